@@ -1,0 +1,1 @@
+"""Automated key management for routers' control traffic: Policy Server, DKS, LKS. Knows nothing of the laboratory."""

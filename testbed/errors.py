@@ -1,0 +1,73 @@
+"""The errors that the laboratory shows to a person, and their exit codes.
+
+A LabError says four things: what is wrong, where (file and line), what is
+allowed, and the next command to try. Library code raises one; only the command
+line prints it and leaves. This module knows nothing of what went wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in a file that a person can open. Lines and columns count from 1."""
+
+    file: str | Path
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        parts = [str(self.file)]
+        if self.line is not None:
+            parts.append(str(self.line))
+            if self.column is not None:
+                parts.append(str(self.column))
+        return ":".join(parts)
+
+
+class LabError(Exception):
+    """Something a person can mend. `exit_code` is what the program leaves with."""
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        where: Location | str | None = None,
+        allowed: str | None = None,
+        next_command: str | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.where = where
+        self.allowed = allowed
+        self.next_command = next_command
+
+    def lines(self) -> list[str]:
+        """The parts that are known, one a line, in the order a reader wants them."""
+        head = f"{self.where}: {self.problem}" if self.where is not None else self.problem
+        lines = [head]
+        if self.allowed:
+            lines.append(f"  allowed: {self.allowed}")
+        if self.next_command:
+            lines.append(f"  next:    {self.next_command}")
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+class InputError(LabError):
+    """Bad input or usage: exit code 2."""
+
+    exit_code = 2
+
+
+class EnvironmentFailure(LabError):
+    """This machine cannot do it, or not now: exit code 3."""
+
+    exit_code = 3
