@@ -1,0 +1,90 @@
+"""What a party offers, accepts and tolerates. Nothing is accepted that is not named here.
+
+Knows values only: nothing of messages or state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agents.ikev2.codec.transforms import Transform, transform
+from agents.ikev2.model import PeerAddress
+from agents.ikev2.registry import Encr, ExchangeType, Integ, KeMethod, Kwa, Prf, TransformType
+
+_T = TransformType
+
+AES_GCM_256 = transform(_T.ENCR, Encr.AES_GCM_16, 256)
+AES_GCM_128 = transform(_T.ENCR, Encr.AES_GCM_16, 128)
+CHACHA20_POLY1305 = transform(_T.ENCR, Encr.CHACHA20_POLY1305)
+AES_CBC_256 = transform(_T.ENCR, Encr.AES_CBC, 256)
+AES_CBC_128 = transform(_T.ENCR, Encr.AES_CBC, 128)
+HMAC_SHA2_256_128 = transform(_T.INTEG, Integ.HMAC_SHA2_256_128)
+HMAC_SHA2_384_192 = transform(_T.INTEG, Integ.HMAC_SHA2_384_192)
+HMAC_SHA2_512_256 = transform(_T.INTEG, Integ.HMAC_SHA2_512_256)
+PRF_SHA2_256 = transform(_T.PRF, Prf.HMAC_SHA2_256)
+PRF_SHA2_384 = transform(_T.PRF, Prf.HMAC_SHA2_384)
+PRF_SHA2_512 = transform(_T.PRF, Prf.HMAC_SHA2_512)
+CURVE25519 = transform(_T.KE, KeMethod.CURVE25519)
+SECP256R1 = transform(_T.KE, KeMethod.SECP256R1)
+SECP384R1 = transform(_T.KE, KeMethod.SECP384R1)
+ADD_ML_KEM_768 = transform(_T.ADDKE1, KeMethod.ML_KEM_768)
+KW_5649_256 = transform(_T.KWA, Kwa.KW_5649_256)
+KW_5649_128 = transform(_T.KWA, Kwa.KW_5649_128)
+
+Offer = tuple[Transform, ...]
+
+# Two proposals: a peer without G-IKEv2 refuses one that holds a KWA and takes the second.
+PLAIN: Offer = (AES_GCM_256, AES_GCM_128, PRF_SHA2_256, CURVE25519, SECP256R1)
+WITH_KWA: Offer = (*PLAIN, KW_5649_256)
+
+
+@dataclass(frozen=True, slots=True)
+class Retransmission:
+    """When an unanswered request goes again: after `first_s`, then each time `factor` longer up to
+    `cap_s`; given up `tries` transmissions after the first, when the last wait is over."""
+
+    first_s: float = 1.0
+    factor: float = 1.8
+    cap_s: float = 30.0
+    tries: int = 6
+
+    def delay(self, tries_done: int) -> float:
+        """Seconds to wait after transmission number `tries_done` (0: the first)."""
+        return float(min(self.cap_s, self.first_s * self.factor**tries_done))
+
+
+@dataclass(frozen=True, slots=True)
+class IkeConfig:
+    """Settings of one endpoint. Times in seconds; 0 turns a periodic action off."""
+
+    offers: tuple[Offer, ...] = (WITH_KWA, PLAIN)
+    require_kwa: bool = False
+    accept_auth: frozenset[int] | None = None  # exchange types for AUTH; None: only the endpoint's own
+    upper_exchanges: frozenset[int] = frozenset(
+        {ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY}
+    )  # requests of these types become RequestReceived; INFORMATIONAL: those with private-use notifies
+    childless: bool = True
+    send_credential: bool = False
+    retransmission: Retransmission = field(default_factory=Retransmission)
+    half_open_timeout_s: float = 30.0
+    max_half_open: int = 1000
+    max_half_open_per_address: int = 5
+    cookie_threshold: int = 30
+    cookie_threshold_per_address: int = 3
+    cookie_rotation_s: float = 120.0
+    cookie_grace_s: float = 10.0
+    max_cookie_rounds: int = 5
+    window: int = 1
+    liveness_s: float = 0.0
+    ike_lifetime_s: float = 0.0
+    child_lifetime_s: float = 0.0
+    rekey_jitter: float = 0.1  # a lifetime is shortened by a random part up to this fraction
+    rekey_grace_s: float = 10.0  # how long the loser of a rekey collision waits for the other side's delete
+    fragmentation: bool = True
+    max_datagram: int = 1232  # octets of UDP payload before a message is fragmented
+    max_fragments: int = 64
+    hop_limit: int | None = None  # drop datagrams that came with another one
+    admit: Callable[[PeerAddress], bool] | None = None  # drop datagrams from elsewhere
+    notify_unknown_spi: bool = True
+    log_keys: bool = False  # experiments only: emit KeysDerived with the secrets

@@ -1,0 +1,84 @@
+"""The name of an IKE SA towards the layer above: it stays the same when the SA is rekeyed.
+
+Knows what may be asked of an SA, not how it works.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agents.ikev2.codec.payloads import Identification
+from agents.ikev2.model import PeerAddress
+
+if TYPE_CHECKING:
+    from agents.ikev2.child import ChildSa
+    from agents.ikev2.sa import IkeSa
+
+
+class SaHandle:
+    """One IKE SA. Compared and hashed by identity; `number` is unique in its endpoint."""
+
+    __slots__ = ("number", "_sa")
+
+    def __init__(self, number: int, sa: IkeSa) -> None:
+        self.number = number
+        self._sa = sa
+
+    def __repr__(self) -> str:
+        return f"<IKE SA {self.number} {self.spi_i.hex()}:{self.spi_r.hex()} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """The name of the state that the SA is in (SaState)."""
+        return str(self._sa.state.value)
+
+    @property
+    def established(self) -> bool:
+        return self._sa.is_established
+
+    @property
+    def initiator(self) -> bool:
+        """Whether we began the present IKE SA."""
+        return self._sa.initiator
+
+    @property
+    def peer(self) -> PeerAddress:
+        return self._sa.peer
+
+    @property
+    def peer_id(self) -> Identification | None:
+        """The peer's identity: authenticated once established, before that what we expect."""
+        return self._sa.peer_id
+
+    @property
+    def spi_i(self) -> bytes:
+        return self._sa.spi_i
+
+    @property
+    def spi_r(self) -> bytes:
+        return self._sa.spi_r
+
+    @property
+    def kwa(self) -> int | None:
+        """The key wrap algorithm agreed in IKE_SA_INIT (Kwa), or None."""
+        return self._sa.suite.kwa if self._sa.suite else None
+
+    @property
+    def established_at(self) -> float | None:
+        """When it was established, in the driver's seconds."""
+        return self._sa.established_at
+
+    @property
+    def children(self) -> tuple[ChildSa, ...]:
+        return tuple(self._sa.children.values())
+
+    def derive(self, label: bytes, length: int) -> bytes:
+        """prf+(SK_d, label), cut to `length` octets. It changes when the IKE SA is rekeyed."""
+        return self._sa.derive(label, length)
+
+    def key_wrap_key(self) -> bytes:
+        """GSK_w = prf+(SK_d, "Key Wrap for G-IKEv2") of the KWA's key length (RFC 9838 §3.1.1).
+
+        Raises UnsupportedAlgorithm when no KWA was agreed.
+        """
+        return self._sa.key_wrap_key()

@@ -1,0 +1,84 @@
+"""Values shared by the whole package: addresses, datagrams, identities and keys of parties.
+
+Knows nothing of messages or state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+from agents.ikev2.codec.payloads import Identification
+from agents.ikev2.errors import UnsupportedAlgorithm
+
+PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+RandomSource = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    """Where a peer is and how it is reached; `ip` and `local_ip` as text, without a scope."""
+
+    ip: str
+    port: int
+    local_ip: str = ""
+    interface: str = ""
+    local_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """One UDP payload as it came in (without the four zero octets of port 4500)."""
+
+    data: bytes
+    peer: PeerAddress
+    hop_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCredential:
+    """What a peer's CERT payload held: encoding (CertEncoding) and octets."""
+
+    encoding: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerKey:
+    """The public key that a peer must prove to have."""
+
+    public_key: PublicKey
+
+    @classmethod
+    def from_spki(cls, der: bytes) -> PeerKey:
+        """From a DER SubjectPublicKeyInfo; UnsupportedAlgorithm unless Ed25519, P-256 or P-384."""
+        try:
+            key = load_der_public_key(der)
+        except (ValueError, _Unsupported) as error:
+            raise UnsupportedAlgorithm(f"no usable public key: {error}") from error
+        if isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey):
+            return cls(key)
+        raise UnsupportedAlgorithm(f"public key of kind {type(key).__name__}")
+
+    @property
+    def spki(self) -> bytes:
+        return self.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalIdentity:
+    """Our own name and key; `credential` goes into a CERT payload when the configuration says so."""
+
+    id: Identification
+    private_key: PrivateKey = field(repr=False)
+    credential: PeerCredential | None = None
+
+
+# Says which key a peer of this name must have, or None to refuse it. The credential is the
+# peer's own claim and proves nothing: with raw keys compare it, or ignore it, but do not trust it.
+Authenticate = Callable[[Identification, PeerCredential | None, PeerAddress], PeerKey | None]
