@@ -81,6 +81,15 @@ class Selector:
         """AF_INET or AF_INET6."""
         return socket.AF_INET if self.source.version == 4 else socket.AF_INET6
 
+    @property
+    def matches_all(self) -> bool:
+        """True when it leaves out no packet of its family."""
+        return (
+            self.source.prefixlen == self.destination.prefixlen == self.protocol == 0
+            and self.interface is None
+            and self.source_port == self.destination_port == (0, 0)
+        )
+
     def __str__(self) -> str:
         text = f"src {self.source} dst {self.destination}"
         if self.protocol:
@@ -150,6 +159,11 @@ class SecurityAssociation:
     if_id: int | None = None
     lifetime: Lifetime = UNLIMITED
     flags: int = 0
+
+    def __post_init__(self) -> None:
+        # The kernel turns "no selector" into one that matches all, and back it comes as that.
+        if self.selector is not None and self.selector.matches_all:
+            object.__setattr__(self, "selector", None)
 
     @property
     def identity(self) -> tuple[IPAddress, int, IpsecProtocol]:

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agents.ipsec.model import Wanted
-from agents.ipsec.protection import GroupSa, Mode, ProtectedInterface, RoutingProtocol, Suite
+from agents.ipsec.protection import (
+    GroupSa,
+    Mode,
+    ProtectedInterface,
+    RoutingProtocol,
+    Suite,
+)
 
 __all__ = ["GroupSa", "Mode", "ProtectedInterface", "RoutingProtocol", "Suite", "wanted_state"]
 
