@@ -224,11 +224,26 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """Drop this IP protocol in clear as it comes in at this interface, before IPsec looks at it.
+
+    An IPv4 inbound policy cannot name the interface. Where one interface is `required` and
+    another one is not, a packet that comes in at the first with a source from the second's
+    subnet passes the SPD; only something at the device can tell.
+    """
+
+    interface: str
+    family: int
+    protocol: int
+
+
+@dataclass(frozen=True)
 class Wanted:
     """All SAs and policies that shall be in the kernel, of those that are ours."""
 
     policies: tuple[Policy, ...] = ()
     associations: tuple[SecurityAssociation, ...] = ()
+    guards: tuple[Guard, ...] = ()
 
 
 def host_network(address: IPAddress) -> IPNetwork:

@@ -1,25 +1,257 @@
 """From protected interfaces and keys to the SPD and SAD that shall be in the kernel.
 
 `wanted_state` is a pure function; it knows nothing of netlink, of what the kernel holds
-now, or of the order in which changes are safe (`reconciler`).
+now, or of the order in which changes are safe (`reconciler`). docs/ipsec.md shows the
+policies as tables and tells why each is as it is.
+
+What Linux does, and what follows:
+
+- ospfd and pimd send through IP_HDRINCL sockets. Their packets are looked up as IP protocol
+  255, not 89 or 103. So the multicast groups are matched whatever the protocol, and unicast
+  OSPF is matched as 255 and as 89.
+- `dev` works for `dir out`. For `dir in` it is compared with the device of the input route:
+  the receiving interface for IPv6 multicast, but `lo` for everything else. So IPv6 is bound
+  by (group, dev) and by the link-local destination, IPv4 by the source's subnet.
+- An inbound SA is found by (destination, SPI, protocol); only its selector binds the source.
+- The SA that sends is named by its SPI in the policy, never left to "the newest fits".
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 
-from agents.ipsec.model import Wanted
+from agents.ipsec.model import (
+    Action,
+    Algorithm,
+    Direction,
+    Guard,
+    Policy,
+    SaDirection,
+    SecurityAssociation,
+    Selector,
+    Template,
+    Wanted,
+    host_network,
+)
 from agents.ipsec.protection import (
     GroupSa,
+    IPAddress,
+    IPNetwork,
     Mode,
     ProtectedInterface,
     RoutingProtocol,
     Suite,
 )
 
-__all__ = ["GroupSa", "Mode", "ProtectedInterface", "RoutingProtocol", "Suite", "wanted_state"]
+__all__ = [
+    "OWN_PRIORITIES",
+    "OWN_REQID",
+    "GroupSa",
+    "Mode",
+    "ProtectedInterface",
+    "RoutingProtocol",
+    "Suite",
+    "wanted_state",
+]
+
+OWN_REQID = 0x4C4B53
+"""The request id of every SA and template made here: by it the reconciler knows its own.
+
+One for all, because IPv6 and pair SAs cannot be told apart by a policy's sources; the SAs'
+selectors bind each to its speaker, group and protocol.
+"""
+
+OWN_PRIORITIES = range(84800, 85000)
+"""The priorities of every policy made here: by them the reconciler knows its own. They go
+before those of the common IKE daemons (strongSwan's start above 100,000)."""
+
+REPLAY_WINDOW = 32
+RAW_PROTOCOL = 255
+"""IPPROTO_RAW: how the kernel looks up a packet of an IP_HDRINCL socket."""
+
+_PRIORITY_OUT = 84800
+_PRIORITY_OUT_REST = 84801
+_PRIORITY_IN = 84810  # plus up to 128: the longer a source's prefix, the earlier
+_PRIORITY_IN_REST = 84999
+_STRICTEST_FIRST = (Mode.REQUIRED, Mode.PERMISSIVE, Mode.CLEAR)
 
 
 def wanted_state(interfaces: Iterable[ProtectedInterface], sas: Iterable[GroupSa]) -> Wanted:
-    """The policies and SAs for these interfaces (every protocol's) with these keys."""
-    raise NotImplementedError
+    """The policies and SAs for these interfaces (every protocol's) with these keys.
+
+    Interfaces in `clear` mode are named too: they need a pass while others are `required`.
+    Keys of an interface or protocol that is not named are left out, and so are outbound
+    keys where the mode is `clear`. ValueError when two keys have one (destination, SPI).
+    """
+    named = {(each.name, each.protocol): each for each in interfaces}
+    keys = [sa for sa in sas if (sa.interface, sa.protocol) in named]
+    sending = _sending(keys)
+    policies: dict[object, Policy] = {}
+    for mode in _STRICTEST_FIRST:
+        for interface in named.values():
+            if interface.mode is not mode:
+                continue
+            strict = any(
+                other.mode is Mode.REQUIRED and other.protocol is interface.protocol
+                for other in named.values()
+            )
+            for policy in (*_outbound(interface, sending), *_inbound(interface, strict)):
+                # Two interfaces can share a selector (unnumbered links): the stricter stays.
+                policies.setdefault(policy.identity, policy)
+    associations: dict[object, SecurityAssociation] = {}
+    for key in keys:
+        if key.outbound and named[key.interface, key.protocol].mode is Mode.CLEAR:
+            continue
+        association = _association(key)
+        if associations.setdefault(association.identity, association) != association:
+            raise ValueError(f"two keys for {association}")
+    return Wanted(
+        policies=tuple(sorted(policies.values(), key=lambda p: (p.priority, str(p)))),
+        associations=tuple(sorted(associations.values(), key=str)),
+        guards=_guards(named.values()),
+    )
+
+
+_Sending = dict[tuple[str, RoutingProtocol, IPAddress], GroupSa]
+
+
+def _sending(keys: Iterable[GroupSa]) -> _Sending:
+    """For each interface, protocol and destination the key to send with."""
+    chosen: _Sending = {}
+    for key in keys:
+        if key.outbound and key.active:
+            place = (key.interface, key.protocol, key.destination)
+            other = chosen.get(place)
+            if other is None or other.generation < key.generation:
+                chosen[place] = key
+    return chosen
+
+
+# -- outbound -----------------------------------------------------------------------------------
+
+
+def _outbound(interface: ProtectedInterface, sending: _Sending) -> Iterable[Policy]:
+    if interface.mode is Mode.CLEAR:
+        return
+    protocol = interface.protocol
+    for group in protocol.reserved_groups:
+        key = sending.get((interface.name, protocol, group))
+        yield _send(interface, host_network(group), 0, key)
+    for (name, key_protocol, destination), key in sending.items():
+        if (name, key_protocol) == (interface.name, protocol) and not destination.is_multicast:
+            for number in (RAW_PROTOCOL, protocol.ip_protocol):
+                yield _send(interface, host_network(destination), number, key)
+    if interface.mode is Mode.REQUIRED and protocol.ip_protocol == 89:
+        # Unicast OSPF without a pair SA. 255 only on the link: pimd's Registers are 255 too.
+        for network, number in ((interface.subnet, RAW_PROTOCOL), (protocol.any_source, 89)):
+            yield Policy(
+                Selector(protocol.any_source, network, number, interface.name),
+                Direction.OUT,
+                _PRIORITY_OUT_REST,
+                Action.BLOCK,
+            )
+
+
+def _send(
+    interface: ProtectedInterface, destination: IPNetwork, number: int, key: GroupSa | None
+) -> Policy:
+    """Protect with this key; without one, drop (`required`) or let pass (`permissive`)."""
+    selector = Selector(interface.protocol.any_source, destination, number, interface.name)
+    required = interface.mode is Mode.REQUIRED
+    if key is None:
+        action = Action.BLOCK if required else Action.ALLOW
+        return Policy(selector, Direction.OUT, _PRIORITY_OUT, action)
+    template = Template(reqid=OWN_REQID, spi=key.spi, optional=not required)
+    return Policy(selector, Direction.OUT, _PRIORITY_OUT, templates=(template,))
+
+
+# -- inbound ------------------------------------------------------------------------------------
+
+
+def _inbound(interface: ProtectedInterface, strict: bool) -> Iterable[Policy]:
+    """`strict`: the protocol is `required` somewhere, so that what is not let in is dropped."""
+    if interface.mode is Mode.CLEAR and not strict:
+        return
+    protocol = interface.protocol
+    number = protocol.ip_protocol
+    any_source = protocol.any_source
+    groups = [host_network(group) for group in protocol.reserved_groups]
+    if protocol.family == socket.AF_INET6:
+        places = [Selector(any_source, group, number, interface.name) for group in groups]
+        if number == 89:
+            places.append(Selector(any_source, host_network(interface.local), number))
+    elif number == 89:
+        places = [Selector(interface.subnet, any_source, number)]
+    else:
+        places = [Selector(interface.subnet, group, number) for group in groups]
+    for selector in places:
+        priority = _PRIORITY_IN + selector.source.max_prefixlen - selector.source.prefixlen
+        yield Policy(selector, Direction.IN, priority, templates=_heard(interface.mode))
+    if strict:
+        # OSPF belongs to neighbours alone. Unicast PIM also comes from afar (Register).
+        for destination in [any_source] if number == 89 else groups:
+            selector = Selector(any_source, destination, number)
+            yield Policy(selector, Direction.IN, _PRIORITY_IN_REST, Action.BLOCK)
+
+
+def _heard(mode: Mode) -> tuple[Template, ...]:
+    if mode is Mode.CLEAR:
+        return ()
+    return (Template(reqid=OWN_REQID, optional=mode is Mode.PERMISSIVE),)
+
+
+def _guards(interfaces: Iterable[ProtectedInterface]) -> tuple[Guard, ...]:
+    """Where cleartext must be dropped at the device itself (see `Guard`)."""
+    return tuple(
+        sorted(
+            (
+                Guard(each.name, each.protocol.family, each.protocol.ip_protocol)
+                for each in interfaces
+                if each.mode is Mode.REQUIRED
+            ),
+            key=lambda guard: (guard.interface, guard.family, guard.protocol),
+        )
+    )
+
+
+# -- security associations ------------------------------------------------------------------------
+
+
+def _association(key: GroupSa) -> SecurityAssociation:
+    # The inbound selector is what binds the source. For a pair SA it leaves the protocol open:
+    # pimd's unicast packets are looked up as 255 like ospfd's, and take the same SA. So does
+    # the outbound selector, which is compared with 255.
+    exact = not key.outbound and key.destination.is_multicast
+    selector = Selector(
+        host_network(key.speaker),
+        host_network(key.destination),
+        key.protocol.ip_protocol if exact else 0,
+    )
+    encryption, integrity, aead = _algorithms(key)
+    return SecurityAssociation(
+        source=key.speaker,
+        destination=key.destination,
+        spi=key.spi,
+        reqid=OWN_REQID,
+        encryption=encryption,
+        integrity=integrity,
+        aead=aead,
+        selector=selector,
+        replay_window=0 if key.outbound else REPLAY_WINDOW,
+        sequence=key.replay_floor,
+        direction=SaDirection.OUT if key.outbound else SaDirection.IN,
+    )
+
+
+def _algorithms(key: GroupSa) -> tuple[Algorithm | None, Algorithm | None, Algorithm | None]:
+    parameters = key.suite.parameters
+    if parameters.kernel_integ is None:
+        # RFC 4106 §8.1: the salt follows the key, and the kernel takes both as one.
+        return None, None, Algorithm(parameters.kernel_encr, key.keymat, parameters.integ_trunc_bits)
+    cut = parameters.encr_key_bits // 8
+    return (
+        Algorithm(parameters.kernel_encr, key.keymat[:cut]),
+        Algorithm(parameters.kernel_integ, key.keymat[cut:], parameters.integ_trunc_bits),
+        None,
+    )

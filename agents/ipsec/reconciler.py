@@ -1,0 +1,181 @@
+"""Brings the kernel from what it holds to what is wanted, in an order that never sends clear.
+
+It keeps no state of its own: each `apply` reads the kernel, so that a crash between any
+two messages is mended by the next one. It touches what bears its marks, the request id of
+SAs and the priorities of policies, and a policy of another owner only where a wanted one
+has the very same selector and direction. What ought to be is `plan`'s affair.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from agents.ipsec.model import (
+    Action,
+    Direction,
+    Guard,
+    IpsecProtocol,
+    Mark,
+    Policy,
+    SaDirection,
+    SecurityAssociation,
+    Selector,
+    Wanted,
+)
+from agents.ipsec.plan import OWN_PRIORITIES, OWN_REQID
+from agents.ipsec.port import Change, ChangeKind
+from agents.ipsec.protection import IPAddress
+from agents.ipsec.xfrm import Request, Xfrm, XfrmError
+
+_T = TypeVar("_T", Policy, SecurityAssociation)
+_Policies = dict[tuple[Selector, Direction, Mark | None, int | None], Policy]
+_Associations = dict[tuple[IPAddress, int, IpsecProtocol], SecurityAssociation]
+_RACES = frozenset({errno.EEXIST, errno.ESRCH, errno.ENOENT})
+_ATTEMPTS = 4
+
+
+class GuardPort(Protocol):
+    """What keeps cleartext out at the device: `agents.ipsec.guard.NftGuard` is the real one."""
+
+    def apply(self, guards: tuple[Guard, ...]) -> bool:
+        """Have exactly these guards in force; True when something had to change."""
+
+
+class Reconciler:
+    """Makes one network namespace hold what is wanted. Not for use by two threads at once."""
+
+    def __init__(self, xfrm: Xfrm, guard: GuardPort | None = None) -> None:
+        self._xfrm = xfrm
+        self._guard = guard
+
+    def apply(self, wanted: Wanted) -> list[Change]:
+        """Make the kernel hold exactly `wanted` of what is ours; empty when it already did.
+
+        When someone else changes the same objects meanwhile it looks again. XfrmError when
+        something could not be done (an interface that is not there, an SPI that another one
+        holds); all the rest is done even then.
+        """
+        changes: list[Change] = []
+        if self._guard is not None and self._guard.apply(wanted.guards):
+            changes.append(Change(ChangeKind.REPLACED, "guard", f"{len(wanted.guards)} devices"))
+        for attempt in range(1, _ATTEMPTS + 1):
+            steps = _Steps(self._xfrm, wanted)
+            try:
+                self._xfrm.submit(steps.requests)
+            except XfrmError as error:
+                if error.errno not in _RACES or attempt == _ATTEMPTS:
+                    raise
+                changes += steps.changes
+                continue
+            changes += steps.changes
+            if steps.failure is not None:
+                raise steps.failure
+            break
+        return changes
+
+    def withdraw(self) -> list[Change]:
+        """Take everything of ours out of the kernel: the interfaces are in clear afterwards."""
+        return self.apply(Wanted())
+
+    def sequence(self, spi: int, destination: IPAddress) -> int:
+        """See `Xfrm.sequence`."""
+        return self._xfrm.sequence(spi, destination)
+
+
+class _Steps:
+    """The difference between the kernel and what is wanted, as requests in a safe order.
+
+    1. Policies that are not there, and those that are open and must close: fail closed first. The
+       special before the general, so that a `clear` neighbour is let in before the rest is dropped.
+    2. SAs that are not there: inbound, then outbound.
+    3. Policies that change over from a closed form: a new SPI is named when its SA is there.
+    4. Policies not wanted any more: the general before the special.
+    5. SAs not wanted any more, which no policy names by now.
+    """
+
+    def __init__(self, xfrm: Xfrm, wanted: Wanted) -> None:
+        self._xfrm = xfrm
+        self.requests: list[Request] = []
+        self.changes: list[Change] = []
+        self.failure: XfrmError | None = None
+        policies = {policy.identity: policy for policy in xfrm.dump_policies()}
+        present = {sa.identity: sa for sa in xfrm.dump_sas()}
+        self._policies_first_and_later(wanted, policies)
+        self._policies(self._first)
+        self._add_associations(wanted, present)
+        self._policies(self._later)
+        self._remove_policies(wanted, policies)
+        self._remove_associations(wanted, present)
+
+    def _ask(self, make: Callable[[_T], Request], what: _T, kind: ChangeKind) -> None:
+        try:
+            self.requests.append(make(what))
+        except XfrmError as error:  # an interface that is not there
+            self.failure = self.failure or error
+            return
+        if isinstance(what, Policy):
+            self.changes.append(Change(kind, "policy", str(what)))
+        else:
+            self.changes.append(Change(kind, "sa", str(what), what.spi, what.destination))
+
+    def _policies_first_and_later(self, wanted: Wanted, present: _Policies) -> None:
+        self._first: list[tuple[Policy, ChangeKind]] = []
+        self._later: list[tuple[Policy, ChangeKind]] = []
+        for policy in sorted(wanted.policies, key=lambda p: p.priority):
+            existing = present.get(policy.identity)
+            if existing is None:
+                self._first.append((policy, ChangeKind.ADDED))
+            elif existing != policy:
+                closing = _open(existing) and not _open(policy)
+                place = self._first if closing else self._later
+                place.append((policy, ChangeKind.REPLACED))
+
+    def _policies(self, chosen: Iterable[tuple[Policy, ChangeKind]]) -> None:
+        for policy, kind in chosen:
+            self._ask(self._xfrm.update_policy_request, policy, kind)
+
+    def _add_associations(
+        self, wanted: Wanted, present: _Associations
+    ) -> None:
+        outbound_last = sorted(wanted.associations, key=lambda sa: sa.direction is SaDirection.OUT)
+        for association in outbound_last:
+            existing = present.get(association.identity)
+            if existing is None:
+                self._ask(self._xfrm.add_sa_request, association, ChangeKind.ADDED)
+            elif existing != association and _is_own(existing):
+                # The kernel changes no selector or key in place. The counters go on where
+                # they are: a (key, sequence number) pair is never used or heard twice.
+                counted = max(existing.sequence, association.sequence)
+                association = replace(association, sequence=counted)
+                self.requests.append(self._xfrm.delete_sa_request(existing))
+                self._ask(self._xfrm.add_sa_request, association, ChangeKind.REPLACED)
+            elif existing != association:
+                conflict = XfrmError(errno.EEXIST, "add", str(association), "not ours to replace")
+                self.failure = self.failure or conflict
+
+    def _remove_policies(self, wanted: Wanted, present: _Policies) -> None:
+        keep = {policy.identity for policy in wanted.policies}
+        general_first = sorted(present.values(), key=lambda p: -p.priority)
+        for policy in general_first:
+            if policy.identity not in keep and policy.priority in OWN_PRIORITIES:
+                self._ask(self._xfrm.delete_policy_request, policy, ChangeKind.REMOVED)
+
+    def _remove_associations(
+        self, wanted: Wanted, present: _Associations
+    ) -> None:
+        keep = {association.identity for association in wanted.associations}
+        for association in present.values():
+            if association.identity not in keep and _is_own(association):
+                self._ask(self._xfrm.delete_sa_request, association, ChangeKind.REMOVED)
+
+
+def _open(policy: Policy) -> bool:
+    """True when a packet may pass this policy unprotected."""
+    return policy.action is Action.ALLOW and all(each.optional for each in policy.templates)
+
+
+def _is_own(association: SecurityAssociation) -> bool:
+    return association.reqid == OWN_REQID
