@@ -1,0 +1,146 @@
+"""Reads packet captures, and finds the routing packets in them that went in clear.
+
+Knows the classic pcap format (micro- and nanoseconds, both byte orders) and the link types
+that tcpdump writes on Linux. It needs nothing but the standard library, and knows nothing
+of keys: an ESP packet counts as protected whatever is in it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+OSPF, PIM, ESP, AH = 89, 103, 50, 51
+_MAGICS = {
+    b"\xd4\xc3\xb2\xa1": ("<", 1000),
+    b"\xa1\xb2\xc3\xd4": (">", 1000),
+    b"\x4d\x3c\xb2\xa1": ("<", 1),
+    b"\xa1\xb2\x3c\x4d": (">", 1),
+}
+_EXTENSION_HEADERS = frozenset({0, 43, 60})
+_FRAGMENT = 44
+_ETHERNET, _RAW, _LINUX_SLL, _LINUX_SLL2 = 1, 101, 113, 276
+_VLANS = (0x8100, 0x88A8)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One captured frame: nanoseconds since the capture clock's zero, and what was kept of it."""
+
+    time_ns: int
+    link_type: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class IpPacket:
+    """The outermost IP header of a frame. `protocol` is the first that is no extension header."""
+
+    time_ns: int
+    source: IPv4Address | IPv6Address
+    destination: IPv4Address | IPv6Address
+    protocol: int
+    payload: bytes
+
+    def __str__(self) -> str:
+        name = {OSPF: "OSPF", PIM: "PIM", ESP: "ESP", AH: "AH"}.get(
+            self.protocol, f"protocol {self.protocol}"
+        )
+        return f"{self.time_ns / 1e9:.6f} {name} {self.source} → {self.destination}"
+
+
+def read_frames(path: str | Path) -> Iterator[Frame]:
+    """The frames of a pcap file, in its order. ValueError when it is not one.
+
+    A last record that was cut off by a crash is left out.
+    """
+    with open(path, "rb") as file:
+        head = file.read(24)
+        if len(head) < 24 or head[:4] not in _MAGICS:
+            raise ValueError(f"{path} is not a pcap file")
+        order, unit = _MAGICS[head[:4]]
+        link_type = struct.unpack_from(order + "I", head, 20)[0] & 0x0FFFFFFF
+        record = struct.Struct(order + "4I")
+        while len(raw := file.read(record.size)) == record.size:
+            seconds, fraction, kept, _ = record.unpack(raw)
+            data = file.read(kept)
+            if len(data) < kept:
+                return
+            yield Frame(seconds * 1_000_000_000 + fraction * unit, link_type, data)
+
+
+def ip_packet(frame: Frame) -> IpPacket | None:
+    """The IP packet in a frame; None for other frames and for headers cut short."""
+    try:
+        ethertype, body = _link_payload(frame)
+        if ethertype == 0x0800:
+            return _ipv4(frame.time_ns, body)
+        if ethertype == 0x86DD:
+            return _ipv6(frame.time_ns, body)
+    except (struct.error, IndexError):
+        return None
+    return None
+
+
+def ip_packets(path: str | Path) -> Iterator[IpPacket]:
+    """The IP packets of a pcap file."""
+    for frame in read_frames(path):
+        packet = ip_packet(frame)
+        if packet is not None:
+            yield packet
+
+
+def cleartext_packets(
+    path: str | Path, protocols: Iterable[int] = (OSPF, PIM)
+) -> list[IpPacket]:
+    """The packets of routing protocols that went over the wire unprotected."""
+    wanted = frozenset(protocols)
+    return [packet for packet in ip_packets(path) if packet.protocol in wanted]
+
+
+def protected_packets(path: str | Path) -> list[IpPacket]:
+    """The ESP and AH packets of a pcap file."""
+    return [packet for packet in ip_packets(path) if packet.protocol in (ESP, AH)]
+
+
+def _link_payload(frame: Frame) -> tuple[int, bytes]:
+    data = frame.data
+    if frame.link_type == _ETHERNET:
+        offset = 12
+        while (ethertype := struct.unpack_from("!H", data, offset)[0]) in _VLANS:
+            offset += 4
+        return ethertype, data[offset + 2 :]
+    if frame.link_type == _LINUX_SLL:
+        return struct.unpack_from("!H", data, 14)[0], data[16:]
+    if frame.link_type == _LINUX_SLL2:
+        return struct.unpack_from("!H", data, 0)[0], data[20:]
+    if frame.link_type == _RAW:
+        return (0x0800 if data[0] >> 4 == 4 else 0x86DD), data
+    raise ValueError(f"link type {frame.link_type} is not known")
+
+
+def _ipv4(time_ns: int, data: bytes) -> IpPacket:
+    source, destination = struct.unpack_from("!4s4s", data, 12)
+    return IpPacket(
+        time_ns,
+        IPv4Address(source),
+        IPv4Address(destination),
+        data[9],
+        data[(data[0] & 0x0F) * 4 :],
+    )
+
+
+def _ipv6(time_ns: int, data: bytes) -> IpPacket:
+    following = data[6]
+    source, destination = struct.unpack_from("!16s16s", data, 8)
+    offset = 40
+    while following in _EXTENSION_HEADERS or following == _FRAGMENT:
+        length = 8 if following == _FRAGMENT else (data[offset + 1] + 1) * 8
+        following = data[offset]
+        offset += length
+    return IpPacket(
+        time_ns, IPv6Address(source), IPv6Address(destination), following, data[offset:]
+    )
