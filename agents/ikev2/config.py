@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from agents.ikev2.codec.transforms import Transform, transform
 from agents.ikev2.model import PeerAddress
-from agents.ikev2.registry import Encr, ExchangeType, Integ, KeMethod, Kwa, Prf, TransformType
+from agents.ikev2.registry import Encr, ExchangeType, HashAlgorithm, Integ, KeMethod, Kwa, Prf, TransformType
 
 _T = TransformType
 
@@ -59,12 +59,13 @@ class IkeConfig:
     """Settings of one endpoint. Times in seconds; 0 turns a periodic action off."""
 
     offers: tuple[Offer, ...] = (WITH_KWA, PLAIN)
-    require_kwa: bool = False
     accept_auth: frozenset[int] | None = None  # exchange types for AUTH; None: only the endpoint's own
     upper_exchanges: frozenset[int] = frozenset(
         {ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY}
     )  # requests of these types become RequestReceived; INFORMATIONAL: those with private-use notifies
-    childless: bool = True
+    childless: bool = True  # RFC 6023: say and accept that IKE_AUTH makes no Child SA
+    signature_hashes: tuple[int, ...] = (HashAlgorithm.IDENTITY, HashAlgorithm.SHA2_256, HashAlgorithm.SHA2_384)
+    nonce_octets: int = 32
     send_credential: bool = False
     retransmission: Retransmission = field(default_factory=Retransmission)
     half_open_timeout_s: float = 30.0
@@ -80,11 +81,13 @@ class IkeConfig:
     ike_lifetime_s: float = 0.0
     child_lifetime_s: float = 0.0
     rekey_jitter: float = 0.1  # a lifetime is shortened by a random part up to this fraction
-    rekey_grace_s: float = 10.0  # how long the loser of a rekey collision waits for the other side's delete
+    retry_s: float = 5.0  # after TEMPORARY_FAILURE a rekey is tried again so much later
+    linger_s: float = 30.0  # how long a closed SA still repeats its last answers
     fragmentation: bool = True
     max_datagram: int = 1232  # octets of UDP payload before a message is fragmented
     max_fragments: int = 64
     hop_limit: int | None = None  # drop datagrams that came with another one
     admit: Callable[[PeerAddress], bool] | None = None  # drop datagrams from elsewhere
-    notify_unknown_spi: bool = True
+    notify_unknown_spi: bool = True  # answer unknown SPIs with INVALID_IKE_SPI, at most `hints_per_s`
+    hints_per_s: float = 2.0
     log_keys: bool = False  # experiments only: emit KeysDerived with the secrets

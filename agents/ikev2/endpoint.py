@@ -1,16 +1,57 @@
-"""All IKE SAs of one party, without sockets or clocks: datagrams and time in, effects out."""
+"""All IKE SAs of one party, without sockets or clocks: datagrams and time in, effects out.
+
+Finds the SA that a datagram belongs to and hands it over. Knows nothing of payloads.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from agents.ikev2.child import ChildOffer, ChildPolicy, ChildSa
-from agents.ikev2.codec.payloads import Identification, Payload
+from agents.ikev2.child_exchange import CreateChild
+from agents.ikev2.codec.header import HEADER_LENGTH, ZERO_SPI, Header, encode_header, parse_header
+from agents.ikev2.codec.payloads import (
+    Identification,
+    NotifyPayload,
+    Payload,
+    encode_payloads,
+    notifies,
+    parse_payloads,
+)
 from agents.ikev2.config import IkeConfig
-from agents.ikev2.events import Event, Send
+from agents.ikev2.errors import MalformedMessage, UnknownSa
+from agents.ikev2.events import CloseReason, Event, FailureReason, RequestFailed, ResponseReceived, Send
+from agents.ikev2.exchange import Task
 from agents.ikev2.handle import SaHandle
+from agents.ikev2.ike_rekey import RekeyIke
+from agents.ikev2.informational import DeleteChild, DeleteIke, Liveness
+from agents.ikev2.initiator import Initiator
 from agents.ikev2.model import Authenticate, Datagram, LocalIdentity, PeerAddress, RandomSource
-from agents.ikev2.registry import ExchangeType
+from agents.ikev2.party import Party
+from agents.ikev2.registry import ExchangeType, Flag, NotifyType, PayloadType
+from agents.ikev2.responder import Responder, answer_init
+from agents.ikev2.sa import ChildRecord, IkeSa, SaState
+
+_MAJOR_VERSION = 2
+_ENCRYPTED = frozenset({int(PayloadType.SK), int(PayloadType.SKF)})
+
+
+class _UpperRequest(Task):
+    """A request of the layer above."""
+
+    def __init__(self, request_id: int, exchange: int, payloads: Sequence[Payload]) -> None:
+        self.exchange = int(exchange)
+        self._request_id = request_id
+        self._payloads = tuple(payloads)
+
+    def payloads(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
+        return self._payloads
+
+    def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
+        sa.party.emit(ResponseReceived(sa.handle, self._request_id, self.exchange, tuple(payloads)))
+
+    def failed(self, sa: IkeSa, reason: FailureReason, now: float) -> None:
+        sa.party.emit(RequestFailed(sa.handle, self._request_id, self.exchange, reason))
 
 
 class IkeEndpoint:
@@ -26,7 +67,24 @@ class IkeEndpoint:
         auth_exchange: ExchangeType = ExchangeType.IKE_AUTH,
         child_policy: ChildPolicy | None = None,
     ) -> None:
-        raise NotImplementedError
+        """`random(n)` gives n octets fit for keys. Raises UnsupportedAlgorithm for offers that we cannot meet."""
+        self._party = Party(identity, authenticate, random, config or IkeConfig(), auth_exchange, child_policy)
+
+    @property
+    def config(self) -> IkeConfig:
+        return self._party.config
+
+    @property
+    def half_open(self) -> int:
+        """How many handshakes of others are unfinished."""
+        return self._party.half_open
+
+    def sas(self, peer_id: Identification | None = None) -> tuple[SaHandle, ...]:
+        """The established SAs, of all peers or of one."""
+        groups = self._party.by_peer.values() if peer_id is None else [self._party.by_peer.get(peer_id, set())]
+        return tuple(sa.handle for group in groups for sa in sorted(group, key=lambda item: item.handle.number))
+
+    # -- commands --------------------------------------------------------------------------------
 
     def connect(
         self,
@@ -43,53 +101,172 @@ class IkeEndpoint:
         INITIAL_CONTACT is sent only if no other IKE SA with `expected` stands when AUTH is sent.
         Ends with Established or Closed.
         """
-        raise NotImplementedError
+        return Initiator(self._party, peer, expected, first, child, initial_contact, now).sa.handle
 
     def request(self, sa: SaHandle, exchange: int, payloads: Sequence[Payload], now: float) -> int:
-        """Send a protected request, or queue it while the window is full; ResponseReceived or RequestFailed follows."""
-        raise NotImplementedError
+        """Send a protected request, or queue it while the window is full; ResponseReceived or RequestFailed follows.
+
+        Raises UnknownSa unless the SA is established.
+        """
+        number = self._party.number()
+        self._established(sa).enqueue(_UpperRequest(number, exchange, payloads), now)
+        return number
 
     def respond(self, token: int, payloads: Sequence[Payload], now: float) -> None:
-        """Answer an AuthRequest or RequestReceived. UnknownSa when its SA is gone."""
-        raise NotImplementedError
+        """Answer an AuthRequest or RequestReceived. UnknownSa when its SA is gone or it was answered before."""
+        found = self._party.take_token(token)
+        if found is None:
+            raise UnknownSa(f"token {token}")
+        sa, message_id, exchange = found
+        if sa.state is SaState.AUTH_DECIDING and isinstance(sa.handler, Responder):
+            sa.handler.finish(message_id, exchange, payloads, now)
+        else:
+            sa.respond(message_id, exchange, payloads)
+        self._party.schedule(sa)
 
     def close(self, sa: SaHandle, now: float) -> None:
-        """Send a Delete and forget the SA when it is answered (or not). Closed follows."""
-        raise NotImplementedError
+        """Send a Delete, repeated until it is answered. Closed is given at once."""
+        current = sa.current
+        if current.is_established:
+            current.end(DeleteIke(), CloseReason.DELETED_BY_US, now)
+        else:
+            current.close(CloseReason.DELETED_BY_US, now)
+
+    def abandon(self, sa: SaHandle, now: float) -> None:
+        """Forget the SA without a word to the peer."""
+        sa.current.close(CloseReason.DELETED_BY_US, now)
 
     def poke(self, sa: SaHandle, now: float) -> None:
         """Retransmit what is outstanding now, and begin the backoff anew."""
-        raise NotImplementedError
+        sa.current.poke(now)
 
     def check_liveness(self, sa: SaHandle, now: float) -> None:
-        """Send an empty INFORMATIONAL request."""
-        raise NotImplementedError
+        """Send an empty INFORMATIONAL request; silence ends in Closed(TIMEOUT)."""
+        self._established(sa).enqueue(Liveness(), now)
 
     def create_child(self, sa: SaHandle, offer: ChildOffer, now: float) -> None:
         """CREATE_CHILD_SA; ChildEstablished or ChildFailed follows."""
-        raise NotImplementedError
+        self._established(sa).enqueue(CreateChild(offer), now)
 
     def rekey_child(self, sa: SaHandle, child: ChildSa, now: float) -> None:
-        raise NotImplementedError
+        """Replace a Child SA; ChildEstablished and ChildClosed follow. Nothing happens if that is under way."""
+        current = self._established(sa)
+        record = self._child(current, child)
+        if record.busy is None:
+            current.enqueue(CreateChild(record.offer, record), now)
 
     def delete_child(self, sa: SaHandle, child: ChildSa, now: float) -> None:
-        raise NotImplementedError
+        """Delete a Child SA; ChildClosed follows."""
+        current = self._established(sa)
+        record = self._child(current, child)
+        if not isinstance(record.busy, DeleteChild):
+            current.enqueue(DeleteChild(record), now)
 
     def rekey_ike(self, sa: SaHandle, now: float) -> None:
-        raise NotImplementedError
+        """Replace the IKE SA under its handle; IkeSaRekeyed follows. Nothing happens if that is under way."""
+        current = self._established(sa)
+        if current.rekeying is None:
+            current.enqueue(RekeyIke(current), now)
+
+    def _established(self, sa: SaHandle) -> IkeSa:
+        if not sa.established:
+            raise UnknownSa(repr(sa))
+        return sa.current
+
+    @staticmethod
+    def _child(sa: IkeSa, child: ChildSa) -> ChildRecord:
+        record = sa.children.get(child.spi_in)
+        if record is None:
+            raise UnknownSa(f"Child SA {child.spi_in.hex()}")
+        return record
+
+    # -- datagrams -------------------------------------------------------------------------------
 
     def receive(self, datagram: Datagram, now: float) -> None:
         """Take a datagram in. Never raises for what a peer may send."""
-        raise NotImplementedError
+        party, peer, data = self._party, datagram.peer, datagram.data
+        config = party.config
+        if config.hop_limit is not None and datagram.hop_limit != config.hop_limit:
+            party.drop("hop limit", peer)
+            return
+        if config.admit is not None and not config.admit(peer):
+            party.drop("address is not admitted", peer)
+            return
+        try:
+            header = parse_header(data)
+        except MalformedMessage as error:
+            party.drop(str(error), peer)
+            return
+        if header.major != _MAJOR_VERSION:
+            party.drop(f"major version {header.major}", peer)
+            if header.major > _MAJOR_VERSION and not header.is_response:
+                self._hint(header, NotifyType.INVALID_MAJOR_VERSION, peer, now)
+        elif header.exchange == ExchangeType.IKE_SA_INIT:
+            self._receive_init(data, header, peer, now)
+        else:
+            self._receive_protected(data, header, peer, now)
+
+    def _receive_init(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
+        party = self._party
+        if header.is_response:
+            sa = party.by_spi.get(header.spi_i)
+            if sa is None or header.from_initiator or not isinstance(sa.handler, Initiator):
+                party.drop("IKE_SA_INIT response to no request", peer)
+                return
+            sa.handler.init_response(data, header, peer, now)
+            party.schedule(sa)
+        elif header.from_initiator and header.spi_r == ZERO_SPI and header.message_id == 0:
+            answer_init(party, data, header, peer, now)
+        else:
+            party.drop("IKE_SA_INIT request with odd header", peer)
+
+    def _receive_protected(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
+        party = self._party
+        sa = party.by_spi.get(header.spi_r if header.from_initiator else header.spi_i)
+        if sa is None or sa.initiator == header.from_initiator:
+            party.drop("unknown SPI", peer)
+            if not header.is_response and party.config.notify_unknown_spi:
+                self._hint(header, NotifyType.INVALID_IKE_SPI, peer, now)
+            return
+        if sa.peer_spi != (header.spi_i if header.from_initiator else header.spi_r):
+            party.drop("SPIs do not belong together", peer)
+            return
+        if header.next_payload not in _ENCRYPTED and self._is_hint(data, header, sa, now):
+            return
+        sa.receive(data, header, peer, now)
+
+    def _is_hint(self, data: bytes, header: Header, sa: IkeSa, now: float) -> bool:
+        """An unprotected INVALID_IKE_SPI proves nothing, but is a reason to look whether the peer lives (§2.4)."""
+        try:
+            payloads = parse_payloads(header.next_payload, data, HEADER_LENGTH)
+        except MalformedMessage:
+            return False
+        if not header.is_response or not notifies(payloads, NotifyType.INVALID_IKE_SPI):
+            return False
+        if sa.state is SaState.ESTABLISHED and not sa.requests.outstanding and self._party.hint_allowed(now):
+            sa.enqueue(Liveness(), now)
+        return True
+
+    def _hint(self, header: Header, kind: NotifyType, peer: PeerAddress, now: float) -> None:
+        """An unprotected answer, rate-limited, with the request's SPIs and Message ID (§2.21.4)."""
+        if not self._party.hint_allowed(now):
+            return
+        first, body = encode_payloads([NotifyPayload(kind)])
+        flags = Flag.RESPONSE | (0 if header.from_initiator else Flag.INITIATOR)
+        reply = Header(header.spi_i, header.spi_r, first, header.exchange, int(flags), header.message_id)
+        self._party.emit(Send(encode_header(reply, HEADER_LENGTH + len(body)) + body, peer))
+
+    # -- time and effects ------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
         """Do all that is due at `now`."""
-        raise NotImplementedError
+        self._party.tick(now)
 
     def next_timer(self) -> float | None:
         """When tick must be called next, or None."""
-        raise NotImplementedError
+        return self._party.next_timer()
 
     def take(self) -> list[Send | Event]:
         """What is to be sent and what happened since the last call, in order."""
-        raise NotImplementedError
+        effects, self._party.effects = self._party.effects, []
+        return effects

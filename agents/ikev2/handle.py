@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 class SaHandle:
     """One IKE SA. Compared and hashed by identity; `number` is unique in its endpoint."""
 
-    __slots__ = ("number", "_sa")
+    __slots__ = ("_sa", "number")
 
     def __init__(self, number: int, sa: IkeSa) -> None:
         self.number = number
         self._sa = sa
+
+    def move(self, sa: IkeSa) -> None:
+        """Stand for this IKE SA from now on."""
+        self._sa = sa
+
+    @property
+    def current(self) -> IkeSa:
+        """The SA itself; for this package only."""
+        return self._sa
 
     def __repr__(self) -> str:
         return f"<IKE SA {self.number} {self.spi_i.hex()}:{self.spi_r.hex()} {self.state}>"

@@ -1,0 +1,39 @@
+"""What follows authentication, on either side: the SA is up, and INITIAL_CONTACT takes its effect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents.ikev2.codec.payloads import Payload, notifies
+from agents.ikev2.events import CloseReason, Established
+from agents.ikev2.handshake import for_layer_above
+from agents.ikev2.lifetimes import jittered
+from agents.ikev2.protocol import ESTABLISHED
+from agents.ikev2.registry import NotifyType
+from agents.ikev2.sa import IkeSa, SaState
+
+MAX_WINDOW = 64
+
+
+def establish(sa: IkeSa, payloads: Sequence[Payload], initial_contact: bool, now: float) -> None:
+    """The peer is authenticated: the SA is up, and those that INITIAL_CONTACT declares dead are gone."""
+    party, config = sa.party, sa.party.config
+    sa.end_half_open()
+    sa.state = SaState.ESTABLISHED
+    sa.established_at = now
+    sa.expires_at = None
+    sa.handler = ESTABLISHED
+    window = notifies(payloads, NotifyType.SET_WINDOW_SIZE)
+    if window and len(window[0].data) == 4:
+        sa.requests.size = max(1, min(int.from_bytes(window[0].data, "big"), MAX_WINDOW))
+    if config.ike_lifetime_s:
+        sa.rekey_at = now + jittered(sa, config.ike_lifetime_s)
+    assert sa.peer_id is not None
+    if initial_contact:
+        # An SA that came up after this handshake began is with the peer as it is now: the peer
+        # says INITIAL_CONTACT later, and only if it has no other SA then.
+        for other in tuple(party.by_peer.get(sa.peer_id, ())):
+            if other is not sa and other.established_at is not None and other.established_at < sa.created_at:
+                other.close(CloseReason.INITIAL_CONTACT, now)
+    party.up(sa)
+    party.emit(Established(sa.handle, sa.peer_id, sa.peer, for_layer_above(payloads), sa.initiator, initial_contact))

@@ -1,0 +1,155 @@
+"""Reliability of requests and responses, RFC 7296 §2.1 to §2.3: windows, retransmission, repeats.
+
+Knows Message IDs and octets; what a request is for is its Task's affair.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from agents.ikev2.codec.header import Header
+from agents.ikev2.codec.payloads import Payload
+from agents.ikev2.config import Retransmission
+from agents.ikev2.events import FailureReason
+from agents.ikev2.protect import Opened
+
+if TYPE_CHECKING:
+    from agents.ikev2.sa import IkeSa
+
+MAX_MESSAGE_ID = 0xFFFFFFFF
+
+
+class Task:
+    """One request that we want to make, and what its answer means."""
+
+    exchange: int = 0
+    exclusive: bool = False  # nothing else may be outstanding beside it
+
+    def payloads(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
+        """Called when the request is about to be sent; None when it is no longer wanted."""
+        raise NotImplementedError
+
+    def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
+        """The response is here. A MalformedMessage raised here closes the SA."""
+        raise NotImplementedError
+
+    def failed(self, sa: IkeSa, reason: FailureReason, now: float) -> None:
+        """There will be no response, because the SA is gone."""
+
+    def received(self, sa: IkeSa, header: Header, opened: Opened) -> None:
+        """The authentic response, before it is parsed (IntAuth of RFC 9242)."""
+
+    def superseded(self, sa: IkeSa, now: float) -> None:
+        """The peer deletes this SA while the request has no answer."""
+
+
+@dataclass(slots=True)
+class Outstanding:
+    """A request on its way. The datagrams of a retransmission are the first ones, bit for bit."""
+
+    task: Task
+    datagrams: list[bytes] = field(repr=False)
+    deadline: float
+    transmissions: int = 1
+
+
+class RequestWindow:
+    """Our requests: those waiting, and those that have no answer yet."""
+
+    __slots__ = ("next_id", "outstanding", "queue", "size")
+
+    def __init__(self, next_id: int = 0) -> None:
+        self.queue: deque[Task] = deque()
+        self.outstanding: dict[int, Outstanding] = {}
+        self.next_id = next_id
+        self.size = 1
+
+    def next_task(self) -> Task | None:
+        """The task that may be sent now, taken from the queue."""
+        if not self.queue or len(self.outstanding) >= self.size or self.next_id > MAX_MESSAGE_ID:
+            return None
+        # The window is [oldest unanswered, oldest unanswered + size): a gap holds it back.
+        if self.outstanding and self.next_id - min(self.outstanding) >= self.size:
+            return None
+        if self.outstanding and (self.queue[0].exclusive or any(o.task.exclusive for o in self.outstanding.values())):
+            return None
+        return self.queue.popleft()
+
+    def sent(self, message_id: int, task: Task, datagrams: list[bytes], now: float, timing: Retransmission) -> None:
+        self.outstanding[message_id] = Outstanding(task, datagrams, now + timing.delay(0))
+
+    def deadline(self) -> float | None:
+        if not self.outstanding:
+            return None
+        return min(item.deadline for item in self.outstanding.values())
+
+    def due(self, now: float, timing: Retransmission) -> tuple[list[bytes], bool]:
+        """The datagrams to send again now, and whether a request has been given up."""
+        again: list[bytes] = []
+        for item in self.outstanding.values():
+            if item.deadline > now:
+                continue
+            if item.transmissions > timing.tries:
+                return [], True
+            item.deadline = now + timing.delay(item.transmissions)
+            item.transmissions += 1
+            again += item.datagrams
+        return again, False
+
+    def poke(self, now: float, timing: Retransmission) -> list[bytes]:
+        """All that is outstanding, to be sent again at once; the backoff begins anew."""
+        again: list[bytes] = []
+        for item in self.outstanding.values():
+            item.transmissions, item.deadline = 1, now + timing.delay(0)
+            again += item.datagrams
+        return again
+
+
+class Arrival(Enum):
+    """What the Message ID of a request says."""
+
+    NEW = "new"
+    PENDING = "being worked on"
+    ANSWERED = "answered before"
+    OUTSIDE = "outside of the window"
+
+
+class ResponseWindow:
+    """The peer's requests: which were seen, and the answers to those that it may repeat."""
+
+    __slots__ = ("_answers", "_lowest_new", "_seen", "size")
+
+    def __init__(self, next_id: int = 0, size: int = 1) -> None:
+        self.size = size
+        self._lowest_new = next_id
+        self._seen: set[int] = set()
+        self._answers: dict[int, list[bytes]] = {}
+
+    def arrival(self, message_id: int) -> Arrival:
+        if message_id in self._answers:
+            return Arrival.ANSWERED
+        if message_id in self._seen:
+            return Arrival.PENDING
+        if self._lowest_new <= message_id < self._lowest_new + self.size:
+            return Arrival.NEW
+        return Arrival.OUTSIDE
+
+    def accept(self, message_id: int) -> None:
+        """A request that was authenticated and will be answered."""
+        self._seen.add(message_id)
+        while self._lowest_new in self._seen:
+            self._lowest_new += 1
+        for old in [i for i in self._seen if i < self._lowest_new - self.size]:
+            self._seen.discard(old)
+            self._answers.pop(old, None)
+
+    def answered(self, message_id: int, datagrams: list[bytes]) -> None:
+        if message_id in self._seen:
+            self._answers[message_id] = datagrams
+
+    def answer(self, message_id: int) -> list[bytes]:
+        return self._answers.get(message_id, [])

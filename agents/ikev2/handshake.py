@@ -1,0 +1,95 @@
+"""What both sides of the handshake share: notifies of IKE_SA_INIT, nonces, credentials, IntAuth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from agents.ikev2.auth import encode_hashes, parse_hashes
+from agents.ikev2.codec.header import Header
+from agents.ikev2.codec.payloads import (
+    AuthPayload,
+    CertPayload,
+    CertRequestPayload,
+    IdPayload,
+    NoncePayload,
+    NotifyPayload,
+    Payload,
+    find,
+    notifies,
+)
+from agents.ikev2.errors import MalformedMessage
+from agents.ikev2.model import PeerCredential
+from agents.ikev2.protect import Opened, signed_octets
+from agents.ikev2.registry import NotifyType
+from agents.ikev2.suites import PrfFunction
+
+if TYPE_CHECKING:
+    from agents.ikev2.config import IkeConfig
+    from agents.ikev2.party import Party
+
+_HANDSHAKE_NOTIFIES = frozenset({NotifyType.INITIAL_CONTACT, NotifyType.SET_WINDOW_SIZE})
+
+
+def announcements(config: IkeConfig) -> list[Payload]:
+    """The notifies that either side puts into IKE_SA_INIT."""
+    found: list[Payload] = [NotifyPayload(NotifyType.SIGNATURE_HASH_ALGORITHMS, encode_hashes(config.signature_hashes))]
+    if config.fragmentation:
+        found.append(NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED))
+    return found
+
+
+def hashes_of(payloads: Iterable[Payload]) -> frozenset[int]:
+    """Hashes that the peer takes in signatures."""
+    found = notifies(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)
+    return parse_hashes(found[0]) if found else frozenset()
+
+
+def required_nonce(payloads: Iterable[Payload], prf: PrfFunction | None = None) -> bytes:
+    """The message's nonce: at least half as long as the PRF's key (RFC 7296 §2.10)."""
+    found = find(payloads, NoncePayload)
+    if found is None or (prf is not None and len(found.nonce) * 2 < prf.length):
+        raise MalformedMessage("nonce is missing or too short")
+    return found.nonce
+
+
+def credential_of(payloads: Iterable[Payload]) -> PeerCredential | None:
+    found = find(payloads, CertPayload)
+    return None if found is None else PeerCredential(found.encoding, found.data)
+
+
+def own_credential(party: Party) -> list[Payload]:
+    credential = party.identity.credential
+    if credential is None or not party.config.send_credential:
+        return []
+    return [CertPayload(credential.encoding, credential.data)]
+
+
+def for_layer_above(payloads: Iterable[Payload]) -> tuple[Payload, ...]:
+    """What an AUTH message holds beside the proof of identity."""
+    return tuple(
+        item
+        for item in payloads
+        if not isinstance(item, AuthPayload | CertPayload | CertRequestPayload)
+        and not (isinstance(item, IdPayload) and item.payload_type in (35, 36))
+        and not (isinstance(item, NotifyPayload) and item.type in _HANDSHAKE_NOTIFIES)
+    )
+
+
+class IntAuth:
+    """The running authentication of IKE_INTERMEDIATE messages, RFC 9242 §3.3.2."""
+
+    __slots__ = ("_chain",)
+
+    def __init__(self) -> None:
+        self._chain: dict[bool, bytes] = {}
+
+    def add(self, prf: PrfFunction, sk_p: bytes, from_initiator: bool, header: Header, opened: Opened) -> None:
+        octets = self._chain.get(from_initiator, b"") + signed_octets(header, opened.first, opened.inner)
+        self._chain[from_initiator] = prf(sk_p, octets)
+
+    def octets(self, auth_message_id: int) -> bytes:
+        """What is added to the signed octets: empty when there was no such exchange."""
+        if not self._chain:
+            return b""
+        return self._chain.get(True, b"") + self._chain.get(False, b"") + auth_message_id.to_bytes(4, "big")

@@ -1,0 +1,176 @@
+"""CREATE_CHILD_SA for the IKE SA itself: rekeying, and both sides doing so at once (RFC 7296 §1.3.2, §2.8, §2.25)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents.ikev2 import key_exchange
+from agents.ikev2 import keys as key_schedule
+from agents.ikev2.codec.payloads import (
+    KePayload,
+    NoncePayload,
+    NotifyPayload,
+    Payload,
+    SaPayload,
+    find,
+    first_error,
+)
+from agents.ikev2.codec.transforms import Proposal
+from agents.ikev2.errors import MalformedMessage
+from agents.ikev2.events import FailureReason, IkeSaRekeyed
+from agents.ikev2.exchange import Task
+from agents.ikev2.handshake import required_nonce
+from agents.ikev2.informational import DeleteIke
+from agents.ikev2.lifetimes import jittered
+from agents.ikev2.registry import ExchangeType, NotifyType, TransformType
+from agents.ikev2.registry import Protocol as Proto
+from agents.ikev2.sa import IkeSa, SaState
+from agents.ikev2.suites import IkeSuite, check_answer, choose, ike_suite, proposals_from
+
+_ADDITIONAL = range(TransformType.ADDKE1, TransformType.ADDKE7 + 1)
+
+
+class RekeyIke(Task):
+    """Our rekey of the IKE SA."""
+
+    exchange = ExchangeType.CREATE_CHILD_SA
+    exclusive = True
+
+    def __init__(self, sa: IkeSa, method: int | None = None) -> None:
+        self._method = method
+        self._ni = b""
+        self._spi = b""
+        self._ke: key_exchange.KeyExchange | None = None
+        self._proposals: tuple[Proposal, ...] = ()
+        # The peer's rekey, answered while ours was on its way: its lowest nonce and the SA that it made.
+        self._crossing: tuple[bytes, IkeSa] | None = None
+        sa.rekeying = self
+
+    def payloads(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
+        if sa.state is not SaState.ESTABLISHED or sa.suite is None:
+            return None
+        party = sa.party
+        self._spi = party.new_spi()
+        self._proposals = proposals_from(party.config.offers, Proto.IKE, self._spi)
+        self._ke = key_exchange.begin(self._method or sa.suite.ke, party.random)
+        self._ni = party.random(party.config.nonce_octets)
+        return [SaPayload(self._proposals), NoncePayload(self._ni), KePayload(self._ke.method, self._ke.public)]
+
+    def crossed(self, nonce: bytes, other: IkeSa) -> None:
+        self._crossing = (nonce, other)
+
+    def superseded(self, sa: IkeSa, now: float) -> None:
+        """The peer deletes the old SA while our request is unanswered: its new SA is the one."""
+        sa.rekeying = None
+        if self._crossing is not None:
+            adopt(sa, self._crossing[1], now)
+
+    def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
+        sa.rekeying = None
+        answer, ke = find(payloads, SaPayload), find(payloads, KePayload)
+        if answer is None:
+            self._refused(sa, payloads, now)
+            return
+        assert self._ke is not None and sa.suite is not None and sa.keys is not None
+        chosen = check_answer(self._proposals, answer.proposals, 8)
+        suite = ike_suite(chosen.transforms)
+        nr = required_nonce(payloads, suite.prf)
+        if ke is None or ke.method != suite.ke or ke.method != self._ke.method:
+            raise MalformedMessage("key exchange methods differ")
+        secret = self._ke.shared(ke.data)
+        new = _successor(sa, True, self._spi, chosen.spi, suite, secret, self._ni, nr, now)
+        if self._crossing is not None and min(self._ni, nr) < self._crossing[0]:
+            adopt(sa, self._crossing[1], now)  # ours has the lowest nonce: it goes, by our Delete on it
+            new.state = SaState.DELETING
+            new.enqueue(DeleteIke(), now)
+            return
+        adopt(sa, new, now)
+        sa.state = SaState.DELETING
+        sa.enqueue(DeleteIke(), now)
+
+    def _refused(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
+        error = first_error(payloads)
+        if error is None:
+            raise MalformedMessage("neither an IKE SA nor an error")
+        if self._crossing is not None:
+            adopt(sa, self._crossing[1], now)
+        elif error.type == NotifyType.INVALID_KE_PAYLOAD and len(error.data) == 2 and self._method is None:
+            method = int.from_bytes(error.data, "big")
+            if any(t.id == method and t.type == TransformType.KE for p in self._proposals for t in p.transforms):
+                sa.enqueue(RekeyIke(sa, method), now)
+        else:
+            sa.rekey_at = now + sa.party.config.retry_s
+
+    def failed(self, sa: IkeSa, reason: FailureReason, now: float) -> None:
+        self.superseded(sa, now)
+
+
+def _successor(
+    old: IkeSa, initiator: bool, spi_i: bytes, spi_r: bytes, suite: IkeSuite, secret: bytes, ni: bytes, nr: bytes,
+    now: float,
+) -> IkeSa:  # fmt: skip
+    """The new IKE SA: same peer and children, new keys, Message IDs from 0."""
+    assert old.suite is not None and old.keys is not None
+    new = IkeSa(old.party, initiator, old.peer, spi_i, spi_r, SaState.ESTABLISHED, old.handler, now, old.handle)
+    new.peer_id = old.peer_id
+    new.peer_fragments = old.peer_fragments
+    new.established_at = now
+    new.set_keys(suite, key_schedule.rekeyed_keys(old.suite.prf, old.keys.sk_d, suite, secret, ni, nr, spi_i, spi_r))
+    lifetime = old.party.config.ike_lifetime_s
+    new.rekey_at = now + jittered(old, lifetime) if lifetime else None
+    old.party.add(new)
+    return new
+
+
+def adopt(old: IkeSa, new: IkeSa, now: float) -> None:
+    """`new` takes over: handle, Child SAs and requests that wait. `old` only waits for its end."""
+    party = old.party
+    new.children = old.children
+    old.children = {}
+    new.requests.queue.extend(old.requests.queue)
+    old.requests.queue.clear()
+    old.state = SaState.REKEYED
+    old.rekey_at = None
+    old.expires_at = now + party.config.linger_s
+    old.handle.move(new)
+    party.down(old)
+    party.up(new)
+    party.emit(IkeSaRekeyed(new.handle))
+    party.schedule(old)
+    new.pump(now)
+
+
+def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> None:
+    """A peer's CREATE_CHILD_SA request whose proposals are for IKE."""
+    exchange, party = ExchangeType.CREATE_CHILD_SA, sa.party
+    request, ke = find(payloads, SaPayload), find(payloads, KePayload)
+    if request is None:
+        raise MalformedMessage("no proposals")
+    others = any(not isinstance(item.task, RekeyIke) for item in sa.requests.outstanding.values())
+    crossing = sa.rekeying if isinstance(sa.rekeying, RekeyIke) and sa.requests.outstanding else None
+    if others or sa.tokens:
+        sa.respond(message_id, exchange, [NotifyPayload(NotifyType.TEMPORARY_FAILURE)])
+        return
+    chosen = choose(party.config.offers, request.proposals, Proto.IKE, 8)
+    if chosen is None or any(item.type in _ADDITIONAL and item.id for item in chosen.transforms):
+        sa.respond(message_id, exchange, [NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN)])
+        return
+    suite = ike_suite(chosen.transforms)
+    ni = required_nonce(payloads, suite.prf)
+    if ke is None or ke.method != suite.ke:
+        wanted = NotifyPayload(NotifyType.INVALID_KE_PAYLOAD, suite.ke.to_bytes(2, "big"))
+        sa.respond(message_id, exchange, [wanted])
+        return
+    public, secret = key_exchange.answer(suite.ke, ke.data, party.random)
+    nr, spi = party.random(party.config.nonce_octets), party.new_spi()
+    new = _successor(sa, False, chosen.spi, spi, suite, secret, ni, nr, now)
+    reply = SaPayload((Proposal(chosen.number, chosen.protocol, spi, chosen.transforms),))
+    sa.respond(message_id, exchange, [reply, NoncePayload(nr), KePayload(suite.ke, public)])
+    if crossing is not None:
+        crossing.crossed(min(ni, nr), new)
+    else:
+        if isinstance(sa.rekeying, RekeyIke):  # still in the queue: no longer wanted
+            if sa.rekeying in sa.requests.queue:
+                sa.requests.queue.remove(sa.rekeying)
+            sa.rekeying = None
+        adopt(sa, new, now)

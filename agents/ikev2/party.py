@@ -1,0 +1,155 @@
+"""What all IKE SAs of one party share: its identity and settings, its tables, timers and effects.
+
+Knows nothing of messages.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+from agents.ikev2.child import ChildPolicy
+from agents.ikev2.codec.header import ZERO_SPI
+from agents.ikev2.codec.payloads import Identification
+from agents.ikev2.config import IkeConfig
+from agents.ikev2.cookie import CookieJar
+from agents.ikev2.events import Dropped, Event, Send
+from agents.ikev2.model import Authenticate, LocalIdentity, PeerAddress, RandomSource
+from agents.ikev2.suites import ike_suite
+
+if TYPE_CHECKING:
+    from agents.ikev2.sa import IkeSa
+
+
+class Party:
+    """Services of the endpoint to its SAs."""
+
+    def __init__(
+        self,
+        identity: LocalIdentity,
+        authenticate: Authenticate,
+        random: RandomSource,
+        config: IkeConfig,
+        auth_exchange: int,
+        child_policy: ChildPolicy | None,
+    ) -> None:
+        self.identity = identity
+        self.authenticate = authenticate
+        self.random = random
+        self.config = config
+        self.auth_exchange = int(auth_exchange)
+        self.accept_auth = frozenset({self.auth_exchange}) if config.accept_auth is None else config.accept_auth
+        self.child_policy = child_policy
+        self.cookies = CookieJar(random, config.cookie_rotation_s, config.cookie_grace_s)
+        self.effects: list[Send | Event] = []
+        self.by_spi: dict[bytes, IkeSa] = {}
+        self.by_init: dict[bytes, IkeSa] = {}  # digest of the IKE_SA_INIT request → responder's SA
+        self.by_peer: dict[Identification, set[IkeSa]] = {}
+        self.half_open = 0
+        self.half_open_by_address: dict[str, int] = {}
+        self._timers: list[tuple[float, int, IkeSa]] = []
+        self._counter = 0
+        self._tokens: dict[int, tuple[IkeSa, int, int]] = {}
+        self._hint_at = float("-inf")
+        for offer in config.offers:
+            _check_offer(offer)
+
+    def number(self) -> int:
+        """A number that was not given out before."""
+        self._counter += 1
+        return self._counter
+
+    def emit(self, effect: Send | Event) -> None:
+        self.effects.append(effect)
+
+    def drop(self, reason: str, peer: PeerAddress) -> None:
+        self.effects.append(Dropped(reason, peer))
+
+    def new_spi(self) -> bytes:
+        """An SPI of ours that no SA has."""
+        while True:
+            spi = self.random(8)
+            if spi != ZERO_SPI and spi not in self.by_spi:
+                return spi
+
+    def add(self, sa: IkeSa) -> None:
+        self.by_spi[sa.our_spi] = sa
+
+    def forget(self, sa: IkeSa) -> None:
+        """Drop all that points to this SA."""
+        if self.by_spi.get(sa.our_spi) is sa:
+            del self.by_spi[sa.our_spi]
+        if sa.init_digest is not None and self.by_init.get(sa.init_digest) is sa:
+            del self.by_init[sa.init_digest]
+
+    def up(self, sa: IkeSa) -> None:
+        """The SA's peer is authenticated."""
+        assert sa.peer_id is not None
+        self.by_peer.setdefault(sa.peer_id, set()).add(sa)
+
+    def down(self, sa: IkeSa) -> None:
+        """The SA is no longer established."""
+        if sa.peer_id is not None and (others := self.by_peer.get(sa.peer_id)) is not None:
+            others.discard(sa)
+            if not others:
+                del self.by_peer[sa.peer_id]
+
+    def count_half_open(self, address: str, step: int) -> None:
+        self.half_open += step
+        count = self.half_open_by_address.get(address, 0) + step
+        if count > 0:
+            self.half_open_by_address[address] = count
+        else:
+            self.half_open_by_address.pop(address, None)
+
+    def new_token(self, sa: IkeSa, message_id: int, exchange: int) -> int:
+        """A name for a request that the layer above will answer."""
+        token = self.number()
+        self._tokens[token] = (sa, message_id, exchange)
+        sa.tokens.add(token)
+        return token
+
+    def take_token(self, token: int) -> tuple[IkeSa, int, int] | None:
+        found = self._tokens.pop(token, None)
+        if found is not None:
+            found[0].tokens.discard(token)
+        return found
+
+    def hint_allowed(self, now: float) -> bool:
+        """Whether an unprotected hint may be sent now (rate limit, RFC 7296 §2.21.4)."""
+        if now - self._hint_at < 1.0 / self.config.hints_per_s:
+            return False
+        self._hint_at = now
+        return True
+
+    def schedule(self, sa: IkeSa) -> None:
+        """See to it that sa.tick is called no later than its next deadline."""
+        deadline = sa.deadline()
+        if deadline is None or (sa.scheduled is not None and sa.scheduled <= deadline):
+            return
+        sa.scheduled = deadline
+        heapq.heappush(self._timers, (deadline, self.number(), sa))
+
+    def next_timer(self) -> float | None:
+        timers = self._timers
+        while timers and timers[0][2].scheduled != timers[0][0]:
+            heapq.heappop(timers)
+        return timers[0][0] if timers else None
+
+    def tick(self, now: float) -> None:
+        while (due := self.next_timer()) is not None and due <= now:
+            sa = heapq.heappop(self._timers)[2]
+            sa.scheduled = None
+            sa.tick(now)
+            self.schedule(sa)
+
+
+def _check_offer(offer: tuple[object, ...]) -> None:
+    """Raise UnsupportedAlgorithm for a configured transform that we do not have."""
+    from itertools import product
+
+    by_type: dict[int, list[object]] = {}
+    for item in offer:
+        by_type.setdefault(item.type, []).append(item)  # type: ignore[attr-defined]
+    for combination in product(*by_type.values()):
+        ike_suite(combination)  # type: ignore[arg-type]

@@ -1,0 +1,266 @@
+"""The responder's side of IKE_SA_INIT, IKE_INTERMEDIATE and the AUTH exchange, RFC 7296 §1.2.
+
+States: HALF_OPEN → AUTH_DECIDING → ESTABLISHED. `answer_init` keeps no state until a request is
+acceptable, and under load not until it brings our cookie back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from agents.ikev2 import auth, key_exchange
+from agents.ikev2 import keys as key_schedule
+from agents.ikev2.child_negotiation import ChildRefused, answer_child
+from agents.ikev2.codec.header import ZERO_SPI, Header, encode_header
+from agents.ikev2.codec.payloads import (
+    AuthPayload,
+    IdPayload,
+    KePayload,
+    NoncePayload,
+    NotifyPayload,
+    Payload,
+    SaPayload,
+    TsPayload,
+    encode_payloads,
+    find,
+    notifies,
+    parse_payloads,
+)
+from agents.ikev2.errors import MalformedMessage, UnsupportedAlgorithm
+from agents.ikev2.establish import establish
+from agents.ikev2.events import AuthRequest, ChildEstablished, CloseReason, MessageSeen, Send
+from agents.ikev2.handshake import (
+    IntAuth,
+    announcements,
+    credential_of,
+    for_layer_above,
+    hashes_of,
+    own_credential,
+    required_nonce,
+)
+from agents.ikev2.model import PeerAddress, PeerKey
+from agents.ikev2.party import Party
+from agents.ikev2.protect import Opened
+from agents.ikev2.registry import ExchangeType, Flag, NotifyType, PayloadType, Protocol
+from agents.ikev2.sa import Handler, IkeSa, SaState
+from agents.ikev2.suites import IkeSuite, choose, ike_suite
+
+
+def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
+    """An IKE_SA_INIT request."""
+    digest = hashlib.sha256(data).digest()
+    known = party.by_init.get(digest)
+    party.emit(MessageSeen(header.exchange, True, known is not None, peer))
+    if known is not None:
+        if known.state is SaState.HALF_OPEN and isinstance(known.handler, Responder):
+            known.send([known.handler.response], retransmission=True)
+        return
+    try:
+        payloads = parse_payloads(header.next_payload, data, 28)
+        sa, ke, nonce = find(payloads, SaPayload), find(payloads, KePayload), required_nonce(payloads)
+        if sa is None or ke is None:
+            raise MalformedMessage("SA or KE is missing")
+        if not _admitted(party, payloads, nonce, header, peer, now):
+            return
+        chosen = choose(party.config.offers, sa.proposals, Protocol.IKE, 0)
+        if chosen is None:
+            _refuse(party, header, peer, NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN))
+            return
+        suite = ike_suite(chosen.transforms)
+        required_nonce(payloads, suite.prf)
+        if ke.method != suite.ke:
+            wanted = NotifyPayload(NotifyType.INVALID_KE_PAYLOAD, suite.ke.to_bytes(2, "big"))
+            _refuse(party, header, peer, wanted)
+            return
+        if suite.additional_ke and not notifies(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED):
+            raise MalformedMessage("additional key exchange without IKE_INTERMEDIATE")
+        answer = SaPayload((chosen,))
+        Responder(party, data, header, peer, payloads, suite, answer, ke.data, nonce, digest, now)
+    except (MalformedMessage, UnsupportedAlgorithm) as error:
+        party.drop(f"IKE_SA_INIT request: {error}", peer)
+
+
+def _refuse(party: Party, header: Header, peer: PeerAddress, notify: NotifyPayload) -> None:
+    """An answer that keeps no state: the responder's SPI is zero."""
+    first, body = encode_payloads([notify])
+    reply = Header(header.spi_i, ZERO_SPI, first, ExchangeType.IKE_SA_INIT, Flag.RESPONSE, 0)
+    party.emit(Send(encode_header(reply, 28 + len(body)) + body, peer))
+
+
+def _admitted(
+    party: Party, payloads: list[Payload], nonce: bytes, header: Header, peer: PeerAddress, now: float
+) -> bool:
+    """Whether this request may cost us state now; under load only with our cookie (§2.6)."""
+    config = party.config
+    of_address = party.half_open_by_address.get(peer.ip, 0)
+    if party.half_open >= config.max_half_open or of_address >= config.max_half_open_per_address:
+        party.drop("too many half-open SAs", peer)
+        return False
+    if party.half_open < config.cookie_threshold and of_address < config.cookie_threshold_per_address:
+        return True
+    address = f"{peer.ip}|{peer.port}"
+    cookies = notifies(payloads, NotifyType.COOKIE)
+    if cookies and party.cookies.check(cookies[0].data, nonce, address, header.spi_i, now):
+        return True
+    cookie = party.cookies.make(nonce, address, header.spi_i, now)
+    _refuse(party, header, peer, NotifyPayload(NotifyType.COOKIE, cookie))
+    return False
+
+
+class Responder(Handler):
+    """One handshake that a peer began. The shared secret is computed when the first protected message comes."""
+
+    def __init__(
+        self, party: Party, data: bytes, header: Header, peer: PeerAddress, payloads: list[Payload],
+        suite: IkeSuite, answer: SaPayload, public: bytes, nonce: bytes, digest: bytes, now: float,
+    ) -> None:  # fmt: skip
+        config = party.config
+        self._party = party
+        self._message = data
+        self._suite = suite
+        self._peer_public = public
+        self._ni = nonce
+        self._nr = party.random(config.nonce_octets)
+        self._secret: bytes | None = None
+        self._ke: key_exchange.KeyExchange | None = None
+        self._additional = list(suite.additional_ke)
+        self._peer_hashes = hashes_of(payloads)
+        self._auth: list[Payload] = []
+        self._token = 0
+        self.int_auth = IntAuth()
+        self._ke = key_exchange.begin(suite.ke, party.random)
+        sa = self._sa = IkeSa(party, False, peer, header.spi_i, party.new_spi(), SaState.HALF_OPEN, self, now)
+        sa.suite = suite
+        sa.init_digest = digest
+        sa.responses = type(sa.responses)(next_id=1, size=1)
+        sa.peer_fragments = config.fragmentation and bool(notifies(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED))
+        reply: list[Payload] = [answer, KePayload(suite.ke, self._ke.public), NoncePayload(self._nr)]
+        reply += announcements(config)
+        if config.childless:
+            reply.append(NotifyPayload(NotifyType.CHILDLESS_IKEV2_SUPPORTED))
+        if suite.additional_ke:
+            reply.append(NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED))
+        first, body = encode_payloads(reply)
+        head = Header(sa.spi_i, sa.spi_r, first, ExchangeType.IKE_SA_INIT, Flag.RESPONSE, 0)
+        self.response = encode_header(head, 28 + len(body)) + body
+        party.add(sa)
+        party.by_init[digest] = sa
+        sa.half_open_address = peer.ip
+        party.count_half_open(peer.ip, +1)
+        sa.expires_at = now + config.half_open_timeout_s
+        sa.send([self.response])
+        party.schedule(sa)
+
+    # -- protected messages ----------------------------------------------------------------------
+
+    def before_open(self, sa: IkeSa, exchange: int) -> bool:
+        if sa.state is not SaState.HALF_OPEN:
+            return False
+        wanted = {int(ExchangeType.IKE_INTERMEDIATE)} if self._additional else self._party.accept_auth
+        if exchange not in wanted:
+            return False
+        if sa.keys is None and self._ke is not None:
+            try:
+                secret = self._ke.shared(self._peer_public)
+            except MalformedMessage:
+                self._ke = None
+                return False
+            sa.set_keys(
+                self._suite,
+                key_schedule.initial_keys(self._suite, secret, self._ni, self._nr, sa.spi_i, sa.spi_r),
+            )
+        return sa.keys is not None
+
+    def sealed_request(self, sa: IkeSa, header: Header, opened: Opened) -> None:
+        if header.exchange == ExchangeType.IKE_INTERMEDIATE:
+            assert sa.keys is not None
+            self.int_auth.add(self._suite.prf, sa.keys.sk_pi, True, header, opened)
+
+    def request(self, sa: IkeSa, message_id: int, exchange: int, payloads: list[Payload], now: float) -> None:
+        if exchange == ExchangeType.IKE_INTERMEDIATE:
+            self._intermediate(message_id, payloads)
+        else:
+            self._authenticate(message_id, exchange, payloads, now)
+
+    def _intermediate(self, message_id: int, payloads: list[Payload]) -> None:
+        sa, ke = self._sa, find(payloads, KePayload)
+        assert sa.keys is not None
+        method = self._additional.pop(0)
+        if ke is None or ke.method != method:
+            raise MalformedMessage("IKE_INTERMEDIATE without the KE that was agreed")
+        public, secret = key_exchange.answer(method, ke.data, self._party.random)
+        reply: list[Payload] = [KePayload(method, public)]
+        first, inner = encode_payloads(reply)
+        head = Header(sa.spi_i, sa.spi_r, 0, ExchangeType.IKE_INTERMEDIATE, Flag.RESPONSE, message_id)
+        self.int_auth.add(self._suite.prf, sa.keys.sk_pr, False, head, Opened(first, inner))
+        sa.respond(message_id, ExchangeType.IKE_INTERMEDIATE, reply)
+        sa.set_keys(
+            self._suite,
+            key_schedule.additional_keys(self._suite, sa.keys.sk_d, secret, self._ni, self._nr, sa.spi_i, sa.spi_r),
+        )
+
+    def _authenticate(self, message_id: int, exchange: int, payloads: list[Payload], now: float) -> None:
+        sa, party = self._sa, self._party
+        ident, proof = find(payloads, IdPayload, PayloadType.IDi), find(payloads, AuthPayload)
+        if ident is None or proof is None:
+            raise MalformedMessage("IDi or AUTH is missing")
+        asked = find(payloads, IdPayload, PayloadType.IDr)
+        key: PeerKey | None = None
+        if asked is None or asked.identification == party.identity.id:
+            key = party.authenticate(ident.identification, credential_of(payloads), sa.peer)
+        if key is None or not self._proven(key, ident, proof, message_id):
+            sa.respond(message_id, exchange, [NotifyPayload(NotifyType.AUTHENTICATION_FAILED)])
+            sa.close(CloseReason.AUTHENTICATION_FAILED, now)
+            return
+        sa.peer_id = ident.identification
+        sa.state = SaState.AUTH_DECIDING
+        self._auth = payloads
+        if exchange != ExchangeType.IKE_AUTH:
+            self._token = party.new_token(sa, message_id, exchange)
+            extra = for_layer_above(payloads)
+            party.emit(AuthRequest(self._token, sa.handle, sa.peer_id, sa.peer, extra))
+        else:
+            self.finish(message_id, exchange, (), now)
+
+    def _proven(self, key: PeerKey, ident: IdPayload, proof: AuthPayload, message_id: int) -> bool:
+        sa = self._sa
+        assert sa.keys is not None
+        octets = auth.signed_octets(
+            self._message, self._nr, self._suite.prf, sa.keys.sk_pi, ident.body(), self.int_auth.octets(message_id)
+        )
+        return auth.verify(key.public_key, octets, proof, self._party.config.signature_hashes)
+
+    def finish(self, message_id: int, exchange: int, extra: Sequence[Payload], now: float) -> None:
+        """Send our half of AUTH with what the layer above adds, and a Child SA if one was asked for."""
+        sa, party = self._sa, self._party
+        assert sa.keys is not None
+        own = IdPayload(PayloadType.IDr, party.identity.id)
+        octets = auth.signed_octets(
+            self.response, self._ni, self._suite.prf, sa.keys.sk_pr, own.body(), self.int_auth.octets(message_id)
+        )
+        try:
+            proof = auth.sign(party.identity.private_key, octets, self._peer_hashes)
+        except UnsupportedAlgorithm:
+            sa.respond(message_id, exchange, [NotifyPayload(NotifyType.AUTHENTICATION_FAILED)])
+            sa.close(CloseReason.AUTHENTICATION_FAILED, now)
+            return
+        reply: list[Payload] = [own, *own_credential(party), proof]
+        if party.config.window > 1:
+            reply.append(NotifyPayload(NotifyType.SET_WINDOW_SIZE, party.config.window.to_bytes(4, "big")))
+        reply += extra
+        child: ChildEstablished | None = None
+        if exchange == ExchangeType.IKE_AUTH and find(self._auth, TsPayload) is not None:
+            try:
+                head, tail, child = answer_child(sa, self._auth, self._ni, self._nr, now, with_ke=False)
+                reply += head + tail
+            except ChildRefused as refusal:
+                reply.append(refusal.payload())
+            except UnsupportedAlgorithm:
+                reply.append(NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN))
+        sa.responses.size = party.config.window
+        sa.respond(message_id, exchange, reply)
+        initial_contact = bool(notifies(self._auth, NotifyType.INITIAL_CONTACT))
+        establish(sa, self._auth, initial_contact, now)
+        if child is not None:
+            party.emit(child)

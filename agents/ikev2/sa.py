@@ -1,0 +1,418 @@
+"""One IKE SA: its keys, its windows, and the way of a protected message in and out.
+
+Knows how messages are protected and repeated. What they mean is known by the handshakes
+(initiator, responder), by child_exchange and by informational.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from agents.ikev2 import keys as key_schedule
+from agents.ikev2.codec.header import Header
+from agents.ikev2.codec.payloads import (
+    Identification,
+    NotifyPayload,
+    Payload,
+    encode_payloads,
+    parse_payloads,
+)
+from agents.ikev2.errors import IntegrityFailure, MalformedMessage, UnsupportedCriticalPayload
+from agents.ikev2.events import Closed, CloseReason, FailureReason, KeysDerived, MessageSeen, Send
+from agents.ikev2.exchange import Arrival, RequestWindow, ResponseWindow, Task
+from agents.ikev2.fragments import Reassembler
+from agents.ikev2.handle import SaHandle
+from agents.ikev2.keylog import decryption_table_line
+from agents.ikev2.keys import IkeKeys
+from agents.ikev2.model import PeerAddress
+from agents.ikev2.protect import Opened, Protection, open_message, seal_fragments, seal_message
+from agents.ikev2.registry import Flag, NotifyType
+from agents.ikev2.suites import IkeSuite
+
+if TYPE_CHECKING:
+    from agents.ikev2.child import ChildOffer, ChildSa
+    from agents.ikev2.party import Party
+
+
+class SaState(Enum):
+    """Where an IKE SA is in its life."""
+
+    INIT_SENT = "IKE_SA_INIT sent"
+    INTERMEDIATE_SENT = "IKE_INTERMEDIATE sent"
+    AUTH_SENT = "AUTH sent"
+    HALF_OPEN = "IKE_SA_INIT answered"
+    AUTH_DECIDING = "AUTH received"
+    ESTABLISHED = "established"
+    REKEYED = "rekeyed"
+    DELETING = "delete sent"
+    CLOSED = "closed"
+
+
+class Handler:
+    """What an SA does with the requests that it receives; a handshake first, then `Protocol`."""
+
+    def request(self, sa: IkeSa, message_id: int, exchange: int, payloads: list[Payload], now: float) -> None:
+        raise NotImplementedError
+
+    def before_open(self, sa: IkeSa, exchange: int) -> bool:
+        """Whether a protected message of this exchange type is wanted now; may derive keys that were put off."""
+        return True
+
+    def sealed_request(self, sa: IkeSa, header: Header, opened: Opened) -> None:
+        """Called with each authenticated request before it is parsed (IntAuth of RFC 9242)."""
+
+    def periodic(self, sa: IkeSa, now: float) -> None:
+        """What an established SA does by itself: liveness, lifetimes."""
+
+
+class _Orphan(Task):
+    """A request whose answer no one waits for any more."""
+
+    def __init__(self, exchange: int) -> None:
+        self.exchange = exchange
+
+    def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
+        return
+
+
+class ChildRecord:
+    """A Child SA that stands, with what we would agree to when it is rekeyed."""
+
+    __slots__ = ("busy", "offer", "rekey_at", "sa")
+
+    def __init__(self, sa: ChildSa, offer: ChildOffer, rekey_at: float | None) -> None:
+        self.sa = sa
+        self.offer = offer
+        self.rekey_at = rekey_at
+        self.busy: Task | None = None  # our own rekey or delete of it
+
+
+class IkeSa:
+    """State of one IKE SA. All times are the driver's seconds."""
+
+    __slots__ = (
+        "__weakref__",
+        "_fragments",
+        "_in",
+        "_out",
+        "children",
+        "created_at",
+        "established_at",
+        "expires_at",
+        "half_open_address",
+        "handle",
+        "handler",
+        "init_digest",
+        "initiator",
+        "keys",
+        "last_heard",
+        "party",
+        "peer",
+        "peer_fragments",
+        "peer_id",
+        "rekey_at",
+        "rekeying",
+        "requests",
+        "responses",
+        "scheduled",
+        "spi_i",
+        "spi_r",
+        "state",
+        "suite",
+        "tokens",
+    )  # fmt: skip
+
+    def __init__(
+        self, party: Party, initiator: bool, peer: PeerAddress, spi_i: bytes, spi_r: bytes, state: SaState,
+        handler: Handler, now: float, handle: SaHandle | None = None,
+    ) -> None:  # fmt: skip
+        self.party = party
+        self.initiator = initiator
+        self.peer = peer
+        self.spi_i = spi_i
+        self.spi_r = spi_r
+        self.state = state
+        self.handler = handler
+        self.created_at = now
+        self.last_heard = now
+        self.handle = SaHandle(party.number(), self) if handle is None else handle
+        self.peer_id: Identification | None = None
+        self.suite: IkeSuite | None = None
+        self.keys: IkeKeys | None = None
+        self.requests = RequestWindow()
+        self.responses = ResponseWindow(size=party.config.window)
+        self.established_at: float | None = None
+        self.expires_at: float | None = None
+        self.rekey_at: float | None = None
+        self.children: dict[bytes, ChildRecord] = {}
+        self.init_digest: bytes | None = None
+        self.tokens: set[int] = set()
+        self.scheduled: float | None = None
+        self.peer_fragments = False
+        self.half_open_address: str | None = None
+        self.rekeying: Task | None = None
+        self._out: Protection | None = None
+        self._in: Protection | None = None
+        self._fragments: Reassembler | None = None
+
+    # -- what it is ------------------------------------------------------------------------------
+
+    @property
+    def our_spi(self) -> bytes:
+        return self.spi_i if self.initiator else self.spi_r
+
+    @property
+    def peer_spi(self) -> bytes:
+        return self.spi_r if self.initiator else self.spi_i
+
+    @property
+    def is_established(self) -> bool:
+        return self.state in (SaState.ESTABLISHED, SaState.REKEYED)
+
+    def set_keys(self, suite: IkeSuite, keys: IkeKeys) -> None:
+        """Use these keys from now on, in both directions."""
+        random = self.party.random
+        self.suite, self.keys = suite, keys
+        ours = suite.protection(keys.sk_ei, keys.sk_ai, random)
+        theirs = suite.protection(keys.sk_er, keys.sk_ar, random)
+        self._out, self._in = (ours, theirs) if self.initiator else (theirs, ours)
+        if self.party.config.log_keys:
+            self.party.emit(KeysDerived(decryption_table_line(self.spi_i, self.spi_r, suite, keys)))
+
+    def derive(self, label: bytes, length: int) -> bytes:
+        assert self.suite is not None and self.keys is not None
+        return self.suite.prf.plus(self.keys.sk_d, label, length)
+
+    def key_wrap_key(self) -> bytes:
+        assert self.suite is not None and self.keys is not None
+        return key_schedule.key_wrap_key(self.suite, self.keys.sk_d)
+
+    # -- out -------------------------------------------------------------------------------------
+
+    def send(self, datagrams: Sequence[bytes], retransmission: bool = False) -> None:
+        for data in datagrams:
+            self.party.emit(Send(data, self.peer, retransmission))
+
+    def _header(self, exchange: int, message_id: int, response: bool) -> Header:
+        flags = (Flag.INITIATOR if self.initiator else 0) | (Flag.RESPONSE if response else 0)
+        return Header(self.spi_i, self.spi_r, 0, exchange, int(flags), message_id)
+
+    def seal(self, exchange: int, message_id: int, response: bool, payloads: Sequence[Payload]) -> list[bytes]:
+        """The datagrams of one protected message; fragmented only when the peer understands it."""
+        assert self._out is not None
+        first, inner = encode_payloads(payloads)
+        header = self._header(exchange, message_id, response)
+        config = self.party.config
+        if self.peer_fragments:
+            return seal_fragments(header, first, inner, self._out, config.max_datagram, config.max_fragments)
+        return [seal_message(header, first, inner, self._out)]
+
+    def enqueue(self, task: Task, now: float) -> None:
+        self.requests.queue.append(task)
+        self.pump(now)
+
+    def pump(self, now: float) -> None:
+        """Send what the window has room for."""
+        while (task := self.requests.next_task()) is not None:
+            payloads = task.payloads(self, now)
+            if payloads is None:
+                continue
+            message_id = self.requests.next_id
+            datagrams = self.seal(task.exchange, message_id, False, payloads)
+            self.requests.next_id += 1
+            self.requests.sent(message_id, task, datagrams, now, self.party.config.retransmission)
+            self.send(datagrams)
+        self.party.schedule(self)
+
+    def respond(self, message_id: int, exchange: int, payloads: Sequence[Payload]) -> None:
+        """Answer a request, and keep the answer for repeats."""
+        datagrams = self.seal(exchange, message_id, True, payloads)
+        self.responses.answered(message_id, datagrams)
+        self.send(datagrams)
+
+    def poke(self, now: float) -> None:
+        self.send(self.requests.poke(now, self.party.config.retransmission), retransmission=True)
+        self.party.schedule(self)
+
+    # -- in --------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
+        """A message with our SPI and an SK or SKF payload."""
+        if header.is_response:
+            self._receive_response(data, header, peer, now)
+        else:
+            self._receive_request(data, header, peer, now)
+
+    def _open(self, data: bytes, header: Header, peer: PeerAddress) -> Opened | None:
+        if self._in is None:
+            self.party.drop("no keys yet", peer)
+            return None
+        try:
+            return open_message(data, header, self._in)
+        except IntegrityFailure as error:
+            self.party.drop(str(error), peer)
+            return None
+
+    def _assemble(self, header: Header, opened: Opened) -> Opened | None:
+        if not opened.total:
+            return opened
+        if not self.party.config.fragmentation:
+            raise MalformedMessage("fragment, but fragmentation was not agreed")
+        if self._fragments is None:
+            self._fragments = Reassembler(self.party.config.max_fragments)
+        return self._fragments.add(header.is_response, header.message_id, opened)
+
+    def _receive_request(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
+        party, message_id, exchange = self.party, header.message_id, header.exchange
+        arrival = self.responses.arrival(message_id)
+        party.emit(MessageSeen(exchange, True, arrival in (Arrival.ANSWERED, Arrival.PENDING), peer))
+        if arrival is not Arrival.NEW:
+            if arrival is Arrival.ANSWERED and _begins_message(data, header):
+                self.send(self.responses.answer(message_id), retransmission=True)
+            elif arrival is Arrival.OUTSIDE:
+                party.drop("Message ID outside of the window", peer)
+            return
+        if self.state is SaState.CLOSED or not self.handler.before_open(self, exchange):
+            party.drop(f"exchange {exchange} while {self.state.value}", peer)
+            return
+        try:
+            opened = self._open(data, header, peer)
+            if opened is None:
+                return
+            self.last_heard = now
+            whole = self._assemble(header, opened)
+            if whole is None:
+                return
+            self.responses.accept(message_id)
+            self.peer = peer if not self.is_established else self.peer
+            self.handler.sealed_request(self, header, whole)
+            payloads = parse_payloads(whole.first, whole.inner)
+            self.handler.request(self, message_id, exchange, payloads, now)
+        except UnsupportedCriticalPayload as error:
+            self.respond(
+                message_id,
+                exchange,
+                [NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((error.payload_type,)))],
+            )
+            if not self.is_established:
+                self.close(CloseReason.INVALID_SYNTAX, now)
+        except MalformedMessage:
+            # RFC 7296 §2.21.3: said under protection, and the SA does not survive it.
+            self.responses.accept(message_id)
+            self.respond(message_id, exchange, [NotifyPayload(NotifyType.INVALID_SYNTAX)])
+            self.close(CloseReason.INVALID_SYNTAX, now)
+        party.schedule(self)
+
+    def _receive_response(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
+        party, message_id = self.party, header.message_id
+        waiting = self.requests.outstanding.get(message_id)
+        party.emit(MessageSeen(header.exchange, False, waiting is None, peer))
+        if waiting is None or waiting.task.exchange != header.exchange:
+            party.drop("response to no request", peer)
+            return
+        try:
+            opened = self._open(data, header, peer)
+            if opened is None:
+                return
+            self.last_heard = now
+            whole = self._assemble(header, opened)
+            if whole is None:
+                return
+            del self.requests.outstanding[message_id]
+            waiting.task.received(self, header, whole)
+            waiting.task.complete(self, parse_payloads(whole.first, whole.inner), now)
+        except MalformedMessage:
+            self.requests.outstanding.pop(message_id, None)
+            waiting.task.failed(self, FailureReason.SA_CLOSED, now)
+            self.close(CloseReason.INVALID_SYNTAX, now)
+        self.pump(now)
+
+    # -- time and end ----------------------------------------------------------------------------
+
+    def deadline(self) -> float | None:
+        """When tick must be called next."""
+        times = [t for t in (self.requests.deadline(), self.expires_at) if t is not None]
+        if self.state is SaState.ESTABLISHED:
+            config = self.party.config
+            if config.liveness_s and not self.requests.outstanding:
+                times.append(self.last_heard + config.liveness_s)
+            if self.rekey_at is not None and self.rekeying is None:
+                times.append(self.rekey_at)
+            times += [r.rekey_at for r in self.children.values() if r.rekey_at is not None and r.busy is None]
+        return min(times) if times else None
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self.expires_at is not None and self.expires_at <= now:
+            self.expires_at = None
+            if self.state in (SaState.CLOSED, SaState.DELETING, SaState.REKEYED):
+                self.close(CloseReason.DELETED_BY_US, now)
+                self.party.forget(self)
+            else:
+                self.close(CloseReason.HALF_OPEN_TIMEOUT, now)
+            return
+        again, given_up = self.requests.due(now, self.party.config.retransmission)
+        if given_up:
+            self.close(CloseReason.TIMEOUT, now)
+            return
+        self.send(again, retransmission=True)
+        if self.state is SaState.ESTABLISHED:
+            self.handler.periodic(self, now)
+
+    def end(self, task: Task, reason: CloseReason, now: float) -> None:
+        """Send this Delete and be gone; for the layer above the SA is closed at once."""
+        if self.state in (SaState.DELETING, SaState.CLOSED):
+            return
+        self._fail_tasks(FailureReason.SA_CLOSED, now)
+        self.state = SaState.DELETING
+        self.expires_at = None
+        self.end_half_open()
+        self.party.down(self)
+        self.children.clear()
+        self.party.emit(Closed(self.handle, reason))
+        self.enqueue(task, now)
+
+    def _fail_tasks(self, why: FailureReason, now: float) -> None:
+        """Tell all tasks that there will be no answer. What is outstanding stays so, since its Message ID must be
+        answered before the next request may go (window of 1)."""
+        outstanding = list(self.requests.outstanding.values())
+        tasks = [item.task for item in outstanding] + list(self.requests.queue)
+        for item in outstanding:
+            item.task = _Orphan(item.task.exchange)
+        self.requests.queue.clear()
+        for token in tuple(self.tokens):
+            self.party.take_token(token)
+        for task in tasks:
+            task.failed(self, why, now)
+
+    def close(self, reason: CloseReason, now: float, notify: int | None = None) -> None:
+        """End the SA; it goes on answering repeats for a while. Nothing is sent."""
+        if self.state is SaState.CLOSED:
+            return
+        announced = self.state is SaState.DELETING
+        self._fail_tasks(FailureReason.TIMEOUT if reason is CloseReason.TIMEOUT else FailureReason.SA_CLOSED, now)
+        self.state = SaState.CLOSED
+        self.end_half_open()
+        self.party.down(self)
+        self.requests.outstanding.clear()
+        # A rekeyed SA ends unseen: its handle stands for the new one.
+        if not announced and self.handle.current is self:
+            self.children.clear()
+            self.party.emit(Closed(self.handle, reason, notify))
+        self.expires_at = now + self.party.config.linger_s
+        self.party.schedule(self)
+
+    def end_half_open(self) -> None:
+        """This SA no longer counts as half-open."""
+        if self.half_open_address is not None:
+            self.party.count_half_open(self.half_open_address, -1)
+            self.half_open_address = None
+
+
+def _begins_message(data: bytes, header: Header) -> bool:
+    """Whether this datagram is a whole message or its first fragment (RFC 7383 §2.6.1)."""
+    if header.next_payload != 53:
+        return True
+    return data[32:34] == b"\x00\x01"
