@@ -1,0 +1,197 @@
+"""What a keying mode is to the laboratory, and the registry of modes.
+
+A mode says what FRR's configuration needs, prepares files before any node starts, and starts
+and stops its own parts with the nodes. It sees nodes and the laboratory only through the two
+protocols below; it must not know how namespaces, links, faults or records are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from testbed.errors import InputError
+
+if TYPE_CHECKING:
+    from testbed.topology.resolved import Interface, Router, Topology
+
+#: The FRR daemons a mode may be asked about.
+DAEMONS = ("zebra", "ospfd", "ospf6d", "pimd")
+
+_MODES = {
+    "none": ("testbed.keying.none", "NoKeying"),
+    "native": ("testbed.keying.native", "NativeKeying"),
+    "manual": ("testbed.keying.manual", "ManualKeying"),
+    "central": ("testbed.keying.agents", "CentralKeying"),
+    "central-mgmt": ("testbed.keying.agents", "CentralManagementKeying"),
+    "lks": ("testbed.keying.agents", "LksKeying"),
+}
+
+
+class AgentProcess(Protocol):
+    """A process of a node. It dies with the node's power, without notice."""
+
+    pid: int
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone. Nothing when it has ended."""
+
+    def terminate(self) -> None:
+        """SIGTERM: an orderly end. Does not wait."""
+
+
+class KeyingNode(Protocol):
+    """A router, a host or the DKS, as a keying mode sees it."""
+
+    name: str
+    pid: int
+    """A process that lives as long as the lab in the node's network namespace: its
+    /proc/PID/ns/net stays the same through power cycles."""
+
+    @property
+    def powered(self) -> bool:
+        """Whether the node has power now."""
+
+    @property
+    def retained(self) -> Path:
+        """The folder that survives a power cycle; what was not fsynced is lost then."""
+
+    @property
+    def volatile(self) -> Path:
+        """A folder that is emptied at every power-off: sockets, pid files (/run)."""
+
+    def run(self, *argv: str, input: str | None = None) -> str:
+        """Run a command in the node to its end; its stdout. CommandFailed on a non-zero exit."""
+
+    def namespace(self) -> Any:
+        """A context manager: the calling thread is in the node's network namespace inside it."""
+
+
+class KeyingLab(Protocol):
+    """The laboratory, as a keying mode sees it."""
+
+    topology: Topology
+    folder: Path
+    """Where `prepare` wrote; folder/"retained"/NODE is NODE's retained folder."""
+    seed: int
+    options: Mapping[str, Any]
+    """`options` of the plan."""
+
+    def node(self, name: str) -> KeyingNode:
+        """The router, host or "dks" of this name. InputError when there is none."""
+
+    def events_file(self, node: str) -> Path:
+        """Where agents of a node append their events, one JSON object a line, each written
+        in one write: {"t": CLOCK_MONOTONIC ns, "node", "kind", ...}. Survives power cycles."""
+
+    def log_file(self, node: str, program: str) -> Path:
+        """Where a program's stderr goes; appended to through power cycles."""
+
+    def clock_file(self, node: str) -> Path:
+        """A text file with the seconds (float) to add to the node's wall clock. Linux has no
+        namespace for CLOCK_REALTIME, so a program honours a clock step by reading this file
+        whenever it wants wall time. Absent: 0."""
+
+    def spawn(
+        self,
+        node: str,
+        module: str,
+        argv: Sequence[str],
+        *,
+        name: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> AgentProcess:
+        """Fork a warm Python into the node's network namespace and call `module.main(argv)`.
+
+        Returns as soon as the process exists (milliseconds). Its stderr and stdout go to
+        `log_file(node, name or the module's last word)`, and its exit to the record
+        (source "lab", kind "exit"). LAB_NODE, LAB_EVENTS and LAB_CLOCK are in its environment.
+        """
+
+    def record(self, node: str, source: str, kind: str, **fields: Any) -> None:
+        """Write one event of now into the run's record."""
+
+
+class Keying:
+    """A keying mode. The methods do nothing here; a mode overrides what it needs.
+
+    Order of calls: `prepare` once, with no node powered and the retained folders mounted;
+    `start_dks` if `dks` is set; then `start_node` for each router when its power comes on,
+    its interfaces up and addressed, its FRR daemons not yet started. At power-off every
+    process of the node has been killed and its SPD and SAD are gone when `stop_node` runs.
+    """
+
+    name: ClassVar[str]
+    #: Each router (and the DKS) gets a retained folder on a disk of its own that loses what was not fsynced.
+    retained_disks: ClassVar[bool] = False
+    #: A host "dks" is built.
+    dks: ClassVar[bool] = False
+    #: The DKS and all routers have an interface on a management network; otherwise the DKS is in-band.
+    management: ClassVar[bool] = False
+    #: Modules that the nursery imports before it forks agents.
+    preload: ClassVar[tuple[str, ...]] = ()
+
+    def frr_global_lines(self, topology: Topology, router: Router, daemon: str) -> list[str]:
+        """Lines for the top level of a daemon's configuration (key chains)."""
+        return []
+
+    def frr_interface_lines(
+        self, topology: Topology, interface: Interface, daemon: str
+    ) -> list[str]:
+        """Lines for `interface NAME` in a daemon's configuration."""
+        return []
+
+    def prepare(
+        self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]
+    ) -> None:
+        """Write keys, documents and configuration files below `folder`."""
+
+    def start_dks(self, lab: KeyingLab) -> None:
+        """Start the key server on the node "dks", which has power, addresses and routes."""
+
+    def stop_dks(self, lab: KeyingLab) -> None:
+        """After the DKS was killed or lost power: forget it."""
+
+    def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:
+        """A router's power came on: start its agents, install what it has in files."""
+
+    def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
+        """A router lost its power: forget its processes."""
+
+
+def keying_names() -> tuple[str, ...]:
+    """The names of the modes, in the order of the reports."""
+    return tuple(_MODES)
+
+
+def keying(name: str) -> Keying:
+    """The mode of this name. InputError names the modes there are."""
+    if name not in _MODES:
+        raise InputError(
+            f"there is no keying mode {name!r}", where="keying", allowed=", ".join(_MODES)
+        )
+    module, attribute = _MODES[name]
+    return getattr(import_module(module), attribute)()  # type: ignore[no-any-return]
+
+
+class _Registry(Mapping[str, type[Keying]]):
+    """The classes of the modes by name, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> type[Keying]:
+        module, attribute = _MODES[name]
+        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(_MODES)
+
+    def __len__(self) -> int:
+        return len(_MODES)
+
+
+KEYINGS: Mapping[str, type[Keying]] = _Registry()
