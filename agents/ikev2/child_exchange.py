@@ -39,7 +39,8 @@ class CreateChild(Task):
 
     def payloads(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
         old = self._replaces
-        if old is not None and sa.children.get(old.sa.spi_in) is not old:
+        if old is not None and (old.replaced or sa.children.get(old.sa.spi_in) is not old):
+            old.busy = None
             return None
         self._ni = sa.party.random(sa.party.config.nonce_octets)
         request = self._request = ChildRequest(
@@ -86,8 +87,10 @@ class CreateChild(Task):
                 old.rekey_at = now + party.config.retry_s
             return
         if old is not None and refusal.notify == NotifyType.CHILD_SA_NOT_FOUND:
-            remove_child(sa, old)  # §2.25: it is gone there already
-            if self._crossing is None:
+            # §2.25: it is gone there. If we were told so meanwhile, that was meant.
+            known = sa.children.get(old.sa.spi_in) is old
+            remove_child(sa, old)
+            if known and self._crossing is None:
                 sa.enqueue(CreateChild(self._offer), now)
             return
         party.emit(ChildFailed(sa.handle, refusal.notify))
@@ -122,7 +125,7 @@ def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> N
         if isinstance(old.busy, CreateChild):
             old.busy.crossed(min(ni, nr), event.child)
         else:
-            old.rekey_at = None  # the peer will delete it
+            old.replaced = True  # the peer will delete it
     sa.party.emit(event)
 
 

@@ -152,7 +152,7 @@ class IkeEndpoint:
         """Replace a Child SA; ChildEstablished and ChildClosed follow. Nothing happens if that is under way."""
         current = self._established(sa)
         record = self._child(current, child)
-        if record.busy is None:
+        if record.may_rekey:
             current.enqueue(CreateChild(record.offer, record), now)
 
     def delete_child(self, sa: SaHandle, child: ChildSa, now: float) -> None:

@@ -79,7 +79,7 @@ class SaHandle:
 
     @property
     def children(self) -> tuple[ChildSa, ...]:
-        return tuple(self._sa.children.values())
+        return tuple(record.sa for record in self._sa.children.values())
 
     def derive(self, label: bytes, length: int) -> bytes:
         """prf+(SK_d, label), cut to `length` octets. It changes when the IKE SA is rekeyed."""

@@ -115,6 +115,7 @@ def _successor(
     new.peer_id = old.peer_id
     new.peer_fragments = old.peer_fragments
     new.established_at = now
+    new.children = old.children  # one table: the peer may use the new SA before we know which one stays
     new.set_keys(suite, key_schedule.rekeyed_keys(old.suite.prf, old.keys.sk_d, suite, secret, ni, nr, spi_i, spi_r))
     lifetime = old.party.config.ike_lifetime_s
     new.rekey_at = now + jittered(old, lifetime) if lifetime else None
@@ -125,8 +126,6 @@ def _successor(
 def adopt(old: IkeSa, new: IkeSa, now: float) -> None:
     """`new` takes over: handle, Child SAs and requests that wait. `old` only waits for its end."""
     party = old.party
-    new.children = old.children
-    old.children = {}
     new.requests.queue.extend(old.requests.queue)
     old.requests.queue.clear()
     old.state = SaState.REKEYED

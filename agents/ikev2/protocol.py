@@ -41,7 +41,7 @@ class Established(Handler):
             sa.rekey_at = None
             sa.enqueue(ike_rekey.RekeyIke(sa), now)
         for record in list(sa.children.values()):
-            if record.rekey_at is not None and record.rekey_at <= now and record.busy is None:
+            if record.rekey_at is not None and record.rekey_at <= now and record.may_rekey:
                 record.rekey_at = None
                 sa.enqueue(child_exchange.CreateChild(record.offer, record), now)
 

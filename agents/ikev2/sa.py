@@ -80,13 +80,18 @@ class _Orphan(Task):
 class ChildRecord:
     """A Child SA that stands, with what we would agree to when it is rekeyed."""
 
-    __slots__ = ("busy", "offer", "rekey_at", "sa")
+    __slots__ = ("busy", "offer", "rekey_at", "replaced", "sa")
 
     def __init__(self, sa: ChildSa, offer: ChildOffer, rekey_at: float | None) -> None:
         self.sa = sa
         self.offer = offer
         self.rekey_at = rekey_at
         self.busy: Task | None = None  # our own rekey or delete of it
+        self.replaced = False  # the peer has rekeyed it and will delete it
+
+    @property
+    def may_rekey(self) -> bool:
+        return self.busy is None and not self.replaced
 
 
 class IkeSa:
@@ -340,7 +345,7 @@ class IkeSa:
                 times.append(self.last_heard + config.liveness_s)
             if self.rekey_at is not None and self.rekeying is None:
                 times.append(self.rekey_at)
-            times += [r.rekey_at for r in self.children.values() if r.rekey_at is not None and r.busy is None]
+            times += [r.rekey_at for r in self.children.values() if r.may_rekey and r.rekey_at is not None]
         return min(times) if times else None
 
     def tick(self, now: float) -> None:

@@ -247,7 +247,7 @@ def test_half_open_sas_are_bounded_per_address_and_overall() -> None:
             other.connect(b)
     net.run(0.1)
     assert b.endpoint.half_open == 5
-    assert max(b.endpoint._party.half_open_by_address.values()) == 3
+    assert max(b.endpoint._party.half_open_by_address.values()) <= 3
     net.run(40)
     assert b.endpoint.half_open <= 5
     net.run(300)
