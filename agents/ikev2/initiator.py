@@ -92,7 +92,7 @@ class Initiator(Handler):
             payloads.append(NotifyPayload(NotifyType.COOKIE, self._cookie))
         payloads += [SaPayload(self._proposals), KePayload(self._ke.method, self._ke.public), NoncePayload(self._ni)]
         payloads += announcements(config)
-        if any(TransformType.ADDKE1 == item.type for offer in config.offers for item in offer):
+        if any(item.type == TransformType.ADDKE1 for offer in config.offers for item in offer):
             payloads.append(NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED))
         first, body = encode_payloads(payloads)
         header = Header(sa.spi_i, ZERO_SPI, first, ExchangeType.IKE_SA_INIT, Flag.INITIATOR, 0)

@@ -161,9 +161,7 @@ class Net:
 
     def inject(self, target: Node, data: bytes, source: str = "192.0.2.99", hop_limit: int = 255) -> None:
         """A datagram out of nowhere."""
-        target.endpoint.receive(
-            Datagram(data, PeerAddress(source, 500, target.ip, "eth0", 500), hop_limit), self.now
-        )
+        target.endpoint.receive(Datagram(data, PeerAddress(source, 500, target.ip, "eth0", 500), hop_limit), self.now)
         self.flush(target)
 
     def run(self, seconds: float = 60.0, until: Callable[[], bool] | None = None) -> None:

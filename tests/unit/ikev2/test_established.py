@@ -51,7 +51,9 @@ def offer(local: Node | str, remote: Node | str, *esp: tuple, transport: bool = 
     return ChildOffer(tuple(esp) or (ESP,), (host(ours),), (host(theirs),), transport)
 
 
-def linked(config: IkeConfig | None = None, *esp: tuple, child: bool = True, **network: object) -> tuple[Net, Node, Node]:  # type: ignore[type-arg]
+def linked(
+    config: IkeConfig | None = None, *esp: tuple, child: bool = True, **network: object
+) -> tuple[Net, Node, Node]:  # type: ignore[type-arg]
     """Two parties with an IKE SA, each willing to make a Child SA between their addresses."""
     net = Net(**network)  # type: ignore[arg-type]
 
@@ -373,7 +375,9 @@ def test_an_unknown_spi_is_hinted_at_and_the_hint_only_makes_the_peer_look() -> 
     assert a.last(Closed).reason is CloseReason.TIMEOUT
 
 
-@pytest.mark.parametrize("offer_", [suites.PLAIN, (suites.AES_CBC_256, suites.HMAC_SHA2_256_128, suites.PRF_SHA2_256, suites.CURVE25519)])
+@pytest.mark.parametrize(
+    "offer_", [suites.PLAIN, (suites.AES_CBC_256, suites.HMAC_SHA2_256_128, suites.PRF_SHA2_256, suites.CURVE25519)]
+)
 def test_large_messages_go_in_fragments_and_lost_ones_come_again(offer_: suites.Offer) -> None:
     config = IkeConfig(offers=(offer_,), max_datagram=540, retransmission=Retransmission(first_s=0.5, tries=20))
     net, a, b = linked(config, child=False)

@@ -19,13 +19,12 @@ from agents.ikev2 import (
     Send,
 )
 from agents.ikev2.codec.header import parse_header
+from agents.ikev2.codec.transforms import transform
 from agents.ikev2.config import AES_GCM_256, CURVE25519, PRF_SHA2_256
-from agents.ikev2.keys import initial_keys
+from agents.ikev2.keys import initial_keys, key_wrap_key
 from agents.ikev2.protect import open_message
 from agents.ikev2.registry import HashAlgorithm, Kwa, TransformType
-from agents.ikev2.codec.transforms import transform
 from agents.ikev2.suites import ike_suite
-from agents.ikev2.keys import key_wrap_key
 
 MSG1 = bytes.fromhex(
     "010203040506070800000000000000002120220800000000000000a42200002800000024010100030300000c01000014800e01000300"
