@@ -1,0 +1,87 @@
+"""Drops cleartext routing packets at a `required` interface itself, with an nftables table.
+
+The SPD cannot name the interface an IPv4 packet came in by. Where every interface is
+`required` it need not; beside a `clear` one this closes the gap. The table sits on the
+interfaces' ingress, where a protected packet is still ESP. It is ours alone: it is found
+by its name, replaced in one transaction, and nothing else is touched. Needs the `nft`
+program and a kernel with inet ingress (5.10). Knows nothing of SAs.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from collections.abc import Iterable
+
+from agents.ipsec.model import Guard
+
+TABLE = "routing_key_guard"
+_NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
+_CHAIN = re.compile(r'device\s*=?\s*\{?\s*"(?P<device>[^"]+)"')
+_RULE = re.compile(r"meta nfproto (?P<family>ipv4|ipv6) meta l4proto (?P<protocol>\w+)")
+_NUMBERS = {"ospf": 89, "ospfigp": 89, "pim": 103}
+
+
+class GuardError(RuntimeError):
+    """nftables refused; the text is its own."""
+
+
+def ruleset(guards: Iterable[Guard]) -> str:
+    """The nft script that puts exactly these guards in force, in one transaction."""
+    by_interface: dict[str, list[Guard]] = {}
+    for guard in sorted(guards, key=lambda g: (g.interface, g.family, g.protocol)):
+        if not _NAME.fullmatch(guard.interface):
+            raise ValueError(f"{guard.interface!r} is no interface name")
+        by_interface.setdefault(guard.interface, []).append(guard)
+    # Adding first makes the deletion right whether the table was there or not.
+    lines = [f"table inet {TABLE}", f"delete table inet {TABLE}"]
+    if by_interface:
+        lines.append(f"table inet {TABLE} {{")
+        for number, (interface, rules) in enumerate(by_interface.items()):
+            lines.append(f"  chain ingress_{number} {{")
+            lines.append(
+                f'    type filter hook ingress device "{interface}" priority -500; policy accept;'
+            )
+            for guard in rules:
+                family = "ipv4" if guard.family == socket.AF_INET else "ipv6"
+                lines.append(f"    meta nfproto {family} meta l4proto {guard.protocol} drop")
+            lines.append("  }")
+        lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def guards_in(listing: str) -> frozenset[Guard]:
+    """The guards that `nft -nn list table` shows."""
+    found = set()
+    device = ""
+    for line in listing.splitlines():
+        if chain := _CHAIN.search(line):
+            device = chain["device"]
+        elif rule := _RULE.search(line):
+            name = rule["protocol"]
+            number = _NUMBERS[name] if name in _NUMBERS else int(name)
+            family = socket.AF_INET if rule["family"] == "ipv4" else socket.AF_INET6
+            found.add(Guard(device, family, number))
+    return frozenset(found)
+
+
+class NftGuard:
+    """The guard table of the network namespace that the caller is in."""
+
+    def apply(self, guards: tuple[Guard, ...]) -> bool:
+        """Have exactly these guards in force; True when something had to change."""
+        wanted = frozenset(guards)
+        if guards_in(self._nft("-nn", "list", "table", "inet", TABLE, missing_ok=True)) == wanted:
+            return False
+        self._nft("-f", "-", script=ruleset(wanted))
+        return True
+
+    @staticmethod
+    def _nft(*arguments: str, script: str | None = None, missing_ok: bool = False) -> str:
+        done = subprocess.run(
+            ["nft", *arguments], input=script, capture_output=True, text=True, check=False
+        )
+        if done.returncode and not (missing_ok and "No such file" in done.stderr):
+            raise GuardError(done.stderr.strip())
+        return done.stdout
