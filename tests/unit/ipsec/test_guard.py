@@ -1,0 +1,31 @@
+"""The guard's ruleset: what is written is what is read back."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from agents.ipsec.guard import guards_in, ruleset
+from agents.ipsec.model import Guard
+
+GUARDS = frozenset(
+    Guard(name, family, number)
+    for name in ("r1-eth0", "r1-eth1")
+    for family in (socket.AF_INET, socket.AF_INET6)
+    for number in (89, 103)
+)
+
+
+def test_the_guards_are_read_back_from_their_ruleset() -> None:
+    assert guards_in(ruleset(GUARDS)) == GUARDS
+
+
+def test_no_guards_leave_no_table() -> None:
+    assert guards_in(ruleset([])) == frozenset()
+    assert "{" not in ruleset([])
+
+
+def test_a_name_that_could_carry_a_rule_is_refused() -> None:
+    with pytest.raises(ValueError, match="interface name"):
+        ruleset([Guard('x" drop', socket.AF_INET, 89)])
