@@ -1,0 +1,124 @@
+"""Deterministic CBOR (RFC 8949 §4.2.3, length-first) for signed objects: one value has one encoding, and bounds hold.
+
+A reader of its own, since a general one also makes dates, sets, cycles and big numbers out of tags.
+Knows nothing of what is encoded.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import cbor2
+
+from agents.policy.errors import PolicyError
+
+MAX_OCTETS = 65_536
+MAX_ITEMS = 16_384
+MAX_DEPTH = 8
+
+_FLOATS = {25: (">e", 2), 26: (">f", 4), 27: (">d", 8)}
+_SIMPLE = {20: False, 21: True, 22: None}
+
+
+def encode(value: object) -> bytes:
+    """The deterministic encoding of plain values. Raises PolicyError for what has none."""
+    try:
+        return cbor2.dumps(value, canonical=True)
+    except (cbor2.CBOREncodeError, TypeError, ValueError) as error:
+        raise PolicyError(f"no CBOR form: {error}") from error
+
+
+def decode(data: bytes) -> object:
+    """The value of these octets; PolicyError unless they are exactly what `encode` makes of it.
+
+    Integers, octets, text, arrays, maps, booleans, null, floats. A tag gives (tag, value).
+    """
+    if len(data) > MAX_OCTETS:
+        raise PolicyError(f"{len(data)} octets are more than {MAX_OCTETS}")
+    reader = _Reader(data)
+    value = reader.item(0)
+    if reader.offset != len(data):
+        raise PolicyError("octets behind the CBOR value")
+    if encode(_untuple(value)) != data:
+        raise PolicyError("CBOR is not in its deterministic form")
+    return value
+
+
+def _untuple(value: object) -> object:
+    if isinstance(value, tuple):
+        return cbor2.CBORTag(value[0], _untuple(value[1]))
+    if isinstance(value, list):
+        return [_untuple(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _untuple(item) for key, item in value.items()}
+    return value
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.offset = 0
+        self._items = 0
+
+    def _take(self, count: int) -> bytes:
+        part = self.data[self.offset : self.offset + count]
+        if len(part) != count:
+            raise PolicyError("CBOR is cut short")
+        self.offset += count
+        return part
+
+    def _argument(self, info: int) -> int:
+        if info < 24:
+            return info
+        if info > 27:
+            raise PolicyError("CBOR of indefinite length")
+        return int.from_bytes(self._take(1 << (info - 24)), "big")
+
+    def item(self, depth: int) -> object:
+        self._items += 1
+        if depth > MAX_DEPTH or self._items > MAX_ITEMS:
+            raise PolicyError("CBOR is nested too deep or has too many items")
+        head = self._take(1)[0]
+        major, info = head >> 5, head & 31
+        if major == 7:
+            return self._simple(info)
+        argument = self._argument(info)
+        if major == 0:
+            return argument
+        if major == 1:
+            return -1 - argument
+        if major == 2:
+            return self._take(argument)
+        if major == 3:
+            try:
+                return self._take(argument).decode()
+            except UnicodeDecodeError as error:
+                raise PolicyError("CBOR text is no UTF-8") from error
+        if major == 4:
+            return [self.item(depth + 1) for _ in range(self._count(argument))]
+        if major == 5:
+            return self._map(argument, depth)
+        return argument, self.item(depth + 1)
+
+    def _count(self, argument: int) -> int:
+        # Every item takes an octet: a count beyond what is left is a lie, found before the loop.
+        if argument > len(self.data) - self.offset:
+            raise PolicyError("CBOR is cut short")
+        return argument
+
+    def _map(self, argument: int, depth: int) -> dict[int | str, object]:
+        found: dict[int | str, object] = {}
+        for _ in range(self._count(argument)):
+            key = self.item(depth + 1)
+            if isinstance(key, bool) or not isinstance(key, int | str) or key in found:
+                raise PolicyError("CBOR map has a double key or one that is no text or number")
+            found[key] = self.item(depth + 1)
+        return found
+
+    def _simple(self, info: int) -> bool | float | None:
+        if info in _SIMPLE:
+            return _SIMPLE[info]
+        if info in _FLOATS:
+            layout, size = _FLOATS[info]
+            return float(struct.unpack(layout, self._take(size))[0])
+        raise PolicyError(f"CBOR simple value {info}")

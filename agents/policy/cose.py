@@ -1,0 +1,69 @@
+"""COSE_Sign1 (RFC 9052 §4.2, §4.4) with Ed25519, and a type label that keeps kinds of objects apart.
+
+The label stands in the protected header `typ` (16, RFC 9596), so it is signed: a signature over
+one kind of object is worth nothing for another. Knows nothing of what is signed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from agents.policy import cbor
+from agents.policy.errors import PolicyError
+
+_TAG_SIGN1 = 18
+_HEADER_ALG, _HEADER_TYP = 1, 16
+_ALG_EDDSA = -8
+_SIGNATURE_OCTETS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Sign1:
+    protected: bytes
+    payload: bytes
+    signature: bytes
+
+
+def sign(label: str, payload: bytes, key: Ed25519PrivateKey) -> bytes:
+    """A tagged COSE_Sign1 of these octets under this label."""
+    protected = cbor.encode({_HEADER_ALG: _ALG_EDDSA, _HEADER_TYP: label})
+    signature = key.sign(_signed(protected, payload))
+    # Tag 18, then [protected, {}, payload, signature].
+    return bytes((0xC0 | _TAG_SIGN1,)) + cbor.encode([protected, {}, payload, signature])
+
+
+def verify(label: str, data: bytes, key: Ed25519PublicKey) -> bytes:
+    """The payload, if it is signed by this key under this label; PolicyError otherwise."""
+    parts = _parse(data)
+    if parts.protected != cbor.encode({_HEADER_ALG: _ALG_EDDSA, _HEADER_TYP: label}):
+        raise PolicyError(f"not a signed {label}")
+    try:
+        key.verify(parts.signature, _signed(parts.protected, parts.payload))
+    except InvalidSignature as error:
+        raise PolicyError(f"the signature of the {label} is wrong") from error
+    return parts.payload
+
+
+def unverified_payload(data: bytes) -> bytes:
+    """The payload without a look at the signature: to show it to a person, never to act on it."""
+    return _parse(data).payload
+
+
+def _signed(protected: bytes, payload: bytes) -> bytes:
+    """Sig_structure of RFC 9052 §4.4 with an empty external_aad."""
+    return cbor.encode(["Signature1", protected, b"", payload])
+
+
+def _parse(data: bytes) -> _Sign1:
+    value = cbor.decode(data)
+    if not (isinstance(value, tuple) and value[0] == _TAG_SIGN1 and isinstance(value[1], list) and len(value[1]) == 4):
+        raise PolicyError("not a COSE_Sign1 object")
+    protected, unprotected, payload, signature = value[1]
+    if not (isinstance(protected, bytes) and isinstance(payload, bytes) and isinstance(signature, bytes)):
+        raise PolicyError("COSE_Sign1 holds a part of a wrong kind")
+    if unprotected != {} or len(signature) != _SIGNATURE_OCTETS:
+        raise PolicyError("COSE_Sign1 holds an unprotected header or no Ed25519 signature")
+    return _Sign1(protected, payload, signature)

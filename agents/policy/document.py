@@ -1,0 +1,299 @@
+"""The signed policy document: all that one router is told by the Policy Server.
+
+Values, their bounds, their octets and their signature. Knows nothing of where documents
+are kept, who carries them, or what a router does with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
+from typing import Annotated, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from agents.ipsec.protection import IPAddress, Mode, RoutingProtocol, Suite
+from agents.policy import cbor, cose
+from agents.policy.errors import PolicyError
+from agents.policy.keys import public_key_from_spki
+from agents.policy.names import DOMAIN_PATTERN, INTERFACE_PATTERN, ROUTER_PATTERN, GroupId
+
+LABEL = "router-keys/policy-document/1"
+MAX_INTERFACES = 256
+MAX_NEIGHBORS = 30
+
+_U32 = 0xFFFFFFFF
+Spki = Annotated[bytes, Field(min_length=40, max_length=200)]
+DomainName = Annotated[str, StringConstraints(pattern=DOMAIN_PATTERN)]
+RouterName = Annotated[str, StringConstraints(pattern=ROUTER_PATTERN)]
+InterfaceName = Annotated[str, StringConstraints(pattern=INTERFACE_PATTERN)]
+Seconds = Annotated[int, Field(ge=0, le=_U32)]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SpiBlock(_Value):
+    """The SPIs that this router may use as a speaker: `size` of them from `base`.
+
+    The low `generation_bits` bits of the offset hold the group's generation.
+    """
+
+    base: int = Field(ge=0x10000, le=_U32)
+    size: int = Field(ge=1, le=1 << 31)
+    generation_bits: int = Field(ge=1, le=16)
+
+    @model_validator(mode="after")
+    def _fits(self) -> SpiBlock:
+        if self.base + self.size > 1 << 32 or self.size % (1 << self.generation_bits):
+            raise ValueError("the SPI block does not fit 32 bits, or is no whole number of generations' rows")
+        return self
+
+
+class DksEntry(_Value):
+    """Where the DKS is and which key it has."""
+
+    name: RouterName
+    key: Spki
+    addresses: tuple[IPv4Address | IPv6Address, ...] = Field(max_length=8)
+    port: int = Field(default=848, ge=1, le=65535)
+
+
+class Neighbor(_Value):
+    """An allowed neighbour on one interface. `index` is its fixed place in the layout of pair SAs."""
+
+    router: RouterName
+    key: Spki
+    interface: InterfaceName
+    address: IPv4Address
+    address6: IPv6Address
+    index: int = Field(ge=0, lt=MAX_NEIGHBORS)
+
+    def address_for(self, protocol: RoutingProtocol) -> IPAddress:
+        """The address that it speaks this protocol from."""
+        return self.address if protocol in _IPV4 else self.address6
+
+
+_IPV4 = frozenset({RoutingProtocol.OSPF, RoutingProtocol.PIM})
+
+
+class InterfacePolicy(_Value):
+    """One interface: what is protected there, how strictly, and who may be heard.
+
+    `index` is its fixed place in the layout of SPIs; it does not change while the interface exists.
+    """
+
+    name: InterfaceName
+    index: int = Field(ge=0, lt=MAX_INTERFACES)
+    address: IPv4Address
+    subnet: IPv4Network
+    address6: IPv6Address
+    link: Literal["p2p", "lan"]
+    mode: Mode
+    protocols: tuple[RoutingProtocol, ...] = Field(max_length=len(RoutingProtocol))
+    neighbors: tuple[Neighbor, ...] = Field(max_length=MAX_NEIGHBORS)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> InterfacePolicy:
+        if len(set(self.protocols)) != len(self.protocols):
+            raise ValueError(f"interface {self.name} names a protocol twice")
+        routers = {(each.router, each.interface) for each in self.neighbors}
+        addresses = {each.address for each in self.neighbors}
+        indices = {each.index for each in self.neighbors}
+        if not len(routers) == len(addresses) == len(indices) == len(self.neighbors):
+            raise ValueError(f"interface {self.name} has two neighbours with one name, address or index")
+        if self.address in addresses:
+            raise ValueError(f"interface {self.name} has a neighbour with the interface's own address")
+        outside = [each.router for each in self.neighbors if each.address not in self.subnet]
+        if outside or self.address not in self.subnet:
+            raise ValueError(f"interface {self.name}: not in {self.subnet}: {', '.join(outside) or 'own'}")
+        return self
+
+    def local_for(self, protocol: RoutingProtocol) -> IPAddress:
+        """Our own address that this protocol speaks from."""
+        return self.address if protocol in _IPV4 else self.address6
+
+    def neighbor(self, router: str) -> Neighbor | None:
+        """The neighbour of this name, if it is allowed here."""
+        return next((each for each in self.neighbors if each.router == router), None)
+
+    @property
+    def interface_address(self) -> IPv4Interface:
+        """Address and prefix length together."""
+        return IPv4Interface(f"{self.address}/{self.subnet.prefixlen}")
+
+
+class Lifetimes(_Value):
+    """Seconds: of a group's key, of an IKE SA, activation and deactivation delays (RFC 9838 §4.4.3)."""
+
+    group_s: int = Field(default=3600, ge=10, le=_U32)
+    ike_s: int = Field(default=86400, ge=10, le=_U32)
+    atd_s: int = Field(default=2, ge=0, le=65535)
+    dtd_s: int = Field(default=5, ge=0, le=65535)
+
+
+class Reconnect(_Value):
+    """When a router that was without the DKS goes back to it: first wait uniform in [first_min_s, first_max_s],
+    each further one `factor` longer up to `max_s`, each shortened or prolonged by up to `jitter` of itself."""
+
+    first_min_s: Seconds = 60
+    first_max_s: Seconds = 600
+    factor: float = Field(default=2.0, ge=1, le=16)
+    max_s: Seconds = 3600
+    jitter: float = Field(default=0.25, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Reconnect:
+        if not self.first_min_s <= self.first_max_s:
+            raise ValueError("reconnect: first_min_s is more than first_max_s")
+        return self
+
+
+class Lease(_Value):
+    """How long a router may act without the DKS, in seconds, and what it does at the end of that."""
+
+    seconds: Seconds = 7 * 86400
+    at_end: Literal["close", "open"] = "open"
+
+
+class PolicyDocument(_Value):
+    """Everything that one router is told. Times are Unix seconds, UTC."""
+
+    domain: DomainName
+    router: RouterName
+    version: int = Field(ge=1, le=(1 << 63) - 1)
+    issued_at: int = Field(ge=0, le=1 << 40)
+    expires_at: int = Field(ge=0, le=1 << 40)
+    issuer: Literal["lks", "dks"]
+    local_key_server: bool
+    identity: Spki
+    spi: SpiBlock
+    dks: DksEntry
+    interfaces: tuple[InterfacePolicy, ...] = Field(max_length=MAX_INTERFACES)
+    suite: Suite = Suite.ESP_AES128_SHA256
+    lifetimes: Lifetimes = Lifetimes()
+    reconnect: Reconnect = Reconnect()
+    lease: Lease = Lease()
+    generation_block: int = Field(default=16, ge=1, le=1 << 16)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PolicyDocument:
+        names = {each.name for each in self.interfaces}
+        indices = {each.index for each in self.interfaces}
+        if not len(names) == len(indices) == len(self.interfaces):
+            raise ValueError("two interfaces have one name or index")
+        if self.expires_at <= self.issued_at:
+            raise ValueError("the document expires before it is issued")
+        if not self.suite.parameters.group:
+            raise ValueError(f"{self.suite.value} is a counter mode: not for a group SA")
+        if self.issuer == "lks" and not self.local_key_server:
+            raise ValueError("issuer lks needs local_key_server")
+        if any(each.router == self.router for interface in self.interfaces for each in interface.neighbors):
+            raise ValueError("a router cannot be its own neighbour")
+        return self
+
+    def interface(self, name: str) -> InterfacePolicy | None:
+        """The interface of this name, if the document has it."""
+        return next((each for each in self.interfaces if each.name == name), None)
+
+    def own_groups(self) -> tuple[GroupId, ...]:
+        """The groups that this router is the speaker of: those of interfaces that are not `clear`."""
+        return tuple(
+            GroupId.of(self.domain, self.router, interface.name, protocol)
+            for interface in self.interfaces
+            if interface.mode is not Mode.CLEAR
+            for protocol in interface.protocols
+        )
+
+    def neighbor_groups(self) -> tuple[tuple[InterfacePolicy, Neighbor, GroupId], ...]:
+        """The groups of neighbours that this router has to hear, and on which interface."""
+        return tuple(
+            (interface, neighbor, GroupId.of(self.domain, neighbor.router, neighbor.interface, protocol))
+            for interface in self.interfaces
+            if interface.mode is not Mode.CLEAR
+            for protocol in interface.protocols
+            for neighbor in interface.neighbors
+        )
+
+    def may_join(self, group: GroupId, router: str) -> Neighbor | None:
+        """The neighbour entry that lets `router` hear this router's own `group`; None when nothing does."""
+        interface = self.interface(group.interface)
+        if (group.domain, group.router) != (self.domain, self.router) or interface is None:
+            return None
+        if interface.mode is Mode.CLEAR or group.protocol not in {each.value for each in interface.protocols}:
+            return None
+        return interface.neighbor(router)
+
+
+# -- octets and signature ---------------------------------------------------------------------------
+
+
+def plain(value: object) -> object:
+    """A model as maps, arrays, text and numbers: the form that is signed and shown."""
+    if isinstance(value, BaseModel):
+        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    return str(value)  # addresses and networks, in their one canonical text
+
+
+def encode_document(document: PolicyDocument) -> bytes:
+    """The deterministic CBOR of a document."""
+    return cbor.encode(plain(document))
+
+
+def decode_document(payload: bytes) -> PolicyDocument:
+    """From CBOR; PolicyError unless it is exactly what `encode_document` makes."""
+    try:
+        document = PolicyDocument.model_validate(cbor.decode(payload))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise PolicyError(f"policy document: {place or 'whole'}: {first['msg']}") from error
+    # What pydantic converts ("5" to 5, other spellings of an address) does not come back the same.
+    if encode_document(document) != payload:
+        raise PolicyError("policy document holds a value in another form than its own")
+    public_key_from_spki(document.identity)
+    public_key_from_spki(document.dks.key)
+    for interface in document.interfaces:
+        for neighbor in interface.neighbors:
+            public_key_from_spki(neighbor.key)
+    return document
+
+
+def sign_document(document: PolicyDocument, key: Ed25519PrivateKey) -> bytes:
+    """The document as COSE_Sign1."""
+    return cose.sign(LABEL, encode_document(document), key)
+
+
+def verify_document(
+    data: bytes,
+    key: Ed25519PublicKey,
+    *,
+    domain: str,
+    router: str | None = None,
+    minimum_version: int = 0,
+    wall_s: float | None = None,
+) -> PolicyDocument:
+    """The document, if this key signed it for this domain (and router), and it is not older than
+    `minimum_version` nor expired at the Unix time `wall_s` (None: expiry is not looked at).
+
+    Raises PolicyError.
+    """
+    document = decode_document(cose.verify(LABEL, data, key))
+    if document.domain != domain or (router is not None and document.router != router):
+        raise PolicyError(f"the document is for {document.domain}/{document.router}")
+    if document.version < minimum_version:
+        raise PolicyError(f"the document has version {document.version}, older than {minimum_version}")
+    if wall_s is not None and wall_s >= document.expires_at:
+        raise PolicyError(f"the document of version {document.version} has expired")
+    return document

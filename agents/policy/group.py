@@ -1,0 +1,78 @@
+"""Group state: the signed word of a key server on which generation of a group's keys stands.
+
+A receiver takes no pair (v, g) lower than one it has had, across reboots too. Knows nothing of keys.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agents.policy import cbor, cose
+from agents.policy.document import plain
+from agents.policy.errors import PolicyError
+from agents.policy.names import GroupId
+
+LABEL = "router-keys/group-state/1"
+MAX_COUNTER = (1 << 63) - 1
+
+
+class GroupState(BaseModel):
+    """`v`: version of the policy document it is under; `g`: generation; `issuer`: which kind of key server says so."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    domain: str
+    router: str
+    interface: str
+    protocol: str
+    v: int = Field(ge=0, le=MAX_COUNTER)
+    g: int = Field(ge=0, le=MAX_COUNTER)
+    issuer: Literal["lks", "dks"]
+
+    @classmethod
+    def of(cls, group: GroupId, v: int, g: int, issuer: Literal["lks", "dks"]) -> GroupState:
+        """The state of this group."""
+        return cls(
+            domain=group.domain,
+            router=group.router,
+            interface=group.interface,
+            protocol=group.protocol,
+            v=v,
+            g=g,
+            issuer=issuer,
+        )
+
+    @property
+    def group(self) -> GroupId:
+        return GroupId(self.domain, self.router, self.interface, self.protocol)
+
+    @property
+    def counters(self) -> tuple[int, int]:
+        """(v, g), in the order in which they are compared."""
+        return self.v, self.g
+
+
+def sign_group_state(state: GroupState, key: Ed25519PrivateKey) -> bytes:
+    """The state as COSE_Sign1, by the key server's own key."""
+    return cose.sign(LABEL, cbor.encode(plain(state)), key)
+
+
+def verify_group_state(
+    data: bytes, key: Ed25519PublicKey, group: GroupId, minimum: tuple[int, int] = (0, 0)
+) -> GroupState:
+    """The state, if this key signed it for this group and it is not lower than `minimum` (v, g). PolicyError."""
+    payload = cose.verify(LABEL, data, key)
+    try:
+        state = GroupState.model_validate(cbor.decode(payload))
+    except ValidationError as error:
+        raise PolicyError(f"group state: {error.errors()[0]['msg']}") from error
+    if cbor.encode(plain(state)) != payload:
+        raise PolicyError("group state holds a value in another form than its own")
+    if state.group != group:
+        raise PolicyError(f"the state is of group {state.group}, not {group}")
+    if state.counters < minimum:
+        raise PolicyError(f"group {group}: state {state.counters} is older than {minimum}")
+    return state

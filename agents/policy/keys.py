@@ -1,0 +1,101 @@
+"""Ed25519 keys as files and octets. Private keys are 0600 from the moment the file exists.
+
+Knows nothing of what a key is used for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from agents.policy.errors import PolicyError
+
+
+def spki(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
+    """The public key as DER SubjectPublicKeyInfo."""
+    public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_key_from_spki(der: bytes) -> Ed25519PublicKey:
+    """From DER SubjectPublicKeyInfo; PolicyError unless it is an Ed25519 key in its one form."""
+    try:
+        key = load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise PolicyError(f"no usable public key: {error}") from error
+    if not isinstance(key, Ed25519PublicKey) or spki(key) != der:
+        raise PolicyError("not an Ed25519 public key")
+    return key
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """A new file with mode 0600, synced with its folder. FileExistsError when there is one already."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_private_key(path: Path, key: Ed25519PrivateKey) -> None:
+    """PKCS #8 PEM in a new file of mode 0600."""
+    write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def read_private_key(path: Path) -> Ed25519PrivateKey:
+    """From a PEM file; PolicyError when others may read the file, or it holds no Ed25519 key."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(4096)
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(mode) or mode & 0o077:
+        raise PolicyError(f"{path}: a private key's file must have mode 0600, not {stat.S_IMODE(mode):04o}")
+    try:
+        key = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise PolicyError(f"{path}: no private key: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise PolicyError(f"{path}: not an Ed25519 private key")
+    return key
+
+
+def public_pem(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
+    """The public key as PEM."""
+    public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def read_public_key(path: Path) -> Ed25519PublicKey:
+    """From a PEM file; PolicyError when it holds no Ed25519 public key."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from error
+    try:
+        key = load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise PolicyError(f"{path}: no public key: {error}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise PolicyError(f"{path}: not an Ed25519 public key")
+    return key

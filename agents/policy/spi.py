@@ -1,0 +1,94 @@
+"""Where each SA of a speaker lies in the router's SPI block.
+
+SPI = base + index * 2^generation_bits + (generation mod 2^generation_bits). The index comes from
+fixed places: 128 per interface, 32 per protocol in it, of these 2 for the multicast groups and 30
+for pair SAs. So an SPI never moves to another SA when interfaces or neighbours come and go, and no
+two SAs of a domain share one, since the blocks of routers do not overlap.
+Knows nothing of keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agents.ipsec.protection import IPAddress, RoutingProtocol
+from agents.policy.document import MAX_INTERFACES, MAX_NEIGHBORS, InterfacePolicy, PolicyDocument, SpiBlock
+from agents.policy.errors import PolicyError
+
+PLACES_PER_PROTOCOL = 32
+PLACES_PER_INTERFACE = 128
+GENERATION_BITS = 6
+FIRST_BASE = 0x10000
+
+_GROUPS = 2
+_PROTOCOL_PLACE = {protocol: number for number, protocol in enumerate(RoutingProtocol)}
+assert len(RoutingProtocol) * PLACES_PER_PROTOCOL <= PLACES_PER_INTERFACE
+assert _GROUPS + MAX_NEIGHBORS <= PLACES_PER_PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class SaPlace:
+    """One Data-Security SA that a speaker has: whose packets, where to, and at which index.
+
+    `member` names the neighbour of a pair SA; None for a multicast group.
+    """
+
+    interface: str
+    protocol: RoutingProtocol
+    destination: IPAddress
+    index: int
+    member: str | None = None
+
+    def spi(self, block: SpiBlock, generation: int) -> int:
+        """The SPI of a generation; PolicyError when the block is too small or the generation negative."""
+        if generation < 0:
+            raise PolicyError(f"generation {generation}")
+        offset = (self.index << block.generation_bits) + generation % (1 << block.generation_bits)
+        if offset >= block.size:
+            raise PolicyError(f"interface {self.interface}: SPI index {self.index} is beyond the router's block")
+        return block.base + offset
+
+
+def places(interface: InterfacePolicy, protocol: RoutingProtocol) -> tuple[SaPlace, ...]:
+    """The SAs of one speaker's group: its multicast destinations, then its pair SAs."""
+    start = interface.index * PLACES_PER_INTERFACE + _PROTOCOL_PLACE[protocol] * PLACES_PER_PROTOCOL
+    found = [
+        SaPlace(interface.name, protocol, destination, start + number)
+        for number, destination in enumerate(protocol.multicast_destinations(interface.link))
+    ]
+    if protocol.unicast_on(interface.link):
+        found += [
+            SaPlace(interface.name, protocol, each.address_for(protocol), start + _GROUPS + each.index, each.router)
+            for each in sorted(interface.neighbors, key=lambda neighbor: neighbor.index)
+        ]
+    return tuple(found)
+
+
+def all_places(document: PolicyDocument) -> Iterator[SaPlace]:
+    """Every SA that this router may have as a speaker, `clear` interfaces included."""
+    for interface in document.interfaces:
+        for protocol in interface.protocols:
+            yield from places(interface, protocol)
+
+
+def spi_for(
+    document: PolicyDocument, interface: str, protocol: RoutingProtocol, destination: IPAddress, generation: int
+) -> int:
+    """The SPI of one SA of this router. PolicyError when the document has no such SA."""
+    found = document.interface(interface)
+    if found is not None and protocol in found.protocols:
+        for place in places(found, protocol):
+            if place.destination == destination:
+                return place.spi(document.spi, generation)
+    raise PolicyError(f"no SA {interface} {protocol.value} to {destination} in version {document.version}")
+
+
+def block_size(interfaces: int, generation_bits: int = GENERATION_BITS) -> int:
+    """How many SPIs a router with so many interface indices needs, rounded up to leave room to grow."""
+    if not 0 <= interfaces <= MAX_INTERFACES:
+        raise PolicyError(f"{interfaces} interfaces are more than {MAX_INTERFACES}")
+    room = 4
+    while room < interfaces:
+        room *= 2
+    return room * PLACES_PER_INTERFACE << generation_bits
