@@ -1,0 +1,210 @@
+"""The wires: what is between the nodes, in a namespace of its own.
+
+Every segment is a bridge, every interface of a node the far end of a port of it that has the
+interface's name. So a node's own interface is never touched by a fault in its link: the wire
+goes dark (port down: no carrier at the node), slow (netem on the port, towards the node) or
+swallows everything (netem loss 100 %) by itself. On a point-to-point segment the light of one
+end is the other end's interface: a port is up only while the opposite interface is.
+
+It must not know what a router or a fault timeline is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from testbed.errors import InputError
+from testbed.net.namespace import Namespace
+from testbed.net.runner import batch
+
+
+@dataclass
+class Netem:
+    """What a wire does to packets, each way."""
+
+    delay_ms: float = 0.0
+    jitter_ms: float = 0.0
+    loss_percent: float = 0.0
+    rate_mbps: float | None = None
+
+    def words(self) -> str:
+        """As `tc` wants it; empty for an ideal wire."""
+        words = ""
+        if self.delay_ms or self.jitter_ms:
+            words += f" delay {self.delay_ms}ms"
+            if self.jitter_ms:
+                words += f" {self.jitter_ms}ms"
+        if self.loss_percent:
+            words += f" loss {self.loss_percent}%"
+        if self.rate_mbps:
+            words += f" rate {self.rate_mbps}mbit"
+        return words and f"limit 20000{words}"
+
+
+@dataclass
+class Port:
+    """A node's interface, and the end of the wire that it is plugged into."""
+
+    node: str
+    name: str
+    mac: str
+    namespace: Namespace
+    lit: bool = False
+    """The node's interface is up, and so sends light."""
+    up: bool = True
+    """The wire's end is up, as last set."""
+
+
+@dataclass
+class WireSegment:
+    """A segment: its ports, what it does to packets, and what is wrong with it."""
+
+    name: str
+    point_to_point: bool
+    ports: list[Port]
+    netem: Netem
+    dark: bool = False
+    blackhole: bool = False
+    cut: set[tuple[str, str]] = field(default_factory=set)
+    bridge: str = ""
+
+
+class Wires:
+    """All segments of a laboratory."""
+
+    def __init__(self) -> None:
+        self.namespace = Namespace("wires")
+        self.namespace.sysctl(
+            {"ipv6/conf/all/disable_ipv6": 1, "ipv6/conf/default/disable_ipv6": 1}
+        )
+        self.segments: dict[str, WireSegment] = {}
+        self._ports: dict[str, tuple[WireSegment, Port]] = {}
+
+    def build(self, segments: Iterable[WireSegment]) -> None:
+        """Make the wires, all in one go. Every interface of a node is down afterwards."""
+        lines: list[str] = []
+        shaping: list[str] = []
+        for number, segment in enumerate(segments):
+            segment.bridge = f"w{number}"
+            self.segments[segment.name] = segment
+            lines.append(
+                f"link add {segment.bridge} up type bridge"
+                " mcast_snooping 0 stp_state 0 forward_delay 0"
+            )
+            for port in segment.ports:
+                if port.name in self._ports:
+                    raise InputError(f"two interfaces are called {port.name!r}")
+                self._ports[port.name] = (segment, port)
+                port.up = self._wanted(segment, port)
+                state = "up " if port.up else ""
+                lines.append(
+                    f"link add {port.name} master {segment.bridge} {state}type veth"
+                    f" peer name {port.name} address {port.mac} netns {port.namespace.pid}"
+                )
+            shaping += self._shape(segment)
+        batch("ip", lines, namespace=self.namespace)
+        batch("tc", shaping, namespace=self.namespace)
+
+    def segment(self, name: str) -> WireSegment:
+        """The segment of this name. InputError names those there are."""
+        try:
+            return self.segments[name]
+        except KeyError:
+            raise InputError(
+                f"there is no segment {name!r}", allowed=", ".join(sorted(self.segments))
+            ) from None
+
+    def port(self, interface: str) -> Port:
+        """The port of a node's interface. InputError if there is none."""
+        try:
+            return self._ports[interface][1]
+        except KeyError:
+            raise InputError(
+                f"there is no interface {interface!r}", allowed=", ".join(sorted(self._ports))
+            ) from None
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The names of all interfaces, which are the names of the ports."""
+        return tuple(self._ports)
+
+    # -- light
+
+    def interface_lit(self, interface: str, lit: bool) -> None:
+        """A node's interface went up or down: the other end of its wire sees it."""
+        if interface not in self._ports:
+            return
+        segment, port = self._ports[interface]
+        if port.lit != lit:
+            port.lit = lit
+            self._light([segment])
+
+    def set_lit(self, interfaces: Iterable[str], lit: bool) -> None:
+        """As `interface_lit`, for many at once."""
+        touched: dict[str, WireSegment] = {}
+        for name in interfaces:
+            if name in self._ports:
+                segment, port = self._ports[name]
+                if port.lit != lit:
+                    port.lit = lit
+                    touched[segment.name] = segment
+        self._light(touched.values())
+
+    def carrier(self, name: str, on: bool) -> None:
+        """Cut a segment so that both ends notice, or mend it."""
+        segment = self.segment(name)
+        segment.dark = not on
+        self._light([segment])
+
+    @staticmethod
+    def _wanted(segment: WireSegment, port: Port) -> bool:
+        if segment.dark:
+            return False
+        if not segment.point_to_point:
+            return True
+        return all(other.lit for other in segment.ports if other is not port)
+
+    def _light(self, segments: Iterable[WireSegment]) -> None:
+        lines = []
+        for segment in segments:
+            for port in segment.ports:
+                wanted = self._wanted(segment, port)
+                if wanted != port.up:
+                    port.up = wanted
+                    lines.append(f"link set {port.name} {'up' if wanted else 'down'}")
+        batch("ip", lines, namespace=self.namespace)
+
+    # -- what happens to packets
+
+    def blackhole(self, name: str, on: bool) -> None:
+        """Let a segment swallow every packet, silently, both ways; or no more."""
+        segment = self.segment(name)
+        segment.blackhole = on
+        batch("tc", self._shape(segment, replace=True), namespace=self.namespace)
+
+    def set_netem(self, name: str, **changes: float | None) -> None:
+        """Change delay_ms, jitter_ms, loss_percent, rate_mbps of a segment."""
+        segment = self.segment(name)
+        for key, value in changes.items():
+            if not hasattr(segment.netem, key):
+                raise InputError(
+                    f"a wire has no {key!r}",
+                    allowed="delay_ms, jitter_ms, loss_percent, rate_mbps",
+                )
+            setattr(segment.netem, key, value)
+        batch("tc", self._shape(segment, replace=True), namespace=self.namespace)
+
+    def _shape(self, segment: WireSegment, replace: bool = False) -> list[str]:
+        words = "limit 20000 loss 100%" if segment.blackhole else segment.netem.words()
+        if words:
+            verb = "replace" if replace else "add"
+            return [f"qdisc {verb} dev {port.name} root netem {words}" for port in segment.ports]
+        if replace:
+            # Replacing keeps no packet of the old state, and needs no memory of it.
+            return [f"qdisc replace dev {port.name} root pfifo limit 1000" for port in segment.ports]
+        return []
+
+    def close(self) -> None:
+        """Let the wires go."""
+        self.namespace.close()

@@ -1,0 +1,1 @@
+"""What watches a run: routes and links, adjacencies, probe packets, captures, IPsec counters."""

@@ -1,0 +1,165 @@
+"""Watches the links and the main routing tables of all nodes, in one process.
+
+One netlink socket per node, opened in its namespace. A table is mirrored, so that what the
+kernel does in silence (it drops the IPv4 routes of an interface that goes down without a word)
+is seen too: after each such event the table is read again and compared. It must not know why
+anything changes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from testbed.net.namespace import Namespace
+from testbed.probes import rtnetlink
+from testbed.probes.rtnetlink import Link, Message, Route
+from testbed.record.writer import Recorder
+
+_GROUPS = 0x1 | 0x40 | 0x400  # links, IPv4 routes, IPv6 routes
+_RECEIVE_BYTES = 1 << 20
+_SO_RCVBUFFORCE = 33
+_Key = tuple[str, int]
+
+
+class NodeMonitor:
+    """Watches one node."""
+
+    def __init__(
+        self,
+        node: str,
+        namespace: Namespace,
+        record: Recorder,
+        on_link: Callable[[str, bool], None] = lambda _name, _up: None,
+    ) -> None:
+        """Start watching, the present state being reported as it is found.
+
+        `on_link(name, up)` hears of interfaces that the administrator's flag changed of.
+        """
+        self._node, self._record, self._on_link = node, record, on_link
+        with namespace.enter():
+            self._events = self._open(_GROUPS)
+            self._questions = self._open(0)
+        self._events.setblocking(False)
+        self._links: dict[int, Link] = {}
+        self._routes: dict[_Key, Route] = {}
+        self._sequence = 0
+        for kind, body in self._dump(Message.GETLINK, 0):
+            self._link(kind, body)
+        self._compare()
+
+    @staticmethod
+    def _open(groups: int) -> socket.socket:
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
+        opened.bind((0, groups))
+        return opened
+
+    def fileno(self) -> int:
+        """Readable when there is something to hear."""
+        return self._events.fileno()
+
+    def read(self) -> None:
+        """Take in all that has come. Links are told once, as they are at the end of it."""
+        silent = False
+        before = {link.name: link.up for link in self._links.values()}
+        while True:
+            try:
+                data = self._events.recv(_RECEIVE_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:
+                # The kernel lost events (ENOBUFS): the tables tell what they were.
+                silent = True
+                continue
+            for kind, _flags, body in rtnetlink.messages(data):
+                if kind in (Message.NEWLINK, Message.DELLINK):
+                    silent |= self._link(kind, body)
+                elif kind in (Message.NEWROUTE, Message.DELROUTE):
+                    self._route(rtnetlink.decode_route(kind, body))
+        if silent:
+            self._compare()
+        for link in self._links.values():
+            if before.get(link.name) != link.up:
+                self._on_link(link.name, link.up)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._events.close()
+        self._questions.close()
+
+    def _link(self, kind: int, body: bytes) -> bool:
+        """Whether routes may have gone in silence."""
+        link = rtnetlink.decode_link(kind, body)
+        if link is None or link.name.startswith(("lo", "sit", "pimreg", "erspan", "gre", "tunl")):
+            return False
+        old = self._links.get(link.index)
+        if link.gone:
+            self._links.pop(link.index, None)
+        else:
+            self._links[link.index] = link
+        was = old is not None and old.running
+        now = link.running and not link.gone
+        if was != now or old is None:
+            self._record(self._node, "link", "up" if now else "down", ifname=link.name)
+        return old is not None and old.up and not (link.up and not link.gone)
+
+    def _route(self, route: Route | None) -> None:
+        if route is None or route.dst.startswith(("fe80:", "ff00:")):
+            return
+        key = (route.dst, route.metric)
+        old = self._routes.get(key)
+        if route.gone:
+            if old is not None:
+                del self._routes[key]
+                self._tell("del", old)
+            return
+        self._routes[key] = route
+        if old is None:
+            self._tell("add", route)
+        elif old != route:
+            self._tell("replace", route)
+
+    def _tell(self, kind: str, route: Route) -> None:
+        hops = [{"via": via, "dev": self._device(index)} for via, index in route.nexthops]
+        self._record(
+            self._node,
+            "route",
+            kind,
+            dst=route.dst,
+            nexthops=hops,
+            proto=route.proto,
+            metric=route.metric,
+        )
+
+    def _device(self, index: int) -> str:
+        if index == 1:
+            return "lo"
+        link = self._links.get(index)
+        return link.name if link is not None else f"#{index}"
+
+    def _compare(self) -> None:
+        present: dict[_Key, Route] = {}
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for kind, body in self._dump(Message.GETROUTE, family):
+                route = rtnetlink.decode_route(kind, body)
+                if route is not None and not route.dst.startswith(("fe80:", "ff00:")):
+                    present[(route.dst, route.metric)] = route
+        for key in [key for key in self._routes if key not in present]:
+            self._tell("del", self._routes.pop(key))
+        for route in present.values():
+            self._route(route)
+
+    def _dump(self, kind: Message, family: int) -> list[tuple[int, bytes]]:
+        self._sequence += 1
+        self._questions.send(rtnetlink.dump_request(kind, family, self._sequence))
+        answers: list[tuple[int, bytes]] = []
+        while True:
+            for answer, _flags, body in rtnetlink.messages(self._questions.recv(_RECEIVE_BYTES)):
+                if answer == Message.DONE:
+                    return answers
+                if answer == Message.ERROR:
+                    code = -int.from_bytes(body[:4], "little", signed=True)
+                    raise OSError(code, os.strerror(code), f"{kind.name} in {self._node}")
+                answers.append((answer, body))

@@ -1,0 +1,172 @@
+"""Reads rtnetlink messages: links and routes. Only the fields that the record needs.
+
+Pure: bytes in, objects out. It must not know of sockets, nodes or records.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address
+
+_HEADER = struct.Struct("=IHHII")
+_IFINFO = struct.Struct("=BxHiII")
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_NEXTHOP = struct.Struct("=HBBi")
+_ATTRIBUTE = struct.Struct("=HH")
+
+IFF_UP, IFF_RUNNING, IFF_LOWER_UP = 0x1, 0x40, 0x10000
+RT_TABLE_MAIN = 254
+_TYPE_MASK = 0x3FFF
+_UNICAST, _BLACKHOLE, _UNREACHABLE, _PROHIBIT = 1, 6, 7, 8
+
+
+class Message(IntEnum):
+    """Message types (linux/rtnetlink.h)."""
+
+    DONE = 3
+    ERROR = 2
+    NEWLINK = 16
+    DELLINK = 17
+    GETLINK = 18
+    NEWROUTE = 24
+    DELROUTE = 25
+    GETROUTE = 26
+
+
+_PROTOCOLS = {
+    2: "kernel", 3: "boot", 4: "static", 9: "ra", 11: "zebra", 186: "bgp", 187: "isis",
+    188: "ospf", 189: "rip", 192: "eigrp", 196: "static", 197: "openfabric", 198: "sharp",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Link:
+    """An interface as it now is."""
+
+    index: int
+    name: str
+    up: bool
+    """Set up by the administrator."""
+    running: bool
+    """Up, and with carrier."""
+    gone: bool = False
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of the main table. `nexthops`: (gateway or None, interface number)."""
+
+    dst: str
+    metric: int
+    proto: str
+    nexthops: tuple[tuple[str | None, int], ...]
+    gone: bool = False
+    family: int = 2
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """(type, flags, body) of each message in a datagram."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, flags, _, _ = _HEADER.unpack_from(data, offset)
+        if length < _HEADER.size:
+            return
+        yield kind, flags, data[offset + _HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def dump_request(kind: Message, family: int, sequence: int) -> bytes:
+    """The request for a dump of links or routes."""
+    body = _IFINFO.pack(family, 0, 0, 0, 0) if kind == Message.GETLINK else _RTMSG.pack(
+        family, 0, 0, 0, 0, 0, 0, 0, 0
+    )
+    return _HEADER.pack(_HEADER.size + len(body), kind, 0x301, sequence, 0) + body
+
+
+def decode_link(kind: int, body: bytes) -> Link | None:
+    """A link message; None when it has no name."""
+    _, _, index, flags, _ = _IFINFO.unpack_from(body)
+    for number, value in _attributes(body[_IFINFO.size :]):
+        if number == 3:
+            return Link(
+                index,
+                value.rstrip(b"\0").decode(),
+                bool(flags & IFF_UP),
+                bool(flags & IFF_UP and flags & IFF_LOWER_UP),
+                kind == Message.DELLINK,
+            )
+    return None
+
+
+def decode_route(kind: int, body: bytes) -> Route | None:
+    """A route message of the main table that forwards or discards; else None."""
+    family, length, _, _, table, protocol, _, route_type, _ = _RTMSG.unpack_from(body)
+    if family not in (2, 10) or route_type not in (_UNICAST, _BLACKHOLE, _UNREACHABLE, _PROHIBIT):
+        return None
+    size = 4 if family == 2 else 16
+    address, metric, gateway, device = bytes(size), 0, None, 0
+    nexthops: list[tuple[str | None, int]] = []
+    for number, value in _attributes(body[_RTMSG.size :]):
+        if number == 15:
+            table = struct.unpack("=I", value)[0]
+        elif number == 1:
+            address = value
+        elif number == 6:
+            metric = struct.unpack("=I", value)[0]
+        elif number == 5:
+            gateway = _address(value)
+        elif number == 18:
+            gateway = _via(value)
+        elif number == 4:
+            device = struct.unpack("=i", value)[0]
+        elif number == 9:
+            nexthops = list(_multipath(value))
+    if table != RT_TABLE_MAIN:
+        return None
+    if device:
+        nexthops.append((gateway, device))
+    return Route(
+        f"{_address(address)}/{length}",
+        metric,
+        _PROTOCOLS.get(protocol, str(protocol)),
+        tuple(sorted(nexthops, key=lambda hop: (hop[0] or "", hop[1]))),
+        kind == Message.DELROUTE,
+        family,
+    )
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + 4 <= len(data):
+        length, number = _ATTRIBUTE.unpack_from(data, offset)
+        if length < 4:
+            return
+        yield number & _TYPE_MASK, data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _multipath(data: bytes) -> Iterator[tuple[str | None, int]]:
+    offset = 0
+    while offset + _NEXTHOP.size <= len(data):
+        length, _, _, device = _NEXTHOP.unpack_from(data, offset)
+        if length < _NEXTHOP.size:
+            return
+        gateway = None
+        for number, value in _attributes(data[offset + _NEXTHOP.size : offset + length]):
+            if number == 5:
+                gateway = _address(value)
+            elif number == 18:
+                gateway = _via(value)
+        yield gateway, device
+        offset += (length + 3) & ~3
+
+
+def _via(value: bytes) -> str:
+    return _address(value[2:])
+
+
+def _address(value: bytes) -> str:
+    return str(IPv4Address(value) if len(value) == 4 else IPv6Address(value))
