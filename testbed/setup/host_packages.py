@@ -1,0 +1,58 @@
+"""Debian packages on the host: finds which are missing and installs those, with one apt-get call."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from testbed.errors import EnvironmentFailure
+from testbed.setup.command import run
+from testbed.setup.progress import step
+
+# Indexes of a mirror that has not been refreshed for weeks are still signed; only their date is stale.
+APT_OPTIONS = ("-o", "Acquire::Check-Valid-Until=false", "-o", "Acquire::Retries=3")
+
+FOR_VENV = ("python3-venv",)
+FOR_TREE = ("mmdebstrap", "debian-archive-keyring")
+FOR_KERNEL = ("gcc", "libc6-dev", "make", "flex", "bison", "bc", "xz-utils", "patch", "dpkg")
+
+
+def missing(packages: Sequence[str]) -> list[str]:
+    """Those of the Debian packages that are not installed."""
+    listed = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *packages],
+        text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    installed = {line.split()[0] for line in listed.stdout.splitlines() if line.endswith(" installed")}
+    return [package for package in packages if package not in installed]
+
+
+def install(packages: Sequence[str]) -> None:
+    """Install what is missing of `packages`. Raises EnvironmentFailure naming the command a person can type."""
+    if shutil.which("dpkg-query") is None:
+        raise EnvironmentFailure("this is not a Debian-family machine", allowed="Debian 12 or 13, or a relative with apt")
+    wanted = missing(packages)
+    if not wanted:
+        return
+    by_hand = f"sudo apt-get update && sudo apt-get install {' '.join(wanted)}"
+    apt = [*_as_root(by_hand), "apt-get", *APT_OPTIONS, "-q", "-y"]
+    with step(f"installing {', '.join(wanted)}"):
+        # An index of one source that cannot be read is not fatal: the packages may come from another.
+        run([*apt, "update"], what="apt-get update", tries=3, next_command=by_hand)
+        run(
+            [*apt, "install", "--no-install-recommends", *wanted],
+            what="apt-get install", env={"DEBIAN_FRONTEND": "noninteractive"}, tries=3, next_command=by_hand,
+        )  # fmt: skip
+
+
+def _as_root(by_hand: str) -> list[str]:
+    """The words that turn a command into root's, or EnvironmentFailure."""
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
+        return ["sudo", "-n"]
+    raise EnvironmentFailure(
+        "Debian packages are missing and this user may not install them", allowed="root, or sudo", next_command=by_hand
+    )
