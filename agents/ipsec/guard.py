@@ -19,7 +19,7 @@ from agents.ipsec.model import Guard
 TABLE = "routing_key_guard"
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 _CHAIN = re.compile(r'device\s*=?\s*\{?\s*"(?P<device>[^"]+)"')
-_RULE = re.compile(r"meta nfproto (?P<family>ipv4|ipv6) meta l4proto (?P<protocol>\w+)")
+_RULE = re.compile(r"meta nfproto (?P<family>ipv4|ipv6|2|10) meta l4proto (?P<protocol>\w+)")
 _NUMBERS = {"ospf": 89, "ospfigp": 89, "pim": 103}
 
 
@@ -61,7 +61,7 @@ def guards_in(listing: str) -> frozenset[Guard]:
         elif rule := _RULE.search(line):
             name = rule["protocol"]
             number = _NUMBERS[name] if name in _NUMBERS else int(name)
-            family = socket.AF_INET if rule["family"] == "ipv4" else socket.AF_INET6
+            family = socket.AF_INET if rule["family"] in ("ipv4", "2") else socket.AF_INET6
             found.add(Guard(device, family, number))
     return frozenset(found)
 

@@ -79,11 +79,9 @@ def pass_time(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def await_link_local(namespace: str, interface: str) -> None:
-    """Wait until an interface that is up has its link-local address."""
-    command = ("ip", "-n", namespace, "-6", "addr", "show", "dev", interface, "scope", "link")
-    while "fe80" not in run(*command):
-        pass_time(0.05)
+def let_links_settle() -> None:
+    """Let the kernel's link watch, which acts at most once a second, see every carrier."""
+    pass_time(2.5)
 
 
 @dataclass
@@ -160,6 +158,7 @@ class Link:
                 self.plug(router.name)
         for router in self.routers:
             self._address(router)
+        let_links_settle()
 
     def plug(self, name: str) -> None:
         """Join a namespace's new interface to the bridge."""
@@ -174,6 +173,7 @@ class Link:
         self._rogue = True
         self.plug("rogue")
         self._address(Router("rogue", 66))
+        let_links_settle()
 
     def _address(self, router: Router) -> None:
         name = router.name
@@ -183,8 +183,6 @@ class Link:
         run("ip", "-n", name, "addr", "add", f"{router.ipv4}/24", "dev", INTERFACE)
         run("ip", "-n", name, "addr", "add", f"1.1.1.{router.number}/32", "dev", "lo")
         run("ip", "-n", name, "link", "set", INTERFACE, "up")
-        if self.kind == "lan":
-            await_link_local(name, INTERFACE)
 
     # -- keys
 

@@ -29,3 +29,13 @@ def test_no_guards_leave_no_table() -> None:
 def test_a_name_that_could_carry_a_rule_is_refused() -> None:
     with pytest.raises(ValueError, match="interface name"):
         ruleset([Guard('x" drop', socket.AF_INET, 89)])
+
+
+def test_the_guards_are_read_back_from_what_nft_prints_in_numbers() -> None:
+    listing = (
+        "table inet routing_key_guard {\n\tchain ingress_0 {\n"
+        '\t\ttype filter hook ingress device "lo" priority -500; policy accept;\n'
+        "\t\tmeta nfproto 2 meta l4proto 89 drop\n"
+        "\t\tmeta nfproto 10 meta l4proto 103 drop\n\t}\n}\n"
+    )
+    assert guards_in(listing) == {Guard("lo", socket.AF_INET, 89), Guard("lo", socket.AF_INET6, 103)}
