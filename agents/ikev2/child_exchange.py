@@ -87,6 +87,11 @@ class CreateChild(Task):
                 old.rekey_at = now + party.config.retry_s
             return
         if old is not None and refusal.notify == NotifyType.CHILD_SA_NOT_FOUND:
+            if not old.sa.initiator and not old.doubted:
+                # The peer asked for it, and may not have our answer yet.
+                old.doubted = True
+                old.rekey_at = now + party.config.retry_s
+                return
             # §2.25: it is gone there. If we were told so meanwhile, that was meant.
             known = sa.children.get(old.sa.spi_in) is old
             remove_child(sa, old)

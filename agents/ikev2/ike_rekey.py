@@ -44,6 +44,7 @@ class RekeyIke(Task):
         self._proposals: tuple[Proposal, ...] = ()
         # The peer's rekey, answered while ours was on its way: its lowest nonce and the SA that it made.
         self._crossing: tuple[bytes, IkeSa] | None = None
+        self._superseded = False
         sa.rekeying = self
 
     def payloads(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
@@ -60,13 +61,20 @@ class RekeyIke(Task):
         self._crossing = (nonce, other)
 
     def superseded(self, sa: IkeSa, now: float) -> None:
-        """The peer deletes the old SA while our request is unanswered: its new SA is the one."""
+        """The peer deletes the old SA, or uses its new one, while our request is unanswered: the new one it is."""
         sa.rekeying = None
-        if self._crossing is not None:
+        if self._crossing is not None and not self._superseded:
+            self._superseded = True
             adopt(sa, self._crossing[1], now)
+
+    def made(self, other: IkeSa) -> bool:
+        """Whether `other` is the SA of the peer's rekey that crosses ours."""
+        return self._crossing is not None and self._crossing[1] is other
 
     def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
         sa.rekeying = None
+        if sa.state not in (SaState.ESTABLISHED, SaState.REKEYED):
+            return
         answer, ke = find(payloads, SaPayload), find(payloads, KePayload)
         if answer is None:
             self._refused(sa, payloads, now)
@@ -79,8 +87,8 @@ class RekeyIke(Task):
             raise MalformedMessage("key exchange methods differ")
         secret = self._ke.shared(ke.data)
         new = _successor(sa, True, self._spi, chosen.spi, suite, secret, self._ni, nr, now)
-        if self._crossing is not None and min(self._ni, nr) < self._crossing[0]:
-            adopt(sa, self._crossing[1], now)  # ours has the lowest nonce: it goes, by our Delete on it
+        if self._superseded or (self._crossing is not None and min(self._ni, nr) < self._crossing[0]):
+            self.superseded(sa, now)  # ours has the lowest nonce: it goes, by our Delete on it
             new.state = SaState.DELETING
             new.enqueue(DeleteIke(), now)
             return
@@ -93,7 +101,7 @@ class RekeyIke(Task):
         if error is None:
             raise MalformedMessage("neither an IKE SA nor an error")
         if self._crossing is not None:
-            adopt(sa, self._crossing[1], now)
+            self.superseded(sa, now)
         elif error.type == NotifyType.INVALID_KE_PAYLOAD and len(error.data) == 2 and self._method is None:
             method = int.from_bytes(error.data, "big")
             if any(t.id == method and t.type == TransformType.KE for p in self._proposals for t in p.transforms):

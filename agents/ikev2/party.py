@@ -6,11 +6,13 @@ Knows nothing of messages.
 from __future__ import annotations
 
 import heapq
+from itertools import product
 from typing import TYPE_CHECKING
 
 from agents.ikev2.child import ChildPolicy
 from agents.ikev2.codec.header import ZERO_SPI
 from agents.ikev2.codec.payloads import Identification
+from agents.ikev2.codec.transforms import Transform
 from agents.ikev2.config import IkeConfig
 from agents.ikev2.cookie import CookieJar
 from agents.ikev2.events import Dropped, Event, Send
@@ -144,12 +146,10 @@ class Party:
             self.schedule(sa)
 
 
-def _check_offer(offer: tuple[object, ...]) -> None:
+def _check_offer(offer: tuple[Transform, ...]) -> None:
     """Raise UnsupportedAlgorithm for a configured transform that we do not have."""
-    from itertools import product
-
-    by_type: dict[int, list[object]] = {}
+    by_type: dict[int, list[Transform]] = {}
     for item in offer:
-        by_type.setdefault(item.type, []).append(item)  # type: ignore[attr-defined]
+        by_type.setdefault(item.type, []).append(item)
     for combination in product(*by_type.values()):
-        ike_suite(combination)  # type: ignore[arg-type]
+        ike_suite(combination)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.ikev2 import child_exchange, ike_rekey, informational
-from agents.ikev2.codec.payloads import NotifyPayload, Payload, SaPayload, find
+from agents.ikev2.codec.payloads import DeletePayload, NotifyPayload, Payload, SaPayload, find
 from agents.ikev2.events import RequestReceived
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.ikev2.registry import Protocol as Proto
@@ -19,6 +19,7 @@ class Established(Handler):
         return exchange in _OWN or exchange in sa.party.config.upper_exchanges
 
     def request(self, sa: IkeSa, message_id: int, exchange: int, payloads: list[Payload], now: float) -> None:
+        _follow(sa, payloads, now)
         if exchange == ExchangeType.INFORMATIONAL:
             informational.handle(sa, message_id, payloads, now)
         elif sa.state is not SaState.ESTABLISHED:
@@ -44,6 +45,15 @@ class Established(Handler):
             if record.rekey_at is not None and record.rekey_at <= now and record.may_rekey:
                 record.rekey_at = None
                 sa.enqueue(child_exchange.CreateChild(record.offer, record), now)
+
+
+def _follow(sa: IkeSa, payloads: list[Payload], now: float) -> None:
+    """A peer that uses the SA of its own rekey has settled on it, whatever becomes of ours that crosses it."""
+    present = sa.handle.current
+    if present is sa or any(isinstance(item, DeletePayload) and item.protocol == Proto.IKE for item in payloads):
+        return
+    if isinstance(present.rekeying, ike_rekey.RekeyIke) and present.rekeying.made(sa):
+        present.rekeying.superseded(present, now)
 
 
 ESTABLISHED = Established()

@@ -80,13 +80,14 @@ class _Orphan(Task):
 class ChildRecord:
     """A Child SA that stands, with what we would agree to when it is rekeyed."""
 
-    __slots__ = ("busy", "offer", "rekey_at", "replaced", "sa")
+    __slots__ = ("busy", "doubted", "offer", "rekey_at", "replaced", "sa")
 
     def __init__(self, sa: ChildSa, offer: ChildOffer, rekey_at: float | None) -> None:
         self.sa = sa
         self.offer = offer
         self.rekey_at = rekey_at
         self.busy: Task | None = None  # our own rekey or delete of it
+        self.doubted = False  # the peer once said that it does not know it
         self.replaced = False  # the peer has rekeyed it and will delete it
 
     @property

@@ -240,7 +240,7 @@ def test_liveness_is_answered_and_asked(start: Start) -> None:
 
 
 def test_a_dead_charon_is_noticed(start: Start) -> None:
-    us, charon = start(IkeConfig(liveness_s=2, retransmission=Retransmission(first_s=0.5, cap_s=1, tries=3)))
+    us, _charon = start(IkeConfig(liveness_s=2, retransmission=Retransmission(first_s=0.5, cap_s=1, tries=3)))
     connect(us)
     lab.run("ip", "link", "set", "ike-us", "down")
     lab.run("ip", "link", "set", "ike-us", "up")
@@ -262,13 +262,13 @@ def test_child_sas_are_deleted_from_either_side(start: Start) -> None:
 
 
 def test_another_group_that_charon_wants_is_taken(start: Start) -> None:
-    us, charon = start(ike="aes256gcm16-prfsha256-ecp256")
+    us, _charon = start(ike="aes256gcm16-prfsha256-ecp256")
     connect(us)
     assert sum(data[18] == ExchangeType.IKE_SA_INIT for data in us.sent) == 2
 
 
 def test_wrong_keys_are_refused_both_ways(start: Start) -> None:
-    us, charon = start(connection="childless = force")
+    us, _charon = start(connection="childless = force")
     us.endpoint._party.identity = type(us.endpoint._party.identity)(lab.OUR_ID, lab.new_key())
     us.do("connect", us.peer, lab.CHARON_ID, [])
     us.serve(lambda: bool(us.all(Closed)))

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from agents.ikev2.codec.header import encode_generic, parse_generic
 from agents.ikev2.codec.transforms import Proposal, encode_proposals, parse_proposals
@@ -53,7 +53,11 @@ class Payload:
     """Anything that can stand in a message: a payload type and a body."""
 
     __slots__ = ()
-    payload_type: int
+
+    if TYPE_CHECKING:  # a class variable or a field of the subclass, as it needs
+
+        @property
+        def payload_type(self) -> int: ...
 
     def body(self) -> bytes:
         """The octets after the generic payload header."""

@@ -82,7 +82,7 @@ def internal(node: Node) -> IkeSa:
 
 
 def test_a_child_sa_comes_with_ike_auth() -> None:
-    net, a, b = linked()
+    _net, a, b = linked()
     matched(a, b)
     child = a.sa.children[0]
     assert child.transport and child.key_bits(TransformType.ENCR) == 128 and len(child.keys_in.encryption) == 20
@@ -288,7 +288,7 @@ def test_private_notifies_in_informational_go_to_the_layer_above_when_it_wants_t
 
 def test_liveness_is_checked_after_silence_and_a_dead_peer_is_noticed() -> None:
     timing = Retransmission(first_s=1, factor=2, cap_s=4, tries=3)
-    net, a, b = linked(IkeConfig(liveness_s=10, retransmission=timing), child=False)
+    net, a, _b = linked(IkeConfig(liveness_s=10, retransmission=timing), child=False)
     net.run(100)
     assert not a.all(Closed) and len(net.wire) > 20
     net.filter = lambda wire: False
@@ -426,7 +426,7 @@ def test_an_sa_keeps_one_timer_however_much_it_talks() -> None:
 
 
 def test_secrets_do_not_show_in_events_or_handles() -> None:
-    net, a, b = linked()
+    _net, a, _b = linked()
     sa = internal(a)
     assert sa.keys is not None
     text = repr(a.events) + repr(a.sa) + repr(sa.keys) + repr(a.endpoint._party.identity)
@@ -435,7 +435,7 @@ def test_secrets_do_not_show_in_events_or_handles() -> None:
 
 
 def test_a_datagram_is_never_a_reason_to_raise() -> None:
-    net, a, b = linked()
+    net, _a, b = linked()
     for wire in list(net.wire):
         for cut in range(len(wire.data)):
             b.endpoint.receive(Datagram(wire.data[:cut], replace(b.sa.peer)), net.now)

@@ -1,0 +1,180 @@
+"""Sealing and opening, fragments, cookies, key wrap: the parts under the state machines."""
+
+from __future__ import annotations
+
+import os
+from itertools import permutations
+
+import pytest
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding, aes_key_wrap_with_padding
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.ikev2 import IntegrityFailure, MalformedMessage, UnsupportedAlgorithm
+from agents.ikev2.codec.header import Header, parse_header
+from agents.ikev2.cookie import CookieJar
+from agents.ikev2.fragments import Reassembler
+from agents.ikev2.protect import (
+    Opened,
+    Protection,
+    encryption_key_length,
+    integrity_key_length,
+    make_protection,
+    open_message,
+    seal_fragments,
+    seal_message,
+    signed_octets,
+)
+from agents.ikev2.registry import Encr, Integ
+
+KINDS = [
+    (Encr.AES_GCM_16, 128, Integ.NONE),
+    (Encr.AES_GCM_16, 256, Integ.NONE),
+    (Encr.CHACHA20_POLY1305, None, Integ.NONE),
+    (Encr.AES_CBC, 128, Integ.HMAC_SHA2_256_128),
+    (Encr.AES_CBC, 256, Integ.HMAC_SHA2_512_256),
+]
+HEADER = Header(b"12345678", b"abcdefgh", 0, 37, 8, 5)
+
+
+def pair(kind: tuple[Encr, int | None, Integ]) -> tuple[Protection, Protection]:
+    encr, bits, integ = kind
+    key_e = bytes(range(encryption_key_length(encr, bits)))
+    key_a = bytes(range(integrity_key_length(encr, integ)))
+    one, other = (make_protection(encr, bits, integ, key_e, key_a, os.urandom) for _ in range(2))
+    return one, other
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(inner=st.binary(max_size=200), first=st.integers(0, 255))
+def test_what_was_sealed_opens_again(kind: tuple[Encr, int | None, Integ], inner: bytes, first: int) -> None:
+    one, other = pair(kind)
+    data = seal_message(HEADER, first, inner, one)
+    opened = open_message(data, parse_header(data), other)
+    assert (opened.first, opened.inner, opened.total) == (first, inner, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_changed_octet_is_noticed(kind: tuple[Encr, int | None, Integ]) -> None:
+    one, other = pair(kind)
+    data = seal_message(HEADER, 41, b"payloads in clear", one)
+    for place in range(len(data)):
+        changed = data[:place] + bytes((data[place] ^ 0x40,)) + data[place + 1 :]
+        with pytest.raises((IntegrityFailure, MalformedMessage)):
+            open_message(changed, parse_header(changed), other)
+
+
+@given(st.binary(max_size=150))
+def test_random_octets_behind_a_header_never_open(tail: bytes) -> None:
+    _, other = pair(KINDS[0])
+    for following in (46, 53, 41):
+        header = Header(b"12345678", b"abcdefgh", following, 37, 8, 5, 28 + len(tail))
+        with pytest.raises((IntegrityFailure, MalformedMessage)):
+            open_message(bytes(28) + tail, header, other)
+
+
+def test_an_iv_is_never_used_twice() -> None:
+    one, _ = pair(KINDS[0])
+    ivs = {seal_message(HEADER, 0, b"", one)[32:40] for _ in range(1000)}
+    assert len(ivs) == 1000
+
+
+def test_algorithms_that_we_lack_are_refused() -> None:
+    for encr, bits in ((Encr.AES_CTR, 128), (Encr.AES_GCM_16, None), (Encr.AES_GCM_16, 100), (3, None)):
+        with pytest.raises(UnsupportedAlgorithm):
+            encryption_key_length(encr, bits)
+    with pytest.raises(UnsupportedAlgorithm):
+        integrity_key_length(Encr.AES_CBC, Integ.NONE)
+    with pytest.raises(UnsupportedAlgorithm):
+        integrity_key_length(Encr.AES_GCM_16, Integ.HMAC_SHA2_256_128)
+    with pytest.raises(UnsupportedAlgorithm):
+        make_protection(Encr.AES_GCM_16, 128, 0, bytes(16), b"", os.urandom)
+
+
+def test_signed_octets_leave_out_what_the_cipher_adds() -> None:
+    octets = signed_octets(HEADER, 51, b"inner")
+    assert octets[:28].endswith((28 + 4 + 5).to_bytes(4, "big"))
+    assert octets[16] == 46 and octets[28:] == b"\x33\0\0\x09inner"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(length=st.integers(1, 3000), limit=st.integers(150, 700))
+def test_fragments_fit_and_make_the_message_again(
+    kind: tuple[Encr, int | None, Integ], length: int, limit: int
+) -> None:
+    one, other = pair(kind)
+    inner = os.urandom(length)
+    parts = seal_fragments(HEADER, 51, inner, one, limit)
+    assert max(map(len, parts)) <= limit
+    store, whole = Reassembler(64), None
+    for data in reversed(parts):
+        opened = open_message(data, parse_header(data), other)
+        assert opened.first == (51 if opened.fragment in (0, 1) else 0)
+        whole = store.add(False, 5, opened) if opened.total else opened
+    assert whole is not None and (whole.first, whole.inner) == (51, inner)
+
+
+def fragment(number: int, total: int, text: bytes = b"x") -> Opened:
+    return Opened(51 if number == 1 else 0, text, number, total)
+
+
+def test_fragments_come_in_any_order_and_more_than_once() -> None:
+    for order in permutations((1, 2, 3)):
+        store = Reassembler(10)
+        results = [store.add(False, 1, fragment(n, 3, bytes((n,)))) for n in (order[0], *order)]
+        assert [item.inner for item in results if item is not None] == [b"\1\2\3"]
+
+
+def test_a_larger_total_begins_anew_and_a_smaller_one_is_ignored() -> None:
+    store = Reassembler(10)
+    assert store.add(False, 1, fragment(1, 2)) is None
+    assert store.add(False, 1, fragment(1, 3)) is None
+    assert store.add(False, 1, fragment(2, 2)) is None
+    assert store.add(False, 1, fragment(2, 3)) is None
+    assert store.add(False, 1, fragment(3, 3)) is not None
+
+
+def test_memory_for_fragments_is_bounded() -> None:
+    store = Reassembler(4, max_octets=100, max_messages=2)
+    with pytest.raises(MalformedMessage):
+        store.add(False, 1, fragment(1, 5))
+    store.add(False, 1, fragment(1, 2, bytes(90)))
+    with pytest.raises(MalformedMessage):
+        store.add(False, 1, fragment(2, 2, bytes(90)))
+    for number in range(10):
+        store.add(False, number, fragment(1, 2))
+    assert len(store._queues) == 2
+
+
+def test_a_cookie_holds_for_its_nonce_address_and_spi_until_the_secret_is_old() -> None:
+    jar = CookieJar(os.urandom, rotation_s=100, grace_s=10)
+    cookie = jar.make(b"n" * 32, "192.0.2.1|500", b"12345678", 5)
+    assert len(cookie) <= 64
+
+    def check(
+        nonce: bytes = b"n" * 32, address: str = "192.0.2.1|500", spi: bytes = b"12345678", at: float = 6
+    ) -> bool:
+        return jar.check(cookie, nonce, address, spi, at)
+
+    assert check()
+    assert not check(nonce=b"m" * 32) and not check(address="192.0.2.2|500") and not check(spi=b"87654321")
+    assert not jar.check(b"", b"n" * 32, "192.0.2.1|500", b"12345678", 6)
+    assert check(at=106), "the secret before is taken for a while"
+    assert check(at=115)
+    assert not check(at=120)
+
+
+@pytest.mark.parametrize(
+    ("clear", "wrapped"),
+    [
+        (
+            "c37b7e6492584340bed12207808941155068f738",
+            "138bdeaa9b8fa7fc61f97742e72248ee5ae6ae5360d1ae6a5f54f373fa543b6a",
+        ),
+        ("466f7250617369", "afbeb0f07dfbf5419200f2ccb50bb24f"),
+    ],
+)
+def test_key_wrap_gives_the_vectors_of_rfc_5649(clear: str, wrapped: str) -> None:
+    key = bytes.fromhex("5840df6e29b02af1ab493b705bf16ea1ae8338f4dcc176a8")
+    assert aes_key_wrap_with_padding(key, bytes.fromhex(clear)).hex() == wrapped
+    assert aes_key_unwrap_with_padding(key, bytes.fromhex(wrapped)).hex() == clear
