@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from testbed.setup import host_packages, python_env
@@ -15,11 +16,13 @@ GUEST_PYTHON = "3.13"
 SITE = Path("opt/lab/site")
 LOCK = PROJECT / "locks" / "guest.txt"
 PACKAGES = (
-    "bridge-utils", "e2fsprogs", "ethtool", "frr", "frr-pythontools", "iperf3", "iproute2", "iputils-ping",
+    "bridge-utils", "e2fsprogs", "ethtool", "frr", "frr-pythontools", "iperf3", "iproute2", "iputils-ping", "kmod",
     "libstrongswan-extra-plugins", "libstrongswan-standard-plugins", "mininet", "nftables", "openvswitch-switch",
     "procps", "python3", "strongswan-charon", "strongswan-swanctl", "tcpdump", "tshark",
 )  # fmt: skip
-MOUNT_POINTS = ("lab/project", "lab/run", "lib/modules", "opt/lab")
+MOUNT_POINTS = ("lab/project", "lab/run", "usr/lib/modules", "opt/lab")
+STAGE1 = PROJECT / "testbed" / "guest" / "stage1.sh"
+INIT = Path("opt/lab/init")
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64")
 # The guest reads its root through hostfs with the rights of whoever runs it.
 READABLE = "chmod -R a+rX,u+w"
@@ -27,7 +30,7 @@ READABLE = "chmod -R a+rX,u+w"
 
 def tree() -> Artefact:
     recipe = Path(__file__)
-    return Artefact("guest-tree", digest(LOCK, recipe), _build, space_mib=2000)
+    return Artefact("guest-tree", digest(LOCK, STAGE1, recipe), _build, space_mib=2000)
 
 
 def _build(folder: Path) -> None:
@@ -43,6 +46,8 @@ def _build(folder: Path) -> None:
     )  # fmt: skip
     for point in MOUNT_POINTS:
         (root / point).mkdir(parents=True, exist_ok=True)
+    shutil.copy2(STAGE1, root / INIT)
+    (root / INIT).chmod(0o755)
     run(
         [python_env.python(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
          "--only-binary=:all:", "--python-version", GUEST_PYTHON, "--implementation", "cp",

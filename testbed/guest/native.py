@@ -1,0 +1,64 @@
+"""The running kernel as the laboratory's: the guest tree in namespaces of its own, and a check that the kernel can.
+
+Needs root. Knows nothing of User-Mode Linux.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+from testbed.errors import EnvironmentFailure
+from testbed.setup import tree
+from testbed.setup.paths import PROJECT
+
+# What the laboratory asks of a kernel, and a command that fails in a fresh network namespace where it is absent.
+NEEDS = {
+    "veth": "ip link add a type veth peer name b",
+    "bridge": "ip link add a type bridge",
+    "netem": "ip link add a type dummy && tc qdisc add dev a root netem delay 1ms",
+    "ESP": "ip xfrm state add src 127.0.0.1 dst 127.0.0.1 proto esp spi 0x1000 mode transport"
+    " auth-trunc 'hmac(sha256)' 0x" + "00" * 32 + " 128 enc ecb\\(cipher_null\\) ''",
+    "AH": "ip xfrm state add src 127.0.0.1 dst 127.0.0.1 proto ah spi 0x1000 mode transport"
+    " auth-trunc 'hmac(sha256)' 0x" + "00" * 32 + " 128",
+}
+
+
+def lacking() -> list[str]:
+    """What the running kernel does not offer, in the laboratory's words. Needs root."""
+    return [
+        name
+        for name, test in NEEDS.items()
+        if subprocess.run(["unshare", "--net", "sh", "-c", test], capture_output=True, check=False).returncode != 0
+    ]
+
+
+def argv(run_dir: Path) -> list[str]:
+    """The command that runs testbed/guest/init.py in the guest tree on the running kernel.
+
+    Raises EnvironmentFailure when this user or this kernel cannot.
+    """
+    if os.geteuid() != 0:
+        raise EnvironmentFailure("--kernel native needs root", allowed="root, or --kernel virtual or uml")
+    if absent := lacking():
+        raise EnvironmentFailure(
+            f"the running kernel lacks {', '.join(absent)}",
+            allowed="--kernel virtual or uml, which bring their own kernel",
+        )
+    if not tree.tree().ready:
+        raise EnvironmentFailure("the guest tree is not made", next_command="./lab setup")
+    root = shlex.quote(str(tree.tree().path / "root"))
+    script = f"""
+set -e
+root={root}
+mount --bind "$root" "$root"
+mount --bind {shlex.quote(str(PROJECT))} "$root/lab/project"
+mount --bind {shlex.quote(str(run_dir.resolve()))} "$root/lab/run"
+mount --rbind /dev "$root/dev"
+mount --rbind /sys "$root/sys"
+mount -t proc proc "$root/proc"
+exec chroot "$root" python3 /lab/project/testbed/guest/init.py
+"""
+    return ["unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-c", script]
