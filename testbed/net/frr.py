@@ -7,6 +7,7 @@ why a router starts or stops, nor of keys: the keying mode hands it lines.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import time
@@ -92,14 +93,16 @@ def configuration(
     daemon: str,
     global_lines: list[str],
     interface_lines: Callable[[Interface], list[str]],
+    log: Path,
 ) -> str:
-    """The text of one daemon's configuration file."""
+    """The text of one daemon's configuration file. It logs to `log`, with microseconds."""
     points: list[dict[str, Any]] = []
     if topology.pim is not None:
         points = [{"address": topology.pim.rp_address, "group": "224.0.0.0/4"}]
     areas = [interface.area for interface in router.interfaces]
     return _templates().get_template(f"{daemon}.conf.j2").render(
         router=router,
+        log=log,
         ospf=topology.ospf,
         throttle=throttle_of(topology),
         loopback_area="0.0.0.0" if not areas or "0.0.0.0" in areas else areas[0],
@@ -127,6 +130,7 @@ class FrrInstance:
         self._configuration = folder / "frr" / router.name
         self._logs = log_folder / router.name
         self._running: dict[str, Daemon] = {}
+        self._starts = 0
 
     def configure(
         self,
@@ -149,39 +153,47 @@ class FrrInstance:
                 daemon,
                 global_lines(daemon),
                 lambda interface, daemon=daemon: interface_lines(interface, daemon),
+                self.log(daemon),
             )
             path.write_text(text, encoding="utf-8")
             os.chmod(path, 0o640)
             os.chown(path, uid, gid)
 
-    def start(self, namespace: Namespace) -> None:
-        """Start all daemons. They are ready when `ready` says so."""
+    async def start(self, namespace: Namespace) -> None:
+        """Start all daemons. They are ready when `ready` says so.
+
+        Stops in the middle when `forget` comes in between: the power went again.
+        """
         self._folder(_SOCKETS / self._router, 0o755)
+        self._starts = start = self._starts + 1
         for daemon in self.daemons:
+            if self._starts != start:
+                return
             argv = [
                 str(_DAEMONS / daemon), "-N", self._router, "-u", "frr", "-g", "frr",
                 "-P", "0", "-A", "127.0.0.1",
-                "--log", f"file:{self.log(daemon)}", "--log-level", "informational",
             ]  # fmt: skip
-            if daemon != "mgmtd":
+            if daemon == "mgmtd":  # takes no configuration file
+                argv += ["--log", f"file:{self.log(daemon)}", "--log-level", "informational"]
+            else:
                 argv += ["-f", str(self._configuration / f"{daemon}.conf")]
             self._running[daemon] = Daemon(
                 argv, namespace=namespace, log=self._logs / f"{daemon}.out"
             )
             if daemon in ("mgmtd", "zebra"):
-                self._wait_for(daemon)
+                await self._wait_for(daemon, start)
 
-    def _wait_for(self, daemon: str, timeout_s: float = 30.0) -> None:
+    async def _wait_for(self, daemon: str, start: int, timeout_s: float = 30.0) -> None:
         """zebra after mgmtd, the others after zebra: else they wait for a retry timer."""
         end = time.monotonic() + timeout_s
-        while not answers(self.vty_path(daemon)):
+        while self._starts == start and not answers(self.vty_path(daemon)):
             self._check(daemon)
             if time.monotonic() > end:
                 raise EnvironmentFailure(
                     f"{daemon} of {self._router} did not answer within {timeout_s} s",
                     next_command=f"read {self._logs / daemon}.out",
                 )
-            time.sleep(_CONNECT_PAUSE_S)
+            await asyncio.sleep(_CONNECT_PAUSE_S)
 
     def _check(self, daemon: str) -> None:
         code = self._running[daemon].code
@@ -193,6 +205,8 @@ class FrrInstance:
 
     def ready(self) -> bool:
         """Whether every daemon answers. EnvironmentFailure when one has ended by itself."""
+        if any(daemon not in self._running for daemon in self.daemons):
+            return False
         for daemon in self.daemons:
             self._check(daemon)
         return all(answers(self.vty_path(daemon)) for daemon in self.daemons)
@@ -205,6 +219,7 @@ class FrrInstance:
 
     def forget(self) -> None:
         """The power went: reap what was killed."""
+        self._starts += 1
         for daemon in self._running.values():
             daemon.kill()
         self._running.clear()

@@ -11,8 +11,8 @@ It must not know what a router or a fault timeline is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from testbed.errors import InputError
 from testbed.net.namespace import Namespace
@@ -54,6 +54,8 @@ class Port:
     """The node's interface is up, and so sends light."""
     up: bool = True
     """The wire's end is up, as last set."""
+    bridge: str = ""
+    """What the wire's end is plugged into."""
 
 
 @dataclass
@@ -66,7 +68,6 @@ class WireSegment:
     netem: Netem
     dark: bool = False
     blackhole: bool = False
-    cut: set[tuple[str, str]] = field(default_factory=set)
     bridge: str = ""
 
 
@@ -80,6 +81,7 @@ class Wires:
         )
         self.segments: dict[str, WireSegment] = {}
         self._ports: dict[str, tuple[WireSegment, Port]] = {}
+        self._extra_bridges: set[str] = set()
 
     def build(self, segments: Iterable[WireSegment]) -> None:
         """Make the wires, all in one go. Every interface of a node is down afterwards."""
@@ -88,11 +90,9 @@ class Wires:
         for number, segment in enumerate(segments):
             segment.bridge = f"w{number}"
             self.segments[segment.name] = segment
-            lines.append(
-                f"link add {segment.bridge} up type bridge"
-                " mcast_snooping 0 stp_state 0 forward_delay 0"
-            )
+            lines.append(_bridge_line(segment.bridge))
             for port in segment.ports:
+                port.bridge = segment.bridge
                 if port.name in self._ports:
                     raise InputError(f"two interfaces are called {port.name!r}")
                 self._ports[port.name] = (segment, port)
@@ -195,6 +195,35 @@ class Wires:
             setattr(segment.netem, key, value)
         batch("tc", self._shape(segment, replace=True), namespace=self.namespace)
 
+    def partition(self, side: Callable[[str], int]) -> list[str]:
+        """Separate, on every segment, nodes of different sides: nothing passes, and none notices.
+
+        `side(node)` numbers a node's side; all on one side joins everything again. Returns
+        the names of the segments that changed.
+        """
+        lines: list[str] = []
+        changed: list[str] = []
+        for segment in self.segments.values():
+            sides = sorted({side(port.node) for port in segment.ports})
+            bridges = {
+                number: segment.bridge if place == 0 else f"{segment.bridge}p{number}"
+                for place, number in enumerate(sides)
+            }
+            for bridge in bridges.values():
+                if bridge != segment.bridge and bridge not in self._extra_bridges:
+                    self._extra_bridges.add(bridge)
+                    lines.append(_bridge_line(bridge))
+            moved = False
+            for port in segment.ports:
+                bridge = bridges[side(port.node)]
+                if port.bridge != bridge:
+                    port.bridge, moved = bridge, True
+                    lines.append(f"link set {port.name} master {bridge}")
+            if moved:
+                changed.append(segment.name)
+        batch("ip", lines, namespace=self.namespace)
+        return changed
+
     def _shape(self, segment: WireSegment, replace: bool = False) -> list[str]:
         words = "limit 20000 loss 100%" if segment.blackhole else segment.netem.words()
         if words:
@@ -208,3 +237,7 @@ class Wires:
     def close(self) -> None:
         """Let the wires go."""
         self.namespace.close()
+
+
+def _bridge_line(name: str) -> str:
+    return f"link add {name} up type bridge mcast_snooping 0 stp_state 0 forward_delay 0"

@@ -1,0 +1,165 @@
+"""Checks a plan against its topology before anything is built. Pure; usable on the host.
+
+It must not know how a fault is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from testbed.errors import InputError
+from testbed.keying.base import keying_names
+from testbed.record.plan import Action, Plan, Step
+
+_DKS = "dks"
+
+#: action → (arguments it must have, arguments it may have)
+ARGUMENTS: dict[Action, tuple[frozenset[str], frozenset[str]]] = {
+    Action.POWER_OFF: (frozenset(), frozenset({"nodes", "dks"})),
+    Action.POWER_ON: (frozenset(), frozenset({"nodes", "dks", "jitter_s"})),
+    Action.LINK_ADMIN_DOWN: (frozenset({"segment"}), frozenset({"side"})),
+    Action.LINK_ADMIN_UP: (frozenset({"segment"}), frozenset({"side"})),
+    Action.LINK_CARRIER_DOWN: (frozenset({"segment"}), frozenset()),
+    Action.LINK_CARRIER_UP: (frozenset({"segment"}), frozenset()),
+    Action.LINK_BLACKHOLE: (frozenset({"segment"}), frozenset()),
+    Action.LINK_HEAL: (frozenset({"segment"}), frozenset()),
+    Action.LINK_NETEM: (
+        frozenset({"segment"}),
+        frozenset({"delay_ms", "jitter_ms", "loss_percent", "rate_mbps"}),
+    ),
+    Action.DKS_KILL: (frozenset(), frozenset()),
+    Action.DKS_START: (frozenset(), frozenset()),
+    Action.PARTITION: (frozenset({"groups"}), frozenset()),
+    Action.HEAL: (frozenset(), frozenset()),
+    Action.CLOCK_STEP: (frozenset({"node", "seconds"}), frozenset()),
+    Action.MARK: (frozenset({"name"}), frozenset()),
+}
+
+
+def check_plan(plan: Plan) -> None:
+    """InputError for what the plan names and the topology does not have, or arguments that are wrong."""
+    _one_of(plan.keying, keying_names(), "keying", "keying mode")
+    for number, step in enumerate(plan.timeline):
+        check_step(plan, step, f"timeline[{number}] ({step.action})")
+    interfaces = known_interfaces(plan)
+    if plan.captures != "all":
+        for name in plan.captures:
+            _one_of(name, interfaces, "captures", "interface")
+    endpoints = [*plan.topology.routers, *plan.topology.hosts]
+    for number, flow in enumerate(plan.flows):
+        for name in (flow.src, flow.dst):
+            _one_of(name, endpoints, f"flows[{number}]", "node")
+
+
+def known_interfaces(plan: Plan) -> list[str]:
+    """Every interface on a segment of the topology."""
+    return [
+        interface for segment in plan.topology.segments.values() for _, interface in segment.members
+    ]
+
+
+def check_step(plan: Plan, step: Step, where: str) -> None:
+    """InputError for a step that cannot be done on the plan's topology."""
+    needed, optional = ARGUMENTS[step.action]
+    for name in needed - step.args.keys():
+        raise InputError(f"{step.action} needs {name!r}", where=where)
+    for name in step.args.keys() - needed - optional:
+        raise InputError(
+            f"{step.action} takes no {name!r}",
+            where=where,
+            allowed=", ".join(sorted(needed | optional)) or "no arguments",
+        )
+    for name, value in step.args.items():
+        _CHECKS[name](plan, step, value, where)
+
+
+def chosen_nodes(plan: Plan, args: dict[str, Any]) -> list[str]:
+    """The nodes that a power step means, in a fixed order. "all" is every router.
+
+    The DKS is among them when `dks` is true or it is named; hosts when they are named.
+    """
+    named = args.get("nodes", [])
+    nodes = list(plan.topology.routers) if named == "all" else list(named)
+    if args.get("dks") and _DKS not in nodes:
+        nodes.insert(0, _DKS)
+    return nodes
+
+
+def _one_of(value: Any, allowed: Iterable[str], where: str, what: str) -> None:
+    names = list(allowed)
+    if value not in names:
+        raise InputError(
+            f"there is no {what} {value!r}", where=where, allowed=", ".join(sorted(names))
+        )
+
+
+def _nodes(plan: Plan, _step: Step, value: Any, where: str) -> None:
+    if value == "all":
+        return
+    if not isinstance(value, list | tuple):
+        raise InputError(f"nodes is {value!r}", where=where, allowed='"all" or a list of nodes')
+    for name in value:
+        _one_of(name, [*plan.topology.routers, *plan.topology.hosts, _DKS], where, "node")
+
+
+def _segment(plan: Plan, _step: Step, value: Any, where: str) -> None:
+    _one_of(value, plan.topology.segments, where, "segment")
+
+
+def _side(plan: Plan, step: Step, value: Any, where: str) -> None:
+    _segment(plan, step, step.args.get("segment"), where)
+    members = plan.topology.segments[step.args["segment"]].members
+    _one_of(value, [*(node for node, _ in members), "both"], where, "side")
+
+
+def _groups(plan: Plan, _step: Step, value: Any, where: str) -> None:
+    if not isinstance(value, list | tuple):
+        raise InputError("groups is no list", where=where, allowed="a list of lists of nodes")
+    seen: set[str] = set()
+    for group in value:
+        _nodes(plan, _step, group, where)
+        for name in group:
+            if name in seen:
+                raise InputError(f"{name!r} is in two groups", where=where)
+            seen.add(name)
+
+
+def _node(plan: Plan, _step: Step, value: Any, where: str) -> None:
+    _one_of(value, [*plan.topology.routers, *plan.topology.hosts, _DKS, "all"], where, "node")
+
+
+def _number(_plan: Plan, step: Step, value: Any, where: str) -> None:
+    negative = step.action != Action.CLOCK_STEP
+    if value is None and "rate_mbps" in step.args:
+        return
+    wrong = isinstance(value, bool) or not isinstance(value, int | float)
+    if wrong or (negative and value < 0):
+        raise InputError(f"{value!r} is no number that {step.action} takes", where=where)
+
+
+def _yes_or_no(_plan: Plan, _step: Step, value: Any, where: str) -> None:
+    if not isinstance(value, bool):
+        raise InputError(f"dks is {value!r}", where=where, allowed="true, false")
+
+
+def _text(_plan: Plan, _step: Step, value: Any, where: str) -> None:
+    if not isinstance(value, str) or not value:
+        raise InputError(f"name is {value!r}", where=where, allowed="a text")
+
+
+_CHECKS: dict[str, Callable[[Plan, Step, Any, str], None]] = {
+    "nodes": _nodes,
+    "dks": _yes_or_no,
+    "jitter_s": _number,
+    "segment": _segment,
+    "side": _side,
+    "groups": _groups,
+    "delay_ms": _number,
+    "jitter_ms": _number,
+    "loss_percent": _number,
+    "rate_mbps": _number,
+    "node": _node,
+    "seconds": _number,
+    "name": _text,
+}

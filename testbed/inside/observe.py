@@ -1,0 +1,143 @@
+"""All that watches a run, put together: started before the first node has power, read at the end.
+
+It must not change anything in the laboratory, nor know what is done with the events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+from testbed.net.laboratory import Laboratory
+from testbed.probes.capture import Capture
+from testbed.probes.flows import ProbeFlow
+from testbed.probes.frrlog import read_log
+from testbed.probes.routes import NodeMonitor
+from testbed.probes.xfrmstat import xfrm_counters
+from testbed.record.plan import Plan
+from testbed.record.writer import agent_events
+
+_DRAIN_S = 0.5
+_STRAGGLERS_S = 1.0
+
+
+class Observers:
+    """The probes of one run."""
+
+    def __init__(self, lab: Laboratory, plan: Plan, run_folder: Path) -> None:
+        self._lab, self._plan = lab, plan
+        self.offset_ns = time.time_ns() - time.monotonic_ns()
+        """Wall-clock time minus monotonic time. The guest's wall clock is never set in a run."""
+        self._monitors: list[NodeMonitor] = []
+        self._flows: list[ProbeFlow] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stop_flows = asyncio.Event()
+        self.capture: Capture | None = None
+        self._pcap_folder = run_folder / "pcap"
+
+    def start(self) -> None:
+        """Start watching. No node has power yet."""
+        loop = asyncio.get_running_loop()
+        for name, node in self._lab.nodes.items():
+            monitor = NodeMonitor(
+                name, node.net_namespace, self._lab.recorder, self._lab.wires.interface_lit
+            )
+            self._monitors.append(monitor)
+            loop.add_reader(monitor, monitor.read)
+        wanted = self._plan.captures
+        names = list(self._lab.wires.interfaces) if wanted == "all" else list(wanted)
+        if names:
+            self.capture = Capture(
+                self._lab.wires.namespace, names, self._pcap_folder, self.offset_ns
+            )
+            self._tasks.append(loop.create_task(self._drain_capture()))
+        if self._lab.nursery is not None:
+            self.watch_nursery()
+        self._lab.on_nursery = lambda _nursery: self.watch_nursery()
+
+    def watch_nursery(self) -> None:
+        """Hear at once when an agent ends."""
+        nursery = self._lab.nursery
+        if nursery is not None:
+            asyncio.get_running_loop().add_reader(nursery, nursery.collect)
+
+    def start_flows(self, zero: float) -> None:
+        """Send the plan's probes; `zero` is the event loop's time of `ready`."""
+        loop = asyncio.get_running_loop()
+        for number, asked in enumerate(self._plan.flows):
+            source = self._lab.node(asked.src)
+            target = self._lab.node(asked.dst)
+            flow = ProbeFlow(
+                number,
+                asked.name,
+                (source.net_namespace, self._address(asked.src)),
+                (target.net_namespace, self._address(asked.dst)),
+                asked.rate_pps,
+                lambda source=source: source.powered,
+            )
+            self._flows.append(flow)
+            stop = self._plan.duration_s if asked.stop_s is None else asked.stop_s
+            self._tasks.append(
+                loop.create_task(flow.send(zero + asked.start_s, zero + stop))
+            )
+
+    def _address(self, name: str) -> str:
+        router = self._lab.topology.routers.get(name)
+        if router is not None:
+            return str(router.loopback.ip)
+        return str(self._lab.topology.hosts[name].ipv4.ip)
+
+    async def _drain_capture(self) -> None:
+        while self.capture is not None:
+            self.capture.drain()
+            await asyncio.sleep(_DRAIN_S)
+
+    def snapshot(self, at: str) -> None:
+        """Write every node's IPsec counters: at marks and at the end."""
+        for name, node in self._lab.nodes.items():
+            counters = xfrm_counters(node.pid)
+            if counters:
+                self._lab.record(name, "xfrm", "stat", at=at, counters=counters)
+
+    def failure(self) -> BaseException | None:
+        """The error of a probe that stopped, if one did."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                return task.exception()
+        return None
+
+    async def stop(self) -> None:
+        """Wait for the last probe packets, and end the probes."""
+        if self._flows:
+            await asyncio.sleep(_STRAGGLERS_S)
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        loop = asyncio.get_running_loop()
+        for monitor in self._monitors:
+            monitor.read()
+            loop.remove_reader(monitor)
+            monitor.close()
+        if self._lab.nursery is not None:
+            self._lab.nursery.collect()
+            loop.remove_reader(self._lab.nursery)
+        for flow in self._flows:
+            flow.report(self._lab.recorder)
+            flow.close()
+        self.snapshot("end")
+        if self.capture is not None:
+            self.capture.close()
+
+    def gather(self) -> None:
+        """Add what the daemons and agents wrote to files."""
+        for router in self._lab.routers:
+            for daemon in router.frr.daemons:
+                self._lab.recorder.extend(
+                    read_log(router.name, daemon, router.frr.log(daemon), self.offset_ns)
+                )
+        for name in self._lab.nodes:
+            self._lab.recorder.extend(agent_events(self._lab.events_file(name), name))
