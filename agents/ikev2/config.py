@@ -71,6 +71,7 @@ class IkeConfig:
     half_open_timeout_s: float = 30.0
     max_half_open: int = 1000
     max_half_open_per_address: int = 5
+    max_sas_per_peer: int = 16  # the oldest is deleted for one more
     cookie_threshold: int = 30
     cookie_threshold_per_address: int = 3
     cookie_rotation_s: float = 120.0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agents.ikev2.codec.payloads import Payload, notifies
 from agents.ikev2.events import CloseReason, Established
 from agents.ikev2.handshake import for_layer_above
+from agents.ikev2.informational import DeleteIke
 from agents.ikev2.lifetimes import jittered
 from agents.ikev2.protocol import ESTABLISHED
 from agents.ikev2.registry import NotifyType
@@ -22,6 +24,8 @@ def establish(sa: IkeSa, payloads: Sequence[Payload], initial_contact: bool, now
     sa.state = SaState.ESTABLISHED
     sa.established_at = now
     sa.expires_at = None
+    if sa.keys is not None:
+        sa.keys = replace(sa.keys, sk_pi=b"", sk_pr=b"")  # of no use from here on
     sa.handler = ESTABLISHED
     window = notifies(payloads, NotifyType.SET_WINDOW_SIZE)
     if window and len(window[0].data) == 4:
@@ -35,5 +39,9 @@ def establish(sa: IkeSa, payloads: Sequence[Payload], initial_contact: bool, now
         for other in tuple(party.by_peer.get(sa.peer_id, ())):
             if other is not sa and other.established_at is not None and other.established_at < sa.created_at:
                 other.close(CloseReason.INITIAL_CONTACT, now)
+    for oldest in sorted(party.by_peer.get(sa.peer_id, ()), key=lambda item: item.handle.number):
+        if len(party.by_peer[sa.peer_id]) < config.max_sas_per_peer:
+            break
+        oldest.end(DeleteIke(), CloseReason.DELETED_BY_US, now)
     party.up(sa)
     party.emit(Established(sa.handle, sa.peer_id, sa.peer, for_layer_above(payloads), sa.initiator, initial_contact))

@@ -78,7 +78,8 @@ class Party:
         self.by_spi[sa.our_spi] = sa
 
     def forget(self, sa: IkeSa) -> None:
-        """Drop all that points to this SA."""
+        """Drop all that points to this SA. Until then one that failed counts as half-open: it takes memory."""
+        sa.end_half_open()
         if self.by_spi.get(sa.our_spi) is sa:
             del self.by_spi[sa.our_spi]
         if sa.init_digest is not None and self.by_init.get(sa.init_digest) is sa:

@@ -358,6 +358,7 @@ class IkeSa:
                 self.party.forget(self)
             else:
                 self.close(CloseReason.HALF_OPEN_TIMEOUT, now)
+                self.party.forget(self)
             return
         again, given_up = self.requests.due(now, self.party.config.retransmission)
         if given_up:
@@ -400,7 +401,6 @@ class IkeSa:
         announced = self.state is SaState.DELETING
         self._fail_tasks(FailureReason.TIMEOUT if reason is CloseReason.TIMEOUT else FailureReason.SA_CLOSED, now)
         self.state = SaState.CLOSED
-        self.end_half_open()
         self.party.down(self)
         self.requests.outstanding.clear()
         # A rekeyed SA ends unseen: its handle stands for the new one.

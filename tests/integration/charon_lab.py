@@ -43,9 +43,13 @@ CHARON_PROGRAM = "/usr/lib/ipsec/charon"
 _MARKER = bytes(4)
 E = TypeVar("E", bound=Event)
 
+PLUGINS = (
+    "random nonce aes sha1 sha2 hmac kdf gcm chapoly curve25519 openssl pem pkcs1 pkcs8 pubkey x509 "
+    "kernel-netlink socket-default vici"
+)
 PRELUDE = """
 charon {
-  load = random nonce aes sha1 sha2 hmac kdf gcm chapoly curve25519 openssl pem pkcs1 pkcs8 pubkey x509 kernel-netlink socket-default vici
+  load = %(plugins)s
   install_routes = no
   %(options)s
   plugins { vici { socket = unix://%(folder)s/vici } }
@@ -131,7 +135,9 @@ class Charon:
             (swanctl / "pubkey" / f"{name}.pem").write_bytes(public)
         values = {"charon": CHARON, "us": US, "options": connection, "ike": ike, "esp": esp}
         (swanctl / "swanctl.conf").write_text(CONNECTION % values)
-        (self.folder / "strongswan.conf").write_text(PRELUDE % {"folder": self.folder, "options": daemon})
+        (self.folder / "strongswan.conf").write_text(
+            PRELUDE % {"folder": self.folder, "options": daemon, "plugins": PLUGINS}
+        )
 
     def _wait_for_socket(self) -> None:
         for _ in range(400):

@@ -46,6 +46,7 @@ from agents.ikev2.codec.transforms import (
 )
 
 octet = st.integers(0, 255)
+spi = st.binary(min_size=8, max_size=8)
 u16 = st.integers(0, 0xFFFF)
 octets = st.binary(max_size=40)
 attributes = st.builds(Attribute, st.integers(0, 0x7FFF), st.one_of(u16, octets))

@@ -156,7 +156,9 @@ def test_a_key_that_is_not_the_one_on_record_is_refused() -> None:
     net.run(5)
     assert a.last(Closed).reason is CloseReason.AUTHENTICATION_FAILED
     assert b.last(Closed).reason is CloseReason.AUTHENTICATION_FAILED
-    assert b.endpoint.half_open == 0
+    assert b.endpoint.half_open == 1, "it takes memory until its answer need not be repeated"
+    net.run(100)
+    assert b.endpoint.half_open == 0 and not b.endpoint._party.by_spi
 
 
 def test_an_unknown_peer_is_refused() -> None:
@@ -302,3 +304,26 @@ def test_refusals_of_the_layer_above_reach_the_initiator() -> None:
     net.run(5)
     payload = a.last(Established).payloads[0]
     assert isinstance(payload, NotifyPayload) and payload.type == NotifyType.INVALID_GROUP_ID
+
+
+def test_a_peer_can_not_pile_up_sas() -> None:
+    net = Net()
+    a, b = net.add("a"), net.add("b", IkeConfig(max_sas_per_peer=3))
+    for _ in range(5):
+        a.connect(b)
+        net.run(3)
+    assert len(b.endpoint.sas()) == 3 and len(a.endpoint.sas()) == 3
+    assert [item.reason for item in b.all(Closed)] == [CloseReason.DELETED_BY_US] * 2
+
+
+def test_a_flood_of_failing_handshakes_meets_cookies_and_caps() -> None:
+    net = Net()
+    a, b = net.add("a"), net.add("b")
+    del net.keys[a.endpoint._party.identity.id]
+    for _ in range(20):
+        a.connect(b)
+        net.run(0.5)
+    assert b.endpoint.half_open <= b.endpoint.config.max_half_open_per_address
+    assert len(b.endpoint._party.by_spi) <= b.endpoint.config.max_half_open_per_address
+    net.run(200)
+    assert b.endpoint.half_open == 0 and not b.endpoint._party.by_spi
