@@ -52,6 +52,10 @@ class SpiBlock(_Value):
             raise ValueError("the SPI block does not fit 32 bits, or is no whole number of generations' rows")
         return self
 
+    def holds(self, spi: int) -> bool:
+        """Whether this SPI is of the block."""
+        return self.base <= spi < self.base + self.size
+
 
 class DksEntry(_Value):
     """Where the DKS is and which key it has."""
@@ -63,7 +67,10 @@ class DksEntry(_Value):
 
 
 class Neighbor(_Value):
-    """An allowed neighbour on one interface. `index` is its fixed place in the layout of pair SAs."""
+    """An allowed neighbour on one interface. `index` is its fixed place in the layout of pair SAs.
+
+    `spi` is the neighbour's own block: an SPI from outside it is not for this neighbour to give.
+    """
 
     router: RouterName
     key: Spki
@@ -71,6 +78,7 @@ class Neighbor(_Value):
     address: IPv4Address
     address6: IPv6Address
     index: int = Field(ge=0, lt=MAX_NEIGHBORS)
+    spi: SpiBlock
 
     def address_for(self, protocol: RoutingProtocol) -> IPAddress:
         """The address that it speaks this protocol from."""

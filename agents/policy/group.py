@@ -64,15 +64,24 @@ def verify_group_state(
     data: bytes, key: Ed25519PublicKey, group: GroupId, minimum: tuple[int, int] = (0, 0)
 ) -> GroupState:
     """The state, if this key signed it for this group and it is not lower than `minimum` (v, g). PolicyError."""
-    payload = cose.verify(LABEL, data, key)
+    state = _decode(cose.verify(LABEL, data, key))
+    if state.group != group:
+        raise PolicyError(f"the state is of group {state.group}, not {group}")
+    if state.counters < minimum:
+        raise PolicyError(f"group {group}: state {state.counters} is older than {minimum}")
+    return state
+
+
+def claimed_group(data: bytes) -> GroupId:
+    """Which group a signed state says it is of: to find the key to verify it with, and for nothing else."""
+    return _decode(cose.unverified_payload(data)).group
+
+
+def _decode(payload: bytes) -> GroupState:
     try:
         state = GroupState.model_validate(cbor.decode(payload))
     except ValidationError as error:
         raise PolicyError(f"group state: {error.errors()[0]['msg']}") from error
     if cbor.encode(plain(state)) != payload:
         raise PolicyError("group state holds a value in another form than its own")
-    if state.group != group:
-        raise PolicyError(f"the state is of group {state.group}, not {group}")
-    if state.counters < minimum:
-        raise PolicyError(f"group {group}: state {state.counters} is older than {minimum}")
     return state

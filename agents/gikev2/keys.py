@@ -1,0 +1,209 @@
+"""A group's keys as values, and between them and GSA and KD.
+
+One generation of a speaker's group: a Data-Security SA for each destination. Knows nothing of
+exchanges, of IKE SAs, or of who may have the keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from agents.gikev2.errors import UnusableGroup
+from agents.gikev2.gsa import GroupPolicy, GroupWidePolicy, GsaPayload
+from agents.gikev2.kd import GroupKeyBag, KdPayload, unwrap_key, wrap_key
+from agents.gikev2.registry import GsaAttribute
+from agents.ikev2 import Attribute, TrafficSelector, Transform, transform
+from agents.ikev2.registry import Integ, Protocol, SequenceNumbers, TransformType
+from agents.ipsec.protection import GroupSa, IPAddress, Suite
+from agents.policy.document import InterfacePolicy, Neighbor, PolicyDocument
+from agents.policy.names import GroupId
+from agents.policy.spi import places
+
+
+@dataclass(frozen=True, slots=True)
+class DataSa:
+    """One Data-Security SA of a group. `member`: the only neighbour that gets it (a pair SA); not on the wire."""
+
+    spi: int
+    suite: Suite
+    keymat: bytes = field(repr=False)
+    speaker: IPAddress
+    destination: IPAddress
+    ip_protocol: int
+    lifetime_s: int | None = None
+    replay_floor: int = 0
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKeys:
+    """One generation of a speaker's group. `state`: the key server's signed word on (v, g)."""
+
+    group: GroupId
+    generation: int
+    sas: tuple[DataSa, ...]
+    atd_s: int = 0
+    dtd_s: int = 0
+    state: bytes = b""
+
+    def for_member(self, router: str) -> GroupKeys:
+        """What this router may have: the multicast SAs, and the pair SAs that are its own.
+
+        The speaker itself has all.
+        """
+        if router == self.group.router:
+            return self
+        return replace(self, sas=tuple(sa for sa in self.sas if sa.member in (None, router)))
+
+    def with_floors(self, sequence: Callable[[DataSa], int]) -> GroupKeys:
+        """The same with replay floors: `sequence` gives the speaker's last used number of each SA."""
+        return replace(self, sas=tuple(replace(sa, replay_floor=sequence(sa)) for sa in self.sas))
+
+    def group_sas(self, interface: str, *, outbound: bool, active: bool = True) -> tuple[GroupSa, ...]:
+        """The SAs as agents.ipsec wants them on this interface of ours."""
+        protocol = self.group.routing_protocol
+        return tuple(
+            GroupSa(
+                spi=sa.spi,
+                suite=sa.suite,
+                keymat=sa.keymat,
+                speaker=sa.speaker,
+                destination=sa.destination,
+                protocol=protocol,
+                interface=interface,
+                outbound=outbound,
+                generation=self.generation,
+                active=active,
+                replay_floor=sa.replay_floor,
+            )
+            for sa in self.sas
+        )
+
+
+def make_group_keys(
+    document: PolicyDocument, group: GroupId, generation: int, random: Callable[[int], bytes], state: bytes = b""
+) -> GroupKeys:
+    """A new generation of a group whose speaker the document is for: fresh keys for every SA.
+
+    UnusableGroup when the document has no such group, PolicyError when its SPI block is too small.
+    """
+    interface = document.interface(group.interface)
+    if group not in document.own_groups() or interface is None:
+        raise UnusableGroup(f"{group} is not in the document of {document.router}, version {document.version}")
+    protocol = group.routing_protocol
+    sas = tuple(
+        DataSa(
+            spi=place.spi(document.spi, generation),
+            suite=document.suite,
+            keymat=random(document.suite.keymat_bytes),
+            speaker=interface.local_for(protocol),
+            destination=place.destination,
+            ip_protocol=protocol.ip_protocol,
+            lifetime_s=document.lifetimes.group_s,
+            member=place.member,
+        )
+        for place in places(interface, protocol)
+    )
+    return GroupKeys(group, generation, sas, document.lifetimes.atd_s, document.lifetimes.dtd_s, state)
+
+
+def check_speaker(keys: GroupKeys, interface: InterfacePolicy, neighbor: Neighbor, document: PolicyDocument) -> None:
+    """UnusableGroup unless every SA is one that this neighbour may send with on this interface:
+    its address, its SPIs, our suite, the protocol's groups or our own address."""
+    protocol = keys.group.routing_protocol
+    allowed: set[IPAddress] = {*protocol.multicast_destinations(interface.link)}
+    if protocol.unicast_on(interface.link):
+        allowed.add(interface.local_for(protocol))
+    speaker = neighbor.address_for(protocol)
+    for sa in keys.sas:
+        if sa.speaker != speaker or sa.ip_protocol != protocol.ip_protocol or sa.destination not in allowed:
+            raise UnusableGroup(f"{keys.group}: {sa.speaker} to {sa.destination} is not for this neighbour to send")
+        if sa.suite is not document.suite or not neighbor.spi.holds(sa.spi):
+            raise UnusableGroup(
+                f"{keys.group}: suite {sa.suite.value} or SPI {sa.spi:#010x} is not what the policy says"
+            )
+
+
+# -- between keys and payloads ----------------------------------------------------------------------
+
+
+def suite_transforms(suite: Suite) -> tuple[Transform, ...]:
+    """The transforms of a Data-Security SA with one sender: 32-bit sequence numbers, ESN is forbidden."""
+    p = suite.parameters
+    found = [transform(TransformType.ENCR, p.encr_id, p.encr_key_bits if suite in _SIZED else None)]
+    if p.integ_id is not None:
+        found.append(transform(TransformType.INTEG, p.integ_id))
+    found.append(transform(TransformType.SN, SequenceNumbers.SEQUENTIAL_32))
+    return tuple(found)
+
+
+_SIZED = frozenset(suite for suite in Suite if suite.parameters.encr_id in (12, 20))
+
+
+def transforms_suite(transforms: tuple[Transform, ...]) -> Suite:
+    """Which suite these transforms are; UnusableGroup for one that we do not have."""
+    if len({item.type for item in transforms}) != len(transforms):
+        raise UnusableGroup("two transforms of one type")
+    wanted = {item for item in transforms if not (item.type == TransformType.INTEG and item.id == Integ.NONE)}
+    for suite in Suite:
+        if wanted == set(suite_transforms(suite)):
+            return suite
+    raise UnusableGroup("no suite has these transforms")
+
+
+def to_payloads(keys: GroupKeys, kwk: bytes, *, floors: bool = True) -> tuple[GsaPayload, KdPayload]:
+    """GSA and KD of these keys; each key is wrapped with `kwk`, GSK_w of the SA that carries the message."""
+    policies: list[GroupPolicy] = []
+    bags: list[GroupKeyBag] = []
+    for sa in keys.sas:
+        spi = sa.spi.to_bytes(4, "big")
+        attributes: tuple[Attribute, ...] = ()
+        if sa.lifetime_s is not None:
+            attributes = (Attribute(GsaAttribute.GSA_KEY_LIFETIME, sa.lifetime_s.to_bytes(4, "big")),)
+        source = TrafficSelector(sa.speaker, sa.speaker, sa.ip_protocol)
+        destination = TrafficSelector(sa.destination, sa.destination, sa.ip_protocol)
+        policies.append(GroupPolicy(Protocol.ESP, spi, source, destination, suite_transforms(sa.suite), attributes))
+        floor = sa.replay_floor if floors and sa.replay_floor else None
+        bags.append(GroupKeyBag(Protocol.ESP, spi, (wrap_key(kwk, sa.keymat),), floor))
+    wide = GroupWidePolicy(keys.atd_s, keys.dtd_s) if keys.atd_s or keys.dtd_s else None
+    return GsaPayload(tuple(policies), wide), KdPayload(tuple(bags))
+
+
+def from_payloads(
+    group: GroupId, generation: int, gsa: GsaPayload, kd: KdPayload, kwk: bytes, state: bytes = b""
+) -> GroupKeys:
+    """The keys that GSA and KD hold. UnusableGroup for what we cannot use, IntegrityFailure for a wrong wrap."""
+    sas = tuple(_data_sa(policy, kd, kwk) for policy in gsa.policies if policy.protocol != Protocol.GIKE_UPDATE)
+    if not sas:
+        raise UnusableGroup(f"{group}: no Data-Security SA")
+    wide = gsa.group_wide or GroupWidePolicy()
+    return GroupKeys(group, generation, sas, wide.atd_s, wide.dtd_s, state)
+
+
+def _data_sa(policy: GroupPolicy, kd: KdPayload, kwk: bytes) -> DataSa:
+    if policy.protocol != Protocol.ESP:
+        raise UnusableGroup(f"a Data-Security SA of protocol {policy.protocol}")
+    source, destination = policy.source, policy.destination
+    if source.first != source.last or destination.first != destination.last:
+        raise UnusableGroup("a Data-Security SA with ranges of addresses")
+    if source.protocol != destination.protocol or source.first.version != destination.first.version:
+        raise UnusableGroup("a Data-Security SA whose selectors do not belong together")
+    ports = (source.start_port, source.end_port, destination.start_port, destination.end_port)
+    if ports != (0, 65535, 0, 65535):
+        raise UnusableGroup("a Data-Security SA with ports")
+    bag = kd.bag(policy.protocol, policy.spi)
+    if bag is None or (bag.keys[0].key_id, bag.keys[0].kwk_id) != (0, 0):
+        raise UnusableGroup(f"no key for SPI {policy.spi.hex()}")
+    suite = transforms_suite(policy.transforms)
+    keymat = unwrap_key(kwk, bag.keys[0])
+    if len(keymat) != suite.keymat_bytes:
+        raise UnusableGroup(f"{len(keymat)} octets of keying material for {suite.value}")
+    if destination.first.is_multicast and not suite.parameters.group:
+        raise UnusableGroup(f"{suite.value} is a counter mode and there is no Sender-ID")
+    spi = int.from_bytes(policy.spi, "big")
+    if spi < 256:
+        raise UnusableGroup(f"SPI {spi} is reserved")
+    return DataSa(
+        spi, suite, keymat, source.first, destination.first, source.protocol, policy.lifetime_s, bag.replay_floor or 0
+    )

@@ -1,0 +1,161 @@
+"""The group member's side: requests to a key server, and what its answers and rekeys mean.
+
+RFC 9838 §2.3 and §2.4.2. Keeps no state and knows no transport: the caller owns the IKE SA
+and gives its key-wrap key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agents.gikev2 import notifies
+from agents.gikev2.errors import GroupRefused, UnusableGroup
+from agents.gikev2.gsa import GsaPayload
+from agents.gikev2.kd import KdPayload
+from agents.gikev2.keys import GroupKeys, from_payloads, suite_transforms
+from agents.ikev2 import (
+    DeletePayload,
+    Identification,
+    IdPayload,
+    MalformedMessage,
+    NotifyPayload,
+    Payload,
+    Proposal,
+    RawPayload,
+    SaPayload,
+    Transform,
+    transform,
+)
+from agents.ikev2.registry import Kwa, NotifyType, PayloadType, Protocol, TransformType
+from agents.ipsec.protection import Suite
+from agents.policy.errors import PolicyError
+from agents.policy.group import claimed_group, verify_group_state
+from agents.policy.names import GroupId
+
+IssuerKey = Callable[[GroupId], Ed25519PublicKey | None]
+"""The key of the key server that may speak for a group; None when nobody may."""
+Minimum = Callable[[GroupId], tuple[int, int]]
+"""The highest (v, g) ever taken for a group; (0, 0) when there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDelete:
+    """SAs to give up (RFC 9838 §2.4.3). `everything`: all Data-Security SAs that came over this IKE SA."""
+
+    spis: frozenset[int]
+    everything: bool = False
+    excluded: bool = False
+    """The Rekey SA is deleted: we are out, and register again after a random wait."""
+
+
+class GroupMember:
+    """Builds requests and reads answers for one party. `suites`: what it can do, best first."""
+
+    def __init__(self, suites: Sequence[Suite], issuer_key: IssuerKey, minimum: Minimum) -> None:
+        self._suites = tuple(suites)
+        self._issuer_key = issuer_key
+        self._minimum = minimum
+
+    def request(self, group: GroupId, *, sender: bool = False, extra: Sequence[Payload] = ()) -> list[Payload]:
+        """IDg, SAg and GROUP_SENDER: the payloads of GSA_REGISTRATION, or those of GSA_AUTH that are the group's."""
+        found: list[Payload] = [idg(group)]
+        if not group.is_control:
+            found.append(self._capabilities())
+        if sender:
+            found.append(notifies.group_sender())
+        return [*found, *extra]
+
+    def leave(self, group: GroupId, *, no_proposal: bool = False) -> list[Payload]:
+        """GSA_REGISTRATION that says we do not take part (any more)."""
+        kind = NotifyType.NO_PROPOSAL_CHOSEN if no_proposal else NotifyType.REGISTRATION_FAILED
+        return [idg(group), NotifyPayload(kind)]
+
+    def answer(self, group: GroupId, payloads: Sequence[Payload], kwk: bytes) -> GroupKeys:
+        """The keys in the answer to `request`.
+
+        GroupRefused when it is an error; UnusableGroup when it cannot be used or its state is not
+        signed, of another group, or older than one we had; MalformedMessage; IntegrityFailure.
+        """
+        for item in payloads:
+            if isinstance(item, NotifyPayload) and item.is_error:
+                raise GroupRefused(item.type)
+        if not any(isinstance(item, NotifyPayload) and item.type == NotifyType.USE_TRANSPORT_MODE for item in payloads):
+            raise UnusableGroup(f"{group}: tunnel mode is not for routing protocols")
+        return self._keys(group, payloads, kwk)
+
+    def rekey(self, payloads: Sequence[Payload], kwk: bytes) -> GroupKeys:
+        """The keys of a GSA_INBAND_REKEY; the group is the one that its signed state names. Raises as `answer`."""
+        signed = notifies.find_group_state(payloads)
+        if signed is None:
+            raise UnusableGroup("a rekey without a group state")
+        try:
+            group = claimed_group(signed)
+        except PolicyError as error:
+            raise UnusableGroup(str(error)) from error
+        return self._keys(group, payloads, kwk)
+
+    def _keys(self, group: GroupId, payloads: Sequence[Payload], kwk: bytes) -> GroupKeys:
+        gsa, kd = _only(payloads, PayloadType.GSA), _only(payloads, PayloadType.KD)
+        if gsa is None or kd is None:
+            raise UnusableGroup(f"{group}: no GSA or no KD")
+        key = self._issuer_key(group)
+        signed = notifies.find_group_state(payloads)
+        if key is None or signed is None:
+            raise UnusableGroup(f"{group}: no group state, or nobody whose word counts")
+        try:
+            state = verify_group_state(signed, key, group, self._minimum(group))
+        except PolicyError as error:
+            raise UnusableGroup(str(error)) from error
+        return from_payloads(group, state.g, GsaPayload.parse(gsa), KdPayload.parse(kd), kwk, signed)
+
+    def _capabilities(self) -> SaPayload:
+        """SAg: what we can do. Proposals with one number belong together (RFC 9838 §4.2)."""
+        kwa = Proposal(1, Protocol.GIKE_UPDATE, b"", (transform(TransformType.KWA, Kwa.KW_5649_256),))
+        found: list[Transform] = []
+        for suite in self._suites:
+            found += [item for item in suite_transforms(suite) if item not in found]
+        esp = Proposal(1, Protocol.ESP, b"", tuple(sorted(found, key=lambda item: item.type)))
+        return SaPayload((kwa, esp))
+
+
+def idg(group: GroupId) -> IdPayload:
+    """The IDg payload of a group."""
+    return IdPayload(PayloadType.IDg, Identification.key_id(group.encode()))
+
+
+def parse_delete(payloads: Sequence[Payload]) -> GroupDelete | None:
+    """What the Delete payloads of a rekey message give up; None when there is none. MalformedMessage."""
+    spis: set[int] = set()
+    everything = excluded = found = False
+    for item in payloads:
+        if not isinstance(item, DeletePayload):
+            continue
+        found = True
+        if item.protocol == 0:
+            everything = excluded = True
+        elif item.protocol == Protocol.GIKE_UPDATE:
+            if any(len(spi) != 16 for spi in item.spis):
+                raise MalformedMessage("Delete of a Rekey SA with a short SPI")
+            excluded = excluded or bytes(16) in item.spis
+        elif item.protocol in (Protocol.AH, Protocol.ESP):
+            if any(len(spi) != 4 for spi in item.spis):
+                raise MalformedMessage("Delete of a Data-Security SA with a wrong SPI")
+            numbers = {int.from_bytes(spi, "big") for spi in item.spis}
+            everything = everything or 0 in numbers
+            spis |= numbers - {0}
+        else:
+            raise MalformedMessage(f"Delete of protocol {item.protocol}")
+    return GroupDelete(frozenset(spis), everything, excluded) if found else None
+
+
+def _only(payloads: Sequence[Payload], kind: int) -> bytes | None:
+    found = [item for item in payloads if item.payload_type == kind]
+    if len(found) > 1:
+        raise MalformedMessage(f"payload of type {kind} is there {len(found)} times")
+    if not found:
+        return None
+    item = found[0]
+    return item.octets if isinstance(item, RawPayload) else item.body()

@@ -1,0 +1,129 @@
+"""Our private notifications and GROUP_SENDER as values, each with its one layout.
+
+Signed objects go through unread: who holds the key verifies them. Raises MalformedMessage only.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agents.gikev2.registry import PrivateNotify
+from agents.ikev2 import MalformedMessage, NotifyPayload, Payload
+from agents.ikev2.registry import NotifyType
+from agents.policy.errors import PolicyError
+from agents.policy.names import GroupId
+
+MAX_SENDER_IDS = 16
+_SUMMARY = struct.Struct("!QQ32s")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySummary:
+    """Which policy a party has; neighbours compare these and the newer document goes across."""
+
+    version: int
+    revocation: int
+    digest: bytes
+
+
+def _all(payloads: Iterable[Payload], kind: int) -> list[bytes]:
+    return [item.data for item in payloads if isinstance(item, NotifyPayload) and item.type == kind]
+
+
+def _one(payloads: Iterable[Payload], kind: int) -> bytes | None:
+    found = _all(payloads, kind)
+    if len(found) > 1:
+        raise MalformedMessage(f"notification {kind} is there {len(found)} times")
+    return found[0] if found else None
+
+
+def policy_document(signed: bytes) -> NotifyPayload:
+    """Carry a signed policy document."""
+    return NotifyPayload(PrivateNotify.POLICY_DOCUMENT, signed)
+
+
+def find_policy_document(payloads: Iterable[Payload]) -> bytes | None:
+    """The signed document, not verified."""
+    return _one(payloads, PrivateNotify.POLICY_DOCUMENT)
+
+
+def group_state(signed: bytes) -> NotifyPayload:
+    """Carry the signed state of the group whose keys are in the same message."""
+    return NotifyPayload(PrivateNotify.GROUP_STATE, signed)
+
+
+def find_group_state(payloads: Iterable[Payload]) -> bytes | None:
+    """The signed state, not verified."""
+    return _one(payloads, PrivateNotify.GROUP_STATE)
+
+
+def group_report(signed: bytes) -> NotifyPayload:
+    """Report upward a state that we signed."""
+    return NotifyPayload(PrivateNotify.GROUP_REPORT, signed)
+
+
+def find_group_reports(payloads: Iterable[Payload]) -> list[bytes]:
+    """The signed states that are reported, not verified."""
+    return _all(payloads, PrivateNotify.GROUP_REPORT)
+
+
+def reconnect_hint(seconds: int) -> NotifyPayload:
+    """Ask the receiver to stay away for so many seconds."""
+    return NotifyPayload(PrivateNotify.RECONNECT_HINT, seconds.to_bytes(4, "big"))
+
+
+def find_reconnect_hint(payloads: Iterable[Payload]) -> int | None:
+    """Seconds to stay away."""
+    return _number(_one(payloads, PrivateNotify.RECONNECT_HINT), "RECONNECT_HINT")
+
+
+def policy_summary(summary: PolicySummary) -> NotifyPayload:
+    """Say which policy we have."""
+    octets = _SUMMARY.pack(summary.version, summary.revocation, summary.digest)
+    return NotifyPayload(PrivateNotify.POLICY_SUMMARY, octets)
+
+
+def find_policy_summary(payloads: Iterable[Payload]) -> PolicySummary | None:
+    """Which policy the peer says it has."""
+    data = _one(payloads, PrivateNotify.POLICY_SUMMARY)
+    if data is None:
+        return None
+    if len(data) != _SUMMARY.size:
+        raise MalformedMessage(f"POLICY_SUMMARY of {len(data)} octets")
+    return PolicySummary(*_SUMMARY.unpack(data))
+
+
+def rekey_order(group: GroupId) -> NotifyPayload:
+    """Order a new generation of this group."""
+    return NotifyPayload(PrivateNotify.REKEY_ORDER, group.encode())
+
+
+def find_rekey_orders(payloads: Iterable[Payload]) -> list[GroupId]:
+    """The groups that are to get a new generation."""
+    try:
+        return [GroupId.decode(data) for data in _all(payloads, PrivateNotify.REKEY_ORDER)]
+    except PolicyError as error:
+        raise MalformedMessage(f"REKEY_ORDER: {error}") from error
+
+
+def group_sender(sender_ids: int = 1) -> NotifyPayload:
+    """GROUP_SENDER (RFC 9838 §4.7.2): we shall send, and want so many Sender-IDs."""
+    return NotifyPayload(NotifyType.GROUP_SENDER, sender_ids.to_bytes(4, "big"))
+
+
+def find_group_sender(payloads: Iterable[Payload]) -> int | None:
+    """How many Sender-IDs are wanted by one that will send; None when it will not."""
+    wanted = _number(_one(payloads, NotifyType.GROUP_SENDER), "GROUP_SENDER")
+    if wanted is not None and wanted > MAX_SENDER_IDS:
+        raise MalformedMessage(f"{wanted} Sender-IDs are wanted")
+    return wanted
+
+
+def _number(data: bytes | None, name: str) -> int | None:
+    if data is None:
+        return None
+    if len(data) != 4:
+        raise MalformedMessage(f"{name} of {len(data)} octets")
+    return int.from_bytes(data, "big")

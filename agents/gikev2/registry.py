@@ -1,0 +1,57 @@
+"""Code points of RFC 9838 §9.1 that the IKEv2 registry does not have, and our own of the private ranges.
+
+Knows numbers only.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class GsaAttribute(IntEnum):
+    """Attributes of a group SA policy, RFC 9838 §4.4.2.2."""
+
+    GSA_KEY_LIFETIME = 1
+    GSA_INITIAL_MESSAGE_ID = 2
+    GSA_NEXT_SPI = 3
+
+
+class GwAttribute(IntEnum):
+    """Attributes of the group-wide policy, RFC 9838 §4.4.3."""
+
+    GWP_ATD = 1
+    GWP_DTD = 2
+    GWP_SENDER_ID_BITS = 3
+
+
+class GroupKeyAttribute(IntEnum):
+    """Attributes of a group key bag, RFC 9838 §4.5.2."""
+
+    SA_KEY = 1
+    REPLAY_FLOOR = 16384
+    """Private: 4 octets, the highest sequence number that the speaker has used with this SA."""
+
+
+class MemberKeyAttribute(IntEnum):
+    """Attributes of the member key bag, RFC 9838 §4.5.3."""
+
+    WRAP_KEY = 1
+    AUTH_KEY = 2
+    GM_SENDER_ID = 3
+
+
+class PrivateNotify(IntEnum):
+    """Status notifications of the private range. A peer that does not know them ignores them."""
+
+    POLICY_DOCUMENT = 40960
+    """A signed policy document (COSE_Sign1)."""
+    GROUP_STATE = 40961
+    """A signed group state (COSE_Sign1) of the group whose keys are in the same message."""
+    GROUP_REPORT = 40962
+    """Upward: a signed group state, made by an LKS while the DKS was away. One notification for each group."""
+    RECONNECT_HINT = 40963
+    """Seconds (4 octets) that the receiver shall wait before it comes back."""
+    POLICY_SUMMARY = 40964
+    """What policy the sender has: version (8), revocation version (8), SHA-256 of the document (32)."""
+    REKEY_ORDER = 40965
+    """The DKS orders an LKS to make a new generation of a group: the group's name."""

@@ -1,0 +1,107 @@
+"""The key server's side: what a member asks, and GSA, KD and Delete as answers and rekeys.
+
+RFC 9838 §2.3 and §2.4. Who may have what is for the caller (DKS, LKS) to say, from signed policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from agents.gikev2 import notifies
+from agents.gikev2.keys import GroupKeys, suite_transforms, to_payloads
+from agents.ikev2 import DeletePayload, IdPayload, MalformedMessage, NotifyPayload, Payload, SaPayload
+from agents.ikev2.registry import IdType, NotifyType, PayloadType, Protocol
+from agents.ipsec.protection import Suite
+from agents.policy.errors import PolicyError
+from agents.policy.names import GroupId
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationRequest:
+    """What a member asks for. `leaving`: it says that it does not take part (any more)."""
+
+    group: GroupId
+    sender: bool
+    leaving: bool
+    capabilities: SaPayload | None
+    payloads: tuple[Payload, ...]
+
+    def supports(self, suite: Suite) -> bool:
+        """Whether the member can use this suite, as far as it said (SAg is not mandatory)."""
+        if self.capabilities is None:
+            return True
+        offered: dict[int, set[object]] = {}
+        for proposal in self.capabilities.proposals:
+            if proposal.protocol == Protocol.ESP:
+                offered.setdefault(proposal.number, set()).update(proposal.transforms)
+        wanted = set(suite_transforms(suite))
+        return any(wanted <= transforms for transforms in offered.values())
+
+
+class KeyServer:
+    """Reads requests and builds answers. It keeps no state."""
+
+    @staticmethod
+    def read(payloads: Sequence[Payload]) -> RegistrationRequest | None:
+        """The request in GSA_AUTH or GSA_REGISTRATION; None when it names no group. MalformedMessage.
+
+        An IDg that is no name of a group of ours raises MalformedMessage too: answer INVALID_GROUP_ID.
+        """
+        names = [item for item in payloads if isinstance(item, IdPayload) and item.payload_type == PayloadType.IDg]
+        if not names:
+            return None
+        if len(names) > 1 or names[0].identification.type != IdType.KEY_ID:
+            raise MalformedMessage("two IDg payloads, or one that is no KEY_ID")
+        try:
+            group = GroupId.decode(names[0].identification.data)
+        except PolicyError as error:
+            raise MalformedMessage(str(error)) from error
+        capabilities = [item for item in payloads if isinstance(item, SaPayload)]
+        if len(capabilities) > 1:
+            raise MalformedMessage("two SAg payloads")
+        return RegistrationRequest(
+            group=group,
+            sender=notifies.find_group_sender(payloads) is not None,
+            leaving=any(isinstance(item, NotifyPayload) and item.type in _LEAVING for item in payloads),
+            capabilities=capabilities[0] if capabilities else None,
+            payloads=tuple(payloads),
+        )
+
+    @staticmethod
+    def answer(keys: GroupKeys, member: str, kwk: bytes, extra: Sequence[Payload] = ()) -> list[Payload]:
+        """GSA and KD for this member (a router's name) in transport mode, with the group's signed state."""
+        return [
+            *to_payloads(keys.for_member(member), kwk),
+            NotifyPayload(NotifyType.USE_TRANSPORT_MODE),
+            notifies.group_state(keys.state),
+            *extra,
+        ]
+
+    @staticmethod
+    def rekey(keys: GroupKeys, member: str, kwk: bytes, extra: Sequence[Payload] = ()) -> list[Payload]:
+        """GSA_INBAND_REKEY for this member."""
+        return [*to_payloads(keys.for_member(member), kwk), notifies.group_state(keys.state), *extra]
+
+    @staticmethod
+    def control_answer(document: bytes, extra: Sequence[Payload] = ()) -> list[Payload]:
+        """To a registration at the router's own control group: its signed policy document, and no keys."""
+        return [notifies.policy_document(document), *extra]
+
+    @staticmethod
+    def refuse(kind: NotifyType) -> list[Payload]:
+        """An answer without keys: INVALID_GROUP_ID, AUTHORIZATION_FAILED, REGISTRATION_FAILED, NO_PROPOSAL_CHOSEN."""
+        return [NotifyPayload(kind)]
+
+    @staticmethod
+    def delete(spis: Iterable[int]) -> list[Payload]:
+        """Tell members to give up these Data-Security SAs."""
+        return [DeletePayload(Protocol.ESP, tuple(spi.to_bytes(4, "big") for spi in sorted(spis)))]
+
+    @staticmethod
+    def delete_all() -> list[Payload]:
+        """Tell members to give up every Data-Security SA (RFC 9838 §2.4.3: SPI 0)."""
+        return [DeletePayload(Protocol.ESP, (bytes(4),))]
+
+
+_LEAVING = frozenset({int(NotifyType.REGISTRATION_FAILED), int(NotifyType.NO_PROPOSAL_CHOSEN)})

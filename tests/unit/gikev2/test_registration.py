@@ -1,0 +1,150 @@
+"""From a member's request to the keys it installs, through the octets of every payload."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+
+from agents.gikev2 import GroupMember, GroupRefused, KeyServer, UnusableGroup
+from agents.gikev2.keys import check_speaker, make_group_keys, suite_transforms, transforms_suite
+from agents.gikev2.member import parse_delete
+from agents.ikev2 import IntegrityFailure, MalformedMessage, Payload, encode_payloads, parse_payloads
+from agents.ikev2.registry import NotifyType
+from agents.ipsec.protection import RoutingProtocol, Suite
+from agents.policy.group import GroupState, sign_group_state
+from agents.policy.names import GroupId
+
+_spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
+assert _spec and _spec.loader
+samples = importlib.util.module_from_spec(_spec)
+sys.modules["policy_samples"] = samples
+_spec.loader.exec_module(samples)
+
+KWK = bytes(range(32))
+GROUP = GroupId.of("example", "r1", "r1-eth0", RoutingProtocol.OSPF)
+DOCUMENT = samples.document("r1")
+
+
+def counter_random():
+    numbers = itertools.count(1)
+    return lambda count: next(numbers).to_bytes(count, "big")
+
+
+def keys_of(generation: int = 5, document=DOCUMENT, signer: str = "r1"):
+    state = sign_group_state(GroupState.of(GROUP, document.version, generation, "lks"), samples.private_key(signer))
+    return make_group_keys(document, GROUP, generation, counter_random(), state)
+
+
+def over_the_wire(payloads: list[Payload]) -> list[Payload]:
+    first, octets = encode_payloads(payloads)
+    return parse_payloads(first, octets)
+
+
+def member(minimum: tuple[int, int] = (0, 0)) -> GroupMember:
+    return GroupMember(
+        [Suite.ESP_AES128_SHA256], lambda group: samples.private_key(group.router).public_key(), lambda group: minimum
+    )
+
+
+def test_a_request_says_group_suites_and_that_the_member_sends() -> None:
+    request = KeyServer.read(over_the_wire(member().request(GROUP, sender=True)))
+    assert request is not None and request.group == GROUP and request.sender and not request.leaving
+    assert request.supports(Suite.ESP_AES128_SHA256) and not request.supports(Suite.ESP_AES256_SHA256)
+
+
+def test_a_request_without_a_group_is_none_and_a_strange_name_is_malformed() -> None:
+    assert KeyServer.read([]) is None
+    group = member().request(GROUP)[0]
+    with pytest.raises(MalformedMessage):
+        KeyServer.read([group, group])
+
+
+def test_leaving_is_seen() -> None:
+    request = KeyServer.read(over_the_wire(member().leave(GROUP)))
+    assert request is not None and request.leaving
+
+
+def test_a_member_gets_the_multicast_keys_and_its_own_pair_key_with_floors() -> None:
+    keys = keys_of().with_floors(lambda sa: 700)
+    got = member().answer(GROUP, over_the_wire(KeyServer.answer(keys, "r2", KWK)), KWK)
+    assert got.generation == 5 and [sa.keymat for sa in got.sas] == [sa.keymat for sa in keys.sas]
+    assert {str(sa.destination) for sa in got.sas} == {"224.0.0.5", "224.0.0.6", "10.1.0.2"}
+    assert all(sa.replay_floor == 700 for sa in got.sas)
+    installed = got.group_sas("r2-eth0", outbound=False)
+    assert len({sa.spi for sa in installed}) == 3
+    peer = samples.document("r2")
+    check_speaker(got, peer.interfaces[0], peer.interfaces[0].neighbors[0], peer)
+
+
+def test_a_pair_key_goes_to_its_member_only() -> None:
+    assert {sa.member for sa in keys_of().for_member("r3").sas} == {None}
+    assert {sa.member for sa in keys_of().for_member("r1").sas} == {None, "r2"}
+
+
+def test_a_rekey_names_its_group_by_its_signed_state() -> None:
+    got = member().rekey(over_the_wire(KeyServer.rekey(keys_of(6), "r2", KWK)), KWK)
+    assert got.group == GROUP and got.generation == 6
+
+
+def test_a_state_older_than_one_had_is_refused() -> None:
+    answer = over_the_wire(KeyServer.answer(keys_of(5), "r2", KWK))
+    member((3, 5)).answer(GROUP, answer, KWK)
+    with pytest.raises(UnusableGroup, match="older"):
+        member((3, 6)).answer(GROUP, answer, KWK)
+
+
+def test_a_state_that_another_signed_is_refused() -> None:
+    answer = over_the_wire(KeyServer.answer(keys_of(signer="r2"), "r2", KWK))
+    with pytest.raises(UnusableGroup, match="signature"):
+        member().answer(GROUP, answer, KWK)
+
+
+def test_keys_under_another_wrap_key_are_refused() -> None:
+    answer = over_the_wire(KeyServer.answer(keys_of(), "r2", KWK))
+    with pytest.raises(IntegrityFailure):
+        member().answer(GROUP, answer, bytes(32))
+
+
+def test_an_answer_without_transport_mode_is_refused() -> None:
+    answer = [item for item in KeyServer.answer(keys_of(), "r2", KWK) if getattr(item, "type", 0) != 16391]
+    with pytest.raises(UnusableGroup, match="tunnel"):
+        member().answer(GROUP, over_the_wire(answer), KWK)
+
+
+def test_a_refusal_gives_its_notification() -> None:
+    with pytest.raises(GroupRefused) as caught:
+        member().answer(GROUP, over_the_wire(KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)), KWK)
+    assert caught.value.notify == 46
+
+
+def test_keys_for_another_speaker_or_from_outside_its_block_are_refused() -> None:
+    peer = samples.document("r2")
+    interface = peer.interfaces[0]
+    wrong = interface.neighbors[0].model_copy(update={"address": interface.address})
+    with pytest.raises(UnusableGroup, match="not for this neighbour"):
+        check_speaker(keys_of(), interface, wrong, peer)
+    outside = interface.neighbors[0].model_copy(update={"spi": samples.BLOCKS["r2"]})
+    with pytest.raises(UnusableGroup, match="SPI"):
+        check_speaker(keys_of(), interface, outside, peer)
+
+
+def test_every_suite_has_its_own_transforms() -> None:
+    for suite in Suite:
+        assert transforms_suite(suite_transforms(suite)) is suite
+
+
+def test_deletes_name_spis_or_everything() -> None:
+    some = parse_delete(over_the_wire(KeyServer.delete([0x10001, 0x10041])))
+    assert some is not None and some.spis == {0x10001, 0x10041} and not some.everything
+    every = parse_delete(over_the_wire(KeyServer.delete_all()))
+    assert every is not None and every.everything and not every.spis
+    assert parse_delete([]) is None
+
+
+def test_keys_do_not_show_in_a_repr() -> None:
+    keys = make_group_keys(DOCUMENT, GROUP, 1, lambda count: b"\xab" * count)
+    assert "\\xab" not in repr(keys) and "abab" not in repr(keys)
