@@ -273,6 +273,29 @@ class Us:
             sock.close()
 
 
+class Capture:
+    """tcpdump on our side of the link, and tshark to read what it caught."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._process = subprocess.Popen(
+            ["tcpdump", "-i", "ike-us", "-U", "--immediate-mode", "-Z", "root", "-w", str(file), "udp"],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert self._process.stderr is not None
+        line = self._process.stderr.readline()
+        assert b"listening" in line, line
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def read(self, key_lines: list[str]) -> str:
+        """tshark's long form of all packets, decrypted with these lines of an ikev2_decryption_table."""
+        options = [part for line in key_lines for part in ("-o", f"uat:ikev2_decryption_table:{line}")]
+        return run("tshark", "-r", str(self._file), "-V", "-O", "isakmp", *options)
+
+
 def esp_states(child: ChildSa) -> list[list[str]]:
     """`ip xfrm` commands that install one Child SA of AES-GCM in transport mode, with its policies."""
     assert child.transport and child.transform_id(TransformType.ENCR) == Encr.AES_GCM_16

@@ -23,6 +23,7 @@ from agents.ikev2 import (
     Established,
     IkeConfig,
     IkeSaRekeyed,
+    KeysDerived,
     MessageSeen,
     NotifyPayload,
     Retransmission,
@@ -273,3 +274,24 @@ def test_wrong_keys_are_refused_both_ways(start: Start) -> None:
     us.do("connect", us.peer, lab.CHARON_ID, [])
     us.serve(lambda: bool(us.all(Closed)))
     assert us.last(Closed).reason is CloseReason.AUTHENTICATION_FAILED and not us.all(Established)
+
+
+@pytest.mark.parametrize("ike", ["aes256gcm16-prfsha256-x25519", "aes128-sha256-x25519"])
+def test_tshark_decrypts_our_exchanges_with_the_key_log(start: Start, ike: str, tmp_path: Path) -> None:
+    offers = {
+        "aes256gcm16-prfsha256-x25519": suites.PLAIN,
+        "aes128-sha256-x25519": (suites.AES_CBC_128, suites.HMAC_SHA2_256_128, suites.PRF_SHA2_256, suites.CURVE25519),
+    }
+    us, charon = start(IkeConfig(log_keys=True, offers=(offers[ike],)), ike=ike)
+    capture = lab.Capture(tmp_path / "ike.pcap")
+    connect(us, child=offer())
+    us.do("rekey_ike", us.last(Established).sa)
+    us.serve(lambda: bool(us.all(IkeSaRekeyed)))
+    close(us, charon)
+    capture.stop()
+    lines = [item.line for item in us.all(KeysDerived)]
+    assert len(lines) == 2
+    text = capture.read(lines)
+    assert "us.example" in text and "charon.example" in text and "Security Association" in text
+    assert text.count("Payload: Delete") >= 1 and text.count("Payload: Traffic Selector - Initiator") == 2
+    assert "us.example" not in capture.read([])
