@@ -24,6 +24,7 @@ MOUNT_POINTS = ("lab/project", "lab/run", "usr/lib/modules", "opt/lab")
 STAGE1 = PROJECT / "testbed" / "guest" / "stage1.sh"
 INIT = Path("opt/lab/init")
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64")
+# pip 23 holds some wheels against the Python it runs on instead of the one named: the lock has settled versions already.
 # The guest reads its root through hostfs with the rights of whoever runs it.
 READABLE = "chmod -R a+rX,u+w"
 
@@ -50,7 +51,7 @@ def _build(folder: Path) -> None:
     (root / INIT).chmod(0o755)
     run(
         [python_env.python(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
-         "--only-binary=:all:", "--python-version", GUEST_PYTHON, "--implementation", "cp",
+         "--only-binary=:all:", "--python-version", GUEST_PYTHON, "--implementation", "cp", "--ignore-requires-python",
          *(f"--platform={platform}" for platform in PLATFORMS), "--target", root / SITE, "-r", LOCK],
         what="installing the guest's Python packages", tries=3,
     )  # fmt: skip

@@ -1,0 +1,190 @@
+"""A topology with nothing left open: every node, segment, address, cost and timer. JSON both ways.
+
+What the engine builds from, the keying modes make documents from, and the analysis compares a record with.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import networkx
+
+Kind = Literal["p2p", "lan", "stub"]
+BACKBONE = "0.0.0.0"
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Interface(Frozen):
+    """A router's end of a segment. `cost` is OSPF's, for what leaves here."""
+
+    name: str
+    router: str
+    segment: str
+    kind: Kind
+    mac: str
+    ipv4: IPv4Interface
+    ipv6_link_local: IPv6Address
+    cost: int
+    area: str = BACKBONE
+    passive: bool = False
+    pim: bool = False
+
+
+class Router(Frozen):
+    """A router; its loopback's address is its OSPF router ID."""
+
+    name: str
+    router_id: IPv4Address
+    loopback: IPv4Interface
+    loopback6: IPv6Interface
+    interfaces: tuple[Interface, ...]
+    pim_rp: bool = False
+    latitude: float | None = None
+    longitude: float | None = None
+
+    def interface(self, name: str) -> Interface:
+        """The interface of that name. KeyError when there is none."""
+        for interface in self.interfaces:
+            if interface.name == name:
+                return interface
+        raise KeyError(name)
+
+
+class Segment(Frozen):
+    """What joins nodes: a link of two, a LAN, or a stub with one router and hosts. Members are (node, interface)."""
+
+    name: str
+    kind: Kind
+    members: tuple[tuple[str, str], ...]
+    delay_ms: float = 0.0
+    loss_percent: float = 0.0
+    bandwidth_mbps: float | None = None
+
+
+class Host(Frozen):
+    """A machine that forwards nothing; its gateway is a router on its segment."""
+
+    name: str
+    segment: str
+    interface: str
+    ipv4: IPv4Interface
+    gateway: IPv4Address
+
+
+class Throttle(Frozen):
+    """FRR's brakes on SPF runs and on LSAs, in milliseconds."""
+
+    spf_delay_ms: int = 0
+    spf_hold_ms: int = 50
+    spf_max_ms: int = 500
+    lsa_all_ms: int = 0
+    lsa_min_arrival_ms: int = 0
+
+
+class Ospf(Frozen):
+    """Which OSPF runs, and its timers in seconds. `throttle` None leaves FRR's own brakes."""
+
+    v2: bool = True
+    v3: bool = False
+    hello_s: int = 10
+    dead_s: int = 40
+    throttle: Throttle | None = Throttle()
+
+
+class Pim(Frozen):
+    """PIM-SM on every interface between routers; one rendezvous point for all groups."""
+
+    rp: str
+    rp_address: IPv4Address
+
+
+class ManagementInterface(Frozen):
+    """A router's end of the management network, which carries no routing protocol."""
+
+    name: str
+    ipv4: IPv4Interface
+
+
+class Management(Frozen):
+    """A network beside the routed one that joins the DKS to every router."""
+
+    subnet: IPv4Network
+    address: IPv4Address
+    routers: dict[str, ManagementInterface]
+
+
+class DksAttachment(Frozen):
+    """Where the DKS is: on a stub segment of one router (in-band), and on the management network. The keying mode
+    says which of the two is built."""
+
+    router: str
+    segment: str
+    interface: str
+    ipv4: IPv4Interface
+    gateway: IPv4Address
+    management: Management
+
+    @property
+    def address(self) -> IPv4Address:
+        """The DKS's address in-band."""
+        return self.ipv4.ip
+
+
+class Adjacency(NamedTuple):
+    """A neighbour that a router may have: through which interface, who, and the neighbour's interface."""
+
+    interface: Interface
+    neighbor_router: str
+    neighbor_interface: Interface
+
+
+class Topology(Frozen):
+    """Everything about the network under test. Dictionaries keep the order of the source."""
+
+    name: str
+    domain: str
+    routers: dict[str, Router]
+    segments: dict[str, Segment]
+    hosts: dict[str, Host]
+    ospf: Ospf
+    pim: Pim | None = None
+    dks: DksAttachment
+    description: str = ""
+
+    @classmethod
+    def load(cls, spec: str) -> Topology:
+        """From a name in topologies/, a generator's words ("ring:20"), a YAML, GraphML or GML file. InputError."""
+        from testbed.topology.load import load
+
+        return load(spec)
+
+    def neighbors(self, router: str) -> list[Adjacency]:
+        """The routing adjacencies `router` should have, in the order of its interfaces."""
+        found = []
+        for interface in self.routers[router].interfaces:
+            if interface.passive or interface.kind == "stub":
+                continue
+            for node, name in self.segments[interface.segment].members:
+                if node != router and node in self.routers:
+                    found.append(Adjacency(interface, node, self.routers[node].interface(name)))
+        return found
+
+    def graph(self) -> networkx.MultiGraph:
+        """Routers as nodes, one edge for each pair of routers on a common segment (attribute `segment`)."""
+        import networkx
+
+        graph = networkx.MultiGraph()
+        graph.add_nodes_from(self.routers)
+        for segment in self.segments.values():
+            routers = [node for node, _ in segment.members if node in self.routers]
+            for index, one in enumerate(routers):
+                for other in routers[index + 1 :]:
+                    graph.add_edge(one, other, segment=segment.name)
+        return graph
