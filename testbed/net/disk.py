@@ -103,6 +103,14 @@ def make_images(images: list[Path], mebibytes: int = 8) -> None:
         _copy_sparse(first, image)
 
 
+def writable(folder: Path) -> None:
+    """Put a file system in memory over a folder that is read-only. OSError when that cannot be."""
+    if os.access(folder, os.W_OK):
+        return
+    if _libc().mount(b"tmpfs", str(folder).encode(), b"tmpfs", ctypes.c_ulong(0), b"mode=755") != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+
+
 def _copy_sparse(source: Path, target: Path) -> None:
     with open(source, "rb") as reader, open(target, "wb") as writer:
         while block := reader.read(65536):

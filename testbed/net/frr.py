@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.errors import EnvironmentFailure
+from testbed.net.disk import writable
 from testbed.net.runner import Daemon
 from testbed.net.vty import Vty, answers
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _DAEMONS = Path("/usr/lib/frr")
 _SOCKETS = Path("/run/frr")
+_STATE = Path("/var/lib/frr")
 _CONNECT_PAUSE_S = 0.002
 
 #: (interface, daemon) → lines for its `interface` block
@@ -140,6 +142,8 @@ class FrrInstance:
         interface_lines: InterfaceLines,
     ) -> None:
         """Write the configuration files, readable by frr only: they may hold keys."""
+        writable(_STATE)
+        self._folder(_STATE / self._router, 0o755)
         self._folder(self._configuration, 0o750)
         self._folder(self._logs, 0o755)
         uid, gid = _frr_user()

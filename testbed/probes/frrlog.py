@@ -27,7 +27,8 @@ _PIM_NEW = re.compile(r"PIM NEIGHBOR UP: neighbor (?P<id>\S+) on interface (?P<i
 _PIM_GONE = re.compile(
     r"PIM NEIGHBOR DOWN: neighbor (?P<id>\S+) on interface (?P<ifname>[^:\s]+):?\s*(?P<why>.*)"
 )
-_STATES = {"2-Way": "2-Way", "Twoway": "2-Way", "ExStart": "ExStart", "Exchange": "Exchange"}
+#: The two daemons spell some states differently.
+_STATES = {"Twoway": "2-Way", "ExChange": "Exchange"}
 
 
 def parse_stamp(line: str) -> tuple[int, str] | None:
