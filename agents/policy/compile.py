@@ -1,0 +1,84 @@
+"""From a domain to the documents of its routers. A pure function: the domain is checked first.
+
+Knows nothing of keys to sign with, files or versions of the domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agents.policy.document import InterfacePolicy, Neighbor, PolicyDocument
+from agents.policy.domain import Domain, InterfaceEntry, RouterEntry, validate
+
+
+def compile_documents(
+    domain: Domain, version: int, issued_at: int, previous: Mapping[str, PolicyDocument] | None = None
+) -> dict[str, PolicyDocument]:
+    """The document of every approved router, at Unix time `issued_at`.
+
+    One whose content is that of the `previous` one keeps it, version and dates included: only a router
+    with other news is told any. PolicyError when the domain is not consistent.
+    """
+    validate(domain)
+    found: dict[str, PolicyDocument] = {}
+    for router in domain.routers.values():
+        if not router.approved:
+            continue
+        document = _document(domain, router, version, issued_at)
+        before = (previous or {}).get(router.name)
+        found[router.name] = before if before is not None and _same(before, document) else document
+    return found
+
+
+def _same(before: PolicyDocument, after: PolicyDocument) -> bool:
+    stamps = {"version": after.version, "issued_at": after.issued_at, "expires_at": after.expires_at}
+    return before.model_copy(update=stamps) == after
+
+
+def _document(domain: Domain, router: RouterEntry, version: int, issued_at: int) -> PolicyDocument:
+    settings = domain.settings
+    return PolicyDocument(
+        domain=domain.name,
+        router=router.name,
+        version=version,
+        issued_at=issued_at,
+        expires_at=issued_at + settings.validity_s,
+        issuer=settings.issuer,
+        local_key_server=settings.local_key_server,
+        identity=router.key,
+        spi=router.spi,
+        dks=domain.dks,
+        interfaces=tuple(_interface(domain, router, each) for each in router.interfaces),
+        suite=settings.suite,
+        lifetimes=settings.lifetimes,
+        reconnect=settings.reconnect,
+        lease=settings.lease,
+        generation_block=settings.generation_block,
+    )
+
+
+def _interface(domain: Domain, router: RouterEntry, entry: InterfaceEntry) -> InterfacePolicy:
+    neighbors = tuple(
+        Neighbor(
+            router=other.name,
+            key=other.key,
+            interface=there.name,
+            address=there.address.ip,
+            address6=there.address6,
+            index=index,
+            spi=other.spi,
+        )
+        for index, other, there in domain.neighbors(router.name, entry.name)
+        if other.approved
+    )
+    return InterfacePolicy(
+        name=entry.name,
+        index=entry.index,
+        address=entry.address.ip,
+        subnet=entry.address.network,
+        address6=entry.address6,
+        link=entry.link,
+        mode=entry.mode,
+        protocols=entry.protocols,
+        neighbors=tuple(sorted(neighbors, key=lambda neighbor: neighbor.index)),
+    )

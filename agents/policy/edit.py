@@ -1,0 +1,134 @@
+"""The steps by which an administrator changes a domain. Each takes a domain and gives a new one.
+
+PolicyError says why a step cannot be taken. Knows nothing of versions, files or signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Interface, IPv6Address
+from typing import Any, Literal
+
+from agents.ipsec.protection import Mode, RoutingProtocol
+from agents.policy.document import MAX_INTERFACES, MAX_NEIGHBORS, SpiBlock
+from agents.policy.domain import AdjacencyEntry, Domain, End, InterfaceEntry, RouterEntry, Settings
+from agents.policy.errors import PolicyError
+from agents.policy.keys import public_key_from_spki
+from agents.policy.names import check_router
+from agents.policy.spi import GENERATION_BITS, block_size
+
+
+def add_router(domain: Domain, name: str, key: bytes, *, room: int = 4, approved: bool = False) -> Domain:
+    """A new router with an SPI block of its own, for at least `room` interfaces. Not approved by default."""
+    check_router(name)
+    if name in domain.routers:
+        raise PolicyError(f"there is a router {name!r} already")
+    public_key_from_spki(key)
+    size = block_size(room)
+    if domain.next_spi + size > 1 << 32:
+        raise PolicyError("the domain has no SPIs left for another router")
+    block = SpiBlock(base=domain.next_spi, size=size, generation_bits=GENERATION_BITS)
+    entry = RouterEntry(name=name, key=key, approved=approved, spi=block)
+    return _with(domain, routers={**domain.routers, name: entry}, next_spi=domain.next_spi + size)
+
+
+def approve_router(domain: Domain, name: str, key: bytes) -> Domain:
+    """Approve a router under the key that the administrator has seen. PolicyError when it is another one."""
+    entry = domain.router(name)
+    if entry.key != key:
+        raise PolicyError(f"{name} was added with another key than the one to approve")
+    return _replace(domain, entry.model_copy(update={"approved": True}))
+
+
+def remove_router(domain: Domain, name: str) -> Domain:
+    """Take a router and all its adjacencies out."""
+    domain.router(name)
+    return _with(
+        domain,
+        routers={each: entry for each, entry in domain.routers.items() if each != name},
+        adjacencies=tuple(each for each in domain.adjacencies if name not in (each.a.router, each.b.router)),
+    )
+
+
+def add_interface(
+    domain: Domain,
+    router: str,
+    name: str,
+    address: IPv4Interface,
+    address6: IPv6Address,
+    link: Literal["p2p", "lan"],
+    protocols: Iterable[RoutingProtocol],
+    mode: Mode = Mode.REQUIRED,
+) -> Domain:
+    """A new interface at the lowest free index. PolicyError when the router's SPI block has no room for it."""
+    entry = domain.router(router)
+    if entry.interface(name) is not None:
+        raise PolicyError(f"{router} has an interface {name!r} already")
+    index = _lowest({each.index for each in entry.interfaces})
+    if index >= MAX_INTERFACES or block_size(index + 1, entry.spi.generation_bits) > entry.spi.size:
+        raise PolicyError(f"the SPI block of {router} has no room for another interface")
+    added = InterfaceEntry(
+        name=name,
+        index=index,
+        address=address,
+        address6=address6,
+        link=link,
+        mode=mode,
+        protocols=tuple(protocols),
+    )
+    return _replace(domain, entry.model_copy(update={"interfaces": (*entry.interfaces, added)}))
+
+
+def set_mode(domain: Domain, router: str, name: str, mode: Mode) -> Domain:
+    """Set what is asked of an interface."""
+    entry = domain.router(router)
+    if entry.interface(name) is None:
+        raise PolicyError(f"{router} has no interface {name!r}")
+    changed = tuple(each.model_copy(update={"mode": mode}) if each.name == name else each for each in entry.interfaces)
+    return _replace(domain, entry.model_copy(update={"interfaces": changed}))
+
+
+def allow(domain: Domain, a: tuple[str, str], b: tuple[str, str]) -> Domain:
+    """Allow two interfaces, (router, interface) each, to be neighbours."""
+    for router, interface in (a, b):
+        if domain.router(router).interface(interface) is None:
+            raise PolicyError(f"{router} has no interface {interface!r}")
+    if any(each.places == frozenset({a, b}) for each in domain.adjacencies):
+        raise PolicyError(f"{a[0]}:{a[1]} -- {b[0]}:{b[1]} is allowed already")
+    ends = [
+        End(router=router, interface=interface, index=_free_index(domain, router, interface))
+        for router, interface in (a, b)
+    ]
+    return _with(domain, adjacencies=(*domain.adjacencies, AdjacencyEntry(a=ends[0], b=ends[1])))
+
+
+def deny(domain: Domain, a: tuple[str, str], b: tuple[str, str]) -> Domain:
+    """Take an allowed adjacency back."""
+    kept = tuple(each for each in domain.adjacencies if each.places != frozenset({a, b}))
+    if len(kept) == len(domain.adjacencies):
+        raise PolicyError(f"{a[0]}:{a[1]} -- {b[0]}:{b[1]} is not allowed as it is")
+    return _with(domain, adjacencies=kept)
+
+
+def with_settings(domain: Domain, settings: Settings) -> Domain:
+    """Other settings for every router."""
+    return _with(domain, settings=settings)
+
+
+def _free_index(domain: Domain, router: str, interface: str) -> int:
+    index = _lowest({index for index, _, _ in domain.neighbors(router, interface)})
+    if index >= MAX_NEIGHBORS:
+        raise PolicyError(f"{router}:{interface} has {MAX_NEIGHBORS} neighbours, and cannot have more")
+    return index
+
+
+def _lowest(used: set[int]) -> int:
+    return next(number for number in range(len(used) + 1) if number not in used)
+
+
+def _replace(domain: Domain, entry: RouterEntry) -> Domain:
+    return _with(domain, routers={**domain.routers, entry.name: entry})
+
+
+def _with(domain: Domain, **changes: Any) -> Domain:
+    return domain.model_copy(update=changes)
