@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from agents.ikev2 import key_exchange
 from agents.ikev2 import keys as key_schedule
@@ -15,7 +15,7 @@ from agents.ikev2.codec.payloads import (
     find,
     first_error,
 )
-from agents.ikev2.codec.transforms import Proposal
+from agents.ikev2.codec.transforms import Proposal, Transform
 from agents.ikev2.errors import MalformedMessage
 from agents.ikev2.events import FailureReason, IkeSaRekeyed
 from agents.ikev2.exchange import Task
@@ -51,8 +51,12 @@ class RekeyIke(Task):
         if sa.state is not SaState.ESTABLISHED or sa.suite is None:
             return None
         party = sa.party
+        offers = [offer for offer in party.config.offers if not _has_additional(offer)]
+        if sa.suite.additional_ke or not offers:
+            sa.rekeying = None  # that needs IKE_FOLLOWUP_KE (RFC 9370 §2.2.4), which we do not have
+            return None
         self._spi = party.new_spi()
-        self._proposals = proposals_from(party.config.offers, Proto.IKE, self._spi)
+        self._proposals = proposals_from(offers, Proto.IKE, self._spi)
         self._ke = key_exchange.begin(self._method or sa.suite.ke, party.random)
         self._ni = party.random(party.config.nonce_octets)
         return [SaPayload(self._proposals), NoncePayload(self._ni), KePayload(self._ke.method, self._ke.public)]
@@ -107,10 +111,15 @@ class RekeyIke(Task):
             if any(t.id == method and t.type == TransformType.KE for p in self._proposals for t in p.transforms):
                 sa.enqueue(RekeyIke(sa, method), now)
         else:
-            sa.rekey_at = now + sa.party.config.retry_s
+            patience = 1 if error.type == NotifyType.TEMPORARY_FAILURE else 12
+            sa.rekey_at = now + patience * sa.party.config.retry_s
 
     def failed(self, sa: IkeSa, reason: FailureReason, now: float) -> None:
         self.superseded(sa, now)
+
+
+def _has_additional(transforms: Iterable[Transform]) -> bool:
+    return any(item.type in _ADDITIONAL and item.id for item in transforms)
 
 
 def _successor(
@@ -159,7 +168,7 @@ def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> N
         sa.respond(message_id, exchange, [NotifyPayload(NotifyType.TEMPORARY_FAILURE)])
         return
     chosen = choose(party.config.offers, request.proposals, Proto.IKE, 8)
-    if chosen is None or any(item.type in _ADDITIONAL and item.id for item in chosen.transforms):
+    if chosen is None or _has_additional(chosen.transforms):
         sa.respond(message_id, exchange, [NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN)])
         return
     suite = ike_suite(chosen.transforms)

@@ -288,7 +288,10 @@ class _IntermediateTask(Task):
         self._initiator.int_auth.add(sa.suite.prf, sa.keys.sk_pr, False, header, opened)
 
     def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
-        ke = find(payloads, KePayload)
+        ke, error = find(payloads, KePayload), first_error(payloads)
+        if error is not None:
+            sa.close(CloseReason.REFUSED, now, error.type)
+            return
         if ke is None or ke.method != self._ke.method:
             raise MalformedMessage("IKE_INTERMEDIATE response without the KE that was asked for")
         self._initiator.intermediate_done(self._ke.shared(ke.data), now)

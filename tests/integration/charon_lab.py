@@ -54,6 +54,7 @@ charon {
   %(options)s
   plugins { vici { socket = unix://%(folder)s/vici } }
   filelog { log { path = %(folder)s/charon.log
+                  flush_line = yes
                   default = 1
                   ike = 2
                   enc = 1

@@ -31,7 +31,7 @@ from agents.ikev2 import (
 )
 from agents.ikev2 import config as suites
 from agents.ikev2.codec.transforms import transform
-from agents.ikev2.registry import ExchangeType, NotifyType, SequenceNumbers, TransformType
+from agents.ikev2.registry import ExchangeType, KeMethod, NotifyType, SequenceNumbers, TransformType
 
 pytestmark = [
     pytest.mark.guest,
@@ -295,3 +295,19 @@ def test_tshark_decrypts_our_exchanges_with_the_key_log(start: Start, ike: str, 
     assert "us.example" in text and "charon.example" in text and "Security Association" in text
     assert text.count("Payload: Delete") >= 1 and text.count("Payload: Traffic Selector - Initiator") == 2
     assert "us.example" not in capture.read([])
+
+
+def test_additional_key_exchanges_in_ike_intermediate_agree(start: Start) -> None:
+    # Debian's charon is built without ML-KEM; any other method takes the same way (RFC 9370).
+    more = (transform(TransformType.ADDKE1, KeMethod.SECP384R1), transform(TransformType.ADDKE2, KeMethod.SECP256R1))
+    offer = (suites.AES_GCM_256, suites.PRF_SHA2_256, suites.CURVE25519, *more)
+    us, charon = start(
+        IkeConfig(offers=(offer,)),
+        ike="aes256gcm16-prfsha256-x25519-ke1_ecp384-ke2_ecp256",
+        connection="childless = force",
+    )
+    connect(us)
+    assert sum(data[18] == ExchangeType.IKE_INTERMEDIATE for data in us.sent) == 2
+    close(us, charon)
+    us.serve_command(charon.begin("--initiate", "--ike", "us"))
+    assert len(us.all(Established)) == 2

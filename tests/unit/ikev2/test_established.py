@@ -440,3 +440,11 @@ def test_a_datagram_is_never_a_reason_to_raise() -> None:
         for cut in range(len(wire.data)):
             b.endpoint.receive(Datagram(wire.data[:cut], replace(b.sa.peer)), net.now)
     assert b.endpoint.sas()
+
+
+def test_an_sa_with_an_additional_key_exchange_is_not_rekeyed_in_place() -> None:
+    net, a, b = linked(IkeConfig(offers=((*suites.PLAIN, suites.ADD_ML_KEM_768),), ike_lifetime_s=20), child=False)
+    a.do("rekey_ike", a.sa)
+    net.run(100)
+    assert not a.all(IkeSaRekeyed) and not b.all(IkeSaRekeyed)
+    assert a.endpoint.sas() and not a.all(Closed)
