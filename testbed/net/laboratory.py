@@ -120,7 +120,9 @@ class Laboratory:
         built: list[WireSegment] = []
         for name, segment in self.topology.segments.items():
             members = [
-                (node, interface) for node, interface in segment.members if node in self._nodes
+                (node, interface)
+                for node, interface in segment.members
+                if node in self._nodes and not (node == DKS and self.keying.management)
             ]
             ports = [
                 Port(node, interface, self._mac(node, interface), self._nodes[node].net_namespace)

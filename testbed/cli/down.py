@@ -1,0 +1,31 @@
+"""`lab down`: ends running laboratories, and what crashed ones left behind."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def down(
+        lab: Annotated[str | None, typer.Option(help="Which one; all of this user's if not given.")] = None,
+    ) -> None:
+        """End the laboratories that `lab up` started, running or crashed, and nothing else."""
+        from testbed.errors import InputError
+        from testbed.inside.running import laboratories
+        from testbed.setup.paths import cache_dir
+
+        found = laboratories(cache_dir() / "up")
+        if lab is not None:
+            found = [one for one in found if one.name == lab]
+            if not found:
+                raise InputError(f"there is no laboratory {lab!r}", where="--lab")
+        for one in found:
+            was_up = one.end()
+            typer.echo(f"{one.name}: {'ended' if was_up else 'was not running; its folder is removed'}")
+        if not found:
+            typer.echo("no laboratory is up")

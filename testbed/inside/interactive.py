@@ -1,0 +1,115 @@
+"""A running laboratory for people: Mininet's prompt in the terminal, and the control channel.
+
+The prompt runs in a thread of its own; what it does to the laboratory's power and wires it
+hands to the event loop. It must not be used in virtual time, where nobody can type.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from mininet.cli import CLI
+
+from testbed.errors import LabError
+from testbed.faults.check import check_step
+from testbed.faults.words import parse_fault
+from testbed.inside.control import Control
+from testbed.inside.engine import DONE, FAILED, Engine
+from testbed.record.plan import Action, Plan, Step
+
+
+class LabPrompt(CLI):  # type: ignore[misc]
+    """Mininet's prompt, with `fault`."""
+
+    prompt = "mininet> "
+    engine: Engine
+    loop: asyncio.AbstractEventLoop
+
+    def do_fault(self, line: str) -> None:
+        """fault ACTION [name=value ...]: e.g. fault power_off nodes=r1"""
+        words = line.split()
+        if not words:
+            print("actions: " + ", ".join(Action))
+            return
+        try:
+            action, args = parse_fault(words)
+            step = Step.model_validate({"at_s": 0, "action": action, "args": args})
+            check_step(self.engine.plan, step, action)
+        except LabError as error:
+            print("\n".join(error.lines()))
+            return
+        except ValueError:
+            print(f"there is no action {words[0]!r}; there are " + ", ".join(Action))
+            return
+        self._in_loop(lambda: self.engine.faults.do(step))
+
+    def do_link(self, line: str) -> None:
+        """link NODE1 NODE2 up|down: cut the carrier of the wire between two nodes, or mend it."""
+        words = line.split()
+        if len(words) != 3 or words[2] not in ("up", "down"):
+            print("usage: link NODE1 NODE2 up|down")
+            return
+        for name, segment in self.engine.lab.wires.segments.items():
+            if {port.node for port in segment.ports} == set(words[:2]):
+                self.do_fault(f"link_carrier_{words[2]} segment={name}")
+                return
+        print(f"no wire joins {words[0]} and {words[1]}")
+
+    def _in_loop(self, function: Callable[[], None]) -> None:
+        done: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def call() -> None:
+            try:
+                done.set_result(function())
+            except LabError as error:
+                done.set_exception(error)
+
+        self.loop.call_soon_threadsafe(call)
+        try:
+            done.result(timeout=60)
+        except LabError as error:
+            print("\n".join(error.lines()))
+
+
+async def run_prompt(plan: Plan, run_folder: Path) -> int:
+    """Start the laboratory, give the prompt, and end with it (or by a request `down`)."""
+    engine = Engine(plan, run_folder)
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    status = DONE
+    try:
+        print(f"*** Starting {len(plan.topology.routers)} routers, keying {plan.keying}", flush=True)
+        await engine.start()
+        control = Control(engine, run_folder, over.set)
+        serving = loop.create_task(control.serve())
+        loop.add_signal_handler(signal.SIGINT, _interrupt, engine)
+        prompt = type("Prompt", (LabPrompt,), {"engine": engine, "loop": loop})
+
+        def converse() -> None:
+            try:
+                prompt(engine.lab.net)
+            finally:
+                loop.call_soon_threadsafe(over.set)
+
+        threading.Thread(target=converse, name="prompt", daemon=True).start()
+        await over.wait()
+        serving.cancel()
+        return 0
+    except LabError:
+        status = FAILED
+        raise
+    finally:
+        await engine.finish(status)
+        engine.lab.close()
+
+
+def _interrupt(engine: Engine) -> None:
+    """Ctrl-C goes to the command that is running, as in Mininet; at the prompt it is ignored."""
+    for node in engine.lab.nodes.values():
+        if node.waiting:
+            node.sendInt()

@@ -1,0 +1,210 @@
+"""The host's side of a running laboratory: find it, ask it, run commands in it, end it.
+
+A laboratory that is up has a run folder of its own below the cache, and its processes carry
+that folder's path in an environment variable: so what is left after a crash is found in
+/proc/*/environ, and nobody else's process is ever touched. It must not know how a guest boots.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from select import select
+from typing import Any
+
+from testbed.errors import EnvironmentFailure, InputError, LabError
+from testbed.inside.channel import STREAM_POLL_S, Stream, encode, folders, new_id, put
+
+MARK = "ROUTER_KEYS_LAB"
+"""The environment variable of a guest's processes; its value is the run folder."""
+_ANSWER_TIMEOUT_S = 15.0
+_GONE_TIMEOUT_S = 10.0
+_LEAVE = b"\x1d"  # Ctrl-], as telnet
+
+
+class Refused(LabError):
+    """The laboratory refused a request; it said why and with which exit code."""
+
+    def __init__(self, lines: list[str], exit_code: int) -> None:
+        super().__init__("\n".join(lines))
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class Running:
+    """One laboratory that is up."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """What `--lab` calls it."""
+        return self.folder.name
+
+    def processes(self) -> list[int]:
+        """Its processes on this machine: those of this user that carry its mark."""
+        return marked_processes(str(self.folder.resolve()))
+
+    def ask(self, verb: str, timeout_s: float = _ANSWER_TIMEOUT_S, **fields: Any) -> dict[str, Any]:
+        """The answer to a request. Refused; EnvironmentFailure when none comes."""
+        name = new_id()
+        return self._ask(name, verb, timeout_s, fields)
+
+    def _ask(
+        self, name: str, verb: str, timeout_s: float, fields: dict[str, Any]
+    ) -> dict[str, Any]:
+        requests, answers, _ = folders(self.folder)
+        put(requests / f"{name}.json", encode({"verb": verb, **fields}))
+        path, end = answers / f"{name}.json", time.monotonic() + timeout_s
+        while not path.exists():
+            if time.monotonic() > end:
+                with contextlib.suppress(FileNotFoundError):
+                    (requests / f"{name}.json").unlink()
+                raise EnvironmentFailure(
+                    f"laboratory {self.name} does not answer", next_command="lab down"
+                )
+            time.sleep(STREAM_POLL_S)
+        answer: dict[str, Any] = json.loads(path.read_bytes())
+        path.unlink()
+        if not answer.pop("ok"):
+            raise Refused(answer["lines"], int(answer["exit_code"]))
+        return answer
+
+    def run(
+        self,
+        node: str,
+        argv: list[str],
+        *,
+        sink: Callable[[bytes], object],
+        terminal: bool = False,
+    ) -> int:
+        """Run a command in a node with our stdin and `sink`; its exit code.
+
+        With `terminal`, our terminal is raw meanwhile, and Ctrl-] leaves the command alone.
+        """
+        name = new_id()
+        rows, columns = _size()
+        self._ask(
+            name, "run", _ANSWER_TIMEOUT_S,
+            {"node": node, "argv": argv, "tty": terminal, "rows": rows, "columns": columns},
+        )  # fmt: skip
+        folder = folders(self.folder)[2] / name
+        try:
+            with _raw_terminal() if terminal else contextlib.nullcontext():
+                return self._carry(folder, sink, terminal)
+        except BaseException:
+            put(folder / "stop", b"")
+            raise
+
+    def _carry(self, folder: Path, sink: Callable[[bytes], object], typing: bool) -> int:
+        incoming, outgoing = Stream(folder, "out"), Stream(folder, "in")
+        end = folder / "end"
+        while True:
+            over = end.exists()
+            data = incoming.read()
+            if data:
+                sink(data)
+            if over:
+                code = int(end.read_bytes())
+                shutil.rmtree(folder, ignore_errors=True)
+                return code
+            if not typing:
+                time.sleep(STREAM_POLL_S)
+            elif select([sys.stdin], [], [], STREAM_POLL_S)[0]:
+                typed = os.read(sys.stdin.fileno(), 4096)
+                if _LEAVE in typed:
+                    put(folder / "stop", b"")
+                    return 0
+                outgoing.write(typed)
+            if not self.processes():
+                raise EnvironmentFailure(f"laboratory {self.name} has ended")
+
+    def end(self) -> bool:
+        """End it: in order if it answers, else by SIGKILL. Whether there was anything to end."""
+        there = bool(self.processes())
+        if there:
+            with contextlib.suppress(LabError):
+                self.ask("down", timeout_s=3.0)
+                self._wait_until_gone()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, number)
+            self._wait_until_gone(2.0)
+        left = self.processes()
+        if left:
+            raise EnvironmentFailure(f"processes of laboratory {self.name} survive: {left}")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return there
+
+    def _wait_until_gone(self, timeout_s: float = _GONE_TIMEOUT_S) -> None:
+        end = time.monotonic() + timeout_s
+        while self.processes() and time.monotonic() < end:
+            time.sleep(0.05)
+
+
+def marked_processes(value: str) -> list[int]:
+    """Processes of this user, other than ourselves, with MARK=value in their environment."""
+    wanted = f"{MARK}={value}".encode()
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        try:
+            if os.stat(f"/proc/{entry}").st_uid != os.getuid():
+                continue
+            environment = Path(f"/proc/{entry}/environ").read_bytes()
+        except OSError:
+            continue
+        if wanted in environment.split(b"\0"):
+            found.append(int(entry))
+    return found
+
+
+def laboratories(base: Path) -> list[Running]:
+    """The laboratories below `base`: those that run, and what crashed ones left."""
+    if not base.is_dir():
+        return []
+    return [Running(folder) for folder in sorted(base.iterdir()) if folder.is_dir()]
+
+
+def chosen(base: Path, name: str | None) -> Running:
+    """The laboratory of this name, or the only one. InputError when there is none or several."""
+    running = [lab for lab in laboratories(base) if lab.processes()]
+    if name is not None:
+        running = [lab for lab in running if lab.name == name]
+    if len(running) == 1:
+        return running[0]
+    if not running:
+        raise InputError("no laboratory is up", next_command="lab up TOPOLOGY, in another terminal")
+    raise InputError(
+        "several laboratories are up", where="--lab", allowed=", ".join(lab.name for lab in running)
+    )
+
+
+def _size() -> tuple[int, int]:
+    size = shutil.get_terminal_size()
+    return size.lines, size.columns
+
+
+@contextlib.contextmanager
+def _raw_terminal():  # type: ignore[no-untyped-def]
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setraw(sys.stdin.fileno())
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
