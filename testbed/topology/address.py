@@ -1,0 +1,186 @@
+"""Gives every node, interface and segment its names and addresses: the same source, the same result.
+
+Pools, unless the source says otherwise: loopbacks 10.0.0.0/16, links and LANs 10.64.0.0/10,
+stub networks 10.32.0.0/12, management 172.16.0.0/16. MAC addresses are 02:00 and the interface's number, so that
+IPv6 link-local addresses are known before a link is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from itertools import count
+
+from testbed.topology.check import routers_of
+from testbed.topology.resolved import (
+    DksAttachment, Host, Interface, Kind, Management, ManagementInterface, Ospf, Pim, Router, Segment, Throttle, Topology,
+)  # fmt: skip
+from testbed.topology.source import RouterSource, TopologySource, WireSource
+
+LOOPBACKS = IPv4Network("10.0.0.0/16")
+LINKS = IPv4Network("10.64.0.0/10")
+STUBS = IPv4Network("10.32.0.0/12")
+MANAGEMENT = IPv4Network("172.16.0.0/16")
+LOOPBACKS6 = int(IPv6Address("fd00::"))
+
+
+class _Pool:
+    """Networks cut from a pool in order, leaving out what a person gave."""
+
+    def __init__(self, pool: IPv4Network, taken: list[IPv4Network]) -> None:
+        self._next = int(pool.network_address)
+        self._end = int(pool.broadcast_address)
+        self._taken = taken
+
+    def cut(self, prefix: int) -> IPv4Network:
+        size = 1 << (32 - prefix)
+        while True:
+            start = -(-self._next // size) * size
+            network = IPv4Network((start, prefix))
+            self._next = start + size
+            if self._next > self._end + 1:
+                raise ValueError("the address pool is used up")
+            if not any(network.overlaps(other) for other in self._taken):
+                return network
+
+
+def resolve(source: TopologySource, name: str) -> Topology:
+    """The topology with everything settled. `source` has passed `check`."""
+    return _Resolver(source, name).topology()
+
+
+class _Resolver:
+    def __init__(self, source: TopologySource, name: str) -> None:
+        self.source = source
+        self.name = source.name or name
+        self.routers = routers_of(source)
+        taken = [router.loopback.network for router in source.routers.values() if router.loopback]
+        taken += [wire.subnet for wire in (*source.links, *source.lans.values()) if wire.subnet]
+        self.loopbacks = _Pool(LOOPBACKS, taken)
+        self.links, self.stubs = _Pool(LINKS, taken), _Pool(STUBS, taken)
+        self.interfaces: dict[str, list[Interface]] = {router: [] for router in self.routers}
+        self.segments: dict[str, Segment] = {}
+        self.macs = count(1)
+
+    def topology(self) -> Topology:
+        self.loopbacks.cut(32)  # the network's own address
+        loopbacks = {router: self._loopback(router) for router in self.routers}
+        for link in self.source.links:
+            costs = link.costs or [self._cost(link)] * 2
+            self._segment("--".join(link.between), "p2p", link, dict(zip(link.between, costs, strict=True)), 30)
+        for name, lan in self.source.lans.items():
+            prefix = 32 - (len(lan.routers) + 1).bit_length()
+            self._segment(name, "lan", lan, dict.fromkeys(lan.routers, self._cost(lan)), min(prefix, 29))
+        hosts = {name: self._stub(name, host.on) for name, host in self.source.hosts.items()}
+        attached = self.source.dks.attach if self.source.dks else self.routers[0]
+        key_server = self._stub("dks", attached)
+        rp = self.source.pim.rp if self.source.pim else None
+        return Topology(
+            name=self.name,
+            description=self.source.description,
+            domain=self.source.domain,
+            routers={
+                name: Router(
+                    name=name,
+                    router_id=loopbacks[name].ip,
+                    loopback=loopbacks[name],
+                    loopback6=IPv6Interface((LOOPBACKS6 + number, 128)),
+                    interfaces=tuple(self.interfaces[name]),
+                    pim_rp=name == rp,
+                    latitude=self._at(name)[0],
+                    longitude=self._at(name)[1],
+                )
+                for number, name in enumerate(self.routers, 1)
+            },
+            segments=self.segments,
+            hosts=hosts,
+            ospf=Ospf(
+                v2=2 in self.source.ospf.versions,
+                v3=3 in self.source.ospf.versions,
+                hello_s=int(self.source.ospf.hello),
+                dead_s=int(self.source.ospf.dead),
+                throttle=Throttle() if self.source.ospf.fast else None,
+            ),
+            pim=Pim(rp=rp, rp_address=loopbacks[rp].ip) if rp else None,
+            dks=DksAttachment(
+                router=attached,
+                segment=key_server.segment,
+                interface=key_server.interface,
+                ipv4=key_server.ipv4,
+                gateway=key_server.gateway,
+                management=self._management(),
+            ),
+        )
+
+    def _at(self, router: str) -> tuple[float | None, float | None]:
+        told = self.source.routers.get(router, RouterSource())
+        return (told.at[0], told.at[1]) if told.at else (None, None)
+
+    def _loopback(self, router: str) -> IPv4Interface:
+        told = self.source.routers.get(router, RouterSource())
+        return told.loopback or IPv4Interface(self.loopbacks.cut(32))
+
+    def _cost(self, wire: WireSource) -> int:
+        return wire.cost if wire.cost is not None else self.source.defaults.cost
+
+    def _segment(self, name: str, kind: Kind, wire: WireSource, costs: dict[str, int], prefix: int) -> None:
+        defaults = self.source.defaults
+        network = wire.subnet or self.links.cut(prefix)
+        addresses = _hosts(network)
+        members = []
+        for router, cost in costs.items():
+            interface = self._interface(router, name, kind, IPv4Interface((next(addresses), network.prefixlen)), cost)
+            members.append((router, interface.name))
+        self.segments[name] = Segment(
+            name=name,
+            kind=kind,
+            members=tuple(members),
+            delay_ms=defaults.delay if wire.delay is None else wire.delay,
+            loss_percent=defaults.loss if wire.loss is None else wire.loss,
+            bandwidth_mbps=defaults.bandwidth if wire.bandwidth is None else wire.bandwidth,
+        )
+
+    def _interface(self, router: str, segment: str, kind: Kind, ipv4: IPv4Interface, cost: int) -> Interface:
+        number = next(self.macs)
+        octets = (0x02, 0, *number.to_bytes(4, "big"))
+        eui64 = bytes((octets[0] ^ 2, octets[1], octets[2], 0xFF, 0xFE, octets[3], octets[4], octets[5]))
+        interface = Interface(
+            name=f"{router}-eth{len(self.interfaces[router])}",
+            router=router,
+            segment=segment,
+            kind=kind,
+            mac=":".join(f"{octet:02x}" for octet in octets),
+            ipv4=ipv4,
+            ipv6_link_local=IPv6Address(b"\xfe\x80" + bytes(6) + eui64),
+            cost=cost,
+            passive=kind == "stub",
+            pim=self.source.pim is not None and kind != "stub",
+        )
+        self.interfaces[router].append(interface)
+        return interface
+
+    def _stub(self, node: str, router: str) -> Host:
+        """A network of its own for one host behind a router."""
+        network = self.stubs.cut(30)
+        gateway, address = _hosts(network)
+        segment = f"{router}--{node}"
+        behind = self._interface(router, segment, "stub", IPv4Interface((gateway, 30)), self.source.defaults.cost)
+        own = f"{node}-eth0"
+        self.segments[segment] = Segment(name=segment, kind="stub", members=((router, behind.name), (node, own)), delay_ms=0.1)
+        return Host(name=node, segment=segment, interface=own, ipv4=IPv4Interface((address, 30)), gateway=gateway)
+
+    def _management(self) -> Management:
+        addresses = _hosts(MANAGEMENT)
+        own = next(addresses)
+        return Management(
+            subnet=MANAGEMENT,
+            address=own,
+            routers={
+                router: ManagementInterface(name=f"{router}-mgmt", ipv4=IPv4Interface((next(addresses), MANAGEMENT.prefixlen)))
+                for router in self.routers
+            },
+        )
+
+
+def _hosts(network: IPv4Network) -> Iterator[IPv4Address]:
+    return iter(network) if network.prefixlen == 31 else iter(network.hosts())

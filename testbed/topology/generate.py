@@ -1,0 +1,117 @@
+"""Topologies from a few words: `ring:20`, `grid:4x5`, `waxman:30:seed=1`. The same words, the same topology."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Callable
+
+import networkx
+
+from testbed.errors import InputError
+from testbed.topology.source import LanSource, LinkSource, RouterSource, TopologySource
+
+FORMS = {
+    "line": "line:N",
+    "ring": "ring:N",
+    "star": "star:N",
+    "lan": "lan:N",
+    "grid": "grid:ROWSxCOLUMNS",
+    "waxman": "waxman:N:seed=S",
+}
+LIMIT = 500
+
+
+def is_generator(spec: str) -> bool:
+    return spec.split(":")[0] in FORMS and ":" in spec
+
+
+def generate(spec: str) -> TopologySource:
+    """The source of a generated topology. Raises InputError for words that name none."""
+    kind, *words = spec.split(":")
+    makers: dict[str, Callable[..., TopologySource]] = {"line": _line, "ring": _ring, "star": _star, "lan": _lan}
+    if kind == "grid" and len(words) == 1 and (size := re.fullmatch(r"(\d+)x(\d+)", words[0])):
+        rows, columns = int(size[1]), int(size[2])
+        _bounded(spec, rows * columns, 2)
+        return _grid(rows, columns)
+    if kind == "waxman" and words and words[0].isdigit():
+        seed = re.fullmatch(r"seed=(\d+)", words[1]) if len(words) == 2 else None
+        if len(words) == 1 or seed:
+            _bounded(spec, int(words[0]), 3)
+            return _waxman(int(words[0]), int(seed[1]) if seed else 1)
+    if kind in makers and len(words) == 1 and words[0].isdigit():
+        _bounded(spec, int(words[0]), 3 if kind == "ring" else 2)
+        return makers[kind](int(words[0]))
+    raise InputError(f"{spec!r} is no generator", allowed=", ".join(FORMS.values()), next_command="lab topology list")
+
+
+def _bounded(spec: str, routers: int, least: int) -> None:
+    if not least <= routers <= LIMIT:
+        raise InputError(f"{spec!r} has {routers} routers", allowed=f"{least} to {LIMIT}")
+
+
+def _names(count: int) -> list[str]:
+    return [f"r{number}" for number in range(1, count + 1)]
+
+
+def _source(routers: list[str], pairs: list[tuple[str, str]], text: str) -> TopologySource:
+    return TopologySource(
+        description=text,
+        routers=dict.fromkeys(routers, RouterSource()),
+        links=[LinkSource(between=[one, other]) for one, other in pairs],
+    )
+
+
+def _line(count: int) -> TopologySource:
+    names = _names(count)
+    return _source(names, list(zip(names, names[1:], strict=False)), f"{count} routers in a line")
+
+
+def _ring(count: int) -> TopologySource:
+    names = _names(count)
+    return _source(names, list(zip(names, [*names[1:], names[0]], strict=True)), f"{count} routers in a ring")
+
+
+def _star(count: int) -> TopologySource:
+    names = _names(count)
+    return _source(names, [(names[0], other) for other in names[1:]], f"{count - 1} routers around one")
+
+
+def _lan(count: int) -> TopologySource:
+    names = _names(count)
+    return TopologySource(
+        description=f"{count} routers on one LAN",
+        routers=dict.fromkeys(names, RouterSource()),
+        lans={"lan": LanSource(routers=names)},
+    )
+
+
+def _grid(rows: int, columns: int) -> TopologySource:
+    graph = networkx.grid_2d_graph(rows, columns)
+    names = {node: f"r{node[0] * columns + node[1] + 1}" for node in sorted(graph)}
+    pairs = [(names[one], names[other]) for one, other in sorted(tuple(sorted(edge)) for edge in graph.edges)]
+    return _source([names[node] for node in sorted(graph)], pairs, f"a grid of {rows} by {columns} routers")
+
+
+def _waxman(count: int, seed: int) -> TopologySource:
+    """Waxman's random graph (1988), alpha 0.4, beta 0.2, made connected by its nearest pairs; delay by distance."""
+    chance = random.Random(f"waxman {count} {seed}")
+    names = _names(count)
+    at = {name: (chance.random(), chance.random()) for name in names}
+    graph = networkx.Graph()
+    graph.add_nodes_from(names)
+    pairs = [(one, other) for index, one in enumerate(names) for other in names[index + 1 :]]
+    far = {pair: math.dist(at[pair[0]], at[pair[1]]) for pair in pairs}
+    for pair in pairs:
+        if chance.random() < 0.4 * math.exp(-far[pair] / (0.2 * math.sqrt(2))):
+            graph.add_edge(*pair)
+    for pair in sorted(pairs, key=lambda pair: far[pair]):
+        if not networkx.has_path(graph, *pair):
+            graph.add_edge(*pair)
+    edges = [pair for pair in pairs if graph.has_edge(*pair)]
+    return TopologySource(
+        description=f"Waxman's random graph of {count} routers, seed {seed}",
+        routers={name: RouterSource(at=[round(50 * at[name][1], 3), round(50 * at[name][0], 3)]) for name in names},
+        links=[LinkSource(between=list(pair), delay=round(20 * far[pair], 2)) for pair in edges],
+    )
