@@ -1,0 +1,1 @@
+"""The command line: one verb a file. Prints, and turns errors into exit codes; computes nothing."""
