@@ -1,0 +1,141 @@
+"""Keying `lks`, `central` and `central-mgmt`: the routers' and the DKS's own agents, started with the nodes.
+
+`lks` is the paper's proposal; the two others are the architecture without Local Key Servers, with
+the DKS reached through the routed network or beside it. Knows nothing of what the agents say to
+each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from agents.policy.names import DKS_NAME
+from testbed.keying.base import AgentProcess, Keying, KeyingLab, KeyingNode
+from testbed.keying.provision import Places, dks_config, lks_config, provision, settings_from
+from testbed.topology.paths import expected_paths
+from testbed.topology.resolved import Router, Topology
+
+LKS_MODULE = "agents.lks.daemon"
+DKS_MODULE = "agents.dks.daemon"
+
+COMMISSIONING_TABLE = 848
+COMMISSIONING_RULE = 33000
+"""After the main table (32766): what OSPF knows goes first, and zebra and the record do not see these routes."""
+
+
+class AgentKeying(Keying):
+    """What the three modes have in common. `issuer` and `local_key_server` go into every document."""
+
+    retained_disks: ClassVar[bool] = True
+    dks: ClassVar[bool] = True
+    preload: ClassVar[tuple[str, ...]] = (LKS_MODULE, DKS_MODULE)
+    issuer: ClassVar[str] = "dks"
+    local_key_server: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._agents: dict[str, AgentProcess] = {}
+
+    def prepare(self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]) -> None:
+        """Identities, documents and retained folders of every router and the DKS."""
+        settings = settings_from(options, issuer=self.issuer, local_key_server=self.local_key_server)
+        address = topology.dks.management.address if self.management else topology.dks.address
+        provision(topology, folder, seed, address, settings)
+
+    def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:
+        """Start the router's agent."""
+        config = node.volatile / "lks.toml"
+        config.write_text(
+            lks_config(
+                lab.topology,
+                node.name,
+                Places(node.retained),
+                socket=node.volatile / "lks.sock",
+                events=lab.events_file(node.name),
+                clock=lab.clock_file(node.name),
+            ),
+            encoding="utf-8",
+        )
+        self._agents[node.name] = lab.spawn(node.name, LKS_MODULE, ["--config", str(config)], name="lks")
+
+    def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
+        """The router lost its power, and its agent with it."""
+        self._agents.pop(node.name, None)
+
+    def start_dks(self, lab: KeyingLab) -> None:
+        """Start the DKS."""
+        node = lab.node(DKS_NAME)
+        dks = lab.topology.dks
+        config = node.volatile / "dks.toml"
+        config.write_text(
+            dks_config(
+                lab.topology,
+                Places(node.retained),
+                dks.management.address if self.management else dks.address,
+                events=lab.events_file(DKS_NAME),
+                clock=lab.clock_file(DKS_NAME),
+            ),
+            encoding="utf-8",
+        )
+        self._agents[DKS_NAME] = lab.spawn(DKS_NAME, DKS_MODULE, ["--config", str(config)], name="dks")
+
+    def stop_dks(self, lab: KeyingLab) -> None:
+        """End the DKS without notice."""
+        agent = self._agents.pop(DKS_NAME, None)
+        if agent is not None and agent.running:
+            agent.kill()
+
+
+class LksKeying(AgentKeying):
+    """Every router's LKS makes its own groups' keys; the DKS gives policy, in-band."""
+
+    name: ClassVar[str] = "lks"
+    issuer: ClassVar[str] = "lks"
+    local_key_server: ClassVar[bool] = True
+
+
+class CentralManagementKeying(AgentKeying):
+    """The DKS makes all keys, and every router reaches it over a management network."""
+
+    name: ClassVar[str] = "central-mgmt"
+    management: ClassVar[bool] = True
+
+
+class CentralKeying(AgentKeying):
+    """The DKS makes all keys, and is reached through the network whose routing they protect.
+
+    Such a network can be started only by hand: at the first power-on an operator types static routes
+    at every console. Nobody does so after a power failure, and they are not kept.
+    """
+
+    name: ClassVar[str] = "central"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._commissioned: set[str] = set()
+
+    def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:
+        """The first time with commissioning routes; the agent each time."""
+        if node.name not in self._commissioned:
+            self._commissioned.add(node.name)
+            if lab.options.get("commission", True):
+                self._commission(node, lab)
+        super().start_node(node, lab)
+
+    def _commission(self, node: KeyingNode, lab: KeyingLab) -> None:
+        routes = list(commissioning_routes(lab.topology, lab.topology.routers[node.name]))
+        rule = f"rule add pref {COMMISSIONING_RULE} lookup {COMMISSIONING_TABLE}"
+        node.run("ip", "-batch", "-", input="\n".join([rule, *(f"route replace {each}" for each in routes)]) + "\n")
+        lab.record(node.name, "lab", "mark", name="commissioning_routes", routes=len(routes))
+
+
+def commissioning_routes(topology: Topology, router: Router) -> Iterator[str]:
+    """Static routes to every prefix of the network over the shortest paths, in `ip route`'s words.
+
+    All prefixes and not the DKS's alone, because its answers go back to whatever address a router asks from.
+    """
+    for prefix, hops in sorted(expected_paths(topology)[router.name].items()):
+        for hop in sorted(hops)[:1]:
+            interface = next(each for each in router.interfaces if hop in each.ipv4.network)
+            yield f"{prefix} via {hop} dev {interface.name} table {COMMISSIONING_TABLE}"
