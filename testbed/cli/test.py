@@ -1,0 +1,28 @@
+"""`lab test`: the project's own tests, here and inside guests."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def test(
+        select: Annotated[str | None, typer.Option("-k", help="only tests whose name matches, as in pytest")] = None,
+        unit: Annotated[bool, typer.Option("--unit", help="only the tests that need no guest")] = False,
+        guest: Annotated[bool, typer.Option("--guest", help="only the tests that need a guest")] = False,
+    ) -> None:
+        """Run the tests; the last line is the sum of all of them, in pytest's words."""
+        from testbed import testing
+        from testbed.setup.all import make_all
+
+        started = time.monotonic()
+        if not unit:
+            make_all("virtual")
+        totals = testing.run(testing.jobs(unit=unit or not guest, guest=guest or not unit), select)
+        typer.echo(totals.line(time.monotonic() - started))
+        if not totals.ok:
+            raise typer.Exit(1)

@@ -1,0 +1,126 @@
+"""Runs the tests where each can run: unit tests here, integration tests inside guests, several at a time.
+
+Three folders: tests/unit needs only Python; tests/laboratory runs here and boots guests itself; every file of
+tests/integration runs as root inside a guest of its own, in virtual time.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as xml
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from testbed.errors import EnvironmentFailure
+from testbed.guest.boot import GuestSpec, run_guest, tail
+from testbed.setup.paths import PROJECT
+from testbed.setup.progress import say
+
+TESTS = PROJECT / "tests"
+GUEST_TIMEOUT_S = 1200.0
+NO_TESTS_COLLECTED = 5
+
+
+@dataclass
+class Totals:
+    """What pytest counted, added over all its runs. `broken` are runs that brought back no count at all."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return self.passed > 0 and not self.failed and not self.broken
+
+    def line(self, seconds: float) -> str:
+        """pytest's own last line, for all runs together."""
+        failed = self.failed + len(self.broken)
+        counts = [(self.passed, "passed"), (failed, "failed"), (self.skipped, "skipped")]
+        words = ", ".join(f"{number} {word}" for number, word in counts if number or word == "passed")
+        return f"{f' {words} in {seconds:.2f}s ':=^80}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pytest process: where it runs, and over which files."""
+
+    name: str
+    paths: tuple[str, ...]
+    in_guest: bool
+
+
+def jobs(*, unit: bool = True, guest: bool = True) -> list[Job]:
+    """The longest first, so that the cores stay busy to the end."""
+    found: list[Job] = []
+    if guest:
+        if (TESTS / "laboratory").is_dir():
+            found.append(Job("laboratory", ("tests/laboratory",), in_guest=False))
+        files = sorted((TESTS / "integration").glob("test_*.py"), key=lambda file: -file.stat().st_size)
+        found += [Job(file.stem, (file.relative_to(PROJECT).as_posix(),), in_guest=True) for file in files]
+    if unit:
+        found.append(Job("unit", ("tests/unit",), in_guest=False))
+    return found
+
+
+def run(wanted: Iterable[Job], select: str | None = None) -> Totals:
+    """Run all jobs, as many at a time as there are cores; print what failed; return the counts."""
+    totals = Totals()
+    with tempfile.TemporaryDirectory(prefix="lab-test-") as temporary, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        running = {pool.submit(_run, job, Path(temporary) / job.name, select): job for job in wanted}
+        for done in as_completed(running):
+            job = running[done]
+            report, output = done.result()
+            before = totals.failed
+            if report is None:
+                if output is not None:
+                    totals.broken.append(job.name)
+            else:
+                _count(report, totals)
+            bad = output is not None and (report is None or totals.failed > before)
+            say(f"{job.name}: {'FAILED' if bad else 'passed' if report else 'nothing selected'}")
+            if bad:
+                print(output, flush=True)
+    return totals
+
+
+def _run(job: Job, folder: Path, select: str | None) -> tuple[Path | None, str | None]:
+    """The JUnit report, and what was printed. (None, None) when no test was selected."""
+    folder.mkdir()
+    report = folder / "junit.xml"
+    seen = Path("/lab/run/junit.xml") if job.in_guest else report
+    words = ["-m", "pytest", "-q", "-ra", "--color=no", f"--junitxml={seen}", *job.paths]
+    if select:
+        words += ["-k", select]
+    if job.in_guest:
+        try:
+            result = run_guest(GuestSpec("virtual", ("python3", *words), folder), timeout_s=GUEST_TIMEOUT_S)
+        except EnvironmentFailure as error:
+            return None, str(error)
+        code, output = result.exit_code, tail(result.console_log, 400)
+    else:
+        done = subprocess.run(
+            [sys.executable, *words], cwd=PROJECT, text=True, errors="replace", stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        code, output = done.returncode, done.stdout
+    if code == NO_TESTS_COLLECTED:
+        return None, None
+    return (report if report.exists() else None), output
+
+
+def _count(report: Path, totals: Totals) -> None:
+    for suite in xml.parse(report).getroot().iter("testsuite"):
+        number = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+        bad = number["failures"] + number["errors"]
+        totals.failed += bad
+        totals.skipped += number["skipped"]
+        totals.passed += number["tests"] - bad - number["skipped"]
+
+
