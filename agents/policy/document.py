@@ -33,7 +33,8 @@ Seconds = Annotated[int, Field(ge=0, le=_U32)]
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # In JSON (the Policy Server's store, not what is signed) octets are base64.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
 
 
 class SpiBlock(_Value):

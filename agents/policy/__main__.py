@@ -1,0 +1,5 @@
+"""`python3 -m agents.policy`: the Policy Server's command line."""
+
+from agents.policy.cli import main
+
+main()

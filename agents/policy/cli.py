@@ -1,0 +1,325 @@
+"""`policy`: the administrator's command line to the Policy Server's store.
+
+Exit codes: 0 done; 1 what was checked is wrong; 2 bad input or usage; 3 the environment cannot do it.
+Knows nothing of how documents reach routers.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from ipaddress import IPv4Interface, IPv6Address, ip_address
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from agents.ipsec.protection import Mode, RoutingProtocol
+from agents.policy import edit
+from agents.policy.difference import difference
+from agents.policy.document import DksEntry, plain, verify_document
+from agents.policy.domain import Domain, problems
+from agents.policy.errors import PolicyError
+from agents.policy.keys import read_public_key, spki, write_public
+from agents.policy.names import DKS_NAME
+from agents.policy.store import PolicyStore
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Which routers may be neighbours, and how.")
+router_app = typer.Typer(no_args_is_help=True, help="Routers and their keys.")
+adjacency_app = typer.Typer(no_args_is_help=True, help="Which interfaces may be neighbours.")
+interface_app = typer.Typer(no_args_is_help=True, help="Interfaces and their protection.")
+app.add_typer(router_app, name="router")
+app.add_typer(adjacency_app, name="adjacency")
+app.add_typer(interface_app, name="interface")
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Name = Annotated[str, typer.Argument(help="The router's name.")]
+KeyFile = Annotated[Path, typer.Option("--key", help="Its public key, PEM.")]
+End = Annotated[str, typer.Argument(metavar="ROUTER:INTERFACE")]
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    store: Annotated[Path, typer.Option(envvar="POLICY_STORE", help="The store's folder.")] = Path("policy"),
+) -> None:
+    """Kept for the commands."""
+    context.obj = store
+
+
+@contextmanager
+def _open(context: typer.Context) -> Iterator[PolicyStore]:
+    try:
+        store = PolicyStore(context.obj)
+    except PolicyError as error:
+        raise PolicyError(f"{error}\n  next: policy --store {context.obj} init DOMAIN …") from error
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _answer(as_json: bool, value: Any, lines: list[str]) -> None:
+    typer.echo(json.dumps(value, indent=1, default=_json) if as_json else "\n".join(lines))
+
+
+def _json(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _step(context: typer.Context, as_json: bool, change: Callable[[Domain], Domain]) -> None:
+    """Change the draft and show what is different."""
+    with _open(context) as store:
+        before = store.draft()
+        after = change(before)
+        store.edit(after)
+        changes = difference(before, after)
+        _answer(as_json, {"changes": changes}, changes)
+
+
+def _end(text: str) -> tuple[str, str]:
+    router, separator, interface = text.partition(":")
+    if not (router and separator and interface):
+        raise PolicyError(f"{text!r} is not ROUTER:INTERFACE")
+    return router, interface
+
+
+def _key(path: Path) -> bytes:
+    return spki(read_public_key(path))
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    domain: Annotated[str, typer.Argument(help="The domain's name.")],
+    dks_key: Annotated[Path, typer.Option(help="The DKS's public key, PEM.")],
+    dks_address: Annotated[list[str], typer.Option(help="An address of the DKS.")],
+    dks_port: int = 848,
+    as_json: Json = False,
+) -> None:
+    """Make a new store and the Policy Server's key."""
+    try:
+        addresses = tuple(ip_address(each) for each in dks_address)
+    except ValueError as error:
+        raise PolicyError(str(error)) from error
+    dks = DksEntry(name=DKS_NAME, key=_key(dks_key), addresses=addresses, port=dks_port)
+    store = PolicyStore.create(context.obj, Domain(name=domain, dks=dks))
+    store.close()
+    path = str(context.obj / "key.pub")
+    _answer(as_json, {"domain": domain, "public_key": path}, [f"domain {domain}; give {path} to every router"])
+
+
+@router_app.command("add")
+def router_add(
+    context: typer.Context,
+    name: Name,
+    key: KeyFile,
+    room: Annotated[int, typer.Option(help="For how many interfaces to reserve SPIs.")] = 4,
+    as_json: Json = False,
+) -> None:
+    """Add a router, not approved yet."""
+    octets = _key(key)
+    _step(context, as_json, lambda domain: edit.add_router(domain, name, octets, room=room))
+
+
+@router_app.command("approve")
+def router_approve(context: typer.Context, name: Name, key: KeyFile, as_json: Json = False) -> None:
+    """Approve a router under the key that you have checked."""
+    octets = _key(key)
+    _step(context, as_json, lambda domain: edit.approve_router(domain, name, octets))
+
+
+@router_app.command("remove")
+def router_remove(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Take a router and its adjacencies out."""
+    _step(context, as_json, lambda domain: edit.remove_router(domain, name))
+
+
+@interface_app.command("add")
+def interface_add(
+    context: typer.Context,
+    end: End,
+    address: Annotated[str, typer.Option(help="IPv4 address with prefix length.")],
+    link_local: Annotated[str, typer.Option(help="IPv6 link-local address.")],
+    lan: Annotated[bool, typer.Option(help="A LAN, and not a point-to-point link.")] = False,
+    protocol: Annotated[list[RoutingProtocol] | None, typer.Option(help="May be given several times.")] = None,
+    mode: Annotated[Mode, typer.Option()] = Mode.CLEAR,
+    as_json: Json = False,
+) -> None:
+    """Add an interface to a router; `clear` unless said otherwise."""
+    router, name = _end(end)
+    try:
+        ipv4, ipv6 = IPv4Interface(address), IPv6Address(link_local)
+    except ValueError as error:
+        raise PolicyError(str(error)) from error
+    protocols = tuple(protocol or (RoutingProtocol.OSPF,))
+    link = "lan" if lan else "p2p"
+    _step(
+        context,
+        as_json,
+        lambda domain: edit.add_interface(domain, router, name, ipv4, ipv6, link, protocols, mode),  # type: ignore[arg-type]
+    )
+
+
+@interface_app.command("mode")
+def interface_mode(
+    context: typer.Context, end: End, mode: Annotated[Mode, typer.Argument()], as_json: Json = False
+) -> None:
+    """Set an interface to clear, permissive or required."""
+    router, name = _end(end)
+    _step(context, as_json, lambda domain: edit.set_mode(domain, router, name, mode))
+
+
+@adjacency_app.command("allow")
+def adjacency_allow(context: typer.Context, a: End, b: End, as_json: Json = False) -> None:
+    """Allow two interfaces to be neighbours."""
+    ends = _end(a), _end(b)
+    _step(context, as_json, lambda domain: edit.allow(domain, *ends))
+
+
+@adjacency_app.command("deny")
+def adjacency_deny(context: typer.Context, a: End, b: End, as_json: Json = False) -> None:
+    """Take an allowed adjacency back."""
+    ends = _end(a), _end(b)
+    _step(context, as_json, lambda domain: edit.deny(domain, *ends))
+
+
+@app.command()
+def diff(context: typer.Context, as_json: Json = False) -> None:
+    """What a commit would change, and what stands against it (exit code 1)."""
+    with _open(context) as store:
+        draft = store.draft()
+        last = store.version
+        changes = difference(store.domain(last) if last else None, draft)
+        wrong = problems(draft)
+    lines = [*changes, *(f"! {each}" for each in wrong)] or ["nothing changed"]
+    _answer(as_json, {"since": last, "changes": changes, "problems": wrong}, lines)
+    if wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
+def commit(
+    context: typer.Context,
+    message: Annotated[str, typer.Option("--message", "-m", help="Why.")],
+    who: Annotated[str | None, typer.Option(help="Who; the login name by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the whole domain, sign every document that changed, and keep the version."""
+    with _open(context) as store:
+        done, fresh = store.commit(who or getpass.getuser(), message, int(time.time()))
+    lines = [f"version {done.version}: {len(fresh)} new documents", *sorted(f"  {name}" for name in fresh)]
+    _answer(as_json, {**asdict(done), "documents": sorted(fresh)}, lines)
+
+
+@app.command()
+def rollback(context: typer.Context, version: int, as_json: Json = False) -> None:
+    """Make the draft what a version was; commit it to put it in force."""
+    with _open(context) as store:
+        before = store.draft()
+        changes = difference(before, store.rollback(version))
+    _answer(as_json, {"changes": changes}, changes or ["nothing changed"])
+
+
+@app.command()
+def history(context: typer.Context, as_json: Json = False) -> None:
+    """Every version: when, who, why."""
+    with _open(context) as store:
+        found = store.history()
+    stamp = "%Y-%m-%d %H:%M:%SZ"
+    lines = [
+        f"{each.version:5}  {time.strftime(stamp, time.gmtime(each.at))}  {each.who}: {each.why}" for each in found
+    ]
+    _answer(as_json, [asdict(each) for each in found], lines or ["no version has been committed"])
+
+
+def _utc(at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    folder: Path,
+    version: Annotated[int | None, typer.Option(help="The last by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the signed documents, ROUTER.cose each, and the Policy Server's public key."""
+    with _open(context) as store:
+        documents = store.documents(version)
+        if not documents:
+            raise PolicyError("there are no documents; the next step is: policy commit -m REASON")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, octets in documents.items():
+            write_public(folder / f"{name}.cose", octets)
+        write_public(folder / "policy-server.pem", (store.folder / "key.pub").read_bytes())
+    _answer(as_json, {"folder": str(folder), "routers": list(documents)}, [f"{len(documents)} documents in {folder}"])
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="A document; the whole store when left out.")] = None,
+    key: Annotated[Path | None, typer.Option(help="The Policy Server's public key; the store's by default.")] = None,
+    domain: Annotated[str | None, typer.Option(help="The store's by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Verify a document, or every version in the store. Exit code 1 when something is wrong."""
+    if file is None:
+        with _open(context) as store:
+            wrong = store.verify()
+        _answer(as_json, {"ok": not wrong, "problems": wrong}, wrong or ["every version and document is as signed"])
+        if wrong:
+            raise typer.Exit(1)
+        return
+    if key is None or domain is None:
+        with _open(context) as store:
+            public = read_public_key(key) if key else store.public_key
+            domain = domain or store.draft().name
+    else:
+        public = read_public_key(key)
+    octets = file.read_bytes()
+    try:
+        document = verify_document(octets, public, domain=domain, wall_s=time.time())
+    except PolicyError as error:
+        _answer(as_json, {"ok": False, "problems": [str(error)]}, [f"{file}: {error}"])
+        raise typer.Exit(1) from error
+    line = f"{document.domain}/{document.router}, version {document.version}, {len(document.interfaces)} interfaces"
+    _answer(as_json, {"ok": True, "document": plain(document)}, [line])
+
+
+_UsageError: Any = typer.BadParameter.__mro__[2]
+"""ClickException: the class that every error of usage is of, wherever typer has it from."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    os.umask(0o077)
+    try:
+        result = app(arguments, standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except typer.Exit as exit_:
+        code = exit_.exit_code
+    except (PolicyError, ValidationError) as error:
+        text = str(error) if isinstance(error, PolicyError) else _first(error)
+        typer.echo(f"policy: {text}", err=True)
+        code = 2
+    except OSError as error:
+        typer.echo(f"policy: {error.filename}: {error.strerror}", err=True)
+        code = 3
+    except _UsageError as error:
+        error.show()
+        code = 2
+    sys.exit(code)
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors()[0]
+    return f"{'.'.join(str(part) for part in found['loc'])}: {found['msg']} (given: {found['input']!r})"

@@ -1,0 +1,67 @@
+"""What changed between two domains, in sentences that an administrator reads before a commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agents.policy.domain import Domain, RouterEntry, Settings
+
+
+def difference(before: Domain | None, after: Domain) -> list[str]:
+    """One line for each change, "+", "-" or "~" in front; empty when nothing changed."""
+    old = before or Domain(name=after.name, dks=after.dks)
+    return [*_routers(old, after), *_adjacencies(old, after), *_common(old, after)]
+
+
+def _routers(old: Domain, new: Domain) -> Iterator[str]:
+    for name in sorted(old.routers.keys() | new.routers.keys()):
+        was, now = old.routers.get(name), new.routers.get(name)
+        if was is None and now is not None:
+            yield f"+ router {name}" + ("" if now.approved else " (not approved)")
+            yield from _interfaces(RouterEntry(name=name, key=now.key, approved=False, spi=now.spi), now)
+        elif now is None:
+            yield f"- router {name}"
+        elif was is not None and was != now:
+            if was.key != now.key:
+                yield f"~ router {name}: another key"
+            if was.approved != now.approved:
+                yield f"~ router {name}: {'approved' if now.approved else 'no longer approved'}"
+            yield from _interfaces(was, now)
+
+
+def _interfaces(was: RouterEntry, now: RouterEntry) -> Iterator[str]:
+    old = {each.name: each for each in was.interfaces}
+    new = {each.name: each for each in now.interfaces}
+    for name in sorted(old.keys() | new.keys()):
+        place = f"{now.name}:{name}"
+        if name not in old:
+            yield f"+ interface {place} {new[name].address} {new[name].mode.value}"
+        elif name not in new:
+            yield f"- interface {place}"
+        else:
+            for field in type(old[name]).model_fields:
+                before, after = getattr(old[name], field), getattr(new[name], field)
+                if before != after:
+                    yield f"~ interface {place}: {field} {_text(before)} -> {_text(after)}"
+
+
+def _adjacencies(old: Domain, new: Domain) -> Iterator[str]:
+    was = {each.places: each for each in old.adjacencies}
+    now = {each.places: each for each in new.adjacencies}
+    yield from sorted(f"+ adjacency {each}" for places, each in now.items() if places not in was)
+    yield from sorted(f"- adjacency {each}" for places, each in was.items() if places not in now)
+
+
+def _common(old: Domain, new: Domain) -> Iterator[str]:
+    if old.dks != new.dks:
+        yield "~ dks: other name, key or addresses"
+    for field in Settings.model_fields:
+        before, after = getattr(old.settings, field), getattr(new.settings, field)
+        if before != after:
+            yield f"~ setting {field}: {_text(before)} -> {_text(after)}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(_text(each) for each in value) or "none"
+    return str(getattr(value, "value", value))

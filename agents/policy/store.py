@@ -1,0 +1,231 @@
+"""The Policy Server's store: a draft of the domain, and every version ever committed, with who and why.
+
+SQLite; nothing that was committed is changed or deleted. Committing validates, compiles and signs in
+one transaction. Knows nothing of the command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import ValidationError
+
+from agents.policy.compile import compile_documents
+from agents.policy.document import PolicyDocument, sign_document, verify_document
+from agents.policy.domain import Domain
+from agents.policy.errors import PolicyError
+from agents.policy.keys import public_pem, read_private_key, read_public_key, write_private_key, write_public
+
+SCHEMA_VERSION = 1
+MAX_REASON = 1000
+
+_SCHEMA = """
+CREATE TABLE versions (
+    version INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL,
+    digest TEXT NOT NULL, domain TEXT NOT NULL
+) STRICT;
+CREATE TABLE documents (
+    version INTEGER NOT NULL REFERENCES versions(version), router TEXT NOT NULL, signed BLOB NOT NULL,
+    PRIMARY KEY (version, router)
+) STRICT;
+CREATE TABLE draft (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), based_on INTEGER NOT NULL, domain TEXT NOT NULL)
+    STRICT;
+CREATE TRIGGER versions_stay BEFORE UPDATE ON versions BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
+CREATE TRIGGER versions_last BEFORE DELETE ON versions BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
+CREATE TRIGGER documents_stay BEFORE UPDATE ON documents BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
+CREATE TRIGGER documents_last BEFORE DELETE ON documents BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One version of the domain. `at`: Unix seconds."""
+
+    version: int
+    at: int
+    who: str
+    why: str
+    digest: str
+
+
+class PolicyStore:
+    """A folder with policy.db, key.pem (the Policy Server's private key, 0600) and key.pub."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a store that `create` made. PolicyError when there is none."""
+        self.folder = folder
+        path = folder / "policy.db"
+        if not path.is_file():
+            raise PolicyError(f"{folder} holds no policy store")
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        try:
+            (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise PolicyError(f"{path} is no policy store: {error}") from error
+        if found != SCHEMA_VERSION:
+            raise PolicyError(f"{path} has version {found} of the store, not {SCHEMA_VERSION}")
+
+    @classmethod
+    def create(cls, folder: Path, domain: Domain, key: Ed25519PrivateKey | None = None) -> PolicyStore:
+        """A new store with this domain as the draft. PolicyError when the folder holds one already."""
+        path = folder / "policy.db"
+        if path.exists():
+            raise PolicyError(f"{folder} holds a policy store already")
+        text = domain.model_dump_json()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Under another name until it is whole: an interrupted start leaves no half store.
+        fresh = folder / ".policy.db.new"
+        fresh.unlink(missing_ok=True)
+        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with closing(sqlite3.connect(fresh)) as db, db:
+            db.executescript(_SCHEMA)
+            db.execute("INSERT INTO draft VALUES (1, 0, ?)", (text,))
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        key = key or Ed25519PrivateKey.generate()
+        try:
+            write_private_key(folder / "key.pem", key)
+        except FileExistsError as error:
+            raise PolicyError(f"{folder / 'key.pem'} is there already: move it away, or use another folder") from error
+        write_public(folder / "key.pub", public_pem(key))
+        fresh.replace(path)
+        return cls(folder)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # -- reading
+
+    @property
+    def public_key(self) -> Ed25519PublicKey:
+        """The key that documents are verified with."""
+        return read_public_key(self.folder / "key.pub")
+
+    @property
+    def version(self) -> int:
+        """The last committed version; 0 when there is none."""
+        (found,) = self._db.execute("SELECT coalesce(max(version), 0) FROM versions").fetchone()
+        return int(found)
+
+    def draft(self) -> Domain:
+        """The domain as it is being edited."""
+        (text,) = self._db.execute("SELECT domain FROM draft").fetchone()
+        return _domain(text)
+
+    def domain(self, version: int) -> Domain:
+        """The domain as of a committed version. PolicyError when there is none."""
+        row = self._db.execute("SELECT domain, digest FROM versions WHERE version = ?", (version,)).fetchone()
+        if row is None:
+            raise PolicyError(f"there is no version {version}; the last is {self.version}")
+        if _digest(row[0]) != row[1]:
+            raise PolicyError(f"version {version} is not as it was committed")
+        return _domain(row[0])
+
+    def history(self) -> list[Commit]:
+        """All versions, the newest first."""
+        rows = self._db.execute("SELECT version, at, who, why, digest FROM versions ORDER BY version DESC")
+        return [Commit(*row) for row in rows]
+
+    def documents(self, version: int | None = None) -> dict[str, bytes]:
+        """The signed documents of a version, the last by default, by router."""
+        wanted = self.version if version is None else version
+        if wanted:
+            self.domain(wanted)
+        rows = self._db.execute("SELECT router, signed FROM documents WHERE version = ? ORDER BY router", (wanted,))
+        return {router: bytes(signed) for router, signed in rows}
+
+    # -- writing
+
+    def edit(self, domain: Domain) -> None:
+        """Make this domain the draft."""
+        with self._transaction():
+            self._put_draft(domain)
+
+    def _put_draft(self, domain: Domain) -> None:
+        self._db.execute("UPDATE draft SET domain = ?", (domain.model_dump_json(),))
+
+    def commit(self, who: str, why: str, at: int) -> tuple[Commit, frozenset[str]]:
+        """Validate the draft, sign its documents and keep both as the next version; and whose document is new.
+
+        PolicyError when the draft is not consistent, changes nothing, or no reason is given.
+        """
+        if not who.strip() or not why.strip() or len(why) > MAX_REASON or len(who) > MAX_REASON:
+            raise PolicyError("a commit needs to say who and why, in up to 1000 characters each")
+        key = read_private_key(self.folder / "key.pem")
+        with self._transaction():
+            last = self.version
+            domain = self.draft()
+            text = domain.model_dump_json()
+            if last and self.domain(last) == domain:
+                raise PolicyError(f"the draft is the same as version {last}")
+            signed_before = self.documents() if last else {}
+            before = self._verified(signed_before, domain.name, key.public_key())
+            documents = compile_documents(domain, last + 1, at, before)
+            digest = _digest(text)
+            self._db.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?)", (last + 1, at, who, why, digest, text))
+            fresh = frozenset(name for name, each in documents.items() if each is not before.get(name))
+            for name, document in documents.items():
+                signed = sign_document(document, key) if name in fresh else signed_before[name]
+                self._db.execute("INSERT INTO documents VALUES (?, ?, ?)", (last + 1, name, signed))
+            self._db.execute("UPDATE draft SET based_on = ?", (last + 1,))
+        return Commit(last + 1, at, who, why, digest), fresh
+
+    def rollback(self, version: int) -> Domain:
+        """Make the draft what a committed version was; to commit it is a step of its own.
+
+        SPI blocks given out since then stay given out.
+        """
+        with self._transaction():
+            domain = self.domain(version)
+            domain = domain.model_copy(update={"next_spi": max(domain.next_spi, self.draft().next_spi)})
+            self._put_draft(domain)
+        return domain
+
+    @staticmethod
+    def _verified(signed: dict[str, bytes], domain: str, key: Ed25519PublicKey) -> dict[str, PolicyDocument]:
+        return {name: verify_document(octets, key, domain=domain, router=name) for name, octets in signed.items()}
+
+    def verify(self) -> list[str]:
+        """Check every version and document against digest and key; what is wrong, a sentence each."""
+        found: list[str] = []
+        for commit in self.history():
+            try:
+                domain = self.domain(commit.version)
+                documents = self._verified(self.documents(commit.version), domain.name, self.public_key)
+            except PolicyError as error:
+                found.append(f"version {commit.version}: {error}")
+                continue
+            approved = {name for name, router in domain.routers.items() if router.approved}
+            if set(documents) != approved:
+                found.append(f"version {commit.version}: documents are not those of the approved routers")
+        return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _domain(text: str) -> Domain:
+    try:
+        return Domain.model_validate_json(text)
+    except ValidationError as error:
+        raise PolicyError(f"the store holds no domain: {error.errors()[0]['msg']}") from error
