@@ -1,0 +1,51 @@
+"""What an agent's core asks of the world: values, given in the order in which they must be done.
+
+A core never opens a file or a socket. Whoever drives it executes these one after the other and goes
+on only when one is done: what is to be kept is on the disk before the datagram that depends on it.
+Knows nothing of who executes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.ikev2.model import PeerAddress
+from agents.ipsec.protection import GroupSa, ProtectedInterface
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Have this file in the state folder, whole and synced, before anything that follows."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Have exactly this protection in the kernel (agents.ipsec.plan.wanted_state)."""
+
+    interfaces: tuple[ProtectedInterface, ...]
+    sas: tuple[GroupSa, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a datagram from the peer's `local_ip` through its `interface`; empty: as routing says."""
+
+    data: bytes = field(repr=False)
+    peer: PeerAddress
+    retransmission: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, for the record. Never holds a secret."""
+
+    kind: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+Effect = Persist | Kernel | Send | Event

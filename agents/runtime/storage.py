@@ -1,0 +1,50 @@
+"""Files that survive a power failure: written whole or not at all, and checksummed.
+
+Knows nothing of what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from pathlib import Path
+
+_MAGIC = b"RKS1"
+_DIGEST = 32
+
+
+class CorruptRecord(Exception):
+    """A retained record that is cut, altered or of another kind: it must not be acted on."""
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Put a file in the place of an older one. When this returns, file and folder entry are synced. OSError."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(fresh, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def seal(kind: str, payload: bytes) -> bytes:
+    """A record with its checksum. `kind` keeps records of different meaning apart."""
+    return _MAGIC + sha256(kind.encode() + b"\0" + payload).digest() + payload
+
+
+def unseal(kind: str, record: bytes) -> bytes:
+    """The payload. CorruptRecord when it is not what `seal` made of this kind."""
+    payload = record[len(_MAGIC) + _DIGEST :]
+    if record[: len(_MAGIC) + _DIGEST] != _MAGIC + sha256(kind.encode() + b"\0" + payload).digest():
+        raise CorruptRecord(f"the retained {kind} record is damaged")
+    return payload
