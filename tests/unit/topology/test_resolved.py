@@ -1,0 +1,149 @@
+"""Addresses, names and expected routes of resolved topologies, for any topology hypothesis can think of."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from itertools import combinations
+from pathlib import Path
+
+import networkx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from testbed.topology.address import resolve
+from testbed.topology.check import check
+from testbed.topology.load import library, load
+from testbed.topology.paths import expected_paths
+from testbed.topology.resolved import Topology
+from testbed.topology.source import LanSource, LinkSource, RouterSource, TopologySource
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> Topology:
+    """A tree of links with some more links and perhaps a LAN, every direction with its own cost."""
+    count = draw(st.integers(2, 9))
+    names = [f"r{number}" for number in range(count)]
+    pairs = {(names[draw(st.integers(0, number - 1))], names[number]) for number in range(1, count)}
+    pairs |= draw(st.sets(st.sampled_from(sorted(combinations(names, 2))), max_size=6))
+    cost = st.integers(1, 5)
+    links = [LinkSource(between=list(pair), costs=[draw(cost), draw(cost)]) for pair in sorted(pairs)]
+    members = draw(st.lists(st.sampled_from(names), min_size=2, max_size=5, unique=True)) if count > 2 else names
+    lans = {"lan": LanSource(routers=members, cost=draw(cost))} if draw(st.booleans()) else {}
+    return resolve(TopologySource(routers=dict.fromkeys(names, RouterSource()), links=links, lans=lans), "any")
+
+
+@given(topologies())
+@settings(max_examples=60, deadline=None)
+def test_every_address_and_every_mac_is_given_once_and_json_brings_all_of_it_back(topology: Topology) -> None:
+    interfaces = [interface for router in topology.routers.values() for interface in router.interfaces]
+    addresses = [router.loopback.ip for router in topology.routers.values()]
+    addresses += [interface.ipv4.ip for interface in interfaces] + [topology.dks.address]
+    assert len(set(addresses)) == len(addresses)
+    assert len({interface.mac for interface in interfaces}) == len(interfaces)
+    assert all(len(interface.name) <= 15 for interface in interfaces)
+    assert Topology.model_validate_json(topology.model_dump_json()) == topology
+
+
+@given(topologies())
+@settings(max_examples=60, deadline=None)
+def test_following_the_next_hops_reaches_the_prefix_at_the_least_cost(topology: Topology) -> None:
+    paths = expected_paths(topology)
+    owner = {interface.ipv4.ip: interface for router in topology.routers.values() for interface in router.interfaces}
+    graph = networkx.MultiDiGraph()
+    for name in topology.routers:
+        for adjacency in topology.neighbors(name):
+            graph.add_edge(name, adjacency.neighbor_router, weight=adjacency.interface.cost)
+    for name, table in paths.items():
+        distance = networkx.single_source_dijkstra_path_length(graph, name)
+        for other, router in topology.routers.items():
+            if other == name:
+                continue
+            for hop in table[router.loopback.network]:
+                neighbor = owner[hop]
+                mine = next(i for i in topology.routers[name].interfaces if i.segment == neighbor.segment)
+                assert hop in mine.ipv4.network and neighbor.router != name
+                rest = networkx.dijkstra_path_length(graph, neighbor.router, other)
+                assert mine.cost + rest == distance[other]
+
+
+def test_both_ways_around_a_ring_are_equal_cost_next_hops() -> None:
+    ring = load("ring")
+    assert len(expected_paths(ring)["r1"][ring.routers["r3"].loopback.network]) == 2
+    assert len(expected_paths(ring, frozenset({"r1--r2"}))["r1"][ring.routers["r3"].loopback.network]) == 1
+
+
+def test_a_router_that_is_down_is_in_nobodys_table() -> None:
+    ring = load("ring")
+    paths = expected_paths(ring, frozenset({"r3"}))
+    assert "r3" not in paths
+    assert all(ring.routers["r3"].loopback.network not in table for table in paths.values())
+
+
+def test_one_interface_down_ends_its_segment_for_both_sides() -> None:
+    line = load("line:3")
+    paths = expected_paths(line, frozenset({"r1:r1-eth0"}))
+    assert paths["r1"] == {}
+    assert line.routers["r1"].loopback.network not in paths["r3"]
+
+
+@pytest.mark.parametrize("name", library())
+def test_what_is_in_the_library_is_sound(name: str) -> None:
+    topology = load(name)
+    assert networkx.is_connected(topology.graph())
+    assert IPv4Network("10.0.0.0/16").supernet_of(topology.routers[next(iter(topology.routers))].loopback.network)
+
+
+def test_abilene_has_eleven_routers_and_fourteen_links() -> None:
+    abilene = load("abilene")
+    assert (len(abilene.routers), abilene.graph().number_of_edges()) == (11, 14)
+
+
+def test_addresses_that_a_person_gave_are_kept_and_avoided(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("routers: {r1: {loopback: 10.0.0.2/32}, r2: }\nlinks: [{between: [r1, r2], subnet: 10.64.0.0/29}]\n")
+    topology = load(str(file))
+    assert str(topology.routers["r1"].loopback) == "10.0.0.2/32"
+    assert str(topology.routers["r2"].loopback) == "10.0.0.1/32"
+    assert str(topology.routers["r2"].interfaces[0].ipv4) == "10.64.0.2/29"
+
+
+def test_the_same_words_generate_the_same_topology_and_another_seed_another() -> None:
+    assert load("waxman:12:seed=3") == load("waxman:12:seed=3")
+    assert load("waxman:12:seed=3").graph().edges != load("waxman:12:seed=4").graph().edges
+
+
+GRAPHML = """<?xml version="1.0"?><graphml xmlns="http://graphml.graphdrawing.org/xmlns">
+<key attr.name="label" attr.type="string" for="node" id="l"/><key attr.name="Internal" attr.type="int" for="node" id="i"/>
+<key attr.name="Latitude" attr.type="double" for="node" id="la"/><key attr.name="Longitude" attr.type="double" for="node" id="lo"/>
+<graph edgedefault="undirected">
+<node id="0"><data key="l">New York</data><data key="i">1</data><data key="la">40.71</data><data key="lo">-74.01</data></node>
+<node id="1"><data key="l">Washington, DC</data><data key="i">1</data><data key="la">38.91</data><data key="lo">-77.04</data></node>
+<node id="2"><data key="l">Washington East</data><data key="i">1</data></node>
+<node id="3"><data key="l">Internet</data><data key="i">0</data></node>
+<node id="4"><data key="l">Alone</data><data key="i">1</data></node>
+<edge source="0" target="1"/><edge source="1" target="0"/><edge source="1" target="2"/><edge source="2" target="3"/>
+</graph></graphml>"""
+
+
+def test_a_topology_zoo_graph_loses_outsiders_and_repeats_and_gains_names_and_delays(tmp_path: Path) -> None:
+    file = tmp_path / "Zoo Net.graphml"
+    file.write_text(GRAPHML)
+    topology = load(str(file))
+    assert list(topology.routers) == ["NewYork", "Washingt", "Washing3"]
+    assert topology.graph().number_of_edges() == 2
+    assert 1.4 < topology.segments["NewYork--Washingt"].delay_ms < 1.9
+    assert "left out" in topology.description
+
+
+GML = """graph [ node [ id 0 label "A" ] node [ id 1 label "B" ] edge [ source 0 target 1 ] edge [ source 0 target 1 ] ]"""
+
+
+def test_gml_with_parallel_links_and_no_mark_for_them_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "small.gml"
+    file.write_text(GML.replace(" ] ", " ]\n"))
+    assert load(str(file)).graph().number_of_edges() == 1
+
+
+def test_the_check_of_a_sound_source_finds_nothing() -> None:
+    assert check(TopologySource(links=[LinkSource(between=["a", "b"])]), lambda *_: None) == []  # type: ignore[arg-type,return-value]
