@@ -1,0 +1,116 @@
+"""Which interfaces there are, whether they run, and which IPv4 addresses they have: netlink, no more.
+
+A snapshot on demand, and a socket that becomes readable when it is time for another one.
+Knows nothing of what interfaces are for.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
+RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
+IFF_UP, IFF_RUNNING = 0x1, 0x40
+IFLA_IFNAME, IFA_LOCAL, IFA_ADDRESS = 3, 2, 1
+_NLM_F_REQUEST, _NLM_F_DUMP, _NLMSG_ERROR, _NLMSG_DONE = 0x1, 0x300, 2, 3
+
+_HEADER = struct.Struct("=IHHII")
+_LINK = struct.Struct("=BxHiII")
+_ADDRESS = struct.Struct("=BBBBi")
+_ATTRIBUTE = struct.Struct("=HH")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """One interface. `running`: administratively up and with a carrier."""
+
+    index: int
+    running: bool
+    addresses: frozenset[str]
+
+
+class LinkMonitor:
+    """Readable (`fileno`) when interfaces or addresses changed in this network namespace."""
+
+    def __init__(self) -> None:
+        groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
+        self._news = _netlink(groups)
+        self._news.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._news.fileno()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._news.close()
+
+    def drain(self) -> None:
+        """Forget the news: a snapshot taken after this has it all."""
+        while True:
+            try:
+                self._news.recv(65536)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                continue  # ENOBUFS: news were lost, which the snapshot makes good.
+
+
+def snapshot() -> dict[str, LinkState]:
+    """All interfaces by name. OSError when the kernel does not answer."""
+    found: dict[int, tuple[str, bool]] = {}
+    addresses: dict[int, set[str]] = {}
+    with _netlink(0) as connection:
+        for kind, body in _dump(connection, RTM_GETLINK):
+            if kind == RTM_NEWLINK:
+                _family, _type, index, flags, _change = _LINK.unpack_from(body)
+                name = _attributes(body, _LINK.size).get(IFLA_IFNAME, b"").rstrip(b"\0").decode()
+                found[index] = (name, flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING)
+        for kind, body in _dump(connection, RTM_GETADDR):
+            family, _prefix, _flags, _scope, index = _ADDRESS.unpack_from(body)
+            if kind == RTM_NEWADDR and family == socket.AF_INET:
+                attributes = _attributes(body, _ADDRESS.size)
+                octets = attributes.get(IFA_LOCAL) or attributes.get(IFA_ADDRESS)
+                if octets is not None:
+                    addresses.setdefault(index, set()).add(socket.inet_ntoa(octets))
+    return {
+        name: LinkState(index, running, frozenset(addresses.get(index, ())))
+        for index, (name, running) in found.items()
+    }
+
+
+def _netlink(groups: int) -> socket.socket:
+    connection = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    connection.bind((0, groups))
+    return connection
+
+
+def _dump(connection: socket.socket, request: int) -> Iterator[tuple[int, bytes]]:
+    body = struct.pack("=Bxxx", socket.AF_UNSPEC)
+    connection.send(_HEADER.pack(_HEADER.size + len(body), request, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body)
+    while True:
+        data = connection.recv(1 << 18)
+        offset = 0
+        while offset + _HEADER.size <= len(data):
+            length, kind, _flags, _number, _port = _HEADER.unpack_from(data, offset)
+            if length < _HEADER.size:
+                raise OSError("netlink message without a length")
+            if kind == _NLMSG_DONE:
+                return
+            if kind == _NLMSG_ERROR:
+                raise OSError("the kernel refuses to list interfaces")
+            yield kind, data[offset + _HEADER.size : offset + length]
+            offset += (length + 3) & ~3
+
+
+def _attributes(body: bytes, offset: int) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    while offset + _ATTRIBUTE.size <= len(body):
+        length, kind = _ATTRIBUTE.unpack_from(body, offset)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind & 0x3FFF] = body[offset + _ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+    return found
