@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         from testbed.setup.paths import cache_dir
 
         running = chosen(cache_dir() / "up", lab)
-        argv = ["vtysh", "-N", node]
+        argv = ["vtysh"]
         for line in command or ():
             argv += ["-c", line]
         code = running.run(

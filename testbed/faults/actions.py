@@ -1,7 +1,7 @@
 """Makes the faults of a timeline in a running laboratory, and tells the record of each.
 
 One method per action; each writes one event (source `fault`, kind = the action) per node or
-segment, at the moment when it took effect. When and why is not its business.
+segment, with the moment just before it took effect. When and why is not its business.
 
 Clock steps: Linux has namespaces for CLOCK_MONOTONIC and CLOCK_BOOTTIME but none for the wall
 clock, so a step of one node is written to the node's clock file, which the agents add to their
@@ -11,6 +11,7 @@ wall clock; FRR and the kernel keep theirs. Monotonic time never steps, as on a 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -48,6 +49,7 @@ class Faults:
         return None
 
     def _tell(self, action: Action, node: str, **args: Any) -> None:
+        """Written before the fault is made: its effects may be seen before its call returns."""
         self._lab.record(node, "fault", action.value, **args)
 
     # -- power
@@ -57,8 +59,9 @@ class Faults:
             boot = self._boots.pop(name, None)
             if boot is not None:
                 boot.cancel()
-            self._lab.power_off(name)
-            self._tell(Action.POWER_OFF, name)
+            if self._lab.node(name).powered:
+                self._tell(Action.POWER_OFF, name)
+                self._lab.power_off(name)
 
     def _power_on(self, nodes: Any = (), dks: bool = False, jitter_s: float = 0.0) -> None:
         for name in self._present(nodes, dks):
@@ -109,53 +112,56 @@ class Faults:
             node = self._lab.node(port.node)
             if not node.powered:
                 continue
+            self._tell(action, port.node, segment=segment, ifname=port.name)
             batch(
                 "ip", [f"link set {port.name} {'up' if up else 'down'}"],
                 namespace=node.net_namespace,
             )  # fmt: skip
             self._lab.wires.interface_lit(port.name, up)
-            self._tell(action, port.node, segment=segment, ifname=port.name)
 
     def _link_carrier_down(self, segment: str) -> None:
-        self._lab.wires.carrier(segment, False)
         self._tell(Action.LINK_CARRIER_DOWN, "lab", segment=segment)
+        self._lab.wires.carrier(segment, False)
 
     def _link_carrier_up(self, segment: str) -> None:
-        self._lab.wires.carrier(segment, True)
         self._tell(Action.LINK_CARRIER_UP, "lab", segment=segment)
+        self._lab.wires.carrier(segment, True)
 
     def _link_blackhole(self, segment: str) -> None:
-        self._lab.wires.blackhole(segment, True)
         self._tell(Action.LINK_BLACKHOLE, "lab", segment=segment)
+        self._lab.wires.blackhole(segment, True)
 
     def _link_heal(self, segment: str) -> None:
-        self._lab.wires.blackhole(segment, False)
         self._tell(Action.LINK_HEAL, "lab", segment=segment)
+        self._lab.wires.blackhole(segment, False)
 
     def _link_netem(self, segment: str, **changes: float | None) -> None:
-        self._lab.wires.set_netem(segment, **changes)
         self._tell(Action.LINK_NETEM, "lab", segment=segment, **changes)
+        self._lab.wires.set_netem(segment, **changes)
 
     def _partition(self, groups: list[list[str]]) -> None:
         sides = {name: number for number, group in enumerate(groups, 1) for name in group}
-        for segment in self._lab.wires.partition(lambda node: sides.get(node, 0)):
-            self._tell(Action.PARTITION, "lab", segment=segment)
+        self._separate(Action.PARTITION, lambda node: sides.get(node, 0))
 
     def _heal(self) -> None:
-        for segment in self._lab.wires.partition(lambda _node: 0):
-            self._tell(Action.HEAL, "lab", segment=segment)
+        self._separate(Action.HEAL, lambda _node: 0)
+
+    def _separate(self, action: Action, side: Callable[[str], int]) -> None:
+        began = time.monotonic_ns()
+        for segment in self._lab.wires.partition(side):
+            self._lab.record("lab", "fault", action.value, t=began, segment=segment)
 
     # -- the key server, clocks, marks
 
     def _dks_kill(self) -> None:
         if DKS in self._lab.nodes:
-            self._lab.kill_dks()
             self._tell(Action.DKS_KILL, DKS)
+            self._lab.kill_dks()
 
     def _dks_start(self) -> None:
         if DKS in self._lab.nodes:
-            self._lab.start_dks()
             self._tell(Action.DKS_START, DKS)
+            self._lab.start_dks()
 
     def _clock_step(self, node: str, seconds: float) -> None:
         names = list(self._lab.nodes) if node == "all" else [node]

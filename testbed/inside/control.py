@@ -96,7 +96,16 @@ class Control:
         columns: int = 80,
     ) -> dict[str, Any]:
         lab = self._engine.lab
-        namespace = lab.wires.namespace if node == WIRES else lab.node(node).net_namespace
+        if node == WIRES:
+            namespace = lab.wires.namespace
+        else:
+            namespace = lab.node(node).net_namespace
+            if not lab.node(node).powered:
+                raise InputError(
+                    f"{node} has no power", next_command=f"lab fault power_on nodes={node}"
+                )
+            if argv[0] == "vtysh":
+                argv = lab.router(node).frr.vtysh(*argv[1:])
         folder = self._streams / name
         folder.mkdir(exist_ok=True)
         start = _start_in_terminal if tty else _start_with_pipes

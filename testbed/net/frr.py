@@ -163,6 +163,15 @@ class FrrInstance:
             os.chmod(path, 0o640)
             os.chown(path, uid, gid)
 
+        # vtysh would complain of missing files in /etc/frr.
+        shell = self._configuration / "vtysh.conf"
+        shell.write_text("no service integrated-vtysh-config\n", encoding="utf-8")
+        os.chown(shell, uid, gid)
+
+    def vtysh(self, *arguments: str) -> list[str]:
+        """The command that opens vtysh on this router."""
+        return ["vtysh", "-N", self._router, "--config_dir", str(self._configuration), *arguments]
+
     async def start(self, namespace: Namespace) -> None:
         """Start all daemons. They are ready when `ready` says so.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -64,11 +65,16 @@ class Laboratory:
         self._disks: dict[str, Disk] = {}
         self._power_ons: dict[str, int] = {}
         self.dks_running = False
+        self._built = False
 
     # -- building
 
     def build(self) -> None:
-        """Make everything; nothing has power afterwards. EnvironmentFailure, CommandFailed."""
+        """Make everything; nothing has power afterwards. EnvironmentFailure, CommandFailed.
+
+        What an earlier laboratory left in the folder is removed.
+        """
+        shutil.rmtree(self.folder, ignore_errors=True)
         for name in ("logs", "events", "clock", "retained", "volatile", "frr"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         # FRR's user passes through; the files themselves are not for everyone.
@@ -78,6 +84,7 @@ class Laboratory:
                 self.keying.preload, self.folder / "logs" / "nursery.log", self._agent_ended
             )
         self.wires = Wires()
+        self._built = True
         self.net = Mininet(topo=None, build=False, controller=None)
         self._make_nodes()
         self._make_wires()
@@ -334,7 +341,7 @@ class Laboratory:
     # -- the end
 
     def close(self) -> None:
-        """End every process and let the namespaces go."""
+        """End every process, let the namespaces go, and remove the folder."""
         for node in self._nodes.values():
             if node.powered:
                 node.kill_processes()
@@ -347,4 +354,6 @@ class Laboratory:
             self.nursery.close()
         for node in self._nodes.values():
             node.terminate()
-        self.wires.close()
+        if self._built:
+            self.wires.close()
+        shutil.rmtree(self.folder, ignore_errors=True)

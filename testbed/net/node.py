@@ -91,6 +91,10 @@ class LabNode(Host):  # type: ignore[misc]
         finally:
             self.inNamespace = True
             self.pid = self._ns.pid
+        self.shell_started()
+
+    def shell_started(self) -> None:
+        """Prepare a fresh shell; a kind of node may have something to say in it."""
 
     def _end_shell(self) -> None:
         shell = self.shell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,11 @@ class FrrRouter(LabRouter):
             lambda daemon: keying.frr_global_lines(topology, self.router, daemon),
             lambda interface, daemon: keying.frr_interface_lines(topology, interface, daemon),
         )
+
+    def shell_started(self) -> None:
+        """`vtysh` typed in this router's shell means this router."""
+        words = " ".join(shlex.quote(word) for word in self.frr.vtysh())
+        self.cmd(f'vtysh() {{ command {words} "$@"; }}')
 
     def vty(self, daemon: str) -> Vty:
         """A connection to one of its daemons."""

@@ -1,0 +1,105 @@
+"""The control channel of files, and finding what a crashed laboratory left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from testbed.errors import EnvironmentFailure, InputError
+from testbed.inside.channel import Stream, encode, folders, put, take
+from testbed.inside.running import MARK, Refused, Running, chosen, laboratories, marked_processes
+
+
+def test_a_stream_gives_the_bytes_in_order_and_once(tmp_path: Path) -> None:
+    writer, reader = Stream(tmp_path, "in"), Stream(tmp_path, "in")
+    assert reader.read() == b""
+    writer.write(b"one ")
+    writer.write(b"two")
+    assert reader.read() == b"one two"
+    writer.write(b"!")
+    assert reader.read() == b"!"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unfinished_files_are_not_taken(tmp_path: Path) -> None:
+    (tmp_path / ".a.json.new").write_bytes(b"half")
+    put(tmp_path / "b.json", b"whole")
+    assert list(take(tmp_path, ".json")) == [("b", b"whole")]
+    assert list(take(tmp_path, ".json")) == []
+
+
+def answer_once(folder: Path, message: dict[str, object]) -> threading.Thread:
+    requests, answers, _ = folders(folder)
+
+    def serve() -> None:
+        for _ in range(10_000):
+            for name, _ in take(requests, ".json"):
+                put(answers / f"{name}.json", encode(message))
+                return
+            threading.Event().wait(0.001)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+def test_an_answer_comes_back(tmp_path: Path) -> None:
+    thread = answer_once(tmp_path, {"ok": True, "topology": "ring"})
+    assert Running(tmp_path).ask("status") == {"topology": "ring"}
+    thread.join()
+
+
+def test_a_refusal_carries_its_lines_and_exit_code(tmp_path: Path) -> None:
+    thread = answer_once(tmp_path, {"ok": False, "lines": ["no such node"], "exit_code": 2})
+    with pytest.raises(Refused, match="no such node") as caught:
+        Running(tmp_path).ask("fault")
+    assert caught.value.exit_code == 2
+    thread.join()
+
+
+def test_nobody_answering_is_an_error_and_leaves_no_request(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFailure):
+        Running(tmp_path).ask("status", timeout_s=0.05)
+    assert list(folders(tmp_path)[0].iterdir()) == []
+
+
+def sleeper(mark: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", "import sys,time; print(1, flush=True); time.sleep(60)"],
+        env={**os.environ, MARK: mark},
+        stdout=subprocess.PIPE,
+    )
+
+
+def test_down_ends_its_own_leftovers_and_nobody_elses(tmp_path: Path) -> None:
+    own, other = tmp_path / "up" / "own", tmp_path / "up" / "other"
+    own.mkdir(parents=True)
+    other.mkdir()
+    mine, theirs = sleeper(str(own)), sleeper(str(other))
+    try:
+        for process in (mine, theirs):
+            assert process.stdout is not None
+            process.stdout.readline()
+        assert marked_processes(str(own)) == [mine.pid]
+        reaper = threading.Thread(target=mine.wait)
+        reaper.start()
+        assert Running(own).end()
+        reaper.join()
+        assert not own.exists()
+        assert theirs.poll() is None
+        assert [lab.name for lab in laboratories(tmp_path / "up")] == ["other"]
+        assert chosen(tmp_path / "up", None).name == "other"
+    finally:
+        for process in (mine, theirs):
+            process.kill()
+            process.wait()
+
+
+def test_without_a_laboratory_one_is_told_how_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no laboratory is up"):
+        chosen(tmp_path, None)

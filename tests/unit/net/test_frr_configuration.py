@@ -1,0 +1,86 @@
+"""FRR's configuration files as the templates make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from testbed.keying.native import NativeKeying
+from testbed.net.frr import configuration, daemons_of
+from testbed.topology.load import load
+from testbed.topology.resolved import Topology
+
+LOG = Path("/run/lab/logs/r1/x.log")
+
+
+def text(topology: Topology, daemon: str, router: str = "r1", lines: list[str] | None = None) -> str:
+    return configuration(topology, topology.routers[router], daemon, [], lambda _interface: lines or [], LOG)
+
+
+def everything(tmp_path: Path) -> Topology:
+    path = tmp_path / "t.yaml"
+    path.write_text("ospf: {versions: [2, 3], hello: 2, dead: 8}\npim: {rp: r1}\nlans: {a: {routers: [r1, r2, r3]}}\n")
+    return load(str(path))
+
+
+def test_ospfd_gets_every_interface_with_its_kind_cost_and_timers() -> None:
+    topology = load("ring:4")
+    found = text(topology, "ospfd")
+    for interface in topology.routers["r1"].interfaces:
+        assert f"interface {interface.name}\n" in found
+    assert found.count("ip ospf network point-to-point") == 2
+    assert "ip ospf hello-interval 10\n ip ospf dead-interval 40\n" in found
+    assert "timers throttle spf 0 50 500" in found
+    assert f"log file {LOG} informational\nlog timestamp precision 6" in found
+    assert "log-adjacency-changes detail" in found
+
+
+def test_stubs_are_passive_and_lans_are_broadcast(tmp_path: Path) -> None:
+    topology = everything(tmp_path)
+    blocks = text(topology, "ospfd").split("exit\n")
+    lan, stub = topology.routers["r1"].interfaces[0].name, topology.dks.interface
+    assert "broadcast" in next(block for block in blocks if f"interface {lan}\n" in block)
+    attached = next(i.name for i in topology.routers["r1"].interfaces if i.segment == topology.dks.segment)
+    assert attached != stub
+    assert " ip ospf passive\n" in next(block for block in blocks if f"interface {attached}\n" in block)
+
+
+def test_without_throttle_frr_keeps_its_own_brakes() -> None:
+    topology = load("ring:4")
+    slow = topology.model_copy(update={"ospf": topology.ospf.model_copy(update={"throttle": None})})
+    assert "timers" not in text(slow, "ospfd")
+
+
+def test_only_the_daemons_that_are_needed_run_and_mgmtd_is_first(tmp_path: Path) -> None:
+    assert daemons_of(load("ring:4")) == ("mgmtd", "zebra", "ospfd")
+    assert daemons_of(everything(tmp_path)) == ("mgmtd", "zebra", "ospfd", "ospf6d", "pimd")
+
+
+def test_pimd_knows_the_rendezvous_point(tmp_path: Path) -> None:
+    topology = everything(tmp_path)
+    assert f"rp {topology.routers['r1'].loopback.ip} 224.0.0.0/4" in text(topology, "pimd", "r2")
+
+
+def test_native_keys_come_in_a_key_chain_that_interfaces_use(tmp_path: Path) -> None:
+    topology = everything(tmp_path)
+    mode = NativeKeying()
+    mode.prepare(topology, tmp_path, 1, {})
+    router = topology.routers["r1"]
+    found = configuration(
+        topology,
+        router,
+        "ospfd",
+        mode.frr_global_lines(topology, router, "ospfd"),
+        lambda interface: mode.frr_interface_lines(topology, interface, "ospfd"),
+        LOG,
+    )
+    assert "key chain network\n key 1\n  key-string " in found
+    assert found.count("ip ospf authentication key-chain network") == 1  # not on the passive stub
+    assert mode.frr_global_lines(topology, router, "pimd") == []
+
+
+def test_a_wrong_native_key_is_another_key(tmp_path: Path) -> None:
+    topology = everything(tmp_path)
+    mode = NativeKeying()
+    mode.prepare(topology, tmp_path, 1, {"wrong_key": ["r2"]})
+    keys = [mode.frr_global_lines(topology, topology.routers[name], "ospfd")[2] for name in ("r1", "r2", "r3")]
+    assert keys[0] == keys[2] != keys[1]
