@@ -1,0 +1,184 @@
+"""Runs an agent's core on real sockets, files, kernel and clock.
+
+Effects are executed strictly in order, in one thread; a retained file that cannot be written ends
+the agent, since nothing that depends on it may happen. Knows nothing of protocols.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from agents.ikev2.model import Datagram
+from agents.ipsec.model import Guard
+from agents.ipsec.plan import wanted_state
+from agents.ipsec.port import KeyPort
+from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
+from agents.runtime.events import EventLog
+from agents.runtime.links import LinkMonitor, LinkState, snapshot
+from agents.runtime.storage import write_atomic
+from agents.runtime.udp import UdpPort
+
+KERNEL_RETRY_S = 1.0
+
+
+class Core(Protocol):
+    """What is driven: datagrams, time and interfaces in, effects out. `now`: monotonic seconds."""
+
+    def start(self, now: float) -> None:
+        """Called once, before anything else."""
+
+    def receive(self, datagram: Datagram, now: float) -> None:
+        """A datagram came."""
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+
+    def next_timer(self) -> float | None:
+        """When `tick` must be called next."""
+
+    def links(self, found: Mapping[str, LinkState], now: float) -> None:
+        """The interfaces are these."""
+
+    def take(self) -> list[Effect]:
+        """The effects since the last call."""
+
+
+class Driver:
+    """One core on one UDP port. `kernel`: None for an agent that protects nothing itself."""
+
+    def __init__(
+        self,
+        core: Core,
+        port: UdpPort,
+        state_dir: Path,
+        log: EventLog,
+        *,
+        kernel: KeyPort | None = None,
+        watch_links: bool = False,
+    ) -> None:
+        self._core, self._port, self._state_dir, self._log = core, port, state_dir, log
+        self._kernel = kernel
+        self._monitor = LinkMonitor() if watch_links else None
+        self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._failure: BaseException | None = None
+        self._done: asyncio.Event | None = None
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT, or until an effect cannot be executed: then that error is raised."""
+        loop = asyncio.get_running_loop()
+        self._done = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._done.set)
+        loop.add_reader(self._port.fileno(), self._guarded(self._readable))
+        if self._monitor is not None:
+            loop.add_reader(self._monitor.fileno(), self._guarded(self._links_changed))
+        try:
+            self._guarded(self._start)()
+            await self._done.wait()
+        finally:
+            loop.remove_reader(self._port.fileno())
+            if self._monitor is not None:
+                loop.remove_reader(self._monitor.fileno())
+                self._monitor.close()
+            for timer in (self._timer, self._retry):
+                if timer is not None:
+                    timer.cancel()
+        if self._failure is not None:
+            raise self._failure
+
+    def _guarded(self, job: Callable[[], None]) -> Callable[[], None]:
+        """The job, then its effects; a failure ends the run instead of being logged by asyncio and lost."""
+
+        def run() -> None:
+            assert self._done is not None
+            if self._done.is_set():
+                return
+            try:
+                job()
+                self._execute()
+                self._schedule()
+            except BaseException as error:
+                self._failure = error
+                self._done.set()
+
+        return run
+
+    def _start(self) -> None:
+        now = time.monotonic()
+        if self._monitor is not None:
+            self._core.links(snapshot(), now)
+        self._core.start(now)
+
+    def _readable(self) -> None:
+        while (datagram := self._port.receive()) is not None:
+            self._core.receive(datagram, time.monotonic())
+            self._execute()
+
+    def _links_changed(self) -> None:
+        assert self._monitor is not None
+        self._monitor.drain()
+        self._core.links(snapshot(), time.monotonic())
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        when = self._core.next_timer()
+        if when is not None:
+            delay = max(0.0, when - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(
+                delay, self._guarded(lambda: self._core.tick(max(when, time.monotonic())))
+            )
+
+    def _execute(self) -> None:
+        for effect in self._core.take():
+            if isinstance(effect, Persist):
+                write_atomic(self._state_dir / effect.name, effect.data)
+            elif isinstance(effect, Kernel):
+                self._apply(effect)
+            elif isinstance(effect, Send):
+                self._port.send(effect)
+            else:
+                self._log.write(effect)
+
+    def _apply(self, effect: Kernel) -> None:
+        if self._kernel is None:
+            return
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        try:
+            self._kernel.apply(wanted_state(effect.interfaces, effect.sas))
+        except OSError as error:
+            # An interface that has just gone, an SPI that somebody else holds. All the rest is in force.
+            self._log.write(Event("error", {"what": "kernel", "detail": str(error)}))
+            self._retry = asyncio.get_running_loop().call_later(
+                KERNEL_RETRY_S, self._guarded(lambda: self._apply(effect))
+            )
+
+
+class GuardedOnce:
+    """A guard port that looks at its table only when other guards are wanted than the last time."""
+
+    def __init__(self, guard: Callable[[tuple[Guard, ...]], bool], log: EventLog) -> None:
+        self._guard, self._log = guard, log
+        self._last: tuple[Guard, ...] | None = None
+
+    def apply(self, guards: tuple[Guard, ...]) -> bool:
+        """As `agents.ipsec.guard.NftGuard.apply`; a failure is an event, since XFRM policies stand without it."""
+        if guards == self._last:
+            return False
+        self._last = guards
+        try:
+            return self._guard(guards)
+        except (OSError, RuntimeError) as error:
+            self._log.write(Event("error", {"what": "guard", "detail": str(error)}))
+            return False
+
+
