@@ -1,0 +1,85 @@
+"""What a Local Key Server keeps through a power failure: its policy document, and two kinds of counters.
+
+- How far generations of its own groups may have gone. A generation is used only when a mark above it
+  is on the disk, so that after a failure the next one is certainly new. Marks are set in blocks, or
+  every rekey would wait for the disk.
+- The highest (v, g) that it took of each neighbour's group: it takes no lower one, ever (RFC 9838 leaves
+  this open).
+
+No traffic key is in here: keys are made anew. Gives Persist effects; knows nothing of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents.policy import cbor
+from agents.policy.errors import PolicyError
+from agents.policy.names import GroupId
+from agents.runtime.effects import Persist
+from agents.runtime.storage import CorruptRecord, seal, unseal
+
+DOCUMENT, COUNTERS = "policy.cose", "counters"
+_KIND = "router-keys/lks-counters/1"
+_MAX = (1 << 63) - 1
+
+Counters = tuple[int, int]
+
+
+class Retained:
+    """The retained state of one router, in memory; every change gives its Persist before it may be acted on."""
+
+    def __init__(self, record: bytes | None, emit: Callable[[Persist], None]) -> None:
+        """From the record that was read, or None at the first start. CorruptRecord for a damaged one:
+        the router then must not send, for nobody knows which generations it used."""
+        self._emit = emit
+        self._reserved = 0
+        self._floors: dict[str, Counters] = {}
+        if record is not None:
+            self._reserved, self._floors = _decode(unseal(_KIND, record))
+        self.generation_floor = self._reserved
+        """No generation up to and including this one may be used again."""
+
+    def reserve(self, generation: int, block: int) -> None:
+        """Have a mark at or above this generation, before it is used."""
+        if generation > self._reserved:
+            self._reserved = generation + block - 1
+            self._write()
+
+    def floor(self, group: GroupId) -> Counters:
+        """The highest (v, g) taken of this group; (0, 0) when there was none."""
+        return self._floors.get(str(group), (0, 0))
+
+    def took(self, group: GroupId, counters: Counters) -> None:
+        """This state was taken."""
+        if counters > self.floor(group):
+            self._floors[str(group)] = counters
+            self._write()
+
+    def document(self, signed: bytes) -> None:
+        """Keep this signed document; the caller has verified it."""
+        self._emit(Persist(DOCUMENT, signed))
+
+    def _write(self) -> None:
+        floors = {name: list(counters) for name, counters in sorted(self._floors.items())}
+        payload = cbor.encode({"reserved": self._reserved, "floors": floors})
+        self._emit(Persist(COUNTERS, seal(_KIND, payload)))
+
+
+def _decode(payload: bytes) -> tuple[int, dict[str, Counters]]:
+    try:
+        value = cbor.decode(payload)
+    except PolicyError as error:
+        raise CorruptRecord(str(error)) from error
+    if not isinstance(value, dict) or not _counter(value.get("reserved")) or not isinstance(value.get("floors"), dict):
+        raise CorruptRecord("the retained counters have another form")
+    floors: dict[str, Counters] = {}
+    for name, pair in value["floors"].items():
+        if not isinstance(name, str) or not isinstance(pair, list) or len(pair) != 2 or not all(map(_counter, pair)):
+            raise CorruptRecord("the retained counters have another form")
+        floors[name] = (pair[0], pair[1])
+    return value["reserved"], floors
+
+
+def _counter(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX

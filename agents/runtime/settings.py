@@ -1,0 +1,60 @@
+"""Reading a daemon's TOML file: known names, right kinds, one clear error. Knows no agent's settings."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(Exception):
+    """A configuration file that cannot be used; the text says where and why."""
+
+
+class Table:
+    """The top level of one file. Take every setting, then call `finish`."""
+
+    def __init__(self, path: Path) -> None:
+        """ConfigError when there is no such file, or it is no TOML."""
+        self._path = path
+        try:
+            self._values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A string."""
+        return self._take(name, str, default)
+
+    def number(self, name: str, default: int, lowest: int, highest: int) -> int:
+        """An integer within bounds."""
+        value = self._take(name, int, default)
+        if not lowest <= value <= highest:
+            raise ConfigError(f"{self._path}: {name} is {value}, not {lowest} to {highest}")
+        return value
+
+    def path(self, name: str) -> Path:
+        """A path that must be given; a relative one is taken from the file's own folder."""
+        return self._path.parent / self._take(name, str, None)
+
+    def optional_path(self, name: str) -> Path | None:
+        """A path, or None when it is not given."""
+        value = self._take(name, str, "")
+        return self._path.parent / value if value else None
+
+    def finish(self) -> None:
+        """ConfigError when the file holds a name that nobody took."""
+        if self._values:
+            raise ConfigError(f"{self._path}: unknown setting {', '.join(sorted(self._values))}")
+
+    def _take(self, name: str, kind: type[T], default: T | None) -> T:
+        value = self._values.pop(name, default)
+        if value is None:
+            raise ConfigError(f"{self._path}: {name} is missing")
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ConfigError(f"{self._path}: {name} is no {kind.__name__}")
+        return value
