@@ -43,6 +43,12 @@ _ROUTER_SYSCTLS: dict[str, str | int] = {
     "ipv4/igmp_max_memberships": 1000,
 }
 _KILL_ATTEMPTS = 2000
+#: Routes and rules as a kernel boots with them; a flush of rules spares only the one for `local`.
+_FRESH_TABLES = (
+    "route flush table all",
+    "rule flush",
+    "rule add pref 32766 lookup main",
+)
 
 
 class LabNode(Host):  # type: ignore[misc]
@@ -164,19 +170,23 @@ class LabNode(Host):  # type: ignore[misc]
         self._end_shell()
         self.kill_processes()
         interfaces = ["lo", *[str(name) for name in self.nameToIntf]]
+        # Forced: that a table is empty is no reason to stop.
         batch(
             "ip",
             [
                 *[f"link set {name} down" for name in interfaces],
                 *[f"address flush dev {name}" for name in interfaces],
-                "route flush table all",
-                "-6 route flush table all",
+                *_FRESH_TABLES,
+                "rule add pref 32767 lookup default",
                 "xfrm state flush",
                 "xfrm policy flush",
             ],
             namespace=self._ns,
             force=True,
         )
+        batch("ip -6", _FRESH_TABLES, namespace=self._ns, force=True)
+        if shutil.which("nft"):
+            run(["nft", "flush", "ruleset"], namespace=self._ns)
         for entry in self._volatile.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)

@@ -85,14 +85,15 @@ def batch(
     namespace: Namespace | None = None,
     force: bool = False,
 ) -> Result:
-    """Give many lines to one `ip` or `tc`. Stops at the first bad line unless `force`.
+    """Give many lines to one `ip`, `ip -6` or `tc`. Stops at the first bad line unless `force`.
 
-    The error of a bad line says the line itself.
+    The error of a bad line says the line itself. A line cannot choose the family: the program's
+    own option does.
     """
     text = list(lines)
     if not text:
         return Result((program,), 0, "", "")
-    argv = [program, *(["-force"] if force else []), "-batch", "-"]
+    argv = [*program.split(), *(["-force"] if force else []), "-batch", "-"]
     result = run(
         argv, namespace=namespace, input="\n".join(text) + "\n", check=False
     )

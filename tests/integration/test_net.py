@@ -209,13 +209,18 @@ def test_a_node_without_power_has_no_process_address_route_or_sa_left(tmp_path: 
         )  # fmt: skip
         router.run("ip", "xfrm", "policy", "add", "dst", "224.0.0.9", "dir", "out")
         router.run("ip", "rule", "add", "from", "10.9.9.9", "table", "77")
+        router.run("ip", "-6", "route", "add", "fd99::/64", "dev", "lo")
+        router.run("ip", "-6", "rule", "add", "from", "fd99::9", "table", "77")
         (router.volatile / "agent.sock").touch()
         assert len(router.net_namespace.processes()) >= 3
         lab.power_off("r1")
         assert [pid for pid in router.net_namespace.processes() if pid != os.getpid()] == []
-        for command in ("address show scope global", "route show", "-6 route show", "xfrm state", "xfrm policy"):
+        for command in ("-o address show scope global", "route show", "-6 route show", "xfrm state", "xfrm policy"):
             assert router.run("ip", *command.split()) == "", command
-        assert "10.9.9.9" not in router.run("ip", "rule", "show")
+        rules = [line.split(":")[0] for line in router.run("ip", "rule", "show").splitlines()]
+        assert rules == ["0", "32766", "32767"]
+        rules = [line.split(":")[0] for line in router.run("ip", "-6", "rule", "show").splitlines()]
+        assert rules == ["0", "32766"]
         assert list(router.volatile.iterdir()) == []
 
     in_engine(tmp_path, "ring:3", 20.0, look)
