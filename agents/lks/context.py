@@ -1,0 +1,86 @@
+"""What the parts of a Local Key Server share: identity, document, retained state, kernel counters, a place for effects.
+
+Knows nothing of how any part works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agents.gikev2 import DataSa
+from agents.ikev2 import Identification, LocalIdentity
+from agents.ipsec.protection import IPAddress
+from agents.lks.retained import Retained
+from agents.policy.document import PolicyDocument
+from agents.policy.names import party_id
+from agents.runtime.effects import Effect, Event
+
+RandomSource = Callable[[int], bytes]
+
+
+class Sequence(Protocol):
+    """The kernel's counter: agents.ipsec.port.KeyPort.sequence."""
+
+    def __call__(self, spi: int, destination: IPAddress) -> int:
+        """The last number used. LookupError when there is no such SA."""
+
+
+class Context:
+    """One router's. `kernel_dirty`: set by who changed keys; the core then tells the kernel."""
+
+    def __init__(
+        self,
+        document: PolicyDocument,
+        private_key: Ed25519PrivateKey,
+        retained_record: bytes | None,
+        *,
+        random: RandomSource,
+        sequence: Sequence,
+    ) -> None:
+        """CorruptRecord for a damaged retained record."""
+        self.effects: list[Effect] = []
+        self.document = document
+        self.private_key = private_key
+        self.random = random
+        self.kernel_dirty = True
+        self._sequence = sequence
+        self.retained = Retained(retained_record, self.effects.append)
+        self._generation = self.retained.generation_floor
+        self.identity = LocalIdentity(
+            Identification.key_id(party_id(document.domain, document.router)), private_key
+        )
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Put something on record."""
+        self.effects.append(Event(kind, fields))
+
+    def next_generation(self) -> int:
+        """A generation that no group of ours ever had, reserved on the disk before it is used."""
+        self._generation += 1
+        self.retained.reserve(self._generation, self.document.generation_block)
+        return self._generation
+
+    def seen_generation(self, generation: int) -> None:
+        """Somebody who may make generations of our groups is at this one."""
+        self._generation = max(self._generation, generation)
+
+    def last_sequence(self, sa: DataSa) -> int:
+        """The last sequence number that we used on an outbound SA; 0 when the kernel does not have it."""
+        try:
+            return self._sequence(sa.spi, sa.destination)
+        except LookupError:
+            return 0
+
+    def uniform(self, low: float, high: float) -> float:
+        """A random number of this range."""
+        return low + (high - low) * int.from_bytes(self.random(4), "big") / 0x1_0000_0000
+
+    def party(self, name: str) -> Identification:
+        """The IKE identity of a router or the DKS of our domain."""
+        return Identification.key_id(party_id(self.document.domain, name))
+
+
+__all__ = ["Context", "RandomSource", "Sequence"]

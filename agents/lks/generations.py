@@ -1,0 +1,146 @@
+"""Which generations of a group's keys are in the kernel at a moment: sent with, heard, and being replaced.
+
+RFC 9838 §4.4.3: a new generation is heard before it is sent with (activation delay), and an old one is
+heard for some time after (deactivation delay). Knows times and keys; nothing of messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from agents.gikev2 import DataSa, GroupKeys
+from agents.ipsec.protection import GroupSa
+from agents.policy.names import GroupId
+
+
+def earliest(times: Iterable[float | None]) -> float | None:
+    """The earliest of some points in time, leaving out those that are not set."""
+    return min((time for time in times if time is not None), default=None)
+
+
+@dataclass(slots=True)
+class _Retiring:
+    keys: GroupKeys
+    until: float
+
+
+class Sending:
+    """The outbound side of one own group: one generation in use, at most one that waits for its turn."""
+
+    def __init__(self, group: GroupId, interface: str) -> None:
+        self.group, self._interface = group, interface
+        self.active: GroupKeys | None = None
+        self.waiting: GroupKeys | None = None
+        self._activate_at: float | None = None
+        self._retiring: list[_Retiring] = []
+
+    def begin(self, keys: GroupKeys) -> None:
+        """Send with this one from now on; all others are gone (nobody else heard them, or all must not)."""
+        self.active, self.waiting, self._activate_at, self._retiring = keys, None, None, []
+
+    def prepare(self, keys: GroupKeys, activate_at: float) -> None:
+        """The next one: in the kernel, and sent with at `activate_at` or when `activate` is called."""
+        self.waiting, self._activate_at = keys, activate_at
+
+    def activate(self, now: float) -> bool:
+        """Send with the waiting generation. False when none waits."""
+        if self.waiting is None:
+            return False
+        if self.active is not None:
+            self._retiring.append(_Retiring(self.active, now + self.waiting.dtd_s))
+        self.active, self.waiting, self._activate_at = self.waiting, None, None
+        return True
+
+    def stop(self) -> None:
+        """Send with nothing any more."""
+        self.active, self.waiting, self._activate_at, self._retiring = None, None, None, []
+
+    def tick(self, now: float) -> bool:
+        """Do what is due; True when the kernel must follow."""
+        kept = [each for each in self._retiring if each.until > now]
+        changed = len(kept) != len(self._retiring)
+        self._retiring = kept
+        if self._activate_at is not None and self._activate_at <= now:
+            changed = self.activate(now) or changed
+        return changed
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        return earliest([self._activate_at, *(each.until for each in self._retiring)])
+
+    def sas(self) -> Iterator[GroupSa]:
+        """What the kernel shall hold."""
+        if self.active is not None:
+            yield from self.active.group_sas(self._interface, outbound=True)
+        if self.waiting is not None:
+            yield from self.waiting.group_sas(self._interface, outbound=True, active=False)
+        for each in self._retiring:
+            yield from each.keys.group_sas(self._interface, outbound=True, active=False)
+
+    def floors(self, keys: GroupKeys, sequence: Callable[[DataSa], int]) -> GroupKeys:
+        """`keys` with the sequence numbers that have been used, as far as they have been used at all."""
+        return keys.with_floors(sequence) if keys is self.active else keys
+
+
+class Hearing:
+    """The inbound side of one group: the newest generation, and older ones until they are silent."""
+
+    def __init__(self, group: GroupId, interface: str) -> None:
+        self.group, self._interface = group, interface
+        self.current: GroupKeys | None = None
+        self.expires_at: float | None = None
+        self._retiring: list[_Retiring] = []
+
+    def replace(self, keys: GroupKeys, now: float) -> None:
+        """A registration: what was known of the group before is void (RFC 9838 §2.3.3)."""
+        self._retiring = []
+        self._set(keys, now)
+
+    def follow(self, keys: GroupKeys, now: float) -> None:
+        """A rekey: the older generation is heard until the deactivation delay is over."""
+        if self.current is not None and self.current.generation != keys.generation:
+            # The speaker changes over within the activation delay; the deactivation delay counts from there.
+            self._retiring.append(_Retiring(self.current, now + keys.atd_s + keys.dtd_s))
+        self._set(keys, now)
+
+    def _set(self, keys: GroupKeys, now: float) -> None:
+        self.current = keys
+        lifetimes = [sa.lifetime_s for sa in keys.sas if sa.lifetime_s is not None]
+        self.expires_at = now + min(lifetimes) + keys.dtd_s if lifetimes else None
+
+    def delete(self, spis: frozenset[int], everything: bool) -> bool:
+        """Give up generations that hold one of these SPIs. True when the current one is among them."""
+
+        def named(keys: GroupKeys) -> bool:
+            return everything or any(sa.spi in spis for sa in keys.sas)
+
+        self._retiring = [each for each in self._retiring if not named(each.keys)]
+        if self.current is None or not named(self.current):
+            return False
+        self.stop()
+        return True
+
+    def stop(self) -> None:
+        """Hear nothing any more."""
+        self.current, self.expires_at, self._retiring = None, None, []
+
+    def tick(self, now: float) -> bool:
+        """Do what is due; True when the kernel must follow."""
+        kept = [each for each in self._retiring if each.until > now]
+        changed = len(kept) != len(self._retiring)
+        self._retiring = kept
+        if self.expires_at is not None and self.expires_at <= now:
+            self.stop()
+            changed = True
+        return changed
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        return earliest([self.expires_at, *(each.until for each in self._retiring)])
+
+    def sas(self) -> Iterator[GroupSa]:
+        """What the kernel shall hold."""
+        for keys in (self.current, *(each.keys for each in self._retiring)):
+            if keys is not None:
+                yield from keys.group_sas(self._interface, outbound=False)
