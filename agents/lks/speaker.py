@@ -1,0 +1,148 @@
+"""One own group: the router sends, and its LKS is the group's key server (GC/KS) towards the neighbours.
+
+Keys come from the LKS's own randomness, from its first second on; nobody need be reachable. RFC 9838 §2.3
+(registration), §2.4.2 (inband rekey), §4.4.3 (delays). Knows nothing of how IKE SAs come about.
+"""
+
+from __future__ import annotations
+
+from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest
+from agents.gikev2.keys import make_group_keys
+from agents.ikev2 import IkeEndpoint, Payload, SaHandle, UnknownSa, UnsupportedAlgorithm
+from agents.ikev2.registry import ExchangeType, NotifyType
+from agents.lks.context import Context
+from agents.lks.generations import Sending, earliest
+from agents.policy.group import GroupState, sign_group_state
+from agents.policy.names import GroupId
+
+REKEY_FRACTION = 0.75
+"""A new generation is made when so much of the old one's lifetime is over, or up to a tenth of it earlier."""
+
+
+class Speaker:
+    """Keys, members and rekeys of one own group under `issuer: lks`."""
+
+    def __init__(self, context: Context, endpoint: IkeEndpoint, group: GroupId, now: float) -> None:
+        """Makes the first generation; the group is ready to send at once."""
+        self._context, self._endpoint, self.group = context, endpoint, group
+        self.sending = Sending(group, group.interface)
+        self.members: dict[str, SaHandle] = {}
+        self._unacknowledged: dict[int, str] = {}
+        self._rekey_at = now
+        self.sending.begin(self._make(now))
+        context.kernel_dirty = True
+
+    @property
+    def generation(self) -> int:
+        """The newest generation."""
+        keys = self.sending.waiting or self.sending.active
+        return keys.generation if keys is not None else 0
+
+    def _make(self, now: float) -> GroupKeys:
+        context = self._context
+        generation = context.next_generation()
+        state = GroupState.of(self.group, context.document.version, generation, "lks")
+        life = context.document.lifetimes.group_s
+        self._rekey_at = now + life * (REKEY_FRACTION - context.uniform(0, 0.1))
+        signed = sign_group_state(state, context.private_key)
+        return make_group_keys(context.document, self.group, generation, context.random, signed)
+
+    # -- registrations -------------------------------------------------------------------------------
+
+    def register(self, request: RegistrationRequest, router: str, sa: SaHandle, now: float) -> list[Payload]:
+        """The answer to a neighbour's registration; the caller has authenticated it as `router`."""
+        context = self._context
+        if context.document.may_join(self.group, router) is None:
+            return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
+        if request.leaving:
+            self.members.pop(router, None)
+            return []
+        if not request.supports(context.document.suite):
+            return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
+        active = self.sending.active
+        if active is None or request.sender:
+            return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
+        try:
+            kwk = sa.key_wrap_key()
+        except UnsupportedAlgorithm:
+            return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
+        self.members[router] = sa
+        context.event("member", group=str(self.group), peer=router, generation=active.generation)
+        return KeyServer.answer(self.sending.floors(active, context.last_sequence), router, kwk)
+
+    def registered(self, router: str, now: float) -> None:
+        """The answer is on its way: a generation that waits for its turn follows it."""
+        if self.sending.waiting is not None and router in self.members:
+            self._push(router, now)
+
+    def forget(self, sa: SaHandle, now: float) -> None:
+        """This IKE SA is gone, and whoever registered over it is no member any more (RFC 9838 §2.3.3)."""
+        for router in [name for name, handle in self.members.items() if handle is sa]:
+            del self.members[router]
+            self._drop_pending(router, now)
+
+    # -- rekeys ------------------------------------------------------------------------------------
+
+    def rekey(self, now: float, reason: str) -> None:
+        """A new generation: members get it first, then it is sent with."""
+        if self.sending.waiting is not None:
+            self.sending.activate(now)
+        keys = self._make(now)
+        self._unacknowledged = {}
+        self.sending.prepare(keys, now + keys.atd_s)
+        self._context.kernel_dirty = True
+        self._context.event("rekeyed", group=str(self.group), generation=keys.generation, reason=reason)
+        for router in list(self.members):
+            self._push(router, now)
+        self._all_have_it(now)
+
+    def exclude(self, router: str, now: float) -> None:
+        """This neighbour is not allowed any more: it does not get the next generation, which is made now."""
+        self.members.pop(router, None)
+        self._drop_pending(router, now)
+        self.rekey(now, "exclusion")
+
+    def _push(self, router: str, now: float) -> None:
+        keys, sa = self.sending.waiting, self.members[router]
+        if keys is None:
+            return
+        try:
+            payloads = KeyServer.rekey(keys, router, sa.key_wrap_key())
+            number = self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
+        except (UnknownSa, UnsupportedAlgorithm):
+            self.members.pop(router, None)
+            return
+        self._unacknowledged[number] = router
+
+    def acknowledged(self, request_id: int, now: float, *, failed: bool = False) -> bool:
+        """The answer to a rekey, or that there will be none. False when it was not one of ours."""
+        router = self._unacknowledged.pop(request_id, None)
+        if router is None:
+            return False
+        if failed:
+            self.members.pop(router, None)
+        self._all_have_it(now)
+        return True
+
+    def _drop_pending(self, router: str, now: float) -> None:
+        if router in self._unacknowledged.values():
+            self._unacknowledged = {n: name for n, name in self._unacknowledged.items() if name != router}
+            self._all_have_it(now)
+
+    def _all_have_it(self, now: float) -> None:
+        """Nobody is waited for any more: the activation delay need not run out."""
+        if not self._unacknowledged and self.sending.activate(now):
+            self._context.kernel_dirty = True
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self.sending.tick(now):
+            self._context.kernel_dirty = True
+        if now >= self._rekey_at:
+            self.rekey(now, "lifetime")
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        return earliest([self._rekey_at, self.sending.next_timer()])
