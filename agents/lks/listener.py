@@ -1,0 +1,216 @@
+"""One neighbour on one interface: the router hears its groups, and our LKS is a member of them (GM).
+
+Begins IKE towards the neighbour's LKS, registers each of its groups (GSA_AUTH the first, GSA_REGISTRATION
+the others; RFC 9838 §2.3), takes its rekeys, and begins anew whenever the IKE SA is gone. It never gives
+up: the neighbour may be without power for days. Knows nothing of our own groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup
+from agents.gikev2.keys import check_speaker
+from agents.gikev2.member import parse_delete
+from agents.ikev2 import (
+    Closed,
+    CloseReason,
+    Established,
+    IkeEndpoint,
+    IkeError,
+    Payload,
+    PeerAddress,
+    RequestFailed,
+    RequestReceived,
+    ResponseReceived,
+    SaHandle,
+    UnknownSa,
+)
+from agents.ikev2.registry import ExchangeType
+from agents.lks.context import Context
+from agents.lks.generations import Hearing, earliest
+from agents.policy.document import InterfacePolicy, Neighbor
+from agents.policy.group import verify_group_state
+from agents.policy.keys import public_key_from_spki
+from agents.policy.names import GroupId
+
+AT_ONCE = frozenset({CloseReason.TIMEOUT, CloseReason.INITIAL_CONTACT})
+RETRY_S = (0.5, 1.5)
+"""How long to wait after the neighbour refused or closed: uniform in this range, in seconds."""
+
+
+class Listener:
+    """Registrations at one neighbour's LKS. `port`: the neighbour's UDP port."""
+
+    def __init__(
+        self, context: Context, endpoint: IkeEndpoint, interface: InterfacePolicy, neighbor: Neighbor, port: int
+    ) -> None:
+        self._context, self._endpoint = context, endpoint
+        self._interface, self.neighbor = interface, neighbor
+        self._peer = PeerAddress(str(neighbor.address), port, str(interface.address), interface.name, port)
+        domain = context.document.domain
+        self.hearing = {
+            group: Hearing(group, interface.name)
+            for group in (
+                GroupId.of(domain, neighbor.router, neighbor.interface, protocol) for protocol in interface.protocols
+            )
+        }
+        key = public_key_from_spki(neighbor.key)
+        self._key = key
+        self._member = GroupMember(
+            (context.document.suite,), lambda group: key if group in self.hearing else None, context.retained.floor
+        )
+        self.sa: SaHandle | None = None
+        self._asked: dict[int, GroupId] = {}
+        self._first: GroupId | None = None
+        self._again_at: dict[GroupId, float] = {}
+        self._connect_at: float | None = None
+
+    # -- beginning -----------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Begin towards the neighbour, if that is not under way."""
+        if self.sa is not None or not self.hearing:
+            return
+        self._connect_at = None
+        self._first = next(iter(self.hearing))
+        first = self._member.request(self._first)
+        self.sa = self._endpoint.connect(self._peer, self._context.party(self.neighbor.router), first, now)
+
+    def wake(self, now: float) -> None:
+        """The neighbour gives signs of life, or the interface came up: do not wait for a timer."""
+        if self.sa is None:
+            self.start(now)
+        elif not self.sa.established:
+            self._endpoint.poke(self.sa, now)
+
+    def check(self, now: float) -> None:
+        """See whether the neighbour still knows our IKE SA."""
+        if self.sa is not None and self.sa.established:
+            self._endpoint.check_liveness(self.sa, now)
+
+    def stop(self, now: float) -> None:
+        """The neighbour is not allowed any more: hear nothing, know nothing."""
+        for hearing in self.hearing.values():
+            hearing.stop()
+        self._context.kernel_dirty = True
+        self._connect_at = None
+        self._again_at.clear()
+        if self.sa is not None:
+            sa, self.sa = self.sa, None
+            self._endpoint.close(sa, now)
+
+    @property
+    def complete(self) -> bool:
+        """Whether we hear every group of this neighbour."""
+        return all(hearing.current is not None for hearing in self.hearing.values())
+
+    # -- events of our IKE SA ------------------------------------------------------------------------
+
+    def established(self, event: Established, now: float) -> None:
+        """GSA_AUTH was answered: take the first group, ask for the others."""
+        first, self._first = self._first, None
+        self._again_at.clear()
+        for group in self.hearing:
+            if group != first:
+                self._register(group, now)
+        if first is not None:
+            self._take(first, event.payloads, now)
+
+    def response(self, event: ResponseReceived, now: float) -> None:
+        """GSA_REGISTRATION was answered."""
+        group = self._asked.pop(event.request_id, None)
+        if group is not None:
+            self._take(group, event.payloads, now)
+
+    def failed(self, event: RequestFailed, now: float) -> None:
+        """No answer: if the IKE SA is gone too, everything is asked anew over the next."""
+        group = self._asked.pop(event.request_id, None)
+        if group is not None:
+            self._later(group, now)
+
+    def closed(self, event: Closed, now: float) -> None:
+        """The IKE SA is gone. What is heard stays, until it expires or the next registration replaces it."""
+        self.sa, self._first = None, None
+        self._asked.clear()
+        self._again_at.clear()
+        if event.reason in AT_ONCE:
+            self._connect_at = now
+        else:
+            self._connect_at = now + self._context.uniform(*RETRY_S)
+            self._context.event(
+                "error", what="ike", peer=self.neighbor.router, detail=event.reason.value, notify=event.notify
+            )
+
+    def rekey(self, event: RequestReceived, now: float) -> None:
+        """GSA_INBAND_REKEY of the neighbour: new keys, or keys to give up. The caller answers."""
+        delete = parse_delete(event.payloads)
+        if delete is not None:
+            for group, hearing in self.hearing.items():
+                if hearing.delete(delete.spis, delete.everything):
+                    self._later(group, now)
+            self._context.kernel_dirty = True
+            return
+        keys = self._member.rekey(event.payloads, event.sa.key_wrap_key())
+        hearing = self.hearing[keys.group]
+        self._check(keys)
+        hearing.follow(keys, now)
+        self._taken(keys)
+
+    # -- registration --------------------------------------------------------------------------------
+
+    def _register(self, group: GroupId, now: float) -> None:
+        self._again_at.pop(group, None)
+        if self.sa is None or not self.sa.established or group in self._asked.values():
+            return
+        try:
+            number = self._endpoint.request(
+                self.sa, ExchangeType.GSA_REGISTRATION, self._member.request(group), now
+            )
+        except UnknownSa:
+            return
+        self._asked[number] = group
+
+    def _take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
+        assert self.sa is not None
+        try:
+            keys = self._member.answer(group, payloads, self.sa.key_wrap_key())
+            self._check(keys)
+        except (GroupRefused, UnusableGroup, IkeError) as error:
+            self._context.event("error", what="registration", group=str(group), detail=str(error))
+            self._later(group, now)
+            return
+        self.hearing[group].replace(keys, now)
+        self._taken(keys)
+        self._context.event("registered", group=str(group), at=self.neighbor.router, generation=keys.generation)
+
+    def _check(self, keys: GroupKeys) -> None:
+        check_speaker(keys, self._interface, self.neighbor, self._context.document)
+
+    def _taken(self, keys: GroupKeys) -> None:
+        state = verify_group_state(keys.state, self._key, keys.group)
+        self._context.retained.took(keys.group, state.counters)
+        self._context.kernel_dirty = True
+
+    def _later(self, group: GroupId, now: float) -> None:
+        self._again_at[group] = now + self._context.uniform(*RETRY_S)
+
+    # -- time ----------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self._connect_at is not None and self._connect_at <= now:
+            self.start(now)
+        for group, when in list(self._again_at.items()):
+            if when <= now:
+                self._register(group, now)
+        for group, hearing in self.hearing.items():
+            if hearing.tick(now):
+                self._context.kernel_dirty = True
+                if hearing.current is None:
+                    self._register(group, now)
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        timers = [hearing.next_timer() for hearing in self.hearing.values()]
+        return earliest([self._connect_at, *self._again_at.values(), *timers])
