@@ -71,10 +71,10 @@ def _decode(payload: bytes) -> dict[str, int]:
         value = cbor.decode(payload)
     except PolicyError as error:
         raise CorruptRecord(str(error)) from error
-    good = isinstance(value, dict) and all(
-        isinstance(name, str) and isinstance(mark, int) and not isinstance(mark, bool) and mark >= 0
-        for name, mark in value.items()
-    )
-    if not good:
+    if not isinstance(value, dict) or not all(isinstance(name, str) and _counter(mark) for name, mark in value.items()):
         raise CorruptRecord("the book has another form")
-    return dict(value)
+    return {str(name): int(mark) for name, mark in value.items()}
+
+
+def _counter(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
