@@ -1,0 +1,278 @@
+"""One interface: its IKE endpoint, our own groups there, and the neighbours that we hear there.
+
+Each interface has an endpoint of its own, so that INITIAL_CONTACT on one link says nothing about another
+link to the same neighbour. Taken in is only what comes from an allowed neighbour's address on this very
+interface with hop limit 255 (RFC 5082), so no packet from beyond the link gets as far as IKE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from agents.gikev2 import KeyServer
+from agents.ikev2 import (
+    AuthRequest,
+    Closed,
+    Datagram,
+    Dropped,
+    Established,
+    Identification,
+    IkeConfig,
+    IkeEndpoint,
+    IkeError,
+    MalformedMessage,
+    MessageSeen,
+    Payload,
+    PeerAddress,
+    PeerCredential,
+    PeerKey,
+    RequestFailed,
+    RequestReceived,
+    ResponseReceived,
+    Retransmission,
+    SaHandle,
+    Send,
+)
+from agents.ikev2 import Event as IkeEvent
+from agents.ikev2.registry import ExchangeType, NotifyType
+from agents.ipsec.protection import GroupSa
+from agents.lks.context import Context
+from agents.lks.generations import earliest
+from agents.lks.listener import Listener
+from agents.lks.speaker import Speaker
+from agents.policy.document import InterfacePolicy, Neighbor
+from agents.policy.errors import PolicyError
+from agents.policy.names import GroupId, parse_party_id
+from agents.runtime.effects import Send as SendEffect
+
+RETRANSMISSION = Retransmission(first_s=0.25, factor=1.8, cap_s=1.0, tries=10)
+LIVENESS_S = 20.0
+
+
+class Link:
+    """Key management with all neighbours of one interface."""
+
+    def __init__(self, context: Context, policy: InterfacePolicy, port: int, now: float) -> None:
+        self._context, self.policy, self._port = context, policy, port
+        self.up = False
+        self._addresses = {str(each.address): each for each in policy.neighbors}
+        self._endpoint = IkeEndpoint(
+            context.identity,
+            self._authenticate,
+            random=context.random,
+            config=IkeConfig(
+                retransmission=RETRANSMISSION,
+                hop_limit=255,
+                admit=self._admit,
+                liveness_s=LIVENESS_S,
+                ike_lifetime_s=float(context.document.lifetimes.ike_s),
+                max_half_open_per_address=2,
+                cookie_threshold_per_address=2,
+            ),
+            auth_exchange=ExchangeType.GSA_AUTH,
+        )
+        domain, router = context.document.domain, context.document.router
+        self.speakers = {
+            group: Speaker(context, self._endpoint, group, now)
+            for group in (GroupId.of(domain, router, policy.name, protocol) for protocol in policy.protocols)
+        }
+        self.listeners = {
+            each.router: Listener(context, self._endpoint, policy, each, port) for each in policy.neighbors
+        }
+        self._keyed: set[str] = set()
+
+    # -- who may speak to us --------------------------------------------------------------------------
+
+    def _admit(self, peer: PeerAddress) -> bool:
+        return peer.interface == self.policy.name and peer.ip in self._addresses
+
+    def _authenticate(
+        self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
+    ) -> PeerKey | None:
+        """The pinned key of the neighbour that has this address, if that is who it says it is."""
+        neighbor = self._addresses.get(peer.ip)
+        if neighbor is None or claimed != self._context.party(neighbor.router):
+            return None
+        return PeerKey.from_spki(neighbor.key)
+
+    def _neighbor(self, identity: Identification | None) -> Neighbor | None:
+        if identity is None:
+            return None
+        try:
+            domain, router = parse_party_id(identity.data)
+        except PolicyError:
+            return None
+        return self.policy.neighbor(router) if domain == self._context.document.domain else None
+
+    # -- input ---------------------------------------------------------------------------------------
+
+    def set_up(self, up: bool, now: float) -> None:
+        """The interface runs with its address, or does not any more. Keys stay while it is down."""
+        came_up = up and not self.up
+        self.up = up
+        if came_up:
+            for listener in self.listeners.values():
+                listener.wake(now)
+        self._drain(now)
+
+    def receive(self, datagram: Datagram, now: float) -> None:
+        """A datagram that came in on this interface."""
+        self._endpoint.receive(datagram, now)
+        self._drain(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for speaker in self.speakers.values():
+            speaker.tick(now)
+        for listener in self.listeners.values():
+            listener.tick(now)
+        self._endpoint.tick(now)
+        self._drain(now)
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        parts = (*self.speakers.values(), *self.listeners.values())
+        return earliest([self._endpoint.next_timer(), *(part.next_timer() for part in parts)])
+
+    def rekey(self, now: float, reason: str) -> None:
+        """New generations of all own groups here."""
+        for speaker in self.speakers.values():
+            speaker.rekey(now, reason)
+        self._drain(now)
+
+    def stop(self, now: float) -> None:
+        """Part from all neighbours."""
+        for sa in self._endpoint.sas():
+            self._endpoint.close(sa, now)
+        self._drain(now)
+
+    def sas(self) -> Iterator[GroupSa]:
+        """What the kernel shall hold for this interface."""
+        for speaker in self.speakers.values():
+            yield from speaker.sending.sas()
+        for listener in self.listeners.values():
+            for hearing in listener.hearing.values():
+                yield from hearing.sas()
+
+    # -- events --------------------------------------------------------------------------------------
+
+    def _drain(self, now: float) -> None:
+        while effects := self._endpoint.take():
+            for effect in effects:
+                if isinstance(effect, Send):
+                    if self.up:
+                        self._context.effects.append(SendEffect(effect.data, effect.peer, effect.retransmission))
+                else:
+                    self._event(effect, now)
+        self._note_keyed()
+
+    def _event(self, event: IkeEvent, now: float) -> None:
+        if isinstance(event, MessageSeen):
+            self._seen(event, now)
+        elif isinstance(event, Dropped):
+            self._context.event("dropped", interface=self.policy.name, peer=event.peer.ip, reason=event.reason)
+        elif isinstance(event, AuthRequest):
+            self._answer(event, event.peer_id, now)
+        elif isinstance(event, RequestReceived):
+            self._request(event, now)
+        elif isinstance(event, Established):
+            self._established(event, now)
+        elif isinstance(event, ResponseReceived):
+            if not self._acknowledged(event.request_id, now):
+                self._own(event.sa, lambda listener: listener.response(event, now))
+        elif isinstance(event, RequestFailed):
+            if not self._acknowledged(event.request_id, now, failed=True):
+                self._own(event.sa, lambda listener: listener.failed(event, now))
+        elif isinstance(event, Closed):
+            self._closed(event, now)
+
+    def _seen(self, event: MessageSeen, now: float) -> None:
+        """A neighbour's very first packet: it is there, so what we have for it need not wait for a timer."""
+        if event.request and event.exchange == ExchangeType.IKE_SA_INIT and not event.retransmission:
+            neighbor = self._addresses.get(event.peer.ip)
+            if neighbor is not None:
+                self.listeners[neighbor.router].wake(now)
+
+    def _established(self, event: Established, now: float) -> None:
+        neighbor = self._neighbor(event.peer_id)
+        role = "initiator" if event.initiator else "responder"
+        name = neighbor.router if neighbor else None
+        self._context.event("ike", peer=name, interface=self.policy.name, role=role, state="established")
+        if event.initiator:
+            self._own(event.sa, lambda listener: listener.established(event, now))
+        elif neighbor is not None:
+            for speaker in self.speakers.values():
+                speaker.registered(neighbor.router, now)
+            if not event.initial_contact:
+                self.listeners[neighbor.router].check(now)
+
+    def _closed(self, event: Closed, now: float) -> None:
+        neighbor = self._neighbor(event.sa.peer_id)
+        self._context.event(
+            "ike",
+            peer=neighbor.router if neighbor else None,
+            interface=self.policy.name,
+            role="initiator" if event.sa.initiator else "responder",
+            state=event.reason.name.lower(),
+        )
+        for speaker in self.speakers.values():
+            speaker.forget(event.sa, now)
+        self._own(event.sa, lambda listener: listener.closed(event, now))
+
+    def _own(self, sa: SaHandle, job: Callable[[Listener], None]) -> None:
+        for listener in self.listeners.values():
+            if listener.sa is sa:
+                job(listener)
+
+    def _acknowledged(self, request_id: int, now: float, *, failed: bool = False) -> bool:
+        return any(speaker.acknowledged(request_id, now, failed=failed) for speaker in self.speakers.values())
+
+    # -- requests ------------------------------------------------------------------------------------
+
+    def _request(self, event: RequestReceived, now: float) -> None:
+        if event.exchange == ExchangeType.GSA_REGISTRATION:
+            self._answer(event, event.sa.peer_id, now)
+            return
+        answer: list[Payload] = []
+        if event.exchange == ExchangeType.GSA_INBAND_REKEY:
+            try:
+                self._own(event.sa, lambda listener: listener.rekey(event, now))
+            except (IkeError, PolicyError) as error:
+                self._context.event("error", what="rekey", interface=self.policy.name, detail=str(error))
+                answer = KeyServer.refuse(NotifyType.INVALID_SYNTAX)
+        self._respond(event.token, answer, now)
+
+    def _answer(self, event: AuthRequest | RequestReceived, identity: Identification | None, now: float) -> None:
+        neighbor = self._neighbor(identity)
+        try:
+            request = KeyServer.read(event.payloads)
+        except MalformedMessage:
+            request = None
+        speaker = self.speakers.get(request.group) if request is not None else None
+        if neighbor is None or request is None or speaker is None:
+            self._respond(event.token, KeyServer.refuse(NotifyType.INVALID_GROUP_ID), now)
+            return
+        self._respond(event.token, speaker.register(request, neighbor.router, event.sa, now), now)
+        if isinstance(event, RequestReceived):
+            speaker.registered(neighbor.router, now)
+
+    def _respond(self, token: int, payloads: Sequence[Payload], now: float) -> None:
+        try:
+            self._endpoint.respond(token, payloads, now)
+        except IkeError as error:
+            self._context.event("error", what="answer", interface=self.policy.name, detail=str(error))
+
+    # -- whether we understand each other ------------------------------------------------------------
+
+    def keyed(self, router: str) -> bool:
+        """Whether we hear this neighbour, and it has the keys to hear us."""
+        members = all(router in speaker.members for speaker in self.speakers.values())
+        return bool(self.speakers) and members and self.listeners[router].complete
+
+    def _note_keyed(self) -> None:
+        for router in self.listeners:
+            if not self.keyed(router):
+                self._keyed.discard(router)
+            elif router not in self._keyed:
+                self._keyed.add(router)
+                self._context.event("keyed", interface=self.policy.name, neighbor=router)
