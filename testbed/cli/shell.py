@@ -23,9 +23,7 @@ def register(app: typer.Typer) -> None:
 
         running = chosen(cache_dir() / "up", lab)
         argv = command or ["bash", "--norc", "-i"]
-        code = running.run(
-            node, argv, sink=write_out, terminal=command is None and sys.stdin.isatty()
-        )
+        code = running.run(node, argv, sink=write_out, terminal=command is None and sys.stdin.isatty())
         raise typer.Exit(code)
 
 

@@ -51,9 +51,7 @@ def register(app: typer.Typer) -> None:
         check_plan(plan)
         lab = Running(cache_dir() / "up" / (name or f"{resolved.name}-{os.getpid()}"))
         if lab.processes():
-            raise InputError(
-                f"a laboratory {lab.name!r} is up", where="--name", next_command="lab down"
-            )
+            raise InputError(f"a laboratory {lab.name!r} is up", where="--name", next_command="lab down")
         lab.folder.mkdir(parents=True, exist_ok=True)
         plan.write(lab.folder / "plan.json")
         try:

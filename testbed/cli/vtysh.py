@@ -26,7 +26,5 @@ def register(app: typer.Typer) -> None:
         argv = ["vtysh"]
         for line in command or ():
             argv += ["-c", line]
-        code = running.run(
-            node, argv, sink=write_out, terminal=not command and sys.stdin.isatty()
-        )
+        code = running.run(node, argv, sink=write_out, terminal=not command and sys.stdin.isatty())
         raise typer.Exit(code)

@@ -178,4 +178,3 @@ class Faults:
     def _mark(self, name: str) -> None:
         self._lab.record("lab", "lab", "mark", name=name)
         self._on_mark(name)
-

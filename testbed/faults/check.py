@@ -54,9 +54,7 @@ def check_plan(plan: Plan) -> None:
 
 def known_interfaces(plan: Plan) -> list[str]:
     """Every interface on a segment of the topology."""
-    return [
-        interface for segment in plan.topology.segments.values() for _, interface in segment.members
-    ]
+    return [interface for segment in plan.topology.segments.values() for _, interface in segment.members]
 
 
 def check_step(plan: Plan, step: Step, where: str) -> None:
@@ -89,9 +87,7 @@ def chosen_nodes(plan: Plan, args: dict[str, Any]) -> list[str]:
 def _one_of(value: Any, allowed: Iterable[str], where: str, what: str) -> None:
     names = list(allowed)
     if value not in names:
-        raise InputError(
-            f"there is no {what} {value!r}", where=where, allowed=", ".join(sorted(names))
-        )
+        raise InputError(f"there is no {what} {value!r}", where=where, allowed=", ".join(sorted(names)))
 
 
 def _nodes(plan: Plan, _step: Step, value: Any, where: str) -> None:

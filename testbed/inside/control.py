@@ -71,8 +71,7 @@ class Control:
             "nodes": {name: node.powered for name, node in lab.nodes.items()},
             "interfaces": list(lab.wires.interfaces),
             "segments": {
-                segment.name: [port.name for port in segment.ports]
-                for segment in lab.wires.segments.values()
+                segment.name: [port.name for port in segment.ports] for segment in lab.wires.segments.values()
             },
         }
 
@@ -101,9 +100,7 @@ class Control:
         else:
             namespace = lab.node(node).net_namespace
             if not lab.node(node).powered:
-                raise InputError(
-                    f"{node} has no power", next_command=f"lab fault power_on nodes={node}"
-                )
+                raise InputError(f"{node} has no power", next_command=f"lab fault power_on nodes={node}")
             if argv[0] == "vtysh":
                 argv = lab.router(node).frr.vtysh(*argv[1:])
         folder = self._streams / name
@@ -128,7 +125,7 @@ def _start_in_terminal(
 
     with namespace.enter():
         process = subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_terminal,  # noqa: PLW1509
+            argv, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_terminal,
             env={**os.environ, "TERM": os.environ.get("TERM", "xterm")},
         )  # fmt: skip
     os.close(slave)
@@ -141,17 +138,13 @@ def _start_with_pipes(
     reader, writer = os.pipe()
     input_reader, input_writer = os.pipe()
     with namespace.enter():
-        process = subprocess.Popen(
-            argv, stdin=input_reader, stdout=writer, stderr=writer, start_new_session=True
-        )
+        process = subprocess.Popen(argv, stdin=input_reader, stdout=writer, stderr=writer, start_new_session=True)
     os.close(writer)
     os.close(input_reader)
     return process, reader, input_writer
 
 
-async def _carry(
-    process: subprocess.Popen[bytes], source: int, sink: int, folder: Path
-) -> None:
+async def _carry(process: subprocess.Popen[bytes], source: int, sink: int, folder: Path) -> None:
     """Carry a command's input and output until it has ended and all was said."""
     incoming, outgoing = Stream(folder, "in"), Stream(folder, "out")
     os.set_blocking(source, False)

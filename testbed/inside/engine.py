@@ -91,23 +91,21 @@ class Engine:
             for daemon, code in router.frr.ended().items():
                 if (router.name, daemon) not in self.crashed:
                     self.crashed.add((router.name, daemon))
-                    self.recorder(
-                        router.name, "lab", "exit", program=daemon, status=code, killed=False
-                    )
+                    self.recorder(router.name, "lab", "exit", program=daemon, status=code, killed=False)
 
     async def finish(self, status: str, reason: str | None = None) -> None:
         """End the probes, write record, logs and manifest. Also after a failure."""
         if hasattr(self, "observers"):
             await self.observers.stop()
             self.observers.gather()
-        extra = {} if reason is None else {"reason": reason}
-        self.recorder("lab", "lab", "run_end", status=status, **extra)
+        if reason is None:
+            self.recorder("lab", "lab", "run_end", status=status)
+        else:
+            self.recorder("lab", "lab", "run_end", status=status, reason=reason)
         count = self.recorder.write(self.run_folder / "record.jsonl")
         logs = self.lab.folder / "logs"
         if logs.is_dir():
-            shutil.copytree(
-                logs, self.run_folder / "logs", dirs_exist_ok=True, copy_function=shutil.copyfile
-            )
+            shutil.copytree(logs, self.run_folder / "logs", dirs_exist_ok=True, copy_function=shutil.copyfile)
         for source, name in ((self.lab.folder / "frr", "frr"),):
             if source.is_dir():
                 shutil.copytree(

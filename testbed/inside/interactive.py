@@ -65,7 +65,8 @@ class LabPrompt(CLI):  # type: ignore[misc]
 
         def call() -> None:
             try:
-                done.set_result(function())
+                function()
+                done.set_result(None)
             except LabError as error:
                 done.set_exception(error)
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 from pathlib import Path
 
 from testbed.net.laboratory import Laboratory
+from testbed.net.node import LabNode
 from testbed.probes.capture import Capture
 from testbed.probes.flows import ProbeFlow
 from testbed.probes.frrlog import read_log
@@ -41,17 +43,13 @@ class Observers:
         """Start watching. No node has power yet."""
         loop = asyncio.get_running_loop()
         for name, node in self._lab.nodes.items():
-            monitor = NodeMonitor(
-                name, node.net_namespace, self._lab.recorder, self._lab.wires.interface_lit
-            )
+            monitor = NodeMonitor(name, node.net_namespace, self._lab.recorder, self._lab.wires.interface_lit)
             self._monitors.append(monitor)
             loop.add_reader(monitor, monitor.read)
         wanted = self._plan.captures
         names = list(self._lab.wires.interfaces) if wanted == "all" else list(wanted)
         if names:
-            self.capture = Capture(
-                self._lab.wires.namespace, names, self._pcap_folder, self.offset_ns
-            )
+            self.capture = Capture(self._lab.wires.namespace, names, self._pcap_folder, self.offset_ns)
             self._tasks.append(loop.create_task(self._drain_capture()))
         if self._lab.nursery is not None:
             self.watch_nursery()
@@ -75,13 +73,11 @@ class Observers:
                 (source.net_namespace, self._address(asked.src)),
                 (target.net_namespace, self._address(asked.dst)),
                 asked.rate_pps,
-                lambda source=source: source.powered,
+                partial(_has_power, source),
             )
             self._flows.append(flow)
             stop = self._plan.duration_s if asked.stop_s is None else asked.stop_s
-            self._tasks.append(
-                loop.create_task(flow.send(zero + asked.start_s, zero + stop))
-            )
+            self._tasks.append(loop.create_task(flow.send(zero + asked.start_s, zero + stop)))
 
     def _address(self, name: str) -> str:
         router = self._lab.topology.routers.get(name)
@@ -136,8 +132,10 @@ class Observers:
         """Add what the daemons and agents wrote to files."""
         for router in self._lab.routers:
             for daemon in router.frr.daemons:
-                self._lab.recorder.extend(
-                    read_log(router.name, daemon, router.frr.log(daemon), self.offset_ns)
-                )
+                self._lab.recorder.extend(read_log(router.name, daemon, router.frr.log(daemon), self.offset_ns))
         for name in self._lab.nodes:
             self._lab.recorder.extend(agent_events(self._lab.events_file(name), name))
+
+
+def _has_power(node: LabNode) -> bool:
+    return node.powered

@@ -60,9 +60,7 @@ class Running:
         name = new_id()
         return self._ask(name, verb, timeout_s, fields)
 
-    def _ask(
-        self, name: str, verb: str, timeout_s: float, fields: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _ask(self, name: str, verb: str, timeout_s: float, fields: dict[str, Any]) -> dict[str, Any]:
         requests, answers, _ = folders(self.folder)
         put(requests / f"{name}.json", encode({"verb": verb, **fields}))
         path, end = answers / f"{name}.json", time.monotonic() + timeout_s
@@ -70,9 +68,7 @@ class Running:
             if time.monotonic() > end:
                 with contextlib.suppress(FileNotFoundError):
                     (requests / f"{name}.json").unlink()
-                raise EnvironmentFailure(
-                    f"laboratory {self.name} does not answer", next_command="lab down"
-                )
+                raise EnvironmentFailure(f"laboratory {self.name} does not answer", next_command="lab down")
             time.sleep(STREAM_POLL_S)
         answer: dict[str, Any] = json.loads(path.read_bytes())
         path.unlink()
@@ -187,9 +183,7 @@ def chosen(base: Path, name: str | None) -> Running:
         return running[0]
     if not running:
         raise InputError("no laboratory is up", next_command="lab up TOPOLOGY, in another terminal")
-    raise InputError(
-        "several laboratories are up", where="--lab", allowed=", ".join(lab.name for lab in running)
-    )
+    raise InputError("several laboratories are up", where="--lab", allowed=", ".join(lab.name for lab in running))
 
 
 def _size() -> tuple[int, int]:

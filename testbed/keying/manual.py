@@ -35,9 +35,7 @@ class ManualKeying(Keying):
 
     name: ClassVar[str] = "manual"
 
-    def prepare(
-        self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]
-    ) -> None:
+    def prepare(self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]) -> None:
         """Write each router's file. InputError for a transform that there is none of."""
         transform = options.get("transform", "esp")
         if transform not in _TRANSFORMS:
@@ -64,10 +62,8 @@ def _key_words(transform: str, seed: int) -> str:
     authentication = f"auth-trunc hmac(sha256) 0x{secret[:64]} 128"
     if transform == "ah":
         return f"proto ah spi {_SPI:#x} mode transport reqid {_REQID} {authentication}"
-    cipher = "ecb(cipher_null) \"\"" if transform == "esp-null" else f"cbc(aes) 0x{secret[64:96]}"
-    return (
-        f"proto esp spi {_SPI:#x} mode transport reqid {_REQID} {authentication} enc {cipher}"
-    )
+    cipher = 'ecb(cipher_null) ""' if transform == "esp-null" else f"cbc(aes) 0x{secret[64:96]}"
+    return f"proto esp spi {_SPI:#x} mode transport reqid {_REQID} {authentication} enc {cipher}"
 
 
 def batch_lines(topology: Topology, router: Router, keys: str) -> Iterator[str]:
@@ -113,14 +109,10 @@ def _unicast(topology: Topology, router: Router) -> tuple[list[_Address], list[_
     return list(own), list(neighbors)
 
 
-def _policy(
-    direction: str, destination: _Address, protocol: int | None, template: str
-) -> Iterator[str]:
+def _policy(direction: str, destination: _Address, protocol: int | None, template: str) -> Iterator[str]:
     bits = destination.max_prefixlen
     source = "0.0.0.0/0" if destination.version == 4 else "::/0"
     selector = f"src {source} dst {destination}/{bits}"
     if protocol is not None:
         selector += f" proto {protocol}"
-    yield (
-        f"xfrm policy add {selector} dir {direction} priority {_PRIORITY} {template}"
-    )
+    yield (f"xfrm policy add {selector} dir {direction} priority {_PRIORITY} {template}")

@@ -31,9 +31,7 @@ class NativeKeying(Keying):
     def __init__(self) -> None:
         self._keys: dict[str, str] = {}
 
-    def prepare(
-        self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]
-    ) -> None:
+    def prepare(self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]) -> None:
         """Draw the network's key from the seed."""
         wrong = frozenset(options.get("wrong_key", ()))
         for name in topology.routers:
@@ -53,9 +51,7 @@ class NativeKeying(Keying):
             "exit",
         ]
 
-    def frr_interface_lines(
-        self, topology: Topology, interface: Interface, daemon: str
-    ) -> list[str]:
+    def frr_interface_lines(self, topology: Topology, interface: Interface, daemon: str) -> list[str]:
         """What makes an interface use it."""
         if interface.passive:
             return []

@@ -13,7 +13,7 @@ import pwd
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,15 +102,19 @@ def configuration(
     if topology.pim is not None:
         points = [{"address": topology.pim.rp_address, "group": "224.0.0.0/4"}]
     areas = [interface.area for interface in router.interfaces]
-    return _templates().get_template(f"{daemon}.conf.j2").render(
-        router=router,
-        log=log,
-        ospf=topology.ospf,
-        throttle=throttle_of(topology),
-        loopback_area="0.0.0.0" if not areas or "0.0.0.0" in areas else areas[0],
-        rendezvous_points=points,
-        global_lines=global_lines,
-        lines=interface_lines,
+    return (
+        _templates()
+        .get_template(f"{daemon}.conf.j2")
+        .render(
+            router=router,
+            log=log,
+            ospf=topology.ospf,
+            throttle=throttle_of(topology),
+            loopback_area="0.0.0.0" if not areas or "0.0.0.0" in areas else areas[0],
+            rendezvous_points=points,
+            global_lines=global_lines,
+            lines=interface_lines,
+        )
     )
 
 
@@ -156,7 +160,7 @@ class FrrInstance:
                 router,
                 daemon,
                 global_lines(daemon),
-                lambda interface, daemon=daemon: interface_lines(interface, daemon),
+                partial(_for_daemon, interface_lines, daemon),
                 self.log(daemon),
             )
             path.write_text(text, encoding="utf-8")
@@ -190,9 +194,7 @@ class FrrInstance:
                 argv += ["--log", f"file:{self.log(daemon)}", "--log-level", "informational"]
             else:
                 argv += ["-f", str(self._configuration / f"{daemon}.conf")]
-            self._running[daemon] = Daemon(
-                argv, namespace=namespace, log=self._logs / f"{daemon}.out"
-            )
+            self._running[daemon] = Daemon(argv, namespace=namespace, log=self._logs / f"{daemon}.out")
             if daemon in ("mgmtd", "zebra"):
                 await self._wait_for(daemon, start)
 
@@ -212,9 +214,7 @@ class FrrInstance:
         code = self._running[daemon].code
         if code is not None:
             tail = (self._logs / f"{daemon}.out").read_text(errors="replace")[-500:]
-            raise EnvironmentFailure(
-                f"{daemon} of {self._router} ended with code {code}: {tail.strip()}"
-            )
+            raise EnvironmentFailure(f"{daemon} of {self._router} ended with code {code}: {tail.strip()}")
 
     def ready(self) -> bool:
         """Whether every daemon answers. EnvironmentFailure when one has ended by itself."""
@@ -226,9 +226,7 @@ class FrrInstance:
 
     def ended(self) -> dict[str, int]:
         """Daemons that ended although nobody killed them, and their codes."""
-        return {
-            name: daemon.code for name, daemon in self._running.items() if daemon.code is not None
-        }
+        return {name: daemon.code for name, daemon in self._running.items() if daemon.code is not None}
 
     def forget(self) -> None:
         """The power went: reap what was killed."""
@@ -258,3 +256,7 @@ class FrrInstance:
         path.mkdir(parents=True, exist_ok=True)
         os.chmod(path, mode)
         os.chown(path, *_frr_user())
+
+
+def _for_daemon(lines: InterfaceLines, daemon: str, interface: Interface) -> list[str]:
+    return lines(interface, daemon)

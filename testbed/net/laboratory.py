@@ -80,9 +80,7 @@ class Laboratory:
         # FRR's user passes through; the files themselves are not for everyone.
         os.chmod(self.folder, 0o755)
         if self.keying.preload:
-            self.nursery = Nursery(
-                self.keying.preload, self.folder / "logs" / "nursery.log", self._agent_ended
-            )
+            self.nursery = Nursery(self.keying.preload, self.folder / "logs" / "nursery.log", self._agent_ended)
         self.wires = Wires()
         self._built = True
         self.net = Mininet(topo=None, build=False, controller=None)
@@ -96,13 +94,9 @@ class Laboratory:
     def _make_nodes(self) -> None:
         for name, router in self.topology.routers.items():
             self._add(name, FrrRouter, router=router)
-            self.router(name).frr = FrrInstance(
-                self.topology, router, self.folder, self.folder / "logs"
-            )
+            self.router(name).frr = FrrInstance(self.topology, router, self.folder, self.folder / "logs")
         for name, host in self.topology.hosts.items():
-            self._add(
-                name, LabHost, address=host.ipv4, gateway=host.gateway, interface=host.interface
-            )
+            self._add(name, LabHost, address=host.ipv4, gateway=host.gateway, interface=host.interface)
         if self.keying.dks:
             self._add_dks()
 
@@ -112,16 +106,12 @@ class Laboratory:
     def _add_dks(self) -> None:
         dks = self.topology.dks
         if self.keying.management:
-            address = IPv4Interface(
-                f"{dks.management.address}/{dks.management.subnet.prefixlen}"
-            )
+            address = IPv4Interface(f"{dks.management.address}/{dks.management.subnet.prefixlen}")
             self._add(DKS, LabHost, address=address, gateway=None, interface="dks-mgmt")
             for name, interface in dks.management.routers.items():
                 self.router(name).management = (interface.name, interface.ipv4)
         else:
-            self._add(
-                DKS, LabHost, address=dks.ipv4, gateway=dks.gateway, interface=dks.interface
-            )
+            self._add(DKS, LabHost, address=dks.ipv4, gateway=dks.gateway, interface=dks.interface)
 
     def _make_wires(self) -> None:
         built: list[WireSegment] = []
@@ -149,9 +139,7 @@ class Laboratory:
 
     def _management_segment(self) -> WireSegment:
         management = self.topology.dks.management
-        ports = [
-            Port(DKS, "dks-mgmt", "02:fe:00:00:00:01", self._nodes[DKS].net_namespace)
-        ]
+        ports = [Port(DKS, "dks-mgmt", "02:fe:00:00:00:01", self._nodes[DKS].net_namespace)]
         for number, (name, interface) in enumerate(management.routers.items(), 2):
             mac = f"02:fe:00:00:{number >> 8:02x}:{number & 255:02x}"
             ports.append(Port(name, interface.name, mac, self._nodes[name].net_namespace))
@@ -197,9 +185,7 @@ class Laboratory:
         try:
             return self._nodes[name]
         except KeyError:
-            raise InputError(
-                f"there is no node {name!r}", allowed=", ".join(sorted(self._nodes))
-            ) from None
+            raise InputError(f"there is no node {name!r}", allowed=", ".join(sorted(self._nodes))) from None
 
     def router(self, name: str) -> FrrRouter:
         """The router of this name. InputError when there is none."""
@@ -334,9 +320,7 @@ class Laboratory:
 
     def _agent_ended(self, agent: Agent) -> None:
         expected = agent.status is not None and agent.status < 0
-        self.record(
-            agent.node, "lab", "exit", program=agent.name, status=agent.status, killed=expected
-        )
+        self.record(agent.node, "lab", "exit", program=agent.name, status=agent.status, killed=expected)
 
     # -- the end
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
+from typing import Any, ClassVar
 
 from mininet.link import Intf, Link
 from mininet.node import Host
@@ -55,7 +55,7 @@ class LabNode(Host):  # type: ignore[misc]
     """A node with power: a namespace, its processes, and the folders it lives with."""
 
     isSetup = True  # Mininet's check for ifconfig: nothing here uses it
-    sysctls: dict[str, str | int] = {}
+    sysctls: ClassVar[dict[str, str | int]] = {}
 
     def __init__(self, name: str, *, folder: Path, **params: Any) -> None:
         """`folder`: the laboratory's; the node's own folders are below it."""
@@ -69,7 +69,7 @@ class LabNode(Host):  # type: ignore[misc]
 
     # -- Mininet's shell, started late
 
-    def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802 (Mininet's name)
+    def startShell(self, mnopts: str | None = None) -> None:
         """Give the node its pid; the shell waits for the first command."""
         self.pid = self._ns.pid
         self._mnopts = mnopts
@@ -77,7 +77,7 @@ class LabNode(Host):  # type: ignore[misc]
     def _popen(self, cmd: list[str], **params: Any) -> Popen[bytes]:
         return Popen(cmd, **params)
 
-    def sendCmd(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
+    def sendCmd(self, *args: Any, **kwargs: Any) -> None:
         """As Mininet's; starts the shell."""
         if self.shell is None:
             self._start_shell()

@@ -128,9 +128,7 @@ class Nursery:
         while self._receive(timeout_s, wanted=None, optional=True) is not None:
             timeout_s = 0.0
 
-    def _receive(
-        self, timeout_s: float, *, wanted: str | None, optional: bool = False
-    ) -> dict[str, Any] | None:
+    def _receive(self, timeout_s: float, *, wanted: str | None, optional: bool = False) -> dict[str, Any] | None:
         readable, _, _ = select.select([self._socket], [], [], timeout_s)
         if not readable:
             if optional:
@@ -171,11 +169,11 @@ def serve(control: socket.socket, preload: Sequence[str]) -> None:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        readable, _, _ = select.select([control, waker], [], [])
+        readable, _, _ = select.select([control.fileno(), waker], [], [])
         if waker in readable:
             with contextlib.suppress(BlockingIOError):
                 os.read(waker, 4096)
-        if control in readable:
+        if control.fileno() in readable:
             data = control.recv(_MESSAGE_BYTES)
             if not data:
                 return

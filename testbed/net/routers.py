@@ -100,7 +100,7 @@ class LanSwitch(Node):  # type: ignore[misc]
 
     isSetup = True
 
-    def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802 (Mininet's name)
+    def startShell(self, mnopts: str | None = None) -> None:
         """It has none."""
 
     def config(self, **_params: Any) -> dict[str, Any]:

@@ -35,9 +35,7 @@ class CommandFailed(LabError):
 
     def __init__(self, result: Result, where: str, hint: str = "") -> None:
         what = result.stderr.strip() or result.stdout.strip() or "it said nothing"
-        super().__init__(
-            f"{' '.join(result.argv)!r} ended with code {result.code}: {what}{hint}", where=where
-        )
+        super().__init__(f"{' '.join(result.argv)!r} ended with code {result.code}: {what}{hint}", where=where)
         self.result = result
 
 
@@ -94,9 +92,7 @@ def batch(
     if not text:
         return Result((program,), 0, "", "")
     argv = [*program.split(), *(["-force"] if force else []), "-batch", "-"]
-    result = run(
-        argv, namespace=namespace, input="\n".join(text) + "\n", check=False
-    )
+    result = run(argv, namespace=namespace, input="\n".join(text) + "\n", check=False)
     if result.code != 0 and not force:
         bad = _bad_line(result.stderr, text)
         raise CommandFailed(result, namespace.name if namespace else "lab", bad)

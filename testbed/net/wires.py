@@ -76,9 +76,7 @@ class Wires:
 
     def __init__(self) -> None:
         self.namespace = Namespace("wires")
-        self.namespace.sysctl(
-            {"ipv6/conf/all/disable_ipv6": 1, "ipv6/conf/default/disable_ipv6": 1}
-        )
+        self.namespace.sysctl({"ipv6/conf/all/disable_ipv6": 1, "ipv6/conf/default/disable_ipv6": 1})
         self.segments: dict[str, WireSegment] = {}
         self._ports: dict[str, tuple[WireSegment, Port]] = {}
         self._extra_bridges: set[str] = set()
@@ -111,18 +109,14 @@ class Wires:
         try:
             return self.segments[name]
         except KeyError:
-            raise InputError(
-                f"there is no segment {name!r}", allowed=", ".join(sorted(self.segments))
-            ) from None
+            raise InputError(f"there is no segment {name!r}", allowed=", ".join(sorted(self.segments))) from None
 
     def port(self, interface: str) -> Port:
         """The port of a node's interface. InputError if there is none."""
         try:
             return self._ports[interface][1]
         except KeyError:
-            raise InputError(
-                f"there is no interface {interface!r}", allowed=", ".join(sorted(self._ports))
-            ) from None
+            raise InputError(f"there is no interface {interface!r}", allowed=", ".join(sorted(self._ports))) from None
 
     @property
     def interfaces(self) -> tuple[str, ...]:

@@ -28,9 +28,7 @@ _TIMESPEC = struct.Struct("=qq")
 class Capture:
     """Writes what passes the named ports."""
 
-    def __init__(
-        self, wires: Namespace, interfaces: Iterable[str], folder: Path, offset_ns: int
-    ) -> None:
+    def __init__(self, wires: Namespace, interfaces: Iterable[str], folder: Path, offset_ns: int) -> None:
         """Start listening. `offset_ns`: wall-clock time minus monotonic time."""
         self._offset_ns = offset_ns
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,9 +39,7 @@ class Capture:
             file.flush()
             self._files[name] = file
         with wires.enter():
-            self._socket = socket.socket(
-                socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL)
-            )
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.setblocking(False)
@@ -68,9 +64,7 @@ class Capture:
             moment = seconds * 10**9 + nanoseconds - self._offset_ns
             head = _RECORD.pack(moment // 10**9, moment % 10**9, len(data), len(data))
             file.write(head + data)
-        _, dropped = struct.unpack(
-            "=II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
-        )
+        _, dropped = struct.unpack("=II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         self.dropped += dropped
 
     def flush(self) -> None:

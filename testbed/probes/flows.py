@@ -112,9 +112,7 @@ class ProbeFlow:
                     sent_last_ns=self._sent_at[number - 1],
                 )
                 first = None
-        record(
-            "lab", "probe", "flow", flow=self.name, sent=len(self._heard), received=sum(self._heard)
-        )
+        record("lab", "probe", "flow", flow=self.name, sent=len(self._heard), received=sum(self._heard))
 
     def close(self) -> None:
         """Give the sockets back."""

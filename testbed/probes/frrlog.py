@@ -24,9 +24,7 @@ _OSPF6 = re.compile(
     r" \((?P<why>[^)]*)\)"
 )
 _PIM_NEW = re.compile(r"PIM NEIGHBOR UP: neighbor (?P<id>\S+) on interface (?P<ifname>\S+)")
-_PIM_GONE = re.compile(
-    r"PIM NEIGHBOR DOWN: neighbor (?P<id>\S+) on interface (?P<ifname>[^:\s]+):?\s*(?P<why>.*)"
-)
+_PIM_GONE = re.compile(r"PIM NEIGHBOR DOWN: neighbor (?P<id>\S+) on interface (?P<ifname>[^:\s]+):?\s*(?P<why>.*)")
 #: The two daemons spell some states differently.
 _STATES = {"Twoway": "2-Way", "ExChange": "Exchange"}
 
@@ -76,9 +74,7 @@ def _pim(text: str) -> dict[str, Any] | None:
     return None
 
 
-def adjacency_events(
-    node: str, daemon: str, lines: Iterable[str], offset_ns: int
-) -> Iterator[Event]:
+def adjacency_events(node: str, daemon: str, lines: Iterable[str], offset_ns: int) -> Iterator[Event]:
     """The adjacency events of one daemon's log; `offset_ns` is wall time minus monotonic time."""
     for line in lines:
         stamped = parse_stamp(line)

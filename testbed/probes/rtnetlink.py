@@ -80,9 +80,7 @@ def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 def dump_request(kind: Message, family: int, sequence: int) -> bytes:
     """The request for a dump of links or routes."""
-    body = _IFINFO.pack(family, 0, 0, 0, 0) if kind == Message.GETLINK else _RTMSG.pack(
-        family, 0, 0, 0, 0, 0, 0, 0, 0
-    )
+    body = _IFINFO.pack(family, 0, 0, 0, 0) if kind == Message.GETLINK else _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
     return _HEADER.pack(_HEADER.size + len(body), kind, 0x301, sequence, 0) + body
 
 

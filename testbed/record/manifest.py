@@ -40,9 +40,7 @@ def write_manifest(run_folder: Path, facts: Mapping[str, Any]) -> None:
             "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         },
         "commit": _commit(),
-        "sha256": {
-            str(path.relative_to(run_folder)): sha256(path) for path in files if path.exists()
-        },
+        "sha256": {str(path.relative_to(run_folder)): sha256(path) for path in files if path.exists()},
     }
     (run_folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 

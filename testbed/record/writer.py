@@ -21,9 +21,7 @@ class Recorder:
     def __init__(self) -> None:
         self._events: list[Event] = []
 
-    def __call__(
-        self, node: str, source: str, kind: str, *, t: int | None = None, **fields: Any
-    ) -> None:
+    def __call__(self, node: str, source: str, kind: str, *, t: int | None = None, **fields: Any) -> None:
         """Add one event; `t` in monotonic nanoseconds, now if None."""
         moment = time.monotonic_ns() if t is None else t
         self._events.append({"t": moment, "node": node, "source": source, "kind": kind, **fields})

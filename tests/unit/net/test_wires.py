@@ -8,7 +8,10 @@ from testbed.net.wires import Netem, Port, Wires, WireSegment
 
 
 def segment(kind: str, *lit: bool) -> WireSegment:
-    ports = [Port(f"r{n}", f"r{n}-eth0", "02:00:00:00:00:01", sentinel.namespace, lit=on) for n, on in enumerate(lit, 1)]
+    ports = [
+        Port(f"r{number}", f"r{number}-eth0", "02:00:00:00:00:01", sentinel.namespace, lit=on)
+        for number, on in enumerate(lit, 1)
+    ]
     return WireSegment("s", kind == "p2p", ports, Netem())
 
 
