@@ -141,15 +141,11 @@ class Keying:
         """Lines for the top level of a daemon's configuration (key chains)."""
         return []
 
-    def frr_interface_lines(
-        self, topology: Topology, interface: Interface, daemon: str
-    ) -> list[str]:
+    def frr_interface_lines(self, topology: Topology, interface: Interface, daemon: str) -> list[str]:
         """Lines for `interface NAME` in a daemon's configuration."""
         return []
 
-    def prepare(
-        self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]
-    ) -> None:
+    def prepare(self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]) -> None:
         """Write keys, documents and configuration files below `folder`."""
 
     def start_dks(self, lab: KeyingLab) -> None:
@@ -173,9 +169,7 @@ def keying_names() -> tuple[str, ...]:
 def keying(name: str) -> Keying:
     """The mode of this name. InputError names the modes there are."""
     if name not in _MODES:
-        raise InputError(
-            f"there is no keying mode {name!r}", where="keying", allowed=", ".join(_MODES)
-        )
+        raise InputError(f"there is no keying mode {name!r}", where="keying", allowed=", ".join(_MODES))
     module, attribute = _MODES[name]
     return getattr(import_module(module), attribute)()  # type: ignore[no-any-return]
 
