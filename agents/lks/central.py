@@ -1,0 +1,122 @@
+"""Groups whose keys the DKS makes (`issuer: dks`): our own as sender, the neighbours' as receiver.
+
+What is sent with and heard, from GSA and KD of the DKS. Knows nothing of IKE SAs or of when to register.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agents.gikev2 import GroupKeys, UnusableGroup
+from agents.gikev2.keys import check_speaker
+from agents.ipsec.protection import GroupSa
+from agents.lks.context import Context
+from agents.lks.generations import Hearing, Sending, earliest
+from agents.policy.document import InterfacePolicy, Neighbor
+from agents.policy.names import GroupId
+from agents.policy.spi import places
+
+
+class CentralGroups:
+    """All groups of one router under the DKS."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        document = context.document
+        self.sending = {group: Sending(group, group.interface) for group in document.own_groups()}
+        self._heard: dict[GroupId, tuple[InterfacePolicy, Neighbor]] = {}
+        self.hearing: dict[GroupId, Hearing] = {}
+        for interface, neighbor, group in document.neighbor_groups():
+            self._heard[group] = (interface, neighbor)
+            self.hearing[group] = Hearing(group, interface.name)
+        self._keyed: set[tuple[str, str]] = set()
+
+    def groups(self) -> Iterator[tuple[GroupId, bool]]:
+        """Every group to register at, own ones first, and whether we are its sender."""
+        for group in self.sending:
+            yield group, True
+        for group in self.hearing:
+            yield group, False
+
+    def check(self, keys: GroupKeys) -> None:
+        """UnusableGroup unless these keys are what policy allows for this group."""
+        document = self._context.document
+        if keys.group in self._heard:
+            check_speaker(keys, *self._heard[keys.group], document)
+            return
+        interface = document.interface(keys.group.interface)
+        if keys.group not in self.sending or interface is None:
+            raise UnusableGroup(f"{keys.group} is no group of ours")
+        protocol = keys.group.routing_protocol
+        expected = {
+            (interface.local_for(protocol), place.destination, place.spi(document.spi, keys.generation))
+            for place in places(interface, protocol)
+        }
+        if {(sa.speaker, sa.destination, sa.spi) for sa in keys.sas} != expected:
+            raise UnusableGroup(f"{keys.group}: other SAs than our policy has")
+
+    def take(self, keys: GroupKeys, now: float, *, registration: bool) -> None:
+        """Use these keys, which `check` has passed. `registration`: they are an answer, not a rekey."""
+        hearing = self.hearing.get(keys.group)
+        if hearing is not None:
+            if registration:
+                hearing.replace(keys, now)
+            else:
+                hearing.follow(keys, now)
+        else:
+            sending = self.sending[keys.group]
+            if sending.active is None:
+                sending.begin(keys)
+            elif sending.active.generation != keys.generation:
+                sending.prepare(keys, now + keys.atd_s)
+        self._context.kernel_dirty = True
+
+    def delete(self, spis: frozenset[int], everything: bool) -> list[GroupId]:
+        """Give up SAs; the groups that are without keys now."""
+        lost = [group for group, hearing in self.hearing.items() if hearing.delete(spis, everything)]
+        for group, sending in self.sending.items():
+            active = sending.active
+            if active is not None and (everything or any(sa.spi in spis for sa in active.sas)):
+                sending.stop()
+                lost.append(group)
+        self._context.kernel_dirty = True
+        return lost
+
+    def tick(self, now: float) -> list[GroupId]:
+        """Do what is due; the groups whose keys have expired."""
+        lost = []
+        for sending in self.sending.values():
+            if sending.tick(now):
+                self._context.kernel_dirty = True
+        for group, hearing in self.hearing.items():
+            if hearing.tick(now):
+                self._context.kernel_dirty = True
+                if hearing.current is None:
+                    lost.append(group)
+        return lost
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        return earliest(part.next_timer() for part in (*self.sending.values(), *self.hearing.values()))
+
+    def sas(self) -> Iterator[GroupSa]:
+        """What the kernel shall hold."""
+        for sending in self.sending.values():
+            yield from sending.sas()
+        for hearing in self.hearing.values():
+            yield from hearing.sas()
+
+    def note_keyed(self) -> None:
+        """Say of each neighbour once when its groups and ours on that interface have keys."""
+        wanted: dict[tuple[str, str], bool] = {}
+        for group, (interface, neighbor) in self._heard.items():
+            own = GroupId(group.domain, self._context.document.router, interface.name, group.protocol)
+            ready = self.hearing[group].current is not None and self.sending[own].active is not None
+            place = (interface.name, neighbor.router)
+            wanted[place] = wanted.get(place, True) and ready
+        for place, ready in wanted.items():
+            if not ready:
+                self._keyed.discard(place)
+            elif place not in self._keyed:
+                self._keyed.add(place)
+                self._context.event("keyed", interface=place[0], neighbor=place[1])
