@@ -1,0 +1,321 @@
+"""The DKS against members that speak G-IKEv2 over real IKE endpoints, in virtual time."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from pathlib import Path
+
+import pytest
+
+from agents.dks.book import BLOCK, Book, file_name
+from agents.dks.core import DomainKeyServer
+from agents.dks.groups import REKEY_AT
+from agents.dks.pace import TokenBucket
+from agents.gikev2 import GroupMember, notifies
+from agents.gikev2.errors import GroupRefused
+from agents.gikev2.keys import GroupKeys
+from agents.ikev2 import (
+    Closed,
+    Datagram,
+    Established,
+    Identification,
+    IkeConfig,
+    IkeEndpoint,
+    LocalIdentity,
+    PeerAddress,
+    PeerKey,
+    RequestReceived,
+    ResponseReceived,
+)  # fmt: skip
+from agents.ikev2 import Send as IkeSend
+from agents.ikev2.registry import ExchangeType, NotifyType
+from agents.ipsec.protection import RoutingProtocol, Suite
+from agents.policy.document import PolicyDocument, sign_document
+from agents.policy.group import GroupState, sign_group_state
+from agents.policy.names import GroupId, party_id
+from agents.runtime.effects import Event, Persist, Send
+from agents.runtime.storage import CorruptRecord
+
+_spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
+assert _spec and _spec.loader
+samples = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(samples)
+
+DKS = PeerAddress("10.9.0.1", 848)
+GROUPS = {name: GroupId.of("example", name, f"{name}-eth0", RoutingProtocol.OSPF) for name in ("r1", "r2")}
+
+
+def documents(version: int = 3, issuer: str = "dks") -> dict[str, tuple[bytes, PolicyDocument]]:
+    made = {n: samples.document(n, version=version, issuer=issuer, local_key_server=issuer == "lks") for n in ("r1", "r2")}
+    return {name: (sign_document(document, samples.SERVER), document) for name, document in made.items()}
+
+
+class Member:
+    """A router that registers at the DKS and does what it is told."""
+
+    def __init__(self, name: str, seed: int = 1, key: str | None = None) -> None:
+        self.name, self.address = name, PeerAddress(f"10.1.0.{name[-1]}", 848)
+        identity = LocalIdentity(Identification.key_id(party_id("example", name)), samples.private_key(key or name))
+        public = PeerKey(samples.private_key("dks").public_key())
+        self.endpoint = IkeEndpoint(
+            identity, lambda *_: public, random=random.Random(f"{name}{seed}").randbytes, config=IkeConfig(),
+            auth_exchange=ExchangeType.GSA_AUTH,
+        )  # fmt: skip
+        self.group = GroupMember([Suite.ESP_AES128_SHA256], lambda _: samples.private_key("dks").public_key(), lambda _: (0, 0))
+        self.sa = None
+        self.keys: list[GroupKeys] = []
+        self.refused: list[int] = []
+        self.answers: list[tuple] = []
+        self.closed = 0
+        self.asked: dict[int, GroupId] = {}
+
+    def connect(self, group: GroupId, **words: object) -> None:
+        self.first = group
+        expected = Identification.key_id(party_id("example", "dks"))
+        self.endpoint.connect(DKS, expected, self.group.request(group, **words), 0.0)
+
+    def ask(self, group: GroupId, now: float = 0.0, **words: object) -> None:
+        number = self.endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, self.group.request(group, **words), now)
+        self.asked[number] = group
+
+    def handle(self, item: object, now: float) -> None:
+        if isinstance(item, Established):
+            self.sa = item.sa
+            self._read(self.first, item.payloads, item.sa)
+        elif isinstance(item, ResponseReceived):
+            self._read(self.asked[item.request_id], item.payloads, item.sa)
+        elif isinstance(item, RequestReceived):
+            self.answers.append(item.payloads)
+            if notifies.find_policy_document(item.payloads) is None:
+                self.keys.append(self.group.rekey(item.payloads, item.sa.key_wrap_key()))
+            self.endpoint.respond(item.token, [], now)
+        elif isinstance(item, Closed):
+            self.closed += 1
+
+    def _read(self, group: GroupId, payloads: tuple, sa: object) -> None:
+        self.answers.append(payloads)
+        if group.is_control:
+            return
+        try:
+            self.keys.append(self.group.answer(group, payloads, sa.key_wrap_key()))
+        except GroupRefused as refusal:
+            self.refused.append(refusal.notify)
+
+
+class Domain:
+    """A DKS and members on a network without delay."""
+
+    def __init__(self, *members: Member, records: dict[str, bytes] | None = None, **words: object) -> None:
+        given = words.pop("documents", None) or documents()
+        self.members = {member.address.ip: member for member in members}
+        self.disk: dict[str, bytes] = dict(records or {})
+        self.events: list[Event] = []
+        self.dks = DomainKeyServer(
+            "example", samples.private_key("dks"), given, self.disk, random=random.Random(7).randbytes, **words
+        )
+
+    def run(self, now: float = 0.0) -> Domain:
+        busy = True
+        while busy:
+            busy = False
+            for member in self.members.values():
+                for item in member.endpoint.take():
+                    busy = True
+                    if isinstance(item, IkeSend):
+                        self.dks.receive(Datagram(item.data, member.address), now)
+                    else:
+                        member.handle(item, now)
+            for effect in self.dks.take():
+                busy = True
+                if isinstance(effect, Send):
+                    self.members[effect.peer.ip].endpoint.receive(Datagram(effect.data, DKS), now)
+                elif isinstance(effect, Persist):
+                    self.disk[effect.name] = effect.data
+                elif isinstance(effect, Event):
+                    self.events.append(effect)
+        return self
+
+    def kinds(self, kind: str) -> list[Event]:
+        return [event for event in self.events if event.kind == kind]
+
+
+def test_speaker_and_receiver_get_the_same_keys() -> None:
+    r1, r2 = Member("r1"), Member("r2")
+    domain = Domain(r1, r2)
+    r1.connect(GROUPS["r1"], sender=True)
+    r2.connect(GROUPS["r1"])
+    domain.run()
+    assert [keys.generation for keys in (*r1.keys, *r2.keys)] == [1, 1]
+    theirs = {sa.spi: sa.keymat for sa in r2.keys[0].sas}
+    ours = {sa.spi: sa.keymat for sa in r1.keys[0].sas}
+    assert theirs.items() <= ours.items() and theirs
+
+
+def test_a_speaker_that_comes_back_gets_a_new_generation_and_its_receivers_too() -> None:
+    r1, r2 = Member("r1"), Member("r2")
+    domain = Domain(r1, r2)
+    r1.connect(GROUPS["r1"], sender=True)
+    r2.connect(GROUPS["r1"])
+    domain.run()
+    again = Member("r1", seed=2)
+    domain.members[again.address.ip] = again
+    again.connect(GROUPS["r1"], sender=True)
+    domain.run(1.0)
+    assert again.keys[-1].generation == r2.keys[-1].generation == 2
+    assert {sa.keymat for sa in again.keys[-1].sas}.isdisjoint(sa.keymat for sa in r1.keys[0].sas)
+
+
+def test_a_receiver_that_came_first_does_not_cost_the_speaker_a_generation() -> None:
+    r1, r2 = Member("r1"), Member("r2")
+    domain = Domain(r1, r2)
+    r2.connect(GROUPS["r1"])
+    domain.run()
+    r1.connect(GROUPS["r1"], sender=True)
+    domain.run()
+    assert r1.keys[0].generation == r2.keys[0].generation == 1
+
+
+def test_an_old_key_is_replaced_at_the_receivers_before_the_speaker() -> None:
+    r1, r2 = Member("r1"), Member("r2")
+    domain = Domain(r1, r2)
+    r1.connect(GROUPS["r1"], sender=True)
+    r2.connect(GROUPS["r1"])
+    domain.run()
+    due = REKEY_AT * documents()["r1"][1].lifetimes.group_s
+    order: list[str] = []
+    for member in (r1, r2):
+        rekey = member.group.rekey
+        member.group.rekey = lambda *words, name=member.name, rekey=rekey: (order.append(name), rekey(*words))[1]  # type: ignore[method-assign]
+    domain.dks.tick(due)
+    domain.run(due)
+    assert order == ["r2", "r1"]
+    assert r1.keys[-1].generation == r2.keys[-1].generation == 2
+
+
+def test_a_router_gets_its_own_document_and_no_other() -> None:
+    r1 = Member("r1")
+    domain = Domain(r1)
+    r1.connect(GroupId.control("example", "r1"))
+    domain.run()
+    assert notifies.find_policy_document(r1.answers[0]) == documents()["r1"][0]
+    r1.ask(GroupId.control("example", "r2"))
+    r1.group.answer = lambda *_: (_ for _ in ()).throw(GroupRefused(0))  # type: ignore[method-assign,assignment]
+    domain.run()
+    assert notifies.find_policy_document(r1.answers[-1]) is None
+
+
+def test_a_router_without_the_right_key_gets_nothing() -> None:
+    rogue = Member("r1", key="somebody else")
+    domain = Domain(rogue)
+    rogue.connect(GROUPS["r1"], sender=True)
+    domain.run()
+    assert rogue.closed and not rogue.keys and not domain.kinds("registered")
+
+
+def test_a_receiver_cannot_register_as_the_speaker() -> None:
+    r2 = Member("r2")
+    domain = Domain(r2)
+    r2.connect(GROUPS["r1"], sender=True)
+    domain.run()
+    assert r2.refused == [NotifyType.AUTHORIZATION_FAILED]
+
+
+def test_with_issuer_lks_the_dks_gives_policy_and_no_keys() -> None:
+    r1 = Member("r1")
+    domain = Domain(r1, documents=documents(issuer="lks"))
+    r1.connect(GROUPS["r1"], sender=True)
+    domain.run()
+    assert r1.refused == [NotifyType.AUTHORIZATION_FAILED]
+
+
+def test_a_crowd_is_paced_and_told_when_to_come_back() -> None:
+    r1 = Member("r1")
+    domain = Domain(r1, rate=1, burst=1)
+    r1.connect(GROUPS["r1"], sender=True)
+    domain.run()
+    r1.ask(GROUPS["r2"])
+    domain.run()
+    assert r1.refused == [NotifyType.REGISTRATION_FAILED]
+    assert notifies.find_reconnect_hint(r1.answers[-1]) == 1
+
+
+def test_waits_that_are_told_grow_so_that_everybody_gets_a_turn() -> None:
+    bucket = TokenBucket(rate=2, burst=1)
+    assert bucket.take(0.0) and not bucket.take(0.0)
+    assert [bucket.wait_s(0.0) for _ in range(6)] == [1, 1, 2, 2, 3, 3]
+
+
+def test_every_request_is_an_event_and_a_repeat_is_marked() -> None:
+    r1 = Member("r1")
+    domain = Domain(r1)
+    r1.connect(GROUPS["r1"], sender=True)
+    sent = [item for item in r1.endpoint.take() if isinstance(item, IkeSend)][0]
+    domain.dks.receive(Datagram(sent.data, r1.address), 0.0)
+    domain.dks.receive(Datagram(sent.data, r1.address), 0.1)
+    domain.run()
+    seen = [(event.fields["exchange"], event.fields["retransmission"]) for event in domain.kinds("request")]
+    assert seen == [("IKE_SA_INIT", False), ("IKE_SA_INIT", True), ("GSA_AUTH", False)]
+
+
+def test_a_restart_goes_on_above_every_generation_that_may_have_been_used() -> None:
+    r1 = Member("r1")
+    first = Domain(r1)
+    r1.connect(GROUPS["r1"], sender=True)
+    first.run()
+    again = Member("r1", seed=2)
+    second = Domain(again, records=first.disk)
+    again.connect(GROUPS["r1"], sender=True)
+    second.run()
+    assert again.keys[0].generation == BLOCK + 1
+
+
+def test_the_mark_is_on_the_disk_before_the_keys_leave() -> None:
+    r1 = Member("r1")
+    domain = Domain(r1)
+    r1.connect(GROUPS["r1"], sender=True)
+    order = []
+    for _ in range(4):
+        for item in r1.endpoint.take():
+            if isinstance(item, IkeSend):
+                domain.dks.receive(Datagram(item.data, r1.address), 0.0)
+        for effect in domain.dks.take():
+            order.append(type(effect))
+            if isinstance(effect, Send):
+                r1.endpoint.receive(Datagram(effect.data, DKS), 0.0)
+    assert order.index(Persist) < len(order) - 1 - order[::-1].index(Send)
+
+
+def test_what_an_lks_did_alone_is_taken_into_the_book_only_with_its_own_signature() -> None:
+    def report(by: str, generation: int) -> object:
+        state = GroupState.of(GROUPS["r1"], 3, generation, "lks")
+        return notifies.group_report(sign_group_state(state, samples.private_key(by)))
+
+    r1 = Member("r1")
+    domain = Domain(r1)
+    r1.connect(GroupId.control("example", "r1"), extra=[report("r1", 40), report("r2", 90)])
+    domain.run()
+    assert [event.fields["generation"] for event in domain.kinds("report")] == [40]
+    assert [event.fields["what"] for event in domain.kinds("error")] == ["report"]
+    r1.ask(GROUPS["r1"], sender=True)
+    domain.run()
+    assert r1.keys[0].generation == 41
+
+
+def test_a_newer_document_is_pushed_to_the_router_that_is_connected() -> None:
+    r1 = Member("r1")
+    domain = Domain(r1)
+    r1.connect(GroupId.control("example", "r1"))
+    domain.run()
+    newer = documents(version=4)
+    domain.dks.publish(newer, 1.0)
+    domain.run(1.0)
+    assert notifies.find_policy_document(r1.answers[-1]) == newer["r1"][0]
+
+
+def test_a_damaged_book_stops_the_dks_instead_of_repeating_a_generation() -> None:
+    kept: list[Persist] = []
+    Book({}, kept.append).next(GROUPS["r1"])
+    damaged = kept[0].data[:-1] + bytes([kept[0].data[-1] ^ 1])
+    with pytest.raises(CorruptRecord):
+        Book({file_name("r1"): damaged}, kept.append)
