@@ -1,0 +1,258 @@
+"""The router's relation to the DKS: its control group, and under `issuer: dks` all its groups.
+
+At the scheduled time: IKE, GSA_AUTH for the control group (policy down, reports up), then GSA_REGISTRATION
+for groups whose keys the DKS makes. The IKE SA stays, so that the DKS can push policy and keys.
+Knows nothing of neighbours' LKSs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, notifies
+from agents.gikev2.member import parse_delete
+from agents.ikev2 import (
+    Closed,
+    Datagram,
+    Established,
+    Identification,
+    IkeConfig,
+    IkeEndpoint,
+    IkeError,
+    Payload,
+    PeerAddress,
+    PeerCredential,
+    PeerKey,
+    RequestFailed,
+    RequestReceived,
+    ResponseReceived,
+    Retransmission,
+    SaHandle,
+    Send,
+    UnknownSa,
+)
+from agents.ikev2.registry import ExchangeType
+from agents.lks.central import CentralGroups
+from agents.lks.context import Context
+from agents.lks.generations import earliest
+from agents.lks.reconnect import Schedule
+from agents.policy.errors import PolicyError
+from agents.policy.group import verify_group_state
+from agents.policy.keys import public_key_from_spki
+from agents.policy.names import GroupId
+from agents.runtime.effects import Send as SendEffect
+
+PATIENT = Retransmission(first_s=1.0, factor=1.8, cap_s=8.0, tries=6)
+EAGER = Retransmission(first_s=0.5, factor=1.8, cap_s=3.0, tries=20)
+LIVENESS_S = 60.0
+RETRY_S = (1.0, 3.0)
+
+
+class DksLink:
+    """Contact with the DKS. `central`: the groups whose keys it makes, or None when it makes none."""
+
+    def __init__(
+        self,
+        context: Context,
+        central: CentralGroups | None,
+        reports: Callable[[], Sequence[bytes]],
+        new_document: Callable[[bytes, float], None],
+        port: int,
+        now: float,
+    ) -> None:
+        self._context, self.central, self._reports, self._new_document = context, central, reports, new_document
+        document = context.document
+        self._entry, self._port = document.dks, port
+        self._key = public_key_from_spki(document.dks.key)
+        self._id = context.party(document.dks.name)
+        self._control = GroupId.control(document.domain, document.router)
+        self._endpoint = IkeEndpoint(
+            context.identity,
+            self._authenticate,
+            random=context.random,
+            config=IkeConfig(
+                retransmission=EAGER if central is not None else PATIENT,
+                liveness_s=LIVENESS_S,
+                ike_lifetime_s=float(document.lifetimes.ike_s),
+                admit=lambda peer: peer.ip in {str(each) for each in self._entry.addresses},
+            ),
+            auth_exchange=ExchangeType.GSA_AUTH,
+        )
+        self._member = GroupMember((document.suite,), lambda _group: self._key, context.retained.floor)
+        self._schedule = Schedule(document.reconnect, context.uniform, eager=central is not None)
+        self._connect_at: float | None = None
+        self._tries = 0
+        self._hint: int | None = None
+        self.sa: SaHandle | None = None
+        self._asked: dict[int, GroupId] = {}
+        self._again_at: dict[GroupId, float] = {}
+        self.last_contact: float | None = None
+        self._plan(now, self._schedule.first())
+
+    def _plan(self, now: float, wait_s: float) -> None:
+        self._connect_at = now + wait_s
+        if wait_s:
+            self._context.event("dks_scheduled", at_s=round(self._connect_at, 6), wait_s=round(wait_s, 6))
+
+    def _authenticate(
+        self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
+    ) -> PeerKey | None:
+        return PeerKey(self._key) if claimed == self._id else None
+
+    def is_from(self, datagram: Datagram) -> bool:
+        """Whether the datagram came from an address of the DKS, in answer or over an SA that we began."""
+        return datagram.peer.ip in {str(each) for each in self._entry.addresses}
+
+    # -- input ---------------------------------------------------------------------------------------
+
+    def receive(self, datagram: Datagram, now: float) -> None:
+        """A datagram from the DKS's address."""
+        self._endpoint.receive(datagram, now)
+        self._drain(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self._connect_at is not None and self._connect_at <= now:
+            self._connect(now)
+        for group, when in list(self._again_at.items()):
+            if when <= now:
+                self._register(group, now)
+        if self.central is not None:
+            for group in self.central.tick(now):
+                self._register(group, now)
+        self._endpoint.tick(now)
+        self._drain(now)
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        central = self.central.next_timer() if self.central is not None else None
+        return earliest([self._connect_at, *self._again_at.values(), central, self._endpoint.next_timer()])
+
+    def _connect(self, now: float) -> None:
+        self._connect_at = None
+        addresses = [each for each in self._entry.addresses if each.version == 4]
+        if not addresses:
+            self._context.event("error", what="dks", detail="the DKS has no IPv4 address")
+            return
+        address = addresses[self._tries % len(addresses)]
+        self._tries += 1
+        extra = [notifies.group_report(state) for state in self._reports()]
+        first = self._member.request(self._control, extra=extra)
+        self.sa = self._endpoint.connect(
+            PeerAddress(str(address), self._entry.port, "", "", self._port), self._id, first, now
+        )
+
+    # -- events --------------------------------------------------------------------------------------
+
+    def _drain(self, now: float) -> None:
+        while effects := self._endpoint.take():
+            for effect in effects:
+                if isinstance(effect, Send):
+                    self._context.effects.append(SendEffect(effect.data, effect.peer, effect.retransmission))
+                elif isinstance(effect, Established):
+                    self._established(effect, now)
+                elif isinstance(effect, ResponseReceived):
+                    group = self._asked.pop(effect.request_id, None)
+                    if group is not None:
+                        self._take(group, effect.payloads, now)
+                elif isinstance(effect, RequestFailed):
+                    group = self._asked.pop(effect.request_id, None)
+                    if group is not None:
+                        self._later(group, now)
+                elif isinstance(effect, RequestReceived):
+                    self._request(effect, now)
+                elif isinstance(effect, Closed):
+                    self._closed(effect, now)
+        if self.central is not None:
+            self.central.note_keyed()
+
+    def _established(self, event: Established, now: float) -> None:
+        self.last_contact = now
+        self._schedule.succeeded()
+        self._context.event("dks_contact", ok=True)
+        self._policy(event.payloads, now)
+        if self.central is not None:
+            for group, _sender in self.central.groups():
+                self._register(group, now)
+
+    def _closed(self, event: Closed, now: float) -> None:
+        if event.sa is not self.sa:
+            return
+        self.sa = None
+        self._asked.clear()
+        self._again_at.clear()
+        self._context.event("dks_contact", ok=False, reason=event.reason.name.lower())
+        hint, self._hint = self._hint, None
+        self._plan(now, self._schedule.failed() if hint is None else self._schedule.hinted(hint))
+
+    def _request(self, event: RequestReceived, now: float) -> None:
+        """GSA_INBAND_REKEY: a policy, keys, or SAs to give up. It is answered when it is in force."""
+        try:
+            if event.exchange == ExchangeType.GSA_INBAND_REKEY:
+                self._policy(event.payloads, now)
+                self._rekey(event, now)
+        except (IkeError, PolicyError) as error:
+            self._context.event("error", what="rekey", detail=str(error))
+        try:
+            self._endpoint.respond(event.token, [], now)
+        except UnknownSa as error:
+            self._context.event("error", what="answer", detail=str(error))
+
+    def _rekey(self, event: RequestReceived, now: float) -> None:
+        if self.central is None:
+            return
+        delete = parse_delete(event.payloads)
+        if delete is not None:
+            for group in self.central.delete(delete.spis, delete.everything):
+                self._later(group, now)
+        elif notifies.find_group_state(event.payloads) is not None:
+            self._use(self._member.rekey(event.payloads, event.sa.key_wrap_key()), now, registration=False)
+
+    def _policy(self, payloads: Sequence[Payload], now: float) -> None:
+        try:
+            self._hint = notifies.find_reconnect_hint(payloads)
+            signed = notifies.find_policy_document(payloads)
+        except IkeError as error:
+            self._context.event("error", what="policy", detail=str(error))
+            return
+        if signed is not None:
+            self._new_document(signed, now)
+
+    # -- registration --------------------------------------------------------------------------------
+
+    def _register(self, group: GroupId, now: float) -> None:
+        self._again_at.pop(group, None)
+        if self.central is None or self.sa is None or not self.sa.established or group in self._asked.values():
+            return
+        payloads = self._member.request(group, sender=group in self.central.sending)
+        try:
+            self._asked[self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, payloads, now)] = group
+        except UnknownSa:
+            return
+
+    def _take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
+        assert self.sa is not None
+        try:
+            self._use(self._member.answer(group, payloads, self.sa.key_wrap_key()), now, registration=True)
+        except (GroupRefused, IkeError, PolicyError) as error:
+            self._context.event("error", what="registration", group=str(group), detail=str(error))
+            self._later(group, now)
+
+    def _use(self, keys: GroupKeys, now: float, *, registration: bool) -> None:
+        assert self.central is not None
+        self.central.check(keys)
+        self._context.retained.took(keys.group, verify_group_state(keys.state, self._key, keys.group).counters)
+        self.central.take(keys, now, registration=registration)
+        if registration:
+            self._context.event("registered", group=str(keys.group), at="dks", generation=keys.generation)
+
+    def _later(self, group: GroupId, now: float) -> None:
+        self._again_at[group] = now + self._context.uniform(*RETRY_S)
+
+    def stop(self, now: float) -> None:
+        """Part from the DKS: another entry has taken its place."""
+        self._connect_at = None
+        if self.sa is not None:
+            sa, self.sa = self.sa, None
+            self._endpoint.close(sa, now)
+        self._drain(now)
