@@ -1,0 +1,118 @@
+"""When the routers' tables were right, and stayed so.
+
+A network has converged when the FIB of every router holds, for the loopback of every other, exactly the next hops
+that shortest paths give (RFC 4061 and RFC 6413 call this the end of reconvergence), and nothing of it changes until
+the end of the time looked at. FIBs are known from the kernel's own route events, not by asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from testbed.analysis.run import Event
+from testbed.topology.paths import Routes
+from testbed.topology.resolved import Topology
+
+Fib = dict[tuple[str, IPv4Network], frozenset[IPv4Address]]
+
+
+def loopbacks(topology: Topology) -> set[IPv4Network]:
+    return {router.loopback.network for router in topology.routers.values()}
+
+
+def wanted(topology: Topology, routes: Routes) -> Fib:
+    """Of the expected routes, those to loopbacks."""
+    known = loopbacks(topology)
+    return {(router, prefix): hops for router, table in routes.items() for prefix, hops in table.items() if prefix in known}
+
+
+class Watch:
+    """Follows the FIBs through a record and says since when they are right."""
+
+    def __init__(self, topology: Topology, expected: Fib) -> None:
+        self._loopbacks = loopbacks(topology)
+        self._own = {(name, router.loopback.network) for name, router in topology.routers.items()}
+        self._fib: Fib = {}
+        self._expected = expected
+        self._wrong = set(expected)
+        self.since: int | None = None if expected else 0
+
+    @property
+    def right(self) -> int:
+        """How many of the wanted routes are right at the moment."""
+        return len(self._expected) - len(self._wrong & self._expected.keys())
+
+    def expect(self, expected: Fib, moment: int) -> None:
+        """From `moment` (ns) on other routes are wanted."""
+        self._expected = expected
+        self._wrong = {key for key in expected.keys() | self._fib.keys() if self._fib.get(key) != expected.get(key)}
+        self.since = None if self._wrong else moment
+
+    def see(self, event: Event) -> None:
+        """One event of the record; only route events change anything."""
+        if event["source"] != "route" or "." not in event["dst"]:
+            return
+        key = (event["node"], IPv4Network(event["dst"]))
+        if key[1] not in self._loopbacks or key in self._own:
+            return
+        if event["kind"] == "del":
+            self._fib.pop(key, None)
+        else:
+            self._fib[key] = _hops(event)
+        if self._fib.get(key) == self._expected.get(key):
+            self._wrong.discard(key)
+        else:
+            self._wrong.add(key)
+        if self._wrong:
+            self.since = None
+        elif self.since is None:
+            self.since = event["t"]
+
+
+def converged_at(topology: Topology, events: Iterable[Event], expected: Routes, until: int | None = None) -> int | None:
+    """The last moment (ns) at which the tables became right and stayed so up to `until`; None if they are wrong then."""
+    watch = Watch(topology, wanted(topology, expected))
+    for event in events:
+        if until is not None and event["t"] > until:
+            break
+        watch.see(event)
+    return watch.since
+
+
+def right_routes(topology: Topology, events: Iterable[Event], expected: Routes) -> tuple[int, int]:
+    """How many of the wanted routes are right at the end, and how many are wanted."""
+    fib = wanted(topology, expected)
+    watch = Watch(topology, fib)
+    for event in events:
+        watch.see(event)
+    return watch.right, len(fib)
+
+
+def phases(
+    topology: Topology, events: Iterable[Event], changes: Mapping[int, Routes]
+) -> list[tuple[int, int | None]]:
+    """For each change of what is wanted, at its moment (ns): when the tables were right before the next change."""
+    moments = sorted(changes)
+    watch: Watch | None = None
+    found: list[tuple[int, int | None]] = []
+    waiting: list[Any] = list(moments)
+    for event in events:
+        while waiting and event["t"] >= waiting[0]:
+            moment = waiting.pop(0)
+            if watch is None:
+                watch = Watch(topology, {})
+            if moment != moments[0]:
+                found.append((moments[len(found)], watch.since))
+            watch.expect(wanted(topology, changes[moment]), moment)
+        if watch is None:
+            watch = Watch(topology, {})
+        watch.see(event)
+    if watch is not None and not waiting:
+        found.append((moments[-1], watch.since))
+    return found
+
+
+def _hops(event: Event) -> frozenset[IPv4Address]:
+    return frozenset(IPv4Address(hop["via"]) for hop in event["nexthops"] if hop.get("via"))
