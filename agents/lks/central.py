@@ -29,6 +29,7 @@ class CentralGroups:
         for interface, neighbor, group in document.neighbor_groups():
             self._heard[group] = (interface, neighbor)
             self.hearing[group] = Hearing(group, interface.name)
+        self._interfaces = {each.name: each for each in document.interfaces}
         self._keyed: set[tuple[str, str]] = set()
 
     def groups(self) -> Iterator[tuple[GroupId, bool]]:
@@ -37,6 +38,23 @@ class CentralGroups:
             yield group, True
         for group in self.hearing:
             yield group, False
+
+    def has(self, group: GroupId) -> bool:
+        """Whether this group has keys."""
+        if group in self.sending:
+            return self.sending[group].active is not None
+        return self.hearing[group].current is not None
+
+    def inherit(self, older: CentralGroups) -> None:
+        """Go on with the keys of groups that are as they were under the older policy."""
+        for group in self.sending:
+            interface = self._context.document.interface(group.interface)
+            if group in older.sending and interface == older._interfaces.get(group.interface):
+                self.sending[group] = older.sending[group]
+        for group in self.hearing:
+            if self._heard[group] == older._heard.get(group):
+                self.hearing[group] = older.hearing[group]
+        self._keyed = older._keyed
 
     def check(self, keys: GroupKeys) -> None:
         """UnusableGroup unless these keys are what policy allows for this group."""

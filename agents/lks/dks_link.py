@@ -256,3 +256,11 @@ class DksLink:
             sa, self.sa = self.sa, None
             self._endpoint.close(sa, now)
         self._drain(now)
+
+    def register_missing(self, now: float) -> None:
+        """Policy has brought groups that have no keys yet."""
+        if self.central is not None:
+            for group, _sender in self.central.groups():
+                if not self.central.has(group):
+                    self._register(group, now)
+        self._drain(now)

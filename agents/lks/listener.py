@@ -35,6 +35,8 @@ from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 
 AT_ONCE = frozenset({CloseReason.TIMEOUT, CloseReason.INITIAL_CONTACT})
+SOON = frozenset({CloseReason.DELETED_BY_PEER, CloseReason.DELETED_BY_US})
+SOON_S = (0.02, 0.1)
 RETRY_S = (0.5, 1.5)
 """How long to wait after the neighbour refused or closed: uniform in this range, in seconds."""
 
@@ -137,7 +139,8 @@ class Listener:
         if event.reason in AT_ONCE:
             self._connect_at = now
         else:
-            self._connect_at = now + self._context.uniform(*RETRY_S)
+            soon = event.reason in SOON
+            self._connect_at = now + self._context.uniform(*(SOON_S if soon else RETRY_S))
             self._context.event(
                 "error", what="ike", peer=self.neighbor.router, detail=event.reason.value, notify=event.notify
             )

@@ -1,0 +1,274 @@
+"""A router's Local Key Server as a whole: datagrams, time and interfaces in, effects out.
+
+At start it needs nobody: fail-closed policies and its own groups' keys are in the kernel first, then it
+speaks to every neighbour, and with the DKS when the schedule says so. Knows no socket, file or clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv6Network
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from agents.ikev2 import Datagram
+from agents.ipsec.protection import GroupSa, IPAddress, Mode, ProtectedInterface
+from agents.lks.central import CentralGroups
+from agents.lks.context import Context, RandomSource, Sequence
+from agents.lks.dks_link import DksLink
+from agents.lks.generations import earliest
+from agents.lks.link import Link
+from agents.policy.document import InterfacePolicy, PolicyDocument, verify_document
+from agents.policy.errors import PolicyError
+from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
+from agents.runtime.links import LinkState
+
+_LINK_LOCAL = IPv6Network("fe80::/10")
+_ORDER = (Persist, Kernel, Send, Event)
+
+
+class LksCore:
+    """One router. Call `start` once; `links` whenever interfaces changed, also before `start`."""
+
+    def __init__(
+        self,
+        signed_document: bytes,
+        private_key: Ed25519PrivateKey,
+        policy_server_key: Ed25519PublicKey,
+        retained_record: bytes | None,
+        *,
+        domain: str,
+        router: str,
+        random: RandomSource,
+        sequence: Sequence,
+        wall: Callable[[], float],
+        port: int = 848,
+    ) -> None:
+        """PolicyError for a document that is not ours or not signed, CorruptRecord for damaged counters.
+
+        Expiry is not looked at here: after a power failure the clock may be wrong, and the lease bounds
+        how long an old document is acted on.
+        """
+        document = verify_document(signed_document, policy_server_key, domain=domain, router=router)
+        self._context = Context(document, private_key, retained_record, random=random, sequence=sequence)
+        self._policy_server_key, self._wall, self._port = policy_server_key, wall, port
+        self._found: Mapping[str, LinkState] = {}
+        self._links: dict[str, Link] = {}
+        self._dks: DksLink | None = None
+        self._central: CentralGroups | None = None
+        self._pending: tuple[PolicyDocument, bytes] | None = None
+        self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
+        self._started = False
+        self._lease_until: float | None = None
+        self._lease_over = False
+
+    @property
+    def document(self) -> PolicyDocument:
+        """The policy that is acted on."""
+        return self._context.document
+
+    @property
+    def link(self) -> Mapping[str, Link]:
+        """Key management by interface (empty when all keys come from the DKS)."""
+        return self._links
+
+    # -- input ---------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Own keys and fail-closed policies; then IKE towards whoever can be reached."""
+        context = self._context
+        self._started = True
+        context.event("started", router=context.document.router, issuer=context.document.issuer)
+        context.event("state_loaded", generation_floor=context.retained.generation_floor)
+        context.event("policy", version=context.document.version)
+        self._build(now)
+        self._lease_until = now + context.document.lease.seconds
+        self._links_up(now)
+
+    def links(self, found: Mapping[str, LinkState], now: float) -> None:
+        """The router's interfaces are these."""
+        before, self._found = self._found, dict(found)
+        if {name: state.index for name, state in before.items()} != {
+            name: state.index for name, state in found.items()
+        }:
+            self._context.kernel_dirty = True  # policies are bound to an interface's number
+        if self._started:
+            self._links_up(now)
+
+    def receive(self, datagram: Datagram, now: float) -> None:
+        """A datagram came."""
+        link = self._links.get(datagram.peer.interface)
+        if self._dks is not None and self._dks.is_from(datagram):
+            self._dks.receive(datagram, now)
+        elif link is not None:
+            link.receive(datagram, now)
+        self._adopt(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for link in self._links.values():
+            link.tick(now)
+        if self._dks is not None:
+            self._dks.tick(now)
+        self._check_lease(now)
+        self._adopt(now)
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        dks = self._dks.next_timer() if self._dks is not None else None
+        lease = None if self._lease_over else self._lease_until
+        return earliest([dks, lease, *(link.next_timer() for link in self._links.values())])
+
+    # -- parts ---------------------------------------------------------------------------------------
+
+    def _build(self, now: float) -> None:
+        document = self._context.document
+        if document.issuer == "dks":
+            self._central = CentralGroups(self._context)
+        else:
+            for interface in document.interfaces:
+                if interface.mode is not Mode.CLEAR and interface.protocols:
+                    self._links[interface.name] = Link(self._context, interface, self._port, now)
+        self._dks = DksLink(self._context, self._central, self._reports, self._new_document, self._port, now)
+
+    def _links_up(self, now: float) -> None:
+        for name, link in self._links.items():
+            state = self._found.get(name)
+            link.set_up(state is not None and state.running and str(link.policy.address) in state.addresses, now)
+
+    def _reports(self) -> list[bytes]:
+        """Our groups' signed states: what the DKS is told that we did without it."""
+        found = []
+        for link in self._links.values():
+            for speaker in link.speakers.values():
+                keys = speaker.sending.waiting or speaker.sending.active
+                if keys is not None:
+                    found.append(keys.state)
+        return found
+
+    # -- policy --------------------------------------------------------------------------------------
+
+    def _new_document(self, signed: bytes, now: float) -> None:
+        """The DKS gave a document: taken when the Policy Server signed it for us and it is newer."""
+        self._renew_lease(now)
+        context = self._context
+        document = context.document
+        try:
+            fresh = verify_document(
+                signed,
+                self._policy_server_key,
+                domain=document.domain,
+                router=document.router,
+                minimum_version=document.version,
+                wall_s=self._wall(),
+            )
+        except PolicyError as error:
+            context.event("error", what="policy", detail=str(error))
+            return
+        if fresh.version > document.version:
+            self._pending = (fresh, signed)
+
+    def _adopt(self, now: float) -> None:
+        """Act on a new document: what it leaves as it was goes on undisturbed."""
+        if self._pending is None:
+            return
+        (fresh, signed), self._pending = self._pending, None
+        context = self._context
+        old, context.document = context.document, fresh
+        context.retained.document(signed)
+        context.event("policy", version=fresh.version)
+        context.kernel_dirty = True
+        whole = (old.issuer, old.dks, old.suite, old.spi) != (fresh.issuer, fresh.dks, fresh.suite, fresh.spi)
+        for name, link in list(self._links.items()):
+            if whole or fresh.interface(name) != link.policy:
+                link.stop(now)
+                del self._links[name]
+        if whole:
+            if self._dks is not None:
+                self._dks.stop(now)
+            self._central = None
+            self._build(now)
+        elif self._central is not None and self._dks is not None:
+            central = CentralGroups(context)
+            central.inherit(self._central)
+            self._central = self._dks.central = central
+            self._dks.register_missing(now)
+        else:
+            for interface in fresh.interfaces:
+                if interface.name not in self._links and interface.mode is not Mode.CLEAR and interface.protocols:
+                    self._links[interface.name] = Link(context, interface, self._port, now)
+        self._links_up(now)
+
+    # -- lease ---------------------------------------------------------------------------------------
+
+    def _renew_lease(self, now: float) -> None:
+        self._lease_until = now + self._context.document.lease.seconds
+        if self._lease_over:
+            self._lease_over = False
+            self._context.kernel_dirty = True
+
+    def _check_lease(self, now: float) -> None:
+        if self._lease_over or self._lease_until is None or now < self._lease_until:
+            return
+        self._lease_over = True
+        self._context.kernel_dirty = True
+        self._context.event("error", what="lease", detail=f"over; policy says {self._context.document.lease.at_end}")
+
+    # -- effects -------------------------------------------------------------------------------------
+
+    def take(self) -> list[Effect]:
+        """What is to be done, in the order in which it must be done: disk, kernel, wire, record."""
+        context = self._context
+        if context.kernel_dirty and self._started:
+            context.kernel_dirty = False
+            self._kernel()
+        effects, context.effects[:] = list(context.effects), []
+        return [effect for kind in _ORDER for effect in effects if isinstance(effect, kind)]
+
+    def _kernel(self) -> None:
+        sas = () if self._lease_over and self._context.document.lease.at_end == "close" else tuple(self._sas())
+        held = {(sa.spi, sa.destination, "out" if sa.outbound else "in"): sa for sa in sas}
+        self._context.effects.append(Kernel(tuple(self._protected()), tuple(held.values())))
+        for place in (*held, *(each for each in self._in_kernel if each not in held)):
+            new, old = held.get(place), self._in_kernel.get(place)
+            sa = new or old
+            if sa is None or (new is not None and old is not None and new.active == old.active):
+                continue
+            change = "removed" if new is None else "added" if old is None else "active" if new.active else "inactive"
+            self._context.event(
+                "sa",
+                spi=f"{sa.spi:#010x}",
+                direction=place[2],
+                destination=str(sa.destination),
+                interface=sa.interface,
+                generation=sa.generation,
+                change=change,
+            )
+        self._in_kernel = held
+
+    def _sas(self) -> Iterator[GroupSa]:
+        if self._central is not None:
+            found = self._central.sas()
+        else:
+            found = (sa for link in self._links.values() for sa in link.sas())
+        return (sa for sa in found if sa.interface in self._found)
+
+    def _protected(self) -> Iterator[ProtectedInterface]:
+        for interface in self._context.document.interfaces:
+            if interface.name in self._found:
+                yield from protected(interface)
+
+
+def protected(interface: InterfacePolicy) -> Iterator[ProtectedInterface]:
+    """An interface of the document in the words of agents.ipsec, once for each protocol."""
+    for protocol in interface.protocols:
+        local = interface.local_for(protocol)
+        yield ProtectedInterface(
+            name=interface.name,
+            protocol=protocol,
+            mode=interface.mode,
+            link=interface.link,
+            local=local,
+            subnet=interface.subnet if local.version == 4 else _LINK_LOCAL,
+            neighbors=tuple(each.address_for(protocol) for each in interface.neighbors),
+        )
