@@ -1,0 +1,92 @@
+"""The Local Key Server as a process: reads its files, then runs the core on sockets and the kernel."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.ipsec.guard import NftGuard
+from agents.ipsec.reconciler import Reconciler
+from agents.ipsec.xfrm import Xfrm
+from agents.lks.config import LksConfig, read_config
+from agents.lks.core import LksCore
+from agents.lks.retained import COUNTERS, DOCUMENT
+from agents.policy.errors import PolicyError
+from agents.policy.keys import read_private_key, read_public_key
+from agents.runtime.asyncio_driver import Driver, GuardedOnce
+from agents.runtime.clock import WallClock
+from agents.runtime.effects import Event
+from agents.runtime.events import EventLog
+from agents.runtime.settings import ConfigError
+from agents.runtime.storage import CorruptRecord
+from agents.runtime.udp import UdpPort
+
+EXIT_USAGE, EXIT_STATE = 2, 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM. 0: ended in order; 2: unusable configuration; 3: unusable state or system."""
+    parser = argparse.ArgumentParser(prog="lks", description="Local Key Server of a router")
+    parser.add_argument("--config", type=Path, required=True, help="lks.toml")
+    arguments = parser.parse_args(argv)
+    try:
+        config = read_config(arguments.config)
+    except ConfigError as error:
+        print(f"lks: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    log = EventLog(config.events, config.name)
+    try:
+        asyncio.run(_run(config, log))
+    except (PolicyError, CorruptRecord, OSError) as error:
+        log.write(Event("error", {"what": "fatal", "detail": str(error)}))
+        print(f"lks {config.name}: {error}", file=sys.stderr)
+        return EXIT_STATE
+    finally:
+        log.close()
+    return 0
+
+
+async def _run(config: LksConfig, log: EventLog) -> None:
+    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kernel = Reconciler(Xfrm(), GuardedOnce(NftGuard().apply, log))
+    core = LksCore(
+        _read(config.state_dir / DOCUMENT),
+        read_private_key(config.identity),
+        read_public_key(config.policy_server_key),
+        _read_optional(config.state_dir / COUNTERS),
+        domain=config.domain,
+        router=config.name,
+        random=os.urandom,
+        sequence=kernel.sequence,
+        wall=WallClock(config.clock),
+        port=config.port,
+    )
+    port = UdpPort(config.port)
+    try:
+        driver = Driver(core, port, config.state_dir, log, kernel=kernel, watch_links=True)
+        await driver.run()
+    finally:
+        port.close()
+
+
+def _read(path: Path) -> bytes:
+    data = _read_optional(path)
+    if data is None:
+        raise PolicyError(f"{path}: there is no signed policy document, so the router has not been commissioned")
+    return data
+
+
+def _read_optional(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def entry() -> None:
+    """For the command line."""
+    raise SystemExit(main())
