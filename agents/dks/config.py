@@ -1,4 +1,4 @@
-"""dks.toml: where things are, and how fast routers may come."""
+"""dks.toml: where the DKS's files and its address are."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from agents.runtime.settings import Table
 
 @dataclass(frozen=True)
 class DksConfig:
-    """`rate`: registrations a second; `burst`: how many at once. `documents`: a folder of ROUTER.cose."""
+    """`documents`: a folder with every router's signed document, ROUTER.cose each."""
 
     name: str
     domain: str
     identity: Path
     policy_server_key: Path
-    state_dir: Path
     documents: Path
+    state_dir: Path
     listen: str = ""
+    port: int = 848
     events: Path | None = None
     clock: Path | None = None
-    port: int = 848
-    rate: int = 200
-    burst: int = 1000
 
 
 def read_config(path: Path) -> DksConfig:
@@ -34,14 +32,12 @@ def read_config(path: Path) -> DksConfig:
         domain=table.text("domain"),
         identity=table.path("identity"),
         policy_server_key=table.path("policy_server_key"),
-        state_dir=table.path("state_dir"),
         documents=table.path("documents"),
+        state_dir=table.path("state_dir"),
         listen=table.text("listen", ""),
+        port=table.number("port", 848, 1, 65535),
         events=table.optional_path("events"),
         clock=table.optional_path("clock"),
-        port=table.number("port", 848, 1, 65535),
-        rate=table.number("rate", 200, 1, 1_000_000),
-        burst=table.number("burst", 1000, 1, 1_000_000),
     )
     table.finish()
     return config

@@ -1,0 +1,56 @@
+"""The signed documents that the DKS passes on: read and verified once, and again when told to.
+
+The DKS cannot make or alter one. Knows nothing of messages.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agents.policy.document import PolicyDocument, verify_document
+from agents.policy.errors import PolicyError
+
+
+class Documents:
+    """Every router's newest document of one domain."""
+
+    def __init__(self, domain: str, policy_server_key: Ed25519PublicKey) -> None:
+        self._domain, self._key = domain, policy_server_key
+        self._signed: dict[str, bytes] = {}
+        self._documents: dict[str, PolicyDocument] = {}
+
+    def add(self, signed: bytes) -> PolicyDocument | None:
+        """Take a document; None when the one that is there is as new. PolicyError for a wrong signature or domain."""
+        document = verify_document(signed, self._key, domain=self._domain)
+        known = self._documents.get(document.router)
+        if known is not None and known.version >= document.version:
+            return None
+        self._documents[document.router] = document
+        self._signed[document.router] = signed
+        return document
+
+    def load(self, folder: Path) -> tuple[list[PolicyDocument], list[str]]:
+        """Take all *.cose of a folder: the new documents, and what was wrong with others."""
+        fresh, wrong = [], []
+        for path in sorted(folder.glob("*.cose")):
+            try:
+                document = self.add(path.read_bytes())
+            except (PolicyError, OSError) as error:
+                wrong.append(f"{path.name}: {error}")
+                continue
+            if document is not None:
+                fresh.append(document)
+        return fresh, wrong
+
+    def of(self, router: str) -> PolicyDocument | None:
+        """The document of this router."""
+        return self._documents.get(router)
+
+    def signed(self, router: str) -> bytes | None:
+        """Its octets, as the Policy Server signed them."""
+        return self._signed.get(router)
+
+    def __len__(self) -> int:
+        return len(self._documents)

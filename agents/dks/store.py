@@ -1,0 +1,63 @@
+"""The book of generations: the highest one of every group that was made here or reported, in SQLite.
+
+A number is in the book, synced, before it is used: so after a failure none is used twice. Keys are
+not in it. Knows nothing of messages.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from agents.policy.names import GroupId
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS generations (
+    name TEXT PRIMARY KEY,
+    version INTEGER NOT NULL CHECK (version >= 0),
+    generation INTEGER NOT NULL CHECK (generation >= 0),
+    source TEXT NOT NULL CHECK (source IN ('made', 'reported'))
+) STRICT, WITHOUT ROWID
+"""
+
+
+class GenerationBook:
+    """One file; the DKS is its only writer."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or make it (":memory:" for tests). sqlite3.DatabaseError when it is damaged."""
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.execute(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def last(self, group: GroupId) -> tuple[int, int]:
+        """The highest (v, g) of this group; (0, 0) when there was none."""
+        row = self._connection.execute(
+            "SELECT version, generation FROM generations WHERE name = ?", (str(group),)
+        ).fetchone()
+        return (int(row[0]), int(row[1])) if row else (0, 0)
+
+    def next(self, group: GroupId, version: int) -> int:
+        """The next generation of this group, under this version of its speaker's policy: in the book when this returns."""
+        generation = self.last(group)[1] + 1
+        self._set(group, version, generation, "made")
+        return generation
+
+    def reported(self, group: GroupId, version: int, generation: int) -> bool:
+        """An LKS made this one while we were away. False when we know of as high a one."""
+        if (version, generation) <= self.last(group):
+            return False
+        self._set(group, version, max(generation, self.last(group)[1]), "reported")
+        return True
+
+    def _set(self, group: GroupId, version: int, generation: int, source: str) -> None:
+        self._connection.execute(
+            "INSERT INTO generations VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE"
+            " SET version = excluded.version, generation = excluded.generation, source = excluded.source",
+            (str(group), version, generation, source),
+        )
