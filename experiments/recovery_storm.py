@@ -1,0 +1,105 @@
+"""A whole domain loses its power and gets it back: how fast does routing return, and what does the DKS hear?"""
+
+from __future__ import annotations
+
+import random
+from typing import ClassVar
+
+from testbed.analysis import adjacency, requests
+from testbed.analysis.convergence import converged_at
+from testbed.analysis.run import NS, Run
+from testbed.record.plan import Step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table, step
+from testbed.topology.resolved import Topology
+
+SETTLE_S = 90
+DARK_S = 10
+BOOT_SPREAD_S = 4.0
+MAX_RATIO = 1.10
+
+
+class RecoveryStorm(Experiment):
+    name = "recovery_storm"
+    title = "A power failure of the whole domain"
+    question = (
+        "When every router and the DKS lose their power at once, does routing come back as fast as without security, "
+        "and does the DKS hear a storm of requests?"
+    )
+    method = (
+        f"The network runs for {SETTLE_S} s. Then every node is cut off at once; after {DARK_S} s the power returns, and "
+        f"each node boots within the next {BOOT_SPREAD_S:g} s, drawn at random for each seed and the same for every keying "
+        "mode. Only what was flushed to a node's retained folder is there after the cut. Convergence is counted from the "
+        "moment the first router boots to the last moment at which the forwarding table of every router became what "
+        "shortest paths say, and stayed so."
+    )
+    shows_not = (
+        "Computation costs nothing in virtual time: how fast a DKS can answer is not in these figures, only how much it is "
+        "asked. All nodes boot the same software in the same time."
+    )
+    duration_s = 300.0
+    seeds = 5
+    options: ClassVar = {"boot_jitter_s": 2.0}
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        return [
+            step(SETTLE_S - 1, "mark", name="settled"),
+            step(SETTLE_S, "power_off", nodes="all", dks=True),
+            step(SETTLE_S + DARK_S, "mark", name="power_returns"),
+            step(SETTLE_S + DARK_S, "power_on", nodes="all", dks=True, jitter_s=BOOT_SPREAD_S),
+        ]
+
+    def measure(self, run: Run) -> Measures:
+        topology = run.plan.topology
+        first_boot = min(event["t"] for event in run.where("fault", "power_on"))
+        settled = converged_at(topology, run.events, run.expected(), until=run.mark("settled"))
+        converged = converged_at(topology, run.events, run.expected())
+        asked = requests.at_dks(run, run.mark("power_returns"))
+        return Measures(
+            convergence_s=None if converged is None else (converged - first_boot) / NS,
+            adjacencies_expected=len(adjacency.expected(topology)),
+            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            dks_total=asked.total,
+            dks_unique=asked.unique,
+            dks_before_schedule=asked.before_schedule,
+            dks_peak_per_s=asked.peak_per_s,
+            extra={"first start to convergence, s": None if settled is None else settled / NS},
+        )
+
+    def judge(self, table: Table) -> list[Criterion]:
+        if "lks" not in table:
+            return []
+        runs = table.measures["lks"]
+        restored = sum(run.adjacencies_restored for run in runs)
+        expected = sum(run.adjacencies_expected for run in runs)
+        early = sum(run.dks_before_schedule for run in runs)
+        found = [
+            Criterion("lks", "every adjacency is back", f"{restored} of {expected}", restored == expected),
+            Criterion("lks", "no request to the DKS before the first scheduled reconnection", str(early), early == 0),
+        ]
+        if "none" in table:
+            ratio = table.ratio("lks")
+            text = f"median convergence at most {MAX_RATIO:.2f} × that of none"
+            found.append(Criterion("lks", text, "never" if ratio is None else f"{ratio:.3f}", (ratio or 99) <= MAX_RATIO))
+        return found
+
+    def findings(self, table: Table) -> list[str]:
+        found = []
+        if "central" in table:
+            stuck = [run for run in table.measures["central"] if run.convergence_s is None]
+            if stuck:
+                back = sum(run.adjacencies_restored for run in stuck)
+                of = sum(run.adjacencies_expected for run in stuck)
+                found.append(
+                    f"Central keying in-band deadlocks on a cold start in {len(stuck)} of {len(table.measures['central'])} "
+                    f"runs: a router that is not beside the DKS has no route to it until OSPF runs, and OSPF does not run "
+                    f"until the router is keyed. {back} of {of} adjacencies come back."
+                )
+        for keying in ("central-mgmt", "lks"):
+            if keying in table:
+                runs = table.measures[keying]
+                found.append(
+                    f"{keying}: {min(r.dks_total for r in runs)} to {max(r.dks_total for r in runs)} requests reach the DKS "
+                    f"in the {self.duration_s - SETTLE_S - DARK_S:g} s after the power returns, at most "
+                    f"{max(r.dks_peak_per_s for r in runs)} in one second."
+                )
+        return found

@@ -1,0 +1,157 @@
+"""What an experiment is: a question, a timeline, what is measured of each run, and what must hold.
+
+An experiment is one file with one subclass of Experiment. Those in experiments/ are found by name, others by path.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, ClassVar
+
+from testbed.analysis.run import Run
+from testbed.errors import InputError
+from testbed.record.plan import Action, Flow, Plan, Step
+from testbed.setup.paths import PROJECT
+from testbed.topology.resolved import Topology
+
+FOLDER = PROJECT / "experiments"
+KEYINGS = ("none", "native", "manual", "central", "central-mgmt", "lks")
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What one run gave. `convergence_s` None: the network did not converge. Series are numbers by name."""
+
+    convergence_s: float | None
+    adjacencies_expected: int
+    adjacencies_restored: int
+    dks_total: int = 0
+    dks_unique: int = 0
+    dks_before_schedule: int = 0
+    dks_peak_per_s: int = 0
+    extra: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """Something that must hold, with the number that it was judged by."""
+
+    keying: str
+    text: str
+    value: str
+    ok: bool
+
+
+class Table:
+    """All measures of an experiment, by keying mode and in the order of seeds."""
+
+    def __init__(self, measures: Mapping[str, Sequence[Measures]]) -> None:
+        self.measures = measures
+
+    def __contains__(self, keying: str) -> bool:
+        return bool(self.measures.get(keying))
+
+    def median_s(self, keying: str) -> float | None:
+        """The median convergence time; None when a run of that mode did not converge, or there is none."""
+        values = [each.convergence_s for each in self.measures.get(keying, ())]
+        known = [value for value in values if value is not None]
+        return median(known) if known and len(known) == len(values) else None
+
+    def ratio(self, keying: str) -> float | None:
+        """Median convergence against that without security; None where either is missing."""
+        own, none = self.median_s(keying), self.median_s("none")
+        return own / none if own is not None and none else None
+
+
+class Experiment(ABC):
+    """Subclass this in a file of your own; see docs/experiments.md."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    question: ClassVar[str]
+    method: ClassVar[str]
+    shows_not: ClassVar[str] = ""
+    topology: ClassVar[str] = "abilene"
+    keyings: ClassVar[tuple[str, ...]] = ("none", "manual", "central", "central-mgmt", "lks")
+    seeds: ClassVar[int] = 5
+    duration_s: ClassVar[float]
+    options: ClassVar[Mapping[str, Any]] = {}
+
+    @abstractmethod
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        """What happens, in seconds since all daemons run. `rng` is the same for every keying mode of a seed."""
+
+    @abstractmethod
+    def measure(self, run: Run) -> Measures:
+        """The numbers of one run."""
+
+    def flows(self, topology: Topology) -> list[Flow]:
+        """Streams of probe packets through the network."""
+        return []
+
+    def judge(self, table: Table) -> list[Criterion]:
+        """What must hold; the program exits with 1 when something does not."""
+        return []
+
+    def findings(self, table: Table) -> list[str]:
+        """What was found, in sentences with numbers."""
+        return []
+
+    def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
+        """The plan of one run."""
+        if keying not in KEYINGS:
+            raise InputError(f"unknown keying mode {keying!r}", allowed=", ".join(KEYINGS))
+        rng = random.Random(f"{self.name} {seed}")
+        return Plan(
+            experiment=self.name,
+            topology=topology,
+            keying=keying,
+            seed=seed,
+            duration_s=self.duration_s,
+            timeline=tuple(sorted(self.timeline(topology, rng), key=lambda step: step.at_s)),
+            flows=tuple(self.flows(topology)),
+            captures=options.get("captures", ()),
+            options={**self.options, **{name: value for name, value in options.items() if name != "captures"}},
+        )
+
+
+def step(at_s: float, action: Action | str, **args: Any) -> Step:
+    """One step of a timeline."""
+    return Step(at_s=at_s, action=Action(action), args=args)
+
+
+def names() -> list[str]:
+    """The experiments in experiments/."""
+    return sorted(file.stem for file in FOLDER.glob("*.py") if not file.stem.startswith("_"))
+
+
+def find(spec: str) -> Experiment:
+    """An experiment by name or by the path of its file. Raises InputError when there is none in it."""
+    path = Path(spec) if spec.endswith(".py") else FOLDER / f"{spec}.py"
+    if not path.is_file():
+        raise InputError(
+            f"unknown experiment {spec!r}", allowed=f"{', '.join(names())}, or the path of a .py file",
+            next_command="lab run --help",
+        )  # fmt: skip
+    module_spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise InputError("is no Python file", where=str(path))
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises
+        raise InputError(f"cannot be loaded: {type(error).__name__}: {error}", where=str(path)) from error
+    kinds = [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Experiment) and kind.__module__ == module.__name__
+    ]
+    if len(kinds) != 1:
+        raise InputError(f"holds {len(kinds)} experiments", where=str(path), allowed="one subclass of Experiment")
+    return kinds[0]()
