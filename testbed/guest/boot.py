@@ -7,6 +7,7 @@ The guest and all its processes end with the call, however it ends.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -81,6 +82,16 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
     return GuestResult(told["exit_code"], wall_s, told["virtual_s"], log)
 
 
+_live: set[subprocess.Popen[bytes]] = set()
+
+
+def end_all() -> None:
+    """Kill every guest that this process runs, from whatever thread; their run_guest calls then raise."""
+    for guest in list(_live):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(guest.pid, signal.SIGKILL)
+
+
 def tail(log: Path, lines: int = 15) -> str:
     """The last lines of a console log, indented, for an error message."""
     if not log.exists():
@@ -145,6 +156,7 @@ def _wait(argv: Sequence[str], spec: GuestSpec, log: Path, timeout_s: float | No
     with log.open("wb") as sink:
         quiet = {} if spec.console else {"stdin": subprocess.DEVNULL, "stdout": sink, "stderr": subprocess.STDOUT}
         guest = subprocess.Popen(guarded, env=environment, start_new_session=not spec.console, **quiet)
+        _live.add(guest)
         try:
             guest.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -153,6 +165,7 @@ def _wait(argv: Sequence[str], spec: GuestSpec, log: Path, timeout_s: float | No
             ) from None
         finally:
             _end(guest, own_group=not spec.console)
+            _live.discard(guest)
 
 
 def _end(guest: subprocess.Popen[bytes], *, own_group: bool) -> None:

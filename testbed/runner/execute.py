@@ -1,0 +1,153 @@
+"""Plays the plans of an experiment in guests, several at a time, and keeps what each left.
+
+A run is known by the hash of everything that decides its result: its plan, the guest, and the code that plays it. One
+that has finished is not done again; one that was cut short is. Failures are kept apart from results.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from testbed.errors import EnvironmentFailure, InputError, LabError
+from testbed.faults.check import check_plan
+from testbed.guest.boot import GuestSpec, Kernel, end_all, run_guest, tail
+from testbed.record.plan import Plan
+from testbed.setup import kernel, tree
+from testbed.setup.artefact import digest, require_space
+from testbed.setup.paths import PROJECT
+
+# A guest that is this much slower than it should ever be has lost its way.
+TIMEOUT_S = 1800.0
+SPACE_MIB = 200
+PLAYS = ("agents", "testbed/faults", "testbed/inside", "testbed/keying", "testbed/net", "testbed/probes", "testbed/record", "testbed/topology")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run ended. `status` is "done" or what went wrong; `folder` holds what it left."""
+
+    keying: str
+    seed: int
+    folder: Path
+    status: str
+    wall_s: float
+    virtual_s: float
+    detail: str = ""
+
+    @property
+    def done(self) -> bool:
+        return self.status == "done"
+
+
+def code_digest() -> str:
+    """Stands for all code that decides what happens in a guest."""
+    files = sorted(
+        path for folder in PLAYS for path in (PROJECT / folder).rglob("*") if path.suffix in (".py", ".j2") and path.is_file()
+    )
+    return digest(*(part for path in files for part in (str(path.relative_to(PROJECT)), path)))
+
+
+def run_key(plan: Plan, kind: str, code: str) -> str:
+    """The name of everything that decides this run's result."""
+    return digest(plan.model_dump_json(), kind, code, tree.tree().key, kernel.kernel().key)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Only one program at a time writes into a results folder. Raises InputError when another does."""
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", where=str(folder), allowed="a folder of yours, with --out") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                "another lab is writing there", where=str(folder), allowed="waiting, or --out with another folder"
+            ) from None
+        yield
+
+
+def play(
+    plans: Sequence[Plan], folder: Path, kind: Kernel, jobs: int, *, fresh: bool, told: Callable[[Outcome, int, int], None]
+) -> list[Outcome]:
+    """Play all plans; the outcomes in the order of the plans. `told` hears of each as it ends, with how many are done.
+
+    Raises InputError for a plan that cannot be played, EnvironmentFailure without room. On Ctrl-C all guests end.
+    """
+    for plan in plans:
+        check_plan(plan)
+    require_space(folder, SPACE_MIB)
+    code = code_digest()
+    order = list(range(len(plans)))
+    random.Random(0).shuffle(order)
+    outcomes: dict[int, Outcome] = {}
+    pool = ThreadPoolExecutor(max(1, jobs))
+    try:
+        waiting: dict[Future[Outcome], int] = {
+            pool.submit(_one, plans[index], folder, kind, code, fresh): index for index in order
+        }
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                index = waiting.pop(future)
+                outcomes[index] = future.result()
+                told(outcomes[index], len(outcomes), len(plans))
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        end_all()
+        raise
+    finally:
+        pool.shutdown()
+    return [outcomes[index] for index in range(len(plans))]
+
+
+def _one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool) -> Outcome:
+    own = folder / "runs" / f"{plan.keying}-{plan.seed}-{run_key(plan, kind, code)}"
+    result = own / "outcome.json"
+    if result.exists() and not fresh:
+        kept = json.loads(result.read_text())
+        if kept["status"] == "done":
+            return Outcome(**{**kept, "folder": own})
+    if own.exists():
+        shutil.rmtree(own)
+    own.mkdir(parents=True)
+    plan.write(own / "plan.json")
+    command = ("python3", "-m", "testbed.inside", "/lab/run/plan.json")
+    memory = 1024 + 48 * len(plan.topology.routers)
+    started = time.monotonic()
+    try:
+        ended = run_guest(GuestSpec(kind, command, own, seed=plan.seed, memory_mib=memory), timeout_s=TIMEOUT_S)
+        status = "done" if ended.exit_code == 0 else f"exit code {ended.exit_code}"
+        detail = "" if ended.exit_code == 0 else tail(ended.console_log)
+        outcome = Outcome(plan.keying, plan.seed, own, status, round(ended.wall_s, 2), round(ended.virtual_s, 2), detail)
+    except EnvironmentFailure as error:
+        outcome = Outcome(plan.keying, plan.seed, own, "no guest", time.monotonic() - started, 0.0, str(error))
+    part = result.with_suffix(".part")
+    part.write_text(json.dumps({**asdict(outcome), "folder": own.name}))
+    os.replace(part, result)
+    return outcome
+
+
+def first_problem(outcomes: Sequence[Outcome]) -> LabError | None:
+    """An error that tells of the failed runs; None when all are done."""
+    failed = [outcome for outcome in outcomes if not outcome.done]
+    if not failed:
+        return None
+    listed = "\n".join(f"  {each.keying}, seed {each.seed}: {each.status}\n{each.detail}" for each in failed[:3])
+    return EnvironmentFailure(
+        f"{len(failed)} of {len(outcomes)} runs failed:\n{listed}", where=str(failed[0].folder),
+        next_command="the same command again: what is done is kept",
+    )  # fmt: skip
