@@ -1,31 +1,29 @@
-"""The DKS without sockets or clocks: datagrams and time in, effects out.
+"""The DKS as a whole: datagrams and time in, effects out.
 
-Every router is known by its signed policy document: its name and its key. A router gets its own document (control
-group), and keys of its own and its neighbours' groups when the document says that the DKS issues them.
+Authenticates every router by the key in its signed document, serves the control groups and, where
+policy says `issuer: dks`, the groups' keys. The book of generations and the documents' folder are
+given to it; it knows no socket or clock.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.dks.book import Book
+from agents.dks.documents import Documents
 from agents.dks.groups import Groups
-from agents.dks.pace import TokenBucket
-from agents.gikev2 import notifies
-from agents.gikev2.errors import UnusableGroup
-from agents.gikev2.server import KeyServer, RegistrationRequest
+from agents.dks.store import GenerationBook
+from agents.gikev2 import KeyServer, RegistrationRequest, notifies
 from agents.ikev2 import (
     AuthRequest,
     Closed,
     Datagram,
-    Dropped,
     Established,
     Identification,
     IkeConfig,
     IkeEndpoint,
+    IkeError,
     LocalIdentity,
     MalformedMessage,
     MessageSeen,
@@ -33,215 +31,210 @@ from agents.ikev2 import (
     PeerAddress,
     PeerCredential,
     PeerKey,
-    RequestFailed,
     RequestReceived,
-    ResponseReceived,
-    UnknownSa,
-)  # fmt: skip
-from agents.ikev2 import Send as IkeSend
-from agents.ikev2.handle import SaHandle
+    Retransmission,
+    SaHandle,
+    Send,
+)
+from agents.ikev2 import Event as IkeEvent
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.group import claimed_group, verify_group_state
 from agents.policy.keys import public_key_from_spki
-from agents.policy.names import DKS_NAME, GroupId, parse_party_id, party_id
-from agents.runtime.effects import Effect, Event, Send
+from agents.policy.names import parse_party_id, party_id
+from agents.runtime.effects import Effect, Event
+from agents.runtime.effects import Send as SendEffect
 from agents.runtime.links import LinkState
 
-Documents = Mapping[str, tuple[bytes, PolicyDocument]]
-MAX_REPORTS = 256
+POLL_S = 2.0
+Poll = Callable[[], Iterable[PolicyDocument]]
 
 
-class DomainKeyServer:
-    """`documents`: by router, the signed octets and what they say, verified. `records`: the files of its state."""
+class DksCore:
+    """One DKS. `poll`: takes new documents into `documents` and gives them; asked every two seconds."""
 
     def __init__(
         self,
-        domain: str,
-        key: Ed25519PrivateKey,
+        private_key: Ed25519PrivateKey,
         documents: Documents,
-        records: Mapping[str, bytes],
+        book: GenerationBook,
         *,
+        domain: str,
+        name: str,
         random: Callable[[int], bytes],
-        rate: int = 200,
-        burst: int = 1000,
-        config: IkeConfig | None = None,
+        poll: Poll | None = None,
     ) -> None:
-        """CorruptRecord when the book is damaged: it then must not make keys."""
-        self._domain = domain
-        self._documents = dict(documents)
         self._effects: list[Effect] = []
-        self._bucket = TokenBucket(rate, burst)
-        self._book = Book(records, self._effects.append)
+        self._documents, self._book, self._domain, self._poll = documents, book, domain, poll
         self._endpoint = IkeEndpoint(
-            LocalIdentity(Identification.key_id(party_id(domain, DKS_NAME)), key),
+            LocalIdentity(Identification.key_id(party_id(domain, name)), private_key),
             self._authenticate,
             random=random,
-            config=config or IkeConfig(),
+            config=IkeConfig(
+                retransmission=Retransmission(first_s=0.5, factor=1.8, cap_s=4.0, tries=8),
+                max_sas_per_peer=2,
+                max_half_open=20_000,
+                cookie_threshold=200,
+            ),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
-        self._groups = Groups(self._endpoint, self._book, key, random, self._rekeyed)
-        self._routers: dict[SaHandle, str] = {}
+        self._groups = Groups(self._endpoint, documents, book, private_key, random, self._effects.append)
+        self._control: dict[str, SaHandle] = {}
+        self._poll_at: float | None = None
 
-    # -- what drives it
-
-    def start(self, now: float) -> None:
-        """Say that it runs."""
-        self._event("started", routers=len(self._documents))
-
-    def links(self, found: Mapping[str, LinkState], now: float) -> None:
-        """Interfaces do not matter to the DKS."""
-
-    def receive(self, datagram: Datagram, now: float) -> None:
-        """A datagram came."""
-        self._endpoint.receive(datagram, now)
-        self._serve(now)
-
-    def tick(self, now: float) -> None:
-        """Do what is due."""
-        self._endpoint.tick(now)
-        self._groups.tick(self._document, now)
-        self._serve(now)
-
-    def next_timer(self) -> float | None:
-        """When `tick` must be called next."""
-        times = [time for time in (self._endpoint.next_timer(), self._groups.next_timer()) if time is not None]
-        return min(times, default=None)
-
-    def take(self) -> list[Effect]:
-        """The effects since the last call."""
-        effects, self._effects[:] = list(self._effects), []
-        return effects
-
-    def publish(self, documents: Documents, now: float) -> None:
-        """New documents from the Policy Server: each connected router whose version went up gets its own at once."""
-        for router, (signed, document) in documents.items():
-            known = self._documents.get(router)
-            if known is not None and known[1].version >= document.version:
-                continue
-            self._documents[router] = (signed, document)
-            for sa in [sa for sa, name in self._routers.items() if name == router]:
-                self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, [notifies.policy_document(signed)], now)
-        self._serve(now)
-
-    # -- IKE
+    def _event(self, kind: str, **fields: object) -> None:
+        self._effects.append(Event(kind, fields))
 
     def _authenticate(
-        self, identity: Identification, credential: PeerCredential | None, peer: PeerAddress
+        self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
     ) -> PeerKey | None:
+        router = self._router(claimed)
+        document = self._documents.of(router) if router is not None else None
+        return PeerKey.from_spki(document.identity) if document is not None else None
+
+    def _router(self, identity: Identification | None) -> str | None:
+        if identity is None:
+            return None
         try:
             domain, router = parse_party_id(identity.data)
         except PolicyError:
             return None
-        document = self._document(router)
-        if domain != self._domain or document is None:
-            return None
-        return PeerKey.from_spki(document.identity)
+        return router if domain == self._domain else None
 
-    def _document(self, router: str) -> PolicyDocument | None:
-        known = self._documents.get(router)
-        return known[1] if known else None
+    # -- input ---------------------------------------------------------------------------------------
 
-    def _serve(self, now: float) -> None:
-        """Handle what the endpoint gives until it gives no more."""
-        while given := self._endpoint.take():
-            for item in given:
-                self._handle(item, now)
+    def start(self, now: float) -> None:
+        """Be there."""
+        self._event("started", documents=len(self._documents))
+        self._poll_at = now + POLL_S if self._poll is not None else None
 
-    def _handle(self, item: object, now: float) -> None:
-        match item:
-            case IkeSend():
-                self._effects.append(Send(item.data, item.peer, item.retransmission))
-            case MessageSeen(request=True):
-                name = ExchangeType(item.exchange).name if item.exchange in set(ExchangeType) else str(item.exchange)
-                self._event("request", exchange=name, peer=item.peer.ip, retransmission=item.retransmission)
-            case AuthRequest():
-                self._routers[item.sa] = parse_party_id(item.peer_id.data)[1]
-                self._answer(item.token, item.sa, item.payloads, now)
-            case RequestReceived(exchange=ExchangeType.GSA_REGISTRATION):
-                self._answer(item.token, item.sa, item.payloads, now)
-            case RequestReceived():
-                self._respond(item.token, [], now)
-            case Established():
-                self._event("established", peer=self._routers.get(item.sa, ""))
-            case ResponseReceived() | RequestFailed():
-                self._groups.answered(item.sa, item.request_id, now)
-            case Closed():
-                self._groups.closed(item.sa)
-                if router := self._routers.pop(item.sa, None):
-                    self._event("closed", peer=router, reason=item.reason.value)
-            case Dropped():
-                self._event("dropped", reason=item.reason, peer=item.peer.ip)
-            case _:
-                pass
+    def links(self, found: Mapping[str, LinkState], now: float) -> None:
+        """Interfaces are nothing to the DKS."""
 
-    def _answer(self, token: int, sa: SaHandle, payloads: Sequence[Payload], now: float) -> None:
-        router = self._routers[sa]
+    def receive(self, datagram: Datagram, now: float) -> None:
+        """A datagram came."""
+        self._endpoint.receive(datagram, now)
+        self._drain(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self._poll is not None and self._poll_at is not None and self._poll_at <= now:
+            self._poll_at = now + POLL_S
+            for document in self._poll():
+                self._changed(document, now)
+        self._groups.tick(now)
+        self._endpoint.tick(now)
+        self._drain(now)
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        timers = (self._poll_at, self._groups.next_timer(), self._endpoint.next_timer())
+        return min((time for time in timers if time is not None), default=None)
+
+    def take(self) -> list[Effect]:
+        """What is to be done."""
+        effects, self._effects[:] = list(self._effects), []
+        return effects
+
+    # -- policy --------------------------------------------------------------------------------------
+
+    def _changed(self, document: PolicyDocument, now: float) -> None:
+        """Push a new document to its router, if it is connected (RFC 9838 §2.4.2)."""
+        self._event("policy", router=document.router, version=document.version)
+        sa, signed = self._control.get(document.router), self._documents.signed(document.router)
+        if sa is not None and signed is not None:
+            try:
+                payloads = [notifies.policy_document(signed)]
+                self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
+            except IkeError:
+                del self._control[document.router]
+        self._groups.policy_changed(document.router, now)
+
+    # -- events --------------------------------------------------------------------------------------
+
+    def _drain(self, now: float) -> None:
+        while effects := self._endpoint.take():
+            for effect in effects:
+                if isinstance(effect, Send):
+                    self._effects.append(SendEffect(effect.data, effect.peer, effect.retransmission))
+                else:
+                    self._handle(effect, now)
+
+    def _handle(self, event: IkeEvent, now: float) -> None:
+        if isinstance(event, MessageSeen):
+            if event.request:
+                self._event(
+                    "request",
+                    exchange=_exchange(event.exchange),
+                    peer=event.peer.ip,
+                    retransmission=event.retransmission,
+                )
+        elif isinstance(event, AuthRequest):
+            self._respond(event.token, self._answer(event.payloads, event.peer_id, event.sa, now), now)
+        elif isinstance(event, RequestReceived):
+            answer: list[Payload] = []
+            if event.exchange == ExchangeType.GSA_REGISTRATION:
+                answer = self._answer(event.payloads, event.sa.peer_id, event.sa, now)
+            self._respond(event.token, answer, now)
+        elif isinstance(event, Established):
+            self._event("ike", peer=self._router(event.peer_id), role="responder", state="established")
+        elif isinstance(event, Closed):
+            self._groups.forget(event.sa)
+            for router in [name for name, sa in self._control.items() if sa is event.sa]:
+                del self._control[router]
+            peer = self._router(event.sa.peer_id)
+            self._event("ike", peer=peer, role="responder", state=event.reason.name.lower())
+
+    def _answer(
+        self, payloads: tuple[Payload, ...], identity: Identification | None, sa: SaHandle, now: float
+    ) -> list[Payload]:
+        router = self._router(identity)
         try:
             request = KeyServer.read(payloads)
-            answer = self._registration(request, router, sa, now)
-        except (MalformedMessage, PolicyError):
-            answer = KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
-        except UnusableGroup:
-            answer = KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
-        self._respond(token, answer, now)
+        except MalformedMessage:
+            request = None
+        if router is None or request is None or request.group.domain != self._domain:
+            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+        if request.group.is_control:
+            return self._policy(request, router, sa)
+        return self._groups.register(request, router, sa, now)
+
+    def _policy(self, request: RegistrationRequest, router: str, sa: SaHandle) -> list[Payload]:
+        """A router's own control group: its policy down, its reports up."""
+        signed = self._documents.signed(router)
+        if request.group.router != router or signed is None:
+            return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
+        self._control[router] = sa
+        for report in notifies.find_group_reports(request.payloads):
+            self._report(report, router)
+        self._event("registered", peer=router, group=str(request.group), generation=0)
+        return KeyServer.control_answer(signed)
+
+    def _report(self, signed: bytes, router: str) -> None:
+        document = self._documents.of(router)
+        if document is None:
+            return
+        try:
+            group = claimed_group(signed)
+            if group.domain != self._domain or group.router != router:
+                raise PolicyError(f"a report of {group} is not for {router} to make")
+            state = verify_group_state(signed, public_key_from_spki(document.identity), group)
+        except PolicyError as error:
+            self._event("error", what="report", peer=router, detail=str(error))
+            return
+        if self._book.reported(group, state.v, state.g):
+            self._event("reported", peer=router, group=str(group), generation=state.g)
 
     def _respond(self, token: int, payloads: list[Payload], now: float) -> None:
-        with contextlib.suppress(UnknownSa):  # it may have been closed while its request was handled
+        try:
             self._endpoint.respond(token, payloads, now)
+        except IkeError as error:
+            self._event("error", what="answer", detail=str(error))
 
-    def _registration(
-        self, request: RegistrationRequest | None, router: str, sa: SaHandle, now: float
-    ) -> list[Payload]:
-        """The answer to one registration (RFC 9838 §2.3)."""
-        if request is None:
-            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
-        if request.leaving:
-            self._groups.leave(request.group, router)
-            return []
-        if not self._bucket.take(now):
-            wait = notifies.reconnect_hint(self._bucket.wait_s(now))
-            return [*KeyServer.refuse(NotifyType.REGISTRATION_FAILED), wait]
-        if request.group == GroupId.control(self._domain, router):
-            self._take_reports(request.payloads, router)
-            self._event("registered", peer=router, group=str(request.group), generation=0)
-            return KeyServer.control_answer(self._documents[router][0])
-        return self._group_keys(request, router, sa, now)
 
-    def _group_keys(self, request: RegistrationRequest, router: str, sa: SaHandle, now: float) -> list[Payload]:
-        group = request.group
-        document = self._document(group.router)
-        if document is None or group not in document.own_groups():
-            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
-        entitled = router == group.router or document.may_join(group, router) is not None
-        if document.issuer != "dks" or not entitled or (request.sender and router != group.router):
-            return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
-        if not request.supports(document.suite):
-            return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
-        keys = self._groups.join(document, group, router, sa, now)
-        self._event("registered", peer=router, group=str(group), generation=keys.generation)
-        return KeyServer.answer(keys, router, sa.key_wrap_key())
-
-    def _take_reports(self, payloads: Sequence[Payload], router: str) -> None:
-        """What the router's LKS did while it was alone: the book goes on above it."""
-        document = self._documents[router][1]
-        for signed in notifies.find_group_reports(payloads)[:MAX_REPORTS]:
-            try:
-                group = claimed_group(signed)
-                if group not in document.own_groups():
-                    raise PolicyError(f"{group} is not a group of {router}")
-                state = verify_group_state(signed, public_key_from_spki(document.identity), group)
-            except PolicyError as error:
-                self._event("error", what="report", peer=router, detail=str(error))
-                continue
-            self._book.seen(group, state.g)
-            self._event("report", peer=router, group=str(group), generation=state.g)
-
-    # -- events
-
-    def _rekeyed(self, group: GroupId, generation: int) -> None:
-        self._event("rekeyed", group=str(group), generation=generation)
-
-    def _event(self, kind: str, **fields: object) -> None:
-        self._effects.append(Event(kind, fields))
+def _exchange(number: int) -> str:
+    try:
+        return ExchangeType(number).name
+    except ValueError:
+        return str(number)

@@ -1,72 +1,95 @@
-"""The DKS as a process: `dks --config dks.toml`. Exit codes: 0 ended by a signal, 2 bad configuration, 3 cannot run."""
+"""The DKS as a process: reads its files, then runs the core on a socket."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import os
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from agents.dks.book import is_book
 from agents.dks.config import DksConfig, read_config
-from agents.dks.core import Documents, DomainKeyServer
-from agents.policy.document import verify_document
+from agents.dks.core import DksCore
+from agents.dks.documents import Documents
+from agents.dks.store import GenerationBook
+from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
 from agents.runtime.asyncio_driver import Driver
-from agents.runtime.clock import WallClock
+from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.settings import ConfigError
-from agents.runtime.storage import CorruptRecord
 from agents.runtime.udp import UdpPort
 
-
-def read_documents(config: DksConfig, wall_s: float) -> Documents:
-    """Every ROUTER.cose of the documents folder, verified. PolicyError for one that is not sound."""
-    key = read_public_key(config.policy_server_key)
-    documents = {}
-    for file in sorted(config.documents.glob("*.cose")):
-        signed = file.read_bytes()
-        try:
-            document = verify_document(signed, key, domain=config.domain, router=file.stem, wall_s=wall_s)
-        except PolicyError as error:
-            raise PolicyError(f"{file}: {error}") from error
-        documents[document.router] = (signed, document)
-    return documents
+EXIT_USAGE, EXIT_STATE = 2, 3
+BOOK = "generations.sqlite"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until a signal. Returns the exit code."""
+    """Run until SIGTERM. 0: ended in order; 2: unusable configuration; 3: unusable state or system."""
     parser = argparse.ArgumentParser(prog="dks", description="Domain Key Server")
     parser.add_argument("--config", type=Path, required=True, help="dks.toml")
     arguments = parser.parse_args(argv)
     try:
         config = read_config(arguments.config)
-        key = read_private_key(config.identity)
-        documents = read_documents(config, WallClock(config.clock)())
-        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        records = {file.name: file.read_bytes() for file in config.state_dir.iterdir() if is_book(file.name)}
-        core = DomainKeyServer(
-            config.domain, key, documents, records, random=os.urandom, rate=config.rate, burst=config.burst
-        )
-    except (ConfigError, PolicyError) as error:
+    except ConfigError as error:
         print(f"dks: {error}", file=sys.stderr)
-        return 2
-    except (CorruptRecord, OSError) as error:
-        print(f"dks: {config.state_dir}: {error}", file=sys.stderr)
-        return 3
+        return EXIT_USAGE
+    log = EventLog(config.events, config.name)
     try:
-        port = UdpPort(config.port, config.listen)
-        log = EventLog(config.events, config.name)
-        asyncio.run(Driver(core, port, config.state_dir, log).run())
-    except OSError as error:
+        asyncio.run(_run(config, log))
+    except (PolicyError, sqlite3.Error, OSError) as error:
+        log.write(Event("error", {"what": "fatal", "detail": str(error)}))
         print(f"dks: {error}", file=sys.stderr)
-        return 3
+        return EXIT_STATE
+    finally:
+        log.close()
     return 0
 
 
+class _Folder:
+    """The documents' folder: read again when it has changed."""
+
+    def __init__(self, path: Path, documents: Documents, log: EventLog) -> None:
+        self._path, self._documents, self._log = path, documents, log
+        self._seen = 0
+
+    def __call__(self) -> list[PolicyDocument]:
+        changed = self._path.stat().st_mtime_ns
+        if changed == self._seen:
+            return []
+        self._seen = changed
+        fresh, wrong = self._documents.load(self._path)
+        for each in wrong:
+            self._log.write(Event("error", {"what": "document", "detail": each}))
+        return fresh
+
+
+async def _run(config: DksConfig, log: EventLog) -> None:
+    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    documents = Documents(config.domain, read_public_key(config.policy_server_key))
+    folder = _Folder(config.documents, documents, log)
+    folder()
+    book = GenerationBook(config.state_dir / BOOK)
+    core = DksCore(
+        read_private_key(config.identity),
+        documents,
+        book,
+        domain=config.domain,
+        name=config.name,
+        random=os.urandom,
+        poll=folder,
+    )
+    port = UdpPort(config.port, config.listen)
+    try:
+        await Driver(core, port, config.state_dir, log).run()
+    finally:
+        port.close()
+        book.close()
+
+
 def entry() -> None:
-    """The console script."""
-    sys.exit(main())
+    """For the command line."""
+    raise SystemExit(main())

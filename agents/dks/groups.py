@@ -1,7 +1,7 @@
-"""The groups whose keys the DKS makes: their present keys, their members, and the order of a rekey.
+"""Groups whose keys the DKS makes: their generations, members and rekeys (RFC 9838 §2.3, §2.4.2).
 
-Receivers get a new generation before the speaker, so that nobody is spoken to in a key it has not got. Knows
-nothing of sockets; datagrams go through the IKE endpoint it is given.
+Who may have what is read from the signed documents of speaker and member: both must say so.
+Knows nothing of how IKE SAs come about.
 """
 
 from __future__ import annotations
@@ -11,146 +11,146 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.dks.book import Book
-from agents.gikev2.keys import GroupKeys, make_group_keys
-from agents.gikev2.server import KeyServer
-from agents.ikev2 import IkeEndpoint, UnknownSa
-from agents.ikev2.handle import SaHandle
-from agents.ikev2.registry import ExchangeType
+from agents.dks.documents import Documents
+from agents.dks.store import GenerationBook
+from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest
+from agents.gikev2.keys import make_group_keys
+from agents.ikev2 import IkeEndpoint, IkeError, Payload, SaHandle
+from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
+from agents.policy.errors import PolicyError
 from agents.policy.group import GroupState, sign_group_state
 from agents.policy.names import GroupId
+from agents.runtime.effects import Event
 
-# A group is rekeyed when this part of its key's lifetime is over.
-REKEY_AT = 0.8
+REKEY_FRACTION = 0.75
+EventSink = Callable[[Event], None]
 
 
-@dataclass
-class Group:
-    """`members`: by router, the IKE SA that its keys went over. `waiting`: receivers that have not acknowledged."""
-
+@dataclass(slots=True)
+class _Group:
     keys: GroupKeys
-    made_at: float
-    speaker_has: int = 0
+    rekey_at: float
+    sent_with: bool = False  # the speaker has had these keys
     members: dict[str, SaHandle] = field(default_factory=dict)
-    waiting: set[str] = field(default_factory=set)
-    speaker_due: float | None = None
 
 
 class Groups:
-    """All groups, by name."""
+    """All groups under `issuer: dks`."""
 
     def __init__(
         self,
         endpoint: IkeEndpoint,
-        book: Book,
+        documents: Documents,
+        book: GenerationBook,
         key: Ed25519PrivateKey,
         random: Callable[[int], bytes],
-        rekeyed: Callable[[GroupId, int], None],
+        event: EventSink,
     ) -> None:
-        self._endpoint, self._book, self._key, self._random, self._rekeyed = endpoint, book, key, random, rekeyed
-        self._groups: dict[GroupId, Group] = {}
-        self._requests: dict[tuple[SaHandle, int], tuple[GroupId, str]] = {}
-        self._lifetimes: dict[GroupId, float] = {}
+        self._endpoint, self._documents, self._book, self._key = endpoint, documents, book, key
+        self._random, self._event = random, event
+        self._groups: dict[GroupId, _Group] = {}
 
-    def join(self, document: PolicyDocument, group: GroupId, router: str, sa: SaHandle, now: float) -> GroupKeys:
-        """The keys for this router, which becomes a member. A speaker that had keys before gets new ones.
-
-        RFC 9838 §2.5: after a restart a speaker does not know which sequence numbers it has used.
-        """
+    def register(self, request: RegistrationRequest, router: str, sa: SaHandle, now: float) -> list[Payload]:
+        """The answer to a registration of an authenticated router."""
+        group = request.group
+        speaker = self._documents.of(group.router)
+        if speaker is None or group not in speaker.own_groups():
+            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+        if speaker.issuer != "dks" or not self._may(speaker, group, router) or request.sender != (router == group.router):
+            return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
+        if request.leaving:
+            if group in self._groups:
+                self._groups[group].members.pop(router, None)
+            return []
+        if not request.supports(speaker.suite):
+            return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
         known = self._groups.get(group)
-        fresh = known is None
-        if known is None:
-            known = self._groups[group] = Group(self._make(document, group), now)
-        if router == group.router and known.speaker_has and not fresh:
-            known.keys, known.made_at, known.speaker_due = self._make(document, group), now, None
-            self._push(group, known, [name for name in known.members if name != router], now)
-        if router == group.router:
-            known.speaker_has = known.keys.generation
+        try:
+            kwk = sa.key_wrap_key()
+            if known is None:
+                known = self._groups[group] = self._make(speaker, group, now)
+            elif request.sender and known.sent_with:
+                # It has lost its counters, or it would not ask again: nothing may be sent twice under one key.
+                self._renew(known, speaker, now, "sender registered", except_router=router)
+        except (IkeError, PolicyError) as error:
+            self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
+            return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
+        known.sent_with = known.sent_with or request.sender
         known.members[router] = sa
-        self._lifetimes[group] = float(document.lifetimes.group_s)
-        return known.keys
+        self._event(Event("registered", {"peer": router, "group": str(group), "generation": known.keys.generation}))
+        return KeyServer.answer(known.keys, router, kwk)
 
-    def leave(self, group: GroupId, router: str) -> None:
-        """The router does not take part any more."""
-        if known := self._groups.get(group):
-            known.members.pop(router, None)
-            known.waiting.discard(router)
-
-    def closed(self, sa: SaHandle) -> None:
-        """An IKE SA is gone: who had keys over it is out of those groups until it registers again (§2.3.3)."""
-        for known in self._groups.values():
-            for router in [name for name, used in known.members.items() if used == sa]:
-                del known.members[router]
-                known.waiting.discard(router)
-
-    def answered(self, sa: SaHandle, request_id: int, now: float) -> None:
-        """A rekey was acknowledged, or will never be."""
-        group, router = self._requests.pop((sa, request_id), (None, ""))
-        if group is None or (known := self._groups.get(group)) is None:
-            return
-        known.waiting.discard(router)
-        if not known.waiting and known.speaker_due is not None:
-            self._to_speaker(group, known, now)
-
-    def tick(self, documents: Callable[[str], PolicyDocument | None], now: float) -> None:
-        """Rekey what is old, and give a speaker its new keys when receivers have had their time."""
-        for group, known in self._groups.items():
-            if known.speaker_due is not None and now >= known.speaker_due:
-                self._to_speaker(group, known, now)
-            if now >= self._due(group, known):
-                document = documents(group.router)
-                if document is not None and document.issuer == "dks" and group in document.own_groups():
-                    self.rekey(document, group, now)
-                else:
-                    self._lifetimes.pop(group, None)
-
-    def rekey(self, document: PolicyDocument, group: GroupId, now: float) -> None:
-        """A new generation, to the receivers first."""
-        known = self._groups[group]
-        known.keys, known.made_at = self._make(document, group), now
-        receivers = [name for name in known.members if name != group.router]
-        known.speaker_due = now + document.lifetimes.atd_s if group.router in known.members else None
-        self._push(group, known, receivers, now)
-        if not known.waiting and known.speaker_due is not None:
-            self._to_speaker(group, known, now)
-
-    def next_timer(self) -> float | None:
-        """When `tick` has something to do."""
-        times = [self._due(group, known) for group, known in self._groups.items() if group in self._lifetimes]
-        times += [known.speaker_due for known in self._groups.values() if known.speaker_due is not None]
-        return min(times, default=None)
-
-    def _due(self, group: GroupId, known: Group) -> float:
-        return known.made_at + REKEY_AT * self._lifetimes.get(group, float("inf"))
-
-    def _make(self, document: PolicyDocument, group: GroupId) -> GroupKeys:
-        generation = self._book.next(group)
-        state = sign_group_state(GroupState.of(group, document.version, generation, "dks"), self._key)
-        self._rekeyed(group, generation)
-        return make_group_keys(document, group, generation, self._random, state)
-
-    def _push(self, group: GroupId, known: Group, receivers: list[str], now: float) -> None:
-        known.waiting = set()
-        for router in receivers:
-            if self._send(group, known, router, now):
-                known.waiting.add(router)
-
-    def _to_speaker(self, group: GroupId, known: Group, now: float) -> None:
-        known.speaker_due = None
-        if self._send(group, known, group.router, now):
-            known.speaker_has = known.keys.generation
-
-    def _send(self, group: GroupId, known: Group, router: str, now: float) -> bool:
-        """GSA_INBAND_REKEY (RFC 9838 §2.3.2) to one member; False when its IKE SA is gone."""
-        sa = known.members.get(router)
-        if sa is None:
+    def _may(self, speaker: PolicyDocument, group: GroupId, router: str) -> bool:
+        if router == group.router:
+            return True
+        member = self._documents.of(router)
+        if member is None or speaker.may_join(group, router) is None:
             return False
+        return any(each == group for _interface, _neighbor, each in member.neighbor_groups())
+
+    def _keys(self, speaker: PolicyDocument, group: GroupId) -> GroupKeys:
+        generation = self._book.next(group, speaker.version)
+        state = sign_group_state(GroupState.of(group, speaker.version, generation, "dks"), self._key)
+        return make_group_keys(speaker, group, generation, self._random, state)
+
+    def _make(self, speaker: PolicyDocument, group: GroupId, now: float) -> _Group:
+        return _Group(self._keys(speaker, group), now + speaker.lifetimes.group_s * REKEY_FRACTION)
+
+    def _renew(self, known: _Group, speaker: PolicyDocument, now: float, reason: str, except_router: str = "") -> None:
+        group = known.keys.group
+        known.keys = self._keys(speaker, group)
+        known.rekey_at = now + speaker.lifetimes.group_s * REKEY_FRACTION
+        known.sent_with = False
+        fields = {"group": str(group), "generation": known.keys.generation, "reason": reason}
+        self._event(Event("rekeyed", {**fields, "members": len(known.members)}))
+        # Receivers first: the speaker waits for the activation delay, and they hear it from the start.
+        for router in sorted(known.members, key=lambda name: name == group.router):
+            if router != except_router:
+                self._push(known, router, now)
+
+    def _push(self, known: _Group, router: str, now: float) -> None:
+        sa = known.members[router]
         try:
             payloads = KeyServer.rekey(known.keys, router, sa.key_wrap_key())
-            request = self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
-        except UnknownSa:
-            known.members.pop(router, None)
-            return False
-        self._requests[sa, request] = (group, router)
-        return True
+            self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
+        except IkeError:
+            del known.members[router]
+            return
+        known.sent_with = known.sent_with or router == known.keys.group.router
+
+    def rekey(self, group: GroupId, now: float, reason: str) -> None:
+        """A new generation for all members that still may have it."""
+        known, speaker = self._groups.get(group), self._documents.of(group.router)
+        if known is None:
+            return
+        if speaker is None or group not in speaker.own_groups() or speaker.issuer != "dks":
+            del self._groups[group]
+            return
+        known.members = {name: sa for name, sa in known.members.items() if self._may(speaker, group, name)}
+        self._renew(known, speaker, now, reason)
+
+    def policy_changed(self, router: str, now: float) -> None:
+        """This router has a new document: members that it does not allow any more lose the next generation."""
+        for group, known in list(self._groups.items()):
+            if router != group.router and router not in known.members:
+                continue
+            speaker = self._documents.of(group.router)
+            if speaker is None or any(not self._may(speaker, group, name) for name in known.members):
+                self.rekey(group, now, "policy")
+
+    def forget(self, sa: SaHandle) -> None:
+        """This IKE SA is gone; who registered over it is no member any more."""
+        for known in self._groups.values():
+            for router in [name for name, handle in known.members.items() if handle is sa]:
+                del known.members[router]
+
+    def tick(self, now: float) -> None:
+        """Rekey what is old."""
+        for group, known in list(self._groups.items()):
+            if known.rekey_at <= now:
+                self.rekey(group, now, "lifetime")
+
+    def next_timer(self) -> float | None:
+        """When the next rekey is due."""
+        return min((known.rekey_at for known in self._groups.values()), default=None)
