@@ -1,0 +1,116 @@
+"""How every figure looks: sizes of a paper's columns, colours and marks of the keying modes, and bytes that repeat.
+
+Knows matplotlib and the keying modes' names; must not know what a figure shows.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLUMN_IN = 3.5
+PAGE_IN = 7.16
+"""Widths of one column and of a page's two, in inches, as IEEE and ACM print them."""
+INK = "#222222"
+FAINT = "#8a8a8a"
+PALE = "#efefef"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A keying mode's colour (Okabe and Ito's palette, apart in grey too), marker and line style."""
+
+    color: str
+    marker: str
+    line: Any
+
+
+_LOOKS = {
+    "none": Look("#5a5a5a", "o", (0, (1, 1))),
+    "native": Look("#cc79a7", "s", (0, (3, 1, 1, 1, 1, 1))),
+    "manual": Look("#e69f00", "D", (0, (3, 1, 1, 1))),
+    "central": Look("#d55e00", "X", (0, (5, 1.5))),
+    "central-mgmt": Look("#56b4e9", "P", (0, (2, 1))),
+    "lks": Look("#0072b2", "^", "-"),
+}
+_SPARE = (Look("#009e73", "v", (0, (4, 1, 1, 1))), Look("#7a5195", "<", (0, (6, 2))), Look("#000000", ">", (0, (1, 2))))
+
+_SETTINGS: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "legend.fontsize": 8.0,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": False,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "hatch.linewidth": 0.6,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",
+}
+
+
+def look(keying: str) -> Look:
+    """The look of a keying mode; a mode without one of its own gets the same spare one every time."""
+    return _LOOKS.get(keying) or _SPARE[sum(keying.encode()) % len(_SPARE)]
+
+
+def ordered(keyings: Iterable[str]) -> list[str]:
+    """From no security to the most; unknown modes after the known ones, by name."""
+    known = list(_LOOKS)
+    return sorted(keyings, key=lambda name: (known.index(name) if name in known else len(known), name))
+
+
+@contextmanager
+def figure(width_in: float, height_in: float, name: str) -> Iterator[Figure]:
+    """A figure made, and to be saved, under this project's settings alone, whatever the user's matplotlibrc says."""
+    from matplotlib import rcParamsDefault
+
+    # The backend must not be touched: switching it would import a display's.
+    plain = {key: value for key, value in rcParamsDefault.items() if not key.startswith(("backend", "webagg", "interactive"))}
+    with rc_context({**plain, **_SETTINGS, "svg.hashsalt": name}):
+        made = Figure(figsize=(width_in, height_in), layout="constrained")
+        FigureCanvasAgg(made)
+        yield made
+
+
+def save(made: Figure, folder: Path, name: str) -> None:
+    """Write `name`.png (300 dpi) and `name`.svg; the same figure gives the same bytes. Call inside `figure`."""
+    made.savefig(folder / f"{name}.png", dpi=300, metadata={"Software": None})
+    text = io.StringIO()
+    made.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    # matplotlib ends many lines with a blank; files that people commit should not have them.
+    (folder / f"{name}.svg").write_text(re.sub(r"[ \t]+$", "", text.getvalue(), flags=re.MULTILINE), encoding="utf-8")
+
+
+def wrapped(keying: str) -> str:
+    """The name for a narrow column under an axis."""
+    return keying.replace("-", "-\n")
