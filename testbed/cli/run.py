@@ -1,0 +1,137 @@
+"""`lab run`: ask the laboratory a question."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from testbed.errors import InputError
+
+if TYPE_CHECKING:
+    from testbed.runner.execute import Outcome
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def run(
+        experiment: Annotated[str, typer.Argument(help="a name in experiments/, or the path of a file of your own")],
+        topology: Annotated[str, typer.Option(help="a name, a generator (ring:20), a file; default: the experiment's")] = "",
+        keying: Annotated[str, typer.Option(help="none,native,manual,central,central-mgmt,lks; default: the experiment's")] = "",
+        seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="how many seeds, from 1 on")] = None,
+        seed: Annotated[int | None, typer.Option(min=0, help="just this seed")] = None,
+        kernel: Annotated[str, typer.Option(help="virtual, uml or native")] = "virtual",
+        jobs: Annotated[int | None, typer.Option(min=1, help="guests at a time; default: one a core")] = None,
+        out: Annotated[Path | None, typer.Option(help="the results folder; default: runs/EXPERIMENT-TOPOLOGY-KERNEL")] = None,
+        fresh: Annotated[bool, typer.Option("--fresh", help="do again what is already done")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="print the summary for a program")] = False,
+        option: Annotated[list[str] | None, typer.Option("-o", "--option", help="NAME=VALUE for the experiment")] = None,
+    ) -> None:
+        """Run an experiment, print what was measured, and write figures and report.html.
+
+        Exit code 1 when something that must hold does not, 2 for bad input, 3 when the runs could not be made.
+        """
+        from testbed.runner import execute, session
+        from testbed.runner.experiment import find
+        from testbed.setup.all import KERNELS, make_all
+
+        if kernel not in KERNELS:
+            raise InputError(f"unknown kernel {kernel!r}", allowed=", ".join(KERNELS))
+        if seed is not None and seeds is not None:
+            raise InputError("both --seed and --seeds", allowed="--seed for one, --seeds for the first so many")
+        request = session.Request(
+            experiment=experiment,
+            topology=topology,
+            keyings=tuple(filter(None, keying.split(","))),
+            seeds=(seed,) if seed is not None else tuple(range(1, seeds + 1)) if seeds else (),
+            kernel=kernel,  # type: ignore[arg-type]
+            jobs=jobs or os.cpu_count() or 1,
+            out=out,
+            fresh=fresh,
+            options=dict(_option(each) for each in option or ()),
+        )
+        check(request, find(experiment))
+        make_all(kernel)
+        done = session.run(request, Progress())
+        if as_json:
+            typer.echo(json.dumps(done.summary, indent=1))
+        else:
+            print_summary(done.summary, done.folder)
+        if problem := execute.first_problem(done.outcomes):
+            raise problem
+        if not done.summary["ok"]:
+            raise typer.Exit(1)
+
+
+def check(request: Any, experiment: Any) -> None:
+    """Everything that can be wrong with the request, before minutes are spent on setting up."""
+    from testbed.topology.load import load
+
+    topology = load(request.topology or experiment.topology)
+    for name in request.keyings or experiment.keyings:
+        experiment.plan(topology, name, 1, request.options)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, mark, value = text.partition("=")
+    if not mark or not name:
+        raise InputError(f"-o {text!r}", allowed="NAME=VALUE, the value as JSON or as plain text")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+class Progress:
+    """One line on stderr for each run that ends, with the time left."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def __call__(self, outcome: Outcome, done: int, of: int) -> None:
+        spent = time.monotonic() - self._started
+        left = spent / done * (of - done)
+        state = f"{outcome.virtual_s:.0f} s in {outcome.wall_s:.0f} s" if outcome.done else f"FAILED: {outcome.status}"
+        typer.echo(f"[{done}/{of}] {outcome.keying}, seed {outcome.seed}: {state}; about {left:.0f} s left", err=True)
+
+
+def print_summary(summary: dict[str, Any], folder: Path) -> None:
+    """The table, the verdicts and the findings, for a person."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{summary['title']}: {summary['topology']}, {summary['routers']} routers, {len(summary['seeds'])} seeds")
+    for heading in ("keying", "convergence, s\nmedian (min to max)", "× none", "adjacencies\nrestored", "DKS requests\nmedian", "before first\nschedule"):
+        table.add_column(heading, justify="left" if heading == "keying" else "right")
+    for name, row in summary["keyings"].items():
+        table.add_row(name, *_cells(row))
+    console = Console()
+    console.print(table)
+    for verdict in summary["criteria"]:
+        console.print(f"{'ok    ' if verdict['ok'] else 'FAILED'}  {verdict['keying']}: {verdict['text']}: {verdict['value']}", highlight=False)
+    for finding in summary["findings"]:
+        console.print(f"found   {finding}", highlight=False)
+    console.print(f"report  {folder / 'report.html'}", highlight=False)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    from statistics import median
+
+    time_s, asked = row["convergence_s"], row["dks_requests"]
+    never = sum(value is None for value in time_s["values"])
+    if time_s["median"] is None:
+        converged = "never"
+    else:
+        converged = f"{time_s['median']:.2f} ({time_s['min']:.2f} to {time_s['max']:.2f})" + (f", {never} never" if never else "")
+    restored = row["adjacencies"]["restored"]
+    return [
+        converged,
+        "" if row["ratio_to_none"] is None else f"{row['ratio_to_none']:.3f}",
+        f"{min(restored, default=0)} of {row['adjacencies']['expected']}",
+        f"{median(asked['total']):g}" if asked["total"] else "",
+        f"{max(asked['before_first_scheduled_reconnection'], default=0)}",
+    ]

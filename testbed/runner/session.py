@@ -1,0 +1,115 @@
+"""One experiment from its name to its results folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from testbed.analysis.run import Run
+from testbed.guest.boot import Kernel
+from testbed.runner import execute
+from testbed.runner.execute import Outcome
+from testbed.runner.experiment import Experiment, Measures, find
+from testbed.runner.summarise import summarise
+from testbed.topology.resolved import Topology
+
+Told = Callable[[Outcome, int, int], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for. Empty keyings and seeds mean the experiment's own."""
+
+    experiment: str
+    topology: str = ""
+    keyings: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    kernel: Kernel = "virtual"
+    jobs: int = 1
+    out: Path | None = None
+    fresh: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A finished experiment."""
+
+    folder: Path
+    summary: dict[str, Any]
+    outcomes: Sequence[Outcome]
+
+
+def run(request: Request, told: Told) -> Session:
+    """Play, measure, write summary and report. Raises InputError before anything is started, EnvironmentFailure when
+    no run at all came to its end."""
+    experiment = find(request.experiment)
+    spec = request.topology or experiment.topology
+    topology = Topology.load(spec)
+    keyings = request.keyings or experiment.keyings
+    seeds = request.seeds or tuple(range(1, experiment.seeds + 1))
+    plans = [experiment.plan(topology, keying, seed, request.options) for seed in seeds for keying in keyings]
+    folder = request.out or Path("runs") / f"{experiment.name}-{topology.name}-{request.kernel}"
+    with execute.locked(folder):
+        outcomes = execute.play(plans, folder, request.kernel, request.jobs, fresh=request.fresh, told=told)
+        if not any(outcome.done for outcome in outcomes):
+            problem = execute.first_problem(outcomes)
+            assert problem is not None
+            raise problem
+        about = {
+            "topology": topology.name,
+            "routers": len(topology.routers),
+            "kernel": request.kernel,
+            "command": command_line(request, keyings, seeds),
+            "seeds": list(seeds),
+        }
+        summary = conclude(experiment, outcomes, about, folder)
+    return Session(folder, summary, outcomes)
+
+
+def command_line(request: Request, keyings: Sequence[str], seeds: Sequence[int]) -> str:
+    """The command that repeats this, every choice spelled out."""
+    words = ["./lab", "run", request.experiment, "--kernel", request.kernel, "--keying", ",".join(keyings)]
+    if request.topology:
+        words += ["--topology", request.topology]
+    words += ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", str(len(seeds))]
+    for name, value in request.options.items():
+        words += ["-o", f"{name}={value}"]
+    return shlex.join(words)
+
+
+def conclude(experiment: Experiment, outcomes: Sequence[Outcome], about: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Measure the finished runs, and write summary.json and the report."""
+    from testbed.report.write import write_report
+
+    runs = [Run(outcome.folder) for outcome in outcomes if outcome.done]
+    measures: dict[str, list[Measures]] = {}
+    for done in runs:
+        measures.setdefault(done.plan.keying, []).append(experiment.measure(done))
+    summary = summarise(experiment, outcomes, measures, {**about, "provenance": provenance(runs)})
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_report(folder, summary, runs)
+    return summary
+
+
+def provenance(runs: Sequence[Run]) -> dict[str, Any]:
+    """From what these numbers came: versions, and the hash of every record."""
+    from testbed.setup.all import inventory
+
+    manifest = runs[0].manifest if runs else {}
+    return {
+        "commit": manifest.get("commit"),
+        "code": execute.code_digest(),
+        "kernel": manifest.get("kernel"),
+        "versions": manifest.get("versions"),
+        "guest": inventory(),
+        "host_python": sys.version.split()[0],
+        "records": {
+            f"{run.plan.keying}-{run.plan.seed}": run.manifest.get("sha256", {}).get("record.jsonl") for run in runs
+        },
+    }

@@ -1,0 +1,81 @@
+"""The summary of an experiment: what is in summary.json, and what --json prints."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from testbed.runner.execute import Outcome
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table
+
+
+def spread(values: Sequence[float | None]) -> dict[str, Any]:
+    """Median and spread of the values that are known; the list itself holds None for "never"."""
+    known = sorted(value for value in values if value is not None)
+    shape: dict[str, Any] = {"median": None, "min": None, "max": None, "p25": None, "p75": None}
+    if known:
+        quarters = statistics.quantiles(known, n=4, method="inclusive") if len(known) > 1 else [known[0]] * 3
+        shape = {"median": statistics.median(known), "min": known[0], "max": known[-1], "p25": quarters[0], "p75": quarters[2]}
+    rounded = {name: None if value is None else round(value, 6) for name, value in shape.items()}
+    return {**rounded, "n": len(values), "values": [None if value is None else round(value, 6) for value in values]}
+
+
+def summarise(
+    experiment: Experiment,
+    outcomes: Sequence[Outcome],
+    measures: Mapping[str, Sequence[Measures]],
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """`about`: topology, routers, kernel, command, seeds, provenance. `ok` is false when a run or a criterion failed."""
+    table = Table(measures)
+    criteria = experiment.judge(table)
+    keyings = {name: _keying(name, table, criteria, outcomes) for name in dict.fromkeys(each.keying for each in outcomes)}
+    return {
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "question": experiment.question,
+        "method": experiment.method,
+        "shows_not": experiment.shows_not,
+        **about,
+        "ok": all(each.done for each in outcomes) and all(each.ok for each in criteria),
+        "criteria": [vars(each) for each in criteria],
+        "findings": experiment.findings(table),
+        "keyings": keyings,
+        "runs": [
+            {
+                "keying": each.keying, "seed": each.seed, "folder": f"runs/{each.folder.name}", "status": each.status,
+                "wall_s": each.wall_s, "virtual_s": each.virtual_s,
+            }
+            for each in outcomes
+        ],
+    }  # fmt: skip
+
+
+def _keying(name: str, table: Table, criteria: Sequence[Criterion], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    runs = table.measures.get(name, ())
+    own = [each for each in criteria if each.keying == name]
+    failed = sum(not each.done for each in outcomes if each.keying == name)
+    reasons = [f"{each.text}: {each.value}" for each in own if not each.ok]
+    if failed:
+        reasons.append(f"{failed} runs failed")
+    ratio = table.ratio(name)
+    return {
+        "n": len(runs),
+        "failed": failed,
+        "convergence_s": spread([run.convergence_s for run in runs]),
+        "adjacencies": {
+            "expected": runs[0].adjacencies_expected if runs else 0,
+            "restored": [run.adjacencies_restored for run in runs],
+        },
+        "dks_requests": {
+            "total": [run.dks_total for run in runs],
+            "unique": [run.dks_unique for run in runs],
+            "before_first_scheduled_reconnection": [run.dks_before_schedule for run in runs],
+            "peak_per_s": [run.dks_peak_per_s for run in runs],
+        },
+        "ratio_to_none": None if ratio is None else round(ratio, 4),
+        "extra": {key: [run.extra.get(key) for run in runs] for key in (runs[0].extra if runs else ())},
+        "ok": not reasons,
+        "reasons": reasons,
+    }
