@@ -95,8 +95,9 @@ def figure(width_in: float, height_in: float, name: str) -> Iterator[Figure]:
     from matplotlib import rcParamsDefault
 
     # The backend must not be touched: switching it would import a display's.
-    plain = {key: value for key, value in rcParamsDefault.items() if not key.startswith(("backend", "webagg", "interactive"))}
-    with rc_context({**plain, **_SETTINGS, "svg.hashsalt": name}):
+    settings: dict[str, Any] = {key: value for key, value in rcParamsDefault.items() if not key.startswith("backend")}
+    settings |= _SETTINGS | {"svg.hashsalt": name}
+    with rc_context(settings):  # type: ignore[arg-type]
         made = Figure(figsize=(width_in, height_in), layout="constrained")
         FigureCanvasAgg(made)
         yield made

@@ -1,0 +1,112 @@
+"""Figures of one number per run, by keying mode: convergence time, and what else an experiment measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import blended_transform_factory
+
+from testbed.report.style import COLUMN_IN, FAINT, INK, PAGE_IN, PALE, figure, look, ordered, save, wrapped
+from testbed.report.table import Summary, Values, middle, present
+
+_BOX = 0.34
+_BAND = 0.17
+"""What part of the panel the band of those that never converged takes."""
+
+
+def draw_convergence(folder: Path, summary: Summary) -> None:
+    """convergence.png and .svg: every seed a point; those that never converged in a band at the top."""
+    keyings = ordered(summary["keyings"])
+    series = {keying: summary["keyings"][keying].get("convergence_s", {}) for keying in keyings}
+    with figure(COLUMN_IN, 2.6, "convergence") as made:
+        panel = made.add_subplot()
+        _points(panel, {keying: each.get("values", []) for keying, each in series.items()}, series, never=True)
+        panel.set_ylabel("convergence time (s)")
+        panel.set_xlabel("keying mode")
+        save(made, folder, "convergence")
+
+
+def draw_extra(folder: Path, summary: Summary) -> bool:
+    """extra.png and .svg: one panel for each further series. False, and nothing drawn, when there is none."""
+    keyings = ordered(summary["keyings"])
+    extra = {keying: summary["keyings"][keying].get("extra", {}) for keying in keyings}
+    names = list(dict.fromkeys(name for each in extra.values() for name in each))
+    if not names:
+        return False
+    columns = 1 if len(names) == 1 else 2
+    lines = -(-len(names) // columns)
+    with figure(PAGE_IN if columns == 2 else COLUMN_IN, 2.3 * lines, "extra") as made:
+        for index, name in enumerate(names):
+            panel = made.add_subplot(lines, columns, index + 1)
+            held = {keying: extra[keying][name] for keying in keyings if name in extra[keying]}
+            _points(panel, held, {}, never=any(None in values for values in held.values()))
+            panel.set_title(titled(name), loc="left")
+        save(made, folder, "extra")
+    return True
+
+
+def titled(name: str) -> str:
+    """A series' name for people: a unit at its end goes into brackets."""
+    for unit in ("ms", "s"):
+        for sign in ("_", ", "):
+            if name.endswith(sign + unit):
+                return f"{name[: -len(sign + unit)].replace('_', ' ')} ({unit})"
+    return name.replace("_", " ")
+
+
+def _points(panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapping[str, Any]], *, never: bool) -> None:
+    highest = max((value for values in series.values() for value in present(values)), default=0.0)
+    top = 1.12 * highest or 1.0
+    lost = {keying: sum(value is None for value in values) for keying, values in series.items()}
+    band = top / (1 - _BAND) if never and any(lost.values()) else None
+    panel.grid(axis="y")
+    for place, (keying, values) in enumerate(series.items()):
+        there, form = present(values), look(keying)
+        low, high = (spread.get(keying, {}).get(name) for name in ("p25", "p75"))
+        if low is not None and high is not None and len(there) > 1:
+            panel.add_patch(
+                Rectangle((place - _BOX, low), 2 * _BOX, high - low, facecolor=PALE, edgecolor=FAINT, linewidth=0.6)
+            )
+        center = middle(there)
+        if center is not None and len(there) > 1:
+            panel.hlines(center, place - _BOX, place + _BOX, color=INK, linewidth=1.6, zorder=3)
+        points: dict[str, Any] = {"s": 20, "marker": form.marker, "facecolor": form.color, "edgecolor": INK}
+        panel.scatter(_beside(place, len(there)), there, **points, linewidth=0.4, zorder=4)
+        if band is not None and lost[keying]:
+            y = top + 0.68 * (band - top)
+            points["facecolor"] = "white"
+            panel.scatter(_beside(place, lost[keying]), [y] * lost[keying], **points, linewidth=0.7, zorder=4)
+            text = f"{lost[keying]}/{len(values)}"
+            panel.text(place, top + 0.22 * (band - top), text, ha="center", va="center", zorder=5)
+    if band is not None:
+        panel.axhspan(top, band, facecolor=PALE, edgecolor="none", zorder=0)
+        panel.axhline(top, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
+        _free(panel, "did not converge:", [index for index, key in enumerate(series) if lost[key]], top, band, len(series))
+    panel.set_ylim(0, band or top)
+    panel.set_yticks([tick for tick in panel.get_yticks() if 0 <= tick <= top])
+    panel.set_ylim(0, band or top)
+    panel.set_xlim(-0.6, max(len(series), 1) - 0.4)
+    panel.set_xticks(range(len(series)), [f"{wrapped(key)}\nn={len(values)}" for key, values in series.items()])
+    panel.tick_params(axis="x", length=0)
+
+
+def _free(panel: Axes, text: str, taken: Sequence[int], top: float, band: float, places: int) -> None:
+    """Name the band where it is widest empty; over the panel when it is full."""
+    edges = [-1, *taken, places]
+    gaps = [(right - left, left, right) for left, right in zip(edges, edges[1:], strict=False)]
+    width, left, right = max(gaps)
+    if width * COLUMN_IN / max(places, 1) > 2.0 or width > 2.5:
+        panel.text((left + right) / 2, (top + band) / 2, text.rstrip(":"), ha="center", va="center", color=INK)
+        return
+    over = blended_transform_factory(panel.transAxes, panel.transData)
+    panel.text(0.0, band, text, transform=over, ha="left", va="bottom", color=INK)
+
+
+def _beside(place: int, count: int) -> list[float]:
+    """Places side by side in the order of the seeds, the same each time: a random jitter would not be."""
+    step = min(0.11, 0.5 / max(count - 1, 1))
+    return [place + step * (index - (count - 1) / 2) for index in range(count)]
