@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,8 @@ def _points(panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapp
             panel.add_patch(
                 Rectangle((place - _BOX, low), 2 * _BOX, high - low, facecolor=PALE, edgecolor=FAINT, linewidth=0.6)
             )
-        center = middle(there)
+        # What the summary says, where it says it: its median counts the runs that never converged as it decides.
+        center = spread[keying].get("median") if keying in spread else middle(there)
         if center is not None and len(there) > 1:
             panel.hlines(center, place - _BOX, place + _BOX, color=INK, linewidth=1.6, zorder=3)
         points: dict[str, Any] = {"s": 20, "marker": form.marker, "facecolor": form.color, "edgecolor": INK}
@@ -85,25 +86,14 @@ def _points(panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapp
     if band is not None:
         panel.axhspan(top, band, facecolor=PALE, edgecolor="none", zorder=0)
         panel.axhline(top, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
-        _free(panel, "did not converge:", [index for index, key in enumerate(series) if lost[key]], top, band, len(series))
+        over = blended_transform_factory(panel.transAxes, panel.transData)
+        panel.text(0.0, 1.01 * band, "did not converge (runs of n)", transform=over, ha="left", va="bottom")
     panel.set_ylim(0, band or top)
     panel.set_yticks([tick for tick in panel.get_yticks() if 0 <= tick <= top])
     panel.set_ylim(0, band or top)
     panel.set_xlim(-0.6, max(len(series), 1) - 0.4)
     panel.set_xticks(range(len(series)), [f"{wrapped(key)}\nn={len(values)}" for key, values in series.items()])
     panel.tick_params(axis="x", length=0)
-
-
-def _free(panel: Axes, text: str, taken: Sequence[int], top: float, band: float, places: int) -> None:
-    """Name the band where it is widest empty; over the panel when it is full."""
-    edges = [-1, *taken, places]
-    gaps = [(right - left, left, right) for left, right in zip(edges, edges[1:], strict=False)]
-    width, left, right = max(gaps)
-    if width * COLUMN_IN / max(places, 1) > 2.0 or width > 2.5:
-        panel.text((left + right) / 2, (top + band) / 2, text.rstrip(":"), ha="center", va="center", color=INK)
-        return
-    over = blended_transform_factory(panel.transAxes, panel.transData)
-    panel.text(0.0, band, text, transform=over, ha="left", va="bottom", color=INK)
 
 
 def _beside(place: int, count: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""summary.csv: one row for each keying mode, with units in the columns' names. Knows the summary's shape, not the runs."""
+"""summary.csv: one row for each keying mode, units in the columns' names. Knows the summary's shape, not the runs."""
 
 from __future__ import annotations
 
