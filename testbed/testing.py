@@ -122,5 +122,3 @@ def _count(report: Path, totals: Totals) -> None:
         totals.failed += bad
         totals.skipped += number["skipped"]
         totals.passed += number["tests"] - bad - number["skipped"]
-
-

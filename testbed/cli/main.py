@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from importlib.util import find_spec
 import typer
 
 from testbed.errors import LabError
+from testbed.setup import children
 
 VERBS = (
     "run", "test", "setup", "doctor", "clean", "validate", "topology", "up", "down", "shell", "vtysh", "capture",
@@ -30,17 +32,23 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the verb in sys.argv and leave with its exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)
     for verb in VERBS:
         if find_spec(f"testbed.cli.{verb}") is not None:
             import_module(f"testbed.cli.{verb}").register(app)
     try:
-        app()
+        app(prog_name="lab")
     except LabError as error:
         _print(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("lab: interrupted", file=sys.stderr)
-        sys.exit(130)
+
+
+def _interrupted(number: int, _: object) -> None:
+    """Guests and builds end at once: worker threads that wait for them would otherwise hold the program up."""
+    children.end_all()
+    print("lab: interrupted", file=sys.stderr)
+    sys.exit(128 + number)
 
 
 def _print(error: LabError) -> None:

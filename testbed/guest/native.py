@@ -36,7 +36,7 @@ def lacking() -> list[str]:
 
 
 def argv(run_dir: Path) -> list[str]:
-    """The command that runs testbed/guest/init.py in the guest tree on the running kernel.
+    """The command that runs testbed/guest/process1.py in the guest tree on the running kernel.
 
     Raises EnvironmentFailure when this user or this kernel cannot.
     """
@@ -59,6 +59,6 @@ mount --bind {shlex.quote(str(run_dir.resolve()))} "$root/lab/run"
 mount --rbind /dev "$root/dev"
 mount --rbind /sys "$root/sys"
 mount -t proc proc "$root/proc"
-exec chroot "$root" python3 /lab/project/testbed/guest/init.py
+exec chroot "$root" python3 /lab/project/testbed/guest/process1.py
 """
     return ["unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-c", script]

@@ -1,12 +1,11 @@
 #!/bin/sh
-# The first program in the guest: makes the project visible and hands over to testbed/guest/init.py.
-# The kernel's command line gives paths with unusual characters as octal escapes (lab_project=/home/me/my\040lab).
+# The first program in the guest: makes the project visible and hands over to testbed/guest/process1.py.
+# Paths on the host are links in the folder that the guest was started in; `project` is one of them.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 mount -t proc proc /proc
-for word in $(cat /proc/cmdline); do
-    case $word in lab_project=*) project=$(printf "${word#lab_project=}") ;; esac
-done
+here=/proc/self/cwd
 # The option is a bare path before kernel 7 and `hostfs=PATH` since.
-mount -t hostfs -o "ro,hostfs=$project" project /lab/project 2>/dev/null || mount -t hostfs -o "$project" project /lab/project
-exec python3 /lab/project/testbed/guest/init.py
+mount -t hostfs -o "ro,hostfs=$here/project" project /lab/project 2>/dev/null ||
+    mount -t hostfs -o "ro,$here/project" project /lab/project
+exec python3 /lab/project/testbed/guest/process1.py

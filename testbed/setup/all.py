@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from testbed.errors import InputError
-from testbed.setup import host_packages, kernel, python_env, tree
-from testbed.setup.paths import PROJECT
+from testbed.setup import children, host_packages, kernel, python_env, tree
+from testbed.setup.artefact import Artefact, digest
 
 KERNELS = ("virtual", "uml", "native")
 READY_UML = ("user-mode-linux",)
@@ -15,32 +15,47 @@ READY_UML = ("user-mode-linux",)
 def make_all(kind: str) -> None:
     """Make what `--kernel kind` needs. Raises InputError for an unknown kind, EnvironmentFailure when it cannot."""
     if kind not in KERNELS:
-        raise InputError(f"unknown kernel {kind!r}", allowed=", ".join(KERNELS))
-    python_env.venv().make()
-    needs_kernel = kind == "virtual" and not kernel.kernel().ready
-    if not tree.tree().ready:
-        host_packages.install(host_packages.FOR_TREE)
-    if needs_kernel:
-        host_packages.install(host_packages.FOR_KERNEL)
-    if kind == "uml" and not kernel.kernel().ready:
-        host_packages.install(READY_UML)
-    with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(tree.tree().make)]
-        if needs_kernel:
-            waiting.append(pool.submit(kernel.kernel().make))
-        for made in waiting:
-            made.result()
+        raise InputError(f"unknown kernel {kind!r}", where="--kernel", allowed=", ".join(KERNELS))
+    missing = [made for made in (python_env.venv(), tree.tree()) if not made.ready]
+    needed: tuple[str, ...] = () if tree.tree().ready else tree.packages_for_setup()
+    if not kernel.kernel().ready:
+        if kind == "virtual":
+            missing.append(kernel.kernel())
+            needed += host_packages.FOR_KERNEL
+        elif kind == "uml":
+            needed += READY_UML
+    if needed:
+        host_packages.install(needed)  # once, for all: there is one lock of dpkg
+    if len(missing) == 1:
+        missing[0].make()
+    elif missing:
+        _make_side_by_side(missing)
+
+
+def _make_side_by_side(missing: list[Artefact]) -> None:
+    """The tree needs the Python environment, and its own builder makes it; the kernel needs neither."""
+    with ThreadPoolExecutor(len(missing)) as pool:
+        waiting = [pool.submit(made.make) for made in missing]
+        try:
+            for made in as_completed(waiting):
+                made.result()
+        except BaseException:
+            children.end_all()  # the others' minutes are lost on a machine that cannot finish
+            raise
 
 
 def inventory() -> dict[str, object]:
-    """What the guest holds: package versions, kernel, and the hashes that name the artefacts. For manifests."""
-    packages = tree.tree().path / "packages.txt"
+    """For manifests: every package in the guest with its version, the kernel, the hashes that name the artefacts."""
+    made = tree.tree()
+    packages = made.path / "packages.txt"
     version = kernel.kernel().path / "version"
     listed = dict(line.split("\t", 1) for line in packages.read_text().splitlines()) if packages.exists() else {}
+    site = (made.path / "root" / tree.SITE).glob("*.dist-info")
     return {
-        "guest_tree": tree.tree().key,
-        "guest_kernel": kernel.kernel().key,
+        "guest_tree": made.key,
+        "guest_kernel": kernel.kernel().key if version.exists() else None,
         "kernel_version": version.read_text().strip() if version.exists() else None,
-        "packages": {name: listed[name] for name in tree.PACKAGES if name in listed},
-        "python_lock": tree.LOCK.relative_to(PROJECT).as_posix(),
+        "packages": listed,
+        "python_packages": dict(sorted(folder.name.removesuffix(".dist-info").rsplit("-", 1) for folder in site)),
+        "python_lock": digest(tree.LOCK),
     }

@@ -1,8 +1,8 @@
 """Things made once and kept: each is a folder named by the hash of what it was made from.
 
 A folder that has its final name is whole: it was built beside that name, flushed, and renamed. A second
-process that wants the same thing waits for the first. A broken build leaves a folder `*.part`, which the next
-build removes.
+process that wants the same thing waits for the first. A build that was killed leaves a folder `*.part`, which the
+next build, or `lab clean`, removes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 from testbed.errors import EnvironmentFailure
 from testbed.setup.paths import cache_dir
 from testbed.setup.progress import say, step
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def digest(*parts: str | bytes | Path) -> str:
@@ -45,8 +47,12 @@ class Artefact:
     space_mib: int
 
     @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.key}"
+
+    @property
     def path(self) -> Path:
-        return cache_dir() / f"{self.kind}-{self.key}"
+        return cache_dir() / self.name
 
     @property
     def ready(self) -> bool:
@@ -56,47 +62,33 @@ class Artefact:
         """The folder, built now if it is not there. Raises EnvironmentFailure when it cannot be."""
         if self.ready:
             return self.path
-        with held(f"{self.kind}-{self.key}", f"another process makes the {self.kind}"):
+        with held(self.name, f"another process makes the {self.kind}"):
             if not self.ready:
                 self._build()
         return self.path
 
     def _build(self) -> None:
-        part = self.path.with_name(self.path.name + ".part")
-        _remove(part)
-        require_space(part.parent, self.space_mib)
+        for left in _parts(self.name):
+            remove(left)
+        require_space(cache_dir(), self.space_mib)
+        # Our own number: a process that outlived a killed build must not write into this one.
+        part = cache_dir() / f"{self.name}.{os.getpid()}.part"
         try:
             part.mkdir()
             with step(f"making the {self.kind}"):
                 self.build(part)
-            os.sync()
+                os.sync()  # before the name: a power cut must not leave the name with empty files
             part.rename(self.path)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise EnvironmentFailure(
-                    f"the disk filled up while making the {self.kind}",
-                    where=str(part.parent),
-                    allowed=f"{self.space_mib} MiB free, or LAB_CACHE set to a folder that has them",
-                    next_command="df -h; ./lab doctor",
-                ) from error
-            raise
+            raise _explained(error, self) from error
         finally:
-            _remove(part)
+            remove(part)
 
 
 @contextmanager
 def held(name: str, waiting: str) -> Iterator[None]:
     """Hold the lock `name` of the cache; the kernel drops it when the process ends, however it ends."""
-    folder = cache_dir() / "locks"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise EnvironmentFailure(
-            f"the cache cannot be written: {error.strerror}",
-            where=str(folder),
-            allowed="a folder of yours; set LAB_CACHE to choose another",
-        ) from error
+    lock = _open_lock(name)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,6 +98,21 @@ def held(name: str, waiting: str) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def leftovers() -> list[Path]:
+    """What killed builds left, without what another process is building now."""
+    left: list[Path] = []
+    for part in _parts("*"):
+        lock = _open_lock(part.name.rsplit(".", 2)[0])
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.append(part)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(lock)
+    return left
 
 
 def require_space(folder: Path, mib: int) -> None:
@@ -120,6 +127,47 @@ def require_space(folder: Path, mib: int) -> None:
         )
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+def remove(folder: Path) -> None:
+    """Remove a folder with all that is in it, folders without write permission too."""
+    if not folder.exists():
+        return
+
+    def retry(function: Callable[[str], object], path: str, _: object) -> None:
+        os.chmod(os.path.dirname(path), 0o700)
+        function(path)
+
+    shutil.rmtree(folder, onerror=retry)
+
+
+def _open_lock(name: str) -> int:
+    folder = cache_dir() / "locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"the cache cannot be written: {error.strerror}",
+            where=str(folder),
+            allowed="a folder of yours; set LAB_CACHE to choose another",
+            next_command="LAB_CACHE=/var/tmp/lab-$USER ./lab doctor",
+        ) from error
+
+
+def _parts(name: str) -> list[Path]:
+    return sorted(cache_dir().glob(f"{name}.*.part"))
+
+
+def _explained(error: OSError, artefact: Artefact) -> EnvironmentFailure:
+    if error.errno in DISK_FULL:
+        return EnvironmentFailure(
+            f"the disk filled up while making the {artefact.kind}",
+            where=str(cache_dir()),
+            allowed=f"{artefact.space_mib} MiB free, or LAB_CACHE set to a folder that has them",
+            next_command="df -h; ./lab doctor",
+        )
+    return EnvironmentFailure(
+        f"making the {artefact.kind} failed: {error.strerror or error}",
+        where=str(error.filename or cache_dir()),
+        allowed="a cache that this user may write to; set LAB_CACHE to choose another",
+        next_command="./lab doctor",
+    )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
+from testbed.setup import children
 from testbed.setup.progress import say
 
 TAIL_LINES = 12
+DISK_FULL = ("No space left on device", "Disk quota exceeded", "not enough free space")
 
 
 def run(
@@ -22,33 +26,55 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     tries: int = 1,
+    before_retry: Callable[[], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
+    uncut: bool = False,
     next_command: str | None = None,
 ) -> str:
     """Run a program to its end and return what it printed, both streams together.
 
-    Network steps give `tries` > 1: package indexes can be unreachable for a moment. Raises EnvironmentFailure
-    with the last lines of the output when the last try fails too.
+    Network steps give `tries` > 1: package indexes can be unreachable for a moment. `on_line` sees every line as it
+    comes. `uncut`: what must not stop in its middle, whatever happens to this process. Raises EnvironmentFailure with
+    the last lines of the output when the last try fails too.
     """
-    output = ""
+    if shutil.which(str(argv[0])) is None:
+        raise EnvironmentFailure(f"{what}: {argv[0]} is not installed", next_command="./lab doctor")
     for attempt in range(1, tries + 1):
-        try:
-            done = subprocess.run(
-                [str(word) for word in argv], cwd=cwd, env={**os.environ, **(env or {})}, text=True, errors="replace",
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-            )  # fmt: skip
-        except FileNotFoundError as error:
-            raise EnvironmentFailure(f"{what}: {argv[0]} is not installed", next_command="./lab doctor") from error
-        output = done.stdout
+        code, output = _once(argv, cwd, {**os.environ, **(env or {})}, on_line, uncut)
         if log is not None:
             log.write_text(output)
-        if done.returncode == 0:
+        if code == 0:
             return output
-        if attempt < tries:
-            say(f"{what} failed (try {attempt} of {tries}); once more")
-            time.sleep(2 * attempt)
+        if attempt == tries or any(sign in output for sign in DISK_FULL):
+            break
+        say(f"{what} failed (try {attempt} of {tries}); once more")
+        if before_retry is not None:
+            before_retry()
+        time.sleep(2 * attempt)
     tail = "\n".join("    " + line for line in output.strip().splitlines()[-TAIL_LINES:])
+    full = any(sign in output for sign in DISK_FULL)
     raise EnvironmentFailure(
-        f"{what} failed (exit code {done.returncode}):\n{tail}",
-        where=str(log) if log else None,
-        next_command=next_command or "./lab doctor",
+        f"{what} failed, since the disk is full:\n{tail}" if full else f"{what} failed (exit code {code}):\n{tail}",
+        allowed="more room, or LAB_CACHE set to a folder that has it" if full else None,
+        next_command="df -h; ./lab doctor" if full else next_command or "./lab doctor",
     )
+
+
+def _once(
+    argv: Sequence[str | Path],
+    cwd: Path | None,
+    env: Mapping[str, str],
+    on_line: Callable[[str], None] | None,
+    uncut: bool,
+) -> tuple[int, str]:
+    lines: list[str] = []
+    with children.started(
+        argv, on_end=None if uncut else signal.SIGTERM, cwd=cwd, env=env, text=True, errors="replace",
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as child:  # fmt: skip
+        assert child.stdout is not None
+        for line in child.stdout:
+            lines.append(line)
+            if on_line is not None:
+                on_line(line)
+        return child.wait(), "".join(lines)

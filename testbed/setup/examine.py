@@ -52,7 +52,9 @@ def _packages() -> Finding:
         return Finding("Debian packages for setup", "ok", "installed" if not absent else "no longer needed")
     by_hand = f"sudo apt-get install {' '.join(absent)}"
     if os.geteuid() == 0 or shutil.which("sudo"):
-        return Finding("Debian packages for setup", "missing", ", ".join(absent), f"./lab setup installs them, or: {by_hand}")
+        return Finding(
+            "Debian packages for setup", "missing", ", ".join(absent), f"./lab setup installs them, or: {by_hand}"
+        )
     return Finding("Debian packages for setup", "bad", ", ".join(absent), by_hand)
 
 

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 
 from testbed.errors import EnvironmentFailure
 from testbed.setup.command import run
-from testbed.setup.progress import step
+from testbed.setup.progress import say, step
 
 # Indexes of a mirror that has not been refreshed for weeks are still signed; only their date is stale.
-APT_OPTIONS = ("-o", "Acquire::Check-Valid-Until=false", "-o", "Acquire::Retries=3")
+APT_OPTIONS = ("-o", "Acquire::Check-Valid-Until=false", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=600")
 
 FOR_VENV = ("python3-venv",)
 FOR_TREE = ("mmdebstrap", "debian-archive-keyring")
+# Without root, mmdebstrap works in a user namespace with a range of user numbers.
+FOR_TREE_WITHOUT_ROOT = ("uidmap",)
 FOR_KERNEL = ("gcc", "libc6-dev", "make", "flex", "bison", "bc", "xz-utils", "patch", "dpkg")
 
 
@@ -32,18 +34,23 @@ def missing(packages: Sequence[str]) -> list[str]:
 def install(packages: Sequence[str]) -> None:
     """Install what is missing of `packages`. Raises EnvironmentFailure naming the command a person can type."""
     if shutil.which("dpkg-query") is None:
-        raise EnvironmentFailure("this is not a Debian-family machine", allowed="Debian 12 or 13, or a relative with apt")
+        raise EnvironmentFailure(
+            "this is not a Debian-family machine", allowed="Debian 12 or 13, or a relative with apt"
+        )
     wanted = missing(packages)
     if not wanted:
         return
     by_hand = f"sudo apt-get update && sudo apt-get install {' '.join(wanted)}"
     apt = [*_as_root(by_hand), "apt-get", *APT_OPTIONS, "-q", "-y"]
     with step(f"installing {', '.join(wanted)}"):
-        # An index of one source that cannot be read is not fatal: the packages may come from another.
-        run([*apt, "update"], what="apt-get update", tries=3, next_command=by_hand)
+        try:
+            run([*apt, "update"], what="apt-get update", tries=3, next_command=by_hand)
+        except EnvironmentFailure as error:
+            # One source of several that cannot be read is not fatal: the packages may come from another.
+            say(f"{error.problem}\ntrying with the package lists as they are")
         run(
-            [*apt, "install", "--no-install-recommends", *wanted],
-            what="apt-get install", env={"DEBIAN_FRONTEND": "noninteractive"}, tries=3, next_command=by_hand,
+            [*apt, "install", "--no-install-recommends", *wanted], env={"DEBIAN_FRONTEND": "noninteractive"},
+            what="apt-get install", tries=3, uncut=True, next_command=by_hand,
         )  # fmt: skip
 
 
@@ -51,7 +58,10 @@ def _as_root(by_hand: str) -> list[str]:
     """The words that turn a command into root's, or EnvironmentFailure."""
     if os.geteuid() == 0:
         return []
-    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
+    if (
+        shutil.which("sudo")
+        and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
+    ):
         return ["sudo", "-n"]
     raise EnvironmentFailure(
         "Debian packages are missing and this user may not install them", allowed="root, or sudo", next_command=by_hand

@@ -33,3 +33,14 @@ def _build(folder: Path) -> None:
          "--require-hashes", "--only-binary=:all:", "-r", LOCK],
         what="installing the locked Python packages", tries=3,
     )  # fmt: skip
+    _rename_inside(folder, venv().path)
+
+
+def _rename_inside(folder: Path, final: Path) -> None:
+    """Scripts of an environment begin with its interpreter's path, which is about to change."""
+    for script in (folder / "bin").iterdir():
+        if script.is_symlink() or not script.is_file():
+            continue
+        text = script.read_bytes()
+        if str(folder).encode() in text:
+            script.write_bytes(text.replace(str(folder).encode(), str(final).encode()))

@@ -1,4 +1,8 @@
-"""The guest's root: a Debian trixie tree with FRR, Mininet, strongSwan and the locked Python packages."""
+"""The guest's root: a Debian trixie tree with FRR, Mininet, strongSwan and the locked Python packages.
+
+Root makes it in place; any other user through a user namespace, and owns all its files then. The guest sees it
+read-only, as root, with the rights that whoever runs the guest has to the files.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,13 @@ import shutil
 from pathlib import Path
 
 from testbed.setup import host_packages, python_env
-from testbed.setup.artefact import Artefact, digest
+from testbed.setup.artefact import Artefact, digest, remove
 from testbed.setup.command import run
+from testbed.setup.mirrors import source_lines
 from testbed.setup.paths import PROJECT
 
+# Raised when what this file does to the tree changes, so that every cached tree is made anew.
+RECIPE = 2
 SUITE = "trixie"
 GUEST_PYTHON = "3.13"
 SITE = Path("opt/lab/site")
@@ -20,43 +27,73 @@ PACKAGES = (
     "libstrongswan-extra-plugins", "libstrongswan-standard-plugins", "mininet", "nftables", "openvswitch-switch",
     "procps", "python3", "strongswan-charon", "strongswan-swanctl", "tcpdump", "tshark",
 )  # fmt: skip
+LEFT_OUT = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")
 MOUNT_POINTS = ("lab/project", "lab/run", "usr/lib/modules", "opt/lab")
 STAGE1 = PROJECT / "testbed" / "guest" / "stage1.sh"
 INIT = Path("opt/lab/init")
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64")
-# pip 23 holds some wheels against the Python it runs on instead of the one named: the lock has settled versions already.
-# The guest reads its root through hostfs with the rights of whoever runs it.
-READABLE = "chmod -R a+rX,u+w"
 
 
 def tree() -> Artefact:
-    recipe = Path(__file__)
+    recipe = repr((RECIPE, SUITE, GUEST_PYTHON, PACKAGES, LEFT_OUT, MOUNT_POINTS, PLATFORMS))
     return Artefact("guest-tree", digest(LOCK, STAGE1, recipe), _build, space_mib=2000)
 
 
+def packages_for_setup() -> tuple[str, ...]:
+    """Debian packages that making the tree needs."""
+    return host_packages.FOR_TREE + (() if os.geteuid() == 0 else host_packages.FOR_TREE_WITHOUT_ROOT)
+
+
 def _build(folder: Path) -> None:
-    host_packages.install(host_packages.FOR_TREE)
-    mode = "root" if os.geteuid() == 0 else "unshare"
+    host_packages.install(packages_for_setup())
     root = folder / "root"
-    run(
-        ["mmdebstrap", "--variant=minbase", f"--mode={mode}", f"--include={','.join(PACKAGES)}",
-         '--aptopt=Acquire::Check-Valid-Until "false"', '--aptopt=Acquire::Retries "3"',
-         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-         "--dpkgopt=path-exclude=/usr/share/man/*", SUITE, root],
-        what=f"mmdebstrap {SUITE}", tries=1, env={"LC_ALL": "C.UTF-8"},
-    )  # fmt: skip
+    if os.geteuid() == 0:
+        _bootstrap("root", root)
+        become_root: tuple[str, ...] = ()
+    else:
+        archive = folder / "tree.tar"
+        _bootstrap("unshare", archive)
+        root.mkdir()
+        run(
+            ["tar", "-xf", archive, "-C", root, "--no-same-owner", "--exclude=./dev/*"], what="unpacking the guest tree"
+        )
+        archive.unlink()
+        become_root = ("unshare", "--map-root-user")
+    # The guest reads its root through hostfs with the rights of whoever runs it.
+    run(["chmod", "-R", "a+rX,u+w", root], what="making the guest tree readable")
     for point in MOUNT_POINTS:
         (root / point).mkdir(parents=True, exist_ok=True)
     shutil.copy2(STAGE1, root / INIT)
     (root / INIT).chmod(0o755)
+    python_env.venv().make()
+    # pip 23 holds some wheels against the Python it runs on, not the one named; the lock has settled the versions.
     run(
         [python_env.python(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
          "--only-binary=:all:", "--python-version", GUEST_PYTHON, "--implementation", "cp", "--ignore-requires-python",
-         *(f"--platform={platform}" for platform in PLATFORMS), "--target", root / SITE, "-r", LOCK],
-        what="installing the guest's Python packages", tries=3,
+         *(f"--platform={platform}" for platform in PLATFORMS), "--no-compile", "--target", root / SITE, "-r", LOCK],
+        what="installing the guest's Python packages", tries=3, before_retry=lambda: remove(root / SITE),
     )  # fmt: skip
-    run(["chroot", root, "python3", "-m", "compileall", "-q", f"/{SITE}"], what="compiling the guest's Python packages")
+    run(
+        [*become_root, "chroot", root, "python3", "-m", "compileall", "-q", f"/{SITE}"],
+        what="compiling the guest's Python packages",
+    )
     (folder / "packages.txt").write_text(
         run(["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W"], what="listing the guest's packages")
     )
-    run([*READABLE.split(), root], what="making the guest tree readable")
+
+
+def _bootstrap(mode: str, target: Path) -> None:
+    run(
+        ["mmdebstrap", "--variant=minbase", f"--mode={mode}", f"--include={','.join(PACKAGES)}",
+         '--aptopt=Acquire::Check-Valid-Until "false"', '--aptopt=Acquire::Retries "3"',
+         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
+         SUITE, target, *source_lines(SUITE, f"{SUITE}-updates")],
+        what=f"mmdebstrap {SUITE}", tries=3, env={"LC_ALL": "C.UTF-8"}, before_retry=lambda: _discard(target),
+    )  # fmt: skip
+
+
+def _discard(target: Path) -> None:
+    if target.is_dir():
+        remove(target)
+    else:
+        target.unlink(missing_ok=True)

@@ -35,7 +35,9 @@ def test_an_artefact_is_built_once_and_then_found() -> None:
 
 
 @pytest.mark.parametrize("interruption", [RuntimeError("broken"), KeyboardInterrupt()])
-def test_a_build_cut_short_leaves_nothing_that_could_be_taken_for_whole(cache: Path, interruption: BaseException) -> None:
+def test_a_build_cut_short_leaves_nothing_that_could_be_taken_for_whole(
+    cache: Path, interruption: BaseException
+) -> None:
     def build(folder: Path) -> None:
         (folder / "half").write_text("")
         raise interruption
@@ -47,8 +49,8 @@ def test_a_build_cut_short_leaves_nothing_that_could_be_taken_for_whole(cache: P
 
 
 def test_what_a_killed_build_left_is_removed_by_the_next(cache: Path) -> None:
-    (cache / "thing-k.part").mkdir(parents=True)
-    (cache / "thing-k.part" / "old").write_text("")
+    (cache / "thing-k.1.part").mkdir(parents=True)
+    (cache / "thing-k.1.part" / "old").write_text("")
     made = thing(lambda folder: (folder / "new").write_text("") and None).make()
     assert [path.name for path in made.iterdir()] == ["new"]
 
