@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def pair_spans(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> list
     """When an adjacency was not up both ways: (from, to, whether it was down in both directions)."""
     edges = sorted({edge for span in (*one, *other) for edge in span})
     found: list[tuple[int, int, bool]] = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         covered = [any(a <= low and high <= b for a, b in spans) for spans in (one, other)]
         if not any(covered):
             continue

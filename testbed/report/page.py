@@ -1,0 +1,137 @@
+"""report.html: one file that stands alone, with no request to anywhere. Knows the summary's shape and the figures' files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from testbed.report.convergence import titled
+from testbed.report.style import ordered
+from testbed.report.table import Summary, Values, middle, number, present
+
+_CLOCKS = {
+    "virtual": "virtual time",
+    "uml": "real clock (user-mode Linux)",
+    "native": "real clock (the machine's own kernel)",
+}
+_NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure in `folder`, as `name`.svg, and what to say under it. `width` is "column" or "page"."""
+
+    name: str
+    caption: str
+    width: str
+
+
+def write_page(path: Path, summary: Summary, figures: Sequence[Drawn], drawings: Path) -> None:
+    """Write the page; `drawings` is the folder that holds the figures' SVG files."""
+    here = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    text = environment.get_template("page.html.j2").render(
+        summary=summary,
+        clock=_CLOCKS.get(summary["kernel"], summary["kernel"]),
+        results=[_result(summary, keying) for keying in ordered(summary["keyings"])],
+        extra=_extra(summary),
+        figures=[
+            {"name": each.name, "caption": each.caption, "width": each.width, "svg": inline(drawings, each.name)}
+            for each in figures
+        ],
+        provenance=list(_flat(summary["provenance"])),
+        runs=[_run(summary, run) for run in summary["runs"]],
+    )
+    path.write_text(text, encoding="utf-8")
+
+
+def inline(folder: Path, name: str) -> Markup:
+    """A figure's SVG as it may stand inside HTML: without prolog, metadata and namespaces, its ids its own."""
+    text = (folder / f"{name}.svg").read_text(encoding="utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
+    text = text.replace("xlink:href=", "href=")
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1))  # noqa: S704
+
+
+def _result(summary: Summary, keying: str) -> dict[str, Any]:
+    each = summary["keyings"][keying]
+    times, asked, back = (each.get(name, {}) for name in ("convergence_s", "dks_requests", "adjacencies"))
+    values = times.get("values", [])
+    runs = str(each["n"]) + (f" ({each['failed']} failed)" if each.get("failed") else "")
+    counts = ("total", "unique", "before_first_scheduled_reconnection", "peak_per_s")
+    cells = [
+        runs,
+        f"{len(present(values))}/{len(values)}",
+        _short(times.get("median")),
+        _between(times.get("p25"), times.get("p75")),
+        _between(times.get("min"), times.get("max")),
+        _NOTHING if each.get("ratio_to_none") is None else f"{each['ratio_to_none']:.3f}",
+        f"{_spread(back.get('restored', []))} of {number(back.get('expected')) or _NOTHING}",
+        *(_spread(asked.get(name, [])) for name in counts),
+    ]
+    return {"keying": keying, "cells": cells, "ok": each.get("ok"), "reasons": each.get("reasons", [])}
+
+
+def _extra(summary: Summary) -> dict[str, Any]:
+    keyings = ordered(summary["keyings"])
+    held = {keying: summary["keyings"][keying].get("extra", {}) for keying in keyings}
+    names = list(dict.fromkeys(name for each in held.values() for name in each))
+    rows = [[_spread(held[keying].get(name, [])) for keying in keyings] for name in names]
+    return {"names": [titled(name) for name in names], "keyings": keyings, "rows": rows}
+
+
+def _run(summary: Summary, run: dict[str, Any]) -> dict[str, Any]:
+    values = summary["keyings"].get(run["keying"], {}).get("convergence_s", {}).get("values", [])
+    mine = [each for each in summary["runs"] if each["keying"] == run["keying"]]
+    # The values stand in the order of the runs; with a failed run among them it is not known whose is whose.
+    paired = len(mine) == len(values)
+    value = values[mine.index(run)] if paired else None
+    return {
+        **{name: run.get(name, _NOTHING) for name in ("keying", "seed", "status", "folder")},
+        "convergence": ("never" if value is None else _short(value)) if paired else _NOTHING,
+        "virtual": _short(run.get("virtual_s")),
+        "wall": _short(run.get("wall_s")),
+    }
+
+
+def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{before}{name} ")
+        else:
+            found.append((f"{before}{name}".replace("_", " "), _NOTHING if value is None else str(value)))
+    return found
+
+
+def _spread(values: Values) -> str:
+    there = present(values)
+    if not there:
+        return _NOTHING
+    low, high = min(there), max(there)
+    return _short(low) if low == high else f"{_short(middle(there))} ({_between(low, high)})"
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return _NOTHING if low is None or high is None else f"{_short(low)}–{_short(high)}"
+
+
+def _short(value: float | None) -> str:
+    """For reading: four significant digits, two decimals at most."""
+    if value is None:
+        return _NOTHING
+    if value == int(value):
+        return str(int(value))
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
