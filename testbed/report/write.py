@@ -1,0 +1,80 @@
+"""All that an experiment leaves for readers, in one folder: summary.csv, figures/, report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from testbed.analysis.run import Run
+from testbed.report.convergence import draw_convergence, draw_extra
+from testbed.report.page import Drawn, write_page
+from testbed.report.requests import asked, draw_requests, origin
+from testbed.report.style import ordered
+from testbed.report.table import Summary, write_csv
+from testbed.report.timeline import draw_timeline
+
+
+def write_report(folder: Path, summary: Summary, runs: Sequence[Run]) -> None:
+    """Write the table, the figures as PNG and SVG, and the page. The same input gives the same bytes.
+
+    `summary` is what summary.json holds; `runs` are those whose records can be read, which may be fewer than the
+    summary speaks of. Raises InputError for a damaged record, OSError when the folder cannot be written.
+    """
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    write_csv(folder / "summary.csv", summary)
+    draw_convergence(figures, summary)
+    drawn = [Drawn("convergence", _convergence(summary), "column")]
+    draw_requests(figures, runs)
+    drawn.append(Drawn("requests", _requests(runs), "column"))
+    if draw_extra(figures, summary):
+        extra = "What else was measured, by keying mode. Every run is a point; the bar is the median."
+        drawn.append(Drawn("extra", extra, "page"))
+    for keying in ordered({run.plan.keying for run in runs}):
+        first = min((run for run in runs if run.plan.keying == keying), key=lambda run: run.plan.seed)
+        name = f"timeline-{keying}"
+        draw_timeline(figures, first, name)
+        drawn.append(Drawn(name, _timeline(first), "page"))
+    write_page(folder / "report.html", summary, drawn, figures)
+
+
+def _convergence(summary: Summary) -> str:
+    lost = {
+        keying: sum(value is None for value in each.get("convergence_s", {}).get("values", []))
+        for keying, each in summary["keyings"].items()
+    }
+    text = (
+        "Convergence time by keying mode. Every run is a point, in the order of the seeds; the bar is the median, the box "
+        "the quartiles."
+    )
+    if not any(lost.values()):
+        return text
+    named = ", ".join(f"{key} {lost[key]}" for key in ordered(lost) if lost[key])
+    return (
+        f"{text} Open marks in the band at the top are runs that did not converge before their record ended ({named})."
+    )
+
+
+def _requests(runs: Sequence[Run]) -> str:
+    text = (
+        "Requests that arrived at the DKS, repeats included, added up. Thin lines are single runs, the bold line is their "
+        "median at each moment."
+    )
+    if any(asked(run).planned_s is not None for run in runs):
+        text += " Dashed: the first reconnection that any router had scheduled, of all runs; shaded: its range over the runs."
+    return text
+
+
+def _timeline(run: Run) -> str:
+    text = (
+        f"One run, keying {run.plan.keying}, seed {run.plan.seed}. Each row is an OSPF adjacency: dark while it is down, "
+        f"hatched while only one of its two routers holds it up. Time counts from when {_clause(origin(run).name)}; dashed "
+        "lines are faults."
+    )
+    if run.where("agent"):
+        text += " Below: requests at the DKS; small triangles on the axis are the reconnections that routers scheduled."
+    return text
+
+
+def _clause(name: str) -> str:
+    return {"power returned": "the power returned", "the record began": name}.get(name, f"{name} took place")
