@@ -1,4 +1,4 @@
-"""report.html: one file that stands alone, with no request to anywhere. Knows the summary's shape and the figures' files."""
+"""report.html: one file that stands alone, with no request to anywhere. Knows the summary's shape and the drawings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from testbed.report.convergence import titled
-from testbed.report.style import ordered
+from testbed.report.style import ordered, slug
 from testbed.report.table import Summary, Values, middle, number, present
 
 _CLOCKS = {
@@ -57,12 +57,13 @@ def inline(folder: Path, name: str) -> Markup:
     """A figure's SVG as it may stand inside HTML: without prolog, metadata and namespaces, its ids its own."""
     text = (folder / f"{name}.svg").read_text(encoding="utf-8")
     text = text[text.index("<svg") :]
+    name = slug(name)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
     text = text.replace("xlink:href=", "href=")
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
-    return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1))  # noqa: S704
+    return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1))
 
 
 def _result(summary: Summary, keying: str) -> dict[str, Any]:

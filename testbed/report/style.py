@@ -115,3 +115,8 @@ def save(made: Figure, folder: Path, name: str) -> None:
 def wrapped(keying: str) -> str:
     """The name for a narrow column under an axis."""
     return keying.replace("-", "-\n")
+
+
+def slug(name: str) -> str:
+    """What of a name may stand in a file's name and in an id."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)

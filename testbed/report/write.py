@@ -9,7 +9,7 @@ from testbed.analysis.run import Run
 from testbed.report.convergence import draw_convergence, draw_extra
 from testbed.report.page import Drawn, write_page
 from testbed.report.requests import asked, draw_requests, origin
-from testbed.report.style import ordered
+from testbed.report.style import ordered, slug
 from testbed.report.table import Summary, write_csv
 from testbed.report.timeline import draw_timeline
 
@@ -32,7 +32,7 @@ def write_report(folder: Path, summary: Summary, runs: Sequence[Run]) -> None:
         drawn.append(Drawn("extra", extra, "page"))
     for keying in ordered({run.plan.keying for run in runs}):
         first = min((run for run in runs if run.plan.keying == keying), key=lambda run: run.plan.seed)
-        name = f"timeline-{keying}"
+        name = f"timeline-{slug(keying)}"
         draw_timeline(figures, first, name)
         drawn.append(Drawn(name, _timeline(first), "page"))
     write_page(folder / "report.html", summary, drawn, figures)
@@ -44,32 +44,30 @@ def _convergence(summary: Summary) -> str:
         for keying, each in summary["keyings"].items()
     }
     text = (
-        "Convergence time by keying mode. Every run is a point, in the order of the seeds; the bar is the median, the box "
-        "the quartiles."
+        "Convergence time by keying mode. Every run is a point, in the order of the seeds; the bar is the median, the "
+        "box the quartiles."
     )
     if not any(lost.values()):
         return text
     named = ", ".join(f"{key} {lost[key]}" for key in ordered(lost) if lost[key])
-    return (
-        f"{text} Open marks in the band at the top are runs that did not converge before their record ended ({named})."
-    )
+    return f"{text} Open marks in the band at the top: runs that did not converge before their record ended ({named})."
 
 
 def _requests(runs: Sequence[Run]) -> str:
     text = (
-        "Requests that arrived at the DKS, repeats included, added up. Thin lines are single runs, the bold line is their "
-        "median at each moment."
+        "Requests that arrived at the DKS, repeats included, added up. Thin lines are single runs, the bold line is "
+        "their median at each moment."
     )
     if any(asked(run).planned_s is not None for run in runs):
-        text += " Dashed: the first reconnection that any router had scheduled, of all runs; shaded: its range over the runs."
+        text += " Dashed: the earliest reconnection that a router had scheduled; shaded: its range over the runs."
     return text
 
 
 def _timeline(run: Run) -> str:
     text = (
-        f"One run, keying {run.plan.keying}, seed {run.plan.seed}. Each row is an OSPF adjacency: dark while it is down, "
-        f"hatched while only one of its two routers holds it up. Time counts from when {_clause(origin(run).name)}; dashed "
-        "lines are faults."
+        f"One run, keying {run.plan.keying}, seed {run.plan.seed}. Each row is an OSPF adjacency: dark while it is "
+        f"down, hatched while only one of its two routers holds it up. Time counts from when "
+        f"{_clause(origin(run).name)}; dashed lines are faults."
     )
     if run.where("agent"):
         text += " Below: requests at the DKS; small triangles on the axis are the reconnections that routers scheduled."
