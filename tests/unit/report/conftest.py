@@ -106,8 +106,8 @@ def _events(topology: Topology, keying: str, seed: int, stuck: bool) -> list[dic
     rng = random.Random(f"{keying} {seed}")
     events: list[dict[str, Any]] = []
 
-    def note(at_s: float, node: str, source: str, kind: str, **more: Any) -> None:
-        events.append({"t": round(at_s * NS), "node": node, "source": source, "kind": kind, **more})
+    def note(moment_s: float, node: str, source: str, kind: str, **more: Any) -> None:
+        events.append({"t": round(moment_s * NS), "node": node, "source": source, "kind": kind, **more})
 
     note(0.02, "lab", "lab", "run_start")
     note(0.1, "lab", "lab", "ready")
