@@ -79,7 +79,9 @@ class RecoveryStorm(Experiment):
         if "none" in table:
             ratio = table.ratio("lks")
             text = f"median convergence at most {MAX_RATIO:.2f} × that of none"
-            found.append(Criterion("lks", text, "never" if ratio is None else f"{ratio:.3f}", (ratio or 99) <= MAX_RATIO))
+            found.append(
+                Criterion("lks", text, "never" if ratio is None else f"{ratio:.3f}", (ratio or 99) <= MAX_RATIO)
+            )
         return found
 
     def findings(self, table: Table) -> list[str]:

@@ -51,9 +51,7 @@ def up_at_end(topology: Topology, events: Iterable[Event]) -> int:
 def losses(topology: Topology, events: Iterable[Event], since: int, until: int) -> int:
     """How many times a direction went down in [since, until] (ns)."""
     return sum(
-        not up and since <= moment <= until
-        for changes in timeline(topology, events).values()
-        for moment, up in changes
+        not up and since <= moment <= until for changes in timeline(topology, events).values() for moment, up in changes
     )
 
 

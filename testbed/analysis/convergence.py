@@ -25,7 +25,9 @@ def loopbacks(topology: Topology) -> set[IPv4Network]:
 def wanted(topology: Topology, routes: Routes) -> Fib:
     """Of the expected routes, those to loopbacks."""
     known = loopbacks(topology)
-    return {(router, prefix): hops for router, table in routes.items() for prefix, hops in table.items() if prefix in known}
+    return {
+        (router, prefix): hops for router, table in routes.items() for prefix, hops in table.items() if prefix in known
+    }
 
 
 class Watch:
@@ -90,9 +92,7 @@ def right_routes(topology: Topology, events: Iterable[Event], expected: Routes) 
     return watch.right, len(fib)
 
 
-def phases(
-    topology: Topology, events: Iterable[Event], changes: Mapping[int, Routes]
-) -> list[tuple[int, int | None]]:
+def phases(topology: Topology, events: Iterable[Event], changes: Mapping[int, Routes]) -> list[tuple[int, int | None]]:
     """For each change of what is wanted, at its moment (ns): when the tables were right before the next change."""
     moments = sorted(changes)
     watch: Watch | None = None

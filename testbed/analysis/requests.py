@@ -25,9 +25,7 @@ def at_dks(run: Run, since: int) -> Requests:
     a keying mode that schedules none.
     """
     requests = [event for event in run.where("agent", "request", "dks") if event["t"] >= since]
-    planned = [
-        round(event["at_s"] * NS) for event in run.where("agent", "dks_scheduled") if event["t"] >= since
-    ]
+    planned = [round(event["at_s"] * NS) for event in run.where("agent", "dks_scheduled") if event["t"] >= since]
     first = min(planned, default=None)
     times = tuple((event["t"] - since) / NS for event in requests)
     seconds = [int(time) for time in times]

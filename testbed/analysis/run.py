@@ -73,6 +73,8 @@ def read_events(folder: Path) -> Iterator[Event]:
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"a damaged line: {error}", where=Location(path, number)) from error
             if moment < last:
-                raise InputError("time runs backwards", where=Location(path, number), allowed="lines in the order of time")
+                raise InputError(
+                    "time runs backwards", where=Location(path, number), allowed="lines in the order of time"
+                )
             last = moment
             yield event

@@ -20,16 +20,24 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def run(
         experiment: Annotated[str, typer.Argument(help="a name in experiments/, or the path of a file of your own")],
-        topology: Annotated[str, typer.Option(help="a name, a generator (ring:20), a file; default: the experiment's")] = "",
-        keying: Annotated[str, typer.Option(help="none,native,manual,central,central-mgmt,lks; default: the experiment's")] = "",
+        topology: Annotated[
+            str, typer.Option(help="a name, a generator (ring:20), a file; default: the experiment's")
+        ] = "",
+        keying: Annotated[
+            str, typer.Option(help="none,native,manual,central,central-mgmt,lks; default: the experiment's")
+        ] = "",
         seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="how many seeds, from 1 on")] = None,
         seed: Annotated[int | None, typer.Option(min=0, help="just this seed")] = None,
         kernel: Annotated[str, typer.Option(help="virtual, uml or native")] = "virtual",
         jobs: Annotated[int | None, typer.Option(min=1, help="guests at a time; default: one a core")] = None,
-        out: Annotated[Path | None, typer.Option(help="the results folder; default: runs/EXPERIMENT-TOPOLOGY-KERNEL")] = None,
+        out: Annotated[
+            Path | None, typer.Option(help="the results folder; default: runs/EXPERIMENT-TOPOLOGY-KERNEL")
+        ] = None,
         fresh: Annotated[bool, typer.Option("--fresh", help="do again what is already done")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="print the summary for a program")] = False,
-        option: Annotated[list[str] | None, typer.Option("-o", "--option", help="NAME=VALUE for the experiment")] = None,
+        option: Annotated[
+            list[str] | None, typer.Option("-o", "--option", help="NAME=VALUE for the experiment")
+        ] = None,
     ) -> None:
         """Run an experiment, print what was measured, and write figures and report.html.
 
@@ -104,15 +112,27 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{summary['title']}: {summary['topology']}, {summary['routers']} routers, {len(summary['seeds'])} seeds")
-    for heading in ("keying", "convergence, s\nmedian (min to max)", "× none", "adjacencies\nrestored", "DKS requests\nmedian", "before first\nschedule"):
+    table = Table(
+        title=f"{summary['title']}: {summary['topology']}, {summary['routers']} routers, {len(summary['seeds'])} seeds"
+    )
+    for heading in (
+        "keying",
+        "convergence, s\nmedian (min to max)",
+        "× none",
+        "adjacencies\nrestored",
+        "DKS requests\nmedian",
+        "before first\nschedule",
+    ):
         table.add_column(heading, justify="left" if heading == "keying" else "right")
     for name, row in summary["keyings"].items():
         table.add_row(name, *_cells(row))
     console = Console()
     console.print(table)
     for verdict in summary["criteria"]:
-        console.print(f"{'ok    ' if verdict['ok'] else 'FAILED'}  {verdict['keying']}: {verdict['text']}: {verdict['value']}", highlight=False)
+        console.print(
+            f"{'ok    ' if verdict['ok'] else 'FAILED'}  {verdict['keying']}: {verdict['text']}: {verdict['value']}",
+            highlight=False,
+        )
     for finding in summary["findings"]:
         console.print(f"found   {finding}", highlight=False)
     console.print(f"report  {folder / 'report.html'}", highlight=False)
@@ -126,7 +146,9 @@ def _cells(row: dict[str, Any]) -> list[str]:
     if time_s["median"] is None:
         converged = "never"
     else:
-        converged = f"{time_s['median']:.2f} ({time_s['min']:.2f} to {time_s['max']:.2f})" + (f", {never} never" if never else "")
+        converged = f"{time_s['median']:.2f} ({time_s['min']:.2f} to {time_s['max']:.2f})" + (
+            f", {never} never" if never else ""
+        )
     restored = row["adjacencies"]["restored"]
     return [
         converged,

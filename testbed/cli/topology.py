@@ -49,7 +49,9 @@ def register(app: typer.Typer) -> None:
         typer.echo(json.dumps(TopologySource.model_json_schema(), indent=1))
 
     @group.command()
-    def draw(topology: Spec, output: Annotated[Path, typer.Option("-o", "--output", help="a .svg, .png or .pdf file")]) -> None:
+    def draw(
+        topology: Spec, output: Annotated[Path, typer.Option("-o", "--output", help="a .svg, .png or .pdf file")]
+    ) -> None:
         """A drawing: by coordinates where the topology has them, else by a layout that is always the same."""
         from testbed.topology.draw import draw as draw_topology
         from testbed.topology.load import load
@@ -73,4 +75,6 @@ def _print_tables(topology: Topology) -> None:
     console = Console()
     console.print(routers)
     console.print(segments)
-    console.print(f"DKS {topology.dks.address} behind {topology.dks.router}; on the management network {topology.dks.management.address}")
+    console.print(
+        f"DKS {topology.dks.address} behind {topology.dks.router}; on the management network {topology.dks.management.address}"
+    )

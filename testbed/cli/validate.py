@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
                 links = sum(segment.kind != "stub" for segment in topology.segments.values())
                 results.append({"topology": spec, "ok": True, "routers": len(topology.routers), "segments": links})
                 if not as_json:
-                    typer.echo(f"{spec}: {len(topology.routers)} routers, {links} links and LANs, DKS at {topology.dks.router}")
+                    typer.echo(
+                        f"{spec}: {len(topology.routers)} routers, {links} links and LANs, DKS at {topology.dks.router}"
+                    )
         if as_json:
             typer.echo(json.dumps(results, indent=1))
         if failed:

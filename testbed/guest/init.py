@@ -46,7 +46,10 @@ def parameters() -> dict[str, str]:
 def mount_hostfs(path: str, target: str) -> None:
     """Mount a folder of the host; the option's form changed in kernel 7."""
     for options in (f"hostfs={path}", path):
-        if subprocess.run(["mount", "-t", "hostfs", "-o", options, "host", target], capture_output=True).returncode == 0:
+        if (
+            subprocess.run(["mount", "-t", "hostfs", "-o", options, "host", target], capture_output=True).returncode
+            == 0
+        ):
             return
     raise SystemExit(f"the host's folder {path} cannot be mounted")
 

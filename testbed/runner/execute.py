@@ -28,7 +28,16 @@ from testbed.setup.paths import PROJECT
 # A guest that is this much slower than it should ever be has lost its way.
 TIMEOUT_S = 1800.0
 SPACE_MIB = 200
-PLAYS = ("agents", "testbed/faults", "testbed/inside", "testbed/keying", "testbed/net", "testbed/probes", "testbed/record", "testbed/topology")
+PLAYS = (
+    "agents",
+    "testbed/faults",
+    "testbed/inside",
+    "testbed/keying",
+    "testbed/net",
+    "testbed/probes",
+    "testbed/record",
+    "testbed/topology",
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,10 @@ class Outcome:
 def code_digest() -> str:
     """Stands for all code that decides what happens in a guest."""
     files = sorted(
-        path for folder in PLAYS for path in (PROJECT / folder).rglob("*") if path.suffix in (".py", ".j2") and path.is_file()
+        path
+        for folder in PLAYS
+        for path in (PROJECT / folder).rglob("*")
+        if path.suffix in (".py", ".j2") and path.is_file()
     )
     return digest(*(part for path in files for part in (str(path.relative_to(PROJECT)), path)))
 
@@ -70,7 +82,9 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", where=str(folder), allowed="a folder of yours, with --out") from error
+        raise InputError(
+            f"cannot be written: {error.strerror}", where=str(folder), allowed="a folder of yours, with --out"
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +96,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def play(
-    plans: Sequence[Plan], folder: Path, kind: Kernel, jobs: int, *, fresh: bool, told: Callable[[Outcome, int, int], None]
+    plans: Sequence[Plan],
+    folder: Path,
+    kind: Kernel,
+    jobs: int,
+    *,
+    fresh: bool,
+    told: Callable[[Outcome, int, int], None],
 ) -> list[Outcome]:
     """Play all plans; the outcomes in the order of the plans. `told` hears of each as it ends, with how many are done.
 
@@ -132,7 +152,9 @@ def _one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool) -> Outc
         ended = run_guest(GuestSpec(kind, command, own, seed=plan.seed, memory_mib=memory), timeout_s=TIMEOUT_S)
         status = "done" if ended.exit_code == 0 else f"exit code {ended.exit_code}"
         detail = "" if ended.exit_code == 0 else tail(ended.console_log)
-        outcome = Outcome(plan.keying, plan.seed, own, status, round(ended.wall_s, 2), round(ended.virtual_s, 2), detail)
+        outcome = Outcome(
+            plan.keying, plan.seed, own, status, round(ended.wall_s, 2), round(ended.virtual_s, 2), detail
+        )
     except EnvironmentFailure as error:
         outcome = Outcome(plan.keying, plan.seed, own, "no guest", time.monotonic() - started, 0.0, str(error))
     part = result.with_suffix(".part")

@@ -83,7 +83,9 @@ def command_line(request: Request, keyings: Sequence[str], seeds: Sequence[int])
     return shlex.join(words)
 
 
-def conclude(experiment: Experiment, outcomes: Sequence[Outcome], about: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def conclude(
+    experiment: Experiment, outcomes: Sequence[Outcome], about: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
     """Measure the finished runs, and write summary.json and the report."""
     from testbed.report.write import write_report
 

@@ -16,7 +16,13 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
     shape: dict[str, Any] = {"median": None, "min": None, "max": None, "p25": None, "p75": None}
     if known:
         quarters = statistics.quantiles(known, n=4, method="inclusive") if len(known) > 1 else [known[0]] * 3
-        shape = {"median": statistics.median(known), "min": known[0], "max": known[-1], "p25": quarters[0], "p75": quarters[2]}
+        shape = {
+            "median": statistics.median(known),
+            "min": known[0],
+            "max": known[-1],
+            "p25": quarters[0],
+            "p75": quarters[2],
+        }
     rounded = {name: None if value is None else round(value, 6) for name, value in shape.items()}
     return {**rounded, "n": len(values), "values": [None if value is None else round(value, 6) for value in values]}
 
@@ -30,7 +36,9 @@ def summarise(
     """`about`: topology, routers, kernel, command, seeds, provenance. `ok` is false when a run or a criterion failed."""
     table = Table(measures)
     criteria = experiment.judge(table)
-    keyings = {name: _keying(name, table, criteria, outcomes) for name in dict.fromkeys(each.keying for each in outcomes)}
+    keyings = {
+        name: _keying(name, table, criteria, outcomes) for name in dict.fromkeys(each.keying for each in outcomes)
+    }
     return {
         "experiment": experiment.name,
         "title": experiment.title,

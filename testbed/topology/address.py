@@ -166,7 +166,9 @@ class _Resolver:
         segment = f"{router}--{node}"
         behind = self._interface(router, segment, "stub", IPv4Interface((gateway, 30)), self.source.defaults.cost)
         own = f"{node}-eth0"
-        self.segments[segment] = Segment(name=segment, kind="stub", members=((router, behind.name), (node, own)), delay_ms=0.1)
+        self.segments[segment] = Segment(
+            name=segment, kind="stub", members=((router, behind.name), (node, own)), delay_ms=0.1
+        )
         return Host(name=node, segment=segment, interface=own, ipv4=IPv4Interface((address, 30)), gateway=gateway)
 
     def _management(self) -> Management:
@@ -176,7 +178,9 @@ class _Resolver:
             subnet=MANAGEMENT,
             address=own,
             routers={
-                router: ManagementInterface(name=f"{router}-mgmt", ipv4=IPv4Interface((next(addresses), MANAGEMENT.prefixlen)))
+                router: ManagementInterface(
+                    name=f"{router}-mgmt", ipv4=IPv4Interface((next(addresses), MANAGEMENT.prefixlen))
+                )
                 for router in self.routers
             },
         )

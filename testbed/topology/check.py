@@ -53,7 +53,12 @@ def check(source: TopologySource, where: Where) -> list[InputError]:
             wrong(f"a link from {one!r} to itself", "links", index, allowed="two different routers")
         if frozenset(link.between) in seen:
             first = seen[frozenset(link.between)] + 1
-            wrong(f"a second link {one}-{other}", "links", index, allowed=f"one link between two routers (the first is number {first})")
+            wrong(
+                f"a second link {one}-{other}",
+                "links",
+                index,
+                allowed=f"one link between two routers (the first is number {first})",
+            )
         seen.setdefault(frozenset(link.between), index)
         if link.cost is not None and link.costs is not None:
             wrong("both cost and costs", "links", index, allowed="cost for both directions, or costs for each")
@@ -81,7 +86,11 @@ def check(source: TopologySource, where: Where) -> list[InputError]:
     if not source.ospf.versions or len(set(source.ospf.versions)) != len(source.ospf.versions):
         wrong(f"ospf versions {source.ospf.versions}", "ospf", "versions", allowed="[2], [3] or [2, 3]")
     if source.ospf.dead <= source.ospf.hello:
-        wrong(f"dead {source.ospf.dead:g} s is not above hello {source.ospf.hello:g} s", "ospf", allowed="dead above hello, usually 4 times")
+        wrong(
+            f"dead {source.ospf.dead:g} s is not above hello {source.ospf.hello:g} s",
+            "ospf",
+            allowed="dead above hello, usually 4 times",
+        )
     for key in ("hello", "dead"):
         if getattr(source.ospf, key) != int(getattr(source.ospf, key)):
             wrong(f"ospf {key} {getattr(source.ospf, key)} s", "ospf", key, allowed="whole seconds")

@@ -70,7 +70,9 @@ def read(file: Path) -> tuple[TopologySource, Lines]:
     try:
         raw = file.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=str(file), next_command="lab topology list") from error
+        raise InputError(
+            f"cannot be read: {error.strerror}", where=str(file), next_command="lab topology list"
+        ) from error
     if len(raw) > MAX_BYTES:
         raise InputError(f"{len(raw)} bytes", where=str(file), allowed=f"at most {MAX_BYTES} bytes")
     try:
@@ -85,7 +87,12 @@ def read(file: Path) -> tuple[TopologySource, Lines]:
         raise InputError(f"not YAML: {error}", where=str(file), allowed="YAML") from error
     lines = Lines(file, data)
     if not isinstance(data, dict):
-        raise InputError("a topology is a mapping of keys", where=Location(file, 1), allowed="links: [r1-r2, r2-r3]", next_command=NEXT)
+        raise InputError(
+            "a topology is a mapping of keys",
+            where=Location(file, 1),
+            allowed="links: [r1-r2, r2-r3]",
+            next_command=NEXT,
+        )
     try:
         return TopologySource.model_validate(data), lines
     except ValidationError as error:
@@ -106,10 +113,14 @@ def _explain(problem: Any, lines: Lines) -> InputError:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return InputError(f"unknown key {path[-1]!r}{hint}", where=where, allowed=", ".join(known), next_command=NEXT)
     if kind == "string_pattern_mismatch":
-        return InputError(f"{key}: bad name{shown}", where=where, allowed=_pattern_words(problem["ctx"]["pattern"]), next_command=NEXT)
+        return InputError(
+            f"{key}: bad name{shown}", where=where, allowed=_pattern_words(problem["ctx"]["pattern"]), next_command=NEXT
+        )
     message = problem["msg"].removeprefix("Value error, ")
     if message.startswith("allowed: "):
-        return InputError(f"{key}: bad value{shown}", where=where, allowed=message.removeprefix("allowed: "), next_command=NEXT)
+        return InputError(
+            f"{key}: bad value{shown}", where=where, allowed=message.removeprefix("allowed: "), next_command=NEXT
+        )
     return InputError(f"{key}: bad value{shown}", where=where, allowed=message, next_command=NEXT)
 
 

@@ -157,7 +157,9 @@ class TopologySource(Source):
     def _short_links(cls, value: Any) -> Any:
         if not isinstance(value, list):
             return value
-        return [{"between": [end.strip() for end in link.split("-")]} if isinstance(link, str) else link for link in value]
+        return [
+            {"between": [end.strip() for end in link.split("-")]} if isinstance(link, str) else link for link in value
+        ]
 
     @field_validator("lans", mode="before")
     @classmethod

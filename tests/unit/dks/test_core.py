@@ -47,7 +47,9 @@ GROUPS = {name: GroupId.of("example", name, f"{name}-eth0", RoutingProtocol.OSPF
 
 
 def documents(version: int = 3, issuer: str = "dks") -> dict[str, tuple[bytes, PolicyDocument]]:
-    made = {n: samples.document(n, version=version, issuer=issuer, local_key_server=issuer == "lks") for n in ("r1", "r2")}
+    made = {
+        n: samples.document(n, version=version, issuer=issuer, local_key_server=issuer == "lks") for n in ("r1", "r2")
+    }
     return {name: (sign_document(document, samples.SERVER), document) for name, document in made.items()}
 
 
@@ -62,7 +64,9 @@ class Member:
             identity, lambda *_: public, random=random.Random(f"{name}{seed}").randbytes, config=IkeConfig(),
             auth_exchange=ExchangeType.GSA_AUTH,
         )  # fmt: skip
-        self.group = GroupMember([Suite.ESP_AES128_SHA256], lambda _: samples.private_key("dks").public_key(), lambda _: (0, 0))
+        self.group = GroupMember(
+            [Suite.ESP_AES128_SHA256], lambda _: samples.private_key("dks").public_key(), lambda _: (0, 0)
+        )
         self.sa = None
         self.keys: list[GroupKeys] = []
         self.refused: list[int] = []

@@ -14,7 +14,9 @@ CASES = sorted(FOLDER.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
-def test_a_bad_topology_gets_its_line_its_value_and_what_is_allowed(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_topology_gets_its_line_its_value_and_what_is_allowed(
+    case: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(FOLDER)
     with pytest.raises(InputError) as raised:
         load(case.name)
@@ -26,7 +28,20 @@ def test_there_are_bad_topologies_to_try() -> None:
     assert len(CASES) >= 25
 
 
-@pytest.mark.parametrize("spec", ["nowhere", "ring:2", "ring:x", "grid:4", "grid:1x1", "waxman:30:speed=1", "ring:100000", "absent.yaml", "absent.gml"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "nowhere",
+        "ring:2",
+        "ring:x",
+        "grid:4",
+        "grid:1x1",
+        "waxman:30:speed=1",
+        "ring:100000",
+        "absent.yaml",
+        "absent.gml",
+    ],
+)
 def test_a_word_that_names_no_topology_says_which_do(spec: str) -> None:
     with pytest.raises(InputError) as raised:
         load(spec)

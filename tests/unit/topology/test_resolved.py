@@ -101,7 +101,9 @@ def test_abilene_has_eleven_routers_and_fourteen_links() -> None:
 
 def test_addresses_that_a_person_gave_are_kept_and_avoided(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("routers: {r1: {loopback: 10.0.0.2/32}, r2: }\nlinks: [{between: [r1, r2], subnet: 10.64.0.0/29}]\n")
+    file.write_text(
+        "routers: {r1: {loopback: 10.0.0.2/32}, r2: }\nlinks: [{between: [r1, r2], subnet: 10.64.0.0/29}]\n"
+    )
     topology = load(str(file))
     assert str(topology.routers["r1"].loopback) == "10.0.0.2/32"
     assert str(topology.routers["r2"].loopback) == "10.0.0.1/32"
