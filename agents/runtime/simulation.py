@@ -1,0 +1,222 @@
+"""Runs agents' cores on a modelled network: an event queue, seeded delays and losses, power failures.
+
+A node's files live through `power_off` as far as they were persisted; its core and kernel do not.
+Broadcast domains only, no routing: whoever is in no common segment hears nothing, except a party that
+is reached through `remote` (a DKS behind a routed network). Knows nothing of protocols.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.ikev2.model import Datagram, PeerAddress
+from agents.ipsec.protection import IPAddress
+from agents.runtime.asyncio_driver import Core
+from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
+from agents.runtime.links import LinkState
+
+Files = dict[str, bytes]
+Build = Callable[["Node"], Core]
+
+
+@dataclass
+class Node:
+    """One machine. `interfaces`: name → (address, segment)."""
+
+    name: str
+    build: Build
+    interfaces: dict[str, tuple[str, str]]
+    files: Files = field(default_factory=dict)
+    core: Core | None = None
+    kernel: Kernel | None = None
+    kernels: list[tuple[float, Kernel]] = field(default_factory=list)
+    sent: int = 0
+    up: bool = True
+    boots: int = 0
+    sequences: dict[tuple[int, IPAddress], int] = field(default_factory=dict)
+
+    def sequence(self, spi: int, destination: IPAddress) -> int:
+        """As KeyPort.sequence."""
+        if self.kernel is None or not any(sa.spi == spi and sa.outbound for sa in self.kernel.sas):
+            raise LookupError(spi)
+        return self.sequences.get((spi, destination), 0)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One event of one node."""
+
+    t: float
+    node: str
+    kind: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Passing:
+    """One datagram on its way."""
+
+    sender: str
+    receiver: str
+    interface: str
+    datagram: Datagram
+
+
+class Simulation:
+    """All nodes and what is between them. Times in seconds."""
+
+    def __init__(self, seed: int = 1, *, delay_s: float = 0.002, loss: float = 0.0) -> None:
+        self.now = 0.0
+        self.nodes: dict[str, Node] = {}
+        self.events: list[Seen] = []
+        self.delay_s, self.loss = delay_s, loss
+        self.remote: dict[str, str] = {}
+        """Address → node that is reached from everywhere, and whose answers reach everyone."""
+        self.tap: Callable[[Passing], Passing | None] | None = None
+        self._random = random.Random(seed)
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = itertools.count()
+        self._timers: dict[str, int] = {}
+
+    def add(self, node: Node) -> Node:
+        """A machine, without power at first."""
+        self.nodes[node.name] = node
+        return node
+
+    def octets(self, count: int) -> bytes:
+        """Seeded randomness for cores."""
+        return self._random.randbytes(count)
+
+    # -- time ----------------------------------------------------------------------------------------
+
+    def at(self, when: float, job: Callable[[], None]) -> None:
+        """Do this then."""
+        heapq.heappush(self._queue, (max(when, self.now), next(self._number), job))
+
+    def run(self, until: float, done: Callable[[], bool] | None = None) -> bool:
+        """Let time pass; True as soon as `done` holds, False when it did not by `until`."""
+        while self._queue and self._queue[0][0] <= until:
+            self.now, _number, job = heapq.heappop(self._queue)
+            job()
+            if done is not None and done():
+                return True
+        self.now = max(self.now, until)
+        return done() if done is not None else False
+
+    # -- power ---------------------------------------------------------------------------------------
+
+    def power_on(self, name: str) -> None:
+        """Start a node's core from its files."""
+        node = self.nodes[name]
+        node.boots += 1
+        node.core = node.build(node)
+        node.core.links(self._links(node), self.now)
+        node.core.start(self.now)
+        self._after(node)
+
+    def power_off(self, name: str) -> None:
+        """Lose core and kernel; files stay."""
+        node = self.nodes[name]
+        node.core, node.kernel = None, None
+        node.sequences.clear()
+
+    def set_interfaces(self, name: str, up: bool) -> None:
+        """All interfaces of a node go up or down."""
+        node = self.nodes[name]
+        node.up = up
+        if node.core is not None:
+            node.core.links(self._links(node), self.now)
+            self._after(node)
+
+    def _links(self, node: Node) -> dict[str, LinkState]:
+        return {
+            name: LinkState(index, node.up, frozenset({address}))
+            for index, (name, (address, _segment)) in enumerate(node.interfaces.items(), 1)
+        }
+
+    # -- effects -------------------------------------------------------------------------------------
+
+    def _after(self, node: Node) -> None:
+        if node.core is None:
+            return
+        for effect in node.core.take():
+            self._do(node, effect)
+        when = node.core.next_timer()
+        number = next(self._number)
+        self._timers[node.name] = number
+        if when is not None:
+            core = node.core
+            self.at(when, lambda: self._tick(node, core, number))
+
+    def _tick(self, node: Node, core: Core, number: int) -> None:
+        if node.core is core and self._timers[node.name] == number:
+            core.tick(self.now)
+            self._after(node)
+
+    def _do(self, node: Node, effect: Effect) -> None:
+        if isinstance(effect, Persist):
+            node.files[effect.name] = effect.data
+        elif isinstance(effect, Kernel):
+            node.kernel = effect
+            node.kernels.append((self.now, effect))
+        elif isinstance(effect, Event):
+            self.events.append(Seen(self.now, node.name, effect.kind, effect.fields))
+        else:
+            node.sent += 1
+            self._send(node, effect)
+
+    def _send(self, node: Node, effect: Send) -> None:
+        peer = effect.peer
+        remote = self.remote.get(peer.ip)
+        if remote is not None:
+            source = next(iter(node.interfaces.values()))[0]
+            self._pass(node, self.nodes[remote], "", source, effect, hops=60)
+        elif node.name in self.remote.values():
+            local = next(address for address, name in self.remote.items() if name == node.name)
+            for other in self.nodes.values():
+                for interface, (address, _segment) in other.interfaces.items():
+                    if address == peer.ip:
+                        self._pass(node, other, interface, local, effect, hops=60)
+        elif peer.interface in node.interfaces and node.up:
+            address, segment = node.interfaces[peer.interface]
+            for other in self.nodes.values():
+                for interface, (theirs, their_segment) in other.interfaces.items():
+                    if (theirs, their_segment) == (peer.ip, segment) and other.up:
+                        self._pass(node, other, interface, address, effect, hops=255)
+
+    def _pass(self, node: Node, other: Node, interface: str, source: str, effect: Send, *, hops: int) -> None:
+        if self._random.random() < self.loss:
+            return
+        peer = PeerAddress(source, 848, effect.peer.ip, interface, 848)
+        passing: Passing | None = Passing(node.name, other.name, interface, Datagram(effect.data, peer, hops))
+        if self.tap is not None and passing is not None:
+            passing = self.tap(passing)
+        if passing is not None:
+            datagram = passing.datagram
+            self.at(self.now + self.delay_s * (1 + self._random.random()), lambda: self.deliver(other.name, datagram))
+
+    def deliver(self, name: str, datagram: Datagram) -> None:
+        """Hand a datagram to a node, as if it had come in."""
+        node = self.nodes[name]
+        if node.core is not None and (node.up or not datagram.peer.interface):
+            node.core.receive(datagram, self.now)
+            self._after(node)
+
+    # -- what happened -------------------------------------------------------------------------------
+
+    def seen(self, kind: str, node: str | None = None, **fields: Any) -> list[Seen]:
+        """Events of this kind with these fields."""
+        return [
+            each
+            for each in self.events
+            if each.kind == kind
+            and node in (None, each.node)
+            and all(each.fields.get(name) == value for name, value in fields.items())
+        ]
+
+

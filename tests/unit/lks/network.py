@@ -1,0 +1,162 @@
+"""Whole domains in a simulation: routers on segments, a Policy Server's key, perhaps a DKS."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agents.dks.core import DksCore
+from agents.dks.documents import Documents
+from agents.dks.store import GenerationBook
+from agents.ipsec.protection import RoutingProtocol
+from agents.lks.core import LksCore
+from agents.lks.retained import COUNTERS, DOCUMENT
+from agents.policy import edit
+from agents.policy.compile import compile_documents
+from agents.policy.document import DksEntry, PolicyDocument, sign_document
+from agents.policy.domain import Domain, Settings
+from agents.policy.keys import spki
+from agents.runtime.simulation import Node, Simulation
+
+DKS_ADDRESS = IPv4Address("192.0.2.1")
+PROTOCOLS = (RoutingProtocol.OSPF, RoutingProtocol.PIM)
+
+
+def key(name: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
+
+
+POLICY_SERVER = key("policy server")
+
+
+class Network(Simulation):
+    """`segments`: name → routers on it; two make a point-to-point link, more a LAN."""
+
+    def __init__(
+        self,
+        segments: Mapping[str, Sequence[str]],
+        *,
+        settings: Settings | None = None,
+        dks: bool = False,
+        protocols: Sequence[RoutingProtocol] = PROTOCOLS,
+        seed: int = 1,
+        loss: float = 0.0,
+        keys: Callable[[str], Ed25519PrivateKey] = key,
+    ) -> None:
+        super().__init__(seed, loss=loss)
+        self.keys = keys
+        entry = DksEntry(name="dks", key=spki(key("dks")), addresses=(DKS_ADDRESS,))
+        self.domain = Domain(name="example", dks=entry, settings=settings or Settings(validity_s=1 << 33))
+        names = sorted({router for members in segments.values() for router in members})
+        interfaces: dict[str, dict[str, tuple[str, str]]] = {name: {} for name in names}
+        for name in names:
+            self.domain = edit.add_router(self.domain, name, spki(key(name)))
+            self.domain = edit.approve_router(self.domain, name, spki(key(name)))
+        for number, (segment, members) in enumerate(segments.items()):
+            kind = "p2p" if len(members) == 2 else "lan"
+            places = []
+            for host, router in enumerate(members, 1):
+                interface = f"{router}-e{len(interfaces[router])}"
+                address = IPv4Interface(f"10.{number >> 8}.{number & 255}.{host}/24")
+                address6 = IPv6Address(f"fe80::{number + 1:x}:{host:x}")
+                self.domain = edit.add_interface(
+                    self.domain, router, interface, address, address6, kind, protocols
+                )
+                interfaces[router][interface] = (str(address.ip), segment)
+                places.append((router, interface))
+            for index, here in enumerate(places):
+                for there in places[index + 1 :]:
+                    self.domain = edit.allow(self.domain, here, there)
+        self.version = 0
+        self.documents: dict[str, PolicyDocument] = {}
+        self.signed: dict[str, bytes] = {}
+        self._compile()
+        self.routers = names
+        for name in names:
+            node = self.add(Node(name, self._lks, interfaces[name]))
+            node.files[DOCUMENT] = self.signed[name]
+        self.book = GenerationBook(":memory:")
+        self.fresh: list[PolicyDocument] = []
+        if dks:
+            self.add(Node("dks", self._dks, {"eth0": (str(DKS_ADDRESS), "dks")}))
+            self.remote[str(DKS_ADDRESS)] = "dks"
+
+    def _compile(self) -> None:
+        self.version += 1
+        self.documents = compile_documents(self.domain, self.version, 0, self.documents)
+        self.signed = {name: sign_document(each, POLICY_SERVER) for name, each in self.documents.items()}
+
+    def publish(self, domain: Domain) -> None:
+        """A new policy: the DKS finds the documents when it looks."""
+        self.domain = domain
+        before = self.documents
+        self._compile()
+        self.fresh = [each for name, each in self.documents.items() if each != before.get(name)]
+
+    def _lks(self, node: Node) -> LksCore:
+        return LksCore(
+            node.files[DOCUMENT],
+            self.keys(node.name),
+            POLICY_SERVER.public_key(),
+            node.files.get(COUNTERS),
+            domain="example",
+            router=node.name,
+            random=self.octets,
+            sequence=node.sequence,
+            wall=lambda: 1000.0 + self.now,
+        )
+
+    def _dks(self, node: Node) -> DksCore:
+        documents = Documents("example", POLICY_SERVER.public_key())
+        for signed in self.signed.values():
+            documents.add(signed)
+
+        def poll() -> list[PolicyDocument]:
+            fresh, self.fresh = self.fresh, []
+            return [each for each in fresh if documents.add(self.signed[each.router]) is not None]
+
+        return DksCore(
+            key("dks"), documents, self.book, domain="example", name="dks", random=self.octets, poll=poll
+        )
+
+    def lks(self, name: str) -> LksCore:
+        core = self.nodes[name].core
+        assert isinstance(core, LksCore)
+        return core
+
+    def power_on_all(self) -> None:
+        for name in self.nodes:
+            self.power_on(name)
+
+    def hears(self, receiver: str, sender: str) -> bool:
+        """Whether some SA that `sender` sends with now is heard by `receiver`, for each multicast group."""
+        theirs, ours = self.nodes[sender].kernel, self.nodes[receiver].kernel
+        if theirs is None or ours is None:
+            return False
+        heard = {(sa.spi, sa.destination, sa.keymat) for sa in ours.sas if not sa.outbound}
+        shared = {segment for _address, segment in self.nodes[receiver].interfaces.values()}
+        sending: dict[tuple[str, object, object], object] = {}
+        for sa in theirs.sas:
+            segment = self.nodes[sender].interfaces[sa.interface][1]
+            if sa.outbound and sa.active and sa.destination.is_multicast and segment in shared:
+                place = (sa.interface, sa.protocol, sa.destination)
+                known = sending.get(place)
+                if known is None or known.generation < sa.generation:  # type: ignore[attr-defined]
+                    sending[place] = sa
+        used = {(sa.spi, sa.destination, sa.keymat) for sa in sending.values()}  # type: ignore[attr-defined]
+        return bool(used) and used <= heard
+
+    def adjacencies(self) -> set[frozenset[str]]:
+        return {frozenset({each.a.router, each.b.router}) for each in self.domain.adjacencies}
+
+    def all_keyed(self) -> bool:
+        """Whether every allowed adjacency hears in both directions."""
+        return all(self.hears(a, b) and self.hears(b, a) for a, b in map(sorted, self.adjacencies()))
+
+
+def ring(count: int) -> dict[str, tuple[str, str]]:
+    names = [f"r{number}" for number in range(1, count + 1)]
+    return {f"{a}--{b}": (a, b) for a, b in zip(names, [*names[1:], names[0]], strict=True)}
