@@ -24,9 +24,13 @@ def draw_convergence(folder: Path, summary: Summary) -> None:
     series = {keying: summary["keyings"][keying].get("convergence_s", {}) for keying in keyings}
     with figure(COLUMN_IN, 2.6, "convergence") as made:
         panel = made.add_subplot()
-        _points(panel, {keying: each.get("values", []) for keying, each in series.items()}, series, never=True)
+        _points(
+            panel,
+            {keying: each.get("values", []) for keying, each in series.items()},
+            series,
+            never="did not converge (runs of n)",
+        )
         panel.set_ylabel("convergence time (s)")
-        panel.set_xlabel("keying mode")
         save(made, folder, "convergence")
 
 
@@ -43,8 +47,9 @@ def draw_extra(folder: Path, summary: Summary) -> bool:
         for index, name in enumerate(names):
             panel = made.add_subplot(lines, columns, index + 1)
             held = {keying: extra[keying][name] for keying in keyings if name in extra[keying]}
-            _points(panel, held, {}, never=any(None in values for values in held.values()))
-            panel.set_title(titled(name), loc="left")
+            _points(panel, held, {}, never="never (runs of n)")
+            # The band's own line stands between the panel and its title.
+            panel.set_title(titled(name), loc="left", pad=17 if any(None in values for values in held.values()) else 6)
         save(made, folder, "extra")
     return True
 
@@ -58,11 +63,11 @@ def titled(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _points(panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapping[str, Any]], *, never: bool) -> None:
+def _points(panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapping[str, Any]], *, never: str) -> None:
     highest = max((value for values in series.values() for value in present(values)), default=0.0)
     top = 1.12 * highest or 1.0
     lost = {keying: sum(value is None for value in values) for keying, values in series.items()}
-    band = top / (1 - _BAND) if never and any(lost.values()) else None
+    band = top / (1 - _BAND) if any(lost.values()) else None
     panel.grid(axis="y")
     for place, (keying, values) in enumerate(series.items()):
         there, form = present(values), look(keying)
@@ -87,12 +92,19 @@ def _points(panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapp
         panel.axhspan(top, band, facecolor=PALE, edgecolor="none", zorder=0)
         panel.axhline(top, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
         over = blended_transform_factory(panel.transAxes, panel.transData)
-        panel.text(0.0, 1.01 * band, "did not converge (runs of n)", transform=over, ha="left", va="bottom")
+        panel.text(0.0, 1.01 * band, never, transform=over, ha="left", va="bottom")
     panel.set_ylim(0, band or top)
     panel.set_yticks([tick for tick in panel.get_yticks() if 0 <= tick <= top])
     panel.set_ylim(0, band or top)
     panel.set_xlim(-0.6, max(len(series), 1) - 0.4)
-    panel.set_xticks(range(len(series)), [f"{wrapped(key)}\nn={len(values)}" for key, values in series.items()])
+    counts = {len(values) for values in series.values()}
+    if len(counts) == 1:
+        panel.set_xticks(range(len(series)), [wrapped(key) for key in series])
+        panel.set_xlabel(f"keying mode (n = {counts.pop()} each)")
+    else:
+        labels = [f"{wrapped(key)}\n(n = {len(values)})" for key, values in series.items()]
+        panel.set_xticks(range(len(series)), labels)
+        panel.set_xlabel("keying mode")
     panel.tick_params(axis="x", length=0)
 
 

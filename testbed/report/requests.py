@@ -85,20 +85,19 @@ def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
         planned = [run.planned_s for run in found if run.planned_s is not None]
         if planned:
             panel.axvspan(min(planned), max(planned), color=FAINT, alpha=0.25, linewidth=0)
-            panel.axvline(
-                min(planned), color=INK, linewidth=0.8, linestyle=(0, (4, 2)), label="first scheduled\nreconnection"
-            )
+            panel.axvline(min(planned), color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
+            over = panel.get_xaxis_transform()
+            text = "first scheduled reconnection"
+            panel.text(min(planned), 1.02, text, transform=over, ha="center", va="bottom")
         end = max((run.end_s for runs_of in every.values() for run in runs_of), default=1.0)
         names = {run.origin for runs_of in every.values() for run in runs_of}
         panel.set_xlim(0, end)
         panel.set_ylim(0, 1.08 * max((len(run.times_s) for run in found), default=0) or 1)
         panel.set_xlabel(f"time since {names.pop() if len(names) == 1 else 'the start'} (s)")
-        panel.set_ylabel("requests at the DKS (cumulative)")
+        panel.set_ylabel("requests at the DKS,\ncumulative")
         panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        if silent:
-            panel.set_title(f"no DKS in: {', '.join(silent)}", loc="left", fontsize=8, color=INK)
-        if asking:
-            made.legend(loc="outside lower center", ncols=2)
+        note = f"no DKS in: {', '.join(silent)}" if silent else None
+        made.legend(loc="outside lower left", ncols=2, title=note, alignment="left", title_fontsize=8)
         save(made, folder, "requests")
 
 
@@ -112,7 +111,6 @@ def _series(panel: Axes, keying: str, runs: Sequence[Asked]) -> None:
             )
     moments = sorted({0.0, end, *(time for run in runs for time in run.times_s)})
     middle = [median(bisect_right(run.times_s, moment) for run in runs) for moment in moments]
-    marks = max(len(moments) // 6, 1)
     panel.step(
         moments,
         middle,
@@ -121,7 +119,7 @@ def _series(panel: Axes, keying: str, runs: Sequence[Asked]) -> None:
         linestyle=form.line,
         linewidth=1.6,
         marker=form.marker,
-        markevery=marks,
+        markevery=0.14,
         markersize=4,
         markeredgecolor=INK,
         markeredgewidth=0.4,
