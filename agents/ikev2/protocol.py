@@ -36,7 +36,7 @@ class Established(Handler):
 
     def periodic(self, sa: IkeSa, now: float) -> None:
         config = sa.party.config
-        if config.liveness_s and not sa.requests.outstanding and now - sa.last_heard >= config.liveness_s:
+        if config.liveness_s and not sa.requests.outstanding and now >= sa.last_heard + config.liveness_s:
             sa.enqueue(informational.Liveness(), now)
         if sa.rekey_at is not None and sa.rekey_at <= now and sa.rekeying is None:
             sa.rekey_at = None
