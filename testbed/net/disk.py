@@ -138,7 +138,10 @@ def _attach(image: Path) -> tuple[int, str]:
         except OSError:
             os.close(loop)
             raise
-        return loop, device
+        # Kernels may refuse to mount a device that somebody holds open for writing (BLK_DEV_WRITE_MOUNTED).
+        reader = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+        os.close(loop)
+        return reader, device
     finally:
         os.close(control)
         os.close(backing)
