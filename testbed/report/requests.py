@@ -77,8 +77,9 @@ def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
     asking = [key for key in ordered(every) if any(run.has_agents or run.times_s for run in every[key])]
     silent = [key for key in ordered(every) if key not in asking]
     found = [run for key in asking for run in every[key]]
-    with figure(COLUMN_IN, 2.6, "requests") as made:
+    with figure(COLUMN_IN, 2.9, "requests") as made:
         panel = made.add_subplot()
+        end = max((run.end_s for runs_of in every.values() for run in runs_of), default=1.0)
         panel.grid(axis="y")
         for key in asking:
             _series(panel, key, every[key])
@@ -86,10 +87,9 @@ def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
         if planned:
             panel.axvspan(min(planned), max(planned), color=FAINT, alpha=0.25, linewidth=0)
             panel.axvline(min(planned), color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
+            side = "left" if min(planned) < 0.35 * end else "right" if min(planned) > 0.65 * end else "center"
             over = panel.get_xaxis_transform()
-            text = "first scheduled reconnection"
-            panel.text(min(planned), 1.02, text, transform=over, ha="center", va="bottom")
-        end = max((run.end_s for runs_of in every.values() for run in runs_of), default=1.0)
+            panel.text(min(planned), 1.02, "first scheduled reconnection", transform=over, ha=side, va="bottom")
         names = {run.origin for runs_of in every.values() for run in runs_of}
         panel.set_xlim(0, end)
         panel.set_ylim(0, 1.08 * max((len(run.times_s) for run in found), default=0) or 1)
@@ -97,7 +97,8 @@ def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
         panel.set_ylabel("requests at the DKS,\ncumulative")
         panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         note = f"no DKS in: {', '.join(silent)}" if silent else None
-        made.legend(loc="outside lower left", ncols=2, title=note, alignment="left", title_fontsize=8)
+        if every:
+            made.legend(loc="outside lower left", ncols=2, title=note, alignment="left", title_fontsize=8)
         save(made, folder, "requests")
 
 

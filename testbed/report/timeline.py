@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,10 @@ from testbed.analysis.adjacency import Ends, timeline
 from testbed.analysis.requests import at_dks
 from testbed.analysis.run import NS, Event, Run
 from testbed.report.requests import Origin, origin
-from testbed.report.style import FAINT, INK, PAGE_IN, PALE, figure, look, save
+from testbed.report.style import INK, PAGE_IN, figure, look, save
 
 Span = tuple[float, float]
-_DOWN, _HALF, _FAULT = "#3d3d3d", "#c8c8c8", "#b03a2e"
-_BINS = 120
+_DOWN, _EDGE, _FAULT = "#b9bdc2", "#4a4a4a", "#b03a2e"
 _ROW_IN, _LEAST_IN, _MOST_IN = 0.15, 1.1, 8.0
 
 
@@ -53,147 +53,210 @@ def pair_spans(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> list
 
 
 def draw_timeline(folder: Path, run: Run, name: str) -> None:
-    """`name`.png and .svg of one run."""
-    zero, changes = origin(run), timeline(run.plan.topology, run.events)
-    pairs = sorted({_pair(*ends) for ends in changes}, key=lambda pair: [_natural(end) for end in pair])
-    low, high = _window(run, zero, changes)
-    height = min(max(_ROW_IN * len(pairs), _LEAST_IN), _MOST_IN)
-    with figure(PAGE_IN, height + 1.75, name) as made:
-        rows, below = made.subplots(2, 1, sharex=True, height_ratios=[height, 0.75])
-        _rows(rows, run, zero, changes, pairs)
-        labels = range(0, len(pairs), max(round(0.14 * len(pairs) / height), 1))
-        rows.set_yticks(list(labels), [" – ".join(pairs[index]) for index in labels])
-        rows.set_ylim(len(pairs) - 0.4, -0.6)
-        rows.tick_params(axis="both", length=0)
-        _asked(below, run, zero, (low, high))
-        faults = _faults(run.events, zero)
-        for panel in (rows, below):
-            for moment in faults:
-                panel.axvline(moment, color=_FAULT, linewidth=0.8, linestyle=(0, (4, 1.5)), zorder=2.5)
-        _name_faults(rows, faults, low, high)
-        below.set_xlim(low, high)
-        below.set_xlabel(f"time since {zero.name} (s)")
-        seen = {event["kind"] for event in run.where("agent")} & {"keyed", "registered", "sa"}
-        made.legend(handles=_key(run.plan.keying, seen, bool(faults)), loc="outside lower center", ncols=6)
+    """`name`.png and .svg of one run. A long quiet time before the requests is cut out to the right, on its own scale."""
+    view = _View(run)
+    windows = view.windows()
+    height = min(max(_ROW_IN * len(view.pairs), _LEAST_IN), _MOST_IN)
+    widths = [1.0] if len(windows) == 1 else [2.6, 1.0]
+    with figure(PAGE_IN, height + 1.9, name) as made:
+        panels = made.subplots(
+            2,
+            len(windows),
+            sharex="col",
+            sharey="row",
+            squeeze=False,
+            height_ratios=[height, 0.75],
+            width_ratios=widths,
+        )
+        width = next((bin_s for bin_s in (1, 2, 5, 10, 20) if windows[0][1] - windows[0][0] < 150 * bin_s), 60)
+        faults = _faults(run.events, view.zero)
+        for column, window in enumerate(windows):
+            rows, below = panels[0][column], panels[1][column]
+            _rows(rows, view)
+            _asked(below, view, width)
+            for panel in (rows, below):
+                for fault in faults:
+                    panel.axvline(fault.first_s, color=_FAULT, linewidth=0.8, linestyle=(0, (4, 1.5)), zorder=2.5)
+                    panel.axvspan(fault.first_s, fault.last_s, color=_FAULT, alpha=0.12, linewidth=0, zorder=0.5)
+                if column:
+                    panel.spines["left"].set_linestyle((0, (1, 2)))
+            rows.tick_params(axis="both", length=0)
+            below.set_xlim(*window)
+        _name_rows(panels[0][0], view.pairs, height)
+        _name_faults(panels[0][0], faults, *windows[0])
+        panels[1][0].set_ylabel(f"DKS requests\nper {f'{width} s' if width > 1 else 'second'}")
+        panels[1][0].set_ylim(0, max(panels[1][0].get_ylim()[1], 1.0))
+        panels[1][0].yaxis.set_major_locator(MaxNLocator(3, integer=True))
+        _say_if_silent(panels[1][0], view)
+        made.supxlabel(f"time since {view.zero.name} (s)", fontsize=8)
+        seen = {event["kind"] for event in run.where("agent")}
+        made.legend(handles=_key(run.plan.keying, seen, bool(faults)), loc="outside lower center", ncols=7)
         save(made, folder, name)
 
 
-def _window(run: Run, zero: Origin, changes: dict[Ends, list[tuple[int, bool]]]) -> Span:
-    """From shortly before the first fault to shortly after the last thing that happened (s)."""
-    if not run.events:
-        return 0.0, 1.0
-    faults = [event["t"] for event in run.where("fault")]
-    first = (min(faults) if faults else run.events[0]["t"]) - zero.moment
-    last = [moment for each in changes.values() for moment, _ in each] + faults
-    last += [event["t"] for event in run.where("agent") if event["kind"] in ("keyed", "request")]
-    end = run.events[-1]["t"] - zero.moment
-    span = (max(last, default=run.events[-1]["t"]) - zero.moment - first) or NS
-    # An adjacency that is down for good needs room to be seen as such.
-    stuck = any(not each or not each[-1][1] for each in changes.values())
-    until = end if stuck else min(end, first + 1.06 * span)
-    return (max(first - 0.06 * (until - first), run.events[0]["t"] - zero.moment)) / NS, until / NS
+class _View:
+    """One run, with what all panels need of it. Times of the drawing are seconds from `zero`."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.zero: Origin = origin(run)
+        self.changes = timeline(run.plan.topology, run.events)
+        self.pairs = sorted({_pair(*ends) for ends in self.changes}, key=lambda pair: [_natural(end) for end in pair])
+        self.start, self.end = (run.events[0]["t"], run.events[-1]["t"]) if run.events else (0, NS)
+        self.requests = [
+            time + self.seconds(self.start) for time in (at_dks(run, self.start).times_s if run.events else ())
+        ]
+
+    def seconds(self, moment: int) -> float:
+        """Of a moment in ns."""
+        return (moment - self.zero.moment) / NS
+
+    def windows(self) -> list[Span]:
+        """From shortly before the first fault to shortly after the recovery; then, if they come late, the requests."""
+        faults = [event["t"] for event in self.run.where("fault")]
+        first = self.seconds(min(faults, default=self.start))
+        end = self.seconds(self.end)
+        # An adjacency that is down for good needs room to be seen as such.
+        stuck = any(not each or not each[-1][1] for each in self.changes.values())
+        last = [moment for each in self.changes.values() for moment, _ in each] + faults
+        last += [event["t"] for event in self.run.where("agent", "keyed")]
+        settled = end if stuck else self.seconds(max(last, default=self.end))
+        span = max(settled - first, 1.0)
+        start = max(first - 0.05 * span, self.seconds(self.start))
+        late = [time for time in self.requests if time > settled + 0.05 * span]
+        if not late:
+            return [(start, min(end, settled + 0.08 * span))]
+        until = min(end, late[-1] + 0.05 * span)
+        if late[-1] < first + 1.6 * span:
+            return [(start, until)]
+        return [(start, min(end, settled + 0.08 * span)), (late[0] - 0.05 * (late[-1] - late[0]) - 1, until)]
 
 
-def _rows(panel: Axes, run: Run, zero: Origin, changes: dict[Ends, list[tuple[int, bool]]], pairs: list[Ends]) -> None:
-    start, end = (run.events[0]["t"], run.events[-1]["t"]) if run.events else (0, 1)
-    form = look(run.plan.keying)
+def _rows(panel: Axes, view: _View) -> None:
+    form = look(view.run.plan.keying)
     ticks: dict[str, list[tuple[float, int]]] = {"keyed": [], "registered": [], "sa": []}
-    for event in run.where("agent"):
-        pair = _place(run, event)
-        if event["kind"] in ticks and pair in pairs:
-            ticks[event["kind"]].append(((event["t"] - zero.moment) / NS, pairs.index(pair)))
-    for row, (one, other) in enumerate(pairs):
+    for event in view.run.where("agent"):
+        pair = _place(view.run, event) if event["kind"] in ticks else None
+        if pair in view.pairs:
+            ticks[event["kind"]].append((view.seconds(event["t"]), view.pairs.index(pair)))
+    for row, (one, other) in enumerate(view.pairs):
         panel.axhline(row, color="#e3e3e3", linewidth=0.5, zorder=0)
-        ways = [down_spans(changes.get(ends, []), start, end) for ends in ((one, other), (other, one))]
+        ways = [down_spans(view.changes.get(ends, []), view.start, view.end) for ends in ((one, other), (other, one))]
         for low, high, both in pair_spans(*ways):
-            place = ((low - zero.moment) / NS, (high - low) / NS)
-            style: dict[str, Any] = {"facecolor": _DOWN if both else _HALF, "edgecolor": _DOWN, "linewidth": 0.3}
-            panel.broken_barh([place], (row - 0.34, 0.68), hatch=None if both else "/////", zorder=1.5, **style)
-    # One collection each: a mark's size does not depend on how many rows there are.
-    if ticks["sa"]:
-        times, places = zip(*ticks["sa"], strict=True)
-        panel.scatter(times, places, marker="|", s=9, color=FAINT, linewidth=0.5, zorder=3)
-    if ticks["registered"]:
-        times, places = zip(*ticks["registered"], strict=True)
-        panel.scatter(times, places, marker=".", s=14, facecolor="white", edgecolor=INK, linewidth=0.5, zorder=3.2)
-    if ticks["keyed"]:
-        times, places = zip(*ticks["keyed"], strict=True)
-        mark: dict[str, Any] = {"marker": form.marker, "s": 17, "facecolor": form.color}
-        panel.scatter(times, places, **mark, edgecolor="white", linewidth=0.5, zorder=3.4)
+            style: dict[str, Any] = {"facecolor": _DOWN if both else "white", "edgecolor": _EDGE, "linewidth": 0.4}
+            place = [(view.seconds(low), (high - low) / NS)]
+            panel.broken_barh(place, (row - 0.36, 0.72), hatch=None if both else "//////", zorder=1.5, **style)
+    marks: dict[str, dict[str, Any]] = {
+        "sa": {"marker": "|", "s": 12, "color": INK, "linewidth": 0.4, "zorder": 3},
+        "registered": {"marker": "o", "s": 7, "facecolor": "white", "edgecolor": INK, "linewidth": 0.5, "zorder": 3.2},
+        "keyed": {
+            "marker": form.marker,
+            "s": 18,
+            "facecolor": form.color,
+            "edgecolor": INK,
+            "linewidth": 0.4,
+            "zorder": 3.4,
+        },
+    }
+    for kind, found in ticks.items():
+        if found:
+            panel.scatter(*zip(*found, strict=True), **marks[kind])
 
 
-def _asked(panel: Axes, run: Run, zero: Origin, span: Span) -> None:
-    times = at_dks(run, run.events[0]["t"]).times_s if run.events else ()
-    offset = (run.events[0]["t"] - zero.moment) / NS if run.events else 0.0
-    width = max((span[1] - span[0]) / _BINS, 1e-3)
-    edges = [span[0] + width * index for index in range(_BINS + 1)]
-    form = look(run.plan.keying)
+def _asked(panel: Axes, view: _View, width: int) -> None:
+    form = look(view.run.plan.keying)
     panel.grid(axis="y")
-    if times:
-        shown = [time + offset for time in times]
-        panel.hist(shown, bins=edges, facecolor=form.color, edgecolor=INK, linewidth=0.3)
-    else:
-        none = "no request" if run.where("agent") else "no DKS in this keying mode"
-        panel.text(0.5, 0.5, none, transform=panel.transAxes, ha="center", va="center", color=FAINT)
-        panel.set_ylim(0, 1)
-    for event in run.where("agent", "dks_scheduled"):
-        due = event["at_s"] - zero.moment / NS
-        if span[0] <= due <= span[1]:
-            panel.plot([due], [0], marker="^", color=INK, markersize=3, clip_on=False, zorder=4)
-    panel.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-    panel.set_ylabel(f"DKS requests\nper {width:.2g} s")
+    if view.requests:
+        low = int(min(view.requests) // width) * width
+        edges = range(low, int(max(view.requests)) + 2 * width, width)
+        panel.hist(view.requests, bins=list(edges), facecolor=form.color, edgecolor=INK, linewidth=0.3)
+    due = [event["at_s"] - view.zero.moment / NS for event in view.run.where("agent", "dks_scheduled")]
+    panel.plot(due, [0] * len(due), linestyle="none", marker="^", color=INK, markersize=3, zorder=4)
 
 
-def _faults(events: Iterable[Event], zero: Origin) -> dict[float, str]:
-    """The moments (s) of the faults, and what they are; those of one kind within 10 s are one burst's first."""
-    found: dict[float, str] = {}
-    last: dict[str, int] = {}
+def _say_if_silent(panel: Axes, view: _View) -> None:
+    low, high = panel.get_xlim()
+    if any(low <= time <= high for time in view.requests):
+        return
+    text = "no DKS in this keying mode"
+    if view.run.where("agent"):
+        text = "no request in this time" if view.requests else "no request"
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center")
+
+
+def _name_rows(panel: Axes, pairs: Sequence[Ends], height_in: float) -> None:
+    step = max(round(0.14 * len(pairs) / height_in), 1)
+    labels = range(0, len(pairs), step)
+    panel.set_yticks(list(labels), [" – ".join(pairs[index]) for index in labels])
+    panel.set_ylim(len(pairs) - 0.4, -0.6)
+
+
+@dataclass
+class _Fault:
+    """One kind of fault, struck once or in a burst; seconds."""
+
+    text: str
+    first_s: float
+    last_s: float
+
+
+def _faults(events: Iterable[Event], zero: Origin) -> list[_Fault]:
+    """In the order of time; those of one kind that follow each other within 10 s are one burst."""
+    found: list[_Fault] = []
     for event in events:
         if event["source"] != "fault":
             continue
-        kind = event["kind"]
-        if kind not in last or event["t"] - last[kind] > 10 * NS:
-            found[(event["t"] - zero.moment) / NS] = kind.replace("_", " ")
-        last[kind] = event["t"]
+        text, moment = event["kind"].replace("_", " "), (event["t"] - zero.moment) / NS
+        burst = next((fault for fault in reversed(found) if fault.text == text and moment - fault.last_s <= 10), None)
+        if burst is None:
+            found.append(_Fault(text, moment, moment))
+        else:
+            burst.last_s = moment
     return found
 
 
-def _name_faults(panel: Axes, faults: dict[float, str], low: float, high: float) -> None:
-    free = low - (high - low)
-    for moment, text in sorted(faults.items()):
-        if moment < free:
+def _name_faults(panel: Axes, faults: Sequence[_Fault], low: float, high: float) -> None:
+    """Write each fault's name over its line, on a higher line where the one before would be in the way."""
+    free = [low - 1.0] * 3
+    for fault in faults:
+        if not low <= fault.first_s <= high:
             continue
-        left = moment < low + 0.85 * (high - low)
+        level = next((level for level, until in enumerate(free) if until < fault.first_s), None)
+        if level is None:
+            continue
+        length = (high - low) * (0.0125 * len(fault.text) + 0.01)
+        left = fault.first_s + length < high
         panel.annotate(
-            text,
-            (moment, 1.0),
+            fault.text,
+            (fault.first_s, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(0, 2),
+            xytext=(0, 2 + 9 * level),
             textcoords="offset points",
             color=_FAULT,
             ha="left" if left else "right",
             va="bottom",
         )
-        free = moment + (high - low) * (0.013 * len(text) + 0.01)
+        free[level] = fault.first_s + (length if left else 0.0)
 
 
 def _key(keying: str, seen: set[str], faults: bool) -> list[Any]:
     form = look(keying)
     found: list[Any] = [
-        Patch(facecolor=_DOWN, edgecolor=_DOWN, label="down"),
-        Patch(facecolor=_HALF, edgecolor=_DOWN, hatch="/////", label="up one way"),
+        Patch(facecolor=_DOWN, edgecolor=_EDGE, linewidth=0.4, label="down"),
+        Patch(facecolor="white", edgecolor=_EDGE, linewidth=0.4, hatch="//////", label="up one way"),
     ]
-    plain: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 0.5}
+    plain: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 0.5, "markeredgecolor": INK}
     if faults:
         found.append(Line2D([], [], color=_FAULT, linewidth=0.8, linestyle=(0, (4, 1.5)), label="fault"))
     if "sa" in seen:
-        found.append(Line2D([], [], marker="|", color=FAINT, markersize=4, **plain, label="SA changed"))
+        found.append(Line2D([], [], marker="|", markersize=4, **plain, label="SA changed"))
     if "registered" in seen:
-        style: dict[str, Any] = {"marker": ".", "markerfacecolor": "white", "markeredgecolor": INK, "markersize": 5}
-        found.append(Line2D([], [], **style, **plain, label="registered"))
+        found.append(Line2D([], [], marker="o", markerfacecolor="white", markersize=3, **plain, label="registered"))
     if "keyed" in seen:
-        style = {"marker": form.marker, "markerfacecolor": form.color, "markeredgecolor": PALE, "markersize": 5}
+        style: dict[str, Any] = {"marker": form.marker, "markerfacecolor": form.color, "markersize": 4.5}
         found.append(Line2D([], [], **style, **plain, label="keyed"))
+    if "dks_scheduled" in seen:
+        found.append(Line2D([], [], marker="^", color=INK, markersize=3, linestyle="none", label="reconnection due"))
     return found
 
 
