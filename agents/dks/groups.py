@@ -57,7 +57,11 @@ class Groups:
         speaker = self._documents.of(group.router)
         if speaker is None or group not in speaker.own_groups():
             return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
-        if speaker.issuer != "dks" or not self._may(speaker, group, router) or request.sender != (router == group.router):
+        if (
+            speaker.issuer != "dks"
+            or not self._may(speaker, group, router)
+            or request.sender != (router == group.router)
+        ):
             return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
         if request.leaving:
             if group in self._groups:

@@ -49,9 +49,7 @@ class Context:
         self._sequence = sequence
         self.retained = Retained(retained_record, self.effects.append)
         self._generation = self.retained.generation_floor
-        self.identity = LocalIdentity(
-            Identification.key_id(party_id(document.domain, document.router)), private_key
-        )
+        self.identity = LocalIdentity(Identification.key_id(party_id(document.domain, document.router)), private_key)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Put something on record."""

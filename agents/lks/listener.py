@@ -167,9 +167,7 @@ class Listener:
         if self.sa is None or not self.sa.established or group in self._asked.values():
             return
         try:
-            number = self._endpoint.request(
-                self.sa, ExchangeType.GSA_REGISTRATION, self._member.request(group), now
-            )
+            number = self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, self._member.request(group), now)
         except UnknownSa:
             return
         self._asked[number] = group

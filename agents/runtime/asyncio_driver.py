@@ -180,5 +180,3 @@ class GuardedOnce:
         except (OSError, RuntimeError) as error:
             self._log.write(Event("error", {"what": "guard", "detail": str(error)}))
             return False
-
-

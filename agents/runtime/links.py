@@ -76,8 +76,7 @@ def snapshot() -> dict[str, LinkState]:
                 if octets is not None:
                     addresses.setdefault(index, set()).add(socket.inet_ntoa(octets))
     return {
-        name: LinkState(index, running, frozenset(addresses.get(index, ())))
-        for index, (name, running) in found.items()
+        name: LinkState(index, running, frozenset(addresses.get(index, ()))) for index, (name, running) in found.items()
     }
 
 

@@ -218,5 +218,3 @@ class Simulation:
             and node in (None, each.node)
             and all(each.fields.get(name) == value for name, value in fields.items())
         ]
-
-

@@ -62,9 +62,7 @@ class Network(Simulation):
                 interface = f"{router}-e{len(interfaces[router])}"
                 address = IPv4Interface(f"10.{number >> 8}.{number & 255}.{host}/24")
                 address6 = IPv6Address(f"fe80::{number + 1:x}:{host:x}")
-                self.domain = edit.add_interface(
-                    self.domain, router, interface, address, address6, kind, protocols
-                )
+                self.domain = edit.add_interface(self.domain, router, interface, address, address6, kind, protocols)
                 interfaces[router][interface] = (str(address.ip), segment)
                 places.append((router, interface))
             for index, here in enumerate(places):
@@ -118,9 +116,7 @@ class Network(Simulation):
             fresh, self.fresh = self.fresh, []
             return [each for each in fresh if documents.add(self.signed[each.router]) is not None]
 
-        return DksCore(
-            key("dks"), documents, self.book, domain="example", name="dks", random=self.octets, poll=poll
-        )
+        return DksCore(key("dks"), documents, self.book, domain="example", name="dks", random=self.octets, poll=poll)
 
     def lks(self, name: str) -> LksCore:
         core = self.nodes[name].core
