@@ -53,7 +53,7 @@ def pair_spans(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> list
 
 
 def draw_timeline(folder: Path, run: Run, name: str) -> None:
-    """`name`.png and .svg of one run. A long quiet time before the requests is cut out to the right, on its own scale."""
+    """`name`.png and .svg of one run. Requests that come late stand to the right, the quiet time before them left out."""
     view = _View(run)
     windows = view.windows()
     height = min(max(_ROW_IN * len(view.pairs), _LEAST_IN), _MOST_IN)
@@ -80,6 +80,7 @@ def draw_timeline(folder: Path, run: Run, name: str) -> None:
                     panel.axvspan(fault.first_s, fault.last_s, color=_FAULT, alpha=0.12, linewidth=0, zorder=0.5)
                 if column:
                     panel.spines["left"].set_linestyle((0, (1, 2)))
+                    panel.tick_params(axis="y", length=0)
             rows.tick_params(axis="both", length=0)
             below.set_xlim(*window)
         _name_rows(panels[0][0], view.pairs, height)
@@ -88,9 +89,10 @@ def draw_timeline(folder: Path, run: Run, name: str) -> None:
         panels[1][0].set_ylim(0, max(panels[1][0].get_ylim()[1], 1.0))
         panels[1][0].yaxis.set_major_locator(MaxNLocator(3, integer=True))
         _say_if_silent(panels[1][0], view)
-        made.supxlabel(f"time since {view.zero.name} (s)", fontsize=8)
+        panels[1][0].set_xlabel(f"time since {view.zero.name} (s)")
         seen = {event["kind"] for event in run.where("agent")}
-        made.legend(handles=_key(run.plan.keying, seen, bool(faults)), loc="outside lower center", ncols=7)
+        close = {"columnspacing": 1.3, "handlelength": 1.8, "handletextpad": 0.5}
+        made.legend(handles=_key(run.plan.keying, seen, bool(faults)), loc="outside lower center", ncols=7, **close)
         save(made, folder, name)
 
 
@@ -102,7 +104,8 @@ class _View:
         self.zero: Origin = origin(run)
         self.changes = timeline(run.plan.topology, run.events)
         self.pairs = sorted({_pair(*ends) for ends in self.changes}, key=lambda pair: [_natural(end) for end in pair])
-        self.start, self.end = (run.events[0]["t"], run.events[-1]["t"]) if run.events else (0, NS)
+        self.start: int = run.events[0]["t"] if run.events else 0
+        self.end: int = run.events[-1]["t"] if run.events else NS
         self.requests = [
             time + self.seconds(self.start) for time in (at_dks(run, self.start).times_s if run.events else ())
         ]
@@ -181,7 +184,8 @@ def _say_if_silent(panel: Axes, view: _View) -> None:
     text = "no DKS in this keying mode"
     if view.run.where("agent"):
         text = "no request in this time" if view.requests else "no request"
-    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center")
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 2.0}
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", bbox=paper)
 
 
 def _name_rows(panel: Axes, pairs: Sequence[Ends], height_in: float) -> None:

@@ -70,7 +70,10 @@ def _timeline(run: Run) -> str:
         f"{_clause(origin(run).name)}; dashed lines are faults."
     )
     if run.where("agent"):
-        text += " Below: requests at the DKS; small triangles on the axis are the reconnections that routers scheduled."
+        text += (
+            " Below: requests at the DKS; small triangles on the axis are the reconnections that routers scheduled. What "
+            "comes long after the recovery stands to the right, on its own scale of time."
+        )
     return text
 
 
