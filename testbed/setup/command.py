@@ -15,6 +15,8 @@ from testbed.setup import children
 from testbed.setup.progress import say
 
 TAIL_LINES = 12
+# An ordinary user's PATH lacks these; chroot is there.
+SYSTEM_PATH = "/usr/sbin:/sbin"
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "not enough free space")
 
 
@@ -37,10 +39,11 @@ def run(
     comes. `uncut`: what must not stop in its middle, whatever happens to this process. Raises EnvironmentFailure with
     the last lines of the output when the last try fails too.
     """
-    if shutil.which(str(argv[0])) is None:
+    environment = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}", **(env or {})}
+    if shutil.which(str(argv[0]), path=environment["PATH"]) is None:
         raise EnvironmentFailure(f"{what}: {argv[0]} is not installed", next_command="./lab doctor")
     for attempt in range(1, tries + 1):
-        code, output = _once(argv, cwd, {**os.environ, **(env or {})}, on_line, uncut)
+        code, output = _once(argv, cwd, environment, on_line, uncut)
         if log is not None:
             log.write_text(output)
         if code == 0:
