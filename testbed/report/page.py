@@ -40,6 +40,7 @@ def write_page(path: Path, summary: Summary, figures: Sequence[Drawn], drawings:
     )
     text = environment.get_template("page.html.j2").render(
         summary=summary,
+        verdict=_verdict(summary),
         clock=_CLOCKS.get(summary["kernel"], summary["kernel"]),
         results=[_result(summary, keying) for keying in ordered(summary["keyings"])],
         extra=_extra(summary),
@@ -64,6 +65,13 @@ def inline(folder: Path, name: str) -> Markup:
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
     return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1))
+
+
+def _verdict(summary: Summary) -> str:
+    met = all(each["ok"] for each in summary["criteria"])
+    if summary["ok"]:
+        return "✓ Every criterion is met" if summary["criteria"] else "✓ Every run counts"
+    return "✗ Not every run counts: see the reasons under Results" if met else "✗ Not every criterion is met"
 
 
 def _result(summary: Summary, keying: str) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def pair_spans(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> list
 
 
 def draw_timeline(folder: Path, run: Run, name: str) -> None:
-    """`name`.png and .svg of one run. Requests that come late stand to the right, the quiet time before them left out."""
+    """`name`.png and .svg of one run. Late requests stand to the right, the quiet time before them left out."""
     view = _View(run)
     windows = view.windows()
     height = min(max(_ROW_IN * len(view.pairs), _LEAST_IN), _MOST_IN)

@@ -71,8 +71,8 @@ def _timeline(run: Run) -> str:
     )
     if run.where("agent"):
         text += (
-            " Below: requests at the DKS; small triangles on the axis are the reconnections that routers scheduled. What "
-            "comes long after the recovery stands to the right, on its own scale of time."
+            " Below: requests at the DKS; small triangles on the axis are the reconnections that routers scheduled. "
+            "What comes long after the recovery stands to the right, on its own scale of time."
         )
     return text
 
