@@ -1,0 +1,101 @@
+"""Keys from the DKS: `issuer: dks` without Local Key Servers."""
+
+from __future__ import annotations
+
+from agents.policy import edit
+from agents.policy.document import Lifetimes
+from agents.policy.domain import Settings
+from tests.unit.lks.network import Network, ring
+
+CENTRAL = Settings(validity_s=1 << 33, issuer="dks", local_key_server=False)
+
+
+def central(settings: Settings = CENTRAL, loss: float = 0.0, seed: int = 1) -> Network:
+    return Network(ring(5), settings=settings, dks=True, loss=loss, seed=seed)
+
+
+def test_every_router_gets_all_its_keys_from_the_dks() -> None:
+    network = central()
+    network.power_on_all()
+    assert network.run(1, network.all_keyed)
+    assert len(network.seen("registered", "dks")) == 5 * (1 + 4 + 4)
+
+
+def test_without_the_dks_nobody_gets_a_key_and_it_is_asked_until_it_is_there() -> None:
+    network = central()
+    for name in network.routers:
+        network.power_on(name)
+    network.run(100)
+    assert not any(node.kernel.sas for node in network.nodes.values() if node.kernel)
+    network.power_on("dks")
+    assert network.run(104, network.all_keyed)
+
+
+def test_keys_arrive_although_every_fifth_datagram_is_lost() -> None:
+    network = central(loss=0.2, seed=3)
+    network.power_on_all()
+    assert network.run(60, network.all_keyed)
+
+
+def test_a_speaker_that_registers_again_gets_a_new_generation_that_the_others_hear() -> None:
+    network = central()
+    network.power_on_all()
+    assert network.run(1, network.all_keyed)
+    before = {(sa.spi, sa.keymat) for sa in network.nodes["r1"].kernel.sas if sa.outbound}
+    network.power_off("r1")
+    network.run(5)
+    network.power_on("r1")
+    assert network.run(6, lambda: network.nodes["r1"].kernel is not None and network.all_keyed())
+    after = {(sa.spi, sa.keymat) for sa in network.nodes["r1"].kernel.sas if sa.outbound}
+    assert not before & after
+    assert network.seen("rekeyed", "dks", reason="sender registered")
+
+
+def test_a_dks_that_restarts_uses_no_generation_twice() -> None:
+    network = central()
+    network.power_on_all()
+    assert network.run(1, network.all_keyed)
+    network.power_off("dks")
+    network.run(5)
+    network.power_on("dks")
+    network.run(200)
+    assert network.all_keyed()
+    made = [(each.fields["group"], each.fields["generation"]) for each in network.seen("rekeyed", "dks")]
+    assert len(made) == len(set(made))
+    assert min(each.fields["generation"] for each in network.seen("registered", "dks") if each.t > 5 and each.fields["generation"]) > 1
+
+
+def test_keys_are_renewed_before_they_expire_and_nobody_goes_deaf() -> None:
+    settings = CENTRAL.model_copy(update={"lifetimes": Lifetimes(group_s=100)})
+    network = central(settings)
+    network.power_on_all()
+    assert network.run(1, network.all_keyed)
+    for second in range(2, 300):
+        network.run(second)
+        assert network.all_keyed(), second
+    assert network.seen("rekeyed", "dks", reason="lifetime")
+
+
+def test_a_router_that_is_taken_out_loses_the_next_generation_of_its_neighbours() -> None:
+    network = central()
+    network.power_on_all()
+    assert network.run(1, network.all_keyed)
+    network.publish(edit.deny(network.domain, *(end.place for end in _ends(network, "r1", "r2"))))
+    network.run(12)
+    assert not network.hears("r1", "r2")
+    assert not network.hears("r2", "r1")
+    assert network.all_keyed()
+
+
+def _ends(network: Network, a: str, b: str):  # type: ignore[no-untyped-def]
+    found = next(each for each in network.domain.adjacencies if {each.a.router, each.b.router} == {a, b})
+    return found.a, found.b
+
+
+def test_every_request_is_on_record_and_says_whether_it_is_a_repetition() -> None:
+    network = central()
+    network.power_on_all()
+    network.run(1, network.all_keyed)
+    exchanges = {each.fields["exchange"] for each in network.seen("request", "dks")}
+    assert exchanges == {"IKE_SA_INIT", "GSA_AUTH", "GSA_REGISTRATION"}
+    assert {each.fields["retransmission"] for each in network.seen("request", "dks")} == {False}
