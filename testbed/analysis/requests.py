@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from testbed.analysis.run import NS, Run
 
+# The keying modes in which a router goes to the DKS when its policy says so, and not because it boots.
+SCHEDULES = ("lks",)
+
 
 @dataclass(frozen=True)
 class Requests:
@@ -21,12 +24,13 @@ class Requests:
 def at_dks(run: Run, since: int) -> Requests:
     """Every request datagram from `since` (ns) to the end; `unique` leaves repeats out.
 
-    `before_schedule`: those that came before the first contact that any router's LKS had scheduled; all of them in
-    a keying mode that schedules none.
+    `before_schedule`: those that came before the first contact that any router's LKS had scheduled from then on; all
+    of them in a keying mode that schedules none.
     """
     requests = [event for event in run.where("agent", "request", "dks") if event["t"] >= since]
-    planned = [round(event["at_s"] * NS) for event in run.where("agent", "dks_scheduled") if event["t"] >= since]
-    first = min(planned, default=None)
+    contacts = run.where("agent", "dks_scheduled") if run.plan.keying in SCHEDULES else []
+    planned = [round(event["at_s"] * NS) for event in contacts]
+    first = min((moment for moment in planned if moment >= since), default=None)
     times = tuple((event["t"] - since) / NS for event in requests)
     seconds = [int(time) for time in times]
     return Requests(

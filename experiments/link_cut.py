@@ -1,0 +1,132 @@
+"""A link is cut in three ways: how long until routing goes around it, and what data is lost, by keying mode?"""
+
+from __future__ import annotations
+
+import random
+from statistics import median
+
+import networkx
+
+from testbed.analysis import adjacency, requests
+from testbed.analysis.convergence import phases
+from testbed.analysis.run import NS, Run
+from testbed.record.plan import Flow, Step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table, step
+from testbed.topology.resolved import Topology
+
+SETTLE_S, DOWN_S, UP_S = 60, 60, 60
+KINDS = {
+    "admin-down": ("link_admin_down", "link_admin_up"),
+    "carrier loss": ("link_carrier_down", "link_carrier_up"),
+    "blackhole": ("link_blackhole", "link_heal"),
+}
+RATE_PPS = 20.0
+MAX_RATIO = 1.10
+
+
+def chosen(topology: Topology) -> str:
+    """The link that most shortest paths use, among those without which the network still hangs together if any is."""
+    graph = networkx.Graph(topology.graph())
+    used = networkx.edge_betweenness_centrality(graph)
+    bridges = {frozenset(edge) for edge in networkx.bridges(graph)}
+    links = [segment for segment in topology.segments.values() if segment.kind != "stub"]
+
+    def worth(name: str) -> tuple[bool, float]:
+        ends = tuple(node for node, _ in topology.segments[name].members[:2])
+        return frozenset(ends) not in bridges, used.get(ends, used.get(ends[::-1], 0.0))
+
+    return max((segment.name for segment in links), key=worth)
+
+
+class LinkCut(Experiment):
+    name = "link_cut"
+    title = "A link is cut in three ways"
+    question = "How long is traffic lost when a link fails, and does keying make it longer?"
+    method = (
+        "The link that most shortest paths use is cut and healed three times: its interface taken down by the "
+        "administrator, its carrier lost at both ends, and packets dropped silently while the carrier stays. The time "
+        "to reconverge counts from the cut to the last moment at which every router's forwarding table became what "
+        "shortest paths without that link say; after healing, with it. A stream of UDP packets between the link's "
+        f"two ends, {RATE_PPS:g} a second, shows for how long data is lost."
+    )
+    shows_not = (
+        "One link of one network; OSPF's hello and dead intervals, 10 s and 40 s unless the topology says otherwise, "
+        "decide the blackhole's time. Lost data is known to 1/20 s."
+    )
+    keyings = ("none", "manual", "central-mgmt", "lks")
+    duration_s = SETTLE_S + len(KINDS) * (DOWN_S + UP_S) + 10.0
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        link, found = chosen(topology), []
+        for number, (kind, (down, up)) in enumerate(KINDS.items()):
+            at_s = SETTLE_S + number * (DOWN_S + UP_S) + round(rng.uniform(0, 10), 3)
+            found += [step(at_s, "mark", name=f"cut {kind}"), step(at_s, down, segment=link)]
+            found += [step(at_s + DOWN_S, "mark", name=f"heal {kind}"), step(at_s + DOWN_S, up, segment=link)]
+        return found
+
+    def flows(self, topology: Topology) -> list[Flow]:
+        one, other = (node for node, _ in topology.segments[chosen(topology)].members[:2])
+        return [Flow(src=one, dst=other, rate_pps=RATE_PPS, start_s=SETTLE_S - 20, stop_s=self.duration_s - 2)]
+
+    def measure(self, run: Run) -> Measures:
+        topology = run.plan.topology
+        whole, cut = run.expected(), run.expected(frozenset({chosen(topology)}))
+        moments = {run.mark(f"{what} {kind}"): (what, kind) for kind in KINDS for what in ("cut", "heal")}
+        found = phases(topology, run.events, {t: cut if what == "cut" else whole for t, (what, _) in moments.items()})
+        extra: dict[str, float | None] = {}
+        for moment, right in found:
+            what, kind = moments[moment]
+            name = f"{kind}, s" if what == "cut" else f"healed after {kind}, s"
+            extra[name] = None if right is None else (right - moment) / NS
+        for kind in KINDS:
+            extra[f"data lost in {kind}, s"] = lost_s(run, run.mark(f"cut {kind}"), run.mark(f"heal {kind}"))
+        asked = requests.at_dks(run, min(moments))
+        return Measures(
+            convergence_s=extra["carrier loss, s"],
+            adjacencies_expected=len(adjacency.expected(topology)),
+            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            dks_total=asked.total,
+            dks_unique=asked.unique,
+            dks_before_schedule=asked.before_schedule,
+            dks_peak_per_s=asked.peak_per_s,
+            extra=extra,
+        )
+
+    def judge(self, table: Table) -> list[Criterion]:
+        if "lks" not in table or "none" not in table:
+            return []
+        found = []
+        for kind in KINDS:
+            ours, none = (_median(table, keying, f"{kind}, s") for keying in ("lks", "none"))
+            # Where a cut is noticed within milliseconds, a ratio of medians is one of two noises; allow 50 ms.
+            ok = ours is not None and none is not None and ours <= max(MAX_RATIO * none, none + 0.05)
+            text = f"{kind}: median reconvergence at most {MAX_RATIO:.2f} × that of none, or 50 ms more"
+            found.append(Criterion("lks", text, f"{_shown(ours)} against {_shown(none)}", ok))
+        return found
+
+    def findings(self, table: Table) -> list[str]:
+        if "none" not in table:
+            return []
+        times = ", ".join(f"{kind} {_shown(_median(table, 'none', f'{kind}, s'))}" for kind in KINDS)
+        return [f"Without security the network goes around the cut in: {times} (medians)."]
+
+
+def lost_s(run: Run, since: int, until: int) -> float:
+    """Seconds of the probe stream that were sent in [since, until] (ns) and did not arrive."""
+    gap = NS / RATE_PPS
+    lost = 0.0
+    for event in run.where("probe", "loss"):
+        first, last = max(since, event["sent_first_ns"]), min(until, event["sent_last_ns"])
+        if last >= first:
+            lost += last - first + gap
+    return lost / NS
+
+
+def _median(table: Table, keying: str, name: str) -> float | None:
+    values = [run.extra.get(name) for run in table.measures.get(keying, ())]
+    known = [value for value in values if value is not None]
+    return median(known) if known and len(known) == len(values) else None
+
+
+def _shown(value: float | None) -> str:
+    return "never" if value is None else f"{value:.3f} s"

@@ -1,0 +1,38 @@
+"""`lab report`: measure and draw again from records that are there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from testbed.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def report(folder: Annotated[Path, typer.Argument(help="a results folder that lab run wrote")]) -> None:
+        """Compute summary, figures and report.html of a results folder anew from its records."""
+        from testbed.cli.run import print_summary
+        from testbed.runner import session
+        from testbed.runner.execute import Outcome, locked
+        from testbed.runner.experiment import find
+
+        try:
+            kept = json.loads((folder / "summary.json").read_text())
+            outcomes = [
+                Outcome(
+                    run["keying"], run["seed"], folder / run["folder"], run["status"], run["wall_s"], run["virtual_s"]
+                )
+                for run in kept["runs"]
+            ]
+            about = {name: kept[name] for name in ("topology", "routers", "kernel", "command", "seeds")}
+            experiment = find(kept["experiment"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"no results can be read: {error}", where=str(folder), allowed="a folder that `lab run` wrote"
+            ) from error
+        with locked(folder):
+            print_summary(session.conclude(experiment, outcomes, about, folder), folder)
