@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
+from agents.dks.pace import TokenBucket
 from agents.dks.store import GenerationBook
 from agents.gikev2 import KeyServer, RegistrationRequest, notifies
 from agents.ikev2 import (
@@ -31,7 +32,9 @@ from agents.ikev2 import (
     PeerAddress,
     PeerCredential,
     PeerKey,
+    RequestFailed,
     RequestReceived,
+    ResponseReceived,
     Retransmission,
     SaHandle,
     Send,
@@ -48,6 +51,7 @@ from agents.runtime.effects import Send as SendEffect
 from agents.runtime.links import LinkState
 
 POLL_S = 2.0
+MAX_REPORTS = 256
 Poll = Callable[[], Iterable[PolicyDocument]]
 
 
@@ -64,7 +68,11 @@ class DksCore:
         name: str,
         random: Callable[[int], bytes],
         poll: Poll | None = None,
+        rate: float = 500.0,
+        burst: int = 2000,
     ) -> None:
+        """`rate`, `burst`: how many registrations are served in a second, and at once."""
+        self._bucket = TokenBucket(rate, burst)
         self._effects: list[Effect] = []
         self._documents, self._book, self._domain, self._poll = documents, book, domain, poll
         self._endpoint = IkeEndpoint(
@@ -177,6 +185,8 @@ class DksCore:
             if event.exchange == ExchangeType.GSA_REGISTRATION:
                 answer = self._answer(event.payloads, event.sa.peer_id, event.sa, now)
             self._respond(event.token, answer, now)
+        elif isinstance(event, ResponseReceived | RequestFailed):
+            self._groups.answered(event.request_id, now)
         elif isinstance(event, Established):
             self._event("ike", peer=self._router(event.peer_id), role="responder", state="established")
         elif isinstance(event, Closed):
@@ -196,6 +206,9 @@ class DksCore:
             request = None
         if router is None or request is None or request.group.domain != self._domain:
             return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+        if not request.leaving and not self._bucket.take(now):
+            wait = notifies.reconnect_hint(self._bucket.wait_s(now))
+            return [*KeyServer.refuse(NotifyType.REGISTRATION_FAILED), wait]
         if request.group.is_control:
             return self._policy(request, router, sa)
         return self._groups.register(request, router, sa, now)
@@ -206,7 +219,7 @@ class DksCore:
         if request.group.router != router or signed is None:
             return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
         self._control[router] = sa
-        for report in notifies.find_group_reports(request.payloads):
+        for report in notifies.find_group_reports(request.payloads)[:MAX_REPORTS]:
             self._report(report, router)
         self._event("registered", peer=router, group=str(request.group), generation=0)
         return KeyServer.control_answer(signed)

@@ -33,6 +33,8 @@ class _Group:
     rekey_at: float
     sent_with: bool = False  # the speaker has had these keys
     members: dict[str, SaHandle] = field(default_factory=dict)
+    unanswered: set[int] = field(default_factory=set)  # pushes to receivers
+    speaker_at: float | None = None  # when the speaker gets it though receivers have not answered
 
 
 class Groups:
@@ -50,6 +52,7 @@ class Groups:
         self._endpoint, self._documents, self._book, self._key = endpoint, documents, book, key
         self._random, self._event = random, event
         self._groups: dict[GroupId, _Group] = {}
+        self._pushed: dict[int, _Group] = {}
 
     def register(self, request: RegistrationRequest, router: str, sa: SaHandle, now: float) -> list[Payload]:
         """The answer to a registration of an authenticated router."""
@@ -108,20 +111,43 @@ class Groups:
         known.sent_with = False
         fields = {"group": str(group), "generation": known.keys.generation, "reason": reason}
         self._event(Event("rekeyed", {**fields, "members": len(known.members)}))
-        # Receivers first: the speaker waits for the activation delay, and they hear it from the start.
-        for router in sorted(known.members, key=lambda name: name == group.router):
-            if router != except_router:
+        # Receivers first: what the speaker sends with the new keys is then understood by all.
+        known.unanswered = set()
+        for router in list(known.members):
+            if router not in (except_router, group.router):
                 self._push(known, router, now)
+        known.speaker_at = now + max(1, speaker.lifetimes.atd_s)
+        if group.router == except_router or group.router not in known.members:
+            known.speaker_at = None
+        self._to_speaker(known, now)
+
+    def _to_speaker(self, known: _Group, now: float) -> None:
+        """The speaker's turn has come when all receivers have answered, or have had their time."""
+        if known.speaker_at is not None and (not known.unanswered or known.speaker_at <= now):
+            known.speaker_at = None
+            speaker = known.keys.group.router
+            if speaker in known.members:
+                self._push(known, speaker, now)
+                known.sent_with = True
 
     def _push(self, known: _Group, router: str, now: float) -> None:
         sa = known.members[router]
         try:
             payloads = KeyServer.rekey(known.keys, router, sa.key_wrap_key())
-            self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
+            number = self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
         except IkeError:
             del known.members[router]
             return
-        known.sent_with = known.sent_with or router == known.keys.group.router
+        if router != known.keys.group.router:
+            known.unanswered.add(number)
+            self._pushed[number] = known
+
+    def answered(self, request_id: int, now: float) -> None:
+        """A push was answered, or will not be."""
+        known = self._pushed.pop(request_id, None)
+        if known is not None:
+            known.unanswered.discard(request_id)
+            self._to_speaker(known, now)
 
     def rekey(self, group: GroupId, now: float, reason: str) -> None:
         """A new generation for all members that still may have it."""
@@ -152,9 +178,11 @@ class Groups:
     def tick(self, now: float) -> None:
         """Rekey what is old."""
         for group, known in list(self._groups.items()):
+            self._to_speaker(known, now)
             if known.rekey_at <= now:
                 self.rekey(group, now, "lifetime")
 
     def next_timer(self) -> float | None:
         """When the next rekey is due."""
-        return min((known.rekey_at for known in self._groups.values()), default=None)
+        groups = self._groups.values()
+        return min((min(each.rekey_at, each.speaker_at or each.rekey_at) for each in groups), default=None)

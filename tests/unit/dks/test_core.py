@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from agents.dks.book import BLOCK, Book, file_name
-from agents.dks.core import DomainKeyServer
-from agents.dks.groups import REKEY_AT
+from agents.dks.core import DksCore
+from agents.dks.documents import Documents
+from agents.dks.groups import REKEY_FRACTION
 from agents.dks.pace import TokenBucket
+from agents.dks.store import GenerationBook
 from agents.gikev2 import GroupMember, notifies
 from agents.gikev2.errors import GroupRefused
 from agents.gikev2.keys import GroupKeys
@@ -34,8 +36,7 @@ from agents.ipsec.protection import RoutingProtocol, Suite
 from agents.policy.document import PolicyDocument, sign_document
 from agents.policy.group import GroupState, sign_group_state
 from agents.policy.names import GroupId, party_id
-from agents.runtime.effects import Event, Persist, Send
-from agents.runtime.storage import CorruptRecord
+from agents.runtime.effects import Event, Send
 
 _spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
 assert _spec and _spec.loader
@@ -110,14 +111,33 @@ class Member:
 class Domain:
     """A DKS and members on a network without delay."""
 
-    def __init__(self, *members: Member, records: dict[str, bytes] | None = None, **words: object) -> None:
-        given = words.pop("documents", None) or documents()
+    def __init__(self, *members: Member, book: GenerationBook | None = None, **words: object) -> None:
+        self.documents = Documents("example", samples.SERVER.public_key())
+        self.fresh: list[PolicyDocument] = []
+        self.publish(words.pop("documents", None) or documents())
         self.members = {member.address.ip: member for member in members}
-        self.disk: dict[str, bytes] = dict(records or {})
+        self.book = book or GenerationBook(":memory:")
         self.events: list[Event] = []
-        self.dks = DomainKeyServer(
-            "example", samples.private_key("dks"), given, self.disk, random=random.Random(7).randbytes, **words
+        self.dks = DksCore(
+            samples.private_key("dks"),
+            self.documents,
+            self.book,
+            domain="example",
+            name="dks",
+            random=random.Random(7).randbytes,
+            poll=self._poll,
+            **words,
         )
+        self.fresh = []
+        self.dks.start(0.0)
+
+    def publish(self, given: dict[str, tuple[bytes, PolicyDocument]]) -> None:
+        added = [self.documents.add(signed) for signed, _document in given.values()]
+        self.fresh = [document for document in added if document is not None]
+
+    def _poll(self) -> list[PolicyDocument]:
+        fresh, self.fresh = self.fresh, []
+        return fresh
 
     def run(self, now: float = 0.0) -> Domain:
         busy = True
@@ -134,8 +154,6 @@ class Domain:
                 busy = True
                 if isinstance(effect, Send):
                     self.members[effect.peer.ip].endpoint.receive(Datagram(effect.data, DKS), now)
-                elif isinstance(effect, Persist):
-                    self.disk[effect.name] = effect.data
                 elif isinstance(effect, Event):
                     self.events.append(effect)
         return self
@@ -186,7 +204,7 @@ def test_an_old_key_is_replaced_at_the_receivers_before_the_speaker() -> None:
     r1.connect(GROUPS["r1"], sender=True)
     r2.connect(GROUPS["r1"])
     domain.run()
-    due = REKEY_AT * documents()["r1"][1].lifetimes.group_s
+    due = REKEY_FRACTION * documents()["r1"][1].lifetimes.group_s
     order: list[str] = []
     for member in (r1, r2):
         rekey = member.group.rekey
@@ -262,32 +280,25 @@ def test_every_request_is_an_event_and_a_repeat_is_marked() -> None:
     assert seen == [("IKE_SA_INIT", False), ("IKE_SA_INIT", True), ("GSA_AUTH", False)]
 
 
-def test_a_restart_goes_on_above_every_generation_that_may_have_been_used() -> None:
+def test_a_restart_goes_on_above_every_generation_that_was_used() -> None:
     r1 = Member("r1")
     first = Domain(r1)
     r1.connect(GROUPS["r1"], sender=True)
     first.run()
     again = Member("r1", seed=2)
-    second = Domain(again, records=first.disk)
+    second = Domain(again, book=first.book)
     again.connect(GROUPS["r1"], sender=True)
     second.run()
-    assert again.keys[0].generation == BLOCK + 1
+    assert again.keys[0].generation == r1.keys[0].generation + 1
 
 
-def test_the_mark_is_on_the_disk_before_the_keys_leave() -> None:
-    r1 = Member("r1")
-    domain = Domain(r1)
-    r1.connect(GROUPS["r1"], sender=True)
-    order = []
-    for _ in range(4):
-        for item in r1.endpoint.take():
-            if isinstance(item, IkeSend):
-                domain.dks.receive(Datagram(item.data, r1.address), 0.0)
-        for effect in domain.dks.take():
-            order.append(type(effect))
-            if isinstance(effect, Send):
-                r1.endpoint.receive(Datagram(effect.data, DKS), 0.0)
-    assert order.index(Persist) < len(order) - 1 - order[::-1].index(Send)
+def test_the_book_keeps_the_highest_generation_through_a_restart(tmp_path: Path) -> None:
+    first = GenerationBook(tmp_path / "book")
+    assert [first.next(GROUPS["r1"], 3) for _ in range(3)] == [1, 2, 3]
+    assert first.reported(GROUPS["r1"], 3, 40)
+    assert not first.reported(GROUPS["r1"], 3, 7)
+    first.close()
+    assert GenerationBook(tmp_path / "book").next(GROUPS["r1"], 3) == 41
 
 
 def test_what_an_lks_did_alone_is_taken_into_the_book_only_with_its_own_signature() -> None:
@@ -299,7 +310,7 @@ def test_what_an_lks_did_alone_is_taken_into_the_book_only_with_its_own_signatur
     domain = Domain(r1)
     r1.connect(GroupId.control("example", "r1"), extra=[report("r1", 40), report("r2", 90)])
     domain.run()
-    assert [event.fields["generation"] for event in domain.kinds("report")] == [40]
+    assert [event.fields["generation"] for event in domain.kinds("reported")] == [40]
     assert [event.fields["what"] for event in domain.kinds("error")] == ["report"]
     r1.ask(GROUPS["r1"], sender=True)
     domain.run()
@@ -312,14 +323,13 @@ def test_a_newer_document_is_pushed_to_the_router_that_is_connected() -> None:
     r1.connect(GroupId.control("example", "r1"))
     domain.run()
     newer = documents(version=4)
-    domain.dks.publish(newer, 1.0)
-    domain.run(1.0)
+    domain.publish(newer)
+    domain.dks.tick(2.0)
+    domain.run(2.0)
     assert notifies.find_policy_document(r1.answers[-1]) == newer["r1"][0]
 
 
-def test_a_damaged_book_stops_the_dks_instead_of_repeating_a_generation() -> None:
-    kept: list[Persist] = []
-    Book({}, kept.append).next(GROUPS["r1"])
-    damaged = kept[0].data[:-1] + bytes([kept[0].data[-1] ^ 1])
-    with pytest.raises(CorruptRecord):
-        Book({file_name("r1"): damaged}, kept.append)
+def test_a_damaged_book_stops_the_dks_instead_of_repeating_a_generation(tmp_path: Path) -> None:
+    (tmp_path / "book").write_bytes(b"no SQLite file " * 100)
+    with pytest.raises(sqlite3.DatabaseError):
+        GenerationBook(tmp_path / "book")
