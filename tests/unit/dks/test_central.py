@@ -62,7 +62,14 @@ def test_a_dks_that_restarts_uses_no_generation_twice() -> None:
     assert network.all_keyed()
     made = [(each.fields["group"], each.fields["generation"]) for each in network.seen("rekeyed", "dks")]
     assert len(made) == len(set(made))
-    assert min(each.fields["generation"] for each in network.seen("registered", "dks") if each.t > 5 and each.fields["generation"]) > 1
+    assert (
+        min(
+            each.fields["generation"]
+            for each in network.seen("registered", "dks")
+            if each.t > 5 and each.fields["generation"]
+        )
+        > 1
+    )
 
 
 def test_keys_are_renewed_before_they_expire_and_nobody_goes_deaf() -> None:
