@@ -43,7 +43,7 @@ class GenerationBook:
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
     def next(self, group: GroupId, version: int) -> int:
-        """The next generation of this group, under this version of its speaker's policy: in the book when this returns."""
+        """The next generation, under this version of the speaker's policy: in the book when this returns."""
         generation = self.last(group)[1] + 1
         self._set(group, version, generation, "made")
         return generation
