@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -98,7 +99,8 @@ def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
         panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         note = f"no DKS in: {', '.join(silent)}" if silent else None
         if every:
-            made.legend(loc="outside lower left", ncols=2, title=note, alignment="left", title_fontsize=8)
+            style: dict[str, Any] = {"ncols": 2, "title": note, "alignment": "left", "title_fontsize": 8}
+            made.legend(handles=panel.get_legend_handles_labels()[0], loc="outside lower left", **style)
         save(made, folder, "requests")
 
 

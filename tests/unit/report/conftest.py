@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,13 +22,12 @@ def ring() -> Topology:
     return Topology.load("ring:4")
 
 
-@pytest.fixture
-def build(tmp_path: Path, ring: Topology) -> Build:
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory, ring: Topology) -> Build:
     """A function that writes one run of a power failure and gives it back."""
 
     def made(keying: str, seed: int, *, topology: Topology = ring, stuck: bool = False) -> Run:
-        folder = tmp_path / "runs" / f"{keying}-{seed}"
-        folder.mkdir(parents=True)
+        folder = tmp_path_factory.mktemp("run")
         Plan(experiment="storm", topology=topology, keying=keying, seed=seed, duration_s=END_S).write(
             folder / "plan.json"
         )
@@ -40,7 +38,7 @@ def build(tmp_path: Path, ring: Topology) -> Build:
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def summarize() -> Callable[..., dict[str, Any]]:
     """A function that makes a summary of convergence times by keying mode."""
 

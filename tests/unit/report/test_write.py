@@ -52,15 +52,22 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def storm(build: Build, summarize: Summarize) -> tuple[dict[str, Any], list[Run]]:
+    return summarize(NEVER), [build(keying, 1) for keying in NEVER]
+
+
+@pytest.fixture(scope="module")
+def written(build: Build, summarize: Summarize, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a storm, for tests that only read it."""
+    folder = tmp_path_factory.mktemp("report")
     runs = [build(keying, seed, stuck=keying == "central") for keying in NEVER for seed in (1, 2)]
-    return summarize(NEVER), runs
+    write_report(folder, summarize(NEVER), runs)
+    return folder
 
 
-def test_it_writes_the_table_the_figures_twice_and_the_page(storm: Any, tmp_path: Path) -> None:
-    write_report(tmp_path / "out", *storm)
+def test_it_writes_the_table_the_figures_twice_and_the_page(written: Path) -> None:
     names = ["convergence", "requests", "timeline-central", "timeline-lks", "timeline-none"]
     figures = [f"figures/{name}.{kind}" for name in names for kind in ("png", "svg")]
-    assert sorted(digests(tmp_path / "out")) == sorted([*figures, "report.html", "summary.csv"])
+    assert sorted(digests(written)) == sorted([*figures, "report.html", "summary.csv"])
 
 
 def test_the_same_input_gives_the_same_bytes_whatever_the_user_has_set(storm: Any, tmp_path: Path) -> None:
@@ -71,24 +78,21 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_user_has_set(storm: An
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
-def test_no_file_says_when_it_was_made(storm: Any, tmp_path: Path) -> None:
-    write_report(tmp_path, *storm)
-    for path in [*tmp_path.glob("figures/*"), tmp_path / "report.html"]:
+def test_no_file_says_when_it_was_made(written: Path) -> None:
+    for path in [*written.glob("figures/*"), written / "report.html"]:
         assert not re.search(rb"dc:date|tIME|Software|20\d\d-\d\d-\d\d", path.read_bytes()), path
 
 
-def test_the_page_asks_nobody_for_anything(storm: Any, tmp_path: Path) -> None:
-    write_report(tmp_path, *storm)
-    text = (tmp_path / "report.html").read_text()
+def test_the_page_asks_nobody_for_anything(written: Path) -> None:
+    text = (written / "report.html").read_text()
     page = Page(text)
     assert not page.tags & {"script", "link", "img", "iframe", "object", "embed"}
     assert all(reference.startswith("#") for reference in page.references)
     assert "://" not in text and "@import" not in text and not re.search(r"url\((?!#)", text)
 
 
-def test_no_two_figures_of_the_page_share_an_id_and_every_reference_is_there(storm: Any, tmp_path: Path) -> None:
-    write_report(tmp_path, *storm)
-    text = (tmp_path / "report.html").read_text()
+def test_no_two_figures_of_the_page_share_an_id_and_every_reference_is_there(written: Path) -> None:
+    text = (written / "report.html").read_text()
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
     wanted = {reference[1:] for reference in page.references} | set(re.findall(r"url\(#([^)]*)\)", text))
@@ -96,11 +100,11 @@ def test_no_two_figures_of_the_page_share_an_id_and_every_reference_is_there(sto
 
 
 def test_the_page_says_verdict_findings_command_and_limits(storm: Any, tmp_path: Path) -> None:
-    summary, runs = storm
+    summary, _ = storm
     summary["ok"] = False
     summary["criteria"].append({"keying": "central", "text": "comes back", "value": "0 of 8", "ok": False})
     summary["keyings"]["central"]["reasons"] = ["8 adjacencies stayed down"]
-    write_report(tmp_path, summary, runs)
+    write_report(tmp_path, summary, [])
     words = Page((tmp_path / "report.html").read_text()).words
     for said in ("Not every criterion is met", "0 of 8", "8 adjacencies stayed down", "central keying deadlocks."):
         assert said in words
@@ -108,30 +112,29 @@ def test_the_page_says_verdict_findings_command_and_limits(storm: Any, tmp_path:
 
 
 def test_a_failed_run_is_not_called_an_unmet_criterion(storm: Any, tmp_path: Path) -> None:
-    summary, runs = storm
-    write_report(tmp_path, {**summary, "ok": False}, runs)
+    summary, _ = storm
+    write_report(tmp_path, {**summary, "ok": False}, [])
     words = Page((tmp_path / "report.html").read_text()).words
     assert "Not every run counts" in words and "Not every criterion" not in words
 
 
 def test_names_and_sentences_are_escaped(storm: Any, tmp_path: Path) -> None:
-    summary, runs = storm
+    summary, _ = storm
     evil = "<script>alert(1)</script> & 'x'"
     summary |= {"title": evil, "question": evil, "command": evil, "topology": evil, "findings": [evil]}
     summary["provenance"] = {evil: {evil: evil}}
-    write_report(tmp_path, summary, runs)
+    write_report(tmp_path, summary, [])
     page = Page((tmp_path / "report.html").read_text())
     assert "script" not in page.tags
     assert page.words.count(evil) >= 6
 
 
-def test_runs_that_never_converged_are_counted_in_table_and_page(storm: Any, tmp_path: Path) -> None:
-    write_report(tmp_path, *storm)
-    rows = {row["keying"]: row for row in csv.DictReader((tmp_path / "summary.csv").open())}
+def test_runs_that_never_converged_are_counted_in_table_and_page(written: Path) -> None:
+    rows = {row["keying"]: row for row in csv.DictReader((written / "summary.csv").open())}
     assert {key: row["runs_not_converged"] for key, row in rows.items()} == {"none": "0", "central": "2", "lks": "1"}
     assert rows["central"]["convergence_median_s"] == ""
     assert rows["none"]["convergence_max_s"] == "15.5"
-    assert "(central 2, lks 1)" in Page((tmp_path / "report.html").read_text()).words
+    assert "(central 2, lks 1)" in Page((written / "report.html").read_text()).words
 
 
 def test_one_keying_mode_and_one_seed_are_enough(build: Build, summarize: Summarize, tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""When an adjacency counts as down, and where a figure's time begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from testbed.analysis.run import NS, Run
+from testbed.report.convergence import titled
+from testbed.report.requests import asked, origin
+from testbed.report.style import ordered
+from testbed.report.timeline import down_spans, pair_spans
+
+Build = Callable[..., Run]
+
+
+def test_a_direction_is_down_until_it_first_comes_up() -> None:
+    assert down_spans([(30, True)], 10, 100) == [(10, 30)]
+
+
+def test_a_direction_that_never_comes_up_is_down_all_the_time() -> None:
+    assert down_spans([], 10, 100) == [(10, 100)]
+
+
+def test_a_direction_that_goes_down_for_good_is_down_to_the_end() -> None:
+    assert down_spans([(20, True), (40, False)], 10, 100) == [(10, 20), (40, 100)]
+
+
+def test_two_reports_of_going_down_are_one_time_down() -> None:
+    assert down_spans([(20, True), (40, False), (50, False), (60, True)], 10, 100) == [(10, 20), (40, 60)]
+
+
+def test_an_adjacency_is_half_up_while_one_direction_is() -> None:
+    assert pair_spans([(10, 40)], [(20, 50)]) == [(10, 20, False), (20, 40, True), (40, 50, False)]
+
+
+def test_an_adjacency_that_is_up_both_ways_has_no_bar() -> None:
+    assert pair_spans([], []) == []
+    assert pair_spans([(10, 20)], [(10, 20), (30, 40)]) == [(10, 20, True), (30, 40, False)]
+
+
+def test_time_counts_from_the_return_of_the_power(build: Build) -> None:
+    assert origin(build("none", 1)).moment == 100 * NS
+
+
+def test_requests_count_from_there_and_know_the_first_that_was_planned(build: Build) -> None:
+    found = asked(build("lks", 1))
+    assert found.planned_s is not None and 120 <= found.planned_s <= 140
+    assert len(found.times_s) == 12 and min(found.times_s) >= found.planned_s
+    assert found.end_s == 200
+
+
+def test_a_mode_without_agents_has_no_plan_and_no_requests(build: Build) -> None:
+    found = asked(build("none", 1))
+    assert (found.times_s, found.planned_s, found.has_agents) == ((), None, False)
+
+
+def test_keying_modes_stand_from_least_to_most_and_strangers_last() -> None:
+    assert ordered({"zebra", "lks", "central", "none"}) == ["none", "central", "lks", "zebra"]
+
+
+def test_a_unit_at_a_names_end_goes_into_brackets() -> None:
+    assert titled("admin-down reconvergence_s") == "admin-down reconvergence (s)"
+    assert titled("first start to convergence, s") == "first start to convergence (s)"
+    assert titled("packets lost") == "packets lost"
