@@ -1,0 +1,134 @@
+"""The experiments from end to end, as a person types them: on a topology of one's own, in guests, read back from disk."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from testbed.analysis.run import Run
+from testbed.probes.pcap import cleartext_packets, protected_packets
+from testbed.setup.paths import PROJECT
+
+MINE = """\
+# Two sites joined twice, and an office with a LAN.
+domain: mine.example
+defaults: {delay: 2ms}
+links:
+  - paris-rome
+  - {between: [rome, vienna], delay: 8ms, cost: 20}
+  - {between: [vienna, paris], costs: [10, 30]}
+lans:
+  office: [paris, rome, berlin]
+dks: {attach: vienna}
+"""
+
+
+def lab(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """The program, as ./lab runs it."""
+    argv = [sys.executable, "-m", "testbed.cli", *map(str, words)]
+    return subprocess.run(argv, cwd=PROJECT, text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("topology") / "mine.yaml"
+    path.write_text(MINE)
+    return path
+
+
+@pytest.mark.parametrize("experiment", ["link_cut", "power_cycle", "recovery_storm"])
+def test_a_topology_of_fifteen_lines_runs_through_every_experiment(experiment: str, mine: Path, tmp_path: Path) -> None:
+    done = lab(
+        "run", experiment, "--topology", mine, "--keying", "none,lks", "--seeds", "1", "--out", tmp_path, "--json"
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    summary = json.loads(done.stdout)
+    assert summary["ok"] and summary["routers"] == 4
+    for row in summary["keyings"].values():
+        assert row["convergence_s"]["values"][0] is not None
+        assert row["adjacencies"]["restored"] == [row["adjacencies"]["expected"]]
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    assert (tmp_path / "summary.csv").read_text().count("\n") >= 3
+
+
+@pytest.fixture(scope="module")
+def storm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """A recovery storm on three routers in a line with every packet captured."""
+    out = tmp_path_factory.mktemp("storm")
+    done = lab(
+        "run", "recovery_storm", "--topology", "line:3", "--keying", "none,central,lks", "--seed", "3", "--out", out,
+        "-o", 'captures="all"', "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return out, json.loads(done.stdout)
+
+
+def captures(out: Path, keying: str) -> list[Path]:
+    (folder,) = (out / "runs").glob(f"{keying}-3-*")
+    found = sorted((folder / "pcap").glob("*.pcap"))
+    topology = Run(folder).plan.topology
+    links = {i.name for r in topology.routers.values() for i in r.interfaces if i.kind != "stub"}
+    return [path for path in found if path.stem in links]
+
+
+def test_with_local_key_servers_no_routing_packet_is_in_clear_from_the_first_second_to_the_last(storm: tuple) -> None:
+    paths = captures(storm[0], "lks")
+    assert len(paths) == 4
+    for path in paths:
+        assert cleartext_packets(path) == []
+        assert protected_packets(path)
+
+
+def test_without_security_the_same_look_at_the_wire_finds_ospf_in_clear(storm: tuple) -> None:
+    assert all(cleartext_packets(path) for path in captures(storm[0], "none"))
+
+
+def test_central_keying_in_band_is_found_to_deadlock_and_that_is_no_failure(storm: tuple) -> None:
+    summary = storm[1]
+    assert summary["ok"]
+    assert summary["keyings"]["central"]["convergence_s"]["values"] == [None]
+    assert any("deadlock" in finding for finding in summary["findings"])
+
+
+def test_the_dks_hears_nothing_before_the_first_scheduled_contact_and_something_after(storm: tuple) -> None:
+    asked = storm[1]["keyings"]["lks"]["dks_requests"]
+    assert asked["before_first_scheduled_reconnection"] == [0]
+    assert asked["total"][0] > 0
+
+
+def test_what_is_done_is_not_done_again_and_a_busy_folder_is_left_alone(storm: tuple) -> None:
+    out = storm[0]
+    again = ("run", "recovery_storm", "--topology", "line:3", "--keying", "none", "--seed", "3", "--out", out)
+    words = (*again, "-o", 'captures="all"')
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/outcome.json")}
+    assert lab(*words).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/outcome.json")} == before
+    with (out / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        busy = lab(*words)
+    assert busy.returncode == 2 and "another lab" in busy.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "nothing"), "unknown experiment"),
+        (("run", "link_cut", "--topology", "nowhere"), "unknown topology"),
+        (("run", "link_cut", "--keying", "magic"), "unknown keying mode"),
+        (("run", "link_cut", "--kernel", "hurd"), "unknown kernel"),
+        (("run", "link_cut", "--seed", "1", "--seeds", "2"), "both --seed and --seeds"),
+        (("run", "link_cut", "-o", "x"), "NAME=VALUE"),
+        (("report", "/nonexistent"), "no results"),
+        (("compare", "/nonexistent", "/nonexistent"), "no summary"),
+        (("nonsense",), "No such command"),
+    ],
+)
+def test_bad_usage_says_what_is_wrong_and_exits_with_2(words: tuple[str, ...], told: str) -> None:
+    done = lab(*words)
+    assert done.returncode == 2
+    assert told in done.stderr

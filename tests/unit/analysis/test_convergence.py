@@ -1,0 +1,130 @@
+"""Convergence as it is defined, on records made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from testbed.analysis import adjacency
+from testbed.analysis.compare import ratio_of_medians
+from testbed.analysis.convergence import converged_at, phases, right_routes
+from testbed.topology.load import load
+from testbed.topology.paths import expected_paths
+from testbed.topology.resolved import Topology
+
+LINE = load("line:3")
+RING = load("ring")
+
+
+def route(t: int, node: str, dst: str, *hops: str, kind: str = "add") -> dict[str, Any]:
+    nexthops = [{"via": hop, "dev": "x"} for hop in hops]
+    return {"t": t, "node": node, "source": "route", "kind": kind, "dst": dst, "nexthops": nexthops}
+
+
+def all_routes(topology: Topology, t: int = 1) -> list[dict[str, Any]]:
+    own = {router.loopback.network for router in topology.routers.values()}
+    return [
+        route(t, node, str(prefix), *map(str, hops))
+        for node, table in expected_paths(topology).items()
+        for prefix, hops in table.items()
+        if prefix in own
+    ]
+
+
+def test_the_last_route_to_become_right_is_the_moment_of_convergence() -> None:
+    events = all_routes(LINE)
+    events[-1]["t"] = 7
+    assert converged_at(LINE, events, expected_paths(LINE)) == 7
+
+
+def test_a_route_that_never_comes_means_never() -> None:
+    events = all_routes(LINE)[:-1]
+    assert converged_at(LINE, events, expected_paths(LINE)) is None
+    assert right_routes(LINE, events, expected_paths(LINE)) == (5, 6)
+
+
+def test_a_route_that_flaps_counts_from_its_last_return() -> None:
+    events = all_routes(LINE)
+    last = dict(events[0])
+    events += [{**last, "t": 20, "kind": "del"}, {**last, "t": 25}]
+    assert converged_at(LINE, events, expected_paths(LINE)) == 25
+    assert converged_at(LINE, events, expected_paths(LINE), until=22) is None
+    assert converged_at(LINE, events, expected_paths(LINE), until=10) == 1
+
+
+def test_one_of_two_equal_next_hops_is_not_enough() -> None:
+    events = all_routes(RING)
+    twofold = next(event for event in events if len(event["nexthops"]) == 2)
+    twofold["nexthops"] = twofold["nexthops"][:1]
+    assert converged_at(RING, events, expected_paths(RING)) is None
+
+
+def test_routes_beside_loopbacks_and_ones_own_loopback_do_not_matter() -> None:
+    events = [*all_routes(LINE), route(5, "r1", "10.64.0.4/30", "10.64.0.2"), route(6, "r1", "10.0.0.1/32", "1.2.3.4")]
+    events.append(route(9, "r1", "fd00::2/128", "fe80::1"))
+    assert converged_at(LINE, events, expected_paths(LINE)) == 1
+
+
+def test_next_hops_on_a_dead_link_are_gone_though_the_kernel_does_not_say_so() -> None:
+    events = all_routes(RING)
+    for node, name in (("r1", "r1-eth0"), ("r2", "r2-eth0")):
+        events.append({"t": 10, "node": node, "source": "link", "kind": "down", "ifname": name})
+    around = expected_paths(RING, frozenset({"r1--r2"}))
+    own = {router.loopback.network for router in RING.routers.values()}
+    before = expected_paths(RING)
+    events += [
+        route(12, node, str(prefix), *map(str, hops), kind="replace")
+        for node, table in around.items()
+        for prefix, hops in table.items()
+        if prefix in own and len(before[node][prefix]) == 1 and before[node][prefix] != hops
+    ]
+    others = [
+        route(13, node, str(prefix), *map(str, around[node][prefix]), kind="replace")
+        for node in ("r3", "r4")
+        for prefix in around[node]
+        if prefix in own and len(before[node][prefix]) == 2
+    ]
+    assert converged_at(RING, [*events, *others], around) == 13
+
+
+def test_each_change_of_what_is_wanted_has_its_own_convergence() -> None:
+    cut = frozenset({"r2--r3"})
+    events = all_routes(LINE)
+    gone = [event for event in all_routes(LINE) if event["dst"] == "10.0.0.3/32" or event["node"] == "r3"]
+    events += [{**event, "t": 15, "kind": "del"} for event in gone] + [{**event, "t": 33} for event in gone]
+    wanted = {10: expected_paths(LINE, cut), 30: expected_paths(LINE)}
+    assert phases(LINE, events, wanted) == [(10, 15), (30, 33)]
+
+
+def frr(t: int, node: str, neighbor: str, state: str, ifname: str = "x") -> dict[str, Any]:
+    address = str(LINE.routers[neighbor].router_id)
+    return {
+        "t": t, "node": node, "source": "frr", "kind": "adjacency", "daemon": "ospfd", "ifname": ifname,
+        "neighbor": address, "state": state,
+    }  # fmt: skip
+
+
+def test_an_adjacency_is_up_when_it_is_full_and_down_when_its_router_loses_power() -> None:
+    events = [frr(1, "r1", "r2", "ExStart"), frr(2, "r1", "r2", "Full"), frr(2, "r2", "r1", "Full")]
+    assert adjacency.up_at_end(LINE, events) == 2
+    events.append({"t": 5, "node": "r1", "source": "fault", "kind": "power_off"})
+    assert adjacency.up_at_end(LINE, events) == 1
+    assert adjacency.losses(LINE, events, 0, 9) == 1
+    assert len(adjacency.expected(LINE)) == 4
+
+
+def test_two_routers_of_a_lan_that_are_not_designated_need_no_full_adjacency() -> None:
+    lan = load("lan:4")
+    events = [{**frr(1, "r1", "r2", "2-Way", "r1-eth0"), "neighbor": str(lan.routers["r2"].router_id)}]
+    assert adjacency.up_at_end(lan, events) == 1
+
+
+def test_a_difference_is_real_when_the_interval_leaves_out_one() -> None:
+    a = [10.0, 10.2, 9.9, 10.1, 10.05, 9.95]
+    assert ratio_of_medians(a, [value * 2 for value in a]).real is True
+    assert ratio_of_medians(a, list(reversed(a))).real is False
+    assert ratio_of_medians(a[:2], a[:2]).real is None
+    assert ratio_of_medians(a, a) == ratio_of_medians(a, a)
+    with pytest.raises(ValueError, match="no numbers"):
+        ratio_of_medians([], a)
