@@ -115,7 +115,8 @@ class CentralGroups:
 
     def next_timer(self) -> float | None:
         """When something is due."""
-        return earliest(part.next_timer() for part in (*self.sending.values(), *self.hearing.values()))
+        sending = [each.next_timer() for each in self.sending.values()]
+        return earliest([*sending, *(each.next_timer() for each in self.hearing.values())])
 
     def sas(self) -> Iterator[GroupSa]:
         """What the kernel shall hold."""

@@ -131,8 +131,9 @@ class Link:
 
     def next_timer(self) -> float | None:
         """When something is due."""
-        parts = (*self.speakers.values(), *self.listeners.values())
-        return earliest([self._endpoint.next_timer(), *(part.next_timer() for part in parts)])
+        speakers = [each.next_timer() for each in self.speakers.values()]
+        listeners = [each.next_timer() for each in self.listeners.values()]
+        return earliest([self._endpoint.next_timer(), *speakers, *listeners])
 
     def rekey(self, now: float, reason: str) -> None:
         """New generations of all own groups here."""

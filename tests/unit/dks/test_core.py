@@ -272,7 +272,7 @@ def test_every_request_is_an_event_and_a_repeat_is_marked() -> None:
     r1 = Member("r1")
     domain = Domain(r1)
     r1.connect(GROUPS["r1"], sender=True)
-    sent = [item for item in r1.endpoint.take() if isinstance(item, IkeSend)][0]
+    sent = next(item for item in r1.endpoint.take() if isinstance(item, IkeSend))
     domain.dks.receive(Datagram(sent.data, r1.address), 0.0)
     domain.dks.receive(Datagram(sent.data, r1.address), 0.1)
     domain.run()
