@@ -1,4 +1,4 @@
-"""Guests from the outside: what they answer, that a seed repeats them, and that nothing of them outlives its starter."""
+"""Guests from the outside: what they answer, that a seed repeats them, and that nothing outlives its starter."""
 
 from __future__ import annotations
 
