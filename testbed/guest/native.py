@@ -16,9 +16,9 @@ from testbed.setup.paths import PROJECT
 
 # What the laboratory asks of a kernel, and a command that fails in a fresh network namespace where it is absent.
 NEEDS = {
-    "veth": "ip link add a type veth peer name b",
-    "bridge": "ip link add a type bridge",
-    "netem": "ip link add a type dummy && tc qdisc add dev a root netem delay 1ms",
+    "veth": "ip link add lab0 type veth peer name lab1",
+    "bridge": "ip link add lab0 type bridge",
+    "netem": "ip link add lab0 type dummy && tc qdisc add dev lab0 root netem delay 1ms",
     "ESP": "ip xfrm state add src 127.0.0.1 dst 127.0.0.1 proto esp spi 0x1000 mode transport"
     " auth-trunc 'hmac(sha256)' 0x" + "00" * 32 + " 128 enc ecb\\(cipher_null\\) ''",
     "AH": "ip xfrm state add src 127.0.0.1 dst 127.0.0.1 proto ah spi 0x1000 mode transport"
@@ -26,13 +26,14 @@ NEEDS = {
 }
 
 
-def lacking() -> list[str]:
-    """What the running kernel does not offer, in the laboratory's words. Needs root."""
-    return [
-        name
-        for name, test in NEEDS.items()
-        if subprocess.run(["unshare", "--net", "sh", "-c", test], capture_output=True, check=False).returncode != 0
-    ]
+def lacking(root: Path) -> list[str]:
+    """What the running kernel does not offer, in the laboratory's words; tried with the tools of the tree `root`."""
+
+    def works(test: str) -> bool:
+        words = ["unshare", "--net", "chroot", str(root), "sh", "-c", test]
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+    return [name for name, test in NEEDS.items() if not works(test)]
 
 
 def argv(run_dir: Path) -> list[str]:
@@ -42,14 +43,15 @@ def argv(run_dir: Path) -> list[str]:
     """
     if os.geteuid() != 0:
         raise EnvironmentFailure("--kernel native needs root", allowed="root, or --kernel virtual or uml")
-    if absent := lacking():
+    folder = tree.tree()
+    if not folder.ready:
+        raise EnvironmentFailure("the guest tree is not made", next_command="./lab setup --kernel native")
+    if absent := lacking(folder.path / "root"):
         raise EnvironmentFailure(
             f"the running kernel lacks {', '.join(absent)}",
             allowed="--kernel virtual or uml, which bring their own kernel",
         )
-    if not tree.tree().ready:
-        raise EnvironmentFailure("the guest tree is not made", next_command="./lab setup")
-    root = shlex.quote(str(tree.tree().path / "root"))
+    root = shlex.quote(str(folder.path / "root"))
     script = f"""
 set -e
 root={root}

@@ -4,6 +4,7 @@
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 mount -t proc proc /proc
+mount -t devtmpfs dev /dev # a tree that an ordinary user made has no device files
 here=/proc/self/cwd
 # The option is a bare path before kernel 7 and `hostfs=PATH` since.
 mount -t hostfs -o "ro,hostfs=$here/project" project /lab/project 2>/dev/null ||

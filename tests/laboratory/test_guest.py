@@ -1,0 +1,142 @@
+"""Guests as this machine sees them: their clock, their answers, their randomness, and their end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from testbed.errors import EnvironmentFailure, InputError
+from testbed.guest.boot import GuestResult, GuestSpec, run_guest
+from testbed.setup import kernel, tree
+from testbed.setup.paths import PROJECT
+
+pytestmark = pytest.mark.skipif(
+    not (kernel.kernel().ready and tree.tree().ready), reason="./lab setup has not made the guest yet"
+)
+
+
+def boot(folder: Path, *command: str, seed: int = 1) -> GuestResult:
+    return run_guest(GuestSpec("virtual", command, folder, seed=seed), timeout_s=120)
+
+
+def children_of(pid: int) -> list[int]:
+    """All descendants of a process."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *children_of(int(child))]
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(condition, seconds: float = 30.0) -> bool:
+    """Poll what only another process can bring about."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        os.sched_yield()
+    return condition()
+
+
+def test_an_hour_passes_inside_in_seconds_outside(tmp_path: Path) -> None:
+    result = boot(tmp_path, "sleep", "3600")
+    assert result.exit_code == 0
+    assert 3600 <= result.virtual_s < 3602
+    assert result.wall_s < 60
+
+
+def test_every_guest_starts_at_the_same_date(tmp_path: Path) -> None:
+    result = boot(tmp_path, "date", "-u", "+%Y-%m-%d %H:%M")
+    assert "2030-01-01 00:00" in result.console_log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [(["true"], 0), (["sh", "-c", "exit 7"], 7), (["sh", "-c", "kill -9 $$"], 137)]
+)
+def test_the_exit_code_of_the_command_comes_back(tmp_path: Path, command: list[str], code: int) -> None:
+    assert boot(tmp_path, *command).exit_code == code
+
+
+def test_a_command_that_does_not_exist_answers_like_a_shell(tmp_path: Path) -> None:
+    result = boot(tmp_path, "no-such-program")
+    assert result.exit_code == 127
+    assert "no-such-program: No such file or directory" in result.console_log.read_text()
+
+
+def test_the_same_seed_gives_the_same_randomness_in_any_folder_and_another_seed_another(tmp_path: Path) -> None:
+    def drawn(name: str, seed: int) -> str:
+        folder = tmp_path / name
+        boot(folder, "python3", "-c", "import os; open('/lab/run/r', 'w').write(os.urandom(32).hex())", seed=seed)
+        return (folder / "r").read_text()
+
+    first = drawn("a", 5)
+    assert len(first) == 64
+    assert drawn("a folder with blanks", 5) == first
+    assert drawn("c", 6) != first
+
+
+def test_the_run_folder_is_shared_and_everything_else_of_the_host_is_read_only(tmp_path: Path) -> None:
+    script = "cat /lab/run/in > /lab/run/out; touch /lab/project/x; touch /usr/x; ls /lab/project/lab && ls /home"
+    (tmp_path / "in").write_text("hello")
+    result = boot(tmp_path, "sh", "-c", script)
+    assert (tmp_path / "out").read_text() == "hello"
+    assert result.console_log.read_text().count("Read-only file system") == 2
+    assert not (PROJECT / "x").exists()
+
+
+def test_nothing_but_the_log_and_the_answer_stays_in_the_run_folder(tmp_path: Path) -> None:
+    boot(tmp_path, "true")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["console.log", "guest-exit.json", "guest.json"]
+
+
+def test_a_guest_that_takes_too_long_is_ended_and_said_so(tmp_path: Path) -> None:
+    spec = GuestSpec("virtual", ("python3", "-c", "while True: pass"), tmp_path)
+    with pytest.raises(EnvironmentFailure, match="still running after 3 s"):
+        run_guest(spec, timeout_s=3)
+
+
+def test_an_unknown_kernel_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        run_guest(GuestSpec("xen", ("true",), tmp_path))  # type: ignore[arg-type]
+    assert raised.value.allowed == "virtual, uml, native"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_guest_ends_with_the_process_that_runs_it(tmp_path: Path, number: signal.Signals) -> None:
+    run = tmp_path / "run"
+    script = (
+        "import sys; from pathlib import Path; from testbed.guest.boot import *\n"
+        "run_guest(GuestSpec('virtual', ('sh', '-c', 'echo > /lab/run/up; while :; do :; done'), Path(sys.argv[1])))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", script, str(run)], env=environment, **quiet) as starter:
+        assert wait_until((run / "up").exists)
+        guests = children_of(starter.pid)
+        assert len(guests) >= 2  # the kernel, and the processes that run its programs
+        starter.send_signal(number)
+    assert wait_until(lambda: not any(alive(guest) for guest in guests))
+
+
+def test_a_run_folder_that_cannot_be_made_is_an_environment_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentFailure, match="cannot be written"):
+        boot(tmp_path / "file" / "run", "true")
+
+
+def test_the_answer_of_an_earlier_run_is_never_taken_for_this_one(tmp_path: Path) -> None:
+    (tmp_path / "guest-exit.json").write_text(json.dumps({"exit_code": 0, "virtual_s": 1.0}))
+    result = boot(tmp_path, "sh", "-c", "exit 9")
+    assert result.exit_code == 9
