@@ -88,9 +88,15 @@ def _result(summary: Summary, keying: str) -> dict[str, Any]:
         _between(times.get("min"), times.get("max")),
         _NOTHING if each.get("ratio_to_none") is None else f"{each['ratio_to_none']:.3f}",
         f"{_spread(back.get('restored', []))} of {number(back.get('expected')) or _NOTHING}",
-        *(_spread(asked.get(name, [])) for name in counts),
     ]
-    return {"keying": keying, "cells": cells, "ok": each.get("ok"), "reasons": each.get("reasons", [])}
+    requests = [_spread(asked.get(name, [])) for name in counts]
+    return {
+        "keying": keying,
+        "recovery": cells,
+        "requests": requests,
+        "ok": each.get("ok"),
+        "reasons": each.get("reasons", []),
+    }
 
 
 def _extra(summary: Summary) -> dict[str, Any]:
