@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from testbed.errors import LabError
+from testbed.guest import native, uml
+from testbed.guest.boot import GuestSpec
 from testbed.setup import host_packages, kernel, python_env, tree
-from testbed.setup.artefact import Artefact
+from testbed.setup.artefact import Artefact, leftovers
 from testbed.setup.paths import cache_dir
+
+READY_PACKAGE = "user-mode-linux"
 
 
 @dataclass(frozen=True)
@@ -30,56 +36,90 @@ def examine() -> list[Finding]:
         Finding("Python", "ok", sys.version.split()[0]),
         _debian(),
         _packages(),
-        _space(),
-        _shared_memory(),
-        _made(python_env.venv()),
-        _made(tree.tree()),
-        _made(kernel.kernel()),
+        _cache(),
+        _memory(),
+        *(_made(artefact) for artefact in (python_env.venv(), tree.tree(), kernel.kernel())),
+        _ready_kernel(),
+        _native(),
+        *(Finding("leftover of a killed build", "missing", str(path), "./lab clean") for path in _leftovers()),
     ]
 
 
 def _debian() -> Finding:
+    if platform.machine() != "x86_64":
+        return Finding(
+            "processor", "bad", platform.machine(), "use an x86-64 machine: User-Mode Linux runs on no other"
+        )
     if shutil.which("dpkg-query") and shutil.which("apt-get"):
         return Finding("Debian family", "ok", "dpkg and apt-get are there")
     return Finding("Debian family", "bad", "no dpkg or no apt-get", "use Debian 12 or 13")
 
 
 def _packages() -> Finding:
-    made = tree.tree().ready and kernel.kernel().ready
-    wanted = (*host_packages.FOR_TREE, *host_packages.FOR_KERNEL)
+    what = "Debian packages for setup"
+    wanted = () if tree.tree().ready else tree.packages_for_setup()
+    if not kernel.kernel().ready:
+        wanted += host_packages.FOR_KERNEL
     absent = host_packages.missing(wanted) if shutil.which("dpkg-query") else list(wanted)
-    if not absent or made:
-        return Finding("Debian packages for setup", "ok", "installed" if not absent else "no longer needed")
+    if not absent:
+        return Finding(what, "ok", "installed" if wanted else "no longer needed")
     by_hand = f"sudo apt-get install {' '.join(absent)}"
-    if os.geteuid() == 0 or shutil.which("sudo"):
-        return Finding(
-            "Debian packages for setup", "missing", ", ".join(absent), f"./lab setup installs them, or: {by_hand}"
-        )
-    return Finding("Debian packages for setup", "bad", ", ".join(absent), by_hand)
+    if host_packages.may_install():
+        return Finding(what, "missing", ", ".join(absent), f"./lab setup installs them, or: {by_hand}")
+    return Finding(what, "bad", f"{', '.join(absent)}; this user may not install them", by_hand)
 
 
-def _space() -> Finding:
+def _cache() -> Finding:
     folder = next(path for path in (cache_dir(), *cache_dir().parents) if path.exists())
     needed = sum(made.space_mib for made in (python_env.venv(), tree.tree(), kernel.kernel()) if not made.ready)
     free = shutil.disk_usage(folder).free // 2**20
     detail = f"{free} MiB free in {cache_dir()}, {needed} MiB needed for what is missing"
-    if not os.access(folder, os.W_OK):
+    if needed and not os.access(folder, os.W_OK):
         return Finding("cache", "bad", f"{folder} cannot be written", "set LAB_CACHE to a folder of yours")
     if free < needed:
         return Finding("cache", "bad", detail, "./lab clean --cache, or set LAB_CACHE to a larger disk")
     return Finding("cache", "ok", detail)
 
 
-def _shared_memory() -> Finding:
-    """User-Mode Linux keeps the guest's memory in /dev/shm, or in $TMPDIR."""
-    shared = Path("/dev/shm")
-    free = shutil.disk_usage(shared).free // 2**20 if shared.is_dir() else 0
-    if free < 1024:
-        return Finding("guest memory", "bad", f"{free} MiB free in /dev/shm", "mount -o remount,size=4G /dev/shm")
-    return Finding("guest memory", "ok", f"{free} MiB free in /dev/shm")
+def _memory() -> Finding:
+    size = GuestSpec.memory_mib
+    try:
+        folder = uml.memory_folder(size)
+    except LabError as error:
+        return Finding("guest memory", "bad", error.problem, error.next_command or "")
+    free = shutil.disk_usage(folder).free // 2**20
+    at_once = min(free // size, os.cpu_count() or 1)
+    return Finding(
+        "guest memory", "ok", f"{free} MiB free in {folder}, enough for {at_once} guests of {size} MiB at once"
+    )
 
 
 def _made(artefact: Artefact) -> Finding:
     if artefact.ready:
         return Finding(artefact.kind, "ok", str(artefact.path))
     return Finding(artefact.kind, "missing", "not made yet", "./lab setup makes it")
+
+
+def _ready_kernel() -> Finding:
+    what = f"Debian's {READY_PACKAGE}"
+    if kernel.kernel().ready:
+        return Finding(what, "ok", "not needed, since the guest kernel is built")
+    if uml.READY_UML.exists():
+        return Finding(what, "ok", "installed: --kernel uml works before the guest kernel is built")
+    return Finding(what, "missing", "not installed; only --kernel uml without the guest kernel needs it")
+
+
+def _native() -> Finding:
+    what = "--kernel native"
+    if os.geteuid() != 0:
+        return Finding(what, "ok", "not available: this user is not root")
+    if not tree.tree().ready:
+        return Finding(what, "ok", "not known before the guest tree is made")
+    absent = native.lacking(tree.tree().path / "root")
+    return Finding(
+        what, "ok", f"not available: the running kernel lacks {', '.join(absent)}" if absent else "available"
+    )
+
+
+def _leftovers() -> list[Path]:
+    return leftovers() if cache_dir().is_dir() and os.access(cache_dir(), os.W_OK) else []

@@ -54,15 +54,24 @@ def install(packages: Sequence[str]) -> None:
         )  # fmt: skip
 
 
+def may_install() -> bool:
+    """Whether this user is root, or may become root without a password."""
+    return os.geteuid() == 0 or _sudo()
+
+
 def _as_root(by_hand: str) -> list[str]:
     """The words that turn a command into root's, or EnvironmentFailure."""
     if os.geteuid() == 0:
         return []
-    if (
-        shutil.which("sudo")
-        and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
-    ):
+    if _sudo():
         return ["sudo", "-n"]
     raise EnvironmentFailure(
         "Debian packages are missing and this user may not install them", allowed="root, or sudo", next_command=by_hand
+    )
+
+
+def _sudo() -> bool:
+    return (
+        shutil.which("sudo") is not None
+        and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
     )
