@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
 from testbed.report.style import COLUMN_IN, FAINT, INK, PAGE_IN, PALE, figure, look, ordered, save, wrapped
@@ -21,16 +22,13 @@ _BAND = 0.17
 def draw_convergence(folder: Path, summary: Summary) -> None:
     """convergence.png and .svg: every seed a point; those that never converged in a band at the top."""
     keyings = ordered(summary["keyings"])
-    series = {keying: summary["keyings"][keying].get("convergence_s", {}) for keying in keyings}
+    spread = {keying: summary["keyings"][keying].get("convergence_s", {}) for keying in keyings}
+    values: dict[str, Values] = {keying: each.get("values", []) for keying, each in spread.items()}
+    unit, factor = _unit(values)
     with figure(COLUMN_IN, 2.6, "convergence") as made:
         panel = made.add_subplot()
-        _points(
-            panel,
-            {keying: each.get("values", []) for keying, each in series.items()},
-            series,
-            never="did not converge (runs of n)",
-        )
-        panel.set_ylabel("convergence time (s)")
+        _points(panel, values, spread, factor, never="did not converge (runs of n)")
+        panel.set_ylabel(f"convergence time ({unit})")
         save(made, folder, "convergence")
 
 
@@ -41,17 +39,28 @@ def draw_extra(folder: Path, summary: Summary) -> bool:
     names = list(dict.fromkeys(name for each in extra.values() for name in each))
     if not names:
         return False
-    columns = 1 if len(names) == 1 else 2
+    columns = min(len(names), 3 if len(keyings) <= 4 else 2)
     lines = -(-len(names) // columns)
-    with figure(PAGE_IN if columns == 2 else COLUMN_IN, 2.3 * lines, "extra") as made:
+    with figure(PAGE_IN if columns > 1 else COLUMN_IN, 1.95 * lines + 0.2, "extra") as made:
         for index, name in enumerate(names):
             panel = made.add_subplot(lines, columns, index + 1)
-            held = {keying: extra[keying][name] for keying in keyings if name in extra[keying]}
-            _points(panel, held, {}, never="never (runs of n)")
+            held: dict[str, Values] = {keying: extra[keying][name] for keying in keyings if name in extra[keying]}
+            title = titled(name)
+            unit, factor = _unit(held) if title.endswith("(s)") else ("", 1.0)
+            _points(panel, held, {}, factor, never="never (runs of n)")
             # The band's own line stands between the panel and its title.
-            panel.set_title(titled(name), loc="left", pad=17 if any(None in values for values in held.values()) else 6)
+            lost = any(None in values for values in held.values())
+            panel.set_title(title.replace("(s)", f"({unit})"), loc="left", pad=17 if lost else 6)
+            if index + columns < len(names):
+                panel.set_xlabel("")
         save(made, folder, "extra")
     return True
+
+
+def _unit(series: Mapping[str, Values]) -> tuple[str, float]:
+    """Seconds, or milliseconds where all is shorter than half a second; and how many make a second."""
+    there = [value for values in series.values() for value in present(values)]
+    return ("ms", 1000.0) if 0 < max(there, default=0.0) < 0.5 else ("s", 1.0)
 
 
 def titled(name: str) -> str:
@@ -63,25 +72,26 @@ def titled(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _points(panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapping[str, Any]], *, never: str) -> None:
-    highest = max((value for values in series.values() for value in present(values)), default=0.0)
+def _points(
+    panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapping[str, Any]], factor: float, *, never: str
+) -> None:
+    highest = factor * max((value for values in series.values() for value in present(values)), default=0.0)
     top = 1.12 * highest or 1.0
     lost = {keying: sum(value is None for value in values) for keying, values in series.items()}
     band = top / (1 - _BAND) if any(lost.values()) else None
     panel.grid(axis="y")
     for place, (keying, values) in enumerate(series.items()):
-        there, form = present(values), look(keying)
+        there, form = [factor * value for value in present(values)], look(keying)
         low, high = (spread.get(keying, {}).get(name) for name in ("p25", "p75"))
         if low is not None and high is not None and len(there) > 1:
-            panel.add_patch(
-                Rectangle((place - _BOX, low), 2 * _BOX, high - low, facecolor=PALE, edgecolor=FAINT, linewidth=0.6)
-            )
+            box: dict[str, Any] = {"facecolor": PALE, "edgecolor": FAINT, "linewidth": 0.6}
+            panel.add_patch(Rectangle((place - _BOX, factor * low), 2 * _BOX, factor * (high - low), **box))
         # What the summary says, where it says it: its median counts the runs that never converged as it decides.
-        center = spread[keying].get("median") if keying in spread else middle(there)
+        center = spread[keying].get("median") if keying in spread else middle(present(values))
         if center is not None and len(there) > 1:
-            panel.hlines(center, place - _BOX, place + _BOX, color=INK, linewidth=1.6, zorder=3)
+            panel.hlines(factor * center, place - _BOX, place + _BOX, color=INK, linewidth=1.6, zorder=3)
         points: dict[str, Any] = {"s": 20, "marker": form.marker, "facecolor": form.color, "edgecolor": INK}
-        panel.scatter(_beside(place, len(there)), there, **points, linewidth=0.4, zorder=4)
+        panel.scatter(_beside(place, len(there)), there, **points, linewidth=0.4, zorder=4, clip_on=False)
         if band is not None and lost[keying]:
             y = top + 0.68 * (band - top)
             points["facecolor"] = "white"
@@ -94,7 +104,9 @@ def _points(panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapp
         over = blended_transform_factory(panel.transAxes, panel.transData)
         panel.text(0.0, 1.01 * band, never, transform=over, ha="left", va="bottom")
     panel.set_ylim(0, band or top)
-    panel.set_yticks([tick for tick in panel.get_yticks() if 0 <= tick <= top])
+    panel.yaxis.set_major_locator(MaxNLocator(5))
+    anything = any(present(values) for values in series.values())
+    panel.set_yticks([tick for tick in panel.get_yticks() if 0 <= tick <= top] if anything else [])
     panel.set_ylim(0, band or top)
     panel.set_xlim(-0.6, max(len(series), 1) - 0.4)
     counts = {len(values) for values in series.values()}

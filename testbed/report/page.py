@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from testbed.report.convergence import titled
 from testbed.report.style import ordered, slug
-from testbed.report.table import Summary, Values, middle, number, present
+from testbed.report.table import Summary, Values, middle, number, present, verdict
 
 _CLOCKS = {
     "virtual": "virtual time",
@@ -94,7 +94,7 @@ def _result(summary: Summary, keying: str) -> dict[str, Any]:
         "keying": keying,
         "recovery": cells,
         "requests": requests,
-        "ok": each.get("ok"),
+        "verdict": verdict(summary, keying),
         "reasons": each.get("reasons", []),
     }
 

@@ -72,6 +72,11 @@ def asked(run: Run) -> Asked:
     )
 
 
+def local(keying: str) -> bool:
+    """Whether the routers key each other, and mean to leave the DKS alone until a moment that they drew."""
+    return keying.startswith("lks")
+
+
 def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
     """requests.png and .svg. Light: one run each; bold: the median of a keying mode's runs at each moment."""
     every = {key: [asked(run) for run in runs if run.plan.keying == key] for key in {run.plan.keying for run in runs}}
@@ -84,7 +89,8 @@ def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
         panel.grid(axis="y")
         for key in asking:
             _series(panel, key, every[key])
-        planned = [run.planned_s for run in found if run.planned_s is not None]
+        # Where the DKS keys everything, what is scheduled is only the next attempt: no promise to be silent before.
+        planned = [run.planned_s for key in asking if local(key) for run in every[key] if run.planned_s is not None]
         if planned:
             panel.axvspan(min(planned), max(planned), color=FAINT, alpha=0.25, linewidth=0)
             panel.axvline(min(planned), color=INK, linewidth=0.8, linestyle=(0, (4, 2)))

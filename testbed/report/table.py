@@ -32,6 +32,13 @@ def rows(summary: Summary) -> list[dict[str, str]]:
     return [_row(summary, keying, extra) for keying in ordered(summary["keyings"])]
 
 
+def verdict(summary: Summary, keying: str) -> str:
+    """ "met", "not met", or "not judged" where no criterion speaks of this mode: silence is no praise."""
+    if not summary["keyings"][keying].get("ok"):
+        return "not met"
+    return "met" if any(each["keying"] == keying for each in summary["criteria"]) else "not judged"
+
+
 def write_csv(path: Path, summary: Summary) -> None:
     """Write `rows`; a summary without keying modes gives the heading line alone."""
     found = rows(summary)
@@ -51,7 +58,7 @@ def _row(summary: Summary, keying: str, extra: list[str]) -> dict[str, str]:
         "experiment": summary["experiment"],
         "topology": summary["topology"],
         "keying": keying,
-        "ok": "yes" if each.get("ok") else "no",
+        "verdict": verdict(summary, keying),
         "runs": number(each.get("n")),
         "runs_failed": number(each.get("failed")),
         "runs_not_converged": number(sum(value is None for value in values)),

@@ -73,7 +73,7 @@ def draw_timeline(folder: Path, run: Run, name: str) -> None:
         for column, window in enumerate(windows):
             rows, below = panels[0][column], panels[1][column]
             _rows(rows, view)
-            _asked(below, view, width)
+            _asked(below, view, width, window)
             for panel in (rows, below):
                 for fault in faults:
                     panel.axvline(fault.first_s, color=_FAULT, linewidth=0.8, linestyle=(0, (4, 1.5)), zorder=2.5)
@@ -166,7 +166,7 @@ def _rows(panel: Axes, view: _View) -> None:
             panel.scatter(*zip(*found, strict=True), **marks[kind])
 
 
-def _asked(panel: Axes, view: _View, width: int) -> None:
+def _asked(panel: Axes, view: _View, width: int, window: Span) -> None:
     form = look(view.run.plan.keying)
     panel.grid(axis="y")
     if view.requests:
@@ -174,7 +174,9 @@ def _asked(panel: Axes, view: _View, width: int) -> None:
         edges = range(low, int(max(view.requests)) + 2 * width, width)
         panel.hist(view.requests, bins=list(edges), facecolor=form.color, edgecolor=INK, linewidth=0.3)
     due = [event["at_s"] - view.zero.moment / NS for event in view.run.where("agent", "dks_scheduled")]
-    panel.plot(due, [0] * len(due), linestyle="none", marker="^", color=INK, markersize=3, zorder=4)
+    due = [moment for moment in due if window[0] <= moment <= window[1]]
+    mark: dict[str, Any] = {"linestyle": "none", "marker": "^", "color": INK, "markersize": 4, "clip_on": False}
+    panel.plot(due, [0] * len(due), zorder=6, **mark)
 
 
 def _say_if_silent(panel: Axes, view: _View) -> None:

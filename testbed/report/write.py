@@ -8,7 +8,7 @@ from pathlib import Path
 from testbed.analysis.run import Run
 from testbed.report.convergence import draw_convergence, draw_extra
 from testbed.report.page import Drawn, write_page
-from testbed.report.requests import asked, draw_requests, origin
+from testbed.report.requests import asked, draw_requests, local, origin
 from testbed.report.style import ordered, slug
 from testbed.report.table import Summary, write_csv
 from testbed.report.timeline import draw_timeline
@@ -58,8 +58,8 @@ def _requests(runs: Sequence[Run]) -> str:
         "Requests that arrived at the DKS, repeats included, added up. Thin lines are single runs, the bold line is "
         "their median at each moment."
     )
-    if any(asked(run).planned_s is not None for run in runs):
-        text += " Dashed: the earliest reconnection that a router had scheduled; shaded: its range over the runs."
+    if any(asked(run).planned_s is not None for run in runs if local(run.plan.keying)):
+        text += " Dashed: the earliest reconnection that a router scheduled (lks); shaded: its range over runs."
     return text
 
 
