@@ -96,7 +96,7 @@ def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
             panel.axvline(min(planned), color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
             side = "left" if min(planned) < 0.35 * end else "right" if min(planned) > 0.65 * end else "center"
             over = panel.get_xaxis_transform()
-            panel.text(min(planned), 1.02, "first scheduled reconnection", transform=over, ha=side, va="bottom")
+            panel.text(min(planned), 1.02, "first scheduled reconnection (lks)", transform=over, ha=side, va="bottom")
         names = {run.origin for runs_of in every.values() for run in runs_of}
         panel.set_xlim(0, end)
         panel.set_ylim(0, 1.08 * max((len(run.times_s) for run in found), default=0) or 1)

@@ -114,6 +114,16 @@ class _View:
         """Of a moment in ns."""
         return (moment - self.zero.moment) / NS
 
+    def due(self) -> list[float]:
+        """When routers mean to reconnect to the DKS; not what a power cut has made them forget."""
+        offs = [(event["node"], event["t"]) for event in self.run.where("fault", "power_off")]
+        found = []
+        for event in self.run.where("agent", "dks_scheduled"):
+            due = round(event["at_s"] * NS)
+            if not any(node == event["node"] and event["t"] <= moment < due for node, moment in offs):
+                found.append(self.seconds(due))
+        return found
+
     def windows(self) -> list[Span]:
         """From shortly before the first fault to shortly after the recovery; then, if they come late, the requests."""
         faults = [event["t"] for event in self.run.where("fault")]
@@ -163,18 +173,21 @@ def _rows(panel: Axes, view: _View) -> None:
     }
     for kind, found in ticks.items():
         if found:
-            panel.scatter(*zip(*found, strict=True), **marks[kind])
+            times, places = zip(*found, strict=True)
+            # Beside each other, for all three often happen in one moment.
+            lift = 0.14 if kind == "keyed" else -0.2
+            panel.scatter(times, [place + lift for place in places], **marks[kind])
 
 
 def _asked(panel: Axes, view: _View, width: int, window: Span) -> None:
     form = look(view.run.plan.keying)
     panel.grid(axis="y")
-    if view.requests:
-        low = int(min(view.requests) // width) * width
-        edges = range(low, int(max(view.requests)) + 2 * width, width)
-        panel.hist(view.requests, bins=list(edges), facecolor=form.color, edgecolor=INK, linewidth=0.3)
-    due = [event["at_s"] - view.zero.moment / NS for event in view.run.where("agent", "dks_scheduled")]
-    due = [moment for moment in due if window[0] <= moment <= window[1]]
+    shown = [moment for moment in view.requests if window[0] <= moment <= window[1]]
+    if shown:
+        low = int(min(shown) // width) * width
+        edges = range(low, int(max(shown)) + 2 * width, width)
+        panel.hist(shown, bins=list(edges), facecolor=form.color, edgecolor=INK, linewidth=0.3)
+    due = [moment for moment in view.due() if window[0] <= moment <= window[1]]
     mark: dict[str, Any] = {"linestyle": "none", "marker": "^", "color": INK, "markersize": 4, "clip_on": False}
     panel.plot(due, [0] * len(due), zorder=6, **mark)
 
