@@ -125,6 +125,12 @@ class CentralGroups:
         for hearing in self.hearing.values():
             yield from hearing.sas()
 
+    @property
+    def complete(self) -> bool:
+        """Whether every group that we speak in or hear has keys."""
+        speaking = all(each.active is not None for each in self.sending.values())
+        return speaking and all(each.current is not None for each in self.hearing.values())
+
     def note_keyed(self) -> None:
         """Say of each neighbour once when its groups and ours on that interface have keys."""
         wanted: dict[tuple[str, str], bool] = {}

@@ -18,6 +18,7 @@ from agents.lks.context import Context, RandomSource, Sequence
 from agents.lks.dks_link import DksLink
 from agents.lks.generations import earliest
 from agents.lks.link import Link
+from agents.lks.readiness import Readiness
 from agents.policy.document import InterfacePolicy, PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
@@ -59,6 +60,7 @@ class LksCore:
         self._pending: tuple[PolicyDocument, bytes] | None = None
         self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
         self._started = False
+        self._readiness: Readiness | None = None
         self._lease_until: float | None = None
         self._lease_over = False
 
@@ -83,6 +85,7 @@ class LksCore:
         context.event("policy", version=context.document.version)
         self._build(now)
         self._lease_until = now + context.document.lease.seconds
+        self._readiness = Readiness(now)
         self._links_up(now)
 
     def links(self, found: Mapping[str, LinkState], now: float) -> None:
@@ -103,6 +106,7 @@ class LksCore:
         elif link is not None:
             link.receive(datagram, now)
         self._adopt(now)
+        self._look_whether_ready(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -112,12 +116,14 @@ class LksCore:
             self._dks.tick(now)
         self._check_lease(now)
         self._adopt(now)
+        self._look_whether_ready(now)
 
     def next_timer(self) -> float | None:
         """When something is due."""
         dks = self._dks.next_timer() if self._dks is not None else None
         lease = None if self._lease_over else self._lease_until
-        return earliest([dks, lease, *(link.next_timer() for link in self._links.values())])
+        ready = self._readiness.next_timer(self._all_keyed()) if self._readiness is not None else None
+        return earliest([dks, lease, ready, *(link.next_timer() for link in self._links.values())])
 
     # -- parts ---------------------------------------------------------------------------------------
 
@@ -213,6 +219,18 @@ class LksCore:
         self._lease_over = True
         self._context.kernel_dirty = True
         self._context.event("error", what="lease", detail=f"over; policy says {self._context.document.lease.at_end}")
+
+    # -- readiness -----------------------------------------------------------------------------------
+
+    def _all_keyed(self) -> bool:
+        """Whether every neighbour on an interface that runs has our keys and we have its."""
+        if self._central is not None:
+            return self._central.complete
+        return all(link.keyed(router) for link in self._links.values() if link.up for router in link.listeners)
+
+    def _look_whether_ready(self, now: float) -> None:
+        if self._readiness is not None and self._readiness.reached(self._all_keyed(), now):
+            self._context.event("ready", keyed=self._all_keyed())
 
     # -- effects -------------------------------------------------------------------------------------
 

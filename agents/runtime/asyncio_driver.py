@@ -17,6 +17,7 @@ from agents.ikev2.model import Datagram
 from agents.ipsec.model import Guard
 from agents.ipsec.plan import wanted_state
 from agents.ipsec.port import KeyPort
+from agents.runtime import notify
 from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
 from agents.runtime.events import EventLog
 from agents.runtime.links import LinkMonitor, LinkState, snapshot
@@ -146,6 +147,8 @@ class Driver:
                 self._port.send(effect)
             else:
                 self._log.write(effect)
+                if effect.kind == "ready":
+                    notify.ready()
 
     def _apply(self, effect: Kernel) -> None:
         if self._kernel is None:

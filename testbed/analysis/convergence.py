@@ -2,7 +2,7 @@
 
 A network has converged when the FIB of every router holds, for the loopback of every other, exactly the next hops
 that shortest paths give (RFC 4061 and RFC 6413 call this the end of reconvergence), and nothing of it changes until
-the end of the time looked at. FIBs are known from the kernel's own route and link events, not by asking.
+the end of the time looked at. FIBs are known from the kernel's own route events, not by asking.
 """
 
 from __future__ import annotations
@@ -35,11 +35,6 @@ class Watch:
 
     def __init__(self, topology: Topology, expected: Fib) -> None:
         self._loopbacks = loopbacks(topology)
-        self._networks = {
-            (name, interface.name): interface.ipv4.network
-            for name, router in topology.routers.items()
-            for interface in router.interfaces
-        }
         self._own = {(name, router.loopback.network) for name, router in topology.routers.items()}
         self._fib: Fib = {}
         self._expected = expected
@@ -58,22 +53,11 @@ class Watch:
         self.since = None if self._wrong else moment
 
     def see(self, event: Event) -> None:
-        """One event of the record; events of routes and of links that go down change the tables."""
-        if event["source"] == "link" and event["kind"] == "down":
-            self._link_down(event)
-        elif event["source"] == "route" and "." in event["dst"]:
+        """One event of the record; only route events change anything."""
+        if event["source"] == "route" and "." in event["dst"]:
             key = (event["node"], IPv4Network(event["dst"]))
             if key[1] in self._loopbacks and key not in self._own:
                 self._set(key, frozenset() if event["kind"] == "del" else _hops(event), event["t"])
-
-    def _link_down(self, event: Event) -> None:
-        """The kernel takes next hops on a dead link out of its tables and announces no route for it."""
-        network = self._networks.get((event["node"], event["ifname"]))
-        if network is None:
-            return
-        for key, hops in list(self._fib.items()):
-            if key[0] == event["node"] and any(hop in network for hop in hops):
-                self._set(key, frozenset(hop for hop in hops if hop not in network), event["t"])
 
     def _set(self, key: tuple[str, IPv4Network], hops: frozenset[IPv4Address], moment: int) -> None:
         if hops:

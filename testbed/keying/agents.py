@@ -7,6 +7,8 @@ each other.
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +22,8 @@ from testbed.topology.resolved import Router, Topology
 LKS_MODULE = "agents.lks.daemon"
 DKS_MODULE = "agents.dks.daemon"
 
+READY_TIMEOUT_S = 5.0
+"""An agent holds up a boot for a second at most; one that says nothing for so long has failed."""
 COMMISSIONING_TABLE = 848
 COMMISSIONING_RULE = 33000
 """After the main table (32766): what OSPF knows goes first, and zebra and the record do not see these routes."""
@@ -36,6 +40,7 @@ class AgentKeying(Keying):
 
     def __init__(self) -> None:
         self._agents: dict[str, AgentProcess] = {}
+        self._notices: dict[str, socket.socket] = {}
 
     def prepare(self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]) -> None:
         """Identities, documents and retained folders of every router and the DKS."""
@@ -57,7 +62,21 @@ class AgentKeying(Keying):
             ),
             encoding="utf-8",
         )
-        self._agents[node.name] = lab.spawn(node.name, LKS_MODULE, ["--config", str(config)], name="lks")
+        notices = node.volatile / "notify.sock"
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        listener.bind(str(notices))
+        self._notices[node.name] = listener
+        words, environment = ["--config", str(config)], {"NOTIFY_SOCKET": str(notices)}
+        self._agents[node.name] = lab.spawn(node.name, LKS_MODULE, words, name="lks", env=environment)
+
+    async def wait_node(self, node: KeyingNode, lab: KeyingLab) -> None:
+        """As a service manager does: FRR's unit is ordered after that of the agent, which says when it is ready."""
+        with self._notices.pop(node.name) as listener:
+            loop = asyncio.get_running_loop()
+            try:
+                await asyncio.wait_for(loop.sock_recv(listener, 64), READY_TIMEOUT_S)
+            except TimeoutError:
+                lab.record(node.name, "lab", "agent_not_ready", after_s=READY_TIMEOUT_S)
 
     def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """The router lost its power, and its agent with it."""

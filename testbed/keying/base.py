@@ -123,7 +123,7 @@ class Keying:
 
     Order of calls: `prepare` once, with no node powered and the retained folders mounted;
     `start_dks` if `dks` is set; then `start_node` for each router when its power comes on,
-    its interfaces up and addressed, its FRR daemons not yet started. At power-off every
+    its interfaces up and addressed, and `wait_node` before its FRR daemons start. At power-off every
     process of the node has been killed and its SPD and SAD are gone when `stop_node` runs.
     """
 
@@ -156,6 +156,9 @@ class Keying:
 
     def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """A router's power came on: start its agents, install what it has in files."""
+
+    async def wait_node(self, node: KeyingNode, lab: KeyingLab) -> None:
+        """Return when the router's routing daemons may start, after a bounded time at the latest."""
 
     def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """A router lost its power: forget its processes."""

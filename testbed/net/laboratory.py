@@ -212,6 +212,7 @@ class Laboratory:
             self.start_dks()
         if isinstance(node, FrrRouter):
             self.keying.start_node(node, self)
+            await self.keying.wait_node(node, self)
             await node.frr.start(node.net_namespace)
 
     def power_off(self, name: str) -> None:

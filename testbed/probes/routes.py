@@ -1,8 +1,9 @@
 """Watches the links and the main routing tables of all nodes, in one process.
 
 One netlink socket per node, opened in its namespace. A table is mirrored, so that what the
-kernel does in silence (it drops the IPv4 routes of an interface that goes down without a word)
-is seen too: after each such event the table is read again and compared. It must not know why
+kernel does in silence is seen too: it drops the IPv4 routes of an interface that goes down, and
+changes every route of a next-hop object that changes, without a word about the routes. After each
+such event the table is read again and compared. It must not know why
 anything changes.
 """
 
@@ -17,7 +18,7 @@ from testbed.probes import rtnetlink
 from testbed.probes.rtnetlink import Link, Message, Route
 from testbed.record.writer import Recorder
 
-_GROUPS = 0x1 | 0x40 | 0x400  # links, IPv4 routes, IPv6 routes
+_GROUPS = 0x1 | 0x40 | 0x400 | 1 << 31  # links, IPv4 routes, IPv6 routes, next-hop objects
 _RECEIVE_BYTES = 1 << 20
 _SO_RCVBUFFORCE = 33
 _Key = tuple[str, int]
@@ -44,6 +45,7 @@ class NodeMonitor:
         self._events.setblocking(False)
         self._links: dict[int, Link] = {}
         self._routes: dict[_Key, Route] = {}
+        self._nexthops: set[int] = set()
         self._sequence = 0
         for kind, body in self._dump(Message.GETLINK, 0):
             self._link(kind, body)
@@ -78,6 +80,8 @@ class NodeMonitor:
                     silent |= self._link(kind, body)
                 elif kind in (Message.NEWROUTE, Message.DELROUTE):
                     self._route(rtnetlink.decode_route(kind, body))
+                elif kind in (Message.NEWNEXTHOP, Message.DELNEXTHOP):
+                    silent |= self._nexthop(kind, rtnetlink.decode_nexthop(body))
         if silent:
             self._compare()
         for link in self._links.values():
@@ -103,7 +107,16 @@ class NodeMonitor:
         now = link.running and not link.gone
         if was != now or old is None:
             self._record(self._node, "link", "up" if now else "down", ifname=link.name)
-        return old is not None and old.up and not (link.up and not link.gone)
+        return was and not now
+
+    def _nexthop(self, kind: int, number: int) -> bool:
+        """Whether routes may have changed in silence: those of an object that was there before."""
+        known = number in self._nexthops
+        if kind == Message.DELNEXTHOP:
+            self._nexthops.discard(number)
+        else:
+            self._nexthops.add(number)
+        return known
 
     def _route(self, route: Route | None) -> None:
         if route is None or route.dst.startswith(("fe80:", "ff00:")):

@@ -16,6 +16,7 @@ _IFINFO = struct.Struct("=BxHiII")
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _NEXTHOP = struct.Struct("=HBBi")
 _ATTRIBUTE = struct.Struct("=HH")
+_NHMSG_SIZE = 8
 
 IFF_UP, IFF_RUNNING, IFF_LOWER_UP = 0x1, 0x40, 0x10000
 RT_TABLE_MAIN = 254
@@ -34,6 +35,8 @@ class Message(IntEnum):
     NEWROUTE = 24
     DELROUTE = 25
     GETROUTE = 26
+    NEWNEXTHOP = 104
+    DELNEXTHOP = 105
 
 
 _PROTOCOLS = {
@@ -134,6 +137,14 @@ def decode_route(kind: int, body: bytes) -> Route | None:
         kind == Message.DELROUTE,
         family,
     )
+
+
+def decode_nexthop(body: bytes) -> int:
+    """The number of the next-hop object that a message is about; 0 when it has none."""
+    for number, value in _attributes(body[_NHMSG_SIZE:]):
+        if number == 1 and len(value) == 4:
+            return int(struct.unpack("=I", value)[0])
+    return 0
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -90,7 +90,8 @@ def draw_timeline(folder: Path, run: Run, name: str) -> None:
         panels[1][0].yaxis.set_major_locator(MaxNLocator(3, integer=True))
         _say_if_silent(panels[1][0], view)
         panels[1][0].set_xlabel(f"time since {view.zero.name} (s)")
-        seen = {event["kind"] for event in run.where("agent")}
+        seen = {event["kind"] for event in run.where("agent") if _place(run, event) in view.pairs}
+        seen |= {"dks_scheduled"} if view.due() else set()
         close = {"columnspacing": 1.3, "handlelength": 1.8, "handletextpad": 0.5}
         made.legend(handles=_key(run.plan.keying, seen, bool(faults)), loc="outside lower center", ncols=7, **close)
         save(made, folder, name)
@@ -188,8 +189,9 @@ def _asked(panel: Axes, view: _View, width: int, window: Span) -> None:
         edges = range(low, int(max(shown)) + 2 * width, width)
         panel.hist(shown, bins=list(edges), facecolor=form.color, edgecolor=INK, linewidth=0.3)
     due = [moment for moment in view.due() if window[0] <= moment <= window[1]]
-    mark: dict[str, Any] = {"linestyle": "none", "marker": "^", "color": INK, "markersize": 4, "clip_on": False}
-    panel.plot(due, [0] * len(due), zorder=6, **mark)
+    if due:  # Without data and clipping, a line's extent is the whole plane to the layout.
+        mark: dict[str, Any] = {"linestyle": "none", "marker": "^", "color": INK, "markersize": 4, "clip_on": False}
+        panel.plot(due, [0] * len(due), zorder=6, **mark)
 
 
 def _say_if_silent(panel: Axes, view: _View) -> None:

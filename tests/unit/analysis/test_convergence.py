@@ -66,28 +66,6 @@ def test_routes_beside_loopbacks_and_ones_own_loopback_do_not_matter() -> None:
     assert converged_at(LINE, events, expected_paths(LINE)) == 1
 
 
-def test_next_hops_on_a_dead_link_are_gone_though_the_kernel_does_not_say_so() -> None:
-    events = all_routes(RING)
-    for node, name in (("r1", "r1-eth0"), ("r2", "r2-eth0")):
-        events.append({"t": 10, "node": node, "source": "link", "kind": "down", "ifname": name})
-    around = expected_paths(RING, frozenset({"r1--r2"}))
-    own = {router.loopback.network for router in RING.routers.values()}
-    before = expected_paths(RING)
-    events += [
-        route(12, node, str(prefix), *map(str, hops), kind="replace")
-        for node, table in around.items()
-        for prefix, hops in table.items()
-        if prefix in own and len(before[node][prefix]) == 1 and before[node][prefix] != hops
-    ]
-    others = [
-        route(13, node, str(prefix), *map(str, around[node][prefix]), kind="replace")
-        for node in ("r3", "r4")
-        for prefix in around[node]
-        if prefix in own and len(before[node][prefix]) == 2
-    ]
-    assert converged_at(RING, [*events, *others], around) == 13
-
-
 def test_each_change_of_what_is_wanted_has_its_own_convergence() -> None:
     cut = frozenset({"r2--r3"})
     events = all_routes(LINE)

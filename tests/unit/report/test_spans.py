@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 from testbed.analysis.run import NS, Run
 from testbed.report.convergence import titled
 from testbed.report.requests import asked, origin
 from testbed.report.style import ordered
-from testbed.report.timeline import down_spans, pair_spans
+from testbed.report.timeline import _View, down_spans, draw_timeline, pair_spans
 
 Build = Callable[..., Run]
 
@@ -62,3 +65,25 @@ def test_a_unit_at_a_names_end_goes_into_brackets() -> None:
     assert titled("admin-down reconvergence_s") == "admin-down reconvergence (s)"
     assert titled("first start to convergence, s") == "first start to convergence (s)"
     assert titled("packets lost") == "packets lost"
+
+
+def test_a_schedule_that_a_power_cut_wiped_out_is_not_shown(build: Build) -> None:
+    run = build("lks", 1)
+    cut = next(event for event in run.where("fault", "power_off") if event["node"] == "r1")
+    before = {"t": cut["t"] - NS, "node": "r1", "source": "agent", "kind": "dks_scheduled", "at_s": cut["t"] / NS + 5}
+    run.events.insert(run.events.index(cut), before)
+    assert len(_View(run).due()) == 4
+
+
+def test_late_requests_get_their_own_window_and_early_ones_do_not(build: Build) -> None:
+    recovery, late = _View(build("lks", 1)).windows()
+    assert recovery[0] < -10 and 9 < recovery[1] < 25
+    assert late[0] > 110 and late[1] <= 200
+    assert len(_View(build("central-mgmt", 1)).windows()) == 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("keying", ["none", "central-mgmt", "lks"])
+def test_a_timeline_is_laid_out_without_a_complaint(build: Build, tmp_path: Path, keying: str) -> None:
+    draw_timeline(tmp_path, build(keying, 1), "timeline")
+    assert (tmp_path / "timeline.png").exists()

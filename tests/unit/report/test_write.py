@@ -137,6 +137,11 @@ def test_runs_that_never_converged_are_counted_in_table_and_page(written: Path) 
     assert "(central 2, lks 1)" in Page((written / "report.html").read_text()).words
 
 
+def test_a_mode_of_which_no_criterion_speaks_is_not_judged(written: Path) -> None:
+    rows = {row["keying"]: row["verdict"] for row in csv.DictReader((written / "summary.csv").open())}
+    assert rows == {"none": "not judged", "central": "not met", "lks": "not met"}
+
+
 def test_one_keying_mode_and_one_seed_are_enough(build: Build, summarize: Summarize, tmp_path: Path) -> None:
     write_report(tmp_path / "out", summarize({"lks": [14.0]}), [build("lks", 7)])
     assert (tmp_path / "out/figures/timeline-lks.png").exists()
