@@ -1,0 +1,57 @@
+"""A boot is held up for keys, and never for long; the service manager hears of it once."""
+
+from __future__ import annotations
+
+import configparser
+import socket
+from pathlib import Path
+
+import pytest
+
+from agents.lks.readiness import LONGEST_S, SHORTEST_S, Readiness
+from agents.runtime import notify
+
+UNITS = Path(__file__).resolve().parents[3] / "packaging" / "systemd"
+
+
+def test_it_is_ready_when_all_are_keyed_but_not_before_links_had_a_moment() -> None:
+    readiness = Readiness(10.0)
+    assert not readiness.reached(True, 10.0)
+    assert readiness.next_timer(True) == 10.0 + SHORTEST_S
+    assert readiness.reached(True, 10.0 + SHORTEST_S)
+
+
+def test_it_is_said_once() -> None:
+    readiness = Readiness(0.0)
+    assert readiness.reached(True, 0.5)
+    assert not readiness.reached(True, 0.6) and readiness.next_timer(True) is None
+
+
+def test_a_neighbour_that_is_off_holds_a_boot_up_for_a_second_and_no_longer() -> None:
+    readiness = Readiness(0.0)
+    assert not readiness.reached(False, LONGEST_S - 0.01)
+    assert readiness.next_timer(False) == LONGEST_S
+    assert readiness.reached(False, LONGEST_S)
+
+
+def test_the_service_manager_is_told_on_its_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        notify.ready()
+        assert listener.recv(64) == b"READY=1"
+
+
+@pytest.mark.parametrize("address", ["", "/nonexistent/notify", "relative"])
+def test_without_a_service_manager_nothing_happens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notify.ready()
+
+
+def test_frr_starts_after_the_lks_said_that_it_is_ready() -> None:
+    unit = configparser.ConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(UNITS / "lks.service")
+    assert unit["Service"]["Type"] == "notify"
+    assert unit["Unit"]["Before"] == "frr.service"
+    assert unit["Install"]["RequiredBy"] == "frr.service"
