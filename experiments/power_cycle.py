@@ -8,7 +8,7 @@ from testbed.analysis import adjacency, requests
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
 from testbed.topology.resolved import Topology
 
 SETTLE_S = 90
@@ -83,16 +83,8 @@ class PowerCycle(Experiment):
         return found
 
     def findings(self, table: Table) -> list[str]:
-        found = []
-        if "central" in table and all(run.convergence_s is not None for run in table.measures["central"]):
-            found.append(
-                "One router alone comes back with central keying in-band only as fast as its requests reach the DKS "
-                "through neighbours that are keyed already; see the adjacencies for how many did."
-            )
-        for keying, runs in table.measures.items():
-            if any(run.dks_total for run in runs):
-                found.append(
-                    f"{keying}: {min(run.dks_total for run in runs)} to {max(run.dks_total for run in runs)} requests "
-                    "reach the DKS from the boot to the end of the run."
-                )
-        return found
+        return [
+            f"{keying}: {between(run.dks_total for run in runs)} requests reach the DKS from the boot to the end of the run."
+            for keying, runs in table.measures.items()
+            if any(run.dks_total for run in runs)
+        ]

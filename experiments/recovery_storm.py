@@ -9,7 +9,7 @@ from testbed.analysis import adjacency, requests
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
 from testbed.topology.resolved import Topology
 
 SETTLE_S = 90
@@ -100,8 +100,8 @@ class RecoveryStorm(Experiment):
             if keying in table:
                 runs = table.measures[keying]
                 found.append(
-                    f"{keying}: {min(r.dks_total for r in runs)} to {max(r.dks_total for r in runs)} requests reach the DKS "
-                    f"in the {self.duration_s - SETTLE_S - DARK_S:g} s after the power returns, at most "
-                    f"{max(r.dks_peak_per_s for r in runs)} in one second."
+                    f"{keying}: {between(run.dks_total for run in runs)} requests reach the DKS in the "
+                    f"{self.duration_s - SETTLE_S - DARK_S:g} s after the power returns, at most "
+                    f"{max(run.dks_peak_per_s for run in runs)} in one second."
                 )
         return found

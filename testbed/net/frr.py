@@ -174,7 +174,7 @@ class FrrInstance:
 
     def vtysh(self, *arguments: str) -> list[str]:
         """The command that opens vtysh on this router."""
-        return ["vtysh", "-N", self._router, "--config_dir", str(self._configuration), *arguments]
+        return ["vtysh", "-N", self._router, "--config_dir", str(self._configuration.parent), *arguments]
 
     async def start(self, namespace: Namespace) -> None:
         """Start all daemons. They are ready when `ready` says so.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -119,6 +119,12 @@ class Experiment(ABC):
             captures=options.get("captures", ()),
             options={**self.options, **{name: value for name, value in options.items() if name != "captures"}},
         )
+
+
+def between(numbers: Iterable[float]) -> str:
+    """Least and greatest in words: "38", or "9 to 16"."""
+    known = sorted(numbers)
+    return f"{known[0]:g}" if known[0] == known[-1] else f"{known[0]:g} to {known[-1]:g}"
 
 
 def step(at_s: float, action: Action | str, **args: Any) -> Step:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 from itertools import count
 
-from testbed.topology.check import routers_of
+from testbed.topology.check import area_of, areas_of, routers_of
 from testbed.topology.resolved import (
     DksAttachment, Host, Interface, Kind, Management, ManagementInterface, Ospf, Pim, Router, Segment, Throttle, Topology,
 )  # fmt: skip
@@ -129,7 +129,8 @@ class _Resolver:
         addresses = _hosts(network)
         members = []
         for router, cost in costs.items():
-            interface = self._interface(router, name, kind, IPv4Interface((next(addresses), network.prefixlen)), cost)
+            ipv4 = IPv4Interface((next(addresses), network.prefixlen))
+            interface = self._interface(router, name, kind, ipv4, cost, area_of(self.source, wire))
             members.append((router, interface.name))
         self.segments[name] = Segment(
             name=name,
@@ -140,7 +141,9 @@ class _Resolver:
             bandwidth_mbps=defaults.bandwidth if wire.bandwidth is None else wire.bandwidth,
         )
 
-    def _interface(self, router: str, segment: str, kind: Kind, ipv4: IPv4Interface, cost: int) -> Interface:
+    def _interface(
+        self, router: str, segment: str, kind: Kind, ipv4: IPv4Interface, cost: int, area: int
+    ) -> Interface:
         number = next(self.macs)
         octets = (0x02, 0, *number.to_bytes(4, "big"))
         eui64 = bytes((octets[0] ^ 2, octets[1], octets[2], 0xFF, 0xFE, octets[3], octets[4], octets[5]))
@@ -153,6 +156,7 @@ class _Resolver:
             ipv4=ipv4,
             ipv6_link_local=IPv6Address(b"\xfe\x80" + bytes(6) + eui64),
             cost=cost,
+            area=str(IPv4Address(area)),
             passive=kind == "stub",
             pim=self.source.pim is not None and kind != "stub",
         )
@@ -164,7 +168,10 @@ class _Resolver:
         network = self.stubs.cut(30)
         gateway, address = _hosts(network)
         segment = f"{router}--{node}"
-        behind = self._interface(router, segment, "stub", IPv4Interface((gateway, 30)), self.source.defaults.cost)
+        areas = areas_of(self.source, router)
+        area = 0 if 0 in areas else areas[0]
+        ipv4 = IPv4Interface((gateway, 30))
+        behind = self._interface(router, segment, "stub", ipv4, self.source.defaults.cost, area)
         own = f"{node}-eth0"
         self.segments[segment] = Segment(
             name=segment, kind="stub", members=((router, behind.name), (node, own)), delay_ms=0.1

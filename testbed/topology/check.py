@@ -9,7 +9,7 @@ from typing import Any
 import networkx
 
 from testbed.errors import InputError, Location
-from testbed.topology.source import TopologySource
+from testbed.topology.source import TopologySource, WireSource
 
 MAX_ROUTERS = 500
 MAX_MEMBERS = 250
@@ -25,6 +25,18 @@ def routers_of(source: TopologySource) -> list[str]:
         for lan in source.lans.values():
             names.update(dict.fromkeys(lan.routers))
     return list(names)
+
+
+def area_of(source: TopologySource, wire: WireSource) -> int:
+    """The OSPF area of a link or LAN."""
+    return source.defaults.area if wire.area is None else wire.area
+
+
+def areas_of(source: TopologySource, router: str) -> list[int]:
+    """The areas in which a router has links or LANs, in the file's order."""
+    links = [area_of(source, link) for link in source.links if router in link.between]
+    lans = [area_of(source, lan) for lan in source.lans.values() if router in lan.routers]
+    return list(dict.fromkeys([*links, *lans]))
 
 
 def check(source: TopologySource, where: Where) -> list[InputError]:
@@ -100,6 +112,39 @@ def check(source: TopologySource, where: Where) -> list[InputError]:
             f"the routers are not all connected: {_some(parts[1])} cannot reach {_some(parts[0])}", "links",
             allowed="one connected network",
         )  # fmt: skip
+    if not errors:
+        errors += _areas(source, routers, where)
+    return errors
+
+
+def _areas(source: TopologySource, routers: list[str], where: Where) -> list[InputError]:
+    """Several areas meet in the backbone, and each is one piece (RFC 2328 §3.1; virtual links are not offered)."""
+    pieces: dict[int, networkx.Graph] = {}
+    place: dict[int, tuple[Any, ...]] = {}
+    wires = [(link.between, area_of(source, link), ("links", index)) for index, link in enumerate(source.links)]
+    wires += [(lan.routers, area_of(source, lan), ("lans", name)) for name, lan in source.lans.items()]
+    for members, area, path in wires:
+        graph = pieces.setdefault(area, networkx.Graph())
+        place.setdefault(area, path)
+        graph.add_edges_from((members[0], other) for other in members[1:])
+    if len(pieces) < 2:
+        return []
+    errors = [
+        InputError(f"area {area} is in several pieces", where=where(*place[area]), allowed="areas that hang together")
+        for area, graph in pieces.items()
+        if not networkx.is_connected(graph)
+    ]
+    if 0 not in pieces:
+        errors.append(InputError("there are several areas, but no area 0", where=where("links"), allowed="a backbone"))
+    for router in routers:
+        areas = areas_of(source, router)
+        if len(areas) > 1 and 0 not in areas:
+            listed = ", ".join(map(str, areas))
+            errors.append(
+                InputError(
+                    f"router {router!r} joins areas {listed}", where=where(*place[areas[1]]), allowed="area 0 among them"
+                )
+            )
     return errors
 
 

@@ -2,19 +2,63 @@
 
 An independent computation (networkx, not FRR), so that a record can be compared with it. A segment of several
 routers is a transit network: it costs what the sender's interface costs, and nothing to leave it (RFC 2328 §16.1).
-One area; a topology of several is refused by the check stage.
+Within an area paths are shortest; between areas they go through the backbone, from border router to border router
+(§16.2), and a path within an area goes first even when one around it is shorter (§11).
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
 import networkx
 
-from testbed.topology.resolved import Interface, Topology
+from testbed.topology.resolved import BACKBONE, Interface, Router, Topology
 
-Routes = dict[str, dict[IPv4Network, frozenset[IPv4Address]]]
+Hops = frozenset[IPv4Address]
+Routes = dict[str, dict[IPv4Network, Hops]]
+
+
+@dataclass(frozen=True)
+class Path:
+    """What a prefix costs from a router, and through whom."""
+
+    cost: int
+    hops: Hops
+
+
+def best(paths: Iterable[Path]) -> Path | None:
+    """The cheapest, with the next hops of all that are as cheap."""
+    known = list(paths)
+    if not known:
+        return None
+    least = min(path.cost for path in known)
+    return Path(least, frozenset().union(*(path.hops for path in known if path.cost == least)))
+
+
+@dataclass
+class _Area:
+    """One area: who is in it, what they announce into it, and the shortest paths between them."""
+
+    graph: networkx.DiGraph = field(default_factory=networkx.DiGraph)
+    announced: dict[IPv4Network, dict[str, int]] = field(default_factory=dict)
+    trees: dict[str, dict[str, Path]] = field(default_factory=dict)
+
+    def intra(self, router: str) -> dict[IPv4Network, Path]:
+        """The paths of a router in this area to what is announced in it."""
+        tree, found = self.trees[router], {}
+        for prefix, owners in self.announced.items():
+            path = best(Path(tree[name].cost + cost, tree[name].hops) for name, cost in owners.items() if name in tree)
+            if path is not None:
+                found[prefix] = path
+        return found
+
+
+def home_area(router: Router) -> str:
+    """The area of a router's loopback: the backbone if it is there, else that of its first interface."""
+    areas = [interface.area for interface in router.interfaces]
+    return BACKBONE if not areas or BACKBONE in areas else areas[0]
 
 
 def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
@@ -23,36 +67,76 @@ def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
     `down` names routers, segments, or interfaces as "router:interface". A router's own loopback and the subnets
     it is connected to are not in its table, since OSPF does not install them.
     """
-    alive = {name for name in topology.routers if name not in down}
-    graph = networkx.DiGraph()
-    graph.add_nodes_from(alive)
-    owners: dict[IPv4Network, dict[str, int]] = {}
+    alive = {name: router for name, router in topology.routers.items() if name not in down}
+    areas: dict[str, _Area] = {}
     connected: dict[str, set[IPv4Network]] = {}
-    for name in alive:
-        router = topology.routers[name]
-        owners.setdefault(router.loopback.network, {})[name] = 0
+    for name, router in alive.items():
+        home = areas.setdefault(home_area(router), _Area())
+        home.graph.add_node(name)
+        home.announced.setdefault(router.loopback.network, {})[name] = 0
         connected[name] = {router.loopback.network}
         for interface in router.interfaces:
-            if interface.segment in down or f"{name}:{interface.name}" in down:
-                continue
-            owners.setdefault(interface.ipv4.network, {})[name] = interface.cost
-            connected[name].add(interface.ipv4.network)
-            if not interface.passive and interface.kind != "stub":
-                graph.add_edge(name, ("segment", interface.segment), weight=interface.cost)
-                graph.add_edge(("segment", interface.segment), name, weight=0)
-    return {name: _routes(topology, graph, name, alive, owners, connected[name]) for name in alive}
+            if interface.segment not in down and f"{name}:{interface.name}" not in down:
+                _announce(areas.setdefault(interface.area, _Area()), interface)
+                connected[name].add(interface.ipv4.network)
+    for area in areas.values():
+        area.trees = {name: _tree(topology, area.graph, name) for name in area.graph if isinstance(name, str)}
+    tables = _tables(areas, alive)
+    return {
+        name: {prefix: path.hops for prefix, path in table.items() if prefix not in connected[name]}
+        for name, table in tables.items()
+    }
 
 
-def _routes(
-    topology: Topology,
-    graph: networkx.DiGraph,
-    source: str,
-    alive: Set[str],
-    owners: dict[IPv4Network, dict[str, int]],
-    connected: Set[IPv4Network],
-) -> dict[IPv4Network, frozenset[IPv4Address]]:
+def _announce(area: _Area, interface: Interface) -> None:
+    area.graph.add_node(interface.router)
+    area.announced.setdefault(interface.ipv4.network, {})[interface.router] = interface.cost
+    if not interface.passive and interface.kind != "stub":
+        area.graph.add_edge(interface.router, ("segment", interface.segment), weight=interface.cost)
+        area.graph.add_edge(("segment", interface.segment), interface.router, weight=0)
+
+
+def _tables(areas: Mapping[str, _Area], alive: Mapping[str, Router]) -> dict[str, dict[IPv4Network, Path]]:
+    """Every router's table: within its areas, then through the backbone, then from the borders into other areas."""
+    tables: dict[str, dict[IPv4Network, Path]] = {name: {} for name in alive}
+    for area in areas.values():
+        for name in area.trees:
+            for prefix, path in area.intra(name).items():
+                known = tables[name].get(prefix)
+                tables[name][prefix] = path if known is None else best([known, path]) or path
+    backbone = areas.get(BACKBONE)
+    if backbone is None or len(areas) == 1:
+        return tables
+    borders = {name for name in backbone.trees if any(name in a.trees for k, a in areas.items() if k != BACKBONE)}
+    inside = {name: dict(tables[name]) for name in borders}
+    for name in backbone.trees:
+        for prefix, path in _through(backbone.trees[name], borders - {name}, inside).items():
+            tables[name].setdefault(prefix, path)
+    summaries = {name: dict(tables[name]) for name in borders}
+    for key, area in areas.items():
+        for name in area.trees:
+            if key != BACKBONE and name not in borders:
+                for prefix, path in _through(area.trees[name], borders & area.trees.keys(), summaries).items():
+                    tables[name].setdefault(prefix, path)
+    return tables
+
+
+def _through(
+    tree: Mapping[str, Path], borders: Set[str], tables: Mapping[str, Mapping[IPv4Network, Path]]
+) -> dict[IPv4Network, Path]:
+    """The paths to what border routers announce into an area, over the area's own shortest paths to them."""
+    offers: dict[IPv4Network, list[Path]] = {}
+    for border in borders:
+        if border in tree:
+            for prefix, path in tables[border].items():
+                offers.setdefault(prefix, []).append(Path(tree[border].cost + path.cost, tree[border].hops))
+    return {prefix: path for prefix, paths in offers.items() if (path := best(paths)) is not None}
+
+
+def _tree(topology: Topology, graph: networkx.DiGraph, source: str) -> dict[str, Path]:
+    """The shortest paths from a router to every other in its area."""
     before, distance = networkx.dijkstra_predecessor_and_distance(graph, source)
-    hops: dict[object, frozenset[IPv4Address]] = {source: frozenset()}
+    hops: dict[object, Hops] = {source: frozenset()}
     for node in sorted(distance, key=lambda node: (distance[node], isinstance(node, str))):
         if node == source:
             continue
@@ -63,15 +147,7 @@ def _routes(
             elif isinstance(node, str) and isinstance(parent, tuple):
                 found.add(_on(topology, node, parent[1]).ipv4.ip)
         hops[node] = frozenset(found)
-    routes = {}
-    for prefix, announced in owners.items():
-        if prefix in connected:
-            continue
-        reachable = {name: distance[name] + cost for name, cost in announced.items() if name in distance}
-        if reachable:
-            best = min(reachable.values())
-            routes[prefix] = frozenset().union(*(hops[name] for name, cost in reachable.items() if cost == best))
-    return routes
+    return {node: Path(cost, hops[node]) for node, cost in distance.items() if isinstance(node, str)}
 
 
 def _on(topology: Topology, router: str, segment: str) -> Interface:

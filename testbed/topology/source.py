@@ -14,7 +14,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,7}$"
 DOMAIN_PATTERN = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
-AREA_PATTERN = r"^\d+(\.\d+\.\d+\.\d+)?$"
 
 
 def _quantity(units: dict[str, float], allowed: str) -> BeforeValidator:
@@ -53,6 +52,9 @@ Seconds = Annotated[
     float, _quantity({"s": 1.0, "min": 60.0}, "whole seconds such as 10s"), Field(ge=1, le=65535), _schema("10s")
 ]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Area = Annotated[
+    int, Field(ge=0, le=0xFFFFFFFF, description="OSPF area, as a number; 0 is the backbone")
+]
 Cost = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -68,6 +70,7 @@ class WireSource(Source):
     bandwidth: Bandwidth | None = None
     cost: Cost | None = None
     subnet: IPv4Network | None = None
+    area: Area | None = None
 
 
 class Defaults(Source):
@@ -77,6 +80,7 @@ class Defaults(Source):
     loss: Loss = 0.0
     bandwidth: Bandwidth | None = None
     cost: Cost = 10
+    area: Area = 0
 
 
 class LinkSource(WireSource):

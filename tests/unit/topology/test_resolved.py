@@ -73,6 +73,38 @@ def test_both_ways_around_a_ring_are_equal_cost_next_hops() -> None:
     assert len(expected_paths(ring, frozenset({"r1--r2"}))["r1"][ring.routers["r3"].loopback.network]) == 1
 
 
+AREAS = """
+links:
+  - {between: [a, b]}
+  - {between: [b, c], cost: 50}
+  - {between: [b, x], area: 1}
+  - {between: [x, c], area: 1}
+  - {between: [c, y], area: 2}
+"""
+
+
+def areas(tmp_path: Path) -> Topology:
+    (tmp_path / "areas.yaml").write_text(AREAS)
+    return load(str(tmp_path / "areas.yaml"))
+
+
+def test_a_path_within_the_backbone_goes_before_a_shorter_one_through_another_area(tmp_path: Path) -> None:
+    topology = areas(tmp_path)
+    table = expected_paths(topology)["b"]
+    (hop,) = table[topology.routers["c"].loopback.network]
+    assert hop == topology.routers["c"].interfaces[0].ipv4.ip
+
+
+def test_between_areas_paths_go_from_border_to_border(tmp_path: Path) -> None:
+    topology = areas(tmp_path)
+    paths = expected_paths(topology)
+    y, b, c = (topology.routers[name] for name in "ybc")
+    assert paths["a"][y.loopback.network] == {b.interfaces[0].ipv4.ip}
+    assert paths["x"][y.loopback.network] == {c.interfaces[1].ipv4.ip}
+    assert paths["y"][topology.routers["a"].loopback.network] == {c.interfaces[2].ipv4.ip}
+    assert [i.area for i in b.interfaces] == ["0.0.0.0", "0.0.0.0", "0.0.0.1"]
+
+
 def test_a_router_that_is_down_is_in_nobodys_table() -> None:
     ring = load("ring")
     paths = expected_paths(ring, frozenset({"r3"}))
