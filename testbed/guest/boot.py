@@ -32,6 +32,7 @@ __all__ = ["KERNELS", "GuestResult", "GuestSpec", "Kernel", "end_all", "run_gues
 Kernel = Literal["virtual", "uml", "native"]
 KERNELS: tuple[str, ...] = get_args(Kernel)
 NAME_IN_ENVIRONMENT = "ROUTER_KEYS_LAB"
+SUPERVISE = Path(__file__).with_name("supervise.py")
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
                 seed=spec.seed,
                 memory_mib=spec.memory_mib,
             )
+            argv = [sys.executable, "-I", "-S", str(SUPERVISE), *argv]
             environment["TMPDIR"] = str(uml.memory_folder(spec.memory_mib))
         _wait(argv, spec, log, {"env": environment, "cwd": control}, timeout_s)
     finally:
@@ -116,7 +118,9 @@ def _wait(argv: Sequence[str], spec: GuestSpec, log: Path, options: dict[str, An
         quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": sink, "stderr": subprocess.STDOUT}
         if not spec.console:
             options = {**options, **quiet}
-        with children.started(argv, on_end=signal.SIGKILL, own_group=not spec.console, **options) as guest:
+        # unshare ignores SIGTERM, and takes its namespace with it; our supervisor needs the moment to end the rest.
+        on_end = signal.SIGKILL if spec.kernel == "native" else signal.SIGTERM
+        with children.started(argv, on_end=on_end, own_group=not spec.console, **options) as guest:
             try:
                 guest.wait(timeout_s)
             except subprocess.TimeoutExpired:
