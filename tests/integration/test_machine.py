@@ -1,4 +1,4 @@
-"""The guest does what runs rely on: packets are delayed, bridged and dropped; waiting is free; shared things are safe."""
+"""The guest does what runs rely on: packets are delayed, bridged and dropped; waiting is free; shared things stay."""
 
 from __future__ import annotations
 
