@@ -15,17 +15,23 @@ def register(app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Remove half-made artefacts; with --cache, every artefact but the Python environment in use."""
-        from testbed.setup import python_env
-        from testbed.setup.artefact import leftovers, remove
+        from testbed.setup import kernel, python_env
+        from testbed.setup.artefact import leftovers, remove, unused
         from testbed.setup.paths import cache_dir
 
-        folder = cache_dir()
-        doomed = leftovers()
-        if cache and folder.is_dir():
-            kept = (python_env.venv().path, folder / "locks")
-            doomed += [path for path in folder.iterdir() if path not in kept and path.suffix != ".part"]
-        for path in doomed:
+        folder, found = cache_dir(), False
+        for path in leftovers():
             remove(path)
             typer.echo(f"removed {path}")
-        if not doomed:
+            found = True
+        kept = {python_env.venv().path.name, "locks"}
+        for path in sorted(folder.iterdir()) if cache and folder.is_dir() else ():
+            if path.name in kept or path.suffix == ".part":
+                continue
+            found = True
+            with unused(kernel.DOWNLOADS if path.name == kernel.APT_FOLDER else path.name) as free:
+                if free:
+                    remove(path)
+                typer.echo(f"{'removed' if free else 'in use, kept:'} {path}")
+        if not found:
             typer.echo("nothing to remove")

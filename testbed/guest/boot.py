@@ -23,8 +23,9 @@ from typing import Any, Literal, get_args
 
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.guest import native, uml
-from testbed.setup import children
+from testbed.setup import children, kernel, tree
 from testbed.setup.all import make_all
+from testbed.setup.artefact import in_use
 from testbed.setup.children import end_all
 
 __all__ = ["KERNELS", "GuestResult", "GuestSpec", "Kernel", "end_all", "run_guest", "tail"]
@@ -94,7 +95,8 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
             )
             argv = [sys.executable, "-I", "-S", str(SUPERVISE), *argv]
             environment["TMPDIR"] = str(uml.memory_folder(spec.memory_mib))
-        _wait(argv, spec, log, {"env": environment, "cwd": control}, timeout_s)
+        with in_use(tree.tree().name, kernel.kernel().name):
+            _wait(argv, spec, log, {"env": environment, "cwd": control}, timeout_s)
     finally:
         shutil.rmtree(control, ignore_errors=True)
     wall_s = time.monotonic() - started

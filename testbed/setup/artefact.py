@@ -7,6 +7,7 @@ next build, or `lab clean`, removes.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -100,18 +101,46 @@ def held(name: str, waiting: str) -> Iterator[None]:
         os.close(lock)
 
 
+@contextmanager
+def in_use(*names: str) -> Iterator[None]:
+    """Say that these artefacts are used now, so that `unused` leaves them alone. Any number of users may.
+
+    A cache of somebody else's that we may only read has no locks for us, and is his to look after.
+    """
+    locks: list[int] = []
+    try:
+        for name in names:
+            with contextlib.suppress(EnvironmentFailure):
+                locks.append(_open_lock(name))
+                fcntl.flock(locks[-1], fcntl.LOCK_SH)
+        yield
+    finally:
+        for lock in locks:
+            os.close(lock)
+
+
+@contextmanager
+def unused(name: str) -> Iterator[bool]:
+    """Whether nobody makes or uses this artefact; if so nobody begins to while the context lasts."""
+    lock = _open_lock(name)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(lock)
+
+
 def leftovers() -> list[Path]:
     """What killed builds left, without what another process is building now."""
     left: list[Path] = []
     for part in _parts("*"):
-        lock = _open_lock(part.name.rsplit(".", 2)[0])
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.append(part)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(lock)
+        with unused(part.name.rsplit(".", 2)[0]) as free:
+            if free:
+                left.append(part)
     return left
 
 

@@ -20,6 +20,9 @@ from testbed.setup.mirrors import source_lines
 from testbed.setup.paths import PROJECT, cache_dir
 from testbed.setup.progress import Counter, say, step
 
+APT_FOLDER = "apt"
+# The lock that whoever reads or writes that folder holds.
+DOWNLOADS = "linux-source"
 FOLDER = PROJECT / "testbed" / "guest" / "kernel"
 CONFIG = FOLDER / "config"
 # Raised when what this file does to the kernel changes, so that every cached kernel is built anew.
@@ -102,8 +105,8 @@ def check_configuration(written: str) -> None:
 
 def _download() -> Path:
     """The newest kernel source package, kept in the cache so that a build cut short does not fetch it again."""
-    with held("linux-source", "another process fetches the kernel source"):
-        state = cache_dir() / "apt"
+    with held(DOWNLOADS, "another process fetches the kernel source"):
+        state = cache_dir() / APT_FOLDER
         archives = state / "archives"
         for part in (state / "lists" / "partial", archives / "partial"):
             part.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import EnvironmentFailure
-from testbed.setup.artefact import Artefact, digest, held, require_space
+from testbed.setup.artefact import Artefact, digest, held, in_use, require_space, unused
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +111,12 @@ def test_a_digest_changes_with_every_part_and_with_where_one_part_ends(tmp_path:
     file.write_text("b")
     assert digest("a", file) == digest("a", "b")
     assert len({digest("a", "b"), digest("ab"), digest("", "ab"), digest("a", "c")}) == 4
+
+
+def test_what_is_used_or_being_made_is_not_free_to_be_removed_and_is_again_afterwards() -> None:
+    with in_use("thing-k"), in_use("thing-k"), unused("thing-k") as free:
+        assert not free
+    with held("thing-k", "waiting"), unused("thing-k") as free:
+        assert not free
+    with unused("thing-k") as free:
+        assert free
