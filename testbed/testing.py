@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as xml
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,12 +19,16 @@ from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
 from testbed.guest.boot import GuestSpec, run_guest, tail
+from testbed.setup import children
 from testbed.setup.paths import PROJECT
 from testbed.setup.progress import say
 
 TESTS = PROJECT / "tests"
 GUEST_TIMEOUT_S = 1200.0
+# pytest's exit codes: all passed, or some failed; nothing was selected. Others mean that it did not run to its end.
+PYTEST_RAN = (0, 1)
 NO_TESTS_COLLECTED = 5
+NOT_RUN = -1
 
 
 @dataclass
@@ -38,6 +43,13 @@ class Totals:
     @property
     def ok(self) -> bool:
         return self.passed > 0 and not self.failed and not self.broken
+
+    def add(self, other: Totals) -> None:
+        """Count another's tests too."""
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.broken += other.broken
 
     def line(self, seconds: float) -> str:
         """pytest's own last line, for all runs together."""
@@ -75,44 +87,58 @@ def run(wanted: Iterable[Job], select: str | None = None) -> Totals:
     with tempfile.TemporaryDirectory(prefix="lab-test-") as temporary, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         running = {pool.submit(_run, job, Path(temporary) / job.name, select): job for job in wanted}
         for done in as_completed(running):
-            job = running[done]
-            report, output = done.result()
-            before = totals.failed
-            if report is None:
-                if output is not None:
-                    totals.broken.append(job.name)
-            else:
-                _count(report, totals)
-            bad = output is not None and (report is None or totals.failed > before)
-            say(f"{job.name}: {'FAILED' if bad else 'passed' if report else 'nothing selected'}")
-            if bad:
-                print(output, flush=True)
+            job, result = running[done], done.result()
+            own = Totals()
+            if result.report is not None:
+                _count(result.report, own)
+            elif result.code != NO_TESTS_COLLECTED:
+                own.broken.append(job.name)
+            totals.add(own)
+            failed = own.failed + len(own.broken)
+            say(f"{job.name}: {own.passed} passed, {failed} failed, {own.skipped} skipped in {result.seconds:.0f} s")
+            if failed:
+                print(result.output, flush=True)
     return totals
 
 
-def _run(job: Job, folder: Path, select: str | None) -> tuple[Path | None, str | None]:
-    """The JUnit report, and what was printed. (None, None) when no test was selected."""
+@dataclass(frozen=True)
+class _Result:
+    """How one pytest process ended; `report` is its JUnit file, if it ran to its end."""
+
+    code: int
+    report: Path | None
+    output: str
+    seconds: float
+
+
+def _run(job: Job, folder: Path, select: str | None) -> _Result:
+    started = time.monotonic()
     folder.mkdir()
     report = folder / "junit.xml"
     seen = Path("/lab/run/junit.xml") if job.in_guest else report
     words = ["-m", "pytest", "-q", "-ra", "--color=no", f"--junitxml={seen}", *job.paths]
     if select:
         words += ["-k", select]
-    if job.in_guest:
-        try:
-            result = run_guest(GuestSpec("virtual", ("python3", *words), folder), timeout_s=GUEST_TIMEOUT_S)
-        except EnvironmentFailure as error:
-            return None, str(error)
-        code, output = result.exit_code, tail(result.console_log, 400)
-    else:
-        done = subprocess.run(
-            [sys.executable, *words], cwd=PROJECT, text=True, errors="replace", stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
-        code, output = done.returncode, done.stdout
-    if code == NO_TESTS_COLLECTED:
-        return None, None
-    return (report if report.exists() else None), output
+    code, output = _in_guest(words, folder) if job.in_guest else _here(words)
+    whole = code in PYTEST_RAN and report.exists()
+    return _Result(code, report if whole else None, output, time.monotonic() - started)
+
+
+def _in_guest(words: list[str], folder: Path) -> tuple[int, str]:
+    try:
+        result = run_guest(GuestSpec("virtual", ("python3", *words), folder), timeout_s=GUEST_TIMEOUT_S)
+    except EnvironmentFailure as error:
+        return NOT_RUN, str(error)
+    return result.exit_code, tail(result.console_log, 400)
+
+
+def _here(words: list[str]) -> tuple[int, str]:
+    with children.started(
+        [sys.executable, *words], cwd=PROJECT, text=True, errors="replace",
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as child:  # fmt: skip
+        output, _ = child.communicate()
+    return child.returncode, output
 
 
 def _count(report: Path, totals: Totals) -> None:

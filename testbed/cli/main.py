@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from importlib import import_module
@@ -46,6 +47,8 @@ def main() -> None:
 
 def _interrupted(number: int, _: object) -> None:
     """Guests and builds end at once: worker threads that wait for them would otherwise hold the program up."""
+    for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(again, lambda number, _: os._exit(128 + number))  # no more patience; the kernel ends the rest
     children.end_all()
     print("lab: interrupted", file=sys.stderr)
     sys.exit(128 + number)

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from testbed.errors import EnvironmentFailure
 from testbed.setup.paths import cache_dir
 from testbed.setup.progress import say, step
 
+REMOVAL_TRIES = 5
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -70,7 +72,7 @@ class Artefact:
 
     def _build(self) -> None:
         for left in _parts(self.name):
-            remove(left)
+            _try_to_remove(left)
         require_space(cache_dir(), self.space_mib)
         # Our own number: a process that outlived a killed build must not write into this one.
         part = cache_dir() / f"{self.name}.{os.getpid()}.part"
@@ -166,6 +168,17 @@ def remove(folder: Path) -> None:
         function(path)
 
     shutil.rmtree(folder, onerror=retry)
+
+
+def _try_to_remove(left: Path) -> None:
+    """What a killed build started may still be ending, and write meanwhile; nobody reads there, so it may stay."""
+    for _ in range(REMOVAL_TRIES):
+        try:
+            remove(left)
+            return
+        except OSError:
+            time.sleep(1)
+    say(f"{left} cannot be removed now; ./lab clean will")
 
 
 def _open_lock(name: str) -> int:
