@@ -1,10 +1,14 @@
-"""What the DKS was asked, over time, as it wrote down itself."""
+"""What the DKS was asked, over time, as it wrote down itself, and whether a router's schedule had called for it."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
-from testbed.analysis.run import NS, Run
+from testbed.analysis.run import NS, Event, Run
+from testbed.topology.resolved import Topology
 
 # The keying modes in which a router goes to the DKS when its policy says so, and not because it boots.
 SCHEDULES = ("lks",)
@@ -24,19 +28,53 @@ class Requests:
 def at_dks(run: Run, since: int) -> Requests:
     """Every request datagram from `since` (ns) to the end; `unique` leaves repeats out.
 
-    `before_schedule`: those that came before the first contact that any router's LKS had scheduled from then on; all
-    of them in a keying mode that schedules none.
+    `before_schedule`: those of a router that came before the first contact which it had scheduled since its latest
+    boot was due; all of them in a keying mode that schedules none. As no router's own contact is due before the first
+    of the domain, this also counts whatever came before the first of the domain.
     """
-    requests = [event for event in run.where("agent", "request", "dks") if event["t"] >= since]
-    contacts = run.where("agent", "dks_scheduled") if run.plan.keying in SCHEDULES else []
-    planned = [round(event["at_s"] * NS) for event in contacts]
-    first = min((moment for moment in planned if moment >= since), default=None)
-    times = tuple((event["t"] - since) / NS for event in requests)
-    seconds = [int(time) for time in times]
+    found = [event for event in run.where("agent", "request", "dks") if event["t"] >= since]
+    schedule = Schedule(run) if run.plan.keying in SCHEDULES else None
+    times = tuple((event["t"] - since) / NS for event in found)
     return Requests(
-        total=len(requests),
-        unique=sum(not event["retransmission"] for event in requests),
-        before_schedule=sum(first is None or event["t"] < first for event in requests),
+        total=len(found),
+        unique=sum(not event["retransmission"] for event in found),
+        before_schedule=sum(schedule is None or not schedule.called_for(event) for event in found),
         times_s=times,
-        peak_per_s=max((seconds.count(second) for second in set(seconds)), default=0),
+        peak_per_s=peak(times),
     )
+
+
+class Schedule:
+    """When each router's contacts with the DKS were due. A power cut makes a router forget what it had scheduled."""
+
+    def __init__(self, run: Run) -> None:
+        self._owners = owners(run.plan.topology)
+        self._cuts = [(event["node"], event["t"]) for event in run.where("fault", "power_off")]
+        self._contacts = [
+            (event["node"], event["t"], round(event["at_s"] * NS)) for event in run.where("agent", "dks_scheduled")
+        ]
+
+    def called_for(self, request: Event) -> bool:
+        """Whether a contact of the router that sent it was due; of any router, when the sender is not known."""
+        moment, router = request["t"], self._owners.get(IPv4Address(request["peer"]))
+        return any(due <= moment for node, due in self.known_at(moment) if router in (None, node))
+
+    def known_at(self, moment: int) -> list[tuple[str, int]]:
+        """What routers have scheduled and not forgotten at `moment` (ns): each router's name and the due moment."""
+        return [
+            (node, due)
+            for node, told, due in self._contacts
+            if told <= moment and not any(node == cut and told <= off <= moment for cut, off in self._cuts)
+        ]
+
+
+def owners(topology: Topology) -> dict[IPv4Address, str]:
+    """The router that has each address, in-band or on the management network."""
+    found = {router.loopback.ip: name for name, router in topology.routers.items()}
+    found |= {interface.ipv4.ip: name for name, router in topology.routers.items() for interface in router.interfaces}
+    return found | {end.ipv4.ip: name for name, end in topology.dks.management.routers.items()}
+
+
+def peak(times_s: Sequence[float]) -> int:
+    """The most that came within any one second, wherever that second starts. `times_s` ascends."""
+    return max((bisect_right(times_s, time) - bisect_right(times_s, time - 1.0) for time in times_s), default=0)

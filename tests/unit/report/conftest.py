@@ -127,10 +127,11 @@ def _events(topology: Topology, keying: str, seed: int, stuck: bool) -> list[dic
             if not stuck or (name, index) == ("r1", 0):
                 up = boot + rng.uniform(9, 14)
                 note(up, name, "frr", "adjacency", **fsm, neighbor=other, state="Full", old="Loading")
+        address = str(topology.routers[name].interfaces[0].ipv4.ip)
         due = DUE_S + rng.uniform(0, 20) if keying == "lks" else boot + 4
         if keying == "lks":
             note(boot + 3, name, "agent", "dks_scheduled", at_s=due)
         for index in range(30 if stuck else 3) if agents else ():
-            note(due + index * 2, "dks", "agent", "request", peer=name, retransmission=index > 1)
+            note(due + index * 2, "dks", "agent", "request", peer=address, retransmission=index > 1)
     note(END_S, "lab", "lab", "run_end", status="done")
     return events
