@@ -21,15 +21,6 @@ def boot(folder: Path, *command: str, seed: int = 1) -> GuestResult:
     return run_guest(GuestSpec("virtual", command, folder, seed=seed), timeout_s=120)
 
 
-def children_of(pid: int) -> list[int]:
-    """All descendants of a process."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *children_of(int(child))]
-    return found
-
-
 def test_an_hour_passes_inside_while_the_command_sleeps(tmp_path: Path) -> None:
     result = boot(tmp_path, "sleep", "3600")
     assert result.exit_code == 0
