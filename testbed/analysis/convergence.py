@@ -75,7 +75,7 @@ class Watch:
 
 
 def converged_at(topology: Topology, events: Iterable[Event], expected: Routes, until: int | None = None) -> int | None:
-    """The last moment (ns) at which the tables became right and stayed so up to `until`; None if they are wrong then."""
+    """The last moment (ns) at which the tables became right and stayed so to `until`; None if they are wrong then."""
     watch = Watch(topology, wanted(topology, expected))
     for event in events:
         if until is not None and event["t"] > until:

@@ -28,17 +28,18 @@ def register(app: typer.Typer) -> None:
             )
         rows = []
         for keying in (name for name in a["keyings"] if name in b["keyings"]):
-            values = [
-                [v for v in side["keyings"][keying]["convergence_s"]["values"] if v is not None] for side in (a, b)
-            ]
-            if not all(values):
+            values = [side["keyings"][keying]["convergence_s"]["values"] for side in (a, b)]
+            # Leaving such runs out would compare only those that went well.
+            never = [sum(value is None for value in side) for side in values]
+            if any(never) or not all(values):
+                of = [f"{count} of {len(side)}" for count, side in zip(never, values, strict=True)]
                 rows.append(
                     {
                         "keying": keying,
                         "ratio": None,
                         "low": None,
                         "high": None,
-                        "verdict": "one of them never converged",
+                        "verdict": f"never converged: {of[0]} and {of[1]}",
                     }
                 )
                 continue

@@ -30,9 +30,10 @@ def register(app: typer.Typer) -> None:
             ]
             about = {name: kept[name] for name in ("topology", "routers", "kernel", "command", "seeds")}
             experiment = find(kept["experiment"])
+            provenance = kept["provenance"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"no results can be read: {error}", where=str(folder), allowed="a folder that `lab run` wrote"
             ) from error
         with locked(folder):
-            print_summary(session.conclude(experiment, outcomes, about, folder), folder)
+            print_summary(session.conclude(experiment, outcomes, about, folder, provenance), folder)

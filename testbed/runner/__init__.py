@@ -1,1 +1,1 @@
-"""From an experiment to its results: plans, guests, summaries. Runs on the host; knows nothing of how a guest plays a plan."""
+"""From an experiment to its results: plans, guests, summaries. Runs on the host; knows nothing of a guest's inside."""

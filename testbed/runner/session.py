@@ -65,35 +65,40 @@ def run(request: Request, told: Told) -> Session:
             "topology": topology.name,
             "routers": len(topology.routers),
             "kernel": request.kernel,
-            "command": command_line(request, keyings, seeds),
+            "command": command_line(request, spec, keyings, seeds),
             "seeds": list(seeds),
         }
         summary = conclude(experiment, outcomes, about, folder)
     return Session(folder, summary, outcomes)
 
 
-def command_line(request: Request, keyings: Sequence[str], seeds: Sequence[int]) -> str:
+def command_line(request: Request, topology: str, keyings: Sequence[str], seeds: Sequence[int]) -> str:
     """The command that repeats this, every choice spelled out."""
     words = ["./lab", "run", request.experiment, "--kernel", request.kernel, "--keying", ",".join(keyings)]
-    if request.topology:
-        words += ["--topology", request.topology]
+    words += ["--topology", topology]
     words += ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", str(len(seeds))]
     for name, value in request.options.items():
-        words += ["-o", f"{name}={value}"]
+        # As JSON, so that true, lists and a text that looks like a number are read back as what they were.
+        words += ["-o", f"{name}={json.dumps(value)}"]
     return shlex.join(words)
 
 
 def conclude(
-    experiment: Experiment, outcomes: Sequence[Outcome], about: Mapping[str, Any], folder: Path
+    experiment: Experiment,
+    outcomes: Sequence[Outcome],
+    about: Mapping[str, Any],
+    folder: Path,
+    kept: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Measure the finished runs, and write summary.json and the report."""
+    """Measure the finished runs, and write summary.json and the report. `kept`: the provenance of records that were
+    not made now; what plays runs may have changed since."""
     from testbed.report.write import write_report
 
     runs = [Run(outcome.folder) for outcome in outcomes if outcome.done]
     measures: dict[str, list[Measures]] = {}
     for done in runs:
         measures.setdefault(done.plan.keying, []).append(experiment.measure(done))
-    summary = summarise(experiment, outcomes, measures, {**about, "provenance": provenance(runs)})
+    summary = summarise(experiment, outcomes, measures, {**about, "provenance": kept or provenance(runs)})
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     write_report(folder, summary, runs)
     return summary

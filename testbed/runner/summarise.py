@@ -33,7 +33,7 @@ def summarise(
     measures: Mapping[str, Sequence[Measures]],
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """`about`: topology, routers, kernel, command, seeds, provenance. `ok` is false when a run or a criterion failed."""
+    """`about`: topology, routers, kernel, command, seeds, provenance. `ok`: no run and no criterion failed."""
     table = Table(measures)
     criteria = experiment.judge(table)
     keyings = {
