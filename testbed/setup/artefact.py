@@ -13,6 +13,10 @@ import fcntl
 import hashlib
 import os
 import shutil
+<<<<<<< HEAD
+import subprocess
+=======
+>>>>>>> origin/main
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,7 +63,10 @@ class Artefact:
 
     @property
     def ready(self) -> bool:
-        return self.path.is_dir()
+        try:
+            return self.path.is_dir()
+        except PermissionError:
+            return False  # making it says why
 
     def make(self) -> Path:
         """The folder, built now if it is not there. Raises EnvironmentFailure when it cannot be."""
@@ -85,7 +92,7 @@ class Artefact:
         except OSError as error:
             raise _explained(error, self) from error
         finally:
-            remove(part)
+            _try_to_remove(part)
 
 
 @contextmanager
@@ -159,9 +166,21 @@ def require_space(folder: Path, mib: int) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with all that is in it, folders without write permission too."""
+    """Remove a folder with all that is in it, folders without write permission too.
+
+    Never goes into another file system: a killed build of a tree can leave the machine's /sys mounted in it. Raises
+    EnvironmentFailure when what is mounted there cannot be detached.
+    """
     if not folder.exists():
         return
+    for mounted in mounted_below(folder):
+        if subprocess.run(["umount", "--lazy", mounted], capture_output=True, check=False).returncode != 0:
+            raise EnvironmentFailure(
+                "something is mounted in a folder that is to be removed",
+                where=str(mounted),
+                allowed="root, who may unmount it",
+                next_command=f"sudo umount {mounted}; ./lab clean",
+            )
 
     def retry(function: Callable[[str], object], path: str, _: object) -> None:
         os.chmod(os.path.dirname(path), 0o700)
@@ -170,13 +189,29 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, onerror=retry)
 
 
+<<<<<<< HEAD
+def mounted_below(folder: Path, mountinfo: str | None = None) -> list[Path]:
+    """What is mounted in a folder, the innermost first. `mountinfo` is the text of /proc/self/mountinfo."""
+    if mountinfo is None:
+        mountinfo = Path("/proc/self/mountinfo").read_text()
+    points = (line.split()[4].encode().decode("unicode_escape") for line in mountinfo.splitlines())
+    inside = folder.resolve()
+    return sorted((Path(point) for point in points if inside in Path(point).parents), reverse=True)
+
+
+=======
+>>>>>>> origin/main
 def _try_to_remove(left: Path) -> None:
     """What a killed build started may still be ending, and write meanwhile; nobody reads there, so it may stay."""
     for _ in range(REMOVAL_TRIES):
         try:
             remove(left)
             return
+<<<<<<< HEAD
+        except (OSError, EnvironmentFailure):
+=======
         except OSError:
+>>>>>>> origin/main
             time.sleep(1)
     say(f"{left} cannot be removed now; ./lab clean will")
 

@@ -30,20 +30,20 @@ def run(
     tries: int = 1,
     before_retry: Callable[[], None] | None = None,
     on_line: Callable[[str], None] | None = None,
-    uncut: bool = False,
+    end_with: signal.Signals | None = signal.SIGTERM,
     next_command: str | None = None,
 ) -> str:
     """Run a program to its end and return what it printed, both streams together.
 
     Network steps give `tries` > 1: package indexes can be unreachable for a moment. `on_line` sees every line as it
-    comes. `uncut`: what must not stop in its middle, whatever happens to this process. Raises EnvironmentFailure with
-    the last lines of the output when the last try fails too.
+    comes. `end_with` is the signal it gets when this process ends before it; None for what must not be cut short.
+    Raises EnvironmentFailure with the last lines of the output when the last try fails too.
     """
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}", **(env or {})}
     if shutil.which(str(argv[0]), path=environment["PATH"]) is None:
         raise EnvironmentFailure(f"{what}: {argv[0]} is not installed", next_command="./lab doctor")
     for attempt in range(1, tries + 1):
-        code, output = _once(argv, cwd, environment, on_line, uncut)
+        code, output = _once(argv, cwd, environment, on_line, end_with)
         if log is not None:
             log.write_text(output)
         if code == 0:
@@ -68,11 +68,11 @@ def _once(
     cwd: Path | None,
     env: Mapping[str, str],
     on_line: Callable[[str], None] | None,
-    uncut: bool,
+    end_with: signal.Signals | None,
 ) -> tuple[int, str]:
     lines: list[str] = []
     with children.started(
-        argv, on_end=None if uncut else signal.SIGTERM, cwd=cwd, env=env, text=True, errors="replace",
+        argv, on_end=end_with, cwd=cwd, env=env, text=True, errors="replace",
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as child:  # fmt: skip
         assert child.stdout is not None

@@ -50,7 +50,7 @@ def install(packages: Sequence[str]) -> None:
             say(f"{error.problem}\ntrying with the package lists as they are")
         run(
             [*apt, "install", "--no-install-recommends", *wanted], env={"DEBIAN_FRONTEND": "noninteractive"},
-            what="apt-get install", tries=3, uncut=True, next_command=by_hand,
+            what="apt-get install", tries=3, end_with=None, next_command=by_hand,
         )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 
 from testbed.setup import host_packages, python_env
@@ -28,6 +30,9 @@ PACKAGES = (
     "procps", "python3", "strongswan-charon", "strongswan-swanctl", "tcpdump", "tshark",
 )  # fmt: skip
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")
+# Root's mmdebstrap mounts the machine's /proc and /sys in the tree: they go when it is killed,
+# and all its processes.
+OWN_NAMESPACES = ("unshare", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child")
 MOUNT_POINTS = ("lab/project", "lab/run", "usr/lib/modules", "opt/lab")
 STAGE1 = PROJECT / "testbed" / "guest" / "stage1.sh"
 INIT = Path("opt/lab/init")
@@ -84,12 +89,21 @@ def _build(folder: Path) -> None:
 
 def _bootstrap(mode: str, target: Path) -> None:
     run(
-        ["mmdebstrap", "--variant=minbase", f"--mode={mode}", f"--include={','.join(PACKAGES)}",
+        [*_own_namespaces(mode), "mmdebstrap", "--variant=minbase", f"--mode={mode}", f"--include={','.join(PACKAGES)}",
          '--aptopt=Acquire::Check-Valid-Until "false"', '--aptopt=Acquire::Retries "3"',
          *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
          SUITE, target, *source_lines(SUITE, f"{SUITE}-updates")],
         what=f"mmdebstrap {SUITE}", tries=3, env={"LC_ALL": "C.UTF-8"}, before_retry=lambda: _discard(target),
+        end_with=signal.SIGKILL,
     )  # fmt: skip
+
+
+def _own_namespaces(mode: str) -> tuple[str, ...]:
+    """The words that contain mmdebstrap; none where root may not have namespaces, and so may not mount either."""
+    if mode != "root":
+        return ()  # it makes its own
+    tried = subprocess.run([*OWN_NAMESPACES, "true"], capture_output=True, check=False)
+    return OWN_NAMESPACES if tried.returncode == 0 else ()
 
 
 def _discard(target: Path) -> None:
