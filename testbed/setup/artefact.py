@@ -13,10 +13,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-<<<<<<< HEAD
 import subprocess
-=======
->>>>>>> origin/main
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -189,7 +186,6 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, onerror=retry)
 
 
-<<<<<<< HEAD
 def mounted_below(folder: Path, mountinfo: str | None = None) -> list[Path]:
     """What is mounted in a folder, the innermost first. `mountinfo` is the text of /proc/self/mountinfo."""
     if mountinfo is None:
@@ -199,19 +195,13 @@ def mounted_below(folder: Path, mountinfo: str | None = None) -> list[Path]:
     return sorted((Path(point) for point in points if inside in Path(point).parents), reverse=True)
 
 
-=======
->>>>>>> origin/main
 def _try_to_remove(left: Path) -> None:
     """What a killed build started may still be ending, and write meanwhile; nobody reads there, so it may stay."""
     for _ in range(REMOVAL_TRIES):
         try:
             remove(left)
             return
-<<<<<<< HEAD
         except (OSError, EnvironmentFailure):
-=======
-        except OSError:
->>>>>>> origin/main
             time.sleep(1)
     say(f"{left} cannot be removed now; ./lab clean will")
 
