@@ -90,7 +90,9 @@ def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
         for key in asking:
             _series(panel, key, every[key])
         # Where the DKS keys everything, what is scheduled is only the next attempt: no promise to be silent before.
-        planned = [run.planned_s for key in asking if local(key) for run in every[key] if run.planned_s is not None]
+        drawn = [run.planned_s for key in asking if local(key) for run in every[key]]
+        # One that is due only after the record's end has no place in the panel.
+        planned = [moment for moment in drawn if moment is not None and moment <= end]
         if planned:
             panel.axvspan(min(planned), max(planned), color=FAINT, alpha=0.25, linewidth=0)
             panel.axvline(min(planned), color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
