@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from testbed.analysis.run import Event
 from testbed.topology.resolved import Topology
 
-Ends = tuple[str, str]
 FULL = "Full"
 # Between two routers of a LAN that are neither designated nor backup, 2-Way is all there is (RFC 2328 §10.3).
 ENOUGH_ON_A_LAN = frozenset({FULL, "2-Way", "TwoWay"})
 
 
+class Ends(NamedTuple):
+    """One direction of an adjacency. The interface belongs to it: two routers may share a link and a LAN as well."""
+
+    router: str
+    interface: str
+    neighbor: str
+
+
 def expected(topology: Topology) -> set[Ends]:
-    """Every direction of every adjacency: (router, its neighbour's name)."""
-    return {(name, other.neighbor_router) for name in topology.routers for other in topology.neighbors(name)}
+    """Every direction of every adjacency."""
+    return {
+        Ends(name, other.interface.name, other.neighbor_router)
+        for name in topology.routers
+        for other in topology.neighbors(name)
+    }
 
 
 def timeline(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[tuple[int, bool]]]:
@@ -28,15 +40,15 @@ def timeline(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[tup
         for interface in router.interfaces
         if interface.kind == "lan"
     }
-    changes: dict[Ends, list[tuple[int, bool]]] = {ends: [] for ends in expected(topology)}
+    changes: dict[Ends, list[tuple[int, bool]]] = {ends: [] for ends in sorted(expected(topology))}
     for event in events:
         if event["source"] == "fault" and event["kind"] == "power_off" and event["node"] in topology.routers:
             for ends in changes:
-                if ends[0] == event["node"]:
+                if ends.router == event["node"]:
                     _change(changes[ends], event["t"], up=False)
         elif event["source"] == "frr" and event["kind"] == "adjacency" and event["daemon"] == "ospfd":
             neighbor = names.get(IPv4Address(event["neighbor"]))
-            ends = (event["node"], neighbor or "")
+            ends = Ends(event["node"], event["ifname"], neighbor or "")
             if ends in changes:
                 enough = ENOUGH_ON_A_LAN if event["ifname"] in lans else {FULL}
                 _change(changes[ends], event["t"], up=event["state"] in enough)

@@ -20,6 +20,8 @@ from testbed.report.requests import Origin, origin
 from testbed.report.style import INK, PAGE_IN, figure, look, save
 
 Span = tuple[float, float]
+Row = tuple[str, str, str]
+"""An adjacency, both ways: its two routers and the segment that they share."""
 _DOWN, _EDGE, _FAULT = "#b9bdc2", "#4a4a4a", "#b03a2e"
 _ROW_IN, _LEAST_IN, _MOST_IN = 0.15, 1.1, 8.0
 
@@ -56,7 +58,7 @@ def draw_timeline(folder: Path, run: Run, name: str) -> None:
     """`name`.png and .svg of one run. Late requests stand to the right, the quiet time before them left out."""
     view = _View(run)
     windows = view.windows()
-    height = min(max(_ROW_IN * len(view.pairs), _LEAST_IN), _MOST_IN)
+    height = min(max(_ROW_IN * len(view.rows), _LEAST_IN), _MOST_IN)
     widths = [1.0] if len(windows) == 1 else [2.6, 1.0]
     with figure(PAGE_IN, height + 1.9, name) as made:
         panels = made.subplots(
@@ -83,14 +85,14 @@ def draw_timeline(folder: Path, run: Run, name: str) -> None:
                     panel.tick_params(axis="y", length=0)
             rows.tick_params(axis="both", length=0)
             below.set_xlim(*window)
-        _name_rows(panels[0][0], view.pairs, height)
+        _name_rows(panels[0][0], list(view.rows), height)
         _name_faults(panels[0][0], faults, *windows[0])
         panels[1][0].set_ylabel(f"DKS requests\nper {f'{width} s' if width > 1 else 'second'}")
         panels[1][0].set_ylim(0, max(panels[1][0].get_ylim()[1], 1.0))
         panels[1][0].yaxis.set_major_locator(MaxNLocator(3, integer=True))
         _say_if_silent(panels[1][0], view)
         panels[1][0].set_xlabel(f"time since {view.zero.name} (s)")
-        seen = {event["kind"] for event in run.where("agent") if _place(run, event) in view.pairs}
+        seen = {event["kind"] for event in run.where("agent") if _place(run, event) in view.rows}
         seen |= {"dks_scheduled"} if view.due() else set()
         close = {"columnspacing": 1.3, "handlelength": 1.8, "handletextpad": 0.5}
         made.legend(handles=_key(run.plan.keying, seen, bool(faults)), loc="outside lower center", ncols=7, **close)
@@ -104,7 +106,11 @@ class _View:
         self.run = run
         self.zero: Origin = origin(run)
         self.changes = timeline(run.plan.topology, run.events)
-        self.pairs = sorted({_pair(*ends) for ends in self.changes}, key=lambda pair: [_natural(end) for end in pair])
+        self.rows: dict[Row, list[Ends]] = {}
+        for ends in self.changes:
+            segment = run.plan.topology.routers[ends.router].interface(ends.interface).segment
+            self.rows.setdefault(_row(ends.router, ends.neighbor, segment), []).append(ends)
+        self.rows = dict(sorted(self.rows.items(), key=lambda row: [_natural(part) for part in row[0]]))
         self.start: int = run.events[0]["t"] if run.events else 0
         self.end: int = run.events[-1]["t"] if run.events else NS
         self.requests = [
@@ -149,13 +155,14 @@ class _View:
 def _rows(panel: Axes, view: _View) -> None:
     form = look(view.run.plan.keying)
     ticks: dict[str, list[tuple[float, int]]] = {"keyed": [], "registered": [], "sa": []}
+    places = {row: number for number, row in enumerate(view.rows)}
     for event in view.run.where("agent"):
-        pair = _place(view.run, event) if event["kind"] in ticks else None
-        if pair in view.pairs:
-            ticks[event["kind"]].append((view.seconds(event["t"]), view.pairs.index(pair)))
-    for row, (one, other) in enumerate(view.pairs):
+        found = _place(view.run, event) if event["kind"] in ticks else None
+        if found is not None:
+            ticks[event["kind"]].append((view.seconds(event["t"]), places[found]))
+    for row, directions in enumerate(view.rows.values()):
         panel.axhline(row, color="#e3e3e3", linewidth=0.5, zorder=0)
-        ways = [down_spans(view.changes.get(ends, []), view.start, view.end) for ends in ((one, other), (other, one))]
+        ways = [down_spans(view.changes[ends], view.start, view.end) for ends in directions]
         for low, high, both in pair_spans(*ways):
             style: dict[str, Any] = {"facecolor": _DOWN if both else "white", "edgecolor": _EDGE, "linewidth": 0.4}
             place = [(view.seconds(low), (high - low) / NS)]
@@ -172,12 +179,12 @@ def _rows(panel: Axes, view: _View) -> None:
             "zorder": 3.4,
         },
     }
-    for kind, found in ticks.items():
-        if found:
-            times, places = zip(*found, strict=True)
+    for kind, seen in ticks.items():
+        if seen:
+            times, numbers = zip(*seen, strict=True)
             # Beside each other, for all three often happen in one moment.
             lift = 0.14 if kind == "keyed" else -0.2
-            panel.scatter(times, [place + lift for place in places], **marks[kind])
+            panel.scatter(times, [number + lift for number in numbers], **marks[kind])
 
 
 def _asked(panel: Axes, view: _View, width: int, window: Span) -> None:
@@ -205,11 +212,17 @@ def _say_if_silent(panel: Axes, view: _View) -> None:
     panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", bbox=paper)
 
 
-def _name_rows(panel: Axes, pairs: Sequence[Ends], height_in: float) -> None:
-    step = max(round(0.14 * len(pairs) / height_in), 1)
-    labels = range(0, len(pairs), step)
-    panel.set_yticks(list(labels), [" – ".join(pairs[index]) for index in labels])
-    panel.set_ylim(len(pairs) - 0.4, -0.6)
+def _name_rows(panel: Axes, rows: Sequence[Row], height_in: float) -> None:
+    step = max(round(0.14 * len(rows) / height_in), 1)
+    labels = range(0, len(rows), step)
+    panel.set_yticks(list(labels), [_name(rows[index], rows) for index in labels])
+    panel.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def _name(row: Row, rows: Sequence[Row]) -> str:
+    """The two routers; with the segment only where they share more than one."""
+    alone = sum(other[:2] == row[:2] for other in rows) == 1
+    return " – ".join(row[:2]) + ("" if alone else f" ({row[2]})")
 
 
 @dataclass
@@ -281,20 +294,27 @@ def _key(keying: str, seen: set[str], faults: bool) -> list[Any]:
     return found
 
 
-def _place(run: Run, event: Event) -> Ends | None:
-    """The adjacency that an agent's event is about, where it is about one."""
+def _place(run: Run, event: Event) -> Row | None:
+    """The adjacency that an agent's event is about, where it is about just one."""
+    router = event["node"]
     other = event.get("neighbor") or (event.get("at") if event.get("at") != "dks" else None)
-    if other is None and "interface" in event and event["node"] in run.plan.topology.routers:
-        near = [
-            each for each in run.plan.topology.neighbors(event["node"]) if each.interface.name == event["interface"]
-        ]
-        other = near[0].neighbor_router if len(near) == 1 else None
-    return _pair(event["node"], other) if other else None
+    if router not in run.plan.topology.routers or (other is None and "interface" not in event):
+        return None
+    # A registration names the speaker's interface in its group's name: domain/router/interface/protocol.
+    speaker = event.get("group", "").split("/")[2:3]
+    near = [
+        each
+        for each in run.plan.topology.neighbors(router)
+        if other in (None, each.neighbor_router) and event.get("interface") in (None, each.interface.name)
+    ]
+    if len(near) > 1:
+        near = [each for each in near if {each.interface.name, each.neighbor_interface.name} & {*speaker}]
+    return _row(router, near[0].neighbor_router, near[0].interface.segment) if len(near) == 1 else None
 
 
-def _pair(one: str, other: str) -> Ends:
+def _row(one: str, other: str, segment: str) -> Row:
     first, second = sorted((one, other), key=_natural)
-    return first, second
+    return first, second, segment
 
 
 def _natural(name: str) -> tuple[str, int, str]:

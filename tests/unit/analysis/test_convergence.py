@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,8 +76,14 @@ def test_each_change_of_what_is_wanted_has_its_own_convergence() -> None:
     assert phases(LINE, events, wanted) == [(10, 15), (30, 33)]
 
 
-def frr(t: int, node: str, neighbor: str, state: str, ifname: str = "x") -> dict[str, Any]:
-    address = str(LINE.routers[neighbor].router_id)
+def frr(t: int, node: str, neighbor: str, state: str, topology: Topology = LINE, segment: str = "") -> dict[str, Any]:
+    """FRR's word of a neighbour on the segment, or on the only one that they share."""
+    address = str(topology.routers[neighbor].router_id)
+    (ifname,) = (
+        near.interface.name
+        for near in topology.neighbors(node)
+        if near.neighbor_router == neighbor and segment in ("", near.interface.segment)
+    )
     return {
         "t": t, "node": node, "source": "frr", "kind": "adjacency", "daemon": "ospfd", "ifname": ifname,
         "neighbor": address, "state": state,
@@ -94,8 +101,19 @@ def test_an_adjacency_is_up_when_it_is_full_and_down_when_its_router_loses_power
 
 def test_two_routers_of_a_lan_that_are_not_designated_need_no_full_adjacency() -> None:
     lan = load("lan:4")
-    events = [{**frr(1, "r1", "r2", "2-Way", "r1-eth0"), "neighbor": str(lan.routers["r2"].router_id)}]
-    assert adjacency.up_at_end(lan, events) == 1
+    assert adjacency.up_at_end(lan, [frr(1, "r1", "r2", "2-Way", lan)]) == 1
+
+
+def test_a_link_and_a_lan_between_the_same_routers_are_two_adjacencies(tmp_path: Path) -> None:
+    (tmp_path / "twice.yaml").write_text("links: [a-b]\nlans: {office: [a, b, c]}\ndks: {attach: c}\n")
+    twice = load(str(tmp_path / "twice.yaml"))
+    assert len(adjacency.expected(twice)) == 8
+    up = [frr(1, "a", "b", "Full", twice, segment) for segment in ("a--b", "office")]
+    assert adjacency.up_at_end(twice, up) == 2
+    for gone, stays in (("a--b", "office"), ("office", "a--b")):
+        events = [*up, frr(5, "a", "b", "Down", twice, gone), frr(6, "a", "b", "Full", twice, stays)]
+        assert adjacency.up_at_end(twice, events) == 1
+        assert adjacency.losses(twice, events, 0, 9) == 1
 
 
 def test_a_difference_is_real_when_the_interval_leaves_out_one() -> None:
