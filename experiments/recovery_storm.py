@@ -34,9 +34,9 @@ class RecoveryStorm(Experiment):
     )
     shows_not = (
         "Computation costs nothing in virtual time: how fast a DKS can answer is not in these figures, only how much "
-        "it is asked. All nodes boot the same software in the same time. With `central`, every router has static routes at its "
-        "first start, as an operator types them in, and the power cut takes them; a network that keeps such routes in "
-        "its configuration is not shown."
+        "it is asked. All nodes boot the same software in the same time. With central keying, every router "
+        "has static routes at its first start, as an operator types them in, and the power cut takes them; a network "
+        "that keeps such routes in its configuration is not shown."
     )
     duration_s = 300.0
     seeds = 5
