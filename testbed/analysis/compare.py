@@ -39,7 +39,7 @@ def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio:
         return Ratio(value, value, value)
 
     def statistic(x: numpy.ndarray, y: numpy.ndarray, axis: int = -1) -> numpy.ndarray:
-        return numpy.median(y, axis=axis) / numpy.median(x, axis=axis)
+        return numpy.asarray(numpy.median(y, axis=axis) / numpy.median(x, axis=axis))
 
     with numpy.errstate(all="ignore"):
         found = bootstrap(

@@ -62,7 +62,7 @@ def read_events(folder: Path) -> Iterator[Event]:
     path = next((folder / name for name in ("record.jsonl", "record.jsonl.gz") if (folder / name).exists()), None)
     if path is None:
         raise InputError("no record is here", where=str(folder), allowed="a folder of a finished run")
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")  # noqa: SIM115
     last = 0
     with opened as lines:
         for number, line in enumerate(lines, 1):

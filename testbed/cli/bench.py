@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         from testbed.setup.all import make_all
 
         make_all("virtual")
-        rows = []
+        rows: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
             for keying in ("none", "lks"):
                 request = session.Request(
@@ -50,7 +50,8 @@ def register(app: typer.Typer) -> None:
         else:
             for row in rows:
                 typer.echo(
-                    f"link_cut {topology} {row['keying']:5} {row['virtual_s']:.0f} s in {row['wall_s']:.1f} s: {row['speed']:.1f} × real time"
+                    f"link_cut {topology} {row['keying']:5} {row['virtual_s']:.0f} s in {row['wall_s']:.1f} s: "
+                    f"{row['speed']:.1f} × real time"
                 )
             typer.echo(f"lks against none: {rows[0]['wall_s'] / rows[1]['wall_s']:.2f} × the speed")
         if rows[-1]["speed"] < REQUIRED_SPEED:
