@@ -29,7 +29,8 @@ def register(app: typer.Typer) -> None:
                 for run in kept["runs"]
             ]
             about = {name: kept[name] for name in ("topology", "routers", "kernel", "command", "seeds")}
-            experiment = find(kept["experiment"])
+            about["source"] = kept.get("source")
+            experiment = find(about["source"] or kept["experiment"])
             provenance = kept["provenance"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,10 @@ from testbed.topology.resolved import Topology
 
 FOLDER = PROJECT / "experiments"
 KEYINGS = ("none", "native", "manual", "central", "central-mgmt", "lks")
+# What the engine and the keying modes look at. A word that none of them knows would change nothing, in silence.
+OPTIONS = ("boot_jitter_s", "captures", "commission", "policy", "retained_mib", "transform", "wrong_key")
+USUAL_DEAD_S = 40
+"""OSPF's dead interval for which the timelines are written (RFC 2328, appendix C.3, has four times a hello of 10 s)."""
 
 
 @dataclass(frozen=True)
@@ -104,21 +109,44 @@ class Experiment(ABC):
         return []
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
-        """The plan of one run."""
+        """The plan of one run. Raises InputError for an unknown keying mode or option, or a network without OSPFv2."""
         if keying not in KEYINGS:
             raise InputError(f"unknown keying mode {keying!r}", allowed=", ".join(KEYINGS))
-        rng = random.Random(f"{self.name} {seed}")
+        known = sorted({*OPTIONS, *self.options})
+        for name in options:
+            if name not in known:
+                raise InputError(f"unknown option {name!r}", where=f"-o {name}", allowed=", ".join(known))
+        if not topology.ospf.v2:
+            raise InputError(
+                "convergence is measured in OSPFv2's routes, and this network has none",
+                where=f"topology {topology.name}", allowed="ospf versions [2] or [2, 3]",
+            )  # fmt: skip
+        rng, factor = random.Random(f"{self.name} {seed}"), stretch(topology)
         return Plan(
             experiment=self.name,
             topology=topology,
             keying=keying,
             seed=seed,
-            duration_s=self.duration_s,
-            timeline=tuple(sorted(self.timeline(topology, rng), key=lambda step: step.at_s)),
-            flows=tuple(self.flows(topology)),
+            duration_s=self.duration_s * factor,
+            timeline=tuple(sorted(_later(self.timeline(topology, rng), factor), key=lambda step: step.at_s)),
+            flows=tuple(_longer(flow, factor) for flow in self.flows(topology)),
             captures=options.get("captures", ()),
             options={**self.options, **{name: value for name, value in options.items() if name != "captures"}},
         )
+
+
+def stretch(topology: Topology) -> float:
+    """By how much every time of a timeline grows, so that routers with long timers have the time to notice."""
+    return max(1.0, topology.ospf.dead_s / USUAL_DEAD_S)
+
+
+def _later(steps: Iterable[Step], factor: float) -> list[Step]:
+    return [each.model_copy(update={"at_s": each.at_s * factor}) for each in steps]
+
+
+def _longer(flow: Flow, factor: float) -> Flow:
+    stop_s = None if flow.stop_s is None else flow.stop_s * factor
+    return flow.model_copy(update={"start_s": flow.start_s * factor, "stop_s": stop_s})
 
 
 def between(numbers: Iterable[float]) -> str:
@@ -149,6 +177,7 @@ def find(spec: str) -> Experiment:
     if module_spec is None or module_spec.loader is None:
         raise InputError("is no Python file", where=str(path))
     module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module.__name__] = module  # dataclasses look their module up there
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises

@@ -14,7 +14,7 @@ from testbed.analysis.run import Run
 from testbed.guest.boot import Kernel
 from testbed.runner import execute
 from testbed.runner.execute import Outcome
-from testbed.runner.experiment import Experiment, Measures, find
+from testbed.runner.experiment import Experiment, Measures, find, stretch
 from testbed.runner.summarise import summarise
 from testbed.topology.resolved import Topology
 
@@ -67,6 +67,7 @@ def run(request: Request, told: Told) -> Session:
             "kernel": request.kernel,
             "command": command_line(request, spec, keyings, seeds),
             "seeds": list(seeds),
+            "source": str(Path(request.experiment).resolve()) if request.experiment.endswith(".py") else None,
         }
         summary = conclude(experiment, outcomes, about, folder)
     return Session(folder, summary, outcomes)
@@ -99,6 +100,11 @@ def conclude(
     for done in runs:
         measures.setdefault(done.plan.keying, []).append(experiment.measure(done))
     summary = summarise(experiment, outcomes, measures, {**about, "provenance": kept or provenance(runs)})
+    if runs and (factor := stretch(runs[0].plan.topology)) > 1:
+        dead_s = runs[0].plan.topology.ospf.dead_s
+        summary["method"] += (
+            f" OSPF's dead interval is {dead_s} s here, and every moment comes {factor:g} times as late."
+        )
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     write_report(folder, summary, runs)
     return summary

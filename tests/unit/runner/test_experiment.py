@@ -10,7 +10,7 @@ import pytest
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.runner.execute import run_key
-from testbed.runner.experiment import KEYINGS, Measures, Table, find, names
+from testbed.runner.experiment import KEYINGS, OPTIONS, Measures, Table, find, names
 from testbed.runner.summarise import spread
 from testbed.topology.load import load
 
@@ -59,6 +59,41 @@ def test_a_file_that_holds_no_experiment_is_refused_with_its_name(text: str, tol
     assert "mine.py" in str(raised.value.where)
 
 
+def test_a_file_may_define_dataclasses_of_its_own(tmp_path: Path) -> None:
+    words = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    words += "@dataclass\nclass Note:\n    text: str\n"
+    storm = (ROOT / "experiments" / "power_cycle.py").read_text().replace("from __future__ import annotations\n", "")
+    (tmp_path / "mine.py").write_text(words + storm)
+    assert find(str(tmp_path / "mine.py")).name == "power_cycle"
+
+
+def test_an_option_that_nobody_reads_is_refused() -> None:
+    with pytest.raises(InputError, match="boot_jiter_s") as raised:
+        find("power_cycle").plan(load("ring"), "lks", 1, {"boot_jiter_s": 5})
+    assert "boot_jitter_s" in str(raised.value.allowed)
+
+
+def test_every_option_that_is_read_is_known() -> None:
+    text = "".join(path.read_text() for part in ("testbed", "agents") for path in (ROOT / part).rglob("*.py"))
+    assert set(re.findall(r"\boptions\.get\(\s*\"(\w+)\"", text)) <= {*OPTIONS}
+
+
+def test_a_network_without_ospfv2_is_refused_and_not_called_broken(tmp_path: Path) -> None:
+    (tmp_path / "six.yaml").write_text("links: [a-b]\nospf: {versions: [3]}\n")
+    with pytest.raises(InputError, match="OSPFv2"):
+        find("power_cycle").plan(load(str(tmp_path / "six.yaml")), "lks", 1, {})
+
+
+def test_routers_with_long_timers_get_the_time_to_notice(tmp_path: Path) -> None:
+    (tmp_path / "slow.yaml").write_text("links: [a-b, b-c, c-a]\nospf: {hello: 30, dead: 120}\n")
+    slow = load(str(tmp_path / "slow.yaml"))
+    plan = find("link_cut").plan(slow, "none", 1, {})
+    at_s = {each.args["name"]: each.at_s for each in plan.timeline if "name" in each.args}
+    assert at_s["heal blackhole"] - at_s["cut blackhole"] > slow.ospf.dead_s
+    assert plan.flows[0].stop_s is not None and at_s["heal blackhole"] < plan.flows[0].stop_s < plan.duration_s
+    check_plan(plan)
+
+
 def test_a_run_is_known_by_everything_that_decides_its_result() -> None:
     experiment, ring = find("link_cut"), load("ring")
     plan = experiment.plan(ring, "lks", 1, {})
@@ -68,7 +103,7 @@ def test_a_run_is_known_by_everything_that_decides_its_result() -> None:
         run_key(plan, "virtual", "other code"),
         run_key(experiment.plan(ring, "lks", 2, {}), "virtual", "code"),
         run_key(experiment.plan(ring, "none", 1, {}), "virtual", "code"),
-        run_key(experiment.plan(ring, "lks", 1, {"x": 1}), "virtual", "code"),
+        run_key(experiment.plan(ring, "lks", 1, {"retained_mib": 9}), "virtual", "code"),
     }
     assert len(keys) == 6
     assert run_key(experiment.plan(ring, "lks", 1, {}), "virtual", "code") in keys
