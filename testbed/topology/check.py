@@ -121,7 +121,9 @@ def _areas(source: TopologySource, routers: list[str], where: Where) -> list[Inp
     """Several areas meet in the backbone, and each is one piece (RFC 2328 §3.1; virtual links are not offered)."""
     pieces: dict[int, networkx.Graph] = {}
     place: dict[int, tuple[Any, ...]] = {}
-    wires = [(link.between, area_of(source, link), ("links", index)) for index, link in enumerate(source.links)]
+    wires: list[tuple[list[str], int, tuple[Any, ...]]] = [
+        (link.between, area_of(source, link), ("links", index)) for index, link in enumerate(source.links)
+    ]
     wires += [(lan.routers, area_of(source, lan), ("lans", name)) for name, lan in source.lans.items()]
     for members, area, path in wires:
         graph = pieces.setdefault(area, networkx.Graph())

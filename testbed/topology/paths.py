@@ -130,7 +130,7 @@ def _through(
         if border in tree:
             for prefix, path in tables[border].items():
                 offers.setdefault(prefix, []).append(Path(tree[border].cost + path.cost, tree[border].hops))
-    return {prefix: path for prefix, paths in offers.items() if (path := best(paths)) is not None}
+    return {prefix: found for prefix, paths in offers.items() if (found := best(paths)) is not None}
 
 
 def _tree(topology: Topology, graph: networkx.DiGraph, source: str) -> dict[str, Path]:
