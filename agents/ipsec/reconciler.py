@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from agents.ipsec.model import (
     Action,
+    Algorithm,
     Direction,
     Guard,
     IpsecProtocol,
@@ -146,10 +147,12 @@ class _Steps:
             if existing is None:
                 self._ask(self._xfrm.add_sa_request, association, ChangeKind.ADDED)
             elif existing != association and _is_own(existing):
-                # The kernel changes no selector or key in place. The counters go on where
-                # they are: a (key, sequence number) pair is never used or heard twice.
-                counted = max(existing.sequence, association.sequence)
-                association = replace(association, sequence=counted)
+                # The kernel changes no selector or key in place. With the same key the counters go on
+                # where they are: a (key, sequence number) pair is never used or heard twice. Another key
+                # has counters of its own, or its first packets would be taken for replays.
+                if _keys(existing) == _keys(association):
+                    counted = max(existing.sequence, association.sequence)
+                    association = replace(association, sequence=counted)
                 self.requests.append(self._xfrm.delete_sa_request(existing))
                 self._ask(self._xfrm.add_sa_request, association, ChangeKind.REPLACED)
             elif existing != association:
@@ -175,6 +178,10 @@ class _Steps:
 def _open(policy: Policy) -> bool:
     """True when a packet may pass this policy unprotected."""
     return policy.action is Action.ALLOW and all(each.optional for each in policy.templates)
+
+
+def _keys(association: SecurityAssociation) -> tuple[Algorithm | None, ...]:
+    return association.encryption, association.integrity, association.aead
 
 
 def _is_own(association: SecurityAssociation) -> bool:

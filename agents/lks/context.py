@@ -5,7 +5,7 @@ Knows nothing of how any part works.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -55,9 +55,17 @@ class Context:
         """Put something on record."""
         self.effects.append(Event(kind, fields))
 
-    def next_generation(self) -> int:
-        """A generation that no group of ours ever had, reserved on the disk before it is used."""
+    def next_generation(self, in_use: Iterable[int] = ()) -> int:
+        """A generation that no group of ours ever had, reserved on the disk before it is used.
+
+        Its SPIs are not those of the generations `in_use`, which differ from it in more than the bits that an
+        SPI holds of a generation.
+        """
+        period = 1 << self.document.spi.generation_bits
+        taken = {generation % period for generation in in_use}
         self._generation += 1
+        while self._generation % period in taken:
+            self._generation += 1
         self.retained.reserve(self._generation, self.document.generation_block)
         return self._generation
 

@@ -245,7 +245,10 @@ class LksCore:
 
     def _kernel(self) -> None:
         sas = () if self._lease_over and self._context.document.lease.at_end == "close" else tuple(self._sas())
-        held = {(sa.spi, sa.destination, "out" if sa.outbound else "in"): sa for sa in sas}
+        held: dict[tuple[int, IPAddress, str], GroupSa] = {}
+        for sa in sas:
+            # An SPI can stand for one key only. The newest of a group comes first.
+            held.setdefault((sa.spi, sa.destination, "out" if sa.outbound else "in"), sa)
         self._context.effects.append(Kernel(tuple(self._protected()), tuple(held.values())))
         for place in (*held, *(each for each in self._in_kernel if each not in held)):
             new, old = held.get(place), self._in_kernel.get(place)

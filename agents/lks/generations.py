@@ -69,6 +69,12 @@ class Sending:
         """When something is due."""
         return earliest([self._activate_at, *(each.until for each in self._retiring)])
 
+    def held(self) -> Iterator[int]:
+        """The generations in the kernel: their SPIs are taken."""
+        for keys in (self.active, self.waiting, *(each.keys for each in self._retiring)):
+            if keys is not None:
+                yield keys.generation
+
     def sas(self) -> Iterator[GroupSa]:
         """What the kernel shall hold."""
         if self.active is not None:

@@ -40,7 +40,7 @@ class Speaker:
 
     def _make(self, now: float) -> GroupKeys:
         context = self._context
-        generation = context.next_generation()
+        generation = context.next_generation(self.sending.held())
         state = GroupState.of(self.group, context.document.version, generation, "lks")
         life = context.document.lifetimes.group_s
         self._rekey_at = now + life * (REKEY_FRACTION - context.uniform(0, 0.1))

@@ -122,6 +122,18 @@ def test_an_sa_made_anew_goes_on_counting(xfrm: Xfrm) -> None:
     assert reconciler.sequence(sending.spi, sending.destination) == 4711
 
 
+def test_another_key_under_the_same_spi_starts_counting_anew(xfrm: Xfrm) -> None:
+    reconciler = Reconciler(xfrm)
+    reconciler.apply(WANTED)
+    heard = next(sa for sa in WANTED.associations if str(sa.source) != "10.0.0.1")
+    assert heard.integrity is not None
+    xfrm.delete_sa(heard)
+    xfrm.add_sa(replace(heard, sequence=4711, integrity=replace(heard.integrity, key=bytes(32))))
+    reconciler.apply(WANTED)
+    assert holds(xfrm, WANTED)
+    assert reconciler.sequence(heard.spi, heard.destination) == 0
+
+
 def test_an_spi_that_another_owner_holds_is_an_error_and_the_rest_is_done(xfrm: Xfrm) -> None:
     foreign = replace(WANTED.associations[0], reqid=7)
     xfrm.add_sa(foreign)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agents.ikev2 import Datagram, PeerAddress
 from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
@@ -99,3 +100,20 @@ def test_a_rebooted_receiver_is_told_the_sequence_number_that_the_speaker_has_re
     heard = network.nodes["b"].kernel
     assert heard is not None
     assert {sa.replay_floor for sa in heard.sas if not sa.outbound} == {4711}
+
+
+def test_a_new_generation_never_takes_the_spis_of_one_that_is_still_heard() -> None:
+    network = Network({"a--b": ("a", "b")})
+    network.power_on_all()
+    assert network.run(1, network.all_keyed)
+    link = network.lks("a").link["a-e0"]
+    context = link._context
+    speaker = next(iter(link.speakers.values()))
+    active = speaker.generation
+    context.seen_generation(active + (1 << context.document.spi.generation_bits) - 1)
+    link.rekey(network.now, "test")
+    network.deliver("a", Datagram(b"", PeerAddress("10.0.0.2", 848, "10.0.0.1", "a-e0", 848), 255))  # its effects
+    assert speaker.generation > active + (1 << context.document.spi.generation_bits)
+    for second in range(2, 20):
+        network.run(second)
+        assert network.all_keyed(), second
