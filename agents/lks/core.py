@@ -246,9 +246,9 @@ class LksCore:
     def _kernel(self) -> None:
         sas = () if self._lease_over and self._context.document.lease.at_end == "close" else tuple(self._sas())
         held: dict[tuple[int, IPAddress, str], GroupSa] = {}
-        for sa in sas:
+        for each in sas:
             # An SPI can stand for one key only. The newest of a group comes first.
-            held.setdefault((sa.spi, sa.destination, "out" if sa.outbound else "in"), sa)
+            held.setdefault((each.spi, each.destination, "out" if each.outbound else "in"), each)
         self._context.effects.append(Kernel(tuple(self._protected()), tuple(held.values())))
         for place in (*held, *(each for each in self._in_kernel if each not in held)):
             new, old = held.get(place), self._in_kernel.get(place)

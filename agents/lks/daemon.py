@@ -10,17 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.ipsec.guard import NftGuard
+from agents.ipsec.plan import wanted_state
 from agents.ipsec.reconciler import Reconciler
 from agents.ipsec.xfrm import Xfrm
 from agents.lks.config import LksConfig, read_config
 from agents.lks.core import LksCore
+from agents.lks.lockdown import lockdown
 from agents.lks.retained import COUNTERS, DOCUMENT
+from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
 from agents.runtime.asyncio_driver import Driver, GuardedOnce
 from agents.runtime.clock import WallClock
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
+from agents.runtime.links import snapshot
 from agents.runtime.settings import ConfigError
 from agents.runtime.storage import CorruptRecord
 from agents.runtime.udp import UdpPort
@@ -53,7 +57,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _run(config: LksConfig, log: EventLog) -> None:
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     kernel = Reconciler(Xfrm(), GuardedOnce(NftGuard().apply, log))
-    core = LksCore(
+    port = UdpPort(config.port)  # first: where another one runs, its keys are not to be touched
+    try:
+        try:
+            core = _core(config, kernel)
+        except (PolicyError, CorruptRecord, OSError):
+            kernel.apply(wanted_state(lockdown(_document(config), snapshot()), ()))
+            log.write(Event("closed", {"detail": "no usable state: routing protocols stay closed"}))
+            raise
+        driver = Driver(core, port, config.state_dir, log, kernel=kernel, watch_links=True)
+        await driver.run()
+    finally:
+        port.close()
+
+
+def _core(config: LksConfig, kernel: Reconciler) -> LksCore:
+    return LksCore(
         _read(config.state_dir / DOCUMENT),
         read_private_key(config.identity),
         read_public_key(config.policy_server_key),
@@ -65,12 +84,15 @@ async def _run(config: LksConfig, log: EventLog) -> None:
         wall=WallClock(config.clock),
         port=config.port,
     )
-    port = UdpPort(config.port)
+
+
+def _document(config: LksConfig) -> PolicyDocument | None:
+    """The document, if that is not what is unusable."""
     try:
-        driver = Driver(core, port, config.state_dir, log, kernel=kernel, watch_links=True)
-        await driver.run()
-    finally:
-        port.close()
+        server = read_public_key(config.policy_server_key)
+        return verify_document(_read(config.state_dir / DOCUMENT), server, domain=config.domain, router=config.name)
+    except (PolicyError, OSError):
+        return None
 
 
 def _read(path: Path) -> bytes:

@@ -43,6 +43,11 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
     return condition()
 
 
+def ip(namespace: str, *words: str) -> str:
+    """What `ip` prints in a namespace."""
+    return subprocess.run(["ip", "-n", namespace, *words], check=True, capture_output=True, text=True).stdout
+
+
 class AgentRouter:
     """A namespace, its folder and its daemon."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.policy.keys import write_private_key
-from tests.integration.agents_lab import AgentLab, wait_for
+from tests.integration.agents_lab import AgentLab, ip, wait_for
 
 pytestmark = pytest.mark.guest
 
@@ -66,6 +68,53 @@ def test_a_router_with_a_wrong_key_is_refused(pair: AgentLab) -> None:
     assert not wait_for(pair.keyed, 15)
     assert not pair.routers["a"].events("member")
     assert pair.passes("b", "a") == 0
+
+
+@pytest.mark.parametrize("damage", ["no document", "a document cut short", "damaged counters", "no identity"])
+def test_a_router_without_usable_state_sends_and_hears_nothing(pair: AgentLab, damage: str) -> None:
+    router = pair.routers["a"]
+    document, counters = router.folder / "state" / DOCUMENT, router.folder / "state" / COUNTERS
+    if damage == "no document":
+        document.unlink()
+    elif damage == "a document cut short":
+        document.write_bytes(document.read_bytes()[:-1])
+    elif damage == "damaged counters":
+        counters.write_bytes(b"RKS1" + bytes(40))
+    else:
+        (router.folder / "identity.pem").unlink()
+    router.start()
+    assert router.process is not None and router.process.wait() == 3
+    assert router.events("error")[-1]["what"] == "fatal"
+    assert pair.passes("a", "b") == 0
+    assert pair.passes("b", "a") == 0
+
+
+def test_a_second_daemon_on_one_router_ends_and_leaves_the_first_ones_keys_alone(pair: AgentLab) -> None:
+    for router in pair.routers.values():
+        router.start()
+    assert wait_for(pair.keyed, 20), _story(pair)
+    first = pair.routers["a"].process
+    pair.routers["a"].start()
+    second, pair.routers["a"].process = pair.routers["a"].process, first
+    assert second is not None and second.wait() == 3
+    assert pair.passes("a", "b") == 3, _story(pair)
+
+
+def test_the_kernel_holds_the_sas_that_were_announced_and_sends_with_its_own(pair: AgentLab) -> None:
+    for router in pair.routers.values():
+        router.start()
+    assert wait_for(pair.keyed, 20), _story(pair)
+    for name, router in pair.routers.items():
+        states = re.findall(r"^src (\S+) dst 224\.0\.0\.5\n\tproto esp spi (\S+)", ip(name, "xfrm", "state"), re.M)
+        announced = {each["spi"] for each in router.events("sa") if each["change"] == "added"}
+        assert len(states) == 2 and {spi for _source, spi in states} == announced
+        own = next(spi for source, spi in states if source == router.address)
+        policies = re.split(r"\n(?=src)", ip(name, "xfrm", "policy"))
+        sending = [
+            each for each in policies if f"dst 224.0.0.5/32 dev {router.interface}" in each and "dir out" in each
+        ]
+        assert len(sending) == 1 and f"spi {own}" in sending[0]
+        assert [each for each in policies if "dir in" in each and "action block" in each]
 
 
 def test_four_routers_on_a_lan_key_themselves() -> None:
