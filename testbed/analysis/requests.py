@@ -68,6 +68,20 @@ class Schedule:
         ]
 
 
+def due_after_end(run: Run) -> int:
+    """How many routers have yet to go to the DKS for the first time since their latest boot when the record ends.
+
+    What these will ask is in no total of this run. Zero in a keying mode that schedules nothing.
+    """
+    if run.plan.keying not in SCHEDULES or not run.events:
+        return 0
+    end = run.events[-1]["t"]
+    first: dict[str, int] = {}
+    for node, due in Schedule(run).known_at(end):
+        first[node] = min(due, first.get(node, due))
+    return sum(due > end for due in first.values())
+
+
 def owners(topology: Topology) -> dict[IPv4Address, str]:
     """The router that has each address, in-band or on the management network."""
     found = {router.loopback.ip: name for name, router in topology.routers.items()}

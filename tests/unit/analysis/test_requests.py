@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from testbed.analysis.requests import at_dks, peak
+from testbed.analysis.requests import at_dks, due_after_end, peak
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Plan
 from testbed.topology.load import load
@@ -76,6 +76,17 @@ def test_requests_before_the_span_are_left_out_and_repeats_are_told_apart(tmp_pa
     early(tmp_path, request(65, FIRST), request(120, FIRST), request(122, FIRST, again=True))
     found = at_dks(Run(tmp_path), ON_S * NS)
     assert (found.total, found.unique, found.times_s) == (2, 1, (20.0, 22.0))
+
+
+def test_routers_whose_first_contact_lies_beyond_the_end_are_counted(tmp_path: Path) -> None:
+    stale, cut = scheduled(2, FIRST, 150), off(FIRST)
+    end = event(300, "lab", "lab", "run_end")
+    early(
+        tmp_path, stale, cut, scheduled(101, FIRST, 500), scheduled(101, SECOND, 200), scheduled(201, SECOND, 900), end
+    )
+    assert due_after_end(Run(tmp_path)) == 1
+    early(tmp_path, scheduled(101, FIRST, 500), end, keying="central-mgmt")
+    assert due_after_end(Run(tmp_path)) == 0
 
 
 @pytest.mark.parametrize(("times", "most"), [((), 0), ((0.9, 1.1, 1.8), 3), ((0.0, 1.0), 1), ((5.0, 5.0, 7.0), 2)])

@@ -77,3 +77,12 @@ def test_a_deadlock_is_a_finding_and_no_failure() -> None:
     assert all(each.ok for each in storm.judge(table))
     assert "deadlocks on a cold start in 1 of 1 runs" in storm.findings(table)[0]
     assert "2 of 8 adjacencies" in storm.findings(table)[0]
+
+
+def test_a_total_that_the_end_cuts_short_is_called_so() -> None:
+    storm, pending = find("recovery_storm"), "routers that first go to the DKS after the run"
+    told = storm.findings(
+        Table({"lks": [Measures(10.0, 8, 8, 12, extra={pending: 6}), Measures(10.0, 8, 8, extra={pending: 11})]})
+    )
+    assert "6 to 11 routers" in told[-1] and "not complete" in told[-1]
+    assert len(storm.findings(Table({"lks": [Measures(10.0, 8, 8, 12, extra={pending: 0})]}))) == 1
