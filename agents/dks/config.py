@@ -20,6 +20,7 @@ class DksConfig:
     state_dir: Path
     listen: str = ""
     port: int = 848
+    socket: Path | None = None
     events: Path | None = None
     clock: Path | None = None
 
@@ -36,6 +37,7 @@ def read_config(path: Path) -> DksConfig:
         state_dir=table.path("state_dir"),
         listen=table.text("listen", ""),
         port=table.number("port", 848, 1, 65535),
+        socket=table.optional_path("socket"),
         events=table.optional_path("events"),
         clock=table.optional_path("clock"),
     )

@@ -7,12 +7,14 @@ given to it; it knows no socket or clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
+from agents.dks.metrics import Metrics
 from agents.dks.pace import TokenBucket
 from agents.dks.store import GenerationBook
 from agents.gikev2 import KeyServer, RegistrationRequest, notifies
@@ -46,6 +48,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.group import claimed_group, verify_group_state
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import parse_party_id, party_id
+from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Effect, Event
 from agents.runtime.effects import Send as SendEffect
 from agents.runtime.links import LinkState
@@ -73,6 +76,7 @@ class DksCore:
     ) -> None:
         """`rate`, `burst`: how many registrations are served in a second, and at once."""
         self._bucket = TokenBucket(rate, burst)
+        self._metrics = Metrics()
         self._effects: list[Effect] = []
         self._documents, self._book, self._domain, self._poll = documents, book, domain, poll
         self._endpoint = IkeEndpoint(
@@ -140,9 +144,36 @@ class DksCore:
         timers = (self._poll_at, self._groups.next_timer(), self._endpoint.next_timer())
         return min((time for time in timers if time is not None), default=None)
 
+    def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
+        """`status` and `metrics`. CommandRefused."""
+        match list(words):
+            case ["status"]:
+                return {
+                    "domain": self._domain,
+                    "routers": len(self._documents),
+                    "connected": sorted(self._control),
+                    "ike_sas": len(self._endpoint.sas()),
+                    "half_open": self._endpoint.half_open,
+                    "groups": self._groups.status(),
+                }
+            case ["metrics"]:
+                gauges = {
+                    "documents": (len(self._documents), "Routers that have a signed document."),
+                    "connected_routers": (len(self._control), "Routers registered at their control group."),
+                    "ike_sas": (len(self._endpoint.sas()), "IKE SAs that stand."),
+                    "half_open": (self._endpoint.half_open, "Handshakes of others that are not finished."),
+                    "groups": (len(self._groups), "Groups whose keys are made here."),
+                }
+                return {"text": self._metrics.text(gauges)}
+            case _:
+                raise CommandRefused(f"unknown command: {' '.join(words) or 'none'}")
+
     def take(self) -> list[Effect]:
         """What is to be done."""
         effects, self._effects[:] = list(self._effects), []
+        for effect in effects:
+            if isinstance(effect, Event):
+                self._metrics.observe(effect)
         return effects
 
     # -- policy --------------------------------------------------------------------------------------
@@ -207,8 +238,9 @@ class DksCore:
         if router is None or request is None or request.group.domain != self._domain:
             return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
         if not request.leaving and not self._bucket.take(now):
-            wait = notifies.reconnect_hint(self._bucket.wait_s(now))
-            return [*KeyServer.refuse(NotifyType.REGISTRATION_FAILED), wait]
+            wait_s = self._bucket.wait_s(now)
+            self._event("paced", peer=router, wait_s=wait_s)
+            return [*KeyServer.refuse(NotifyType.REGISTRATION_FAILED), notifies.reconnect_hint(wait_s)]
         if request.group.is_control:
             return self._policy(request, router, sa)
         return self._groups.register(request, router, sa, now)

@@ -17,6 +17,7 @@ from agents.dks.store import GenerationBook
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
+from agents.runtime import client
 from agents.runtime.asyncio_driver import Driver
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
@@ -24,15 +25,21 @@ from agents.runtime.settings import ConfigError
 from agents.runtime.udp import UdpPort
 
 EXIT_USAGE, EXIT_STATE = 2, 3
+CONFIG = Path("/etc/router-keys/dks.toml")
 BOOK = "generations.sqlite"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM. 0: ended in order; 2: unusable configuration; 3: unusable state or system."""
-    parser = argparse.ArgumentParser(prog="dks", description="Domain Key Server")
-    parser.add_argument("--config", type=Path, required=True, help="dks.toml")
-    arguments = parser.parse_args(argv)
+    """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
+    system, or no answer."""
+    parser = argparse.ArgumentParser(prog="dks", description="Domain Key Server, or a question to the running one")
+    parser.add_argument("command", nargs="?", choices=("run", "status", "metrics", "events"), default="run")
+    parser.add_argument("--config", type=Path, default=CONFIG, help=f"dks.toml ({CONFIG})")
+    parser.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
+    arguments = parser.parse_intermixed_args(argv)
     try:
+        if arguments.command != "run":
+            return _question(arguments.command, arguments.socket or read_config(arguments.config).socket)
         config = read_config(arguments.config)
     except ConfigError as error:
         print(f"dks: {error}", file=sys.stderr)
@@ -47,6 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         log.close()
     return 0
+
+
+def _question(command: str, path: Path | None) -> int:
+    if path is None:
+        raise ConfigError("the configuration names no `socket`, so the running DKS cannot be asked")
+    if command == "events":
+        return client.show_events("dks", path)
+    return client.show(
+        "dks", path, command, (lambda answer: str(answer["text"])[:-1]) if command == "metrics" else None
+    )
 
 
 class _Folder:
@@ -84,7 +101,7 @@ async def _run(config: DksConfig, log: EventLog) -> None:
     )
     port = UdpPort(config.port, config.listen)
     try:
-        await Driver(core, port, config.state_dir, log).run()
+        await Driver(core, port, config.state_dir, log, control=config.socket).run()
     finally:
         port.close()
         book.close()

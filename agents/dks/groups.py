@@ -54,6 +54,16 @@ class Groups:
         self._groups: dict[GroupId, _Group] = {}
         self._pushed: dict[int, _Group] = {}
 
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def status(self) -> dict[str, dict[str, object]]:
+        """Generation and members of every group, by its name."""
+        return {
+            str(group): {"generation": known.keys.generation, "members": sorted(known.members)}
+            for group, known in self._groups.items()
+        }
+
     def register(self, request: RegistrationRequest, router: str, sa: SaHandle, now: float) -> list[Payload]:
         """The answer to a registration of an authenticated router."""
         group = request.group

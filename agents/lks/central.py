@@ -131,6 +131,10 @@ class CentralGroups:
         speaking = all(each.active is not None for each in self.sending.values())
         return speaking and all(each.current is not None for each in self.hearing.values())
 
+    def keyed(self, interface: str, router: str) -> bool:
+        """Whether the neighbour's groups and ours on this interface had keys when that was last looked at."""
+        return (interface, router) in self._keyed
+
     def note_keyed(self) -> None:
         """Say of each neighbour once when its groups and ours on that interface have keys."""
         wanted: dict[tuple[str, str], bool] = {}

@@ -21,7 +21,7 @@ from agents.runtime.effects import Effect, Event
 RandomSource = Callable[[int], bytes]
 
 
-class Sequence(Protocol):
+class Counter(Protocol):
     """The kernel's counter: agents.ipsec.port.KeyPort.sequence."""
 
     def __call__(self, spi: int, destination: IPAddress) -> int:
@@ -38,7 +38,7 @@ class Context:
         retained_record: bytes | None,
         *,
         random: RandomSource,
-        sequence: Sequence,
+        sequence: Counter,
     ) -> None:
         """CorruptRecord for a damaged retained record."""
         self.effects: list[Effect] = []
@@ -89,4 +89,4 @@ class Context:
         return Identification.key_id(party_id(self.document.domain, name))
 
 
-__all__ = ["Context", "RandomSource", "Sequence"]
+__all__ = ["Context", "Counter", "RandomSource"]

@@ -6,21 +6,24 @@ speaks to every neighbour, and with the DKS when the schedule says so. Knows no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv6Network
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agents.ikev2 import Datagram
 from agents.ipsec.protection import GroupSa, IPAddress, Mode, ProtectedInterface
 from agents.lks.central import CentralGroups
-from agents.lks.context import Context, RandomSource, Sequence
+from agents.lks.context import Context, Counter, RandomSource
 from agents.lks.dks_link import DksLink
 from agents.lks.generations import earliest
 from agents.lks.link import Link
 from agents.lks.readiness import Readiness
+from agents.lks.status import status
 from agents.policy.document import InterfacePolicy, PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
+from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
 from agents.runtime.links import LinkState
 
@@ -41,7 +44,7 @@ class LksCore:
         domain: str,
         router: str,
         random: RandomSource,
-        sequence: Sequence,
+        sequence: Counter,
         wall: Callable[[], float],
         port: int = 848,
     ) -> None:
@@ -124,6 +127,27 @@ class LksCore:
         lease = None if self._lease_over else self._lease_until
         ready = self._readiness.next_timer(self._all_keyed()) if self._readiness is not None else None
         return earliest([dks, lease, ready, *(link.next_timer() for link in self._links.values())])
+
+    def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
+        """`status`; `rekey [INTERFACE]`: new generations of own groups. CommandRefused."""
+        match list(words):
+            case ["status"]:
+                lease = None if self._lease_until is None else round(max(0.0, self._lease_until - now), 3)
+                found = status(self._context, self._links, self._central, self._dks, now)
+                return {**found, "lease_left_s": lease, "all_keyed": self._all_keyed()}
+            case ["rekey", *names]:
+                if self._central is not None:
+                    raise CommandRefused("the DKS makes this router's keys")
+                unknown = [name for name in names if name not in self._links]
+                if unknown:
+                    raise CommandRefused(f"no interface with groups of ours: {', '.join(unknown)}")
+                for name in names or self._links:
+                    self._links[name].rekey(now, "command")
+                return {
+                    "rekeyed": [str(group) for name in names or self._links for group in self._links[name].speakers]
+                }
+            case _:
+                raise CommandRefused(f"unknown command: {' '.join(words) or 'none'}")
 
     # -- parts ---------------------------------------------------------------------------------------
 

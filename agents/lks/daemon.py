@@ -17,9 +17,11 @@ from agents.lks.config import LksConfig, read_config
 from agents.lks.core import LksCore
 from agents.lks.lockdown import lockdown
 from agents.lks.retained import COUNTERS, DOCUMENT
+from agents.lks.status import as_text
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
+from agents.runtime import client
 from agents.runtime.asyncio_driver import Driver, GuardedOnce
 from agents.runtime.clock import WallClock
 from agents.runtime.effects import Event
@@ -29,15 +31,27 @@ from agents.runtime.settings import ConfigError
 from agents.runtime.storage import CorruptRecord
 from agents.runtime.udp import UdpPort
 
+CONFIG = Path("/etc/router-keys/lks.toml")
 EXIT_USAGE, EXIT_STATE = 2, 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM. 0: ended in order; 2: unusable configuration; 3: unusable state or system."""
-    parser = argparse.ArgumentParser(prog="lks", description="Local Key Server of a router")
-    parser.add_argument("--config", type=Path, required=True, help="lks.toml")
-    arguments = parser.parse_args(argv)
+    """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
+    system, or no answer."""
+    parser = argparse.ArgumentParser(
+        prog="lks", description="Local Key Server of a router, or a question to the running one"
+    )
+    parser.add_argument("command", nargs="?", choices=("run", "status", "events", "rekey"), default="run")
+    parser.add_argument("interface", nargs="*", help="rekey: only the groups of these interfaces")
+    parser.add_argument("--config", type=Path, default=CONFIG, help=f"lks.toml ({CONFIG})")
+    parser.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
+    parser.add_argument("--json", action="store_true", help="status: for programs")
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.interface and arguments.command != "rekey":
+        parser.error(f"{arguments.command} takes no interfaces")
     try:
+        if arguments.command != "run":
+            return _question(arguments, arguments.socket or read_config(arguments.config).socket)
         config = read_config(arguments.config)
     except ConfigError as error:
         print(f"lks: {error}", file=sys.stderr)
@@ -54,6 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _question(arguments: argparse.Namespace, path: Path | None) -> int:
+    if path is None:
+        raise ConfigError("the configuration names no `socket`, so the running LKS cannot be asked")
+    if arguments.command == "events":
+        return client.show_events("lks", path)
+    text = as_text if arguments.command == "status" and not arguments.json else None
+    return client.show("lks", path, " ".join([arguments.command, *arguments.interface]), text)
+
+
 async def _run(config: LksConfig, log: EventLog) -> None:
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     kernel = Reconciler(Xfrm(), GuardedOnce(NftGuard().apply, log))
@@ -65,7 +88,7 @@ async def _run(config: LksConfig, log: EventLog) -> None:
             kernel.apply(wanted_state(lockdown(_document(config), snapshot()), ()))
             log.write(Event("closed", {"detail": "no usable state: routing protocols stay closed"}))
             raise
-        driver = Driver(core, port, config.state_dir, log, kernel=kernel, watch_links=True)
+        driver = Driver(core, port, config.state_dir, log, kernel=kernel, watch_links=True, control=config.socket)
         await driver.run()
     finally:
         port.close()

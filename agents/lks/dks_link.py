@@ -80,7 +80,8 @@ class DksLink:
         )
         self._member = GroupMember((document.suite,), lambda _group: self._key, context.retained.floor)
         self._schedule = Schedule(document.reconnect, context.uniform, eager=central is not None)
-        self._connect_at: float | None = None
+        self.connect_at: float | None = None
+        """When the next contact is due; None while there is one."""
         self._tries = 0
         self._hint: int | None = None
         self.sa: SaHandle | None = None
@@ -90,9 +91,9 @@ class DksLink:
         self._plan(now, self._schedule.first())
 
     def _plan(self, now: float, wait_s: float) -> None:
-        self._connect_at = now + wait_s
+        self.connect_at = now + wait_s
         if wait_s:
-            self._context.event("dks_scheduled", at_s=round(self._connect_at, 6), wait_s=round(wait_s, 6))
+            self._context.event("dks_scheduled", at_s=round(self.connect_at, 6), wait_s=round(wait_s, 6))
 
     def _authenticate(
         self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
@@ -112,7 +113,7 @@ class DksLink:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        if self._connect_at is not None and self._connect_at <= now:
+        if self.connect_at is not None and self.connect_at <= now:
             self._connect(now)
         for group, when in list(self._again_at.items()):
             if when <= now:
@@ -126,10 +127,10 @@ class DksLink:
     def next_timer(self) -> float | None:
         """When something is due."""
         central = self.central.next_timer() if self.central is not None else None
-        return earliest([self._connect_at, *self._again_at.values(), central, self._endpoint.next_timer()])
+        return earliest([self.connect_at, *self._again_at.values(), central, self._endpoint.next_timer()])
 
     def _connect(self, now: float) -> None:
-        self._connect_at = None
+        self.connect_at = None
         addresses = [each for each in self._entry.addresses if each.version == 4]
         if not addresses:
             self._context.event("error", what="dks", detail="the DKS has no IPv4 address")
@@ -251,7 +252,7 @@ class DksLink:
 
     def stop(self, now: float) -> None:
         """Part from the DKS: another entry has taken its place."""
-        self._connect_at = None
+        self.connect_at = None
         if self.sa is not None:
             sa, self.sa = self.sa, None
             self._endpoint.close(sa, now)

@@ -93,7 +93,7 @@ class Hearing:
     """The inbound side of one group: the newest generation, and older ones until they are silent."""
 
     def __init__(self, group: GroupId, interface: str) -> None:
-        self.group, self._interface = group, interface
+        self.group, self.interface = group, interface
         self.current: GroupKeys | None = None
         self.expires_at: float | None = None
         self._retiring: list[_Retiring] = []
@@ -149,4 +149,4 @@ class Hearing:
         """What the kernel shall hold."""
         for keys in (self.current, *(each.keys for each in self._retiring)):
             if keys is not None:
-                yield from keys.group_sas(self._interface, outbound=False)
+                yield from keys.group_sas(self.interface, outbound=False)

@@ -46,6 +46,11 @@ class Retained:
             self._reserved = generation + block - 1
             self._write()
 
+    @property
+    def reserved(self) -> int:
+        """The mark on the disk: no generation above it has been used."""
+        return self._reserved
+
     def floor(self, group: GroupId) -> Counters:
         """The highest (v, g) taken of this group; (0, 0) when there was none."""
         return self._floors.get(str(group), (0, 0))

@@ -28,7 +28,7 @@ class Speaker:
         self.sending = Sending(group, group.interface)
         self.members: dict[str, SaHandle] = {}
         self._unacknowledged: dict[int, str] = {}
-        self._rekey_at = now
+        self.rekey_at = now
         self.sending.begin(self._make(now))
         context.kernel_dirty = True
 
@@ -43,7 +43,7 @@ class Speaker:
         generation = context.next_generation(self.sending.held())
         state = GroupState.of(self.group, context.document.version, generation, "lks")
         life = context.document.lifetimes.group_s
-        self._rekey_at = now + life * (REKEY_FRACTION - context.uniform(0, 0.1))
+        self.rekey_at = now + life * (REKEY_FRACTION - context.uniform(0, 0.1))
         signed = sign_group_state(state, context.private_key)
         return make_group_keys(context.document, self.group, generation, context.random, signed)
 
@@ -140,9 +140,9 @@ class Speaker:
         """Do what is due."""
         if self.sending.tick(now):
             self._context.kernel_dirty = True
-        if now >= self._rekey_at:
+        if now >= self.rekey_at:
             self.rekey(now, "lifetime")
 
     def next_timer(self) -> float | None:
         """When something is due."""
-        return earliest([self._rekey_at, self.sending.next_timer()])
+        return earliest([self.rekey_at, self.sending.next_timer()])

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from agents.ikev2.model import Datagram
 from agents.ipsec.model import Guard
 from agents.ipsec.plan import wanted_state
 from agents.ipsec.port import KeyPort
 from agents.runtime import notify
+from agents.runtime.control import CommandRefused, ControlServer
 from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
 from agents.runtime.events import EventLog
 from agents.runtime.links import LinkMonitor, LinkState, snapshot
@@ -45,12 +46,16 @@ class Core(Protocol):
     def links(self, found: Mapping[str, LinkState], now: float) -> None:
         """The interfaces are these."""
 
+    def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
+        """Answer an administrator on this machine. CommandRefused."""
+
     def take(self) -> list[Effect]:
         """The effects since the last call."""
 
 
 class Driver:
-    """One core on one UDP port. `kernel`: None for an agent that protects nothing itself."""
+    """One core on one UDP port. `kernel`: None for an agent that protects nothing itself. `control`: the
+    path of the Unix socket for the administrator, or None."""
 
     def __init__(
         self,
@@ -61,10 +66,12 @@ class Driver:
         *,
         kernel: KeyPort | None = None,
         watch_links: bool = False,
+        control: Path | None = None,
     ) -> None:
         self._core, self._port, self._state_dir, self._log = core, port, state_dir, log
         self._kernel = kernel
         self._monitor = LinkMonitor() if watch_links else None
+        self._control = ControlServer(control, self._command) if control is not None else None
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._failure: BaseException | None = None
@@ -81,8 +88,12 @@ class Driver:
             loop.add_reader(self._monitor.fileno(), self._guarded(self._links_changed))
         try:
             self._guarded(self._start)()
+            await self._open_control()
             await self._done.wait()
         finally:
+            if self._control is not None:
+                self._log.subscriber = None
+                self._control.stop()
             loop.remove_reader(self._port.fileno())
             if self._monitor is not None:
                 loop.remove_reader(self._monitor.fileno())
@@ -109,6 +120,31 @@ class Driver:
                 self._done.set()
 
         return run
+
+    async def _open_control(self) -> None:
+        """After the start, which waits for nobody. Without the socket the agent does its work all the same."""
+        if self._control is None:
+            return
+        try:
+            await self._control.start()
+            self._log.subscriber = self._control.publish
+        except OSError as error:
+            self._log.write(Event("error", {"what": "control socket", "detail": str(error)}))
+
+    def _command(self, words: Sequence[str]) -> Mapping[str, Any]:
+        found: list[Mapping[str, Any]] = []
+        refused: list[CommandRefused] = []
+
+        def job() -> None:
+            try:
+                found.append(self._core.command(words, time.monotonic()))
+            except CommandRefused as refusal:
+                refused.append(refusal)
+
+        self._guarded(job)()
+        if not found:
+            raise refused[0] if refused else CommandRefused("the agent is ending")
+        return found[0]
 
     def _start(self) -> None:
         now = time.monotonic()

@@ -207,6 +207,14 @@ class Simulation:
             node.core.receive(datagram, self.now)
             self._after(node)
 
+    def command(self, name: str, *words: str) -> Mapping[str, Any]:
+        """An administrator's command to a node that is on. CommandRefused."""
+        node = self.nodes[name]
+        assert node.core is not None
+        answer = node.core.command(words, self.now)
+        self._after(node)
+        return answer
+
     # -- what happened -------------------------------------------------------------------------------
 
     def seen(self, kind: str, node: str | None = None, **fields: Any) -> list[Seen]:

@@ -90,6 +90,11 @@ class AgentRouter:
         run("ip", "netns", "exec", self.name, "ip", "xfrm", "state", "flush")
         run("ip", "netns", "exec", self.name, "ip", "xfrm", "policy", "flush")
 
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `lks` with these words beside the daemon."""
+        command = [sys.executable, "-m", "agents.lks", *words, "--config", str(self.folder / "lks.toml")]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         """What the daemon wrote."""
         path = self.folder / "events"
@@ -149,6 +154,7 @@ class AgentLab:
             (router.folder / "lks.toml").write_text(
                 f'name = "{name}"\ndomain = "example"\nidentity = "identity.pem"\n'
                 'policy_server_key = "policy-server.pem"\nstate_dir = "state"\nevents = "events"\n'
+                'socket = "lks.sock"\n'
             )
 
     def close(self) -> None:

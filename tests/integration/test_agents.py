@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -115,6 +116,30 @@ def test_the_kernel_holds_the_sas_that_were_announced_and_sends_with_its_own(pai
         ]
         assert len(sending) == 1 and f"spi {own}" in sending[0]
         assert [each for each in policies if "dir in" in each and "action block" in each]
+
+
+def test_an_administrator_asks_a_running_daemon_and_has_it_rekey(pair: AgentLab) -> None:
+    for router in pair.routers.values():
+        router.start()
+    assert wait_for(pair.keyed, 20), _story(pair)
+    router = pair.routers["a"]
+    assert (router.folder / "lks.sock").stat().st_mode & 0o777 == 0o600
+    before = json.loads(router.ask("status", "--json").stdout)
+    assert before["all_keyed"] and before["interfaces"][0]["up"]
+    assert "b: keyed" in router.ask("status").stdout
+    assert router.ask("rekey").returncode == 0
+    assert router.ask("rekey", "nowhere").returncode == 1
+
+    def changed() -> bool:
+        kinds = [each["change"] for each in pair.routers["b"].events("sa") if each["direction"] == "in"]
+        return kinds.count("added") == 2 and kinds.count("removed") == 1
+
+    assert wait_for(changed, 20), _story(pair)
+    assert pair.passes("a", "b") == 3, _story(pair)
+    assert router.process is not None
+    router.process.terminate()
+    assert router.process.wait() == 0
+    assert router.ask("status").returncode == 3
 
 
 def test_four_routers_on_a_lan_key_themselves() -> None:

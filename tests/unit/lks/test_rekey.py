@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from agents.ikev2 import Datagram, PeerAddress
 from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
@@ -111,8 +110,7 @@ def test_a_new_generation_never_takes_the_spis_of_one_that_is_still_heard() -> N
     speaker = next(iter(link.speakers.values()))
     active = speaker.generation
     context.seen_generation(active + (1 << context.document.spi.generation_bits) - 1)
-    link.rekey(network.now, "test")
-    network.deliver("a", Datagram(b"", PeerAddress("10.0.0.2", 848, "10.0.0.1", "a-e0", 848), 255))  # its effects
+    network.command("a", "rekey")
     assert speaker.generation > active + (1 << context.document.spi.generation_bits)
     for second in range(2, 20):
         network.run(second)

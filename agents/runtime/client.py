@@ -1,0 +1,43 @@
+"""An administrator's question to a running agent, from the command line. Knows no agent's commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.runtime.control import CommandRefused, ask, follow
+
+EXIT_DONE, EXIT_REFUSED, EXIT_NO_AGENT = 0, 1, 3
+
+
+def show(program: str, path: Path, command: str, as_text: Callable[[Mapping[str, Any]], str] | None) -> int:
+    """Ask and print; JSON without `as_text`. 0: done, 1: refused, 3: no agent answers."""
+    try:
+        answer = ask(path, command)
+    except CommandRefused as refusal:
+        print(f"{program}: {refusal}", file=sys.stderr)
+        return EXIT_REFUSED
+    except (OSError, ValueError) as error:
+        return _nobody(program, path, error)
+    print(json.dumps(answer, indent=2) if as_text is None else as_text(answer))
+    return EXIT_DONE
+
+
+def show_events(program: str, path: Path) -> int:
+    """Print events as they happen, one JSON object a line, until interrupted or the agent ends."""
+    try:
+        for event in follow(path, "events"):
+            print(json.dumps(event, separators=(",", ":")), flush=True)
+    except (KeyboardInterrupt, BrokenPipeError):
+        return EXIT_DONE
+    except (OSError, ValueError) as error:
+        return _nobody(program, path, error)
+    return EXIT_DONE
+
+
+def _nobody(program: str, path: Path, error: Exception) -> int:
+    print(f"{program}: no answer from an agent at {path}: {error}", file=sys.stderr)
+    return EXIT_NO_AGENT

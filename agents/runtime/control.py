@@ -1,0 +1,127 @@
+"""A Unix socket on which a running agent answers its own router: one line of JSON in, lines of JSON out.
+
+`{"command": "status"}` is answered with `{"result": ...}` or `{"error": "..."}`. `{"command": "events"}` is
+answered with every event from then on, until the client goes. The file has mode 0600: who may open it is
+the administrator. Knows nothing of what commands mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MAX_REQUEST = 4096
+MAX_BACKLOG = 1 << 20
+"""Octets that a subscriber may be behind; then it is cut off."""
+PATIENCE_S = 5.0
+
+Answer = Callable[[Sequence[str]], Mapping[str, Any]]
+
+
+class CommandRefused(Exception):
+    """A command that is unknown, or that cannot be done now; the text says why."""
+
+
+class ControlServer:
+    """Serves one socket. `answer`: from the command's words to a result; CommandRefused."""
+
+    def __init__(self, path: Path, answer: Answer) -> None:
+        self._path, self._answer = path, answer
+        self._server: asyncio.Server | None = None
+        self._subscribers: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        """Listen. OSError when the folder is missing or the path is too long for a socket (107 octets)."""
+        listener = _bind(self._path)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_REQUEST)
+
+    def stop(self) -> None:
+        """Part from all clients and take the file away."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._path.unlink(missing_ok=True)
+        for writer in self._subscribers:
+            writer.close()
+        self._subscribers.clear()
+
+    def publish(self, line: str) -> None:
+        """An event, for whoever subscribed. One that does not read is cut off rather than waited for."""
+        for writer in list(self._subscribers):
+            writer.write(line.encode() + b"\n")
+            if writer.is_closing() or writer.transport.get_write_buffer_size() > MAX_BACKLOG:
+                self._subscribers.discard(writer)
+                writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with contextlib.suppress(TimeoutError, ConnectionError, asyncio.LimitOverrunError, ValueError):
+                words = _words(await asyncio.wait_for(reader.readline(), PATIENCE_S))
+                if words == ["events"]:
+                    self._subscribers.add(writer)
+                    await reader.read()  # ends when the client goes
+                else:
+                    writer.write(json.dumps(self._outcome(words)).encode() + b"\n")
+                    await asyncio.wait_for(writer.drain(), PATIENCE_S)
+        finally:
+            self._subscribers.discard(writer)
+            writer.close()
+
+    def _outcome(self, words: list[str]) -> dict[str, Any]:
+        try:
+            return {"result": dict(self._answer(words))}
+        except CommandRefused as refusal:
+            return {"error": str(refusal)}
+
+
+def _bind(path: Path) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()  # of an agent that was killed
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    return listener
+
+
+def _words(line: bytes) -> list[str]:
+    """ValueError for anything but {"command": "word ..."}."""
+    request = json.loads(line)
+    if not isinstance(request, dict) or not isinstance(request.get("command"), str):
+        raise ValueError("no command")
+    return str(request["command"]).split()
+
+
+# -- the client's side ------------------------------------------------------------------------------
+
+
+def ask(path: Path, command: str) -> dict[str, Any]:
+    """The answer to a command. CommandRefused; OSError when no agent answers there."""
+    for answer in follow(path, command):
+        if "error" in answer:
+            raise CommandRefused(str(answer["error"]))
+        return dict(answer["result"])
+    raise ConnectionResetError(f"{path}: the agent gave no answer")
+
+
+def follow(path: Path, command: str) -> Iterator[dict[str, Any]]:
+    """The lines that the agent answers with, as they come. OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.connect(str(path))
+        connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+        with connection.makefile("r", encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)
