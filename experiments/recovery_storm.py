@@ -35,7 +35,9 @@ class RecoveryStorm(Experiment):
     )
     shows_not = (
         "Computation costs nothing in virtual time: how fast a DKS can answer is not in these figures, only how much "
-        "it is asked. All nodes boot the same software in the same time. With central keying, every router "
+        "it is asked, and that until the run ends: routers with an LKS first go to the DKS 60 to 600 s after their boot, "
+        "unless the policy says otherwise, so most of what they ask comes later. "
+        "All nodes boot the same software in the same time. With central keying, every router "
         "has static routes at its first start, as an operator types them in, and the power cut takes them; a network "
         "that keeps such routes in its configuration is not shown."
     )
