@@ -103,7 +103,8 @@ def _tables(areas: Mapping[str, _Area], alive: Mapping[str, Router]) -> dict[str
         for name in area.trees:
             for prefix, path in area.intra(name).items():
                 known = tables[name].get(prefix)
-                tables[name][prefix] = path if known is None else best([known, path]) or path
+                better = path if known is None else best([known, path])
+                tables[name][prefix] = better or path
     backbone = areas.get(BACKBONE)
     if backbone is None or len(areas) == 1:
         return tables
@@ -142,10 +143,12 @@ def _tree(topology: Topology, graph: networkx.DiGraph, source: str) -> dict[str,
             continue
         found: set[IPv4Address] = set()
         for parent in before[node]:
-            if hops.get(parent):
-                found |= hops[parent]
-            elif isinstance(node, str) and isinstance(parent, tuple):
+            if isinstance(node, str) and source in before[parent]:
+                # The segment is attached to the source: the next hop is the router on it itself (RFC 2328 §16.1.1,
+                # second case), also when the segment is as near by way of another router.
                 found.add(_on(topology, node, parent[1]).ipv4.ip)
+            else:
+                found |= hops[parent]
         hops[node] = frozenset(found)
     return {node: Path(cost, hops[node]) for node, cost in distance.items() if isinstance(node, str)}
 

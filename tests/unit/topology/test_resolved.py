@@ -181,3 +181,27 @@ def test_gml_with_parallel_links_and_no_mark_for_them_is_read(tmp_path: Path) ->
 
 def test_the_check_of_a_sound_source_finds_nothing() -> None:
     assert check(TopologySource(links=[LinkSource(between=["a", "b"])]), lambda *_: None) == []  # type: ignore[arg-type,return-value]
+
+
+def test_a_lan_as_near_directly_as_through_a_neighbour_is_used_directly() -> None:
+    """What RFC 2328 §16.1.1 says of a network that joins both, and what FRR does; r1 reaches the LAN at 4 either way."""
+    source = TopologySource(
+        routers=dict.fromkeys(["r1", "r2", "r3"], RouterSource()),
+        links=[LinkSource(between=["r1", "r2"], cost=1)],
+        lans={"lan": LanSource(routers=["r1", "r2", "r3"])},
+    )
+    topology = resolve(source, "corner")
+    costs = {"r1": 4, "r2": 3, "r3": 1}
+    routers = {
+        name: router.model_copy(
+            update={
+                "interfaces": tuple(
+                    i.model_copy(update={"cost": costs[name]}) if i.kind == "lan" else i for i in router.interfaces
+                )
+            }
+        )
+        for name, router in topology.routers.items()
+    }
+    topology = topology.model_copy(update={"routers": routers})
+    (far,) = expected_paths(topology)["r1"][routers["r3"].loopback.network]
+    assert far == next(i.ipv4.ip for i in routers["r3"].interfaces if i.kind == "lan")
