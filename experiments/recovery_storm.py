@@ -35,8 +35,8 @@ class RecoveryStorm(Experiment):
     )
     shows_not = (
         "Computation costs nothing in virtual time: how fast a DKS can answer is not in these figures, only how much "
-        "it is asked, and that until the run ends: routers with an LKS first go to the DKS 60 to 600 s after their boot, "
-        "unless the policy says otherwise, so most of what they ask comes later. "
+        "it is asked, and that until the run ends: routers with an LKS first go to the DKS 60 to 600 s after their "
+        "boot, unless the policy says otherwise, so most of what they ask comes later. "
         "All nodes boot the same software in the same time. With central keying, every router "
         "has static routes at its first start, as an operator types them in, and the power cut takes them; a network "
         "that keeps such routes in its configuration is not shown."
@@ -119,8 +119,7 @@ class RecoveryStorm(Experiment):
                 if any(pending):
                     found.append(
                         f"{keying}: {between(pending)} routers are scheduled to go to the DKS for the first time only "
-                        "after the run has ended. Its total of requests is therefore not complete, and is no measure "
-                        "against that of a mode whose routers have all been there; its requests per second and those "
-                        "before the first schedule are."
+                        "after the run has ended. Its total and its peak of requests are therefore not complete, and "
+                        "no measure against those of a mode whose routers have all been there."
                     )
         return found
