@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from testbed.analysis import adjacency
 from testbed.analysis.compare import ratio_of_medians
@@ -65,6 +67,20 @@ def test_routes_beside_loopbacks_and_ones_own_loopback_do_not_matter() -> None:
     events = [*all_routes(LINE), route(5, "r1", "10.64.0.4/30", "10.64.0.2"), route(6, "r1", "10.0.0.1/32", "1.2.3.4")]
     events.append(route(9, "r1", "fd00::2/128", "fe80::1"))
     assert converged_at(LINE, events, expected_paths(LINE)) == 1
+
+
+@given(some.data())
+def test_the_order_of_lines_of_one_moment_changes_nothing(data: some.DataObject) -> None:
+    """Of different routes, that is: two lines of one route are a history even within a nanosecond."""
+    routes = all_routes(RING)
+    blinks = data.draw(some.lists(some.tuples(some.integers(2, 4), some.sampled_from(range(len(routes)))), unique=True))
+    kinds = data.draw(some.lists(some.sampled_from(["add", "del"]), min_size=len(blinks), max_size=len(blinks)))
+    events = [*routes, *({**routes[n], "t": t, "kind": kind} for (t, n), kind in zip(blinks, kinds, strict=True))]
+    events.sort(key=lambda event: event["t"])
+    shuffled = sorted(data.draw(some.permutations(events)), key=lambda event: event["t"])
+    assert converged_at(RING, shuffled, expected_paths(RING)) == converged_at(RING, events, expected_paths(RING))
+    changes = {3: expected_paths(RING, frozenset({"r1--r2"})), 4: expected_paths(RING)}
+    assert phases(RING, shuffled, changes) == phases(RING, events, changes)
 
 
 def test_each_change_of_what_is_wanted_has_its_own_convergence() -> None:
