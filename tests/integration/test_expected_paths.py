@@ -1,8 +1,10 @@
-"""The routes that the analysis expects against those that FRR installs: random costs, LANs, areas. Runs in the guest."""
+"""The routes that the analysis expects against those that FRR installs: random costs, LANs, areas. In the guest."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -47,15 +49,19 @@ def three_areas(chance: Random) -> Topology:
     links = [link(borders[number - 1], borders[number], 0) for number in range(4)]
     for area in (1, 2):
         inner = [f"x{area}{number}" for number in range(3)]
-        links += [link(one, other, area) for one, other in zip(inner, inner[1:], strict=False)]
+        links += [link(one, other, area) for one, other in pairwise(inner)]
         links += [link(chance.choice(inner), border, area) for border in chance.sample(borders, 2)]
     return resolve(TopologySource(links=links, dks=DksSource(attach="x20")), "areas")
 
 
-@pytest.mark.parametrize("make", [lans_and_links, three_areas])
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_frr_installs_exactly_the_expected_routes(make: object, seed: int, tmp_path: Path) -> None:
-    assert callable(make)
+# In 5, 12 and 36 some router reaches a LAN at the same cost directly and through a neighbour.
+@pytest.mark.parametrize(
+    ("make", "seed"),
+    [(lans_and_links, 5), (lans_and_links, 12), (lans_and_links, 36), (three_areas, 1), (three_areas, 2)],
+)
+def test_frr_installs_exactly_the_expected_routes(
+    make: Callable[[Random], Topology], seed: int, tmp_path: Path
+) -> None:
     played = play(tmp_path, make(Random(f"paths {seed}")), duration_s=90)
     assert played.code == 0
     for router, routes in expected_paths(played.plan.topology).items():
