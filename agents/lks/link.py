@@ -66,8 +66,11 @@ class Link:
                 admit=self._admit,
                 liveness_s=LIVENESS_S,
                 ike_lifetime_s=float(context.document.lifetimes.ike_s),
-                max_half_open_per_address=2,
+                # Whoever forges a neighbour's address fills two places and then needs answers to it, so the
+                # neighbour itself, which gets them, always finds one free.
                 cookie_threshold_per_address=2,
+                max_half_open_per_address=16,
+                half_open_timeout_s=10.0,
             ),
             auth_exchange=ExchangeType.GSA_AUTH,
         )

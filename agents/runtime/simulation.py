@@ -1,6 +1,8 @@
-"""Runs agents' cores on a modelled network: an event queue, seeded delays and losses, power failures.
+"""Runs agents' cores on a modelled network: an event queue, seeded delays and faults, power failures.
 
-A node's files live through `power_off` as far as they were persisted; its core and kernel do not.
+Datagrams are lost, doubled and overtaken by others; segments are cut; nodes lose their power, also between any
+two effects. A node's files live through that as far as they were persisted; its core and kernel do not. The
+kernel is modelled by the SPD and SAD that agents.ipsec.plan makes of what was asked for.
 Broadcast domains only, no routing: whoever is in no common segment hears nothing, except a party that
 is reached through `remote` (a DKS behind a routed network). Knows nothing of protocols.
 """
@@ -15,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.ikev2.model import Datagram, PeerAddress
+from agents.ipsec.plan import wanted_state
 from agents.ipsec.protection import IPAddress
 from agents.runtime.asyncio_driver import Core
 from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
@@ -38,6 +41,10 @@ class Node:
     sent: int = 0
     up: bool = True
     boots: int = 0
+    effects: int = 0
+    """Executed since the last boot."""
+    crash_at: int | None = None
+    """Loses its power, once, instead of executing this effect (0: the first one after a boot)."""
     sequences: dict[tuple[int, IPAddress], int] = field(default_factory=dict)
 
     def sequence(self, spi: int, destination: IPAddress) -> int:
@@ -70,11 +77,23 @@ class Passing:
 class Simulation:
     """All nodes and what is between them. Times in seconds."""
 
-    def __init__(self, seed: int = 1, *, delay_s: float = 0.002, loss: float = 0.0) -> None:
+    def __init__(
+        self,
+        seed: int = 1,
+        *,
+        delay_s: float = 0.002,
+        loss: float = 0.0,
+        duplicate: float = 0.0,
+        overtake: float = 0.0,
+    ) -> None:
+        """`loss`, `duplicate`, `overtake`: how likely it is that a datagram is lost, comes twice, or takes up to
+        a hundred times as long as others."""
         self.now = 0.0
         self.nodes: dict[str, Node] = {}
         self.events: list[Seen] = []
-        self.delay_s, self.loss = delay_s, loss
+        self.delay_s, self.loss, self.duplicate, self.overtake = delay_s, loss, duplicate, overtake
+        self.cut: set[str] = set()
+        """Segments that nothing passes, and nobody notices: silent blackholes."""
         self.remote: dict[str, str] = {}
         """Address → node that is reached from everywhere, and whose answers reach everyone."""
         self.tap: Callable[[Passing], Passing | None] | None = None
@@ -114,6 +133,7 @@ class Simulation:
         """Start a node's core from its files."""
         node = self.nodes[name]
         node.boots += 1
+        node.effects = 0
         node.core = node.build(node)
         node.core.links(self._links(node), self.now)
         node.core.start(self.now)
@@ -145,6 +165,11 @@ class Simulation:
         if node.core is None:
             return
         for effect in node.core.take():
+            if node.effects == node.crash_at:
+                node.crash_at = None
+                self.power_off(node.name)
+                return
+            node.effects += 1
             self._do(node, effect)
         when = node.core.next_timer()
         number = next(self._number)
@@ -162,6 +187,7 @@ class Simulation:
         if isinstance(effect, Persist):
             node.files[effect.name] = effect.data
         elif isinstance(effect, Kernel):
+            wanted_state(effect.interfaces, effect.sas)  # raises for what no kernel could hold
             node.kernel = effect
             node.kernels.append((self.now, effect))
         elif isinstance(effect, Event):
@@ -184,6 +210,8 @@ class Simulation:
                         self._pass(node, other, interface, local, effect, hops=60)
         elif peer.interface in node.interfaces and node.up:
             address, segment = node.interfaces[peer.interface]
+            if segment in self.cut:
+                return
             for other in self.nodes.values():
                 for interface, (theirs, their_segment) in other.interfaces.items():
                     if (theirs, their_segment) == (peer.ip, segment) and other.up:
@@ -198,7 +226,10 @@ class Simulation:
             passing = self.tap(passing)
         if passing is not None:
             datagram = passing.datagram
-            self.at(self.now + self.delay_s * (1 + self._random.random()), lambda: self.deliver(other.name, datagram))
+            for _copy in range(2 if self._random.random() < self.duplicate else 1):
+                slow = 100 * self._random.random() if self._random.random() < self.overtake else 0.0
+                delay_s = self.delay_s * (1 + self._random.random() + slow)
+                self.at(self.now + delay_s, lambda: self.deliver(other.name, datagram))
 
     def deliver(self, name: str, datagram: Datagram) -> None:
         """Hand a datagram to a node, as if it had come in."""

@@ -44,9 +44,11 @@ class Network(Simulation):
         protocols: Sequence[RoutingProtocol] = PROTOCOLS,
         seed: int = 1,
         loss: float = 0.0,
+        duplicate: float = 0.0,
+        overtake: float = 0.0,
         keys: Callable[[str], Ed25519PrivateKey] = key,
     ) -> None:
-        super().__init__(seed, loss=loss)
+        super().__init__(seed, loss=loss, duplicate=duplicate, overtake=overtake)
         self.keys = keys
         entry = DksEntry(name="dks", key=spki(key("dks")), addresses=(DKS_ADDRESS,))
         self.domain = Domain(name="example", dks=entry, settings=settings or Settings(validity_s=1 << 33))
