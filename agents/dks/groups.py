@@ -7,23 +7,26 @@ Knows nothing of how IKE SAs come about.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.dks.documents import Documents
 from agents.dks.store import GenerationBook
-from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest
+from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, notifies
 from agents.gikev2.keys import make_group_keys
 from agents.ikev2 import IkeEndpoint, IkeError, Payload, SaHandle
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
-from agents.policy.group import GroupState, sign_group_state
+from agents.policy.group import GroupState, sign_group_state, verify_group_state
 from agents.policy.names import GroupId
 from agents.runtime.effects import Event
 
 REKEY_FRACTION = 0.75
+RETURN_S = 120
+"""How long a speaker that still has keys goes on with them while its receivers come back to a DKS that was away:
+by then all have noticed that it was."""
 EventSink = Callable[[Event], None]
 
 
@@ -34,7 +37,18 @@ class _Group:
     sent_with: bool = False  # the speaker has had these keys
     members: dict[str, SaHandle] = field(default_factory=dict)
     unanswered: set[int] = field(default_factory=set)  # pushes to receivers
+    awaited: set[str] = field(default_factory=set)  # receivers that have not come back to us yet
     speaker_at: float | None = None  # when the speaker gets it though receivers have not answered
+
+    def to_renew(self, held: int | None) -> bool:
+        """Whether a sender that registers, and holds this generation, must get a new one.
+
+        One that holds none has lost count of what it sent, and nothing may be sent twice under one key. One that
+        holds a later generation than ours, or ours before we gave it, shows that our book is not the newest.
+        """
+        if held is None:
+            return self.sent_with
+        return held > self.keys.generation or (held == self.keys.generation and not self.sent_with)
 
 
 class Groups:
@@ -85,18 +99,43 @@ class Groups:
         known = self._groups.get(group)
         try:
             kwk = sa.key_wrap_key()
+            held = self._held(request) if request.sender else None
             if known is None:
                 known = self._groups[group] = self._make(speaker, group, now)
-            elif request.sender and known.sent_with:
-                # It has lost its counters, or it would not ask again: nothing may be sent twice under one key.
+            elif request.sender and known.to_renew(held):
                 self._renew(known, speaker, now, "sender registered", except_router=router)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
             return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
+        keys = known.keys
+        if held is not None and held < keys.generation and not known.sent_with:
+            known.awaited = {each for each in self._receivers(speaker, group) if each not in known.members}
+            if known.awaited:
+                known.speaker_at = now + RETURN_S
+                keys = replace(keys, atd_s=RETURN_S)
         known.sent_with = known.sent_with or request.sender
         known.members[router] = sa
-        self._event(Event("registered", {"peer": router, "group": str(group), "generation": known.keys.generation}))
-        return KeyServer.answer(known.keys, router, kwk)
+        if router in known.awaited:
+            known.awaited.discard(router)
+            self._to_speaker(known, now)
+        self._event(Event("registered", {"peer": router, "group": str(group), "generation": keys.generation}))
+        return KeyServer.answer(keys, router, kwk)
+
+    def _held(self, request: RegistrationRequest) -> int | None:
+        """The generation that a sender says it sends with, in our own signed words; None when it has none."""
+        for signed in notifies.find_group_reports(request.payloads)[:1]:
+            try:
+                state = verify_group_state(signed, self._key.public_key(), request.group)
+            except PolicyError:
+                return None  # not our word: as if it had said nothing, which is safe
+            self._book.reported(request.group, state.v, state.g)  # a book that was restored learns how far it had been
+            return state.g
+        return None
+
+    def _receivers(self, speaker: PolicyDocument, group: GroupId) -> list[str]:
+        interface = speaker.interface(group.interface)
+        names = [each.router for each in interface.neighbors] if interface is not None else []
+        return [name for name in names if self._may(speaker, group, name)]
 
     def _may(self, speaker: PolicyDocument, group: GroupId, router: str) -> bool:
         if router == group.router:
@@ -122,7 +161,7 @@ class Groups:
         fields = {"group": str(group), "generation": known.keys.generation, "reason": reason}
         self._event(Event("rekeyed", {**fields, "members": len(known.members)}))
         # Receivers first: what the speaker sends with the new keys is then understood by all.
-        known.unanswered = set()
+        known.unanswered, known.awaited = set(), set()
         for router in list(known.members):
             if router not in (except_router, group.router):
                 self._push(known, router, now)
@@ -133,8 +172,9 @@ class Groups:
 
     def _to_speaker(self, known: _Group, now: float) -> None:
         """The speaker's turn has come when all receivers have answered, or have had their time."""
-        if known.speaker_at is not None and (not known.unanswered or known.speaker_at <= now):
-            known.speaker_at = None
+        waiting = known.unanswered or known.awaited
+        if known.speaker_at is not None and (not waiting or known.speaker_at <= now):
+            known.speaker_at, known.awaited = None, set()
             speaker = known.keys.group.router
             if speaker in known.members:
                 self._push(known, speaker, now)

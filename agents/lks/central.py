@@ -39,6 +39,11 @@ class CentralGroups:
         for group in self.hearing:
             yield group, False
 
+    def held(self, group: GroupId) -> bytes | None:
+        """The signed state of the keys that we send with: we have not lost count of what was sent."""
+        sending = self.sending.get(group)
+        return None if sending is None or sending.active is None else sending.active.state
+
     def has(self, group: GroupId) -> bool:
         """Whether this group has keys."""
         if group in self.sending:
@@ -78,7 +83,7 @@ class CentralGroups:
         hearing = self.hearing.get(keys.group)
         if hearing is not None:
             if registration:
-                hearing.replace(keys, now)
+                hearing.succeed(keys, now)
             else:
                 hearing.follow(keys, now)
         else:

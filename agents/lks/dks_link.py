@@ -225,7 +225,9 @@ class DksLink:
         self._again_at.pop(group, None)
         if self.central is None or self.sa is None or not self.sa.established or group in self._asked.values():
             return
-        payloads = self._member.request(group, sender=group in self.central.sending)
+        held = self.central.held(group)
+        extra = [] if held is None else [notifies.group_report(held)]
+        payloads = self._member.request(group, sender=group in self.central.sending, extra=extra)
         try:
             self._asked[self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, payloads, now)] = group
         except UnknownSa:

@@ -103,6 +103,13 @@ class Hearing:
         self._retiring = []
         self._set(keys, now)
 
+    def succeed(self, keys: GroupKeys, now: float) -> None:
+        """A registration at a key server that is not the speaker: the speaker may send with the older generation
+        until it has been there itself, so that one is heard as long as it is valid."""
+        if self.current is not None and self.current.generation != keys.generation and self.expires_at is not None:
+            self._retiring.append(_Retiring(self.current, self.expires_at))
+        self._set(keys, now)
+
     def follow(self, keys: GroupKeys, now: float) -> None:
         """A rekey: the older generation is heard until the deactivation delay is over."""
         if self.current is not None and self.current.generation != keys.generation:

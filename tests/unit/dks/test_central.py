@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from agents.dks.store import GenerationBook
 from agents.policy import edit
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
@@ -70,6 +73,55 @@ def test_a_dks_that_restarts_uses_no_generation_twice() -> None:
         )
         > 1
     )
+
+
+@pytest.mark.parametrize("away_s", [5, 900])
+@pytest.mark.parametrize("loss", [0.0, 0.1])
+def test_a_dks_that_restarts_makes_nobody_deaf(away_s: int, loss: float) -> None:
+    network = central(loss=loss, seed=2)
+    network.power_on_all()
+    assert network.run(30, network.all_keyed)
+    network.run(100)
+    network.power_off("dks")
+    network.run(100 + away_s)
+    network.power_on("dks")
+    before = {name: network.nodes[name].kernel for name in network.routers}
+    for half in range(2 * (100 + away_s), 2 * (100 + away_s + 250)):
+        network.run(half / 2)
+        assert network.all_keyed(), half / 2
+    for name in network.routers:
+        old, new = before[name], network.nodes[name].kernel
+        assert old is not None and new is not None
+        assert {sa.keymat for sa in new.sas if sa.outbound and sa.active}.isdisjoint({sa.keymat for sa in old.sas})
+
+
+def test_a_speaker_that_only_lost_its_ike_sa_keeps_its_keys() -> None:
+    network = central()
+    network.power_on_all()
+    assert network.run(1, network.all_keyed)
+    before = {(sa.spi, sa.keymat) for sa in network.nodes["r1"].kernel.sas}
+    link = network.lks("r1")._dks
+    assert link is not None and link.sa is not None
+    link._endpoint.abandon(link.sa, network.now)
+    assert network.run(10, lambda: len(network.seen("dks_contact", "r1", ok=True)) == 2)
+    network.run(12)
+    assert {(sa.spi, sa.keymat) for sa in network.nodes["r1"].kernel.sas} == before
+    assert not network.seen("rekeyed", "dks")
+
+
+def test_a_dks_whose_book_is_lost_goes_on_above_what_speakers_still_send_with() -> None:
+    network = central()
+    network.power_on_all()
+    assert network.run(1, network.all_keyed)
+    for _time in range(3):
+        network.power_off("r1")
+        network.power_on("r1")
+        assert network.run(network.now + 5, network.all_keyed)
+    network.power_off("dks")
+    network.book = GenerationBook(":memory:")
+    network.power_on("dks")
+    network.run(network.now + 250)
+    assert network.all_keyed()
 
 
 def test_keys_are_renewed_before_they_expire_and_nobody_goes_deaf() -> None:
