@@ -210,7 +210,9 @@ class LksCore:
         context.kernel_dirty = True
         whole = (old.issuer, old.dks, old.suite, old.spi) != (fresh.issuer, fresh.dks, fresh.suite, fresh.spi)
         for name, link in list(self._links.items()):
-            if whole or fresh.interface(name) != link.policy:
+            policy = fresh.interface(name)
+            kept = not whole and policy is not None and policy.mode is not Mode.CLEAR
+            if not (kept and policy is not None and (policy == link.policy or link.adopt(policy, now))):
                 link.stop(now)
                 del self._links[name]
         if whole:

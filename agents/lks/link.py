@@ -144,6 +144,37 @@ class Link:
             speaker.rekey(now, reason)
         self._drain(now)
 
+    def adopt(self, policy: InterfacePolicy, now: float) -> bool:
+        """Go on under a newer policy of this interface. False when it changes more than its mode or neighbours.
+
+        Neighbours that stay notice nothing but a rekey, which keeps out those that go and has pair SAs for those
+        that come.
+        """
+        old = {each.router: each for each in self.policy.neighbors}
+        new = {each.router: each for each in policy.neighbors}
+        if policy.model_copy(update={"mode": self.policy.mode, "neighbors": self.policy.neighbors}) != self.policy:
+            return False
+        self.policy = policy
+        self._addresses = {str(each.address): each for each in policy.neighbors}
+        gone = [router for router, each in old.items() if new.get(router) != each]
+        come = [each for router, each in new.items() if old.get(router) != each]
+        for speaker in self.speakers.values():
+            speaker.exclude(gone, now)
+        for router in gone:
+            self.listeners.pop(router).stop(now)
+            for sa in self._endpoint.sas(self._context.party(router)):
+                self._endpoint.close(sa, now)
+        for listener in self.listeners.values():
+            listener.interface = policy
+        for each in come:
+            self.listeners[each.router] = Listener(self._context, self._endpoint, policy, each, self._port)
+            if self.up:
+                self.listeners[each.router].wake(now)
+        if gone or (come and policy.link == "lan"):
+            self.rekey(now, "policy")
+        self._drain(now)
+        return True
+
     def stop(self, now: float) -> None:
         """Part from all neighbours."""
         for sa in self._endpoint.sas():

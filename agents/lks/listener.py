@@ -48,7 +48,7 @@ class Listener:
         self, context: Context, endpoint: IkeEndpoint, interface: InterfacePolicy, neighbor: Neighbor, port: int
     ) -> None:
         self._context, self._endpoint = context, endpoint
-        self._interface, self.neighbor = interface, neighbor
+        self.interface, self.neighbor = interface, neighbor
         self._peer = PeerAddress(str(neighbor.address), port, str(interface.address), interface.name, port)
         domain = context.document.domain
         self.hearing = {
@@ -186,7 +186,7 @@ class Listener:
         self._context.event("registered", group=str(group), at=self.neighbor.router, generation=keys.generation)
 
     def _check(self, keys: GroupKeys) -> None:
-        check_speaker(keys, self._interface, self.neighbor, self._context.document)
+        check_speaker(keys, self.interface, self.neighbor, self._context.document)
 
     def _taken(self, keys: GroupKeys) -> None:
         state = verify_group_state(keys.state, self._key, keys.group)

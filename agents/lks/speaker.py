@@ -6,6 +6,8 @@ Keys come from the LKS's own randomness, from its first second on; nobody need b
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest
 from agents.gikev2.keys import make_group_keys
 from agents.ikev2 import IkeEndpoint, Payload, SaHandle, UnknownSa, UnsupportedAlgorithm
@@ -96,11 +98,11 @@ class Speaker:
             self._push(router, now)
         self._all_have_it(now)
 
-    def exclude(self, router: str, now: float) -> None:
-        """This neighbour is not allowed any more: it does not get the next generation, which is made now."""
-        self.members.pop(router, None)
-        self._drop_pending(router, now)
-        self.rekey(now, "exclusion")
+    def exclude(self, routers: Iterable[str], now: float) -> None:
+        """These neighbours are not allowed any more: they get no later generation than they have."""
+        for router in routers:
+            self.members.pop(router, None)
+            self._drop_pending(router, now)
 
     def _push(self, router: str, now: float) -> None:
         keys, sa = self.sending.waiting, self.members[router]

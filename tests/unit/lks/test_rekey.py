@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agents.ipsec.protection import Mode
 from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
@@ -115,3 +116,47 @@ def test_a_new_generation_never_takes_the_spis_of_one_that_is_still_heard() -> N
     for second in range(2, 20):
         network.run(second)
         assert network.all_keyed(), second
+
+
+def place(network: Network, router: str) -> tuple[str, str]:
+    return router, next(iter(network.nodes[router].interfaces))
+
+
+def test_who_stays_on_a_lan_hears_all_the_time_while_another_is_taken_out_and_let_in_again() -> None:
+    network = Network({"lan": ("a", "b", "c", "d")}, settings=SHORT, dks=True)
+    network.power_on_all()
+    assert network.run(10, lambda: len(network.seen("dks_contact", ok=True)) == 4)
+    whole = network.domain
+    out = whole
+    for other in ("a", "b", "c"):
+        out = edit.deny(out, place(network, other), place(network, "d"))
+    stay = [(x, y) for x in "abc" for y in "abc" if x != y]
+    ike = len(network.seen("ike", state="established"))
+    network.publish(out)
+    for tenth in range(100, 250):
+        network.run(tenth / 10)
+        assert all(network.hears(x, y) for x, y in stay), tenth / 10
+    assert not any(network.hears("d", x) or network.hears(x, "d") for x in "abc")
+    assert len(network.seen("ike", state="established")) == ike
+    network.publish(whole)
+    for tenth in range(250, 400):
+        network.run(tenth / 10)
+        assert all(network.hears(x, y) for x, y in stay), tenth / 10
+    assert network.all_keyed()
+    kernel = network.nodes["a"].kernel
+    assert kernel is not None
+    unicast = {sa.destination for sa in kernel.sas if sa.outbound and sa.active and not sa.destination.is_multicast}
+    assert len(unicast) == 3
+
+
+def test_a_change_of_mode_changes_policies_and_no_key() -> None:
+    network = Network({"a--b": ("a", "b")}, dks=True, settings=SHORT.model_copy(update={"lifetimes": Lifetimes()}))
+    network.power_on_all()
+    assert network.run(10, lambda: len(network.seen("dks_contact", ok=True)) == 2)
+    before = network.nodes["a"].kernel
+    network.publish(edit.set_mode(network.domain, *place(network, "a"), Mode.PERMISSIVE))
+    network.run(20)
+    after = network.nodes["a"].kernel
+    assert before is not None and after is not None
+    assert {each.mode for each in after.interfaces} == {Mode.PERMISSIVE}
+    assert set(after.sas) == set(before.sas)
