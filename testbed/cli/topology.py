@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from testbed.topology.resolved import Topology
 
 Spec = Annotated[str, typer.Argument(help="a file, a name in topologies/, or a generator such as ring:20")]
+# What a table needs where no terminal says its width, as in a pipe or a file.
+WIDTH = 140
 
 
 def register(app: typer.Typer) -> None:
@@ -19,19 +23,28 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="topology")
 
     @group.command("list")
-    def list_() -> None:
+    def list_(as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False) -> None:
         """The topologies at hand."""
         from testbed.topology.generate import FORMS
         from testbed.topology.load import library, load
 
-        for name in library():
-            topology = load(name)
-            typer.echo(f"{name:12} {len(topology.routers):3} routers  {topology.description}")
+        known = {name: load(name) for name in library()}
+        if as_json:
+            told = [
+                {"name": name, "routers": len(each.routers), "description": each.description}
+                for name, each in known.items()
+            ]
+            typer.echo(json.dumps({"topologies": told, "generators": list(FORMS.values())}, indent=1))
+            return
+        for name, topology in known.items():
+            typer.echo(f"{name:12} {len(topology.routers):3} routers  {topology.description}".rstrip())
         typer.echo("generators:  " + ", ".join(FORMS.values()))
         typer.echo("files:       .yaml of your own, .graphml and .gml of the Topology Zoo")
 
     @group.command()
-    def show(topology: Spec, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    def show(
+        topology: Spec, as_json: Annotated[bool, typer.Option("--json", help="everything, for a program")] = False
+    ) -> None:
         """Every address, cost and delay of a topology."""
         from testbed.topology.load import load
 
@@ -44,9 +57,9 @@ def register(app: typer.Typer) -> None:
     @group.command()
     def schema() -> None:
         """The JSON Schema of a topology file."""
-        from testbed.topology.source import TopologySource
+        from testbed.topology.schema import schema_text
 
-        typer.echo(json.dumps(TopologySource.model_json_schema(), indent=1))
+        typer.echo(schema_text(), nl=False)
 
     @group.command()
     def draw(
@@ -57,24 +70,60 @@ def register(app: typer.Typer) -> None:
         from testbed.topology.load import load
 
         draw_topology(load(topology), output)
+        typer.echo(output)
 
 
 def _print_tables(topology: Topology) -> None:
     from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    for table in (_interfaces(topology), _segments(topology)):
+        console.print(table)
+    ospf = topology.ospf
+    versions = " and ".join(name for name, on in (("OSPFv2", ospf.v2), ("OSPFv3", ospf.v3)) if on)
+    console.print(f"{versions}, hello {ospf.hello_s} s, dead {ospf.dead_s} s; domain {topology.domain}")
+    if topology.pim is not None:
+        console.print(f"PIM-SM, rendezvous point {topology.pim.rp} ({topology.pim.rp_address})")
+    for host in topology.hosts.values():
+        console.print(f"host {host.name} {host.ipv4} behind {host.gateway} on {host.segment}")
+    dks = topology.dks
+    console.print(
+        f"DKS {dks.address} behind {dks.router}; on the management network {dks.management.subnet}"
+        f" it is {dks.management.address}"
+    )
+
+
+def _interfaces(topology: Topology) -> Table:
     from rich.table import Table
 
-    routers = Table("router", "loopback", "interface", "address", "segment", "cost", title=topology.name)
+    table = Table(
+        *("router", "loopback", "interface", "address", "IPv6 link-local", "segment", "cost", "area"),
+        title=topology.name,
+    )
     for router in topology.routers.values():
         for number, interface in enumerate(router.interfaces):
-            first = (router.name, str(router.loopback.ip)) if number == 0 else ("", "")
-            routers.add_row(*first, interface.name, str(interface.ipv4), interface.segment, str(interface.cost))
-    segments = Table("segment", "kind", "members", "delay", "loss")
+            table.add_row(
+                *((router.name, str(router.loopback.ip)) if number == 0 else ("", "")),
+                interface.name,
+                str(interface.ipv4),
+                str(interface.ipv6_link_local),
+                interface.segment,
+                str(interface.cost),
+                interface.area,
+                end_section=number == len(router.interfaces) - 1,
+            )
+    return table
+
+
+def _segments(topology: Topology) -> Table:
+    from rich.table import Table
+
+    table = Table("segment", "kind", "members", "delay", "loss", "bandwidth")
     for segment in topology.segments.values():
+        rate = f"{segment.bandwidth_mbps:g} Mbit/s" if segment.bandwidth_mbps else "no limit"
         members = ", ".join(node for node, _ in segment.members)
-        segments.add_row(segment.name, segment.kind, members, f"{segment.delay_ms:g} ms", f"{segment.loss_percent:g} %")
-    console = Console()
-    console.print(routers)
-    console.print(segments)
-    console.print(
-        f"DKS {topology.dks.address} behind {topology.dks.router}; on the management network {topology.dks.management.address}"
-    )
+        delay, loss = f"{segment.delay_ms:g} ms", f"{segment.loss_percent:g} %"
+        table.add_row(segment.name, segment.kind, members, delay, loss, rate)
+    return table

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.errors import LabError
+from testbed.errors import LabError, Location
+
+if TYPE_CHECKING:
+    from testbed.topology.resolved import Topology
 
 
 def register(app: typer.Typer) -> None:
@@ -17,27 +20,43 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
     ) -> None:
         """Check topologies; exit code 2 when one is wrong."""
+        from testbed.topology.findings import TopologyErrors
         from testbed.topology.load import load
-        from testbed.topology.read import TopologyErrors
 
-        results, failed = [], False
+        results: list[dict[str, Any]] = []
         for spec in topologies:
             try:
                 topology = load(spec)
             except LabError as error:
-                failed = True
                 problems = error.errors if isinstance(error, TopologyErrors) else [error]
-                results.append({"topology": spec, "ok": False, "errors": [problem.lines() for problem in problems]})
+                results.append({"topology": spec, "ok": False, "errors": [_structured(each) for each in problems]})
                 if not as_json:
                     typer.echo("\n".join(error.lines()), err=True)
             else:
                 links = sum(segment.kind != "stub" for segment in topology.segments.values())
                 results.append({"topology": spec, "ok": True, "routers": len(topology.routers), "segments": links})
                 if not as_json:
-                    typer.echo(
-                        f"{spec}: {len(topology.routers)} routers, {links} links and LANs, DKS at {topology.dks.router}"
-                    )
+                    typer.echo(_summary(spec, topology, links))
         if as_json:
             typer.echo(json.dumps(results, indent=1))
-        if failed:
+        if not all(result["ok"] for result in results):
             raise typer.Exit(2)
+
+
+def _summary(spec: str, topology: Topology, links: int) -> str:
+    many = "link or LAN" if links == 1 else "links and LANs"
+    text = f"{spec}: {len(topology.routers)} routers, {links} {many}, DKS at {topology.dks.router}"
+    return text + (f"; {topology.description}" if topology.description else "")
+
+
+def _structured(error: LabError) -> dict[str, Any]:
+    where = error.where
+    place = where if isinstance(where, Location) else Location(where or "")
+    return {
+        "problem": error.problem,
+        "file": str(place.file),
+        "line": place.line,
+        "column": place.column,
+        "allowed": error.allowed,
+        "next_command": error.next_command,
+    }

@@ -1,47 +1,37 @@
 """Gives every node, interface and segment its names and addresses: the same source, the same result.
 
-Pools, unless the source says otherwise: loopbacks 10.0.0.0/16, links and LANs 10.64.0.0/10,
-stub networks 10.32.0.0/12, management 172.16.0.0/16. MAC addresses are 02:00 and the interface's number, so that
+Networks come from `pools` unless the source gives them. MAC addresses are 02:00 and the interface's number, so that
 IPv6 link-local addresses are known before a link is up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from itertools import count
 
-from testbed.topology.check import area_of, areas_of, routers_of
+from testbed.topology import pools
+from testbed.topology.check_addresses import given_networks
+from testbed.topology.parts import area_of, areas_of, routers_of
+from testbed.topology.pools import Pool
 from testbed.topology.resolved import (
-    DksAttachment, Host, Interface, Kind, Management, ManagementInterface, Ospf, Pim, Router, Segment, Throttle, Topology,
-)  # fmt: skip
+    DksAttachment,
+    Host,
+    Interface,
+    Kind,
+    Management,
+    ManagementInterface,
+    Ospf,
+    Pim,
+    Router,
+    Segment,
+    Throttle,
+    Topology,
+)
 from testbed.topology.source import RouterSource, TopologySource, WireSource
 
-LOOPBACKS = IPv4Network("10.0.0.0/16")
-LINKS = IPv4Network("10.64.0.0/10")
-STUBS = IPv4Network("10.32.0.0/12")
-MANAGEMENT = IPv4Network("172.16.0.0/16")
 LOOPBACKS6 = int(IPv6Address("fd00::"))
-
-
-class _Pool:
-    """Networks cut from a pool in order, leaving out what a person gave."""
-
-    def __init__(self, pool: IPv4Network, taken: list[IPv4Network]) -> None:
-        self._next = int(pool.network_address)
-        self._end = int(pool.broadcast_address)
-        self._taken = taken
-
-    def cut(self, prefix: int) -> IPv4Network:
-        size = 1 << (32 - prefix)
-        while True:
-            start = -(-self._next // size) * size
-            network = IPv4Network((start, prefix))
-            self._next = start + size
-            if self._next > self._end + 1:
-                raise ValueError("the address pool is used up")
-            if not any(network.overlaps(other) for other in self._taken):
-                return network
+DKS = "dks"
 
 
 def resolve(source: TopologySource, name: str) -> Topology:
@@ -54,10 +44,9 @@ class _Resolver:
         self.source = source
         self.name = source.name or name
         self.routers = routers_of(source)
-        taken = [router.loopback.network for router in source.routers.values() if router.loopback]
-        taken += [wire.subnet for wire in (*source.links, *source.lans.values()) if wire.subnet]
-        self.loopbacks = _Pool(LOOPBACKS, taken)
-        self.links, self.stubs = _Pool(LINKS, taken), _Pool(STUBS, taken)
+        taken = [network for network, _ in given_networks(source)]
+        self.loopbacks, self.links = Pool(pools.LOOPBACKS, taken), Pool(pools.LINKS, taken)
+        self.stubs, self.management = Pool(pools.STUBS, taken), Pool(pools.MANAGEMENT, taken)
         self.interfaces: dict[str, list[Interface]] = {router: [] for router in self.routers}
         self.segments: dict[str, Segment] = {}
         self.macs = count(1)
@@ -66,14 +55,16 @@ class _Resolver:
         self.loopbacks.cut(32)  # the network's own address
         loopbacks = {router: self._loopback(router) for router in self.routers}
         for link in self.source.links:
-            costs = link.costs or [self._cost(link)] * 2
-            self._segment("--".join(link.between), "p2p", link, dict(zip(link.between, costs, strict=True)), 30)
+            costs = dict(zip(link.between, link.costs or [self._cost(link)] * 2, strict=True))
+            addresses = dict(zip(link.between, link.addresses, strict=True)) if link.addresses else {}
+            self._segment("--".join(link.between), "p2p", link, costs, addresses, 30)
         for name, lan in self.source.lans.items():
-            prefix = 32 - (len(lan.routers) + 1).bit_length()
-            self._segment(name, "lan", lan, dict.fromkeys(lan.routers, self._cost(lan)), min(prefix, 29))
+            prefix = min(32 - (len(lan.routers) + 1).bit_length(), 29)
+            costs = {**dict.fromkeys(lan.routers, self._cost(lan)), **(lan.costs or {})}
+            self._segment(name, "lan", lan, costs, lan.addresses or {}, prefix)
         hosts = {name: self._stub(name, host.on) for name, host in self.source.hosts.items()}
         attached = self.source.dks.attach if self.source.dks else self.routers[0]
-        key_server = self._stub("dks", attached)
+        key_server = self._stub(DKS, attached)
         rp = self.source.pim.rp if self.source.pim else None
         return Topology(
             name=self.name,
@@ -123,13 +114,23 @@ class _Resolver:
     def _cost(self, wire: WireSource) -> int:
         return wire.cost if wire.cost is not None else self.source.defaults.cost
 
-    def _segment(self, name: str, kind: Kind, wire: WireSource, costs: dict[str, int], prefix: int) -> None:
+    def _segment(
+        self,
+        name: str,
+        kind: Kind,
+        wire: WireSource,
+        costs: Mapping[str, int],
+        given: Mapping[str, IPv4Address],
+        prefix: int,
+    ) -> None:
+        """A link or LAN of the routers in `costs`; who has no address in `given` gets the next free one."""
         defaults = self.source.defaults
         network = wire.subnet or self.links.cut(prefix)
-        addresses = _hosts(network)
+        taken = set(given.values())
+        free = (address for address in pools.hosts(network) if address not in taken)
         members = []
         for router, cost in costs.items():
-            ipv4 = IPv4Interface((next(addresses), network.prefixlen))
+            ipv4 = IPv4Interface((given.get(router) or next(free), network.prefixlen))
             interface = self._interface(router, name, kind, ipv4, cost, area_of(self.source, wire))
             members.append((router, interface.name))
         self.segments[name] = Segment(
@@ -142,7 +143,7 @@ class _Resolver:
         )
 
     def _interface(
-        self, router: str, segment: str, kind: Kind, ipv4: IPv4Interface, cost: int, area: int
+        self, router: str, segment: str, kind: Kind, ipv4: IPv4Interface, cost: int, area: int, pim: bool = True
     ) -> Interface:
         number = next(self.macs)
         octets = (0x02, 0, *number.to_bytes(4, "big"))
@@ -158,7 +159,7 @@ class _Resolver:
             cost=cost,
             area=str(IPv4Address(area)),
             passive=kind == "stub",
-            pim=self.source.pim is not None and kind != "stub",
+            pim=self.source.pim is not None and pim,
         )
         self.interfaces[router].append(interface)
         return interface
@@ -166,12 +167,13 @@ class _Resolver:
     def _stub(self, node: str, router: str) -> Host:
         """A network of its own for one host behind a router."""
         network = self.stubs.cut(30)
-        gateway, address = _hosts(network)
+        gateway, address = pools.hosts(network)
         segment = f"{router}--{node}"
         areas = areas_of(self.source, router)
         area = 0 if 0 in areas else areas[0]
         ipv4 = IPv4Interface((gateway, 30))
-        behind = self._interface(router, segment, "stub", ipv4, self.source.defaults.cost, area)
+        # Hosts may send to groups and join them, so that their router speaks PIM's IGMP to them; the DKS does not.
+        behind = self._interface(router, segment, "stub", ipv4, self.source.defaults.cost, area, pim=node != DKS)
         own = f"{node}-eth0"
         self.segments[segment] = Segment(
             name=segment, kind="stub", members=((router, behind.name), (node, own)), delay_ms=0.1
@@ -179,19 +181,17 @@ class _Resolver:
         return Host(name=node, segment=segment, interface=own, ipv4=IPv4Interface((address, 30)), gateway=gateway)
 
     def _management(self) -> Management:
-        addresses = _hosts(MANAGEMENT)
+        told = self.source.dks.management if self.source.dks else None
+        subnet = told or self.management.cut(16)
+        addresses = pools.hosts(subnet)
         own = next(addresses)
         return Management(
-            subnet=MANAGEMENT,
+            subnet=subnet,
             address=own,
             routers={
                 router: ManagementInterface(
-                    name=f"{router}-mgmt", ipv4=IPv4Interface((next(addresses), MANAGEMENT.prefixlen))
+                    name=f"{router}-mgmt", ipv4=IPv4Interface((next(addresses), subnet.prefixlen))
                 )
                 for router in self.routers
             },
         )
-
-
-def _hosts(network: IPv4Network) -> Iterator[IPv4Address]:
-    return iter(network) if network.prefixlen == 31 else iter(network.hosts())

@@ -1,179 +1,137 @@
-"""What must hold between the parts of a topology: names that exist, a graph that hangs together, timers that fit."""
+"""What must hold between the parts of a topology: names that exist, timers that fit. Addresses and the graph are
+checked in files of their own."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
 from typing import Any
 
-import networkx
-
-from testbed.errors import InputError, Location
-from testbed.topology.source import TopologySource, WireSource
+from testbed.errors import InputError
+from testbed.topology.check_addresses import check_addresses
+from testbed.topology.check_graph import check_graph
+from testbed.topology.findings import Findings, Where, nearest, some
+from testbed.topology.parts import routers_of
+from testbed.topology.source import TopologySource
 
 MAX_ROUTERS = 500
 MAX_MEMBERS = 250
-Where = Callable[..., Location]
+# Words that stand for something else where nodes are named: in the record, in fault timelines, in policies.
+RESERVED = {"dks": "the key server", "lab": "the laboratory in the record", "all": "every router in fault timelines"}
 
 
-def routers_of(source: TopologySource) -> list[str]:
-    """Every router's name: those listed, then those that only links and LANs name, in the file's order."""
-    names: dict[str, None] = dict.fromkeys(source.routers)
-    if not source.routers:
-        for link in source.links:
-            names.update(dict.fromkeys(link.between))
-        for lan in source.lans.values():
-            names.update(dict.fromkeys(lan.routers))
-    return list(names)
+def check(source: TopologySource, where: Where, whole: bool = True) -> list[InputError]:
+    """All that is wrong, each with its place. An empty list means the topology can be resolved.
 
-
-def area_of(source: TopologySource, wire: WireSource) -> int:
-    """The OSPF area of a link or LAN."""
-    return source.defaults.area if wire.area is None else wire.area
-
-
-def areas_of(source: TopologySource, router: str) -> list[int]:
-    """The areas in which a router has links or LANs, in the file's order."""
-    links = [area_of(source, link) for link in source.links if router in link.between]
-    lans = [area_of(source, lan) for lan in source.lans.values() if router in lan.routers]
-    return list(dict.fromkeys([*links, *lans]))
-
-
-def check(source: TopologySource, where: Where) -> list[InputError]:
-    """All that is wrong, each with its place. An empty list means the topology can be resolved."""
-    errors: list[InputError] = []
-
-    def wrong(problem: str, *path: Any, allowed: str) -> None:
-        errors.append(InputError(problem, where=where(*path), allowed=allowed, next_command="lab validate FILE"))
-
+    Of a source that is not `whole`, only what does not depend on the missing parts is judged.
+    """
+    findings = Findings(where)
     routers = routers_of(source)
+    if whole and not 2 <= len(routers) <= MAX_ROUTERS:
+        findings.wrong(
+            f"{len(routers)} router{'' if len(routers) == 1 else 's'}", "links", allowed=f"2 to {MAX_ROUTERS} routers"
+        )
+    named = _names(source, routers, findings, whole)
+    _links(source, findings)
+    _lans(source, findings)
+    _ospf(source, findings)
+    check_addresses(source, findings)
+    if whole and named and len(routers) > 1:
+        check_graph(source, routers, findings)
+    return findings.errors
+
+
+def _names(source: TopologySource, routers: list[str], findings: Findings, whole: bool) -> bool:
+    """Whether every name of a router that is used is one, and no name is used for two things."""
+    unknown = False
 
     def known(name: str, *path: Any) -> None:
-        if name not in routers:
-            near = difflib.get_close_matches(name, routers, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            wrong(f"unknown router {name!r}{hint}", *path, allowed=_some(routers))
+        nonlocal unknown
+        if name not in routers and whole:
+            unknown = True
+            findings.wrong(f"unknown router {name!r}{nearest(name, routers)}", *path, allowed=some(routers))
 
-    if not 2 <= len(routers) <= MAX_ROUTERS:
-        wrong(f"{len(routers)} routers", "links", allowed=f"2 to {MAX_ROUTERS} routers")
-    seen: dict[frozenset[str], int] = {}
+    taken = dict.fromkeys(routers, "router")
     for index, link in enumerate(source.links):
-        for name in link.between:
-            known(name, "links", index)
-        one, other = link.between
-        if one == other:
-            wrong(f"a link from {one!r} to itself", "links", index, allowed="two different routers")
-        if frozenset(link.between) in seen:
-            first = seen[frozenset(link.between)] + 1
-            wrong(
-                f"a second link {one}-{other}",
-                "links",
-                index,
-                allowed=f"one link between two routers (the first is number {first})",
-            )
-        seen.setdefault(frozenset(link.between), index)
-        if link.cost is not None and link.costs is not None:
-            wrong("both cost and costs", "links", index, allowed="cost for both directions, or costs for each")
-        if link.subnet is not None and link.subnet.prefixlen > 31:
-            wrong(f"subnet {link.subnet} is too small", "links", index, allowed="/31 or larger")
+        for end, name in enumerate(link.between):
+            known(name, "links", index, "between", end)
     for name, lan in source.lans.items():
         for member in lan.routers:
-            known(member, "lans", name, "routers")
-        if len(set(lan.routers)) != len(lan.routers):
-            wrong(f"LAN {name!r} names a router twice", "lans", name, allowed="each router once")
-        if len(lan.routers) > MAX_MEMBERS:
-            wrong(f"LAN {name!r} has {len(lan.routers)} routers", "lans", name, allowed=f"at most {MAX_MEMBERS}")
-        if lan.subnet is not None and lan.subnet.num_addresses - 2 < len(lan.routers):
-            wrong(f"subnet {lan.subnet} is too small", "lans", name, allowed=f"room for {len(lan.routers)} addresses")
+            known(member, "lans", name, "routers", member)
+        for key in ("costs", "addresses"):
+            for member in getattr(lan, key) or ():
+                if member not in lan.routers:
+                    findings.wrong(
+                        f"router {member!r} is not on LAN {name!r}{nearest(member, lan.routers)}",
+                        *("lans", name, key, member),
+                        allowed=some(lan.routers),
+                    )
+        if name in taken:
+            findings.wrong(f"LAN {name!r} has the name of a {taken[name]}", "lans", name, allowed="a name of its own")
     for name, host in source.hosts.items():
-        known(host.on, "hosts", name)
-        if name in routers or name == "dks":
-            wrong(f"host {name!r} has the name of another node", "hosts", name, allowed="a name of its own, not dks")
-    if "dks" in routers:
-        wrong("a router named 'dks'", "routers", "dks", allowed="another name: dks is the key server's")
+        known(host.on, "hosts", name, "on")
+        if name in taken or name in source.lans:
+            what = taken.get(name, "LAN")
+            findings.wrong(f"host {name!r} has the name of a {what}", "hosts", name, allowed="a name of its own")
+    for section, names in (("routers", routers), ("hosts", source.hosts), ("lans", source.lans)):
+        for name in names:
+            if name in RESERVED:
+                what = section[:-1] if section != "lans" else "LAN"
+                findings.wrong(
+                    f"a {what} named {name!r}", *_first_use(source, section, name),
+                    allowed=f"another name: {name} is {RESERVED[name]}",
+                )  # fmt: skip
     if source.dks is not None:
         known(source.dks.attach, "dks", "attach")
     if source.pim is not None:
         known(source.pim.rp, "pim", "rp")
-    if not source.ospf.versions or len(set(source.ospf.versions)) != len(source.ospf.versions):
-        wrong(f"ospf versions {source.ospf.versions}", "ospf", "versions", allowed="[2], [3] or [2, 3]")
-    if source.ospf.dead <= source.ospf.hello:
-        wrong(
-            f"dead {source.ospf.dead:g} s is not above hello {source.ospf.hello:g} s",
-            "ospf",
-            allowed="dead above hello, usually 4 times",
-        )
-    for key in ("hello", "dead"):
-        if getattr(source.ospf, key) != int(getattr(source.ospf, key)):
-            wrong(f"ospf {key} {getattr(source.ospf, key)} s", "ospf", key, allowed="whole seconds")
-    errors += _addresses(source, where)
-    if not errors and (parts := _parts(source, routers)):
-        wrong(
-            f"the routers are not all connected: {_some(parts[1])} cannot reach {_some(parts[0])}", "links",
-            allowed="one connected network",
-        )  # fmt: skip
-    if not errors:
-        errors += _areas(source, routers, where)
-    return errors
+    return not unknown
 
 
-def _areas(source: TopologySource, routers: list[str], where: Where) -> list[InputError]:
-    """Several areas meet in the backbone, and each is one piece (RFC 2328 §3.1; virtual links are not offered)."""
-    pieces: dict[int, networkx.Graph] = {}
-    place: dict[int, tuple[Any, ...]] = {}
-    wires: list[tuple[list[str], int, tuple[Any, ...]]] = [
-        (link.between, area_of(source, link), ("links", index)) for index, link in enumerate(source.links)
-    ]
-    wires += [(lan.routers, area_of(source, lan), ("lans", name)) for name, lan in source.lans.items()]
-    for members, area, path in wires:
-        graph = pieces.setdefault(area, networkx.Graph())
-        place.setdefault(area, path)
-        graph.add_edges_from((members[0], other) for other in members[1:])
-    if len(pieces) < 2:
-        return []
-    errors = [
-        InputError(f"area {area} is in several pieces", where=where(*place[area]), allowed="areas that hang together")
-        for area, graph in pieces.items()
-        if not networkx.is_connected(graph)
-    ]
-    if 0 not in pieces:
-        errors.append(InputError("there are several areas, but no area 0", where=where("links"), allowed="a backbone"))
-    for router in routers:
-        areas = areas_of(source, router)
-        if len(areas) > 1 and 0 not in areas:
-            listed = ", ".join(map(str, areas))
-            errors.append(
-                InputError(
-                    f"router {router!r} joins areas {listed}", where=where(*place[areas[1]]), allowed="area 0 among them"
-                )
+def _first_use(source: TopologySource, section: str, name: str) -> tuple[Any, ...]:
+    """Where a name stands first in the file."""
+    if section != "routers" or name in source.routers:
+        return (section, name)
+    for index, link in enumerate(source.links):
+        if name in link.between:
+            return ("links", index, "between", link.between.index(name))
+    lan = next(lan for lan, told in source.lans.items() if name in told.routers)
+    return ("lans", lan, "routers", name)
+
+
+def _links(source: TopologySource, findings: Findings) -> None:
+    seen: dict[frozenset[str], int] = {}
+    for index, link in enumerate(source.links):
+        one, other = link.between
+        if one == other:
+            findings.wrong(f"a link from {one!r} to itself", "links", index, allowed="two different routers")
+        elif (first := seen.get(frozenset(link.between))) is not None:
+            place = findings.line("links", first)
+            findings.wrong(
+                f"a second link {one}-{other}",
+                *("links", index),
+                allowed=f"one link between two routers: the first is number {first + 1}{place}",
             )
-    return errors
+        seen.setdefault(frozenset(link.between), index)
+        if link.cost is not None and link.costs is not None:
+            findings.wrong("both cost and costs", "links", index, allowed="cost for both directions, or costs for each")
 
 
-def _addresses(source: TopologySource, where: Where) -> list[InputError]:
-    """Networks that a person gave and that overlap."""
-    given: list[tuple[Any, tuple[Any, ...]]] = []
-    given += [(r.loopback.network, ("routers", n, "loopback")) for n, r in source.routers.items() if r.loopback]
-    given += [(link.subnet, ("links", i)) for i, link in enumerate(source.links) if link.subnet]
-    given += [(lan.subnet, ("lans", n, "subnet")) for n, lan in source.lans.items() if lan.subnet]
-    return [
-        InputError(f"{network} overlaps {other}", where=where(*path), allowed="networks that do not overlap")
-        for index, (network, path) in enumerate(given)
-        for other, _ in given[:index]
-        if network.overlaps(other)
-    ]
+def _lans(source: TopologySource, findings: Findings) -> None:
+    for name, lan in source.lans.items():
+        if len(set(lan.routers)) != len(lan.routers):
+            findings.wrong(f"LAN {name!r} names a router twice", "lans", name, allowed="each router once")
+        if len(lan.routers) > MAX_MEMBERS:
+            findings.wrong(
+                f"LAN {name!r} has {len(lan.routers)} routers", "lans", name, allowed=f"at most {MAX_MEMBERS}"
+            )
 
 
-def _parts(source: TopologySource, routers: list[str]) -> list[list[str]]:
-    graph = networkx.Graph()
-    graph.add_nodes_from(routers)
-    graph.add_edges_from(link.between for link in source.links)
-    for lan in source.lans.values():
-        graph.add_edges_from((lan.routers[0], other) for other in lan.routers[1:])
-    parts = [sorted(part) for part in networkx.connected_components(graph)]
-    return sorted(parts, key=len, reverse=True) if len(parts) > 1 else []
-
-
-def _some(names: Iterable[str], most: int = 8) -> str:
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _ospf(source: TopologySource, findings: Findings) -> None:
+    ospf = source.ospf
+    if len(set(ospf.versions)) != len(ospf.versions):
+        findings.wrong(f"ospf versions {ospf.versions}", "ospf", "versions", allowed="[2], [3] or [2, 3]")
+    if ospf.dead <= ospf.hello:
+        findings.wrong(
+            f"dead {ospf.dead:g} s is not above hello {ospf.hello:g} s",
+            *("ospf", "dead"),
+            allowed=f"more than {ospf.hello:g}s, usually 4 times hello",
+        )

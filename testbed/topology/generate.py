@@ -6,6 +6,7 @@ import math
 import random
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 import networkx
 
@@ -48,7 +49,9 @@ def generate(spec: str) -> TopologySource:
 
 def _bounded(spec: str, routers: int, least: int) -> None:
     if not least <= routers <= LIMIT:
-        raise InputError(f"{spec!r} has {routers} routers", allowed=f"{least} to {LIMIT}")
+        raise InputError(
+            f"{spec!r} has {routers} routers", allowed=f"{least} to {LIMIT}", next_command="lab topology list"
+        )
 
 
 def _names(count: int) -> list[str]:
@@ -65,7 +68,7 @@ def _source(routers: list[str], pairs: list[tuple[str, str]], text: str) -> Topo
 
 def _line(count: int) -> TopologySource:
     names = _names(count)
-    return _source(names, list(zip(names, names[1:], strict=False)), f"{count} routers in a line")
+    return _source(names, list(pairwise(names)), f"{count} routers in a line")
 
 
 def _ring(count: int) -> TopologySource:
@@ -112,6 +115,6 @@ def _waxman(count: int, seed: int) -> TopologySource:
     edges = [pair for pair in pairs if graph.has_edge(*pair)]
     return TopologySource(
         description=f"Waxman's random graph of {count} routers, seed {seed}",
-        routers={name: RouterSource(at=[round(50 * at[name][1], 3), round(50 * at[name][0], 3)]) for name in names},
+        routers={name: RouterSource(at=(round(50 * at[name][1], 3), round(50 * at[name][0], 3))) for name in names},
         links=[LinkSource(between=list(pair), delay=round(20 * far[pair], 2)) for pair in edges],
     )

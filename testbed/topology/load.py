@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from testbed.errors import InputError, Location
 from testbed.topology import check, generate, zoo
 from testbed.topology.address import resolve
-from testbed.topology.read import TopologyErrors, read
+from testbed.topology.findings import TopologyErrors, nearest
+from testbed.topology.read import Reading, read
 from testbed.topology.resolved import Topology
 from testbed.topology.source import TopologySource
 
 LIBRARY = Path(__file__).resolve().parents[2] / "topologies"
+YAML_SUFFIXES = (".yaml", ".yml")
 GRAPH_SUFFIXES = (".graphml", ".gml")
 
 
@@ -24,32 +24,36 @@ def library() -> list[str]:
 
 def load(spec: str) -> Topology:
     """Resolve "abilene", "ring:20", "mine.yaml" or "zoo.graphml". Raises InputError with all that is wrong."""
-    source, where, name = _source(spec)
-    if errors := check.check(source, where):
+    reading, name = _read(spec)
+    errors = list(reading.errors)
+    if reading.source is not None:
+        errors += check.check(reading.source, reading.where, reading.whole)
+    if errors or reading.source is None:
         raise TopologyErrors(errors)
     try:
-        return resolve(source, name)
+        return resolve(reading.source, name)
     except ValueError as error:
         raise InputError(str(error), where=spec, allowed="fewer or smaller networks") from error
 
 
-def _source(spec: str) -> tuple[TopologySource, Callable[..., Location], str]:
+def _read(spec: str) -> tuple[Reading, str]:
     path = Path(spec)
     if path.suffix.lower() in GRAPH_SUFFIXES:
-        return zoo.read_graph(path), lambda *_: Location(path), path.stem
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return _file(path)
+        return _made(zoo.read_graph(path), path), path.stem
+    if path.suffix.lower() in YAML_SUFFIXES:
+        return read(path), path.stem
     if generate.is_generator(spec):
-        return generate.generate(spec), lambda *_: Location(spec), spec.replace(":", "-").replace("=", "")
+        return _made(generate.generate(spec), spec), spec.replace(":", "-").replace("=", "")
     if spec in library():
-        return _file(LIBRARY / f"{spec}.yaml")
+        return read(LIBRARY / f"{spec}.yaml"), spec
+    known = [*library(), *generate.FORMS]
     raise InputError(
-        f"unknown topology {spec!r}",
+        f"unknown topology {spec!r}{nearest(spec.split(':')[0], known)}",
         allowed=f"{', '.join(library())}; {', '.join(generate.FORMS.values())}; a .yaml, .graphml or .gml file",
         next_command="lab topology list",
     )
 
 
-def _file(path: Path) -> tuple[TopologySource, Callable[..., Any], str]:
-    source, lines = read(path)
-    return source, lines.of, path.stem
+def _made(source: TopologySource, place: Path | str) -> Reading:
+    """A source that has no lines."""
+    return Reading(source, lambda *_: Location(place), [], True)

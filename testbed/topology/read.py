@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from testbed.errors import InputError, Location
-from testbed.topology.source import (
-    DksSource, Defaults, HostSource, LanSource, LinkSource, OspfSource, PimSource, RouterSource, TopologySource,
-)  # fmt: skip
+from testbed.topology.explain import explain
+from testbed.topology.findings import Where
+from testbed.topology.partial import without
+from testbed.topology.source import TopologySource
 
 MAX_BYTES = 1_000_000
-NEXT = "lab topology schema"
-# The model that stands behind each key of the file, for the suggestion after a misspelt one.
-MODELS: dict[str, type[BaseModel]] = {
-    "": TopologySource, "defaults": Defaults, "ospf": OspfSource, "pim": PimSource, "dks": DksSource,
-    "routers": RouterSource, "links": LinkSource, "lans": LanSource, "hosts": HostSource,
-}  # fmt: skip
+MAX_PARTS = 100_000
+MAX_DEPTH = 20
 
 
-class TopologyErrors(InputError):
-    """All that is wrong with one topology, in the order of its lines."""
+class Reading(NamedTuple):
+    """What a file gave: a source unless nothing of it is usable, and what is wrong so far.
 
-    def __init__(self, errors: list[InputError]) -> None:
-        super().__init__(errors[0].problem)
-        self.errors = sorted(errors, key=lambda error: getattr(error.where, "line", None) or 0)
+    A source that is not `whole` lacks the parts that `errors` names.
+    """
 
-    def lines(self) -> list[str]:
-        return [line for error in self.errors for line in error.lines()]
+    source: TopologySource | None
+    where: Where
+    errors: list[InputError]
+    whole: bool
 
 
 class Lines:
@@ -65,69 +62,85 @@ class Lines:
         return Location(self.file, line, column)
 
 
-def read(file: Path) -> tuple[TopologySource, Lines]:
-    """The source model of a YAML file. Raises InputError with the file and the line of each problem."""
+def read(file: Path) -> Reading:
+    """What a YAML file says. Raises InputError when it is not YAML with a mapping in it."""
+    marked = _parse(file)
+    if not isinstance(marked, dict):
+        raise InputError(
+            "a topology is a mapping of keys",
+            where=Location(file, 1),
+            allowed="links: [r1-r2, r2-r3]",
+            next_command="lab topology schema",
+        )
+    lines = Lines(file, marked)
+    data = _plain(marked, file)
     try:
+        return Reading(TopologySource.model_validate(data), lines.of, [], True)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+    errors = [explain(problem, lines.of) for problem in problems]
+    source, where = without(data, [problem["loc"] for problem in problems], lines.of)
+    return Reading(source, where, errors, False)
+
+
+def _parse(file: Path) -> Any:
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise InputError("the file is too large", where=str(file), allowed=f"at most {MAX_BYTES} bytes")
         raw = file.read_bytes()
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}", where=str(file), next_command="lab topology list"
         ) from error
-    if len(raw) > MAX_BYTES:
-        raise InputError(f"{len(raw)} bytes", where=str(file), allowed=f"at most {MAX_BYTES} bytes")
     try:
-        data = YAML(typ="rt").load(raw.decode("utf-8"))
+        return YAML(typ="rt").load(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError("is not UTF-8", where=str(file), allowed="YAML in UTF-8") from error
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Location(file, mark.line + 1, mark.column + 1) if mark else str(file)
-        raise InputError(f"not YAML: {error.problem or error.context}", where=place, allowed="YAML") from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"not YAML: {error}", where=str(file), allowed="YAML") from error
-    lines = Lines(file, data)
-    if not isinstance(data, dict):
         raise InputError(
-            "a topology is a mapping of keys",
-            where=Location(file, 1),
-            allowed="links: [r1-r2, r2-r3]",
-            next_command=NEXT,
-        )
+            f"not YAML: {_first_line(error.problem or error.context)}",
+            where=place,
+            allowed="YAML, indented with spaces",
+        ) from error
+    except (YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"not YAML: {_first_line(str(error))}", where=str(file), allowed="YAML") from error
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().split("\n")[0]
+
+
+def _plain(marked: Any, file: Path) -> Any:
+    """The data without the parser's marks. Raises InputError for anchors that multiply without end."""
+    left = MAX_PARTS
+
+    def convert(node: Any, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth > MAX_DEPTH:
+            raise InputError(
+                "too much in it, or a part that holds itself",
+                where=str(file),
+                allowed=f"{MAX_PARTS} values, {MAX_DEPTH} levels",
+            )
+        if isinstance(node, dict):
+            return {convert(key, depth + 1): convert(value, depth + 1) for key, value in node.items()}
+        if isinstance(node, list | tuple):
+            return (
+                tuple(convert(each, depth + 1) for each in node)
+                if isinstance(node, tuple)
+                else [convert(each, depth + 1) for each in node]
+            )
+        if type(node).__name__ == "ScalarBoolean":
+            return bool(node)
+        for kind in (bool, int, float, str):
+            if isinstance(node, kind):
+                return kind(node)
+        return node
+
     try:
-        return TopologySource.model_validate(data), lines
-    except ValidationError as error:
-        raise TopologyErrors([_explain(problem, lines) for problem in error.errors()]) from error
-
-
-def _explain(problem: Any, lines: Lines) -> InputError:
-    path = list(problem["loc"])
-    where = lines.of(*path)
-    value = problem.get("input")
-    shown = f" {value!r}" if isinstance(value, str | int | float | bool) else ""
-    key = ".".join(str(part) for part in path if part != "[key]") or "the file"
-    kind = problem["type"]
-    if kind == "extra_forbidden":
-        model = MODELS[str(path[0]) if len(path) > 1 else ""]
-        known = sorted(model.model_fields)
-        near = difflib.get_close_matches(str(path[-1]), known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return InputError(f"unknown key {path[-1]!r}{hint}", where=where, allowed=", ".join(known), next_command=NEXT)
-    if kind == "string_pattern_mismatch":
-        return InputError(
-            f"{key}: bad name{shown}", where=where, allowed=_pattern_words(problem["ctx"]["pattern"]), next_command=NEXT
-        )
-    message = problem["msg"].removeprefix("Value error, ")
-    if message.startswith("allowed: "):
-        return InputError(
-            f"{key}: bad value{shown}", where=where, allowed=message.removeprefix("allowed: "), next_command=NEXT
-        )
-    return InputError(f"{key}: bad value{shown}", where=where, allowed=message, next_command=NEXT)
-
-
-def _pattern_words(pattern: str) -> str:
-    from testbed.topology.source import DOMAIN_PATTERN, NAME_PATTERN
-
-    return {
-        NAME_PATTERN: "a letter, then up to 7 letters, digits or _ (interface names have 15 characters at most)",
-        DOMAIN_PATTERN: "a domain name in lower case",
-    }.get(pattern, pattern)
+        return convert(marked, 0)
+    except TypeError as error:  # a mapping as a key
+        raise InputError(f"not a topology: {error}", where=str(file), allowed="names as keys") from error

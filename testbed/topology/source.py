@@ -1,157 +1,177 @@
-"""What a person may write in a topology file: the schema, with its units and its defaults.
+"""What a person may write in a topology file: its keys, their defaults and their short forms.
 
-Exported as JSON Schema by `lab topology schema`. Knows only values one at a time; what they mean together is
-checked in `check`.
+Knows only values one at a time; what they mean together is checked in `check`. Exported as JSON Schema by `schema`.
 """
 
 from __future__ import annotations
 
-import re
-from ipaddress import IPv4Interface, IPv4Network
+from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,7}$"
-DOMAIN_PATTERN = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
-
-
-def _quantity(units: dict[str, float], allowed: str) -> BeforeValidator:
-    """A validator that turns a number with a unit into a number of the first unit."""
-    pattern = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z%]*)\s*")
-
-    def convert(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError(f"allowed: {allowed}")
-        found = pattern.fullmatch(str(value))
-        if found is None or (found[2] and found[2] not in units):
-            raise ValueError(f"allowed: {allowed}")
-        return float(found[1]) * (units[found[2]] if found[2] else 1.0)
-
-    return BeforeValidator(convert)
-
-
-def _schema(example: str) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}], "examples": [example]})
-
-
-Delay = Annotated[
-    float,
-    _quantity({"ms": 1.0, "us": 0.001, "s": 1000.0}, "a delay such as 5ms, 200us or 0.1s (a bare number is ms)"),
-    Field(le=10_000),
-    _schema("5ms"),
-]
-Loss = Annotated[float, _quantity({"%": 1.0}, "a share of packets such as 1%"), Field(le=100), _schema("1%")]
-Bandwidth = Annotated[
-    float,
-    _quantity({"Mbps": 1.0, "kbps": 0.001, "Gbps": 1000.0}, "a rate such as 100Mbps, 64kbps or 1Gbps"),
-    Field(gt=0),
-    _schema("100Mbps"),
-]
-Seconds = Annotated[
-    float, _quantity({"s": 1.0, "min": 60.0}, "whole seconds such as 10s"), Field(ge=1, le=65535), _schema("10s")
-]
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Area = Annotated[
-    int, Field(ge=0, le=0xFFFFFFFF, description="OSPF area, as a number; 0 is the backbone")
-]
-Cost = Annotated[int, Field(ge=1, le=65535)]
+from testbed.topology.units import (
+    ALLOWED,
+    Address,
+    Area,
+    Bandwidth,
+    Cost,
+    Delay,
+    Domain,
+    Latitude,
+    Longitude,
+    Loopback,
+    Loss,
+    Name,
+    Network,
+    Seconds,
+    Switch,
+    Version,
+)
 
 
 class Source(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class WireSource(Source):
     """What a link and a LAN have in common. Absent values come from `defaults`."""
 
     delay: Delay | None = None
+    """one-way delay, such as 5ms"""
     loss: Loss | None = None
+    """share of packets lost, such as 1%"""
     bandwidth: Bandwidth | None = None
+    """rate, such as 100Mbps; without one there is no limit"""
     cost: Cost | None = None
-    subnet: IPv4Network | None = None
+    """OSPF cost of every interface on it"""
+    subnet: Network | None = None
+    """its network; without one it gets a free one"""
     area: Area | None = None
+    """OSPF area, as 1 or 0.0.0.1"""
 
 
 class Defaults(Source):
     """For every link and LAN that does not say otherwise."""
 
     delay: Delay = 1.0
+    """one-way delay; 1 ms"""
     loss: Loss = 0.0
+    """share of packets lost; none"""
     bandwidth: Bandwidth | None = None
+    """rate; no limit"""
     cost: Cost = 10
+    """OSPF cost; 10"""
     area: Area = 0
+    """OSPF area; 0"""
 
 
 class LinkSource(WireSource):
-    """A point-to-point link. `costs` gives each direction its own, in the order of `between`."""
+    """A point-to-point link."""
 
     between: Annotated[list[Name], Field(min_length=2, max_length=2)]
+    """the two routers"""
     costs: Annotated[list[Cost], Field(min_length=2, max_length=2)] | None = None
+    """a cost for each direction, in the order of `between`, instead of `cost`"""
+    addresses: Annotated[list[Address], Field(min_length=2, max_length=2)] | None = None
+    """an address for each end, in the order of `between`; needs `subnet`"""
 
 
 class LanSource(WireSource):
     """A shared segment."""
 
     routers: Annotated[list[Name], Field(min_length=2)]
+    """the routers on it"""
+    costs: dict[Name, Cost] | None = None
+    """router: its own cost; the others have `cost`"""
+    addresses: dict[Name, Address] | None = None
+    """router: its own address; the others get free ones; needs `subnet`"""
 
 
 class RouterSource(Source):
     """A router that needs more than its name."""
 
-    loopback: IPv4Interface | None = None
-    at: Annotated[list[float], Field(min_length=2, max_length=2)] | None = Field(
-        default=None, description="latitude and longitude in degrees, for drawings"
-    )
+    loopback: Loopback | None = None
+    """its loopback address, which is its router ID too"""
+    at: tuple[Latitude, Longitude] | None = None
+    """latitude and longitude in degrees, for drawings"""
 
 
 class HostSource(Source):
-    """A host on a stub network of its own behind a router."""
+    """A host on a network of its own behind a router."""
 
     on: Name
+    """the router"""
 
 
 class OspfSource(Source):
     """Which OSPF runs, and its timers."""
 
-    versions: list[Annotated[int, Field(ge=2, le=3)]] = [2]
+    versions: Annotated[list[Version], Field(min_length=1, max_length=2)] = [2]
+    """2 for IPv4, 3 for IPv6, or both"""
     hello: Seconds = 10
+    """hello interval"""
     dead: Seconds = 40
-    fast: bool = Field(default=True, description="short SPF and LSA brakes; false leaves FRR's own")
+    """router dead interval, above hello"""
+    fast: Switch = True
+    """short brakes on SPF runs and LSAs; false leaves FRR's own"""
 
 
 class PimSource(Source):
     """PIM-SM with one rendezvous point."""
 
     rp: Name
+    """the router that is the rendezvous point"""
 
 
 class DksSource(Source):
-    """Where the DKS is plugged in."""
+    """Where the Domain Key Server is plugged in."""
 
     attach: Name
+    """the router behind which it stands"""
+    management: Network | None = None
+    """the network that joins it to every router when the keying uses one; without one it gets a free one"""
 
 
 class TopologySource(Source):
-    """A topology file."""
+    """A network of routers for the laboratory."""
 
     name: str = Field(default="", max_length=64)
-    description: str = ""
-    domain: Annotated[str, Field(pattern=DOMAIN_PATTERN)] = "example"
+    """for reports; the file's name"""
+    description: str = Field(default="", max_length=1000)
+    """for reports and lists"""
+    domain: Domain = "example"
+    """the domain of keys and policy"""
     defaults: Defaults = Defaults()
+    """for every link and LAN that does not say otherwise"""
     ospf: OspfSource = OspfSource()
+    """which OSPF runs, and its timers"""
     pim: PimSource | None = None
+    """PIM-SM on every link and LAN; without it there is no multicast routing"""
     routers: dict[Name, RouterSource] = {}
+    """the routers: their names, or a mapping of their names; without it those that links and LANs name"""
     links: list[LinkSource] = []
+    """the point-to-point links: r1-r2, or a mapping"""
     lans: dict[Name, LanSource] = {}
+    """the LANs by name: the routers on it, or a mapping"""
     hosts: dict[Name, HostSource] = {}
-    dks: DksSource | None = Field(default=None, description="default: attached to the first router")
+    """the hosts by name"""
+    dks: DksSource | None = None
+    """where the Domain Key Server is; without it behind the first router"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, value: Any) -> Any:
+        """A key with nothing after it says nothing."""
+        if not isinstance(value, dict):
+            return value
+        return {key: told for key, told in value.items() if told is not None or key not in cls.model_fields}
 
     @field_validator("routers", mode="before")
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
         if isinstance(value, list):
-            return {name: {} for name in value}
+            return {name: {} for name in _once(value)}
         if isinstance(value, dict):
             return {name: {} if told is None else told for name, told in value.items()}
         return value
@@ -171,3 +191,17 @@ class TopologySource(Source):
         if not isinstance(value, dict):
             return value
         return {name: {"routers": told} if isinstance(told, list) else told for name, told in value.items()}
+
+
+def _once(names: Iterable[Any]) -> list[Any]:
+    """The names of a list of routers. ValueError when one is no text or there twice."""
+    found: list[Any] = []
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{ALLOWED}names such as [r1, r2], or a mapping such as {{r1: {{loopback: 10.0.0.1}}, r2: }}"
+            )
+        if name in found:
+            raise ValueError(f"{ALLOWED}each router once, not {name!r} twice")
+        found.append(name)
+    return found

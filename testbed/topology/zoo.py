@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,12 @@ def _names(nodes: list[Any], graph: networkx.Graph) -> dict[Any, str]:
     return names
 
 
-def _position(data: dict[str, Any]) -> list[float] | None:
+def _position(data: dict[str, Any]) -> tuple[float, float] | None:
     try:
-        return [float(data["Latitude"]), float(data["Longitude"])]
+        latitude, longitude = float(data["Latitude"]), float(data["Longitude"])
     except (KeyError, ValueError, TypeError):
         return None
+    return (latitude, longitude) if abs(latitude) <= 90 and abs(longitude) <= 180 else None
 
 
 def _delay(one: dict[str, Any], other: dict[str, Any]) -> float | None:
@@ -99,7 +101,7 @@ def _delay(one: dict[str, Any], other: dict[str, Any]) -> float | None:
     return max(0.1, round(distance_km(a, b) / KM_PER_MS, 2))
 
 
-def distance_km(one: list[float], other: list[float]) -> float:
+def distance_km(one: Sequence[float], other: Sequence[float]) -> float:
     """The great circle between two points of latitude and longitude in degrees (haversine)."""
     (lat1, lon1), (lat2, lon2) = ([math.radians(x) for x in point] for point in (one, other))
     half = math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2

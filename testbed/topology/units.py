@@ -1,0 +1,196 @@
+"""The values of a topology file as people write them: delays, shares, rates, times, whole numbers, addresses.
+
+Each type says what is allowed in words of its own, which `read` shows beside the bad value. Knows no keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+ALLOWED = "allowed: "
+NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,7}$"
+DOMAIN_PATTERN = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
+NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-zµ%]*(?:/s)?)\s*")
+
+
+def _refuse(allowed: str) -> ValueError:
+    return ValueError(f"{ALLOWED}{allowed}")
+
+
+def _quantity(units: Mapping[str, float], allowed: str, fits: Callable[[float], bool]) -> BeforeValidator:
+    """A number with a unit (letter case does not matter), or a bare number of the unit that counts 1."""
+
+    def convert(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise _refuse(allowed)
+        found = NUMBER.fullmatch(str(value))
+        unit = found[2].lower() if found else ""
+        if found is None or (unit and unit not in units):
+            raise _refuse(allowed)
+        number = float(found[1]) * (units[unit] if unit else 1.0)
+        if not fits(number):
+            raise _refuse(allowed)
+        return number
+
+    return BeforeValidator(convert)
+
+
+def _whole(least: int, most: int, allowed: str) -> BeforeValidator:
+    """A whole number, not its text and not a truth value."""
+
+    def convert(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise _refuse(allowed)
+        return value
+
+    return BeforeValidator(convert)
+
+
+def _address(kind: type, allowed: str, fits: Callable[[Any], bool]) -> BeforeValidator:
+    """An IPv4 address or network as text."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, str):
+            raise _refuse(allowed)
+        try:
+            found = kind(value.strip())
+        except ValueError:
+            raise _refuse(allowed) from None
+        if not fits(found):
+            raise _refuse(allowed)
+        return found
+
+    return BeforeValidator(convert)
+
+
+def _unicast(found: IPv4Address | IPv4Interface | IPv4Network) -> bool:
+    """Whether a router can have it on an interface."""
+    return not (found.is_multicast or found.is_loopback or found.is_unspecified or found.is_link_local) and not (
+        IPv4Network("0.0.0.0/8").overlaps(_network(found)) or IPv4Network("224.0.0.0/3").overlaps(_network(found))
+    )
+
+
+def _network(found: IPv4Address | IPv4Interface | IPv4Network) -> IPv4Network:
+    if isinstance(found, IPv4Network):
+        return found
+    return found.network if isinstance(found, IPv4Interface) else IPv4Network(found)
+
+
+def _area(value: Any) -> int:
+    allowed = "an area's number, as 1 or as 0.0.0.1; 0 is the backbone"
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+){3}", value):
+        try:
+            return int(IPv4Address(value))
+        except ValueError:
+            raise _refuse(allowed) from None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 0xFFFFFFFF:
+        raise _refuse(allowed)
+    return value
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _refuse("true or false")
+    return value
+
+
+def _degrees(most: float) -> BeforeValidator:
+    def convert(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -most <= value <= most:
+            raise _refuse("latitude from -90 to 90, then longitude from -180 to 180")
+        return float(value)
+
+    return BeforeValidator(convert)
+
+
+def _number_or_text(example: str, *units: str) -> WithJsonSchema:
+    """JSON Schema's patterns have no flag for letter case."""
+    words = "|".join("".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() and c != "µ" else c for c in u) for u in units)
+    text = {"type": "string", "pattern": rf"^\s*(\d+(\.\d*)?|\.\d+)\s*({words})?\s*$"}
+    return WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, text], "examples": [example]})
+
+
+def _integer(least: int, most: int) -> WithJsonSchema:
+    return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
+
+
+def _number(least: float, most: float) -> WithJsonSchema:
+    return WithJsonSchema({"type": "number", "minimum": least, "maximum": most})
+
+
+def _text(example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "examples": [example]})
+
+
+_DELAYS = {"ms": 1.0, "us": 0.001, "µs": 0.001, "s": 1000.0}
+_RATES = {
+    **dict.fromkeys(("mbps", "mbit", "mbit/s", "m"), 1.0),
+    **dict.fromkeys(("kbps", "kbit", "kbit/s", "k"), 0.001),
+    **dict.fromkeys(("gbps", "gbit", "gbit/s", "g"), 1000.0),
+}
+_TIMES = {"s": 1.0, "min": 60.0}
+Delay = Annotated[
+    float,
+    _quantity(_DELAYS, "a delay up to 10s, such as 5ms, 200us or 0.1s (a bare number is ms)", lambda ms: ms <= 10_000),
+    _number_or_text("5ms", *_DELAYS),
+]
+Loss = Annotated[
+    float,
+    _quantity({"%": 1.0}, "a share of packets from 0% to 100%, such as 1%", lambda percent: percent <= 100),
+    _number_or_text("1%", "%"),
+]
+Bandwidth = Annotated[
+    float,
+    _quantity(
+        _RATES,
+        "a rate from 1kbps to 100Gbps, such as 100Mbps or 64kbit/s (a bare number is Mbit/s)",
+        lambda mbps: 0.001 <= mbps <= 100_000,
+    ),
+    _number_or_text("100Mbps", *_RATES),
+]
+Seconds = Annotated[
+    float,
+    _quantity(
+        _TIMES,
+        "whole seconds from 1 to 65535, such as 10s or 1min",
+        lambda seconds: seconds == int(seconds) and 1 <= seconds <= 65535,
+    ),
+    _number_or_text("10s", *_TIMES),
+]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Domain = Annotated[str, Field(pattern=DOMAIN_PATTERN)]
+Cost = Annotated[int, _whole(1, 65535, "a whole number from 1 to 65535"), _integer(1, 65535)]
+Version = Annotated[int, _whole(2, 3, "2 (IPv4) or 3 (IPv6)"), _integer(2, 3)]
+_DOTTED = {"type": "string", "pattern": r"^\d+(\.\d+){3}$"}
+Area = Annotated[
+    int,
+    BeforeValidator(_area),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 0xFFFFFFFF}, _DOTTED]}),
+]
+Switch = Annotated[bool, BeforeValidator(_switch), WithJsonSchema({"type": "boolean"})]
+Latitude = Annotated[float, _degrees(90), _number(-90, 90)]
+Longitude = Annotated[float, _degrees(180), _number(-180, 180)]
+Address = Annotated[
+    IPv4Address, _address(IPv4Address, "a router's address such as 10.1.0.1", _unicast), _text("10.1.0.1")
+]
+Loopback = Annotated[
+    IPv4Interface,
+    _address(
+        IPv4Interface,
+        "one router's address such as 10.0.0.1 or 10.0.0.1/32",
+        lambda found: found.network.prefixlen == 32 and _unicast(found),
+    ),
+    _text("10.0.0.1"),
+]
+Network = Annotated[
+    IPv4Network,
+    _address(IPv4Network, "a unicast network without host bits, such as 10.1.0.0/30", _unicast),
+    _text("10.1.0.0/30"),
+]
