@@ -40,7 +40,7 @@ class Context:
         random: RandomSource,
         sequence: Counter,
     ) -> None:
-        """CorruptRecord for a damaged retained record."""
+        """CorruptRecord for a damaged retained record, PolicyError for a document older than one that was in force."""
         self.effects: list[Effect] = []
         self.document = document
         self.private_key = private_key
@@ -48,6 +48,7 @@ class Context:
         self.kernel_dirty = True
         self._sequence = sequence
         self.retained = Retained(retained_record, self.effects.append)
+        self.retained.acts_on(document.version)
         self._generation = self.retained.generation_floor
         self.identity = LocalIdentity(Identification.key_id(party_id(document.domain, document.router)), private_key)
 

@@ -48,7 +48,8 @@ class LksCore:
         wall: Callable[[], float],
         port: int = 848,
     ) -> None:
-        """PolicyError for a document that is not ours or not signed, CorruptRecord for damaged counters.
+        """PolicyError for a document that is not ours, not signed, or older than one that was in force; CorruptRecord
+        for damaged counters.
 
         Expiry is not looked at here: after a power failure the clock may be wrong, and the lease bounds
         how long an old document is acted on.
@@ -205,7 +206,7 @@ class LksCore:
         (fresh, signed), self._pending = self._pending, None
         context = self._context
         old, context.document = context.document, fresh
-        context.retained.document(signed)
+        context.retained.document(signed, fresh.version)
         context.event("policy", version=fresh.version)
         context.kernel_dirty = True
         whole = (old.issuer, old.dks, old.suite, old.spi) != (fresh.issuer, fresh.dks, fresh.suite, fresh.spi)

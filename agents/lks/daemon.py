@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from agents.ipsec.xfrm import Xfrm
 from agents.lks.config import LksConfig, read_config
 from agents.lks.core import LksCore
 from agents.lks.lockdown import lockdown
-from agents.lks.retained import COUNTERS, DOCUMENT
+from agents.lks.retained import COUNTERS, DOCUMENT, Retained
 from agents.lks.status import as_text
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
@@ -113,7 +114,11 @@ def _document(config: LksConfig) -> PolicyDocument | None:
     """The document, if that is not what is unusable."""
     try:
         server = read_public_key(config.policy_server_key)
-        return verify_document(_read(config.state_dir / DOCUMENT), server, domain=config.domain, router=config.name)
+        signed = _read(config.state_dir / DOCUMENT)
+        document = verify_document(signed, server, domain=config.domain, router=config.name)
+        with contextlib.suppress(CorruptRecord):
+            Retained(_read_optional(config.state_dir / COUNTERS), lambda _effect: None).acts_on(document.version)
+        return document
     except (PolicyError, OSError):
         return None
 

@@ -1,8 +1,10 @@
-"""What a Local Key Server keeps through a power failure: its policy document, and two kinds of counters.
+"""What a Local Key Server keeps through a power failure: its policy document, and three kinds of counters.
 
 - How far generations of its own groups may have gone. A generation is used only when a mark above it
   is on the disk, so that after a failure the next one is certainly new. Marks are set in blocks, or
   every rekey would wait for the disk.
+- The highest version of its policy that it acted on: an older document in the same place is a restored one,
+  and may allow a neighbour that was since taken out.
 - The highest (v, g) that it took of each neighbour's group: it takes no lower one, ever (RFC 9838 leaves
   this open).
 
@@ -34,9 +36,10 @@ class Retained:
         the router then must not send, for nobody knows which generations it used."""
         self._emit = emit
         self._reserved = 0
+        self._version = 0
         self._floors: dict[str, Counters] = {}
         if record is not None:
-            self._reserved, self._floors = _decode(unseal(_KIND, record))
+            self._reserved, self._version, self._floors = _decode(unseal(_KIND, record))
         self.generation_floor = self._reserved
         """No generation up to and including this one may be used again."""
 
@@ -61,29 +64,39 @@ class Retained:
             self._floors[str(group)] = counters
             self._write()
 
-    def document(self, signed: bytes) -> None:
+    def document(self, signed: bytes, version: int) -> None:
         """Keep this signed document; the caller has verified it."""
         self._emit(Persist(DOCUMENT, signed))
+        self.acts_on(version)
+
+    def acts_on(self, version: int) -> None:
+        """This version is in force now. PolicyError when a later one has been."""
+        if version < self._version:
+            raise PolicyError(f"the retained policy has version {version}, but version {self._version} was in force")
+        if version > self._version:
+            self._version = version
+            self._write()
 
     def _write(self) -> None:
         floors = {name: list(counters) for name, counters in sorted(self._floors.items())}
-        payload = cbor.encode({"reserved": self._reserved, "floors": floors})
+        payload = cbor.encode({"reserved": self._reserved, "version": self._version, "floors": floors})
         self._emit(Persist(COUNTERS, seal(_KIND, payload)))
 
 
-def _decode(payload: bytes) -> tuple[int, dict[str, Counters]]:
+def _decode(payload: bytes) -> tuple[int, int, dict[str, Counters]]:
     try:
         value = cbor.decode(payload)
     except PolicyError as error:
         raise CorruptRecord(str(error)) from error
-    if not isinstance(value, dict) or not _counter(value.get("reserved")) or not isinstance(value.get("floors"), dict):
+    counters = isinstance(value, dict) and _counter(value.get("reserved")) and _counter(value.get("version"))
+    if not isinstance(value, dict) or not counters or not isinstance(value.get("floors"), dict):
         raise CorruptRecord("the retained counters have another form")
     floors: dict[str, Counters] = {}
     for name, pair in value["floors"].items():
         if not isinstance(name, str) or not isinstance(pair, list) or len(pair) != 2 or not all(map(_counter, pair)):
             raise CorruptRecord("the retained counters have another form")
         floors[name] = (pair[0], pair[1])
-    return value["reserved"], floors
+    return value["reserved"], value["version"], floors
 
 
 def _counter(value: object) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from agents.ipsec.protection import Mode
+from agents.lks.retained import DOCUMENT
 from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
+from agents.policy.errors import PolicyError
 from tests.unit.lks.network import Network, ring
 
 SHORT = Settings(validity_s=1 << 33, lifetimes=Lifetimes(group_s=60), reconnect=Reconnect(first_min_s=5, first_max_s=6))
@@ -69,6 +71,23 @@ def test_an_older_document_is_not_taken_back() -> None:
     network.run(400)
     assert network.lks("a").document.version == 2
     assert network.all_keyed()
+
+
+def test_a_router_whose_document_was_put_back_to_an_older_one_does_not_act_on_it() -> None:
+    network = Network({"a--b": ("a", "b")}, settings=SHORT, dks=True)
+    network.power_on_all()
+    old = network.nodes["a"].files[DOCUMENT]
+    network.run(10)
+    network.publish(edit.with_settings(network.domain, SHORT.model_copy(update={"generation_block": 8})))
+    network.run(20)
+    assert network.lks("a").document.version == 2
+    network.power_off("a")
+    newest, network.nodes["a"].files[DOCUMENT] = network.nodes["a"].files[DOCUMENT], old
+    with pytest.raises(PolicyError, match="version 2 was in force"):
+        network.power_on("a")
+    network.nodes["a"].files[DOCUMENT] = newest
+    network.power_on("a")
+    assert network.run(25, network.all_keyed)
 
 
 def test_generations_go_on_above_the_reserved_block_after_a_power_failure() -> None:
