@@ -38,13 +38,13 @@ def draw(topology: Topology, output: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(9, 6))
     networkx.draw_networkx_edges(graph, positions, ax=axes, edge_color="0.6")
     networkx.draw_networkx_nodes(
-        graph, positions, nodelist=routers, ax=axes, node_color=fills, edgecolors="black", node_size=500
+        graph, positions, nodelist=routers, ax=axes, node_color=fills, edgecolors="black", node_size=1100
     )
     lans = [node for node in graph if node not in topology.routers]
     networkx.draw_networkx_nodes(
-        graph, positions, nodelist=lans, ax=axes, node_color="0.9", edgecolors="0.4", node_size=350, node_shape="s"
+        graph, positions, nodelist=lans, ax=axes, node_color="0.9", edgecolors="0.4", node_size=800, node_shape="s"
     )
-    networkx.draw_networkx_labels(graph, positions, ax=axes, font_size=7)
+    networkx.draw_networkx_labels(graph, positions, ax=axes, font_size=6.5)
     if graph.number_of_edges() <= MOST_LABELS:
         delays = {(one, other): f"{ms:g} ms" for one, other, ms in graph.edges(data="delay_ms") if ms is not None}
         networkx.draw_networkx_edge_labels(graph, positions, delays, ax=axes, font_size=5, font_color="0.35")

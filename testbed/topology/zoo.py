@@ -16,6 +16,7 @@ from typing import Any
 import networkx
 
 from testbed.errors import InputError
+from testbed.topology.check import RESERVED
 from testbed.topology.source import LinkSource, RouterSource, TopologySource
 
 KM_PER_MS = 200.0
@@ -39,17 +40,17 @@ def read_graph(file: Path) -> TopologySource:
     for node, data in graph.nodes(data=True):
         if str(data.get("Internal", 1)) not in ("0", "0.0"):
             plain.add_node(node, **data)
-    plain.add_edges_from((a, b) for a, b in graph.edges() if a != b and a in plain and b in plain)
+    inner = [(a, b) for a, b in graph.edges() if a != b and a in plain and b in plain]
+    plain.add_edges_from(inner)
     if plain.number_of_edges() == 0:
         raise InputError("the graph has no link between two routers", where=str(file), allowed="a graph with links")
     whole = plain.subgraph(max(networkx.connected_components(plain), key=len))
-    left_out = plain.number_of_nodes() - whole.number_of_nodes()
     nodes = [node for node in plain if node in whole]
     names = _names(nodes, whole)
-    note = f"; {left_out} nodes not connected to the largest part are left out" if left_out else ""
+    left_out = _left_out(graph, plain, whole, _repeated(inner, graph.is_directed()))
     return TopologySource(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", file.stem)[:64],
-        description=f"imported from {file.name}{note}",
+        description=f"imported from {file.name[:100]}{left_out}",
         routers={names[node]: RouterSource(at=_position(whole.nodes[node])) for node in nodes},
         links=[
             LinkSource(between=[names[a], names[b]], delay=_delay(whole.nodes[a], whole.nodes[b]))
@@ -57,6 +58,28 @@ def read_graph(file: Path) -> TopologySource:
             if a in whole and b in whole
         ],
     )
+
+
+def _left_out(graph: networkx.Graph, plain: networkx.Graph, whole: networkx.Graph, repeated: int) -> str:
+    """What of the file is not in the topology, in words."""
+    counts = {
+        "external node": graph.number_of_nodes() - plain.number_of_nodes(),
+        "repeated link": repeated,
+        "loop": sum(a == b for a, b in graph.edges()),
+        "node apart from the largest part": plain.number_of_nodes() - whole.number_of_nodes(),
+    }
+    said = [f"{many} {_plural(what, many)}" for what, many in counts.items() if many]
+    return f"; left out: {', '.join(said)}" if said else ""
+
+
+def _repeated(links: list[tuple[Any, Any]], directed: bool) -> int:
+    """How many links there are beside the first between two nodes; a directed file lists every link both ways."""
+    return len(links) - len(set(links) if directed else {frozenset(link) for link in links})
+
+
+def _plural(what: str, many: int) -> str:
+    first, *rest = what.split(" ", 1) if what.startswith("node") else (what,)
+    return " ".join([first if many == 1 else f"{first}s", *rest])
 
 
 def _read_gml(file: Path) -> networkx.Graph:
@@ -70,7 +93,7 @@ def _read_gml(file: Path) -> networkx.Graph:
 def _names(nodes: list[Any], graph: networkx.Graph) -> dict[Any, str]:
     """Valid, different names of at most 8 characters made from the labels."""
     names: dict[Any, str] = {}
-    used = {"dks"}
+    used = set(RESERVED)
     for number, node in enumerate(nodes, 1):
         label = str(graph.nodes[node].get("label", node))
         base = re.sub(r"[^A-Za-z0-9]", "", label.encode("ascii", "ignore").decode())[:8]

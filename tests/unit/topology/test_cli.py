@@ -1,0 +1,96 @@
+"""The verbs `validate` and `topology` as a person types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from testbed.cli import topology, validate
+from testbed.errors import InputError
+from testbed.topology.draw import draw
+from testbed.topology.load import library, load
+from testbed.topology.resolved import Topology
+from testbed.topology.schema import schema_text
+
+
+def lab(*words: str) -> Result:
+    app = typer.Typer()
+    validate.register(app)
+    topology.register(app)
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> str:
+    (tmp_path / "bad.yaml").write_text("ospf: {hello: 10, dead: 5}\nlinks:\n  - {between: [a, b], delay: x}\n")
+    return str(tmp_path / "bad.yaml")
+
+
+def test_sound_topologies_are_summed_up_and_the_exit_code_is_0() -> None:
+    done = lab("validate", "ring:4", "abilene")
+    assert done.exit_code == 0
+    assert "ring:4: 4 routers, 4 links and LANs, DKS at r1" in done.output
+    assert "abilene: 11 routers, 14 links and LANs, DKS at kansas" in done.output
+
+
+def test_one_bad_topology_among_sound_ones_gives_its_errors_and_exit_code_2(bad: str) -> None:
+    done = lab("validate", "ring:4", bad, "lan:3")
+    assert done.exit_code == 2
+    assert "ring:4: 4 routers" in done.output and "lan:3: 3 routers, 1 link or LAN" in done.output
+    assert f"{bad}:1:19: dead 5 s" in done.output and f"{bad}:3:23: links.0.delay" in done.output
+
+
+def test_programs_get_file_line_column_and_the_next_command(bad: str) -> None:
+    done = lab("validate", "ring:4", bad, "nowhere", "--json")
+    assert done.exit_code == 2
+    good, wrong, absent = json.loads(done.stdout)
+    assert good == {"topology": "ring:4", "ok": True, "routers": 4, "segments": 4}
+    assert [(error["file"], error["line"], error["column"]) for error in wrong["errors"]] == [
+        (bad, 1, 19),
+        (bad, 3, 23),
+    ]
+    assert all(error["problem"] and error["allowed"] and error["next_command"] for error in wrong["errors"])
+    assert absent["errors"][0]["line"] is None and absent["errors"][0]["next_command"] == "lab topology list"
+
+
+def test_show_has_every_interface_and_its_json_is_the_resolved_topology() -> None:
+    told = lab("topology", "show", "areas")
+    found = load("areas")
+    for router in found.routers.values():
+        for interface in router.interfaces:
+            assert interface.name in told.output and str(interface.ipv4) in told.output
+    assert Topology.model_validate_json(lab("topology", "show", "areas", "--json").stdout) == found
+
+
+def test_list_names_the_library_and_the_generators() -> None:
+    told = json.loads(lab("topology", "list", "--json").stdout)
+    assert [each["name"] for each in told["topologies"]] == library()
+    assert "ring:N" in told["generators"]
+    assert all(name in lab("topology", "list").output for name in [*library(), "waxman:N:seed=S"])
+
+
+def test_schema_prints_the_schema() -> None:
+    assert lab("topology", "schema").stdout == schema_text()
+
+
+@pytest.mark.parametrize("spec", ["abilene", "lan", "ring:3"])
+def test_a_drawing_is_the_same_each_time(spec: str, tmp_path: Path) -> None:
+    for name in ("one.svg", "two.svg"):
+        assert lab("topology", "draw", spec, "-o", str(tmp_path / name)).exit_code == 0
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    assert (tmp_path / "one.svg").stat().st_size > 5000
+
+
+def test_a_drawing_may_be_a_png_in_capitals(tmp_path: Path) -> None:
+    draw(load("lan"), tmp_path / "LAN.PNG")
+    assert (tmp_path / "LAN.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["drawing.txt", "drawing", "absent/drawing.svg"])
+def test_a_drawing_that_cannot_be_written_is_an_error_of_the_input(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        draw(load("ring:3"), tmp_path / name)
