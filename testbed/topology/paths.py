@@ -64,8 +64,9 @@ def home_area(router: Router) -> str:
 def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
     """Per router, every prefix it should have learned and the addresses of its next hops.
 
-    `down` names routers, segments, or interfaces as "router:interface". A router's own loopback and the subnets
-    it is connected to are not in its table, since OSPF does not install them.
+    `down` names routers, segments, or interfaces as "router:interface", which are without carrier; at the far end of
+    a point-to-point link so is the neighbour's interface. A router's own loopback and the subnets it is connected to
+    are not in its table, since OSPF does not install them.
     """
     alive = {name: router for name, router in topology.routers.items() if name not in down}
     areas: dict[str, _Area] = {}
@@ -76,7 +77,7 @@ def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
         home.announced.setdefault(router.loopback.network, {})[name] = 0
         connected[name] = {router.loopback.network}
         for interface in router.interfaces:
-            if interface.segment not in down and f"{name}:{interface.name}" not in down:
+            if _lit(topology, interface, down):
                 _announce(areas.setdefault(interface.area, _Area()), interface)
                 connected[name].add(interface.ipv4.network)
     for area in areas.values():
@@ -86,6 +87,13 @@ def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
         name: {prefix: path.hops for prefix, path in table.items() if prefix not in connected[name]}
         for name, table in tables.items()
     }
+
+
+def _lit(topology: Topology, interface: Interface, down: Set[str]) -> bool:
+    """Whether an interface has carrier."""
+    segment = topology.segments[interface.segment]
+    ends = segment.members if segment.kind == "p2p" else ((interface.router, interface.name),)
+    return segment.name not in down and not any(node in down or f"{node}:{end}" in down for node, end in ends)
 
 
 def _announce(area: _Area, interface: Interface) -> None:

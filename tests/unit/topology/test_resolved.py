@@ -113,6 +113,13 @@ def test_a_router_that_is_down_is_in_nobodys_table() -> None:
     assert all(ring.routers["r3"].loopback.network not in table for table in paths.values())
 
 
+def test_a_link_to_a_router_without_power_has_no_carrier() -> None:
+    ring = load("ring:4")
+    dark = {interface.ipv4.network for interface in ring.routers["r3"].interfaces}
+    assert dark <= expected_paths(ring)["r1"].keys()
+    assert not dark & expected_paths(ring, frozenset({"r3"}))["r1"].keys()
+
+
 def test_one_interface_down_ends_its_segment_for_both_sides() -> None:
     line = load("line:3")
     paths = expected_paths(line, frozenset({"r1:r1-eth0"}))
