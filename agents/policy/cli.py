@@ -22,13 +22,14 @@ import typer
 from pydantic import ValidationError
 
 from agents.ipsec.protection import Mode, RoutingProtocol
-from agents.policy import edit
+from agents.policy import bound, edit
 from agents.policy.difference import difference
 from agents.policy.document import DksEntry, plain, verify_document
 from agents.policy.domain import Domain, problems
 from agents.policy.errors import PolicyError
 from agents.policy.keys import read_public_key, spki, write_public
 from agents.policy.names import DKS_NAME
+from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.store import PolicyStore
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Which routers may be neighbours, and how.")
@@ -137,9 +138,35 @@ def router_approve(context: typer.Context, name: Name, key: KeyFile, as_json: Js
 
 
 @router_app.command("remove")
-def router_remove(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Take a router and its adjacencies out."""
+def router_remove(
+    context: typer.Context,
+    name: Name,
+    explain: Annotated[bool, typer.Option("--explain", help="Change nothing: say how long it takes to work.")] = False,
+    lease_left: Annotated[
+        list[str] | None, typer.Option(metavar="ROUTER=SECONDS", help="What `lks status` says of a neighbour's lease.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take a router and its adjacencies out, and revoke its key."""
+    if explain:
+        with _open(context) as store:
+            found = bound.explain(store.draft(), name, _leases(lease_left or []))
+        _answer(as_json, found, bound.as_text(found))
+        return
     _step(context, as_json, lambda domain: edit.remove_router(domain, name))
+
+
+def _leases(given: list[str]) -> dict[str, float]:
+    found = {}
+    for text in given:
+        router, _separator, seconds = text.partition("=")
+        try:
+            found[router] = float(seconds)
+        except ValueError as error:
+            raise PolicyError(f"--lease-left {text!r} is not ROUTER=SECONDS") from error
+        if not 0 <= found[router] < float("inf"):
+            raise PolicyError(f"--lease-left {text!r}: seconds are 0 or more")
+    return found
 
 
 @interface_app.command("add")
@@ -251,7 +278,7 @@ def export(
     version: Annotated[int | None, typer.Option(help="The last by default.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the signed documents, ROUTER.cose each, and the Policy Server's public key."""
+    """Write the signed documents, ROUTER.cose each, the revocation list, and the Policy Server's public key."""
     with _open(context) as store:
         documents = store.documents(version)
         if not documents:
@@ -259,6 +286,11 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
         for name, octets in documents.items():
             write_public(folder / f"{name}.cose", octets)
+        for name in {each.name for each in store.draft().revoked_routers} - set(documents):
+            (folder / f"{name}.cose").unlink(missing_ok=True)  # a removed router's: nobody is to be given it
+        revocation = store.revocation()
+        if revocation is not None:
+            write_public(folder / REVOCATION, revocation)
         write_public(folder / "policy-server.pem", (store.folder / "key.pub").read_bytes())
     _answer(as_json, {"folder": str(folder), "routers": list(documents)}, [f"{len(documents)} documents in {folder}"])
 

@@ -10,7 +10,7 @@ from agents.policy.domain import Domain, RouterEntry, Settings
 def difference(before: Domain | None, after: Domain) -> list[str]:
     """One line for each change, "+", "-" or "~" in front; empty when nothing changed."""
     old = before or Domain(name=after.name, dks=after.dks)
-    return [*_routers(old, after), *_adjacencies(old, after), *_common(old, after)]
+    return [*_routers(old, after), *_adjacencies(old, after), *_revoked(old, after), *_common(old, after)]
 
 
 def _routers(old: Domain, new: Domain) -> Iterator[str]:
@@ -50,6 +50,14 @@ def _adjacencies(old: Domain, new: Domain) -> Iterator[str]:
     now = {each.places: each for each in new.adjacencies}
     yield from sorted(f"+ adjacency {each}" for places, each in now.items() if places not in was)
     yield from sorted(f"- adjacency {each}" for places, each in was.items() if places not in now)
+
+
+def _revoked(old: Domain, new: Domain) -> Iterator[str]:
+    for kind in ("routers", "administrators"):
+        before = {each.key for each in getattr(old, f"revoked_{kind}")}
+        for each in getattr(new, f"revoked_{kind}"):
+            if each.key not in before:
+                yield f"- key of {kind[:-1]} {each.name}, for ever ({each.key.hex()[:16]})"
 
 
 def _common(old: Domain, new: Domain) -> Iterator[str]:

@@ -30,7 +30,9 @@ from agents.policy.document import (
 )
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
-from agents.policy.names import DKS_NAME
+from agents.policy.names import DKS_NAME, RESERVED
+from agents.policy.revocation import MAX_ADMINISTRATORS, Revoked, key_hash
+from agents.policy.revocation import MAX_ROUTERS as MAX_REVOKED
 from agents.policy.spi import FIRST_BASE
 
 MAX_ROUTERS = 20_000
@@ -122,6 +124,9 @@ class Domain(Value):
     adjacencies: tuple[AdjacencyEntry, ...] = ()
     next_spi: int = Field(default=FIRST_BASE, ge=FIRST_BASE, le=1 << 32)
     """Where the next router's SPI block begins: a removed router's block is not given to another."""
+    revoked_routers: tuple[Revoked, ...] = ()
+    revoked_administrators: tuple[Revoked, ...] = ()
+    """Keys that never count again: a removed router comes back with another key or not at all."""
 
     def router(self, name: str) -> RouterEntry:
         """The router of this name. PolicyError when there is none."""
@@ -142,7 +147,14 @@ class Domain(Value):
 
 def problems(domain: Domain) -> list[str]:
     """Everything that stands against signing this domain, a sentence each; empty when nothing does."""
-    return [*_routers(domain), *_addresses(domain), *_blocks(domain), *_adjacencies(domain), *_settings(domain)]
+    return [
+        *_routers(domain),
+        *_revoked(domain),
+        *_addresses(domain),
+        *_blocks(domain),
+        *_adjacencies(domain),
+        *_settings(domain),
+    ]
 
 
 def validate(domain: Domain) -> None:
@@ -156,12 +168,21 @@ def _doubles(values: Iterator[object] | list[object]) -> list[object]:
     return [value for value, count in Counter(values).items() if count > 1]
 
 
+def _revoked(domain: Domain) -> Iterator[str]:
+    hashes = {each.key: each.name for each in domain.revoked_routers}
+    for router in domain.routers.values():
+        if key_hash(router.key) in hashes:
+            yield f"{router.name} has a revoked key: remove it, and add it again with a new one"
+    if len(domain.revoked_routers) > MAX_REVOKED or len(domain.revoked_administrators) > MAX_ADMINISTRATORS:
+        yield f"more than {MAX_REVOKED} routers' or {MAX_ADMINISTRATORS} administrators' keys are revoked"
+
+
 def _routers(domain: Domain) -> Iterator[str]:
     if len(domain.routers) > MAX_ROUTERS:
         yield f"{len(domain.routers)} routers are more than {MAX_ROUTERS}"
     keys: dict[bytes, str] = {domain.dks.key: DKS_NAME}
     for name, router in domain.routers.items():
-        if name != router.name or name == DKS_NAME:
+        if name != router.name or name in RESERVED:
             yield f"a router cannot be called {name!r} here"
         if router.key in keys:
             yield f"{name} has the same key as {keys[router.key]}"

@@ -15,6 +15,7 @@ from agents.policy.domain import AdjacencyEntry, Domain, End, InterfaceEntry, Ro
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import check_router
+from agents.policy.revocation import Revoked, key_hash
 from agents.policy.spi import GENERATION_BITS, block_size
 
 
@@ -24,6 +25,8 @@ def add_router(domain: Domain, name: str, key: bytes, *, room: int = 4, approved
     if name in domain.routers:
         raise PolicyError(f"there is a router {name!r} already")
     public_key_from_spki(key)
+    if any(each.key == key_hash(key) for each in domain.revoked_routers):
+        raise PolicyError(f"that key is revoked: make a new one for {name}")
     size = block_size(room)
     if domain.next_spi + size > 1 << 32:
         raise PolicyError("the domain has no SPIs left for another router")
@@ -41,10 +44,12 @@ def approve_router(domain: Domain, name: str, key: bytes) -> Domain:
 
 
 def remove_router(domain: Domain, name: str) -> Domain:
-    """Take a router and all its adjacencies out."""
-    domain.router(name)
+    """Take a router and all its adjacencies out, and revoke its key if it was approved: it never counts again."""
+    entry = domain.router(name)
+    revoked = (Revoked(name=name, key=key_hash(entry.key)),) if entry.approved else ()
     return _with(
         domain,
+        revoked_routers=(*domain.revoked_routers, *revoked),
         routers={each: entry for each, entry in domain.routers.items() if each != name},
         adjacencies=tuple(each for each in domain.adjacencies if name not in (each.a.router, each.b.router)),
     )

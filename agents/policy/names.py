@@ -12,6 +12,8 @@ from agents.ipsec.protection import RoutingProtocol
 from agents.policy.errors import PolicyError
 
 DKS_NAME = "dks"
+RESERVED = frozenset({DKS_NAME, "revocation"})
+"""Names of parties and files of their own, NAME.cose: no router's."""
 CONTROL_INTERFACE, CONTROL_PROTOCOL = "-", "policy"
 MAX_GROUP_OCTETS = 256
 
@@ -27,8 +29,9 @@ _PROTOCOLS = frozenset(protocol.value for protocol in RoutingProtocol)
 
 def check_router(name: str) -> str:
     """The name itself; PolicyError when no router can be called so."""
-    if not _ROUTER.match(name) or name == DKS_NAME:
-        raise PolicyError(f"{name!r} cannot be a router's name: letters, digits and . _ -, and not {DKS_NAME!r}")
+    if not _ROUTER.match(name) or name in RESERVED:
+        words = " or ".join(repr(each) for each in sorted(RESERVED))
+        raise PolicyError(f"{name!r} cannot be a router's name: letters, digits and . _ -, and not {words}")
     return name
 
 

@@ -22,8 +22,9 @@ from agents.policy.document import PolicyDocument, sign_document, verify_documen
 from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, read_private_key, read_public_key, write_private_key, write_public
+from agents.policy.revocation import RevocationList, make_list, sign_list, verify_list
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_REASON = 1000
 
 _SCHEMA = """
@@ -42,6 +43,15 @@ CREATE TRIGGER versions_last BEFORE DELETE ON versions BEGIN SELECT RAISE(ABORT,
 CREATE TRIGGER documents_stay BEFORE UPDATE ON documents BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
 CREATE TRIGGER documents_last BEFORE DELETE ON documents BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
 """
+
+_REVOCATIONS = """
+CREATE TABLE revocations (
+    version INTEGER PRIMARY KEY, committed_in INTEGER NOT NULL REFERENCES versions(version), signed BLOB NOT NULL
+) STRICT;
+CREATE TRIGGER revocations_stay BEFORE UPDATE ON revocations BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
+CREATE TRIGGER revocations_last BEFORE DELETE ON revocations BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
+"""
+"""What version 2 of the store has that version 1 had not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,9 @@ class PolicyStore:
             (found,) = self._db.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as error:
             raise PolicyError(f"{path} is no policy store: {error}") from error
-        if found != SCHEMA_VERSION:
+        if found == 1:
+            self._db.executescript(f"BEGIN IMMEDIATE; {_REVOCATIONS} PRAGMA user_version = 2; COMMIT;")
+        elif found != SCHEMA_VERSION:
             raise PolicyError(f"{path} has version {found} of the store, not {SCHEMA_VERSION}")
 
     @classmethod
@@ -87,7 +99,7 @@ class PolicyStore:
         fresh.unlink(missing_ok=True)
         os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(fresh)) as db, db:
-            db.executescript(_SCHEMA)
+            db.executescript(_SCHEMA + _REVOCATIONS)
             db.execute("INSERT INTO draft VALUES (1, 0, ?)", (text,))
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         key = key or Ed25519PrivateKey.generate()
@@ -153,6 +165,28 @@ class PolicyStore:
         rows = self._db.execute("SELECT router, signed FROM documents WHERE version = ? ORDER BY router", (wanted,))
         return {router: bytes(signed) for router, signed in rows}
 
+    def revocation(self) -> bytes | None:
+        """The newest signed revocation list; None while no key was ever revoked."""
+        row = self._db.execute("SELECT signed FROM revocations ORDER BY version DESC LIMIT 1").fetchone()
+        return None if row is None else bytes(row[0])
+
+    def revocations(self) -> list[RevocationList]:
+        """Every list ever signed, the newest first. PolicyError for one that does not verify."""
+        rows = self._db.execute("SELECT signed FROM revocations ORDER BY version DESC")
+        name = self.draft().name
+        return [verify_list(bytes(signed), self.public_key, domain=name) for (signed,) in rows]
+
+    def _revoke(self, domain: Domain, committed_in: int, at: int, key: Ed25519PrivateKey) -> None:
+        """Sign a new list when this domain revokes other keys than the newest list does."""
+        signed = self.revocation()
+        last = verify_list(signed, key.public_key(), domain=domain.name) if signed is not None else None
+        version = 1 if last is None else last.version + 1
+        fresh = make_list(domain.name, version, at, domain.revoked_routers, domain.revoked_administrators)
+        before = ((), ()) if last is None else (last.routers, last.administrators)
+        if (fresh.routers, fresh.administrators) != before:
+            row = (version, committed_in, sign_list(fresh, key))
+            self._db.execute("INSERT INTO revocations VALUES (?, ?, ?)", row)
+
     # -- writing
 
     def edit(self, domain: Domain) -> None:
@@ -186,17 +220,24 @@ class PolicyStore:
             for name, document in documents.items():
                 signed = sign_document(document, key) if name in fresh else signed_before[name]
                 self._db.execute("INSERT INTO documents VALUES (?, ?, ?)", (last + 1, name, signed))
+            self._revoke(domain, last + 1, at, key)
             self._db.execute("UPDATE draft SET based_on = ?", (last + 1,))
         return Commit(last + 1, at, who, why, digest), fresh
 
     def rollback(self, version: int) -> Domain:
         """Make the draft what a committed version was; to commit it is a step of its own.
 
-        SPI blocks given out since then stay given out.
+        SPI blocks given out since then stay given out, and revoked keys stay revoked.
         """
         with self._transaction():
             domain = self.domain(version)
-            domain = domain.model_copy(update={"next_spi": max(domain.next_spi, self.draft().next_spi)})
+            newest = self.domain(self.version)
+            kept = {
+                "next_spi": max(domain.next_spi, self.draft().next_spi),
+                "revoked_routers": newest.revoked_routers,
+                "revoked_administrators": newest.revoked_administrators,
+            }
+            domain = domain.model_copy(update=kept)
             self._put_draft(domain)
         return domain
 
@@ -217,6 +258,10 @@ class PolicyStore:
             approved = {name for name, router in domain.routers.items() if router.approved}
             if set(documents) != approved:
                 found.append(f"version {commit.version}: documents are not those of the approved routers")
+        try:
+            self.revocations()
+        except PolicyError as error:
+            found.append(str(error))
         return found
 
 

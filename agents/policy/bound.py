@@ -1,0 +1,187 @@
+"""How long a removed router can still be accepted by its neighbours: the bound that is shown, tested and measured.
+
+For each neighbour min(lease left, time until it is told + life of keys that the removed router shares + delays of
+changing over). Computed from the domain alone; knows nothing of running agents. Times in seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from agents.ipsec.protection import Mode
+from agents.policy.domain import Domain
+
+DKS_POLL_S = 2.0
+"""The DKS looks into its folder so often."""
+DKS_PUSH_S = 25.936
+"""All transmissions of one request of the DKS's, its last wait included."""
+VISIT_S = 35.864
+"""The same of a request of a router's to the DKS."""
+HOP_S = 9.51
+"""The same of a request between neighbours."""
+
+
+class Case(Enum):
+    """What still works when the removal is committed. The list is in the DKS's folder, or in one router's hands."""
+
+    DKS = "DKS reachable, router connected to it"
+    VISIT = "DKS reachable, router between two visits"
+    NEIGHBORS = "DKS down, list handed to one router of each part of the network"
+    ISOLATED = "isolated: hears of nobody but the removed router"
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborBound:
+    """The bound at one neighbour. None: there is no such time.
+
+    `told_s`: until it has the list; `keys_s`: life left of keys of others that the removed router holds too;
+    `delays_s`: until older generations are heard no more; `lease_s`: until its lease closes it; `hops`: neighbours
+    that the list passes, of the longest way; `why`: what decides, in a sentence.
+    """
+
+    router: str
+    interface: str
+    told_s: float | None
+    keys_s: float
+    delays_s: float
+    lease_s: float | None
+    hops: int | None
+    why: str
+
+    @property
+    def total_s(self) -> float | None:
+        """After so long nothing that the removed router sends is accepted there; None: no bound."""
+        told = None if self.told_s is None else self.told_s + self.keys_s + self.delays_s
+        known = [each for each in (told, self.lease_s) if each is not None]
+        return min(known, default=None)
+
+
+def removal_bound(
+    domain: Domain, router: str, case: Case, lease_left: Mapping[str, float] | None = None
+) -> tuple[NeighborBound, ...]:
+    """The bound at every neighbour of `router`. `lease_left`: what is known of leases; the whole lease otherwise.
+
+    PolicyError when there is no such router.
+    """
+    entry = domain.router(router)
+    found = []
+    for interface in entry.interfaces:
+        others = [(other, there) for _index, other, there in domain.neighbors(router, interface.name) if other.approved]
+        for other, there in others:
+            if there.mode is not Mode.REQUIRED:
+                why = f"{there.mode.value}: {other.name} asks no key of anybody on {there.name}"
+                found.append(NeighborBound(other.name, there.name, None, 0, 0, None, None, why))
+                continue
+            found.append(_bound(domain, router, case, other.name, there.name, len(others) > 1, lease_left or {}))
+    return tuple(found)
+
+
+def _bound(
+    domain: Domain, removed: str, case: Case, name: str, interface: str, shared: bool, lease_left: Mapping[str, float]
+) -> NeighborBound:
+    settings = domain.settings
+    hops = distance(domain, removed, name) if case is Case.NEIGHBORS else None
+    told = _told(domain, case, hops)
+    closes = settings.lease.at_end == "close"
+    lease = min(lease_left.get(name, settings.lease.seconds), settings.lease.seconds) if closes else None
+    life = settings.lifetimes
+    bound = NeighborBound(
+        router=name,
+        interface=interface,
+        told_s=told,
+        # On a LAN the removed router has the keys of all speakers, and may speak as any of them until those are
+        # replaced; who misses the replacement hears the old ones until they expire.
+        keys_s=float(life.group_s) if shared else 0.0,
+        delays_s=float(life.atd_s + life.dtd_s),
+        lease_s=None if lease is None else float(lease),
+        hops=hops,
+        why="",
+    )
+    if bound.total_s is None:
+        why = "nobody tells it, and its lease ends open: until somebody does"
+    elif bound.lease_s is not None and bound.total_s == bound.lease_s:
+        why = "its lease ends and closes it" + ("" if told is not None else "; nobody tells it before")
+    else:
+        why = {
+            Case.DKS: "the DKS pushes the list",
+            Case.VISIT: "it gets the list at its next visit to the DKS",
+            Case.NEIGHBORS: f"neighbours pass the list on, {hops} of them at most",
+        }.get(case, "")
+    return NeighborBound(**{**_fields(bound), "why": why})
+
+
+def _fields(bound: NeighborBound) -> dict[str, Any]:
+    return {name: getattr(bound, name) for name in NeighborBound.__slots__}
+
+
+def _told(domain: Domain, case: Case, hops: int | None) -> float | None:
+    # A request waits for at most one other to be answered (window 1), so every step counts twice.
+    reconnect = domain.settings.reconnect
+    if case is Case.DKS:
+        return DKS_POLL_S + 2 * DKS_PUSH_S
+    if case is Case.VISIT:
+        wait = max(reconnect.first_max_s, reconnect.max_s * (1 + reconnect.jitter))
+        return DKS_POLL_S + wait + 2 * VISIT_S
+    if case is Case.NEIGHBORS and hops is not None and domain.settings.issuer == "lks":
+        return hops * 2 * HOP_S
+    return None
+
+
+def distance(domain: Domain, removed: str, name: str) -> int | None:
+    """How many steps between neighbours a list needs at most to reach `name` without the removed router, from
+    whichever router that can reach it at all; None when there is none."""
+    reach: dict[str, set[str]] = {}
+    for adjacency in domain.adjacencies:
+        ends = [domain.router(end.router) for end in (adjacency.a, adjacency.b)]
+        entries = [
+            router.interface(end.interface) for router, end in zip(ends, (adjacency.a, adjacency.b), strict=True)
+        ]
+        keyed = all(each is not None and each.mode is not Mode.CLEAR for each in entries)
+        if keyed and all(router.approved and router.name != removed for router in ends):
+            reach.setdefault(ends[0].name, set()).add(ends[1].name)
+            reach.setdefault(ends[1].name, set()).add(ends[0].name)
+    steps, queue = {name: 0}, deque([name])
+    while queue:
+        here = queue.popleft()
+        for there in reach.get(here, ()):
+            if there not in steps:
+                steps[there] = steps[here] + 1
+                queue.append(there)
+    return max(steps.values()) or None
+
+
+def explain(domain: Domain, router: str, lease_left: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """All cases, fit for JSON. PolicyError when there is no such router."""
+    cases = {}
+    for case in Case:
+        bounds = removal_bound(domain, router, case, lease_left)
+        totals = [each.total_s for each in bounds]
+        known = [each for each in totals if each is not None]
+        cases[case.name.lower()] = {
+            "what": case.value,
+            "total_s": max(known, default=0.0) if len(known) == len(totals) else None,
+            "neighbors": [{**_fields(each), "total_s": each.total_s} for each in bounds],
+        }
+    return {"router": router, "domain": domain.name, "cases": cases}
+
+
+def as_text(found: Mapping[str, Any]) -> list[str]:
+    """Lines for people, from what `explain` gave."""
+    lines = [f"{found['router']} is accepted by none of its neighbours any more after at most:"]
+    for case in found["cases"].values():
+        lines += ["", f"{case['what']}: {_shown(case['total_s'])}"]
+        for each in case["neighbors"]:
+            parts = ""
+            if each["told_s"] is not None and each["total_s"] != each["lease_s"]:
+                parts = f" = told {each['told_s']:g} s + keys {each['keys_s']:g} s + delays {each['delays_s']:g} s"
+            where = f"{each['router']}:{each['interface']}"
+            lines.append(f"  {where:24} {_shown(each['total_s'])}{parts}; {each['why']}")
+    return lines
+
+
+def _shown(seconds: float | None) -> str:
+    return "no bound" if seconds is None else f"{seconds:g} s"

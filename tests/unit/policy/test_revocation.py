@@ -1,0 +1,236 @@
+"""Signed revocation lists, how the Policy Server's store makes them, and what is not taken for one."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agents.policy import cbor, cose, edit
+from agents.policy.cli import main
+from agents.policy.document import DksEntry, sign_document
+from agents.policy.domain import Domain, problems
+from agents.policy.errors import PolicyError
+from agents.policy.keys import public_pem, spki
+from agents.policy.revocation import (
+    FILE,
+    LABEL,
+    MAX_ROUTERS,
+    Revocations,
+    Revoked,
+    key_hash,
+    make_list,
+    sign_list,
+    verify_list,
+)
+from agents.policy.store import PolicyStore
+
+ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def entry(samples: ModuleType, name: str) -> Revoked:
+    return Revoked(name=name, key=key_hash(spki(samples.private_key(name))))
+
+
+def signed(samples: ModuleType, version: int, *names: str, domain: str = "example") -> bytes:
+    return sign_list(make_list(domain, version, 1000, [entry(samples, name) for name in names]), samples.SERVER)
+
+
+def test_a_signed_list_comes_back_as_it_was_and_names_the_revoked_keys(samples: ModuleType) -> None:
+    found = verify_list(signed(samples, 2, "r1", "r2"), samples.SERVER.public_key(), domain="example")
+    assert found.version == 2 and {each.name for each in found.routers} == {"r1", "r2"}
+
+
+def test_another_key_domain_or_kind_of_object_is_no_list(samples: ModuleType) -> None:
+    data, key = signed(samples, 1, "r1"), samples.SERVER.public_key()
+    with pytest.raises(PolicyError, match="signature"):
+        verify_list(data, samples.private_key("r1").public_key(), domain="example")
+    with pytest.raises(PolicyError, match="domain"):
+        verify_list(data, key, domain="other")
+    with pytest.raises(PolicyError, match="not a signed"):
+        verify_list(sign_document(samples.document(), samples.SERVER), key, domain="example")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 0},
+        {"version": True},
+        {"version": "1"},
+        {"version": 1 << 63},
+        {"routers": [{"name": "r1", "key": bytes(31)}]},
+        {"routers": [{"name": "r1", "key": bytes(32)}, {"name": "r2", "key": bytes(32)}]},
+        {"routers": [{"name": "b", "key": b"b" * 32}, {"name": "a", "key": b"a" * 32}]},
+        {"routers": [{"name": "a/b", "key": bytes(32)}]},
+        {"more": 1},
+    ],
+)
+def test_a_list_with_a_field_out_of_bounds_is_refused_though_it_is_signed(samples: ModuleType, change: object) -> None:
+    value = {"domain": "example", "version": 1, "issued_at": 0, "routers": [], "administrators": []}
+    assert isinstance(change, dict)
+    data = cose.sign(LABEL, cbor.encode({**value, **change}), samples.SERVER)
+    with pytest.raises(PolicyError):
+        verify_list(data, samples.SERVER.public_key(), domain="example")
+
+
+@ANY
+@given(data=st.binary(max_size=300))
+def test_octets_of_any_kind_are_refused_without_another_error(samples: ModuleType, data: bytes) -> None:
+    with pytest.raises(PolicyError):
+        verify_list(data, samples.SERVER.public_key(), domain="example")
+
+
+@ANY
+@given(payload=st.recursive(st.integers() | st.binary() | st.text() | st.none(), lambda s: st.lists(s, max_size=4)))
+def test_a_signed_payload_of_any_form_is_refused_without_another_error(samples: ModuleType, payload: object) -> None:
+    try:
+        data = cose.sign(LABEL, cbor.encode({"domain": "example", "version": 1, "routers": payload}), samples.SERVER)
+    except PolicyError:
+        return
+    with pytest.raises(PolicyError):
+        verify_list(data, samples.SERVER.public_key(), domain="example")
+
+
+@ANY
+@given(place=st.integers(0, 200), bit=st.integers(0, 7))
+def test_a_list_with_one_bit_changed_is_refused(samples: ModuleType, place: int, bit: int) -> None:
+    data = bytearray(signed(samples, 1, "r1", "r2"))
+    data[place % len(data)] ^= 1 << bit
+    with pytest.raises(PolicyError):
+        verify_list(bytes(data), samples.SERVER.public_key(), domain="example")
+
+
+def test_the_longest_list_fits_and_one_entry_more_is_refused(samples: ModuleType) -> None:
+    full = [Revoked(name="r" * 63, key=number.to_bytes(32, "big")) for number in range(MAX_ROUTERS)]
+    data = sign_list(make_list("d" * 63, 1, 0, full, full[:64]), samples.SERVER)
+    assert len(verify_list(data, samples.SERVER.public_key(), domain="d" * 63).routers) == MAX_ROUTERS
+    with pytest.raises(PolicyError):
+        make_list("example", 1, 0, [*full, Revoked(name="x", key=b"x" * 32)])
+
+
+def test_a_holder_takes_newer_lists_only_and_notices_two_of_one_version(samples: ModuleType) -> None:
+    held = Revocations("example", samples.SERVER.public_key())
+    assert held.version == 0 and not held.revokes(spki(samples.private_key("r1")))
+    assert held.take(signed(samples, 2, "r1")) is not None
+    assert held.take(signed(samples, 1, "r2")) is None and held.take(signed(samples, 2, "r1")) is None
+    assert held.version == 2 and held.revokes(spki(samples.private_key("r1")))
+    with pytest.raises(PolicyError, match="two revocation lists of version 2"):
+        held.take(signed(samples, 2))
+    assert held.revokes(spki(samples.private_key("r1")))
+
+
+def test_a_document_loses_its_revoked_neighbours_and_a_revoked_routers_loses_all(samples: ModuleType) -> None:
+    held = Revocations("example", samples.SERVER.public_key())
+    document = samples.document("r1")
+    assert held.without_revoked(document) is document
+    held.take(signed(samples, 1, "r2"))
+    assert held.without_revoked(document).interfaces[0].neighbors == ()
+    held.take(signed(samples, 2, "r1"))
+    assert held.without_revoked(document).interfaces[0].neighbors == ()
+    held.take(signed(samples, 3, "r3"))
+    assert held.without_revoked(document) == document
+
+
+# -- the Policy Server ------------------------------------------------------------------------------------------------
+
+
+def new_store(samples: ModuleType, folder: Path) -> PolicyStore:
+    dks = DksEntry.model_validate({"name": "dks", "key": spki(samples.private_key("dks")), "addresses": ["10.9.0.1"]})
+    domain = Domain(name="example", dks=dks)
+    for name in ("r1", "r2", "r3"):
+        key = spki(samples.private_key(name))
+        domain = edit.approve_router(edit.add_router(domain, name, key), name, key)
+    store = PolicyStore.create(folder, domain)
+    store.commit("anna", "first", 1)
+    return store
+
+
+def test_removing_a_router_revokes_its_key_with_the_commit_and_the_next_list_keeps_it(
+    samples: ModuleType, tmp_path: Path
+) -> None:
+    store = new_store(samples, tmp_path / "s")
+    assert store.revocation() is None
+    store.edit(edit.remove_router(store.draft(), "r2"))
+    store.commit("anna", "r2 was stolen", 2)
+    store.edit(edit.remove_router(store.draft(), "r3"))
+    store.commit("anna", "r3 too", 3)
+    assert [(each.version, {e.name for e in each.routers}) for each in store.revocations()] == [
+        (2, {"r2", "r3"}),
+        (1, {"r2"}),
+    ]
+    assert store.verify() == []
+
+
+def test_a_commit_that_revokes_nothing_signs_no_new_list(samples: ModuleType, tmp_path: Path) -> None:
+    store = new_store(samples, tmp_path / "s")
+    store.edit(edit.remove_router(store.draft(), "r2"))
+    store.commit("anna", "r2 was stolen", 2)
+    store.edit(edit.add_router(store.draft(), "r4", spki(samples.private_key("r4"))))
+    store.commit("anna", "r4", 3)
+    assert [each.version for each in store.revocations()] == [1]
+
+
+def test_a_revoked_key_never_comes_back_by_addition_nor_by_rollback(samples: ModuleType, tmp_path: Path) -> None:
+    store = new_store(samples, tmp_path / "s")
+    store.edit(edit.remove_router(store.draft(), "r2"))
+    store.commit("anna", "r2 was stolen", 2)
+    with pytest.raises(PolicyError, match="revoked"):
+        edit.add_router(store.draft(), "r2", spki(samples.private_key("r2")))
+    store.rollback(1)
+    assert any("r2 has a revoked key" in each for each in problems(store.draft()))
+    with pytest.raises(PolicyError, match="revoked key"):
+        store.commit("anna", "back", 3)
+
+
+def test_signed_lists_cannot_be_changed_in_the_store_and_an_altered_one_is_found(
+    samples: ModuleType, tmp_path: Path
+) -> None:
+    store = new_store(samples, tmp_path / "s")
+    store.edit(edit.remove_router(store.draft(), "r2"))
+    store.commit("anna", "r2", 2)
+    store.close()
+    with sqlite3.connect(tmp_path / "s" / "policy.db") as db:
+        with pytest.raises(sqlite3.IntegrityError, match="history"):
+            db.execute("DELETE FROM revocations")
+        db.execute("DROP TRIGGER revocations_stay")
+        db.execute("UPDATE revocations SET signed = zeroblob(100)")
+    assert PolicyStore(tmp_path / "s").verify()
+
+
+def test_a_store_of_the_first_schema_gets_room_for_revocations(samples: ModuleType, tmp_path: Path) -> None:
+    store = new_store(samples, tmp_path / "s")
+    store.close()
+    with sqlite3.connect(tmp_path / "s" / "policy.db") as db:
+        db.executescript("DROP TABLE revocations; PRAGMA user_version = 1;")
+    store = PolicyStore(tmp_path / "s")
+    store.edit(edit.remove_router(store.draft(), "r2"))
+    store.commit("anna", "r2", 2)
+    assert [each.version for each in store.revocations()] == [1]
+
+
+def test_the_command_line_removes_revokes_and_exports(
+    samples: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_store(samples, tmp_path / "s").close()
+    monkeypatch.setenv("POLICY_STORE", str(tmp_path / "s"))
+
+    def run(*words: str) -> None:
+        with pytest.raises(SystemExit) as end:
+            main(list(words))
+        assert end.value.code == 0, words
+
+    out = tmp_path / "out"
+    run("export", str(out))
+    assert (out / "r2.cose").exists() and not (out / FILE).exists()
+    run("router", "remove", "r2")
+    run("commit", "-m", "r2 was stolen")
+    run("export", str(out))
+    assert not (out / "r2.cose").exists()
+    store = PolicyStore(tmp_path / "s")
+    found = verify_list((out / FILE).read_bytes(), store.public_key, domain="example")
+    assert [each.name for each in found.routers] == ["r2"]
+    assert public_pem(store.public_key) == (out / "policy-server.pem").read_bytes()
