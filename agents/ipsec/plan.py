@@ -74,7 +74,7 @@ _PRIORITY_OUT = 84800
 _PRIORITY_OUT_REST = 84801
 _PRIORITY_IN = 84810  # plus up to 128: the longer a source's prefix, the earlier
 _PRIORITY_IN_REST = 84999
-_STRICTEST_FIRST = (Mode.REQUIRED, Mode.PERMISSIVE, Mode.CLEAR)
+_STRICTEST_FIRST = tuple(reversed(Mode))
 
 
 def wanted_state(interfaces: Iterable[ProtectedInterface], sas: Iterable[GroupSa]) -> Wanted:
@@ -82,7 +82,9 @@ def wanted_state(interfaces: Iterable[ProtectedInterface], sas: Iterable[GroupSa
 
     Interfaces in `clear` mode are named too: they need a pass while others are `required`.
     Keys of an interface or protocol that is not named are left out, and so are outbound
-    keys where the mode is `clear`. ValueError when two keys have one (destination, SPI).
+    keys where the mode is `clear`. Those of `listen` stay, though nothing is sent with them:
+    their sequence numbers must not begin anew when the mode goes there and back. ValueError
+    when two keys have one (destination, SPI).
     """
     named = {(each.name, each.protocol): each for each in interfaces}
     keys = [sa for sa in sas if (sa.interface, sa.protocol) in named]
@@ -132,7 +134,7 @@ def _sending(keys: Iterable[GroupSa]) -> _Sending:
 
 
 def _outbound(interface: ProtectedInterface, sending: _Sending) -> Iterable[Policy]:
-    if interface.mode is Mode.CLEAR:
+    if not interface.mode.protects:
         return
     protocol = interface.protocol
     for group in protocol.reserved_groups:
@@ -198,7 +200,7 @@ def _inbound(interface: ProtectedInterface, strict: bool) -> Iterable[Policy]:
 def _heard(mode: Mode) -> tuple[Template, ...]:
     if mode is Mode.CLEAR:
         return ()
-    return (Template(reqid=OWN_REQID, optional=mode is Mode.PERMISSIVE),)
+    return (Template(reqid=OWN_REQID, optional=mode is not Mode.REQUIRED),)
 
 
 def _guards(interfaces: Iterable[ProtectedInterface]) -> tuple[Guard, ...]:

@@ -79,14 +79,30 @@ _RESERVED_GROUPS: dict[RoutingProtocol, tuple[str, ...]] = {
 
 
 class Mode(Enum):
-    """What is asked of one protocol on one interface; the steps of incremental deployment."""
+    """What is asked of one protocol on one interface: the steps of incremental deployment, in their order.
+
+    Each step changes either what is sent or what is heard, never both. So neighbours that are at most one
+    step apart hear each other, whichever of them takes the step first.
+    """
 
     CLEAR = "clear"
     """No protection is asked for or given."""
+    LISTEN = "listen"
+    """Get keys and give them; send clear, hear both protected and cleartext packets."""
     PERMISSIVE = "permissive"
     """Protect what is sent where a key is there; hear both protected and cleartext packets."""
     REQUIRED = "required"
     """Send nothing and hear nothing unprotected, keys or no keys."""
+
+    @property
+    def step(self) -> int:
+        """Its place on the way from `clear` (0) to `required` (3)."""
+        return list(Mode).index(self)
+
+    @property
+    def protects(self) -> bool:
+        """Whether what is sent is protected where there is a key."""
+        return self in (Mode.PERMISSIVE, Mode.REQUIRED)
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,12 @@ class CentralGroups:
         """Go on with the keys of groups that are as they were under the older policy."""
         for group in self.sending:
             interface = self._context.document.interface(group.interface)
-            if group in older.sending and interface == older._interfaces.get(group.interface):
+            if group in older.sending and _same_keys(interface, older._interfaces.get(group.interface)):
                 self.sending[group] = older.sending[group]
         for group in self.hearing:
-            if self._heard[group] == older._heard.get(group):
+            before = older._heard.get(group)
+            interface, neighbor = self._heard[group]
+            if before is not None and _same_keys(interface, before[0]) and neighbor == before[1]:
                 self.hearing[group] = older.hearing[group]
         self._keyed = older._keyed
 
@@ -154,3 +156,10 @@ class CentralGroups:
             elif place not in self._keyed:
                 self._keyed.add(place)
                 self._context.event("keyed", interface=place[0], neighbor=place[1])
+
+
+def _same_keys(interface: InterfacePolicy | None, before: InterfacePolicy | None) -> bool:
+    """Whether nothing differs but the mode: how strictly keys are used is no reason for others."""
+    if interface is None or before is None:
+        return interface is before
+    return interface.model_copy(update={"mode": before.mode}) == before

@@ -199,7 +199,7 @@ def interface_add(
 def interface_mode(
     context: typer.Context, end: End, mode: Annotated[Mode, typer.Argument()], as_json: Json = False
 ) -> None:
-    """Set an interface to clear, permissive or required."""
+    """Set an interface to clear, listen, permissive or required. For a network in service: policy deploy."""
     router, name = _end(end)
     _step(context, as_json, lambda domain: edit.set_mode(domain, router, name, mode))
 

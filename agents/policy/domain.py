@@ -258,8 +258,11 @@ def _ends(adjacency: AdjacencyEntry, a: InterfaceEntry, b: InterfaceEntry) -> It
         yield f"adjacency {adjacency}: one end is {a.link}, the other {b.link}"
     if set(a.protocols) != set(b.protocols):
         yield f"adjacency {adjacency}: the ends protect different protocols"
-    if {a.mode, b.mode} == {Mode.CLEAR, Mode.REQUIRED}:
-        yield f"adjacency {adjacency}: one end is clear and the other required, so they cannot hear each other"
+    if abs(a.mode.step - b.mode.step) > 1:
+        yield (
+            f"adjacency {adjacency}: one end is {a.mode.value} and the other {b.mode.value}, so they cannot hear each "
+            f"other; allowed is one step apart ({', '.join(each.value for each in Mode)})"
+        )
 
 
 def _settings(domain: Domain) -> Iterator[str]:
