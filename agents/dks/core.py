@@ -16,8 +16,10 @@ from agents.dks.documents import Documents
 from agents.dks.groups import Groups
 from agents.dks.metrics import Metrics
 from agents.dks.pace import TokenBucket
+from agents.dks.removal import DksRemoval
 from agents.dks.store import GenerationBook
 from agents.gikev2 import KeyServer, RegistrationRequest, notifies
+from agents.gikev2.spread import Spread
 from agents.ikev2 import (
     AuthRequest,
     Closed,
@@ -55,11 +57,14 @@ from agents.runtime.links import LinkState
 
 POLL_S = 2.0
 MAX_REPORTS = 256
+EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 Poll = Callable[[], Iterable[PolicyDocument]]
+PollList = Callable[[], bytes | None]
 
 
 class DksCore:
-    """One DKS. `poll`: takes new documents into `documents` and gives them; asked every two seconds."""
+    """One DKS. `poll`: takes new documents into `documents` and gives them; `poll_list`: the signed revocation list
+    that is to be in force, if there is one. Both are asked every two seconds."""
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class DksCore:
         name: str,
         random: Callable[[int], bytes],
         poll: Poll | None = None,
+        poll_list: PollList | None = None,
         rate: float = 500.0,
         burst: int = 2000,
     ) -> None:
@@ -79,6 +85,7 @@ class DksCore:
         self._metrics = Metrics()
         self._effects: list[Effect] = []
         self._documents, self._book, self._domain, self._poll = documents, book, domain, poll
+        self._poll_list = poll_list
         self._endpoint = IkeEndpoint(
             LocalIdentity(Identification.key_id(party_id(domain, name)), private_key),
             self._authenticate,
@@ -88,12 +95,16 @@ class DksCore:
                 max_sas_per_peer=2,
                 max_half_open=20_000,
                 cookie_threshold=200,
+                upper_exchanges=EXCHANGES,
             ),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
+        self._removal = DksRemoval(documents, book, self._effects.append, self._revoked)
+        self._spread = Spread(self._endpoint, self._removal)
         self._groups = Groups(self._endpoint, documents, book, private_key, random, self._effects.append)
         self._control: dict[str, SaHandle] = {}
         self._poll_at: float | None = None
+        self._refused_list: bytes | None = None
 
     def _event(self, kind: str, **fields: object) -> None:
         self._effects.append(Event(kind, fields))
@@ -119,7 +130,8 @@ class DksCore:
     def start(self, now: float) -> None:
         """Be there."""
         self._event("started", documents=len(self._documents))
-        self._poll_at = now + POLL_S if self._poll is not None else None
+        self._poll_at = now + POLL_S if self._poll is not None or self._poll_list is not None else None
+        self._look_for_list(now)
 
     def links(self, found: Mapping[str, LinkState], now: float) -> None:
         """Interfaces are nothing to the DKS."""
@@ -131,9 +143,10 @@ class DksCore:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        if self._poll is not None and self._poll_at is not None and self._poll_at <= now:
+        if self._poll_at is not None and self._poll_at <= now:
             self._poll_at = now + POLL_S
-            for document in self._poll():
+            self._look_for_list(now)  # before documents: the revoked are not to be told any
+            for document in self._poll() if self._poll is not None else ():
                 self._changed(document, now)
         self._groups.tick(now)
         self._endpoint.tick(now)
@@ -152,6 +165,7 @@ class DksCore:
                     "domain": self._domain,
                     "routers": len(self._documents),
                     "connected": sorted(self._control),
+                    "revocation_version": self._removal.version,
                     "ike_sas": len(self._endpoint.sas()),
                     "half_open": self._endpoint.half_open,
                     "groups": self._groups.status(),
@@ -190,6 +204,25 @@ class DksCore:
                 del self._control[document.router]
         self._groups.policy_changed(document.router, now)
 
+    # -- removal -------------------------------------------------------------------------------------
+
+    def _look_for_list(self, now: float) -> None:
+        signed = self._poll_list() if self._poll_list is not None else None
+        if signed is not None and signed != self._refused_list:
+            self._removal.offer(signed, "folder", now)
+            if self._removal.signed != signed:
+                self._refused_list = signed  # said once
+
+    def _revoked(self, now: float) -> None:
+        """A newer list: the revoked lose their IKE SAs and every group's next generation; all others are told."""
+        for document in self._documents.revoked():
+            for sa in self._endpoint.sas(Identification.key_id(party_id(self._domain, document.router))):
+                self._endpoint.close(sa, now)
+            for group in (*document.own_groups(), *(group for _i, _n, group in document.neighbor_groups())):
+                self._groups.rekey(group, now, "revocation")
+        for router, sa in list(self._control.items()):
+            self._spread.push(sa, router, now)
+
     # -- events --------------------------------------------------------------------------------------
 
     def _drain(self, now: float) -> None:
@@ -215,8 +248,15 @@ class DksCore:
             answer: list[Payload] = []
             if event.exchange == ExchangeType.GSA_REGISTRATION:
                 answer = self._answer(event.payloads, event.sa.peer_id, event.sa, now)
+            router = self._router(event.sa.peer_id)
+            if event.exchange == ExchangeType.INFORMATIONAL and router is not None:
+                answer = self._spread.answer(event.payloads, router, now)
             self._respond(event.token, answer, now)
         elif isinstance(event, ResponseReceived | RequestFailed):
+            if isinstance(event, ResponseReceived):
+                self._spread.answered(event.request_id, event.payloads, now)
+            else:
+                self._spread.failed(event.request_id)
             self._groups.answered(event.request_id, now)
         elif isinstance(event, Established):
             self._event("ike", peer=self._router(event.peer_id), role="responder", state="established")
@@ -242,10 +282,10 @@ class DksCore:
             self._event("paced", peer=router, wait_s=wait_s)
             return [*KeyServer.refuse(NotifyType.REGISTRATION_FAILED), notifies.reconnect_hint(wait_s)]
         if request.group.is_control:
-            return self._policy(request, router, sa)
+            return self._policy(request, router, sa, now)
         return self._groups.register(request, router, sa, now)
 
-    def _policy(self, request: RegistrationRequest, router: str, sa: SaHandle) -> list[Payload]:
+    def _policy(self, request: RegistrationRequest, router: str, sa: SaHandle, now: float) -> list[Payload]:
         """A router's own control group: its policy down, its reports up."""
         signed = self._documents.signed(router)
         if request.group.router != router or signed is None:
@@ -254,7 +294,8 @@ class DksCore:
         for report in notifies.find_group_reports(request.payloads)[:MAX_REPORTS]:
             self._report(report, router)
         self._event("registered", peer=router, group=str(request.group), generation=0)
-        return KeyServer.control_answer(signed)
+        self._spread.forget(router)
+        return KeyServer.control_answer(signed, self._spread.answer(request.payloads, router, now))
 
     def _report(self, signed: bytes, router: str) -> None:
         document = self._documents.of(router)

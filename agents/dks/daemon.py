@@ -17,6 +17,8 @@ from agents.dks.store import GenerationBook
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
+from agents.policy.revocation import FILE as REVOCATION
+from agents.policy.revocation import MAX_OCTETS
 from agents.runtime import client
 from agents.runtime.asyncio_driver import Driver
 from agents.runtime.effects import Event
@@ -98,6 +100,7 @@ async def _run(config: DksConfig, log: EventLog) -> None:
         name=config.name,
         random=os.urandom,
         poll=folder,
+        poll_list=lambda: _read_list(config.documents / REVOCATION),
     )
     port = UdpPort(config.port, config.listen)
     try:
@@ -105,6 +108,14 @@ async def _run(config: DksConfig, log: EventLog) -> None:
     finally:
         port.close()
         book.close()
+
+
+def _read_list(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_OCTETS + 1)
+    except FileNotFoundError:
+        return None
 
 
 def entry() -> None:

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
+from agents.policy.revocation import FILE as REVOCATION
+from agents.policy.revocation import Revocations
 
 
 class Documents:
@@ -20,6 +22,7 @@ class Documents:
         self._domain, self._key = domain, policy_server_key
         self._signed: dict[str, bytes] = {}
         self._documents: dict[str, PolicyDocument] = {}
+        self.revocations = Revocations(domain, policy_server_key)
 
     def add(self, signed: bytes) -> PolicyDocument | None:
         """Take a document; None when the one that is there is as new. PolicyError for a wrong signature or domain."""
@@ -35,6 +38,8 @@ class Documents:
         """Take all *.cose of a folder: the new documents, and what was wrong with others."""
         fresh, wrong = [], []
         for path in sorted(folder.glob("*.cose")):
+            if path.name == REVOCATION:
+                continue
             try:
                 document = self.add(path.read_bytes())
             except (PolicyError, OSError) as error:
@@ -45,12 +50,17 @@ class Documents:
         return fresh, wrong
 
     def of(self, router: str) -> PolicyDocument | None:
-        """The document of this router."""
-        return self._documents.get(router)
+        """The document of this router; None when it has none or its key is revoked."""
+        document = self._documents.get(router)
+        return document if document is not None and not self.revocations.revokes(document.identity) else None
+
+    def revoked(self) -> list[PolicyDocument]:
+        """The documents of routers whose keys are revoked."""
+        return [each for each in self._documents.values() if self.revocations.revokes(each.identity)]
 
     def signed(self, router: str) -> bytes | None:
         """Its octets, as the Policy Server signed them."""
-        return self._signed.get(router)
+        return self._signed.get(router) if self.of(router) is not None else None
 
     def __len__(self) -> int:
         return len(self._documents)

@@ -1,4 +1,5 @@
-"""The book of generations: the highest one of every group that was made here or reported, in SQLite.
+"""The book of generations: the highest one of every group that was made here or reported, in SQLite; and the newest
+revocation list that was in force.
 
 A number is in the book, synced, before it is used: so after a failure none is used twice. Keys are
 not in it. Knows nothing of messages.
@@ -20,6 +21,10 @@ CREATE TABLE IF NOT EXISTS generations (
 ) STRICT, WITHOUT ROWID
 """
 
+_REVOCATION = """
+CREATE TABLE IF NOT EXISTS revocation (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), signed BLOB NOT NULL) STRICT
+"""
+
 
 class GenerationBook:
     """One file; the DKS is its only writer."""
@@ -30,6 +35,7 @@ class GenerationBook:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute(_SCHEMA)
+        self._connection.execute(_REVOCATION)
 
     def close(self) -> None:
         """Close the file."""
@@ -54,6 +60,15 @@ class GenerationBook:
             return False
         self._set(group, version, max(generation, self.last(group)[1]), "reported")
         return True
+
+    def revocation(self) -> bytes | None:
+        """The newest revocation list that was in force here."""
+        row = self._connection.execute("SELECT signed FROM revocation").fetchone()
+        return None if row is None else bytes(row[0])
+
+    def keep_revocation(self, signed: bytes) -> None:
+        """This list is in force from now on: on the disk when this returns."""
+        self._connection.execute("INSERT OR REPLACE INTO revocation VALUES (1, ?)", (signed,))
 
     def _set(self, group: GroupId, version: int, generation: int, source: str) -> None:
         self._connection.execute(

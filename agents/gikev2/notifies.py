@@ -21,7 +21,8 @@ _SUMMARY = struct.Struct("!QQ32s")
 
 @dataclass(frozen=True, slots=True)
 class PolicySummary:
-    """Which policy a party has; neighbours compare these and the newer document goes across."""
+    """Which policy a party has: version of its document, version and SHA-256 of its revocation list (zeros without
+    one). Neighbours compare these, and the newer list goes across."""
 
     version: int
     revocation: int
@@ -93,6 +94,16 @@ def find_policy_summary(payloads: Iterable[Payload]) -> PolicySummary | None:
     if len(data) != _SUMMARY.size:
         raise MalformedMessage(f"POLICY_SUMMARY of {len(data)} octets")
     return PolicySummary(*_SUMMARY.unpack(data))
+
+
+def revocation(signed: bytes) -> NotifyPayload:
+    """Carry a signed revocation list."""
+    return NotifyPayload(PrivateNotify.REVOCATION, signed)
+
+
+def find_revocation(payloads: Iterable[Payload]) -> bytes | None:
+    """The signed list, not verified."""
+    return _one(payloads, PrivateNotify.REVOCATION)
 
 
 def rekey_order(group: GroupId) -> NotifyPayload:

@@ -52,6 +52,8 @@ class PrivateNotify(IntEnum):
     RECONNECT_HINT = 40963
     """Seconds (4 octets) that the receiver shall wait before it comes back."""
     POLICY_SUMMARY = 40964
-    """What policy the sender has: version (8), revocation version (8), SHA-256 of the document (32)."""
+    """What policy the sender has: version (8), revocation version (8), SHA-256 of the revocation list (32)."""
     REKEY_ORDER = 40965
     """The DKS orders an LKS to make a new generation of a group: the group's name."""
+    REVOCATION = 40967
+    """A signed revocation list (COSE_Sign1)."""

@@ -6,7 +6,7 @@ Knows nothing of how any part works.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -17,6 +17,9 @@ from agents.lks.retained import Retained
 from agents.policy.document import PolicyDocument
 from agents.policy.names import party_id
 from agents.runtime.effects import Effect, Event
+
+if TYPE_CHECKING:
+    from agents.lks.removal import Removal
 
 RandomSource = Callable[[int], bytes]
 
@@ -49,6 +52,8 @@ class Context:
         self._sequence = sequence
         self.retained = Retained(retained_record, self.effects.append)
         self.retained.acts_on(document.version)
+        self.removal: Removal
+        """Set by the core, which is what acts on a removal."""
         self._generation = self.retained.generation_floor
         self.identity = LocalIdentity(Identification.key_id(party_id(document.domain, document.router)), private_key)
 

@@ -6,6 +6,7 @@ speaks to every neighbour, and with the DKS when the schedule says so. Knows no 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv6Network
 from typing import Any
@@ -20,9 +21,11 @@ from agents.lks.dks_link import DksLink
 from agents.lks.generations import earliest
 from agents.lks.link import Link
 from agents.lks.readiness import Readiness
+from agents.lks.removal import Removal
 from agents.lks.status import status
 from agents.policy.document import InterfacePolicy, PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
+from agents.policy.revocation import Revocations
 from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
 from agents.runtime.links import LinkState
@@ -47,21 +50,28 @@ class LksCore:
         sequence: Counter,
         wall: Callable[[], float],
         port: int = 848,
+        revocation: bytes | None = None,
     ) -> None:
-        """PolicyError for a document that is not ours, not signed, or older than one that was in force; CorruptRecord
-        for damaged counters.
+        """PolicyError for a document or revocation list that is not ours, not signed, or older than one that was in
+        force; CorruptRecord for damaged counters.
 
         Expiry is not looked at here: after a power failure the clock may be wrong, and the lease bounds
         how long an old document is acted on.
         """
         document = verify_document(signed_document, policy_server_key, domain=domain, router=router)
-        self._context = Context(document, private_key, retained_record, random=random, sequence=sequence)
+        revocations = Revocations(domain, policy_server_key)
+        if revocation is not None:
+            revocations.take(revocation)
+        acted_on = revocations.without_revoked(document)
+        self._context = Context(acted_on, private_key, retained_record, random=random, sequence=sequence)
+        self._whole = document
+        self._context.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
         self._policy_server_key, self._wall, self._port = policy_server_key, wall, port
         self._found: Mapping[str, LinkState] = {}
         self._links: dict[str, Link] = {}
         self._dks: DksLink | None = None
         self._central: CentralGroups | None = None
-        self._pending: tuple[PolicyDocument, bytes] | None = None
+        self._pending: tuple[PolicyDocument, bytes | None] | None = None
         self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
         self._started = False
         self._readiness: Readiness | None = None
@@ -87,6 +97,7 @@ class LksCore:
         context.event("started", router=context.document.router, issuer=context.document.issuer)
         context.event("state_loaded", generation_floor=context.retained.generation_floor)
         context.event("policy", version=context.document.version)
+        context.event("revocation", version=context.removal.version, source="disk", alone=context.removal.alone)
         self._build(now)
         self._lease_until = now + context.document.lease.seconds
         self._readiness = Readiness(now)
@@ -135,7 +146,10 @@ class LksCore:
             case ["status"]:
                 lease = None if self._lease_until is None else round(max(0.0, self._lease_until - now), 3)
                 found = status(self._context, self._links, self._central, self._dks, now)
-                return {**found, "lease_left_s": lease, "all_keyed": self._all_keyed()}
+                removal = {"revocation_version": self._context.removal.version, "revoked": self._context.removal.alone}
+                return {**found, **removal, "lease_left_s": lease, "all_keyed": self._all_keyed()}
+            case ["revocation", text]:
+                return self._given(text, now)
             case ["rekey", *names]:
                 if self._central is not None:
                     raise CommandRefused("the DKS makes this router's keys")
@@ -203,11 +217,13 @@ class LksCore:
         """Act on a new document: what it leaves as it was goes on undisturbed."""
         if self._pending is None:
             return
-        (fresh, signed), self._pending = self._pending, None
+        (whole_document, signed), self._pending = self._pending, None
         context = self._context
+        self._whole, fresh = whole_document, context.removal.effective(whole_document)
         old, context.document = context.document, fresh
-        context.retained.document(signed, fresh.version)
-        context.event("policy", version=fresh.version)
+        if signed is not None:
+            context.retained.document(signed, fresh.version)
+            context.event("policy", version=fresh.version)
         context.kernel_dirty = True
         whole = (old.issuer, old.dks, old.suite, old.spi) != (fresh.issuer, fresh.dks, fresh.suite, fresh.spi)
         for name, link in list(self._links.items()):
@@ -231,6 +247,33 @@ class LksCore:
                 if interface.name not in self._links and interface.mode is not Mode.CLEAR and interface.protocols:
                     self._links[interface.name] = Link(context, interface, self._port, now)
         self._links_up(now)
+        if signed is None:
+            for link in self._links.values():
+                link.pass_on(now)
+            if self._dks is not None:
+                self._dks.pass_on(now)
+
+    # -- removal -------------------------------------------------------------------------------------
+
+    def _revoked(self, now: float) -> None:
+        """A newer revocation list is kept: go on under the same document, without whom it names."""
+        if self._pending is None:
+            self._pending = (self._whole, None)
+
+    def _given(self, text: str, now: float) -> Mapping[str, Any]:
+        """The administrator of this router brings a revocation list, base64."""
+        try:
+            signed = base64.b64decode(text, validate=True)
+        except ValueError as error:
+            raise CommandRefused(f"no base64: {error}") from error
+        removal, before = self._context.removal, self._context.removal.version
+        removal.offer(signed, "administrator", now)
+        self._adopt(now)
+        if removal.signed != signed:
+            raise CommandRefused(
+                f"not taken: it is not signed for this domain, or not newer than version {removal.version}"
+            )
+        return {"revocation_version": removal.version, "before": before}
 
     # -- lease ---------------------------------------------------------------------------------------
 

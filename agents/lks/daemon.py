@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import os
 import sys
@@ -22,6 +23,8 @@ from agents.lks.status import as_text
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
+from agents.policy.revocation import FILE as REVOCATION
+from agents.policy.revocation import MAX_OCTETS
 from agents.runtime import client
 from agents.runtime.asyncio_driver import Driver, GuardedOnce
 from agents.runtime.clock import WallClock
@@ -42,14 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="lks", description="Local Key Server of a router, or a question to the running one"
     )
-    parser.add_argument("command", nargs="?", choices=("run", "status", "events", "rekey"), default="run")
-    parser.add_argument("interface", nargs="*", help="rekey: only the groups of these interfaces")
+    parser.add_argument("command", nargs="?", choices=("run", "status", "events", "rekey", "revocation"), default="run")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="rekey: only these interfaces; revocation: the file of the signed list",
+    )
     parser.add_argument("--config", type=Path, default=CONFIG, help=f"lks.toml ({CONFIG})")
     parser.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
     parser.add_argument("--json", action="store_true", help="status: for programs")
     arguments = parser.parse_intermixed_args(argv)
-    if arguments.interface and arguments.command != "rekey":
-        parser.error(f"{arguments.command} takes no interfaces")
+    if arguments.words and arguments.command not in ("rekey", "revocation"):
+        parser.error(f"{arguments.command} takes no words")
+    if arguments.command == "revocation" and len(arguments.words) != 1:
+        parser.error("revocation takes one file: the signed list, as `policy export` writes it")
     try:
         if arguments.command != "run":
             return _question(arguments, arguments.socket or read_config(arguments.config).socket)
@@ -75,7 +85,13 @@ def _question(arguments: argparse.Namespace, path: Path | None) -> int:
     if arguments.command == "events":
         return client.show_events("lks", path)
     text = as_text if arguments.command == "status" and not arguments.json else None
-    return client.show("lks", path, " ".join([arguments.command, *arguments.interface]), text)
+    words = arguments.words
+    if arguments.command == "revocation":
+        try:
+            words = [base64.b64encode(Path(words[0]).read_bytes()[: MAX_OCTETS + 1]).decode()]
+        except OSError as error:
+            raise ConfigError(f"{words[0]}: {error.strerror}") from error
+    return client.show("lks", path, " ".join([arguments.command, *words]), text)
 
 
 async def _run(config: LksConfig, log: EventLog) -> None:
@@ -107,6 +123,7 @@ def _core(config: LksConfig, kernel: Reconciler) -> LksCore:
         sequence=kernel.sequence,
         wall=WallClock(config.clock),
         port=config.port,
+        revocation=_read_optional(config.state_dir / REVOCATION),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, notifies
 from agents.gikev2.member import parse_delete
+from agents.gikev2.spread import Spread
 from agents.ikev2 import (
     Closed,
     Datagram,
@@ -39,12 +40,13 @@ from agents.lks.reconnect import Schedule
 from agents.policy.errors import PolicyError
 from agents.policy.group import verify_group_state
 from agents.policy.keys import public_key_from_spki
-from agents.policy.names import GroupId
+from agents.policy.names import DKS_NAME, GroupId
 from agents.runtime.effects import Send as SendEffect
 
 PATIENT = Retransmission(first_s=1.0, factor=1.8, cap_s=8.0, tries=6)
 EAGER = Retransmission(first_s=0.5, factor=1.8, cap_s=3.0, tries=20)
 LIVENESS_S = 60.0
+EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 RETRY_S = (1.0, 3.0)
 
 
@@ -73,11 +75,13 @@ class DksLink:
             config=IkeConfig(
                 retransmission=EAGER if central is not None else PATIENT,
                 liveness_s=LIVENESS_S,
+                upper_exchanges=EXCHANGES,
                 ike_lifetime_s=float(document.lifetimes.ike_s),
                 admit=lambda peer: peer.ip in {str(each) for each in self._entry.addresses},
             ),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
+        self._spread = Spread(self._endpoint, context.removal)
         self._member = GroupMember((document.suite,), lambda _group: self._key, context.retained.floor)
         self._schedule = Schedule(document.reconnect, context.uniform, eager=central is not None)
         self.connect_at: float | None = None
@@ -137,7 +141,7 @@ class DksLink:
             return
         address = addresses[self._tries % len(addresses)]
         self._tries += 1
-        extra = [notifies.group_report(state) for state in self._reports()]
+        extra = [*self._spread.hello(), *(notifies.group_report(state) for state in self._reports())]
         first = self._member.request(self._control, extra=extra)
         self.sa = self._endpoint.connect(
             PeerAddress(str(address), self._entry.port, "", "", self._port), self._id, first, now
@@ -153,10 +157,12 @@ class DksLink:
                 elif isinstance(effect, Established):
                     self._established(effect, now)
                 elif isinstance(effect, ResponseReceived):
+                    self._spread.answered(effect.request_id, effect.payloads, now)
                     group = self._asked.pop(effect.request_id, None)
                     if group is not None:
                         self._take(group, effect.payloads, now)
                 elif isinstance(effect, RequestFailed):
+                    self._spread.failed(effect.request_id)
                     group = self._asked.pop(effect.request_id, None)
                     if group is not None:
                         self._later(group, now)
@@ -172,6 +178,9 @@ class DksLink:
         self._schedule.succeeded()
         self._context.event("dks_contact", ok=True)
         self._policy(event.payloads, now)
+        self._spread.forget(DKS_NAME)
+        self._spread.heard(event.payloads, DKS_NAME, now)
+        self._spread.push(event.sa, DKS_NAME, now)
         if self.central is not None:
             for group, _sender in self.central.groups():
                 self._register(group, now)
@@ -188,6 +197,9 @@ class DksLink:
 
     def _request(self, event: RequestReceived, now: float) -> None:
         """GSA_INBAND_REKEY: a policy, keys, or SAs to give up. It is answered when it is in force."""
+        answer: list[Payload] = []
+        if event.exchange == ExchangeType.INFORMATIONAL:
+            answer = self._spread.answer(event.payloads, DKS_NAME, now)
         try:
             if event.exchange == ExchangeType.GSA_INBAND_REKEY:
                 self._policy(event.payloads, now)
@@ -195,7 +207,7 @@ class DksLink:
         except (IkeError, PolicyError) as error:
             self._context.event("error", what="rekey", detail=str(error))
         try:
-            self._endpoint.respond(event.token, [], now)
+            self._endpoint.respond(event.token, answer, now)
         except UnknownSa as error:
             self._context.event("error", what="answer", detail=str(error))
 
@@ -251,6 +263,12 @@ class DksLink:
 
     def _later(self, group: GroupId, now: float) -> None:
         self._again_at[group] = now + self._context.uniform(*RETRY_S)
+
+    def pass_on(self, now: float) -> None:
+        """Our revocation list, should the DKS have shown an older one."""
+        if self.sa is not None and self.sa.established:
+            self._spread.push(self.sa, DKS_NAME, now)
+            self._drain(now)
 
     def stop(self, now: float) -> None:
         """Part from the DKS: another entry has taken its place."""

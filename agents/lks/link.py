@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from agents.gikev2 import KeyServer
+from agents.gikev2.spread import Spread
 from agents.ikev2 import (
     AuthRequest,
     Closed,
@@ -47,6 +48,7 @@ from agents.runtime.effects import Send as SendEffect
 
 RETRANSMISSION = Retransmission(first_s=0.25, factor=1.8, cap_s=1.0, tries=10)
 LIVENESS_S = 20.0
+EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 
 
 class Link:
@@ -71,16 +73,19 @@ class Link:
                 cookie_threshold_per_address=2,
                 max_half_open_per_address=16,
                 half_open_timeout_s=10.0,
+                upper_exchanges=EXCHANGES,
             ),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
+        self._spread = Spread(self._endpoint, context.removal)
         domain, router = context.document.domain, context.document.router
         self.speakers = {
             group: Speaker(context, self._endpoint, group, now)
             for group in (GroupId.of(domain, router, policy.name, protocol) for protocol in policy.protocols)
         }
         self.listeners = {
-            each.router: Listener(context, self._endpoint, policy, each, port) for each in policy.neighbors
+            each.router: Listener(context, self._endpoint, self._spread, policy, each, port)
+            for each in policy.neighbors
         }
         self._keyed: set[str] = set()
 
@@ -167,13 +172,22 @@ class Link:
         for listener in self.listeners.values():
             listener.interface = policy
         for each in come:
-            self.listeners[each.router] = Listener(self._context, self._endpoint, policy, each, self._port)
+            self.listeners[each.router] = Listener(
+                self._context, self._endpoint, self._spread, policy, each, self._port
+            )
             if self.up:
                 self.listeners[each.router].wake(now)
         if gone or (come and policy.link == "lan"):
             self.rekey(now, "policy")
         self._drain(now)
         return True
+
+    def pass_on(self, now: float) -> None:
+        """Our revocation list, to the neighbours that showed an older one."""
+        for router in self.listeners:
+            for sa in self._endpoint.sas(self._context.party(router))[:1]:
+                self._spread.push(sa, router, now)
+        self._drain(now)
 
     def stop(self, now: float) -> None:
         """Part from all neighbours."""
@@ -213,9 +227,13 @@ class Link:
         elif isinstance(event, Established):
             self._established(event, now)
         elif isinstance(event, ResponseReceived):
+            if self._spread.answered(event.request_id, event.payloads, now):
+                return
             if not self._acknowledged(event.request_id, now):
                 self._own(event.sa, lambda listener: listener.response(event, now))
         elif isinstance(event, RequestFailed):
+            if self._spread.failed(event.request_id):
+                return
             if not self._acknowledged(event.request_id, now, failed=True):
                 self._own(event.sa, lambda listener: listener.failed(event, now))
         elif isinstance(event, Closed):
@@ -235,6 +253,10 @@ class Link:
         self._context.event("ike", peer=name, interface=self.policy.name, role=role, state="established")
         if event.initiator:
             self._own(event.sa, lambda listener: listener.established(event, now))
+            if neighbor is not None:
+                self._spread.forget(neighbor.router)
+                self._spread.heard(event.payloads, neighbor.router, now)
+                self._spread.push(event.sa, neighbor.router, now)
         elif neighbor is not None:
             for speaker in self.speakers.values():
                 speaker.registered(neighbor.router, now)
@@ -269,6 +291,9 @@ class Link:
             self._answer(event, event.sa.peer_id, now)
             return
         answer: list[Payload] = []
+        neighbor = self._neighbor(event.sa.peer_id)
+        if event.exchange == ExchangeType.INFORMATIONAL and neighbor is not None:
+            answer = self._spread.answer(event.payloads, neighbor.router, now)
         if event.exchange == ExchangeType.GSA_INBAND_REKEY:
             try:
                 self._own(event.sa, lambda listener: listener.rekey(event, now))
@@ -287,7 +312,10 @@ class Link:
         if neighbor is None or request is None or speaker is None:
             self._respond(event.token, KeyServer.refuse(NotifyType.INVALID_GROUP_ID), now)
             return
-        self._respond(event.token, speaker.register(request, neighbor.router, event.sa, now), now)
+        answer = speaker.register(request, neighbor.router, event.sa, now)
+        if isinstance(event, AuthRequest):
+            answer = [*answer, *self._spread.answer(event.payloads, neighbor.router, now)]
+        self._respond(event.token, answer, now)
         if isinstance(event, RequestReceived):
             speaker.registered(neighbor.router, now)
 

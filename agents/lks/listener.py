@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup
 from agents.gikev2.keys import check_speaker
 from agents.gikev2.member import parse_delete
+from agents.gikev2.spread import Spread
 from agents.ikev2 import (
     Closed,
     CloseReason,
@@ -45,9 +46,15 @@ class Listener:
     """Registrations at one neighbour's LKS. `port`: the neighbour's UDP port."""
 
     def __init__(
-        self, context: Context, endpoint: IkeEndpoint, interface: InterfacePolicy, neighbor: Neighbor, port: int
+        self,
+        context: Context,
+        endpoint: IkeEndpoint,
+        spread: Spread,
+        interface: InterfacePolicy,
+        neighbor: Neighbor,
+        port: int,
     ) -> None:
-        self._context, self._endpoint = context, endpoint
+        self._context, self._endpoint, self._spread = context, endpoint, spread
         self.interface, self.neighbor = interface, neighbor
         self._peer = PeerAddress(str(neighbor.address), port, str(interface.address), interface.name, port)
         domain = context.document.domain
@@ -76,7 +83,7 @@ class Listener:
             return
         self._connect_at = None
         self._first = next(iter(self.hearing))
-        first = self._member.request(self._first)
+        first = self._member.request(self._first, extra=self._spread.hello())
         self.sa = self._endpoint.connect(self._peer, self._context.party(self.neighbor.router), first, now)
 
     def wake(self, now: float) -> None:

@@ -1,10 +1,11 @@
-"""What a Local Key Server keeps through a power failure: its policy document, and three kinds of counters.
+"""What a Local Key Server keeps through a power failure: its policy document, the revocation list, and counters.
 
 - How far generations of its own groups may have gone. A generation is used only when a mark above it
   is on the disk, so that after a failure the next one is certainly new. Marks are set in blocks, or
   every rekey would wait for the disk.
 - The highest version of its policy that it acted on: an older document in the same place is a restored one,
   and may allow a neighbour that was since taken out.
+- The highest version of the revocation list that it acted on: an older list, or none, is a restored one.
 - The highest (v, g) that it took of each neighbour's group: it takes no lower one, ever (RFC 9838 leaves
   this open).
 
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from agents.policy import cbor
 from agents.policy.errors import PolicyError
 from agents.policy.names import GroupId
+from agents.policy.revocation import FILE as REVOCATION
 from agents.runtime.effects import Persist
 from agents.runtime.storage import CorruptRecord, seal, unseal
 
@@ -37,9 +39,10 @@ class Retained:
         self._emit = emit
         self._reserved = 0
         self._version = 0
+        self._revocation = 0
         self._floors: dict[str, Counters] = {}
         if record is not None:
-            self._reserved, self._version, self._floors = _decode(unseal(_KIND, record))
+            self._reserved, self._version, self._revocation, self._floors = _decode(unseal(_KIND, record))
         self.generation_floor = self._reserved
         """No generation up to and including this one may be used again."""
 
@@ -77,18 +80,36 @@ class Retained:
             self._version = version
             self._write()
 
+    def revocation(self, signed: bytes, version: int) -> None:
+        """Keep this revocation list; the caller has verified it. The list is on the disk before its number is: a
+        number without its list would be taken for a list that somebody took away."""
+        self._emit(Persist(REVOCATION, signed))
+        self.acts_on_revocation(version)
+
+    def acts_on_revocation(self, version: int) -> None:
+        """This list is in force now (0: none). PolicyError when a later one has been."""
+        if version < self._revocation:
+            raise PolicyError(
+                f"the retained revocation list has version {version}, but version {self._revocation} was in force"
+            )
+        if version > self._revocation:
+            self._revocation = version
+            self._write()
+
     def _write(self) -> None:
         floors = {name: list(counters) for name, counters in sorted(self._floors.items())}
-        payload = cbor.encode({"reserved": self._reserved, "version": self._version, "floors": floors})
+        numbers = {"reserved": self._reserved, "version": self._version, "revocation": self._revocation}
+        payload = cbor.encode({**numbers, "floors": floors})
         self._emit(Persist(COUNTERS, seal(_KIND, payload)))
 
 
-def _decode(payload: bytes) -> tuple[int, int, dict[str, Counters]]:
+def _decode(payload: bytes) -> tuple[int, int, int, dict[str, Counters]]:
     try:
         value = cbor.decode(payload)
     except PolicyError as error:
         raise CorruptRecord(str(error)) from error
-    counters = isinstance(value, dict) and _counter(value.get("reserved")) and _counter(value.get("version"))
+    numbers = ("reserved", "version", "revocation")
+    counters = isinstance(value, dict) and all(_counter(value.get(name)) for name in numbers)
     if not isinstance(value, dict) or not counters or not isinstance(value.get("floors"), dict):
         raise CorruptRecord("the retained counters have another form")
     floors: dict[str, Counters] = {}
@@ -96,7 +117,7 @@ def _decode(payload: bytes) -> tuple[int, int, dict[str, Counters]]:
         if not isinstance(name, str) or not isinstance(pair, list) or len(pair) != 2 or not all(map(_counter, pair)):
             raise CorruptRecord("the retained counters have another form")
         floors[name] = (pair[0], pair[1])
-    return value["reserved"], value["version"], floors
+    return value["reserved"], value["version"], value["revocation"], floors
 
 
 def _counter(value: object) -> bool:

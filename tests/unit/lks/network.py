@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
@@ -19,6 +20,8 @@ from agents.policy.compile import compile_documents
 from agents.policy.document import DksEntry, PolicyDocument, sign_document
 from agents.policy.domain import Domain, Settings
 from agents.policy.keys import spki
+from agents.policy.revocation import FILE as REVOCATION
+from agents.policy.revocation import make_list, sign_list
 from agents.runtime.simulation import Node, Simulation
 
 DKS_ADDRESS = IPv4Address("192.0.2.1")
@@ -80,6 +83,9 @@ class Network(Simulation):
             node.files[DOCUMENT] = self.signed[name]
         self.book = GenerationBook(":memory:")
         self.fresh: list[PolicyDocument] = []
+        self.revocation: bytes | None = None
+        """What the Policy Server exported last."""
+        self.wall_offset = 1000.0
         if dks:
             self.add(Node("dks", self._dks, {"eth0": (str(DKS_ADDRESS), "dks")}))
             self.remote[str(DKS_ADDRESS)] = "dks"
@@ -94,7 +100,26 @@ class Network(Simulation):
         self.domain = domain
         before = self.documents
         self._compile()
+        self.revocation = self.list_of(domain)
         self.fresh = [each for name, each in self.documents.items() if each != before.get(name)]
+
+    def list_of(self, domain: Domain) -> bytes | None:
+        """The signed list of this domain's revoked keys; its version is their number."""
+        if not domain.revoked_routers:
+            return None
+        version = len(domain.revoked_routers)
+        return sign_list(make_list(domain.name, version, 0, domain.revoked_routers), POLICY_SERVER)
+
+    def remove(self, router: str) -> bytes:
+        """The Policy Server revokes a router's key. The DKS finds list and documents when it looks; what is
+        given back is the list, to be handed to a router."""
+        self.publish(edit.remove_router(self.domain, router))
+        assert self.revocation is not None
+        return self.revocation
+
+    def hand_over(self, router: str, signed: bytes) -> None:
+        """An administrator gives a router the list."""
+        self.command(router, "revocation", base64.b64encode(signed).decode())
 
     def _lks(self, node: Node) -> LksCore:
         return LksCore(
@@ -106,7 +131,8 @@ class Network(Simulation):
             router=node.name,
             random=self.octets,
             sequence=node.sequence,
-            wall=lambda: 1000.0 + self.now,
+            wall=lambda: self.wall_offset + self.now,
+            revocation=node.files.get(REVOCATION),
         )
 
     def _dks(self, node: Node) -> DksCore:
@@ -118,7 +144,16 @@ class Network(Simulation):
             fresh, self.fresh = self.fresh, []
             return [each for each in fresh if documents.add(self.signed[each.router]) is not None]
 
-        return DksCore(key("dks"), documents, self.book, domain="example", name="dks", random=self.octets, poll=poll)
+        return DksCore(
+            key("dks"),
+            documents,
+            self.book,
+            domain="example",
+            name="dks",
+            random=self.octets,
+            poll=poll,
+            poll_list=lambda: self.revocation,
+        )
 
     def lks(self, name: str) -> LksCore:
         core = self.nodes[name].core

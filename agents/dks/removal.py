@@ -1,0 +1,63 @@
+"""What the DKS does about revoked keys: it keeps the newest list, refuses whom it names, and tells the others.
+
+A list is in the book, synced, before anything follows from it. It comes from the documents' folder, or from a router
+that had it from a neighbour while the DKS was away. Knows nothing of files or of group keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents.dks.documents import Documents
+from agents.dks.store import GenerationBook
+from agents.policy.errors import PolicyError
+from agents.runtime.effects import Event
+
+
+class DksRemoval:
+    """The revocation list of the DKS. `changed`: called when a newer one is in force."""
+
+    policy_version = 0
+
+    def __init__(
+        self,
+        documents: Documents,
+        book: GenerationBook,
+        event: Callable[[Event], None],
+        changed: Callable[[float], None],
+    ) -> None:
+        """Takes the list that the book has; PolicyError when that is no signed list of this domain."""
+        self._documents, self._book, self._event, self._changed = documents, book, event, changed
+        kept = book.revocation()
+        if kept is not None:
+            documents.revocations.take(kept)
+
+    @property
+    def version(self) -> int:
+        return self._documents.revocations.version
+
+    @property
+    def digest(self) -> bytes:
+        return self._documents.revocations.digest
+
+    @property
+    def signed(self) -> bytes | None:
+        return self._documents.revocations.signed
+
+    def offer(self, signed: bytes, source: str, now: float) -> None:
+        """As ListHolder.offer."""
+        try:
+            found = self._documents.revocations.take(signed)
+        except PolicyError as error:
+            self.doubt(source, str(error))
+            return
+        if found is None:
+            return
+        self._book.keep_revocation(signed)
+        names = sorted(each.router for each in self._documents.revoked())
+        self._event(Event("revocation", {"version": found.version, "source": source, "routers": names}))
+        self._changed(now)
+
+    def doubt(self, source: str, what: str) -> None:
+        """As ListHolder.doubt."""
+        self._event(Event("error", {"what": "revocation", "peer": source, "detail": what}))

@@ -1,0 +1,116 @@
+"""How a revocation list spreads: two parties show which one they have, and the older list is replaced by the newer.
+
+POLICY_SUMMARY goes both ways in every GSA_AUTH; REVOCATION goes to whoever showed an older version, in the answer or
+in an INFORMATIONAL request, which is answered when the list is kept. Private notifications of ours, RFC 9838 knows
+nothing like it. Knows nothing of what a list does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from agents.gikev2 import notifies
+from agents.ikev2 import IkeEndpoint, IkeError, MalformedMessage, Payload, SaHandle
+from agents.ikev2.registry import ExchangeType
+
+
+class ListHolder(Protocol):
+    """Whoever keeps a revocation list and acts on it."""
+
+    @property
+    def version(self) -> int:
+        """Of the list; 0 without one."""
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the list's octets."""
+
+    @property
+    def signed(self) -> bytes | None:
+        """The list's octets."""
+
+    @property
+    def policy_version(self) -> int:
+        """Of the policy document that is acted on; 0 for a party without one."""
+
+    def offer(self, signed: bytes, source: str, now: float) -> None:
+        """Take this list if it is newer and rightly signed; whatever is wrong with it is for the record."""
+
+    def doubt(self, source: str, what: str) -> None:
+        """Put on record that something about this peer's lists is wrong."""
+
+
+class Spread:
+    """The lists of one endpoint's peers, as far as they have shown them. Peers are known by authenticated names."""
+
+    def __init__(self, endpoint: IkeEndpoint, holder: ListHolder) -> None:
+        self._endpoint, self._holder = endpoint, holder
+        self._shown: dict[str, int] = {}
+        self._sent: dict[int, str] = {}
+        self._trying: dict[str, int] = {}
+
+    def hello(self) -> list[Payload]:
+        """What a request of GSA_AUTH says of us."""
+        holder = self._holder
+        return [
+            notifies.policy_summary(notifies.PolicySummary(holder.policy_version, holder.version, holder.digest)),
+        ]
+
+    def heard(self, payloads: Sequence[Payload], peer: str, now: float) -> None:
+        """Read what a peer shows and take what it brings."""
+        try:
+            signed = notifies.find_revocation(payloads)
+            summary = notifies.find_policy_summary(payloads)
+        except MalformedMessage as error:
+            self._holder.doubt(peer, str(error))
+            return
+        if signed is not None:
+            self._holder.offer(signed, peer, now)
+        if summary is not None:
+            self._shown[peer] = summary.revocation
+            if summary.revocation == self._holder.version and summary.digest != self._holder.digest:
+                self._holder.doubt(peer, f"it has another revocation list of version {summary.revocation}")
+
+    def answer(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
+        """What the answer to these payloads says of us, with our list if the peer's is older."""
+        self.heard(payloads, peer, now)
+        found = self.hello()
+        signed = self._holder.signed
+        if signed is not None and self._shown.get(peer, 0) < self._holder.version:
+            found.append(notifies.revocation(signed))
+        return found
+
+    def push(self, sa: SaHandle, peer: str, now: float) -> None:
+        """Send our list to a peer that showed an older one, unless it is on its way."""
+        version, signed = self._holder.version, self._holder.signed
+        if signed is None or self._shown.get(peer, version) >= version or self._trying.get(peer) == version:
+            return
+        try:
+            number = self._endpoint.request(
+                sa, ExchangeType.INFORMATIONAL, [*self.hello(), notifies.revocation(signed)], now
+            )
+        except IkeError:
+            return
+        self._sent[number] = peer
+        self._trying[peer] = version
+
+    def answered(self, request_id: int, payloads: Sequence[Payload], now: float) -> bool:
+        """The answer to a push. False when the request was none of ours."""
+        peer = self._sent.pop(request_id, None)
+        if peer is None:
+            return False
+        self.heard(payloads, peer, now)
+        return True
+
+    def failed(self, request_id: int) -> bool:
+        """A push was not answered: over the next IKE SA it is tried again. False when it was none of ours."""
+        peer = self._sent.pop(request_id, None)
+        if peer is not None:
+            self._trying.pop(peer, None)
+        return peer is not None
+
+    def forget(self, peer: str) -> None:
+        """Over a new IKE SA the peer shows anew what it has."""
+        self._shown.pop(peer, None)
+        self._trying.pop(peer, None)

@@ -1,0 +1,81 @@
+"""What a router does about revoked keys: it keeps the newest list, acts without the revoked, and passes it on.
+
+A list is on the disk before anything follows from it. Knows nothing of how lists travel (agents.gikev2.spread) or of
+how a neighbour is dropped: acting is to go on under the same document without the revoked neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents.lks.context import Context
+from agents.policy.document import PolicyDocument
+from agents.policy.errors import PolicyError
+from agents.policy.revocation import Revocations
+
+
+class Removal:
+    """The revocation list of one router. `changed`: called when a newer one is kept, to act on it."""
+
+    def __init__(
+        self,
+        context: Context,
+        revocations: Revocations,
+        whole: Callable[[], PolicyDocument],
+        changed: Callable[[float], None],
+    ) -> None:
+        """PolicyError when the list is older than one that was in force, or gone. `whole`: the document in force
+        as it was signed, the revoked included."""
+        self._context, self._revocations, self._whole, self._changed = context, revocations, whole, changed
+        context.retained.acts_on_revocation(revocations.version)
+
+    @property
+    def version(self) -> int:
+        return self._revocations.version
+
+    @property
+    def digest(self) -> bytes:
+        return self._revocations.digest
+
+    @property
+    def signed(self) -> bytes | None:
+        return self._revocations.signed
+
+    @property
+    def policy_version(self) -> int:
+        return self._context.document.version
+
+    @property
+    def alone(self) -> bool:
+        """Whether our own key is revoked: nobody is heard any more."""
+        return self._revocations.revokes(self._whole().identity)
+
+    def effective(self, document: PolicyDocument) -> PolicyDocument:
+        """The document as it is acted on."""
+        return self._revocations.without_revoked(document)
+
+    def offer(self, signed: bytes, source: str, now: float) -> None:
+        """A list that somebody gave: a neighbour, the DKS, the administrator of this router."""
+        try:
+            found = self._revocations.take(signed)
+        except PolicyError as error:
+            self.doubt(source, str(error))
+            return
+        if found is None:
+            return
+        context = self._context
+        context.retained.revocation(signed, found.version)
+        dropped = sorted(
+            {
+                neighbor.router
+                for interface in self._whole().interfaces
+                for neighbor in interface.neighbors
+                if self._revocations.revokes(neighbor.key)
+            }
+        )
+        context.event("revocation", version=found.version, source=source, neighbors=dropped, alone=self.alone)
+        self._changed(now)
+
+    def doubt(self, source: str, what: str) -> None:
+        """As ListHolder.doubt."""
+        self._context.event("error", what="revocation", peer=source, detail=what)
