@@ -12,6 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agents.dks.confirmations import Confirmations, TooOften
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
 from agents.dks.metrics import Metrics
@@ -32,6 +33,7 @@ from agents.ikev2 import (
     LocalIdentity,
     MalformedMessage,
     MessageSeen,
+    NotifyPayload,
     Payload,
     PeerAddress,
     PeerCredential,
@@ -51,7 +53,7 @@ from agents.policy.group import claimed_group, verify_group_state
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import parse_party_id, party_id
 from agents.runtime.control import CommandRefused
-from agents.runtime.effects import Effect, Event
+from agents.runtime.effects import Effect, Event, Kernel
 from agents.runtime.effects import Send as SendEffect
 from agents.runtime.links import LinkState
 
@@ -77,10 +79,13 @@ class DksCore:
         random: Callable[[int], bytes],
         poll: Poll | None = None,
         poll_list: PollList | None = None,
+        confirmed: Mapping[str, bytes] | None = None,
         rate: float = 500.0,
         burst: int = 2000,
     ) -> None:
-        """`rate`, `burst`: how many registrations are served in a second, and at once."""
+        """`confirmed`: the routers' confirmations that were kept.
+
+        `rate`, `burst`: how many registrations are served in a second, and at once."""
         self._bucket = TokenBucket(rate, burst)
         self._metrics = Metrics()
         self._effects: list[Effect] = []
@@ -102,6 +107,7 @@ class DksCore:
         self._removal = DksRemoval(documents, book, self._effects.append, self._revoked)
         self._spread = Spread(self._endpoint, self._removal)
         self._groups = Groups(self._endpoint, documents, book, private_key, random, self._effects.append)
+        self._confirmations = Confirmations(domain, documents, confirmed or {}, self._effects.append)
         self._control: dict[str, SaHandle] = {}
         self._poll_at: float | None = None
         self._refused_list: bytes | None = None
@@ -136,6 +142,9 @@ class DksCore:
     def links(self, found: Mapping[str, LinkState], now: float) -> None:
         """Interfaces are nothing to the DKS."""
 
+    def enforced(self, kernel: Kernel | None, now: float) -> None:
+        """The DKS protects nothing itself."""
+
     def receive(self, datagram: Datagram, now: float) -> None:
         """A datagram came."""
         self._endpoint.receive(datagram, now)
@@ -169,7 +178,10 @@ class DksCore:
                     "ike_sas": len(self._endpoint.sas()),
                     "half_open": self._endpoint.half_open,
                     "groups": self._groups.status(),
+                    "confirmed": dict(zip(("complete", "of"), self._confirmations.count(), strict=True)),
                 }
+            case ["confirmations"]:
+                return {"domain": self._domain, "routers": self._confirmations.status()}
             case ["metrics"]:
                 gauges = {
                     "documents": (len(self._documents), "Routers that have a signed document."),
@@ -251,6 +263,7 @@ class DksCore:
             router = self._router(event.sa.peer_id)
             if event.exchange == ExchangeType.INFORMATIONAL and router is not None:
                 answer = self._spread.answer(event.payloads, router, now)
+                answer = [*answer, *self._confirmed(event.payloads, router, now)]
             self._respond(event.token, answer, now)
         elif isinstance(event, ResponseReceived | RequestFailed):
             if isinstance(event, ResponseReceived):
@@ -293,9 +306,26 @@ class DksCore:
         self._control[router] = sa
         for report in notifies.find_group_reports(request.payloads)[:MAX_REPORTS]:
             self._report(report, router)
+        self._confirmed(request.payloads, router, None)
         self._event("registered", peer=router, group=str(request.group), generation=0)
         self._spread.forget(router)
         return KeyServer.control_answer(signed, self._spread.answer(request.payloads, router, now))
+
+    def _confirmed(self, payloads: tuple[Payload, ...], router: str | None, now: float | None) -> list[Payload]:
+        """A router's word on what is in force there, with a registration or by itself."""
+        try:
+            signed = notifies.find_confirmation(payloads)
+            if signed is None or router is None:
+                return []
+            said = self._confirmations.take(signed, router, now)
+        except TooOften:
+            return [NotifyPayload(NotifyType.TEMPORARY_FAILURE)]
+        except (PolicyError, MalformedMessage) as error:
+            self._event("error", what="confirmation", peer=router, detail=str(error))
+            return []
+        if said is not None:
+            self._event("confirmed", peer=router, version=said.version)
+        return []
 
     def _report(self, signed: bytes, router: str) -> None:
         document = self._documents.of(router)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.dks.config import DksConfig, read_config
+from agents.dks.confirmations import FOLDER, kept
+from agents.dks.confirmations_cli import show
 from agents.dks.core import DksCore
 from agents.dks.documents import Documents
 from agents.dks.store import GenerationBook
@@ -35,13 +37,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
     system, or no answer."""
     parser = argparse.ArgumentParser(prog="dks", description="Domain Key Server, or a question to the running one")
-    parser.add_argument("command", nargs="?", choices=("run", "status", "metrics", "events"), default="run")
+    parser.add_argument(
+        "command", nargs="?", choices=("run", "status", "metrics", "events", "confirmations"), default="run"
+    )
     parser.add_argument("--config", type=Path, default=CONFIG, help=f"dks.toml ({CONFIG})")
     parser.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
+    parser.add_argument("--json", action="store_true", help="confirmations: for programs")
+    parser.add_argument(
+        "--export", type=Path, metavar="FOLDER", help="confirmations: write them there, ROUTER.confirmation each"
+    )
     arguments = parser.parse_intermixed_args(argv)
+    if arguments.export is not None and arguments.command != "confirmations":
+        parser.error(f"{arguments.command} takes no --export")
     try:
         if arguments.command != "run":
-            return _question(arguments.command, arguments.socket or read_config(arguments.config).socket)
+            socket = arguments.socket or read_config(arguments.config).socket
+            if arguments.command == "confirmations" and socket is not None:
+                return show(socket, as_json=arguments.json, folder=arguments.export)
+            return _question(arguments.command, socket)
         config = read_config(arguments.config)
     except ConfigError as error:
         print(f"dks: {error}", file=sys.stderr)
@@ -88,6 +101,7 @@ class _Folder:
 
 async def _run(config: DksConfig, log: EventLog) -> None:
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (config.state_dir / FOLDER).mkdir(exist_ok=True, mode=0o700)
     documents = Documents(config.domain, read_public_key(config.policy_server_key))
     folder = _Folder(config.documents, documents, log)
     folder()
@@ -101,6 +115,7 @@ async def _run(config: DksConfig, log: EventLog) -> None:
         random=os.urandom,
         poll=folder,
         poll_list=lambda: _read_list(config.documents / REVOCATION),
+        confirmed=kept(config.state_dir / FOLDER),
     )
     port = UdpPort(config.port, config.listen)
     try:

@@ -62,5 +62,9 @@ class Documents:
         """Its octets, as the Policy Server signed them."""
         return self._signed.get(router) if self.of(router) is not None else None
 
+    def routers(self) -> list[str]:
+        """All that have a document, by name."""
+        return sorted(self._documents)
+
     def __len__(self) -> int:
         return len(self._documents)

@@ -18,6 +18,7 @@ _COUNTED = {
     "paced": ("paced_total", (), "Registrations put off because too many came at once."),
     "rekeyed": ("rekeys_total", ("reason",), "New generations made and pushed."),
     "reported": ("reports_total", (), "Generations learnt that LKSs made alone."),
+    "confirmed": ("confirmations_total", (), "Changed confirmations of routers taken."),
     "error": ("errors_total", ("what",), "Things that went wrong."),
 }
 

@@ -119,6 +119,16 @@ def find_rekey_orders(payloads: Iterable[Payload]) -> list[GroupId]:
         raise MalformedMessage(f"REKEY_ORDER: {error}") from error
 
 
+def confirmation(signed: bytes) -> NotifyPayload:
+    """Carry a router's confirmation upward."""
+    return NotifyPayload(PrivateNotify.CONFIRMATION, signed)
+
+
+def find_confirmation(payloads: Iterable[Payload]) -> bytes | None:
+    """The signed confirmation, not verified."""
+    return _one(payloads, PrivateNotify.CONFIRMATION)
+
+
 def group_sender(sender_ids: int = 1) -> NotifyPayload:
     """GROUP_SENDER (RFC 9838 §4.7.2): we shall send, and want so many Sender-IDs."""
     return NotifyPayload(NotifyType.GROUP_SENDER, sender_ids.to_bytes(4, "big"))

@@ -55,5 +55,7 @@ class PrivateNotify(IntEnum):
     """What policy the sender has: version (8), revocation version (8), SHA-256 of the revocation list (32)."""
     REKEY_ORDER = 40965
     """The DKS orders an LKS to make a new generation of a group: the group's name."""
+    CONFIRMATION = 40966
+    """Upward: a router's signed word on what is in force there (COSE_Sign1)."""
     REVOCATION = 40967
     """A signed revocation list (COSE_Sign1)."""

@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from agents.ikev2 import Datagram
 from agents.ipsec.protection import GroupSa, IPAddress, Mode, ProtectedInterface
 from agents.lks.central import CentralGroups
+from agents.lks.confirming import Confirming
 from agents.lks.context import Context, Counter, RandomSource
 from agents.lks.dks_link import DksLink
 from agents.lks.generations import earliest
 from agents.lks.link import Link
 from agents.lks.readiness import Readiness
 from agents.lks.removal import Removal
-from agents.lks.status import status
+from agents.lks.status import keyed, status
 from agents.policy.document import InterfacePolicy, PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.revocation import Revocations
@@ -67,6 +68,7 @@ class LksCore:
         self._whole = document
         self._context.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
         self._policy_server_key, self._wall, self._port = policy_server_key, wall, port
+        self._confirming = Confirming(self._context, self._keyed_with, wall)
         self._found: Mapping[str, LinkState] = {}
         self._links: dict[str, Link] = {}
         self._dks: DksLink | None = None
@@ -122,6 +124,12 @@ class LksCore:
             link.receive(datagram, now)
         self._adopt(now)
         self._look_whether_ready(now)
+        self._confirming.look(now)
+
+    def enforced(self, kernel: Kernel | None, now: float) -> None:
+        """This is in the kernel now; None: it refused some of it."""
+        self._confirming.enforced(kernel)
+        self._confirming.look(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -132,6 +140,7 @@ class LksCore:
         self._check_lease(now)
         self._adopt(now)
         self._look_whether_ready(now)
+        self._confirming.look(now)
 
     def next_timer(self) -> float | None:
         """When something is due."""
@@ -174,7 +183,9 @@ class LksCore:
             for interface in document.interfaces:
                 if interface.mode is not Mode.CLEAR and interface.protocols:
                     self._links[interface.name] = Link(self._context, interface, self._port, now)
-        self._dks = DksLink(self._context, self._central, self._reports, self._new_document, self._port, now)
+        self._dks = DksLink(
+            self._context, self._central, self._reports, self._new_document, self._port, now, self._confirming
+        )
 
     def _links_up(self, now: float) -> None:
         for name, link in self._links.items():
@@ -297,6 +308,14 @@ class LksCore:
         if self._central is not None:
             return self._central.complete
         return all(link.keyed(router) for link in self._links.values() if link.up for router in link.listeners)
+
+    def _keyed_with(self, interface: str, router: str) -> bool:
+        """Whether this neighbour and we have each other's keys, and they are in use."""
+        policy = self._context.document.interface(interface)
+        closed = self._lease_over and self._context.document.lease.at_end == "close"
+        if policy is None or closed:
+            return False
+        return keyed(policy, router, self._links.get(interface), self._central)
 
     def _look_whether_ready(self, now: float) -> None:
         if self._readiness is not None and self._readiness.reached(self._all_keyed(), now):

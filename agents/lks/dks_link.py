@@ -7,6 +7,7 @@ Knows nothing of neighbours' LKSs.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, notifies
@@ -20,6 +21,7 @@ from agents.ikev2 import (
     IkeConfig,
     IkeEndpoint,
     IkeError,
+    NotifyPayload,
     Payload,
     PeerAddress,
     PeerCredential,
@@ -32,8 +34,9 @@ from agents.ikev2 import (
     Send,
     UnknownSa,
 )
-from agents.ikev2.registry import ExchangeType
+from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.lks.central import CentralGroups
+from agents.lks.confirming import Confirming
 from agents.lks.context import Context
 from agents.lks.generations import earliest
 from agents.lks.reconnect import Schedule
@@ -61,7 +64,9 @@ class DksLink:
         new_document: Callable[[bytes, float], None],
         port: int,
         now: float,
+        confirming: Confirming | None = None,
     ) -> None:
+        self._confirming = confirming
         self._context, self.central, self._reports, self._new_document = context, central, reports, new_document
         document = context.document
         self._entry, self._port = document.dks, port
@@ -125,13 +130,26 @@ class DksLink:
         if self.central is not None:
             for group in self.central.tick(now):
                 self._register(group, now)
+        self._confirm(now)
         self._endpoint.tick(now)
         self._drain(now)
 
     def next_timer(self) -> float | None:
         """When something is due."""
         central = self.central.next_timer() if self.central is not None else None
+        if self._confirming is not None and self.sa is not None and self.sa.established:
+            central = earliest([central, self._confirming.next_timer()])
         return earliest([self.connect_at, *self._again_at.values(), central, self._endpoint.next_timer()])
+
+    def _confirm(self, now: float) -> None:
+        """Say what is in force, if that has changed: INFORMATIONAL with one notification."""
+        confirming, sa = self._confirming, self.sa
+        if confirming is None or sa is None or not sa.established or not confirming.due(now):
+            return
+        payloads = confirming.offer(now)
+        if payloads:
+            with contextlib.suppress(UnknownSa):
+                confirming.pushed(self._endpoint.request(sa, ExchangeType.INFORMATIONAL, payloads, now))
 
     def _connect(self, now: float) -> None:
         self.connect_at = None
@@ -141,7 +159,10 @@ class DksLink:
             return
         address = addresses[self._tries % len(addresses)]
         self._tries += 1
-        extra = [*self._spread.hello(), *(notifies.group_report(state) for state in self._reports())]
+        reports = (notifies.group_report(state) for state in self._reports())
+        extra: list[Payload] = [*self._spread.hello(), *reports]
+        if self._confirming is not None:
+            extra += self._confirming.offer(now)
         first = self._member.request(self._control, extra=extra)
         self.sa = self._endpoint.connect(
             PeerAddress(str(address), self._entry.port, "", "", self._port), self._id, first, now
@@ -156,6 +177,8 @@ class DksLink:
                     self._context.effects.append(SendEffect(effect.data, effect.peer, effect.retransmission))
                 elif isinstance(effect, Established):
                     self._established(effect, now)
+                elif isinstance(effect, ResponseReceived | RequestFailed) and self._confirmed(effect, now):
+                    pass
                 elif isinstance(effect, ResponseReceived):
                     self._spread.answered(effect.request_id, effect.payloads, now)
                     group = self._asked.pop(effect.request_id, None)
@@ -173,10 +196,20 @@ class DksLink:
         if self.central is not None:
             self.central.note_keyed()
 
+    def _confirmed(self, event: ResponseReceived | RequestFailed, now: float) -> bool:
+        if self._confirming is None:
+            return False
+        refused = isinstance(event, RequestFailed) or any(
+            isinstance(each, NotifyPayload) and each.type == NotifyType.TEMPORARY_FAILURE for each in event.payloads
+        )
+        return self._confirming.answered(event.request_id, now, ok=not refused)
+
     def _established(self, event: Established, now: float) -> None:
         self.last_contact = now
         self._schedule.succeeded()
         self._context.event("dks_contact", ok=True)
+        if self._confirming is not None:
+            self._confirming.delivered(now)
         self._policy(event.payloads, now)
         self._spread.forget(DKS_NAME)
         self._spread.heard(event.payloads, DKS_NAME, now)
@@ -191,6 +224,8 @@ class DksLink:
         self.sa = None
         self._asked.clear()
         self._again_at.clear()
+        if self._confirming is not None:
+            self._confirming.parted()
         self._context.event("dks_contact", ok=False, reason=event.reason.name.lower())
         hint, self._hint = self._hint, None
         self._plan(now, self._schedule.failed() if hint is None else self._schedule.hinted(hint))

@@ -55,7 +55,7 @@ def _interface(
         "neighbors": [
             {
                 "router": each.router,
-                "keyed": _keyed(policy, each.router, context, link, central),
+                "keyed": keyed(policy, each.router, link, central),
                 "heard": {
                     str(group): _heard(hearing, now) for group, hearing in _hearing(each.router, policy, link, central)
                 },
@@ -107,9 +107,8 @@ def _heard(hearing: Hearing, now: float) -> dict[str, Any] | None:
     return {"generation": hearing.current.generation, "expires_in_s": left}
 
 
-def _keyed(
-    policy: InterfacePolicy, router: str, context: Context, link: Link | None, central: CentralGroups | None
-) -> bool:
+def keyed(policy: InterfacePolicy, router: str, link: Link | None, central: CentralGroups | None) -> bool:
+    """Whether a neighbour of this interface and we have each other's keys."""
     if link is not None:
         return router in link.listeners and link.keyed(router)
     return central is not None and central.keyed(policy.name, router)

@@ -46,6 +46,9 @@ class Core(Protocol):
     def links(self, found: Mapping[str, LinkState], now: float) -> None:
         """The interfaces are these."""
 
+    def enforced(self, kernel: Kernel | None, now: float) -> None:
+        """A Kernel effect is in force; None: the kernel refused some of it."""
+
     def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
         """Answer an administrator on this machine. CommandRefused."""
 
@@ -194,7 +197,9 @@ class Driver:
             self._retry = None
         try:
             self._kernel.apply(wanted_state(effect.interfaces, effect.sas))
+            self._core.enforced(effect, time.monotonic())
         except OSError as error:
+            self._core.enforced(None, time.monotonic())
             # An interface that has just gone, an SPI that somebody else holds. All the rest is in force.
             self._log.write(Event("error", {"what": "kernel", "detail": str(error)}))
             self._retry = asyncio.get_running_loop().call_later(

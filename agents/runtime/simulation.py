@@ -190,6 +190,8 @@ class Simulation:
             wanted_state(effect.interfaces, effect.sas)  # raises for what no kernel could hold
             node.kernel = effect
             node.kernels.append((self.now, effect))
+            if node.core is not None:
+                node.core.enforced(effect, self.now)
         elif isinstance(effect, Event):
             self.events.append(Seen(self.now, node.name, effect.kind, effect.fields))
         else:

@@ -1,0 +1,101 @@
+"""What routers have confirmed: the newest signed word of each, verified, kept on the disk, and shown.
+
+The DKS cannot make or alter one. Of one router no older version is taken; of one version the last that came,
+since it comes over the router's own IKE SA. Knows nothing of messages; gives Persist effects.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.dks.documents import Documents
+from agents.policy.confirmation import MAX_OCTETS, SUFFIX, Confirmation, missing, shown, verify_confirmation
+from agents.policy.errors import PolicyError
+from agents.policy.keys import public_key_from_spki
+from agents.runtime.effects import Persist
+
+FOLDER = "confirmations"
+MIN_S = 0.5
+"""A router that pushes more often than that is put off: verifying costs time."""
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """What is on the disk, by router. OSError."""
+    found = {}
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with path.open("rb") as file:
+            found[path.name.removesuffix(SUFFIX)] = file.read(MAX_OCTETS + 1)
+    return found
+
+
+class TooOften(Exception):
+    """The router has to come again later."""
+
+
+class Confirmations:
+    """All routers'. `kept`: what was on the disk, router → octets; what does not verify any more is left out."""
+
+    def __init__(
+        self, domain: str, documents: Documents, kept: Mapping[str, bytes], emit: Callable[[Persist], None]
+    ) -> None:
+        self._domain, self._documents, self._emit = domain, documents, emit
+        self._found: dict[str, tuple[Confirmation, bytes]] = {}
+        self._not_before: dict[str, float] = {}
+        for router, signed in kept.items():
+            try:
+                self._found[router] = self._verified(signed, router), signed
+            except PolicyError:
+                continue
+
+    def _verified(self, signed: bytes, router: str) -> Confirmation:
+        document = self._documents.of(router)
+        if document is None:
+            raise PolicyError(f"there is no document of {router}")
+        key = public_key_from_spki(document.identity)
+        return verify_confirmation(signed, key, domain=self._domain, router=router)
+
+    def take(self, signed: bytes, router: str, now: float | None) -> Confirmation | None:
+        """The word of an authenticated router; None when it says nothing new. PolicyError, TooOften.
+
+        `now`: None with a registration, whose pace is kept elsewhere.
+        """
+        if now is not None:
+            if now < self._not_before.get(router, now):
+                raise TooOften
+            self._not_before[router] = now + MIN_S
+        said = self._verified(signed, router)
+        before = self._found[router][0] if router in self._found else None
+        if before is not None and said.version < before.version:
+            raise PolicyError(f"{router} has confirmed version {before.version} already, not only {said.version}")
+        if said.says_the_same(before):
+            return None
+        self._found[router] = said, signed
+        self._emit(Persist(f"{FOLDER}/{router}{SUFFIX}", signed))
+        return said
+
+    def count(self) -> tuple[int, int]:
+        """How many routers have confirmed all that their documents ask for, and how many have a document."""
+        names = self._documents.routers()
+        return sum(not self._missing(name) for name in names), len(names)
+
+    def _missing(self, router: str) -> list[str]:
+        document = self._documents.of(router)
+        said = self._found[router][0] if router in self._found else None
+        return [] if document is None else missing(document, said)
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Every router's word, what is missing against its document, and the octets (base64)."""
+        found = {}
+        for router in self._documents.routers():
+            document = self._documents.of(router)
+            said, signed = self._found.get(router, (None, b""))
+            found[router] = {
+                "document_version": None if document is None else document.version,
+                "said": None if said is None else shown(said),
+                "missing": self._missing(router),
+                "signed": base64.b64encode(signed).decode() if said is not None else None,
+            }
+        return found

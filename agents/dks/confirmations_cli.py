@@ -1,0 +1,61 @@
+"""`dks confirmations`: what routers have confirmed, as a page, as JSON, or as files for the Policy Server.
+
+Asks the running DKS; knows nothing of how it came to know.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.policy.confirmation import SUFFIX
+from agents.policy.errors import PolicyError
+from agents.policy.names import check_router
+from agents.runtime.client import EXIT_DONE, EXIT_NO_AGENT, EXIT_REFUSED
+from agents.runtime.control import CommandRefused, ask
+from agents.runtime.storage import write_atomic
+
+
+def show(socket: Path, *, as_json: bool, folder: Path | None) -> int:
+    """Ask, print, and with `folder` write ROUTER.confirmation files. 0: done, 1: refused, 3: no answer or no disk."""
+    try:
+        answer = ask(socket, "confirmations")
+        if folder is not None:
+            export(answer, folder)
+    except (CommandRefused, PolicyError) as refusal:
+        print(f"dks: {refusal}", file=sys.stderr)
+        return EXIT_REFUSED
+    except (OSError, ValueError) as error:
+        print(f"dks: {socket}: {error}", file=sys.stderr)
+        return EXIT_NO_AGENT
+    print(json.dumps(answer, indent=2) if as_json else as_text(answer))
+    return EXIT_DONE
+
+
+def export(answer: Mapping[str, Any], folder: Path) -> None:
+    """Write each router's signed word to FOLDER/ROUTER.confirmation. OSError; PolicyError for a name that is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for router, each in answer["routers"].items():
+        if each["signed"] is not None:
+            path = folder / f"{check_router(router)}{SUFFIX}"
+            write_atomic(path, base64.b64decode(each["signed"], validate=True), 0o644)
+
+
+def as_text(answer: Mapping[str, Any]) -> str:
+    """A page for people."""
+    lines = []
+    for router, each in answer["routers"].items():
+        said = each["said"]
+        if said is None:
+            lines.append(f"{router}: nothing yet (its document has version {each['document_version']})")
+            continue
+        at = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(said["at"]))
+        state = "all in force" if not each["missing"] else "not all in force"
+        lines.append(f"{router}: version {said['version']} of {each['document_version']} at {at}, {state}")
+        lines += [f"  {word}" for word in each["missing"]]
+    return "\n".join(lines) or "there are no routers"

@@ -1,0 +1,116 @@
+"""When a router says what is in force, and what: its confirmation goes to the DKS whenever it changes.
+
+Not more often than every MIN_S seconds, and not before things have been quiet for SETTLE_S or the time is up, so
+that a boot with many neighbours is told in one. What the DKS has not acknowledged is said again. Knows nothing of
+IKE: the link to the DKS carries it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents.gikev2 import notifies
+from agents.ikev2 import Payload
+from agents.ipsec.protection import Mode
+from agents.lks.context import Context
+from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
+from agents.policy.errors import PolicyError
+from agents.runtime.effects import Kernel
+
+MIN_S = 2.0
+SETTLE_S = 0.3
+
+Keyed = Callable[[str, str], bool]
+
+
+class Confirming:
+    """One router's. `keyed`: whether a neighbour (interface, router) and we understand each other; `wall`: Unix
+    seconds."""
+
+    def __init__(self, context: Context, keyed: Keyed, wall: Callable[[], float]) -> None:
+        self._context, self._keyed, self._wall = context, keyed, wall
+        self._in_force: dict[str, Mode] = {}
+        self._delivered: Confirmation | None = None
+        self._offered: Confirmation | None = None
+        self._pushed: int | None = None
+        self._due: float | None = None
+        self._not_before = 0.0
+
+    def enforced(self, kernel: Kernel | None) -> None:
+        """This is in the kernel now; None: nobody knows, since the kernel refused some of it."""
+        interfaces = () if kernel is None else kernel.interfaces
+        self._in_force = {each.name: each.mode for each in interfaces}
+
+    def _now(self) -> Confirmation:
+        document = self._context.document
+        return Confirmation(
+            domain=document.domain,
+            router=document.router,
+            version=document.version,
+            at=max(0, int(self._wall())),
+            interfaces=tuple(
+                InForce(
+                    name=each.name,
+                    mode=self._in_force.get(each.name),
+                    keyed=tuple(sorted(n.router for n in each.neighbors if self._keyed(each.name, n.router))),
+                )
+                for each in document.interfaces
+            ),
+        )
+
+    def look(self, now: float) -> None:
+        """See whether something has changed since it was last said."""
+        if self._now().says_the_same(self._delivered):
+            self._due = None
+        elif self._due is None:
+            self._due = max(now + SETTLE_S, self._not_before)
+
+    # -- for who carries it ----------------------------------------------------------------------------
+
+    def offer(self, now: float) -> list[Payload]:
+        """The notification to send now; none when it cannot be carried."""
+        found = self._now()
+        try:
+            signed = sign_confirmation(found, self._context.private_key)
+        except PolicyError as error:
+            self._context.event("error", what="confirmation", detail=str(error))
+            self._delivered, self._due = found, None  # no use to try again until it is another one
+            return []
+        self._offered, self._due = found, None
+        self._not_before = now + MIN_S
+        return [notifies.confirmation(signed)]
+
+    def due(self, now: float) -> bool:
+        """Whether it is time to say something, and no answer is waited for."""
+        return self._due is not None and self._due <= now and self._pushed is None
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        return self._due if self._pushed is None else None
+
+    def pushed(self, request_id: int) -> None:
+        """What was offered is on its way in a request of its own."""
+        self._pushed = request_id
+
+    def answered(self, request_id: int, now: float, *, ok: bool) -> bool:
+        """The answer to a push. False when it was not one of ours."""
+        if request_id != self._pushed:
+            return False
+        self._pushed = None
+        if ok:
+            self.delivered(now)
+        else:
+            self._due = self._not_before = now + MIN_S
+        return True
+
+    def delivered(self, now: float) -> None:
+        """The DKS has what was offered last."""
+        if self._offered is None:
+            return
+        self._delivered, self._offered = self._offered, None
+        self._context.event("confirmed", version=self._delivered.version)
+        self.look(now)
+
+    def parted(self) -> None:
+        """There is no IKE SA with the DKS: the next contact carries it."""
+        self._pushed, self._offered = None, None

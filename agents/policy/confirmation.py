@@ -1,0 +1,159 @@
+"""Confirmation: a router's signed word on what is in force there, so that the next step of a deployment may be taken.
+
+Says under which version of its document the router acts, and for each interface the mode that its kernel has and
+the neighbours with whom it is keyed. Values, octets, signature, and what is missing against a document. Knows
+nothing of who carries confirmations or what is done when all are there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from agents.ipsec.protection import Mode
+from agents.policy import cbor, cose
+from agents.policy.document import (
+    MAX_INTERFACES,
+    MAX_NEIGHBORS,
+    DomainName,
+    InterfaceName,
+    InterfacePolicy,
+    PolicyDocument,
+    RouterName,
+    plain,
+)
+from agents.policy.errors import PolicyError
+
+LABEL = "router-keys/confirmation/1"
+MAX_OCTETS = 49_152
+"""It must fit one IKE message, fragments put together."""
+SUFFIX = ".confirmation"
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InForce(_Value):
+    """One interface of the document. `mode`: what the kernel has; None where the kernel has nothing of ours, because
+    the interface is not there or the kernel refused. `keyed`: neighbours whose packets are heard and who have the
+    keys for ours, by name and in order."""
+
+    name: InterfaceName
+    mode: Mode | None
+    keyed: tuple[RouterName, ...] = Field(max_length=MAX_NEIGHBORS)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> InForce:
+        if list(self.keyed) != sorted(set(self.keyed)):
+            raise ValueError(f"interface {self.name}: neighbours are not in order, each once")
+        return self
+
+
+class Confirmation(_Value):
+    """What a router says of itself. `at`: Unix seconds by its own clock, for people; `version` orders."""
+
+    domain: DomainName
+    router: RouterName
+    version: int = Field(ge=1, le=(1 << 63) - 1)
+    at: int = Field(ge=0, le=1 << 40)
+    interfaces: tuple[InForce, ...] = Field(max_length=MAX_INTERFACES)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Confirmation:
+        doubles = [name for name, count in Counter(each.name for each in self.interfaces).items() if count > 1]
+        if doubles:
+            raise ValueError(f"interface {doubles[0]} is there twice")
+        return self
+
+    def interface(self, name: str) -> InForce | None:
+        """What it says of this interface."""
+        return next((each for each in self.interfaces if each.name == name), None)
+
+    def says_the_same(self, other: Confirmation | None) -> bool:
+        """Whether only the time differs."""
+        return other is not None and self.model_copy(update={"at": other.at}) == other
+
+
+def missing(document: PolicyDocument, said: Confirmation | None, interfaces: Iterable[str] | None = None) -> list[str]:
+    """What stands between a router's word and its document, a sentence each; empty when all is in force.
+
+    `interfaces`: only these count (None: all). A confirmation of a later version than the document's counts too.
+    """
+    router = document.router
+    if said is None:
+        return [f"{router} has confirmed nothing"]
+    if said.version < document.version:
+        return [f"{router} has confirmed version {said.version}, not {document.version}"]
+    wanted = None if interfaces is None else set(interfaces)
+    found = []
+    for policy in document.interfaces:
+        if wanted is None or policy.name in wanted:
+            found += _missing(router, policy, said.interface(policy.name))
+    return found
+
+
+def _missing(router: str, policy: InterfacePolicy, state: InForce | None) -> list[str]:
+    place = f"{router}:{policy.name}"
+    if not policy.protocols:
+        return []
+    if state is None or state.mode is None:
+        return [f"{place} has nothing in force"]
+    if state.mode is not policy.mode:
+        return [f"{place} is {state.mode.value}, not {policy.mode.value}"]
+    if policy.mode is Mode.CLEAR:
+        return []
+    unkeyed = [each.router for each in policy.neighbors if each.router not in state.keyed]
+    return [f"{place} is not keyed with {', '.join(unkeyed)}"] if unkeyed else []
+
+
+# -- octets and signature ---------------------------------------------------------------------------
+
+
+def sign_confirmation(confirmation: Confirmation, key: Ed25519PrivateKey) -> bytes:
+    """As COSE_Sign1, by the router's own key. PolicyError when it is too long to be carried."""
+    signed = cose.sign(LABEL, cbor.encode(plain(confirmation)), key)
+    if len(signed) > MAX_OCTETS:
+        raise PolicyError(f"a confirmation of {len(signed)} octets is longer than {MAX_OCTETS}")
+    return signed
+
+
+def verify_confirmation(data: bytes, key: Ed25519PublicKey, *, domain: str, router: str) -> Confirmation:
+    """The confirmation, if this router's key signed it for this domain. PolicyError."""
+    _bounded(data)
+    found = _decode(cose.verify(LABEL, data, key))
+    if (found.domain, found.router) != (domain, router):
+        raise PolicyError(f"the confirmation is of {found.domain}/{found.router}, not {domain}/{router}")
+    return found
+
+
+def claimed_router(data: bytes) -> str:
+    """Whose confirmation it says it is: to find the key to verify it with, and for nothing else. PolicyError."""
+    _bounded(data)
+    return _decode(cose.unverified_payload(data)).router
+
+
+def shown(confirmation: Confirmation) -> dict[str, Any]:
+    """Fit for JSON."""
+    return confirmation.model_dump(mode="json", exclude={"domain", "router"})
+
+
+def _bounded(data: bytes) -> None:
+    if len(data) > MAX_OCTETS:
+        raise PolicyError(f"a confirmation of {len(data)} octets is longer than {MAX_OCTETS}")
+
+
+def _decode(payload: bytes) -> Confirmation:
+    try:
+        found = Confirmation.model_validate(cbor.decode(payload))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise PolicyError(f"confirmation: {place or 'whole'}: {first['msg']}") from error
+    if cbor.encode(plain(found)) != payload:
+        raise PolicyError("confirmation holds a value in another form than its own")
+    return found

@@ -1,0 +1,181 @@
+"""Routers confirm what is in force; the DKS verifies, keeps and shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agents.dks.confirmations import FOLDER, Confirmations, TooOften, kept
+from agents.dks.confirmations_cli import export
+from agents.dks.documents import Documents
+from agents.ipsec.protection import Mode
+from agents.lks.confirming import MIN_S
+from agents.policy import edit
+from agents.policy.confirmation import Confirmation, InForce, sign_confirmation, verify_confirmation
+from agents.policy.document import Reconnect
+from agents.policy.domain import Domain, Settings
+from agents.policy.errors import PolicyError
+from agents.runtime.effects import Persist
+from tests.unit.lks.network import POLICY_SERVER, Network, key, ring
+
+SOON = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=1, first_max_s=3, max_s=10))
+
+
+def network(settings: Settings = SOON, loss: float = 0.0) -> Network:
+    made = Network(ring(4), settings=settings, dks=True, loss=loss)
+    made.power_on_all()
+    return made
+
+
+def everywhere(domain: Domain, mode: Mode) -> Domain:
+    for router in list(domain.routers.values()):
+        for interface in router.interfaces:
+            domain = edit.set_mode(domain, router.name, interface.name, mode)
+    return domain
+
+
+def complete(net: Network) -> bool:
+    core = net.nodes["dks"].core
+    return core is not None and core.command(["status"], net.now)["confirmed"]["complete"] == len(net.routers)
+
+
+def lacking(net: Network, router: str) -> list[str]:
+    found = net.nodes["dks"].core.command(["confirmations"], net.now)["routers"][router]["missing"]
+    return list(found)
+
+
+@pytest.mark.parametrize("issuer", ["lks", "dks"])
+@pytest.mark.parametrize("loss", [0.0, 0.15])
+def test_every_router_confirms_when_it_is_keyed_and_every_new_policy_again(issuer: str, loss: float) -> None:
+    settings = SOON.model_copy(update={"issuer": issuer, "local_key_server": issuer == "lks"})
+    net = network(settings, loss)
+    assert net.run(60, lambda: complete(net))
+    for mode in (Mode.PERMISSIVE, Mode.LISTEN, Mode.CLEAR, Mode.LISTEN):
+        net.publish(everywhere(net.domain, mode))
+        assert not net.run(net.now + 0.001, lambda: not net.fresh)  # the DKS has not looked yet
+        assert net.run(net.now + 60, lambda: complete(net) and not net.fresh)
+        for name in net.routers:
+            said = net.nodes["dks"].core.command(["confirmations"], net.now)["routers"][name]["said"]
+            assert {each["mode"] for each in said["interfaces"]} == {mode.value}
+
+
+def test_a_neighbour_without_power_is_missing_by_name_and_comes_back() -> None:
+    net = network()
+    assert net.run(60, lambda: complete(net))
+    net.power_off("r3")
+    net.publish(everywhere(net.domain, Mode.PERMISSIVE))
+    net.run(net.now + 200)
+    assert lacking(net, "r3") == ["r3 has confirmed version 1, not 2"]
+    net.power_on("r3")
+    assert net.run(net.now + 60, lambda: complete(net))
+
+
+def test_a_kernel_that_refuses_is_not_confirmed() -> None:
+    net = network()
+    assert net.run(60, lambda: complete(net))
+    core = net.lks("r1")
+    core.enforced(None, net.now)
+    net.nodes["r1"].core.tick(net.now)
+    net._after(net.nodes["r1"])
+    net.run(net.now + 10)
+    assert lacking(net, "r1") == ["r1:r1-e0 has nothing in force", "r1:r1-e1 has nothing in force"]
+
+
+def test_a_quiet_network_says_nothing_and_a_restless_one_not_too_often() -> None:
+    net = network()
+    assert net.run(60, lambda: complete(net))
+    net.run(net.now + 5)
+    taken = len(net.seen("confirmed", "dks"))
+    net.run(net.now + 600)
+    assert len(net.seen("confirmed", "dks")) == taken
+    began = net.now
+    for number in range(40):  # the link to r2 is keyed and not keyed, for half a second each
+        net.at(began + number / 2, lambda number=number: flap(net, bool(number % 2)))
+    net.run(began + 25)
+    pushed = [each.t for each in net.seen("confirmed", "r1") if each.t > began]
+    assert 2 <= len(pushed) <= 25 / MIN_S + 2
+    assert complete(net)
+
+
+_AWAY: dict[object, dict[str, object]] = {}
+
+
+def flap(net: Network, there: bool) -> None:
+    """Take the members of r1's first link away, or give them back."""
+    for group, speaker in net.lks("r1").link["r1-e0"].speakers.items():
+        if there:
+            speaker.members.update(_AWAY.pop(group, {}))  # type: ignore[arg-type]
+        else:
+            _AWAY[group] = dict(speaker.members)
+            speaker.members.clear()
+    net.nodes["r1"].core.tick(net.now)
+    net._after(net.nodes["r1"])
+
+
+def test_the_dks_keeps_them_through_a_restart() -> None:
+    net = network()
+    assert net.run(60, lambda: complete(net))
+    files = {name.split("/")[1]: data for name, data in net.nodes["dks"].files.items() if name.startswith(FOLDER)}
+    assert sorted(files) == [f"{name}.confirmation" for name in net.routers]
+    documents = Documents("example", POLICY_SERVER.public_key())
+    for signed in net.signed.values():
+        documents.add(signed)
+    again = Confirmations(
+        "example", documents, {name.split(".")[0]: data for name, data in files.items()}, lambda _e: None
+    )
+    assert again.count() == (4, 4)
+
+
+# -- the book by itself ------------------------------------------------------------------------------------
+
+
+def book() -> tuple[Confirmations, list[Persist], Network]:
+    net = Network(ring(3), settings=SOON)
+    documents = Documents("example", POLICY_SERVER.public_key())
+    for signed in net.signed.values():
+        documents.add(signed)
+    written: list[Persist] = []
+    return Confirmations("example", documents, {}, written.append), written, net
+
+
+def word(version: int, mode: Mode | None = Mode.REQUIRED, by: str = "r1", of: str = "r1") -> bytes:
+    state = InForce(name="r1-e0", mode=mode, keyed=())
+    said = Confirmation(domain="example", router=of, version=version, at=1, interfaces=(state,))
+    return sign_confirmation(said, key(by))
+
+
+def test_only_the_router_s_own_word_is_taken_and_no_older_one() -> None:
+    found, written, _net = book()
+    for wrong in (word(1, by="r2"), word(1, of="r2"), b"", word(1)[:-1]):
+        with pytest.raises(PolicyError):
+            found.take(wrong, "r1", None)
+    with pytest.raises(PolicyError, match="no document"):
+        found.take(word(1, by="r9", of="r9"), "r9", None)
+    assert written == []
+    assert found.take(word(2), "r1", None) is not None
+    with pytest.raises(PolicyError, match="version 2 already"):
+        found.take(word(1), "r1", None)
+    assert found.take(word(2), "r1", None) is None  # says nothing new
+    assert [each.name for each in written] == ["confirmations/r1.confirmation"]
+
+
+def test_who_pushes_too_often_has_to_wait() -> None:
+    found, _written, _net = book()
+    found.take(word(1), "r1", 10.0)
+    with pytest.raises(TooOften):
+        found.take(word(1, Mode.LISTEN), "r1", 10.1)
+    assert found.take(word(1, Mode.LISTEN), "r1", 10.7) is not None
+
+
+def test_files_are_exported_as_they_were_signed_and_read_back(tmp_path: Path) -> None:
+    found, _written, _net = book()
+    found.take(word(4), "r1", None)
+    export({"routers": found.status()}, tmp_path)
+    (path,) = tmp_path.iterdir()
+    said = verify_confirmation(path.read_bytes(), key("r1").public_key(), domain="example", router="r1")
+    assert said.version == 4
+    assert kept(tmp_path) == {"r1": path.read_bytes()}
+    hostile = {"routers": {"../r1": {"signed": "AAAA"}}}
+    with pytest.raises(PolicyError):
+        export(hostile, tmp_path / "b")
