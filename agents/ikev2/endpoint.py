@@ -5,7 +5,7 @@ Finds the SA that a datagram belongs to and hands it over. Knows nothing of payl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from agents.ikev2.child import ChildOffer, ChildPolicy, ChildSa
 from agents.ikev2.child_exchange import CreateChild
@@ -35,17 +35,20 @@ from agents.ikev2.sa import ChildRecord, IkeSa, SaState
 _MAJOR_VERSION = 2
 _ENCRYPTED = frozenset({int(PayloadType.SK), int(PayloadType.SKF)})
 
+Payloads = Sequence[Payload] | Callable[[], Sequence[Payload] | None]
+"""Of a request: as they are, or made when it is about to be sent (None: it is no longer wanted)."""
+
 
 class _UpperRequest(Task):
     """A request of the layer above."""
 
-    def __init__(self, request_id: int, exchange: int, payloads: Sequence[Payload]) -> None:
+    def __init__(self, request_id: int, exchange: int, payloads: Payloads) -> None:
         self.exchange = int(exchange)
         self._request_id = request_id
-        self._payloads = tuple(payloads)
+        self._payloads = payloads if callable(payloads) else tuple(payloads)
 
     def payloads(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
-        return self._payloads
+        return self._payloads() if callable(self._payloads) else self._payloads
 
     def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
         sa.party.emit(ResponseReceived(sa.handle, self._request_id, self.exchange, tuple(payloads)))
@@ -103,9 +106,11 @@ class IkeEndpoint:
         """
         return Initiator(self._party, peer, expected, first, child, initial_contact, now).sa.handle
 
-    def request(self, sa: SaHandle, exchange: int, payloads: Sequence[Payload], now: float) -> int:
+    def request(self, sa: SaHandle, exchange: int, payloads: Payloads, now: float) -> int:
         """Send a protected request, or queue it while the window is full; ResponseReceived or RequestFailed follows.
 
+        Payloads that depend on the SA's keys are given as a function, since the SA may be rekeyed while the request
+        waits. Nothing is sent, and nothing follows, when that gives None.
         Raises UnknownSa unless the SA is established.
         """
         number = self._party.number()

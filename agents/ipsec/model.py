@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
 from agents.ipsec.protection import IPAddress, IPNetwork
@@ -246,6 +247,7 @@ class Wanted:
     guards: tuple[Guard, ...] = ()
 
 
+@lru_cache(maxsize=4096)
 def host_network(address: IPAddress) -> IPNetwork:
     """The network that holds this address alone."""
     return IPv4Network(address) if address.version == 4 else IPv6Network(address)

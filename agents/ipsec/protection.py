@@ -50,12 +50,12 @@ class RoutingProtocol(Enum):
     @property
     def reserved_groups(self) -> tuple[IPAddress, ...]:
         """Every multicast group that belongs to the protocol alone, whatever the link."""
-        return tuple(ip_address(group) for group in _RESERVED_GROUPS[self])
+        return _GROUPS[self]
 
     @property
     def any_source(self) -> IPNetwork:
         """The network that holds every address of the protocol's family."""
-        return ip_network("0.0.0.0/0" if self.family == socket.AF_INET else "::/0")
+        return _ANY[self.family]
 
     def multicast_destinations(self, link: LinkKind) -> tuple[IPAddress, ...]:
         """The groups a speaker sends to on a link of this kind: one traffic key each.
@@ -76,6 +76,10 @@ _RESERVED_GROUPS: dict[RoutingProtocol, tuple[str, ...]] = {
     RoutingProtocol.PIM: ("224.0.0.13",),
     RoutingProtocol.PIM6: ("ff02::d",),
 }
+_GROUPS = {
+    protocol: tuple(ip_address(group) for group in groups) for protocol, groups in _RESERVED_GROUPS.items()
+}
+_ANY: dict[int, IPNetwork] = {socket.AF_INET: ip_network("0.0.0.0/0"), socket.AF_INET6: ip_network("::/0")}
 
 
 class Mode(Enum):

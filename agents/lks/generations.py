@@ -19,10 +19,15 @@ def earliest(times: Iterable[float | None]) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
+MOST_GENERATIONS = 8
+"""Of one neighbour's group, in the kernel at once. A speaker that rekeys faster than that loses the oldest."""
+
+
 @dataclass(slots=True)
 class _Retiring:
     keys: GroupKeys
     until: float
+    expires_at: float = float("inf")
 
 
 class Sending:
@@ -107,15 +112,25 @@ class Hearing:
         """A registration at a key server that is not the speaker: the speaker may send with the older generation
         until it has been there itself, so that one is heard as long as it is valid."""
         if self.current is not None and self.current.generation != keys.generation and self.expires_at is not None:
-            self._retiring.append(_Retiring(self.current, self.expires_at))
+            self._retire(self.expires_at)
         self._set(keys, now)
 
     def follow(self, keys: GroupKeys, now: float) -> None:
         """A rekey: the older generation is heard until the deactivation delay is over."""
         if self.current is not None and self.current.generation != keys.generation:
-            # The speaker changes over within the activation delay; the deactivation delay counts from there.
-            self._retiring.append(_Retiring(self.current, now + keys.atd_s + keys.dtd_s))
+            # The speaker changes over within the activation delay; the deactivation delay counts from there. Until then
+            # it may send with any older generation: the current one may never have been sent with.
+            until = now + keys.atd_s + keys.dtd_s
+            for each in self._retiring:
+                each.until = max(each.until, min(until, each.expires_at))
+            self._retire(until)
         self._set(keys, now)
+
+    def _retire(self, until: float) -> None:
+        assert self.current is not None
+        expires_at = float("inf") if self.expires_at is None else self.expires_at
+        self._retiring.append(_Retiring(self.current, min(until, expires_at), expires_at))
+        del self._retiring[: -(MOST_GENERATIONS - 1)]
 
     def _set(self, keys: GroupKeys, now: float) -> None:
         self.current = keys

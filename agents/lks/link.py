@@ -143,10 +143,10 @@ class Link:
         listeners = [each.next_timer() for each in self.listeners.values()]
         return earliest([self._endpoint.next_timer(), *speakers, *listeners])
 
-    def rekey(self, now: float, reason: str) -> None:
-        """New generations of all own groups here."""
+    def rekey(self, now: float, reason: str, *, excluding: bool = False) -> None:
+        """New generations of all own groups here. `excluding`: somebody is not to hear them any more."""
         for speaker in self.speakers.values():
-            speaker.rekey(now, reason)
+            speaker.rekey(now, reason, excluding=excluding)
         self._drain(now)
 
     def adopt(self, policy: InterfacePolicy, now: float) -> bool:
@@ -178,7 +178,7 @@ class Link:
             if self.up:
                 self.listeners[each.router].wake(now)
         if gone or (come and policy.link == "lan"):
-            self.rekey(now, "policy")
+            self.rekey(now, "policy", excluding=bool(gone))
         self._drain(now)
         return True
 
@@ -229,7 +229,7 @@ class Link:
         elif isinstance(event, ResponseReceived):
             if self._spread.answered(event.request_id, event.payloads, now):
                 return
-            if not self._acknowledged(event.request_id, now):
+            if not self._acknowledged(event.request_id, now, payloads=event.payloads):
                 self._own(event.sa, lambda listener: listener.response(event, now))
         elif isinstance(event, RequestFailed):
             if self._spread.failed(event.request_id):
@@ -281,8 +281,13 @@ class Link:
             if listener.sa is sa:
                 job(listener)
 
-    def _acknowledged(self, request_id: int, now: float, *, failed: bool = False) -> bool:
-        return any(speaker.acknowledged(request_id, now, failed=failed) for speaker in self.speakers.values())
+    def _acknowledged(
+        self, request_id: int, now: float, *, payloads: Sequence[Payload] = (), failed: bool = False
+    ) -> bool:
+        return any(
+            speaker.acknowledged(request_id, now, payloads=payloads, failed=failed)
+            for speaker in self.speakers.values()
+        )
 
     # -- requests ------------------------------------------------------------------------------------
 

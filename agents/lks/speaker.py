@@ -6,11 +6,13 @@ Keys come from the LKS's own randomness, from its first second on; nobody need b
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest
 from agents.gikev2.keys import make_group_keys
-from agents.ikev2 import IkeEndpoint, Payload, SaHandle, UnknownSa, UnsupportedAlgorithm
+from agents.ikev2 import IkeEndpoint, NotifyPayload, Payload, SaHandle, UnknownSa, UnsupportedAlgorithm
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.lks.context import Context
 from agents.lks.generations import Sending, earliest
@@ -19,6 +21,16 @@ from agents.policy.names import GroupId
 
 REKEY_FRACTION = 0.75
 """A new generation is made when so much of the old one's lifetime is over, or up to a tenth of it earlier."""
+
+PATIENCE_S = 30.0
+"""How long at most the old generation is sent with while members that live have not acknowledged the new one. A member
+that does not answer loses its IKE SA long before, and is no longer waited for."""
+
+MAX_DELAY_S = 65535
+"""What an activation delay can say (RFC 9838 §4.4.3: two octets)."""
+
+ATTEMPTS = 3
+"""How often a member that refuses a rekey is sent it."""
 
 
 class Speaker:
@@ -30,6 +42,8 @@ class Speaker:
         self.sending = Sending(group, group.interface)
         self.members: dict[str, SaHandle] = {}
         self._unacknowledged: dict[int, str] = {}
+        self._attempts: dict[str, int] = {}
+        self._ends: dict[int, float] = {}
         self.rekey_at = now
         self.sending.begin(self._make(now))
         context.kernel_dirty = True
@@ -46,6 +60,8 @@ class Speaker:
         state = GroupState.of(self.group, context.document.version, generation, "lks")
         life = context.document.lifetimes.group_s
         self.rekey_at = now + life * (REKEY_FRACTION - context.uniform(0, 0.1))
+        self._ends = {each: end for each, end in self._ends.items() if each in set(self.sending.held())}
+        self._ends[generation] = now + life
         signed = sign_group_state(state, context.private_key)
         return make_group_keys(context.document, self.group, generation, context.random, signed)
 
@@ -85,12 +101,21 @@ class Speaker:
 
     # -- rekeys ------------------------------------------------------------------------------------
 
-    def rekey(self, now: float, reason: str) -> None:
-        """A new generation: members get it first, then it is sent with."""
-        if self.sending.waiting is not None:
-            self.sending.activate(now)
+    def rekey(self, now: float, reason: str, *, excluding: bool = False) -> None:
+        """A new generation: members get it first, then it is sent with.
+
+        The old one goes on being sent with until every member that lives has the new one, up to the end of its
+        lifetime. `excluding`: somebody who has the old one must not hear us longer than the policy's activation delay.
+        """
+        active = self.sending.active
+        ends_at = now if active is None else self._ends[active.generation]
+        patience_s = max(0.0, min(PATIENCE_S, ends_at - now))
         keys = self._make(now)
-        self._unacknowledged = {}
+        atd_s = keys.atd_s if excluding else max(keys.atd_s, math.ceil(patience_s))
+        # Members are told how long we may take, since so long they have to hear the old generation.
+        keys = replace(keys, atd_s=min(atd_s, MAX_DELAY_S))
+        self._unacknowledged, self._attempts = {}, {}
+        # A generation that still waits for its turn never gets one: not all members may have it.
         self.sending.prepare(keys, now + keys.atd_s)
         self._context.kernel_dirty = True
         self._context.event("rekeyed", group=str(self.group), generation=keys.generation, reason=reason)
@@ -108,23 +133,40 @@ class Speaker:
         keys, sa = self.sending.waiting, self.members[router]
         if keys is None:
             return
+
+        def payloads() -> Sequence[Payload] | None:
+            # Wrapped when it is sent: an IKE SA that is rekeyed while the request waits has other keys then.
+            newest = keys.generation == self.generation
+            return KeyServer.rekey(keys, router, sa.key_wrap_key()) if newest else None
+
         try:
-            payloads = KeyServer.rekey(keys, router, sa.key_wrap_key())
+            sa.key_wrap_key()
             number = self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
         except (UnknownSa, UnsupportedAlgorithm):
             self.members.pop(router, None)
             return
         self._unacknowledged[number] = router
+        self._attempts[router] = self._attempts.get(router, 0) + 1
 
-    def acknowledged(self, request_id: int, now: float, *, failed: bool = False) -> bool:
+    def acknowledged(
+        self, request_id: int, now: float, *, payloads: Sequence[Payload] = (), failed: bool = False
+    ) -> bool:
         """The answer to a rekey, or that there will be none. False when it was not one of ours."""
         router = self._unacknowledged.pop(request_id, None)
         if router is None:
             return False
         if failed:
             self.members.pop(router, None)
+        elif any(isinstance(item, NotifyPayload) and item.type < NotifyType.INITIAL_CONTACT for item in payloads):
+            self._refused(router, now)
         self._all_have_it(now)
         return True
+
+    def _refused(self, router: str, now: float) -> None:
+        """The member could not use the rekey: it does not hear the new generation."""
+        self._context.event("error", what="rekey refused", group=str(self.group), peer=router)
+        if router in self.members and self._attempts.get(router, 0) < ATTEMPTS:
+            self._push(router, now)
 
     def _drop_pending(self, router: str, now: float) -> None:
         if router in self._unacknowledged.values():

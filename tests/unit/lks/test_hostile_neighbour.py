@@ -47,7 +47,9 @@ def spoil(monkeypatch: pytest.MonkeyPatch, liar: str, chance: random.Random) -> 
 
         def lie(self: IkeEndpoint, *words: object, honest=honest, place=place, **more: object) -> object:  # type: ignore[no-untyped-def]
             if self._party.identity.id.data.decode().endswith(f"/{liar}") and chance.randrange(3):
-                words = (*words[:place], spoiled(words[place], chance), *words[place + 1 :])  # type: ignore[arg-type]
+                given = words[place]
+                payloads = given() if callable(given) else given
+                words = (*words[:place], spoiled(payloads or (), chance), *words[place + 1 :])  # type: ignore[arg-type]
             return honest(self, *words, **more)
 
         monkeypatch.setattr(IkeEndpoint, name, lie)
