@@ -16,6 +16,8 @@ SETTLE_S = 90
 DARK_S = 10
 BOOT_SPREAD_S = 4.0
 MAX_RATIO = 1.10
+FIRST_S = 60.0
+"""Routers with an LKS first go to the DKS later than this; the others have all been there."""
 PENDING = "routers that first go to the DKS after the run"
 
 
@@ -68,6 +70,7 @@ class RecoveryStorm(Experiment):
             dks_unique=asked.unique,
             dks_before_schedule=asked.before_schedule,
             dks_peak_per_s=asked.peak_per_s,
+            dks_first_60s=asked.within(FIRST_S),
             extra={
                 **({PENDING: requests.due_after_end(run)} if run.plan.keying in requests.SCHEDULES else {}),
                 "last boot to convergence, s": None if converged is None else (converged - max(boots)) / NS,

@@ -1,7 +1,7 @@
 """Runs the tests where each can run: unit tests here, integration tests inside guests, several at a time.
 
-Three folders: tests/unit needs only Python; tests/laboratory runs here and boots guests itself; every file of
-tests/integration runs as root inside a guest of its own, in virtual time.
+Three folders: tests/unit needs only Python; every file of tests/laboratory runs here and boots guests itself; every
+file of tests/integration runs as root inside a guest of its own, in virtual time.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def jobs(*, unit: bool = True, guest: bool = True) -> list[Job]:
     """The longest first, so that the cores stay busy to the end."""
     found: list[Job] = []
     if guest:
-        if (TESTS / "laboratory").is_dir():
-            found.append(Job("laboratory", ("tests/laboratory",), in_guest=False))
+        files = sorted((TESTS / "laboratory").glob("test_*.py"), key=lambda file: -file.stat().st_size)
+        found += [Job(file.stem, (file.relative_to(PROJECT).as_posix(),), in_guest=False) for file in files]
         files = sorted((TESTS / "integration").glob("test_*.py"), key=lambda file: -file.stat().st_size)
         found += [Job(file.stem, (file.relative_to(PROJECT).as_posix(),), in_guest=True) for file in files]
     if unit:

@@ -1,52 +1,143 @@
-"""Whether two sets of numbers differ: the ratio of their medians, with an interval that resampling gives."""
+"""What changed between two summaries of one experiment, and whether it is more than chance.
+
+Reads summaries only. A difference is real when the 95 % interval of the ratio of medians leaves out 1 (of the
+difference, where a median is 0), or when so many more runs came to no end that chance would rarely do it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
-MIN_N = 3
-RESAMPLES = 5000
-CONFIDENCE = 0.95
+from testbed.analysis import statistics
+from testbed.analysis.statistics import Interval
+
+CHANCE = 0.05
+
+
+class Verdict(StrEnum):
+    """What can be said of one measure."""
+
+    IDENTICAL = "identical"
+    REAL = "a real difference"
+    NOT_SHOWN = "no difference shown"
+    TOO_FEW = "too few runs to tell"
+    MISSING = "only in one"
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """median(b) / median(a). `low` and `high` bound it with 95 % confidence; None when there are too few numbers."""
+class Row:
+    """One measure of one keying mode. `ratio` or else `difference` is set where every run has a number; `never` counts
+    those without one, first and second."""
 
-    value: float
-    low: float | None
-    high: float | None
+    keying: str
+    measure: str
+    n: tuple[int, int]
+    medians: tuple[float | None, float | None]
+    ratio: Interval | None
+    difference: Interval | None
+    never: tuple[int, int]
+    verdict: Verdict
 
-    @property
-    def real(self) -> bool | None:
-        """Whether the interval leaves out 1; None when there is no interval."""
-        return None if self.low is None or self.high is None else not self.low <= 1.0 <= self.high
+
+def rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Row]:
+    """Every measure of every keying mode that both summaries have, or one of them."""
+    found = []
+    for keying in dict.fromkeys([*a["keyings"], *b["keyings"]]):
+        sides = [dict(measures(side["keyings"].get(keying, {}))) for side in (a, b)]
+        for name in dict.fromkeys([*sides[0], *sides[1]]):
+            found.append(compared(keying, name, sides[0].get(name, ()), sides[1].get(name, ())))
+    return found
 
 
-def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio:
-    """Bias-corrected bootstrap (BCa), seeded: the same numbers give the same interval. ValueError for an empty set."""
-    import numpy
-    from scipy.stats import bootstrap
+def measures(row: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[float | None]]]:
+    """The series of one keying mode's row of a summary, by name."""
+    if times := row.get("convergence_s", {}).get("values"):
+        yield "convergence, s", times
+    if restored := row.get("adjacencies", {}).get("restored"):
+        yield "adjacencies restored", restored
+    asked = row.get("dks_requests", {})
+    for name, words in (("total", "DKS requests"), ("peak_per_s", "DKS requests, peak in 1 s")):
+        if any(asked.get(name, ())):
+            yield words, asked[name]
+    if "requests_first_60s" in row:
+        yield "DKS requests in the first 60 s", row["requests_first_60s"]["values"]
+    yield from row.get("extra", {}).items()
 
-    if not a or not b:
-        raise ValueError("no numbers to compare")
-    first, second = numpy.asarray(a, float), numpy.asarray(b, float)
-    value = float(numpy.median(second) / numpy.median(first))
-    if min(len(a), len(b)) < MIN_N:
-        return Ratio(value, None, None)
-    if len(set(a)) == len(set(b)) == 1:
-        return Ratio(value, value, value)
 
-    def statistic(x: numpy.ndarray, y: numpy.ndarray, axis: int = -1) -> numpy.ndarray:
-        return numpy.asarray(numpy.median(y, axis=axis) / numpy.median(x, axis=axis))
+def compared(keying: str, name: str, first: Sequence[float | None], second: Sequence[float | None]) -> Row:
+    """One measure, second against first."""
+    a, b = ([value for value in side if value is not None] for side in (first, second))
+    never = (len(first) - len(a), len(second) - len(b))
+    middles = (statistics.median_of(a).value if a else None, statistics.median_of(b).value if b else None)
+    ratio = difference = None
+    # With runs that came to no end left out, only those that went well would be compared.
+    if a and b and not any(never):
+        if middles[0]:
+            ratio = statistics.ratio_of_medians(a, b)
+        else:
+            difference = statistics.difference_of_medians(a, b)
+    verdict = _verdict(first, second, never, ratio, difference)
+    return Row(keying, name, (len(first), len(second)), middles, ratio, difference, never, verdict)
 
-    with numpy.errstate(all="ignore"):
-        found = bootstrap(
-            (first, second), statistic, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="BCa",
-            rng=numpy.random.default_rng(1),
-        ).confidence_interval  # fmt: skip
-    low, high = float(found.low), float(found.high)
-    if numpy.isnan(low) or numpy.isnan(high):
-        return Ratio(value, None, None)
-    return Ratio(value, low, high)
+
+def _verdict(
+    first: Sequence[float | None],
+    second: Sequence[float | None],
+    never: tuple[int, int],
+    ratio: Interval | None,
+    difference: Interval | None,
+) -> Verdict:
+    if not first or not second:
+        return Verdict.MISSING
+    if list(first) == list(second):
+        return Verdict.IDENTICAL
+    if rare(never, (len(first), len(second))):
+        return Verdict.REAL
+    outside = ratio.excludes(1.0) if ratio else difference.excludes(0.0) if difference else None
+    if outside is None:
+        return Verdict.TOO_FEW
+    return Verdict.REAL if outside else Verdict.NOT_SHOWN
+
+
+def rare(never: tuple[int, int], of: tuple[int, int]) -> bool:
+    """Whether one side has so many more runs without a number that chance does it in less than 5 % (Fisher's exact)."""
+    from scipy.stats import fisher_exact
+
+    table = [[count, whole - count] for count, whole in zip(never, of, strict=True)]
+    return never[0] / of[0] != never[1] / of[1] and float(fisher_exact(table).pvalue) < CHANCE
+
+
+def provenance(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """What the two were made from that is not the same, in words."""
+    changed = []
+    for name in ("topology", "routers", "kernel", "seeds", "command"):
+        if a.get(name) != b.get(name):
+            changed.append(f"{name}: {_short(a.get(name))} → {_short(b.get(name))}")
+    flat = [dict(_flat(side.get("provenance") or {})) for side in (a, b)]
+    for name in dict.fromkeys([*flat[0], *flat[1]]):
+        if not name.startswith("records.") and flat[0].get(name) != flat[1].get(name):
+            changed.append(f"{name}: {_short(flat[0].get(name))} → {_short(flat[1].get(name))}")
+    return changed
+
+
+def same_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[int, int]:
+    """How many runs have the same record, byte for byte, and how many both sides have."""
+    first, second = (side.get("provenance", {}).get("records", {}) for side in (a, b))
+    both = first.keys() & second.keys()
+    return sum(first[name] is not None and first[name] == second[name] for name in both), len(both)
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 90 else text[:90] + "…"

@@ -24,6 +24,10 @@ class Requests:
     times_s: tuple[float, ...]
     peak_per_s: int
 
+    def within(self, seconds: float) -> int:
+        """How many came in the first `seconds` of the span."""
+        return sum(time <= seconds for time in self.times_s)
+
 
 def at_dks(run: Run, since: int) -> Requests:
     """Every request datagram from `since` (ns) to the end; `unique` leaves repeats out.

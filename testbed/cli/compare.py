@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from testbed.errors import InputError
+
+if TYPE_CHECKING:
+    from testbed.analysis.compare import Row
 
 
 def register(app: typer.Typer) -> None:
@@ -18,51 +22,68 @@ def register(app: typer.Typer) -> None:
         second: Annotated[Path, typer.Argument(help="another one of the same experiment")],
         as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
     ) -> None:
-        """The ratio of the median convergence times, second to first, with a 95 % interval."""
-        from testbed.analysis.compare import ratio_of_medians
+        """Every measure of both, second against first: the ratio of the medians with a 95 % interval (BCa bootstrap).
 
-        a, b = _summary(first), _summary(second)
+        Exit code 0 when no difference is shown, 1 when one is real, 2 for bad input.
+        """
+        from testbed.analysis import compare as comparing
+
+        a, b = read_summary(first), read_summary(second)
         if a["experiment"] != b["experiment"]:
             raise InputError(
                 f"{a['experiment']} and {b['experiment']} are two experiments", allowed="results of one experiment"
             )
-        rows = []
-        for keying in (name for name in a["keyings"] if name in b["keyings"]):
-            values = [side["keyings"][keying]["convergence_s"]["values"] for side in (a, b)]
-            # Leaving such runs out would compare only those that went well.
-            never = [sum(value is None for value in side) for side in values]
-            if any(never) or not all(values):
-                of = [f"{count} of {len(side)}" for count, side in zip(never, values, strict=True)]
-                rows.append(
-                    {
-                        "keying": keying,
-                        "ratio": None,
-                        "low": None,
-                        "high": None,
-                        "verdict": f"never converged: {of[0]} and {of[1]}",
-                    }
-                )
-                continue
-            found = ratio_of_medians(values[0], values[1])
-            verdict = {None: "too few runs to tell", True: "a real difference", False: "no difference shown"}[
-                found.real
-            ]
-            rows.append(
-                {"keying": keying, "ratio": found.value, "low": found.low, "high": found.high, "verdict": verdict}
-            )
+        rows, changed = comparing.rows(a, b), comparing.provenance(a, b)
+        same, both = comparing.same_records(a, b)
         if as_json:
-            typer.echo(json.dumps(rows, indent=1))
-            return
-        for row in rows:
-            interval = f" ({row['low']:.3f} to {row['high']:.3f})" if row["low"] is not None else ""
-            shown = f"{row['ratio']:.3f}{interval}" if row["ratio"] is not None else "–"
-            typer.echo(f"{row['keying']:14} {shown:28} {row['verdict']}")
+            told = {"rows": [asdict(row) for row in rows], "provenance": changed, "records": {"same": same, "of": both}}
+            typer.echo(json.dumps(told, indent=1))
+        else:
+            _print(rows, changed)
+            if both:
+                typer.echo(f"records  {same} of {both} are the same byte for byte")
+        if any(row.verdict is comparing.Verdict.REAL for row in rows):
+            raise typer.Exit(1)
 
 
-def _summary(folder: Path) -> dict[str, Any]:
+def _print(rows: list[Row], changed: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("keying", "measure", "n", "medians", "ratio (95 %)", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("keying", "measure", "verdict") else "right")
+    for row in rows:
+        middles = " → ".join("never" if middle is None else f"{middle:g}" for middle in row.medians)
+        never = f"; never {row.never[0]} and {row.never[1]}" if any(row.never) else ""
+        table.add_row(
+            row.keying, row.measure, f"{row.n[0]}, {row.n[1]}", middles, _interval(row), f"{row.verdict}{never}"
+        )
+    console = Console(width=None if Console().is_terminal else 150)
+    console.print(table)
+    for line in changed:
+        console.print(f"changed  {line}", highlight=False, soft_wrap=True)
+    if not changed:
+        console.print("changed  nothing that both were made from", highlight=False)
+
+
+def _interval(row: Row) -> str:
+    found = row.ratio or row.difference
+    if found is None:
+        return "–"
+    mark = "" if row.ratio else "+ "
+    return f"{mark}{found.value:.3f}" + (
+        f" ({found.low:.3f} to {found.high:.3f})" if found.low is not None and found.high is not None else ""
+    )
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a results folder. Raises InputError when there is none, or it is not one."""
     try:
-        return json.loads((folder / "summary.json").read_text())  # type: ignore[no-any-return]
-    except (OSError, ValueError) as error:
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["experiment"], summary["keyings"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"no summary can be read: {error}", where=str(folder), allowed="a folder that `lab run` wrote"
         ) from error
+    return summary  # type: ignore[no-any-return]

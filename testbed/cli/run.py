@@ -117,10 +117,13 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     )
     for heading in (
         "keying",
-        "convergence, s\nmedian (min to max)",
-        "× none",
+        "n",
+        "convergence, s\nmedian (95 %)",
+        "p95, s",
+        "× none (95 %)",
         "adjacencies\nrestored",
         "DKS requests\nmedian",
+        "in the first\n60 s",
         "before first\nschedule",
     ):
         table.add_column(heading, justify="left" if heading == "keying" else "right")
@@ -146,14 +149,22 @@ def _cells(row: dict[str, Any]) -> list[str]:
     if time_s["median"] is None:
         converged = "never"
     else:
-        converged = f"{time_s['median']:.2f} ({time_s['min']:.2f} to {time_s['max']:.2f})" + (
+        converged = f"{time_s['median']:.2f}{_between(time_s['low'], time_s['high'])}" + (
             f", {never} never" if never else ""
         )
     restored = row["adjacencies"]["restored"]
+    interval = row["ratio_interval"] or (None, None)
     return [
+        f"{row['n']}",
         converged,
-        "" if row["ratio_to_none"] is None else f"{row['ratio_to_none']:.3f}",
+        "" if time_s["p95"] is None else f"{time_s['p95']:.2f}",
+        "" if row["ratio_to_none"] is None else f"{row['ratio_to_none']:.3f}{_between(*interval)}",
         f"{min(restored, default=0)} of {row['adjacencies']['expected']}",
         f"{median(asked['total']):g}" if asked["total"] else "",
+        "" if "requests_first_60s" not in row else f"{row['requests_first_60s']['median']:g}",
         f"{max(asked['before_first_scheduled_reconnection'], default=0)}",
     ]
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"

@@ -21,6 +21,7 @@ from testbed.errors import EnvironmentFailure, InputError, LabError
 from testbed.faults.check import check_plan
 from testbed.guest.boot import GuestSpec, Kernel, end_all, run_guest, tail
 from testbed.record.plan import Plan
+from testbed.runner import origin
 from testbed.setup import kernel, tree
 from testbed.setup.artefact import digest, require_space
 from testbed.setup.paths import PROJECT
@@ -145,6 +146,7 @@ def _one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool) -> Outc
         shutil.rmtree(own)
     own.mkdir(parents=True)
     plan.write(own / "plan.json")
+    origin.here(kind, code).write(own)
     command = ("python3", "-m", "testbed.inside", "/lab/run/plan.json")
     memory = 1024 + 48 * len(plan.topology.routers)
     started = time.monotonic()

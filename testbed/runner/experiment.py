@@ -40,6 +40,8 @@ class Measures:
     dks_unique: int = 0
     dks_before_schedule: int = 0
     dks_peak_per_s: int = 0
+    dks_first_60s: int | None = None
+    """Requests in the first minute after the power returned; None where an experiment has no such moment."""
     extra: Mapping[str, float | None] = field(default_factory=dict)
 
 

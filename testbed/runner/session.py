@@ -12,7 +12,7 @@ from typing import Any
 
 from testbed.analysis.run import Run
 from testbed.guest.boot import Kernel
-from testbed.runner import execute
+from testbed.runner import execute, origin
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Experiment, Measures, find, stretch
 from testbed.runner.summarise import summarise
@@ -115,8 +115,9 @@ def provenance(runs: Sequence[Run]) -> dict[str, Any]:
     from testbed.setup.all import inventory
 
     manifest = runs[0].manifest if runs else {}
+    made = origin.read(runs[0].folder) if runs else None
     return {
-        "commit": manifest.get("commit"),
+        "commit": made.commit if made else manifest.get("commit"),
         "code": execute.code_digest(),
         "kernel": manifest.get("kernel"),
         "versions": manifest.get("versions"),

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from testbed.analysis.statistics import Interval, median_of, percentile, ratio_of_medians
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Criterion, Experiment, Measures, Table
 
 
 def spread(values: Sequence[float | None]) -> dict[str, Any]:
-    """Median and spread of the values that are known; the list itself holds None for "never"."""
+    """Median, its 95 % interval and the spread of the values that are known; the list holds None for "never"."""
     known = sorted(value for value in values if value is not None)
-    shape: dict[str, Any] = {"median": None, "min": None, "max": None, "p25": None, "p75": None}
+    names = ("median", "low", "high", "min", "max", "p25", "p75", "p95")
+    shape: dict[str, float | None] = dict.fromkeys(names)
     if known:
-        quarters = statistics.quantiles(known, n=4, method="inclusive") if len(known) > 1 else [known[0]] * 3
+        middle = median_of(known)
         shape = {
-            "median": statistics.median(known),
-            "min": known[0],
-            "max": known[-1],
-            "p25": quarters[0],
-            "p75": quarters[2],
-        }
-    rounded = {name: None if value is None else round(value, 6) for name, value in shape.items()}
-    return {**rounded, "n": len(values), "values": [None if value is None else round(value, 6) for value in values]}
+            "median": middle.value, "low": middle.low, "high": middle.high, "min": known[0], "max": known[-1],
+            "p25": percentile(known, 0.25), "p75": percentile(known, 0.75), "p95": percentile(known, 0.95),
+        }  # fmt: skip
+    return {
+        **{name: _rounded(value) for name, value in shape.items()},
+        "n": len(values),
+        "values": list(map(_rounded, values)),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def summarise(
@@ -67,7 +72,8 @@ def _keying(name: str, table: Table, criteria: Sequence[Criterion], outcomes: Se
     reasons = [f"{each.text}: {each.value}" for each in own if not each.ok]
     if failed:
         reasons.append(f"{failed} runs failed")
-    ratio = table.ratio(name)
+    ratio = _ratio(table, name)
+    first = [run.dks_first_60s for run in runs if run.dks_first_60s is not None]
     return {
         "n": len(runs),
         "failed": failed,
@@ -82,8 +88,18 @@ def _keying(name: str, table: Table, criteria: Sequence[Criterion], outcomes: Se
             "before_first_scheduled_reconnection": [run.dks_before_schedule for run in runs],
             "peak_per_s": [run.dks_peak_per_s for run in runs],
         },
-        "ratio_to_none": None if ratio is None else round(ratio, 4),
+        **({"requests_first_60s": spread(first)} if first else {}),
+        "ratio_to_none": None if ratio is None else round(ratio.value, 4),
+        "ratio_interval": None if ratio is None or ratio.low is None else [_rounded(ratio.low), _rounded(ratio.high)],
         "extra": {key: [run.extra.get(key) for run in runs] for key in (runs[0].extra if runs else ())},
         "ok": not reasons,
         "reasons": reasons,
     }
+
+
+def _ratio(table: Table, name: str) -> Interval | None:
+    """Median convergence against that without security; None where a run of either never converged."""
+    if not table.ratio(name):
+        return None
+    sides = [[run.convergence_s for run in table.measures[each]] for each in ("none", name)]
+    return ratio_of_medians(*([value for value in side if value is not None] for side in sides))

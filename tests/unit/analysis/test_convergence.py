@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from testbed.analysis import adjacency
-from testbed.analysis.compare import ratio_of_medians
 from testbed.analysis.convergence import converged_at, phases, right_routes
 from testbed.topology.load import load
 from testbed.topology.paths import expected_paths
@@ -130,13 +128,3 @@ def test_a_link_and_a_lan_between_the_same_routers_are_two_adjacencies(tmp_path:
         events = [*up, frr(5, "a", "b", "Down", twice, gone), frr(6, "a", "b", "Full", twice, stays)]
         assert adjacency.up_at_end(twice, events) == 1
         assert adjacency.losses(twice, events, 0, 9) == 1
-
-
-def test_a_difference_is_real_when_the_interval_leaves_out_one() -> None:
-    a = [10.0, 10.2, 9.9, 10.1, 10.05, 9.95]
-    assert ratio_of_medians(a, [value * 2 for value in a]).real is True
-    assert ratio_of_medians(a, list(reversed(a))).real is False
-    assert ratio_of_medians(a[:2], a[:2]).real is None
-    assert ratio_of_medians(a, a) == ratio_of_medians(a, a)
-    with pytest.raises(ValueError, match="no numbers"):
-        ratio_of_medians([], a)

@@ -26,7 +26,8 @@ def test_the_command_names_the_topology_that_was_the_experiments_own() -> None:
     assert "--topology abilene" in command_line(Request("storm"), "abilene", ("none", "lks"), (1, 2))
 
 
-def compared(tmp_path: Path, *sides: list[float | None]) -> list[dict[str, Any]]:
+def compared(tmp_path: Path, *sides: list[float | None]) -> tuple[dict[str, Any], int]:
+    """The only row, and the exit code."""
     for name, values in zip("ab", sides, strict=True):
         (tmp_path / name).mkdir()
         found = {"experiment": "storm", "keyings": {"lks": {"convergence_s": {"values": values}}}}
@@ -34,15 +35,21 @@ def compared(tmp_path: Path, *sides: list[float | None]) -> list[dict[str, Any]]
     app = typer.Typer()
     compare.register(app)
     result = CliRunner().invoke(app, [str(tmp_path / "a"), str(tmp_path / "b"), "--json"])
-    assert result.exit_code == 0, result.output
-    return json.loads(result.output)  # type: ignore[no-any-return]
+    (row,) = json.loads(result.output)["rows"]
+    return row, result.exit_code
 
 
 def test_runs_that_never_converged_are_not_left_out_of_a_comparison(tmp_path: Path) -> None:
-    (row,) = compared(tmp_path, [10.0, 11.0, 12.0, 10.5], [10.0, None, None, 10.5])
-    assert row["ratio"] is None and row["verdict"] == "never converged: 0 of 4 and 2 of 4"
+    row, code = compared(tmp_path, [10.0, 11.0, 12.0, 10.5], [10.0, None, None, 10.5])
+    assert row["ratio"] is None and row["never"] == [0, 2] and row["verdict"] == "too few runs to tell" and code == 0
 
 
-def test_twice_as_slow_is_a_real_difference(tmp_path: Path) -> None:
-    (row,) = compared(tmp_path, [10.0, 10.1, 10.2, 10.3, 10.4], [20.0, 20.2, 20.4, 20.6, 20.8])
-    assert row["ratio"] == pytest.approx(2.0) and row["low"] > 1 and row["verdict"] == "a real difference"
+def test_twice_as_slow_is_a_real_difference_and_exits_with_1(tmp_path: Path) -> None:
+    row, code = compared(tmp_path, [10.0, 10.1, 10.2, 10.3, 10.4], [20.0, 20.2, 20.4, 20.6, 20.8])
+    assert row["ratio"]["value"] == pytest.approx(2.0) and row["ratio"]["low"] > 1
+    assert row["verdict"] == "a real difference" and code == 1
+
+
+def test_the_same_numbers_are_identical_and_exit_with_0(tmp_path: Path) -> None:
+    row, code = compared(tmp_path, [10.0, 11.0, 12.0], [10.0, 11.0, 12.0])
+    assert row["verdict"] == "identical" and row["n"] == [3, 3] and code == 0

@@ -23,3 +23,10 @@ def test_the_configuration_says_each_option_once_and_the_patches_are_in_order() 
     names = re.findall(r"^(CONFIG_\w+)=", kernel.CONFIG.read_text(), re.MULTILINE)
     assert len(names) == len(set(names))
     assert [patch.name[:5] for patch in kernel.patches()] == ["0001-", "0002-"]
+
+
+def test_the_kernel_says_nowhere_when_and_where_it_was_built() -> None:
+    makefile_words = ("KBUILD_BUILD_TIMESTAMP", "KBUILD_BUILD_USER", "KBUILD_BUILD_HOST", "KBUILD_BUILD_VERSION")
+    assert all(kernel.STAMP[word] for word in makefile_words)
+    if kernel.kernel().ready:
+        assert f"#1 {kernel.STAMP['KBUILD_BUILD_TIMESTAMP']}".encode() in kernel.binary().read_bytes()
