@@ -23,13 +23,15 @@ from pydantic import ValidationError
 
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import bound, edit
+from agents.policy.deploy_cli import app as deploy_app
 from agents.policy.difference import difference
 from agents.policy.document import DksEntry, plain, verify_document
 from agents.policy.domain import Domain, problems
 from agents.policy.errors import PolicyError
-from agents.policy.keys import read_public_key, spki, write_public
+from agents.policy.export import export_documents
+from agents.policy.keys import read_public_key, spki
 from agents.policy.names import DKS_NAME
-from agents.policy.revocation import FILE as REVOCATION
+from agents.policy.rollout import jumps
 from agents.policy.store import PolicyStore
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Which routers may be neighbours, and how.")
@@ -39,6 +41,7 @@ interface_app = typer.Typer(no_args_is_help=True, help="Interfaces and their pro
 app.add_typer(router_app, name="router")
 app.add_typer(adjacency_app, name="adjacency")
 app.add_typer(interface_app, name="interface")
+app.add_typer(deploy_app, name="deploy")
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Name = Annotated[str, typer.Argument(help="The router's name.")]
@@ -224,10 +227,11 @@ def diff(context: typer.Context, as_json: Json = False) -> None:
     with _open(context) as store:
         draft = store.draft()
         last = store.version
-        changes = difference(store.domain(last) if last else None, draft)
-        wrong = problems(draft)
-    lines = [*changes, *(f"! {each}" for each in wrong)] or ["nothing changed"]
-    _answer(as_json, {"since": last, "changes": changes, "problems": wrong}, lines)
+        committed = store.domain(last) if last else None
+        changes = difference(committed, draft)
+        wrong, sudden = problems(draft), jumps(committed, draft)
+    lines = [*changes, *(f"? {each}" for each in sudden), *(f"! {each}" for each in wrong)] or ["nothing changed"]
+    _answer(as_json, {"since": last, "changes": changes, "problems": wrong, "warnings": sudden}, lines)
     if wrong:
         raise typer.Exit(1)
 
@@ -280,19 +284,8 @@ def export(
 ) -> None:
     """Write the signed documents, ROUTER.cose each, the revocation list, and the Policy Server's public key."""
     with _open(context) as store:
-        documents = store.documents(version)
-        if not documents:
-            raise PolicyError("there are no documents; the next step is: policy commit -m REASON")
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, octets in documents.items():
-            write_public(folder / f"{name}.cose", octets)
-        for name in {each.name for each in store.draft().revoked_routers} - set(documents):
-            (folder / f"{name}.cose").unlink(missing_ok=True)  # a removed router's: nobody is to be given it
-        revocation = store.revocation()
-        if revocation is not None:
-            write_public(folder / REVOCATION, revocation)
-        write_public(folder / "policy-server.pem", (store.folder / "key.pub").read_bytes())
-    _answer(as_json, {"folder": str(folder), "routers": list(documents)}, [f"{len(documents)} documents in {folder}"])
+        routers = export_documents(store, folder, version)
+    _answer(as_json, {"folder": str(folder), "routers": routers}, [f"{len(routers)} documents in {folder}"])
 
 
 @app.command()

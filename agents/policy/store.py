@@ -54,6 +54,10 @@ CREATE TRIGGER revocations_last BEFORE DELETE ON revocations BEGIN SELECT RAISE(
 """What version 2 of the store has that version 1 had not."""
 
 
+class VersionConflict(PolicyError):
+    """Somebody else has committed or edited meanwhile; nothing was changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """One version of the domain. `at`: Unix seconds."""
@@ -197,17 +201,28 @@ class PolicyStore:
     def _put_draft(self, domain: Domain) -> None:
         self._db.execute("UPDATE draft SET domain = ?", (domain.model_dump_json(),))
 
-    def commit(self, who: str, why: str, at: int) -> tuple[Commit, frozenset[str]]:
+    def commit(
+        self, who: str, why: str, at: int, *, expected: int | None = None, domain: Domain | None = None
+    ) -> tuple[Commit, frozenset[str]]:
         """Validate the draft, sign its documents and keep both as the next version; and whose document is new.
 
-        PolicyError when the draft is not consistent, changes nothing, or no reason is given.
+        `expected`: the version that the last one must be, so that nobody's commit in between goes unseen. `domain`:
+        commit this instead of the draft, which must then hold no changes of its own. PolicyError when the domain is
+        not consistent, changes nothing, or no reason is given; VersionConflict.
         """
         if not who.strip() or not why.strip() or len(why) > MAX_REASON or len(who) > MAX_REASON:
             raise PolicyError("a commit needs to say who and why, in up to 1000 characters each")
         key = read_private_key(self.folder / "key.pem")
         with self._transaction():
             last = self.version
-            domain = self.draft()
+            if expected is not None and expected != last:
+                raise VersionConflict(f"the last version is {last}, not {expected}: look at it first (policy diff)")
+            draft = self.draft()
+            if domain is not None:
+                if last and self.domain(last) != draft:
+                    raise VersionConflict("the draft has changes that are not committed: policy diff, then commit")
+                self._put_draft(domain)
+            domain = domain or draft
             text = domain.model_dump_json()
             if last and self.domain(last) == domain:
                 raise PolicyError(f"the draft is the same as version {last}")

@@ -1,0 +1,206 @@
+"""A deployment at a Policy Server's store: begin it, take a step, look, go back. For the command line and the API.
+
+What is under way is kept beside the store in deployment.json; who confirmed what is given. Each step is one
+committed version. Knows nothing of who asks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from agents.ipsec.protection import Mode
+from agents.policy import confirmed, rollout
+from agents.policy.confirmation import Confirmation
+from agents.policy.document import PolicyDocument, verify_document
+from agents.policy.domain import Domain
+from agents.policy.errors import PolicyError
+from agents.policy.rollout import Deployment, Segment, Step
+from agents.policy.store import Commit, PolicyStore
+from agents.runtime.storage import write_atomic
+
+FILE = "deployment.json"
+
+Said = Callable[[Domain], tuple[dict[str, Confirmation], list[str]]]
+"""Who has confirmed what, and what was wrong with words that were not taken."""
+
+
+class Held(PolicyError):
+    """The next step is not taken: these have not confirmed the one before."""
+
+    def __init__(self, missing: list[str], wrong: list[str]) -> None:
+        self.missing, self.wrong = missing, wrong
+        lines = [*(f"  - {each}" for each in missing), *(f"  ! {each}" for each in wrong)]
+        super().__init__("the step before is not confirmed by all, so none was taken:\n" + "\n".join(lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A step was taken: the version that it is, and how many steps are left."""
+
+    step: Step
+    commit: Commit
+    routers: frozenset[str]
+    left: int
+
+
+class Deployer:
+    """One store's. `said`: where confirmations come from."""
+
+    def __init__(self, store: PolicyStore, said: Said) -> None:
+        self._store, self._said = store, said
+        self._path = store.folder / FILE
+
+    # -- what is under way
+
+    def current(self) -> Deployment | None:
+        """The deployment that was begun last; None when there is none. PolicyError for a damaged file."""
+        try:
+            return Deployment.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise PolicyError(f"{self._path} holds no deployment: {error.errors()[0]['msg']}") from error
+
+    def _save(self, deployment: Deployment) -> None:
+        write_atomic(self._path, deployment.model_dump_json(indent=1).encode())
+
+    def _under_way(self) -> Deployment:
+        found = self.current()
+        if found is None:
+            raise PolicyError("no deployment is under way; the next step is: policy deploy start")
+        return found
+
+    def _committed(self) -> Domain:
+        last = self._store.version
+        if not last:
+            raise PolicyError("nothing has been committed yet; the next step is: policy commit -m REASON")
+        return self._store.domain(last)
+
+    def _documents(self, domain: Domain) -> dict[str, PolicyDocument]:
+        key = self._store.public_key
+        signed = self._store.documents()
+        return {name: verify_document(each, key, domain=domain.name, router=name) for name, each in signed.items()}
+
+    # -- verbs
+
+    def plan(self, words: Iterable[str], goal: Mode, at_once: int) -> list[Step]:
+        """Every step that `start` and `step` would take."""
+        domain = self._committed()
+        return list(rollout.steps(domain, rollout.begin(domain, words, goal=goal, at_once=at_once)))
+
+    def start(
+        self, words: Iterable[str], goal: Mode, at_once: int, who: str, at: int, without: Collection[str] = ()
+    ) -> Done:
+        """Begin and take the first step. PolicyError while another deployment has not come to its end; Held."""
+        domain = self._committed()
+        before = self.current()
+        if before is not None and rollout.next_step(domain, before) is not None:
+            raise PolicyError(
+                f"a deployment to {before.goal.value} is under way; policy deploy step goes on with it, "
+                "policy deploy back turns it round"
+            )
+        made = rollout.begin(domain, words, goal=goal, at_once=at_once)
+        last = before.last if before is not None else ()
+        return self._step(domain, made.model_copy(update={"last": last}), who, at, without)
+
+    def step(self, who: str, at: int, without: Collection[str] = ()) -> Done | None:
+        """Take the next step; None when there is none left. Held."""
+        deployment, domain = self._under_way(), self._committed()
+        if rollout.next_step(domain, deployment) is None:
+            missing = self._waiting(domain, deployment.last, without)
+            if missing[0]:
+                raise Held(*missing)
+            return None
+        return self._step(domain, deployment, who, at, without)
+
+    def back(self, goal: Mode, at_once: int | None, who: str, at: int, without: Collection[str] = ()) -> Done:
+        """Turn round: the same segments towards `goal`, the last one first, and take the first step.
+
+        Taking back the very step that was taken last needs nobody's word: every member has either the mode before
+        or the one after, and these two hear each other. Held for anything else.
+        """
+        deployment, domain = self._under_way(), self._committed()
+        turned = rollout.back(deployment, goal)
+        if at_once is not None:
+            turned = turned.model_copy(update={"at_once": at_once})
+        if rollout.next_step(domain, turned) is None:
+            raise PolicyError(f"every segment of the deployment is {goal.value} already")
+        backwards = goal.step < deployment.goal.step
+        return self._step(domain, turned, who, at, without, taken_back=deployment.last if backwards else ())
+
+    def status(self) -> dict[str, Any]:
+        """What is under way, what comes next, and who is waited for. Fit for JSON."""
+        deployment, domain = self.current(), self._committed()
+        if deployment is None:
+            return {"deployment": None, "segments": _modes(domain, rollout.segments(domain))}
+        step = rollout.next_step(domain, deployment)
+        concerned = {*deployment.last, *(step.segments if step else ())}
+        missing, wrong = self._waiting(domain, concerned)
+        return {
+            "deployment": {"goal": deployment.goal.value, "at_once": deployment.at_once},
+            "version": self._store.version,
+            "segments": _modes(domain, deployment.segments),
+            "next": None if step is None else [str(each) for each in step.changes],
+            "waiting_for": missing,
+            "problems": wrong,
+            "left": len(list(rollout.steps(domain, deployment))),
+            "done": step is None and not missing,
+        }
+
+    # -- the step itself
+
+    def _waiting(
+        self, domain: Domain, concerned: Iterable[Segment], without: Collection[str] = ()
+    ) -> tuple[list[str], list[str]]:
+        said, wrong = self._said(domain)
+        return rollout.waiting(self._documents(domain), said, concerned, without), wrong
+
+    def _step(
+        self,
+        domain: Domain,
+        deployment: Deployment,
+        who: str,
+        at: int,
+        without: Collection[str],
+        taken_back: tuple[Segment, ...] = (),
+    ) -> Done:
+        step = rollout.next_step(domain, deployment)
+        assert step is not None
+        for name in without:
+            domain.router(name)
+        missing, wrong = self._waiting(domain, {*deployment.last, *step.segments} - set(taken_back), without)
+        if missing:
+            raise Held(missing, wrong)
+        version = self._store.version
+        # First that these are waited for, then the version: a failure in between makes us wait once too often.
+        self._save(deployment.model_copy(update={"last": step.segments}))
+        why = step.reason + (f" (not waiting for {', '.join(sorted(without))})" if without else "")
+        commit, routers = self._store.commit(who, why[:1000], at, expected=version, domain=rollout.taken(domain, step))
+        left = len(list(rollout.steps(self._committed(), deployment)))
+        return Done(step, commit, routers, left)
+
+
+def _modes(domain: Domain, segments: Iterable[Segment]) -> list[dict[str, Any]]:
+    return [
+        {
+            "segment": each.name,
+            "modes": {str(p): m.value for p, m in zip(each.members, rollout.modes(domain, each), strict=True)},
+        }
+        for each in segments
+    ]
+
+
+def from_folder(folder: Path) -> Said:
+    """Confirmations out of a folder."""
+    return lambda domain: confirmed.read(domain, folder)
+
+
+def now() -> int:
+    """Unix seconds."""
+    return int(time.time())

@@ -1,0 +1,167 @@
+"""`policy deploy`: protection brought in, or taken back, step by step in a network that is in service.
+
+Knows nothing of how a step is decided (rollout, deploy).
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agents.ipsec.protection import Mode
+from agents.policy import confirmed
+from agents.policy.deploy import Deployer, Done, Held, from_folder, now
+from agents.policy.export import export_documents
+from agents.policy.store import PolicyStore
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Interfaces step by step from clear to required and back, in service: clear, listen, permissive, required.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Words = Annotated[
+    list[str] | None, typer.Argument(metavar="[ROUTER|ROUTER:INTERFACE]...", help="Whose segments; all by default.")
+]
+AtOnce = Annotated[int, typer.Option(min=1, help="How many segments take each step together.")]
+To = Annotated[Mode, typer.Option("--to", help="Where to.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--confirmations", help="From dks confirmations --export; the store's own by default."),
+]
+Without = Annotated[list[str] | None, typer.Option(help="A router that is not waited for; say why in the history.")]
+Who = Annotated[str | None, typer.Option(help="Who; the login name by default.")]
+Export = Annotated[Path | None, typer.Option("--export", help="Write the documents there too.")]
+
+
+@contextmanager
+def _deployer(context: typer.Context, folder: Path | None) -> Iterator[tuple[Deployer, PolicyStore]]:
+    store = PolicyStore(context.obj)
+    try:
+        yield Deployer(store, from_folder(folder or store.folder / confirmed.FOLDER)), store
+    finally:
+        store.close()
+
+
+def _say(as_json: bool, value: Any, lines: list[str]) -> None:
+    typer.echo(json.dumps(value, indent=1) if as_json else "\n".join(lines))
+
+
+def _held(as_json: bool, held: Held) -> typer.Exit:
+    _say(as_json, {"held": True, "waiting_for": held.missing, "problems": held.wrong}, [str(held)])
+    return typer.Exit(1)
+
+
+def _done(as_json: bool, done: Done, store: PolicyStore, export: Path | None) -> None:
+    if export is not None:
+        export_documents(store, export)
+    changes = [str(each) for each in done.step.changes]
+    value = {"version": done.commit.version, "changes": changes, "documents": sorted(done.routers), "left": done.left}
+    after = (
+        "then: policy deploy step"
+        if done.left
+        else "that was the last step; policy deploy status says when it is confirmed"
+    )
+    _say(
+        as_json,
+        value,
+        [f"version {done.commit.version}:", *(f"  {each}" for each in changes), f"{done.left} steps left; {after}"],
+    )
+
+
+@app.command()
+def plan(
+    context: typer.Context, words: Words = None, to: To = Mode.REQUIRED, at_once: AtOnce = 1, as_json: Json = False
+) -> None:
+    """Show the steps, and change nothing."""
+    with _deployer(context, None) as (deployer, _store):
+        steps = deployer.plan(words or (), to, at_once)
+    value = [[str(change) for change in step.changes] for step in steps]
+    _say(as_json, {"steps": value}, [f"{n:4}  {'; '.join(changes)}" for n, changes in enumerate(value, 1)])
+
+
+@app.command()
+def start(
+    context: typer.Context,
+    words: Words = None,
+    to: To = Mode.REQUIRED,
+    at_once: AtOnce = 1,
+    confirmations: Folder = None,
+    without: Without = None,
+    who: Who = None,
+    export: Export = None,
+    as_json: Json = False,
+) -> None:
+    """Begin, and take the first step. Exit code 1: somebody has not confirmed where it is now."""
+    with _deployer(context, confirmations) as (deployer, store):
+        try:
+            done = deployer.start(words or (), to, at_once, who or getpass.getuser(), now(), without or ())
+        except Held as held:
+            raise _held(as_json, held) from held
+        _done(as_json, done, store, export)
+
+
+@app.command()
+def step(
+    context: typer.Context,
+    confirmations: Folder = None,
+    without: Without = None,
+    who: Who = None,
+    export: Export = None,
+    as_json: Json = False,
+) -> None:
+    """Take the next step, if all members have confirmed the one before. Exit code 1: they have not, and who."""
+    with _deployer(context, confirmations) as (deployer, store):
+        try:
+            done = deployer.step(who or getpass.getuser(), now(), without or ())
+        except Held as held:
+            raise _held(as_json, held) from held
+        if done is None:
+            _say(as_json, {"done": True}, ["every segment is where it shall be, and all have confirmed it"])
+            return
+        _done(as_json, done, store, export)
+
+
+@app.command()
+def back(
+    context: typer.Context,
+    to: To = Mode.CLEAR,
+    at_once: Annotated[int | None, typer.Option(min=1, help="As it was by default.")] = None,
+    confirmations: Folder = None,
+    without: Without = None,
+    who: Who = None,
+    export: Export = None,
+    as_json: Json = False,
+) -> None:
+    """Turn round, the last segment first, and take the first step back. `step` goes on with it."""
+    with _deployer(context, confirmations) as (deployer, store):
+        try:
+            done = deployer.back(to, at_once, who or getpass.getuser(), now(), without or ())
+        except Held as held:
+            raise _held(as_json, held) from held
+        _done(as_json, done, store, export)
+
+
+@app.command()
+def status(context: typer.Context, confirmations: Folder = None, as_json: Json = False) -> None:
+    """Where every segment is, what comes next, and who is waited for."""
+    with _deployer(context, confirmations) as (deployer, _store):
+        found = deployer.status()
+    lines = []
+    for each in found["segments"]:
+        modes = sorted(set(each["modes"].values()))
+        lines.append(f"{'/'.join(modes):11} {each['segment']}")
+    if found["deployment"] is None:
+        lines.append("no deployment is under way")
+    else:
+        lines.append(f"to {found['deployment']['goal']}, {found['left']} steps left")
+        lines += [f"  next: {each}" for each in found["next"] or ()]
+        lines += [f"  waiting: {each}" for each in found["waiting_for"]]
+        lines += [f"  ! {each}" for each in found["problems"]]
+    _say(as_json, found, lines)

@@ -1,0 +1,256 @@
+"""Deployment in steps: segment by segment from `clear` to `required` and back, in a network that is in service.
+
+A segment is what hears each other: interfaces that adjacencies connect. All its members take a step together, one
+mode further, and the next only when every member has confirmed the one before. That no order of the members'
+updates within one step makes anyone deaf is a property of the modes (agents.ipsec.protection.Mode, docs/ipsec.md).
+Pure functions over domain and confirmations; knows nothing of files, versions or the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from agents.ipsec.protection import Mode
+from agents.policy import edit
+from agents.policy.confirmation import Confirmation, missing
+from agents.policy.document import InterfaceName, PolicyDocument, RouterName
+from agents.policy.domain import Domain, Value
+from agents.policy.errors import PolicyError
+
+MAX_SEGMENTS = 100_000
+
+
+class Place(Value):
+    """An interface of a router."""
+
+    router: RouterName
+    interface: InterfaceName
+
+    def __str__(self) -> str:
+        return f"{self.router}:{self.interface}"
+
+
+class Segment(Value):
+    """Interfaces that hear each other, in order."""
+
+    members: tuple[Place, ...] = Field(min_length=1)
+
+    @property
+    def name(self) -> str:
+        """All members' names."""
+        return " -- ".join(str(each) for each in self.members)
+
+
+class Deployment(Value):
+    """What is under way: these segments, in this order, to this mode. `at_once`: how many segments take
+    each step together; `last`: those that took the latest one, whose members must confirm it."""
+
+    goal: Mode
+    segments: tuple[Segment, ...] = Field(min_length=1, max_length=MAX_SEGMENTS)
+    at_once: int = Field(default=1, ge=1, le=MAX_SEGMENTS)
+    last: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One interface takes one step."""
+
+    place: Place
+    before: Mode
+    after: Mode
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.before.value} -> {self.after.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is done at once: the segments, and the change of each member that is not there yet."""
+
+    segments: tuple[Segment, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why the version is made, for the history."""
+        modes = sorted({each.after for each in self.changes}, key=lambda mode: mode.step)
+        names = ", ".join(each.name for each in self.segments)
+        return f"deploy {'/'.join(mode.value for mode in modes)}: {names}"[:1000]
+
+
+# -- segments -----------------------------------------------------------------------------------------
+
+
+def segments(domain: Domain) -> tuple[Segment, ...]:
+    """All segments of the domain with a protocol to protect, in the order of their names."""
+    leader: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def find(place: tuple[str, str]) -> tuple[str, str]:
+        while leader[place] != place:
+            leader[place] = leader[leader[place]]
+            place = leader[place]
+        return place
+
+    for router in domain.routers.values():
+        for interface in router.interfaces:
+            if interface.protocols:
+                leader[router.name, interface.name] = (router.name, interface.name)
+    for adjacency in domain.adjacencies:
+        if adjacency.a.place in leader and adjacency.b.place in leader:
+            leader[find(adjacency.a.place)] = find(adjacency.b.place)
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for place in sorted(leader):
+        found.setdefault(find(place), []).append(place)
+    return tuple(
+        Segment(members=tuple(Place(router=router, interface=interface) for router, interface in members))
+        for members in sorted(found.values())
+    )
+
+
+def chosen(domain: Domain, words: Iterable[str]) -> tuple[Segment, ...]:
+    """The segments that hold these interfaces (ROUTER:INTERFACE) or routers, in the order of the words; all without
+    words. PolicyError for a word that names none."""
+    every = segments(domain)
+    found: dict[Segment, None] = {}
+    given = list(words)
+    for word in given:
+        fitting = [each for each in every if any(word in (str(place), place.router) for place in each.members)]
+        if not fitting:
+            raise PolicyError(
+                f"no segment has a member {word!r}; allowed: a router, or ROUTER:INTERFACE with a protocol to protect"
+            )
+        found.update(dict.fromkeys(fitting))
+    result = tuple(found) if given else every
+    if not result:
+        raise PolicyError("the domain has no interface with a protocol to protect")
+    return result
+
+
+def modes(domain: Domain, segment: Segment) -> list[Mode]:
+    """The mode of every member. PolicyError when one is gone."""
+    return [_mode(domain, place) for place in segment.members]
+
+
+def _mode(domain: Domain, place: Place) -> Mode:
+    entry = domain.router(place.router).interface(place.interface)
+    if entry is None:
+        raise PolicyError(f"there is no {place} any more; begin anew: policy deploy start")
+    return entry.mode
+
+
+# -- steps --------------------------------------------------------------------------------------------
+
+
+def next_step(domain: Domain, deployment: Deployment) -> Step | None:
+    """What comes next; None when every segment is where it shall be."""
+    open_ = [each for each in deployment.segments if any(mode is not deployment.goal for mode in modes(domain, each))]
+    if not open_:
+        return None
+    taken = tuple(open_[: deployment.at_once])
+    changes = [change for segment in taken for change in _towards(domain, segment, deployment.goal)]
+    return Step(taken, tuple(changes))
+
+
+def _towards(domain: Domain, segment: Segment, goal: Mode) -> Iterator[Change]:
+    """Members that are the furthest from the goal go one step towards it; who is ahead waits for them."""
+    order = list(Mode)
+    now = modes(domain, segment)
+    distance = max(abs(mode.step - goal.step) for mode in now)
+    for place, mode in zip(segment.members, now, strict=True):
+        if abs(mode.step - goal.step) == distance:
+            yield Change(place, mode, order[mode.step + (1 if mode.step < goal.step else -1)])
+
+
+def steps(domain: Domain, deployment: Deployment) -> Iterator[Step]:
+    """All steps from here to the goal."""
+    while (step := next_step(domain, deployment)) is not None:
+        yield step
+        domain = taken(domain, step)
+
+
+def taken(domain: Domain, step: Step) -> Domain:
+    """The domain after this step."""
+    for change in step.changes:
+        domain = edit.set_mode(domain, change.place.router, change.place.interface, change.after)
+    return domain
+
+
+def waiting(
+    documents: Mapping[str, PolicyDocument],
+    confirmations: Mapping[str, Confirmation],
+    concerned: Iterable[Segment],
+    without: Collection[str] = (),
+) -> list[str]:
+    """Who has not confirmed what the documents ask of these segments, a sentence each; empty: go on.
+
+    `without`: routers that are not waited for. A router that has no document (not approved) is nobody's neighbour
+    yet and cannot say anything.
+    """
+    interfaces: dict[str, set[str]] = {}
+    for segment in concerned:
+        for place in segment.members:
+            interfaces.setdefault(place.router, set()).add(place.interface)
+    found: list[str] = []
+    for router, names in sorted(interfaces.items()):
+        document = documents.get(router)
+        if document is not None and router not in without:
+            found += _sentences(document, confirmations.get(router), names, without)
+    return found
+
+
+def _sentences(
+    document: PolicyDocument, said: Confirmation | None, names: set[str], without: Collection[str]
+) -> list[str]:
+    if without:
+        # Nobody can be keyed with a router that is not waited for.
+        kept = {
+            each.name: tuple(other for other in each.neighbors if other.router not in without)
+            for each in document.interfaces
+        }
+        document = document.model_copy(
+            update={
+                "interfaces": tuple(
+                    each.model_copy(update={"neighbors": kept[each.name]}) for each in document.interfaces
+                )
+            }
+        )
+    return missing(document, said, names)
+
+
+def begin(
+    domain: Domain, words: Iterable[str] = (), *, goal: Mode = Mode.REQUIRED, at_once: int = 1, backwards: bool = False
+) -> Deployment:
+    """A deployment of these segments; `backwards`: the last one first. PolicyError when there is nothing to do."""
+    found = chosen(domain, words)
+    made = Deployment(goal=goal, segments=tuple(reversed(found)) if backwards else found, at_once=at_once)
+    if next_step(domain, made) is None:
+        raise PolicyError(f"every one of {len(found)} segments is {goal.value} already")
+    return made
+
+
+def back(deployment: Deployment, goal: Mode = Mode.CLEAR) -> Deployment:
+    """The same segments the other way round, the last one first."""
+    return deployment.model_copy(update={"goal": goal, "segments": tuple(reversed(deployment.segments))})
+
+
+def jumps(before: Domain | None, after: Domain) -> list[str]:
+    """Interfaces with neighbours that go more than one step at once: while one end has the new document and the other
+    the old, they do not hear each other. A sentence each."""
+    if before is None:
+        return []
+    found = []
+    used = {place for adjacency in before.adjacencies for place in adjacency.places}
+    for router in after.routers.values():
+        old = before.routers.get(router.name)
+        for interface in router.interfaces:
+            was = old.interface(interface.name) if old is not None else None
+            far = was is not None and abs(was.mode.step - interface.mode.step) > 1
+            if was is not None and far and (router.name, interface.name) in used:
+                found.append(
+                    f"{router.name}:{interface.name} goes from {was.mode.value} to {interface.mode.value} at once: its "
+                    "neighbours do not hear it until both ends have the new policy; policy deploy takes the steps"
+                )
+    return found

@@ -1,0 +1,278 @@
+"""Deployment in steps: the order, who is waited for, and the way back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from ipaddress import IPv4Interface, IPv6Address
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.ipsec.protection import Mode, RoutingProtocol
+from agents.policy import confirmed, edit, rollout
+from agents.policy.cli import main
+from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
+from agents.policy.deploy import Deployer, Held, from_folder
+from agents.policy.document import DksEntry, PolicyDocument, verify_document
+from agents.policy.domain import Domain, validate
+from agents.policy.errors import PolicyError
+from agents.policy.keys import spki
+from agents.policy.store import PolicyStore, VersionConflict
+
+WHERE = {"a": ("r1", "r2"), "b": ("r2", "r3"), "c": ("r1", "r3", "r4")}
+
+
+def key(name: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
+
+
+def domain(mode: Mode = Mode.CLEAR) -> Domain:
+    """r1, r2, r3 and r4 on two links and a LAN; interfaces are called like segments."""
+    entry = DksEntry(name="dks", key=spki(key("dks")), addresses=(IPv4Interface("192.0.2.1/32").ip,))
+    made = Domain(name="example", dks=entry)
+    for name in ("r1", "r2", "r3", "r4"):
+        made = edit.add_router(made, name, spki(key(name)))
+        made = edit.approve_router(made, name, spki(key(name)))
+    for number, (segment, members) in enumerate(WHERE.items()):
+        for host, router in enumerate(members, 1):
+            address, address6 = IPv4Interface(f"10.0.{number}.{host}/24"), IPv6Address(f"fe80::{number + 1}:{host}")
+            kind = "p2p" if len(members) == 2 else "lan"
+            made = edit.add_interface(made, router, segment, address, address6, kind, (RoutingProtocol.OSPF,), mode)
+        for index, a in enumerate(members):
+            for b in members[index + 1 :]:
+                made = edit.allow(made, (a, segment), (b, segment))
+    return made
+
+
+def documents(store: PolicyStore) -> dict[str, PolicyDocument]:
+    found = store.documents().items()
+    return {name: verify_document(each, store.public_key, domain="example", router=name) for name, each in found}
+
+
+def say(store: PolicyStore, *routers: str, **changes: object) -> None:
+    """These routers confirm what their documents ask for (all: everybody)."""
+    for name, document in documents(store).items():
+        if routers and name not in routers:
+            continue
+        states = tuple(
+            InForce(name=i.name, mode=i.mode, keyed=tuple(sorted(n.router for n in i.neighbors if i.mode.step)))
+            for i in document.interfaces
+        )
+        fields = {"version": document.version, "interfaces": states, **changes}
+        said = Confirmation(domain="example", router=name, at=1, **fields)  # type: ignore[arg-type]
+        confirmed.put(store.draft(), store.folder / "confirmations", sign_confirmation(said, key(name)))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> PolicyStore:
+    made = PolicyStore.create(tmp_path / "store", domain())
+    made.commit("admin", "begin", 1000)
+    return made
+
+
+def deployer(store: PolicyStore) -> Deployer:
+    return Deployer(store, from_folder(store.folder / "confirmations"))
+
+
+def test_a_segment_is_what_hears_each_other() -> None:
+    assert [each.name for each in rollout.segments(domain())] == [
+        "r1:a -- r2:a", "r1:c -- r3:c -- r4:c", "r2:b -- r3:b",
+    ]  # fmt: skip
+    assert [each.name for each in rollout.chosen(domain(), ["r4", "r3:b"])] == ["r1:c -- r3:c -- r4:c", "r2:b -- r3:b"]
+    with pytest.raises(PolicyError, match="r9"):
+        rollout.chosen(domain(), ["r9"])
+
+
+def test_a_plan_goes_segment_by_segment_and_every_mode() -> None:
+    steps = list(rollout.steps(domain(), rollout.begin(domain())))
+    assert [str(step.changes[0]) for step in steps] == [
+        "r1:a: clear -> listen", "r1:a: listen -> permissive", "r1:a: permissive -> required",
+        "r1:c: clear -> listen", "r1:c: listen -> permissive", "r1:c: permissive -> required",
+        "r2:b: clear -> listen", "r2:b: listen -> permissive", "r2:b: permissive -> required",
+    ]  # fmt: skip
+    together = list(rollout.steps(domain(), rollout.begin(domain(), at_once=3)))
+    assert [len(step.changes) for step in together] == [7, 7, 7]
+
+
+@given(
+    at_once=st.integers(1, 4),
+    goal=st.sampled_from(Mode),
+    first=st.dictionaries(st.sampled_from(list(WHERE)), st.sampled_from(Mode)),
+    ahead=st.sets(st.sampled_from([(router, name) for name, members in WHERE.items() for router in members])),
+)
+def test_from_wherever_it_begins_every_step_is_a_consistent_domain_and_one_mode_further(
+    at_once: int, goal: Mode, first: dict[str, Mode], ahead: set[tuple[str, str]]
+) -> None:
+    made = domain()
+    for name, mode in first.items():
+        for router in WHERE[name]:
+            further = mode.step + ((router, name) in ahead)
+            made = edit.set_mode(made, router, name, list(Mode)[min(further, 3)])
+    validate(made)
+    deployment = rollout.Deployment(goal=goal, segments=rollout.segments(made), at_once=at_once)
+    for step in rollout.steps(made, deployment):
+        assert len(step.segments) <= at_once
+        assert all(abs(each.before.step - each.after.step) == 1 for each in step.changes)
+        after = rollout.taken(made, step)
+        assert rollout.jumps(made, after) == []
+        validate(after)
+        made = after
+    assert all(set(rollout.modes(made, each)) == {goal} for each in rollout.segments(made))
+
+
+def test_no_step_is_taken_before_every_member_has_confirmed_and_who_lacks_is_named(store: PolicyStore) -> None:
+    work = deployer(store)
+    with pytest.raises(Held) as held:
+        work.start(["r4"], Mode.REQUIRED, 1, "admin", 1001)
+    assert held.value.missing == [f"{name} has confirmed nothing" for name in ("r1", "r3", "r4")]  # r2 is no member
+    assert store.version == 1
+    say(store, "r1", "r3", "r4")
+    done = work.start(["r4"], Mode.REQUIRED, 1, "admin", 1002)
+    assert (done.commit.version, done.left) == (2, 2)
+    say(store, "r1", "r3")
+    with pytest.raises(Held) as held:
+        work.step("admin", 1003)
+    assert held.value.missing == ["r4 has confirmed version 1, not 2"]
+    say(store, "r4")
+    step = work.step("admin", 1004)
+    assert step is not None
+    assert [str(each) for each in step.step.changes] == [f"{r}:c: listen -> permissive" for r in ("r1", "r3", "r4")]
+    assert store.history()[0].why.startswith("deploy permissive: r1:c")
+
+
+def test_not_keyed_is_not_confirmed(store: PolicyStore) -> None:
+    work = deployer(store)
+    say(store)
+    work.start(["r1:a"], Mode.REQUIRED, 1, "admin", 1001)
+    say(store, "r2")
+    bare = InForce(name="a", mode=Mode.LISTEN, keyed=())
+    say(store, "r1", interfaces=(bare,))
+    with pytest.raises(Held, match="r1:a is not keyed with r2"):
+        work.step("admin", 1002)
+
+
+def test_the_segment_that_came_to_its_end_is_waited_for_before_another_begins(store: PolicyStore) -> None:
+    work = deployer(store)
+    say(store)
+    work.start(["r1:a", "r3:b"], Mode.LISTEN, 1, "admin", 1001)
+    say(store, "r2", "r3", "r4")
+    with pytest.raises(Held, match="r1 has confirmed version 1, not 2"):
+        work.step("admin", 1002)
+    say(store)
+    assert work.step("admin", 1003) is not None
+    with pytest.raises(Held):
+        work.step("admin", 1004)
+    say(store)
+    assert work.step("admin", 1005) is None
+    assert work.status()["done"] is True
+
+
+def test_all_the_way_and_back_ends_where_it_began(store: PolicyStore) -> None:
+    work = deployer(store)
+    say(store)
+    count = 1
+    work.start([], Mode.REQUIRED, 2, "admin", 1001)
+    say(store)
+    while work.step("admin", 1002) is not None:
+        count += 1
+        say(store)
+    assert count == 6
+    assert all(set(each["modes"].values()) == {"required"} for each in work.status()["segments"])
+    first = work.back(Mode.CLEAR, 1, "admin", 1003)
+    assert str(first.step.changes[0]) == "r2:b: required -> permissive"
+    say(store)
+    while work.step("admin", 1004) is not None:
+        say(store)
+    assert store.domain(store.version).routers == domain().routers
+
+
+def test_the_step_just_taken_is_taken_back_though_somebody_is_down_and_no_further(store: PolicyStore) -> None:
+    work = deployer(store)
+    say(store)
+    work.start(["r1:a"], Mode.REQUIRED, 1, "admin", 1001)
+    say(store)
+    work.step("admin", 1002)  # permissive; r2 never says so
+    done = work.back(Mode.CLEAR, None, "admin", 1003)
+    assert str(done.step.changes[0]) == "r1:a: permissive -> listen"
+    say(store, "r1")
+    with pytest.raises(Held, match="r2 has confirmed version 2, not 4"):
+        work.step("admin", 1004)
+
+
+def test_a_router_is_not_waited_for_only_when_it_is_named_and_the_history_says_so(store: PolicyStore) -> None:
+    work = deployer(store)
+    say(store, "r1", "r3")
+    work.start(["r4"], Mode.REQUIRED, 1, "admin", 1001, without=["r4"])
+    assert store.history()[0].why.endswith("(not waiting for r4)")
+    states = (InForce(name="a", mode=Mode.CLEAR, keyed=()), InForce(name="c", mode=Mode.LISTEN, keyed=("r3",)))
+    say(store, "r1", interfaces=states)
+    say(store, "r3", interfaces=(InForce(name="c", mode=Mode.LISTEN, keyed=("r1",)),))
+    with pytest.raises(Held, match="r4"):
+        work.step("admin", 1002)
+    assert work.step("admin", 1003, ["r4"]) is not None
+    with pytest.raises(PolicyError, match="r9"):
+        work.step("admin", 1004, ["r9"])
+
+
+def test_other_changes_of_the_draft_are_not_carried_along(store: PolicyStore) -> None:
+    work = deployer(store)
+    say(store)
+    store.edit(edit.deny(store.draft(), ("r1", "a"), ("r2", "a")))
+    with pytest.raises(VersionConflict, match="not committed"):
+        work.start(["r3:b"], Mode.REQUIRED, 1, "admin", 1001)
+    with pytest.raises(VersionConflict, match="the last version is 1"):
+        store.commit("admin", "why", 1001, expected=7)
+    assert store.version == 1
+
+
+def test_a_deployment_that_is_under_way_is_not_replaced(store: PolicyStore) -> None:
+    work = deployer(store)
+    say(store)
+    work.start(["r1:a"], Mode.REQUIRED, 1, "admin", 1001)
+    with pytest.raises(PolicyError, match="under way"):
+        work.start(["r3:b"], Mode.REQUIRED, 1, "admin", 1002)
+
+
+def test_an_older_word_does_not_replace_a_newer_one_and_files_that_are_none_are_named(store: PolicyStore) -> None:
+    folder = store.folder / "confirmations"
+    say(store, "r1", version=9)
+    with pytest.raises(PolicyError, match="version 9 already"):
+        say(store, "r1", version=8)
+    (folder / "r2.confirmation").write_bytes((folder / "r1.confirmation").read_bytes())
+    (folder / "r3.confirmation").write_bytes(b"nonsense")
+    found, wrong = confirmed.read(store.draft(), folder)
+    assert set(found) == {"r1"}
+    assert [each.split(":")[0] for each in wrong] == ["r2.confirmation", "r3.confirmation"]
+
+
+def test_the_command_line_tells_who_is_waited_for_and_exits_with_1(
+    store: PolicyStore, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["--store", str(store.folder), *words])
+        return int(left.value.code or 0), capsys.readouterr().out
+
+    assert run("deploy", "plan", "r1:a")[1].splitlines()[0] == "   1  r1:a: clear -> listen; r2:a: clear -> listen"
+    code, out = run("deploy", "start", "r1:a")
+    assert (code, "r2 has confirmed nothing" in out) == (1, True)
+    say(store)
+    code, out = run("deploy", "start", "r1:a", "--who", "me", "--export", str(tmp_path / "out"), "--json")
+    assert (code, json.loads(out)["left"]) == (0, 2)
+    assert (tmp_path / "out" / "r1.cose").exists()
+    code, out = run("deploy", "step")
+    assert code == 1
+    code, out = run("deploy", "status")
+    assert "waiting: r1 has confirmed version 1, not 2" in out
+    code, out = run("deploy", "back")
+    assert (code, "listen -> clear" in out) == (0, True)
+
+
+def test_a_jump_of_modes_is_warned_of_before_a_commit(store: PolicyStore) -> None:
+    after = domain(Mode.REQUIRED)
+    assert len(rollout.jumps(store.domain(1), after)) == 7
+    assert rollout.jumps(None, after) == []
