@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from ipaddress import IPv4Interface, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,10 +38,14 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Which router
 router_app = typer.Typer(no_args_is_help=True, help="Routers and their keys.")
 adjacency_app = typer.Typer(no_args_is_help=True, help="Which interfaces may be neighbours.")
 interface_app = typer.Typer(no_args_is_help=True, help="Interfaces and their protection.")
+rp_app = typer.Typer(
+    no_args_is_help=True, help="Rendezvous points: unicast PIM to and from them is protected by pairs."
+)
 app.add_typer(router_app, name="router")
 app.add_typer(adjacency_app, name="adjacency")
 app.add_typer(interface_app, name="interface")
 app.add_typer(deploy_app, name="deploy")
+app.add_typer(rp_app, name="rp")
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Name = Annotated[str, typer.Argument(help="The router's name.")]
@@ -219,6 +223,49 @@ def adjacency_deny(context: typer.Context, a: End, b: End, as_json: Json = False
     """Take an allowed adjacency back."""
     ends = _end(a), _end(b)
     _step(context, as_json, lambda domain: edit.deny(domain, *ends))
+
+
+def _ipv4(text: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except ValueError as error:
+        raise PolicyError(f"{text!r} is no IPv4 address") from error
+
+
+@rp_app.command("set")
+def rp_set(
+    context: typer.Context,
+    point: Annotated[str, typer.Argument(metavar="ROUTER[:ADDRESS]", help="The address of its loopback, as a rule.")],
+    as_json: Json = False,
+) -> None:
+    """Make a router a rendezvous point: every PIM router gets a pair with it, and it one with each of them."""
+    router, separator, text = point.partition(":")
+    address = _ipv4(text) if separator else None
+    _step(context, as_json, lambda domain: edit.set_point(domain, router, address))
+
+
+@rp_app.command("unset")
+def rp_unset(context: typer.Context, router: Name, as_json: Json = False) -> None:
+    """A router is a rendezvous point no more."""
+    _step(context, as_json, lambda domain: edit.unset_point(domain, router))
+
+
+@rp_app.command("mode")
+def rp_mode(context: typer.Context, mode: Annotated[Mode, typer.Argument()], as_json: Json = False) -> None:
+    """Set unicast PIM with rendezvous points to clear, listen, permissive or required, a step at a time."""
+    _step(context, as_json, lambda domain: edit.set_points_mode(domain, mode))
+
+
+@rp_app.command("source")
+def rp_source(
+    context: typer.Context,
+    router: Name,
+    addresses: Annotated[list[str] | None, typer.Argument(help="None: those of its PIM interfaces.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The addresses that a router's Registers come from: those of its links with multicast sources."""
+    found = [_ipv4(each) for each in addresses or []]
+    _step(context, as_json, lambda domain: edit.set_sources(domain, router, found))
 
 
 @app.command()

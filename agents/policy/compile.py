@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from agents.policy.document import InterfacePolicy, Neighbor, PolicyDocument
 from agents.policy.domain import Domain, InterfaceEntry, RouterEntry, validate
+from agents.policy.pairs import pairs_of, points_of
 
 
 def compile_documents(
@@ -49,6 +50,8 @@ def _document(domain: Domain, router: RouterEntry, version: int, issued_at: int)
         spi=router.spi,
         dks=domain.dks,
         interfaces=tuple(_interface(domain, router, each) for each in router.interfaces),
+        points=points_of(domain, router),
+        pairs=pairs_of(domain, router),
         suite=settings.suite,
         lifetimes=settings.lifetimes,
         reconnect=settings.reconnect,

@@ -10,7 +10,13 @@ from agents.policy.domain import Domain, RouterEntry, Settings
 def difference(before: Domain | None, after: Domain) -> list[str]:
     """One line for each change, "+", "-" or "~" in front; empty when nothing changed."""
     old = before or Domain(name=after.name, dks=after.dks)
-    return [*_routers(old, after), *_adjacencies(old, after), *_revoked(old, after), *_common(old, after)]
+    return [
+        *_routers(old, after),
+        *_adjacencies(old, after),
+        *_points(old, after),
+        *_revoked(old, after),
+        *_common(old, after),
+    ]
 
 
 def _routers(old: Domain, new: Domain) -> Iterator[str]:
@@ -26,6 +32,8 @@ def _routers(old: Domain, new: Domain) -> Iterator[str]:
                 yield f"~ router {name}: another key"
             if was.approved != now.approved:
                 yield f"~ router {name}: {'approved' if now.approved else 'no longer approved'}"
+            if was.sources != now.sources:
+                yield f"~ router {name}: registers from {_text(was.sources)} -> {_text(now.sources)}"
             yield from _interfaces(was, now)
 
 
@@ -50,6 +58,14 @@ def _adjacencies(old: Domain, new: Domain) -> Iterator[str]:
     now = {each.places: each for each in new.adjacencies}
     yield from sorted(f"+ adjacency {each}" for places, each in now.items() if places not in was)
     yield from sorted(f"- adjacency {each}" for places, each in was.items() if places not in now)
+
+
+def _points(old: Domain, new: Domain) -> Iterator[str]:
+    was, now = ({(each.router, each.address) for each in domain.points} for domain in (old, new))
+    yield from sorted(f"+ rendezvous point {router} {address}" for router, address in now - was)
+    yield from sorted(f"- rendezvous point {router} {address}" for router, address in was - now)
+    if old.points_mode is not new.points_mode:
+        yield f"~ rendezvous points: mode {old.points_mode.value} -> {new.points_mode.value}"
 
 
 def _revoked(old: Domain, new: Domain) -> Iterator[str]:

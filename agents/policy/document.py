@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from agents.ipsec.protection import IPAddress, Mode, RoutingProtocol, Suite
 from agents.policy import cbor, cose
@@ -23,6 +23,8 @@ from agents.policy.names import DOMAIN_PATTERN, INTERFACE_PATTERN, ROUTER_PATTER
 LABEL = "router-keys/policy-document/1"
 MAX_INTERFACES = 256
 MAX_NEIGHBORS = 30
+MAX_PAIRS = 20_000
+MAX_PAIR_ADDRESSES = 8
 
 _U32 = 0xFFFFFFFF
 Spki = Annotated[bytes, Field(min_length=40, max_length=200)]
@@ -168,6 +170,52 @@ class Lease(_Value):
     at_end: Literal["close", "open"] = "open"
 
 
+def _with_pairs(protocol: RoutingProtocol) -> RoutingProtocol:
+    if protocol is not RoutingProtocol.PIM:
+        raise ValueError(f"there are no pairs for {protocol.value}; allowed is pim")
+    return protocol
+
+
+UnicastProtocol = Annotated[RoutingProtocol, AfterValidator(_with_pairs)]
+
+
+class PointPolicy(_Value):
+    """A rendezvous point of the domain: where unicast PIM goes to and comes from. `own`: this router is it."""
+
+    address: IPv4Address
+    own: bool
+    protocol: UnicastProtocol = RoutingProtocol.PIM
+    mode: Mode
+
+
+class PairPolicy(_Value):
+    """A router that this one speaks unicast with, over several hops: one IKE SA, a Child SA for each pair of addresses.
+
+    `index` is the peer's own number, for ever, by which the kernel tells its SAs from those of others. `initiator`:
+    whether it is for us to begin.
+    """
+
+    router: RouterName
+    key: Spki
+    index: int = Field(ge=0, lt=1 << 17)
+    protocol: UnicastProtocol = RoutingProtocol.PIM
+    mode: Mode
+    local: tuple[IPv4Address, ...] = Field(min_length=1, max_length=MAX_PAIR_ADDRESSES)
+    remote: tuple[IPv4Address, ...] = Field(min_length=1, max_length=MAX_PAIR_ADDRESSES)
+    initiator: bool
+
+    @model_validator(mode="after")
+    def _distinct(self) -> PairPolicy:
+        both = (*self.local, *self.remote)
+        if len(set(both)) != len(both) or any(not _unicast(each) for each in both):
+            raise ValueError(f"the pair with {self.router} has an address twice, or one that is no host's")
+        return self
+
+
+def _unicast(address: IPv4Address) -> bool:
+    return not (address.is_multicast or address.is_unspecified or address.is_loopback or address.is_reserved)
+
+
 class PolicyDocument(_Value):
     """Everything that one router is told. Times are Unix seconds, UTC."""
 
@@ -182,6 +230,8 @@ class PolicyDocument(_Value):
     spi: SpiBlock
     dks: DksEntry
     interfaces: tuple[InterfacePolicy, ...] = Field(max_length=MAX_INTERFACES)
+    points: tuple[PointPolicy, ...] = Field(default=(), max_length=64)
+    pairs: tuple[PairPolicy, ...] = Field(default=(), max_length=MAX_PAIRS)
     suite: Suite = Suite.ESP_AES128_SHA256
     lifetimes: Lifetimes = Lifetimes()
     reconnect: Reconnect = Reconnect()
@@ -202,6 +252,12 @@ class PolicyDocument(_Value):
             raise ValueError("issuer lks needs local_key_server")
         if any(each.router == self.router for interface in self.interfaces for each in interface.neighbors):
             raise ValueError("a router cannot be its own neighbour")
+        peers = {each.router for each in self.pairs}
+        remote = [address for each in self.pairs for address in each.remote]
+        if not len(peers) == len({each.index for each in self.pairs}) == len(self.pairs) or self.router in peers:
+            raise ValueError("two pairs have one router or index, or a router is its own peer")
+        if len(set(remote)) != len(remote) or set(remote) & {each for pair in self.pairs for each in pair.local}:
+            raise ValueError("two pairs have one peer address, or it is our own")
         return self
 
     def interface(self, name: str) -> InterfacePolicy | None:
@@ -276,6 +332,8 @@ def decode_document(payload: bytes) -> PolicyDocument:
     for interface in document.interfaces:
         for neighbor in interface.neighbors:
             public_key_from_spki(neighbor.key)
+    for pair in document.pairs:
+        public_key_from_spki(pair.key)
     return document
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from ipaddress import IPv4Interface, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from itertools import pairwise
 from typing import Literal
 
@@ -18,6 +18,7 @@ from agents.ipsec.protection import Mode, RoutingProtocol, Suite
 from agents.policy.document import (
     MAX_INTERFACES,
     MAX_NEIGHBORS,
+    MAX_PAIR_ADDRESSES,
     DksEntry,
     DomainName,
     InterfaceName,
@@ -31,6 +32,7 @@ from agents.policy.document import (
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import DKS_NAME, RESERVED
+from agents.policy.pairs import pair_problems
 from agents.policy.revocation import MAX_ADMINISTRATORS, Revoked, key_hash
 from agents.policy.revocation import MAX_ROUTERS as MAX_REVOKED
 from agents.policy.spi import FIRST_BASE
@@ -64,6 +66,8 @@ class RouterEntry(Value):
     approved: bool
     spi: SpiBlock
     interfaces: tuple[InterfaceEntry, ...] = ()
+    sources: tuple[IPv4Address, ...] = Field(default=(), max_length=MAX_PAIR_ADDRESSES)
+    """Where PIM Registers of this router come from; empty: what its PIM interfaces say."""
 
     def interface(self, name: str) -> InterfaceEntry | None:
         """The interface of this name."""
@@ -114,6 +118,13 @@ class Settings(Value):
     """How long a document is valid from its signature, in seconds."""
 
 
+class PointEntry(Value):
+    """A rendezvous point of PIM: a router, and its address as such."""
+
+    router: RouterName
+    address: IPv4Address
+
+
 class Domain(Value):
     """The whole domain at one moment."""
 
@@ -122,6 +133,9 @@ class Domain(Value):
     settings: Settings = Settings()
     routers: dict[str, RouterEntry] = {}
     adjacencies: tuple[AdjacencyEntry, ...] = ()
+    points: tuple[PointEntry, ...] = ()
+    points_mode: Mode = Mode.REQUIRED
+    """What is asked of unicast PIM between routers and rendezvous points."""
     next_spi: int = Field(default=FIRST_BASE, ge=FIRST_BASE, le=1 << 32)
     """Where the next router's SPI block begins: a removed router's block is not given to another."""
     revoked_routers: tuple[Revoked, ...] = ()
@@ -154,6 +168,7 @@ def problems(domain: Domain) -> list[str]:
         *_blocks(domain),
         *_adjacencies(domain),
         *_settings(domain),
+        *pair_problems(domain),
     ]
 
 

@@ -6,15 +6,16 @@ PolicyError says why a step cannot be taken. Knows nothing of versions, files or
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Interface, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Any, Literal
 
 from agents.ipsec.protection import Mode, RoutingProtocol
-from agents.policy.document import MAX_INTERFACES, MAX_NEIGHBORS, SpiBlock
-from agents.policy.domain import AdjacencyEntry, Domain, End, InterfaceEntry, RouterEntry, Settings
+from agents.policy.document import MAX_INTERFACES, MAX_NEIGHBORS, MAX_PAIR_ADDRESSES, SpiBlock
+from agents.policy.domain import AdjacencyEntry, Domain, End, InterfaceEntry, PointEntry, RouterEntry, Settings
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import check_router
+from agents.policy.pairs import sources, speaks_pim
 from agents.policy.revocation import Revoked, key_hash
 from agents.policy.spi import GENERATION_BITS, block_size
 
@@ -52,6 +53,7 @@ def remove_router(domain: Domain, name: str) -> Domain:
         revoked_routers=(*domain.revoked_routers, *revoked),
         routers={each: entry for each, entry in domain.routers.items() if each != name},
         adjacencies=tuple(each for each in domain.adjacencies if name not in (each.a.router, each.b.router)),
+        points=tuple(each for each in domain.points if each.router != name),
     )
 
 
@@ -113,6 +115,44 @@ def deny(domain: Domain, a: tuple[str, str], b: tuple[str, str]) -> Domain:
     if len(kept) == len(domain.adjacencies):
         raise PolicyError(f"{a[0]}:{a[1]} -- {b[0]}:{b[1]} is not allowed as it is")
     return _with(domain, adjacencies=kept)
+
+
+def set_point(domain: Domain, router: str, address: IPv4Address | None = None) -> Domain:
+    """Make a router a rendezvous point, at this address or that of its first PIM interface: every PIM router gets
+    a pair with it. Whoever is one already gets the other address."""
+    entry = domain.router(router)
+    if address is None:
+        if not speaks_pim(entry):
+            raise PolicyError(f"{router} has no PIM interface: name the address, as {router}:ADDRESS")
+        address = sources(domain, entry)[0]
+    others = tuple(each for each in domain.points if each.router != router)
+    return _with(domain, points=(*others, PointEntry(router=router, address=address)))
+
+
+def unset_point(domain: Domain, router: str) -> Domain:
+    """The router is a rendezvous point no more."""
+    kept = tuple(each for each in domain.points if each.router != router)
+    if len(kept) == len(domain.points):
+        raise PolicyError(f"{router} is no rendezvous point")
+    return _with(domain, points=kept)
+
+
+def set_points_mode(domain: Domain, mode: Mode) -> Domain:
+    """Set what is asked of unicast PIM between routers and rendezvous points: one step at a time, as for interfaces."""
+    if domain.points and abs(mode.step - domain.points_mode.step) > 1:
+        raise PolicyError(
+            f"from {domain.points_mode.value} to {mode.value} is more than one step, and routers get it one after the "
+            f"other; the steps are {', '.join(each.value for each in Mode)}"
+        )
+    return _with(domain, points_mode=mode)
+
+
+def set_sources(domain: Domain, router: str, addresses: Iterable[IPv4Address]) -> Domain:
+    """The addresses that a router's PIM Registers come from; none: those of its PIM interfaces."""
+    given = tuple(dict.fromkeys(addresses))
+    if len(given) > MAX_PAIR_ADDRESSES:
+        raise PolicyError(f"{router} is given {len(given)} addresses; allowed are {MAX_PAIR_ADDRESSES}")
+    return _replace(domain, domain.router(router).model_copy(update={"sources": given}))
 
 
 def with_settings(domain: Domain, settings: Settings) -> Domain:

@@ -172,8 +172,8 @@ class Revocations:
         return self._held is not None and key_hash(spki) in self._held.administrators
 
     def without_revoked(self, document: PolicyDocument) -> PolicyDocument:
-        """The document as it is to be acted on: without neighbours whose keys are revoked, and for a router whose
-        own key is revoked without any."""
+        """The document as it is to be acted on: without neighbours and pairs whose keys are revoked, and for a
+        router whose own key is revoked without any."""
         alone = self.revokes(document.identity)
         interfaces = tuple(
             each.model_copy(
@@ -185,4 +185,7 @@ class Revocations:
             )
             for each in document.interfaces
         )
-        return document.model_copy(update={"interfaces": interfaces}) if interfaces != document.interfaces else document
+        pairs = tuple(each for each in document.pairs if not alone and not self.revokes(each.key))
+        if (interfaces, pairs) == (document.interfaces, document.pairs):
+            return document
+        return document.model_copy(update={"interfaces": interfaces, "pairs": pairs})

@@ -1,0 +1,132 @@
+"""Who speaks unicast PIM with whom: every PIM router with every rendezvous point (RFC 7761 §4.4, §6.3).
+
+From the domain to the pairs of one router's document, and what stands against them. Knows nothing of signatures, nor
+of how a pair gets its keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from agents.ipsec.protection import RoutingProtocol
+from agents.policy.document import MAX_PAIR_ADDRESSES, PairPolicy, PointPolicy
+
+if TYPE_CHECKING:
+    from agents.policy.domain import Domain, RouterEntry
+
+_INDEX_SHIFT = 15
+"""No SPI block is smaller than 2^15, and none is given out twice: this part of its base is a router's alone."""
+
+
+def speaks_pim(router: RouterEntry) -> bool:
+    """Whether the router may be a first-hop router or a rendezvous point."""
+    return bool(router.sources) or any(RoutingProtocol.PIM in each.protocols for each in router.interfaces)
+
+
+def sources(domain: Domain, router: RouterEntry) -> tuple[IPv4Address, ...]:
+    """The addresses that the router registers from: those it was given, else those of its PIM interfaces that have no
+    neighbours, else of its first PIM interface. A first-hop router takes the address on the link of the source."""
+    if router.sources:
+        return router.sources
+    pim = [each for each in router.interfaces if RoutingProtocol.PIM in each.protocols]
+    alone = [each for each in pim if not any(True for _ in domain.neighbors(router.name, each.name))]
+    return tuple(each.address.ip for each in (alone or pim[:1]))
+
+
+def address_of_point(domain: Domain, router: RouterEntry) -> IPv4Address | None:
+    """Where this router is the rendezvous point, or None."""
+    return next((each.address for each in domain.points if each.router == router.name), None)
+
+
+def _speaking(domain: Domain, router: RouterEntry, *, to_point: bool) -> tuple[IPv4Address, ...]:
+    """The router's addresses towards a point, or towards one that is none: a point speaks as itself there."""
+    own = address_of_point(domain, router)
+    registering = sources(domain, router) if to_point and speaks_pim(router) else ()
+    both = (*registering, own) if own is not None else registering
+    return tuple(dict.fromkeys(both))
+
+
+def points_of(domain: Domain, router: RouterEntry) -> tuple[PointPolicy, ...]:
+    """The rendezvous points, as this router's document names them."""
+    if not speaks_pim(router) and address_of_point(domain, router) is None:
+        return ()
+    return tuple(
+        PointPolicy(address=each.address, own=each.router == router.name, mode=domain.points_mode)
+        for each in sorted(domain.points, key=lambda point: point.router)
+    )
+
+
+def pairs_of(domain: Domain, router: RouterEntry) -> tuple[PairPolicy, ...]:
+    """The pairs of one approved router."""
+    own = address_of_point(domain, router)
+    found = []
+    for other in sorted(domain.routers.values(), key=lambda entry: entry.name):
+        theirs = address_of_point(domain, other)
+        if other.name == router.name or not other.approved or (own is None and theirs is None):
+            continue
+        local = _speaking(domain, router, to_point=theirs is not None)
+        remote = _speaking(domain, other, to_point=own is not None)
+        if local and remote:
+            found.append(
+                PairPolicy(
+                    router=other.name,
+                    key=other.key,
+                    index=other.spi.base >> _INDEX_SHIFT,
+                    mode=domain.points_mode,
+                    local=local,
+                    remote=remote,
+                    initiator=own is None or (theirs is not None and router.name < other.name),
+                )
+            )
+    return tuple(found)
+
+
+def pair_problems(domain: Domain) -> Iterator[str]:
+    """What stands against signing the domain's pairs, a sentence each."""
+    points: dict[str, IPv4Address] = {}
+    for point in domain.points:
+        if point.router not in domain.routers:
+            yield f"rendezvous point {point.router}: there is no such router"
+        if point.router in points or point.address in points.values():
+            yield f"rendezvous point {point.router}, {point.address}: its name or address is there twice"
+        points[point.router] = point.address
+    if not domain.points:
+        return
+    owner: dict[IPv4Address, str] = {
+        interface.address.ip: router.name for router in domain.routers.values() for interface in router.interfaces
+    }
+    for router in domain.routers.values():
+        if not speaks_pim(router) and router.name not in points:
+            continue
+        mine = {*sources(domain, router), *([points[router.name]] if router.name in points else [])}
+        if len(mine) > MAX_PAIR_ADDRESSES:
+            yield f"{router.name} has {len(mine)} addresses for pairs; allowed: {MAX_PAIR_ADDRESSES} (policy rp source)"
+        for address in sorted(mine):
+            if owner.setdefault(address, router.name) != router.name:
+                yield f"{router.name} and {owner[address]} both have the address {address}"
+            if address.is_multicast or address.is_unspecified or address.is_loopback or address.is_reserved:
+                yield f"{router.name}: {address} is no host's address"
+    yield from _on_a_link(domain, points)
+
+
+def _on_a_link(domain: Domain, points: dict[str, IPv4Address]) -> Iterator[str]:
+    """A pair whose two addresses face each other on one link could not be told from the neighbours there."""
+    for adjacency in domain.adjacencies:
+        ends = [(domain.routers.get(end.router), end.interface) for end in (adjacency.a, adjacency.b)]
+        faces = []
+        for router, name in ends:
+            interface = router.interface(name) if router is not None else None
+            if router is None or interface is None:
+                break
+            mine = {*(sources(domain, router) if speaks_pim(router) else ()), points.get(router.name)}
+            faces.append(interface.address.ip in mine)
+        if len(faces) == 2 and all(faces) and points.keys() & {adjacency.a.router, adjacency.b.router}:
+            yield (
+                f"adjacency {adjacency}: both addresses of this link are those of a rendezvous point and its pair; "
+                f"give one of them another: policy rp set ROUTER:LOOPBACK, or policy rp source ROUTER ADDRESS"
+            )
+
+
+__all__ = ["address_of_point", "pair_problems", "pairs_of", "points_of", "sources", "speaks_pim"]
