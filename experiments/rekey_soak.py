@@ -1,0 +1,166 @@
+"""Keys change a thousand times over links that delay, reorder and lose: is one packet dropped for want of a key?"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import ClassVar
+
+from testbed.analysis import adjacency, requests
+from testbed.analysis.convergence import converged_at
+from testbed.analysis.run import NS, Run
+from testbed.record.plan import Flow, Step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
+from testbed.topology.paths import expected_paths
+from testbed.topology.resolved import Topology
+
+SETTLE_S = 60
+LIFETIME_S = 20
+LOSS_PERCENT, DELAY_MS, JITTER_MS = 5.0, 40.0, 25.0
+LEAST_REKEYS = 1000
+FLOWS, RATE_PPS = 4, 10.0
+MARK = "lossy"
+WITHOUT_REKEYS = frozenset({"none", "native", "manual"})
+UNLIKELY = 1e-6
+"""How rarely chance alone may break a limit set for the probes."""
+
+
+class RekeySoak(Experiment):
+    name = "rekey_soak"
+    title = "A thousand rekeys over bad links"
+    question = "Do changes of keys cost packets or adjacencies when links delay, reorder and lose what is sent?"
+    method = (
+        f"After {SETTLE_S} s every link delays each packet by {DELAY_MS - JITTER_MS:g} to {DELAY_MS + JITTER_MS:g} ms "
+        f"at random, so that packets overtake each other, and loses {LOSS_PERCENT:g} % each way. A group's key lives "
+        f"{LIFETIME_S} s and an IKE SA five minutes. What each router's kernel says in /proc/net/xfrm_stat at that "
+        f"moment is taken from what it says at the end. {FLOWS} pairs of neighbours send each other "
+        f"{RATE_PPS:g} UDP packets a second over their link: is more lost than the link loses?"
+    )
+    shows_not = (
+        "Losses are independent of each other: a link that is silent for longer than an IKE SA outlives is another "
+        "question. All routers run all the time."
+    )
+    keyings = ("none", "lks")
+    seeds = 1
+    duration_s = 720.0
+    options: ClassVar = {"policy": {"lifetimes": {"group_s": LIFETIME_S, "ike_s": 300, "atd_s": 2, "dtd_s": 5}}}
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        links = [segment.name for segment in topology.segments.values() if segment.kind != "stub"]
+        worse = {"delay_ms": DELAY_MS, "jitter_ms": JITTER_MS, "loss_percent": LOSS_PERCENT}
+        return [
+            step(SETTLE_S, "mark", name=MARK),
+            *(step(SETTLE_S, "link_netem", segment=link, **worse) for link in links),
+        ]
+
+    def flows(self, topology: Topology) -> list[Flow]:
+        found: list[Flow] = []
+        for one, other in direct_pairs(topology)[:FLOWS]:
+            for src, dst in ((one, other), (other, one)):
+                flow = Flow(src=src, dst=dst, rate_pps=RATE_PPS, start_s=SETTLE_S + 1, stop_s=self.duration_s - 2)
+                found.append(flow)
+        return found
+
+    def measure(self, run: Run) -> Measures:
+        topology, since = run.plan.topology, run.mark(MARK)
+        converged = converged_at(topology, run.events, run.expected())
+        end = run.events[-1]["t"]
+        asked = requests.at_dks(run, since)
+        sent, lost, longest = probes(run)
+        extra: dict[str, float | None] = {
+            "rekeys": sum(event["t"] >= since for event in run.where("agent", "rekeyed")),
+            "packets dropped by IPsec": sum(dropped(run).values()),
+            "adjacencies lost": adjacency.losses(topology, run.events, since, end),
+            "adjacency events": sum(event["t"] >= since for event in run.where("frr", "adjacency")),
+            "probes sent": sent,
+            "probes lost, %": 100 * lost / sent if sent else None,
+            "probes lost beyond the links' loss": max(0, lost - expected_losses(sent)),
+            "probes lost in a row, most": longest,
+        }
+        for counter, count in dropped(run).items():
+            extra[counter] = count
+        return Measures(
+            convergence_s=None if converged is None else converged / NS,
+            adjacencies_expected=len(adjacency.expected(topology)),
+            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            dks_total=asked.total,
+            dks_unique=asked.unique,
+            dks_before_schedule=asked.before_schedule,
+            dks_peak_per_s=asked.peak_per_s,
+            extra=extra,
+        )
+
+    def judge(self, table: Table) -> list[Criterion]:
+        found = []
+        for keying, runs in table.measures.items():
+            if keying in WITHOUT_REKEYS or not runs:
+                continue
+
+            fewest = min(int(run.extra.get("rekeys") or 0) for run in runs)
+            found.append(
+                Criterion(keying, f"at least {LEAST_REKEYS} rekeys a run", str(fewest), fewest >= LEAST_REKEYS)
+            )
+            for text, name in (
+                ("no packet dropped by IPsec, for want of a key or otherwise", "packets dropped by IPsec"),
+                ("no adjacency lost", "adjacencies lost"),
+                ("no adjacency changes its state", "adjacency events"),
+                ("no probe lost beyond what the links lose", "probes lost beyond the links' loss"),
+            ):
+                total = sum(int(run.extra[name] or 0) for run in runs)
+                found.append(Criterion(keying, text, str(total), total == 0))
+            most = max(int(run.extra["probes lost in a row, most"] or 0) for run in runs)
+            limit = longest_by_chance(max(int(run.extra["probes sent"] or 0) for run in runs))
+            found.append(Criterion(keying, f"at most {limit} probes lost in a row", str(most), most <= limit))
+        return found
+
+    def findings(self, table: Table) -> list[str]:
+        return [
+            f"{keying}: {between(run.extra['rekeys'] or 0 for run in runs)} rekeys, "
+            f"{between(run.extra['packets dropped by IPsec'] or 0 for run in runs)} packets dropped by IPsec, "
+            f"{between(run.extra['adjacency events'] or 0 for run in runs)} changes of an adjacency."
+            for keying, runs in table.measures.items()
+            if keying not in WITHOUT_REKEYS and runs
+        ]
+
+
+def direct_pairs(topology: Topology) -> list[tuple[str, str]]:
+    """Routers whose shortest paths to each other's loopback are one link, and that one alone."""
+    paths = expected_paths(topology)
+
+    def direct(one: str, other: str) -> bool:
+        hops = paths[one][topology.routers[other].loopback.network]
+        ends = {interface.ipv4.ip for interface in topology.routers[other].interfaces}
+        return len(hops) == 1 and set(hops) <= ends
+
+    pairs = {(min(name, each.neighbor_router), max(name, each.neighbor_router))
+             for name in topology.routers for each in topology.neighbors(name)}  # fmt: skip
+    return [(one, other) for one, other in sorted(pairs) if direct(one, other) and direct(other, one)]
+
+
+def dropped(run: Run) -> dict[str, int]:
+    """How much each counter of /proc/net/xfrm_stat grew from the mark to the end, all routers together."""
+    found: dict[str, int] = {}
+    for event in run.where("xfrm", "stat"):
+        sign = -1 if event["at"] == MARK else 1 if event["at"] == "end" else 0
+        for name, count in event["counters"].items():
+            found[name] = found.get(name, 0) + sign * int(count)
+    return {name: count for name, count in sorted(found.items()) if count}
+
+
+def probes(run: Run) -> tuple[int, int, int]:
+    """Probe packets sent, lost, and lost one after the other at most."""
+    sent = sum(int(event["sent"]) for event in run.where("probe", "flow"))
+    received = sum(int(event["received"]) for event in run.where("probe", "flow"))
+    rows = [int(event["last_seq"]) - int(event["first_seq"]) + 1 for event in run.where("probe", "loss")]
+    return sent, sent - received, max(rows, default=0)
+
+
+def expected_losses(sent: int) -> int:
+    """More losses than that are not the links' chance: mean and five standard deviations (3e-7)."""
+    share = LOSS_PERCENT / 100
+    return math.ceil(sent * share + 5 * math.sqrt(sent * share * (1 - share)))
+
+
+def longest_by_chance(sent: int) -> int:
+    """More losses in a row than that are not the links' chance."""
+    return math.ceil(math.log(UNLIKELY / max(1, sent)) / math.log(LOSS_PERCENT / 100))
