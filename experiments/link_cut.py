@@ -79,6 +79,7 @@ class LinkCut(Experiment):
             name = f"{kind}, s" if what == "cut" else f"healed after {kind}, s"
             extra[name] = None if right is None else (right - moment) / NS
         for kind in KINDS:
+            extra[f"both ends notice {kind}, s"] = noticed_s(run, run.mark(f"cut {kind}"), run.mark(f"heal {kind}"))
             extra[f"data lost in {kind}, s"] = lost_s(run, run.mark(f"cut {kind}"), run.mark(f"heal {kind}"))
         asked = requests.at_dks(run, min(moments))
         return Measures(
@@ -109,6 +110,20 @@ class LinkCut(Experiment):
             return []
         times = ", ".join(f"{kind} {_shown(_median(table, 'none', f'{kind}, s'))}" for kind in KINDS)
         return [f"Without security the network goes around the cut in: {times} (medians)."]
+
+
+def noticed_s(run: Run, since: int, until: int) -> float | None:
+    """Seconds from the cut at `since` (ns) until both ends have given up the adjacency; None if one has not by `until`.
+
+    The rest of the reconvergence is flooding and computing paths.
+    """
+    topology, link = run.plan.topology, chosen(run.plan.topology)
+    ends = [
+        [moment for moment, up in changes if not up and since <= moment < until]
+        for each, changes in adjacency.timeline(topology, run.events).items()
+        if topology.routers[each.router].interface(each.interface).segment == link
+    ]
+    return (max(moments[0] for moments in ends) - since) / NS if ends and all(ends) else None
 
 
 def lost_s(run: Run, since: int, until: int) -> float:

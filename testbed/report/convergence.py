@@ -57,6 +57,20 @@ def draw_extra(folder: Path, summary: Summary) -> bool:
     return True
 
 
+def draw_first_minute(folder: Path, summary: Summary) -> bool:
+    """requests-first-60s.png, .pdf and .svg. False, and nothing drawn, where no power failure was measured."""
+    rows = summary["keyings"]
+    spread = {key: rows[key]["requests_first_60s"] for key in ordered(rows) if "requests_first_60s" in rows[key]}
+    if not any(any(each["values"]) for each in spread.values()):
+        return False
+    with figure(COLUMN_IN, 2.6, "requests-first-60s") as made:
+        panel = made.add_subplot()
+        _points(panel, {key: each["values"] for key, each in spread.items()}, spread, 1.0, never="")
+        panel.set_ylabel("requests at the DKS in the first 60 s")
+        save(made, folder, "requests-first-60s")
+    return True
+
+
 def _unit(series: Mapping[str, Values]) -> tuple[str, float]:
     """Seconds, or milliseconds where all is shorter than half a second; and how many make a second."""
     there = [value for values in series.values() for value in present(values)]
@@ -86,6 +100,10 @@ def _points(
         if low is not None and high is not None and len(there) > 1:
             box: dict[str, Any] = {"facecolor": PALE, "edgecolor": FAINT, "linewidth": 0.6}
             panel.add_patch(Rectangle((place - _BOX, factor * low), 2 * _BOX, factor * (high - low), **box))
+        edges = [factor * edge for name in ("low", "high") if (edge := spread.get(keying, {}).get(name)) is not None]
+        if len(set(edges)) == 2:
+            panel.vlines(place + _BOX + 0.07, edges[0], edges[1], color=INK, linewidth=1.0, zorder=3)
+            panel.hlines(edges, place + _BOX + 0.03, place + _BOX + 0.11, color=INK, linewidth=1.0, zorder=3)
         # What the summary says, where it says it: its median counts the runs that never converged as it decides.
         center = spread[keying].get("median") if keying in spread else middle(present(values))
         if center is not None and len(there) > 1:

@@ -32,8 +32,8 @@ class Drawn:
     width: str
 
 
-def write_page(path: Path, summary: Summary, figures: Sequence[Drawn], drawings: Path) -> None:
-    """Write the page; `drawings` is the folder that holds the figures' SVG files."""
+def write_page(path: Path, summary: Summary, figures: Sequence[Drawn], more: Sequence[Drawn], drawings: Path) -> None:
+    """Write the page; `more` are figures to be opened; `drawings` is the folder that holds all their SVG files."""
     here = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -44,14 +44,16 @@ def write_page(path: Path, summary: Summary, figures: Sequence[Drawn], drawings:
         clock=_CLOCKS.get(summary["kernel"], summary["kernel"]),
         results=[_result(summary, keying) for keying in ordered(summary["keyings"])],
         extra=_extra(summary),
-        figures=[
-            {"name": each.name, "caption": each.caption, "width": each.width, "svg": inline(drawings, each.name)}
-            for each in figures
-        ],
+        figures=[_figure(each, drawings) for each in figures],
+        more=[_figure(each, drawings) for each in more],
         provenance=list(_flat(summary["provenance"])),
         runs=[_run(summary, run) for run in summary["runs"]],
     )
     path.write_text(text, encoding="utf-8")
+
+
+def _figure(drawn: Drawn, drawings: Path) -> dict[str, Any]:
+    return {**vars(drawn), "svg": inline(drawings, drawn.name)}
 
 
 def inline(folder: Path, name: str) -> Markup:
@@ -84,12 +86,15 @@ def _result(summary: Summary, keying: str) -> dict[str, Any]:
         runs,
         f"{len(present(values))}/{len(values)}",
         _short(times.get("median")),
+        _between(times.get("low"), times.get("high")),
         _between(times.get("p25"), times.get("p75")),
+        _short(times.get("p95")),
         _between(times.get("min"), times.get("max")),
-        _NOTHING if each.get("ratio_to_none") is None else f"{each['ratio_to_none']:.3f}",
+        _ratio(each),
         f"{_spread(back.get('restored', []))} of {number(back.get('expected')) or _NOTHING}",
     ]
     requests = [_spread(asked.get(name, [])) for name in counts]
+    requests.insert(0, _spread(each.get("requests_first_60s", {}).get("values", [])))
     return {
         "keying": keying,
         "recovery": cells,
@@ -97,6 +102,13 @@ def _result(summary: Summary, keying: str) -> dict[str, Any]:
         "verdict": verdict(summary, keying),
         "reasons": each.get("reasons", []),
     }
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    if row.get("ratio_to_none") is None:
+        return _NOTHING
+    low, high = row.get("ratio_interval") or (None, None)
+    return f"{row['ratio_to_none']:.3f}" + ("" if low is None else f" ({low:.2f}–{high:.2f})")
 
 
 def _extra(summary: Summary) -> dict[str, Any]:

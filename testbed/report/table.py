@@ -62,12 +62,18 @@ def _row(summary: Summary, keying: str, extra: list[str]) -> dict[str, str]:
         "runs": number(each.get("n")),
         "runs_failed": number(each.get("failed")),
         "runs_not_converged": number(sum(value is None for value in values)),
-        **{f"convergence_{name}_s": number(times.get(name)) for name in ("median", "p25", "p75", "min", "max")},
+        **{
+            f"convergence_{name}_s": number(times.get(name))
+            for name in ("median", "low", "high", "p25", "p75", "p95", "min", "max")
+        },
         "ratio_to_none": number(each.get("ratio_to_none")),
         "adjacencies_expected": number(back.get("expected")),
         "adjacencies_restored_min": number(min(restored, default=None)),
         "adjacencies_restored_median": number(middle(restored)),
     }
+    first = each.get("requests_first_60s", {})
+    row["dks_requests_first_60s_median"] = number(first.get("median"))
+    row["dks_requests_first_60s_max"] = number(first.get("max"))
     for name in ("total", "unique", "before_first_scheduled_reconnection", "peak_per_s"):
         counts = present(asked.get(name, []))
         row[f"dks_requests_{name}_median"] = number(middle(counts))

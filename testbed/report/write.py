@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from testbed.analysis.run import Run
-from testbed.report.convergence import draw_convergence, draw_extra
+from testbed.report.convergence import draw_convergence, draw_extra, draw_first_minute
+from testbed.report.ecdf import draw_ecdf
 from testbed.report.page import Drawn, write_page
 from testbed.report.requests import asked, draw_requests, local, origin
 from testbed.report.style import ordered, slug
@@ -15,7 +16,7 @@ from testbed.report.timeline import draw_timeline
 
 
 def write_report(folder: Path, summary: Summary, runs: Sequence[Run]) -> None:
-    """Write the table, the figures as PNG and SVG, and the page. The same input gives the same bytes.
+    """Write the table, the figures as PNG, PDF and SVG, and the page. The same input gives the same bytes.
 
     `summary` is what summary.json holds; `runs` are those whose records can be read, which may be fewer than the
     summary speaks of. Raises InputError for a damaged record, OSError when the folder cannot be written.
@@ -25,17 +26,27 @@ def write_report(folder: Path, summary: Summary, runs: Sequence[Run]) -> None:
     write_csv(folder / "summary.csv", summary)
     draw_convergence(figures, summary)
     drawn = [Drawn("convergence", _convergence(summary), "column")]
+    draw_ecdf(figures, summary)
+    drawn.append(Drawn("ecdf", _ecdf(summary), "column"))
     draw_requests(figures, runs)
     drawn.append(Drawn("requests", _requests(runs), "column"))
+    if draw_first_minute(figures, summary):
+        first = (
+            "Requests at the DKS in the first 60 s after the power returned. Every run is a point, the bar the median."
+        )
+        drawn.append(Drawn("requests-first-60s", first, "column"))
     if draw_extra(figures, summary):
         extra = "What else was measured, by keying mode. Every run is a point; the bar is the median."
         drawn.append(Drawn("extra", extra, "page"))
+    every: list[Drawn] = []
     for keying in ordered({run.plan.keying for run in runs}):
-        first = min((run for run in runs if run.plan.keying == keying), key=lambda run: run.plan.seed)
-        name = f"timeline-{slug(keying)}"
-        draw_timeline(figures, first, name)
-        drawn.append(Drawn(name, _timeline(first), "page"))
-    write_page(folder / "report.html", summary, drawn, figures)
+        mine = sorted((run for run in runs if run.plan.keying == keying), key=lambda run: run.plan.seed)
+        for run in mine:
+            name = f"timeline-{slug(keying)}" + ("" if run is mine[0] else f"-{run.plan.seed}")
+            draw_timeline(figures, run, name)
+            # The first of each mode stands among the figures, the others are there to be opened.
+            (drawn if run is mine[0] else every).append(Drawn(name, _timeline(run), "page"))
+    write_page(folder / "report.html", summary, drawn, every, figures)
 
 
 def _convergence(summary: Summary) -> str:
@@ -45,12 +56,21 @@ def _convergence(summary: Summary) -> str:
     }
     text = (
         "Convergence time by keying mode. Every run is a point, in the order of the seeds; the bar is the median, the "
-        "box the quartiles."
+        "box the quartiles, the bracket beside it the 95 % interval of the median."
     )
     if not any(lost.values()):
         return text
     named = ", ".join(f"{key} {lost[key]}" for key in ordered(lost) if lost[key])
     return f"{text} Open marks in the band at the top: runs that did not converge before their record ended ({named})."
+
+
+def _ecdf(summary: Summary) -> str:
+    text = "What share of the runs had converged after so many seconds, by keying mode: the empirical distribution."
+    if any(None in each.get("convergence_s", {}).get("values", []) for each in summary["keyings"].values()):
+        text += (
+            " A curve that ends below 1 belongs to a mode with runs that did not converge before their record ended."
+        )
+    return text
 
 
 def _requests(runs: Sequence[Run]) -> str:

@@ -32,6 +32,7 @@ SPACE_MIB = 200
 PLAYS = (
     "agents",
     "testbed/faults",
+    "testbed/guest",
     "testbed/inside",
     "testbed/keying",
     "testbed/net",

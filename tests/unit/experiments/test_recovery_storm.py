@@ -86,3 +86,12 @@ def test_a_total_that_the_end_cuts_short_is_called_so() -> None:
     )
     assert "6 to 11 routers" in told[-1] and "not complete" in told[-1]
     assert len(storm.findings(Table({"lks": [Measures(10.0, 8, 8, 12, extra={pending: 0})]}))) == 1
+
+
+def test_the_first_minute_counts_from_the_return_of_the_power_and_holds_repeats(tmp_path: Path) -> None:
+    peer = str(RING.routers["r1"].interfaces[0].ipv4.ip)
+    asked = [
+        event(moment_s, "dks", "agent", "request", peer=peer, retransmission=again)
+        for moment_s, again in ((95.0, False), (101.0, False), (103.0, True), (160.0, False), (160.1, False))
+    ]
+    assert measured(tmp_path, *asked).dks_first_60s == 3

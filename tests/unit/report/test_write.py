@@ -64,9 +64,13 @@ def written(build: Build, summarize: Summarize, tmp_path_factory: pytest.TempPat
     return folder
 
 
-def test_it_writes_the_table_the_figures_twice_and_the_page(written: Path) -> None:
-    names = ["convergence", "requests", "timeline-central", "timeline-lks", "timeline-none"]
-    figures = [f"figures/{name}.{kind}" for name in names for kind in ("png", "svg")]
+def test_it_writes_the_table_every_figure_as_png_pdf_and_svg_and_the_page(written: Path) -> None:
+    runs = [f"timeline-{keying}{seed}" for keying in NEVER for seed in ("", "-2")]
+    figures = [
+        f"figures/{name}.{kind}"
+        for name in ("convergence", "ecdf", "requests", *runs)
+        for kind in ("pdf", "png", "svg")
+    ]
     assert sorted(digests(written)) == sorted([*figures, "report.html", "summary.csv"])
 
 
@@ -180,3 +184,16 @@ def test_a_topology_of_many_adjacencies_can_be_drawn(build: Build, summarize: Su
     run = build("none", 1, topology=Topology.load("ring:80"))
     write_report(tmp_path / "out", summarize({"none": [14.0]}), [run])
     assert (tmp_path / "out/figures/timeline-none.png").stat().st_size > 20_000
+
+
+def test_the_requests_of_the_first_minute_have_a_figure_and_a_column_where_they_were_measured(
+    storm: Any, tmp_path: Path
+) -> None:
+    summary, runs = storm
+    minute = {"median": 84.0, "low": 80.0, "high": 90.0, "p25": 82.0, "p75": 88.0, "n": 2, "values": [80.0, 88.0]}
+    summary["keyings"]["lks"]["requests_first_60s"] = minute
+    write_report(tmp_path, summary, runs)
+    assert (tmp_path / "figures/requests-first-60s.pdf").exists()
+    assert "84 (80–88)" in Page((tmp_path / "report.html").read_text()).words
+    (row,) = [row for row in csv.DictReader((tmp_path / "summary.csv").open()) if row["keying"] == "lks"]
+    assert row["dks_requests_first_60s_median"] == "84"
