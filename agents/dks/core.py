@@ -161,6 +161,9 @@ class DksCore:
         self._endpoint.tick(now)
         self._drain(now)
 
+    def stop(self, now: float) -> None:
+        """Nothing is kept for an orderly end only."""
+
     def next_timer(self) -> float | None:
         """When something is due."""
         timers = (self._poll_at, self._groups.next_timer(), self._endpoint.next_timer())

@@ -95,6 +95,12 @@ class Spread:
         self._sent[number] = peer
         self._trying[peer] = version
 
+    def ask(self, sa: SaHandle, peer: str, now: float) -> int:
+        """Show what we have and have the peer show its own; the request's number. UnknownSa."""
+        number = self._endpoint.request(sa, ExchangeType.INFORMATIONAL, self.hello(), now)
+        self._sent[number] = peer
+        return number
+
     def answered(self, request_id: int, payloads: Sequence[Payload], now: float) -> bool:
         """The answer to a push. False when the request was none of ours."""
         peer = self._sent.pop(request_id, None)

@@ -20,6 +20,7 @@ from agents.lks.confirming import Confirming
 from agents.lks.context import Context, Counter, RandomSource
 from agents.lks.dks_link import DksLink
 from agents.lks.generations import earliest
+from agents.lks.lease import Lease
 from agents.lks.link import Link
 from agents.lks.readiness import Readiness
 from agents.lks.removal import Removal
@@ -52,6 +53,7 @@ class LksCore:
         wall: Callable[[], float],
         port: int = 848,
         revocation: bytes | None = None,
+        lease_record: bytes | None = None,
     ) -> None:
         """PolicyError for a document or revocation list that is not ours, not signed, or older than one that was in
         force; CorruptRecord for damaged counters.
@@ -77,8 +79,15 @@ class LksCore:
         self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
         self._started = False
         self._readiness: Readiness | None = None
-        self._lease_until: float | None = None
-        self._lease_over = False
+        self._lease = Lease(
+            lease_record,
+            first=retained_record is None,
+            seconds=document.lease.seconds,
+            wall=wall,
+            emit=self._context.effects.append,
+        )
+        # Before the counters: those without a lease are of a router whose lease was taken away.
+        self._context.effects.insert(0, self._context.effects.pop())
 
     @property
     def document(self) -> PolicyDocument:
@@ -101,7 +110,8 @@ class LksCore:
         context.event("policy", version=context.document.version)
         context.event("revocation", version=context.removal.version, source="disk", alone=context.removal.alone)
         self._build(now)
-        self._lease_until = now + context.document.lease.seconds
+        self._lease.start(now)
+        context.event("lease", left_s=round(self._lease.left(now), 3))
         self._readiness = Readiness(now)
         self._links_up(now)
 
@@ -142,10 +152,14 @@ class LksCore:
         self._look_whether_ready(now)
         self._confirming.look(now)
 
+    def stop(self, now: float) -> None:
+        """The router is stopped in order."""
+        self._lease.stop(now)
+
     def next_timer(self) -> float | None:
         """When something is due."""
         dks = self._dks.next_timer() if self._dks is not None else None
-        lease = None if self._lease_over else self._lease_until
+        lease = self._lease.next_timer()
         ready = self._readiness.next_timer(self._all_keyed()) if self._readiness is not None else None
         return earliest([dks, lease, ready, *(link.next_timer() for link in self._links.values())])
 
@@ -153,7 +167,7 @@ class LksCore:
         """`status`; `rekey [INTERFACE]`: new generations of own groups. CommandRefused."""
         match list(words):
             case ["status"]:
-                lease = None if self._lease_until is None else round(max(0.0, self._lease_until - now), 3)
+                lease = round(self._lease.left(now), 3)
                 found = status(self._context, self._links, self._central, self._dks, now)
                 removal = {"revocation_version": self._context.removal.version, "revoked": self._context.removal.alone}
                 return {**found, **removal, "lease_left_s": lease, "all_keyed": self._all_keyed()}
@@ -184,7 +198,14 @@ class LksCore:
                 if interface.mode is not Mode.CLEAR and interface.protocols:
                     self._links[interface.name] = Link(self._context, interface, self._port, now)
         self._dks = DksLink(
-            self._context, self._central, self._reports, self._new_document, self._port, now, self._confirming
+            self._context,
+            self._central,
+            self._reports,
+            self._new_document,
+            self._renew_lease,
+            self._port,
+            now,
+            self._confirming,
         )
 
     def _links_up(self, now: float) -> None:
@@ -206,7 +227,6 @@ class LksCore:
 
     def _new_document(self, signed: bytes, now: float) -> None:
         """The DKS gave a document: taken when the Policy Server signed it for us and it is newer."""
-        self._renew_lease(now)
         context = self._context
         document = context.document
         try:
@@ -234,6 +254,7 @@ class LksCore:
         old, context.document = context.document, fresh
         if signed is not None:
             context.retained.document(signed, fresh.version)
+            self._lease.shorten(fresh.lease.seconds, now)
             context.event("policy", version=fresh.version)
         context.kernel_dirty = True
         whole = (old.issuer, old.dks, old.suite, old.spi) != (fresh.issuer, fresh.dks, fresh.suite, fresh.spi)
@@ -288,16 +309,14 @@ class LksCore:
 
     # -- lease ---------------------------------------------------------------------------------------
 
-    def _renew_lease(self, now: float) -> None:
-        self._lease_until = now + self._context.document.lease.seconds
-        if self._lease_over:
-            self._lease_over = False
+    def _renew_lease(self, since: float, now: float) -> None:
+        """The DKS answered what was asked at `since`."""
+        if self._lease.renew(since, self._context.document.lease.seconds, now):
             self._context.kernel_dirty = True
 
     def _check_lease(self, now: float) -> None:
-        if self._lease_over or self._lease_until is None or now < self._lease_until:
+        if not self._lease.tick(now):
             return
-        self._lease_over = True
         self._context.kernel_dirty = True
         self._context.event("error", what="lease", detail=f"over; policy says {self._context.document.lease.at_end}")
 
@@ -312,7 +331,7 @@ class LksCore:
     def _keyed_with(self, interface: str, router: str) -> bool:
         """Whether this neighbour and we have each other's keys, and they are in use."""
         policy = self._context.document.interface(interface)
-        closed = self._lease_over and self._context.document.lease.at_end == "close"
+        closed = self._lease.over and self._context.document.lease.at_end == "close"
         if policy is None or closed:
             return False
         return keyed(policy, router, self._links.get(interface), self._central)
@@ -333,7 +352,7 @@ class LksCore:
         return [effect for kind in _ORDER for effect in effects if isinstance(effect, kind)]
 
     def _kernel(self) -> None:
-        sas = () if self._lease_over and self._context.document.lease.at_end == "close" else tuple(self._sas())
+        sas = () if self._lease.over and self._context.document.lease.at_end == "close" else tuple(self._sas())
         held: dict[tuple[int, IPAddress, str], GroupSa] = {}
         for each in sas:
             # An SPI can stand for one key only. The newest of a group comes first.

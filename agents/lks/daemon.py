@@ -17,6 +17,7 @@ from agents.ipsec.reconciler import Reconciler
 from agents.ipsec.xfrm import Xfrm
 from agents.lks.config import LksConfig, read_config
 from agents.lks.core import LksCore
+from agents.lks.lease import LEASE
 from agents.lks.lockdown import lockdown
 from agents.lks.retained import COUNTERS, DOCUMENT, Retained
 from agents.lks.status import as_text
@@ -124,6 +125,7 @@ def _core(config: LksConfig, kernel: Reconciler) -> LksCore:
         wall=WallClock(config.clock),
         port=config.port,
         revocation=_read_optional(config.state_dir / REVOCATION),
+        lease_record=_read_optional(config.state_dir / LEASE),
     )
 
 

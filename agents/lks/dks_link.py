@@ -39,6 +39,7 @@ from agents.lks.central import CentralGroups
 from agents.lks.confirming import Confirming
 from agents.lks.context import Context
 from agents.lks.generations import earliest
+from agents.lks.lease import ask_every_s
 from agents.lks.reconnect import Schedule
 from agents.policy.errors import PolicyError
 from agents.policy.group import verify_group_state
@@ -62,12 +63,17 @@ class DksLink:
         central: CentralGroups | None,
         reports: Callable[[], Sequence[bytes]],
         new_document: Callable[[bytes, float], None],
+        renewed: Callable[[float, float], None],
         port: int,
         now: float,
         confirming: Confirming | None = None,
     ) -> None:
         self._confirming = confirming
         self._context, self.central, self._reports, self._new_document = context, central, reports, new_document
+        self._renewed = renewed
+        self._ask_at: float | None = None
+        self._asked_lease: dict[int, float] = {}
+        self._connect_began = now
         document = context.document
         self._entry, self._port = document.dks, port
         self._key = public_key_from_spki(document.dks.key)
@@ -124,6 +130,8 @@ class DksLink:
         """Do what is due."""
         if self.connect_at is not None and self.connect_at <= now:
             self._connect(now)
+        if self._ask_at is not None and self._ask_at <= now:
+            self._ask(now)
         for group, when in list(self._again_at.items()):
             if when <= now:
                 self._register(group, now)
@@ -139,7 +147,16 @@ class DksLink:
         central = self.central.next_timer() if self.central is not None else None
         if self._confirming is not None and self.sa is not None and self.sa.established:
             central = earliest([central, self._confirming.next_timer()])
-        return earliest([self.connect_at, *self._again_at.values(), central, self._endpoint.next_timer()])
+        return earliest([self.connect_at, self._ask_at, *self._again_at.values(), central, self._endpoint.next_timer()])
+
+    def _ask(self, now: float) -> None:
+        """Whether the DKS still answers us: that renews the lease. Only an answer to what was just asked does: what
+        else comes may be old."""
+        self._ask_at = None
+        if self.sa is not None and self.sa.established:
+            self._ask_at = now + ask_every_s(self._context.document.lease.seconds)
+            if not self._asked_lease:
+                self._asked_lease[self._spread.ask(self.sa, DKS_NAME, now)] = now
 
     def _confirm(self, now: float) -> None:
         """Say what is in force, if that has changed: INFORMATIONAL with one notification."""
@@ -152,7 +169,7 @@ class DksLink:
                 confirming.pushed(self._endpoint.request(sa, ExchangeType.INFORMATIONAL, payloads, now))
 
     def _connect(self, now: float) -> None:
-        self.connect_at = None
+        self.connect_at, self._connect_began = None, now
         addresses = [each for each in self._entry.addresses if each.version == 4]
         if not addresses:
             self._context.event("error", what="dks", detail="the DKS has no IPv4 address")
@@ -181,11 +198,14 @@ class DksLink:
                     pass
                 elif isinstance(effect, ResponseReceived):
                     self._spread.answered(effect.request_id, effect.payloads, now)
+                    if effect.request_id in self._asked_lease:
+                        self._renewed(self._asked_lease.pop(effect.request_id), now)
                     group = self._asked.pop(effect.request_id, None)
                     if group is not None:
                         self._take(group, effect.payloads, now)
                 elif isinstance(effect, RequestFailed):
                     self._spread.failed(effect.request_id)
+                    self._asked_lease.pop(effect.request_id, None)
                     group = self._asked.pop(effect.request_id, None)
                     if group is not None:
                         self._later(group, now)
@@ -214,6 +234,9 @@ class DksLink:
         self._spread.forget(DKS_NAME)
         self._spread.heard(event.payloads, DKS_NAME, now)
         self._spread.push(event.sa, DKS_NAME, now)
+        self._renewed(self._connect_began, now)
+        self._asked_lease.clear()
+        self._ask_at = now + ask_every_s(self._context.document.lease.seconds)
         if self.central is not None:
             for group, _sender in self.central.groups():
                 self._register(group, now)
@@ -221,7 +244,7 @@ class DksLink:
     def _closed(self, event: Closed, now: float) -> None:
         if event.sa is not self.sa:
             return
-        self.sa = None
+        self.sa, self._ask_at = None, None
         self._asked.clear()
         self._again_at.clear()
         if self._confirming is not None:

@@ -40,6 +40,9 @@ class Core(Protocol):
     def tick(self, now: float) -> None:
         """Do what is due."""
 
+    def stop(self, now: float) -> None:
+        """The agent is ended in order: keep what is to be kept."""
+
     def next_timer(self) -> float | None:
         """When `tick` must be called next."""
 
@@ -93,6 +96,9 @@ class Driver:
             self._guarded(self._start)()
             await self._open_control()
             await self._done.wait()
+            if self._failure is None:
+                self._core.stop(time.monotonic())
+                self._execute()
         finally:
             if self._control is not None:
                 self._log.subscriber = None

@@ -129,6 +129,14 @@ class Simulation:
 
     # -- power ---------------------------------------------------------------------------------------
 
+    def stop(self, name: str) -> None:
+        """End a node's agent in order, then its power."""
+        node = self.nodes[name]
+        if node.core is not None:
+            node.core.stop(self.now)
+            self._after(node)
+        self.power_off(name)
+
     def power_on(self, name: str) -> None:
         """Start a node's core from its files."""
         node = self.nodes[name]

@@ -14,6 +14,7 @@ from agents.dks.documents import Documents
 from agents.dks.store import GenerationBook
 from agents.ipsec.protection import RoutingProtocol
 from agents.lks.core import LksCore
+from agents.lks.lease import LEASE
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.policy import edit
 from agents.policy.compile import compile_documents
@@ -133,6 +134,7 @@ class Network(Simulation):
             sequence=node.sequence,
             wall=lambda: self.wall_offset + self.now,
             revocation=node.files.get(REVOCATION),
+            lease_record=node.files.get(LEASE),
         )
 
     def _dks(self, node: Node) -> DksCore:

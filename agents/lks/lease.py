@@ -1,0 +1,140 @@
+"""The lease: how long a router may act without a word of the DKS, through reboots too.
+
+Counted in monotonic uptime while the router runs. What is left is retained, seldom, and together with as much as may
+pass before it is retained again; at a boot the greater of that and the time that the wall clock says has passed is
+taken off. So a clock that is set back prolongs nothing, one that is set forward ends the lease early, and a router
+that fails again and again pays for each time. Gives Persist effects; knows nothing of what the end of a lease does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from agents.policy import cbor
+from agents.policy.errors import PolicyError
+from agents.runtime.effects import Persist
+from agents.runtime.storage import CorruptRecord, seal, unseal
+
+LEASE = "lease"
+_KIND = "router-keys/lks-lease/1"
+_MAX = 1 << 48
+WRITE_FRACTION = 0.02
+ASK_FRACTION = 0.05
+ASK_AT_MOST_S = 3600.0
+
+
+def ask_every_s(seconds: float) -> float:
+    """How often a router that is connected to the DKS renews a lease of so many seconds."""
+    return min(ASK_AT_MOST_S, max(1.0, seconds * ASK_FRACTION))
+
+
+class Lease:
+    """One router's lease. Times are monotonic seconds but for `wall`, Unix seconds."""
+
+    def __init__(
+        self,
+        record: bytes | None,
+        *,
+        first: bool,
+        seconds: float,
+        wall: Callable[[], float],
+        emit: Callable[[Persist], None],
+    ) -> None:
+        """From the record of the last life. Without one the lease is whole at the `first` start, and over at any
+        other; over too when the record is damaged."""
+        self._wall, self._emit = wall, emit
+        self._seconds = float(seconds)
+        self._left = min(_left(record, first, self._seconds, wall()), self._seconds)
+        self.until: float | None = None
+        """When it ends; None before `start`."""
+        self.over = False
+        self._write_at = math.inf
+        self._written = 0.0
+        self._write(self._left)
+
+    @property
+    def _slack(self) -> float:
+        return float(max(1, math.ceil(self._seconds * WRITE_FRACTION)))
+
+    def start(self, now: float) -> None:
+        """The clock begins to count."""
+        self.until = now + self._left
+        self._write_at = now + self._slack
+
+    def left(self, now: float) -> float:
+        """Seconds."""
+        return self._left if self.until is None else max(0.0, self.until - now)
+
+    def renew(self, since: float, seconds: float, now: float) -> bool:
+        """The DKS answered what was asked at `since`; a lease has so many seconds by the policy in force. True when
+        it had been over."""
+        self._seconds = float(seconds)
+        self.until = max(since + self._seconds, min(self.until or 0.0, now + self._seconds))
+        if self.left(now) - self._written > self._slack:
+            self._keep(now)
+        revived = self.over and self.until > now
+        self.over = self.over and not revived
+        return revived
+
+    def shorten(self, seconds: float, now: float) -> None:
+        """Another policy is in force: no more than its lease is left."""
+        if seconds < self.left(now):
+            self._seconds = float(seconds)
+            self.until = now + seconds
+            self._keep(now)
+
+    def tick(self, now: float) -> bool:
+        """Do what is due. True when the lease ends now."""
+        if self.until is None or self.over:
+            return False
+        if now >= self.until:
+            self.over = True
+            self._write_at = math.inf
+            self._write(0.0)
+            return True
+        if now >= self._write_at:
+            self._keep(now)
+        return False
+
+    def stop(self, now: float) -> None:
+        """The router is stopped in order: exactly so much is left."""
+        if self.until is not None:
+            self._write(self.left(now), slack=0.0)
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        if self.until is None or self.over:
+            return None
+        return min(self.until, self._write_at)
+
+    def _keep(self, now: float) -> None:
+        self._write(self.left(now))
+        self._write_at = now + self._slack
+
+    def _write(self, left: float, slack: float | None = None) -> None:
+        self._written = left
+        record = {
+            "left_s": int(left),
+            "slack_s": int(self._slack if slack is None else slack),
+            "wall_s": max(0, min(_MAX, int(self._wall()))),
+        }
+        self._emit(Persist(LEASE, seal(_KIND, cbor.encode(record))))
+
+
+def _left(record: bytes | None, first: bool, whole: float, wall_s: float) -> float:
+    if record is None:
+        return whole if first else 0.0
+    try:
+        found = cbor.decode(unseal(_KIND, record))
+    except (CorruptRecord, PolicyError):
+        return 0.0
+    names = ("left_s", "slack_s", "wall_s")
+    if not isinstance(found, dict) or set(found) != set(names):
+        return 0.0
+    left, slack, written = (found[name] for name in names)
+    for value in (left, slack, written):
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX:
+            return 0.0
+    assert isinstance(left, int) and isinstance(slack, int) and isinstance(written, int)
+    return max(0.0, left - max(float(slack), wall_s - written))
