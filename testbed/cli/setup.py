@@ -12,9 +12,10 @@ def register(app: typer.Typer) -> None:
     def setup(
         kernel: Annotated[str, typer.Option(help="virtual, uml (no kernel is built for it) or native")] = "virtual",
     ) -> None:
-        """Make the Python environment, the guest tree and the guest kernel, if they are missing."""
-        from testbed.setup.all import make_all
+        """Make the Python environment, guest tree and kernel, and install what tests need, if they are missing."""
+        from testbed.setup.all import make_all, make_for_models
         from testbed.setup.progress import say
 
         make_all(kernel)
+        make_for_models()
         say("all is there")

@@ -17,11 +17,13 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run the tests; the last line is the sum of all of them, in pytest's words."""
         from testbed import testing
-        from testbed.setup.all import make_all
+        from testbed.setup.all import make_all, make_for_models
 
         started = time.monotonic()
         if not unit:
             make_all("virtual")
+        if unit or not guest:
+            make_for_models()
         totals = testing.run(testing.jobs(unit=unit or not guest, guest=guest or not unit), select)
         typer.echo(totals.line(time.monotonic() - started))
         if not totals.ok:

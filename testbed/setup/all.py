@@ -32,6 +32,12 @@ def make_all(kind: str) -> None:
         _make_side_by_side(missing)
 
 
+def make_for_models() -> None:
+    """Make what checking models/ needs. Raises EnvironmentFailure when it cannot."""
+    if needed := host_packages.for_models():
+        host_packages.install(needed)
+
+
 def _make_side_by_side(missing: list[Artefact]) -> None:
     """The tree needs the Python environment, and its own builder makes it; the kernel needs neither."""
     with ThreadPoolExecutor(len(missing)) as pool:

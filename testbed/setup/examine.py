@@ -60,6 +60,7 @@ def _packages() -> Finding:
     wanted = () if tree.tree().ready else tree.packages_for_setup()
     if not kernel.kernel().ready:
         wanted += host_packages.FOR_KERNEL
+    wanted += host_packages.for_models()
     absent = host_packages.missing(wanted) if shutil.which("dpkg-query") else list(wanted)
     if not absent:
         return Finding(what, "ok", "installed" if wanted else "no longer needed")

@@ -19,6 +19,13 @@ FOR_TREE = ("mmdebstrap", "debian-archive-keyring")
 # Without root, mmdebstrap works in a user namespace with a range of user numbers.
 FOR_TREE_WITHOUT_ROOT = ("uidmap",)
 FOR_KERNEL = ("gcc", "libc6-dev", "make", "flex", "bison", "bc", "xz-utils", "patch", "dpkg")
+# Spin makes a C program of a model, and that is compiled: the tests of models/.
+FOR_MODELS = ("spin", "gcc", "libc6-dev")
+
+
+def for_models() -> tuple[str, ...]:
+    """What checking models/ lacks: nothing when Spin and a compiler are found, wherever they come from."""
+    return () if shutil.which("spin") and shutil.which("gcc") else FOR_MODELS
 
 
 def missing(packages: Sequence[str]) -> list[str]:
