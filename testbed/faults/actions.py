@@ -175,6 +175,12 @@ class Faults:
             fresh.replace(path)
             self._tell(Action.CLOCK_STEP, name, seconds=seconds)
 
+    def _policy_step(self, direction: str, at_once: int = 1) -> None:
+        """The Policy Server takes the next step of a deployment, if all have confirmed the one before."""
+        outcome = self._lab.keying.policy_step(direction, at_once)
+        if outcome is not None:
+            self._lab.record("lab", "lab", "deploy", direction=direction, **outcome)
+
     def _mark(self, name: str) -> None:
         self._lab.record("lab", "lab", "mark", name=name)
         self._on_mark(name)

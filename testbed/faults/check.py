@@ -34,6 +34,7 @@ ARGUMENTS: dict[Action, tuple[frozenset[str], frozenset[str]]] = {
     Action.HEAL: (frozenset(), frozenset()),
     Action.CLOCK_STEP: (frozenset({"node", "seconds"}), frozenset()),
     Action.MARK: (frozenset({"name"}), frozenset()),
+    Action.POLICY_STEP: (frozenset({"direction"}), frozenset({"at_once"})),
 }
 
 
@@ -144,6 +145,15 @@ def _text(_plan: Plan, _step: Step, value: Any, where: str) -> None:
         raise InputError(f"name is {value!r}", where=where, allowed="a text")
 
 
+def _direction(_plan: Plan, _step: Step, value: Any, where: str) -> None:
+    _one_of(value, ["up", "back"], where, "direction")
+
+
+def _count(_plan: Plan, _step: Step, value: Any, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"at_once is {value!r}", where=where, allowed="a whole number from 1")
+
+
 _CHECKS: dict[str, Callable[[Plan, Step, Any, str], None]] = {
     "nodes": _nodes,
     "dks": _yes_or_no,
@@ -158,4 +168,6 @@ _CHECKS: dict[str, Callable[[Plan, Step, Any, str], None]] = {
     "node": _node,
     "seconds": _number,
     "name": _text,
+    "direction": _direction,
+    "at_once": _count,
 }

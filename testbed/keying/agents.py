@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from agents.policy.domain import Domain
 from agents.policy.names import DKS_NAME
 from testbed.keying.base import AgentProcess, Keying, KeyingLab, KeyingNode
-from testbed.keying.provision import Places, dks_config, lks_config, provision, settings_from
+from testbed.keying.policy_server import LaboratoryPolicyServer
+from testbed.keying.provision import (
+    Places,
+    dks_config,
+    domain_of,
+    lks_config,
+    mode_from,
+    provision,
+    settings_from,
+)
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Router, Topology
 
@@ -41,12 +51,22 @@ class AgentKeying(Keying):
     def __init__(self) -> None:
         self._agents: dict[str, AgentProcess] = {}
         self._notices: dict[str, socket.socket] = {}
+        self._policy: LaboratoryPolicyServer | None = None
+        self._domain: Callable[[], tuple[Domain, Path, int]]
 
     def prepare(self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]) -> None:
         """Identities, documents and retained folders of every router and the DKS."""
         settings = settings_from(options, issuer=self.issuer, local_key_server=self.local_key_server)
         address = topology.dks.management.address if self.management else topology.dks.address
-        provision(topology, folder, seed, address, settings)
+        mode = mode_from(options)
+        provision(topology, folder, seed, address, settings, mode)
+        self._domain = lambda: (domain_of(topology, seed, address, settings, mode), folder, seed)
+
+    def policy_step(self, direction: str, at_once: int) -> Mapping[str, Any]:
+        """The Policy Server is made at the first step: most runs need none."""
+        if self._policy is None:
+            self._policy = LaboratoryPolicyServer(*self._domain())
+        return self._policy.step(direction, at_once)
 
     def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """Start the router's agent."""

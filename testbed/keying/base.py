@@ -148,6 +148,10 @@ class Keying:
     def prepare(self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]) -> None:
         """Write keys, documents and configuration files below `folder`."""
 
+    def policy_step(self, direction: str, at_once: int) -> Mapping[str, Any] | None:
+        """Try the next step of a deployment, "up" or "back"; what came of it. None: this mode has no policy."""
+        return None
+
     def start_dks(self, lab: KeyingLab) -> None:
         """Start the key server on the node "dks", which has power, addresses and routes."""
 

@@ -75,8 +75,10 @@ class Places:
         return self.retained / "documents"
 
 
-def domain_of(topology: Topology, seed: int, dks_address: IPv4Address, settings: Settings) -> Domain:
-    """The domain that an administrator would have approved for this topology: every adjacency it draws.
+def domain_of(
+    topology: Topology, seed: int, dks_address: IPv4Address, settings: Settings, mode: Mode = Mode.REQUIRED
+) -> Domain:
+    """The domain that an administrator would have approved for this topology: every adjacency it draws, all in `mode`.
 
     InputError when the Policy Server would refuse it.
     """
@@ -97,7 +99,7 @@ def domain_of(topology: Topology, seed: int, dks_address: IPv4Address, settings:
                     interface.ipv6_link_local,
                     "lan" if interface.kind == "lan" else "p2p",
                     _protocols(topology, interface),
-                    Mode.REQUIRED,
+                    mode,
                 )
         for router in topology.routers.values():
             for adjacency in topology.neighbors(router.name):
@@ -141,8 +143,23 @@ def settings_from(options: Mapping[str, Any], **fixed: Any) -> Settings:
         ) from error
 
 
+def mode_from(options: Mapping[str, Any]) -> Mode:
+    """The mode of every interface at the start: the plan's option `mode`. InputError."""
+    given = options.get("mode", Mode.REQUIRED.value)
+    try:
+        return Mode(given)
+    except ValueError as error:
+        allowed = ", ".join(each.value for each in Mode)
+        raise InputError(f"there is no mode {given!r}", where="options.mode", allowed=allowed) from error
+
+
 def provision(
-    topology: Topology, folder: Path, seed: int, dks_address: IPv4Address, settings: Settings
+    topology: Topology,
+    folder: Path,
+    seed: int,
+    dks_address: IPv4Address,
+    settings: Settings,
+    mode: Mode = Mode.REQUIRED,
 ) -> dict[str, PolicyDocument]:
     """Write every node's retained folder below folder/"retained" and give the documents by router.
 
@@ -150,7 +167,7 @@ def provision(
     """
     server = laboratory_key(seed, POLICY_SERVER)
     try:
-        documents = compile_documents(domain_of(topology, seed, dks_address, settings), 1, ISSUED_AT)
+        documents = compile_documents(domain_of(topology, seed, dks_address, settings, mode), 1, ISSUED_AT)
     except PolicyError as error:
         raise InputError(str(error), where=f"topology {topology.name}") from error
     signed = {name: sign_document(document, server) for name, document in documents.items()}

@@ -33,6 +33,7 @@ class Action(StrEnum):
     HEAL = "heal"
     CLOCK_STEP = "clock_step"
     MARK = "mark"
+    POLICY_STEP = "policy_step"
 
 
 class _Frozen(BaseModel):

@@ -15,11 +15,12 @@ from testbed.report.table import Summary, write_csv
 from testbed.report.timeline import draw_timeline
 
 
-def write_report(folder: Path, summary: Summary, runs: Sequence[Run]) -> None:
+def write_report(folder: Path, summary: Summary, runs: Sequence[Run], more: Sequence[Drawn] = ()) -> None:
     """Write the table, the figures as PNG, PDF and SVG, and the page. The same input gives the same bytes.
 
-    `summary` is what summary.json holds; `runs` are those whose records can be read, which may be fewer than the
-    summary speaks of. Raises InputError for a damaged record, OSError when the folder cannot be written.
+    `summary` is what summary.json holds; `more` are figures of the experiment's own, drawn already; `runs` are those
+    whose records can be read, which may be fewer than the summary speaks of. Raises InputError for a damaged record,
+    OSError when the folder cannot be written.
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
@@ -38,6 +39,7 @@ def write_report(folder: Path, summary: Summary, runs: Sequence[Run]) -> None:
     if draw_extra(figures, summary):
         extra = "What else was measured, by keying mode. Every run is a point; the bar is the median."
         drawn.append(Drawn("extra", extra, "page"))
+    drawn += more
     every: list[Drawn] = []
     for keying in ordered({run.plan.keying for run in runs}):
         mine = sorted((run for run in runs if run.plan.keying == keying), key=lambda run: run.plan.seed)

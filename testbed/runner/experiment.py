@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from testbed.analysis.run import Run
 from testbed.errors import InputError
@@ -21,10 +21,13 @@ from testbed.record.plan import Action, Flow, Plan, Step
 from testbed.setup.paths import PROJECT
 from testbed.topology.resolved import Topology
 
+if TYPE_CHECKING:
+    from testbed.report.page import Drawn
+
 FOLDER = PROJECT / "experiments"
 KEYINGS = ("none", "native", "manual", "central", "central-mgmt", "lks")
 # What the engine and the keying modes look at. A word that none of them knows would change nothing, in silence.
-OPTIONS = ("boot_jitter_s", "captures", "commission", "policy", "retained_mib", "transform", "wrong_key")
+OPTIONS = ("boot_jitter_s", "captures", "commission", "mode", "policy", "retained_mib", "transform", "wrong_key")
 USUAL_DEAD_S = 40
 """OSPF's dead interval for which the timelines are written (RFC 2328, appendix C.3, has four times a hello of 10 s)."""
 
@@ -109,6 +112,10 @@ class Experiment(ABC):
     def findings(self, table: Table) -> list[str]:
         """What was found, in sentences with numbers."""
         return []
+
+    def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
+        """Further figures of this experiment's own, written into `folder`."""
+        return ()
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
         """The plan of one run. Raises InputError for an unknown keying mode or option, or a network without OSPFv2."""

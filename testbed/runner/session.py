@@ -106,7 +106,9 @@ def conclude(
             f" OSPF's dead interval is {dead_s} s here, and every moment comes {factor:g} times as late."
         )
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    write_report(folder, summary, runs)
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    write_report(folder, summary, runs, experiment.draw(figures, runs))
     return summary
 
 

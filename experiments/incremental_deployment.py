@@ -1,0 +1,239 @@
+"""Protection comes into a network that is in service, link by link, and is taken back: is an adjacency lost?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from testbed.analysis import adjacency, protected, requests
+from testbed.analysis.convergence import converged_at
+from testbed.analysis.run import NS, Event, Run
+from testbed.record.plan import Flow, Plan, Step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
+from testbed.topology.resolved import Topology
+
+if TYPE_CHECKING:
+    from testbed.report.page import Drawn
+
+START_S = 120.0
+"""Every router has been at the DKS by then; see `reconnect`."""
+TRY_S = 6.0
+MODES = 3
+"""Steps of a segment each way: listen, permissive, required."""
+DARK_S = 60.0
+HELD_S = 150.0
+"""How long the router that is down holds the step at most: its darkness, its boot, and its way to the DKS."""
+MARGIN_S = 30.0
+RATE_PPS = 20.0
+INTERVAL_S = 2.0
+LOSSES, SHARE, BACK = "adjacency losses", "protected at required, %", "protected at the end, %"
+PROBES, TAKEN, LEFT, HELD = "probe packets lost", "steps taken", "steps not taken", "attempts held"
+AHEAD = "steps taken while a member was down"
+MODERN = ("lks", "central-mgmt")
+
+
+def segments(topology: Topology) -> list[str]:
+    """The segments that are protected: those with two routers at least."""
+    return [
+        name
+        for name, each in topology.segments.items()
+        if sum(node in topology.routers for node, _ in each.members) >= 2
+    ]
+
+
+def down(topology: Topology) -> str:
+    """The router that loses its power: the last one, which no probe goes through."""
+    return sorted(topology.routers)[-1]
+
+
+class IncrementalDeployment(Experiment):
+    name = "incremental_deployment"
+    title = "Protection brought in, and taken back, in service"
+    question = (
+        "Can links be secured one by one while the network runs, and be taken back, without losing an adjacency, also "
+        "when a router is without power at a step and comes back under the policy before it?"
+    )
+    method = (
+        "The network runs with every interface in clear. From 120 s on the Policy Server tries the next step of the "
+        f"deployment every {TRY_S:g} s: one link further from clear to listen, permissive and required, each step "
+        "only when all members have confirmed the one before. While one of its links is under way a router loses its "
+        f"power for {DARK_S:g} s; it holds that step, comes back with its older document, and goes to the DKS 30 "
+        "to 60 s later, so that neighbours act under two policies for longer than the dead interval. Then everything "
+        "goes back to clear. What is protected is counted in captures of every interface. Adjacencies of the router "
+        "that has no power are not counted as lost while it has none."
+    )
+    shows_not = (
+        "Computation costs nothing in virtual time. One small network; routers of one make. An administrator who takes "
+        "two steps at once, or goes on without a router (`--without`), is not shown."
+    )
+    topology = "ring"
+    keyings: ClassVar[tuple[str, ...]] = ("none", "central-mgmt", "lks")
+    seeds = 3
+    duration_s = 600.0
+    options: ClassVar[Mapping[str, Any]] = {
+        "mode": "clear",
+        "policy": {"reconnect": {"first_min_s": 30, "first_max_s": 60, "max_s": 60}},
+    }
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        count = len(segments(topology)) * MODES
+        found = []
+        # Near the end of the way up, when the links of the last router are under way.
+        first = next(n for n, name in enumerate(sorted(segments(topology))) if self._touches(topology, name))
+        cut_s = (
+            START_S + TRY_S * (first * MODES + rng.randrange(1, MODES + 1)) + round(rng.uniform(0.2, TRY_S - 0.2), 3)
+        )
+        attempts = range(count + int((HELD_S + MARGIN_S) / TRY_S))
+        found += [step(START_S + TRY_S * n, "policy_step", direction="up") for n in attempts]
+        turn_s = START_S + TRY_S * len(attempts) + MARGIN_S
+        found += [step(turn_s - 1, "mark", name="turn")]
+        found += [
+            step(turn_s + TRY_S * n, "policy_step", direction="back") for n in range(count + int(MARGIN_S / TRY_S))
+        ]
+        node = down(topology)
+        found += [
+            step(cut_s, "power_off", nodes=[node]),
+            step(cut_s + DARK_S, "power_on", nodes=[node], jitter_s=0),
+        ]
+        return found
+
+    @staticmethod
+    def _touches(topology: Topology, segment: str) -> bool:
+        return any(node == down(topology) for node, _ in topology.segments[segment].members)
+
+    def flows(self, topology: Topology) -> list[Flow]:
+        one, other, *_ = sorted(topology.routers)
+        pairs = ((one, other), (other, one))
+        return [Flow(src=a, dst=b, rate_pps=RATE_PPS, start_s=START_S - 20) for a, b in pairs]
+
+    def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
+        made = super().plan(topology, keying, seed, {"captures": "all", **options})
+        last = max(each.at_s for each in made.timeline)
+        return made.model_copy(update={"duration_s": max(made.duration_s, last + MARGIN_S)})
+
+    # -- what came of it
+
+    def measure(self, run: Run) -> Measures:
+        topology = run.plan.topology
+        turn = run.mark("turn")
+        tried = run.where("lab", "deploy")
+        taken = [each for each in tried if each["result"] == "taken"]
+        off, on = (self._moment(run, kind) for kind in ("power_off", "power_on"))
+        found = protected.shares(run.folder, INTERVAL_S)
+        right = self._return(run, on)
+        converged = converged_at(topology, run.events, run.expected())
+        asked = requests.at_dks(run, 0)
+        end = max(event["t"] for event in run.events)
+        return Measures(
+            convergence_s=None if converged is None or right is None else max(0.0, (right - on) / NS),
+            adjacencies_expected=len(adjacency.expected(topology)),
+            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            dks_total=asked.total,
+            dks_unique=asked.unique,
+            dks_before_schedule=asked.before_schedule,
+            dks_peak_per_s=asked.peak_per_s,
+            extra={
+                LOSSES: float(self._losses(run, off, on)),
+                PROBES: float(self._probes(run)),
+                TAKEN: float(len(taken)),
+                LEFT: float(2 * MODES * len(segments(topology)) - len(taken)),
+                HELD: float(sum(each["result"] == "held" for each in tried)),
+                AHEAD: float(sum(off < each["t"] < on and self._concerns(each, down(topology)) for each in taken)),
+                SHARE: self._percent(found, turn - int(20 * NS), turn),
+                BACK: self._percent(found, end - int(20 * NS), end),
+            },
+        )
+
+    @staticmethod
+    def _moment(run: Run, kind: str) -> int:
+        return min(int(event["t"]) for event in run.where("fault", kind))
+
+    @staticmethod
+    def _concerns(event: Event, node: str) -> bool:
+        return any(change.startswith(f"{node}:") for change in event["changes"])
+
+    @staticmethod
+    def _losses(run: Run, off: int, on: int) -> int:
+        """How often a direction went down since the deployment began, but for the router without power."""
+        node = down(run.plan.topology)
+        began = min((int(each["t"]) for each in run.where("lab", "deploy")), default=0)
+        return sum(
+            not up and moment >= began and not (off <= moment <= on and node in (ends.router, ends.neighbor))
+            for ends, changes in adjacency.timeline(run.plan.topology, run.events).items()
+            for moment, up in changes
+        )
+
+    @staticmethod
+    def _return(run: Run, on: int) -> int | None:
+        """When the router that was down had all its adjacencies again, both ways (ns)."""
+        node = down(run.plan.topology)
+        moments = [
+            max((moment for moment, up in changes if up and moment >= on), default=None)
+            for ends, changes in adjacency.timeline(run.plan.topology, run.events).items()
+            if node in (ends.router, ends.neighbor)
+        ]
+        known = [moment for moment in moments if moment is not None]
+        return max(known) if known and len(known) == len(moments) else None
+
+    @staticmethod
+    def _probes(run: Run) -> int:
+        return sum(int(each["sent"]) - int(each["received"]) for each in run.where("probe", "flow"))
+
+    @staticmethod
+    def _percent(found: list[protected.Share], since: int, until: int) -> float | None:
+        value = protected.between(found, since, until).value
+        return None if value is None else 100 * value
+
+    def judge(self, table: Table) -> list[Criterion]:
+        found = []
+        for keying in MODERN:
+            if keying not in table:
+                continue
+            runs = table.measures[keying]
+
+            def total(name: str, runs: Sequence[Measures] = runs) -> float:
+                return sum(value for run in runs if (value := run.extra.get(name)) is not None)
+
+            def every(name: str, value: float, runs: Sequence[Measures] = runs) -> bool:
+                return all(run.extra.get(name) == value for run in runs)
+
+            # Whoever confirmed a step and then lost its power is one step behind when the next is taken, and no more.
+            held = all((run.extra[HELD] or 0) > 0 and (run.extra[AHEAD] or 0) <= 1 for run in runs)
+            found += [
+                Criterion(keying, "no adjacency is lost", f"{total(LOSSES):g}", total(LOSSES) == 0),
+                Criterion(keying, "no probe packet is lost", f"{total(PROBES):g}", total(PROBES) == 0),
+                Criterion(keying, "all is protected at required", _shown(runs, SHARE), every(SHARE, 100)),
+                Criterion(keying, "all is in clear again at the end", _shown(runs, BACK), every(BACK, 0)),
+                Criterion(
+                    keying,
+                    "a router without power is at most one step behind",
+                    f"{total(HELD):g} attempts held, {total(AHEAD):g} steps taken meanwhile",
+                    held,
+                ),
+                Criterion(keying, "every step is taken, up and back", f"{total(LEFT):g} left", every(LEFT, 0)),
+            ]
+        return found
+
+    def findings(self, table: Table) -> list[str]:
+        found = []
+        for keying in MODERN:
+            if keying in table:
+                runs = table.measures[keying]
+                found.append(
+                    f"{keying}: {between(run.extra[TAKEN] or 0 for run in runs)} steps, "
+                    f"{between(run.extra[HELD] or 0 for run in runs)} attempts held because a member was without power "
+                    f"or had not confirmed yet, {between(run.extra[LOSSES] or 0 for run in runs)} adjacencies lost."
+                )
+        return found
+
+    def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
+        from testbed.report.deployment import draw_deployment
+
+        return draw_deployment(folder, [run for run in runs if run.plan.keying in MODERN], INTERVAL_S)
+
+
+def _shown(runs: Sequence[Measures], name: str) -> str:
+    values = [run.extra.get(name) for run in runs]
+    return "never" if None in values else f"{between(value for value in values if value is not None)} %"

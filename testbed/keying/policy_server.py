@@ -1,0 +1,59 @@
+"""The laboratory's Policy Server while a run goes on: a real store, which takes steps of a deployment when told to.
+
+It reads the routers' confirmations where the DKS keeps them, and puts documents where the DKS finds them, as an
+administrator's `policy deploy step --confirmations … --export …` does. Knows nothing of nodes or processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.dks.confirmations import FOLDER as CONFIRMATIONS
+from agents.ipsec.protection import Mode
+from agents.policy.deploy import Deployer, Done, Held, from_folder
+from agents.policy.domain import Domain
+from agents.policy.export import export_documents
+from agents.policy.names import DKS_NAME
+from agents.policy.store import PolicyStore
+from testbed.keying.provision import ISSUED_AT, POLICY_SERVER, Places, laboratory_key
+
+WHO = "laboratory"
+
+
+class LaboratoryPolicyServer:
+    """One run's. `folder`: the run's; the store is made below it, with the domain as version 1."""
+
+    def __init__(self, domain: Domain, folder: Path, seed: int) -> None:
+        self._store = PolicyStore.create(folder / POLICY_SERVER, domain, laboratory_key(seed, POLICY_SERVER))
+        self._store.commit(WHO, "as commissioned", ISSUED_AT)
+        dks = Places(folder / "retained" / DKS_NAME)
+        self._documents = dks.documents
+        self._deployer = Deployer(self._store, from_folder(dks.state / CONFIRMATIONS))
+
+    def step(self, direction: str, at_once: int = 1) -> Mapping[str, Any]:
+        """Try the next step "up" (to `required`) or "back" (to `clear`): what came of it, for the record."""
+        try:
+            done = self._try(direction, at_once)
+        except Held as held:
+            return {"result": "held", "waiting": held.missing}
+        if done is None:
+            return {"result": "done"}
+        export_documents(self._store, self._documents)
+        return {
+            "result": "taken",
+            "version": done.commit.version,
+            "changes": [str(each) for each in done.step.changes],
+            "routers": sorted(done.routers),
+            "left": done.left,
+        }
+
+    def _try(self, direction: str, at_once: int) -> Done | None:
+        goal = Mode.REQUIRED if direction == "up" else Mode.CLEAR
+        under_way = self._deployer.current()
+        if under_way is None:
+            return self._deployer.start((), goal, at_once, WHO, ISSUED_AT)
+        if under_way.goal is not goal:
+            return self._deployer.back(goal, at_once, WHO, ISSUED_AT)
+        return self._deployer.step(WHO, ISSUED_AT)

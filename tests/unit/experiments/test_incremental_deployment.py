@@ -1,0 +1,77 @@
+"""The experiment's plan, and the Policy Server that plays it."""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from agents.ipsec.protection import Mode
+from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
+from agents.policy.document import verify_document
+from testbed.analysis.protected import Share, between
+from testbed.errors import InputError
+from testbed.faults.check import check_plan
+from testbed.keying.policy_server import LaboratoryPolicyServer
+from testbed.keying.provision import (
+    POLICY_SERVER,
+    Places,
+    domain_of,
+    laboratory_key,
+    mode_from,
+    provision,
+    settings_from,
+)
+from testbed.record.plan import Action
+from testbed.runner.experiment import find
+from testbed.topology.load import load
+
+
+@pytest.mark.parametrize("name", ["ring", "lan", "abilene"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_plan_can_be_played_and_cuts_the_power_of_a_router_whose_link_is_under_way(name: str, seed: int) -> None:
+    plan = find("incremental_deployment").plan(load(name), "lks", seed, {})
+    check_plan(plan)
+    assert plan.captures == "all"
+    off = next(each.at_s for each in plan.timeline if each.action is Action.POWER_OFF)
+    steps = [
+        each.at_s for each in plan.timeline if each.action is Action.POLICY_STEP and each.args["direction"] == "up"
+    ]
+    assert steps[0] < off < steps[-1]
+    assert max(each.at_s for each in plan.timeline) < plan.duration_s
+
+
+def test_steps_wait_for_the_routers_words_and_put_documents_where_the_dks_finds_them(tmp_path: Path) -> None:
+    topology, address, settings = load("ring"), IPv4Address("192.0.2.1"), settings_from({})
+    provision(topology, tmp_path, 1, address, settings, Mode.CLEAR)
+    server = LaboratoryPolicyServer(domain_of(topology, 1, address, settings, Mode.CLEAR), tmp_path, 1)
+    dks = Places(tmp_path / "retained" / "dks")
+    before = hashlib.sha256((dks.documents / "r1.cose").read_bytes()).digest()
+    assert server.step("up")["result"] == "held"
+    (dks.state / "confirmations").mkdir()
+    for name in topology.routers:
+        public = laboratory_key(1, POLICY_SERVER).public_key()
+        document = verify_document((dks.documents / f"{name}.cose").read_bytes(), public, domain=topology.domain)
+        states = tuple(InForce(name=each.name, mode=Mode.CLEAR, keyed=()) for each in document.interfaces)
+        said = Confirmation(domain=topology.domain, router=name, version=1, at=0, interfaces=states)
+        signed = sign_confirmation(said, laboratory_key(1, name))
+        (dks.state / "confirmations" / f"{name}.confirmation").write_bytes(signed)
+    taken = server.step("up")
+    assert (taken["result"], taken["left"]) == ("taken", 11)
+    assert hashlib.sha256((dks.documents / "r1.cose").read_bytes()).digest() != before
+    assert server.step("up")["result"] == "held"
+    assert server.step("back")["result"] == "taken"  # taking back the last step needs nobody's word
+
+
+def test_an_unknown_mode_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(InputError, match="no mode"):
+        mode_from({"mode": "closed"})
+
+
+def test_a_share_is_of_whole_intervals_only() -> None:
+    found = [Share(0, 1, 1), Share(10, 4, 0), Share(20, 0, 4)]
+    assert between(found, 5, 30).value == 0.5
+    assert between(found, 5, 25).value == 1.0
+    assert between(found, 0, 5).value is None
