@@ -1,5 +1,7 @@
 """Groups whose keys the DKS makes: their generations, members and rekeys (RFC 9838 §2.3, §2.4.2).
 
+Where speakers have a Local Key Server, the DKS makes generations for it on demand, and members are that one's.
+
 Who may have what is read from the signed documents of speaker and member: both must say so.
 Knows nothing of how IKE SAs come about.
 """
@@ -19,7 +21,8 @@ from agents.ikev2 import IkeEndpoint, IkeError, Payload, SaHandle
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
-from agents.policy.group import GroupState, sign_group_state, verify_group_state
+from agents.policy.group import GroupState, sign_group_state, verify_group_state, verify_issued_state
+from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 from agents.runtime.effects import Event
 
@@ -90,6 +93,10 @@ class Groups:
             or request.sender != (router == group.router)
         ):
             return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
+        if speaker.local_key_server:
+            if not request.sender:
+                return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)  # members are the speaker's LKS's
+            return self._issue(request, speaker, sa)
         if request.leaving:
             if group in self._groups:
                 self._groups[group].members.pop(router, None)
@@ -121,6 +128,31 @@ class Groups:
         self._event(Event("registered", {"peer": router, "group": str(group), "generation": keys.generation}))
         return KeyServer.answer(keys, router, kwk)
 
+    def _issue(self, request: RegistrationRequest, speaker: PolicyDocument, sa: SaHandle) -> list[Payload]:
+        """A new generation for a speaker whose own LKS gives it to the members, and which makes one when we do not.
+
+        It is above the one that the speaker shows in its LKS's or our signed words. Nothing of it is kept but its
+        number: a DKS that restarts has lost nothing.
+        """
+        group = request.group
+        try:
+            if not request.supports(speaker.suite):
+                return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
+            kwk = sa.key_wrap_key()
+            shown = notifies.find_group_reports(request.payloads)
+            if len(shown) != 1:
+                raise PolicyError(f"{group}: a speaker has to show which generation it has")
+            keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
+            state = verify_issued_state(shown[0], keys.get, group)
+            self._book.reported(group, state.v, state.g)
+            made = self._keys(speaker, group, even=True)
+        except (IkeError, PolicyError) as error:
+            self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
+            return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
+        fields = {"peer": group.router, "group": str(group), "generation": made.generation, "after": state.g}
+        self._event(Event("issued", fields))
+        return KeyServer.answer(made, group.router, kwk)
+
     def _held(self, request: RegistrationRequest) -> int | None:
         """The generation that a sender says it sends with, in our own signed words; None when it has none."""
         for signed in notifies.find_group_reports(request.payloads)[:1]:
@@ -145,8 +177,8 @@ class Groups:
             return False
         return any(each == group for _interface, _neighbor, each in member.neighbor_groups())
 
-    def _keys(self, speaker: PolicyDocument, group: GroupId) -> GroupKeys:
-        generation = self._book.next(group, speaker.version)
+    def _keys(self, speaker: PolicyDocument, group: GroupId, *, even: bool = False) -> GroupKeys:
+        generation = self._book.next(group, speaker.version, even=even)
         state = sign_group_state(GroupState.of(group, speaker.version, generation, "dks"), self._key)
         return make_group_keys(speaker, group, generation, self._random, state)
 

@@ -17,6 +17,7 @@ _COUNTED = {
     "registered": ("registrations_total", ("kind",), "Registrations served: of control groups and of routers' groups."),
     "paced": ("paced_total", (), "Registrations put off because too many came at once."),
     "rekeyed": ("rekeys_total", ("reason",), "New generations made and pushed."),
+    "issued": ("issued_total", (), "New generations made for LKSs to give out."),
     "reported": ("reports_total", (), "Generations learnt that LKSs made alone."),
     "confirmed": ("confirmations_total", (), "Changed confirmations of routers taken."),
     "error": ("errors_total", ("what",), "Things that went wrong."),

@@ -125,6 +125,28 @@ def check_speaker(keys: GroupKeys, interface: InterfacePolicy, neighbor: Neighbo
             )
 
 
+def own_keys(keys: GroupKeys, document: PolicyDocument) -> GroupKeys:
+    """Keys that another key server made for a group that the router of this document speaks in, with each pair SA
+    marked as its member's. UnusableGroup unless they have exactly the SAs that the policy gives the group."""
+    group = keys.group
+    interface = document.interface(group.interface)
+    if group not in document.own_groups() or interface is None:
+        raise UnusableGroup(f"{group} is no group of ours")
+    protocol = group.routing_protocol
+    local = interface.local_for(protocol)
+    member = {
+        (local, place.destination, place.spi(document.spi, keys.generation)): place.member
+        for place in places(interface, protocol)
+    }
+    given = {(sa.speaker, sa.destination, sa.spi): sa for sa in keys.sas}
+    if given.keys() != member.keys() or len(keys.sas) != len(given):
+        raise UnusableGroup(f"{group}: other SAs than our policy has")
+    wanted = (document.suite, document.lifetimes.group_s, protocol.ip_protocol)
+    if any((sa.suite, sa.lifetime_s, sa.ip_protocol) != wanted for sa in keys.sas):
+        raise UnusableGroup(f"{group}: another suite, lifetime or protocol than our policy has")
+    return replace(keys, sas=tuple(replace(sa, member=member[place]) for place, sa in given.items()))
+
+
 # -- between keys and payloads ----------------------------------------------------------------------
 
 

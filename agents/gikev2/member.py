@@ -32,11 +32,11 @@ from agents.ikev2 import (
 from agents.ikev2.registry import Kwa, NotifyType, PayloadType, Protocol, TransformType
 from agents.ipsec.protection import Suite
 from agents.policy.errors import PolicyError
-from agents.policy.group import claimed_group, verify_group_state
+from agents.policy.group import Issuer, claimed_group, verify_issued_state
 from agents.policy.names import GroupId
 
-IssuerKey = Callable[[GroupId], Ed25519PublicKey | None]
-"""The key of the key server that may speak for a group; None when nobody may."""
+IssuerKey = Callable[[GroupId, Issuer], Ed25519PublicKey | None]
+"""The key with which an issuer of this kind signs for a group; None when it may not speak for it."""
 Minimum = Callable[[GroupId], tuple[int, int]]
 """The highest (v, g) ever taken for a group; (0, 0) when there was none."""
 
@@ -101,12 +101,13 @@ class GroupMember:
         gsa, kd = _only(payloads, PayloadType.GSA), _only(payloads, PayloadType.KD)
         if gsa is None or kd is None:
             raise UnusableGroup(f"{group}: no GSA or no KD")
-        key = self._issuer_key(group)
         signed = notifies.find_group_state(payloads)
-        if key is None or signed is None:
-            raise UnusableGroup(f"{group}: no group state, or nobody whose word counts")
+        if signed is None:
+            raise UnusableGroup(f"{group}: no group state")
         try:
-            state = verify_group_state(signed, key, group, self._minimum(group))
+            state = verify_issued_state(
+                signed, lambda issuer: self._issuer_key(group, issuer), group, self._minimum(group)
+            )
         except PolicyError as error:
             raise UnusableGroup(str(error)) from error
         return from_payloads(group, state.g, GsaPayload.parse(gsa), KdPayload.parse(kd), kwk, signed)

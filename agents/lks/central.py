@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.gikev2 import GroupKeys, UnusableGroup
-from agents.gikev2.keys import check_speaker
+from agents.gikev2 import GroupKeys
+from agents.gikev2.keys import check_speaker, own_keys
 from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
 from agents.lks.generations import Hearing, Sending, earliest
 from agents.policy.document import InterfacePolicy, Neighbor
 from agents.policy.names import GroupId
-from agents.policy.spi import places
 
 
 class CentralGroups:
@@ -69,16 +68,7 @@ class CentralGroups:
         if keys.group in self._heard:
             check_speaker(keys, *self._heard[keys.group], document)
             return
-        interface = document.interface(keys.group.interface)
-        if keys.group not in self.sending or interface is None:
-            raise UnusableGroup(f"{keys.group} is no group of ours")
-        protocol = keys.group.routing_protocol
-        expected = {
-            (interface.local_for(protocol), place.destination, place.spi(document.spi, keys.generation))
-            for place in places(interface, protocol)
-        }
-        if {(sa.speaker, sa.destination, sa.spi) for sa in keys.sas} != expected:
-            raise UnusableGroup(f"{keys.group}: other SAs than our policy has")
+        own_keys(keys, document)
 
     def take(self, keys: GroupKeys, now: float, *, registration: bool) -> None:
         """Use these keys, which `check` has passed. `registration`: they are an answer, not a rekey."""

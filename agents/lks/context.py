@@ -65,19 +65,30 @@ class Context:
         """A generation that no group of ours ever had, reserved on the disk before it is used.
 
         Its SPIs are not those of the generations `in_use`, which differ from it in more than the bits that an
-        SPI holds of a generation.
+        SPI holds of a generation. Where the DKS makes generations too, its ones are even and ours odd: so neither
+        need know of the other's last one to make none twice.
         """
-        period = 1 << self.document.spi.generation_bits
-        taken = {generation % period for generation in in_use}
+        taken = list(in_use)
         self._generation += 1
-        while self._generation % period in taken:
+        while self.clashes(self._generation, taken) or (self.shared and self._generation % 2 == 0):
             self._generation += 1
         self.retained.reserve(self._generation, self.document.generation_block)
         return self._generation
 
-    def seen_generation(self, generation: int) -> None:
-        """Somebody who may make generations of our groups is at this one."""
+    @property
+    def shared(self) -> bool:
+        """Whether the DKS makes generations of our groups, and we do when it is not there."""
+        return self.document.issuer == "dks" and self.document.local_key_server
+
+    def clashes(self, generation: int, in_use: Iterable[int]) -> bool:
+        """Whether a generation has the SPIs of one that is in use."""
+        period = 1 << self.document.spi.generation_bits
+        return any(generation % period == each % period for each in in_use)
+
+    def given_generation(self, generation: int) -> None:
+        """The DKS has made this one for us: it is as good as used, also when the power fails now."""
         self._generation = max(self._generation, generation)
+        self.retained.reserve(generation, self.document.generation_block)
 
     def last_sequence(self, sa: DataSa) -> int:
         """The last sequence number that we used on an outbound SA; 0 when the kernel does not have it."""

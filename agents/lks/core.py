@@ -20,6 +20,7 @@ from agents.lks.confirming import Confirming
 from agents.lks.context import Context, Counter, RandomSource
 from agents.lks.dks_link import DksLink
 from agents.lks.generations import earliest
+from agents.lks.issuing import Issuing
 from agents.lks.lease import Lease
 from agents.lks.link import Link
 from agents.lks.readiness import Readiness
@@ -75,6 +76,7 @@ class LksCore:
         self._links: dict[str, Link] = {}
         self._dks: DksLink | None = None
         self._central: CentralGroups | None = None
+        self._issuing = Issuing(self._links, lambda: self._dks)
         self._pending: tuple[PolicyDocument, bytes | None] | None = None
         self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
         self._started = False
@@ -191,12 +193,11 @@ class LksCore:
 
     def _build(self, now: float) -> None:
         document = self._context.document
-        if document.issuer == "dks":
-            self._central = CentralGroups(self._context)
-        else:
+        if document.local_key_server:
             for interface in document.interfaces:
-                if interface.mode is not Mode.CLEAR and interface.protocols:
-                    self._links[interface.name] = Link(self._context, interface, self._port, now)
+                self._add_link(interface, now)
+        else:
+            self._central = CentralGroups(self._context)
         self._dks = DksLink(
             self._context,
             self._central,
@@ -206,7 +207,13 @@ class LksCore:
             self._port,
             now,
             self._confirming,
+            self._issuing.answered,
         )
+
+    def _add_link(self, interface: InterfacePolicy, now: float) -> None:
+        if interface.name not in self._links and interface.mode is not Mode.CLEAR and interface.protocols:
+            orders = self._issuing if self._context.shared else None
+            self._links[interface.name] = Link(self._context, interface, self._port, now, orders)
 
     def _links_up(self, now: float) -> None:
         for name, link in self._links.items():
@@ -257,7 +264,7 @@ class LksCore:
             self._lease.shorten(fresh.lease.seconds, now)
             context.event("policy", version=fresh.version)
         context.kernel_dirty = True
-        whole = (old.issuer, old.dks, old.suite, old.spi) != (fresh.issuer, fresh.dks, fresh.suite, fresh.spi)
+        whole = _common(old) != _common(fresh)
         for name, link in list(self._links.items()):
             policy = fresh.interface(name)
             kept = not whole and policy is not None and policy.mode is not Mode.CLEAR
@@ -276,8 +283,7 @@ class LksCore:
             self._dks.register_missing(now)
         else:
             for interface in fresh.interfaces:
-                if interface.name not in self._links and interface.mode is not Mode.CLEAR and interface.protocols:
-                    self._links[interface.name] = Link(context, interface, self._port, now)
+                self._add_link(interface, now)
         self._links_up(now)
         if signed is None:
             for link in self._links.values():
@@ -386,6 +392,11 @@ class LksCore:
         for interface in self._context.document.interfaces:
             if interface.name in self._found:
                 yield from protected(interface)
+
+
+def _common(document: PolicyDocument) -> tuple[object, ...]:
+    """What all groups have in common: when it changes, all of them begin anew."""
+    return document.issuer, document.local_key_server, document.dks, document.suite, document.spi
 
 
 def protected(interface: InterfacePolicy) -> Iterator[ProtectedInterface]:

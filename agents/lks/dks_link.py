@@ -1,7 +1,8 @@
 """The router's relation to the DKS: its control group, and under `issuer: dks` all its groups.
 
 At the scheduled time: IKE, GSA_AUTH for the control group (policy down, reports up), then GSA_REGISTRATION
-for groups whose keys the DKS makes. The IKE SA stays, so that the DKS can push policy and keys.
+for groups whose keys the DKS gives out, or for each new generation that it makes for our LKS to give out.
+The IKE SA stays, so that the DKS can push policy and keys.
 Knows nothing of neighbours' LKSs.
 """
 
@@ -10,7 +11,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 
-from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, notifies
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup, notifies
 from agents.gikev2.member import parse_delete
 from agents.gikev2.spread import Spread
 from agents.ikev2 import (
@@ -42,7 +45,7 @@ from agents.lks.generations import earliest
 from agents.lks.lease import ask_every_s
 from agents.lks.reconnect import Schedule
 from agents.policy.errors import PolicyError
-from agents.policy.group import verify_group_state
+from agents.policy.group import Issuer, verify_group_state
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import DKS_NAME, GroupId
 from agents.runtime.effects import Send as SendEffect
@@ -52,6 +55,10 @@ EAGER = Retransmission(first_s=0.5, factor=1.8, cap_s=3.0, tries=20)
 LIVENESS_S = 60.0
 EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 RETRY_S = (1.0, 3.0)
+REPORT_S = 1.0
+"""How long reports of several groups wait for each other."""
+Issued = Callable[[GroupId, GroupKeys | None, int, float], None]
+"""Group, its new keys or None when the DKS gives none, the policy version that they are under, and the time."""
 
 
 class DksLink:
@@ -67,7 +74,11 @@ class DksLink:
         port: int,
         now: float,
         confirming: Confirming | None = None,
+        issued: Issued | None = None,
     ) -> None:
+        """`issued`: takes the answers to `order`."""
+        self._issued = issued
+        self._report_at: float | None = None
         self._confirming = confirming
         self._context, self.central, self._reports, self._new_document = context, central, reports, new_document
         self._renewed = renewed
@@ -93,7 +104,7 @@ class DksLink:
             auth_exchange=ExchangeType.GSA_AUTH,
         )
         self._spread = Spread(self._endpoint, context.removal)
-        self._member = GroupMember((document.suite,), lambda _group: self._key, context.retained.floor)
+        self._member = GroupMember((document.suite,), self._issuer_key, context.retained.floor)
         self._schedule = Schedule(document.reconnect, context.uniform, eager=central is not None)
         self.connect_at: float | None = None
         """When the next contact is due; None while there is one."""
@@ -114,6 +125,9 @@ class DksLink:
         self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
     ) -> PeerKey | None:
         return PeerKey(self._key) if claimed == self._id else None
+
+    def _issuer_key(self, _group: GroupId, issuer: Issuer) -> Ed25519PublicKey | None:
+        return self._key if issuer == "dks" else None
 
     def is_from(self, datagram: Datagram) -> bool:
         """Whether the datagram came from an address of the DKS, in answer or over an SA that we began."""
@@ -138,6 +152,8 @@ class DksLink:
         if self.central is not None:
             for group in self.central.tick(now):
                 self._register(group, now)
+        if self._report_at is not None and self._report_at <= now:
+            self._report(now)
         self._confirm(now)
         self._endpoint.tick(now)
         self._drain(now)
@@ -147,7 +163,8 @@ class DksLink:
         central = self.central.next_timer() if self.central is not None else None
         if self._confirming is not None and self.sa is not None and self.sa.established:
             central = earliest([central, self._confirming.next_timer()])
-        return earliest([self.connect_at, self._ask_at, *self._again_at.values(), central, self._endpoint.next_timer()])
+        timers = [self.connect_at, self._ask_at, self._report_at, *self._again_at.values()]
+        return earliest([*timers, central, self._endpoint.next_timer()])
 
     def _ask(self, now: float) -> None:
         """Whether the DKS still answers us: that renews the lease. Only an answer to what was just asked does: what
@@ -208,7 +225,7 @@ class DksLink:
                     self._asked_lease.pop(effect.request_id, None)
                     group = self._asked.pop(effect.request_id, None)
                     if group is not None:
-                        self._later(group, now)
+                        self._unanswered(group, now)
                 elif isinstance(effect, RequestReceived):
                     self._request(effect, now)
                 elif isinstance(effect, Closed):
@@ -247,6 +264,7 @@ class DksLink:
         self.sa, self._ask_at = None, None
         self._asked.clear()
         self._again_at.clear()
+        self._report_at = None
         if self._confirming is not None:
             self._confirming.parted()
         self._context.event("dks_contact", ok=False, reason=event.reason.name.lower())
@@ -297,14 +315,68 @@ class DksLink:
             return
         held = self.central.held(group)
         extra = [] if held is None else [notifies.group_report(held)]
-        payloads = self._member.request(group, sender=group in self.central.sending, extra=extra)
+        self._request_keys(group, self._member.request(group, sender=group in self.central.sending, extra=extra), now)
+
+    def order(self, group: GroupId, held: bytes, now: float) -> bool:
+        """Ask for a new generation of an own group. `held`: our newest one's signed state. False without contact."""
+        if self.sa is None or not self.sa.established or group in self._asked.values():
+            return False
+        payloads = self._member.request(group, sender=True, extra=[notifies.group_report(held)])
+        if not self._request_keys(group, payloads, now):
+            return False
+        self._drain(now)
+        return True
+
+    def report_soon(self, now: float) -> None:
+        """Our groups have generations that the DKS did not make. Without contact the next one reports them anyway."""
+        if self._report_at is None and self.sa is not None and self.sa.established:
+            self._report_at = now + REPORT_S
+
+    def _report(self, now: float) -> None:
+        self._report_at = None
+        if self.sa is not None and self.sa.established and self._control not in self._asked.values():
+            extra = [notifies.group_report(state) for state in self._reports()]
+            self._request_keys(self._control, self._member.request(self._control, extra=extra), now)
+
+    def _request_keys(self, group: GroupId, payloads: Sequence[Payload], now: float) -> bool:
+        assert self.sa is not None
         try:
             self._asked[self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, payloads, now)] = group
         except UnknownSa:
+            return False
+        return True
+
+    def _unanswered(self, group: GroupId, now: float) -> None:
+        if self.central is not None:
+            self._later(group, now)
+        elif not group.is_control and self._issued is not None:
+            self._issued(group, None, 0, now)
+
+    def _given(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
+        """The answer to an order, or to reports."""
+        assert self.sa is not None
+        if group.is_control:
+            self._policy(payloads, now)
             return
+        if self._issued is None:
+            return
+        try:
+            keys = self._member.answer(group, payloads, self.sa.key_wrap_key())
+            version = verify_group_state(keys.state, self._key, group).v
+        except (GroupRefused, IkeError, PolicyError) as error:
+            self._context.event("error", what="order", group=str(group), detail=str(error))
+            self._issued(group, None, 0, now)
+            return
+        try:
+            self._issued(group, keys, version, now)
+        except UnusableGroup as error:
+            self._context.event("error", what="order", group=str(group), detail=str(error))
 
     def _take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
         assert self.sa is not None
+        if self.central is None:
+            self._given(group, payloads, now)
+            return
         try:
             self._use(self._member.answer(group, payloads, self.sa.key_wrap_key()), now, registration=True)
         except (GroupRefused, IkeError, PolicyError) as error:

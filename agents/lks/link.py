@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from agents.gikev2 import KeyServer
+from agents.gikev2 import GroupKeys, KeyServer
 from agents.gikev2.spread import Spread
 from agents.ikev2 import (
     AuthRequest,
@@ -40,7 +40,7 @@ from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
 from agents.lks.generations import earliest
 from agents.lks.listener import Listener
-from agents.lks.speaker import Speaker
+from agents.lks.speaker import Orders, Speaker
 from agents.policy.document import InterfacePolicy, Neighbor
 from agents.policy.errors import PolicyError
 from agents.policy.names import GroupId, parse_party_id
@@ -54,7 +54,10 @@ EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_RE
 class Link:
     """Key management with all neighbours of one interface."""
 
-    def __init__(self, context: Context, policy: InterfacePolicy, port: int, now: float) -> None:
+    def __init__(
+        self, context: Context, policy: InterfacePolicy, port: int, now: float, orders: Orders | None = None
+    ) -> None:
+        """`orders`: the way to the DKS, when that makes our groups' generations."""
         self._context, self.policy, self._port = context, policy, port
         self.up = False
         self._addresses = {str(each.address): each for each in policy.neighbors}
@@ -80,7 +83,7 @@ class Link:
         self._spread = Spread(self._endpoint, context.removal)
         domain, router = context.document.domain, context.document.router
         self.speakers = {
-            group: Speaker(context, self._endpoint, group, now)
+            group: Speaker(context, self._endpoint, group, now, orders)
             for group in (GroupId.of(domain, router, policy.name, protocol) for protocol in policy.protocols)
         }
         self.listeners = {
@@ -147,6 +150,19 @@ class Link:
         """New generations of all own groups here. `excluding`: somebody is not to hear them any more."""
         for speaker in self.speakers.values():
             speaker.rekey(now, reason, excluding=excluding)
+        self._drain(now)
+
+    def given(self, keys: GroupKeys, version: int, now: float) -> None:
+        """The DKS has made these keys for a group of ours here. UnusableGroup."""
+        try:
+            self.speakers[keys.group].given(keys, version, now)
+        finally:
+            self._drain(now)
+
+    def not_given(self, group: GroupId, now: float) -> None:
+        """The DKS makes no keys for this group now."""
+        if group in self.speakers:
+            self.speakers[group].not_given(now)
         self._drain(now)
 
     def adopt(self, policy: InterfacePolicy, now: float) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup
 from agents.gikev2.keys import check_speaker
 from agents.gikev2.member import parse_delete
@@ -31,7 +33,7 @@ from agents.ikev2.registry import ExchangeType
 from agents.lks.context import Context
 from agents.lks.generations import Hearing, earliest
 from agents.policy.document import InterfacePolicy, Neighbor
-from agents.policy.group import verify_group_state
+from agents.policy.group import Issuer, verify_issued_state
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 
@@ -64,11 +66,9 @@ class Listener:
                 GroupId.of(domain, neighbor.router, neighbor.interface, protocol) for protocol in interface.protocols
             )
         }
-        key = public_key_from_spki(neighbor.key)
-        self._key = key
-        self._member = GroupMember(
-            (context.document.suite,), lambda group: key if group in self.hearing else None, context.retained.floor
-        )
+        self._neighbor_key = public_key_from_spki(neighbor.key)
+        self._dks_key = public_key_from_spki(context.document.dks.key)
+        self._member = GroupMember((context.document.suite,), self._issuer_key, context.retained.floor)
         self.sa: SaHandle | None = None
         self._asked: dict[int, GroupId] = {}
         self._first: GroupId | None = None
@@ -195,8 +195,16 @@ class Listener:
     def _check(self, keys: GroupKeys) -> None:
         check_speaker(keys, self.interface, self.neighbor, self._context.document)
 
+    def _issuer_key(self, group: GroupId, issuer: Issuer) -> Ed25519PublicKey | None:
+        """Who may have made keys of a group that this neighbour hands out: itself, and under `issuer: dks` the DKS."""
+        if group not in self.hearing:
+            return None
+        if issuer == "lks":
+            return self._neighbor_key
+        return self._dks_key if self._context.shared else None
+
     def _taken(self, keys: GroupKeys) -> None:
-        state = verify_group_state(keys.state, self._key, keys.group)
+        state = verify_issued_state(keys.state, lambda issuer: self._issuer_key(keys.group, issuer), keys.group)
         self._context.retained.took(keys.group, state.counters)
         self._context.kernel_dirty = True
 

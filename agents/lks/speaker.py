@@ -1,17 +1,20 @@
 """One own group: the router sends, and its LKS is the group's key server (GC/KS) towards the neighbours.
 
-Keys come from the LKS's own randomness, from its first second on; nobody need be reachable. RFC 9838 §2.3
-(registration), §2.4.2 (inband rekey), §4.4.3 (delays). Knows nothing of how IKE SAs come about.
+Keys come from the LKS's own randomness, from its first second on; nobody need be reachable. Under `issuer: dks` the
+next keys come from the DKS when that answers, and neighbours get them here all the same: so a group has one
+distributor, and nobody is told two things. RFC 9838 §2.3 (registration), §2.4.2 (inband rekey), §4.4.3 (delays).
+Knows nothing of how IKE SAs come about.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest
-from agents.gikev2.keys import make_group_keys
+from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, UnusableGroup
+from agents.gikev2.keys import make_group_keys, own_keys
 from agents.ikev2 import IkeEndpoint, NotifyPayload, Payload, SaHandle, UnknownSa, UnsupportedAlgorithm
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.lks.context import Context
@@ -33,12 +36,37 @@ ATTEMPTS = 3
 """How often a member that refuses a rekey is sent it."""
 
 
-class Speaker:
-    """Keys, members and rekeys of one own group under `issuer: lks`."""
+DKS_PATIENCE_S = 5.0
+"""How long at most a rekey waits for the DKS's answer; never more than a tenth of a key's lifetime."""
 
-    def __init__(self, context: Context, endpoint: IkeEndpoint, group: GroupId, now: float) -> None:
+
+class Orders(Protocol):
+    """The way to a DKS that makes our groups' generations."""
+
+    def order(self, group: GroupId, held: bytes, now: float) -> bool:
+        """Ask for the generation after the one of this signed state; False when the DKS cannot be asked now."""
+
+    def report(self, now: float) -> None:
+        """We have made a generation without it: it is told soon, or when it is back."""
+
+
+@dataclass(slots=True)
+class _Ordered:
+    reason: str
+    excluding: bool
+    until: float
+
+
+class Speaker:
+    """Keys, members and rekeys of one own group. `orders`: under `issuer: dks`."""
+
+    def __init__(
+        self, context: Context, endpoint: IkeEndpoint, group: GroupId, now: float, orders: Orders | None = None
+    ) -> None:
         """Makes the first generation; the group is ready to send at once."""
         self._context, self._endpoint, self.group = context, endpoint, group
+        self._orders = orders
+        self._ordered: _Ordered | None = None
         self.sending = Sending(group, group.interface)
         self.members: dict[str, SaHandle] = {}
         self._unacknowledged: dict[int, str] = {}
@@ -58,12 +86,16 @@ class Speaker:
         context = self._context
         generation = context.next_generation(self.sending.held())
         state = GroupState.of(self.group, context.document.version, generation, "lks")
-        life = context.document.lifetimes.group_s
-        self.rekey_at = now + life * (REKEY_FRACTION - context.uniform(0, 0.1))
-        self._ends = {each: end for each, end in self._ends.items() if each in set(self.sending.held())}
-        self._ends[generation] = now + life
         signed = sign_group_state(state, context.private_key)
-        return make_group_keys(context.document, self.group, generation, context.random, signed)
+        keys = make_group_keys(context.document, self.group, generation, context.random, signed)
+        self._lives(keys, now)
+        return keys
+
+    def _lives(self, keys: GroupKeys, now: float) -> None:
+        life = self._context.document.lifetimes.group_s
+        self.rekey_at = now + life * (REKEY_FRACTION - self._context.uniform(0, 0.1))
+        self._ends = {each: end for each, end in self._ends.items() if each in set(self.sending.held())}
+        self._ends[keys.generation] = now + life
 
     # -- registrations -------------------------------------------------------------------------------
 
@@ -106,11 +138,52 @@ class Speaker:
 
         The old one goes on being sent with until every member that lives has the new one, up to the end of its
         lifetime. `excluding`: somebody who has the old one must not hear us longer than the policy's activation delay.
+        Under `issuer: dks` the DKS is asked for it, and it is made here when there is no answer in time.
         """
+        if self._ordered is not None:
+            self._ordered.excluding = self._ordered.excluding or excluding
+            return
+        newest = self.sending.waiting or self.sending.active
+        if self._orders is not None and newest is not None and self._orders.order(self.group, newest.state, now):
+            patience_s = min(DKS_PATIENCE_S, self._context.document.lifetimes.group_s / 10)
+            self._ordered = _Ordered(reason, excluding, now + patience_s)
+            return
+        self._renew(self._make(now), now, reason, excluding=excluding)
+        if self._orders is not None:
+            self._orders.report(now)
+
+    def given(self, keys: GroupKeys, version: int, now: float) -> None:
+        """The DKS's answer to `order`: keys under this version of the policy. UnusableGroup when they are not what
+        policy allows, or come too late, and then we make our own."""
+        ordered, self._ordered = self._ordered, None
+        try:
+            keys = own_keys(keys, self._context.document)
+            if ordered is None or keys.generation <= self.generation:
+                raise UnusableGroup(f"{self.group}: generation {keys.generation} comes too late")
+            if version != self._context.document.version:
+                raise UnusableGroup(f"{self.group}: keys under policy version {version}, which is not in force here")
+            if self._context.clashes(keys.generation, self.sending.held()):
+                raise UnusableGroup(f"{self.group}: generation {keys.generation} has SPIs that are in use")
+        except UnusableGroup:
+            self._ordered = ordered
+            self.not_given(now)
+            raise
+        self._context.given_generation(keys.generation)
+        self._lives(keys, now)
+        self._renew(keys, now, ordered.reason, excluding=ordered.excluding)
+
+    def not_given(self, now: float) -> None:
+        """The DKS does not answer `order`, or not with keys: make them here."""
+        ordered, self._ordered = self._ordered, None
+        if ordered is not None:
+            self._renew(self._make(now), now, ordered.reason, excluding=ordered.excluding)
+        if self._orders is not None:
+            self._orders.report(now)
+
+    def _renew(self, keys: GroupKeys, now: float, reason: str, *, excluding: bool) -> None:
         active = self.sending.active
         ends_at = now if active is None else self._ends[active.generation]
         patience_s = max(0.0, min(PATIENCE_S, ends_at - now))
-        keys = self._make(now)
         atd_s = keys.atd_s if excluding else max(keys.atd_s, math.ceil(patience_s))
         # Members are told how long we may take, since so long they have to hear the old generation.
         keys = replace(keys, atd_s=min(atd_s, MAX_DELAY_S))
@@ -184,9 +257,13 @@ class Speaker:
         """Do what is due."""
         if self.sending.tick(now):
             self._context.kernel_dirty = True
-        if now >= self.rekey_at:
+        if self._ordered is not None:
+            if now >= self._ordered.until:
+                self.not_given(now)
+        elif now >= self.rekey_at:
             self.rekey(now, "lifetime")
 
     def next_timer(self) -> float | None:
         """When something is due."""
-        return earliest([self.rekey_at, self.sending.next_timer()])
+        due = self.rekey_at if self._ordered is None else self._ordered.until
+        return earliest([due, self.sending.next_timer()])

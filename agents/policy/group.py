@@ -5,6 +5,7 @@ A receiver takes no pair (v, g) lower than one it has had, across reboots too. K
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -15,6 +16,7 @@ from agents.policy.document import plain
 from agents.policy.errors import PolicyError
 from agents.policy.names import GroupId
 
+Issuer = Literal["lks", "dks"]
 LABEL = "router-keys/group-state/1"
 MAX_COUNTER = (1 << 63) - 1
 
@@ -30,10 +32,10 @@ class GroupState(BaseModel):
     protocol: str
     v: int = Field(ge=0, le=MAX_COUNTER)
     g: int = Field(ge=0, le=MAX_COUNTER)
-    issuer: Literal["lks", "dks"]
+    issuer: Issuer
 
     @classmethod
-    def of(cls, group: GroupId, v: int, g: int, issuer: Literal["lks", "dks"]) -> GroupState:
+    def of(cls, group: GroupId, v: int, g: int, issuer: Issuer) -> GroupState:
         """The state of this group."""
         return cls(
             domain=group.domain,
@@ -70,6 +72,21 @@ def verify_group_state(
     if state.counters < minimum:
         raise PolicyError(f"group {group}: state {state.counters} is older than {minimum}")
     return state
+
+
+def verify_issued_state(
+    data: bytes,
+    key_of: Callable[[Issuer], Ed25519PublicKey | None],
+    group: GroupId,
+    minimum: tuple[int, int] = (0, 0),
+) -> GroupState:
+    """As `verify_group_state`, by the key of whom the state names as its issuer. `key_of` gives None for an issuer
+    whose word does not count for this group. PolicyError."""
+    issuer = _decode(cose.unverified_payload(data)).issuer
+    key = key_of(issuer)
+    if key is None:
+        raise PolicyError(f"group {group}: the word of {issuer} does not count")
+    return verify_group_state(data, key, group, minimum)
 
 
 def claimed_group(data: bytes) -> GroupId:

@@ -1,4 +1,4 @@
-"""The experiments from end to end, as a person types them: on a topology of one's own, in guests, read back from disk."""
+"""The experiments from end to end, as typed: on a topology of one's own, in guests, read back from disk."""
 
 from __future__ import annotations
 

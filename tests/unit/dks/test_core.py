@@ -66,7 +66,7 @@ class Member:
             auth_exchange=ExchangeType.GSA_AUTH,
         )  # fmt: skip
         self.group = GroupMember(
-            [Suite.ESP_AES128_SHA256], lambda _: samples.private_key("dks").public_key(), lambda _: (0, 0)
+            [Suite.ESP_AES128_SHA256], lambda _group, _issuer: samples.private_key("dks").public_key(), lambda _: (0, 0)
         )
         self.sa = None
         self.keys: list[GroupKeys] = []

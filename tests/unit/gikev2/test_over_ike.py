@@ -71,7 +71,9 @@ def test_a_neighbour_registers_for_two_groups_and_is_rekeyed() -> None:
     document = samples.document("r1")
     ospf, pim = (GroupId.of("example", "r1", "r1-eth0", each) for each in (RoutingProtocol.OSPF, RoutingProtocol.PIM))
     member = GroupMember(
-        [Suite.ESP_AES128_SHA256], lambda group: samples.private_key(group.router).public_key(), lambda group: (0, 0)
+        [Suite.ESP_AES128_SHA256],
+        lambda group, _issuer: samples.private_key(group.router).public_key(),
+        lambda group: (0, 0),
     )
     keys = {}
     for generation in (1, 2):

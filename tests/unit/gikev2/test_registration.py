@@ -46,7 +46,9 @@ def over_the_wire(payloads: list[Payload]) -> list[Payload]:
 
 def member(minimum: tuple[int, int] = (0, 0)) -> GroupMember:
     return GroupMember(
-        [Suite.ESP_AES128_SHA256], lambda group: samples.private_key(group.router).public_key(), lambda group: minimum
+        [Suite.ESP_AES128_SHA256],
+        lambda group, _issuer: samples.private_key(group.router).public_key(),
+        lambda group: minimum,
     )
 
 

@@ -129,7 +129,7 @@ def test_a_new_generation_never_takes_the_spis_of_one_that_is_still_heard() -> N
     context = link._context
     speaker = next(iter(link.speakers.values()))
     active = speaker.generation
-    context.seen_generation(active + (1 << context.document.spi.generation_bits) - 1)
+    context.given_generation(active + (1 << context.document.spi.generation_bits) - 1)
     network.command("a", "rekey")
     assert speaker.generation > active + (1 << context.document.spi.generation_bits)
     for second in range(2, 20):

@@ -321,7 +321,8 @@ def test_a_short_cut_in_the_line_delays_a_list_and_does_not_lose_it() -> None:
 @pytest.mark.parametrize("documents", [True, False])
 def test_with_keys_from_the_dks_a_removed_router_is_out_and_the_others_get_new_keys(documents: bool) -> None:
     """Also where the list comes without new documents, as it does from a router."""
-    settings = SETTINGS.model_copy(update={"issuer": "dks", "lifetimes": Lifetimes(group_s=3600)})
+    central = {"issuer": "dks", "local_key_server": False, "lifetimes": Lifetimes(group_s=3600)}
+    settings = SETTINGS.model_copy(update=central)
     network = Network(LAN, settings=settings, dks=True)
     network.power_on_all()
     assert network.run(10, network.all_keyed)

@@ -1,0 +1,229 @@
+"""Keys from the DKS that the LKS hands out and replaces when there is no DKS: `issuer: dks` with local key servers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+
+from agents.gikev2 import UnusableGroup
+from agents.lks.retained import COUNTERS
+from agents.lks.speaker import Speaker
+from agents.policy import edit
+from agents.policy.document import Lifetimes, Reconnect
+from agents.policy.domain import Settings
+from agents.policy.names import GroupId
+from agents.runtime.simulation import Passing
+from tests.unit.lks.network import Network, ring
+
+SOON = Reconnect(first_min_s=1, first_max_s=3, max_s=5)
+SHARED = Settings(validity_s=1 << 33, issuer="dks", lifetimes=Lifetimes(group_s=60), reconnect=SOON)
+LAN = {"lan": ("a", "b", "c", "d"), "a--e": ("a", "e")}
+
+
+def shared(segments: object = None, *, settings: Settings = SHARED, loss: float = 0.0, seed: int = 1) -> Network:
+    network = Network(segments or ring(4), settings=settings, dks=True, loss=loss, seed=seed)  # type: ignore[arg-type]
+    network.power_on_all()
+    return network
+
+
+def sent(network: Network) -> dict[GroupId, int]:
+    """The generation that every group is sent with."""
+    found = {}
+    for name in network.routers:
+        for link in network.lks(name).link.values():
+            for group, speaker in link.speakers.items():
+                assert speaker.sending.active is not None
+                found[group] = speaker.sending.active.generation
+    return found
+
+
+def one_key_each(network: Network) -> None:
+    """No (group, generation) had two keys in any kernel at any time, and no neighbour had another's pair SA."""
+    keys: dict[object, set[bytes]] = defaultdict(set)
+    for node in network.nodes.values():
+        for _when, kernel in node.kernels:
+            for sa in kernel.sas:
+                keys[sa.speaker, sa.destination, sa.protocol, sa.generation].add(sa.keymat)
+                own = node.interfaces[sa.interface][0]
+                mine = sa.outbound or sa.destination.is_multicast or sa.destination.version == 6
+                assert mine or str(sa.destination) == own
+    assert keys and all(len(each) == 1 for each in keys.values())
+
+
+def as_the_book_says(network: Network) -> bool:
+    """Whether the DKS's book has of every group the generation that it is sent with."""
+    return all(network.book.last(group)[1] == generation for group, generation in sent(network).items())
+
+
+def by_the_dks(network: Network) -> bool:
+    return all(generation % 2 == 0 for generation in sent(network).values())
+
+
+@pytest.mark.parametrize("segments", [ring(4), LAN])
+@pytest.mark.parametrize("loss", [0.0, 0.1])
+def test_rekeys_come_from_the_dks_and_reach_the_neighbours_through_the_lks(segments: object, loss: float) -> None:
+    network = shared(segments, loss=loss)
+    assert network.run(10, network.all_keyed)
+    assert all(generation % 2 for generation in sent(network).values()), "nobody waits for the DKS at the start"
+    network.run(130)
+    if not loss:
+        assert by_the_dks(network) and as_the_book_says(network)
+    assert network.all_keyed() and network.seen("issued", "dks")
+    one_key_each(network)
+
+
+def test_without_a_dks_the_lks_makes_the_keys_and_afterwards_the_dks_goes_on_from_the_highest() -> None:
+    network = shared()
+    network.run(70)
+    assert by_the_dks(network)
+    network.power_off("dks")
+    while network.now < 700:
+        network.run(network.now + 1)
+        assert network.all_keyed()
+    alone = sent(network)
+    assert all(generation % 2 for generation in alone.values())
+    network.power_on("dks")
+    assert network.run(720, lambda: len(network.seen("reported", "dks")) >= len(alone))
+    assert sent(network).keys() == alone.keys()
+    network.run(800)
+    assert by_the_dks(network) and as_the_book_says(network) and network.all_keyed()
+    assert all(generation > alone[group] for group, generation in sent(network).items())
+    one_key_each(network)
+
+
+def test_the_return_of_the_dks_makes_nobody_rekey() -> None:
+    network = shared(settings=SHARED.model_copy(update={"lifetimes": Lifetimes(group_s=3600)}))
+    network.run(20)
+    assert network.all_keyed()
+    network.power_off("dks")
+    network.run(200)
+    before = sent(network)
+    network.power_on("dks")
+    network.run(300)
+    assert sent(network) == before and as_the_book_says(network)
+
+
+def test_after_a_power_failure_neighbours_are_keyed_without_the_dks() -> None:
+    network = shared()
+    network.run(70)
+    used = sent(network)
+    for name in network.nodes:
+        network.power_off(name)
+    network.run(80)
+    for name in network.routers:
+        network.power_on(name)
+    assert network.run(81, network.all_keyed)
+    assert all(generation > used[group] and generation % 2 for group, generation in sent(network).items())
+    one_key_each(network)
+
+
+def test_an_answer_that_never_comes_is_not_waited_for() -> None:
+    """The number that the DKS gave is lost with it, and is nobody's."""
+    network = shared()
+    network.run(10)
+    network.tap = lambda passing: None if passing.sender == "dks" else passing
+    network.run(70)
+    assert network.seen("issued", "dks") and network.all_keyed()
+    assert all(generation % 2 for generation in sent(network).values())
+    network.tap = None
+    network.run(200)
+    assert by_the_dks(network) and as_the_book_says(network) and network.all_keyed()
+    one_key_each(network)
+
+
+def test_what_an_lks_makes_while_the_dks_is_silent_is_reported_when_it_speaks_again() -> None:
+    settings = SHARED.model_copy(update={"lifetimes": Lifetimes(group_s=600)})
+    network = shared(settings=settings)
+    network.run(20)
+    network.tap = lambda passing: None if "dks" in (passing.sender, passing.receiver) else passing
+    network.command("r1", "rekey")
+    network.run(26)
+    network.tap = None
+    assert network.run(60, lambda: as_the_book_says(network))
+
+
+@pytest.mark.parametrize("step", range(24))
+def test_power_that_fails_anywhere_in_a_rekey_gives_no_generation_two_keys(step: int) -> None:
+    network = shared()
+    network.run(30)
+    victim = network.nodes["r1"]
+    victim.crash_at = victim.effects + step
+    network.command("r1", "rekey")
+    network.run(40)
+    if victim.core is None:
+        network.power_on("r1")
+    assert network.run(60, network.all_keyed)
+    assert network.run(130, lambda: by_the_dks(network) and as_the_book_says(network))
+    assert network.all_keyed()
+    one_key_each(network)
+
+
+def test_a_dks_whose_book_was_put_back_learns_from_what_it_is_shown() -> None:
+    network = shared()
+    network.run(200)
+    used = sent(network)
+    network.book._connection.execute("DELETE FROM generations")
+    network.power_off("dks")
+    network.power_on("dks")
+    network.run(330)
+    assert by_the_dks(network) and all(generation > used[group] for group, generation in sent(network).items())
+    one_key_each(network)
+
+
+def test_a_policy_that_changes_the_issuer_both_ways_loses_nobody_for_long() -> None:
+    network = shared()
+    network.run(70)
+    for issuer in ("lks", "dks"):
+        settings = network.domain.settings.model_copy(update={"issuer": issuer})
+        network.publish(network.domain.model_copy(update={"settings": settings}))
+        assert network.run(network.now + 15, lambda: len({network.lks(n).document.version for n in ("r1", "r3")}) == 1)
+        network.run(network.now + 100)
+        assert network.all_keyed() and by_the_dks(network) is (issuer == "dks")
+    one_key_each(network)
+
+
+def test_a_neighbour_without_a_place_in_the_policy_gets_nothing_from_the_dks_either() -> None:
+    network = shared(LAN)
+    network.run(70)
+    network.publish(edit.deny(network.domain, ("a", "a-e1"), ("e", "e-e0")))
+    network.run(90)
+    assert not network.hears("e", "a") and not network.hears("a", "e")
+
+
+def test_keys_that_come_unasked_or_under_another_policy_are_refused_and_made_here() -> None:
+    network = shared()
+    network.run(70)
+    speaker: Speaker = next(iter(next(iter(network.lks("r1").link.values())).speakers.values()))
+    keys = speaker.sending.active
+    assert keys is not None
+    before = speaker.generation
+    with pytest.raises(UnusableGroup, match="too late"):
+        speaker.given(keys, network.documents["r1"].version, network.now)
+    assert speaker.generation == before
+    network.command("r1", "rekey")
+    with pytest.raises(UnusableGroup, match="too late"):
+        speaker.given(keys, network.documents["r1"].version, network.now)
+    assert speaker.generation > before and speaker.generation % 2
+
+
+def test_a_mark_for_the_generations_of_the_dks_is_on_the_disk_before_they_are_used() -> None:
+    network = shared()
+    network.run(10)
+    seen: list[int] = []
+
+    def look(passing: Passing) -> Passing:
+        if passing.sender == "r1" and passing.receiver != "dks":
+            core = network.lks("r1")
+            highest = max(speaker.generation for link in core.link.values() for speaker in link.speakers.values())
+            seen.append(highest)
+            assert COUNTERS in network.nodes["r1"].files
+        return passing
+
+    network.tap = look
+    network.run(70)
+    assert seen
+    network.tap = None
+    network.power_off("r1")
+    network.power_on("r1")
+    assert min(g for group, g in sent(network).items() if group.router == "r1") > max(seen)
