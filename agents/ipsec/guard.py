@@ -3,7 +3,8 @@
 The SPD cannot name the interface an IPv4 packet came in by. Where every interface is
 `required` it need not; beside a `clear` one this closes the gap. The table sits on the
 interfaces' ingress, where a protected packet is still ESP. It is ours alone: it is found
-by its name, replaced in one transaction, and nothing else is touched. Needs the `nft`
+by its name, replaced in one transaction, and nothing else is touched. Of PIM only what goes
+to its group is dropped: Registers of others pass through this router. Needs the `nft`
 program and a kernel with inet ingress (5.10). Knows nothing of SAs.
 """
 
@@ -19,8 +20,13 @@ from agents.ipsec.model import Guard
 TABLE = "routing_key_guard"
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 _CHAIN = re.compile(r'device\s*=?\s*\{?\s*"(?P<device>[^"]+)"')
-_RULE = re.compile(r"meta nfproto (?P<family>ipv4|ipv6|2|10) meta l4proto (?P<protocol>\w+)")
+_RULE = re.compile(r"meta l4proto (?P<protocol>\w+)")
+_FAMILIES = {
+    socket.AF_INET: re.compile(r"meta nfproto (ipv4|2)\b|\bip daddr"),
+    socket.AF_INET6: re.compile(r"meta nfproto (ipv6|10)\b|\bip6 daddr"),
+}
 _NUMBERS = {"ospf": 89, "ospfigp": 89, "pim": 103}
+_GROUPS = {(socket.AF_INET, 103): " ip daddr 224.0.0.13", (socket.AF_INET6, 103): " ip6 daddr ff02::d"}
 
 
 class GuardError(RuntimeError):
@@ -45,7 +51,8 @@ def ruleset(guards: Iterable[Guard]) -> str:
             )
             for guard in rules:
                 family = "ipv4" if guard.family == socket.AF_INET else "ipv6"
-                lines.append(f"    meta nfproto {family} meta l4proto {guard.protocol} drop")
+                group = _GROUPS.get((guard.family, guard.protocol), "")
+                lines.append(f"    meta nfproto {family} meta l4proto {guard.protocol}{group} drop")
             lines.append("  }")
         lines.append("}")
     return "\n".join(lines) + "\n"
@@ -61,8 +68,7 @@ def guards_in(listing: str) -> frozenset[Guard]:
         elif rule := _RULE.search(line):
             name = rule["protocol"]
             number = _NUMBERS[name] if name in _NUMBERS else int(name)
-            family = socket.AF_INET if rule["family"] in ("ipv4", "2") else socket.AF_INET6
-            found.add(Guard(device, family, number))
+            found |= {Guard(device, each, number) for each, shown in _FAMILIES.items() if shown.search(line)}
     return frozenset(found)
 
 

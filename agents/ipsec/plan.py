@@ -47,6 +47,8 @@ from agents.ipsec.protection import (
 __all__ = [
     "OWN_PRIORITIES",
     "OWN_REQID",
+    "OWN_REQIDS",
+    "PAIR_REQIDS",
     "GroupSa",
     "Mode",
     "ProtectedInterface",
@@ -61,6 +63,11 @@ OWN_REQID = 0x4C4B53
 One for all, because IPv6 and pair SAs cannot be told apart by a policy's sources; the SAs'
 selectors bind each to its speaker, group and protocol.
 """
+
+PAIR_REQIDS = range(OWN_REQID + 1, OWN_REQID + 1 + (1 << 17))
+"""The request ids of pairs of routers that are no neighbours (`unicast`), one for each peer."""
+
+OWN_REQIDS = range(OWN_REQID, PAIR_REQIDS.stop)
 
 OWN_PRIORITIES = range(84800, 85000)
 """The priorities of every policy made here: by them the reconciler knows its own. They go
@@ -95,8 +102,7 @@ def wanted_state(interfaces: Iterable[ProtectedInterface], sas: Iterable[GroupSa
             if interface.mode is not mode:
                 continue
             strict = any(
-                other.mode is Mode.REQUIRED and other.protocol is interface.protocol
-                for other in named.values()
+                other.mode is Mode.REQUIRED and other.protocol is interface.protocol for other in named.values()
             )
             for policy in (*_outbound(interface, sending), *_inbound(interface, strict)):
                 # Two interfaces can share a selector (unnumbered links): the stricter stays.
@@ -155,9 +161,7 @@ def _outbound(interface: ProtectedInterface, sending: _Sending) -> Iterable[Poli
             )
 
 
-def _send(
-    interface: ProtectedInterface, destination: IPNetwork, number: int, key: GroupSa | None
-) -> Policy:
+def _send(interface: ProtectedInterface, destination: IPNetwork, number: int, key: GroupSa | None) -> Policy:
     """Protect with this key; without one, drop (`required`) or let pass (`permissive`)."""
     selector = Selector(interface.protocol.any_source, destination, number, interface.name)
     required = interface.mode is Mode.REQUIRED
@@ -230,7 +234,7 @@ def _association(key: GroupSa) -> SecurityAssociation:
         host_network(key.destination),
         key.protocol.ip_protocol if exact else 0,
     )
-    encryption, integrity, aead = _algorithms(key)
+    encryption, integrity, aead = algorithms(key.suite, key.keymat)
     return SecurityAssociation(
         source=key.speaker,
         destination=key.destination,
@@ -246,14 +250,15 @@ def _association(key: GroupSa) -> SecurityAssociation:
     )
 
 
-def _algorithms(key: GroupSa) -> tuple[Algorithm | None, Algorithm | None, Algorithm | None]:
-    parameters = key.suite.parameters
+def algorithms(suite: Suite, keymat: bytes) -> tuple[Algorithm | None, Algorithm | None, Algorithm | None]:
+    """Cipher, integrity and combined algorithm of an SA, as the kernel names them."""
+    parameters = suite.parameters
     if parameters.kernel_integ is None:
         # RFC 4106 §8.1: the salt follows the key, and the kernel takes both as one.
-        return None, None, Algorithm(parameters.kernel_encr, key.keymat, parameters.integ_trunc_bits)
+        return None, None, Algorithm(parameters.kernel_encr, keymat, parameters.integ_trunc_bits)
     cut = parameters.encr_key_bits // 8
     return (
-        Algorithm(parameters.kernel_encr, key.keymat[:cut]),
-        Algorithm(parameters.kernel_integ, key.keymat[cut:], parameters.integ_trunc_bits),
+        Algorithm(parameters.kernel_encr, keymat[:cut]),
+        Algorithm(parameters.kernel_integ, keymat[cut:], parameters.integ_trunc_bits),
         None,
     )

@@ -26,7 +26,7 @@ from agents.ipsec.model import (
     Selector,
     Wanted,
 )
-from agents.ipsec.plan import OWN_PRIORITIES, OWN_REQID
+from agents.ipsec.plan import OWN_PRIORITIES, OWN_REQIDS
 from agents.ipsec.port import Change, ChangeKind
 from agents.ipsec.protection import IPAddress
 from agents.ipsec.xfrm import Request, Xfrm, XfrmError
@@ -138,9 +138,7 @@ class _Steps:
         for policy, kind in chosen:
             self._ask(self._xfrm.update_policy_request, policy, kind)
 
-    def _add_associations(
-        self, wanted: Wanted, present: _Associations
-    ) -> None:
+    def _add_associations(self, wanted: Wanted, present: _Associations) -> None:
         outbound_last = sorted(wanted.associations, key=lambda sa: sa.direction is SaDirection.OUT)
         for association in outbound_last:
             existing = present.get(association.identity)
@@ -166,9 +164,7 @@ class _Steps:
             if policy.identity not in keep and policy.priority in OWN_PRIORITIES:
                 self._ask(self._xfrm.delete_policy_request, policy, ChangeKind.REMOVED)
 
-    def _remove_associations(
-        self, wanted: Wanted, present: _Associations
-    ) -> None:
+    def _remove_associations(self, wanted: Wanted, present: _Associations) -> None:
         keep = {association.identity for association in wanted.associations}
         for association in present.values():
             if association.identity not in keep and _is_own(association):
@@ -185,4 +181,4 @@ def _keys(association: SecurityAssociation) -> tuple[Algorithm | None, ...]:
 
 
 def _is_own(association: SecurityAssociation) -> bool:
-    return association.reqid == OWN_REQID
+    return association.reqid in OWN_REQIDS

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from agents.ikev2.model import Datagram
 from agents.ipsec.model import Guard
-from agents.ipsec.plan import wanted_state
 from agents.ipsec.port import KeyPort
 from agents.runtime import notify
 from agents.runtime.control import CommandRefused, ControlServer
@@ -202,7 +201,7 @@ class Driver:
             self._retry.cancel()
             self._retry = None
         try:
-            self._kernel.apply(wanted_state(effect.interfaces, effect.sas))
+            self._kernel.apply(effect.wanted())
             self._core.enforced(effect, time.monotonic())
         except OSError as error:
             self._core.enforced(None, time.monotonic())

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.ikev2.model import PeerAddress
+from agents.ipsec.model import Wanted
+from agents.ipsec.plan import wanted_state
 from agents.ipsec.protection import GroupSa, ProtectedInterface
+from agents.ipsec.unicast import NONE, Unicast, with_unicast
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,15 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Have exactly this protection in the kernel (agents.ipsec.plan.wanted_state)."""
+    """Have exactly this protection in the kernel."""
 
     interfaces: tuple[ProtectedInterface, ...]
     sas: tuple[GroupSa, ...]
+    unicast: Unicast = NONE
+
+    def wanted(self) -> Wanted:
+        """The policies and SAs that it comes to. ValueError for what no kernel could hold."""
+        return with_unicast(wanted_state(self.interfaces, self.sas), self.unicast)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.ikev2.model import Datagram, PeerAddress
-from agents.ipsec.plan import wanted_state
 from agents.ipsec.protection import IPAddress
 from agents.runtime.asyncio_driver import Core
 from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
@@ -195,7 +194,7 @@ class Simulation:
         if isinstance(effect, Persist):
             node.files[effect.name] = effect.data
         elif isinstance(effect, Kernel):
-            wanted_state(effect.interfaces, effect.sas)  # raises for what no kernel could hold
+            effect.wanted()  # raises for what no kernel could hold
             node.kernel = effect
             node.kernels.append((self.now, effect))
             if node.core is not None:

@@ -39,3 +39,13 @@ def test_the_guards_are_read_back_from_what_nft_prints_in_numbers() -> None:
         "\t\tmeta nfproto 10 meta l4proto 103 drop\n\t}\n}\n"
     )
     assert guards_in(listing) == {Guard("lo", socket.AF_INET, 89), Guard("lo", socket.AF_INET6, 103)}
+
+
+def test_a_register_that_passes_through_is_not_dropped_at_the_device() -> None:
+    rules = [line for line in ruleset(GUARDS).splitlines() if "l4proto 103" in line]
+    assert rules and all("daddr 224.0.0.13 drop" in line or "daddr ff02::d drop" in line for line in rules)
+
+
+def test_a_guard_of_a_group_is_read_back_when_nft_leaves_the_family_out() -> None:
+    listing = 'device "lo"\n meta l4proto 103 ip daddr 224.0.0.13 drop\n meta l4proto pim ip6 daddr ff02::d drop\n'
+    assert guards_in(listing) == {Guard("lo", socket.AF_INET, 103), Guard("lo", socket.AF_INET6, 103)}
