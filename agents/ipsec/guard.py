@@ -26,7 +26,10 @@ _FAMILIES = {
     socket.AF_INET6: re.compile(r"meta nfproto (ipv6|10)\b|\bip6 daddr"),
 }
 _NUMBERS = {"ospf": 89, "ospfigp": 89, "pim": 103}
-_GROUPS = {(socket.AF_INET, 103): " ip daddr 224.0.0.13", (socket.AF_INET6, 103): " ip6 daddr ff02::d"}
+_GROUPS: dict[tuple[int, int], str] = {
+    (socket.AF_INET, 103): " ip daddr 224.0.0.13",
+    (socket.AF_INET6, 103): " ip6 daddr ff02::d",
+}
 
 
 class GuardError(RuntimeError):

@@ -23,6 +23,7 @@ from agents.lks.generations import earliest
 from agents.lks.issuing import Issuing
 from agents.lks.lease import Lease
 from agents.lks.link import Link
+from agents.lks.pairs import Pairs
 from agents.lks.readiness import Readiness
 from agents.lks.removal import Removal
 from agents.lks.status import keyed, status
@@ -72,6 +73,7 @@ class LksCore:
         self._context.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
         self._policy_server_key, self._wall, self._port = policy_server_key, wall, port
         self._confirming = Confirming(self._context, self._keyed_with, wall)
+        self._pairs = Pairs(self._context, port)
         self._found: Mapping[str, LinkState] = {}
         self._links: dict[str, Link] = {}
         self._dks: DksLink | None = None
@@ -112,6 +114,7 @@ class LksCore:
         context.event("policy", version=context.document.version)
         context.event("revocation", version=context.removal.version, source="disk", alone=context.removal.alone)
         self._build(now)
+        self._pairs.adopt(context.document, now)
         self._lease.start(now)
         context.event("lease", left_s=round(self._lease.left(now), 3))
         self._readiness = Readiness(now)
@@ -130,7 +133,9 @@ class LksCore:
     def receive(self, datagram: Datagram, now: float) -> None:
         """A datagram came."""
         link = self._links.get(datagram.peer.interface)
-        if self._dks is not None and self._dks.is_from(datagram):
+        if self._pairs.is_from(datagram):
+            self._pairs.receive(datagram, now)
+        elif self._dks is not None and self._dks.is_from(datagram):
             self._dks.receive(datagram, now)
         elif link is not None:
             link.receive(datagram, now)
@@ -149,6 +154,7 @@ class LksCore:
             link.tick(now)
         if self._dks is not None:
             self._dks.tick(now)
+        self._pairs.tick(now)
         self._check_lease(now)
         self._adopt(now)
         self._look_whether_ready(now)
@@ -163,7 +169,8 @@ class LksCore:
         dks = self._dks.next_timer() if self._dks is not None else None
         lease = self._lease.next_timer()
         ready = self._readiness.next_timer(self._all_keyed()) if self._readiness is not None else None
-        return earliest([dks, lease, ready, *(link.next_timer() for link in self._links.values())])
+        links = [link.next_timer() for link in self._links.values()]
+        return earliest([dks, lease, ready, self._pairs.next_timer(), *links])
 
     def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
         """`status`; `rekey [INTERFACE]`: new generations of own groups. CommandRefused."""
@@ -172,7 +179,8 @@ class LksCore:
                 lease = round(self._lease.left(now), 3)
                 found = status(self._context, self._links, self._central, self._dks, now)
                 removal = {"revocation_version": self._context.removal.version, "revoked": self._context.removal.alone}
-                return {**found, **removal, "lease_left_s": lease, "all_keyed": self._all_keyed()}
+                found = {**found, **removal, "pairs": self._pairs.status()}
+                return {**found, "lease_left_s": lease, "all_keyed": self._all_keyed()}
             case ["revocation", text]:
                 return self._given(text, now)
             case ["rekey", *names]:
@@ -284,6 +292,7 @@ class LksCore:
         else:
             for interface in fresh.interfaces:
                 self._add_link(interface, now)
+        self._pairs.adopt(fresh, now)
         self._links_up(now)
         if signed is None:
             for link in self._links.values():
@@ -358,12 +367,14 @@ class LksCore:
         return [effect for kind in _ORDER for effect in effects if isinstance(effect, kind)]
 
     def _kernel(self) -> None:
-        sas = () if self._lease.over and self._context.document.lease.at_end == "close" else tuple(self._sas())
+        closed = self._lease.over and self._context.document.lease.at_end == "close"
+        sas = () if closed else tuple(self._sas())
         held: dict[tuple[int, IPAddress, str], GroupSa] = {}
         for each in sas:
             # An SPI can stand for one key only. The newest of a group comes first.
             held.setdefault((each.spi, each.destination, "out" if each.outbound else "in"), each)
-        self._context.effects.append(Kernel(tuple(self._protected()), tuple(held.values())))
+        unicast = self._pairs.unicast(closed=closed)
+        self._context.effects.append(Kernel(tuple(self._protected()), tuple(held.values()), unicast))
         for place in (*held, *(each for each in self._in_kernel if each not in held)):
             new, old = held.get(place), self._in_kernel.get(place)
             sa = new or old

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.ipsec.guard import NftGuard
-from agents.ipsec.plan import wanted_state
 from agents.ipsec.reconciler import Reconciler
 from agents.ipsec.xfrm import Xfrm
 from agents.lks.config import LksConfig, read_config
 from agents.lks.core import LksCore
 from agents.lks.lease import LEASE
-from agents.lks.lockdown import lockdown
+from agents.lks.lockdown import lockdown, lockdown_unicast
 from agents.lks.retained import COUNTERS, DOCUMENT, Retained
 from agents.lks.status import as_text
 from agents.policy.document import PolicyDocument, verify_document
@@ -29,7 +28,7 @@ from agents.policy.revocation import MAX_OCTETS
 from agents.runtime import client
 from agents.runtime.asyncio_driver import Driver, GuardedOnce
 from agents.runtime.clock import WallClock
-from agents.runtime.effects import Event
+from agents.runtime.effects import Event, Kernel
 from agents.runtime.events import EventLog
 from agents.runtime.links import snapshot
 from agents.runtime.settings import ConfigError
@@ -103,7 +102,8 @@ async def _run(config: LksConfig, log: EventLog) -> None:
         try:
             core = _core(config, kernel)
         except (PolicyError, CorruptRecord, OSError):
-            kernel.apply(wanted_state(lockdown(_document(config), snapshot()), ()))
+            document = _document(config)
+            kernel.apply(Kernel(lockdown(document, snapshot()), (), lockdown_unicast(document)).wanted())
             log.write(Event("closed", {"detail": "no usable state: routing protocols stay closed"}))
             raise
         driver = Driver(core, port, config.state_dir, log, kernel=kernel, watch_links=True, control=config.socket)

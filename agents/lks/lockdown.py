@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from agents.ipsec.protection import Mode, ProtectedInterface, RoutingProtocol
+from agents.ipsec.unicast import Unicast, UnicastPoint
 from agents.lks.core import protected
 from agents.policy.document import PolicyDocument
 
@@ -27,6 +28,13 @@ def lockdown(document: PolicyDocument | None, interfaces: Iterable[str]) -> tupl
     return tuple(
         _closed(name, protocol) for name in sorted(interfaces) if name != LOOPBACK for protocol in RoutingProtocol
     )
+
+
+def lockdown_unicast(document: PolicyDocument | None) -> Unicast:
+    """As `lockdown`, for unicast PIM: without a document none is heard, from whomever."""
+    if document is None:
+        return Unicast((UnicastPoint(IPv4Address(0), RoutingProtocol.PIM, Mode.REQUIRED, True),))
+    return Unicast(tuple(UnicastPoint(each.address, each.protocol, each.mode, each.own) for each in document.points))
 
 
 def _closed(name: str, protocol: RoutingProtocol) -> ProtectedInterface:

@@ -95,6 +95,9 @@ class Simulation:
         """Segments that nothing passes, and nobody notices: silent blackholes."""
         self.remote: dict[str, str] = {}
         """Address → node that is reached from everywhere, and whose answers reach everyone."""
+        self.routed: dict[str, str] = {}
+        """Address → node of loopbacks, between which the network carries what is sent to no interface in particular,
+        unless the segment "routed" is cut."""
         self.tap: Callable[[Passing], Passing | None] | None = None
         self._random = random.Random(seed)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -208,7 +211,11 @@ class Simulation:
     def _send(self, node: Node, effect: Send) -> None:
         peer = effect.peer
         remote = self.remote.get(peer.ip)
-        if remote is not None:
+        if not peer.interface and peer.ip in self.routed:
+            if "routed" not in self.cut and self.routed.get(peer.local_ip) == node.name and node.up:
+                other = self.nodes[self.routed[peer.ip]]
+                self._pass(node, other, next(iter(other.interfaces)), peer.local_ip, effect, hops=60)
+        elif remote is not None:
             source = next(iter(node.interfaces.values()))[0]
             self._pass(node, self.nodes[remote], "", source, effect, hops=60)
         elif node.name in self.remote.values():

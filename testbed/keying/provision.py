@@ -20,13 +20,13 @@ from pydantic import ValidationError
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
 from agents.policy.compile import compile_documents
-from agents.policy.document import DksEntry, PolicyDocument, sign_document
+from agents.policy.document import MAX_PAIR_ADDRESSES, DksEntry, PolicyDocument, sign_document
 from agents.policy.domain import Domain, Settings
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, spki, write_private_key, write_public
 from agents.policy.names import DKS_NAME
 from testbed.errors import InputError
-from testbed.topology.resolved import Interface, Topology
+from testbed.topology.resolved import Interface, Router, Topology
 
 ISSUED_AT = 0
 """Documents of the laboratory are issued at Unix time 0 and valid for longer than any run: a guest in
@@ -101,6 +101,10 @@ def domain_of(
                     _protocols(topology, interface),
                     mode,
                 )
+            if topology.pim is not None:
+                domain = edit.set_sources(domain, router.name, _registers_from(router))
+                if router.pim_rp:
+                    domain = edit.set_point(domain, router.name, topology.pim.rp_address)
         for router in topology.routers.values():
             for adjacency in topology.neighbors(router.name):
                 here = (router.name, adjacency.interface.name)
@@ -110,6 +114,12 @@ def domain_of(
     except PolicyError as error:
         raise InputError(str(error), where=f"topology {topology.name}") from error
     return domain
+
+
+def _registers_from(router: Router) -> list[IPv4Address]:
+    """pimd takes the address on the link of the source; a router without such a link is known by its loopback."""
+    stubs = [each.ipv4.ip for each in router.interfaces if each.kind == "stub" and each.pim]
+    return stubs[:MAX_PAIR_ADDRESSES] or [router.loopback.ip]
 
 
 def _protected(interface: Interface) -> bool:

@@ -1,0 +1,350 @@
+"""Keys for unicast PIM with routers that are no neighbours: an IKE SA of its own with each, and Child SAs in it.
+
+Plain IKEv2 (RFC 7296), not G-IKEv2: two parties, transport mode, PIM alone, both addresses. The router that is no
+rendezvous point begins, and tries until there is a route. These peers are several hops away, so nothing is asked of
+interface or hop limit: taken in is what comes from a signed address of a pair to another one, with cookies and a bound
+of half-open SAs. Knows nothing of groups, neighbours or the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
+from typing import Any
+
+from agents.ikev2 import (
+    ChildClosed,
+    ChildEstablished,
+    ChildFailed,
+    ChildOffer,
+    Closed,
+    CloseReason,
+    Datagram,
+    Dropped,
+    Established,
+    Identification,
+    IkeConfig,
+    IkeEndpoint,
+    PeerAddress,
+    PeerCredential,
+    PeerKey,
+    Retransmission,
+    SaHandle,
+    Send,
+    TrafficSelector,
+    UnknownSa,
+)
+from agents.ikev2 import Event as IkeEvent
+from agents.ikev2.registry import ExchangeType
+from agents.ipsec.protection import Mode
+from agents.ipsec.unicast import Unicast, UnicastPoint
+from agents.lks.context import Context
+from agents.lks.generations import earliest
+from agents.lks.pair_keys import PairKeys
+from agents.policy.document import InterfacePolicy, PairPolicy, PolicyDocument
+from agents.policy.errors import PolicyError
+from agents.policy.names import parse_party_id
+from agents.runtime.effects import Send as SendEffect
+
+RETRANSMISSION = Retransmission(first_s=0.5, factor=1.8, cap_s=2.0, tries=10)
+LIVENESS_S = 20.0
+FIRST_S = (0.0, 0.5)
+"""When the one who begins does so: all routers of a domain may have got their power at once."""
+POINT_FIRST_S = (3.0, 6.0)
+"""When a rendezvous point does what the other has not done: after a reboot it is the only one to know."""
+AGAIN_S, REFUSED_S = (1.0, 3.0), (5.0, 15.0)
+MAX_HALF_OPEN = 256
+_QUICKLY = frozenset({CloseReason.TIMEOUT, CloseReason.DELETED_BY_PEER, CloseReason.INITIAL_CONTACT})
+
+
+@dataclass
+class _Peer:
+    keys: PairKeys
+    connect_at: float | None
+    trying: SaHandle | None = None
+    up: list[SaHandle] = field(default_factory=list)  # the newest last
+    surplus_at: float | None = None
+    keyed: bool = False
+
+    @property
+    def policy(self) -> PairPolicy:
+        return self.keys.policy
+
+
+class Pairs:
+    """All pairs of one router. `adopt` at the beginning and for each new document."""
+
+    def __init__(self, context: Context, port: int) -> None:
+        self._context, self._port = context, port
+        self._peers: dict[str, _Peer] = {}
+        self._addresses: dict[str, _Peer] = {}
+        self._ours: frozenset[tuple[str, str]] = frozenset()
+        document = context.document
+        self._suite, self._lifetimes = document.suite, document.lifetimes
+        self._endpoint = IkeEndpoint(
+            context.identity,
+            self._authenticate,
+            random=context.random,
+            config=IkeConfig(
+                retransmission=RETRANSMISSION,
+                liveness_s=LIVENESS_S,
+                ike_lifetime_s=float(document.lifetimes.ike_s),
+                child_lifetime_s=float(document.lifetimes.group_s),
+                admit=lambda peer: (peer.ip, peer.local_ip) in self._ours,
+                cookie_threshold=16,
+                cookie_threshold_per_address=2,
+                max_half_open=MAX_HALF_OPEN,
+                max_half_open_per_address=16,
+                half_open_timeout_s=10.0,
+                max_sas_per_peer=4,
+                upper_exchanges=frozenset(),
+            ),
+            auth_exchange=ExchangeType.IKE_AUTH,
+            child_policy=self._agree,
+        )
+
+    # -- who may speak to us -------------------------------------------------------------------------
+
+    def is_from(self, datagram: Datagram) -> bool:
+        """Whether it goes from a peer's address to one that we speak with that peer from."""
+        return (datagram.peer.ip, datagram.peer.local_ip) in self._ours
+
+    def _authenticate(
+        self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
+    ) -> PeerKey | None:
+        found = self._addresses.get(peer.ip)
+        if found is None or claimed != self._context.party(found.policy.router):
+            return None
+        return PeerKey.from_spki(found.policy.key)
+
+    def _agree(
+        self,
+        identity: Identification,
+        peer: PeerAddress,
+        local: tuple[TrafficSelector, ...],
+        remote: tuple[TrafficSelector, ...],
+    ) -> ChildOffer | None:
+        found = self._named(identity)
+        addresses = found.keys.fits(local, remote) if found is not None else None
+        return found.keys.offer(addresses) if found is not None and addresses is not None else None
+
+    def _named(self, identity: Identification | None) -> _Peer | None:
+        if identity is None:
+            return None
+        try:
+            domain, router = parse_party_id(identity.data)
+        except PolicyError:
+            return None
+        return self._peers.get(router) if domain == self._context.document.domain else None
+
+    # -- policy --------------------------------------------------------------------------------------
+
+    def adopt(self, document: PolicyDocument, now: float) -> None:
+        """Go on under this document: pairs that it leaves as they are notice nothing, a mode touches no key."""
+        wanted = {each.router: each for each in document.pairs if each.mode is not Mode.CLEAR}
+        if document.suite is not self._suite:
+            self.stop(now)
+        self._suite, self._lifetimes = document.suite, document.lifetimes
+        for router, peer in list(self._peers.items()):
+            new = wanted.get(router)
+            if new is None or new.model_copy(update={"mode": peer.policy.mode}) != peer.policy:
+                self._drop(router, now)
+            else:
+                peer.keys.policy = new
+        for router, policy in wanted.items():
+            if router not in self._peers:
+                wait = FIRST_S if policy.initiator else POINT_FIRST_S
+                keys = PairKeys(policy, self._suite)
+                self._peers[router] = _Peer(keys, now + self._context.uniform(*wait))
+        self._addresses = {str(address): each for each in self._peers.values() for address in each.policy.remote}
+        facing = {pair for interface in document.interfaces for pair in _facing(interface)}
+        self._ours = frozenset(
+            {(str(remote), str(local)) for each in self._peers.values() for local, remote in each.keys.wanted} - facing
+        )
+        self._context.kernel_dirty = True
+        self._drain(now)
+
+    def _drop(self, router: str, now: float) -> None:
+        peer = self._peers.pop(router)
+        for sa in (*peer.up, *([peer.trying] if peer.trying is not None else [])):
+            self._endpoint.close(sa, now)
+        self._note(peer)
+
+    def stop(self, now: float) -> None:
+        """Part from all peers."""
+        for router in list(self._peers):
+            self._drop(router, now)
+        self._drain(now)
+
+    # -- input ---------------------------------------------------------------------------------------
+
+    def receive(self, datagram: Datagram, now: float) -> None:
+        """A datagram that `is_from` a peer. Answers go as routing says, not back by the interface that it came by."""
+        self._endpoint.receive(replace(datagram, peer=replace(datagram.peer, interface="")), now)
+        self._drain(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for peer in self._peers.values():
+            if peer.connect_at is not None and peer.connect_at <= now:
+                self._connect(peer, now)
+            if peer.surplus_at is not None and peer.surplus_at <= now:
+                peer.surplus_at = None
+                for sa in peer.up[:-1]:
+                    self._endpoint.close(sa, now)
+            if peer.keys.tick(now):
+                self._context.kernel_dirty = True
+        self._endpoint.tick(now)
+        self._drain(now)
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        peers = (
+            when for each in self._peers.values() for when in (each.connect_at, each.surplus_at, each.keys.next_timer())
+        )
+        return earliest([self._endpoint.next_timer(), *peers])
+
+    def _connect(self, peer: _Peer, now: float) -> None:
+        """An IKE SA, or in the one that there is the Child SAs that are missing."""
+        peer.connect_at = None
+        missing = peer.keys.missing
+        if peer.up:
+            for addresses in missing:
+                self._ask(peer, addresses, now)
+        elif peer.trying is None:
+            local, remote = peer.policy.local[0], peer.policy.remote[0]
+            address = PeerAddress(str(remote), self._port, str(local), "", self._port)
+            offer = peer.keys.offer(missing[0] if missing else peer.keys.wanted[0])
+            peer.trying = self._endpoint.connect(address, self._context.party(peer.policy.router), (), now, child=offer)
+
+    def _ask(self, peer: _Peer, addresses: tuple[IPv4Address, IPv4Address], now: float) -> None:
+        try:
+            self._endpoint.create_child(peer.up[-1], peer.keys.offer(addresses), now)
+        except UnknownSa:
+            self._again(peer, now, AGAIN_S)
+
+    def _again(self, peer: _Peer, now: float, wait: tuple[float, float]) -> None:
+        if peer.connect_at is None:
+            peer.connect_at = now + self._context.uniform(*wait)
+
+    # -- events --------------------------------------------------------------------------------------
+
+    def _drain(self, now: float) -> None:
+        while effects := self._endpoint.take():
+            for effect in effects:
+                if isinstance(effect, Send):
+                    self._context.effects.append(SendEffect(effect.data, effect.peer, effect.retransmission))
+                else:
+                    self._event(effect, now)
+
+    def _event(self, event: IkeEvent, now: float) -> None:
+        if isinstance(event, Dropped):
+            self._context.event("dropped", interface="", peer=event.peer.ip, reason=event.reason)
+        elif isinstance(event, Established):
+            self._established(event, now)
+        elif isinstance(event, Closed):
+            self._closed(event, now)
+        elif isinstance(event, ChildEstablished):
+            self._child(event, now)
+        elif isinstance(event, ChildClosed | ChildFailed):
+            peer = self._named(event.sa.peer_id)
+            if peer is None:
+                return
+            if isinstance(event, ChildClosed):
+                peer.keys.ended(event.sa, event.child, now, float(self._lifetimes.dtd_s))
+                self._context.kernel_dirty = True
+            else:
+                self._context.event("error", what="pair", peer=peer.policy.router, detail=f"notify {event.notify}")
+            self._note(peer)
+            if peer.keys.missing:
+                self._again(peer, now, REFUSED_S if isinstance(event, ChildFailed) else AGAIN_S)
+
+    def _established(self, event: Established, now: float) -> None:
+        peer = self._named(event.peer_id)
+        if peer is None:
+            self._endpoint.close(event.sa, now)
+            return
+        role = "initiator" if event.initiator else "responder"
+        self._context.event("ike", peer=peer.policy.router, interface="", role=role, state="established")
+        if event.sa is peer.trying:
+            peer.trying = None
+        peer.up.append(event.sa)
+        if len(peer.up) > 1 and peer.policy.initiator:
+            peer.surplus_at = now + self._lifetimes.atd_s + self._lifetimes.dtd_s
+        peer.connect_at = None
+        if event.initiator:
+            for addresses in peer.keys.wanted:
+                if addresses in peer.keys.missing[1:]:
+                    self._ask(peer, addresses, now)
+        else:
+            # Who came asks for what is wanted. Should it not, we do.
+            self._again(peer, now, REFUSED_S)
+
+    def _child(self, event: ChildEstablished, now: float) -> None:
+        peer = self._named(event.sa.peer_id)
+        if peer is None or not peer.keys.add(event.sa, event.child, now, float(self._lifetimes.atd_s)):
+            self._endpoint.delete_child(event.sa, event.child, now)
+            return
+        self._context.kernel_dirty = True
+        if not peer.keys.missing:
+            peer.connect_at = None
+        self._note(peer)
+
+    def _closed(self, event: Closed, now: float) -> None:
+        peer = self._named(event.sa.peer_id)
+        if peer is None:
+            return
+        ours = event.sa is peer.trying or event.sa in peer.up
+        if event.sa is peer.trying:
+            peer.trying = None
+        if event.sa in peer.up:
+            peer.up.remove(event.sa)
+        if peer.keys.lost(event.sa):
+            self._context.kernel_dirty = True
+        if ours:
+            reason = event.reason.name.lower()
+            self._context.event("ike", peer=peer.policy.router, interface="", role="", state=reason)
+            if not peer.up and peer.trying is None:
+                self._again(peer, now, AGAIN_S if event.reason in _QUICKLY else REFUSED_S)
+            elif peer.keys.missing:
+                self._again(peer, now, AGAIN_S)
+        self._note(peer)
+
+    def _note(self, peer: _Peer) -> None:
+        keyed = not peer.keys.missing and self._peers.get(peer.policy.router) is peer
+        if keyed is not peer.keyed:
+            peer.keyed = keyed
+            self._context.event("pair", peer=peer.policy.router, state="keyed" if keyed else "lost")
+
+    # -- for the kernel and for people ---------------------------------------------------------------
+
+    def unicast(self, *, closed: bool) -> Unicast:
+        """What the kernel shall hold. `closed`: without any key."""
+        points = tuple(
+            UnicastPoint(each.address, each.protocol, each.mode, each.own) for each in self._context.document.points
+        )
+        sas = () if closed else tuple(sa for each in self._peers.values() for sa in each.keys.sas())
+        return Unicast(points, tuple(each.keys.peer for each in self._peers.values()), sas)
+
+    def status(self) -> list[Mapping[str, Any]]:
+        """For `lks status`, fit for JSON."""
+        return [
+            {
+                "router": router,
+                "mode": peer.policy.mode.value,
+                "local": [str(each) for each in peer.policy.local],
+                "remote": [str(each) for each in peer.policy.remote],
+                "ike": bool(peer.up),
+                "keyed": peer.keyed,
+            }
+            for router, peer in sorted(self._peers.items())
+        ]
+
+
+def _facing(interface: InterfacePolicy) -> list[tuple[str, str]]:
+    """What neighbours of a link speak G-IKEv2 between: that is no pair's (the Policy Server signs none such)."""
+    return [(str(each.address), str(interface.address)) for each in interface.neighbors]
+
+
+__all__ = ["Pairs"]
