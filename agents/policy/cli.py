@@ -32,6 +32,7 @@ from agents.policy.export import export_documents
 from agents.policy.keys import read_public_key, spki
 from agents.policy.names import DKS_NAME
 from agents.policy.rollout import jumps
+from agents.policy.serve_cli import serve, token_app
 from agents.policy.store import PolicyStore
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Which routers may be neighbours, and how.")
@@ -45,6 +46,8 @@ app.add_typer(router_app, name="router")
 app.add_typer(adjacency_app, name="adjacency")
 app.add_typer(interface_app, name="interface")
 app.add_typer(deploy_app, name="deploy")
+app.add_typer(token_app, name="token")
+app.command()(serve)
 app.add_typer(rp_app, name="rp")
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]

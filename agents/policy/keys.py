@@ -109,10 +109,15 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
         data = path.read_bytes()
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}") from error
+    return public_key_from_pem(data, str(path))
+
+
+def public_key_from_pem(data: bytes, where: str = "the key") -> Ed25519PublicKey:
+    """From PEM; PolicyError, which names `where`, when it is no Ed25519 public key."""
     try:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise PolicyError(f"{path}: no public key: {error}") from error
+        raise PolicyError(f"{where}: no public key: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise PolicyError(f"{path}: not an Ed25519 public key")
+        raise PolicyError(f"{where}: not an Ed25519 public key")
     return key

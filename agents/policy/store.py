@@ -193,21 +193,31 @@ class PolicyStore:
 
     # -- writing
 
-    def edit(self, domain: Domain) -> None:
-        """Make this domain the draft."""
+    def edit(self, domain: Domain, before: Domain | None = None) -> None:
+        """Make this domain the draft. `before`: the draft that it was made from; VersionConflict when it is another."""
         with self._transaction():
+            if before is not None and before != self.draft():
+                raise VersionConflict("somebody else has changed the draft meanwhile: look at it first (policy diff)")
             self._put_draft(domain)
 
     def _put_draft(self, domain: Domain) -> None:
         self._db.execute("UPDATE draft SET domain = ?", (domain.model_dump_json(),))
 
     def commit(
-        self, who: str, why: str, at: int, *, expected: int | None = None, domain: Domain | None = None
+        self,
+        who: str,
+        why: str,
+        at: int,
+        *,
+        expected: int | None = None,
+        domain: Domain | None = None,
+        draft: str | None = None,
     ) -> tuple[Commit, frozenset[str]]:
         """Validate the draft, sign its documents and keep both as the next version; and whose document is new.
 
         `expected`: the version that the last one must be, so that nobody's commit in between goes unseen. `domain`:
-        commit this instead of the draft, which must then hold no changes of its own. PolicyError when the domain is
+        commit this instead of the draft, which must then hold no changes of its own. `draft`: the SHA-256 (hex) of the
+        draft's JSON as it was looked at. PolicyError when the domain is
         not consistent, changes nothing, or no reason is given; VersionConflict.
         """
         if not who.strip() or not why.strip() or len(why) > MAX_REASON or len(who) > MAX_REASON:
@@ -217,12 +227,14 @@ class PolicyStore:
             last = self.version
             if expected is not None and expected != last:
                 raise VersionConflict(f"the last version is {last}, not {expected}: look at it first (policy diff)")
-            draft = self.draft()
+            present = self.draft()
+            if draft is not None and _digest(present.model_dump_json()) != draft:
+                raise VersionConflict("somebody else has changed the draft meanwhile: look at it first (policy diff)")
             if domain is not None:
-                if last and self.domain(last) != draft:
+                if last and self.domain(last) != present:
                     raise VersionConflict("the draft has changes that are not committed: policy diff, then commit")
                 self._put_draft(domain)
-            domain = domain or draft
+            domain = domain or present
             text = domain.model_dump_json()
             if last and self.domain(last) == domain:
                 raise PolicyError(f"the draft is the same as version {last}")

@@ -1,0 +1,71 @@
+"""Who asks, whether they may, and the store that is asked: what every address of the API depends on.
+
+Knows no address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Header, HTTPException, Request
+
+from agents.policy import confirmed
+from agents.policy.api.tokens import Role, Token, TokenBook
+from agents.policy.deploy import Deployer, from_folder
+from agents.policy.store import PolicyStore
+
+MAY = {
+    Role.READ: frozenset({"read", "documents"}),
+    Role.WRITE: frozenset({"read", "documents", "write"}),
+    Role.CONFIRM: frozenset({"documents", "confirm"}),
+}
+
+
+def _token(request: Request, authorization: Annotated[str | None, Header(max_length=200)] = None) -> Token:
+    scheme, _, given = (authorization or "").partition(" ")
+    book: TokenBook = request.app.state.tokens
+    found = book.find(given.strip()) if scheme.lower() == "bearer" else None
+    if found is None:
+        raise HTTPException(401, "a valid bearer token is needed", {"WWW-Authenticate": "Bearer"})
+    request.state.who = found.name
+    return found
+
+
+def _may(what: str) -> Callable[[Token], Token]:
+    def check(found: Annotated[Token, Depends(_token)]) -> Token:
+        if what not in MAY[found.role]:
+            raise HTTPException(403, f"a token of role {found.role.value} may not do that")
+        return found
+
+    return check
+
+
+Reader = Annotated[Token, Depends(_may("read"))]
+Fetcher = Annotated[Token, Depends(_may("documents"))]
+Confirmer = Annotated[Token, Depends(_may("confirm"))]
+Writer = Annotated[Token, Depends(_may("write"))]
+
+
+def _folder(request: Request) -> Path:
+    return Path(request.app.state.folder)
+
+
+Folder = Annotated[Path, Depends(_folder)]
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[PolicyStore]:
+    """The store, for one request: SQLite's connections stay with their threads."""
+    store = PolicyStore(folder)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def deployer(store: PolicyStore) -> Deployer:
+    """With the confirmations that came in over the API."""
+    return Deployer(store, from_folder(store.folder / confirmed.FOLDER))

@@ -1,0 +1,76 @@
+"""The application: routes, what an error looks like, and the log of who changed what.
+
+No answer, log line or error holds a token or what was sent. Knows nothing of listening.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException as BareHTTPException
+
+from agents.policy.api.guard import MAX_BODY, Guard
+from agents.policy.api.routes import router
+from agents.policy.api.tokens import TokenBook
+from agents.policy.deploy import Held
+from agents.policy.errors import PolicyError
+from agents.policy.store import PolicyStore, VersionConflict
+
+LOG = logging.getLogger("policy.api")
+
+
+def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY) -> FastAPI:
+    """The API of the store in `folder`, for requests to these host names. PolicyError when there is no store."""
+    PolicyStore(folder).close()
+    # Pages with examples load scripts from elsewhere, so there are none; the description itself is served.
+    app = FastAPI(
+        title="Policy Server", version="1", openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None,
+        redirect_slashes=False,
+    )  # fmt: skip
+    app.state.folder, app.state.tokens = folder, TokenBook(folder)
+    app.include_router(router)
+    app.middleware("http")(_log)
+    app.add_middleware(Guard, hosts=hosts, max_body=max_body)
+    app.add_exception_handler(PolicyError, _policy_error)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(BareHTTPException, _refused)
+    return app
+
+
+async def _log(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await answer(request)
+    if request.method != "GET" or response.status_code in (401, 403):
+        who = getattr(request.state, "who", "nobody known")
+        address = request.client.host if request.client is not None else "?"
+        LOG.info("%s %s by %s from %s: %s", request.method, request.url.path, who, address, response.status_code)
+    return response
+
+
+def _error(status: int, text: str, **more: Any) -> JSONResponse:
+    return JSONResponse({"error": text, **more}, status)
+
+
+async def _policy_error(_request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, Held):
+        return _error(409, str(error), held=True, waiting_for=error.missing, problems=error.wrong)
+    return _error(409 if isinstance(error, VersionConflict) else 422, str(error))
+
+
+async def _malformed(_request: Request, error: Exception) -> JSONResponse:
+    """Where and why, but nothing of what was sent."""
+    assert isinstance(error, RequestValidationError)
+    found = [{"at": ".".join(map(str, each["loc"])), "why": each["msg"]} for each in error.errors()[:20]]
+    return _error(422, "the request is not as it must be", details=found)
+
+
+async def _refused(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, BareHTTPException)
+    answer = _error(error.status_code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer

@@ -1,0 +1,131 @@
+"""`policy serve` and `policy token`: the HTTP API's process, and who may use it.
+
+Knows no address of the API. FastAPI and uvicorn are imported when they are needed: the rest of `policy` works
+without them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import stat
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.errors import PolicyError
+from agents.policy.store import PolicyStore
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+PORT = 8484
+CONNECTIONS, BACKLOG, IDLE_S = 64, 128, 5
+
+token_app = typer.Typer(no_args_is_help=True, help="Who may use the HTTP API.")
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Name = Annotated[str, typer.Argument(help="Stands in the history for whoever uses it.")]
+
+
+def check_listening(host: str, certificate: Path | None, key: Path | None) -> None:
+    """PolicyError unless it is safe to listen there: tokens go in clear over nothing but the loopback."""
+    if (certificate is None) != (key is None):
+        raise PolicyError("TLS needs both: --tls-cert FILE --tls-key FILE")
+    if certificate is None and not _loopback(host):
+        raise PolicyError(
+            f"{host} is not a loopback address, and tokens would cross the network in clear; "
+            "give --tls-cert and --tls-key, or listen on 127.0.0.1"
+        )
+    if key is not None:
+        try:
+            mode = key.stat().st_mode
+        except OSError as error:
+            raise PolicyError(f"{key}: {error.strerror}") from error
+        if mode & 0o077:
+            raise PolicyError(f"{key}: a private key's file must have mode 0600, not {stat.S_IMODE(mode):04o}")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name may come to mean anything
+
+
+def serve(
+    context: typer.Context,
+    listen: Annotated[str, typer.Option(help="Address; without TLS a loopback address only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = PORT,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM, mode 0600.")] = None,
+    host: Annotated[list[str] | None, typer.Option(help="A name that clients use; others are not answered.")] = None,
+) -> None:
+    """Serve the HTTP API until SIGTERM or SIGINT."""
+    check_listening(listen, tls_cert, tls_key)
+    try:
+        import uvicorn
+
+        from agents.policy.api.app import create_app
+    except ImportError as error:
+        raise PolicyError(
+            f"{error.name} is not installed; the next step is: pip install 'router-keys[server]'"
+        ) from error
+    names = {listen, *(host or ()), *(LOOPBACK if _loopback(listen) else ())}
+    app = create_app(context.obj, names)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    uvicorn.run(
+        app,
+        host=listen,
+        port=port,
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS,
+        backlog=BACKLOG,
+        timeout_keep_alive=IDLE_S,
+        h11_max_incomplete_event_size=16_384,
+        http="h11",
+        ws="none",
+        lifespan="off",
+    )
+
+
+def _book(context: typer.Context) -> TokenBook:
+    PolicyStore(context.obj).close()
+    return TokenBook(context.obj)
+
+
+@token_app.command("add")
+def add(
+    context: typer.Context,
+    name: Name,
+    role: Annotated[Role, typer.Option(help="read, write, or confirm (a DKS).")],
+    as_json: Json = False,
+) -> None:
+    """Make a token and print it: now, and never again."""
+    made = _book(context).add(name, role, int(time.time()))
+    typer.echo(json.dumps({"name": name, "role": role.value, "token": made}) if as_json else made)
+
+
+@token_app.command("list")
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """Names and roles; what a token is, nobody knows but its holder."""
+    found = _book(context).all()
+    if as_json:
+        typer.echo(json.dumps([{"name": t.name, "role": t.role.value, "made_at": t.made_at} for t in found], indent=1))
+        return
+    lines = [f"{t.role.value:8} {time.strftime('%Y-%m-%d', time.gmtime(t.made_at))}  {t.name}" for t in found]
+    typer.echo("\n".join(lines) or "there are no tokens")
+
+
+@token_app.command("revoke")
+def revoke(context: typer.Context, name: Name) -> None:
+    """It counts no more, at once."""
+    _book(context).revoke(name)
+    typer.echo(f"token {name} counts no more")
