@@ -28,6 +28,8 @@ HELD_S = 150.0
 MARGIN_S = 30.0
 RATE_PPS = 20.0
 INTERVAL_S = 2.0
+DRAWN_S = 10.0
+"""A hello interval: in a shorter one of a small network there may be packets of some routers only."""
 LOSSES, SHARE, BACK = "adjacency losses", "protected at required, %", "protected at the end, %"
 PROBES, TAKEN, LEFT, HELD = "probe packets lost", "steps taken", "steps not taken", "attempts held"
 AHEAD = "steps taken while a member was down"
@@ -231,7 +233,7 @@ class IncrementalDeployment(Experiment):
     def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
         from testbed.report.deployment import draw_deployment
 
-        return draw_deployment(folder, [run for run in runs if run.plan.keying in MODERN], INTERVAL_S)
+        return draw_deployment(folder, [run for run in runs if run.plan.keying in MODERN], DRAWN_S)
 
 
 def _shown(runs: Sequence[Measures], name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import signal
 import stat
 import time
 from pathlib import Path
@@ -76,6 +77,9 @@ def serve(
     names = {listen, *(host or ()), *(LOOPBACK if _loopback(listen) else ())}
     app = create_app(context.obj, names)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    # uvicorn ends in order and then raises the signal again: an end that was asked for is none by signal.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     uvicorn.run(
         app,
         host=listen,
