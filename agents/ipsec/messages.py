@@ -27,6 +27,7 @@ from agents.ipsec.model import (
     Template,
 )
 from agents.ipsec.protection import IPAddress, IPNetwork
+from agents.ipsec.replies import MalformedReply, strict
 
 IndexOf = Callable[[str], int]
 NameOf = Callable[[int], str]
@@ -109,12 +110,12 @@ def _attribute(kind: Attribute, payload: bytes) -> bytes:
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The (type, payload) pairs of a run of netlink attributes. ValueError when malformed."""
+    """The (type, payload) pairs of a run of netlink attributes. MalformedReply."""
     offset = 0
     while offset + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
         if length < _ATTRIBUTE.size or offset + length > len(data):
-            raise ValueError(f"netlink attribute {kind} of length {length} does not fit")
+            raise MalformedReply(f"netlink attribute {kind} of length {length} does not fit")
         yield kind & 0x3FFF, data[offset + _ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
 
@@ -278,6 +279,7 @@ def encode_sa(sa: SecurityAssociation, index_of: IndexOf) -> bytes:
     return b"".join(body)
 
 
+@strict
 def decode_sa(data: bytes, name_of: NameOf) -> SecurityAssociation | None:
     """An SA from the body of XFRM_MSG_NEWSA; None for one that is no ESP or AH SA with an SPI."""
     offset = _SELECTOR.size
@@ -356,6 +358,7 @@ def encode_policy(policy: Policy, index_of: IndexOf) -> bytes:
     return b"".join(body)
 
 
+@strict
 def decode_policy(data: bytes, name_of: NameOf) -> Policy | None:
     """A policy from the body of XFRM_MSG_NEWPOLICY; None for a socket's or a sub-policy."""
     offset = _SELECTOR.size
@@ -414,6 +417,7 @@ def encode_defaults(blocked: frozenset[Direction]) -> bytes:
     return bytes(1 if direction in blocked else 2 for direction in order)
 
 
+@strict
 def decode_defaults(data: bytes) -> frozenset[Direction]:
     """Which directions drop what no policy matches."""
     order = (Direction.IN, Direction.FWD, Direction.OUT)

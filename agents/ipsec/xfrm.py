@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
-from agents.ipsec import messages
+from agents.ipsec import messages, replies
 from agents.ipsec.messages import Message
 from agents.ipsec.model import (
     Direction,
@@ -35,7 +35,7 @@ _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _F_REQUEST, _F_ACK, _F_EXCL, _F_CREATE, _F_DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
 _F_DUMP_INTR, _F_CAPPED, _F_ACK_TLVS = 0x10, 0x100, 0x200
-_HEADER = struct.Struct("=IHHII")
+_HEADER = replies.HEADER
 _SIOCGIFNAME, _SIOCGIFINDEX = 0x8910, 0x8933
 _CLONE_NEWNET = 0x40000000
 _BATCH_BYTES = 24 * 1024
@@ -264,12 +264,7 @@ class Xfrm:
         return self._number, header + body + b"\0" * (-length % 4)
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
-        data = self._socket.recv(_RECEIVE_BYTES)
-        offset = 0
-        while offset + _HEADER.size <= len(data):
-            length, kind, flags, number, _ = _HEADER.unpack_from(data, offset)
-            yield kind, flags, number, data[offset + _HEADER.size : offset + length]
-            offset += (length + 3) & ~3
+        return replies.parts(self._socket.recv(_RECEIVE_BYTES))
 
     def _ask(self, kind: int, flags: int, body: bytes, operation: str, what: str) -> list[bytes]:
         number, message = self._message(kind, flags, body)
@@ -327,6 +322,7 @@ def _batches(requests: list[Request]) -> Iterator[list[Request]]:
         yield batch
 
 
+@replies.strict
 def _extended_text(flags: int, body: bytes) -> str:
     """The kernel's own words on a refusal (NLMSGERR_ATTR_MSG), if it gave any."""
     if not flags & _F_ACK_TLVS:

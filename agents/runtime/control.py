@@ -100,7 +100,10 @@ def _bind(path: Path) -> socket.socket:
 
 def _words(line: bytes) -> list[str]:
     """ValueError for anything but {"command": "word ..."}."""
-    request = json.loads(line)
+    try:
+        request = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
     if not isinstance(request, dict) or not isinstance(request.get("command"), str):
         raise ValueError("no command")
     return str(request["command"]).split()
