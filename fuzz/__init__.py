@@ -1,1 +1,1 @@
-"""Hostile octets for everything that reads octets: `lab fuzz`, and in the tests the kept corpora. See docs/security.md."""
+"""Hostile octets for everything that reads octets: `lab fuzz`; the kept corpora run in the tests (docs/security.md)."""

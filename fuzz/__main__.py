@@ -1,4 +1,7 @@
-"""`python -m fuzz [TARGET...] --seconds N`: each target in turn, with atheris where it is installed. Exit code 1 for findings."""
+"""`python -m fuzz [TARGET...] --seconds N`: each target in turn, with atheris where it is installed.
+
+Exit code 1 for findings, 2 for bad usage.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="for each target")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=("auto", "atheris", "mutation"), default="auto")
-    parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"), help="folder for inputs that break a bound")
+    parser.add_argument(
+        "--findings", type=Path, default=Path("fuzz-findings"), help="folder for inputs that break a bound"
+    )
     options = parser.parse_args(argv)
     for name in options.targets:
         if name not in harness.names():

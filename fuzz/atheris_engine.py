@@ -1,4 +1,4 @@
-"""The same targets under atheris (libFuzzer with coverage of our Python). One process a target: libFuzzer ends its own."""
+"""The same targets under atheris: libFuzzer with coverage of our Python. It ends its process, so each has one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,17 @@ def run(name: str, seconds: float, seed: int, findings: Path) -> int:
             Path(folder, f"{number:05}").write_bytes(data)
         findings.mkdir(parents=True, exist_ok=True)
         command = [
-            sys.executable, "-m", "fuzz.atheris_engine", name, folder, f"-max_total_time={int(seconds)}", f"-seed={seed + 1}",
-            f"-max_len={MAX_INPUT}", "-timeout=30", "-rss_limit_mb=2048", f"-artifact_prefix={findings.resolve()}/{name}-",
-            "-print_final_stats=1",
+            sys.executable, "-m", "fuzz.atheris_engine", name, folder,
+            f"-max_total_time={int(seconds)}", f"-seed={seed + 1}", f"-max_len={MAX_INPUT}", "-timeout=30",
+            "-rss_limit_mb=2048", f"-artifact_prefix={findings.resolve()}/{name}-", "-print_final_stats=1",
         ]  # fmt: skip
         done = subprocess.run(
-            command, cwd=FOLDER.parent, capture_output=True, text=True, timeout=seconds * 2 + _WITHOUT_COVERAGE, check=False
+            command,
+            cwd=FOLDER.parent,
+            capture_output=True,
+            text=True,
+            timeout=seconds * 2 + _WITHOUT_COVERAGE,
+            check=False,
         )
     words = done.stdout + done.stderr
     executions = re.search(r"stat::number_of_executed_units:\s+(\d+)", words)

@@ -6,13 +6,12 @@ input begins with a network of its own, so that it does the same every time.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
-from agents.ikev2 import IkeEndpoint, Payload, RawPayload
+from agents.ikev2 import Payload, RawPayload
 from agents.ikev2.sa import IkeSa
 from agents.lks.core import LksCore
 from agents.lks.retained import COUNTERS, DOCUMENT
@@ -20,14 +19,12 @@ from agents.runtime.simulation import Node
 from fuzz.harness import promise
 from tests.unit.lks.network import Network
 
-logging.disable(logging.CRITICAL)
 MOST_PAYLOADS = 12
 
 
 def rewritten(payloads: Sequence[Payload], program: bytes) -> list[Payload]:
-    """The honest payloads after these instructions, each of 4 octets (operation, payload, two of place) and its octets."""
-    found = [(int(each.payload_type), bytearray(each.octets if isinstance(each, RawPayload) else each.body()))
-             for each in payloads]  # fmt: skip
+    """The honest payloads after these instructions: operation, payload, two octets of place, a length, its octets."""
+    found = [(int(each.payload_type), bytearray(each.body())) for each in payloads]
     at = 0
     while at + 5 <= len(program) and len(found) < MOST_PAYLOADS:
         operation, which, place = program[at], program[at + 1], int.from_bytes(program[at + 2 : at + 4], "big")
@@ -73,7 +70,9 @@ class Liar:
         seal = IkeSa.seal
         liar = self
 
-        def lie(self: IkeSa, exchange: int, message_id: int, response: bool, payloads: Sequence[Payload]) -> list[bytes]:
+        def lie(
+            self: IkeSa, exchange: int, message_id: int, response: bool, payloads: Sequence[Payload]
+        ) -> list[bytes]:
             mine = self.party.identity.id.data.decode().endswith(f"/{liar.name}")
             if mine and self.keys is not None and (exchange, response) == (liar.exchange, liar.response):
                 liar.told += 1
@@ -103,7 +102,9 @@ def refused_alike(network: Network, victim: str, job: Callable[[], object]) -> N
     job()
     events = [each for each in network.events[seen:] if each.node == victim]
     complaints = [each for each in events if each.kind == "error"]
-    changes = [each for each in events if each.kind in ("sa", "registered", "policy", "member", "rekeyed", "ike", "revoked")]
+    changes = [
+        each for each in events if each.kind in ("sa", "registered", "policy", "member", "rekeyed", "ike", "revoked")
+    ]
     if complaints and not changes:
         promise(state_of(node) == before, f"a refused message changed something: {complaints[0].fields}")
 
@@ -117,4 +118,4 @@ def programs() -> Iterator[bytes]:
             yield bytes((moment, operation, 1, 0, 0, 1, 0x29))
 
 
-__all__ = ["IkeEndpoint", "Liar", "programs", "refused_alike", "rewritten", "state_of"]
+__all__ = ["Liar", "programs", "refused_alike", "rewritten", "state_of"]

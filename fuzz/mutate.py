@@ -1,4 +1,4 @@
-"""Our own mutation loop, for Pythons that atheris has no wheel for. Seeded; new outcomes are kept and mutated further."""
+"""Our own mutation loop, for Pythons without atheris. Seeded; inputs with new outcomes are mutated further."""
 
 from __future__ import annotations
 

@@ -11,11 +11,15 @@ import typer
 def register(app: typer.Typer) -> None:
     @app.command()
     def fuzz(
-        target: Annotated[list[str] | None, typer.Argument(help="which parsers; default: all, one after the other")] = None,
+        target: Annotated[
+            list[str] | None, typer.Argument(help="which parsers; default: all, one after the other")
+        ] = None,
         seconds: Annotated[float, typer.Option("--seconds", min=1, help="for each target")] = 60.0,
         seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
         engine: Annotated[str, typer.Option("--engine", help="auto, atheris or mutation")] = "auto",
-        findings: Annotated[Path, typer.Option("--findings", help="folder for what breaks a bound")] = Path("fuzz-findings"),
+        findings: Annotated[Path, typer.Option("--findings", help="folder for what breaks a bound")] = Path(
+            "fuzz-findings"
+        ),
     ) -> None:
         """Feed mutated inputs to parsers and parties, here and without a guest; exit code 1 for a finding."""
         from fuzz.__main__ import main
