@@ -119,8 +119,7 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         "keying",
         "n",
         "convergence, s\nmedian (95 %)",
-        "p95, s",
-        "× none (95 %)",
+        "× none",
         "adjacencies\nrestored",
         "DKS requests\nmedian",
         "in the first\n60 s",
@@ -153,12 +152,10 @@ def _cells(row: dict[str, Any]) -> list[str]:
             f", {never} never" if never else ""
         )
     restored = row["adjacencies"]["restored"]
-    interval = row["ratio_interval"] or (None, None)
     return [
         f"{row['n']}",
         converged,
-        "" if time_s["p95"] is None else f"{time_s['p95']:.2f}",
-        "" if row["ratio_to_none"] is None else f"{row['ratio_to_none']:.3f}{_between(*interval)}",
+        "" if row["ratio_to_none"] is None else f"{row['ratio_to_none']:.3f}",
         f"{min(restored, default=0)} of {row['adjacencies']['expected']}",
         f"{median(asked['total']):g}" if asked["total"] else "",
         "" if "requests_first_60s" not in row else f"{row['requests_first_60s']['median']:g}",

@@ -87,7 +87,6 @@ def _result(summary: Summary, keying: str) -> dict[str, Any]:
         f"{len(present(values))}/{len(values)}",
         _short(times.get("median")),
         _between(times.get("low"), times.get("high")),
-        _between(times.get("p25"), times.get("p75")),
         _short(times.get("p95")),
         _between(times.get("min"), times.get("max")),
         _ratio(each),

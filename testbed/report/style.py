@@ -104,11 +104,15 @@ def figure(width_in: float, height_in: float, name: str) -> Iterator[Figure]:
         yield made
 
 
-def save(made: Figure, folder: Path, name: str) -> None:
-    """Write `name`.png (300 dpi), .pdf and .svg; the same figure gives the same bytes. Call inside `figure`."""
-    made.savefig(folder / f"{name}.png", dpi=300, metadata={"Software": None})
-    undated = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
-    made.savefig(folder / f"{name}.pdf", format="pdf", metadata=undated)
+def save(made: Figure, folder: Path, name: str, *, printed: bool = True) -> None:
+    """Write `name`.svg and, to be printed, .png (300 dpi) and .pdf; the same figure gives the same bytes.
+
+    Call inside `figure`.
+    """
+    if printed:
+        made.savefig(folder / f"{name}.png", dpi=300, metadata={"Software": None})
+        undated = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
+        made.savefig(folder / f"{name}.pdf", format="pdf", metadata=undated)
     text = io.StringIO()
     made.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     # matplotlib ends many lines with a blank; files that people commit should not have them.

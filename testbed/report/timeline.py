@@ -54,8 +54,11 @@ def pair_spans(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> list
     return found
 
 
-def draw_timeline(folder: Path, run: Run, name: str) -> None:
-    """`name`.png and .svg of one run. Late requests stand to the right, the quiet time before them left out."""
+def draw_timeline(folder: Path, run: Run, name: str, *, printed: bool = True) -> None:
+    """`name`.svg, and if `printed` .png and .pdf, of one run.
+
+    Late requests stand to the right, the quiet time before them left out.
+    """
     view = _View(run)
     windows = view.windows()
     height = min(max(_ROW_IN * len(view.rows), _LEAST_IN), _MOST_IN)
@@ -96,7 +99,7 @@ def draw_timeline(folder: Path, run: Run, name: str) -> None:
         seen |= {"dks_scheduled"} if view.due() else set()
         close = {"columnspacing": 1.3, "handlelength": 1.8, "handletextpad": 0.5}
         made.legend(handles=_key(run.plan.keying, seen, bool(faults)), loc="outside lower center", ncols=7, **close)
-        save(made, folder, name)
+        save(made, folder, name, printed=printed)
 
 
 class _View:

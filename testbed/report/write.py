@@ -45,7 +45,7 @@ def write_report(folder: Path, summary: Summary, runs: Sequence[Run], more: Sequ
         mine = sorted((run for run in runs if run.plan.keying == keying), key=lambda run: run.plan.seed)
         for run in mine:
             name = f"timeline-{slug(keying)}" + ("" if run is mine[0] else f"-{run.plan.seed}")
-            draw_timeline(figures, run, name)
+            draw_timeline(figures, run, name, printed=run is mine[0])
             # The first of each mode stands among the figures, the others are there to be opened.
             (drawn if run is mine[0] else every).append(Drawn(name, _timeline(run), "page"))
     write_page(folder / "report.html", summary, drawn, every, figures)

@@ -114,13 +114,11 @@ def play(
         check_plan(plan)
     require_space(folder, SPACE_MIB)
     code = code_digest()
-    order = list(range(len(plans)))
-    random.Random(0).shuffle(order)
     outcomes: dict[int, Outcome] = {}
     pool = ThreadPoolExecutor(max(1, jobs))
     try:
         waiting: dict[Future[Outcome], int] = {
-            pool.submit(_one, plans[index], folder, kind, code, fresh): index for index in order
+            pool.submit(play_one, plans[index], folder, kind, code, fresh): index for index in shuffled(len(plans))
         }
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
@@ -136,13 +134,33 @@ def play(
     return [outcomes[index] for index in range(len(plans))]
 
 
-def _one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool) -> Outcome:
-    own = folder / "runs" / f"{plan.keying}-{plan.seed}-{run_key(plan, kind, code)}"
+def shuffled(count: int) -> list[int]:
+    """The order in which so many runs are played: what drifts on the machine must fall on no keying mode alone."""
+    order = list(range(count))
+    random.Random(0).shuffle(order)
+    return order
+
+
+def run_name(plan: Plan, kind: str, code: str) -> str:
+    """The name of a run's folder."""
+    return f"{plan.keying}-{plan.seed}-{run_key(plan, kind, code)}"
+
+
+def kept(own: Path) -> Outcome | None:
+    """The outcome of a run that is done; None when it is to be played."""
+    try:
+        told = json.loads((own / "outcome.json").read_text())
+        return Outcome(**{**told, "folder": own}) if told["status"] == "done" else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = False) -> Outcome:
+    """Play one plan, or find it done."""
+    own = folder / "runs" / run_name(plan, kind, code)
     result = own / "outcome.json"
-    if result.exists() and not fresh:
-        kept = json.loads(result.read_text())
-        if kept["status"] == "done":
-            return Outcome(**{**kept, "folder": own})
+    if not fresh and (done := kept(own)) is not None:
+        return done
     if own.exists():
         shutil.rmtree(own)
     own.mkdir(parents=True)

@@ -64,7 +64,7 @@ class Lines:
 
 def read(file: Path) -> Reading:
     """What a YAML file says. Raises InputError when it is not YAML with a mapping in it."""
-    marked = _parse(file)
+    marked = parse(file)
     if not isinstance(marked, dict):
         raise InputError(
             "a topology is a mapping of keys",
@@ -73,7 +73,7 @@ def read(file: Path) -> Reading:
             next_command="lab topology schema",
         )
     lines = Lines(file, marked)
-    data = _plain(marked, file)
+    data = plain(marked, file)
     try:
         return Reading(TopologySource.model_validate(data), lines.of, [], True)
     except ValidationError as error:
@@ -83,7 +83,8 @@ def read(file: Path) -> Reading:
     return Reading(source, where, errors, False)
 
 
-def _parse(file: Path) -> Any:
+def parse(file: Path) -> Any:
+    """A YAML file with the places of its parts. Raises InputError when it cannot be read or is not YAML."""
     try:
         if file.stat().st_size > MAX_BYTES:
             raise InputError("the file is too large", where=str(file), allowed=f"at most {MAX_BYTES} bytes")
@@ -112,7 +113,7 @@ def _first_line(text: str | None) -> str:
     return (text or "").strip().split("\n")[0]
 
 
-def _plain(marked: Any, file: Path) -> Any:
+def plain(marked: Any, file: Path) -> Any:
     """The data without the parser's marks. Raises InputError for anchors that multiply without end."""
     left = MAX_PARTS
 

@@ -87,3 +87,19 @@ def test_a_run_on_the_real_clock_is_not_played_again(tmp_path: Path) -> None:
     (tmp_path / "origin.json").write_text('{"kind": "uml", "kernel": "", "tree": "", "code": ""}')
     done = lab("replay", tmp_path)
     assert done.returncode == 2 and "real clock" in done.stderr
+
+
+def test_reference_results_come_out_the_same_and_a_changed_number_is_named(tmp_path: Path) -> None:
+    kept = tmp_path / "results" / "power_cycle"
+    words = ("run", "power_cycle", "--topology", "line:2", "--keying", "none,manual", "--seed", "7", "--out", kept)
+    assert lab(*words).returncode == 0
+    shutil.rmtree(kept / "runs")
+    same = lab("reproduce", "--results", kept.parent, "--out", tmp_path / "again")
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert "2 of 2 records byte for byte" in same.stdout and "DIFFERS" not in same.stdout
+    summary = json.loads((kept / "summary.json").read_text())
+    summary["keyings"]["manual"]["convergence_s"]["median"] += 0.001
+    (kept / "summary.json").write_text(json.dumps(summary))
+    other = lab("reproduce", "power_cycle", "--results", kept.parent, "--out", tmp_path / "again")
+    assert other.returncode == 1
+    assert other.stdout.count("DIFFERS") == 1 and "keyings / manual / convergence_s / median" in other.stdout

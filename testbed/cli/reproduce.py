@@ -1,0 +1,80 @@
+"""`lab reproduce`: do again what is in results/, and say for every number whether it came out the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from testbed.runner.reproduce import Reproduced
+
+SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def reproduce(
+        names: Annotated[list[str] | None, typer.Argument(help="folders of results/; default: all")] = None,
+        results: Annotated[Path | None, typer.Option(help="another folder of reference results")] = None,
+        out: Annotated[Path, typer.Option(help="where to; what is done there is kept")] = Path("runs/reproduce"),
+        everything: Annotated[bool, typer.Option("--all", help="show the numbers that are the same too")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
+    ) -> None:
+        """Run the recorded commands of results/ again and compare every number of their summaries.
+
+        Exit code 0 when all are the same, 1 when one is not, 2 for bad input, 3 when a command could not be run.
+        """
+        from testbed.runner import reproduce as again
+        from testbed.setup.all import make_all
+
+        asked = again.recorded(names or (), results or again.RESULTS)
+        make_all("virtual")
+        done = []
+        for name, summary in asked.items():
+            typer.echo(f"{name}: {summary['command']}", err=True)
+            done.append(again.reproduce(name, summary, out / name))
+            if not as_json:
+                _print(done[-1], everything)
+        if as_json:
+            typer.echo(json.dumps([_row(each) for each in done], indent=1, default=str))
+        elif not done:
+            typer.echo("there are no reference results")
+        if not all(each.same for each in done):
+            raise typer.Exit(1)
+
+
+def _print(done: Reproduced, everything: bool) -> None:
+    same = sum(each.same for each in done.numbers)
+    records = sum(each.same for each in done.records)
+    typer.echo(
+        f"{done.name}: {same} of {len(done.numbers)} numbers are the same, {records} of {len(done.records)} records "
+        f"byte for byte; {done.wall_s / 60:.1f} min"
+    )
+    differ = [each for each in done.numbers if not each.same]
+    shown = done.numbers if everything else differ[:SHOWN]
+    for each in shown:
+        typer.echo(f"  {'same    ' if each.same else 'DIFFERS '} {each}")
+    if len(differ) > len(shown):
+        typer.echo(f"  and {len(differ) - len(shown)} more; --all shows them")
+    if differ or everything:
+        for line in done.changed:
+            typer.echo(f"  made from another {line}")
+
+
+def _row(done: Reproduced) -> dict[str, Any]:
+    return {
+        "name": done.name,
+        "command": done.command,
+        "same": done.same,
+        "numbers": [
+            {"place": each.place, "same": each.same, "recorded": each.recorded, "now": each.now}
+            for each in done.numbers
+        ],
+        "records_same": sum(each.same for each in done.records),
+        "records": len(done.records),
+        "changed": list(done.changed),
+        "wall_s": round(done.wall_s, 1),
+    }

@@ -1,0 +1,124 @@
+"""`lab sweep`: an experiment over many factors, resumable, here or on many machines."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from testbed.runner.execute import Outcome
+    from testbed.runner.sweep import Swept, Told
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def sweep(
+        file: Annotated[Path, typer.Argument(help="a sweep file, such as experiments/sweeps/storm_by_size.yaml")],
+        out: Annotated[Path | None, typer.Option(help="the folder; default: runs/sweep-NAME")] = None,
+        jobs: Annotated[int | None, typer.Option(min=1, help="guests at a time; default: one a core")] = None,
+        scheduler: Annotated[str, typer.Option(help="a Dask scheduler, tcp://host:port, instead of this machine")] = "",
+        dry: Annotated[bool, typer.Option("--dry-run", help="say how many runs it would be")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="a line of JSON at the end, for a program")] = False,
+    ) -> None:
+        """Play every combination of the file's factors with every seed, and write results.parquet, a row a run.
+
+        Stop it at any time, in any way: the same command goes on where it was. Exit code 1 when runs failed; they
+        are in failed/ and listed in failures.jsonl, and are tried again the next time.
+        """
+        from testbed.runner import remote, sweepfile
+        from testbed.runner import sweep as sweeping
+        from testbed.setup.all import make_all
+
+        asked = sweepfile.read(file)
+        if dry:
+            typer.echo(f"{asked.name}: {len(asked.cells)} runs of {asked.experiment.name}: {', '.join(asked.factors)}")
+            return
+        make_all(asked.kernel)
+        player = remote.dask(scheduler) if scheduler else sweeping.local(jobs or os.cpu_count() or 1)
+        with progress(len(asked.cells)) as told:
+            done = sweeping.play(asked, out or Path("runs") / f"sweep-{asked.name}", player, told)
+        if as_json:
+            shown = {"folder": str(done.folder), "done": len(done.rows), "failed": len(done.failures)}
+            typer.echo(json.dumps(shown))
+        else:
+            _print(done, asked.factors)
+        if done.failures:
+            raise typer.Exit(1)
+
+
+@contextmanager
+def progress(count: int) -> Iterator[Told]:
+    """A bar with the time left on a terminal, else a line for each run; both on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from testbed.cli import run
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield run.Progress()
+        return
+    columns = (
+        BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed"), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    failed = 0
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("runs", total=count, failed=0)
+
+        def told(outcome: Outcome, done: int, _of: int) -> None:
+            nonlocal failed
+            failed += not outcome.done
+            bar.update(task, completed=done, failed=failed)
+
+        yield told
+
+
+def _print(done: Swept, factors: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table()
+    for heading in (*factors, "n", "convergence, s\nmedian (95 %)"):
+        table.add_column(heading)
+    for levels, values in _cells(done.rows, factors).items():
+        table.add_row(*levels, str(len(values)), _shown(values))
+    console.print(table)
+    for each in done.failures:
+        named = ", ".join(f"{name} {each[name]}" for name in factors)
+        console.print(f"FAILED  {named}, seed {each['seed']}: {each['status']} ({each['folder']})", highlight=False)
+    if done.rows:
+        console.print(f"results {done.folder / 'results.parquet'}", highlight=False)
+
+
+def _cells(rows: Sequence[Mapping[str, Any]], factors: Sequence[str]) -> dict[tuple[str, ...], list[float | None]]:
+    found: dict[tuple[str, ...], list[float | None]] = {}
+    for row in rows:
+        found.setdefault(tuple(str(row[name]) for name in factors), []).append(row["convergence_s"])
+    return found
+
+
+def _shown(values: Sequence[float | None]) -> str:
+    from testbed.analysis.statistics import median_of
+
+    known = [value for value in values if value is not None]
+    never = f"{len(values) - len(known)} never" if len(known) < len(values) else ""
+    if not known:
+        return "never"
+    found = median_of(known)
+    interval = "" if found.low is None or found.high is None else f" ({found.low:.2f} to {found.high:.2f})"
+    return ", ".join(filter(None, [f"{found.value:.2f}{interval}", never]))

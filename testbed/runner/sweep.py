@@ -1,0 +1,134 @@
+"""Plays a sweep, here or on other machines, and gathers what was measured into one table.
+
+A run is known by the hash of all that decides it, as every run is: what is done is not done again, whenever and
+however the sweep was ended. Failed runs are moved out of the way, listed, and tried again the next time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.analysis.run import Run
+from testbed.errors import InputError
+from testbed.guest.boot import Kernel
+from testbed.record.plan import Plan
+from testbed.runner import execute, origin
+from testbed.runner.execute import Outcome
+from testbed.runner.experiment import Experiment
+from testbed.runner.sweepfile import Cell, Sweep
+
+Told = Callable[[Outcome, int, int], None]
+# (plans, folder, kind, told) → an outcome for each plan, in their order, its folder below `folder`.
+Player = Callable[[Sequence[Plan], Path, Kernel, Told], list[Outcome]]
+FAILED = "failed"
+FAILURES = "failures.jsonl"
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A finished sweep: one row for each run that came to its end, one for each that did not."""
+
+    folder: Path
+    rows: Sequence[dict[str, Any]]
+    failures: Sequence[dict[str, Any]]
+
+
+def local(jobs: int) -> Player:
+    """Guests of this machine, `jobs` at a time."""
+
+    def player(plans: Sequence[Plan], folder: Path, kind: Kernel, told: Told) -> list[Outcome]:
+        return execute.play(plans, folder, kind, jobs, fresh=False, told=told)
+
+    return player
+
+
+def play(sweep: Sweep, folder: Path, player: Player, told: Told) -> Swept:
+    """Play what is not done yet, measure all that is, and write the tables. Raises InputError for a busy folder."""
+    with execute.locked(folder):
+        outcomes = player([cell.plan for cell in sweep.cells], folder, sweep.kernel, told)
+        rows, failures = [], []
+        shutil.rmtree(folder / FAILED, ignore_errors=True)
+        for cell, outcome in zip(sweep.cells, outcomes, strict=True):
+            if not outcome.done:
+                failures.append(_failure(cell, outcome, folder))
+                continue
+            try:
+                rows.append(row(sweep.experiment, cell, outcome))
+            except InputError as error:  # a record that cannot be measured is a failure of this run alone
+                failures.append({**_failure(cell, outcome, folder), "status": "not measured", "detail": str(error)})
+        _write(folder / FAILURES, "".join(json.dumps(each, default=str) + "\n" for each in failures))
+        made = origin.here(sweep.kernel, execute.code_digest())
+        _table(folder, sweep, rows, {"experiment": sweep.experiment.name, **{k: str(v) for k, v in vars(made).items()}})
+    return Swept(folder, rows, failures)
+
+
+def row(experiment: Experiment, cell: Cell, outcome: Outcome) -> dict[str, Any]:
+    """The measures of one run, with the levels that made it. Raises InputError for a record that cannot be read."""
+    run = Run(outcome.folder)
+    found = experiment.measure(run)
+    measures = {name: value for name, value in vars(found).items() if name != "extra"}
+    return {
+        **cell.levels,
+        "seed": cell.seed,
+        "routers": len(cell.plan.topology.routers),
+        **measures,
+        **found.extra,
+        "virtual_s": outcome.virtual_s,
+        "wall_s": outcome.wall_s,
+        "run": outcome.folder.name,
+        "record_sha256": run.manifest.get("sha256", {}).get("record.jsonl"),
+    }
+
+
+def _failure(cell: Cell, outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """Move what a failed run left out of the way of the results, and say where to."""
+    kept = folder / FAILED / outcome.folder.name
+    if outcome.folder.exists():
+        kept.parent.mkdir(exist_ok=True)
+        outcome.folder.rename(kept)
+    return {
+        **cell.levels, "seed": cell.seed, "status": outcome.status, "folder": str(kept.relative_to(folder)),
+        "detail": outcome.detail,
+    }  # fmt: skip
+
+
+def _table(folder: Path, sweep: Sweep, rows: Sequence[dict[str, Any]], about: dict[str, str]) -> None:
+    """results.parquet: a row a run. Without rows there is none, not an old one."""
+    path = folder / "results.parquet"
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    import pyarrow
+    from pyarrow import parquet
+
+    names = list(dict.fromkeys(name for each in rows for name in each))
+    columns = {
+        name: _column([each.get(name) for each in rows], float_=name.endswith("_s") or ", s" in name) for name in names
+    }
+    table = pyarrow.table(columns).replace_schema_metadata({**about, "factors": ",".join(sweep.factors)})
+    part = path.with_suffix(".part")
+    parquet.write_table(table, part)
+    os.replace(part, path)
+
+
+def _column(values: list[Any], *, float_: bool) -> list[Any]:
+    """Numbers, truths or texts as they are; anything else, and a mixture, as JSON."""
+    there = [value for value in values if value is not None]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in there):
+        whole = not float_ and all(isinstance(value, int) for value in there)
+        return [None if value is None else value if whole else float(value) for value in values]
+    if len({type(value) for value in there}) == 1 and isinstance(there[0], bool | str):
+        return values
+    return [None if value is None else json.dumps(value) for value in values]
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, path)

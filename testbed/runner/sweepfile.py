@@ -1,0 +1,183 @@
+"""A sweep file: an experiment, factors with their levels, and seeds. Read, checked, and multiplied out into plans.
+
+Every error names the file and the line. It must not know how runs are played.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from testbed.errors import InputError, Location
+from testbed.faults.check import check_plan
+from testbed.record.plan import Plan
+from testbed.runner.experiment import Experiment, find
+from testbed.topology.findings import TopologyErrors, nearest
+from testbed.topology.load import load
+from testbed.topology.read import Lines, parse, plain
+from testbed.topology.resolved import Topology
+
+MAX_RUNS = 100_000
+TOPOLOGY, KEYING = "topology", "keying"
+EXAMPLE = "experiments/sweeps/storm_by_size.yaml"
+
+
+class SweepSource(BaseModel):
+    """What a person may write."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    experiment: str
+    """a name in experiments/, or the path of a .py file"""
+    factors: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    """levels by factor: `topology`, `keying`, or an option of the experiment (as -o)"""
+    seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = 5
+    """how many, from 1 on; or a list"""
+    kernel: Literal["virtual", "uml", "native"] = "virtual"
+    options: dict[str, Any] = Field(default_factory=dict)
+    """for every run, as -o"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep: the level of every factor, and the plan."""
+
+    levels: Mapping[str, Any]
+    seed: int
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep multiplied out."""
+
+    name: str
+    experiment: Experiment
+    kernel: Literal["virtual", "uml", "native"]
+    factors: Sequence[str]
+    cells: Sequence[Cell]
+
+
+def read(file: Path) -> Sweep:
+    """What a sweep file asks for. Raises InputError with the line of what is wrong."""
+    marked = parse(file)
+    if not isinstance(marked, dict):
+        raise InputError("a sweep is a mapping of keys", where=Location(file, 1), allowed=_keys(), next_command=_look())
+    lines = Lines(file, marked)
+    try:
+        source = SweepSource.model_validate(plain(marked, file))
+    except ValidationError as error:
+        raise TopologyErrors([_explained(each, lines) for each in error.errors(include_url=False)]) from error
+    try:
+        experiment = find(source.experiment)
+    except InputError as error:
+        raise _at(error, lines.of("experiment")) from error
+    return _multiplied(source, experiment, lines, file)
+
+
+def _multiplied(source: SweepSource, experiment: Experiment, lines: Lines, file: Path) -> Sweep:
+    factors = {TOPOLOGY: [experiment.topology], KEYING: list(experiment.keyings), **source.factors}
+    for name, levels in factors.items():
+        for number, level in enumerate(levels):
+            if level in levels[:number]:
+                raise InputError(
+                    f"level {level!r} stands twice", where=lines.of("factors", name, number), allowed="each level once"
+                )
+    seeds = list(range(1, source.seeds + 1)) if isinstance(source.seeds, int) else list(dict.fromkeys(source.seeds))
+    count = len(seeds)
+    for levels in factors.values():
+        count *= len(levels)
+    if count > MAX_RUNS:
+        raise InputError(f"{count} runs", where=lines.of("factors"), allowed=f"at most {MAX_RUNS}")
+    topologies = {
+        level: _topology(level, lines.of("factors", TOPOLOGY, n)) for n, level in enumerate(factors[TOPOLOGY])
+    }
+    _try_each(source, experiment, factors, next(iter(topologies.values())), lines)
+    cells = []
+    for row in itertools.product(*factors.values()):
+        chosen = dict(zip(factors, row, strict=True))
+        options = {**source.options, **{name: chosen[name] for name in chosen if name not in (TOPOLOGY, KEYING)}}
+        for seed in seeds:
+            try:
+                plan = experiment.plan(topologies[chosen[TOPOLOGY]], chosen[KEYING], seed, options)
+                check_plan(plan)
+            except InputError as error:
+                raise _at(error, lines.of("factors")) from error
+            cells.append(Cell(chosen, seed, plan))
+    return Sweep(file.stem, experiment, source.kernel, tuple(factors), cells)
+
+
+def _try_each(
+    source: SweepSource, experiment: Experiment, factors: Mapping[str, list[Any]], topology: Topology, lines: Lines
+) -> None:
+    """Every level of every factor by itself, so that an error can name its line."""
+    usual = factors[KEYING][0]
+    for number, level in enumerate(factors[KEYING]):
+        try:
+            experiment.plan(topology, level, 1, {})
+        except InputError as error:
+            raise _at(error, lines.of("factors", KEYING, number)) from error
+    for name in source.options:
+        try:
+            experiment.plan(topology, usual, 1, {name: source.options[name]})
+        except InputError as error:
+            raise _at(error, lines.of("options", name)) from error
+    for name in (name for name in factors if name not in (TOPOLOGY, KEYING)):
+        if name in source.options:
+            raise InputError(
+                f"{name!r} is an option for every run and a factor",
+                where=lines.of("options", name),
+                allowed="one of them",
+            )
+        for number, level in enumerate(factors[name]):
+            try:
+                experiment.plan(topology, usual, 1, {name: level})
+            except (InputError, ValidationError) as error:
+                raise _at(error, lines.of("factors", name, number)) from error
+
+
+def _topology(level: Any, place: Location) -> Topology:
+    if not isinstance(level, str):
+        raise InputError(f"{level!r} is no topology", where=place, allowed="ring:4, abilene, mine.yaml, in quotes")
+    try:
+        return load(level)
+    except TopologyErrors:
+        raise  # they name the topology's own file and lines
+    except InputError as error:
+        raise _at(error, place) from error
+
+
+def _at(error: InputError | ValidationError, place: Location) -> InputError:
+    if isinstance(error, ValidationError):
+        return InputError(str(error.errors()[0]["msg"]), where=place)
+    return InputError(error.problem, where=place, allowed=error.allowed, next_command=error.next_command or _look())
+
+
+def _explained(problem: Any, lines: Lines) -> InputError:
+    # A union's branch is part of pydantic's path and of no file.
+    path = [part for part in problem["loc"] if not str(part).startswith(("constrained-", "list[", "int"))]
+    place = lines.of(*path)
+    if problem["type"] == "extra_forbidden":
+        return InputError(
+            f"unknown key {path[-1]!r}{nearest(str(path[-1]), SweepSource.model_fields)}", where=place,
+            allowed=_keys(), next_command=_look(),
+        )  # fmt: skip
+    if problem["type"] == "missing":
+        return InputError(f"the key {path[-1]!r} is missing", where=place, allowed=_keys(), next_command=_look())
+    value = problem.get("input")
+    return InputError(
+        f"{'.'.join(map(str, path))}: {value!r}: {problem['msg'].lower()}", where=place, next_command=_look()
+    )
+
+
+def _keys() -> str:
+    return ", ".join(SweepSource.model_fields)
+
+
+def _look() -> str:
+    return f"cat {EXAMPLE}"
