@@ -1,4 +1,4 @@
-"""One router loses its power and gets it back: how long until its neighbours, and everybody's routes, are there again?"""
+"""One router loses its power and gets it back: how long until its neighbours and all routes are there again?"""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class PowerCycle(Experiment):
     title = "One router's power is cut and returns"
     question = "How long after its boot does a router have its neighbours and its routes again, and whom does it ask?"
     method = (
-        f"The network runs for {SETTLE_S} s. The router with the most neighbours is cut off, and boots again {DARK_S} s "
-        "later, long after its neighbours gave it up. Convergence is counted from that boot to the last moment at "
+        f"The network runs for {SETTLE_S} s. The router with the most neighbours is cut off, and boots again {DARK_S} "
+        "s later, long after its neighbours gave it up. Convergence is counted from that boot to the last moment at "
         "which the forwarding table of every router became what shortest paths say, and stayed so."
     )
     shows_not = "Computation costs nothing in virtual time. One router boots; for a crowd see recovery_storm."
@@ -84,7 +84,8 @@ class PowerCycle(Experiment):
 
     def findings(self, table: Table) -> list[str]:
         return [
-            f"{keying}: {between(run.dks_total for run in runs)} requests reach the DKS from the boot to the end of the run."
+            f"{keying}: {between(run.dks_total for run in runs)} requests reach the DKS "
+            "from the boot to the end of the run."
             for keying, runs in table.measures.items()
             if any(run.dks_total for run in runs)
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,25 +16,30 @@ def register(app: typer.Typer) -> None:
     def report(folder: Annotated[Path, typer.Argument(help="a results folder that lab run wrote")]) -> None:
         """Compute summary, figures and report.html of a results folder anew from its records."""
         from testbed.cli.run import print_summary
-        from testbed.runner import session
-        from testbed.runner.execute import Outcome, locked
-        from testbed.runner.experiment import find
+        from testbed.runner.execute import locked
 
-        try:
-            kept = json.loads((folder / "summary.json").read_text())
-            outcomes = [
-                Outcome(
-                    run["keying"], run["seed"], folder / run["folder"], run["status"], run["wall_s"], run["virtual_s"]
-                )
-                for run in kept["runs"]
-            ]
-            about = {name: kept[name] for name in ("topology", "routers", "kernel", "command", "seeds")}
-            about["source"] = kept.get("source")
-            experiment = find(about["source"] or kept["experiment"])
-            provenance = kept["provenance"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"no results can be read: {error}", where=str(folder), allowed="a folder that `lab run` wrote"
-            ) from error
         with locked(folder):
-            print_summary(session.conclude(experiment, outcomes, about, folder, provenance), folder)
+            print_summary(again(folder), folder)
+
+
+def again(folder: Path) -> dict[str, Any]:
+    """Measure and draw a results folder anew; its summary. Raises InputError for a folder without one."""
+    from testbed.runner import session
+    from testbed.runner.execute import Outcome
+    from testbed.runner.experiment import find
+
+    try:
+        kept = json.loads((folder / "summary.json").read_text())
+        outcomes = [
+            Outcome(run["keying"], run["seed"], folder / run["folder"], run["status"], run["wall_s"], run["virtual_s"])
+            for run in kept["runs"]
+        ]
+        about = {name: kept[name] for name in ("topology", "routers", "kernel", "command", "seeds")}
+        about["source"] = kept.get("source")
+        experiment = find(about["source"] or kept["experiment"])
+        provenance = kept["provenance"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"no results can be read: {error}", where=str(folder), allowed="a folder that `lab run` wrote"
+        ) from error
+    return session.conclude(experiment, outcomes, about, folder, provenance)

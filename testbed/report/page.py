@@ -46,6 +46,7 @@ def write_page(path: Path, summary: Summary, figures: Sequence[Drawn], more: Seq
         extra=_extra(summary),
         figures=[_figure(each, drawings) for each in figures],
         more=[_figure(each, drawings) for each in more],
+        calibration=[_calibrated(row) for row in summary.get("calibration", ())],
         provenance=list(_flat(summary["provenance"])),
         runs=[_run(summary, run) for run in summary["runs"]],
     )
@@ -101,6 +102,16 @@ def _result(summary: Summary, keying: str) -> dict[str, Any]:
         "verdict": verdict(summary, keying),
         "reasons": each.get("reasons", []),
     }
+
+
+def _calibrated(row: dict[str, Any]) -> list[str]:
+    """One measure on both clocks: the cells of its line."""
+    verdict = {True: "differs", False: "no difference shown", None: "cannot be told"}[row["differs"]]
+    return [
+        row["keying"], titled(row["measure"]), f"{row['n'][0]}, {row['n'][1]}", _short(row["virtual"]),
+        _short(row["real"]), "–" if row["difference"] is None else f"{row['difference']:+.3f}",
+        "–" if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}", verdict,
+    ]  # fmt: skip
 
 
 def _ratio(row: dict[str, Any]) -> str:

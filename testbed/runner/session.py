@@ -12,7 +12,7 @@ from typing import Any
 
 from testbed.analysis.run import Run
 from testbed.guest.boot import Kernel
-from testbed.runner import execute, origin
+from testbed.runner import calibrate, execute, origin
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Experiment, Measures, find, stretch
 from testbed.runner.summarise import summarise
@@ -105,6 +105,8 @@ def conclude(
         summary["method"] += (
             f" OSPF's dead interval is {dead_s} s here, and every moment comes {factor:g} times as late."
         )
+    if (calibrated := folder / calibrate.FILE).exists():
+        summary["calibration"] = json.loads(calibrated.read_text())
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)

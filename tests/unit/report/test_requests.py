@@ -12,7 +12,9 @@ from testbed.analysis.run import NS, Run
 from testbed.report.requests import draw_requests
 
 
-def test_a_reconnection_due_after_the_end_of_the_record_does_not_push_the_figure_apart(build: Any, tmp_path: Path) -> None:
+def test_a_reconnection_due_after_the_end_of_the_record_does_not_push_the_figure_apart(
+    build: Any, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(build("lks", 1).folder, folder)
     events = Run(folder).events

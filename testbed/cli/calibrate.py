@@ -1,0 +1,59 @@
+"""`lab calibrate`: the same plans on the real clock, and how far its numbers are from those of virtual time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def calibrate(
+        folder: Annotated[Path, typer.Argument(help="a results folder of runs in virtual time")],
+        keying: Annotated[str, typer.Option(help="only these modes, such as none,lks")] = "",
+        seeds: Annotated[int | None, typer.Option(min=1, help="at most so many seeds of each; default: all")] = None,
+        jobs: Annotated[int, typer.Option(min=1, help="guests at a time: more than one disturb each other")] = 1,
+        as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
+    ) -> None:
+        """Play the folder's plans again with --kernel uml and compare: real minus virtual, with a 95 % interval.
+
+        It takes as long as the runs' own time. What comes out is written to calibration.json and into report.html.
+        Exit code 0 whatever the difference, 3 when a run on the real clock failed.
+        """
+        from testbed.cli.compare import read_summary
+        from testbed.cli.report import again
+        from testbed.cli.run import Progress
+        from testbed.runner import calibrate as calibrating
+        from testbed.runner.execute import locked
+        from testbed.runner.experiment import find
+        from testbed.setup.all import make_all
+
+        summary = read_summary(folder)
+        experiment = find(summary.get("source") or summary["experiment"])
+        chosen = calibrating.plans(folder, tuple(filter(None, keying.split(","))), seeds)
+        needed = sum(plan.duration_s for plan in chosen.values()) / jobs / 60
+        typer.echo(f"{len(chosen)} runs on the real clock, {needed:.0f} minutes or more", err=True)
+        make_all("uml")
+        with locked(folder):
+            rows = calibrating.calibrate(experiment, chosen, folder, jobs, Progress())
+            (folder / calibrating.FILE).write_text(json.dumps(rows, indent=1) + "\n")
+            again(folder)
+        if as_json:
+            typer.echo(json.dumps(rows, indent=1))
+            return
+        for row in rows:
+            typer.echo(shown(row))
+
+
+def shown(row: dict[str, Any]) -> str:
+    """One measure, for a person."""
+    head = f"{row['keying']:14} {row['measure']:34} n {row['n'][0]}, {row['n'][1]}: "
+    if row["difference"] is None:
+        middles = ["never" if row[side] is None else f"{row[side]:.3f}" for side in ("virtual", "real")]
+        return head + f"virtual {middles[0]}, real {middles[1]}; not every run has a number"
+    interval = "" if row["low"] is None else f" (95 %: {row['low']:+.3f} to {row['high']:+.3f})"
+    verdict = {True: "differs", False: "no difference shown", None: "too few runs to tell"}[row["differs"]]
+    return head + f"virtual {row['virtual']:.3f}, real {row['difference']:+.3f}{interval}: {verdict}"

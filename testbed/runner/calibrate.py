@@ -1,0 +1,95 @@
+"""Plays the plans of a finished experiment on the real clock too, and says how far the two clocks' numbers are apart.
+
+In virtual time computation is free. What a number loses by that is seen here: the same plans, the same guest, the same
+seeds, on a clock that does not wait for anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from testbed.analysis.run import Run
+from testbed.analysis.statistics import difference_of_medians, median_of
+from testbed.errors import InputError
+from testbed.record.plan import Plan
+from testbed.runner import execute, origin
+from testbed.runner.execute import Outcome
+from testbed.runner.experiment import Experiment, Measures
+
+FOLDER = "calibration"
+FILE = "calibration.json"
+Series = dict[tuple[str, str], list[float | None]]
+
+
+def plans(folder: Path, keyings: Sequence[str], most: int | None) -> dict[Path, Plan]:
+    """The finished runs in virtual time to be calibrated and their plans, at most so many seeds of each keying mode."""
+    found: dict[Path, Plan] = {}
+    for own in sorted(path.parent for path in (folder / "runs").glob("*/outcome.json")):
+        made = origin.read(own)
+        if execute.kept(own) is None or made is None or made.kind != "virtual":
+            continue
+        plan = Plan.read(own / "plan.json")
+        if not keyings or plan.keying in keyings:
+            found[own] = plan
+    if not found:
+        raise InputError(
+            "no finished run in virtual time is here", where=str(folder), allowed="a folder that `lab run` wrote"
+        )
+    seeds: dict[str, set[int]] = {}
+    for plan in found.values():
+        seeds.setdefault(plan.keying, set()).add(plan.seed)
+    wanted = {keying: sorted(of)[:most] for keying, of in seeds.items()}
+    return {own: plan for own, plan in found.items() if plan.seed in wanted[plan.keying]}
+
+
+def calibrate(
+    experiment: Experiment,
+    chosen: Mapping[Path, Plan],
+    folder: Path,
+    jobs: int,
+    told: Callable[[Outcome, int, int], None],
+) -> list[dict[str, Any]]:
+    """Play the plans on the real clock and compare. One row for each measure of each keying mode.
+
+    Raises EnvironmentFailure when a run on the real clock does not come to its end.
+    """
+    outcomes = execute.play(list(chosen.values()), folder / FOLDER, "uml", jobs, fresh=False, told=told)
+    if problem := execute.first_problem(outcomes):
+        raise problem
+    virtual = _series([(plan.keying, experiment.measure(Run(own))) for own, plan in chosen.items()])
+    real = _series([(outcome.keying, experiment.measure(Run(outcome.folder))) for outcome in outcomes])
+    return [row(keying, name, virtual[keying, name], real.get((keying, name), [])) for keying, name in virtual]
+
+
+def row(keying: str, measure: str, virtual: Sequence[float | None], real: Sequence[float | None]) -> dict[str, Any]:
+    """Real against virtual: the difference of the medians, with its 95 % interval where every run has a number.
+
+    `differs`: the interval leaves out 0; None when it cannot be told.
+    """
+    sides = [[value for value in side if value is not None] for side in (virtual, real)]
+    whole = all(sides) and len(sides[0]) == len(virtual) and len(sides[1]) == len(real)
+    difference = difference_of_medians(*sides) if whole else None
+    middles = [median_of(side).value if side else None for side in sides]
+    return {
+        "keying": keying, "measure": measure, "n": [len(virtual), len(real)],
+        "virtual": middles[0], "real": middles[1],
+        "difference": None if difference is None else round(difference.value, 6),
+        "low": None if difference is None or difference.low is None else round(difference.low, 6),
+        "high": None if difference is None or difference.high is None else round(difference.high, 6),
+        "differs": None if difference is None else difference.excludes(0.0),
+    }  # fmt: skip
+
+
+def _series(measured: Sequence[tuple[str, Measures]]) -> Series:
+    found: Series = {}
+    for keying, each in measured:
+        numbers: dict[str, float | None] = {"convergence, s": each.convergence_s}
+        if each.dks_first_60s is not None:
+            numbers["DKS requests in the first 60 s"] = each.dks_first_60s
+        if each.dks_total:
+            numbers["DKS requests"] = each.dks_total
+        for name, value in {**numbers, **each.extra}.items():
+            found.setdefault((keying, name), []).append(value)
+    return found

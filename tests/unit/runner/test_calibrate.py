@@ -1,0 +1,42 @@
+"""Virtual time against the real clock: what is said of one measure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from testbed.cli.calibrate import shown
+from testbed.errors import InputError
+from testbed.runner import calibrate
+
+VIRTUAL = [10.0, 10.1, 9.9, 10.05, 9.95]
+
+
+def test_a_shift_is_a_difference_with_its_interval() -> None:
+    row = calibrate.row("lks", "convergence, s", VIRTUAL, [value + 1.0 for value in VIRTUAL])
+    assert row["difference"] == pytest.approx(1.0) and 0.5 < row["low"] < row["high"] < 1.5
+    assert row["differs"] is True and row["n"] == [5, 5]
+    assert "+1.000 (95 %: +0." in shown(row) and shown(row).endswith("differs")
+
+
+def test_noise_is_no_difference_and_two_runs_cannot_tell() -> None:
+    assert calibrate.row("lks", "convergence, s", VIRTUAL, VIRTUAL[::-1])["differs"] is False
+    assert calibrate.row("lks", "convergence, s", VIRTUAL[:2], VIRTUAL[:2])["differs"] is None
+
+
+def test_a_run_that_never_converged_on_one_clock_is_not_left_out() -> None:
+    row = calibrate.row("lks", "convergence, s", VIRTUAL, [10.0, None, 10.0, 10.0, 10.0])
+    assert row["difference"] is None and row["differs"] is None
+    assert "not every run has a number" in shown(row)
+
+
+def test_only_finished_runs_in_virtual_time_are_calibrated(tmp_path: Path) -> None:
+    own = tmp_path / "runs" / "lks-1-x"
+    own.mkdir(parents=True)
+    told = {"keying": "lks", "seed": 1, "folder": "x", "status": "done", "wall_s": 1.0, "virtual_s": 1.0, "detail": ""}
+    (own / "outcome.json").write_text(json.dumps(told))
+    (own / "origin.json").write_text('{"kind": "uml", "kernel": "", "tree": "", "code": ""}')
+    with pytest.raises(InputError, match="no finished run in virtual time"):
+        calibrate.plans(tmp_path, (), None)
