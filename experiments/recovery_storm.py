@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from statistics import median
 from typing import ClassVar
 
 from testbed.analysis import adjacency, requests
@@ -18,6 +19,7 @@ BOOT_SPREAD_S = 4.0
 MAX_RATIO = 1.10
 FIRST_S = 60.0
 """Routers with an LKS first go to the DKS later than this; the others have all been there."""
+ASKING = ("central", "central-mgmt", "lks")
 PENDING = "routers that first go to the DKS after the run"
 
 
@@ -110,6 +112,14 @@ class RecoveryStorm(Experiment):
                     "until OSPF runs, and OSPF does not run until the router is keyed. "
                     f"{back} of {of} adjacencies come back."
                 )
+        minute = {
+            keying: median(known)
+            for keying, runs in table.measures.items()
+            if (known := [run.dks_first_60s for run in runs if run.dks_first_60s is not None]) and keying in ASKING
+        }
+        if minute:
+            listed = ", ".join(f"{keying} {value:g}" for keying, value in minute.items())
+            found.append(f"Requests at the DKS in the first {FIRST_S:g} s after the power returns (medians): {listed}.")
         for keying in ("central-mgmt", "lks"):
             if keying in table:
                 runs = table.measures[keying]

@@ -95,3 +95,13 @@ def test_the_first_minute_counts_from_the_return_of_the_power_and_holds_repeats(
         for moment_s, again in ((95.0, False), (101.0, False), (103.0, True), (160.0, False), (160.1, False))
     ]
     assert measured(tmp_path, *asked).dks_first_60s == 3
+
+
+def test_the_findings_compare_the_first_minute_of_the_modes_that_have_a_dks() -> None:
+    runs = {
+        "none": [Measures(10.0, 8, 8, dks_first_60s=0)],
+        "central-mgmt": [Measures(10.0, 8, 8, dks_total=90, dks_first_60s=count) for count in (80, 84, 99)],
+        "lks": [Measures(10.0, 8, 8, dks_first_60s=0)],
+    }
+    told = find("recovery_storm").findings(Table(runs))
+    assert "Requests at the DKS in the first 60 s after the power returns (medians): central-mgmt 84, lks 0." in told
