@@ -55,6 +55,7 @@ def calibrate(
 
     Raises EnvironmentFailure when a run on the real clock does not come to its end.
     """
+    (folder / FOLDER).mkdir(exist_ok=True)
     outcomes = execute.play(list(chosen.values()), folder / FOLDER, "uml", jobs, fresh=False, told=told)
     if problem := execute.first_problem(outcomes):
         raise problem
