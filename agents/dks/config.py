@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.runtime.settings import Table
+from agents.runtime.settings import ConfigError, Table
 
 
 @dataclass(frozen=True)
 class DksConfig:
-    """`documents`: a folder with every router's signed document, ROUTER.cose each."""
+    """`documents`: a folder with every router's signed document, ROUTER.cose each. `policy_url`, `policy_token` (a
+    file) and `policy_ca`: where the Policy Server's API is asked for them, if it is."""
 
     name: str
     domain: str
@@ -23,6 +24,9 @@ class DksConfig:
     socket: Path | None = None
     events: Path | None = None
     clock: Path | None = None
+    policy_url: str = ""
+    policy_token: Path | None = None
+    policy_ca: Path | None = None
 
 
 def read_config(path: Path) -> DksConfig:
@@ -40,6 +44,11 @@ def read_config(path: Path) -> DksConfig:
         socket=table.optional_path("socket"),
         events=table.optional_path("events"),
         clock=table.optional_path("clock"),
+        policy_url=table.text("policy_url", ""),
+        policy_token=table.optional_path("policy_token"),
+        policy_ca=table.optional_path("policy_ca"),
     )
     table.finish()
+    if bool(config.policy_url) != (config.policy_token is not None):
+        raise ConfigError(f"{path}: policy_url and policy_token are given both or not at all")
     return config

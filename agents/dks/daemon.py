@@ -10,11 +10,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from agents.dks.config import DksConfig, read_config
 from agents.dks.confirmations import FOLDER, kept
 from agents.dks.confirmations_cli import show
 from agents.dks.core import DksCore
 from agents.dks.documents import Documents
+from agents.dks.policy_client import Places, PolicyClient
+from agents.dks.policy_http import PolicyHttp, PolicyServerError
 from agents.dks.store import GenerationBook
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
@@ -102,7 +106,11 @@ class _Folder:
 async def _run(config: DksConfig, log: EventLog) -> None:
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     (config.state_dir / FOLDER).mkdir(exist_ok=True, mode=0o700)
-    documents = Documents(config.domain, read_public_key(config.policy_server_key))
+    server_key = read_public_key(config.policy_server_key)
+    documents = Documents(config.domain, server_key)
+    policy = _policy_client(config, server_key)
+    if policy is not None:
+        config.documents.mkdir(parents=True, exist_ok=True)
     folder = _Folder(config.documents, documents, log)
     folder()
     book = GenerationBook(config.state_dir / BOOK)
@@ -118,11 +126,24 @@ async def _run(config: DksConfig, log: EventLog) -> None:
         confirmed=kept(config.state_dir / FOLDER),
     )
     port = UdpPort(config.port, config.listen)
+    fetching = asyncio.create_task(policy.run(log.write)) if policy is not None else None
     try:
         await Driver(core, port, config.state_dir, log, control=config.socket).run()
     finally:
+        if fetching is not None:
+            fetching.cancel()
         port.close()
         book.close()
+
+
+def _policy_client(config: DksConfig, key: Ed25519PublicKey) -> PolicyClient | None:
+    if config.policy_token is None:
+        return None
+    try:
+        ask = PolicyHttp(config.policy_url, config.policy_token, config.policy_ca)
+    except PolicyServerError as error:
+        raise PolicyError(str(error)) from error
+    return PolicyClient(ask, Places(config.documents, config.state_dir / FOLDER), config.domain, key)
 
 
 def _read_list(path: Path) -> bytes | None:

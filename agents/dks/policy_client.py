@@ -1,0 +1,148 @@
+"""The DKS's own way to the Policy Server: documents and revocation lists down, routers' confirmations up.
+
+What comes is verified before it is written into the documents' folder, each file in one step, where the DKS finds it
+as if an administrator had put it there; nothing older replaces anything newer. Whatever goes wrong, what is there
+stays, and the next round comes later and later. Knows nothing of HTTP (policy_http) or of the DKS's core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agents.dks.confirmations import kept
+from agents.dks.policy_http import PolicyServerError
+from agents.policy.document import verify_document
+from agents.policy.errors import PolicyError
+from agents.policy.keys import write_public
+from agents.policy.names import check_router
+from agents.policy.revocation import FILE as REVOCATION
+from agents.policy.revocation import verify_list
+from agents.runtime.effects import Event
+
+PERIOD_S, LONGEST_S, FACTOR = 5.0, 300.0, 2.0
+Ask = Callable[[str, str, bytes | None], tuple[int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """`documents`: the DKS's folder of ROUTER.cose; `confirmations`: its folder of ROUTER.confirmation."""
+
+    documents: Path
+    confirmations: Path
+
+
+class PolicyClient:
+    """One DKS's. `key`: the Policy Server's public key."""
+
+    def __init__(self, ask: Ask, places: Places, domain: str, key: Ed25519PublicKey) -> None:
+        self._ask, self._places, self._domain, self._key = ask, places, domain, key
+        self._settled: dict[str, bytes] = {}  # router → hash of what the Policy Server has, or has refused
+        self._wait_s = PERIOD_S
+
+    # -- one round ---------------------------------------------------------------------------------------
+
+    def round(self) -> list[Event]:
+        """Ask once for everything; what is to go on record. PolicyServerError, OSError."""
+        events = [*self._documents(), *self._revocation()]
+        return [*events, *self._confirm()]
+
+    def _get(self, path: str) -> bytes | None:
+        status, data = self._ask("GET", path, None)
+        if status == 404:
+            return None
+        if status != 200:
+            raise PolicyServerError(f"GET {path} was answered with {status}")
+        return data
+
+    def _documents(self) -> list[Event]:
+        data = self._get("/v1/documents")
+        try:
+            found = json.loads(data or b"")["documents"]
+            octets = {check_router(name): base64.b64decode(text, validate=True) for name, text in found.items()}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, PolicyError) as error:
+            raise PolicyServerError(f"GET /v1/documents: no documents: {error}") from error
+        events = []
+        fresh = 0
+        for name, signed in sorted(octets.items()):
+            try:
+                fresh += self._keep(name, signed)
+            except PolicyError as error:
+                events.append(_error(f"{name}: {error}"))
+        return [*events, Event("policy_fetched", {"documents": fresh})] if fresh else events
+
+    def _keep(self, name: str, signed: bytes) -> bool:
+        document = verify_document(signed, self._key, domain=self._domain, router=name)
+        path = self._places.documents / f"{name}.cose"
+        try:
+            before = verify_document(path.read_bytes(), self._key, domain=self._domain, router=name).version
+        except (FileNotFoundError, PolicyError):
+            before = 0
+        if document.version > before:
+            write_public(path, signed)
+        return document.version > before
+
+    def _revocation(self) -> list[Event]:
+        signed = self._get("/v1/revocation")
+        if signed is None:
+            return []
+        path = self._places.documents / REVOCATION
+        try:
+            fresh = verify_list(signed, self._key, domain=self._domain)
+        except PolicyError as error:
+            return [_error(f"revocation list: {error}")]
+        try:
+            before = verify_list(path.read_bytes(), self._key, domain=self._domain).version
+        except (FileNotFoundError, PolicyError):
+            before = 0
+        if fresh.version <= before:
+            return []
+        write_public(path, signed)
+        return [Event("policy_fetched", {"revocation": fresh.version})]
+
+    def _confirm(self) -> list[Event]:
+        events = []
+        for router, signed in kept(self._places.confirmations).items():
+            digest = hashlib.sha256(signed).digest()
+            if self._settled.get(router) == digest:
+                continue
+            status, _answer = self._ask("POST", "/v1/confirmations", signed)
+            if status == 200:
+                events.append(Event("confirmation_passed_on", {"peer": router}))
+            elif status == 422:  # it will not be taken the next time either
+                events.append(_error(f"the confirmation of {router} was refused"))
+            else:
+                raise PolicyServerError(f"POST /v1/confirmations was answered with {status}")
+            self._settled[router] = digest
+        return events
+
+    # -- again and again ---------------------------------------------------------------------------------
+
+    def wait_s(self, ok: bool) -> float:
+        """How long to wait before the next round: longer after each failure, with jitter."""
+        self._wait_s = PERIOD_S if ok else min(LONGEST_S, self._wait_s * FACTOR)
+        return self._wait_s * random.uniform(0.75, 1.25)
+
+    async def run(self, record: Callable[[Event], None]) -> None:
+        """Until cancelled. The waiting for answers is done in a thread; `record` is called in the event loop's."""
+        while True:
+            try:
+                for event in await asyncio.to_thread(self.round):
+                    record(event)
+                ok = True
+            except (PolicyServerError, OSError) as error:
+                record(_error(str(error)))
+                ok = False
+            await asyncio.sleep(self.wait_s(ok))
+
+
+def _error(detail: str) -> Event:
+    return Event("error", {"what": "policy server", "detail": detail})

@@ -1,0 +1,95 @@
+"""One request at a time to the Policy Server's API, over HTTPS, or over HTTP on this very machine.
+
+The token goes to the configured address and nowhere else: redirections are not followed, and no error names it.
+Knows nothing of what is asked.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import os
+import ssl
+import stat
+from pathlib import Path
+from urllib.parse import urlsplit
+
+TIMEOUT_S = 10.0
+MAX_ANSWER = 64 << 20
+MAX_TOKEN = 200
+
+
+class PolicyServerError(Exception):
+    """The Policy Server cannot be asked, or gave no usable answer."""
+
+
+class PolicyHttp:
+    """`url`: https://HOST[:PORT]; `token_file`: a bearer token, mode 0600; `ca`: whose certificates count, PEM (the
+    system's by default)."""
+
+    def __init__(self, url: str, token_file: Path, ca: Path | None = None) -> None:
+        """PolicyServerError for an address that would show the token to others, or an unusable file."""
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise PolicyServerError(f"{url}: {error}") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+            raise PolicyServerError(f"{url} is not https://HOST[:PORT]")
+        if parts.username or parts.query or parts.fragment:
+            raise PolicyServerError("the Policy Server's address holds more than https://HOST[:PORT]")
+        if parts.scheme == "http" and not _loopback(parts.hostname):
+            raise PolicyServerError(f"{url}: the token would cross the network in clear; use https")
+        self._host, self._port = parts.hostname, port
+        self._token = _read_token(token_file)
+        self._tls: ssl.SSLContext | None = None
+        if parts.scheme == "https":
+            try:
+                self._tls = ssl.create_default_context(cafile=None if ca is None else str(ca))
+            except OSError as error:
+                raise PolicyServerError(f"{ca}: no certificates: {error}") from error
+
+    def __call__(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Status and answer. PolicyServerError when there is none, or it is longer than MAX_ANSWER octets."""
+        headers = {"Authorization": f"Bearer {self._token}", "Connection": "close"}
+        if body is not None:
+            headers["Content-Type"] = "application/cose"
+        connection = self._connection()
+        try:
+            connection.request(method, path, body=body, headers=headers)
+            answer = connection.getresponse()
+            data = answer.read(MAX_ANSWER + 1)
+        except (OSError, http.client.HTTPException) as error:
+            raise PolicyServerError(f"{self._host}: {type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+        if len(data) > MAX_ANSWER:
+            raise PolicyServerError(f"{self._host}: an answer of more than {MAX_ANSWER} octets")
+        return answer.status, data
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT_S, context=self._tls)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read_token(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(MAX_TOKEN + 1)
+    except OSError as error:
+        raise PolicyServerError(f"{path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise PolicyServerError(f"{path}: a token's file must have mode 0600, not {stat.S_IMODE(mode):04o}")
+    token = data.decode("ascii", errors="replace").strip()
+    if not token or len(data) > MAX_TOKEN or not token.isprintable() or not token.isascii() or " " in token:
+        raise PolicyServerError(f"{path} holds no token")
+    return token
