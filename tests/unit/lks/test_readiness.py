@@ -48,10 +48,22 @@ def test_without_a_service_manager_nothing_happens(address: str, monkeypatch: py
     notify.ready()
 
 
+def unit(name: str) -> configparser.ConfigParser:
+    found = configparser.ConfigParser(strict=False)
+    found.optionxform = str  # type: ignore[assignment,method-assign]
+    found.read(UNITS / f"{name}.service")
+    return found
+
+
 def test_frr_starts_after_the_lks_said_that_it_is_ready() -> None:
-    unit = configparser.ConfigParser(strict=False)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read(UNITS / "lks.service")
-    assert unit["Service"]["Type"] == "notify"
-    assert unit["Unit"]["Before"] == "frr.service"
-    assert unit["Install"]["RequiredBy"] == "frr.service"
+    assert unit("lks")["Service"]["Type"] == "notify"
+    assert "frr.service" in unit("lks")["Unit"]["Before"].split()
+    assert unit("lks-ready")["Unit"]["Before"] == "frr.service"
+    assert unit("lks-ready")["Unit"]["After"] == "lks.service"
+    assert unit("lks-ready")["Install"]["RequiredBy"] == "frr.service"
+
+
+def test_a_restart_of_the_lks_does_not_restart_frr() -> None:
+    # systemd passes an explicit stop or restart on over Requires, BindsTo, PartOf; not over Wants.
+    assert "RequiredBy" not in unit("lks")["Install"]
+    assert {"Requires", "BindsTo", "PartOf"}.isdisjoint(unit("lks-ready")["Unit"])
