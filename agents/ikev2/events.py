@@ -178,6 +178,8 @@ class Dropped(Event):
 
 @dataclass(frozen=True, slots=True)
 class KeysDerived(Event):
-    """Experiments only (config.log_keys): a line of Wireshark's ikev2_decryption_table."""
+    """Experiments only (config.log_keys): a line of Wireshark's ikev2_decryption_table, and our comment with GSK_w
+    where a key wrap algorithm was agreed."""
 
     line: str = field(repr=False)
+    key_wrap_line: str | None = field(default=None, repr=False)

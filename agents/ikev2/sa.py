@@ -24,7 +24,7 @@ from agents.ikev2.events import Closed, CloseReason, FailureReason, KeysDerived,
 from agents.ikev2.exchange import Arrival, RequestWindow, ResponseWindow, Task
 from agents.ikev2.fragments import Reassembler
 from agents.ikev2.handle import SaHandle
-from agents.ikev2.keylog import decryption_table_line
+from agents.ikev2.keylog import KeyWrapEntry, decryption_table_line
 from agents.ikev2.keys import IkeKeys
 from agents.ikev2.model import PeerAddress
 from agents.ikev2.protect import Opened, Protection, open_message, seal_fragments, seal_message
@@ -185,7 +185,8 @@ class IkeSa:
         theirs = suite.protection(keys.sk_er, keys.sk_ar, random)
         self._out, self._in = (ours, theirs) if self.initiator else (theirs, ours)
         if self.party.config.log_keys:
-            self.party.emit(KeysDerived(decryption_table_line(self.spi_i, self.spi_r, suite, keys)))
+            wrap = None if suite.kwa is None else KeyWrapEntry(self.spi_i, self.spi_r, self.key_wrap_key()).line()
+            self.party.emit(KeysDerived(decryption_table_line(self.spi_i, self.spi_r, suite, keys), wrap))
 
     def derive(self, label: bytes, length: int) -> bytes:
         assert self.suite is not None and self.keys is not None

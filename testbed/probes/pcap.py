@@ -1,7 +1,7 @@
 """Reads packet captures, and finds the routing packets in them that went in clear.
 
-Knows the classic pcap format (micro- and nanoseconds, both byte orders) and the link types
-that tcpdump writes on Linux. It needs nothing but the standard library, and knows nothing
+Knows the classic pcap format (micro- and nanoseconds, both byte orders), pcapng (testbed.probes.pcapng)
+and the link types that tcpdump writes on Linux. It needs nothing but the standard library, and knows nothing
 of keys: an ESP packet counts as protected whatever is in it.
 """
 
@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+
+from testbed.probes import pcapng
 
 OSPF, PIM, ESP, AH = 89, 103, 50, 51
 _MAGICS = {
@@ -44,23 +46,28 @@ class IpPacket:
     destination: IPv4Address | IPv6Address
     protocol: int
     payload: bytes
+    fragment_offset: int = 0
+    """Octets; above 0 the payload does not begin with the protocol's header."""
 
     def __str__(self) -> str:
-        name = {OSPF: "OSPF", PIM: "PIM", ESP: "ESP", AH: "AH"}.get(
-            self.protocol, f"protocol {self.protocol}"
-        )
+        name = {OSPF: "OSPF", PIM: "PIM", ESP: "ESP", AH: "AH"}.get(self.protocol, f"protocol {self.protocol}")
         return f"{self.time_ns / 1e9:.6f} {name} {self.source} → {self.destination}"
 
 
 def read_frames(path: str | Path) -> Iterator[Frame]:
-    """The frames of a pcap file, in its order. ValueError when it is not one.
+    """The frames of a pcap or pcapng file, in its order. ValueError when it is neither.
 
     A last record that was cut off by a crash is left out.
     """
     with open(path, "rb") as file:
         head = file.read(24)
+        if head[:4] == pcapng.MAGIC:
+            file.seek(0)
+            for time_ns, link_type, data in pcapng.packets(file):
+                yield Frame(time_ns, link_type, data)
+            return
         if len(head) < 24 or head[:4] not in _MAGICS:
-            raise ValueError(f"{path} is not a pcap file")
+            raise ValueError(f"{path} is not a pcap or pcapng file")
         order, unit = _MAGICS[head[:4]]
         link_type = struct.unpack_from(order + "I", head, 20)[0] & 0x0FFFFFFF
         record = struct.Struct(order + "4I")
@@ -93,9 +100,7 @@ def ip_packets(path: str | Path) -> Iterator[IpPacket]:
             yield packet
 
 
-def cleartext_packets(
-    path: str | Path, protocols: Iterable[int] = (OSPF, PIM)
-) -> list[IpPacket]:
+def cleartext_packets(path: str | Path, protocols: Iterable[int] = (OSPF, PIM)) -> list[IpPacket]:
     """The packets of routing protocols that went over the wire unprotected."""
     wanted = frozenset(protocols)
     return [packet for packet in ip_packets(path) if packet.protocol in wanted]
@@ -130,17 +135,18 @@ def _ipv4(time_ns: int, data: bytes) -> IpPacket:
         IPv4Address(destination),
         data[9],
         data[(data[0] & 0x0F) * 4 :],
+        (struct.unpack_from("!H", data, 6)[0] & 0x1FFF) * 8,
     )
 
 
 def _ipv6(time_ns: int, data: bytes) -> IpPacket:
     following = data[6]
     source, destination = struct.unpack_from("!16s16s", data, 8)
-    offset = 40
+    offset, fragment = 40, 0
     while following in _EXTENSION_HEADERS or following == _FRAGMENT:
         length = 8 if following == _FRAGMENT else (data[offset + 1] + 1) * 8
+        if following == _FRAGMENT:
+            fragment = struct.unpack_from("!H", data, offset + 2)[0] & 0xFFF8
         following = data[offset]
         offset += length
-    return IpPacket(
-        time_ns, IPv6Address(source), IPv6Address(destination), following, data[offset:]
-    )
+    return IpPacket(time_ns, IPv6Address(source), IPv6Address(destination), following, data[offset:], fragment)

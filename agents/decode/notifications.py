@@ -1,0 +1,80 @@
+"""Notifications whose data has a form: our private ones, and GROUP_SENDER. The rest is shown as octets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agents.decode.names import FIRST_PRIVATE_NOTIFY, json_value, notify_type, text_or_hex
+from agents.gikev2 import notifies
+from agents.gikev2.registry import PrivateNotify
+from agents.ikev2 import MalformedMessage, NotifyPayload
+from agents.ikev2.registry import NotifyType
+from agents.policy import cbor, cose
+from agents.policy.errors import PolicyError
+
+Fields = dict[str, Any]
+
+
+def _signed(data: bytes) -> Fields:
+    """What a COSE_Sign1 object says. Nobody checked the signature."""
+    return {"signed_octets": len(data), "says": json_value(cbor.decode(cose.unverified_payload(data)))}
+
+
+def _summary(data: bytes) -> Fields:
+    summary = notifies.find_policy_summary([NotifyPayload(PrivateNotify.POLICY_SUMMARY, data)])
+    assert summary is not None
+    return {
+        "policy_version": summary.version,
+        "revocation_version": summary.revocation,
+        "revocation_list_sha256": summary.digest.hex(),
+    }
+
+
+def _number(key: str) -> Callable[[bytes], Fields]:
+    def read(data: bytes) -> Fields:
+        if len(data) != 4:
+            raise MalformedMessage(f"{len(data)} octets, not 4")
+        return {key: int.from_bytes(data, "big")}
+
+    return read
+
+
+_READERS: dict[int, Callable[[bytes], Fields]] = {
+    PrivateNotify.POLICY_DOCUMENT: _signed,
+    PrivateNotify.GROUP_STATE: _signed,
+    PrivateNotify.GROUP_REPORT: _signed,
+    PrivateNotify.REVOCATION: _signed,
+    PrivateNotify.RECONNECT_HINT: _number("seconds"),
+    PrivateNotify.POLICY_SUMMARY: _summary,
+    PrivateNotify.REKEY_ORDER: lambda data: {"group": text_or_hex(data)},
+    NotifyType.GROUP_SENDER: _number("sender_ids"),
+    NotifyType.SET_WINDOW_SIZE: _number("window"),
+}
+
+
+def fields(kind: int, data: bytes) -> Fields:
+    """What a notification's data says; `malformed` when a form that it must have is not there."""
+    reader = _READERS.get(kind)
+    if reader is None:
+        return _unknown(kind, data)
+    try:
+        return reader(data)
+    except (MalformedMessage, PolicyError) as error:
+        return {"malformed": str(error), "octets": data.hex()}
+
+
+def _unknown(kind: int, data: bytes) -> Fields:
+    if not data:
+        return {}
+    if kind >= FIRST_PRIVATE_NOTIFY:  # of a later version: what we sign has one form
+        try:
+            return _signed(data)
+        except PolicyError:
+            pass
+    return {"octets": data.hex()}
+
+
+def title(kind: int) -> str:
+    """The notification's name."""
+    return notify_type(kind)
