@@ -30,6 +30,7 @@ from agents.ikev2 import (
     IkeConfig,
     IkeEndpoint,
     IkeError,
+    KeysDerived,
     LocalIdentity,
     MalformedMessage,
     MessageSeen,
@@ -53,7 +54,7 @@ from agents.policy.group import claimed_group, verify_group_state
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import parse_party_id, party_id
 from agents.runtime.control import CommandRefused
-from agents.runtime.effects import Effect, Event, Kernel
+from agents.runtime.effects import Effect, Event, Kernel, KeyLines
 from agents.runtime.effects import Send as SendEffect
 from agents.runtime.links import LinkState
 
@@ -82,6 +83,7 @@ class DksCore:
         confirmed: Mapping[str, bytes] | None = None,
         rate: float = 500.0,
         burst: int = 2000,
+        log_keys: bool = False,
     ) -> None:
         """`confirmed`: the routers' confirmations that were kept.
 
@@ -101,6 +103,7 @@ class DksCore:
                 max_half_open=20_000,
                 cookie_threshold=200,
                 upper_exchanges=EXCHANGES,
+                log_keys=log_keys,
             ),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
@@ -282,6 +285,10 @@ class DksCore:
                 del self._control[router]
             peer = self._router(event.sa.peer_id)
             self._event("ike", peer=peer, role="responder", state=event.reason.name.lower())
+
+        elif isinstance(event, KeysDerived):
+            lines = (event.line, event.key_wrap_line)
+            self._effects.append(KeyLines(tuple(line for line in lines if line is not None)))
 
     def _answer(
         self, payloads: tuple[Payload, ...], identity: Identification | None, sa: SaHandle, now: float

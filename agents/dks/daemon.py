@@ -25,7 +25,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import MAX_OCTETS
-from agents.runtime import client
+from agents.runtime import client, keylog
 from agents.runtime.asyncio_driver import Driver
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
@@ -46,11 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--config", type=Path, default=CONFIG, help=f"dks.toml ({CONFIG})")
     parser.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
+    parser.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
     parser.add_argument("--json", action="store_true", help="confirmations: for programs")
     parser.add_argument(
         "--export", type=Path, metavar="FOLDER", help="confirmations: write them there, ROUTER.confirmation each"
     )
     arguments = parser.parse_intermixed_args(argv)
+    if arguments.ike_log is not None and arguments.command != "run":
+        parser.error(f"{arguments.command} takes no --ike-log")
     if arguments.export is not None and arguments.command != "confirmations":
         parser.error(f"{arguments.command} takes no --export")
     try:
@@ -60,12 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return show(socket, as_json=arguments.json, folder=arguments.export)
             return _question(arguments.command, socket)
         config = read_config(arguments.config)
+        key_log = keylog.KeyLog(arguments.ike_log) if arguments.ike_log is not None else None
     except ConfigError as error:
         print(f"dks: {error}", file=sys.stderr)
         return EXIT_USAGE
     log = EventLog(config.events, config.name)
     try:
-        asyncio.run(_run(config, log))
+        asyncio.run(_run(config, log, key_log))
     except (PolicyError, sqlite3.Error, OSError) as error:
         log.write(Event("error", {"what": "fatal", "detail": str(error)}))
         print(f"dks: {error}", file=sys.stderr)
@@ -103,7 +107,7 @@ class _Folder:
         return fresh
 
 
-async def _run(config: DksConfig, log: EventLog) -> None:
+async def _run(config: DksConfig, log: EventLog, key_log: keylog.KeyLog | None) -> None:
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     (config.state_dir / FOLDER).mkdir(exist_ok=True, mode=0o700)
     server_key = read_public_key(config.policy_server_key)
@@ -124,11 +128,12 @@ async def _run(config: DksConfig, log: EventLog) -> None:
         poll=folder,
         poll_list=lambda: _read_list(config.documents / REVOCATION),
         confirmed=kept(config.state_dir / FOLDER),
+        log_keys=key_log is not None,
     )
     port = UdpPort(config.port, config.listen)
     fetching = asyncio.create_task(policy.run(log.write)) if policy is not None else None
     try:
-        await Driver(core, port, config.state_dir, log, control=config.socket).run()
+        await Driver(core, port, config.state_dir, log, control=config.socket, key_log=key_log).run()
     finally:
         if fetching is not None:
             fetching.cancel()

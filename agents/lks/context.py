@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.gikev2 import DataSa
-from agents.ikev2 import Identification, LocalIdentity
+from agents.ikev2 import Identification, KeysDerived, LocalIdentity
 from agents.ipsec.protection import IPAddress
 from agents.lks.retained import Retained
 from agents.policy.document import PolicyDocument
 from agents.policy.names import party_id
-from agents.runtime.effects import Effect, Event
+from agents.runtime.effects import Effect, Event, KeyLines
 
 if TYPE_CHECKING:
     from agents.lks.removal import Removal
@@ -42,12 +42,14 @@ class Context:
         *,
         random: RandomSource,
         sequence: Counter,
+        log_keys: bool = False,
     ) -> None:
         """CorruptRecord for a damaged retained record, PolicyError for a document older than one that was in force."""
         self.effects: list[Effect] = []
         self.document = document
         self.private_key = private_key
         self.random = random
+        self.log_keys = log_keys
         self.kernel_dirty = True
         self._sequence = sequence
         self.retained = Retained(retained_record, self.effects.append)
@@ -60,6 +62,10 @@ class Context:
     def event(self, kind: str, **fields: Any) -> None:
         """Put something on record."""
         self.effects.append(Event(kind, fields))
+
+    def keys_derived(self, event: KeysDerived) -> None:
+        """An IKE SA has keys: for the key log of an experiment."""
+        self.effects.append(KeyLines(tuple(line for line in (event.line, event.key_wrap_line) if line is not None)))
 
     def next_generation(self, in_use: Iterable[int] = ()) -> int:
         """A generation that no group of ours ever had, reserved on the disk before it is used.

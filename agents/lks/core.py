@@ -31,11 +31,11 @@ from agents.policy.document import InterfacePolicy, PolicyDocument, verify_docum
 from agents.policy.errors import PolicyError
 from agents.policy.revocation import Revocations
 from agents.runtime.control import CommandRefused
-from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
+from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Send
 from agents.runtime.links import LinkState
 
 _LINK_LOCAL = IPv6Network("fe80::/10")
-_ORDER = (Persist, Kernel, Send, Event)
+_ORDER = (Persist, Kernel, Send, Event, KeyLines)
 
 
 class LksCore:
@@ -56,6 +56,7 @@ class LksCore:
         port: int = 848,
         revocation: bytes | None = None,
         lease_record: bytes | None = None,
+        log_keys: bool = False,
     ) -> None:
         """PolicyError for a document or revocation list that is not ours, not signed, or older than one that was in
         force; CorruptRecord for damaged counters.
@@ -68,7 +69,9 @@ class LksCore:
         if revocation is not None:
             revocations.take(revocation)
         acted_on = revocations.without_revoked(document)
-        self._context = Context(acted_on, private_key, retained_record, random=random, sequence=sequence)
+        self._context = Context(
+            acted_on, private_key, retained_record, random=random, sequence=sequence, log_keys=log_keys
+        )
         self._whole = document
         self._context.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
         self._policy_server_key, self._wall, self._port = policy_server_key, wall, port

@@ -25,7 +25,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import MAX_OCTETS
-from agents.runtime import client
+from agents.runtime import client, keylog
 from agents.runtime.asyncio_driver import Driver, GuardedOnce
 from agents.runtime.clock import WallClock
 from agents.runtime.effects import Event, Kernel
@@ -54,8 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--config", type=Path, default=CONFIG, help=f"lks.toml ({CONFIG})")
     parser.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
+    parser.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
     parser.add_argument("--json", action="store_true", help="status: for programs")
     arguments = parser.parse_intermixed_args(argv)
+    if arguments.ike_log is not None and arguments.command != "run":
+        parser.error(f"{arguments.command} takes no --ike-log")
     if arguments.words and arguments.command not in ("rekey", "revocation"):
         parser.error(f"{arguments.command} takes no words")
     if arguments.command == "revocation" and len(arguments.words) != 1:
@@ -64,12 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command != "run":
             return _question(arguments, arguments.socket or read_config(arguments.config).socket)
         config = read_config(arguments.config)
+        key_log = keylog.KeyLog(arguments.ike_log) if arguments.ike_log is not None else None
     except ConfigError as error:
         print(f"lks: {error}", file=sys.stderr)
         return EXIT_USAGE
     log = EventLog(config.events, config.name)
     try:
-        asyncio.run(_run(config, log))
+        asyncio.run(_run(config, log, key_log))
     except (PolicyError, CorruptRecord, OSError) as error:
         log.write(Event("error", {"what": "fatal", "detail": str(error)}))
         print(f"lks {config.name}: {error}", file=sys.stderr)
@@ -94,25 +98,34 @@ def _question(arguments: argparse.Namespace, path: Path | None) -> int:
     return client.show("lks", path, " ".join([arguments.command, *words]), text)
 
 
-async def _run(config: LksConfig, log: EventLog) -> None:
+async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) -> None:
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     kernel = Reconciler(Xfrm(), GuardedOnce(NftGuard().apply, log))
     port = UdpPort(config.port)  # first: where another one runs, its keys are not to be touched
     try:
         try:
-            core = _core(config, kernel)
+            core = _core(config, kernel, log_keys=key_log is not None)
         except (PolicyError, CorruptRecord, OSError):
             document = _document(config)
             kernel.apply(Kernel(lockdown(document, snapshot()), (), lockdown_unicast(document)).wanted())
             log.write(Event("closed", {"detail": "no usable state: routing protocols stay closed"}))
             raise
-        driver = Driver(core, port, config.state_dir, log, kernel=kernel, watch_links=True, control=config.socket)
+        driver = Driver(
+            core,
+            port,
+            config.state_dir,
+            log,
+            kernel=kernel,
+            watch_links=True,
+            control=config.socket,
+            key_log=key_log,
+        )
         await driver.run()
     finally:
         port.close()
 
 
-def _core(config: LksConfig, kernel: Reconciler) -> LksCore:
+def _core(config: LksConfig, kernel: Reconciler, *, log_keys: bool) -> LksCore:
     return LksCore(
         _read(config.state_dir / DOCUMENT),
         read_private_key(config.identity),
@@ -126,6 +139,7 @@ def _core(config: LksConfig, kernel: Reconciler) -> LksCore:
         port=config.port,
         revocation=_read_optional(config.state_dir / REVOCATION),
         lease_record=_read_optional(config.state_dir / LEASE),
+        log_keys=log_keys,
     )
 
 

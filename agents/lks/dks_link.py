@@ -98,6 +98,7 @@ class DksLink:
                 retransmission=EAGER if central is not None else PATIENT,
                 liveness_s=LIVENESS_S,
                 upper_exchanges=EXCHANGES,
+                log_keys=context.log_keys,
                 ike_lifetime_s=float(document.lifetimes.ike_s),
                 admit=lambda peer: peer.ip in {str(each) for each in self._entry.addresses},
             ),
@@ -230,6 +231,8 @@ class DksLink:
                     self._request(effect, now)
                 elif isinstance(effect, Closed):
                     self._closed(effect, now)
+                elif isinstance(effect, KeysDerived):
+                    self._context.keys_derived(effect)
         if self.central is not None:
             self.central.note_keyed()
 

@@ -21,6 +21,7 @@ from agents.ikev2 import (
     IkeConfig,
     IkeEndpoint,
     IkeError,
+    KeysDerived,
     MalformedMessage,
     MessageSeen,
     Payload,
@@ -77,6 +78,7 @@ class Link:
                 max_half_open_per_address=16,
                 half_open_timeout_s=10.0,
                 upper_exchanges=EXCHANGES,
+                log_keys=context.log_keys,
             ),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
@@ -254,6 +256,8 @@ class Link:
                 self._own(event.sa, lambda listener: listener.failed(event, now))
         elif isinstance(event, Closed):
             self._closed(event, now)
+        elif isinstance(event, KeysDerived):
+            self._context.keys_derived(event)
 
     def _seen(self, event: MessageSeen, now: float) -> None:
         """A neighbour's very first packet: it is there, so what we have for it need not wait for a timer."""

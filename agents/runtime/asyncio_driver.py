@@ -18,8 +18,9 @@ from agents.ipsec.model import Guard
 from agents.ipsec.port import KeyPort
 from agents.runtime import notify
 from agents.runtime.control import CommandRefused, ControlServer
-from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
+from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Send
 from agents.runtime.events import EventLog
+from agents.runtime.keylog import KeyLog
 from agents.runtime.links import LinkMonitor, LinkState, snapshot
 from agents.runtime.storage import write_atomic
 from agents.runtime.udp import UdpPort
@@ -72,7 +73,9 @@ class Driver:
         kernel: KeyPort | None = None,
         watch_links: bool = False,
         control: Path | None = None,
+        key_log: KeyLog | None = None,
     ) -> None:
+        self._key_log = key_log
         self._core, self._port, self._state_dir, self._log = core, port, state_dir, log
         self._kernel = kernel
         self._monitor = LinkMonitor() if watch_links else None
@@ -189,6 +192,9 @@ class Driver:
                 self._apply(effect)
             elif isinstance(effect, Send):
                 self._port.send(effect)
+            elif isinstance(effect, KeyLines):
+                if self._key_log is not None:
+                    self._key_log.write(effect)
             else:
                 self._log.write(effect)
                 if effect.kind == "ready":

@@ -56,4 +56,11 @@ class Event:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-Effect = Persist | Kernel | Send | Event
+@dataclass(frozen=True, slots=True)
+class KeyLines:
+    """Secrets for the key log of an experiment (`--ike-log`); asked for only when a core was told to."""
+
+    lines: tuple[str, ...] = field(repr=False)
+
+
+Effect = Persist | Kernel | Send | Event | KeyLines

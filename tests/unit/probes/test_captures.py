@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import struct
 from pathlib import Path
@@ -71,7 +72,5 @@ def test_any_file_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> Non
     for _ in range(data.draw(st.integers(0, 6))):
         octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
     del octets[data.draw(st.integers(0, len(octets))) :]
-    try:
+    with contextlib.suppress(ValueError):
         list(ike_datagrams(written(tmp_path / "a", bytes(octets))))
-    except ValueError:
-        pass
