@@ -24,6 +24,7 @@ from agents.ikev2 import (
     IkeConfig,
     IkeEndpoint,
     IkeError,
+    KeysDerived,
     NotifyPayload,
     Payload,
     PeerAddress,

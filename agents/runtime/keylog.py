@@ -1,4 +1,4 @@
-"""The file of `--ike-log`: the keys of every IKE SA, so that an experiment's captures can be decrypted. Never in service.
+"""The file of `--ike-log`: the keys of every IKE SA, to decrypt an experiment's captures with. Never in service.
 
 Appended to by several processes; for its owner only. Knows nothing of what a line means.
 """

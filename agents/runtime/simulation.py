@@ -204,7 +204,7 @@ class Simulation:
                 node.core.enforced(effect, self.now)
         elif isinstance(effect, Event):
             self.events.append(Seen(self.now, node.name, effect.kind, effect.fields))
-        else:
+        elif isinstance(effect, Send):
             node.sent += 1
             self._send(node, effect)
 
