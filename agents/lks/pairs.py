@@ -26,6 +26,7 @@ from agents.ikev2 import (
     Identification,
     IkeConfig,
     IkeEndpoint,
+    KeysDerived,
     PeerAddress,
     PeerCredential,
     PeerKey,
@@ -99,6 +100,7 @@ class Pairs:
                 half_open_timeout_s=10.0,
                 max_sas_per_peer=4,
                 upper_exchanges=frozenset(),
+                log_keys=context.log_keys,
             ),
             auth_exchange=ExchangeType.IKE_AUTH,
             child_policy=self._agree,
@@ -243,6 +245,8 @@ class Pairs:
             self._context.event("dropped", interface="", peer=event.peer.ip, reason=event.reason)
         elif isinstance(event, Established):
             self._established(event, now)
+        elif isinstance(event, KeysDerived):
+            self._context.keys_derived(event)
         elif isinstance(event, Closed):
             self._closed(event, now)
         elif isinstance(event, ChildEstablished):
