@@ -34,6 +34,7 @@ from agents.ikev2.exchange import Task
 from agents.ikev2.handshake import (
     IntAuth,
     announcements,
+    certificate_request,
     credential_of,
     hashes_of,
     own_credential,
@@ -199,7 +200,7 @@ class Initiator(Handler):
         except UnsupportedAlgorithm:
             sa.close(CloseReason.AUTHENTICATION_FAILED, now)
             return None
-        payloads: list[Payload] = [own, *own_credential(party)]
+        payloads: list[Payload] = [own, *own_credential(party), *certificate_request(party.config)]
         if self._initial_contact and not party.by_peer.get(self._expected):
             payloads.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
         payloads += [IdPayload(PayloadType.IDr, self._expected), proof]

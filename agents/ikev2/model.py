@@ -42,10 +42,12 @@ class Datagram:
 
 @dataclass(frozen=True, slots=True)
 class PeerCredential:
-    """What a peer's CERT payload held: encoding (CertEncoding) and octets."""
+    """What a CERT payload holds: encoding (CertEncoding) and octets. `chain`: the certificates of further CERT
+    payloads, which lead from this one to an authority that the other side trusts."""
 
     encoding: int
     data: bytes
+    chain: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

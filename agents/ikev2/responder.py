@@ -33,6 +33,7 @@ from agents.ikev2.events import AuthRequest, ChildEstablished, CloseReason, Mess
 from agents.ikev2.handshake import (
     IntAuth,
     announcements,
+    certificate_request,
     credential_of,
     for_layer_above,
     hashes_of,
@@ -137,6 +138,7 @@ class Responder(Handler):
         sa.peer_fragments = config.fragmentation and bool(notifies(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED))
         reply: list[Payload] = [answer, KePayload(suite.ke, self._ke.public), NoncePayload(self._nr)]
         reply += announcements(config)
+        reply += certificate_request(config)
         if config.childless:
             reply.append(NotifyPayload(NotifyType.CHILDLESS_IKEV2_SUPPORTED))
         if suite.additional_ke:
