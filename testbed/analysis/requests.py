@@ -11,7 +11,7 @@ from testbed.analysis.run import NS, Event, Run
 from testbed.topology.resolved import Topology
 
 # The keying modes in which a router goes to the DKS when its policy says so, and not because it boots.
-SCHEDULES = ("lks",)
+SCHEDULES = ("dks-lks", "lks")
 
 
 @dataclass(frozen=True)

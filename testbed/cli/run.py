@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(help="a name, a generator (ring:20), a file; default: the experiment's")
         ] = "",
         keying: Annotated[
-            str, typer.Option(help="none,native,manual,central,central-mgmt,lks; default: the experiment's")
+            str, typer.Option(help="none,native,manual,central,central-mgmt,dks-lks,lks; default: the experiment's")
         ] = "",
         seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="how many seeds, from 1 on")] = None,
         seed: Annotated[int | None, typer.Option(min=0, help="just this seed")] = None,

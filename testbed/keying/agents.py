@@ -1,6 +1,7 @@
-"""Keying `lks`, `central` and `central-mgmt`: the routers' and the DKS's own agents, started with the nodes.
+"""Keying `dks-lks`, `lks`, `central` and `central-mgmt`: the routers' and the DKS's own agents, started with the nodes.
 
-`lks` is the paper's proposal; the two others are the architecture without Local Key Servers, with
+In `dks-lks` the DKS makes the keys and a Local Key Server takes over where it cannot be reached; in `lks` the Local
+Key Servers make all of them. The two others are the architecture without Local Key Servers, with
 the DKS reached through the routed network or beside it. Knows nothing of what the agents say to
 each other.
 """
@@ -40,7 +41,7 @@ COMMISSIONING_RULE = 33000
 
 
 class AgentKeying(Keying):
-    """What the three modes have in common. `issuer` and `local_key_server` go into every document."""
+    """What the four modes have in common. `issuer` and `local_key_server` go into every document."""
 
     retained_disks: ClassVar[bool] = True
     dks: ClassVar[bool] = True
@@ -131,6 +132,13 @@ class LksKeying(AgentKeying):
 
     name: ClassVar[str] = "lks"
     issuer: ClassVar[str] = "lks"
+    local_key_server: ClassVar[bool] = True
+
+
+class TakeOverKeying(AgentKeying):
+    """The DKS makes the keys, in-band; every router's LKS makes its own groups' while the DKS cannot be reached."""
+
+    name: ClassVar[str] = "dks-lks"
     local_key_server: ClassVar[bool] = True
 
 

@@ -26,6 +26,7 @@ _MODES = {
     "manual": ("testbed.keying.manual", "ManualKeying"),
     "central": ("testbed.keying.agents", "CentralKeying"),
     "central-mgmt": ("testbed.keying.agents", "CentralManagementKeying"),
+    "dks-lks": ("testbed.keying.agents", "TakeOverKeying"),
     "lks": ("testbed.keying.agents", "LksKeying"),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from testbed.analysis.requests import at_dks
+from testbed.analysis.requests import SCHEDULES, at_dks
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.report.style import COLUMN_IN, FAINT, INK, figure, look, ordered, save
@@ -74,7 +74,7 @@ def asked(run: Run) -> Asked:
 
 def local(keying: str) -> bool:
     """Whether the routers key each other, and mean to leave the DKS alone until a moment that they drew."""
-    return keying.startswith("lks")
+    return keying in SCHEDULES
 
 
 def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
@@ -98,7 +98,7 @@ def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
             panel.axvline(min(planned), color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
             side = "left" if min(planned) < 0.35 * end else "right" if min(planned) > 0.65 * end else "center"
             over = panel.get_xaxis_transform()
-            panel.text(min(planned), 1.02, "first scheduled reconnection (lks)", transform=over, ha=side, va="bottom")
+            panel.text(min(planned), 1.02, "first scheduled reconnection", transform=over, ha=side, va="bottom")
         names = {run.origin for runs_of in every.values() for run in runs_of}
         panel.set_xlim(0, end)
         panel.set_ylim(0, 1.08 * max((len(run.times_s) for run in found), default=0) or 1)

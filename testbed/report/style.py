@@ -40,9 +40,10 @@ _LOOKS = {
     "manual": Look("#e69f00", "D", (0, (3, 1, 1, 1))),
     "central": Look("#d55e00", "X", (0, (5, 1.5))),
     "central-mgmt": Look("#56b4e9", "P", (0, (2, 1))),
+    "dks-lks": Look("#009e73", "v", (0, (4, 1, 1, 1))),
     "lks": Look("#0072b2", "^", "-"),
 }
-_SPARE = (Look("#009e73", "v", (0, (4, 1, 1, 1))), Look("#7a5195", "<", (0, (6, 2))), Look("#000000", ">", (0, (1, 2))))
+_SPARE = (Look("#7a5195", "<", (0, (6, 2))), Look("#000000", ">", (0, (1, 2))))
 
 _SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",

@@ -81,7 +81,7 @@ def _requests(runs: Sequence[Run]) -> str:
         "their median at each moment."
     )
     if any(asked(run).planned_s is not None for run in runs if local(run.plan.keying)):
-        text += " Dashed: the earliest reconnection that a router scheduled (lks); shaded: its range over runs."
+        text += " Dashed: the earliest reconnection that a router with an LKS scheduled; shaded: its range over runs."
     return text
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from testbed.report.page import Drawn
 
 FOLDER = PROJECT / "experiments"
-KEYINGS = ("none", "native", "manual", "central", "central-mgmt", "lks")
+KEYINGS = ("none", "native", "manual", "central", "central-mgmt", "dks-lks", "lks")
 # What the engine and the keying modes look at. A word that none of them knows would change nothing, in silence.
 OPTIONS = ("boot_jitter_s", "captures", "commission", "mode", "policy", "retained_mib", "transform", "wrong_key")
 USUAL_DEAD_S = 40
