@@ -29,8 +29,13 @@ CREATE TABLE IF NOT EXISTS revocation (only_one INTEGER PRIMARY KEY CHECK (only_
 class GenerationBook:
     """One file; the DKS is its only writer."""
 
-    def __init__(self, path: Path | str) -> None:
-        """Open or make it (":memory:" for tests). sqlite3.DatabaseError when it is damaged."""
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        """Open or make it (":memory:" for tests). sqlite3.DatabaseError when it is damaged.
+
+        `read_only`: for one who looks while the DKS is at work; OperationalError when there is none."""
+        if read_only:
+            self._connection = sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)
+            return
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
@@ -73,6 +78,11 @@ class GenerationBook:
     def keep_revocation(self, signed: bytes) -> None:
         """This list is in force from now on: on the disk when this returns."""
         self._connection.execute("INSERT OR REPLACE INTO revocation VALUES (1, ?)", (signed,))
+
+    def entries(self) -> dict[str, tuple[int, int]]:
+        """The highest (v, g) of every group, by its name."""
+        rows = self._connection.execute("SELECT name, version, generation FROM generations ORDER BY name")
+        return {str(name): (int(version), int(generation)) for name, version, generation in rows}
 
     def _set(self, group: GroupId, version: int, generation: int, source: str) -> None:
         self._connection.execute(

@@ -17,6 +17,7 @@ from testbed.probes.capture import Capture
 from testbed.probes.flows import ProbeFlow
 from testbed.probes.frrlog import read_log
 from testbed.probes.routes import NodeMonitor
+from testbed.probes.sad import held_sas
 from testbed.probes.xfrmstat import xfrm_counters
 from testbed.record.plan import Plan
 from testbed.record.writer import agent_events
@@ -97,6 +98,14 @@ class Observers:
             if counters:
                 self._lab.record(name, "xfrm", "stat", at=at, counters=counters)
 
+    def _sad(self) -> None:
+        """Write what SAs every router's kernel has, and what the key server's book says of them."""
+        for node in self._lab.routers:
+            self._lab.record(node.name, "xfrm", "sad", sas=held_sas(node.net_namespace.fd))
+        book = self._lab.keying.key_book(self._lab)
+        if book is not None:
+            self._lab.record("dks", "xfrm", "book", generations=dict(sorted(book.items())))
+
     def failure(self) -> BaseException | None:
         """The error of a probe that stopped, if one did."""
         for task in self._tasks:
@@ -125,6 +134,8 @@ class Observers:
             flow.report(self._lab.recorder)
             flow.close()
         self.snapshot("end")
+        if self._plan.options.get("sad", False):
+            self._sad()
         if self.capture is not None:
             self.capture.close()
 

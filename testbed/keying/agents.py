@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from agents.dks.daemon import BOOK
+from agents.dks.store import GenerationBook
 from agents.policy.domain import Domain
 from agents.policy.names import DKS_NAME
 from testbed.keying.base import AgentProcess, Keying, KeyingLab, KeyingNode
@@ -119,6 +121,14 @@ class AgentKeying(Keying):
             encoding="utf-8",
         )
         self._agents[DKS_NAME] = lab.spawn(DKS_NAME, DKS_MODULE, ["--config", str(config)], name="dks")
+
+    def key_book(self, lab: KeyingLab) -> Mapping[str, int]:
+        """The DKS's own file, read beside it."""
+        book = GenerationBook(Places(lab.node(DKS_NAME).retained).state / BOOK, read_only=True)
+        try:
+            return {group: generation for group, (_version, generation) in book.entries().items()}
+        finally:
+            book.close()
 
     def stop_dks(self, lab: KeyingLab) -> None:
         """End the DKS without notice."""

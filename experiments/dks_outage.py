@@ -1,0 +1,207 @@
+"""The DKS is dead for ten rekeys' time: does the network live on, and is there one numbering of keys at its return?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from experiments.link_cut import chosen
+from testbed.analysis import adjacency, requests
+from testbed.analysis.convergence import phases
+from testbed.analysis.numbering import numbering
+from testbed.analysis.run import NS, Event, Run
+from testbed.record.plan import Step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
+from testbed.topology.resolved import Topology
+
+LIFETIME_S = 60
+KILL_S = 120
+OUTAGE_S = 10 * LIFETIME_S
+CUT_S, HEAL_S = KILL_S + 240, KILL_S + 300
+SETTLED_S = HEAL_S + 30
+BACK_S = KILL_S + OUTAGE_S
+AFTER_S = 240
+LOCAL = ("dks-lks", "lks")
+DEAD, CUT, HEALED, SETTLED, BACK = "dks_dead", "link_cut", "link_healed", "link_settled", "dks_back"
+LOST, DROPPED, AT_HEAL, TWICE, BESIDE = (
+    "adjacencies lost",
+    "packets dropped by IPsec",
+    "packets dropped by IPsec as the link comes back",
+    "groups with two keys of one number",
+    "groups numbered otherwise than in the DKS's book",
+)
+
+
+class DksOutage(Experiment):
+    name = "dks_outage"
+    title = "The DKS is dead for ten key lifetimes"
+    question = (
+        "When the key server of the domain is dead for ten lifetimes of a key, does routing live on, does a cut link "
+        "come back meanwhile, and do all routers number their keys as the key server does after its return?"
+    )
+    method = (
+        f"A group's key lives {LIFETIME_S} s. After {KILL_S} s the DKS's process is killed, and started again "
+        f"{OUTAGE_S} s later from what is on its disk. {CUT_S - KILL_S} s into the outage the link that most shortest "
+        f"paths use loses its carrier for {HEAL_S - CUT_S} s. Convergence counts from its return to the last moment at "
+        "which every router's forwarding table became what shortest paths say. Adjacencies over that link that are "
+        "down while it is cut are not counted as lost. At the end every kernel's SAs are read: are two keys told by "
+        "one number of a group, and is the newest number of a group, at its speaker and at each receiver, the newest "
+        "in the DKS's book? What each router's kernel says in /proc/net/xfrm_stat when the DKS dies is taken from what "
+        f"it says at the end; the {SETTLED_S - HEAL_S} s after the link's return are counted apart, since a Hello that "
+        "comes before the Local Key Servers have spoken cannot be understood."
+    )
+    shows_not = (
+        "One outage of one length. Keys are compared at the end of the run only, by a hash: that no number had two "
+        "keys in between is what tests/unit/lks/test_issuing.py looks at in simulation. With lks the DKS learns of "
+        "generations when a router comes to it, and is behind in between by design."
+    )
+    topology = "ring:6"
+    keyings: ClassVar[tuple[str, ...]] = ("central-mgmt", "dks-lks", "lks")
+    seeds = 3
+    duration_s = float(BACK_S + AFTER_S)
+    options: ClassVar = {
+        "sad": True,
+        "policy": {
+            "lifetimes": {"group_s": LIFETIME_S},
+            "reconnect": {"first_min_s": 20, "first_max_s": 60, "max_s": 90},
+        },
+    }
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        link = chosen(topology)
+        return [
+            step(KILL_S, "mark", name=DEAD),
+            step(KILL_S, "dks_kill"),
+            step(CUT_S, "mark", name=CUT),
+            step(CUT_S, "link_carrier_down", segment=link),
+            step(HEAL_S, "mark", name=HEALED),
+            step(HEAL_S, "link_carrier_up", segment=link),
+            step(SETTLED_S, "mark", name=SETTLED),
+            step(BACK_S, "mark", name=BACK),
+            step(BACK_S, "dks_start"),
+        ]
+
+    def measure(self, run: Run) -> Measures:
+        topology, link = run.plan.topology, chosen(run.plan.topology)
+        dead, cut, healed, back = (run.mark(name) for name in (DEAD, CUT, HEALED, BACK))
+        end = run.events[-1]["t"]
+        right = dict(phases(topology, run.events, {cut: run.expected(frozenset({link})), healed: run.expected()}))[
+            healed
+        ]
+        rekeyed = [event for event in run.where("agent", "rekeyed") if event["node"] != "dks"]
+        asked = requests.at_dks(run, back)
+        drops = dropped(run)
+        extra: dict[str, float | None] = {
+            LOST: losses(run, link, dead, end),
+            "rekeys by LKSs while the DKS is dead": sum(dead <= event["t"] < back for event in rekeyed),
+            "rekeys after its return": sum(back <= event["t"] for event in run.where("agent", "rekeyed")),
+            "generations from the DKS after its return": sum(back <= event["t"] for event in issued(run)),
+            DROPPED: sum(drops.values()),
+            AT_HEAL: sum(grown(run, HEALED, SETTLED).values()),
+            **drops,
+        }
+        found = numbering(run)
+        if found is not None:
+            extra |= {
+                "SAs compared": found.compared,
+                "SAs of no group": found.foreign,
+                "groups": found.groups,
+                "groups without a key in common": len(found.keyless),
+                TWICE: len(found.two_keys),
+                BESIDE: len(found.beside_book),
+            }
+        return Measures(
+            convergence_s=None if right is None else (right - healed) / NS,
+            adjacencies_expected=len(adjacency.expected(topology)),
+            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            dks_total=asked.total,
+            dks_unique=asked.unique,
+            dks_before_schedule=asked.before_schedule,
+            dks_peak_per_s=asked.peak_per_s,
+            extra=extra,
+        )
+
+    def judge(self, table: Table) -> list[Criterion]:
+        found = []
+        for keying, runs in table.measures.items():
+            if keying not in LOCAL or not runs:
+                continue
+            lost, drops = (sum(int(run.extra[name] or 0) for run in runs) for name in (LOST, DROPPED))
+            found.append(Criterion(keying, "no adjacency lost, but those over the cut link", str(lost), lost == 0))
+            found.append(Criterion(keying, "no packet dropped by IPsec", str(drops), drops == 0))
+            slowest = [run.convergence_s for run in runs]
+            before = all(each is not None and each < BACK_S - HEAL_S for each in slowest)
+            text = "the cut link is in use again before the DKS is back"
+            found.append(Criterion(keying, text, ", ".join(map(_shown, slowest)), before))
+            found += [self._one_numbering(keying, [run.extra for run in runs])]
+        return found
+
+    @staticmethod
+    def _one_numbering(keying: str, runs: Sequence[Mapping[str, float | None]]) -> Criterion:
+        """In `lks` the DKS only hears of numbers when routers come to it: its book is then no yardstick."""
+        names = ["SAs of no group", "groups without a key in common", TWICE, *([BESIDE] if keying == "dks-lks" else [])]
+        wrong = {name: sum(int(run.get(name) or 0) for run in runs) for name in names}
+        compared = all(run.get("SAs compared") for run in runs)
+        said = "; ".join(f"{name}: {count}" for name, count in wrong.items() if count) or "all SAs agree"
+        text = "one key for each number" + (", and the DKS's book has it" if keying == "dks-lks" else "")
+        return Criterion(keying, text, said if compared else "no SAs on record", compared and not any(wrong.values()))
+
+    def findings(self, table: Table) -> list[str]:
+        found = []
+        for keying, runs in table.measures.items():
+            if not runs:
+                continue
+            lost, made, given = (
+                between(run.extra[name] or 0 for run in runs)
+                for name in (
+                    LOST,
+                    "rekeys by LKSs while the DKS is dead",
+                    "generations from the DKS after its return",
+                )
+            )
+            found.append(
+                f"{keying}: {lost} adjacencies lost; {made} rekeys by LKSs while the DKS was dead; {given} generations "
+                "made by the DKS after its return."
+            )
+        return found
+
+
+def losses(run: Run, link: str, since: int, until: int) -> int:
+    """How often an adjacency went down from `since` to `until` (ns), but for those over the link while it is cut."""
+    topology, cut, healed = run.plan.topology, run.mark(CUT), run.mark(HEALED)
+    return sum(
+        not up
+        and since <= moment <= until
+        and not (topology.routers[ends.router].interface(ends.interface).segment == link and cut <= moment <= healed)
+        for ends, changes in adjacency.timeline(topology, run.events).items()
+        for moment, up in changes
+    )
+
+
+def issued(run: Run) -> list[Event]:
+    """When the DKS made a generation: for an LKS to give out, or to push itself."""
+    return [*run.where("agent", "issued", "dks"), *run.where("agent", "rekeyed", "dks")]
+
+
+def dropped(run: Run) -> dict[str, int]:
+    """What the counters of /proc/net/xfrm_stat grew by from the DKS's death to the end, but for the return of the link:
+    a neighbour whose first Hello comes before the LKSs have spoken cannot be understood if it has new keys."""
+    found = grown(run, DEAD, "end")
+    for name, count in grown(run, HEALED, SETTLED).items():
+        found[name] = found.get(name, 0) - count
+    return {name: count for name, count in found.items() if count}
+
+
+def grown(run: Run, since: str, until: str) -> dict[str, int]:
+    """How much each counter grew from one mark to another, all routers together."""
+    found: dict[str, int] = {}
+    for event in run.where("xfrm", "stat"):
+        sign = -1 if event["at"] == since else 1 if event["at"] == until else 0
+        for name, count in event["counters"].items():
+            found[name] = found.get(name, 0) + sign * int(count)
+    return {name: count for name, count in sorted(found.items()) if count}
+
+
+def _shown(value: float | None) -> str:
+    return "never" if value is None else f"{value:.1f} s"

@@ -1,0 +1,115 @@
+"""Whether all routers mean the same keys at a run's end, and number them as the key server does.
+
+Compares what the kernels had (record: xfrm sad) with each other and with the DKS's book (xfrm book). An SPI says which
+group an SA is of and its generation modulo 2^generation_bits; the agents' events have the whole number. Knows nothing
+of messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agents.policy.compile import compile_documents
+from agents.policy.document import PolicyDocument
+from agents.policy.domain import Settings
+from agents.policy.names import GroupId
+from agents.policy.spi import places
+from testbed.analysis.run import Run
+from testbed.keying.provision import ISSUED_AT, VALIDITY_S, domain_of
+from testbed.topology.resolved import Topology
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """What was found at the end of a run. Groups by name."""
+
+    groups: int
+    """Speakers' groups that policy has."""
+    compared: int
+    """SAs of all kernels."""
+    foreign: int
+    """SAs that are of no group, or that the router's agent has not told of."""
+    keyless: tuple[str, ...]
+    """Groups with no SA at their speaker, or whose speaker and a neighbour have no SA in common."""
+    two_keys: tuple[str, ...]
+    """Groups of which two kernels have one SPI with different keys."""
+    beside_book: tuple[str, ...]
+    """Groups whose newest generation is not the newest in the book, at the speaker or at a receiver."""
+
+    @property
+    def consistent(self) -> bool:
+        """One numbering, the book's, and one key for each number of it."""
+        return bool(self.groups) and not (self.foreign or self.keyless or self.two_keys or self.beside_book)
+
+
+def numbering(run: Run) -> Numbering | None:
+    """The comparison; None when the run wrote down no SAs or no book (option `sad`, keying with a DKS)."""
+    books, dumps = run.where("xfrm", "book"), run.where("xfrm", "sad")
+    if not books or not dumps:
+        return None
+    book: dict[str, int] = books[-1]["generations"]
+    documents = _documents(run.plan.topology, run.plan.seed)
+    bits = next(iter(documents.values())).spi.generation_bits
+    places_of = dict(_spis(documents))
+    told = {
+        (event["node"], event["spi"], event["destination"]): int(event["generation"])
+        for event in run.where("agent", "sa")
+    }
+    held: dict[GroupId, dict[str, set[tuple[int, str]]]] = {}
+    marks: dict[tuple[str, str, str], set[str]] = {}
+    foreign = compared = 0
+    for dump in dumps:
+        for sa in dump["sas"]:
+            compared += 1
+            spi = int(sa["spi"], 16)
+            group = places_of.get(spi >> bits << bits)
+            generation = told.get((dump["node"], sa["spi"], sa["destination"]))
+            if group is None or generation is None or generation % (1 << bits) != spi % (1 << bits):
+                foreign += 1
+                continue
+            held.setdefault(group, {}).setdefault(dump["node"], set()).add((generation, sa["destination"]))
+            marks.setdefault((str(group), sa["spi"], sa["destination"]), set()).add(sa["key"])
+    receivers = _receivers(documents)
+    keyless, beside = set(), set()
+    for group, neighbors in receivers.items():
+        by_node = held.get(group, {})
+        spoken = by_node.get(group.router, set())
+        if not spoken or any(not spoken & by_node.get(each, set()) for each in neighbors):
+            keyless.add(str(group))
+        for node in (group.router, *neighbors):
+            generations = {generation for generation, _destination in by_node.get(node, set())}
+            if generations and max(generations) != book.get(str(group)):
+                beside.add(str(group))
+    return Numbering(
+        groups=len(receivers),
+        compared=compared,
+        foreign=foreign,
+        keyless=tuple(sorted(keyless)),
+        two_keys=tuple(sorted({group for (group, _spi, _to), found in marks.items() if len(found) > 1})),
+        beside_book=tuple(sorted(beside)),
+    )
+
+
+def _documents(topology: Topology, seed: int) -> dict[str, PolicyDocument]:
+    """The run's documents as far as SPIs and neighbours go, which no setting changes."""
+    settings = Settings(validity_s=VALIDITY_S)
+    return compile_documents(domain_of(topology, seed, topology.dks.address, settings), 1, ISSUED_AT)
+
+
+def _spis(documents: dict[str, PolicyDocument]) -> Iterator[tuple[int, GroupId]]:
+    """The SPI of generation 0 of every SA, and whose it is."""
+    for document in documents.values():
+        for group in document.own_groups():
+            interface = document.interface(group.interface)
+            if interface is not None:
+                for place in places(interface, group.routing_protocol):
+                    yield place.spi(document.spi, 0), group
+
+
+def _receivers(documents: dict[str, PolicyDocument]) -> dict[GroupId, tuple[str, ...]]:
+    found: dict[GroupId, list[str]] = {group: [] for document in documents.values() for group in document.own_groups()}
+    for name, document in documents.items():
+        for _interface, _neighbor, group in document.neighbor_groups():
+            found[group].append(name)
+    return {group: tuple(sorted(names)) for group, names in found.items()}

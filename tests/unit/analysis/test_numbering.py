@@ -1,0 +1,107 @@
+"""Are keys and their numbers the same everywhere? Of records made by hand: each thing that must not be is found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from agents.policy.compile import compile_documents
+from agents.policy.domain import Settings
+from agents.policy.spi import places
+from testbed.analysis.numbering import Numbering, numbering
+from testbed.analysis.run import Run
+from testbed.keying.provision import VALIDITY_S, domain_of
+from testbed.record.plan import Plan
+from testbed.topology.load import load
+
+LINE = load("line:2")
+DOCUMENTS = compile_documents(domain_of(LINE, 1, LINE.dks.address, Settings(validity_s=VALIDITY_S)), 1, 0)
+NEWEST = 70
+"""More than an SPI can say of a generation."""
+
+Sas = dict[str, list[dict[str, str]]]
+
+
+def everything(generation: int = NEWEST) -> tuple[Sas, dict[str, int]]:
+    """What both kernels have, and the book, when all is right."""
+    sas: Sas = {name: [] for name in DOCUMENTS}
+    book = {}
+    for document in DOCUMENTS.values():
+        for group in document.own_groups():
+            book[str(group)] = generation
+            interface = document.interface(group.interface)
+            assert interface is not None
+            for place in places(interface, group.routing_protocol):
+                spi = place.spi(document.spi, generation)
+                for held in sas.values():
+                    held.append(
+                        {
+                            "spi": f"{spi:#010x}",
+                            "source": "192.0.2.1",
+                            "destination": str(place.destination),
+                            "key": f"{spi:016x}",
+                        }
+                    )
+    return sas, book
+
+
+def compared(folder: Path, sas: Sas, book: dict[str, int] | None, told: int = NEWEST) -> Numbering | None:
+    """The comparison when the agents told that every SA is of generation `told`."""
+    Plan(experiment="dks_outage", topology=LINE, keying="dks-lks", seed=1, duration_s=60).write(folder / "plan.json")
+    events: list[dict[str, Any]] = []
+    for node, held in sas.items():
+        for sa in held:
+            words = {"spi": sa["spi"], "destination": sa["destination"], "generation": told, "change": "added"}
+            events.append({"t": 1, "node": node, "source": "agent", "kind": "sa", **words})
+        events.append({"t": 2, "node": node, "source": "xfrm", "kind": "sad", "sas": held})
+    if book is not None:
+        events.append({"t": 2, "node": "dks", "source": "xfrm", "kind": "book", "generations": book})
+    events.sort(key=lambda each: each["t"])
+    (folder / "record.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
+    return numbering(Run(folder))
+
+
+def test_one_key_for_each_number_and_the_book_s_numbers_are_consistent(tmp_path: Path) -> None:
+    found = compared(tmp_path, *everything())
+    assert found is not None and found.consistent
+    assert found.groups == sum(len(list(each.own_groups())) for each in DOCUMENTS.values())
+    assert found.compared == 2 * len(everything()[0]["r1"])
+
+
+def test_two_keys_under_one_number_are_found(tmp_path: Path) -> None:
+    sas, book = everything()
+    sas["r2"][0]["key"] = "another"
+    found = compared(tmp_path, sas, book)
+    assert found is not None and len(found.two_keys) == 1 and not found.consistent
+
+
+def test_a_book_that_is_behind_or_ahead_is_found(tmp_path: Path) -> None:
+    for wrong in (NEWEST - 1, NEWEST + 64):
+        sas, book = everything()
+        book[next(iter(book))] = wrong
+        found = compared(tmp_path, sas, book)
+        assert found is not None and found.beside_book == (next(iter(book)),)
+
+
+def test_a_receiver_without_the_speaker_s_key_is_found(tmp_path: Path) -> None:
+    sas, book = everything()
+    lost = sas["r2"].pop(0)
+    found = compared(tmp_path, sas, book)
+    assert lost and found is not None and len(found.keyless) == 1
+
+
+def test_an_sa_of_nobody_is_found(tmp_path: Path) -> None:
+    sas, book = everything()
+    sas["r1"].append({"spi": "0x00000101", "source": "192.0.2.1", "destination": "224.0.0.5", "key": "0"})
+    found = compared(tmp_path, sas, book)
+    assert found is not None and found.foreign == 1 and not found.consistent
+
+
+def test_an_sa_whose_spi_is_not_that_of_the_generation_told_is_found(tmp_path: Path) -> None:
+    found = compared(tmp_path, *everything(), told=NEWEST + 1)
+    assert found is not None and found.foreign == found.compared
+
+
+def test_a_run_without_a_book_is_not_compared(tmp_path: Path) -> None:
+    assert compared(tmp_path, everything()[0], None) is None
