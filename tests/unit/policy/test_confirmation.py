@@ -84,6 +84,14 @@ def test_a_router_that_signs_anything_makes_nothing_but_a_confirmation_or_an_err
     assert plain(said) == fields
 
 
+@pytest.mark.parametrize("changes", [{"version": "3"}, {"at": 1000.0}, {"version": True}, {"domain": b"example"}])
+def test_a_value_in_another_form_than_its_own_is_refused(samples: ModuleType, changes: dict[str, object]) -> None:
+    fields = {**plain(word()), **changes}  # type: ignore[dict-item]
+    signed = cose.sign(LABEL, cbor.encode(fields), samples.private_key("r1"))
+    with pytest.raises(PolicyError):
+        verify_confirmation(signed, samples.private_key("r1").public_key(), domain="example", router="r1")
+
+
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_one_bit_changed_anywhere_makes_it_worthless(samples: ModuleType, place: int, bit: int) -> None:
     key = samples.private_key("r1")

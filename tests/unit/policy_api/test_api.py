@@ -229,6 +229,12 @@ def test_other_hosts_and_pages_of_other_origins_are_refused(api: Api) -> None:
         assert api("GET", "/domain", headers=headers).status_code == status, headers
 
 
+def test_a_request_for_two_hosts_or_none_is_refused(client: TestClient, tokens: dict[str, str]) -> None:
+    for hosts in ([HOST, HOST], [HOST, "evil.example"]):
+        headers = [("Authorization", f"Bearer {tokens['read']}"), *(("Host", each) for each in hosts)]
+        assert client.get("/v1/domain", headers=headers).status_code == 421
+
+
 def test_the_description_is_served_and_names_every_address(client: TestClient) -> None:
     found = client.get("/v1/openapi.json").json()["paths"]
     assert {f"/v1{path.replace('r1', '{name}')}" for path in [*READS, *FETCHES, *WRITES]} <= set(found)
