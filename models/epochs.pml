@@ -1,0 +1,286 @@
+/* One speaker's group: its LKS (S) gives out keys, its own (odd generations) and those of the DKS (D, even ones);
+ * receivers (R) hear them. Disks, RAM, messages on their way, crash between any two steps, partition, loss.
+ *
+ * An epoch is (v, g) in one number: v * SPAN + g. Every key made has a number of its own. Untimed: a timer is a step
+ * that may come at any moment at which its cause holds. Faults have budgets; after them every run comes to rest, so a
+ * property at rest is a property of all runs for ever. docs/models.md maps steps to messages and code.
+ *
+ * Defences that can be taken out: NO_PARITY NO_RESERVE NO_DISK_FIRST NO_EVIDENCE NO_LATE_CHECK NO_FLOOR NO_ACK
+ * NO_RETIRE NO_REPORT NO_REREGISTER.   Faults that can be put in: ROLLBACK_S ROLLBACK_D.
+ * Without a DKS: LKS_ONLY. No rekey after the last fault: AT_ONCE.
+ */
+#ifndef NR
+#define NR 1
+#endif
+#ifndef REKEYS
+#define REKEYS 2
+#endif
+#ifndef FAULTS
+#define FAULTS 2
+#endif
+#ifdef AT_ONCE
+#define LATER skip
+#else
+#define LATER rekeys = (rekeys < 1 -> 1 : rekeys)   /* there is always a rekey to come */
+#endif
+#define SPAN 32
+#define BLOCK 3
+#define EPOCHS 64
+
+byte rekeys = REKEYS, faults = FAULTS, losses = 1, anew = 0;
+bool over = false;                       /* no more faults */
+
+byte made[EPOCHS];                       /* key made for an epoch, 0 for none */
+byte used[EPOCHS];                       /* key that S handed out or sent with for it */
+byte key = 1;
+bool two_made = false, two_used = false, older_taken = false, went_back = false;
+
+/* S: disk, then RAM. `pick`: a generation that is chosen and not yet in use. */
+byte s_v = 0, s_mark = 0, s_copy = 0;
+bool s_on = false, s_order = false, s_tell = false;
+byte s_gen, s_act, s_actk, s_wait, s_waitk, s_pick, s_pickk;
+bool member[NR], unacked[NR];
+
+/* D: its book on the disk (highest epoch), and an order and an answer on their way. */
+bool d_on = false;
+byte d_book = 0, d_copy = 0;
+byte o_held = 0; bool o_there = false;
+byte a_e = 0, a_k = 0;
+
+/* R: floor on the disk, then RAM; a push and its acknowledgement on their way. `high`: for the properties only. */
+byte r_floor[NR], high[NR];
+bool r_on[NR], r_reg[NR];
+byte r_cur[NR], r_curk[NR], r_old[NR], r_oldk[NR];
+byte p_e[NR], p_k[NR];
+bool ack[NR], refused[NR];
+
+bool cut_d = false, cut_r[NR];
+byte i;
+
+#define OF(e) ((e) % SPAN)
+#define VER(e) ((e) / SPAN)
+#define EPOCH(g) (s_v * SPAN + (g))
+#define DKS_THERE (d_on && !cut_d)
+#define NEWEST (s_wait != 0 -> s_wait : s_act)
+
+#ifdef NO_ACK
+#define ALL_HAVE_IT true
+#else
+#if NR > 1
+#define ALL_HAVE_IT (!unacked[0] && !unacked[1])
+#else
+#define ALL_HAVE_IT (!unacked[0])
+#endif
+#endif
+
+inline note_made(e) {
+  if :: made[e] != 0 -> two_made = true :: else -> made[e] = key fi;
+}
+inline note_used(e, k) {
+  if :: used[e] != 0 && used[e] != k -> two_used = true :: else -> used[e] = k fi;
+}
+inline next_own(g) {                     /* Context.next_generation */
+  g = s_gen + 1;
+#ifndef NO_PARITY
+#ifndef LKS_ONLY
+  if :: g % 2 == 0 -> g++ :: else fi;
+#endif
+#endif
+}
+inline reserve(g) {
+#ifdef NO_RESERVE
+  skip;
+#else
+  if :: g > s_mark -> s_mark = g + BLOCK - 1 :: else fi;
+#endif
+}
+inline forget_s() {
+  s_on = false; s_order = false; s_gen = 0; s_act = 0; s_actk = 0; s_wait = 0; s_waitk = 0; s_pick = 0; s_pickk = 0;
+  s_tell = false;
+  for (i : 0 .. NR - 1) { member[i] = false; unacked[i] = false; ack[i] = false; refused[i] = false }
+}
+inline pick_own() {                      /* chosen, and reserved on the disk, before anything else */
+  next_own(s_pick);
+  s_gen = s_pick;
+#ifndef NO_DISK_FIRST
+  reserve(s_pick);
+#endif
+  s_pick = EPOCH(s_pick); s_pickk = key; note_made(s_pick); key++;
+  s_tell = true;
+}
+inline put_in_use() {                    /* kernel, then wire: members get it, later it is sent with */
+  note_used(s_pick, s_pickk);
+  if
+  :: s_act == 0 -> s_act = s_pick; s_actk = s_pickk
+  :: else ->
+     s_wait = s_pick; s_waitk = s_pickk;
+     for (i : 0 .. NR - 1) {
+       if :: member[i] -> unacked[i] = true; ack[i] = false; p_e[i] = s_pick; p_k[i] = s_pickk :: else fi
+     }
+  fi;
+  s_pick = 0; s_pickk = 0;
+}
+inline take(j, e, k) {                   /* R uses keys; the caller looked at the floor */
+  if :: e < high[j] -> older_taken = true :: else -> high[j] = e fi;
+  if :: e > r_floor[j] -> r_floor[j] = e :: else fi;
+}
+
+#define HEARS(j) (r_on[j] && s_act != 0 && ((r_cur[j] == s_act && r_curk[j] == s_actk) || (r_old[j] == s_act && r_oldk[j] == s_actk)))
+
+active proctype servers() {
+  byte g;
+  do
+  /* -- S ----------------------------------------------------------------------------------------------- */
+  :: atomic { !s_on -> s_on = true; s_gen = s_mark; pick_own() }
+  :: atomic { s_on && s_pick != 0 ->
+       put_in_use();
+     }
+#ifdef NO_DISK_FIRST
+  :: atomic { s_on && s_gen > s_mark && s_pick == 0 -> reserve(s_gen) }
+#endif
+  :: atomic { s_on && s_pick == 0 && s_act != 0 && s_wait == 0 && !s_order && rekeys > 0 ->
+       rekeys--;
+       if
+#ifndef LKS_ONLY
+       :: DKS_THERE && !o_there && a_e == 0 -> s_order = true; o_there = true; o_held = NEWEST
+#endif
+       :: !DKS_THERE || o_there || a_e != 0 -> pick_own()
+       fi
+     }
+  :: atomic { s_on && s_order && (losses > 0 || !o_there && a_e == 0 || !DKS_THERE) ->       /* no answer in time */
+       if :: o_there || a_e != 0 -> if :: losses > 0 -> losses-- :: else fi :: else fi;
+       s_order = false; pick_own()
+     }
+  :: atomic { s_on && a_e != 0 && s_pick == 0 && !cut_d ->                                   /* Speaker.given */
+       if
+#ifdef NO_LATE_CHECK
+       :: true ->
+#else
+       :: s_order && a_e > NEWEST && VER(a_e) == s_v ->
+#endif
+            if :: s_gen < OF(a_e) -> s_gen = OF(a_e) :: else fi;
+            reserve(OF(a_e));
+            if :: a_e < NEWEST -> went_back = true :: else fi;
+            s_pick = a_e; s_pickk = a_k; s_order = false
+#ifndef NO_LATE_CHECK
+       :: s_order && !(a_e > NEWEST && VER(a_e) == s_v) -> s_order = false; pick_own()
+       :: !s_order -> skip
+#endif
+       fi;
+       a_e = 0; a_k = 0
+     }
+  :: atomic { s_on && s_wait != 0 && s_pick == 0 && ALL_HAVE_IT ->                           /* Speaker._all_have_it */
+       s_act = s_wait; s_actk = s_waitk; s_wait = 0; s_waitk = 0;
+       for (i : 0 .. NR - 1) { refused[i] = false }
+     }
+#ifndef NO_REPORT
+#ifndef LKS_ONLY
+  :: atomic { s_on && s_tell && s_act != 0 && s_pick == 0 && DKS_THERE && !o_there && a_e == 0 && !s_order ->
+       s_tell = false;                                                                       /* GROUP_REPORT */
+       if :: NEWEST > d_book ->
+            d_book = VER(NEWEST) * SPAN + (OF(NEWEST) > OF(d_book) -> OF(NEWEST) : OF(d_book))
+       :: else fi
+     }
+#endif
+#endif
+  /* -- D ----------------------------------------------------------------------------------------------- */
+#ifndef LKS_ONLY
+  :: atomic { !d_on -> d_on = true }
+  :: atomic { d_on && o_there && !cut_d && a_e == 0 ->                                       /* Groups._issue */
+       o_there = false;
+#ifndef NO_EVIDENCE
+       if :: o_held > d_book ->
+            d_book = VER(o_held) * SPAN + (OF(o_held) > OF(d_book) -> OF(o_held) : OF(d_book))
+       :: else fi;
+#endif
+       g = OF(d_book) + 1;
+#ifndef NO_PARITY
+       if :: g % 2 == 1 -> g++ :: else fi;
+#endif
+       d_book = EPOCH(g); a_e = d_book; a_k = key; note_made(a_e); key++; o_held = 0
+     }
+  :: atomic { losses > 0 && !over && (o_there || a_e != 0) -> losses--; o_there = false; o_held = 0; a_e = 0; a_k = 0 }
+#endif
+  /* -- faults -- */
+  :: atomic { !over && faults > 0 && s_on -> faults--; forget_s() }
+  :: atomic { !over && faults > 0 && d_on -> faults--; d_on = false; o_there = false; o_held = 0 }
+  :: atomic { !over && faults > 0 && !cut_d -> faults--; cut_d = true }
+  :: atomic { !over && cut_d -> cut_d = false }
+  :: atomic { !over && anew > 0 && !s_on -> anew--; s_v = 1; s_mark = 0 }                    /* commissioned anew */
+#ifdef ROLLBACK_S
+  :: atomic { !over && !s_on && s_mark != s_copy && faults > 0 -> faults--; s_mark = s_copy }
+#endif
+#ifdef ROLLBACK_D
+  :: atomic { !over && !d_on && d_book != d_copy && faults > 0 -> faults--; d_book = d_copy }
+#endif
+  :: atomic { !over -> over = true; losses = 0; LATER; cut_d = false; for (i : 0 .. NR - 1) { cut_r[i] = false } }
+  od
+}
+
+/* Receivers' steps, and those of the link to S. */
+active [NR] proctype receiver() {
+  byte n = _pid - 1;
+  do
+  :: atomic { !r_on[n] -> r_on[n] = true }
+  :: atomic { r_on[n] && !r_reg[n] && s_on && s_act != 0 && !cut_r[n] && s_pick == 0 && !member[n] ->
+       member[n] = true;                                                                     /* GSA_AUTH */
+       p_e[n] = 0; ack[n] = false; unacked[n] = false;
+       if
+       :: s_act >= r_floor[n] ->
+            take(n, s_act, s_actk); r_reg[n] = true;
+            r_cur[n] = s_act; r_curk[n] = s_actk; r_old[n] = 0; r_oldk[n] = 0
+       :: else -> r_reg[n] = true; refused[n] = true               /* refused: asked again when S has gone on */
+       fi;
+       if :: s_wait != 0 -> unacked[n] = true; p_e[n] = s_wait; p_k[n] = s_waitk :: else fi
+     }
+  :: atomic { r_on[n] && r_reg[n] && s_on && member[n] && p_e[n] == 0 && !ack[n] && s_pick == 0 && !cut_r[n] &&
+       r_cur[n] != s_act && r_old[n] != s_act && s_act >= r_floor[n] ->                   /* Listener._later */
+       take(n, s_act, s_actk); r_cur[n] = s_act; r_curk[n] = s_actk; r_old[n] = 0; r_oldk[n] = 0
+     }
+  :: atomic { r_on[n] && r_reg[n] && p_e[n] != 0 && !cut_r[n] ->                   /* GSA_INBAND_REKEY */
+       if
+       :: p_e[n] >= r_floor[n] ->
+            take(n, p_e[n], p_k[n]);
+#ifdef NO_RETIRE
+            r_old[n] = 0; r_oldk[n] = 0;
+#else
+            if :: r_cur[n] != p_e[n] -> r_old[n] = r_cur[n]; r_oldk[n] = r_curk[n] :: else fi;
+#endif
+            r_cur[n] = p_e[n]; r_curk[n] = p_k[n]
+       :: else
+       fi;
+       ack[n] = true; p_e[n] = 0; p_k[n] = 0
+     }
+  :: atomic { ack[n] && s_on && !cut_r[n] -> ack[n] = false; unacked[n] = false }
+  :: atomic { s_on && unacked[n] && !ack[n] && (!r_on[n] || cut_r[n] || p_e[n] == 0) ->
+       member[n] = false; unacked[n] = false; p_e[n] = 0; p_k[n] = 0                         /* given up */
+     }
+#ifndef NO_REREGISTER
+  :: atomic { r_on[n] && r_reg[n] && s_on && !member[n] -> r_reg[n] = false; p_e[n] = 0; ack[n] = false }
+#endif
+  :: atomic { r_on[n] && r_old[n] != 0 && r_cur[n] == s_act -> r_old[n] = 0; r_oldk[n] = 0 }
+  :: atomic { !over && faults > 0 && r_on[n] -> faults--;
+       r_on[n] = false; refused[n] = false; r_reg[n] = false; r_cur[n] = 0; r_curk[n] = 0; r_old[n] = 0; r_oldk[n] = 0; p_e[n] = 0; ack[n] = false;
+       member[n] = false; unacked[n] = false;                      /* INITIAL_CONTACT, or liveness, tells S */
+#ifdef NO_FLOOR
+       r_floor[n] = 0;
+#endif
+     }
+  :: atomic { !over && faults > 0 && !cut_r[n] -> faults--; cut_r[n] = true }
+  :: atomic { !over && cut_r[n] -> cut_r[n] = false }
+  od
+}
+
+#if NR > 1
+#define ALL_HEAR (HEARS(0) && HEARS(1))
+#else
+#define ALL_HEAR HEARS(0)
+#endif
+ltl one_key_made { [] !two_made }
+ltl one_key_used { [] !two_used }
+ltl no_older { [] !older_taken }
+ltl no_step_back { [] !went_back }
+ltl members_hear { [] ((s_on && r_reg[0] && r_on[0] && member[0] && !refused[0]) -> HEARS(0)) }
+ltl all_keyed { <> [] ALL_HEAR }
+ltl book_not_behind { <> [] (d_book >= s_act) }
+ltl book_equal { <> [] (d_book == s_act) }

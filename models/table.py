@@ -1,0 +1,51 @@
+"""Which properties hold, and which fails when a defence is taken out or a fault beyond the design is put in.
+
+Each line of a table is a check; tests/unit/models and `lab models` run them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EPOCHS = ("one_key_made", "one_key_used", "no_older", "no_step_back", "members_hear", "all_keyed",
+          "book_not_behind", "book_equal")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Expected:
+    """With these switches, this claim of the model holds or fails."""
+
+    model: str
+    switches: tuple[str, ...]
+    claim: str
+    holds: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.model}-{'+'.join(self.switches) or 'whole'}-{self.claim}-{'holds' if self.holds else 'fails'}"
+
+
+SHORT = ("FAULTS=1",)
+"""Bounds of the short form: one crash or cut, one loss, two rekeys and one more when faults are over."""
+FULL = (("FAULTS=2",), ("FAULTS=1", "NR=2"), ("FAULTS=3", "REKEYS=1"))
+"""Bounds of the full form."""
+
+WITHOUT = (
+    Expected("epochs", ("NO_PARITY", "FAULTS=1"), "one_key_made"),
+    Expected("epochs", ("NO_RESERVE", "FAULTS=1"), "one_key_used"),
+    Expected("epochs", ("NO_DISK_FIRST", "FAULTS=1"), "one_key_used"),
+    Expected("epochs", ("NO_LATE_CHECK", "FAULTS=1"), "no_step_back"),
+    Expected("epochs", ("NO_FLOOR", "FAULTS=1"), "no_older"),
+    Expected("epochs", ("NO_ACK", "FAULTS=1"), "members_hear"),
+    Expected("epochs", ("NO_RETIRE", "FAULTS=1"), "members_hear"),
+    Expected("epochs", ("NO_REREGISTER", "FAULTS=1"), "all_keyed"),
+    Expected("epochs", ("NO_REPORT", "FAULTS=1"), "book_not_behind"),
+)
+"""A defence is taken out: its property fails."""
+
+BEYOND = (
+    Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "one_key_used"),
+    Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "all_keyed"),
+    Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "no_older", holds=True),
+    Expected("epochs", ("AT_ONCE", "FAULTS=1"), "book_equal"),
+)
+"""What the design does not give (docs/models.md, limits), and what it gives all the same."""
