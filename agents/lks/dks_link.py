@@ -189,9 +189,10 @@ class DksLink:
 
     def _connect(self, now: float) -> None:
         self.connect_at, self._connect_began = None, now
-        addresses = [each for each in self._entry.addresses if each.version == 4]
+        # IPv4 first: the others come in turn when it does not answer.
+        addresses = sorted(self._entry.addresses, key=lambda each: each.version)
         if not addresses:
-            self._context.event("error", what="dks", detail="the DKS has no IPv4 address")
+            self._context.event("error", what="dks", detail="the DKS has no address")
             return
         address = addresses[self._tries % len(addresses)]
         self._tries += 1

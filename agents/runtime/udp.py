@@ -1,43 +1,45 @@
-"""One UDP socket that says where each datagram came to, and sends from where it is told.
+"""UDP of both families that says where each datagram came to, and sends from where it is told.
 
-IPv4. IP_PKTINFO gives and takes interface and local address, IP_RECVTTL the hop limit (RFC 5082
-needs it), and everything leaves with a hop limit of 255. Knows nothing of what the datagrams hold.
+IP_PKTINFO and IPV6_PKTINFO give and take interface and local address, IP_RECVTTL and IPV6_RECVHOPLIMIT the hop limit
+(RFC 5082 needs it), and everything leaves with a hop limit of 255. Addresses are text without a scope: that of a
+link-local one is the interface. Knows nothing of what the datagrams hold.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import select
 import socket
 import struct
 import sys
+from abc import ABC, abstractmethod
+from ipaddress import IPv6Address, ip_address
 
 from agents.ikev2.model import Datagram, PeerAddress
 from agents.runtime.effects import Send
 
 IP_PKTINFO, IP_RECVTTL, IP_TTL = 8, 12, 2
+IPV6_UNICAST_HOPS, IPV6_V6ONLY, IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT = (
+    16,
+    26,
+    49,
+    50,
+    51,
+    52,
+)
 _MAX_DATAGRAM = 65535
-_PKTINFO = struct.Struct("=i4s4s")
-_ANCILLARY = socket.CMSG_SPACE(_PKTINFO.size) + socket.CMSG_SPACE(4)
+_PKTINFO, _PKTINFO6 = struct.Struct("=i4s4s"), struct.Struct("=16si")
+_ANCILLARY = socket.CMSG_SPACE(_PKTINFO6.size) + socket.CMSG_SPACE(4)
+_Ancillary = list[tuple[int, int, bytes]]
 
 
-class UdpPort:
-    """A bound socket. Interfaces go by name; one that is not there any more loses the datagram."""
+class _Family(ABC):
+    """A bound socket of one family."""
 
-    def __init__(self, port: int, address: str = "") -> None:
-        """Bind. OSError when the port is taken."""
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        self.socket.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
-        self.socket.setsockopt(socket.IPPROTO_IP, IP_TTL, 255)
-        self.socket.bind((address, port))
-        self._port = port
-
-    def fileno(self) -> int:
-        return self.socket.fileno()
-
-    def close(self) -> None:
-        """Close the socket."""
-        self.socket.close()
+    def __init__(self, family: int, port: int) -> None:
+        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self.port = port
 
     def receive(self) -> Datagram | None:
         """The next datagram; None when there is none at the moment."""
@@ -48,30 +50,143 @@ class UdpPort:
                 return None
             except OSError:
                 continue  # An ICMP error of an earlier datagram: it is taken from the socket by this.
-            local, interface, hops = "", "", None
-            for level, kind, value in ancillary:
-                if level != socket.IPPROTO_IP:
-                    continue
-                if kind == IP_PKTINFO:
-                    index, _spec, destination = _PKTINFO.unpack(value[: _PKTINFO.size])
-                    local = socket.inet_ntoa(destination)
-                    with contextlib.suppress(OSError):
-                        interface = socket.if_indextoname(index)
-                elif kind == IP_TTL:
-                    hops = int.from_bytes(value[:4], sys.byteorder)
-            peer = PeerAddress(source[0], source[1], local, interface, self._port)
-            return Datagram(data, peer, hops)
+            local, index, hops = self._arrival(ancillary)
+            interface = ""
+            if index:
+                with contextlib.suppress(OSError):
+                    interface = socket.if_indextoname(index)
+            # A link-local address may bear its scope, which is told by the interface.
+            ip = str(ip_address(source[0].partition("%")[0]))
+            return Datagram(data, PeerAddress(ip, source[1], local, interface, self.port), hops)
+
+    def send(self, effect: Send) -> None:
+        """Send. OSError."""
+        peer = effect.peer
+        index = socket.if_nametoindex(peer.interface) if peer.interface else 0
+        ancillary = self._departure(peer.local_ip, index) if peer.local_ip or index else []
+        self.socket.sendmsg([effect.data], ancillary, 0, self._target(peer, index))
+
+    @abstractmethod
+    def _arrival(self, ancillary: _Ancillary) -> tuple[str, int, int | None]:
+        """Local address, interface's number and hop limit of a datagram."""
+
+    @abstractmethod
+    def _departure(self, local_ip: str, index: int) -> _Ancillary:
+        """The control message that says from where to send."""
+
+    @abstractmethod
+    def _target(self, peer: PeerAddress, index: int) -> tuple[str, int] | tuple[str, int, int, int]:
+        """The peer as the socket wants it."""
+
+
+class _IPv4(_Family):
+    def __init__(self, port: int, address: str) -> None:
+        super().__init__(socket.AF_INET, port)
+        for option, value in ((IP_PKTINFO, 1), (IP_RECVTTL, 1), (IP_TTL, 255)):
+            self.socket.setsockopt(socket.IPPROTO_IP, option, value)
+        self.socket.bind((address, port))
+
+    def _arrival(self, ancillary: _Ancillary) -> tuple[str, int, int | None]:
+        local, index, hops = "", 0, None
+        for level, kind, value in ancillary:
+            if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+                index, _spec, destination = _PKTINFO.unpack(value[: _PKTINFO.size])
+                local = socket.inet_ntoa(destination)
+            elif level == socket.IPPROTO_IP and kind == IP_TTL:
+                hops = int.from_bytes(value[:4], sys.byteorder)
+        return local, index, hops
+
+    def _departure(self, local_ip: str, index: int) -> _Ancillary:
+        return [
+            (socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO.pack(index, socket.inet_aton(local_ip or "0.0.0.0"), bytes(4)))
+        ]
+
+    def _target(self, peer: PeerAddress, index: int) -> tuple[str, int]:
+        return peer.ip, peer.port
+
+
+class _IPv6(_Family):
+    def __init__(self, port: int, address: str) -> None:
+        super().__init__(socket.AF_INET6, port)
+        options = ((IPV6_V6ONLY, 1), (IPV6_RECVPKTINFO, 1), (IPV6_RECVHOPLIMIT, 1), (IPV6_UNICAST_HOPS, 255))
+        for option, value in options:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, option, value)
+        self.socket.bind((address, port))
+
+    def _arrival(self, ancillary: _Ancillary) -> tuple[str, int, int | None]:
+        local, index, hops = "", 0, None
+        for level, kind, value in ancillary:
+            if level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO:
+                destination, index = _PKTINFO6.unpack(value[: _PKTINFO6.size])
+                local = str(IPv6Address(destination))
+            elif level == socket.IPPROTO_IPV6 and kind == IPV6_HOPLIMIT:
+                hops = int.from_bytes(value[:4], sys.byteorder)
+        return local, index, hops
+
+    def _departure(self, local_ip: str, index: int) -> _Ancillary:
+        packed = IPv6Address(local_ip or "::").packed
+        return [(socket.IPPROTO_IPV6, IPV6_PKTINFO, _PKTINFO6.pack(packed, index))]
+
+    def _target(self, peer: PeerAddress, index: int) -> tuple[str, int, int, int]:
+        scope = index if IPv6Address(peer.ip).is_link_local else 0
+        return peer.ip, peer.port, 0, scope
+
+
+class UdpPort:
+    """One port. Interfaces go by name; one that is not there any more loses the datagram.
+
+    Readable by `fileno` when any of its sockets is.
+    """
+
+    def __init__(self, port: int, address: str = "") -> None:
+        """Bind; without an address both families, where the kernel has IPv6. OSError when the port is taken."""
+        self._families: dict[int, _Family] = {}
+        self._ready = select.epoll()
+        try:
+            versions = _versions(address)
+            if 4 in versions:
+                self._families[4] = _IPv4(port, address)
+            if 6 in versions:
+                self._families[6] = _IPv6(port, address)
+        except BaseException:
+            self.close()
+            raise
+        for each in self._families.values():
+            self._ready.register(each.socket.fileno(), select.EPOLLIN)
+
+    def fileno(self) -> int:
+        return self._ready.fileno()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for each in self._families.values():
+            each.socket.close()
+        self._ready.close()
+
+    def receive(self) -> Datagram | None:
+        """The next datagram; None when there is none at the moment."""
+        return next((found for each in self._families.values() if (found := each.receive()) is not None), None)
 
     def send(self, effect: Send) -> bool:
         """Send; False when it cannot go now (no route, interface down). Then it counts as lost."""
-        peer = effect.peer
-        ancillary: list[tuple[int, int, bytes]] = []
         try:
-            if peer.local_ip or peer.interface:
-                index = socket.if_nametoindex(peer.interface) if peer.interface else 0
-                spec = socket.inet_aton(peer.local_ip or "0.0.0.0")
-                ancillary = [(socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO.pack(index, spec, bytes(4)))]
-            self.socket.sendmsg([effect.data], ancillary, 0, (peer.ip, peer.port))
+            family = self._families.get(ip_address(effect.peer.ip).version)
+            if family is None:
+                return False
+            family.send(effect)
         except OSError:
             return False
         return True
+
+
+def _versions(address: str) -> set[int]:
+    if address:
+        try:
+            return {ip_address(address).version}
+        except ValueError as error:
+            raise OSError(errno.EADDRNOTAVAIL, str(error)) from error
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()
+    except OSError:
+        return {4}
+    return {4, 6}

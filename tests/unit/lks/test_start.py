@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
 import pytest
 
+from agents.lks.retained import DOCUMENT
 from agents.policy.document import Reconnect
 from agents.policy.domain import Settings
 from tests.unit.lks.network import Network, ring
@@ -93,3 +96,18 @@ def test_two_parallel_links_do_not_disturb_each_other() -> None:
     network.run(60)
     assert len(network.seen("ike", state="established")) == 8
     assert network.all_keyed()
+
+
+def test_a_dks_that_has_an_ipv6_address_alone_is_visited_there() -> None:
+    network = Network({"one": ("a", "b")}, dks=True, settings=SETTINGS)
+    address = "2001:db8::848"
+    entry = network.domain.dks.model_copy(update={"addresses": (IPv6Address(address),)})
+    network.domain = network.domain.model_copy(update={"dks": entry})
+    network._compile()
+    for name in network.routers:
+        network.nodes[name].files[DOCUMENT] = network.signed[name]
+    network.remote = {address: "dks"}
+    network.power_on("dks")
+    for name in network.routers:
+        network.power_on(name)
+    assert network.run(120, lambda: len(network.seen("dks_contact", ok=True)) == 2)
