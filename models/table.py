@@ -49,3 +49,37 @@ BEYOND = (
     Expected("epochs", ("AT_ONCE", "FAULTS=1"), "book_equal"),
 )
 """What the design does not give (docs/models.md, limits), and what it gives all the same."""
+
+
+@dataclass(frozen=True)
+class Secure:
+    """In this scenario no run leads to a state in which `goal` holds; without these defences one does."""
+
+    scenario: str
+    goal: str
+    without: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.scenario}-{self.goal}-{'+'.join(self.without) or 'whole'}"
+
+
+SYMBOLIC = (
+    Secure("pair", "leaked", ("sign",)),
+    Secure("pair", "leaked", ("transcript",)),
+    Secure("pair", "leaked", ("allowed",)),
+    Secure("pair", "unmatched", ("transcript",)),
+    Secure("pair", "back", ("messageId", "floor")),
+    Secure("mirror", "mirrored", ("pin", "group", "state")),
+    Secure("member", "unmatched", ("pin",)),
+    Secure("pair", "unmatched", ("pin", "state")),
+    Secure("insider", "unmatched", ("groupOfSession",)),
+    Secure("multicast", "forged", ("rekeySign",)),
+    Secure("multicast", "back", ("rekeyId",)),
+    Secure("policy", "misled", ("label",)),
+    Secure("policy", "misled", ("router",)),
+    Secure("policy", "misled", ("version",)),
+)
+"""Where several defences stand together, each alone is enough: the tests check that too."""
+
+SYMBOLIC_FULL = (("both ways", "unmatched"), ("both ways", "leaked"), ("twice", "unmatched"), ("twice", "back"))
+"""Two sessions at once; minutes."""
