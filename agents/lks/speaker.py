@@ -70,6 +70,8 @@ class Speaker:
         self.sending = Sending(group, group.interface)
         self.members: dict[str, SaHandle] = {}
         self._unacknowledged: dict[int, str] = {}
+        self._sent_over: dict[int, SaHandle] = {}
+        self._registering: set[str] = set()  # have been given the active generation, and get the waiting one next
         self._attempts: dict[str, int] = {}
         self._ends: dict[int, float] = {}
         self.rekey_at = now
@@ -117,11 +119,14 @@ class Speaker:
         except UnsupportedAlgorithm:
             return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
         self.members[router] = sa
+        if self.sending.waiting is not None:
+            self._registering.add(router)
         context.event("member", group=str(self.group), peer=router, generation=active.generation)
         return KeyServer.answer(self.sending.floors(active, context.last_sequence), router, kwk)
 
     def registered(self, router: str, now: float) -> None:
         """The answer is on its way: a generation that waits for its turn follows it."""
+        self._registering.discard(router)
         if self.sending.waiting is not None and router in self.members:
             self._push(router, now)
 
@@ -187,7 +192,8 @@ class Speaker:
         atd_s = keys.atd_s if excluding else max(keys.atd_s, math.ceil(patience_s))
         # Members are told how long we may take, since so long they have to hear the old generation.
         keys = replace(keys, atd_s=min(atd_s, MAX_DELAY_S))
-        self._unacknowledged, self._attempts = {}, {}
+        self._unacknowledged, self._attempts, self._sent_over = {}, {}, {}
+        self._registering.clear()
         # A generation that still waits for its turn never gets one: not all members may have it.
         self.sending.prepare(keys, now + keys.atd_s)
         self._context.kernel_dirty = True
@@ -219,6 +225,7 @@ class Speaker:
             self.members.pop(router, None)
             return
         self._unacknowledged[number] = router
+        self._sent_over[number] = sa
         self._attempts[router] = self._attempts.get(router, 0) + 1
 
     def acknowledged(
@@ -228,8 +235,11 @@ class Speaker:
         router = self._unacknowledged.pop(request_id, None)
         if router is None:
             return False
+        sa = self._sent_over.pop(request_id, None)
         if failed:
-            self.members.pop(router, None)
+            # Over another IKE SA than the one that is gone it may be a member again already.
+            if self.members.get(router) is sa:
+                self.members.pop(router, None)
         elif any(isinstance(item, NotifyPayload) and item.type < NotifyType.INITIAL_CONTACT for item in payloads):
             self._refused(router, now)
         self._all_have_it(now)
@@ -242,13 +252,14 @@ class Speaker:
             self._push(router, now)
 
     def _drop_pending(self, router: str, now: float) -> None:
-        if router in self._unacknowledged.values():
+        if router in self._registering or router in self._unacknowledged.values():
+            self._registering.discard(router)
             self._unacknowledged = {n: name for n, name in self._unacknowledged.items() if name != router}
             self._all_have_it(now)
 
     def _all_have_it(self, now: float) -> None:
         """Nobody is waited for any more: the activation delay need not run out."""
-        if not self._unacknowledged and self.sending.activate(now):
+        if not self._unacknowledged and not self._registering and self.sending.activate(now):
             self._context.kernel_dirty = True
 
     # -- time --------------------------------------------------------------------------------------
