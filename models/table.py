@@ -10,6 +10,8 @@ from dataclasses import dataclass
 EPOCHS = ("one_key_made", "one_key_used", "no_older", "no_step_back", "members_hear", "all_keyed",
           "book_not_behind", "book_equal")  # fmt: skip
 
+REMOVAL = ("stays_out", "all_told", "out_at_last")
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -24,10 +26,12 @@ class Expected:
         return f"{self.model}-{'+'.join(self.switches) or 'whole'}-{self.claim}-{'holds' if self.holds else 'fails'}"
 
 
-SHORT = ("FAULTS=1",)
+SHORT: tuple[str, ...] = ("FAULTS=1",)
 """Bounds of the short form: one crash or cut, one loss, two rekeys and one more when faults are over."""
-FULL = (("FAULTS=2",), ("FAULTS=1", "NR=2"), ("FAULTS=3", "REKEYS=1"))
+FULL: tuple[tuple[str, ...], ...] = (("FAULTS=2",), ("FAULTS=1", "NR=2"), ("FAULTS=3", "REKEYS=1"))
 """Bounds of the full form."""
+
+REMOVAL_BOUNDS: tuple[tuple[str, ...], ...] = ((), ("FAULTS=4",))
 
 WITHOUT = (
     Expected("epochs", ("NO_PARITY", "FAULTS=1"), "one_key_made"),
@@ -39,10 +43,20 @@ WITHOUT = (
     Expected("epochs", ("NO_RETIRE", "FAULTS=1"), "members_hear"),
     Expected("epochs", ("NO_REREGISTER", "FAULTS=1"), "all_keyed"),
     Expected("epochs", ("NO_REPORT", "FAULTS=1"), "book_not_behind"),
+    Expected("removal", ("NO_SIGNATURE",), "stays_out"),
+    Expected("removal", ("NO_MONOTONE",), "stays_out"),
+    Expected("removal", ("NO_DISK_FIRST",), "stays_out"),
+    Expected("removal", ("NO_NUMBER", "PUT_BACK"), "stays_out"),
+    Expected("removal", ("NO_PASS_ON",), "all_told"),
+    Expected("removal", ("NO_LEASE", "ISOLATED"), "out_at_last"),
 )
 """A defence is taken out: its property fails."""
 
 BEYOND = (
+    Expected("removal", ("PUT_BACK",), "stays_out", holds=True),
+    Expected("removal", ("ISOLATED",), "out_at_last", holds=True),
+    Expected("removal", ("ROLLBACK",), "stays_out"),
+    Expected("removal", ("ROLLBACK",), "all_told", holds=True),
     Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "one_key_used"),
     Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "all_keyed"),
     Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "no_older", holds=True),
@@ -81,5 +95,10 @@ SYMBOLIC = (
 )
 """Where several defences stand together, each alone is enough: the tests check that too."""
 
-SYMBOLIC_FULL = (("both ways", "unmatched"), ("both ways", "leaked"), ("twice", "unmatched"), ("twice", "back"))
+SYMBOLIC_FULL: tuple[tuple[str, ...], ...] = (
+    ("both ways", "unmatched"),
+    ("both ways", "leaked"),
+    ("twice", "unmatched"),
+    ("twice", "back"),
+)
 """Two sessions at once; minutes."""

@@ -1,0 +1,55 @@
+"""Every check of the tables as one list, short or full. Knows the tables and who runs which; prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from models import symbolic, table
+from models.spin import Verifier
+
+
+@dataclass(frozen=True)
+class Check:
+    """`run` gives whether the property holds and how many states were looked at; `holds`: what is expected."""
+
+    name: str
+    holds: bool
+    run: Callable[[], tuple[bool, int]]
+
+
+def all_checks(*, full: bool) -> Iterator[Check]:
+    """Properties of the whole models, then those that must fail. `full`: within the larger bounds too."""
+    for each in table.SYMBOLIC:
+        yield _symbolic(each.scenario, each.goal)
+        yield _symbolic(each.scenario, each.goal, each.without)
+    for scenario, goal in table.SYMBOLIC_FULL if full else ():
+        yield _symbolic(scenario, goal)
+    bounds: tuple[tuple[str, ...], ...] = (table.SHORT, *table.FULL) if full else (table.SHORT,)
+    for switches in bounds:
+        for claim in table.EPOCHS:
+            yield _spin(table.Expected("epochs", switches, claim, holds=True))
+    for switches in table.REMOVAL_BOUNDS if full else table.REMOVAL_BOUNDS[:1]:
+        for claim in table.REMOVAL:
+            yield _spin(table.Expected("removal", switches, claim, holds=True))
+    for expected in (*table.WITHOUT, *table.BEYOND):
+        yield _spin(expected)
+
+
+def _symbolic(scenario: str, goal: str, without: tuple[str, ...] = ()) -> Check:
+    def run() -> tuple[bool, int]:
+        found = symbolic.search(scenario, goal, without)
+        return not found.bad, found.states
+
+    words = f" without {', '.join(without)}" if without else ""
+    return Check(f"registration, {scenario}: never {goal}{words}", not without, run)
+
+
+def _spin(expected: table.Expected) -> Check:
+    def run() -> tuple[bool, int]:
+        with Verifier(expected.model, expected.switches) as verifier:
+            verdict = verifier.check(expected.claim)
+        return verdict.holds, verdict.states
+
+    words = f" with {', '.join(expected.switches)}" if expected.switches else ""
+    return Check(f"{expected.model}: {expected.claim}{words}", expected.holds, run)
