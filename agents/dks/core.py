@@ -109,7 +109,8 @@ class DksCore:
         )
         self._removal = DksRemoval(documents, book, self._effects.append, self._revoked)
         self._spread = Spread(self._endpoint, self._removal)
-        self._groups = Groups(self._endpoint, documents, book, private_key, random, self._effects.append)
+        emit = self._effects.append
+        self._groups = Groups(self._endpoint, documents, book, private_key, random, emit, emit)
         self._confirmations = Confirmations(domain, documents, confirmed or {}, self._effects.append)
         self._control: dict[str, SaHandle] = {}
         self._poll_at: float | None = None
@@ -276,11 +277,11 @@ class DksCore:
                 self._spread.answered(event.request_id, event.payloads, now)
             else:
                 self._spread.failed(event.request_id)
-            self._groups.answered(event.request_id, now)
+            self._groups.answered(event.request_id, now, failed=isinstance(event, RequestFailed))
         elif isinstance(event, Established):
             self._event("ike", peer=self._router(event.peer_id), role="responder", state="established")
         elif isinstance(event, Closed):
-            self._groups.forget(event.sa)
+            self._groups.forget(event.sa, now)
             for router in [name for name, sa in self._control.items() if sa is event.sa]:
                 del self._control[router]
             peer = self._router(event.sa.peer_id)

@@ -1,5 +1,6 @@
 """Groups whose keys the DKS makes: their generations, members and rekeys (RFC 9838 §2.3, §2.4.2).
 
+A member whose IKE SA is gone is a member still, and is told under its Rekey SA, until it is excluded.
 Where speakers have a Local Key Server, the DKS makes generations for it on demand, and members are that one's.
 
 Who may have what is read from the signed documents of speaker and member: both must say so.
@@ -14,22 +15,27 @@ from dataclasses import dataclass, field, replace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.dks.documents import Documents
+from agents.dks.rekey_sas import COPIES_S, RekeySas
 from agents.dks.store import GenerationBook
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, notifies
 from agents.gikev2.keys import make_group_keys
-from agents.ikev2 import IkeEndpoint, IkeError, Payload, SaHandle
+from agents.gikev2.server import MemberRekeySa
+from agents.ikev2 import IkeEndpoint, IkeError, Payload, PeerAddress, SaHandle
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.group import GroupState, sign_group_state, verify_group_state, verify_issued_state
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
-from agents.runtime.effects import Event
+from agents.runtime.effects import Event, Send
 
 REKEY_FRACTION = 0.75
 RETURN_S = 120
 """How long a speaker that still has keys goes on with them while its receivers come back to a DKS that was away:
 by then all have noticed that it was."""
+DOUBT_S = 1.0
+"""How long after a push that is not answered the member gets the same keys under its Rekey SA. It may have lost its IKE
+SA without our knowledge, and would be deaf until the push is given up."""
 EventSink = Callable[[Event], None]
 
 
@@ -39,6 +45,10 @@ class _Group:
     rekey_at: float
     sent_with: bool = False  # the speaker has had these keys
     members: dict[str, SaHandle] = field(default_factory=dict)
+    apart: dict[str, PeerAddress] = field(default_factory=dict)  # members without an IKE SA: where they were last
+    has: dict[str, int] = field(default_factory=dict)  # which generation a member is known to have
+    told: dict[str, int] = field(default_factory=dict)  # which one it was last sent under its Rekey SA
+    blind: bool = False  # receivers apart have been told, who acknowledge nothing
     unanswered: set[int] = field(default_factory=set)  # pushes to receivers
     awaited: set[str] = field(default_factory=set)  # receivers that have not come back to us yet
     speaker_at: float | None = None  # when the speaker gets it though receivers have not answered
@@ -54,6 +64,17 @@ class _Group:
         return held > self.keys.generation or (held == self.keys.generation and not self.sent_with)
 
 
+@dataclass(slots=True)
+class _Push:
+    """GSA_INBAND_REKEY that is not answered yet. `doubt_at`: when its keys are sent under the Rekey SA as well."""
+
+    known: _Group
+    router: str
+    generation: int
+    peer: PeerAddress
+    doubt_at: float | None
+
+
 class Groups:
     """All groups under `issuer: dks`."""
 
@@ -65,11 +86,13 @@ class Groups:
         key: Ed25519PrivateKey,
         random: Callable[[int], bytes],
         event: EventSink,
+        send: Callable[[Send], None],
     ) -> None:
         self._endpoint, self._documents, self._book, self._key = endpoint, documents, book, key
         self._random, self._event = random, event
+        self._rekeys = RekeySas(key, random, send)
         self._groups: dict[GroupId, _Group] = {}
-        self._pushed: dict[int, _Group] = {}
+        self._pushed: dict[int, _Push] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -77,7 +100,11 @@ class Groups:
     def status(self) -> dict[str, dict[str, object]]:
         """Generation and members of every group, by its name."""
         return {
-            str(group): {"generation": known.keys.generation, "members": sorted(known.members)}
+            str(group): {
+                "generation": known.keys.generation,
+                "members": sorted(known.members),
+                "apart": sorted(known.apart),
+            }
             for group, known in self._groups.items()
         }
 
@@ -99,7 +126,7 @@ class Groups:
             return self._issue(request, speaker, sa)
         if request.leaving:
             if group in self._groups:
-                self._groups[group].members.pop(router, None)
+                self._forget_member(self._groups[group], router)
             return []
         if not request.supports(speaker.suite):
             return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
@@ -116,17 +143,22 @@ class Groups:
             return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
         keys = known.keys
         if held is not None and held < keys.generation and not known.sent_with:
-            known.awaited = {each for each in self._receivers(speaker, group) if each not in known.members}
+            here = {*known.members, *known.apart}
+            known.awaited = {each for each in self._receivers(speaker, group) if each not in here}
             if known.awaited:
                 known.speaker_at = now + RETURN_S
                 keys = replace(keys, atd_s=RETURN_S)
         known.sent_with = known.sent_with or request.sender
         known.members[router] = sa
+        known.apart.pop(router, None)
+        known.has[router] = keys.generation
         if router in known.awaited:
             known.awaited.discard(router)
             self._to_speaker(known, now)
         self._event(Event("registered", {"peer": router, "group": str(group), "generation": keys.generation}))
-        return KeyServer.answer(keys, router, kwk)
+        grant = self._rekeys.grant(group, router, speaker.lifetimes.ike_s, now)
+        rekey_sa = MemberRekeySa(grant, (sa.peer.ip, sa.peer.port), self._key.public_key())
+        return KeyServer.answer(keys, router, kwk, rekey_sa=rekey_sa)
 
     def _issue(self, request: RegistrationRequest, speaker: PolicyDocument, sa: SaHandle) -> list[Payload]:
         """A new generation for a speaker whose own LKS gives it to the members, and which makes one when we do not.
@@ -191,25 +223,31 @@ class Groups:
         known.rekey_at = now + speaker.lifetimes.group_s * REKEY_FRACTION
         known.sent_with = False
         fields = {"group": str(group), "generation": known.keys.generation, "reason": reason}
-        self._event(Event("rekeyed", {**fields, "members": len(known.members)}))
+        self._event(Event("rekeyed", {**fields, "members": len(known.members), "apart": len(known.apart)}))
         # Receivers first: what the speaker sends with the new keys is then understood by all.
         known.unanswered, known.awaited = set(), set()
-        for router in list(known.members):
-            if router not in (except_router, group.router):
-                self._push(known, router, now)
-        known.speaker_at = now + max(1, speaker.lifetimes.atd_s)
-        if group.router == except_router or group.router not in known.members:
+        others = {except_router, group.router}
+        for router in [each for each in known.apart if each not in others]:
+            self._send_apart(known, router, now)
+        for router in [each for each in known.members if each not in others]:
+            self._push(known, router, now)
+        known.blind = bool(set(known.apart) - others)
+        known.speaker_at = now + max(1, speaker.lifetimes.atd_s, COPIES_S[-1] if known.blind else 0)
+        if group.router == except_router or group.router not in {*known.members, *known.apart}:
             known.speaker_at = None
         self._to_speaker(known, now)
 
     def _to_speaker(self, known: _Group, now: float) -> None:
         """The speaker's turn has come when all receivers have answered, or have had their time."""
-        waiting = known.unanswered or known.awaited
+        waiting = known.unanswered or known.awaited or known.blind
         if known.speaker_at is not None and (not waiting or known.speaker_at <= now):
-            known.speaker_at, known.awaited = None, set()
+            known.speaker_at, known.awaited, known.blind = None, set(), False
             speaker = known.keys.group.router
             if speaker in known.members:
                 self._push(known, speaker, now)
+                known.sent_with = True
+            elif speaker in known.apart:
+                self._send_apart(known, speaker, now)
                 known.sent_with = True
 
     def _push(self, known: _Group, router: str, now: float) -> None:
@@ -218,18 +256,74 @@ class Groups:
             payloads = KeyServer.rekey(known.keys, router, sa.key_wrap_key())
             number = self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
         except IkeError:
-            del known.members[router]
+            self._part(known, router, sa.peer, now)
             return
+        self._pushed[number] = _Push(known, router, known.keys.generation, sa.peer, now + DOUBT_S)
         if router != known.keys.group.router:
             known.unanswered.add(number)
-            self._pushed[number] = known
 
-    def answered(self, request_id: int, now: float) -> None:
+    def _doubt(self, now: float) -> None:
+        for push in self._pushed.values():
+            if push.doubt_at is not None and push.doubt_at <= now:
+                push.doubt_at, known = None, push.known
+                if push.router in known.members and push.generation == known.keys.generation:
+                    self._send_rekey(known, push.router, push.peer, now)
+
+    def _send_apart(self, known: _Group, router: str, now: float) -> None:
+        """GSA_REKEY to a member without an IKE SA. It is none any more when its Rekey SA is over."""
+        if not self._send_rekey(known, router, known.apart[router], now):
+            self._forget_member(known, router)
+
+    def _send_rekey(self, known: _Group, router: str, peer: PeerAddress, now: float) -> bool:
+        """GSA_REKEY with the newest keys; False when the member has no Rekey SA."""
+
+        def payloads(kwk: bytes) -> list[Payload]:
+            return KeyServer.rekey(known.keys, router, kwk)
+
+        group = known.keys.group
+        if not self._rekeys.send(group, router, peer, payloads, now):
+            return False
+        fields = {"peer": router, "group": str(group), "generation": known.keys.generation}
+        self._event(Event("rekey_message", fields))
+        known.told[router] = known.keys.generation
+        return True
+
+    def _part(self, known: _Group, router: str, peer: PeerAddress, now: float) -> None:
+        """This member has no IKE SA any more; what it was not yet told over that, it is told under its Rekey SA."""
+        del known.members[router]
+        if not self._rekeys.holds(known.keys.group, router, now):
+            known.has.pop(router, None)
+            return
+        known.apart[router] = peer
+        speaker = known.keys.group.router
+        its_turn = router != speaker or (known.sent_with and known.speaker_at is None)
+        if its_turn and known.keys.generation not in (known.has.get(router), known.told.get(router)):
+            self._send_apart(known, router, now)
+
+    def _forget_member(self, known: _Group, router: str) -> None:
+        known.members.pop(router, None)
+        known.apart.pop(router, None)
+        known.has.pop(router, None)
+        known.told.pop(router, None)
+        self._rekeys.forget(known.keys.group, router)
+
+    def _exclude(self, known: _Group, router: str, now: float) -> None:
+        """It may not be a member any more. Over an IKE SA its new policy says so; without one, it is told."""
+        if router in known.apart:
+            self._rekeys.send(known.keys.group, router, known.apart[router], lambda _kwk: KeyServer.exclude(), now)
+            self._event(Event("excluded", {"peer": router, "group": str(known.keys.group)}))
+        self._forget_member(known, router)
+
+    def answered(self, request_id: int, now: float, *, failed: bool = False) -> None:
         """A push was answered, or will not be."""
-        known = self._pushed.pop(request_id, None)
-        if known is not None:
-            known.unanswered.discard(request_id)
-            self._to_speaker(known, now)
+        pushed = self._pushed.pop(request_id, None)
+        if pushed is not None:
+            known = pushed.known
+            if not failed and pushed.router in known.members:
+                known.has[pushed.router] = pushed.generation
+            if request_id in known.unanswered:
+                known.unanswered.discard(request_id)
+                self._to_speaker(known, now)
 
     def rekey(self, group: GroupId, now: float, reason: str) -> None:
         """A new generation for all members that still may have it."""
@@ -237,28 +331,35 @@ class Groups:
         if known is None:
             return
         if speaker is None or group not in speaker.own_groups() or speaker.issuer != "dks":
+            for name in [*known.members, *known.apart]:
+                self._exclude(known, name, now)
             del self._groups[group]
             return
-        known.members = {name: sa for name, sa in known.members.items() if self._may(speaker, group, name)}
+        for name in [*known.members, *known.apart]:
+            if not self._may(speaker, group, name):
+                self._exclude(known, name, now)
         self._renew(known, speaker, now, reason)
 
     def policy_changed(self, router: str, now: float) -> None:
         """This router has a new document: members that it does not allow any more lose the next generation."""
         for group, known in list(self._groups.items()):
-            if router != group.router and router not in known.members:
+            members = {*known.members, *known.apart}
+            if router != group.router and router not in members:
                 continue
             speaker = self._documents.of(group.router)
-            if speaker is None or any(not self._may(speaker, group, name) for name in known.members):
+            if speaker is None or any(not self._may(speaker, group, name) for name in members):
                 self.rekey(group, now, "policy")
 
-    def forget(self, sa: SaHandle) -> None:
-        """This IKE SA is gone; who registered over it is no member any more."""
+    def forget(self, sa: SaHandle, now: float) -> None:
+        """This IKE SA is gone. Who registered over it is a member still, with a Rekey SA (RFC 9838 §2.3.3)."""
         for known in self._groups.values():
             for router in [name for name, handle in known.members.items() if handle is sa]:
-                del known.members[router]
+                self._part(known, router, sa.peer, now)
 
     def tick(self, now: float) -> None:
         """Rekey what is old."""
+        self._doubt(now)
+        self._rekeys.tick(now)
         for group, known in list(self._groups.items()):
             self._to_speaker(known, now)
             if known.rekey_at <= now:
@@ -266,5 +367,10 @@ class Groups:
 
     def next_timer(self) -> float | None:
         """When the next rekey is due."""
-        groups = self._groups.values()
-        return min((min(each.rekey_at, each.speaker_at or each.rekey_at) for each in groups), default=None)
+        due = [
+            each.rekey_at if each.speaker_at is None else min(each.rekey_at, each.speaker_at)
+            for each in self._groups.values()
+        ]
+        due += [push.doubt_at for push in self._pushed.values() if push.doubt_at is not None]
+        copies = self._rekeys.next_timer()
+        return min([*due, *([] if copies is None else [copies])], default=None)

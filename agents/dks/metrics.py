@@ -17,6 +17,8 @@ _COUNTED = {
     "registered": ("registrations_total", ("kind",), "Registrations served: of control groups and of routers' groups."),
     "paced": ("paced_total", (), "Registrations put off because too many came at once."),
     "rekeyed": ("rekeys_total", ("reason",), "New generations made and pushed."),
+    "rekey_message": ("rekey_messages_total", (), "New generations sent to members without an IKE SA (GSA_REKEY)."),
+    "excluded": ("excluded_total", (), "Members without an IKE SA told that they are none any more."),
     "issued": ("issued_total", (), "New generations made for LKSs to give out."),
     "reported": ("reports_total", (), "Generations learnt that LKSs made alone."),
     "confirmed": ("confirmations_total", (), "Changed confirmations of routers taken."),

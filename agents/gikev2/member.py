@@ -16,6 +16,7 @@ from agents.gikev2.errors import GroupRefused, UnusableGroup
 from agents.gikev2.gsa import GsaPayload
 from agents.gikev2.kd import KdPayload
 from agents.gikev2.keys import GroupKeys, from_payloads, suite_transforms
+from agents.gikev2.rekey_sa import RekeyGrant, granted
 from agents.ikev2 import (
     DeletePayload,
     Identification,
@@ -125,6 +126,15 @@ class GroupMember:
 def idg(group: GroupId) -> IdPayload:
     """The IDg payload of a group."""
     return IdPayload(PayloadType.IDg, Identification.key_id(group.encode()))
+
+
+def rekey_sa(payloads: Sequence[Payload], key: Ed25519PublicKey, kwk: bytes) -> RekeyGrant | None:
+    """The Rekey SA in the answer to a registration, whose messages bear signatures of `key`; None when it has none.
+
+    UnusableGroup, IntegrityFailure, MalformedMessage.
+    """
+    gsa, kd = _only(payloads, PayloadType.GSA), _only(payloads, PayloadType.KD)
+    return None if gsa is None or kd is None else granted(GsaPayload.parse(gsa), KdPayload.parse(kd), key, kwk)
 
 
 def parse_delete(payloads: Sequence[Payload]) -> GroupDelete | None:

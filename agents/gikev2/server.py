@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from agents.gikev2 import notifies
 from agents.gikev2.keys import GroupKeys, suite_transforms, to_payloads
+from agents.gikev2.rekey_sa import RekeyGrant, add_rekey_sa
 from agents.ikev2 import DeletePayload, IdPayload, MalformedMessage, NotifyPayload, Payload, SaPayload
 from agents.ikev2.registry import IdType, NotifyType, PayloadType, Protocol
 from agents.ipsec.protection import Suite
@@ -37,6 +40,15 @@ class RegistrationRequest:
                 offered.setdefault(proposal.number, set()).update(proposal.transforms)
         wanted = set(suite_transforms(suite))
         return any(wanted <= transforms for transforms in offered.values())
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRekeySa:
+    """A Rekey SA, the address and port that its messages go to, and whose signatures they bear."""
+
+    grant: RekeyGrant
+    address: tuple[str, int]
+    key: Ed25519PublicKey
 
 
 class KeyServer:
@@ -69,10 +81,22 @@ class KeyServer:
         )
 
     @staticmethod
-    def answer(keys: GroupKeys, member: str, kwk: bytes, extra: Sequence[Payload] = ()) -> list[Payload]:
-        """GSA and KD for this member (a router's name) in transport mode, with the group's signed state."""
+    def answer(
+        keys: GroupKeys,
+        member: str,
+        kwk: bytes,
+        extra: Sequence[Payload] = (),
+        *,
+        rekey_sa: MemberRekeySa | None = None,
+    ) -> list[Payload]:
+        """GSA and KD for this member (a router's name) in transport mode, with the group's signed state and perhaps a
+        Rekey SA."""
+        gsa, kd = to_payloads(keys.for_member(member), kwk)
+        if rekey_sa is not None:
+            gsa, kd = add_rekey_sa(gsa, kd, rekey_sa.grant, rekey_sa.address, rekey_sa.key, kwk)
         return [
-            *to_payloads(keys.for_member(member), kwk),
+            gsa,
+            kd,
             NotifyPayload(NotifyType.USE_TRANSPORT_MODE),
             notifies.group_state(keys.state),
             *extra,
@@ -97,6 +121,11 @@ class KeyServer:
     def delete(spis: Iterable[int]) -> list[Payload]:
         """Tell members to give up these Data-Security SAs."""
         return [DeletePayload(Protocol.ESP, tuple(spi.to_bytes(4, "big") for spi in sorted(spis)))]
+
+    @staticmethod
+    def exclude() -> list[Payload]:
+        """Under a Rekey SA: the member is none any more (RFC 9838 §2.4.3: Rekey SA, SPI 0)."""
+        return [DeletePayload(Protocol.GIKE_UPDATE, (bytes(16),))]
 
     @staticmethod
     def delete_all() -> list[Payload]:

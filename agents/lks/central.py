@@ -97,6 +97,13 @@ class CentralGroups:
         self._context.kernel_dirty = True
         return lost
 
+    def give_up(self, group: GroupId) -> None:
+        """Have no keys of this group any more."""
+        place: Sending | Hearing | None = self.sending.get(group) or self.hearing.get(group)
+        if place is not None:
+            place.stop()
+            self._context.kernel_dirty = True
+
     def tick(self, now: float) -> list[GroupId]:
         """Do what is due; the groups whose keys have expired."""
         lost = []

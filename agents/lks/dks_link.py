@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup, notifies
-from agents.gikev2.member import parse_delete
+from agents.gikev2.member import parse_delete, rekey_sa
 from agents.gikev2.spread import Spread
 from agents.ikev2 import (
     Closed,
@@ -45,6 +45,7 @@ from agents.lks.context import Context
 from agents.lks.generations import earliest
 from agents.lks.lease import ask_every_s
 from agents.lks.reconnect import Schedule
+from agents.lks.rekey_sas import RekeySas
 from agents.policy.errors import PolicyError
 from agents.policy.group import Issuer, verify_group_state
 from agents.policy.keys import public_key_from_spki
@@ -106,6 +107,7 @@ class DksLink:
             auth_exchange=ExchangeType.GSA_AUTH,
         )
         self._spread = Spread(self._endpoint, context.removal)
+        self._rekeys = RekeySas(self._key, context.uniform)
         self._member = GroupMember((document.suite,), self._issuer_key, context.retained.floor)
         self._schedule = Schedule(document.reconnect, context.uniform, eager=central is not None)
         self.connect_at: float | None = None
@@ -139,7 +141,10 @@ class DksLink:
 
     def receive(self, datagram: Datagram, now: float) -> None:
         """A datagram from the DKS's address."""
-        self._endpoint.receive(datagram, now)
+        if self._rekeys.is_message(datagram.data):
+            self._rekey_message(datagram.data, now)
+        else:
+            self._endpoint.receive(datagram, now)
         self._drain(now)
 
     def tick(self, now: float) -> None:
@@ -154,6 +159,8 @@ class DksLink:
         if self.central is not None:
             for group in self.central.tick(now):
                 self._register(group, now)
+        for group in self._rekeys.due(now):
+            self._register(group, now)
         if self._report_at is not None and self._report_at <= now:
             self._report(now)
         self._confirm(now)
@@ -166,7 +173,7 @@ class DksLink:
         if self._confirming is not None and self.sa is not None and self.sa.established:
             central = earliest([central, self._confirming.next_timer()])
         timers = [self.connect_at, self._ask_at, self._report_at, *self._again_at.values()]
-        return earliest([*timers, central, self._endpoint.next_timer()])
+        return earliest([*timers, central, self._rekeys.next_timer(), self._endpoint.next_timer()])
 
     def _ask(self, now: float) -> None:
         """Whether the DKS still answers us: that renews the lease. Only an answer to what was just asked does: what
@@ -302,6 +309,30 @@ class DksLink:
         elif notifies.find_group_state(event.payloads) is not None:
             self._use(self._member.rekey(event.payloads, event.sa.key_wrap_key()), now, registration=False)
 
+    def _rekey_message(self, data: bytes, now: float) -> None:
+        """GSA_REKEY: the DKS has no IKE SA with us, and tells us all the same. Nothing is answered."""
+        try:
+            told = self._rekeys.open(data, now)
+            if told is None or self.central is None:
+                return
+            delete = parse_delete(told.payloads)
+            if delete is not None and delete.excluded:
+                self._context.event("excluded", group=str(told.group))
+                self._rekeys.drop(told.group)
+                self.central.give_up(told.group)
+                self._later(told.group, now)
+            elif delete is not None:
+                for group in self.central.delete(delete.spis, delete.everything):
+                    self._later(group, now)
+            else:
+                keys = self._member.rekey(told.payloads, told.key_wrap_key)
+                if keys.group != told.group:
+                    raise UnusableGroup(f"{told.group}: keys of another group under its Rekey SA")
+                self._use(keys, now, registration=False)
+                self._context.event("rekey_message", group=str(told.group), generation=keys.generation)
+        except (IkeError, PolicyError) as error:
+            self._context.event("error", what="rekey message", detail=str(error))
+
     def _policy(self, payloads: Sequence[Payload], now: float) -> None:
         try:
             self._hint = notifies.find_reconnect_hint(payloads)
@@ -383,7 +414,10 @@ class DksLink:
             self._given(group, payloads, now)
             return
         try:
-            self._use(self._member.answer(group, payloads, self.sa.key_wrap_key()), now, registration=True)
+            kwk = self.sa.key_wrap_key()
+            grant = rekey_sa(payloads, self._key, kwk)
+            self._use(self._member.answer(group, payloads, kwk), now, registration=True)
+            self._rekeys.take(group, grant, now)
         except (GroupRefused, IkeError, PolicyError) as error:
             self._context.event("error", what="registration", group=str(group), detail=str(error))
             self._later(group, now)
