@@ -129,8 +129,8 @@ class AgentLab:
         self._provision(settings or Settings(validity_s=1 << 33))
 
     def _provision(self, settings: Settings) -> None:
-        dks = Ed25519PrivateKey.generate()
-        entry = DksEntry(name="dks", key=spki(dks), addresses=(IPv4Address("192.0.2.1"),))
+        self.dks_key = Ed25519PrivateKey.generate()
+        entry = DksEntry(name="dks", key=spki(self.dks_key), addresses=(IPv4Address("192.0.2.1"),))
         domain = Domain(name="example", dks=entry, settings=settings)
         kind = "p2p" if len(self.routers) == 2 else "lan"
         for router in self.routers.values():
