@@ -81,21 +81,23 @@ class RecoveryStorm(Experiment):
         )
 
     def judge(self, table: Table) -> list[Criterion]:
-        if "lks" not in table:
-            return []
-        runs = table.measures["lks"]
+        return [each for keying in requests.SCHEDULES if keying in table for each in self._judge(keying, table)]
+
+    @staticmethod
+    def _judge(keying: str, table: Table) -> list[Criterion]:
+        runs = table.measures[keying]
         restored = sum(run.adjacencies_restored for run in runs)
         expected = sum(run.adjacencies_expected for run in runs)
         early = sum(run.dks_before_schedule for run in runs)
         found = [
-            Criterion("lks", "every adjacency is back", f"{restored} of {expected}", restored == expected),
-            Criterion("lks", "no request to the DKS before the first scheduled reconnection", str(early), early == 0),
+            Criterion(keying, "every adjacency is back", f"{restored} of {expected}", restored == expected),
+            Criterion(keying, "no request to the DKS before the first scheduled reconnection", str(early), early == 0),
         ]
         if "none" in table:
-            ratio = table.ratio("lks")
+            ratio = table.ratio(keying)
             text = f"median convergence at most {MAX_RATIO:.2f} × that of none"
             found.append(
-                Criterion("lks", text, "never" if ratio is None else f"{ratio:.3f}", (ratio or 99) <= MAX_RATIO)
+                Criterion(keying, text, "never" if ratio is None else f"{ratio:.3f}", (ratio or 99) <= MAX_RATIO)
             )
         return found
 

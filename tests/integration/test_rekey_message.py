@@ -60,7 +60,7 @@ class CentralLab(AgentLab):
         return [each for each in map(json.loads, lines) if kind in (None, each["kind"])]
 
     def mute(self, name: str) -> None:
-        """Nothing of this router reaches the DKS any more. The DKS knows its address: it need not ask, and reaches it."""
+        """Nothing of this router reaches the DKS any more. The DKS knows its address, need not ask, and reaches it."""
         (link,) = json.loads(ip(name, "-j", "link", "show", f"{name}-m"))
         address = f"192.0.2.{1 + self.routers[name].number}"
         words = ["neigh", "replace", address, "lladdr", link["address"], "dev", f"{DKS}-m", "nud", "permanent"]

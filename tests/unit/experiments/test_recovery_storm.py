@@ -105,3 +105,9 @@ def test_the_findings_compare_the_first_minute_of_the_modes_that_have_a_dks() ->
     }
     told = find("recovery_storm").findings(Table(runs))
     assert "Requests at the DKS in the first 60 s after the power returns (medians): central-mgmt 84, lks 0." in told
+
+
+def test_routers_whose_lks_takes_over_are_judged_like_those_that_always_act_alone() -> None:
+    late = Measures(20.0, 8, 7, dks_before_schedule=1)
+    found = storm.judge(Table({"none": [Measures(10.0, 8, 8)], "dks-lks": [late], "lks": [Measures(10.0, 8, 8)]}))
+    assert [each.keying for each in found if not each.ok] == ["dks-lks"] * 3
