@@ -109,5 +109,6 @@ def test_the_findings_compare_the_first_minute_of_the_modes_that_have_a_dks() ->
 
 def test_routers_whose_lks_takes_over_are_judged_like_those_that_always_act_alone() -> None:
     late = Measures(20.0, 8, 7, dks_before_schedule=1)
-    found = storm.judge(Table({"none": [Measures(10.0, 8, 8)], "dks-lks": [late], "lks": [Measures(10.0, 8, 8)]}))
+    table = Table({"none": [Measures(10.0, 8, 8)], "dks-lks": [late], "lks": [Measures(10.0, 8, 8)]})
+    found = find("recovery_storm").judge(table)
     assert [each.keying for each in found if not each.ok] == ["dks-lks"] * 3
