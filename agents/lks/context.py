@@ -91,6 +91,10 @@ class Context:
         period = 1 << self.document.spi.generation_bits
         return any(generation % period == each % period for each in in_use)
 
+    def passed_generation(self, generation: int) -> None:
+        """Somebody may have made this one for us, though it never came: ours is to be above it."""
+        self._generation = max(self._generation, generation)
+
     def given_generation(self, generation: int) -> None:
         """The DKS has made this one for us: it is as good as used, also when the power fails now."""
         self._generation = max(self._generation, generation)

@@ -7,6 +7,7 @@ from collections import defaultdict
 import pytest
 
 from agents.gikev2 import UnusableGroup
+from agents.ipsec.protection import RoutingProtocol
 from agents.lks.retained import COUNTERS
 from agents.lks.speaker import Speaker
 from agents.policy import edit
@@ -141,6 +142,23 @@ def test_what_an_lks_makes_while_the_dks_is_silent_is_reported_when_it_speaks_ag
     network.run(26)
     network.tap = None
     assert network.run(60, lambda: as_the_book_says(network))
+
+
+def test_a_number_that_was_lost_leaves_the_book_no_higher_than_what_is_sent_with() -> None:
+    settings = SHARED.model_copy(update={"lifetimes": Lifetimes(group_s=600)})
+    network = Network({"a--b": ("a", "b")}, settings=settings, dks=True, protocols=(RoutingProtocol.OSPF,))
+    network.power_on_all()
+    network.run(20)
+    network.command("a", "rekey")
+    network.run(30)
+    (group,) = (group for group in sent(network) if group.router == "a")
+    assert sent(network)[group] == 2
+    network.tap = lambda passing: None if passing.sender == "dks" else passing
+    network.command("a", "rekey")
+    network.run(40)
+    assert network.book.last(group)[1] == 4 and sent(network)[group] == 5
+    network.tap = None
+    assert network.run(120, lambda: as_the_book_says(network))
 
 
 @pytest.mark.parametrize("step", range(24))
