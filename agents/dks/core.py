@@ -52,7 +52,7 @@ from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.group import claimed_group, verify_group_state
 from agents.policy.keys import public_key_from_spki
-from agents.policy.names import parse_party_id, party_id
+from agents.policy.names import GroupId, parse_party_id, party_id
 from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Effect, Event, Kernel, KeyLines
 from agents.runtime.effects import Send as SendEffect
@@ -174,7 +174,7 @@ class DksCore:
         return min((time for time in timers if time is not None), default=None)
 
     def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
-        """`status` and `metrics`. CommandRefused."""
+        """`status`, `metrics`, `confirmations`, and `rekey ROUTER [INTERFACE...]`. CommandRefused."""
         match list(words):
             case ["status"]:
                 return {
@@ -187,6 +187,8 @@ class DksCore:
                     "groups": self._groups.status(),
                     "confirmed": dict(zip(("complete", "of"), self._confirmations.count(), strict=True)),
                 }
+            case ["rekey", router, *interfaces]:
+                return {"ordered": [str(group) for group in self._rekey(router, interfaces, now)]}
             case ["confirmations"]:
                 return {"domain": self._domain, "routers": self._confirmations.status()}
             case ["metrics"]:
@@ -208,6 +210,27 @@ class DksCore:
             if isinstance(effect, Event):
                 self._metrics.observe(effect)
         return effects
+
+    def _rekey(self, router: str, interfaces: Sequence[str], now: float) -> list[GroupId]:
+        """New generations of a router's groups: made here, or ordered from its LKS (REKEY_ORDER). CommandRefused."""
+        document = self._documents.of(router)
+        if document is None:
+            raise CommandRefused(f"there is no router {router!r}")
+        groups = [each for each in document.own_groups() if not interfaces or each.interface in interfaces]
+        unknown = sorted({*interfaces} - {each.interface for each in groups})
+        if unknown or not groups:
+            raise CommandRefused(f"{router} has no groups on {', '.join(unknown) or 'any interface'}")
+        if document.local_key_server:
+            sa = self._control.get(router)
+            if sa is None:
+                raise CommandRefused(f"{router} is not connected; on the router itself: lks rekey")
+            orders = [notifies.rekey_order(each) for each in groups]
+            self._endpoint.request(sa, ExchangeType.INFORMATIONAL, orders, now)
+        else:
+            for each in groups:
+                self._groups.rekey(each, now, "command")
+        self._drain(now)
+        return groups
 
     # -- policy --------------------------------------------------------------------------------------
 

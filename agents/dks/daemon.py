@@ -42,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     system, or no answer."""
     parser = argparse.ArgumentParser(prog="dks", description="Domain Key Server, or a question to the running one")
     parser.add_argument(
-        "command", nargs="?", choices=("run", "status", "metrics", "events", "confirmations"), default="run"
+        "command", nargs="?", choices=("run", "status", "metrics", "events", "confirmations", "rekey"), default="run"
     )
+    parser.add_argument("words", nargs="*", metavar="ROUTER [INTERFACE...]", help="rekey: whose groups")
     parser.add_argument("--config", type=Path, default=CONFIG, help=f"dks.toml ({CONFIG})")
     parser.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
     parser.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
@@ -56,12 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"{arguments.command} takes no --ike-log")
     if arguments.export is not None and arguments.command != "confirmations":
         parser.error(f"{arguments.command} takes no --export")
+    if bool(arguments.words) != (arguments.command == "rekey"):
+        parser.error("rekey takes a router, and the other commands take none")
     try:
         if arguments.command != "run":
             socket = arguments.socket or read_config(arguments.config).socket
             if arguments.command == "confirmations" and socket is not None:
                 return show(socket, as_json=arguments.json, folder=arguments.export)
-            return _question(arguments.command, socket)
+            return _question(" ".join([arguments.command, *arguments.words]), socket)
         config = read_config(arguments.config)
         key_log = keylog.KeyLog(arguments.ike_log) if arguments.ike_log is not None else None
     except ConfigError as error:

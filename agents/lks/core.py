@@ -219,6 +219,7 @@ class LksCore:
             now,
             self._confirming,
             self._issuing.answered,
+            self._issuing.ordered,
         )
 
     def _add_link(self, interface: InterfacePolicy, now: float) -> None:

@@ -77,9 +77,10 @@ class DksLink:
         now: float,
         confirming: Confirming | None = None,
         issued: Issued | None = None,
+        ordered: Callable[[Sequence[GroupId], float], None] | None = None,
     ) -> None:
-        """`issued`: takes the answers to `order`."""
-        self._issued = issued
+        """`issued`: takes the answers to `order`; `ordered`: the groups that are to get a new generation."""
+        self._issued, self._ordered = issued, ordered
         self._report_at: float | None = None
         self._confirming = confirming
         self._context, self.central, self._reports, self._new_document = context, central, reports, new_document
@@ -289,6 +290,10 @@ class DksLink:
         if event.exchange == ExchangeType.INFORMATIONAL:
             answer = self._spread.answer(event.payloads, DKS_NAME, now)
         try:
+            if event.exchange == ExchangeType.INFORMATIONAL and self._ordered is not None:
+                groups = notifies.find_rekey_orders(event.payloads)
+                if groups:
+                    self._ordered(groups, now)
             if event.exchange == ExchangeType.GSA_INBAND_REKEY:
                 self._policy(event.payloads, now)
                 self._rekey(event, now)

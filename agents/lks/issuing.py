@@ -6,7 +6,7 @@ says so later. Knows nothing of when a rekey is due.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from agents.gikev2 import GroupKeys
 from agents.lks.dks_link import DksLink
@@ -30,6 +30,14 @@ class Issuing:
         dks = self._dks()
         if dks is not None:
             dks.report_soon(now)
+
+    def ordered(self, groups: Sequence[GroupId], now: float) -> None:
+        """The DKS orders new generations (REKEY_ORDER)."""
+        for group in groups:
+            link = self._links.get(group.interface)
+            if link is not None:
+                link.rekey_group(group, now, "ordered")
+        self.report(now)
 
     def answered(self, group: GroupId, keys: GroupKeys | None, version: int, now: float) -> None:
         """The DKS's answer: keys under a version of the policy, or none. UnusableGroup for keys that policy or time

@@ -154,6 +154,12 @@ class Link:
             speaker.rekey(now, reason, excluding=excluding)
         self._drain(now)
 
+    def rekey_group(self, group: GroupId, now: float, reason: str) -> None:
+        """A new generation of this group, if it is our own."""
+        if group in self.speakers:
+            self.speakers[group].rekey(now, reason)
+        self._drain(now)
+
     def given(self, keys: GroupKeys, version: int, now: float) -> None:
         """The DKS has made these keys for a group of ours here. UnusableGroup."""
         try:

@@ -14,6 +14,7 @@ from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
 from agents.policy.names import GroupId
+from agents.runtime.control import CommandRefused
 from agents.runtime.simulation import Passing
 from tests.unit.lks.network import Network, ring
 
@@ -187,6 +188,43 @@ def test_a_dks_whose_book_was_put_back_learns_from_what_it_is_shown() -> None:
     network.run(330)
     assert by_the_dks(network) and all(generation > used[group] for group, generation in sent(network).items())
     one_key_each(network)
+
+
+@pytest.mark.parametrize("issuer", ["lks", "dks"])
+def test_the_dks_orders_a_rekey_and_hears_of_the_new_generation(issuer: str) -> None:
+    settings = SHARED.model_copy(update={"issuer": issuer, "lifetimes": Lifetimes(group_s=3600)})
+    network = shared(settings=settings)
+    network.run(20)
+    before = sent(network)
+    answer = network.command("dks", "rekey", "r1", "r1-e0")
+    assert answer == {"ordered": ["example/r1/r1-e0/ospf", "example/r1/r1-e0/pim"]}
+    assert network.run(30, lambda: len(network.seen("rekeyed", "r1", reason="ordered")) == 2 and network.all_keyed())
+    network.run(35)
+    changed = {group for group, generation in sent(network).items() if generation != before[group]}
+    assert {(group.router, group.interface) for group in changed} == {("r1", "r1-e0")}
+    assert as_the_book_says(network)
+
+
+def test_an_order_that_cannot_be_carried_out_is_refused_in_words() -> None:
+    network = shared()
+    network.run(10)
+    for words in (["r9"], ["r1", "nowhere"]):
+        with pytest.raises(CommandRefused, match=r"r9|nowhere"):
+            network.command("dks", "rekey", *words)
+    network.power_off("dks")
+    network.power_on("dks")
+    with pytest.raises(CommandRefused, match="lks rekey"):
+        network.command("dks", "rekey", "r1")
+
+
+def test_without_local_key_servers_the_dks_makes_the_ordered_generation_itself() -> None:
+    settings = SHARED.model_copy(update={"local_key_server": False, "lifetimes": Lifetimes(group_s=3600)})
+    network = shared(settings=settings)
+    assert network.run(10, network.all_keyed)
+    network.command("dks", "rekey", "r1")
+    assert len(network.seen("rekeyed", "dks", reason="command")) == 4
+    network.run(20)
+    assert network.all_keyed()
 
 
 def test_a_policy_that_changes_the_issuer_both_ways_loses_nobody_for_long() -> None:
