@@ -11,7 +11,8 @@ from agents.runtime.settings import ConfigError, Table
 @dataclass(frozen=True)
 class DksConfig:
     """`documents`: a folder with every router's signed document, ROUTER.cose each. `policy_url`, `policy_token` (a
-    file) and `policy_ca`: where the Policy Server's API is asked for them, if it is."""
+    file) and `policy_ca`: where the Policy Server's API is asked for them, if it is. `rate`, `burst`: how many
+    registrations are served in a second, and at once; others are told to come back."""
 
     name: str
     domain: str
@@ -27,6 +28,8 @@ class DksConfig:
     policy_url: str = ""
     policy_token: Path | None = None
     policy_ca: Path | None = None
+    rate: int = 500
+    burst: int = 2000
 
 
 def read_config(path: Path) -> DksConfig:
@@ -47,6 +50,8 @@ def read_config(path: Path) -> DksConfig:
         policy_url=table.text("policy_url", ""),
         policy_token=table.optional_path("policy_token"),
         policy_ca=table.optional_path("policy_ca"),
+        rate=table.number("rate", 500, 1, 1_000_000),
+        burst=table.number("burst", 2000, 1, 1_000_000),
     )
     table.finish()
     if bool(config.policy_url) != (config.policy_token is not None):

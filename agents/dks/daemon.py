@@ -132,6 +132,8 @@ async def _run(config: DksConfig, log: EventLog, key_log: keylog.KeyLog | None) 
         poll_list=lambda: _read_list(config.documents / REVOCATION),
         confirmed=kept(config.state_dir / FOLDER),
         log_keys=key_log is not None,
+        rate=config.rate,
+        burst=config.burst,
     )
     port = UdpPort(config.port, config.listen)
     fetching = asyncio.create_task(policy.run(log.write)) if policy is not None else None

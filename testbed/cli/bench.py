@@ -1,58 +1,123 @@
-"""`lab bench`: how fast the laboratory is, as ratios measured in one run."""
+"""`lab bench`: speeds as ratios measured in one run: of the laboratory, and of the DKS beside strongSwan's charon."""
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from testbed.errors import EnvironmentFailure, InputError
+
 REQUIRED_SPEED = 5.0
+REQUIRED_OF_CHARON = 0.5
+
+
+class Subject(StrEnum):
+    """What is measured."""
+
+    LABORATORY = "laboratory"
+    IKE = "ike"
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def bench(
-        topology: Annotated[str, typer.Option(help="what to run link_cut on")] = "ring:20",
+        subject: Annotated[
+            Subject, typer.Argument(help="the laboratory, or the DKS's handshakes")
+        ] = Subject.LABORATORY,
+        topology: Annotated[str, typer.Option(help="laboratory: what to run link_cut on")] = "ring:20",
+        handshakes: Annotated[int, typer.Option(help="ike: how many a measurement")] = 1000,
+        routers: Annotated[int, typer.Option(help="ike: how many are registered")] = 1000,
+        kernel: Annotated[str, typer.Option(help="ike: native (needs root) or uml; default: native for root")] = "",
         as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
     ) -> None:
-        """Virtual seconds per second of wall time, of link_cut without security and with LKSs, one after the other.
+        """Measure speeds on this machine, and their ratios.
 
-        Exit code 1 when the run with LKSs is slower than 5 times real time.
+        laboratory: virtual seconds per second of wall time, of link_cut without security and with LKSs, one after the
+        other; exit code 1 when the run with LKSs is slower than 5 times real time. ike: handshakes of the DKS beside
+        those of strongSwan's charon, asked by the same initiator; exit code 1 when the DKS does less than half.
         """
-        from testbed.runner import execute, session
-        from testbed.setup.all import make_all
-
-        make_all("virtual")
-        rows: list[dict[str, Any]] = []
-        with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
-            for keying in ("none", "lks"):
-                request = session.Request(
-                    "link_cut", topology=topology, keyings=(keying,), seeds=(1,), jobs=1, out=Path(folder) / keying
-                )
-                done = session.run(request, lambda *_: None)
-                if problem := execute.first_problem(done.outcomes):
-                    raise problem
-                (outcome,) = done.outcomes
-                speed = outcome.virtual_s / outcome.wall_s
-                rows.append(
-                    {
-                        "keying": keying,
-                        "virtual_s": outcome.virtual_s,
-                        "wall_s": outcome.wall_s,
-                        "speed": round(speed, 2),
-                    }
-                )
-        if as_json:
-            typer.echo(json.dumps({"experiment": "link_cut", "topology": topology, "runs": rows}, indent=1))
+        if subject is Subject.IKE:
+            _ike(handshakes, routers, kernel or ("native" if os.geteuid() == 0 else "uml"), as_json)
         else:
-            for row in rows:
-                typer.echo(
-                    f"link_cut {topology} {row['keying']:5} {row['virtual_s']:.0f} s in {row['wall_s']:.1f} s: "
-                    f"{row['speed']:.1f} × real time"
-                )
-            typer.echo(f"lks against none: {rows[0]['wall_s'] / rows[1]['wall_s']:.2f} × the speed")
-        if rows[-1]["speed"] < REQUIRED_SPEED:
-            raise typer.Exit(1)
+            _laboratory(topology, as_json)
+
+
+def _ike(handshakes: int, routers: int, kernel: str, as_json: bool) -> None:
+    from testbed.guest.boot import GuestSpec, run_guest, tail
+
+    for name, value, least in (("--handshakes", handshakes, 10), ("--routers", routers, 3)):
+        if not least <= value <= 20_000:
+            raise InputError(f"{value} is out of range", where=name, allowed=f"{least} to 20000")
+    if kernel not in ("native", "uml"):
+        raise InputError(f"unknown kernel {kernel!r}", where="--kernel", allowed="native, uml: the clock must be real")
+    with tempfile.TemporaryDirectory(prefix="lab-bench-") as name:
+        folder = Path(name)
+        command = ("python3", "-m", "testbed.bench.ike", "/lab/run/ike.json", str(handshakes), str(routers))
+        result = run_guest(GuestSpec(kernel, command, folder, needs=()))  # type: ignore[arg-type]
+        if result.exit_code:
+            raise EnvironmentFailure(f"the measurement has failed:\n{tail(result.console_log)}")
+        found = json.loads((folder / "ike.json").read_text())
+    rows = found["rows"]
+    base = {row["initiators"]: row for row in rows if row["responder"] == "charon"}
+    for row in rows:
+        row["of_charon"] = round(row["per_s"] / base[row["initiators"]]["per_s"], 2)
+        row["cpu_of_charon"] = round(row["cpu_ms"] / base[row["initiators"]]["cpu_ms"], 2)
+    if as_json:
+        typer.echo(json.dumps({"kernel": kernel, **found}, indent=1))
+    else:
+        typer.echo(f"{'responder':<28} initiators  per second  × charon  responder's CPU, ms  × charon")
+        for row in rows:
+            typer.echo(
+                f"{row['responder'] + ', ' + row['what']:<28} {row['initiators']:>10} {row['per_s']:>11.0f} "
+                f"{row['of_charon']:>9.2f} {row['cpu_ms']:>20.2f} {row['cpu_of_charon']:>9.2f}"
+            )
+        typer.echo(
+            f"DKS memory: {found['memory_kib_per_1000_routers'] / 1024:.1f} MiB per 1,000 registered routers "
+            f"(measured with {found['routers']})"
+        )
+    worst = min(row["of_charon"] for row in rows if row["responder"] == "dks" and row["initiators"] == 1)
+    if worst < REQUIRED_OF_CHARON:
+        raise typer.Exit(1)
+
+
+def _laboratory(topology: str, as_json: bool) -> None:
+    from testbed.runner import execute, session
+    from testbed.setup.all import make_all
+
+    make_all("virtual")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
+        for keying in ("none", "lks"):
+            request = session.Request(
+                "link_cut", topology=topology, keyings=(keying,), seeds=(1,), jobs=1, out=Path(folder) / keying
+            )
+            done = session.run(request, lambda *_: None)
+            if problem := execute.first_problem(done.outcomes):
+                raise problem
+            (outcome,) = done.outcomes
+            speed = outcome.virtual_s / outcome.wall_s
+            rows.append(
+                {
+                    "keying": keying,
+                    "virtual_s": outcome.virtual_s,
+                    "wall_s": outcome.wall_s,
+                    "speed": round(speed, 2),
+                }
+            )
+    if as_json:
+        typer.echo(json.dumps({"experiment": "link_cut", "topology": topology, "runs": rows}, indent=1))
+    else:
+        for row in rows:
+            typer.echo(
+                f"link_cut {topology} {row['keying']:5} {row['virtual_s']:.0f} s in {row['wall_s']:.1f} s: "
+                f"{row['speed']:.1f} × real time"
+            )
+        typer.echo(f"lks against none: {rows[0]['wall_s'] / rows[1]['wall_s']:.2f} × the speed")
+    if rows[-1]["speed"] < REQUIRED_SPEED:
+        raise typer.Exit(1)

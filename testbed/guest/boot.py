@@ -38,7 +38,10 @@ SUPERVISE = Path(__file__).with_name("supervise.py")
 
 @dataclass(frozen=True)
 class GuestSpec:
-    """One command in one guest. `run_dir` is the host's folder that appears as /lab/run, read-write."""
+    """One command in one guest. `run_dir` is the host's folder that appears as /lab/run, read-write.
+
+    `needs`: what a `native` kernel must offer, of testbed.guest.native.NEEDS.
+    """
 
     kernel: Kernel
     command: tuple[str, ...]
@@ -46,6 +49,7 @@ class GuestSpec:
     seed: int = 1
     memory_mib: int = 2048
     console: bool = False
+    needs: tuple[str, ...] = tuple(native.NEEDS)
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
     started = time.monotonic()
     try:
         if spec.kernel == "native":
-            argv = native.argv(run_dir)
+            argv = native.argv(run_dir, spec.needs)
         else:
             argv = uml.argv(
                 virtual=spec.kernel == "virtual",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
@@ -26,18 +27,18 @@ NEEDS = {
 }
 
 
-def lacking(root: Path) -> list[str]:
-    """What the running kernel does not offer, in the laboratory's words; tried with the tools of the tree `root`."""
+def lacking(root: Path, needs: Sequence[str] = tuple(NEEDS)) -> list[str]:
+    """What of `needs` the running kernel does not offer; tried with the tools of the tree `root`."""
 
     def works(test: str) -> bool:
         words = ["unshare", "--net", "chroot", str(root), "sh", "-c", test]
         return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
-    return [name for name, test in NEEDS.items() if not works(test)]
+    return [name for name in needs if not works(NEEDS[name])]
 
 
-def argv(run_dir: Path) -> list[str]:
-    """The command that runs testbed/guest/process1.py in the guest tree on the running kernel.
+def argv(run_dir: Path, needs: Sequence[str] = tuple(NEEDS)) -> list[str]:
+    """The command that runs testbed/guest/process1.py in the guest tree on the running kernel, which must have `needs`.
 
     Raises EnvironmentFailure when this user or this kernel cannot.
     """
@@ -46,7 +47,7 @@ def argv(run_dir: Path) -> list[str]:
     folder = tree.tree()
     if not folder.ready:
         raise EnvironmentFailure("the guest tree is not made", next_command="./lab setup --kernel native")
-    if absent := lacking(folder.path / "root"):
+    if absent := lacking(folder.path / "root", needs):
         raise EnvironmentFailure(
             f"the running kernel lacks {', '.join(absent)}",
             allowed="--kernel virtual or uml, which bring their own kernel",

@@ -1,0 +1,1 @@
+"""What `lab bench` measures inside the guest tree."""

@@ -1,0 +1,43 @@
+"""`lab bench ike` at its smallest: the DKS and charon really start, and every handshake is counted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from testbed.setup import tree
+from testbed.setup.paths import PROJECT
+
+pytestmark = pytest.mark.skipif(not tree.tree().ready, reason="./lab setup has not made the guest yet")
+
+
+def lab(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "lab"), "bench", "ike", *words],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+
+def test_both_responders_are_asked_as_often_and_what_it_cost_them_is_told() -> None:
+    done = lab("--handshakes", "20", "--routers", "12", "--json")
+    # 1: on a busy machine so few handshakes may come out as less than half of charon's.
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(done.stdout)
+    assert [(row["responder"], row["initiators"]) for row in found["rows"]] == [
+        (name, count) for count in (1, 2) for name in ("charon", "dks", "dks")
+    ]
+    assert all(row["handshakes"] == 20 and row["per_s"] > 0 for row in found["rows"])
+    assert [row["of_charon"] for row in found["rows"] if row["responder"] == "charon"] == [1.0, 1.0]
+    assert found["routers"] == 12
+
+
+@pytest.mark.parametrize(
+    "words", [("--handshakes", "1"), ("--routers", "100000"), ("--kernel", "virtual"), ("--kernel", "other")]
+)
+def test_what_cannot_be_measured_is_refused(words: tuple[str, str]) -> None:
+    done = lab(*words)
+    assert done.returncode == 2
+    assert words[0] in done.stderr and words[1] in done.stderr
