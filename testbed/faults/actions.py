@@ -181,6 +181,10 @@ class Faults:
         if outcome is not None:
             self._lab.record("lab", "lab", "deploy", direction=direction, **outcome)
 
+    def _router_remove(self, router: str, hand_to: str | None = None) -> None:
+        self._tell(Action.ROUTER_REMOVE, router, hand_to=hand_to)
+        self._lab.keying.remove_router(router, hand_to, self._lab)
+
     def _mark(self, name: str) -> None:
         self._lab.record("lab", "lab", "mark", name=name)
         self._on_mark(name)

@@ -33,6 +33,7 @@ ARGUMENTS: dict[Action, tuple[frozenset[str], frozenset[str]]] = {
     Action.PARTITION: (frozenset({"groups"}), frozenset()),
     Action.HEAL: (frozenset(), frozenset()),
     Action.CLOCK_STEP: (frozenset({"node", "seconds"}), frozenset()),
+    Action.ROUTER_REMOVE: (frozenset({"router"}), frozenset({"hand_to"})),
     Action.MARK: (frozenset({"name"}), frozenset()),
     Action.POLICY_STEP: (frozenset({"direction"}), frozenset({"at_once"})),
 }
@@ -126,6 +127,10 @@ def _node(plan: Plan, _step: Step, value: Any, where: str) -> None:
     _one_of(value, [*plan.topology.routers, *plan.topology.hosts, _DKS, "all"], where, "node")
 
 
+def _router(plan: Plan, _step: Step, value: Any, where: str) -> None:
+    _one_of(value, plan.topology.routers, where, "router")
+
+
 def _number(_plan: Plan, step: Step, value: Any, where: str) -> None:
     negative = step.action != Action.CLOCK_STEP
     if value is None and "rate_mbps" in step.args:
@@ -166,6 +171,8 @@ _CHECKS: dict[str, Callable[[Plan, Step, Any, str], None]] = {
     "loss_percent": _number,
     "rate_mbps": _number,
     "node": _node,
+    "router": _router,
+    "hand_to": _router,
     "seconds": _number,
     "name": _text,
     "direction": _direction,

@@ -9,6 +9,7 @@ each other.
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from agents.dks.daemon import BOOK
 from agents.dks.store import GenerationBook
 from agents.policy.domain import Domain
 from agents.policy.names import DKS_NAME
+from agents.runtime.control import CommandRefused, ask
+from testbed.errors import EnvironmentFailure
 from testbed.keying.base import AgentProcess, Keying, KeyingLab, KeyingNode
 from testbed.keying.policy_server import LaboratoryPolicyServer
 from testbed.keying.provision import (
@@ -66,10 +69,14 @@ class AgentKeying(Keying):
         self._domain = lambda: (domain_of(topology, seed, address, settings, mode), folder, seed)
 
     def policy_step(self, direction: str, at_once: int) -> Mapping[str, Any]:
-        """The Policy Server is made at the first step: most runs need none."""
+        """As Keying.policy_step."""
+        return self._policy_server().step(direction, at_once)
+
+    def _policy_server(self) -> LaboratoryPolicyServer:
+        """It is made when it is first needed: most runs need none."""
         if self._policy is None:
             self._policy = LaboratoryPolicyServer(*self._domain())
-        return self._policy.step(direction, at_once)
+        return self._policy
 
     def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """Start the router's agent."""
@@ -100,6 +107,16 @@ class AgentKeying(Keying):
                 await asyncio.wait_for(loop.sock_recv(listener, 64), READY_TIMEOUT_S)
             except TimeoutError:
                 lab.record(node.name, "lab", "agent_not_ready", after_s=READY_TIMEOUT_S)
+
+    def remove_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> None:
+        """As Keying.remove_router. PolicyError when the router is gone already."""
+        signed = self._policy_server().remove(router, export=hand_to is None)
+        if hand_to is not None:
+            words = f"revocation {base64.b64encode(signed).decode()}"
+            try:
+                ask(lab.node(hand_to).volatile / "lks.sock", words)
+            except (OSError, CommandRefused) as error:
+                raise EnvironmentFailure(f"{hand_to} takes no revocation list: {error}") from error
 
     def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """The router lost its power, and its agent with it."""

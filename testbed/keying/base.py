@@ -169,6 +169,10 @@ class Keying:
         """The highest generation of each group of keys, as the key server has written it down. None: none has."""
         return None
 
+    def remove_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> None:
+        """The administrator revokes a router's key: the DKS is told or, with `hand_to`, that router instead. A mode
+        that knows no router's own key can do nothing."""
+
     def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """A router lost its power: forget its processes."""
 

@@ -1,4 +1,5 @@
-"""The laboratory's Policy Server while a run goes on: a real store, which takes steps of a deployment when told to.
+"""The laboratory's Policy Server while a run goes on: a real store, which takes steps of a deployment and removes
+routers when told to.
 
 It reads the routers' confirmations where the DKS keeps them, and puts documents where the DKS finds them, as an
 administrator's `policy deploy step --confirmations … --export …` does. Knows nothing of nodes or processes.
@@ -12,6 +13,7 @@ from typing import Any
 
 from agents.dks.confirmations import FOLDER as CONFIRMATIONS
 from agents.ipsec.protection import Mode
+from agents.policy import edit
 from agents.policy.deploy import Deployer, Done, Held, from_folder
 from agents.policy.domain import Domain
 from agents.policy.export import export_documents
@@ -48,6 +50,18 @@ class LaboratoryPolicyServer:
             "routers": sorted(done.routers),
             "left": done.left,
         }
+
+    def remove(self, router: str, *, export: bool) -> bytes:
+        """Revoke this router's key; the signed list. `export`: the DKS gets it, and the documents without that router.
+        PolicyError when there is no such router any more."""
+        self._store.edit(edit.remove_router(self._store.draft(), router))
+        self._store.commit(WHO, f"remove {router}", ISSUED_AT)
+        if export:
+            export_documents(self._store, self._documents)
+            (self._documents / f"{router}.cose").unlink(missing_ok=True)
+        signed = self._store.revocation()
+        assert signed is not None
+        return signed
 
     def _try(self, direction: str, at_once: int) -> Done | None:
         goal = Mode.REQUIRED if direction == "up" else Mode.CLEAR

@@ -32,6 +32,7 @@ class Action(StrEnum):
     PARTITION = "partition"
     HEAL = "heal"
     CLOCK_STEP = "clock_step"
+    ROUTER_REMOVE = "router_remove"
     MARK = "mark"
     POLICY_STEP = "policy_step"
 

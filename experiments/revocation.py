@@ -1,0 +1,186 @@
+"""Three routers are removed, each under harder conditions: how long does anybody go on accepting them?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+from typing import Any, ClassVar
+
+import networkx
+
+from agents.policy import edit
+from agents.policy.bound import Case, removal_bound
+from agents.policy.domain import Domain
+from agents.policy.errors import PolicyError
+from testbed.analysis import adjacency, requests
+from testbed.analysis.run import NS, Run
+from testbed.errors import InputError
+from testbed.keying.provision import domain_of, settings_from
+from testbed.record.plan import Step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table, step
+from testbed.topology.resolved import Topology
+
+SETTLE_S, GAP_S = 90, 60
+LEASE_S = 240
+CASES = {"DKS reachable": Case.DKS, "DKS down": Case.NEIGHBORS, "isolated": Case.ISOLATED}
+POLICY: dict[str, Any] = {
+    "lease": {"seconds": LEASE_S, "at_end": "close"},
+    "reconnect": {"first_min_s": 5, "first_max_s": 20, "max_s": 60},
+}
+
+
+class Choice:
+    """Who is removed in each case, who is handed the list, and who is left alone with the third."""
+
+    def __init__(self, topology: Topology) -> None:
+        """InputError for a network that is too small: it must hang together without the removed."""
+        graph = networkx.Graph(topology.graph())
+        graph.remove_nodes_from([name for name in graph if name not in topology.routers])
+        home = topology.dks.router
+        self.first = _spare(graph, {home}, topology)
+        graph.remove_node(self.first)
+        self.second = _spare(graph, {home}, topology)
+        far = networkx.single_source_shortest_path_length(graph, self.second)
+        self.told = max((name for name in far if name != self.second), key=lambda name: (far[name], name))
+        graph.remove_node(self.second)
+        pairs = [
+            (one, friend)
+            for one in sorted(graph)
+            for friend in sorted(graph[one])
+            if home not in (one, friend) and self._whole(graph, {one, friend})
+        ]
+        if not pairs:
+            raise InputError("no two neighbours can be parted from the rest", where=f"topology {topology.name}")
+        self.third, self.friend = pairs[0]
+        self.rest = sorted(set(graph) - {self.third, self.friend})
+
+    @staticmethod
+    def _whole(graph: Any, without: set[str]) -> bool:
+        rest = graph.subgraph(set(graph) - without)
+        return len(rest) > 1 and networkx.is_connected(rest)
+
+    def removed(self) -> dict[str, str]:
+        """The removed router of each case."""
+        return dict(zip(CASES, (self.first, self.second, self.third), strict=True))
+
+
+def _spare(graph: Any, keep: set[str], topology: Topology) -> str:
+    """The router with the most neighbours that the network can do without."""
+    found: list[str] = [name for name in sorted(graph) if name not in keep and Choice._whole(graph, {name})]
+    if not found:
+        raise InputError("no router can be removed without parting the network", where=f"topology {topology.name}")
+    return max(found, key=lambda name: len(topology.neighbors(name)))
+
+
+class Revocation(Experiment):
+    name = "revocation"
+    title = "A router is removed"
+    question = "How long does anybody accept a router whose key was revoked, and does the bound shown before hold?"
+    method = (
+        f"After {SETTLE_S} s a router's key is revoked, and the DKS finds the signed list in its folder. {GAP_S} s "
+        "later the DKS is killed; a second router is removed, and the list handed to the router farthest from it. Then "
+        "a third router and one neighbour of it are parted from the rest, and it is removed: that neighbour hears of "
+        f"nobody but the removed router. Leases last {LEASE_S} s and end closed. Counted is from the removal to the "
+        "moment at which the last neighbour's kernel gave up its last SA of the removed router; the bound is what "
+        "`policy router remove --explain` computes from the domain alone, of the whole lease."
+    )
+    shows_not = (
+        "Links that work lose nothing here, while the bound allows for every transmission but the last of each step to "
+        "be lost. Removed routers go on as before and do not forge anything. Point-to-point links only."
+    )
+    keyings = ("lks",)
+    seeds = 3
+    duration_s = SETTLE_S + 3 * GAP_S + LEASE_S + 60.0
+    options: ClassVar = {"policy": POLICY}
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        chosen = Choice(topology)
+        phase = [round(rng.uniform(0, 10), 3) for _case in CASES]
+        killed, parted = SETTLE_S + GAP_S, SETTLE_S + 2 * GAP_S
+        apart = [[chosen.third, chosen.friend], [*chosen.rest, chosen.first, chosen.second]]
+        return [
+            step(SETTLE_S + phase[0], "router_remove", router=chosen.first),
+            step(killed, "dks_kill"),
+            step(killed + 20 + phase[1], "router_remove", router=chosen.second, hand_to=chosen.told),
+            step(parted, "partition", groups=apart),
+            step(parted + 5 + phase[2], "router_remove", router=chosen.third, hand_to=chosen.rest[0]),
+        ]
+
+    def measure(self, run: Run) -> Measures:
+        topology, chosen = run.plan.topology, Choice(run.plan.topology)
+        domain = _domain(run)
+        extra: dict[str, float | None] = {}
+        for case, router in chosen.removed().items():
+            began = next(event["t"] for event in run.where("fault", "router_remove") if event["node"] == router)
+            bounds = {each.router: each.total_s for each in removal_bound(domain, router, CASES[case])}
+            if CASES[case] is Case.ISOLATED:
+                bounds = {chosen.friend: bounds[chosen.friend]}
+            ends = [accepted_until(run, domain, router, name, began) for name in bounds]
+            extra[f"{case}, s"] = None if None in ends else max((end or 0) - began for end in ends) / NS
+            limits = [limit for limit in bounds.values() if limit is not None]
+            extra[f"bound, {case}, s"] = max(limits) if len(limits) == len(bounds) else None
+            domain = edit.remove_router(domain, router)
+        asked = requests.at_dks(run, 0)
+        return Measures(
+            convergence_s=extra["DKS reachable, s"],
+            adjacencies_expected=len(adjacency.expected(topology)),
+            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            dks_total=asked.total,
+            dks_unique=asked.unique,
+            extra=extra,
+        )
+
+    def judge(self, table: Table) -> list[Criterion]:
+        found = []
+        for case in CASES:
+            pairs = [(run.extra[f"{case}, s"], run.extra[f"bound, {case}, s"]) for run in table.measures.get("lks", ())]
+            ok = bool(pairs) and all(_within(*pair) for pair in pairs)
+            worst = "never" if any(seen is None for seen, _ in pairs) else f"{_most(seen for seen, _ in pairs):.3f} s"
+            value = f"{worst} against {_most(limit for _, limit in pairs):.3f} s"
+            found.append(Criterion("lks", f"{case}: accepted by nobody within the bound", value, ok))
+        return found
+
+    def findings(self, table: Table) -> list[str]:
+        runs = table.measures.get("lks", ())
+        said = [f"{case} {_most(run.extra[f'{case}, s'] for run in runs):.3f} s" for case in CASES]
+        return [f"The longest time for which anybody accepted a removed router: {', '.join(said)}."]
+
+
+def _within(seen: float | None, limit: float | None) -> bool:
+    return seen is not None and limit is not None and seen <= limit
+
+
+def _most(values: Iterable[float | None]) -> float:
+    return max((value for value in values if value is not None), default=float("nan"))
+
+
+def _domain(run: Run) -> Domain:
+    """The domain as the run's Policy Server had it."""
+    settings = settings_from(run.plan.options, issuer="lks", local_key_server=True)
+    try:
+        return domain_of(run.plan.topology, run.plan.seed, IPv4Address(run.plan.topology.dks.address), settings)
+    except PolicyError as error:
+        raise InputError(str(error), where=str(run.folder)) from error
+
+
+def accepted_until(run: Run, domain: Domain, removed: str, neighbor: str, since: int) -> int | None:
+    """When the neighbour's kernel gave up its last SA that `removed` speaks with, in ns; None: it holds one to the
+    end of the run. InputError when it never had one, since nothing would be shown then."""
+    block = domain.router(removed).spi
+    held: set[tuple[str, str]] = set()
+    last = None
+    for event in run.where("agent", "sa", neighbor):
+        if event["direction"] != "in" or not block.holds(int(event["spi"], 16)):
+            continue
+        place = (event["spi"], event["destination"])
+        if event["change"] == "removed":
+            held.discard(place)
+            last = event["t"]
+        else:
+            held.add(place)
+    if last is None and not held:
+        raise InputError(f"{neighbor} never heard {removed}", where=str(run.folder))
+    if held:
+        return None
+    return max(last or since, since)
