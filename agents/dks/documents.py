@@ -26,13 +26,29 @@ class Documents:
 
     def add(self, signed: bytes) -> PolicyDocument | None:
         """Take a document; None when the one that is there is as new. PolicyError for a wrong signature or domain."""
-        document = verify_document(signed, self._key, domain=self._domain)
+        document = self._verified(signed)
         known = self._documents.get(document.router)
         if known is not None and known.version >= document.version:
             return None
         self._documents[document.router] = document
         self._signed[document.router] = signed
         return document
+
+    def _verified(self, signed: bytes) -> PolicyDocument:
+        revoked = self.revocations.revokes_administrator
+        return verify_document(signed, self._key, domain=self._domain, revoked=revoked)
+
+    def drop_refused(self) -> list[str]:
+        """Forget documents that count no more since the revocation list of now: whose they were."""
+        refused = []
+        for router, signed in self._signed.items():
+            try:
+                self._verified(signed)
+            except PolicyError:
+                refused.append(router)
+        for router in refused:
+            del self._signed[router], self._documents[router]
+        return refused
 
     def load(self, folder: Path) -> tuple[list[PolicyDocument], list[str]]:
         """Take all *.cose of a folder: the new documents, and what was wrong with others."""

@@ -31,6 +31,7 @@ class DksRemoval:
         kept = book.revocation()
         if kept is not None:
             documents.revocations.take(kept)
+            documents.drop_refused()
 
     @property
     def version(self) -> int:
@@ -55,6 +56,8 @@ class DksRemoval:
             return
         self._book.keep_revocation(signed)
         names = sorted(each.router for each in self._documents.revoked())
+        for router in self._documents.drop_refused():
+            self.doubt(source, f"the document of {router} is signed by an administrator whose key is revoked")
         self._event(Event("revocation", {"version": found.version, "source": source, "routers": names}))
         self._changed(now)
 

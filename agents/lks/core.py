@@ -27,6 +27,7 @@ from agents.lks.pairs import Pairs
 from agents.lks.readiness import Readiness
 from agents.lks.removal import Removal
 from agents.lks.status import keyed, status
+from agents.policy.delegation import split, verify_delegation
 from agents.policy.document import InterfacePolicy, PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.revocation import Revocations
@@ -72,7 +73,7 @@ class LksCore:
         self._context = Context(
             acted_on, private_key, retained_record, random=random, sequence=sequence, log_keys=log_keys
         )
-        self._whole = document
+        self._whole, self._signed = document, signed_document
         self._context.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
         self._policy_server_key, self._wall, self._port = policy_server_key, wall, port
         self._confirming = Confirming(self._context, self._keyed_with, wall)
@@ -256,6 +257,7 @@ class LksCore:
                 router=document.router,
                 minimum_version=document.version,
                 wall_s=self._wall(),
+                revoked=context.removal.revokes_administrator,
             )
         except PolicyError as error:
             context.event("error", what="policy", detail=str(error))
@@ -270,6 +272,7 @@ class LksCore:
         (whole_document, signed), self._pending = self._pending, None
         context = self._context
         self._whole, fresh = whole_document, context.removal.effective(whole_document)
+        self._signed = signed or self._signed
         old, context.document = context.document, fresh
         if signed is not None:
             context.retained.document(signed, fresh.version)
@@ -307,7 +310,14 @@ class LksCore:
     # -- removal -------------------------------------------------------------------------------------
 
     def _revoked(self, now: float) -> None:
-        """A newer revocation list is kept: go on under the same document, without whom it names."""
+        """A newer revocation list is kept: go on under the same document, without whom it names. One that a revoked
+        administrator signed stays in force too, until the next one comes or the lease ends."""
+        delegation, _document = split(self._signed)
+        if delegation is not None:
+            signer, _key = verify_delegation(delegation, self._policy_server_key, domain=self._whole.domain)
+            if self._context.removal.revokes_administrator(signer.key):
+                detail = f"the policy in force is signed by administrator {signer.name}, whose key is revoked"
+                self._context.event("error", what="policy", detail=detail)
         if self._pending is None:
             self._pending = (self._whole, None)
 

@@ -50,6 +50,10 @@ class Removal:
         """Whether our own key is revoked: nobody is heard any more."""
         return self._revocations.revokes(self._whole().identity)
 
+    def revokes_administrator(self, spki: bytes) -> bool:
+        """Whether no new document signed with this key is taken any more."""
+        return self._revocations.revokes_administrator(spki)
+
     def effective(self, document: PolicyDocument) -> PolicyDocument:
         """The document as it is acted on."""
         return self._revocations.without_revoked(document)

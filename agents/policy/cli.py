@@ -23,17 +23,18 @@ from pydantic import ValidationError
 
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import bound, edit
+from agents.policy.admin_cli import app as admin_app
 from agents.policy.deploy_cli import app as deploy_app
 from agents.policy.difference import difference
 from agents.policy.document import DksEntry, plain, verify_document
 from agents.policy.domain import Domain, problems
 from agents.policy.errors import PolicyError
 from agents.policy.export import export_documents
-from agents.policy.keys import read_public_key, spki
+from agents.policy.keys import read_private_key, read_public_key, spki
 from agents.policy.names import DKS_NAME
 from agents.policy.rollout import jumps
 from agents.policy.serve_cli import serve, token_app
-from agents.policy.store import PolicyStore
+from agents.policy.store import PolicyStore, Signer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Which routers may be neighbours, and how.")
 router_app = typer.Typer(no_args_is_help=True, help="Routers and their keys.")
@@ -46,6 +47,7 @@ app.add_typer(router_app, name="router")
 app.add_typer(adjacency_app, name="adjacency")
 app.add_typer(interface_app, name="interface")
 app.add_typer(deploy_app, name="deploy")
+app.add_typer(admin_app, name="admin")
 app.add_typer(token_app, name="token")
 app.command()(serve)
 app.add_typer(rp_app, name="rp")
@@ -291,11 +293,18 @@ def commit(
     context: typer.Context,
     message: Annotated[str, typer.Option("--message", "-m", help="Why.")],
     who: Annotated[str | None, typer.Option(help="Who; the login name by default.")] = None,
+    administrator: Annotated[Path | None, typer.Option(help="Sign with this private key, not the root key.")] = None,
+    delegation: Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check the whole domain, sign every document that changed, and keep the version."""
+    if (administrator is None) != (delegation is None):
+        raise PolicyError("--administrator and --delegation are given both or not at all")
+    signer = None
+    if administrator is not None and delegation is not None:
+        signer = Signer(read_private_key(administrator), delegation.read_bytes())
     with _open(context) as store:
-        done, fresh = store.commit(who or getpass.getuser(), message, int(time.time()))
+        done, fresh = store.commit(who or getpass.getuser(), message, int(time.time()), signer=signer)
     lines = [f"version {done.version}: {len(fresh)} new documents", *sorted(f"  {name}" for name in fresh)]
     _answer(as_json, {**asdict(done), "documents": sorted(fresh)}, lines)
 

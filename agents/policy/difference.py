@@ -14,6 +14,7 @@ def difference(before: Domain | None, after: Domain) -> list[str]:
         *_routers(old, after),
         *_adjacencies(old, after),
         *_points(old, after),
+        *_administrators(old, after),
         *_revoked(old, after),
         *_common(old, after),
     ]
@@ -74,6 +75,12 @@ def _revoked(old: Domain, new: Domain) -> Iterator[str]:
         for each in getattr(new, f"revoked_{kind}"):
             if each.key not in before:
                 yield f"- key of {kind[:-1]} {each.name}, for ever ({each.key.hex()[:16]})"
+
+
+def _administrators(old: Domain, new: Domain) -> Iterator[str]:
+    was, now = ({each.name for each in domain.administrators} for domain in (old, new))
+    yield from sorted(f"+ administrator {name}" for name in now - was)
+    yield from sorted(f"- administrator {name}" for name in was - now)
 
 
 def _common(old: Domain, new: Domain) -> Iterator[str]:

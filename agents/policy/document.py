@@ -6,7 +6,7 @@ are kept, who carries them, or what a router does with them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from typing import Annotated, Literal
@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from agents.ipsec.protection import IPAddress, Mode, RoutingProtocol, Suite
 from agents.policy import cbor, cose
+from agents.policy.delegation import split, verify_delegation
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import DOMAIN_PATTERN, INTERFACE_PATTERN, ROUTER_PATTERN, GroupId
@@ -350,13 +351,20 @@ def verify_document(
     router: str | None = None,
     minimum_version: int = 0,
     wall_s: float | None = None,
+    revoked: Callable[[bytes], bool] | None = None,
 ) -> PolicyDocument:
-    """The document, if this key signed it for this domain (and router), and it is not older than
-    `minimum_version` nor expired at the Unix time `wall_s` (None: expiry is not looked at).
+    """The document, if this key, or that of an administrator to whom this key delegates, signed it for this domain
+    (and router), and it is not older than `minimum_version` nor expired at the Unix time `wall_s` (None: expiry is not
+    looked at). `revoked`: whether an administrator's key (SubjectPublicKeyInfo) counts no more.
 
     Raises PolicyError.
     """
-    document = decode_document(cose.verify(LABEL, data, key))
+    delegation, signed = split(data)
+    if delegation is not None:
+        administrator, key = verify_delegation(delegation, key, domain=domain, wall_s=wall_s)
+        if revoked is not None and revoked(administrator.key):
+            raise PolicyError(f"the key of administrator {administrator.name} is revoked")
+    document = decode_document(cose.verify(LABEL, signed, key))
     if document.domain != domain or (router is not None and document.router != router):
         raise PolicyError(f"the document is for {document.domain}/{document.router}")
     if document.version < minimum_version:

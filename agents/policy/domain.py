@@ -104,6 +104,13 @@ class AdjacencyEntry(Value):
         return f"{self.a} -- {self.b}"
 
 
+class AdministratorEntry(Value):
+    """Somebody who may sign documents in the domain's name."""
+
+    name: RouterName
+    key: Spki
+
+
 class Settings(Value):
     """What holds for every router of the domain."""
 
@@ -138,6 +145,7 @@ class Domain(Value):
     """What is asked of unicast PIM between routers and rendezvous points."""
     next_spi: int = Field(default=FIRST_BASE, ge=FIRST_BASE, le=1 << 32)
     """Where the next router's SPI block begins: a removed router's block is not given to another."""
+    administrators: tuple[AdministratorEntry, ...] = ()
     revoked_routers: tuple[Revoked, ...] = ()
     revoked_administrators: tuple[Revoked, ...] = ()
     """Keys that never count again: a removed router comes back with another key or not at all."""
@@ -188,6 +196,12 @@ def _revoked(domain: Domain) -> Iterator[str]:
     for router in domain.routers.values():
         if key_hash(router.key) in hashes:
             yield f"{router.name} has a revoked key: remove it, and add it again with a new one"
+    gone = {each.key for each in domain.revoked_administrators}
+    for administrator in domain.administrators:
+        if key_hash(administrator.key) in gone:
+            yield f"administrator {administrator.name} has a revoked key: policy admin revoke {administrator.name}"
+    if len(domain.administrators) > MAX_ADMINISTRATORS:
+        yield f"{len(domain.administrators)} administrators are more than {MAX_ADMINISTRATORS}"
     if len(domain.revoked_routers) > MAX_REVOKED or len(domain.revoked_administrators) > MAX_ADMINISTRATORS:
         yield f"more than {MAX_REVOKED} routers' or {MAX_ADMINISTRATORS} administrators' keys are revoked"
 

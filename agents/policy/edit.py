@@ -11,7 +11,16 @@ from typing import Any, Literal
 
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy.document import MAX_INTERFACES, MAX_NEIGHBORS, MAX_PAIR_ADDRESSES, SpiBlock
-from agents.policy.domain import AdjacencyEntry, Domain, End, InterfaceEntry, PointEntry, RouterEntry, Settings
+from agents.policy.domain import (
+    AdjacencyEntry,
+    AdministratorEntry,
+    Domain,
+    End,
+    InterfaceEntry,
+    PointEntry,
+    RouterEntry,
+    Settings,
+)
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import check_router
@@ -115,6 +124,29 @@ def deny(domain: Domain, a: tuple[str, str], b: tuple[str, str]) -> Domain:
     if len(kept) == len(domain.adjacencies):
         raise PolicyError(f"{a[0]}:{a[1]} -- {b[0]}:{b[1]} is not allowed as it is")
     return _with(domain, adjacencies=kept)
+
+
+def add_administrator(domain: Domain, name: str, key: bytes) -> Domain:
+    """Let somebody sign documents, once the root key has signed a delegation. PolicyError for a name or key that is
+    taken, or was revoked."""
+    if any(name == each.name or key == each.key for each in domain.administrators):
+        raise PolicyError(f"there is an administrator {name}, or one with this key, already")
+    if any(each.key == key_hash(key) for each in domain.revoked_administrators):
+        raise PolicyError("this key was revoked, and never counts again: make another one")
+    return _with(domain, administrators=(*domain.administrators, AdministratorEntry(name=name, key=key)))
+
+
+def revoke_administrator(domain: Domain, name: str) -> Domain:
+    """Take an administrator's key back, for ever. PolicyError when there is no such administrator."""
+    gone = [each for each in domain.administrators if each.name == name]
+    if not gone:
+        raise PolicyError(f"there is no administrator {name!r}")
+    revoked = tuple(Revoked(name=each.name, key=key_hash(each.key)) for each in gone)
+    return _with(
+        domain,
+        administrators=tuple(each for each in domain.administrators if each.name != name),
+        revoked_administrators=(*domain.revoked_administrators, *revoked),
+    )
 
 
 def set_point(domain: Domain, router: str, address: IPv4Address | None = None) -> Domain:

@@ -18,11 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import ValidationError
 
 from agents.policy.compile import compile_documents
+from agents.policy.delegation import Delegation, join, sign_delegation, split, verify_delegation
 from agents.policy.document import PolicyDocument, sign_document, verify_document
 from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, read_private_key, read_public_key, write_private_key, write_public
-from agents.policy.revocation import RevocationList, make_list, sign_list, verify_list
+from agents.policy.revocation import RevocationList, key_hash, make_list, sign_list, verify_list
 
 SCHEMA_VERSION = 2
 MAX_REASON = 1000
@@ -67,6 +68,23 @@ class Commit:
     who: str
     why: str
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """An administrator: private key, and the root key's delegation."""
+
+    key: Ed25519PrivateKey
+    delegation: bytes
+
+    def check(self, root: Ed25519PublicKey, domain: Domain, at: int) -> None:
+        """PolicyError unless this is one of the domain's administrators at Unix time `at`, with its own key."""
+        delegation, public = verify_delegation(self.delegation, root, domain=domain.name, wall_s=at)
+        known = {each.key for each in domain.administrators}
+        if delegation.key not in known:
+            raise PolicyError(f"{delegation.name} is no administrator of this domain any more")
+        if public != self.key.public_key():
+            raise PolicyError(f"the delegation is for another key than this one of {delegation.name}")
 
 
 class PolicyStore:
@@ -180,14 +198,49 @@ class PolicyStore:
         name = self.draft().name
         return [verify_list(bytes(signed), self.public_key, domain=name) for (signed,) in rows]
 
-    def _revoke(self, domain: Domain, committed_in: int, at: int, key: Ed25519PrivateKey) -> None:
-        """Sign a new list when this domain revokes other keys than the newest list does."""
+    def _still_good(self, signed: dict[str, bytes], domain: Domain) -> dict[str, PolicyDocument]:
+        """The documents that count under this domain: not those of administrators whom it revokes."""
+        revoked = {each.key for each in domain.revoked_administrators}
+        found = {}
+        for name, octets in signed.items():
+            delegation, _document = split(octets)
+            if delegation is not None:
+                administrator, _key = verify_delegation(delegation, self.public_key, domain=domain.name)
+                if key_hash(administrator.key) in revoked:
+                    continue
+            found[name] = verify_document(octets, self.public_key, domain=domain.name, router=name)
+        return found
+
+    @staticmethod
+    def _sign(document: PolicyDocument, key: Ed25519PrivateKey | None, signer: Signer | None) -> bytes:
+        if signer is not None:
+            return join(signer.delegation, sign_document(document, signer.key))
+        assert key is not None
+        return sign_document(document, key)
+
+    def delegate(self, name: str, at: int, lifetime_s: int) -> bytes:
+        """The root key's word that this administrator, of the last version, may sign documents for so long.
+        PolicyError when there is none of this name."""
+        domain = self.domain(self.version) if self.version else self.draft()
+        entry = next((each for each in domain.administrators if each.name == name), None)
+        if entry is None:
+            raise PolicyError(f"there is no administrator {name!r} in the last version: policy admin add, then commit")
+        delegation = Delegation(domain=domain.name, name=name, key=entry.key, issued_at=at, expires_at=at + lifetime_s)
+        return sign_delegation(delegation, read_private_key(self.folder / "key.pem"))
+
+    def _revoke(
+        self, domain: Domain, committed_in: int, at: int, root: Ed25519PublicKey, key: Ed25519PrivateKey | None
+    ) -> None:
+        """Sign a new list when this domain revokes other keys than the newest list does. PolicyError without the root
+        key."""
         signed = self.revocation()
-        last = verify_list(signed, key.public_key(), domain=domain.name) if signed is not None else None
+        last = verify_list(signed, root, domain=domain.name) if signed is not None else None
         version = 1 if last is None else last.version + 1
         fresh = make_list(domain.name, version, at, domain.revoked_routers, domain.revoked_administrators)
         before = ((), ()) if last is None else (last.routers, last.administrators)
         if (fresh.routers, fresh.administrators) != before:
+            if key is None:
+                raise PolicyError("only the root key revokes keys: commit this without --administrator")
             row = (version, committed_in, sign_list(fresh, key))
             self._db.execute("INSERT INTO revocations VALUES (?, ?, ?)", row)
 
@@ -212,8 +265,12 @@ class PolicyStore:
         expected: int | None = None,
         domain: Domain | None = None,
         draft: str | None = None,
+        signer: Signer | None = None,
     ) -> tuple[Commit, frozenset[str]]:
         """Validate the draft, sign its documents and keep both as the next version; and whose document is new.
+
+        `signer`: an administrator who signs them instead of the root key, which then need not be here. Documents of an
+        administrator whose key is revoked are signed anew.
 
         `expected`: the version that the last one must be, so that nobody's commit in between goes unseen. `domain`:
         commit this instead of the draft, which must then hold no changes of its own. `draft`: the SHA-256 (hex) of the
@@ -222,7 +279,8 @@ class PolicyStore:
         """
         if not who.strip() or not why.strip() or len(why) > MAX_REASON or len(who) > MAX_REASON:
             raise PolicyError("a commit needs to say who and why, in up to 1000 characters each")
-        key = read_private_key(self.folder / "key.pem")
+        root = self.public_key
+        key = read_private_key(self.folder / "key.pem") if signer is None else None
         with self._transaction():
             last = self.version
             if expected is not None and expected != last:
@@ -239,22 +297,24 @@ class PolicyStore:
             if last and self.domain(last) == domain:
                 raise PolicyError(f"the draft is the same as version {last}")
             signed_before = self.documents() if last else {}
-            before = self._verified(signed_before, domain.name, key.public_key())
+            before = self._still_good(signed_before, domain)
+            if signer is not None:
+                signer.check(root, domain, at)
             documents = compile_documents(domain, last + 1, at, before)
             digest = _digest(text)
             self._db.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?)", (last + 1, at, who, why, digest, text))
             fresh = frozenset(name for name, each in documents.items() if each is not before.get(name))
             for name, document in documents.items():
-                signed = sign_document(document, key) if name in fresh else signed_before[name]
+                signed = self._sign(document, key, signer) if name in fresh else signed_before[name]
                 self._db.execute("INSERT INTO documents VALUES (?, ?, ?)", (last + 1, name, signed))
-            self._revoke(domain, last + 1, at, key)
+            self._revoke(domain, last + 1, at, root, key)
             self._db.execute("UPDATE draft SET based_on = ?", (last + 1,))
         return Commit(last + 1, at, who, why, digest), fresh
 
     def rollback(self, version: int) -> Domain:
         """Make the draft what a committed version was; to commit it is a step of its own.
 
-        SPI blocks given out since then stay given out, and revoked keys stay revoked.
+        SPI blocks given out since then stay given out, and who may sign, and whose key is revoked, stays as it is.
         """
         with self._transaction():
             domain = self.domain(version)
@@ -262,6 +322,7 @@ class PolicyStore:
             kept = {
                 "next_spi": max(domain.next_spi, self.draft().next_spi),
                 "revoked_routers": newest.revoked_routers,
+                "administrators": newest.administrators,
                 "revoked_administrators": newest.revoked_administrators,
             }
             domain = domain.model_copy(update=kept)

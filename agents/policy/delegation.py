@@ -1,0 +1,81 @@
+"""Administrators: keys that may sign policy documents in the domain's name, because its root key says so.
+
+Routers pin the root key alone. An administrator's document carries the delegation before it: an array of the two signed
+objects. The root key can stay in a safe; only it can revoke an administrator's key (agents.policy.revocation), and
+it signs revocation lists itself. Knows nothing of what documents say.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from agents.policy import cbor, cose
+from agents.policy.errors import PolicyError
+from agents.policy.keys import public_key_from_spki
+from agents.policy.names import DOMAIN_PATTERN, ROUTER_PATTERN
+
+LABEL = "router-keys/administrator/1"
+MAX_OCTETS = 1024
+
+
+class Delegation(BaseModel):
+    """`key`: SubjectPublicKeyInfo. Times are Unix seconds; documents are taken before `expires_at` only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    domain: Annotated[str, StringConstraints(pattern=DOMAIN_PATTERN)]
+    name: Annotated[str, StringConstraints(pattern=ROUTER_PATTERN)]
+    key: bytes = Field(min_length=40, max_length=200)
+    issued_at: int = Field(ge=0, le=1 << 40)
+    expires_at: int = Field(ge=0, le=1 << 40)
+
+
+def sign_delegation(delegation: Delegation, root: Ed25519PrivateKey) -> bytes:
+    """The delegation as COSE_Sign1, by the domain's root key."""
+    return cose.sign(LABEL, _encode(delegation), root)
+
+
+def verify_delegation(
+    data: bytes, root: Ed25519PublicKey, *, domain: str, wall_s: float | None = None
+) -> tuple[Delegation, Ed25519PublicKey]:
+    """The delegation and its key, if the root key signed it for this domain and it has not expired at the Unix time
+    `wall_s` (None: not looked at). PolicyError."""
+    if len(data) > MAX_OCTETS:
+        raise PolicyError(f"a delegation of {len(data)} octets is longer than {MAX_OCTETS}")
+    payload = cose.verify(LABEL, data, root)
+    try:
+        found = Delegation.model_validate(cbor.decode(payload))
+    except ValidationError as error:
+        raise PolicyError(f"delegation: {error.errors()[0]['msg']}") from error
+    if _encode(found) != payload:
+        raise PolicyError("delegation holds a value in another form than its own")
+    if found.domain != domain:
+        raise PolicyError(f"the delegation is of domain {found.domain}")
+    if wall_s is not None and wall_s >= found.expires_at:
+        raise PolicyError(f"the delegation of administrator {found.name} has expired")
+    return found, public_key_from_spki(found.key)
+
+
+def join(delegation: bytes, signed: bytes) -> bytes:
+    """A document with the delegation of who signed it."""
+    return cbor.encode([delegation, signed])
+
+
+def split(data: bytes) -> tuple[bytes | None, bytes]:
+    """Delegation and document; None where the root key signed the document itself. PolicyError."""
+    if data[:1] != _ARRAY_OF_TWO:
+        return None, data
+    value = cbor.decode(data)
+    if not (isinstance(value, list) and len(value) == 2 and all(isinstance(each, bytes) for each in value)):
+        raise PolicyError("neither a signed document nor one with its delegation")
+    return value[0], value[1]
+
+
+_ARRAY_OF_TWO = b"\x82"
+
+
+def _encode(delegation: Delegation) -> bytes:
+    return cbor.encode(dict(delegation))
