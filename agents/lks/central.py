@@ -5,6 +5,7 @@ What is sent with and heard, from GSA and KD of the DKS. Knows nothing of IKE SA
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from agents.gikev2 import GroupKeys
@@ -30,6 +31,8 @@ class CentralGroups:
             self.hearing[group] = Hearing(group, interface.name)
         self._interfaces = {each.name: each for each in document.interfaces}
         self._keyed: set[tuple[str, str]] = set()
+        self._ends: dict[tuple[GroupId, int], float] = {}
+        """When each generation of an own group is not to be sent with any more."""
 
     def groups(self) -> Iterator[tuple[GroupId, bool]]:
         """Every group to register at, own ones first, and whether we are its sender."""
@@ -61,6 +64,7 @@ class CentralGroups:
             if before is not None and _same_keys(interface, before[0]) and neighbor == before[1]:
                 self.hearing[group] = older.hearing[group]
         self._keyed = older._keyed
+        self._ends = dict(older._ends)
 
     def check(self, keys: GroupKeys) -> None:
         """UnusableGroup unless these keys are what policy allows for this group."""
@@ -80,6 +84,9 @@ class CentralGroups:
                 hearing.follow(keys, now)
         else:
             sending = self.sending[keys.group]
+            lifetimes = [sa.lifetime_s for sa in keys.sas if sa.lifetime_s is not None]
+            if lifetimes:
+                self._ends.setdefault((keys.group, keys.generation), now + min(lifetimes))
             if sending.active is None:
                 sending.begin(keys)
             elif sending.active.generation != keys.generation:
@@ -107,9 +114,15 @@ class CentralGroups:
     def tick(self, now: float) -> list[GroupId]:
         """Do what is due; the groups whose keys have expired."""
         lost = []
-        for sending in self.sending.values():
+        for group, sending in self.sending.items():
             if sending.tick(now):
                 self._context.kernel_dirty = True
+            if self._end(group) <= now:
+                sending.stop()  # the DKS did not replace it in time, and a key is not used after its life
+                self._context.kernel_dirty = True
+                lost.append(group)
+        held = {(group, number) for group, sending in self.sending.items() for number in sending.held()}
+        self._ends = {place: end for place, end in self._ends.items() if place in held}
         for group, hearing in self.hearing.items():
             if hearing.tick(now):
                 self._context.kernel_dirty = True
@@ -117,10 +130,14 @@ class CentralGroups:
                     lost.append(group)
         return lost
 
+    def _end(self, group: GroupId) -> float:
+        active = self.sending[group].active
+        return math.inf if active is None else self._ends.get((group, active.generation), math.inf)
+
     def next_timer(self) -> float | None:
         """When something is due."""
         sending = [each.next_timer() for each in self.sending.values()]
-        return earliest([*sending, *(each.next_timer() for each in self.hearing.values())])
+        return earliest([*sending, *(each for each in map(self._end, self.sending) if each < math.inf), *(each.next_timer() for each in self.hearing.values())])
 
     def sas(self) -> Iterator[GroupSa]:
         """What the kernel shall hold."""

@@ -181,6 +181,8 @@ class Simulation:
                 return
             node.effects += 1
             self._do(node, effect)
+            if node.core is None:
+                return
         when = node.core.next_timer()
         number = next(self._number)
         self._timers[node.name] = number

@@ -158,3 +158,16 @@ def test_every_request_is_on_record_and_says_whether_it_is_a_repetition() -> Non
     exchanges = {each.fields["exchange"] for each in network.seen("request", "dks")}
     assert exchanges == {"IKE_SA_INIT", "GSA_AUTH", "GSA_REGISTRATION"}
     assert {each.fields["retransmission"] for each in network.seen("request", "dks")} == {False}
+
+
+def test_a_speaker_that_the_dks_gives_no_new_keys_stops_with_the_old_ones_at_the_end_of_their_life() -> None:
+    network = central(CENTRAL.model_copy(update={"lifetimes": Lifetimes(group_s=60)}))
+    network.power_on_all()
+    assert network.run(1, network.all_keyed)
+    network.power_off("dks")
+    network.run(62)
+    for name in network.routers:
+        kernel = network.nodes[name].kernel
+        assert kernel is not None and not any(sa.outbound for sa in kernel.sas)
+    network.power_on("dks")
+    assert network.run(200, network.all_keyed)
