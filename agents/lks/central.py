@@ -137,7 +137,13 @@ class CentralGroups:
     def next_timer(self) -> float | None:
         """When something is due."""
         sending = [each.next_timer() for each in self.sending.values()]
-        return earliest([*sending, *(each for each in map(self._end, self.sending) if each < math.inf), *(each.next_timer() for each in self.hearing.values())])
+        return earliest(
+            [
+                *sending,
+                *(each for each in map(self._end, self.sending) if each < math.inf),
+                *(each.next_timer() for each in self.hearing.values()),
+            ]
+        )
 
     def sas(self) -> Iterator[GroupSa]:
         """What the kernel shall hold."""

@@ -104,7 +104,9 @@ class Invariants:
         held: set[tuple[Stream, int]] = set()
         for sa in kernel.sas:
             name, t = (stream(sa), sa.generation), self.network.now
-            self._hold("one key for a generation", self._key.setdefault(name, sa.keymat) == sa.keymat, (node.name, *name))
+            self._hold(
+                "one key for a generation", self._key.setdefault(name, sa.keymat) == sa.keymat, (node.name, *name)
+            )
             place = (sa.spi, sa.destination)
             self._hold("no SPI collision", places.setdefault(place, sa.keymat) == sa.keymat, (node.name, *place))
             if sa.outbound:
@@ -166,7 +168,9 @@ class Invariants:
         if not policy.local_key_server:
             return
         addresses = {
-            (interface.name, each.address_for(protocol), protocol): GroupId.of("example", each.router, each.interface, protocol)
+            (interface.name, each.address_for(protocol), protocol): GroupId.of(
+                "example", each.router, each.interface, protocol
+            )
             for interface in policy.interfaces
             for protocol in interface.protocols
             for each in interface.neighbors
@@ -174,7 +178,9 @@ class Invariants:
         for sa in kernel.sas:
             if not sa.outbound and sa.destination.is_multicast:
                 floor = floors.get(str(addresses[sa.interface, sa.speaker, sa.protocol]), (0, 0))
-                self._hold("floor on the disk", floor[1] >= sa.generation or floor[0] > 1, (node.name, *stream(sa), floor))
+                self._hold(
+                    "floor on the disk", floor[1] >= sa.generation or floor[0] > 1, (node.name, *stream(sa), floor)
+                )
 
     # -- at rest ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,56 @@
+"""`lab soak`: the agents under a seeded adversary."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def soak(
+        seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, from --seed on")] = 20,
+        minutes: Annotated[float, typer.Option("--minutes", min=0, help="seeds for so long instead; 0: --seeds")] = 0.0,
+        seed: Annotated[int, typer.Option("--seed", min=0, help="the first seed")] = 0,
+        keep: Annotated[str, typer.Option("--keep", help="of one seed, only the faults of these numbers: 0,3")] = "",
+    ) -> None:
+        """Simulate domains under faults, here and without a guest; exit code 1 when an invariant does not hold."""
+        from testbed.errors import InputError
+        from testbed.soak.adversary import faults_of
+        from testbed.soak.run import run, shrink
+
+        kept: list[int] | None = None
+        if keep:
+            known = len(faults_of(seed))
+            kept = [int(each) if each.isdecimal() else -1 for each in keep.split(",")]
+            if not all(0 <= each < known for each in kept):
+                raise InputError(
+                    f"no such faults: {keep}", where="--keep", allowed=f"numbers from 0 to {known - 1}, with commas"
+                )
+            seeds, minutes = 1, 0.0
+        began, number, steps = time.monotonic(), seed, 0
+        faults: Counter[str] = Counter()
+        checked: Counter[str] = Counter()
+        while (time.monotonic() - began < 60 * minutes) if minutes else number < seed + seeds:
+            found = run(number, kept)
+            steps += found.steps
+            faults.update(each.kind.value for each in found.faults)
+            checked.update(found.checked)
+            if found.violated is not None:
+                typer.echo(f"seed {number}: {found.violated}")
+                numbers = kept if kept is not None else shrink(number, found.violated.invariant)
+                for each in numbers:
+                    fault = faults_of(number)[each]
+                    typer.echo(f"  {each}: {fault.kind.value} at {fault.at_s:g} s: {fault.who}, {fault.size:g}")
+                again = f" --keep {','.join(map(str, numbers))}" if numbers else ""
+                typer.echo(f"again: lab soak --seed {number} --seeds 1{again}")
+                raise typer.Exit(1)
+            number += 1
+        typer.echo(f"{number - seed} seeds, {steps} steps, {time.monotonic() - began:.0f} s")
+        for title, counts in (("faults", faults), ("checks", checked)):
+            typer.echo(f"{title}:")
+            for name, count in sorted(counts.items()):
+                typer.echo(f"  {count:9} {name}")
