@@ -5,6 +5,7 @@ A fault is a value, so that a run can be done again with fewer. Knows nothing of
 
 from __future__ import annotations
 
+import contextlib
 import random
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -263,10 +264,8 @@ class World(Network):
 
     def _rekey(self, who: str, _size: float) -> None:
         if self.nodes[who].core is not None:
-            try:
+            with contextlib.suppress(CommandRefused):  # where the DKS makes its keys
                 self.command(who, "rekey")
-            except CommandRefused:
-                pass  # the DKS makes its keys
 
     def _replay(self, _who: str, size: float) -> None:
         for passing in self.chance.sample(self._passed, min(len(self._passed), 1 + int(size))):

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -62,7 +63,7 @@ class Network(Simulation):
             self.domain = edit.add_router(self.domain, name, spki(key(name)))
             self.domain = edit.approve_router(self.domain, name, spki(key(name)))
         for number, (segment, members) in enumerate(segments.items()):
-            kind = "p2p" if len(members) == 2 else "lan"
+            kind: Literal["p2p", "lan"] = "p2p" if len(members) == 2 else "lan"
             places = []
             for host, router in enumerate(members, 1):
                 interface = f"{router}-e{len(interfaces[router])}"

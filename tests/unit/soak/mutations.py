@@ -1,4 +1,4 @@
-"""Deliberate defects of the agents, each one function replaced, to show that the adversary and its invariants find them."""
+"""Deliberate defects of the agents, each one function replaced: the adversary and its invariants find them."""
 
 from __future__ import annotations
 
