@@ -17,7 +17,7 @@ from agents.lks.core import LksCore
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.runtime.simulation import Node
 from fuzz.harness import promise
-from tests.unit.lks.network import Network
+from testbed.soak.network import Network
 
 MOST_PAYLOADS = 12
 

@@ -22,7 +22,7 @@ from agents.runtime.effects import Effect, Kernel, Persist
 from agents.runtime.simulation import Node, Passing
 from agents.runtime.storage import CorruptRecord
 from testbed.soak.invariants import Invariants, Violated
-from tests.unit.lks.network import Network
+from testbed.soak.network import Network
 
 SEGMENTS = {"a--b": ("a", "b"), "lan": ("b", "c", "x")}
 REMOVED = "x"
@@ -48,7 +48,7 @@ class Kind(StrEnum):
     REKEY = "rekey ordered"
     REPLAY = "datagrams replayed"
     FORGE = "datagrams altered"
-    OLD_LIST = "older revocation list given"
+    FALSE_LIST = "altered revocation list given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +277,7 @@ class World(Network):
             data[self.chance.randrange(len(data))] ^= 1 << self.chance.randrange(8)
             self.deliver(passing.receiver, replace(passing.datagram, data=bytes(data)))
 
-    def _old_list(self, who: str, _size: float) -> None:
+    def _false_list(self, who: str, _size: float) -> None:
         if self.lists and self.nodes[who].core is not None:
             altered = bytearray(self.lists[0])
             altered[self.chance.randrange(len(altered))] ^= 1

@@ -19,7 +19,7 @@ from agents.policy.revocation import Revocations
 from agents.runtime.effects import Kernel
 from agents.runtime.simulation import Node
 from agents.runtime.storage import unseal
-from tests.unit.lks.network import POLICY_SERVER, Network
+from testbed.soak.network import POLICY_SERVER, Network
 
 _RECORD = "router-keys/lks-counters/1"
 PATIENCE_S = 32.0

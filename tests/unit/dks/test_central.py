@@ -8,7 +8,7 @@ from agents.dks.store import GenerationBook
 from agents.policy import edit
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
-from tests.unit.lks.network import Network, ring
+from testbed.soak.network import Network, ring
 
 CENTRAL = Settings(validity_s=1 << 33, issuer="dks", local_key_server=False)
 

@@ -17,7 +17,7 @@ from agents.policy.document import Reconnect
 from agents.policy.domain import Domain, Settings
 from agents.policy.errors import PolicyError
 from agents.runtime.effects import Persist
-from tests.unit.lks.network import POLICY_SERVER, Network, key, ring
+from testbed.soak.network import POLICY_SERVER, Network, key, ring
 
 SOON = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=1, first_max_s=3, max_s=10))
 

@@ -11,7 +11,7 @@ from agents.policy import edit
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from agents.runtime.simulation import Passing
-from tests.unit.lks.network import Network, ring
+from testbed.soak.network import Network, ring
 
 LIFETIME_S = 100
 SETTINGS = Settings(validity_s=1 << 33, issuer="dks", local_key_server=False, lifetimes=Lifetimes(group_s=LIFETIME_S))

@@ -9,7 +9,7 @@ import pytest
 from agents.lks.retained import COUNTERS
 from agents.runtime.simulation import Passing
 from agents.runtime.storage import CorruptRecord
-from tests.unit.lks.network import Network, key
+from testbed.soak.network import Network, key
 
 PAIR = {"a--b": ("a", "b")}
 

@@ -11,7 +11,7 @@ from agents.lks.retained import COUNTERS
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
 from agents.runtime.simulation import Node
-from tests.unit.lks.network import Network, ring
+from testbed.soak.network import Network, ring
 
 PAIR = {"a--b": ("a", "b")}
 LAN = {"lan": ("a", "b", "c", "d", "e")}

@@ -11,7 +11,7 @@ import pytest
 from agents.ikev2 import IkeEndpoint, Payload, RawPayload
 from agents.policy.domain import Settings
 from agents.runtime.simulation import Passing
-from tests.unit.lks.network import Network
+from testbed.soak.network import Network
 
 LAN = {"lan": ("a", "b", "c")}
 

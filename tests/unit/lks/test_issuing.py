@@ -16,7 +16,7 @@ from agents.policy.domain import Settings
 from agents.policy.names import GroupId
 from agents.runtime.control import CommandRefused
 from agents.runtime.simulation import Passing
-from tests.unit.lks.network import Network, ring
+from testbed.soak.network import Network, ring
 
 SOON = Reconnect(first_min_s=1, first_max_s=3, max_s=5)
 SHARED = Settings(validity_s=1 << 33, issuer="dks", lifetimes=Lifetimes(group_s=60), reconnect=SOON)

@@ -15,7 +15,7 @@ from agents.policy import edit
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from agents.runtime.simulation import Passing
-from tests.unit.lks.network import Network
+from testbed.soak.network import Network
 
 POINT, FIRST_HOP, SECOND = "10.99.0.3", "10.99.0.1", "10.99.1.1"
 SHORT = Settings(validity_s=1 << 33, lifetimes=Lifetimes(group_s=40, ike_s=100, atd_s=2, dtd_s=5))

@@ -14,7 +14,7 @@ from agents.policy.domain import Settings
 from agents.policy.names import GroupId
 from agents.runtime.effects import Effect, Kernel
 from agents.runtime.simulation import Node
-from tests.unit.lks.network import Network
+from testbed.soak.network import Network
 
 IN_FLIGHT_S = 0.5
 """A packet that was sent so long ago may still arrive."""

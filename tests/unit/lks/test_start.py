@@ -9,7 +9,7 @@ import pytest
 from agents.lks.retained import DOCUMENT
 from agents.policy.document import Reconnect
 from agents.policy.domain import Settings
-from tests.unit.lks.network import Network, ring
+from testbed.soak.network import Network, ring
 
 PAIR = {"a--b": ("a", "b")}
 LAN = {"lan": ("a", "b", "c", "d")}

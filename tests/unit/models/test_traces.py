@@ -21,7 +21,7 @@ from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import make_list, sign_list
 from agents.runtime.control import CommandRefused
 from agents.runtime.simulation import Passing
-from tests.unit.lks.network import POLICY_SERVER, Network, key
+from testbed.soak.network import POLICY_SERVER, Network, key
 
 LINK = {"a--b": ("a", "b")}
 LAN = {"lan": ("a", "b", "c")}

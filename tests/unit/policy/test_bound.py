@@ -19,7 +19,7 @@ from agents.policy.document import Lease, Lifetimes, Reconnect
 from agents.policy.domain import Domain, Settings
 from agents.policy.errors import PolicyError
 from agents.policy.store import PolicyStore
-from tests.unit.lks.network import Network, ring
+from testbed.soak.network import Network, ring
 
 CLOSE = Settings(
     lifetimes=Lifetimes(group_s=600, atd_s=2, dtd_s=5),
