@@ -155,7 +155,8 @@ def test_probes_are_lost_for_as_long_as_the_blackhole_is_not_noticed(tmp_path: P
     span_s = (losses[0]["sent_last_ns"] - losses[0]["sent_first_ns"]) / 1e9
     assert span_s == pytest.approx((lost - 1) / 10, abs=0.02)
     total = played.of("probe", "flow")[0]
-    assert (total["sent"], total["received"]) == (500, 500 - lost)
+    assert total["sent"] in (500, 501)  # the last one is due at the very end
+    assert total["received"] == total["sent"] - lost
 
 
 def test_a_lan_of_three_elects_a_dr_and_speaks_ospfv3_and_pim(tmp_path: Path) -> None:
