@@ -89,7 +89,7 @@ def test_a_native_kernel_needs_root_and_says_what_else_there_is(made: Path, monk
 
 def test_a_native_kernel_that_lacks_something_names_it(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(native, "lacking", lambda root: ["ESP", "netem"])
+    monkeypatch.setattr(native, "lacking", lambda root, needs: ["ESP", "netem"])
     with pytest.raises(EnvironmentFailure, match="lacks ESP, netem"):
         native.argv(made)
 
