@@ -1,81 +1,91 @@
-"""Whom the experiment `revocation` removes, and when it says that nobody accepts a router any more."""
+"""How long a removed router was accepted, of records made by hand: one SA too long anywhere is found."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
-import networkx
 import pytest
 
-from agents.policy.domain import Domain, Settings
-from experiments.revocation import Choice, Revocation, accepted_until
+from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
-from testbed.keying.provision import domain_of
-from testbed.runner.experiment import Measures, Table
+from testbed.record.plan import Plan
+from testbed.runner.experiment import Table, find
 from testbed.topology.load import load
 
-
-def sa(t: int, spi: int, change: str, direction: str = "in") -> dict[str, Any]:
-    return {"t": t, "spi": f"{spi:#010x}", "destination": "224.0.0.5", "direction": direction, "change": change}
-
-
-def run_with(*events: dict[str, Any]) -> Any:
-    return SimpleNamespace(where=lambda *_words: list(events), folder="run")
+RING = load("ring:6")
+REVOCATION = find("revocation")
+MODULE = sys.modules["experiment_revocation"]
+REMOVED_S = {"DKS reachable": 100.0, "DKS down": 170.0, "isolated": 220.0}
 
 
-@pytest.fixture(scope="module")
-def domain() -> Domain:
-    topology = load("ring:6")
-    return domain_of(topology, 1, topology.dks.address, Settings(validity_s=1 << 33))
+def event(now_s: float, node: str, source: str, kind: str, **more: Any) -> dict[str, Any]:
+    return {"t": round(now_s * NS), "node": node, "source": source, "kind": kind, **more}
 
 
-@pytest.mark.parametrize("spec", ["abilene", "ring:6"])
-def test_the_network_hangs_together_without_each_router_that_is_removed(spec: str) -> None:
-    topology = load(spec)
-    try:
-        chosen = Choice(topology)
-    except InputError:
-        assert spec == "ring:6"  # without one router a ring is a line, and only its ends can be spared
-        return
-    graph = networkx.Graph(topology.graph())
-    for name in (chosen.first, chosen.second):
-        graph.remove_node(name)
-        assert networkx.is_connected(graph.subgraph(set(topology.routers) & set(graph)))
-    assert graph.has_edge(chosen.third, chosen.friend)
-    assert topology.dks.router not in (*chosen.removed().values(), chosen.friend)
-    assert len({*chosen.removed().values(), chosen.friend, *chosen.rest}) == len(topology.routers)
+def measured(folder: Path, left_s: dict[str, float | None], unheard: str = "") -> Table:
+    """A run in which every neighbour gave up a removed router so long after its removal; None: never."""
+    plan = Plan(
+        experiment="revocation", topology=RING, keying="lks", seed=1, duration_s=570, options=REVOCATION.options
+    )
+    plan.write(folder / "plan.json")
+    events: list[dict[str, Any]] = []
+    run = _opened(folder)
+    whole = MODULE._domain(run)
+    for case, router in MODULE.Choice(RING).removed().items():
+        spi = f"{whole.router(router).spi.base:#010x}"
+        events.append(event(REMOVED_S[case], router, "fault", "router_remove"))
+        for each in RING.neighbors(router):
+            if each.neighbor_router == unheard:
+                continue
+            fields = {"spi": spi, "direction": "in", "destination": "224.0.0.5"}
+            events.append(event(50, each.neighbor_router, "agent", "sa", change="added", **fields))
+            wait_s = left_s[case]
+            if wait_s is not None:
+                at_s = REMOVED_S[case] + wait_s
+                events.append(event(at_s, each.neighbor_router, "agent", "sa", change="removed", **fields))
+    _written(folder, events)
+    return Table({"lks": [REVOCATION.measure(Run(folder))]})
 
 
-def test_a_router_is_accepted_until_the_last_of_its_sas_leaves_the_kernel(domain: Domain) -> None:
-    spi = domain.router("r1").spi.base
-    run = run_with(sa(1, spi, "added"), sa(2, spi + 1, "added"), sa(50, spi, "removed"), sa(70, spi + 1, "removed"))
-    assert accepted_until(run, domain, "r1", "r2", 10) == 70
+def _written(folder: Path, events: list[dict[str, Any]]) -> None:
+    events.sort(key=lambda each: each["t"])
+    (folder / "record.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
 
 
-def test_sas_of_others_and_outbound_ones_do_not_count(domain: Domain) -> None:
-    spi, other = domain.router("r1").spi.base, domain.router("r3").spi.base
-    mine = (sa(1, spi, "added"), sa(50, spi, "removed"))
-    run = run_with(*mine, sa(60, other, "added"), sa(61, spi + 2, "added", "out"))
-    assert accepted_until(run, domain, "r1", "r2", 10) == 50
+def _opened(folder: Path) -> Run:
+    _written(folder, [event(0, "lab", "lab", "run_start")])
+    return Run(folder)
 
 
-def test_an_sa_that_stays_or_comes_back_is_never_given_up(domain: Domain) -> None:
-    spi = domain.router("r1").spi.base
-    run = run_with(sa(1, spi, "added"), sa(50, spi, "removed"), sa(60, spi, "added"))
-    assert accepted_until(run, domain, "r1", "r2", 10) is None
+def broken(table: Table) -> list[str]:
+    return [each.text.split(":")[0] for each in REVOCATION.judge(table) if not each.ok]
 
 
-def test_a_neighbour_that_never_heard_the_removed_router_is_no_evidence(domain: Domain) -> None:
+def test_routers_that_are_given_up_within_the_bound_break_nothing(tmp_path: Path) -> None:
+    table = measured(tmp_path, {"DKS reachable": 0.5, "DKS down": 0.1, "isolated": 200})
+    assert broken(table) == []
+    extra = table.measures["lks"][0].extra
+    assert extra["DKS reachable, s"] == pytest.approx(0.5) and extra["bound, isolated, s"] == 240
+
+
+@pytest.mark.parametrize("case", list(REMOVED_S))
+@pytest.mark.parametrize("late_s", [241.0, None])
+def test_one_that_is_accepted_for_longer_or_to_the_end_is_found(
+    tmp_path: Path, case: str, late_s: float | None
+) -> None:
+    times: dict[str, float | None] = dict.fromkeys(REMOVED_S, 0.5)
+    assert broken(measured(tmp_path, {**times, case: late_s})) == [case]
+
+
+def test_a_neighbour_that_never_heard_the_removed_router_proves_nothing(tmp_path: Path) -> None:
+    unheard = RING.neighbors(MODULE.Choice(RING).first)[0].neighbor_router
     with pytest.raises(InputError, match="never heard"):
-        accepted_until(run_with(), domain, "r1", "r2", 10)
+        measured(tmp_path, dict.fromkeys(REMOVED_S, 0.5), unheard=unheard)
 
 
-@pytest.mark.parametrize(("seen", "ok"), [(5.0, True), (11.0, False), (None, False)])
-def test_it_is_judged_by_the_bound(seen: float | None, ok: bool) -> None:
-    names = ("DKS reachable", "DKS down", "isolated")
-    extra: dict[str, float | None] = {}
-    for name in names:
-        extra |= {f"{name}, s": seen, f"bound, {name}, s": 10.0}
-    table = Table({"lks": [Measures(seen, 1, 1, extra=extra)]})
-    assert [each.ok for each in Revocation().judge(table)] == [ok] * 3
+def test_a_network_too_small_to_lose_three_routers_is_refused() -> None:
+    with pytest.raises(InputError, match=r"removed|parted"):
+        MODULE.Choice(load("line:3"))
