@@ -7,12 +7,15 @@ from pathlib import Path
 
 from agents.runtime.settings import ConfigError, Table
 
+MAX_WORKERS = 64
+
 
 @dataclass(frozen=True)
 class DksConfig:
     """`documents`: a folder with every router's signed document, ROUTER.cose each. `policy_url`, `policy_token` (a
     file) and `policy_ca`: where the Policy Server's API is asked for them, if it is. `rate`, `burst`: how many
-    registrations are served in a second, and at once; others are told to come back."""
+    registrations are served in a second, and at once; others are told to come back. `workers`: how many processes
+    serve them."""
 
     name: str
     domain: str
@@ -30,6 +33,7 @@ class DksConfig:
     policy_ca: Path | None = None
     rate: int = 500
     burst: int = 2000
+    workers: int = 1
 
 
 def read_config(path: Path) -> DksConfig:
@@ -52,6 +56,7 @@ def read_config(path: Path) -> DksConfig:
         policy_ca=table.optional_path("policy_ca"),
         rate=table.number("rate", 500, 1, 1_000_000),
         burst=table.number("burst", 2000, 1, 1_000_000),
+        workers=table.number("workers", 1, 1, MAX_WORKERS),
     )
     table.finish()
     if bool(config.policy_url) != (config.policy_token is not None):

@@ -22,10 +22,13 @@ MIN_S = 0.5
 """A router that pushes more often than that is put off: verifying costs time."""
 
 
-def kept(folder: Path) -> dict[str, bytes]:
-    """What is on the disk, by router. OSError."""
+Look = Callable[[str | None], Mapping[str, bytes]]
+
+
+def kept(folder: Path, router: str | None = None) -> dict[str, bytes]:
+    """What is on the disk of this router, or of all, by router. OSError."""
     found = {}
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in sorted(folder.glob(f"{'*' if router is None else router}{SUFFIX}")):
         with path.open("rb") as file:
             found[path.name.removesuffix(SUFFIX)] = file.read(MAX_OCTETS + 1)
     return found
@@ -36,19 +39,39 @@ class TooOften(Exception):
 
 
 class Confirmations:
-    """All routers'. `kept`: what was on the disk, router → octets; what does not verify any more is left out."""
+    """All routers'. `kept`: what was on the disk, router → octets; what does not verify any more is left out.
+
+    `look`: gives what is on the disk now of one router, or of all (None), where several processes keep them.
+    """
 
     def __init__(
-        self, domain: str, documents: Documents, kept: Mapping[str, bytes], emit: Callable[[Persist], None]
+        self,
+        domain: str,
+        documents: Documents,
+        kept: Mapping[str, bytes],
+        emit: Callable[[Persist], None],
+        look: Look | None = None,
     ) -> None:
-        self._domain, self._documents, self._emit = domain, documents, emit
+        self._domain, self._documents, self._emit, self._look = domain, documents, emit, look
         self._found: dict[str, tuple[Confirmation, bytes]] = {}
         self._not_before: dict[str, float] = {}
+        self._learn(kept)
+
+    def _learn(self, kept: Mapping[str, bytes]) -> None:
         for router, signed in kept.items():
+            if router in self._found and self._found[router][1] == signed:
+                continue
             try:
-                self._found[router] = self._verified(signed, router), signed
+                said = self._verified(signed, router)
             except PolicyError:
                 continue
+            if router not in self._found or said.version >= self._found[router][0].version:
+                self._found[router] = said, signed
+
+    def look(self, router: str | None = None) -> None:
+        """Learn what other processes of this DKS have taken meanwhile, of one router or of all. OSError."""
+        if self._look is not None:
+            self._learn(self._look(router))
 
     def _verified(self, signed: bytes, router: str) -> Confirmation:
         document = self._documents.of(router)
@@ -67,6 +90,7 @@ class Confirmations:
                 raise TooOften
             self._not_before[router] = now + MIN_S
         said = self._verified(signed, router)
+        self.look(router)
         before = self._found[router][0] if router in self._found else None
         if before is not None and said.version < before.version:
             raise PolicyError(f"{router} has confirmed version {before.version} already, not only {said.version}")

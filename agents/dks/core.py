@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.dks.confirmations import Confirmations, TooOften
+from agents.dks.confirmations import Confirmations, Look, TooOften
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
 from agents.dks.metrics import Metrics
@@ -81,14 +81,18 @@ class DksCore:
         poll: Poll | None = None,
         poll_list: PollList | None = None,
         confirmed: Mapping[str, bytes] | None = None,
+        look: Look | None = None,
+        share: tuple[int, int] = (0, 1),
         rate: float = 500.0,
         burst: int = 2000,
         log_keys: bool = False,
     ) -> None:
         """`confirmed`: the routers' confirmations that were kept.
 
-        `rate`, `burst`: how many registrations are served in a second, and at once."""
-        self._bucket = TokenBucket(rate, burst)
+        `share`: which of how many processes this is, that share documents, book, list and confirmations (`look`) and
+        divide the routers among them. `rate`, `burst`: how many registrations all of them serve in a second, and at
+        once."""
+        self._bucket = TokenBucket(rate / share[1], max(1, burst // share[1]))
         self._metrics = Metrics()
         self._effects: list[Effect] = []
         self._documents, self._book, self._domain, self._poll = documents, book, domain, poll
@@ -104,14 +108,15 @@ class DksCore:
                 cookie_threshold=200,
                 upper_exchanges=EXCHANGES,
                 log_keys=log_keys,
+                spi_share=share,
             ),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
         self._removal = DksRemoval(documents, book, self._effects.append, self._revoked)
         self._spread = Spread(self._endpoint, self._removal)
         emit = self._effects.append
-        self._groups = Groups(self._endpoint, documents, book, private_key, random, emit, emit)
-        self._confirmations = Confirmations(domain, documents, confirmed or {}, self._effects.append)
+        self._groups = Groups(self._endpoint, documents, book, private_key, random, emit, emit, alone=share[1] == 1)
+        self._confirmations = Confirmations(domain, documents, confirmed or {}, emit, look)
         self._control: dict[str, SaHandle] = {}
         self._poll_at: float | None = None
         self._refused_list: bytes | None = None
@@ -177,6 +182,7 @@ class DksCore:
         """`status`, `metrics`, `confirmations`, and `rekey ROUTER [INTERFACE...]`. CommandRefused."""
         match list(words):
             case ["status"]:
+                self._confirmations.look()
                 return {
                     "domain": self._domain,
                     "routers": len(self._documents),
@@ -190,6 +196,7 @@ class DksCore:
             case ["rekey", router, *interfaces]:
                 return {"ordered": [str(group) for group in self._rekey(router, interfaces, now)]}
             case ["confirmations"]:
+                self._confirmations.look()
                 return {"domain": self._domain, "routers": self._confirmations.status()}
             case ["metrics"]:
                 gauges = {
@@ -226,6 +233,8 @@ class DksCore:
                 raise CommandRefused(f"{router} is not connected; on the router itself: lks rekey")
             orders = [notifies.rekey_order(each) for each in groups]
             self._endpoint.request(sa, ExchangeType.INFORMATIONAL, orders, now)
+        elif not self._groups.alone:
+            raise CommandRefused(f"{router} has no local_key_server: its keys are made by a DKS with workers = 1")
         else:
             for each in groups:
                 self._groups.rekey(each, now, "command")
@@ -249,6 +258,7 @@ class DksCore:
     # -- removal -------------------------------------------------------------------------------------
 
     def _look_for_list(self, now: float) -> None:
+        self._removal.look(now)
         signed = self._poll_list() if self._poll_list is not None else None
         if signed is not None and signed != self._refused_list:
             self._removal.offer(signed, "folder", now)

@@ -87,7 +87,11 @@ class Groups:
         random: Callable[[int], bytes],
         event: EventSink,
         send: Callable[[Send], None],
+        *,
+        alone: bool = True,
     ) -> None:
+        """`alone`: no other process serves routers of this domain. Who gives keys out to all members must be."""
+        self.alone = alone
         self._endpoint, self._documents, self._book, self._key = endpoint, documents, book, key
         self._random, self._event = random, event
         self._rekeys = RekeySas(key, random, send)
@@ -124,6 +128,10 @@ class Groups:
             if not request.sender:
                 return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)  # members are the speaker's LKS's
             return self._issue(request, speaker, sa)
+        if not self.alone:
+            detail = "a speaker without a Local Key Server has its keys from a DKS with workers = 1"
+            self._event(Event("error", {"what": "registration", "group": str(group), "detail": detail}))
+            return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
         if request.leaving:
             if group in self._groups:
                 self._forget_member(self._groups[group], router)

@@ -28,6 +28,7 @@ class DksRemoval:
     ) -> None:
         """Takes the list that the book has; PolicyError when that is no signed list of this domain."""
         self._documents, self._book, self._event, self._changed = documents, book, event, changed
+        self._refused: bytes | None = None
         kept = book.revocation()
         if kept is not None:
             documents.revocations.take(kept)
@@ -54,12 +55,20 @@ class DksRemoval:
             return
         if found is None:
             return
-        self._book.keep_revocation(signed)
+        self._book.keep_revocation(signed, found.version)
         names = sorted(each.router for each in self._documents.revoked())
         for router in self._documents.drop_refused():
             self.doubt(source, f"the document of {router} is signed by an administrator whose key is revoked")
         self._event(Event("revocation", {"version": found.version, "source": source, "routers": names}))
         self._changed(now)
+
+    def look(self, now: float) -> None:
+        """Another process of this DKS may have put a newer list into the book."""
+        kept = self._book.revocation()
+        if kept is not None and kept not in (self.signed, self._refused):
+            self.offer(kept, "book", now)
+            if self.signed != kept:
+                self._refused = kept  # said once
 
     def doubt(self, source: str, what: str) -> None:
         """As ListHolder.doubt."""

@@ -92,4 +92,5 @@ class IkeConfig:
     admit: Callable[[PeerAddress], bool] | None = None  # drop datagrams from elsewhere
     notify_unknown_spi: bool = True  # answer unknown SPIs with INVALID_IKE_SPI, at most `hints_per_s`
     hints_per_s: float = 2.0
+    spi_share: tuple[int, int] = (0, 1)  # this endpoint's number and how many share a port, told apart by their SPIs
     log_keys: bool = False  # experiments only: emit KeysDerived with the secrets

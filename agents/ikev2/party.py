@@ -70,7 +70,7 @@ class Party:
     def new_spi(self) -> bytes:
         """An SPI of ours that no SA has."""
         while True:
-            spi = self.random(8)
+            spi = shared_spi(self.random(8), *self.config.spi_share)
             if spi != ZERO_SPI and spi not in self.by_spi:
                 return spi
 
@@ -145,6 +145,17 @@ class Party:
             sa.scheduled = None
             sa.tick(now)
             self.schedule(sa)
+
+
+def shared_spi(spi: bytes, number: int, of: int) -> bytes:
+    """This SPI as endpoint `number` of `of` on one port makes it: first octet - 1 ≡ number (mod of), and not 0.
+
+    The port's socket filter reads it (`agents.runtime.shared_udp`). 1 <= of <= 64.
+    """
+    if of == 1:
+        return spi
+    choices = range(1 + number, 256, of)
+    return bytes([choices[spi[0] % len(choices)]]) + spi[1:]
 
 
 def _check_offer(offer: tuple[Transform, ...]) -> None:

@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ MAX_BACKLOG = 1 << 20
 """Octets that a subscriber may be behind; then it is cut off."""
 PATIENCE_S = 5.0
 
-Answer = Callable[[Sequence[str]], Mapping[str, Any]]
+Answer = Callable[[Sequence[str]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
 
 
 class CommandRefused(Exception):
@@ -31,10 +31,13 @@ class CommandRefused(Exception):
 
 
 class ControlServer:
-    """Serves one socket. `answer`: from the command's words to a result; CommandRefused."""
+    """Serves one socket. `answer`: from the command's words to a result; CommandRefused.
 
-    def __init__(self, path: Path, answer: Answer) -> None:
-        self._path, self._answer = path, answer
+    `watched`: told whether anybody follows the events, whenever that changes.
+    """
+
+    def __init__(self, path: Path, answer: Answer, watched: Callable[[bool], None] = lambda _watched: None) -> None:
+        self._path, self._answer, self._watched = path, answer, watched
         self._server: asyncio.Server | None = None
         self._subscribers: set[asyncio.StreamWriter] = set()
 
@@ -58,7 +61,7 @@ class ControlServer:
         for writer in list(self._subscribers):
             writer.write(line.encode() + b"\n")
             if writer.is_closing() or writer.transport.get_write_buffer_size() > MAX_BACKLOG:
-                self._subscribers.discard(writer)
+                self._unsubscribe(writer)
                 writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -66,18 +69,30 @@ class ControlServer:
             with contextlib.suppress(TimeoutError, ConnectionError, asyncio.LimitOverrunError, ValueError):
                 words = _words(await asyncio.wait_for(reader.readline(), PATIENCE_S))
                 if words == ["events"]:
-                    self._subscribers.add(writer)
+                    self._subscribe(writer)
                     await reader.read()  # ends when the client goes
                 else:
-                    writer.write(json.dumps(self._outcome(words)).encode() + b"\n")
+                    writer.write(json.dumps(await self._outcome(words)).encode() + b"\n")
                     await asyncio.wait_for(writer.drain(), PATIENCE_S)
         finally:
-            self._subscribers.discard(writer)
+            self._unsubscribe(writer)
             writer.close()
 
-    def _outcome(self, words: list[str]) -> dict[str, Any]:
+    def _subscribe(self, writer: asyncio.StreamWriter) -> None:
+        self._subscribers.add(writer)
+        if len(self._subscribers) == 1:
+            self._watched(True)
+
+    def _unsubscribe(self, writer: asyncio.StreamWriter) -> None:
+        if writer in self._subscribers:
+            self._subscribers.discard(writer)
+            if not self._subscribers:
+                self._watched(False)
+
+    async def _outcome(self, words: list[str]) -> dict[str, Any]:
         try:
-            return {"result": dict(self._answer(words))}
+            answer = self._answer(words)
+            return {"result": dict(await answer if isinstance(answer, Awaitable) else answer)}
         except CommandRefused as refusal:
             return {"error": str(refusal)}
 
@@ -112,18 +127,19 @@ def _words(line: bytes) -> list[str]:
 # -- the client's side ------------------------------------------------------------------------------
 
 
-def ask(path: Path, command: str) -> dict[str, Any]:
-    """The answer to a command. CommandRefused; OSError when no agent answers there."""
-    for answer in follow(path, command):
+def ask(path: Path, command: str, timeout_s: float | None = None) -> dict[str, Any]:
+    """The answer to a command. CommandRefused; OSError when no agent answers there (in time)."""
+    for answer in follow(path, command, timeout_s):
         if "error" in answer:
             raise CommandRefused(str(answer["error"]))
         return dict(answer["result"])
     raise ConnectionResetError(f"{path}: the agent gave no answer")
 
 
-def follow(path: Path, command: str) -> Iterator[dict[str, Any]]:
+def follow(path: Path, command: str, timeout_s: float | None = None) -> Iterator[dict[str, Any]]:
     """The lines that the agent answers with, as they come. OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.settimeout(timeout_s)
         connection.connect(str(path))
         connection.sendall(json.dumps({"command": command}).encode() + b"\n")
         with connection.makefile("r", encoding="utf-8") as lines:

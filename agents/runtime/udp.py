@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
 
 from agents.ikev2.model import Datagram, PeerAddress
@@ -37,9 +38,9 @@ _Ancillary = list[tuple[int, int, bytes]]
 class _Family(ABC):
     """A bound socket of one family."""
 
-    def __init__(self, family: int, port: int) -> None:
-        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        self.port = port
+    def __init__(self, bound: socket.socket) -> None:
+        self.socket = bound
+        self.port: int = bound.getsockname()[1]
 
     def receive(self) -> Datagram | None:
         """The next datagram; None when there is none at the moment."""
@@ -80,12 +81,6 @@ class _Family(ABC):
 
 
 class _IPv4(_Family):
-    def __init__(self, port: int, address: str) -> None:
-        super().__init__(socket.AF_INET, port)
-        for option, value in ((IP_PKTINFO, 1), (IP_RECVTTL, 1), (IP_TTL, 255)):
-            self.socket.setsockopt(socket.IPPROTO_IP, option, value)
-        self.socket.bind((address, port))
-
     def _arrival(self, ancillary: _Ancillary) -> tuple[str, int, int | None]:
         local, index, hops = "", 0, None
         for level, kind, value in ancillary:
@@ -106,13 +101,6 @@ class _IPv4(_Family):
 
 
 class _IPv6(_Family):
-    def __init__(self, port: int, address: str) -> None:
-        super().__init__(socket.AF_INET6, port)
-        options = ((IPV6_V6ONLY, 1), (IPV6_RECVPKTINFO, 1), (IPV6_RECVHOPLIMIT, 1), (IPV6_UNICAST_HOPS, 255))
-        for option, value in options:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, option, value)
-        self.socket.bind((address, port))
-
     def _arrival(self, ancillary: _Ancillary) -> tuple[str, int, int | None]:
         local, index, hops = "", 0, None
         for level, kind, value in ancillary:
@@ -132,27 +120,54 @@ class _IPv6(_Family):
         return peer.ip, peer.port, 0, scope
 
 
+_OPTIONS = {
+    socket.AF_INET: (socket.IPPROTO_IP, ((IP_PKTINFO, 1), (IP_RECVTTL, 1), (IP_TTL, 255))),
+    socket.AF_INET6: (
+        socket.IPPROTO_IPV6,
+        ((IPV6_V6ONLY, 1), (IPV6_RECVPKTINFO, 1), (IPV6_RECVHOPLIMIT, 1), (IPV6_UNICAST_HOPS, 255)),
+    ),
+}
+
+
+def bind(port: int, address: str = "", *, shared: bool = False) -> list[socket.socket]:
+    """Bound sockets; without an address of both families, where the kernel has IPv6. OSError when the port is taken.
+
+    `shared`: more sockets of this user may be bound to the same (SO_REUSEPORT)."""
+    bound: list[socket.socket] = []
+    try:
+        for family in _families(address):
+            each = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            bound.append(each)
+            level, options = _OPTIONS[family]
+            for option, value in options:
+                each.setsockopt(level, option, value)
+            if shared:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            each.bind((address, port))
+    except BaseException:
+        for each in bound:
+            each.close()
+        raise
+    return bound
+
+
 class UdpPort:
     """One port. Interfaces go by name; one that is not there any more loses the datagram.
 
     Readable by `fileno` when any of its sockets is.
     """
 
-    def __init__(self, port: int, address: str = "") -> None:
-        """Bind; without an address both families, where the kernel has IPv6. OSError when the port is taken."""
+    def __init__(self, port: int, address: str = "", *, bound: Sequence[socket.socket] = ()) -> None:
+        """As `bind`, or with sockets that `bind` made. OSError when the port is taken."""
         self._families: dict[int, _Family] = {}
+        for each in bound or bind(port, address):
+            if each.family == socket.AF_INET:
+                self._families[4] = _IPv4(each)
+            else:
+                self._families[6] = _IPv6(each)
         self._ready = select.epoll()
-        try:
-            versions = _versions(address)
-            if 4 in versions:
-                self._families[4] = _IPv4(port, address)
-            if 6 in versions:
-                self._families[6] = _IPv6(port, address)
-        except BaseException:
-            self.close()
-            raise
-        for each in self._families.values():
-            self._ready.register(each.socket.fileno(), select.EPOLLIN)
+        for family in self._families.values():
+            self._ready.register(family.socket.fileno(), select.EPOLLIN)
 
     def fileno(self) -> int:
         return self._ready.fileno()
@@ -179,14 +194,14 @@ class UdpPort:
         return True
 
 
-def _versions(address: str) -> set[int]:
+def _families(address: str) -> tuple[socket.AddressFamily, ...]:
     if address:
         try:
-            return {ip_address(address).version}
+            return (socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6,)
         except ValueError as error:
             raise OSError(errno.EADDRNOTAVAIL, str(error)) from error
     try:
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()
     except OSError:
-        return {4}
-    return {4, 6}
+        return (socket.AF_INET,)
+    return socket.AF_INET, socket.AF_INET6

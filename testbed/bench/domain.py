@@ -26,7 +26,8 @@ SEED = 1
 
 @dataclass(frozen=True)
 class BenchDomain:
-    """`documents`: by router. The DKS makes all keys (`issuer: dks`), so that every answer can be asked of it."""
+    """`documents`: by router. The DKS makes all keys (`issuer: dks`), so that every answer can be asked of it: for
+    every member, or with `local_key_server` for the speakers alone."""
 
     documents: dict[str, PolicyDocument]
 
@@ -35,11 +36,13 @@ class BenchDomain:
         return laboratory_key(SEED, router)
 
 
-def make(routers: int, dks_address: str, port: int, folder: Path, *, issued_at: int) -> BenchDomain:
+def make(
+    routers: int, dks_address: str, port: int, folder: Path, *, issued_at: int, local_key_server: bool = False
+) -> BenchDomain:
     """A ring of at least three routers. Writes the DKS's identity, documents and `dks.toml` to the folder."""
     names = [f"r{number}" for number in range(routers)]
     entry = DksEntry(name=DKS, key=spki(laboratory_key(SEED, DKS)), addresses=(IPv4Address(dks_address),), port=port)
-    settings = Settings(issuer="dks", local_key_server=False, validity_s=1 << 32)
+    settings = Settings(issuer="dks", local_key_server=local_key_server, validity_s=1 << 32)
     domain = Domain(name=NAME, dks=entry, settings=settings)
     for name in names:
         key = spki(laboratory_key(SEED, name))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from agents.dks.daemon import BOOK
+from agents.dks.serve import BOOK
 from agents.dks.store import GenerationBook
 from agents.policy.domain import Domain
 from agents.policy.names import DKS_NAME

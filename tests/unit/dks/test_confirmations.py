@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from agents.policy.document import Reconnect
 from agents.policy.domain import Domain, Settings
 from agents.policy.errors import PolicyError
 from agents.runtime.effects import Persist
+from agents.runtime.storage import write_atomic
 from testbed.soak.network import POLICY_SERVER, Network, key, ring
 
 SOON = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=1, first_max_s=3, max_s=10))
@@ -179,3 +181,21 @@ def test_files_are_exported_as_they_were_signed_and_read_back(tmp_path: Path) ->
     hostile = {"routers": {"../r1": {"signed": "AAAA"}}}
     with pytest.raises(PolicyError):
         export(hostile, tmp_path / "b")
+
+
+def test_what_another_process_has_taken_counts_against_an_older_word(tmp_path: Path) -> None:
+    net = Network(ring(3), settings=SOON)
+    documents = Documents("example", POLICY_SERVER.public_key())
+    for signed in net.signed.values():
+        documents.add(signed)
+    here, there = (
+        Confirmations("example", documents, {}, lambda each: write_atomic(tmp_path / each.name, each.data), look)
+        for look in (partial(kept, tmp_path / FOLDER), partial(kept, tmp_path / FOLDER))
+    )
+    (tmp_path / FOLDER).mkdir()
+    assert there.take(word(2), "r1", None) is not None
+    with pytest.raises(PolicyError, match="version 2 already"):
+        here.take(word(1), "r1", None)
+    assert here.take(word(2), "r1", None) is None
+    here.look()
+    assert here.status()["r1"]["said"]["version"] == 2

@@ -1,0 +1,148 @@
+"""The DKS in one process: its files, then the core on its sockets. Alone, or as one worker of several.
+
+Knows nothing of the command line, nor of the other workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agents.dks.config import DksConfig
+from agents.dks.confirmations import FOLDER, kept
+from agents.dks.core import DksCore
+from agents.dks.documents import Documents
+from agents.dks.policy_client import Places, PolicyClient
+from agents.dks.policy_http import PolicyHttp, PolicyServerError
+from agents.dks.store import GenerationBook
+from agents.policy.document import PolicyDocument
+from agents.policy.errors import PolicyError
+from agents.policy.keys import read_private_key, read_public_key
+from agents.policy.revocation import FILE as REVOCATION
+from agents.policy.revocation import MAX_OCTETS
+from agents.runtime import keylog
+from agents.runtime.asyncio_driver import Driver
+from agents.runtime.effects import Event
+from agents.runtime.events import EventLog
+from agents.runtime.udp import UdpPort
+
+BOOK = "generations.sqlite"
+
+
+class _Folder:
+    """The documents' folder: read again when it has changed."""
+
+    def __init__(self, path: Path, documents: Documents, log: EventLog) -> None:
+        self._path, self._documents, self._log = path, documents, log
+        self._seen = 0
+
+    def __call__(self) -> list[PolicyDocument]:
+        changed = self._path.stat().st_mtime_ns
+        if changed == self._seen:
+            return []
+        self._seen = changed
+        fresh, wrong = self._documents.load(self._path)
+        for each in wrong:
+            self._log.write(Event("error", {"what": "document", "detail": each}))
+        return fresh
+
+
+def prepare(config: DksConfig) -> PolicyClient | None:
+    """Make the folders; how the Policy Server is asked, if it is. PolicyError, OSError."""
+    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (config.state_dir / FOLDER).mkdir(exist_ok=True, mode=0o700)
+    policy = _policy_client(config, read_public_key(config.policy_server_key))
+    if policy is not None:
+        config.documents.mkdir(parents=True, exist_ok=True)
+    return policy
+
+
+async def serve(config: DksConfig, log: EventLog, key_log: keylog.KeyLog | None) -> None:
+    """All of the DKS until SIGTERM. PolicyError, sqlite3.Error, OSError."""
+    policy = prepare(config)
+    port = UdpPort(config.port, config.listen)
+    fetching = asyncio.create_task(policy.run(log.write)) if policy is not None else None
+    try:
+        await run_core(config, port, log, key_log, control=config.socket)
+    finally:
+        if fetching is not None:
+            fetching.cancel()
+        port.close()
+
+
+async def serve_share(
+    config: DksConfig,
+    log: EventLog,
+    key_log: keylog.KeyLog | None,
+    *,
+    share: tuple[int, int],
+    sockets: Sequence[socket.socket],
+    control: Path | None,
+) -> None:
+    """One worker's part until SIGTERM, in folders that are there. PolicyError, sqlite3.Error, OSError."""
+    port = UdpPort(config.port, bound=sockets)
+    try:
+        await run_core(config, port, log, key_log, control=control, share=share)
+    finally:
+        port.close()
+
+
+async def run_core(
+    config: DksConfig,
+    port: UdpPort,
+    log: EventLog,
+    key_log: keylog.KeyLog | None,
+    *,
+    control: Path | None,
+    share: tuple[int, int] = (0, 1),
+) -> None:
+    """The core with its book and documents on this port. PolicyError, sqlite3.Error, OSError."""
+    documents = Documents(config.domain, read_public_key(config.policy_server_key))
+    folder = _Folder(config.documents, documents, log)
+    folder()
+    confirmed = config.state_dir / FOLDER
+    book = GenerationBook(config.state_dir / BOOK)
+    try:
+        core = DksCore(
+            read_private_key(config.identity),
+            documents,
+            book,
+            domain=config.domain,
+            name=config.name,
+            random=os.urandom,
+            poll=folder,
+            poll_list=lambda: _read_list(config.documents / REVOCATION),
+            confirmed=kept(confirmed),
+            look=partial(kept, confirmed) if share[1] > 1 else None,
+            share=share,
+            log_keys=key_log is not None,
+            rate=config.rate,
+            burst=config.burst,
+        )
+        await Driver(core, port, config.state_dir, log, control=control, key_log=key_log).run()
+    finally:
+        book.close()
+
+
+def _policy_client(config: DksConfig, key: Ed25519PublicKey) -> PolicyClient | None:
+    if config.policy_token is None:
+        return None
+    try:
+        ask = PolicyHttp(config.policy_url, config.policy_token, config.policy_ca)
+    except PolicyServerError as error:
+        raise PolicyError(str(error)) from error
+    return PolicyClient(ask, Places(config.documents, config.state_dir / FOLDER), config.domain, key)
+
+
+def _read_list(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_OCTETS + 1)
+    except FileNotFoundError:
+        return None
