@@ -23,7 +23,7 @@ from agents.gikev2 import GroupMember
 from agents.ikev2 import Identification, LocalIdentity, NotifyPayload, Payload
 from agents.ikev2.registry import ExchangeType, PayloadType
 from agents.policy.names import GroupId, party_id
-from agents.runtime.control import ask
+from agents.runtime.control import CommandRefused, ask
 from testbed.bench.charon import Charon
 from testbed.bench.domain import DKS, NAME, SEED, BenchDomain, make
 from testbed.bench.initiator import HandshakeFailed, Initiator, Target
@@ -112,10 +112,12 @@ def dks(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             if process.poll() is not None or time.monotonic() > end:
                 raise EnvironmentFailure(f"the DKS does not start: {(folder / 'output').read_text().strip()}")
             try:
-                ask(socket, "status")
-                break
-            except (OSError, ValueError):
-                time.sleep(0.05)
+                workers = ask(socket, "status").get("workers", {"serving": 1, "of": 1})
+                if workers["serving"] == workers["of"]:
+                    break
+            except (OSError, ValueError, CommandRefused):
+                pass  # not there yet
+            time.sleep(0.05)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -127,13 +129,23 @@ def _router(domain: BenchDomain, number: int) -> str:
     return names[number % len(names)]
 
 
-def dks_target(domain: BenchDomain, group: Callable[[str], GroupId], wanted: PayloadType) -> Target:
-    """Registrations of the domain's routers, each at the group that `group` names for it."""
+def dks_target(
+    domain: BenchDomain,
+    group: Callable[[str], GroupId],
+    wanted: PayloadType,
+    *,
+    sender: bool = False,
+    extra: Callable[[str], Sequence[Payload]] = lambda _router: (),
+) -> Target:
+    """Registrations of the domain's routers, each at the group that `group` names for it, with what `extra` adds."""
     identities = {
         name: LocalIdentity(Identification.key_id(party_id(NAME, name)), domain.key(name)) for name in domain.documents
     }
     suite = next(iter(domain.documents.values())).suite
     member = GroupMember((suite,), lambda _group, _issuer: None, lambda _group: (0, 0))
+
+    def _request(router: str) -> list[Payload]:
+        return member.request(group(router), sender=sender, extra=extra(router))
 
     def answered(payloads: Sequence[Payload]) -> bool:
         refused = any(isinstance(each, NotifyPayload) and each.is_error for each in payloads)
@@ -145,7 +157,7 @@ def dks_target(domain: BenchDomain, group: Callable[[str], GroupId], wanted: Pay
         key=laboratory_key(SEED, DKS).public_key(),
         auth_exchange=ExchangeType.GSA_AUTH,
         identity=lambda number: identities[_router(domain, number)],
-        first=lambda number: member.request(group(_router(domain, number))),
+        first=lambda number: _request(_router(domain, number)),
         answered=answered,
     )
 
@@ -213,10 +225,15 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+def loopback_up() -> None:
+    """In the new network namespace it is down."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
 def main(arguments: Sequence[str]) -> int:
     """OUTPUT HANDSHAKES ROUTERS."""
     output, handshakes, routers = Path(arguments[0]), int(arguments[1]), int(arguments[2])
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    loopback_up()
     output.write_text(json.dumps(run(handshakes, routers), indent=1))
     return 0
 

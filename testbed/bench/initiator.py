@@ -1,4 +1,4 @@
-"""Handshakes as an initiator: one after the other over a real socket, against any responder.
+"""Handshakes as an initiator: one after the other over a real socket or many at once, against any responder.
 
 The same code asks our DKS and strongSwan's charon, so that what differs is the responder.
 """
@@ -6,6 +6,7 @@ The same code asks our DKS and strongSwan's charon, so that what differs is the 
 from __future__ import annotations
 
 import os
+import selectors
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -49,46 +50,97 @@ class Target:
     """Whether what came with the handshake is what was asked for."""
 
 
-class Initiator:
-    """One socket. `source`: the local address."""
+class Handshake:
+    """IKE_SA_INIT and IKE_AUTH or GSA_AUTH as the identity of this number, from a connected socket of the caller's."""
 
-    def __init__(self, target: Target, source: str = "127.0.0.1") -> None:
-        self._target = target
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((source, 0))
-        self._socket.settimeout(TIMEOUT_S)
-        self._port: int = self._socket.getsockname()[1]
-        self._source = source
-
-    def handshake(self, number: int) -> None:
-        """IKE_SA_INIT and IKE_AUTH or GSA_AUTH as the identity of this number. HandshakeFailed."""
-        target = self._target
-        endpoint = IkeEndpoint(
+    def __init__(self, target: Target, number: int, channel: socket.socket) -> None:
+        """Sends the first message. OSError."""
+        self._target, self._number, self._socket = target, number, channel
+        self._endpoint = IkeEndpoint(
             target.identity(number),
             lambda claimed, _credential, _peer: PeerKey(target.key) if claimed == target.name else None,
             random=os.urandom,
             config=IkeConfig(),
             auth_exchange=target.auth_exchange,
         )
-        ip, port = target.address
-        peer = PeerAddress(ip, port, self._source, "lo", self._port)
-        endpoint.connect(peer, target.name, list(target.first(number)), time.monotonic())
-        while True:
-            for effect in endpoint.take():
-                if isinstance(effect, Send):
-                    self._socket.sendto(effect.data, target.address)
-                elif isinstance(effect, Established):
-                    if not target.answered(effect.payloads):
-                        raise HandshakeFailed(f"handshake {number} brought {effect.payloads}")
-                    return
-                elif isinstance(effect, Closed):
-                    raise HandshakeFailed(f"handshake {number}: {effect.reason.value}, notification {effect.notify}")
+        source, port = channel.getsockname()
+        self._peer = PeerAddress(*target.address, source, "lo", port)
+        self._endpoint.connect(self._peer, target.name, list(target.first(number)), time.monotonic())
+        self._done()
+
+    def received(self, data: bytes) -> bool:
+        """Take the responder's answer; whether the handshake is complete. HandshakeFailed."""
+        self._endpoint.receive(Datagram(data, self._peer), time.monotonic())
+        return self._done()
+
+    def _done(self) -> bool:
+        for effect in self._endpoint.take():
+            if isinstance(effect, Send):
+                self._socket.send(effect.data)
+            elif isinstance(effect, Established):
+                if not self._target.answered(effect.payloads):
+                    raise HandshakeFailed(f"handshake {self._number} brought {effect.payloads}")
+                return True
+            elif isinstance(effect, Closed):
+                why = f"{effect.reason.value}, notification {effect.notify}"
+                raise HandshakeFailed(f"handshake {self._number}: {why}")
+        return False
+
+
+def connected(target: Target, source: str = "127.0.0.1") -> socket.socket:
+    """A socket of its own port to the responder."""
+    channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    channel.bind((source, 0))
+    channel.connect(target.address)
+    return channel
+
+
+class Initiator:
+    """One handshake after the other over one socket. `source`: the local address."""
+
+    def __init__(self, target: Target, source: str = "127.0.0.1") -> None:
+        self._target = target
+        self._socket = connected(target, source)
+        self._socket.settimeout(TIMEOUT_S)
+
+    def handshake(self, number: int) -> None:
+        """HandshakeFailed."""
+        one = Handshake(self._target, number, self._socket)
+        done = False
+        while not done:
             try:
-                data, _source = self._socket.recvfrom(65535)
+                done = one.received(self._socket.recv(65535))
             except TimeoutError:
                 raise HandshakeFailed(f"handshake {number}: no answer in {TIMEOUT_S:g} s") from None
-            endpoint.receive(Datagram(data, peer), time.monotonic())
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+
+def crowd(target: Target, first: int, in_flight: int, since: float, until: float) -> int:
+    """So many handshakes at any time, each from a port of its own, numbered from `first`: how many were completed
+    between these times (monotonic seconds). HandshakeFailed."""
+    found, number = 0, first
+    with selectors.DefaultSelector() as waiting:
+
+        def begin() -> None:
+            nonlocal number
+            channel = connected(target)
+            waiting.register(channel, selectors.EVENT_READ, Handshake(target, number, channel))
+            number += 1
+
+        for _each in range(in_flight):
+            begin()
+        while (left := until - time.monotonic()) > 0:
+            for key, _mask in waiting.select(min(left, TIMEOUT_S)):
+                channel = key.fileobj
+                assert isinstance(channel, socket.socket)
+                if key.data.received(channel.recv(65535)):
+                    waiting.unregister(channel)
+                    channel.close()
+                    found += time.monotonic() >= since
+                    begin()
+        for key in list(waiting.get_map().values()):
+            key.fileobj.close()  # type: ignore[union-attr]
+    return found

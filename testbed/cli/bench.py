@@ -15,6 +15,7 @@ from testbed.errors import EnvironmentFailure, InputError
 
 REQUIRED_SPEED = 5.0
 REQUIRED_OF_CHARON = 0.5
+MAX_WORKERS = 16
 
 
 class Subject(StrEnum):
@@ -34,35 +35,79 @@ def register(app: typer.Typer) -> None:
         handshakes: Annotated[int, typer.Option(help="ike: how many a measurement")] = 1000,
         routers: Annotated[int, typer.Option(help="ike: how many are registered")] = 1000,
         kernel: Annotated[str, typer.Option(help="ike: native (needs root) or uml; default: native for root")] = "",
+        workers: Annotated[
+            str, typer.Option(help="ike: instead, how handshakes grow with the DKS's processes: 1,2,4 (needs root)")
+        ] = "",
+        seconds: Annotated[float, typer.Option(help="ike --workers: how long a measurement takes")] = 20.0,
         as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
     ) -> None:
         """Measure speeds on this machine, and their ratios.
 
         laboratory: virtual seconds per second of wall time, of link_cut without security and with LKSs, one after the
         other; exit code 1 when the run with LKSs is slower than 5 times real time. ike: handshakes of the DKS beside
-        those of strongSwan's charon, asked by the same initiator; exit code 1 when the DKS does less than half.
+        those of strongSwan's charon, asked by the same initiator; exit code 1 when the DKS does less than half. With
+        --workers the DKS alone, each of its processes held to a twentieth of a processor: it is the narrow place then.
         """
-        if subject is Subject.IKE:
+        if subject is Subject.IKE and workers:
+            _workers(_counts(workers), seconds, routers, as_json)
+        elif subject is Subject.IKE:
             _ike(handshakes, routers, kernel or ("native" if os.geteuid() == 0 else "uml"), as_json)
         else:
             _laboratory(topology, as_json)
 
 
-def _ike(handshakes: int, routers: int, kernel: str, as_json: bool) -> None:
+def _measured(kernel: str, module: str, *words: object) -> dict[str, Any]:
+    """What a measurement in the guest tree wrote. EnvironmentFailure."""
     from testbed.guest.boot import GuestSpec, run_guest, tail
 
+    with tempfile.TemporaryDirectory(prefix="lab-bench-") as name:
+        folder = Path(name)
+        command = ("python3", "-m", module, "/lab/run/bench.json", *map(str, words))
+        result = run_guest(GuestSpec(kernel, command, folder, needs=()))  # type: ignore[arg-type]
+        if result.exit_code:
+            raise EnvironmentFailure(f"the measurement has failed:\n{tail(result.console_log)}")
+        return dict(json.loads((folder / "bench.json").read_text()))
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        found = [int(each) for each in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(1 <= each <= MAX_WORKERS for each in found):
+        raise InputError(
+            f"{text!r} is no list of numbers", where="--workers", allowed=f"1,2,4: each 1 to {MAX_WORKERS}"
+        )
+    return found
+
+
+def _workers(counts: list[int], seconds: float, routers: int, as_json: bool) -> None:
+    if not 1 <= seconds <= 600:
+        raise InputError(f"{seconds:g} is out of range", where="--seconds", allowed="1 to 600")
+    found = _measured("native", "testbed.bench.workers", seconds, routers, *counts)
+    rows = found["rows"]
+    for row in rows:
+        base = next(each for each in rows if each["what"] == row["what"])
+        row["of_first"] = round(row["per_s"] / base["per_s"], 2)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    typer.echo(f"each worker has at most {found['share']:.0%} of a processor")
+    typer.echo(f"{'workers':>7}  {'asked for':<18} per second  × first  workers' CPU, ms  busiest × mean")
+    for row in rows:
+        typer.echo(
+            f"{row['workers']:>7}  {row['what']:<18} {row['per_s']:>10.0f} {row['of_first']:>8.2f}"
+            f" {row['cpu_ms']:>17.2f} {row['busiest']:>15.2f}"
+        )
+
+
+def _ike(handshakes: int, routers: int, kernel: str, as_json: bool) -> None:
     for name, value, least in (("--handshakes", handshakes, 10), ("--routers", routers, 3)):
         if not least <= value <= 20_000:
             raise InputError(f"{value} is out of range", where=name, allowed=f"{least} to 20000")
     if kernel not in ("native", "uml"):
         raise InputError(f"unknown kernel {kernel!r}", where="--kernel", allowed="native, uml: the clock must be real")
-    with tempfile.TemporaryDirectory(prefix="lab-bench-") as name:
-        folder = Path(name)
-        command = ("python3", "-m", "testbed.bench.ike", "/lab/run/ike.json", str(handshakes), str(routers))
-        result = run_guest(GuestSpec(kernel, command, folder, needs=()))  # type: ignore[arg-type]
-        if result.exit_code:
-            raise EnvironmentFailure(f"the measurement has failed:\n{tail(result.console_log)}")
-        found = json.loads((folder / "ike.json").read_text())
+    found = _measured(kernel, "testbed.bench.ike", handshakes, routers)
     rows = found["rows"]
     base = {row["initiators"]: row for row in rows if row["responder"] == "charon"}
     for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -38,6 +39,27 @@ def test_both_responders_are_asked_as_often_and_what_it_cost_them_is_told() -> N
     "words", [("--handshakes", "1"), ("--routers", "100000"), ("--kernel", "virtual"), ("--kernel", "other")]
 )
 def test_what_cannot_be_measured_is_refused(words: tuple[str, str]) -> None:
+    done = lab(*words)
+    assert done.returncode == 2
+    assert words[0] in done.stderr and words[1] in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="holding processes to a share of a processor needs root")
+def test_the_work_is_divided_among_workers_and_keys_are_given_out_by_all() -> None:
+    done = lab("--workers", "1,2", "--seconds", "2", "--routers", "12", "--json")
+    if "share of a processor here" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["workers"], row["what"]) for row in rows] == [
+        (count, what) for count in (1, 2) for what in ("GSA_AUTH, policy", "GSA_AUTH, keys")
+    ]
+    assert all(row["handshakes"] > 0 for row in rows)
+    assert all(row["busiest"] < 1.9 for row in rows), "one worker did it all"
+
+
+@pytest.mark.parametrize("words", [("--workers", "0"), ("--workers", "1,x"), ("--workers", "64")])
+def test_numbers_of_workers_that_are_none_are_refused(words: tuple[str, str]) -> None:
     done = lab(*words)
     assert done.returncode == 2
     assert words[0] in done.stderr and words[1] in done.stderr
