@@ -14,6 +14,7 @@ from typing import Any
 
 from agents.ipsec.protection import Mode
 from agents.policy.domain import Domain
+from agents.policy.pairs import pairs_of
 
 DKS_POLL_S = 2.0
 """The DKS looks into its folder so often."""
@@ -23,6 +24,8 @@ VISIT_S = 35.864
 """The same of a request of a router's to the DKS."""
 HOP_S = 9.51
 """The same of a request between neighbours."""
+PAIR = "PIM pair"
+"""Where a bound is not one of an interface."""
 
 
 class Case(Enum):
@@ -76,27 +79,50 @@ def removal_bound(
                 why = f"{there.mode.value}: {other.name} asks no key of anybody on {there.name}"
                 found.append(NeighborBound(other.name, there.name, None, 0, 0, None, None, why))
                 continue
-            found.append(_bound(domain, router, case, other.name, there.name, len(others) > 1, lease_left or {}))
+            life = domain.settings.lifetimes
+            # On a LAN the removed router has the keys of all speakers, and may speak as any of them until those are
+            # replaced; who misses the replacement hears the old ones until they expire.
+            keys_s = float(life.group_s) if len(others) > 1 else 0.0
+            keys = keys_s, float(life.atd_s + life.dtd_s)
+            found.append(_bound(domain, router, case, other.name, there.name, keys, lease_left or {}))
+    return tuple(found)
+
+
+def pair_bound(
+    domain: Domain, router: str, case: Case, lease_left: Mapping[str, float] | None = None
+) -> tuple[NeighborBound, ...]:
+    """The same for unicast PIM, at every router that has a pair with `router`, neighbour or not: the keys are those of
+    the two alone, and are dropped at once. PolicyError when there is no such router."""
+    found = []
+    for pair in pairs_of(domain, domain.router(router)):
+        if pair.mode is Mode.REQUIRED:
+            found.append(_bound(domain, router, case, pair.router, PAIR, (0.0, 0.0), lease_left or {}))
+        else:
+            why = f"{pair.mode.value}: {pair.router} asks no key for unicast PIM"
+            found.append(NeighborBound(pair.router, PAIR, None, 0, 0, None, None, why))
     return tuple(found)
 
 
 def _bound(
-    domain: Domain, removed: str, case: Case, name: str, interface: str, shared: bool, lease_left: Mapping[str, float]
+    domain: Domain,
+    removed: str,
+    case: Case,
+    name: str,
+    interface: str,
+    keys: tuple[float, float],
+    lease_left: Mapping[str, float],
 ) -> NeighborBound:
     settings = domain.settings
     hops = distance(domain, removed, name) if case is Case.NEIGHBORS else None
     told = _told(domain, case, hops)
     closes = settings.lease.at_end == "close"
     lease = min(lease_left.get(name, settings.lease.seconds), settings.lease.seconds) if closes else None
-    life = settings.lifetimes
     bound = NeighborBound(
         router=name,
         interface=interface,
         told_s=told,
-        # On a LAN the removed router has the keys of all speakers, and may speak as any of them until those are
-        # replaced; who misses the replacement hears the old ones until they expire.
-        keys_s=float(life.group_s) if shared else 0.0,
-        delays_s=float(life.atd_s + life.dtd_s),
+        keys_s=keys[0],
+        delays_s=keys[1],
         lease_s=None if lease is None else float(lease),
         hops=hops,
         why="",
@@ -126,7 +152,7 @@ def _told(domain: Domain, case: Case, hops: int | None) -> float | None:
     if case is Case.VISIT:
         wait = max(reconnect.first_max_s, reconnect.max_s * (1 + reconnect.jitter))
         return DKS_POLL_S + wait + 2 * VISIT_S
-    if case is Case.NEIGHBORS and hops is not None and domain.settings.issuer == "lks":
+    if case is Case.NEIGHBORS and hops is not None and domain.settings.local_key_server:
         return hops * 2 * HOP_S
     return None
 
@@ -158,7 +184,7 @@ def explain(domain: Domain, router: str, lease_left: Mapping[str, float] | None 
     """All cases, fit for JSON. PolicyError when there is no such router."""
     cases = {}
     for case in Case:
-        bounds = removal_bound(domain, router, case, lease_left)
+        bounds = (*removal_bound(domain, router, case, lease_left), *pair_bound(domain, router, case, lease_left))
         totals = [each.total_s for each in bounds]
         known = [each for each in totals if each is not None]
         cases[case.name.lower()] = {
@@ -171,7 +197,7 @@ def explain(domain: Domain, router: str, lease_left: Mapping[str, float] | None 
 
 def as_text(found: Mapping[str, Any]) -> list[str]:
     """Lines for people, from what `explain` gave."""
-    lines = [f"{found['router']} is accepted by none of its neighbours any more after at most:"]
+    lines = [f"{found['router']} is accepted by no router any more after at most:"]
     for case in found["cases"].values():
         lines += ["", f"{case['what']}: {_shown(case['total_s'])}"]
         for each in case["neighbors"]:

@@ -12,6 +12,7 @@ from agents.ipsec.protection import Mode
 from agents.ipsec.unicast import PairSa, Unicast
 from agents.lks.retained import DOCUMENT
 from agents.policy import edit
+from agents.policy.bound import Case, pair_bound
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from agents.runtime.simulation import Passing
@@ -180,6 +181,24 @@ def test_a_router_that_the_policy_takes_away_is_heard_no_more() -> None:
     assert index not in {each.index for each in unicast(found, "c").peers}
     found.run(found.now + 1)
     assert sends(found, "a", POINT) is None, "it was told"
+    assert heard(found, "b", POINT, "c")
+
+
+@pytest.mark.parametrize("handed_to", ["b", "c"])
+def test_a_removed_router_s_pair_is_gone_within_the_bound(handed_to: str) -> None:
+    found = network()
+    start(found)
+    assert found.run(10, keyed(found))
+    index = next(each.index for each in found.documents["c"].pairs if each.router == "a")
+    (at_point,) = pair_bound(found.domain, "a", Case.NEIGHBORS)
+    assert at_point.router == "c" and at_point.total_s is not None
+
+    def gone() -> bool:
+        return index not in {each.index for each in unicast(found, "c").sas}
+
+    assert not gone()
+    found.hand_over(handed_to, found.remove("a"))
+    assert found.run(found.now + at_point.total_s, gone)
     assert heard(found, "b", POINT, "c")
 
 

@@ -50,8 +50,9 @@ def versions(network: Network, *names: str) -> list[int]:
 # -- spreading --------------------------------------------------------------------------------------------------------
 
 
-def test_without_the_dks_a_list_passes_a_line_of_six_and_the_last_drops_the_removed_router() -> None:
-    network = keyed(Network(line(6, "x"), settings=LATE))
+@pytest.mark.parametrize("issuer", ["lks", "dks"])
+def test_without_the_dks_a_list_passes_a_line_of_six_and_the_last_drops_the_removed_router(issuer: str) -> None:
+    network = keyed(Network(line(6, "x"), settings=LATE.model_copy(update={"issuer": issuer})))
     (limit,) = (each.total_s for each in removal_bound(network.domain, "x", Case.NEIGHBORS))
     assert limit is not None
     began = network.now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 
 from agents.dks import core as dks
 from agents.ikev2 import Retransmission
+from agents.ipsec.protection import Mode
 from agents.lks import dks_link, link
 from agents.policy import bound, edit
-from agents.policy.bound import Case, removal_bound
+from agents.policy.bound import Case, pair_bound, removal_bound
 from agents.policy.cli import main
 from agents.policy.document import Lease, Lifetimes, Reconnect
 from agents.policy.domain import Domain, Settings
@@ -92,15 +94,31 @@ def test_on_a_lan_the_removed_router_has_the_keys_of_others_until_they_expire() 
 
 
 def test_where_no_key_is_asked_there_is_no_bound() -> None:
-    from agents.ipsec.protection import Mode
-
     of = edit.set_mode(domain(ring(3)), "r2", "r2-e0", Mode.PERMISSIVE)
     assert totals(of, "r1", Case.DKS)["r2"] is None and totals(of, "r1", Case.DKS)["r3"] is not None
 
 
-def test_with_keys_from_the_dks_neighbours_tell_nothing() -> None:
-    of = domain(ring(4), CLOSE.model_copy(update={"issuer": "dks"}))
-    assert totals(of, "r1", Case.NEIGHBORS)["r2"] == 10_000
+def test_without_local_key_servers_neighbours_tell_nothing_whoever_makes_the_keys() -> None:
+    by_dks = domain(ring(4), CLOSE.model_copy(update={"issuer": "dks"}))
+    assert totals(by_dks, "r1", Case.NEIGHBORS) == totals(domain(ring(4)), "r1", Case.NEIGHBORS)
+    central = domain(ring(4), CLOSE.model_copy(update={"issuer": "dks", "local_key_server": False}))
+    assert totals(central, "r1", Case.NEIGHBORS)["r2"] == 10_000
+
+
+def test_routers_that_have_a_pair_with_the_removed_one_are_bounded_too_and_drop_its_keys_at_once() -> None:
+    of = edit.set_point(domain(line(4)), "r4", IPv4Address("10.4.4.4"))
+    of = edit.set_sources(of, "r1", [IPv4Address("10.1.1.1")])
+    (pair,) = pair_bound(of, "r1", Case.DKS)
+    assert (pair.router, pair.keys_s, pair.delays_s) == ("r4", 0, 0)
+    assert pair.total_s == 2 + 2 * bound.DKS_PUSH_S
+    (handed,) = pair_bound(of, "r1", Case.NEIGHBORS)
+    assert handed.total_s == 2 * 2 * bound.HOP_S and handed.hops == 2
+    assert [each.total_s for each in pair_bound(of, "r1", Case.ISOLATED, {"r4": 9})] == [9]
+    everybody = bound.explain(of, "r1")["cases"]["dks"]["neighbors"]
+    assert [(each["router"], each["interface"]) for each in everybody] == [("r2", "r2-e0"), ("r4", "PIM pair")]
+    (eased,) = pair_bound(edit.set_points_mode(of, Mode.PERMISSIVE), "r1", Case.DKS)
+    assert eased.total_s is None and "no key" in eased.why
+    assert bound.explain(edit.set_points_mode(of, Mode.PERMISSIVE), "r1")["cases"]["dks"]["total_s"] is None
 
 
 def test_the_command_explains_and_changes_nothing(
