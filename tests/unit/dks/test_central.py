@@ -151,6 +151,29 @@ def _ends(network: Network, a: str, b: str):  # type: ignore[no-untyped-def]
     return found.a, found.b
 
 
+def test_a_revoked_router_has_none_of_the_others_next_keys_whatever_their_documents_say() -> None:
+    lan = Network({"lan": ("a", "b", "c", "d")}, settings=CENTRAL, dks=True)
+    lan.power_on_all()
+    assert lan.run(1, lan.all_keyed)
+    had = sending(lan, "a", "b", "c")
+    lan.remove("d")
+    lan.fresh = []  # the list alone has come
+    lan.run(lan.now + 10)
+    rekeyed = {str(each.fields["group"]) for each in lan.seen("rekeyed", "dks", reason="revocation")}
+    assert rekeyed == {str(group) for name in ("a", "b", "c") for group in lan.documents[name].own_groups()}
+    now = sending(lan, "a", "b", "c")
+    assert now and not now & had
+    kernel = lan.nodes["d"].kernel
+    assert kernel is not None and not now & {(sa.spi, sa.keymat) for sa in kernel.sas}
+    assert all(lan.hears(to, by) for to in "abc" for by in "abc" if to != by)
+
+
+def sending(network: Network, *names: str) -> set[tuple[int, object]]:
+    """What these routers send with."""
+    kernels = [kernel for name in names if (kernel := network.nodes[name].kernel) is not None]
+    return {(sa.spi, sa.keymat) for kernel in kernels for sa in kernel.sas if sa.outbound and sa.active}
+
+
 def test_every_request_is_on_record_and_says_whether_it_is_a_repetition() -> None:
     network = central()
     network.power_on_all()
