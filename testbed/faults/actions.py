@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from testbed.faults.check import chosen_nodes
+from testbed.faults.intruder import Intruder
 from testbed.net.laboratory import Laboratory
 from testbed.net.routers import DKS
 from testbed.net.runner import batch
@@ -31,6 +32,7 @@ class Faults:
     def __init__(self, lab: Laboratory, plan: Plan, on_mark: OnMark = lambda _name: None) -> None:
         self._lab, self._plan, self._on_mark = lab, plan, on_mark
         self._boots: dict[str, asyncio.Task[None]] = {}
+        self._intruder = Intruder(lab)
 
     def do(self, step: Step) -> None:
         """Do a step now. Nodes that take time to boot go on by themselves; see `settle`."""
@@ -184,6 +186,23 @@ class Faults:
     def _router_remove(self, router: str, hand_to: str | None = None) -> None:
         self._tell(Action.ROUTER_REMOVE, router, hand_to=hand_to)
         self._lab.keying.remove_router(router, hand_to, self._lab)
+
+    # -- an intruder; what it has done it tells the record itself
+
+    def _tap(self, segment: str) -> None:
+        self._intruder.tap(segment)
+
+    def _inject(self, segment: str, **args: Any) -> None:
+        self._intruder.inject(segment, **args)
+
+    def _replay(self, segment: str, tamper: bool = False) -> None:
+        self._intruder.replay(segment, tamper)
+
+    def _impersonate(self, segment: str, insider: str, speaker: str, payload: str) -> None:
+        self._intruder.impersonate(segment, insider, speaker, payload)
+
+    def _impostor(self, segment: str, victim: str, router: str, **args: str) -> None:
+        self._intruder.impostor(segment, victim, router, **args)
 
     def _mark(self, name: str) -> None:
         self._lab.record("lab", "lab", "mark", name=name)

@@ -36,6 +36,11 @@ ARGUMENTS: dict[Action, tuple[frozenset[str], frozenset[str]]] = {
     Action.ROUTER_REMOVE: (frozenset({"router"}), frozenset({"hand_to"})),
     Action.MARK: (frozenset({"name"}), frozenset()),
     Action.POLICY_STEP: (frozenset({"direction"}), frozenset({"at_once"})),
+    Action.TAP: (frozenset({"segment"}), frozenset()),
+    Action.INJECT: (frozenset({"segment", "frames"}), frozenset({"copies", "gap_s", "fresh"})),
+    Action.REPLAY: (frozenset({"segment"}), frozenset({"tamper"})),
+    Action.IMPERSONATE: (frozenset({"segment", "insider", "speaker", "payload"}), frozenset()),
+    Action.IMPOSTOR: (frozenset({"segment", "victim", "router", "name", "key"}), frozenset()),
 }
 
 
@@ -127,10 +132,6 @@ def _node(plan: Plan, _step: Step, value: Any, where: str) -> None:
     _one_of(value, [*plan.topology.routers, *plan.topology.hosts, _DKS, "all"], where, "node")
 
 
-def _router(plan: Plan, _step: Step, value: Any, where: str) -> None:
-    _one_of(value, plan.topology.routers, where, "router")
-
-
 def _number(_plan: Plan, step: Step, value: Any, where: str) -> None:
     negative = step.action != Action.CLOCK_STEP
     if value is None and "rate_mbps" in step.args:
@@ -142,7 +143,7 @@ def _number(_plan: Plan, step: Step, value: Any, where: str) -> None:
 
 def _yes_or_no(_plan: Plan, _step: Step, value: Any, where: str) -> None:
     if not isinstance(value, bool):
-        raise InputError(f"dks is {value!r}", where=where, allowed="true, false")
+        raise InputError(f"{value!r} is neither yes nor no", where=where, allowed="true, false")
 
 
 def _text(_plan: Plan, _step: Step, value: Any, where: str) -> None:
@@ -156,7 +157,31 @@ def _direction(_plan: Plan, _step: Step, value: Any, where: str) -> None:
 
 def _count(_plan: Plan, _step: Step, value: Any, where: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"at_once is {value!r}", where=where, allowed="a whole number from 1")
+        raise InputError(f"{value!r} is no count", where=where, allowed="a whole number from 1")
+
+
+def _router(plan: Plan, step: Step, value: Any, where: str) -> None:
+    segment = step.args.get("segment")
+    known = [name for name, _interface in plan.topology.segments[segment].members] if segment else plan.topology.routers
+    _one_of(value, [name for name in known if name in plan.topology.routers], where, "router")
+
+
+def _frames(_plan: Plan, _step: Step, value: Any, where: str) -> None:
+    for each in value if isinstance(value, list | tuple) else [value]:
+        _octets(_plan, _step, each, where)
+
+
+def _octets(_plan: Plan, _step: Step, value: Any, where: str) -> None:
+    try:
+        bytes.fromhex(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{value!r} is no packet", where=where, allowed="octets in hexadecimal") from None
+
+
+def _fresh(_plan: Plan, _step: Step, value: Any, where: str) -> None:
+    pairs = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(each, list | tuple) and len(each) == 2 and min(each) >= 0 for each in pairs):
+        raise InputError(f"fresh is {value!r}", where=where, allowed="a list of [place, octets]")
 
 
 _CHECKS: dict[str, Callable[[Plan, Step, Any, str], None]] = {
@@ -177,4 +202,14 @@ _CHECKS: dict[str, Callable[[Plan, Step, Any, str], None]] = {
     "name": _text,
     "direction": _direction,
     "at_once": _count,
+    "copies": _count,
+    "gap_s": _number,
+    "frames": _frames,
+    "payload": _octets,
+    "fresh": _fresh,
+    "tamper": _yes_or_no,
+    "insider": _router,
+    "speaker": _router,
+    "victim": _router,
+    "key": _text,
 }

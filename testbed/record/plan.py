@@ -35,6 +35,11 @@ class Action(StrEnum):
     ROUTER_REMOVE = "router_remove"
     MARK = "mark"
     POLICY_STEP = "policy_step"
+    TAP = "tap"
+    INJECT = "inject"
+    REPLAY = "replay"
+    IMPERSONATE = "impersonate"
+    IMPOSTOR = "impostor"
 
 
 class _Frozen(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,6 +16,8 @@ from testbed.report.style import COLUMN_IN, FAINT, INK, PAGE_IN, PALE, figure, l
 from testbed.report.table import Summary, Values, middle, present
 
 _BOX = 0.34
+_TITLE = {1: 48, 2: 48, 3: 32}
+"""How many letters of a panel's title stand side by side above one of so many columns."""
 _BAND = 0.17
 """What part of the panel the band of those that never converged takes."""
 
@@ -50,7 +53,8 @@ def draw_extra(folder: Path, summary: Summary) -> bool:
             _points(panel, held, {}, factor, never="never (runs of n)")
             # The band's own line stands between the panel and its title.
             lost = any(None in values for values in held.values())
-            panel.set_title(title.replace("(s)", f"({unit})"), loc="left", pad=17 if lost else 6)
+            text = fill(title.replace("(s)", f"({unit})"), _TITLE[columns])
+            panel.set_title(text, loc="left", pad=17 if lost else 6)
             if index + columns < len(names):
                 panel.set_xlabel("")
         save(made, folder, "extra")

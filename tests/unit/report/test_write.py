@@ -14,6 +14,8 @@ import matplotlib
 import pytest
 
 from testbed.analysis.run import Run
+from testbed.report import style
+from testbed.report.convergence import draw_extra
 from testbed.report.write import write_report
 from testbed.topology.resolved import Topology
 
@@ -195,3 +197,17 @@ def test_the_requests_of_the_first_minute_have_a_figure_and_a_column_where_they_
     assert "84 (80–88)" in Page((tmp_path / "report.html").read_text()).words
     (row,) = [row for row in csv.DictReader((tmp_path / "summary.csv").open()) if row["keying"] == "lks"]
     assert row["dks_requests_first_60s_median"] == "84"
+
+
+def test_no_panel_title_runs_into_another_or_out_of_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr("testbed.report.convergence.save", lambda made, *_: kept.append(made))
+    long = {f"routers of the {n}th half without the new policy when it healed": [0.0, 1.0] for n in range(4)}
+    summary = {"keyings": {keying: {"extra": long} for keying in ("dks-lks", "lks")}}
+    with style.figure(1, 1, "settings"):  # what is measured is measured under the settings that it is drawn with
+        assert draw_extra(tmp_path, summary)
+        (made,) = kept
+        made.canvas.draw()
+        boxes = [panel._left_title.get_window_extent() for panel in made.axes]
+    assert all(box.x1 <= made.bbox.x1 for box in boxes)
+    assert not any(one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[n + 1 :])

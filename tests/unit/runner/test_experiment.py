@@ -17,8 +17,14 @@ from testbed.topology.load import load
 ROOT = Path(__file__).resolve().parents[3]
 
 
-TOO_SMALL = {("revocation", "lan:3"), ("revocation", "line:2")}
-"""What has too few routers for an experiment that removes three, and leaves two together."""
+TOO_SMALL = {
+    ("revocation", "lan:3"): "without parting",
+    ("revocation", "line:2"): "without parting",
+    ("partition", "lan:3"): "two halves",
+    ("partition", "line:2"): "two halves",
+    **{("intruder", topology): "no LAN of three" for topology in ("abilene", "lan:3", "line:2", "ring:20")},
+}
+"""What an experiment refuses, and with which words: networks with too few routers, or without the segments it needs."""
 
 
 @pytest.mark.parametrize("name", names())
@@ -26,7 +32,7 @@ TOO_SMALL = {("revocation", "lan:3"), ("revocation", "line:2")}
 def test_every_experiment_makes_a_plan_that_can_be_played_or_says_what_it_lacks(name: str, topology: str) -> None:
     experiment = find(name)
     if (name, topology) in TOO_SMALL:
-        with pytest.raises(InputError, match="without parting"):
+        with pytest.raises(InputError, match=TOO_SMALL[name, topology]):
             experiment.plan(load(topology), "lks", 1, {})
         return
     plan = experiment.plan(load(topology), "lks", 1, {})

@@ -1,0 +1,295 @@
+"""A stranger on a LAN and on a link forges, replays, pretends and floods; then a member forges: who is heard?"""
+
+from __future__ import annotations
+
+import random
+from ipaddress import IPv4Address
+from typing import Any, ClassVar
+
+from agents.ikev2 import IkeConfig, IkeEndpoint, LocalIdentity, PeerAddress, Send
+from agents.ikev2.codec.payloads import Identification
+from agents.ikev2.registry import ExchangeType
+from agents.policy.names import party_id
+from testbed.analysis import adjacency, requests
+from testbed.analysis.run import NS, Run
+from testbed.errors import InputError
+from testbed.faults import packets
+from testbed.keying.provision import PORT, laboratory_key
+from testbed.record.plan import Step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
+from testbed.topology.resolved import Interface, Topology
+
+TAP_S = 60
+PHASES = {
+    "clear": 90, "guessed": 120, "tampered": 130, "replayed": 140, "reboot": 170, "replayed after reboot": 230,
+    "flood": 260, "insider": 320, "impostors": 350, "end": 400,
+}  # fmt: skip
+STRANGERS = ("clear", "guessed", "tampered", "replayed", "replayed after reboot")
+FLOOD_S, FLOOD_EACH_PPS = 30, 40
+OFF_S, ON_S = PHASES["flood"] + 2, PHASES["flood"] + 5
+STRANGER_ID = IPv4Address("6.6.6.6")
+AGENTS = ("lks", "dks-lks", "central-mgmt", "central")
+IPSEC = ("manual", *AGENTS)
+TRIALS = {
+    "unapproved key": ("stranger", "stranger"),
+    "a router's name with another key": (None, "stranger"),
+    "a router's stolen key": (None, None),
+    "the same key after its revocation": (None, None),
+}
+"""What an impostor shows: name and key; None is that of the router whose address it takes."""
+
+
+class Cast:
+    """Who plays what. InputError for a network without a LAN of three routers and a link."""
+
+    def __init__(self, topology: Topology) -> None:
+        lans = [each for each in topology.segments.values() if each.kind == "lan"]
+        links = [each for each in topology.segments.values() if each.kind == "p2p"]
+        rooms = [(each, [n for n, _ in each.members if n in topology.routers]) for each in lans]
+        found = next(((each, names) for each, names in rooms if len(names) >= 3), None)
+        if found is None or not links:
+            raise InputError("there is no LAN of three routers beside a link", where=f"topology {topology.name}",
+                             allowed="office")  # fmt: skip
+        self.lan, self.link = found[0].name, links[0].name
+        self.speaker, self.victim, self.insider = found[1][:3]
+        self._topology = topology
+
+    def ends(self, segment: str) -> list[Interface]:
+        """The routers' interfaces of a segment, the speaker's of the LAN first."""
+        return [
+            self._topology.routers[node].interface(name)
+            for node, name in self._topology.segments[segment].members
+            if node in self._topology.routers
+        ]
+
+    def hello(self, end: Interface, router_id: IPv4Address) -> bytes:
+        """A Hello of somebody on this interface's segment who has heard of nobody."""
+        timers = self._topology.ospf
+        return packets.ospf_hello(router_id, end.ipv4, end.area, timers.hello_s, timers.dead_s)
+
+    def clear(self, segment: str) -> list[bytes]:
+        """OSPF and PIM in clear: in the name of a router of the segment, and in the intruder's own."""
+        speaker, victim = self.ends(segment)[:2]
+        own, stranger = self._topology.routers[speaker.router].router_id, _free(speaker)
+        bodies = [
+            (speaker.ipv4.ip, packets.ALL_OSPF, packets.OSPF,
+             packets.ospf_update(own, speaker.area, self._topology.routers[victim.router].router_id)),
+            (stranger, packets.ALL_OSPF, packets.OSPF, self.hello(speaker, STRANGER_ID)),
+            (stranger, packets.ALL_PIM, packets.PIM, packets.pim_hello()),
+            (speaker.ipv4.ip, packets.ALL_PIM, packets.PIM,
+             packets.pim_join(victim.ipv4.ip, IPv4Address("239.6.6.6"), stranger)),
+            (speaker.ipv4.ip, packets.ALL_OSPF, packets.OSPF, self.hello(speaker, own)),
+        ]  # fmt: skip
+        return [packets.frame(*each) for each in bodies]
+
+    def guessed(self) -> list[bytes]:
+        """ESP from a router's address; its SPI and octets are drawn when it is sent."""
+        speaker = self.ends(self.lan)[0]
+        groups = (packets.ALL_OSPF, packets.ALL_PIM)
+        return [packets.frame(speaker.ipv4.ip, group, packets.ESP, bytes(104)) for group in groups]
+
+    def flood(self) -> list[bytes]:
+        """IKE_SA_INIT to the speaker from a neighbour's address, from one that is no router's, and from elsewhere."""
+        target, neighbor = self.ends(self.lan)[:2]
+        body = packets.udp(PORT, PORT, ike_sa_init(self._topology.domain))
+        sources = (neighbor.ipv4.ip, _free(target), IPv4Address("203.0.113.6"))
+        return [packets.frame(each, target.ipv4.ip, packets.UDP, body, mac=target.mac, ttl=255) for each in sources]
+
+
+def _free(end: Interface) -> IPv4Address:
+    """An address of the segment that no router has; on a link of two hosts there is none, so a neighbouring one."""
+    return end.ipv4.network.broadcast_address - 1 if end.kind == "lan" else end.ipv4.network.broadcast_address + 1
+
+
+def ike_sa_init(domain: str) -> bytes:
+    """A good first message, of a party that nobody knows."""
+    chance = random.Random("flood")
+    identity = LocalIdentity(Identification.key_id(party_id(domain, "stranger")), laboratory_key(0, "stranger"))
+    endpoint = IkeEndpoint(
+        identity, lambda *_: None, random=chance.randbytes, config=IkeConfig(), auth_exchange=ExchangeType.GSA_AUTH
+    )
+    peer = PeerAddress("192.0.2.1", PORT, "192.0.2.2", "", PORT)
+    endpoint.connect(peer, Identification.key_id(party_id(domain, "x")), [], 0.0)
+    return next(effect.data for effect in endpoint.take() if isinstance(effect, Send))
+
+
+class Intrusion(Experiment):
+    name = "intruder"
+    title = "An intruder on a LAN and on a link"
+    question = (
+        "What of an intruder's packets reaches the routing daemons, what does it change, do routers still get keys "
+        "while it floods them, and what can a legitimate member of the LAN do?"
+    )
+    method = (
+        "A machine in the wires of a LAN and of a point-to-point link hears every packet and sends what it likes. In "
+        "turn: OSPF Hello and LS Update, PIM Hello and Join in clear, under its own address and in a router's name; "
+        "ESP with guessed SPIs; recorded ESP with another number and a changed octet; all recorded packets again, and "
+        "once more after a router lost its power and came back; "
+        f"{3 * FLOOD_EACH_PPS} IKE_SA_INIT a second for {FLOOD_S} s from a neighbour's, a strange and a distant "
+        "address, "
+        "while that neighbour boots and needs keys of the router that is flooded (convergence: from its boot until it "
+        "has all its adjacencies). Then a member of the LAN sends, under the key it has to hear a neighbour, an OSPF "
+        "Hello of that neighbour that has heard of nobody. Last, an impostor speaks IKE from a router's address with "
+        "an unapproved key, with that router's name and another key, with its stolen key, and with that key after its "
+        "revocation. Raw sockets beside the daemons' own count what reaches them: forged packets bear a known IP "
+        "identification, replayed ones have been there before."
+    )
+    shows_not = (
+        "Encryption and computation cost nothing in virtual time, so the flood shows that limits and cookies do not "
+        "shut neighbours out, not what a processor bears. The intruder does not poison the bridge's table of addresses "
+        "or jam the medium. With native authentication no insider is played: its one key is everybody's."
+    )
+    topology = "office"
+    keyings: ClassVar[tuple[str, ...]] = ("none", "native", "manual", "lks")
+    seeds = 3
+    duration_s = float(PHASES["end"])
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        cast = Cast(topology)
+        lan, at = cast.lan, PHASES
+        speaker = cast.ends(lan)[0]
+        forged = cast.hello(speaker, topology.routers[cast.speaker].router_id).hex()
+        found = [step(moment, "mark", name=name) for name, moment in at.items() if name != "end"]
+        found += [step(TAP_S, "tap", segment=segment) for segment in (lan, cast.link)]
+        for segment in (lan, cast.link):
+            frames = [each.hex() for each in cast.clear(segment)]
+            found += [step(at["clear"] + 1 + rng.random(), "inject", segment=segment, frames=frames)]
+        guessed = [each.hex() for each in cast.guessed()]
+        fresh = [[34, 4], [42, 96]]
+        found += [step(at["guessed"] + 1, "inject", segment=lan, frames=guessed, copies=64, fresh=fresh)]
+        found += [step(at["tampered"] + 1, "replay", segment=lan, tamper=True)]
+        found += [step(at["replayed"] + 1, "replay", segment=segment) for segment in (lan, cast.link)]
+        found += [step(at["reboot"], "power_off", nodes=[cast.victim])]
+        found += [step(at["reboot"] + 10, "power_on", nodes=[cast.victim], jitter_s=0)]
+        found += [step(at["replayed after reboot"] + 1, "replay", segment=lan)]
+        flood, copies = [each.hex() for each in cast.flood()], FLOOD_S * FLOOD_EACH_PPS
+        found += [
+            step(at["flood"] + 1, "inject", segment=lan, frames=flood, copies=copies,
+                 gap_s=1 / (3 * FLOOD_EACH_PPS), fresh=[[42, 8]]),
+            step(OFF_S, "power_off", nodes=[cast.victim]),
+            step(ON_S, "power_on", nodes=[cast.victim], jitter_s=0),
+            step(at["insider"] + 1 + rng.random(), "impersonate", segment=lan, insider=cast.insider,
+                 speaker=cast.speaker, payload=forged),
+        ]  # fmt: skip
+        for number, (name, key) in enumerate(TRIALS.values()):
+            words = {"name": name or cast.insider, "key": key or cast.insider}
+            moment = at["impostors"] + 1 + 9 * number
+            found += [step(moment, "impostor", segment=lan, victim=cast.speaker, router=cast.insider, **words)]
+        found += [step(at["impostors"] + 26, "router_remove", router=cast.insider, hand_to=cast.speaker)]
+        return found
+
+    def measure(self, run: Run) -> Measures:
+        topology, cast = run.plan.topology, Cast(run.plan.topology)
+        extra: dict[str, float | None] = {}
+        for phase in (*STRANGERS, "insider"):
+            extra[f"{phase}: packets at the daemons"] = reached(run, phase)
+            extra[f"{phase}: adjacency changes"] = changes(run, phase)
+        for phase in (*STRANGERS, "flood", "insider"):
+            for counter, count in grown(run, phase).items():
+                extra[f"{phase}: {counter}"] = count
+        began = run.mark("flood")
+        extra["flood: registrations"] = sum(
+            began + (ON_S - PHASES["flood"]) * NS <= event["t"] < began + FLOOD_S * NS
+            for event in run.where("agent", "registered", cast.victim)
+        )
+        extra |= {f"impostor admitted: {name}": value for name, value in admitted(run).items()}
+        asked = requests.at_dks(run, 0)
+        return Measures(
+            convergence_s=returned(run, cast.victim),
+            adjacencies_expected=len(adjacency.expected(topology)),
+            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            dks_total=asked.total,
+            dks_unique=asked.unique,
+            extra=extra,
+        )
+
+    def judge(self, table: Table) -> list[Criterion]:
+        found = []
+        for keying, runs in table.measures.items():
+            if keying not in AGENTS or not runs:
+                continue
+
+            def total(what: str, phases: tuple[str, ...], runs: Any = runs) -> int:
+                return sum(int(run.extra[f"{phase}: {what}"] or 0) for run in runs for phase in phases)
+
+            for text, what in (
+                ("nothing of a stranger's reaches a daemon", "packets at the daemons"),
+                ("no adjacency changes for a stranger", "adjacency changes"),
+            ):
+                count = total(what, STRANGERS)
+                found.append(Criterion(keying, text, str(count), count == 0))
+            times = [run.convergence_s for run in runs]
+            value = ", ".join("never" if each is None else f"{each:.1f} s" for each in times)
+            found.append(Criterion(keying, "a router that boots in a flood gets keys and adjacencies meanwhile", value,
+                                   all(each is not None and each < FLOOD_S for each in times)))  # fmt: skip
+            for name in TRIALS:
+                wanted = 1.0 if name == "a router's stolen key" else 0.0
+                values = [run.extra.get(f"impostor admitted: {name}") for run in runs]
+                text = f"{name}: {'admitted, until it is revoked' if wanted else 'refused'}"
+                found.append(Criterion(keying, text, str(values), all(each == wanted for each in values)))
+            count = total("packets at the daemons", ("insider",))
+            found.append(Criterion(keying, "a member of the LAN can forge who it hears", str(count), count > 0))
+        return found
+
+    def findings(self, table: Table) -> list[str]:
+        found = []
+        for keying, runs in table.measures.items():
+            if not runs:
+                continue
+            said = [
+                f"{phase} {between(run.extra[f'{phase}: packets at the daemons'] or 0 for run in runs)} packets and "
+                f"{between(run.extra[f'{phase}: adjacency changes'] or 0 for run in runs)} adjacency changes"
+                for phase in (*STRANGERS, "insider")
+            ]
+            found.append(f"{keying}, at the daemons: {'; '.join(said)}.")
+        return found
+
+
+def window(run: Run, phase: str) -> tuple[int, int]:
+    """From a phase's mark to the next (ns)."""
+    names = list(PHASES)
+    following = names[names.index(phase) + 1]
+    return run.mark(phase), run.events[-1]["t"] if following == "end" else run.mark(following)
+
+
+def reached(run: Run, phase: str) -> int:
+    """Forged and replayed packets at the routers' raw sockets."""
+    since, until = window(run, phase)
+    return sum(since <= event["t"] < until for event in run.where("probe", "intruded"))
+
+
+def changes(run: Run, phase: str) -> int:
+    """Changes of adjacencies that the daemons logged."""
+    since, until = window(run, phase)
+    return sum(since <= event["t"] < until for event in run.where("frr", "adjacency"))
+
+
+def grown(run: Run, phase: str) -> dict[str, int]:
+    """How much each counter of /proc/net/xfrm_stat grew in a phase, all routers together."""
+    names = list(PHASES)
+    following = names[names.index(phase) + 1]
+    found: dict[str, int] = {}
+    for event in run.where("xfrm", "stat"):
+        sign = -1 if event["at"] == phase else 1 if event["at"] == following else 0
+        for name, count in event["counters"].items():
+            found[name] = found.get(name, 0) + sign * int(count)
+    return {name: count for name, count in sorted(found.items()) if count}
+
+
+def returned(run: Run, node: str) -> float | None:
+    """Seconds from the node's boot in the flood until it has all its adjacencies, both ways."""
+    on = max(event["t"] for event in run.where("fault", "power_on", node))
+    until = run.mark("insider")
+    moments = []
+    for ends, found in adjacency.timeline(run.plan.topology, run.events).items():
+        if node in (ends.router, ends.neighbor):
+            up = [moment for moment, state in found if state and on <= moment < until]
+            moments.append(up[-1] if up else None)
+    known = [moment for moment in moments if moment is not None]
+    return (max(known) - on) / NS if known and len(known) == len(moments) else None
+
+
+def admitted(run: Run) -> dict[str, float]:
+    """Of each trial of the impostor, whether it was taken for who it said it was."""
+    outcomes = [event["outcome"] for event in run.where("probe", "impostor")]
+    return dict(zip(TRIALS, (float(each == "admitted") for each in outcomes), strict=False))

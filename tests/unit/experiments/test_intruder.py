@@ -1,0 +1,166 @@
+"""The intruder's packets are good ones, its plan can be played, and what comes of it is counted in the right phase."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import sys
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from agents.ikev2.codec.header import parse_header
+from agents.ipsec.model import Algorithm, SecurityAssociation
+from testbed.analysis.run import NS, Run
+from testbed.errors import InputError
+from testbed.faults import packets
+from testbed.faults.check import check_plan
+from testbed.record.plan import Step
+from testbed.runner.experiment import Measures, Table, find, step
+from testbed.topology.load import load
+
+OFFICE = load("office")
+intruder = sys.modules[type(find("intruder")).__module__]
+PHASES = intruder.PHASES
+
+
+def run_of(folder: Path, *events: dict[str, Any]) -> Run:
+    find("intruder").plan(OFFICE, "lks", 1, {}).write(folder / "plan.json")
+    marks = [
+        {"t": moment * NS, "node": "lab", "source": "lab", "kind": "mark", "name": name}
+        for name, moment in PHASES.items()
+        if name != "end"
+    ]
+    record = sorted([*marks, *events], key=lambda each: each["t"])
+    (folder / "record.jsonl").write_text("".join(json.dumps(each) + "\n" for each in record))
+    return Run(folder)
+
+
+def event(now_s: float, source: str, kind: str, node: str = "r2", **fields: Any) -> dict[str, Any]:
+    return {"t": round(now_s * NS), "node": node, "source": source, "kind": kind, **fields}
+
+
+# -- packets
+
+
+def test_headers_and_messages_have_checksums_that_come_out_right() -> None:
+    for data in intruder.Cast(OFFICE).clear("office"):
+        assert packets.internet_checksum(data[14:34]) == 0
+        body = data[34:]
+        if data[23] == packets.OSPF:
+            body = body[:16] + body[24:]  # RFC 2328, A.3.1: without the authentication field
+        assert packets.internet_checksum(body) == 0
+
+
+def test_an_lsa_has_the_checksum_of_rfc_905() -> None:
+    update = packets.ospf_update(IPv4Address("10.0.0.1"), "0.0.0.0", IPv4Address("10.0.0.2"))
+    c0 = c1 = 0
+    for octet in update[28 + 2 :]:  # the age is left out
+        c0 = (c0 + octet) % 255
+        c1 = (c1 + c0) % 255
+    assert (c0, c1) == (0, 0)
+
+
+def test_forged_esp_opens_with_the_keys_of_its_sa() -> None:
+    sa = SecurityAssociation(
+        IPv4Address("10.0.0.1"), packets.ALL_OSPF, 0x1234, encryption=Algorithm("cbc(aes)", bytes(16)),
+        integrity=Algorithm("hmac(sha256)", bytes(32), 128), esn=True,
+    )  # fmt: skip
+    sealed = packets.esp(sa, (1 << 32) + 7, packets.OSPF, b"hello")
+    assert sealed[:8] == bytes.fromhex("0000123400000007")
+    covered = sealed[:-16] + bytes.fromhex("00000001")
+    assert hmac.new(bytes(32), covered, hashlib.sha256).digest()[:16] == sealed[-16:]
+    opening = Cipher(algorithms.AES(bytes(16)), modes.CBC(sealed[8:24])).decryptor()
+    assert opening.update(sealed[24:-16])[:5] == b"hello"
+    assert opening.finalize() == b""
+
+
+def test_the_flood_is_of_good_first_messages_from_three_kinds_of_source() -> None:
+    frames = intruder.Cast(OFFICE).flood()
+    assert len({data[26:30] for data in frames}) == 3
+    for data in frames:
+        assert data[22] == 255
+        assert parse_header(data[42:]).exchange == 34
+
+
+# -- the plan
+
+
+@pytest.mark.parametrize("keying", ["none", "native", "manual", "lks"])
+def test_the_plan_can_be_played(keying: str) -> None:
+    check_plan(find("intruder").plan(OFFICE, keying, 1, {}))
+
+
+def test_a_network_without_a_lan_beside_a_link_is_refused() -> None:
+    with pytest.raises(InputError, match="no LAN"):
+        find("intruder").plan(load("ring"), "lks", 1, {})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        step(1, "inject", segment="office", frames=["xyz"]),
+        step(1, "inject", segment="office", frames=[], fresh=[[1]]),
+        step(1, "impostor", segment="office", victim="r4", router="r1", name="r1", key="r1"),
+        step(1, "replay", segment="office", tamper="a lot"),
+        step(1, "router_remove", router="r9", hand_to="r1"),
+    ],
+)
+def test_an_intruder_who_cannot_be_is_refused_before_anything_is_built(wrong: Step) -> None:
+    plan = find("intruder").plan(OFFICE, "lks", 1, {})
+    with pytest.raises(InputError):
+        check_plan(plan.model_copy(update={"timeline": (wrong,)}))
+
+
+# -- what is counted
+
+
+def test_what_reaches_a_daemon_counts_in_its_own_phase_only(tmp_path: Path) -> None:
+    run = run_of(
+        tmp_path,
+        event(PHASES["clear"] + 2, "probe", "intruded", what="forged", protocol=89),
+        event(PHASES["guessed"] - 1, "frr", "adjacency", daemon="ospfd", neighbor="6.6.6.6", state="Init"),
+        event(PHASES["clear"], "xfrm", "stat", at="clear", counters={"XfrmInNoStates": 2}),
+        event(PHASES["guessed"], "xfrm", "stat", at="guessed", counters={"XfrmInNoStates": 5}),
+    )
+    assert [intruder.reached(run, each) for each in ("clear", "guessed")] == [1, 0]
+    assert [intruder.changes(run, each) for each in ("clear", "guessed")] == [1, 0]
+    assert intruder.grown(run, "clear") == {"XfrmInNoStates": 3}
+
+
+def test_only_a_trial_that_was_admitted_counts_as_admitted(tmp_path: Path) -> None:
+    outcomes = ("refused: authentication_failed, notify 24", "no answer", "admitted", "no answer")
+    trials = [event(PHASES["impostors"] + n, "probe", "impostor", "intruder", outcome=each)
+              for n, each in enumerate(outcomes)]  # fmt: skip
+    assert list(intruder.admitted(run_of(tmp_path, *trials)).values()) == [0, 0, 1, 0]
+
+
+def good() -> dict[str, float]:
+    found = {f"{phase}: {what}": 0.0 for phase in (*intruder.STRANGERS, "insider")
+             for what in ("packets at the daemons", "adjacency changes")}  # fmt: skip
+    found |= {f"impostor admitted: {name}": 0.0 for name in intruder.TRIALS}
+    return found | {"insider: packets at the daemons": 1.0, "impostor admitted: a router's stolen key": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("clear: packets at the daemons", 1.0),
+        ("replayed after reboot: adjacency changes", 1.0),
+        ("impostor admitted: unapproved key", 1.0),
+        ("impostor admitted: the same key after its revocation", 1.0),
+        ("impostor admitted: a router's stolen key", 0.0),
+        ("insider: packets at the daemons", 0.0),
+    ],
+)
+def test_each_thing_that_must_not_be_fails_the_run(name: str, value: float) -> None:
+    def judged(extra: dict[str, float]) -> list[bool]:
+        measures = Measures(5.0, 8, 8, extra=extra)
+        return [each.ok for each in find("intruder").judge(Table({"lks": [measures]}))]
+
+    assert all(judged(good()))
+    assert judged(good() | {name: value}).count(False) == 1
