@@ -1,27 +1,37 @@
 """Imports a graph in GraphML or GML, as the Internet Topology Zoo publishes them.
 
 External nodes (`Internal` 0) and loops are left out, several links between two routers become one, labels become
-valid names, and coordinates become delays: light in fibre needs 1 ms for 200 km. Of a graph in several parts the
-largest is taken.
+valid names, and coordinates become delays: light in fibre needs 1 ms for 200 km. A node that stands for a link of more
+than two ends (`hyperedge` 1) is no router but a LAN. Of a graph in several parts the largest is taken.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import networkx
 
 from testbed.errors import InputError
 from testbed.topology.check import RESERVED
-from testbed.topology.source import LinkSource, RouterSource, TopologySource
+from testbed.topology.source import LanSource, LinkSource, RouterSource, TopologySource
 
 KM_PER_MS = 200.0
 EARTH_RADIUS_KM = 6371.0
 MAX_BYTES = 20_000_000
+NO_LABELS = frozenset({"", "None", "?"})
+
+
+class Shared(NamedTuple):
+    """One or more neighbouring nodes of the file that stand for a link of many ends: those, and who is on it."""
+
+    nodes: frozenset[Any]
+    members: list[Any]
 
 
 def read_graph(file: Path) -> TopologySource:
@@ -38,26 +48,55 @@ def read_graph(file: Path) -> TopologySource:
         raise InputError(f"no graph can be read: {error}", where=str(file), allowed="GraphML or GML") from error
     plain = networkx.Graph()
     for node, data in graph.nodes(data=True):
-        if str(data.get("Internal", 1)) not in ("0", "0.0"):
+        if not _is(data.get("Internal", 1), 0):
             plain.add_node(node, **data)
     inner = [(a, b) for a, b in graph.edges() if a != b and a in plain and b in plain]
     plain.add_edges_from(inner)
     if plain.number_of_edges() == 0:
         raise InputError("the graph has no link between two routers", where=str(file), allowed="a graph with links")
     whole = plain.subgraph(max(networkx.connected_components(plain), key=len))
-    nodes = [node for node in plain if node in whole]
-    names = _names(nodes, whole)
-    left_out = _left_out(graph, plain, whole, _repeated(inner, graph.is_directed()))
+    shared = _shared(whole, list(plain))
+    inside = {node for each in shared for node in each.nodes}
+    nodes = [node for node in plain if node in whole and node not in inside]
+    pairs = [each.members for each in shared if len(each.members) == 2]
+    links = [(a, b) for a, b in [*plain.edges(), *pairs] if a in nodes and b in nodes]
+    different = list({frozenset(link): link for link in reversed(links)}.values())[::-1]
+    lans = {f"net{number}": each for number, each in enumerate((s for s in shared if len(s.members) > 2), 1)}
+    names = _names(nodes, whole, lans)
+    repeated = _repeated(inner, graph.is_directed()) + len(links) - len(different)
     return TopologySource(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", file.stem)[:64],
-        description=f"imported from {file.name[:100]}{left_out}",
+        description=f"imported from {file.name[:100]}{_left_out(graph, plain, whole, repeated)}",
         routers={names[node]: RouterSource(at=_position(whole.nodes[node])) for node in nodes},
         links=[
-            LinkSource(between=[names[a], names[b]], delay=_delay(whole.nodes[a], whole.nodes[b]))
-            for a, b in plain.edges()
-            if a in whole and b in whole
+            LinkSource(between=[names[a], names[b]], delay=_delay(whole.nodes[a], whole.nodes[b])) for a, b in different
         ],
+        lans={
+            name: LanSource(routers=[names[node] for node in each.members], delay=_widest(whole, each.members))
+            for name, each in lans.items()
+        },
     )
+
+
+def _is(value: Any, number: int) -> bool:
+    return str(value) in (str(number), f"{number}.0")
+
+
+def _shared(whole: networkx.Graph, order: Sequence[Any]) -> list[Shared]:
+    """The links of many ends, in the file's order. Where two such nodes are joined, they are one link."""
+    inside = whole.subgraph([node for node in order if node in whole and _is(whole.nodes[node].get("hyperedge", 0), 1)])
+    found = []
+    for nodes in networkx.connected_components(inside):
+        members = {other for node in nodes for other in whole.neighbors(node)} - nodes
+        if len(members) > 1:
+            found.append(Shared(frozenset(nodes), sorted(members, key=order.index)))
+    return sorted(found, key=lambda each: min(map(order.index, each.nodes)))
+
+
+def _widest(whole: networkx.Graph, members: Sequence[Any]) -> float | None:
+    """The delay between the two ends of a shared link that are furthest apart, of those whose places are known."""
+    delays = [_delay(whole.nodes[a], whole.nodes[b]) for a, b in combinations(members, 2)]
+    return max((each for each in delays if each is not None), default=None)
 
 
 def _left_out(graph: networkx.Graph, plain: networkx.Graph, whole: networkx.Graph, repeated: int) -> str:
@@ -90,13 +129,13 @@ def _read_gml(file: Path) -> networkx.Graph:
     return networkx.parse_gml(text.splitlines(), label="id")
 
 
-def _names(nodes: list[Any], graph: networkx.Graph) -> dict[Any, str]:
+def _names(nodes: list[Any], graph: networkx.Graph, taken: Iterable[str]) -> dict[Any, str]:
     """Valid, different names of at most 8 characters made from the labels."""
     names: dict[Any, str] = {}
-    used = set(RESERVED)
+    used = {*RESERVED, *taken}
     for number, node in enumerate(nodes, 1):
-        label = str(graph.nodes[node].get("label", node))
-        base = re.sub(r"[^A-Za-z0-9]", "", label.encode("ascii", "ignore").decode())[:8]
+        label = unicodedata.normalize("NFKD", str(graph.nodes[node].get("label", node)))
+        base = "" if label in NO_LABELS else re.sub(r"[^A-Za-z0-9]", "", label.encode("ascii", "ignore").decode())[:8]
         name = base if base[:1].isalpha() else f"n{number}"
         if name in used:
             name = f"{name[: 8 - len(str(number))]}{number}"
