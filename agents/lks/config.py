@@ -10,7 +10,8 @@ from agents.runtime.settings import Table
 
 @dataclass(frozen=True)
 class LksConfig:
-    """`clock`: a laboratory's file with the wall clock's offset. `socket`: where `status` is answered."""
+    """`clock`: a laboratory's file with the wall clock's offset. `socket`: where `status` is answered.
+    `timings`: put on record how long the kernel's changes take."""
 
     name: str
     domain: str
@@ -21,6 +22,7 @@ class LksConfig:
     events: Path | None = None
     clock: Path | None = None
     port: int = 848
+    timings: bool = False
 
 
 def read_config(path: Path) -> LksConfig:
@@ -36,6 +38,7 @@ def read_config(path: Path) -> LksConfig:
         events=table.optional_path("events"),
         clock=table.optional_path("clock"),
         port=table.number("port", 848, 1, 65535),
+        timings=table.flag("timings"),
     )
     table.finish()
     return config

@@ -119,6 +119,7 @@ async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) 
             watch_links=True,
             control=config.socket,
             key_log=key_log,
+            timings=config.timings,
         )
         await driver.run()
     finally:

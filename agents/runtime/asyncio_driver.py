@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from agents.ikev2.model import Datagram
 from agents.ipsec.model import Guard
-from agents.ipsec.port import KeyPort
+from agents.ipsec.port import Change, ChangeKind, KeyPort
 from agents.runtime import notify
 from agents.runtime.control import CommandRefused, ControlServer
 from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Send
@@ -61,7 +61,8 @@ class Core(Protocol):
 
 class Driver:
     """One core on one UDP port. `kernel`: None for an agent that protects nothing itself. `control`: the
-    path of the Unix socket for the administrator, or None."""
+    path of the Unix socket for the administrator, or None. `timings`: an event `installed` tells of each change of
+    the kernel how long it took."""
 
     def __init__(
         self,
@@ -74,7 +75,11 @@ class Driver:
         watch_links: bool = False,
         control: Path | None = None,
         key_log: KeyLog | None = None,
+        timings: bool = False,
     ) -> None:
+        self._timings = timings
+        self._cause_ns = time.monotonic_ns()
+        """When the datagram, timer or command came whose effects are being executed."""
         self._key_log = key_log
         self._core, self._port, self._state_dir, self._log = core, port, state_dir, log
         self._kernel = kernel
@@ -122,6 +127,7 @@ class Driver:
             assert self._done is not None
             if self._done.is_set():
                 return
+            self._cause_ns = time.monotonic_ns()
             try:
                 job()
                 self._execute()
@@ -165,6 +171,7 @@ class Driver:
 
     def _readable(self) -> None:
         while (datagram := self._port.receive()) is not None:
+            self._cause_ns = time.monotonic_ns()
             self._core.receive(datagram, time.monotonic())
             self._execute()
 
@@ -206,8 +213,11 @@ class Driver:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+        began_ns = time.monotonic_ns()
         try:
-            self._kernel.apply(effect.wanted())
+            changes = self._kernel.apply(effect.wanted())
+            if self._timings and changes:
+                self._log.write(self._installed(changes, began_ns))
             self._core.enforced(effect, time.monotonic())
         except OSError as error:
             self._core.enforced(None, time.monotonic())
@@ -216,6 +226,19 @@ class Driver:
             self._retry = asyncio.get_running_loop().call_later(
                 KERNEL_RETRY_S, self._guarded(lambda: self._apply(effect))
             )
+
+    def _installed(self, changes: Sequence[Change], began_ns: int) -> Event:
+        """`apply_ns`: the kernel's part; `since_ns`: from what brought the keys, with decryption and retained files."""
+        now_ns = time.monotonic_ns()
+        return Event(
+            "installed",
+            {
+                "sas": sum(each.object == "sa" and each.kind is not ChangeKind.REMOVED for each in changes),
+                "changes": len(changes),
+                "apply_ns": now_ns - began_ns,
+                "since_ns": now_ns - self._cause_ns,
+            },
+        )
 
 
 class GuardedOnce:

@@ -37,6 +37,10 @@ class Table:
             raise ConfigError(f"{self._path}: {name} is {value}, not {lowest} to {highest}")
         return value
 
+    def flag(self, name: str) -> bool:
+        """True or false; false when it is not given."""
+        return self._take(name, bool, False)
+
     def path(self, name: str) -> Path:
         """A path that must be given; a relative one is taken from the file's own folder."""
         return self._path.parent / self._take(name, str, None)

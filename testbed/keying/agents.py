@@ -89,6 +89,7 @@ class AgentKeying(Keying):
                 socket=node.volatile / "lks.sock",
                 events=lab.events_file(node.name),
                 clock=lab.clock_file(node.name),
+                timings=bool(lab.options.get("costs", False)),
             ),
             encoding="utf-8",
         )

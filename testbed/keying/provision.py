@@ -199,7 +199,16 @@ def provision(
 # -- configuration files of the daemons ---------------------------------------------------------------
 
 
-def lks_config(topology: Topology, router: str, places: Places, *, socket: Path, events: Path, clock: Path) -> str:
+def lks_config(
+    topology: Topology,
+    router: str,
+    places: Places,
+    *,
+    socket: Path,
+    events: Path,
+    clock: Path,
+    timings: bool = False,
+) -> str:
     """lks.toml of a router."""
     return _toml(
         {
@@ -212,6 +221,7 @@ def lks_config(topology: Topology, router: str, places: Places, *, socket: Path,
             "events": events,
             "clock": clock,
             "port": PORT,
+            **({"timings": True} if timings else {}),
         }
     )
 
@@ -237,7 +247,9 @@ def dks_config(topology: Topology, places: Places, listen: IPv4Address, *, event
 def _toml(fields: Mapping[str, str | int | Path]) -> str:
     lines = []
     for name, value in fields.items():
-        if isinstance(value, int):
+        if isinstance(value, bool):
+            lines.append(f"{name} = {str(value).lower()}")
+        elif isinstance(value, int):
             lines.append(f"{name} = {value}")
         else:
             text = str(value).replace("\\", "\\\\").replace('"', '\\"')
