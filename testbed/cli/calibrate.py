@@ -52,6 +52,8 @@ def shown(row: dict[str, Any]) -> str:
     """One measure, for a person."""
     head = f"{row['keying']:14} {row['measure']:34} n {row['n'][0]}, {row['n'][1]}: "
     if row["difference"] is None:
+        if row["virtual"] is None and row["real"] is not None:
+            return head + f"real {row['real']:.3f}; virtual time has no such number, or never got there"
         middles = ["never" if row[side] is None else f"{row[side]:.3f}" for side in ("virtual", "real")]
         return head + f"virtual {middles[0]}, real {middles[1]}; not every run has a number"
     interval = "" if row["low"] is None else f" (95 %: {row['low']:+.3f} to {row['high']:+.3f})"

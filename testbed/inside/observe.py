@@ -14,6 +14,7 @@ from pathlib import Path
 from testbed.net.laboratory import Laboratory
 from testbed.net.node import LabNode
 from testbed.probes.capture import Capture
+from testbed.probes.cpu import cpu_ns
 from testbed.probes.flows import ProbeFlow
 from testbed.probes.frrlog import read_log
 from testbed.probes.routes import NodeMonitor
@@ -97,6 +98,11 @@ class Observers:
             counters = xfrm_counters(node.pid)
             if counters:
                 self._lab.record(name, "xfrm", "stat", at=at, counters=counters)
+        if self._plan.options.get("costs", False) and self._lab.nursery is not None:
+            for agent in self._lab.nursery.agents():
+                spent = cpu_ns(agent.pid)
+                if spent is not None:
+                    self._lab.record(agent.node, "probe", "cpu", at=at, program=agent.name, ns=spent)
 
     def _sad(self) -> None:
         """Write what SAs every router's kernel has, and what the key server's book says of them."""

@@ -123,6 +123,11 @@ class Nursery:
         self._agents[agent.pid] = agent
         return agent
 
+    def agents(self) -> list[Agent]:
+        """Those that run, by node and name."""
+        self.collect()
+        return sorted(self._agents.values(), key=lambda agent: (agent.node, agent.name))
+
     def collect(self, timeout_s: float = 0.0) -> None:
         """Hear of the ends so far; wait for one up to `timeout_s`."""
         while self._receive(timeout_s, wanted=None, optional=True) is not None:

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 FOLDER = PROJECT / "experiments"
 KEYINGS = ("none", "native", "manual", "central", "central-mgmt", "dks-lks", "lks")
 # What the engine and the keying modes look at. A word that none of them knows would change nothing, in silence.
-OPTIONS = ("boot_jitter_s", "captures", "commission", "mode", "policy", "retained_mib", "sad", "transform", "wrong_key")
+OPTIONS = (
+    "boot_jitter_s", "captures", "commission", "costs", "mode", "policy", "retained_mib", "sad", "transform",
+    "wrong_key",
+)  # fmt: skip
 USUAL_DEAD_S = 40
 """OSPF's dead interval for which the timelines are written (RFC 2328, appendix C.3, has four times a hello of 10 s)."""
 

@@ -1,0 +1,159 @@
+"""What does keying cost: octets on the wire, handshakes, SAs, processor time, and the time to install an SA?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from testbed.analysis import adjacency, costs, traffic
+from testbed.analysis.convergence import converged_at
+from testbed.analysis.run import NS, Run
+from testbed.analysis.traffic import CLEAR, IKE, PROTECTED
+from testbed.record.plan import Plan, Step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table, step
+from testbed.topology.resolved import Topology
+
+if TYPE_CHECKING:
+    from testbed.report.page import Drawn
+
+UP_S = 100
+LIFETIME_S = 60
+LIFETIMES = 4
+STEADY, END = "steady", "steady_end"
+AGENTS = ("central-mgmt", "dks-lks", "lks")
+PROTECTING = ("manual", *AGENTS)
+
+ROUTING = "routing per interface, octet/s"
+PACKET = "octets of a routing packet, mean"
+IKE_UP = "IKE to come up, octets per router"
+IKE_LIFETIME = "IKE per key lifetime, octets per router"
+HANDSHAKES_UP = "handshakes to come up"
+HANDSHAKES_LIFETIME = "handshakes per key lifetime"
+IKE_KEY = "IKE for a new key of a group, octets"
+MESSAGES_LIFETIME = "IKE messages per key lifetime"
+CLEARTEXT = "routing packets in clear after coming up"
+SAS = "SAs in a router's kernel, most"
+
+
+class Overhead(Experiment):
+    name = "overhead"
+    title = "What keying costs"
+    question = "How many octets, handshakes, SAs and how much processor time does each way of keying cost?"
+    method = (
+        f"Every packet on every interface is captured. The network comes up for {UP_S} s, then runs for {LIFETIMES} "
+        f"lifetimes of a key, {LIFETIME_S} s each, without faults. Octets are of IP packets as they leave an "
+        "interface, once for each link. Routers see the DKS within the first minute. Each agent's processor time "
+        "is read from the scheduler, and every agent writes down how long its kernel took for a change."
+    )
+    shows_not = (
+        "Octets, messages and SAs are those of a network at rest; losses repeat some, faults cost more (see "
+        "recovery_storm). Routing packets in ESP are counted whatever is in them. In virtual time computation is free: "
+        "the figures of processor and installation are empty then and come from the real clock (--kernel uml, lab "
+        "calibrate), where a system call of User-Mode Linux costs several times that of a router's own kernel."
+    )
+    topology = "ring:4"
+    keyings = ("none", "native", "manual", *AGENTS)
+    seeds = 3
+    duration_s = float(UP_S + LIFETIMES * LIFETIME_S + 1)
+    options: ClassVar = {
+        "sad": True,
+        "costs": True,
+        "policy": {
+            "lifetimes": {"group_s": LIFETIME_S, "atd_s": 2, "dtd_s": 5},
+            "reconnect": {"first_min_s": 10, "first_max_s": 50},
+        },
+    }
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        return [
+            step(UP_S, "mark", name=STEADY),
+            step(UP_S + LIFETIMES * LIFETIME_S, "mark", name=END),
+        ]
+
+    def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
+        """As Experiment.plan; everything is captured."""
+        return super().plan(topology, keying, seed, {"captures": "all", **options})
+
+    def measure(self, run: Run) -> Measures:
+        topology = run.plan.topology
+        since, until = run.mark(STEADY), run.mark(END)
+        packets = traffic.sent(run.folder, topology)
+        before = [each for each in packets if each.t < since]
+        steady = [each for each in packets if since <= each.t < until]
+        interfaces = set(traffic.routing_interfaces(topology))
+        routing = [each for each in steady if each.kind in (CLEAR, PROTECTED) and each.interface in interfaces]
+        seconds = (until - since) / NS
+        routers, lifetimes = len(topology.routers), seconds / LIFETIME_S
+        rekeys = sum(since <= each["t"] < until for each in run.where("agent", "rekeyed"))
+        converged = converged_at(topology, run.events, run.expected())
+        return Measures(
+            convergence_s=None if converged is None else converged / NS,
+            adjacencies_expected=len(adjacency.expected(topology)),
+            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            extra={
+                ROUTING: _octets(routing) / seconds / len(interfaces),
+                PACKET: _octets(routing) / len(routing) if routing else None,
+                CLEARTEXT: sum(each.kind == CLEAR for each in routing),
+                IKE_UP: _octets(_ike(before)) / routers,
+                IKE_LIFETIME: _octets(_ike(steady)) / routers / lifetimes,
+                HANDSHAKES_UP: traffic.handshakes(before),
+                HANDSHAKES_LIFETIME: traffic.handshakes(steady) / lifetimes,
+                MESSAGES_LIFETIME: traffic.messages(steady) / lifetimes,
+                "new keys per key lifetime": rekeys / lifetimes,
+                IKE_KEY: _octets(_ike(steady)) / rekeys if rekeys else None,
+                SAS: max((len(each["sas"]) for each in run.where("xfrm", "sad")), default=None),
+                **costs.processor(run, STEADY, END, lifetimes),
+                **costs.installation(run, STEADY),
+            },
+        )
+
+    def judge(self, table: Table) -> list[Criterion]:
+        found = []
+        for keying, runs in table.measures.items():
+            restored, expected = (
+                sum(getattr(run, f"adjacencies_{word}") for run in runs) for word in ("restored", "expected")
+            )
+            found.append(Criterion(keying, "every adjacency is up", f"{restored} of {expected}", restored == expected))
+            if keying in PROTECTING:
+                clear = sum(run.extra[CLEARTEXT] or 0 for run in runs)
+                found.append(Criterion(keying, "no routing packet in clear", f"{clear:g}", clear == 0))
+            if keying in AGENTS:
+                again = sum(run.extra[HANDSHAKES_LIFETIME] or 0 for run in runs)
+                found.append(Criterion(keying, "a new key needs no new handshake", f"{again:g}", again == 0))
+        return found
+
+    def findings(self, table: Table) -> list[str]:
+        found = []
+        for keying, runs in table.measures.items():
+            rate, size = _middle(runs, ROUTING), _middle(runs, PACKET)
+            text = f"{keying}: {rate:.1f} octet/s of routing an interface ({size:.0f} octets a packet)"
+            if keying != "none" and "none" in table:
+                text += f", {rate / _middle(table.measures['none'], ROUTING):.2f} × that of none"
+            if keying in AGENTS:
+                text += (
+                    f"; {_middle(runs, HANDSHAKES_UP):g} handshakes and {_middle(runs, IKE_UP) / 1000:.1f} kB of IKE a "
+                    f"router to come up; {_middle(runs, IKE_LIFETIME) / 1000:.1f} kB a router in each lifetime, "
+                    f"{_middle(runs, IKE_KEY) / 1000:.1f} kB for each new key"
+                )
+            found.append(text + ".")
+        return found
+
+    def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
+        from testbed.report.overhead import draw_overhead
+
+        return draw_overhead(folder, runs, STEADY, END)
+
+
+def _ike(packets: Iterable[traffic.Sent]) -> list[traffic.Sent]:
+    return [each for each in packets if each.kind == IKE]
+
+
+def _octets(packets: Iterable[traffic.Sent]) -> int:
+    return sum(each.octets for each in packets)
+
+
+def _middle(runs: Iterable[Measures], name: str) -> float:
+    return median(run.extra[name] or 0 for run in runs)

@@ -1,0 +1,62 @@
+"""The figure of what keying costs on the wire. Knows a run's traffic; must not know why it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from testbed.analysis import traffic
+from testbed.analysis.run import NS, Run
+from testbed.report.page import Drawn
+from testbed.report.style import INK, PAGE_IN, figure, look, ordered, save, wrapped
+
+NAME = "overhead"
+
+
+def draw_overhead(folder: Path, runs: Sequence[Run], since: str, until: str) -> list[Drawn]:
+    """overhead.png, .pdf and .svg: octets a second in each mode between two marks, and IKE added up over time."""
+    keyings = ordered({run.plan.keying for run in runs})
+    if not keyings:
+        return []
+    with figure(PAGE_IN, 2.9, NAME) as made:
+        left, right = made.subplots(1, 2)
+        for place, keying in enumerate(keyings):
+            run = min((each for each in runs if each.plan.keying == keying), key=lambda each: each.plan.seed)
+            topology, begin, end = run.plan.topology, run.mark(since), run.mark(until)
+            packets = traffic.sent(run.folder, topology)
+            per = (end - begin) / NS * len(traffic.routing_interfaces(topology))
+            inside = [each for each in packets if begin <= each.t < end]
+            routing = sum(each.octets for each in inside if each.kind in (traffic.CLEAR, traffic.PROTECTED)) / per
+            keys = sum(each.octets for each in inside if each.kind == traffic.IKE) / per
+            form = look(keying)
+            left.bar(place, routing, color=form.color, edgecolor=INK, lw=0.5)
+            left.bar(place, keys, bottom=routing, color="white", edgecolor=INK, lw=0.5, hatch="////")
+            left.annotate(f"{routing + keys:.0f}", (place, routing + keys), ha="center", va="bottom")
+            _added_up(right, run, [each for each in packets if each.kind == traffic.IKE])
+        left.set_xticks(range(len(keyings)), [wrapped(keying) for keying in keyings])
+        left.set_ylabel("sent by an interface (octet/s)")
+        left.set_title("network at rest (hatched: IKE)", loc="left")
+        right.set_xlabel("time since all daemons ran (s)")
+        right.set_ylabel("IKE sent (kB per router)")
+        right.set_title("IKE, added up", loc="left")
+        right.legend()
+        save(made, folder, NAME)
+    caption = (
+        "Left: octets of IP packets that an interface sends in a second while keys are renewed every minute; the "
+        "hatched part is IKE, the rest routing, in clear or in ESP. Right: octets of IKE sent and forwarded, added up "
+        "over the run. First seed; every link that a packet crosses counts."
+    )
+    return [Drawn(NAME, caption, "page")]
+
+
+def _added_up(panel: object, run: Run, packets: Sequence[traffic.Sent]) -> None:
+    if not packets:
+        return
+    zero, routers = int(run.where("lab", "ready")[0]["t"]), len(run.plan.topology.routers)
+    form, total = look(run.plan.keying), 0.0
+    times, sums = [], []
+    for each in packets:
+        total += each.octets / routers / 1000
+        times.append((each.t - zero) / NS)
+        sums.append(total)
+    panel.step(times, sums, where="post", color=form.color, linestyle=form.line, lw=1.2, label=run.plan.keying)  # type: ignore[attr-defined]
