@@ -315,9 +315,9 @@ class DksCore:
             self._event("ike", peer=self._router(event.peer_id), role="responder", state="established")
         elif isinstance(event, Closed):
             self._groups.forget(event.sa, now)
-            for router in [name for name, sa in self._control.items() if sa is event.sa]:
-                del self._control[router]
             peer = self._router(event.sa.peer_id)
+            if peer is not None and self._control.get(peer) is event.sa:
+                del self._control[peer]
             self._event("ike", peer=peer, role="responder", state=event.reason.name.lower())
 
         elif isinstance(event, KeysDerived):

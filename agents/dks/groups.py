@@ -9,6 +9,9 @@ Knows nothing of how IKE SAs come about.
 
 from __future__ import annotations
 
+import heapq
+import itertools
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -52,6 +55,12 @@ class _Group:
     unanswered: set[int] = field(default_factory=set)  # pushes to receivers
     awaited: set[str] = field(default_factory=set)  # receivers that have not come back to us yet
     speaker_at: float | None = None  # when the speaker gets it though receivers have not answered
+    looked_at: float | None = None  # when it is looked at next
+
+    @property
+    def due(self) -> float:
+        """When time alone changes something."""
+        return self.rekey_at if self.speaker_at is None else min(self.rekey_at, self.speaker_at)
 
     def to_renew(self, held: int | None) -> bool:
         """Whether a sender that registers, and holds this generation, must get a new one.
@@ -97,6 +106,11 @@ class Groups:
         self._rekeys = RekeySas(key, random, send)
         self._groups: dict[GroupId, _Group] = {}
         self._pushed: dict[int, _Push] = {}
+        # No datagram may cost a look at all groups: a large domain has hundreds of thousands.
+        self._due: list[tuple[float, int, GroupId, _Group]] = []
+        self._doubts: deque[_Push] = deque()
+        self._over: dict[SaHandle, dict[GroupId, None]] = {}
+        self._number = itertools.count()
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -155,9 +169,11 @@ class Groups:
             known.awaited = {each for each in self._receivers(speaker, group) if each not in here}
             if known.awaited:
                 known.speaker_at = now + RETURN_S
+                self._look_later(known)
                 keys = replace(keys, atd_s=RETURN_S)
         known.sent_with = known.sent_with or request.sender
         known.members[router] = sa
+        self._over.setdefault(sa, {})[group] = None
         known.apart.pop(router, None)
         known.has[router] = keys.generation
         if router in known.awaited:
@@ -223,7 +239,9 @@ class Groups:
         return make_group_keys(speaker, group, generation, self._random, state)
 
     def _make(self, speaker: PolicyDocument, group: GroupId, now: float) -> _Group:
-        return _Group(self._keys(speaker, group), now + speaker.lifetimes.group_s * REKEY_FRACTION)
+        known = _Group(self._keys(speaker, group), now + speaker.lifetimes.group_s * REKEY_FRACTION)
+        self._look_later(known)
+        return known
 
     def _renew(self, known: _Group, speaker: PolicyDocument, now: float, reason: str, except_router: str = "") -> None:
         group = known.keys.group
@@ -244,6 +262,7 @@ class Groups:
         if group.router == except_router or group.router not in {*known.members, *known.apart}:
             known.speaker_at = None
         self._to_speaker(known, now)
+        self._look_later(known)
 
     def _to_speaker(self, known: _Group, now: float) -> None:
         """The speaker's turn has come when all receivers have answered, or have had their time."""
@@ -266,16 +285,22 @@ class Groups:
         except IkeError:
             self._part(known, router, sa.peer, now)
             return
-        self._pushed[number] = _Push(known, router, known.keys.generation, sa.peer, now + DOUBT_S)
+        push = self._pushed[number] = _Push(known, router, known.keys.generation, sa.peer, now + DOUBT_S)
+        self._doubts.append(push)
         if router != known.keys.group.router:
             known.unanswered.add(number)
 
     def _doubt(self, now: float) -> None:
-        for push in self._pushed.values():
-            if push.doubt_at is not None and push.doubt_at <= now:
-                push.doubt_at, known = None, push.known
-                if push.router in known.members and push.generation == known.keys.generation:
-                    self._send_rekey(known, push.router, push.peer, now)
+        while (push := self._in_doubt()) is not None and push.doubt_at is not None and push.doubt_at <= now:
+            push.doubt_at, known = None, push.known
+            if push.router in known.members and push.generation == known.keys.generation:
+                self._send_rekey(known, push.router, push.peer, now)
+
+    def _in_doubt(self) -> _Push | None:
+        """The oldest push that is not answered and not yet doubted: all are after the same time."""
+        while self._doubts and self._doubts[0].doubt_at is None:
+            self._doubts.popleft()
+        return self._doubts[0] if self._doubts else None
 
     def _send_apart(self, known: _Group, router: str, now: float) -> None:
         """GSA_REKEY to a member without an IKE SA. It is none any more when its Rekey SA is over."""
@@ -326,7 +351,7 @@ class Groups:
         """A push was answered, or will not be."""
         pushed = self._pushed.pop(request_id, None)
         if pushed is not None:
-            known = pushed.known
+            pushed.doubt_at, known = None, pushed.known
             if not failed and pushed.router in known.members:
                 known.has[pushed.router] = pushed.generation
             if request_id in known.unanswered:
@@ -360,25 +385,39 @@ class Groups:
 
     def forget(self, sa: SaHandle, now: float) -> None:
         """This IKE SA is gone. Who registered over it is a member still, with a Rekey SA (RFC 9838 §2.3.3)."""
-        for known in self._groups.values():
-            for router in [name for name, handle in known.members.items() if handle is sa]:
-                self._part(known, router, sa.peer, now)
+        for group in self._over.pop(sa, ()):
+            known = self._groups.get(group)
+            if known is not None:
+                for router in [name for name, handle in known.members.items() if handle is sa]:
+                    self._part(known, router, sa.peer, now)
 
     def tick(self, now: float) -> None:
         """Rekey what is old."""
         self._doubt(now)
         self._rekeys.tick(now)
-        for group, known in list(self._groups.items()):
+        while (due := self._next_due()) is not None and due <= now:
+            _when, _number, group, known = heapq.heappop(self._due)
+            known.looked_at = None
             self._to_speaker(known, now)
             if known.rekey_at <= now:
                 self.rekey(group, now, "lifetime")
+            if self._groups.get(group) is known:
+                self._look_later(known)
+
+    def _look_later(self, known: _Group) -> None:
+        """See to it that this group is looked at when something of it is due."""
+        if known.looked_at is None or known.due < known.looked_at:
+            known.looked_at = known.due
+            heapq.heappush(self._due, (known.due, next(self._number), known.keys.group, known))
+
+    def _next_due(self) -> float | None:
+        due = self._due
+        while due and (due[0][3].looked_at != due[0][0] or self._groups.get(due[0][2]) is not due[0][3]):
+            heapq.heappop(due)
+        return due[0][0] if due else None
 
     def next_timer(self) -> float | None:
         """When the next rekey is due."""
-        due = [
-            each.rekey_at if each.speaker_at is None else min(each.rekey_at, each.speaker_at)
-            for each in self._groups.values()
-        ]
-        due += [push.doubt_at for push in self._pushed.values() if push.doubt_at is not None]
-        copies = self._rekeys.next_timer()
-        return min([*due, *([] if copies is None else [copies])], default=None)
+        push = self._in_doubt()
+        times = (self._next_due(), push.doubt_at if push is not None else None, self._rekeys.next_timer())
+        return min((each for each in times if each is not None), default=None)

@@ -49,9 +49,7 @@ def ruleset(guards: Iterable[Guard]) -> str:
         lines.append(f"table inet {TABLE} {{")
         for number, (interface, rules) in enumerate(by_interface.items()):
             lines.append(f"  chain ingress_{number} {{")
-            lines.append(
-                f'    type filter hook ingress device "{interface}" priority -500; policy accept;'
-            )
+            lines.append(f'    type filter hook ingress device "{interface}" priority -500; policy accept;')
             for guard in rules:
                 family = "ipv4" if guard.family == socket.AF_INET else "ipv6"
                 group = _GROUPS.get((guard.family, guard.protocol), "")
@@ -88,9 +86,7 @@ class NftGuard:
 
     @staticmethod
     def _nft(*arguments: str, script: str | None = None, missing_ok: bool = False) -> str:
-        done = subprocess.run(
-            ["nft", *arguments], input=script, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(["nft", *arguments], input=script, capture_output=True, text=True, check=False)
         if done.returncode and not (missing_ok and "No such file" in done.stderr):
             raise GuardError(done.stderr.strip())
         return done.stdout

@@ -145,8 +145,8 @@ def encode_selector(selector: Selector, index_of: IndexOf) -> bytes:
 
 def decode_selector(data: bytes, name_of: NameOf, family: int = 0) -> Selector:
     """struct xfrm_selector; `family` stands in where the structure has none."""
-    (daddr, saddr, dport, dmask, sport, smask, own_family, plen_d, plen_s, proto, ifindex, _) = (
-        _SELECTOR.unpack_from(data)
+    (daddr, saddr, dport, dmask, sport, smask, own_family, plen_d, plen_s, proto, ifindex, _) = _SELECTOR.unpack_from(
+        data
     )
     family = own_family or family or AF_INET
     return Selector(
@@ -302,9 +302,7 @@ def decode_sa(data: bytes, name_of: NameOf) -> SecurityAssociation | None:
     direction = SaDirection(found[Attribute.SA_DIR][0]) if Attribute.SA_DIR in found else None
     sent = heard = 0
     if Attribute.REPLAY_ESN_VAL in found:
-        _, low_out, low_in, high_out, high_in, replay_window = _REPLAY_ESN.unpack_from(
-            found[Attribute.REPLAY_ESN_VAL]
-        )
+        _, low_out, low_in, high_out, high_in, replay_window = _REPLAY_ESN.unpack_from(found[Attribute.REPLAY_ESN_VAL])
         sent, heard = high_out << 32 | low_out, high_in << 32 | low_in
     elif Attribute.REPLAY_VAL in found:
         sent, heard, _ = _REPLAY.unpack_from(found[Attribute.REPLAY_VAL])
@@ -333,9 +331,7 @@ def decode_sa(data: bytes, name_of: NameOf) -> SecurityAssociation | None:
 
 def encode_sa_id(destination: IPAddress, spi: int, protocol: int, mark: Mark | None = None) -> bytes:
     """Body of XFRM_MSG_DELSA and XFRM_MSG_GETSA: xfrm_usersa_id."""
-    head = _USERSA_ID.pack(
-        _pack_address(destination), spi.to_bytes(4, "big"), _family(destination), protocol
-    )
+    head = _USERSA_ID.pack(_pack_address(destination), spi.to_bytes(4, "big"), _family(destination), protocol)
     return head + _encode_mark_and_if_id(mark, None)
 
 

@@ -172,9 +172,7 @@ class SecurityAssociation:
         return (self.destination, self.spi, self.protocol)
 
     def __str__(self) -> str:
-        text = (
-            f"{self.protocol.name} SA spi {self.spi:#010x} src {self.source} dst {self.destination}"
-        )
+        text = f"{self.protocol.name} SA spi {self.spi:#010x} src {self.source} dst {self.destination}"
         return text + (f" selector [{self.selector}]" if self.selector else "")
 
 

@@ -41,11 +41,7 @@ class RoutingProtocol(Enum):
     @property
     def family(self) -> int:
         """AF_INET or AF_INET6."""
-        return (
-            socket.AF_INET
-            if self in (RoutingProtocol.OSPF, RoutingProtocol.PIM)
-            else socket.AF_INET6
-        )
+        return socket.AF_INET if self in (RoutingProtocol.OSPF, RoutingProtocol.PIM) else socket.AF_INET6
 
     @property
     def reserved_groups(self) -> tuple[IPAddress, ...]:
@@ -76,9 +72,7 @@ _RESERVED_GROUPS: dict[RoutingProtocol, tuple[str, ...]] = {
     RoutingProtocol.PIM: ("224.0.0.13",),
     RoutingProtocol.PIM6: ("ff02::d",),
 }
-_GROUPS = {
-    protocol: tuple(ip_address(group) for group in groups) for protocol, groups in _RESERVED_GROUPS.items()
-}
+_GROUPS = {protocol: tuple(ip_address(group) for group in groups) for protocol, groups in _RESERVED_GROUPS.items()}
 _ANY: dict[int, IPNetwork] = {socket.AF_INET: ip_network("0.0.0.0/0"), socket.AF_INET6: ip_network("::/0")}
 
 
@@ -201,8 +195,7 @@ class GroupSa:
             raise ValueError(f"SPI {self.spi:#x} is not in 0x100..0xffffffff (RFC 4303 §2.1)")
         if len(self.keymat) != self.suite.keymat_bytes:
             raise ValueError(
-                f"{self.suite.value} takes {self.suite.keymat_bytes} bytes of keying material, "
-                f"not {len(self.keymat)}"
+                f"{self.suite.value} takes {self.suite.keymat_bytes} bytes of keying material, not {len(self.keymat)}"
             )
         if not 0 <= self.replay_floor <= 0xFFFFFFFF:
             raise ValueError(f"replay floor {self.replay_floor} is not a 32-bit number")
@@ -211,8 +204,7 @@ class GroupSa:
         version = 4 if self.protocol.family == socket.AF_INET else 6
         if self.speaker.version != version or self.destination.version != version:
             raise ValueError(
-                f"{self.protocol.value} needs IPv{version} addresses, "
-                f"not {self.speaker} → {self.destination}"
+                f"{self.protocol.value} needs IPv{version} addresses, not {self.speaker} → {self.destination}"
             )
 
 

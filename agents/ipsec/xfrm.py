@@ -102,9 +102,7 @@ class Xfrm:
         if name.startswith("#") and name[1:].isdigit():
             return int(name[1:])
         try:
-            answer = fcntl.ioctl(
-                self._ioctl, _SIOCGIFINDEX, struct.pack("16s24x", name.encode())
-            )
+            answer = fcntl.ioctl(self._ioctl, _SIOCGIFINDEX, struct.pack("16s24x", name.encode()))
         except OSError as error:
             raise XfrmError(error.errno or 0, "look up", f"interface {name}") from None
         return int(struct.unpack_from("=i", answer, 16)[0])
@@ -238,9 +236,7 @@ class Xfrm:
         pending: dict[int, Request] = {}
         wire = []
         for request in batch:
-            number, message = self._message(
-                request.message, _F_REQUEST | _F_ACK | request.flags, request.body
-            )
+            number, message = self._message(request.message, _F_REQUEST | _F_ACK | request.flags, request.body)
             pending[number] = request
             wire.append(message)
         self._socket.send(b"".join(wire))

@@ -21,6 +21,8 @@ MIN_S = 2.0
 SETTLE_S = 0.3
 
 Keyed = Callable[[str, str], bool]
+_Said = tuple[int, tuple[tuple[str, Mode | None, tuple[str, ...]], ...]]
+"""Of a confirmation: all but its time."""
 
 
 class Confirming:
@@ -30,7 +32,7 @@ class Confirming:
     def __init__(self, context: Context, keyed: Keyed, wall: Callable[[], float]) -> None:
         self._context, self._keyed, self._wall = context, keyed, wall
         self._in_force: dict[str, Mode] = {}
-        self._delivered: Confirmation | None = None
+        self._said: _Said | None = None
         self._offered: Confirmation | None = None
         self._pushed: int | None = None
         self._due: float | None = None
@@ -41,6 +43,18 @@ class Confirming:
         interfaces = () if kernel is None else kernel.interfaces
         self._in_force = {each.name: each.mode for each in interfaces}
 
+    def _saying(self) -> _Said:
+        """What a confirmation of now would say; this is looked at after every datagram."""
+        document = self._context.document
+        return document.version, tuple(
+            (
+                each.name,
+                self._in_force.get(each.name),
+                tuple(sorted(n.router for n in each.neighbors if self._keyed(each.name, n.router))),
+            )
+            for each in document.interfaces
+        )
+
     def _now(self) -> Confirmation:
         document = self._context.document
         return Confirmation(
@@ -48,19 +62,12 @@ class Confirming:
             router=document.router,
             version=document.version,
             at=max(0, int(self._wall())),
-            interfaces=tuple(
-                InForce(
-                    name=each.name,
-                    mode=self._in_force.get(each.name),
-                    keyed=tuple(sorted(n.router for n in each.neighbors if self._keyed(each.name, n.router))),
-                )
-                for each in document.interfaces
-            ),
+            interfaces=tuple(InForce(name=name, mode=mode, keyed=keyed) for name, mode, keyed in self._saying()[1]),
         )
 
     def look(self, now: float) -> None:
         """See whether something has changed since it was last said."""
-        if self._now().says_the_same(self._delivered):
+        if self._saying() == self._said:
             self._due = None
         elif self._due is None:
             self._due = max(now + SETTLE_S, self._not_before)
@@ -74,7 +81,7 @@ class Confirming:
             signed = sign_confirmation(found, self._context.private_key)
         except PolicyError as error:
             self._context.event("error", what="confirmation", detail=str(error))
-            self._delivered, self._due = found, None  # no use to try again until it is another one
+            self._said, self._due = _said(found), None  # no use to try again until it is another one
             return []
         self._offered, self._due = found, None
         self._not_before = now + MIN_S
@@ -107,10 +114,15 @@ class Confirming:
         """The DKS has what was offered last."""
         if self._offered is None:
             return
-        self._delivered, self._offered = self._offered, None
-        self._context.event("confirmed", version=self._delivered.version)
+        delivered, self._offered = self._offered, None
+        self._said = _said(delivered)
+        self._context.event("confirmed", version=delivered.version)
         self.look(now)
 
     def parted(self) -> None:
         """There is no IKE SA with the DKS: the next contact carries it."""
         self._pushed, self._offered = None, None
+
+
+def _said(confirmation: Confirmation) -> _Said:
+    return confirmation.version, tuple((each.name, each.mode, each.keyed) for each in confirmation.interfaces)

@@ -115,6 +115,7 @@ class DksLink:
         """When the next contact is due; None while there is one."""
         self._tries = 0
         self._hint: int | None = None
+        """How long the DKS last told us to stay away, until it has admitted us."""
         self.sa: SaHandle | None = None
         self._asked: dict[int, GroupId] = {}
         self._again_at: dict[GroupId, float] = {}
@@ -258,18 +259,44 @@ class DksLink:
         self.last_contact = now
         self._schedule.succeeded()
         self._context.event("dks_contact", ok=True)
-        if self._confirming is not None:
-            self._confirming.delivered(now)
-        self._policy(event.payloads, now)
         self._spread.forget(DKS_NAME)
-        self._spread.heard(event.payloads, DKS_NAME, now)
-        self._spread.push(event.sa, DKS_NAME, now)
         self._renewed(self._connect_began, now)
         self._asked_lease.clear()
         self._ask_at = now + ask_every_s(self._context.document.lease.seconds)
+        if self._put_off(self._control, event.payloads, now):
+            if self._confirming is not None:
+                self._confirming.parted()  # the DKS has read nothing of what came with the registration
+        else:
+            if self._confirming is not None:
+                self._confirming.delivered(now)
+            self._admitted(event.sa, event.payloads, now)
+
+    def _admitted(self, sa: SaHandle, payloads: Sequence[Payload], now: float) -> None:
+        """The DKS has answered at our control group: its policy, then all groups whose keys it gives out."""
+        self._hint = None
+        self._policy(payloads, now)
+        self._spread.heard(payloads, DKS_NAME, now)
+        self._spread.push(sa, DKS_NAME, now)
         if self.central is not None:
             for group, _sender in self.central.groups():
                 self._register(group, now)
+
+    def _put_off(self, group: GroupId, payloads: Sequence[Payload], now: float) -> bool:
+        """Whether the DKS has too many registrations at the moment, and told us when to come with this one again. It
+        is asked over the IKE SA that stands: a handshake costs the DKS more than what it would refuse."""
+        try:
+            hint = notifies.find_reconnect_hint(payloads)
+        except IkeError:
+            return False  # whoever reads the rest of the answer says what is wrong with it
+        refused = any(isinstance(each, NotifyPayload) and each.is_error for each in payloads)
+        if hint is None or not refused:
+            return False
+        if group.is_control:
+            self._hint = hint
+        wait_s = self._schedule.hinted(hint)
+        self._again_at[group] = now + wait_s
+        self._context.event("put_off", group=str(group), wait_s=round(wait_s, 6))
+        return True
 
     def _closed(self, event: Closed, now: float) -> None:
         if event.sa is not self.sa:
@@ -340,7 +367,6 @@ class DksLink:
 
     def _policy(self, payloads: Sequence[Payload], now: float) -> None:
         try:
-            self._hint = notifies.find_reconnect_hint(payloads)
             signed = notifies.find_policy_document(payloads)
         except IkeError as error:
             self._context.event("error", what="policy", detail=str(error))
@@ -352,7 +378,13 @@ class DksLink:
 
     def _register(self, group: GroupId, now: float) -> None:
         self._again_at.pop(group, None)
-        if self.central is None or self.sa is None or not self.sa.established or group in self._asked.values():
+        if self.sa is None or not self.sa.established or group in self._asked.values():
+            return
+        if group.is_control:
+            extra = [*self._spread.hello(), *(notifies.group_report(state) for state in self._reports())]
+            self._request_keys(group, self._member.request(group, extra=extra), now)
+            return
+        if self.central is None:
             return
         held = self.central.held(group)
         extra = [] if held is None else [notifies.group_report(held)]
@@ -394,11 +426,8 @@ class DksLink:
             self._issued(group, None, 0, now)
 
     def _given(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
-        """The answer to an order, or to reports."""
+        """The answer to an order."""
         assert self.sa is not None
-        if group.is_control:
-            self._policy(payloads, now)
-            return
         if self._issued is None:
             return
         try:
@@ -415,6 +444,11 @@ class DksLink:
 
     def _take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
         assert self.sa is not None
+        if (group.is_control or self.central is not None) and self._put_off(group, payloads, now):
+            return
+        if group.is_control:
+            self._admitted(self.sa, payloads, now)
+            return
         if self.central is None:
             self._given(group, payloads, now)
             return
