@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,7 +138,22 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         )
     for finding in summary["findings"]:
         console.print(f"found   {finding}", highlight=False)
+    for keying in summary["keyings"]:
+        played = [each for each in summary["runs"] if each["keying"] == keying and each["status"] == "done"]
+        if played:
+            run_s, wall_s, times = pace(played)
+            console.print(
+                f"pace    {keying}: {run_s} s in {wall_s} s of wall time, {times} × real time", highlight=False
+            )
     console.print(f"report  {folder / 'report.html'}", highlight=False)
+
+
+def pace(runs: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
+    """Medians of the runs' own time and of the wall's in seconds, and how many times faster than real time that is."""
+    from statistics import median
+
+    run_s, wall_s = (median(each[name] for each in runs) for name in ("virtual_s", "wall_s"))
+    return f"{run_s:.0f}", f"{wall_s:.0f}" if wall_s >= 10 else f"{wall_s:.1f}", f"{run_s / max(wall_s, 0.01):.1f}"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -91,12 +91,17 @@ def _print(done: Swept, factors: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from testbed.cli.run import pace
+
     console = Console()
     table = Table()
     for heading in (*factors, "n", "convergence, s\nmedian (95 %)"):
         table.add_column(heading)
-    for levels, values in _cells(done.rows, factors).items():
-        table.add_row(*levels, str(len(values)), _shown(values))
+    for heading in ("run, s", "wall, s", "× real\ntime"):
+        table.add_column(heading, justify="right")
+    for levels, rows in _cells(done.rows, factors).items():
+        times = [row["convergence_s"] for row in rows]
+        table.add_row(*levels, str(len(rows)), _shown(times), *pace(rows))
     console.print(table)
     for each in done.failures:
         named = ", ".join(f"{name} {each[name]}" for name in factors)
@@ -105,10 +110,10 @@ def _print(done: Swept, factors: Sequence[str]) -> None:
         console.print(f"results {done.folder / 'results.parquet'}", highlight=False)
 
 
-def _cells(rows: Sequence[Mapping[str, Any]], factors: Sequence[str]) -> dict[tuple[str, ...], list[float | None]]:
-    found: dict[tuple[str, ...], list[float | None]] = {}
+def _cells(rows: Sequence[Mapping[str, Any]], factors: Sequence[str]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
-        found.setdefault(tuple(str(row[name]) for name in factors), []).append(row["convergence_s"])
+        found.setdefault(tuple(str(row[name]) for name in factors), []).append(row)
     return found
 
 
