@@ -33,6 +33,7 @@ IKE_LIFETIME = "IKE per key lifetime, octets per router"
 HANDSHAKES_UP = "handshakes to come up"
 HANDSHAKES_LIFETIME = "handshakes per key lifetime"
 IKE_KEY = "IKE for a new key of a group, octets"
+IKE_ALIVE = "IKE to show life and report, octet/s per router"
 MESSAGES_LIFETIME = "IKE messages per key lifetime"
 CLEARTEXT = "routing packets in clear after coming up"
 SAS = "SAs in a router's kernel, most"
@@ -88,6 +89,7 @@ class Overhead(Experiment):
         seconds = (until - since) / NS
         routers, lifetimes = len(topology.routers), seconds / LIFETIME_S
         rekeys = sum(since <= each["t"] < until for each in run.where("agent", "rekeyed"))
+        alive = _octets(traffic.informational(steady))
         converged = converged_at(topology, run.events, run.expected())
         return Measures(
             convergence_s=None if converged is None else converged / NS,
@@ -103,7 +105,8 @@ class Overhead(Experiment):
                 HANDSHAKES_LIFETIME: traffic.handshakes(steady) / lifetimes,
                 MESSAGES_LIFETIME: traffic.messages(steady) / lifetimes,
                 "new keys per key lifetime": rekeys / lifetimes,
-                IKE_KEY: _octets(_ike(steady)) / rekeys if rekeys else None,
+                IKE_KEY: (_octets(_ike(steady)) - alive) / rekeys if rekeys else None,
+                IKE_ALIVE: alive / seconds / routers,
                 SAS: max((len(each["sas"]) for each in run.where("xfrm", "sad")), default=None),
                 **costs.processor(run, STEADY, END, lifetimes),
                 **costs.installation(run, STEADY),
@@ -136,7 +139,8 @@ class Overhead(Experiment):
                 text += (
                     f"; {_middle(runs, HANDSHAKES_UP):g} handshakes and {_middle(runs, IKE_UP) / 1000:.1f} kB of IKE a "
                     f"router to come up; {_middle(runs, IKE_LIFETIME) / 1000:.1f} kB a router in each lifetime, "
-                    f"{_middle(runs, IKE_KEY) / 1000:.1f} kB for each new key"
+                    f"{_middle(runs, IKE_KEY):.0f} octets of them for each new key, and beside the keys "
+                    f"{_middle(runs, IKE_ALIVE):.1f} octet/s a router to show life and report"
                 )
             found.append(text + ".")
         return found

@@ -72,6 +72,11 @@ def handshakes(packets: Iterable[Sent]) -> int:
     )
 
 
+def informational(packets: Iterable[Sent]) -> list[Sent]:
+    """What shows that a peer lives, and reports: no keys (RFC 7296 §1.4)."""
+    return [each for each in packets if each.ike is not None and each.ike.exchange == ExchangeType.INFORMATIONAL]
+
+
 def messages(packets: Iterable[Sent]) -> int:
     """Different IKE messages: a repetition, a fragment or one more link on the way makes none."""
     return len({each.ike for each in packets if each.ike is not None})

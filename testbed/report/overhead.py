@@ -39,7 +39,8 @@ def draw_overhead(folder: Path, runs: Sequence[Run], since: str, until: str) -> 
         right.set_xlabel("time since all daemons ran (s)")
         right.set_ylabel("IKE sent (kB per router)")
         right.set_title("IKE, added up", loc="left")
-        right.legend()
+        if right.get_legend_handles_labels()[0]:
+            right.legend()
         save(made, folder, NAME)
     caption = (
         "Left: octets of IP packets that an interface sends in a second while keys are renewed every minute; the "

@@ -21,7 +21,7 @@ _spec.loader.exec_module(by_hand)
 OVERHEAD = find("overhead")
 RING = load("ring:4")
 R1 = by_hand.R1
-INIT, REKEY, ESP, OSPF, UDP = 34, 42, 50, 89, 17
+INIT, INFORMATIONAL, REKEY, ESP, OSPF, UDP = 34, 37, 42, 50, 89, 17
 
 
 def event(now_s: float, node: str, source: str, kind: str, **more: Any) -> dict[str, Any]:
@@ -51,6 +51,7 @@ FRAMES = [
     (100, ESP, bytes(104)),
     (200, ESP, bytes(104)),
     (210, UDP, by_hand.ike(1, REKEY, 2, more=44)),
+    (220, UDP, by_hand.ike(1, INFORMATIONAL, 3, more=104)),
     (340, ESP, bytes(104)),
 ]
 
@@ -62,8 +63,9 @@ def test_what_is_sent_while_coming_up_is_kept_apart_from_what_a_key_lifetime_cos
     extra = found.extra
     assert extra["handshakes to come up"] == 1 and extra["handshakes per key lifetime"] == 0
     assert extra["IKE to come up, octets per router"] == 400 / 4
-    assert extra["IKE per key lifetime, octets per router"] == 100 / 4 / 4
+    assert extra["IKE per key lifetime, octets per router"] == 260 / 4 / 4
     assert extra["IKE for a new key of a group, octets"] == 100
+    assert extra["IKE to show life and report, octet/s per router"] == 160 / 240 / 4
     assert extra["octets of a routing packet, mean"] == 124
     assert extra["routing per interface, octet/s"] == 2 * 124 / 240 / 8
     assert extra["routing packets in clear after coming up"] == 0
