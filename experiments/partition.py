@@ -1,9 +1,12 @@
-"""The domain is cut in two for longer than keys live and policy changes on one side: when do both sides agree again?"""
+"""The domain is cut in two for longer than keys live; policy changes on one side, a router is stolen on the other: when
+do both sides agree again?"""
 
 from __future__ import annotations
 
 import random
-from typing import ClassVar
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import networkx
 
@@ -16,38 +19,72 @@ from testbed.record.plan import Step
 from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
 from testbed.topology.resolved import Topology
 
+if TYPE_CHECKING:
+    from testbed.report.page import Drawn
+
 LIFETIME_S = 60
 CUT_S = 180
 POLICY_S = CUT_S + 1
 """Before anybody has noticed: a router that reports a neighbour lost holds every further step of a deployment."""
+STOLEN_S = CUT_S + 90
+REVOKED_S = STOLEN_S + 10
 HEAL_S = CUT_S + 5 * LIFETIME_S
-AFTER_S = 240
-CUT, HEALED = "cut", "healed"
+BACK_S = HEAL_S + 150
+END_S = BACK_S + 90
+CUT, HEALED, BACK = "cut", "healed", "stolen router is back"
 LOCAL = ("dks-lks", "lks")
 NEAR, FAR = "adjacencies lost on the DKS's side", "adjacencies lost on the other side"
-REKEYS_NEAR, REKEYS_FAR = "rekeys on the DKS's side while cut", "rekeys on the other side while cut"
+REKEYS_NEAR, REKEYS_FAR = "generations made on the DKS's side while cut", "generations made on the other side while cut"
 STEPS, EARLY, LATE = (
     "policy steps taken while cut",
-    "routers beyond the cut that had the new policy before it healed",
-    "routers of the DKS's side without the new policy when it healed",
+    "routers that had news from beyond the cut",
+    "routers without the news of their own side",
 )
-AGREE = "all at the newest policy, s after healing"
-WRONG = ("SAs of no group", "groups without a key in common", "groups with two keys of one number")
+AGREE, HEARD = "all have the newest policy, s after healing", "all know of the revocation, s after healing"
+BARE = "interfaces beyond the cut without a key when it healed"
+HELD = "adjacencies of the stolen router after its return"
+WRONG = ("SAs of no group, or of the stolen router", "groups without a key in common",
+         "groups with two keys of one number")  # fmt: skip
 BESIDE = "groups numbered otherwise than in the DKS's book"
 
 
 def sides(topology: Topology) -> tuple[list[str], list[str]]:
-    """The routers of the DKS's side, and the others: two halves that each hang together. InputError without such."""
-    graph = networkx.Graph()
-    for name in topology.routers:
-        graph.add_edges_from((name, each.neighbor_router) for each in topology.neighbors(name))
+    """The routers of the DKS's side, and the others: two halves that each hang together, the second also without the
+    router that is stolen. InputError without such."""
+    graph = _graph(topology)
     near: list[str] = []
     for name in networkx.bfs_tree(graph, topology.dks.router, sort_neighbors=sorted):
         near.append(name)
-        rest = graph.subgraph(set(graph) - set(near))
-        if 2 * len(near) >= len(graph) and len(rest) >= 2 and networkx.is_connected(rest):
-            return near, sorted(rest)
-    raise InputError("it cannot be cut into two halves that each hang together", where=f"topology {topology.name}")
+        far = sorted(set(graph) - set(near))
+        whole = len(far) > 2 and networkx.is_connected(graph.subgraph(far))
+        if 2 * len(near) >= len(graph) and whole and _spare(graph, far):
+            return near, far
+    raise InputError(
+        "it cannot be cut into two halves that each hang together, one of them also without one of its routers",
+        where=f"topology {topology.name}", allowed="ring:6, abilene and the like",
+    )  # fmt: skip
+
+
+def stolen(topology: Topology) -> str:
+    """The router beyond the cut that is stolen."""
+    return _spare(_graph(topology), sides(topology)[1])[0]
+
+
+def _graph(topology: Topology) -> Any:
+    graph = networkx.Graph()
+    for name in topology.routers:
+        graph.add_edges_from((name, each.neighbor_router) for each in topology.neighbors(name))
+    return graph
+
+
+def _spare(graph: Any, far: list[str]) -> list[str]:
+    """Those beyond the cut without whom all others hang together, and those beyond the cut do."""
+    parts = ((name, [each for each in far if each != name]) for name in far)
+    return [
+        name
+        for name, rest in parts
+        if all(networkx.is_connected(graph.subgraph(part)) for part in (rest, set(graph) - {name}))
+    ]
 
 
 def groups(topology: Topology) -> list[list[str]]:
@@ -64,29 +101,34 @@ class Partition(Experiment):
     name = "partition"
     title = "The domain is cut in two, and policy changes meanwhile"
     question = (
-        "When half of the domain is cut off from the DKS for longer than keys live, and policy changes meanwhile, does "
-        "routing go on in both halves, and how long after healing do all routers have one policy and one numbering?"
+        "When half of the domain is cut off from the DKS for longer than keys live, policy changes and a router beyond "
+        "the cut is revoked, does routing go on in both halves, and how long after healing do all routers have one "
+        "policy, one list of revoked keys and one numbering?"
     )
     method = (
         f"A group's key lives {LIFETIME_S} s; everything is `permissive`. After {CUT_S} s no packet passes between the "
         "two halves any more, on links nor on the management network, and no interface loses its carrier. "
         f"{POLICY_S - CUT_S} s later the Policy Server takes all links to `required`: only the DKS's half can be told. "
         "(Later it would refuse: routers at the cut tell the DKS that they have lost a neighbour.) "
-        f"{HEAL_S - CUT_S} s after the cut it heals. Convergence counts from there to the last moment at which every "
-        "router's forwarding table became what shortest paths say; adjacencies between two routers of one half count "
-        "as lost, those across the cut do not. A router has the policy when its agent says so. At the end every "
-        "kernel's SAs are compared with each other and with the DKS's book."
+        f"After {STOLEN_S - CUT_S} s a router beyond the cut is taken away, {REVOKED_S - STOLEN_S} s later its key "
+        f"revoked: the DKS's half hears of it. {HEAL_S - CUT_S} s after the cut it heals; {BACK_S - HEAL_S} s after "
+        "that the stolen router is switched on at its old place. Convergence counts from healing to the last moment "
+        "before that at which every other router's forwarding table became what shortest paths without the stolen one "
+        "say; adjacencies between two routers of one half count as lost, those across the cut and the stolen router's "
+        "do not. A router has a policy, or the list, when its agent says so. At the end every kernel's SAs are "
+        "compared with each other and with the DKS's book."
     )
     shows_not = (
         "One cut of one length, in two halves. The change is one that old and new policy can live with, as every step "
-        "of a deployment is; a revocation is the experiment `revocation`. Routers of the far half learn of it when "
-        "their own schedule takes them to the DKS, or when they have lost their keys: the time depends on `reconnect`. "
-        "With lks the DKS hears of generations only then, and its book is behind by design."
+        "of a deployment is. The thief does nothing beyond the cut; how long a removed router is accepted that goes on "
+        "there is the experiment `revocation`. Routers of the far half learn of the policy when their own schedule "
+        "takes them to the DKS, or when they have lost their keys: the time depends on `reconnect`. With lks the DKS "
+        "hears of generations only then, and its book is behind by design."
     )
     topology = "ring:6"
-    keyings: ClassVar[tuple[str, ...]] = ("central-mgmt", "dks-lks", "lks")
+    keyings: ClassVar[tuple[str, ...]] = ("none", "central-mgmt", "dks-lks", "lks")
     seeds = 3
-    duration_s = float(HEAL_S + AFTER_S)
+    duration_s = float(END_S)
     options: ClassVar = {
         "sad": True,
         "mode": "permissive",
@@ -102,41 +144,55 @@ class Partition(Experiment):
             step(CUT_S, "mark", name=CUT),
             step(CUT_S, "partition", groups=groups(topology)),
             step(POLICY_S, "policy_step", direction="up", at_once=links),
+            step(STOLEN_S, "power_off", nodes=[stolen(topology)]),
+            step(REVOKED_S, "router_remove", router=stolen(topology)),
             step(HEAL_S, "mark", name=HEALED),
             step(HEAL_S, "heal"),
+            step(BACK_S, "mark", name=BACK),
+            step(BACK_S, "power_on", nodes=[stolen(topology)], jitter_s=0),
         ]
 
     def measure(self, run: Run) -> Measures:
-        topology, cut, healed = run.plan.topology, run.mark(CUT), run.mark(HEALED)
+        topology, cut, healed, back = run.plan.topology, run.mark(CUT), run.mark(HEALED), run.mark(BACK)
         near, far = sides(topology)
+        gone = stolen(topology)
         end = run.events[-1]["t"]
-        right = dict(phases(topology, run.events, {healed: run.expected()}))[healed]
+        without = run.expected(frozenset({gone}))
+        right = dict(phases(topology, run.events, {healed: without, back: without}))[healed]
         asked = requests.at_dks(run, healed)
-        taken = [event for event in run.where("lab", "deploy") if event["result"] == "taken"]
+        changes = adjacency.timeline(topology, run.events)
+        kept = {ends: found for ends, found in changes.items() if gone not in (ends.router, ends.neighbor)}
         extra: dict[str, float | None] = {
             NEAR: losses(run, near, cut, end),
             FAR: losses(run, far, cut, end),
-            REKEYS_NEAR: rekeys(run, near, cut, healed),
+            REKEYS_NEAR: rekeys(run, [*near, "dks"], cut, healed),
             REKEYS_FAR: rekeys(run, far, cut, healed),
-            STEPS: len(taken),
+            HELD: sum(up and moment >= back for ends in changes.keys() - kept.keys() for moment, up in changes[ends]),
         }
-        if taken:
-            newest, told = int(taken[-1]["version"]), taken[-1]["routers"]
-            when = {name: policy_at(run, name, newest) for name in told}
+        newest = handed(run, healed)
+        if newest:
+            left = [name for name in topology.routers if name != gone]
+            news = [
+                {name: policy_at(run, name, newest.get(name, 1)) for name in left},
+                {name: revocation_at(run, name) for name in left},
+            ]
             extra |= {
-                EARLY: sum((when.get(name) or end) < healed for name in far),
-                LATE: sum((when.get(name) or end) > healed for name in near if name in when),
-                AGREE: None if None in when.values() else max(0, max(w or 0 for w in when.values()) - healed) / NS,
+                STEPS: sum(event["result"] == "taken" for event in run.where("lab", "deploy")),
+                EARLY: sum((when[name] or end) < healed for when in news for name in far if name != gone),
+                BARE: bare(run, [name for name in far if name != gone], healed),
+                LATE: sum((when[name] or end) >= healed for when in news for name in near),
+                AGREE: last(news[0], healed),
+                HEARD: last(news[1], healed),
             }
-        found = numbering(run)
+        found = numbering(run, frozenset({gone}))
         if found is not None:
             counts = (found.foreign, len(found.keyless), len(found.two_keys))
             extra |= {"SAs compared": found.compared, **dict(zip(WRONG, counts, strict=True))}
             extra[BESIDE] = len(found.beside_book)
         return Measures(
             convergence_s=None if right is None else (right - healed) / NS,
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            adjacencies_expected=len(kept),
+            adjacencies_restored=sum(bool(found) and found[-1][1] for found in kept.values()),
             dks_total=asked.total,
             dks_unique=asked.unique,
             dks_before_schedule=asked.before_schedule,
@@ -154,15 +210,20 @@ class Partition(Experiment):
                 found.append(Criterion(keying, text, str(lost), lost == 0))
             fewest = min(int(run.extra[REKEYS_FAR] or 0) for run in runs)
             found.append(Criterion(keying, "the half without the DKS goes on rekeying", str(fewest), fewest > 0))
-            steps = [run.extra[STEPS] for run in runs]
+            without = sum(int(run.extra.get(BARE) or 0) for run in runs)
+            found.append(Criterion(keying, "and keeps a key on every interface", str(without), without == 0))
+            steps = [run.extra.get(STEPS) for run in runs]
             early, late = (sum(int(run.extra.get(name) or 0) for run in runs) for name in (EARLY, LATE))
             parted = all(each == 1 for each in steps) and not early and not late
-            value = f"{between(each or 0 for each in steps)} steps; {early} routers told early, {late} late"
-            found.append(Criterion(keying, "the new policy reaches the DKS's half and no other", value, parted))
-            moments = [run.extra.get(AGREE) for run in runs]
-            agreed = all(each is not None and each < AFTER_S for each in moments)
-            value = ", ".join("never" if each is None else f"{each:.1f} s" for each in moments)
-            found.append(Criterion(keying, "after healing all have the newest policy", value, agreed))
+            value = f"{between(each or 0 for each in steps)} steps; told early: {early}, late: {late}"
+            found.append(Criterion(keying, "policy and revocation reach the DKS's half and no other", value, parted))
+            for text, name in (("have the newest policy", AGREE), ("know of the revocation", HEARD)):
+                moments = [run.extra.get(name) for run in runs]
+                agreed = all(each is not None and each < BACK_S - HEAL_S for each in moments)
+                value = ", ".join("never" if each is None else f"{each:.1f} s" for each in moments)
+                found.append(Criterion(keying, f"after healing all {text}", value, agreed))
+            held = sum(int(run.extra[HELD] or 0) for run in runs)
+            found.append(Criterion(keying, "the stolen router gets no adjacency", str(held), held == 0))
             names = (*WRONG, *([BESIDE] if keying == "dks-lks" else []))
             wrong = {name: sum(int(run.extra.get(name) or 0) for run in runs) for name in names}
             compared = all(run.extra.get("SAs compared") for run in runs)
@@ -174,37 +235,100 @@ class Partition(Experiment):
     def findings(self, table: Table) -> list[str]:
         found = []
         for keying, runs in table.measures.items():
-            if runs:
-                near, far, rekeyed = (between(run.extra[name] or 0 for run in runs) for name in (NEAR, FAR, REKEYS_FAR))
-                known = [value for run in runs if (value := run.extra.get(AGREE)) is not None]
-                when = f"{min(known):.1f} to {max(known):.1f} s" if len(known) == len(runs) else "not in all runs"
-                found.append(
-                    f"{keying}: {near} adjacencies lost on the DKS's side and {far} on the other, for whose "
-                    f"speakers {rekeyed} generations were made while it was cut off; all had the newest policy after "
-                    f"healing: {when}."
-                )
+            if not runs:
+                continue
+            near, far, made, held = (
+                between(run.extra[name] or 0 for run in runs) for name in (NEAR, FAR, REKEYS_FAR, HELD)
+            )
+            said = (
+                f"{keying}: {near} adjacencies lost on the DKS's side and {far} on the other, where {made} "
+                f"generations were made while it was cut off; the stolen router got {held} adjacencies"
+            )
+            if all(BARE in run.extra for run in runs):
+                said += f"; {between(run.extra[BARE] or 0 for run in runs)} {BARE}"
+            for name in (AGREE, HEARD):
+                known = [value for run in runs if (value := run.extra.get(name)) is not None]
+                if known:
+                    when = f"{min(known):.1f} to {max(known):.1f} s" if len(known) == len(runs) else "not in all runs"
+                    said += f"; {name.removesuffix(', s after healing')}, after healing: {when}"
+            found.append(f"{said}.")
         return found
+
+    def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
+        from testbed.report.knowledge import News, draw_knowledge
+
+        asked = [run for run in runs if handed(run, run.mark(HEALED))]
+        news = []
+        for run in asked:
+            near, far = sides(run.plan.topology)
+            gone, newest = stolen(run.plan.topology), handed(run, run.mark(HEALED))
+            rows = [name for name in (*near, *far) if name != gone]
+            news.append(
+                News(
+                    run, run.mark(CUT), run.mark(HEALED), {"this side": near, "beyond the cut": far},
+                    {name: policy_at(run, name, newest.get(name, 1)) for name in rows},
+                    {name: revocation_at(run, name) for name in rows},
+                )
+            )  # fmt: skip
+        return draw_knowledge(folder, news)
 
 
 def losses(run: Run, side: list[str], since: int, until: int) -> int:
-    """How often an adjacency between two routers of one side went down (ns)."""
+    """How often an adjacency between two routers of one side went down, the stolen one's apart (ns)."""
+    kept = set(side) - {stolen(run.plan.topology)}
     return sum(
         not up and since <= moment <= until
         for ends, changes in adjacency.timeline(run.plan.topology, run.events).items()
-        if ends.router in side and ends.neighbor in side
+        if ends.router in kept and ends.neighbor in kept
         for moment, up in changes
     )
 
 
-def rekeys(run: Run, side: list[str], since: int, until: int) -> int:
-    """Generations that came into use for groups of this side's speakers, whoever made them (ns)."""
+def rekeys(run: Run, makers: list[str], since: int, until: int) -> int:
+    """Generations that these nodes put into use (ns)."""
     found = set()
     for event in run.where("agent", "rekeyed"):
-        if since <= event["t"] < until and event["group"].split("/")[1] in side:
+        if since <= event["t"] < until and event["node"] in makers:
             found.add((event["group"], event["generation"]))
     return len(found)
+
+
+def bare(run: Run, routers: list[str], moment: int) -> int:
+    """Interfaces of these routers that lead to another of them and have no outbound SA at that moment (ns)."""
+    topology = run.plan.topology
+    held: dict[tuple[str, str], set[tuple[str, str]]] = {
+        (name, each.interface.name): set()
+        for name in routers
+        for each in topology.neighbors(name)
+        if each.neighbor_router in routers
+    }
+    for event in run.where("agent", "sa"):
+        at = held.get((event["node"], event["interface"]))
+        if at is not None and event["direction"] == "out" and event["t"] <= moment:
+            (at.discard if event["change"] == "removed" else at.add)((event["spi"], event["destination"]))
+    return sum(not sas for sas in held.values())
+
+
+def handed(run: Run, until: int) -> dict[str, int]:
+    """The newest policy that the DKS had for each router before `until` (ns), as it wrote down; empty without a DKS."""
+    found: dict[str, int] = {}
+    for event in run.where("agent", "policy", "dks"):
+        if event["t"] < until:
+            found[event["router"]] = max(int(event["version"]), found.get(event["router"], 0))
+    return found
 
 
 def policy_at(run: Run, router: str, version: int) -> int | None:
     """When the router's agent first acted under this version or a newer one (ns)."""
     return next((e["t"] for e in run.where("agent", "policy", router) if int(e["version"]) >= version), None)
+
+
+def revocation_at(run: Run, router: str) -> int | None:
+    """When the router's agent first had a list of revoked keys with somebody on it (ns)."""
+    return next((e["t"] for e in run.where("agent", "revocation", router) if int(e["version"]) > 0), None)
+
+
+def last(when: dict[str, int | None], since: int) -> float | None:
+    """Seconds from `since` (ns) to the latest of these moments, 0 when all were before; None when one never was."""
+    known = [moment for moment in when.values() if moment is not None]
+    return max(0, max(known) - since) / NS if known and len(known) == len(when) else None

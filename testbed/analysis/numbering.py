@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from agents.policy import edit
 from agents.policy.compile import compile_documents
 from agents.policy.document import PolicyDocument
 from agents.policy.domain import Settings
@@ -43,13 +44,16 @@ class Numbering:
         return bool(self.groups) and not (self.foreign or self.keyless or self.two_keys or self.beside_book)
 
 
-def numbering(run: Run) -> Numbering | None:
-    """The comparison; None when the run wrote down no SAs or no book (option `sad`, keying with a DKS)."""
+def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | None:
+    """The comparison; None when the run wrote down no SAs or no book (option `sad`, keying with a DKS).
+
+    `removed`: routers that are in the domain no more. Their kernels are not asked, and others' SAs of them are foreign.
+    """
     books, dumps = run.where("xfrm", "book"), run.where("xfrm", "sad")
     if not books or not dumps:
         return None
     book: dict[str, int] = books[-1]["generations"]
-    documents = _documents(run.plan.topology, run.plan.seed)
+    documents = _documents(run.plan.topology, run.plan.seed, removed)
     bits = next(iter(documents.values())).spi.generation_bits
     places_of = dict(_spis(documents))
     told = {
@@ -60,7 +64,7 @@ def numbering(run: Run) -> Numbering | None:
     marks: dict[tuple[str, str, str], set[str]] = {}
     foreign = compared = 0
     for dump in dumps:
-        for sa in dump["sas"]:
+        for sa in dump["sas"] if dump["node"] not in removed else ():
             compared += 1
             spi = int(sa["spi"], 16)
             group = places_of.get(spi >> bits << bits)
@@ -91,10 +95,13 @@ def numbering(run: Run) -> Numbering | None:
     )
 
 
-def _documents(topology: Topology, seed: int) -> dict[str, PolicyDocument]:
+def _documents(topology: Topology, seed: int, removed: frozenset[str]) -> dict[str, PolicyDocument]:
     """The run's documents as far as SPIs and neighbours go, which no setting changes."""
     settings = Settings(validity_s=VALIDITY_S)
-    return compile_documents(domain_of(topology, seed, topology.dks.address, settings), 1, ISSUED_AT)
+    domain = domain_of(topology, seed, topology.dks.address, settings)
+    for router in sorted(removed):
+        domain = edit.remove_router(domain, router)
+    return compile_documents(domain, 1, ISSUED_AT)
 
 
 def _spis(documents: dict[str, PolicyDocument]) -> Iterator[tuple[int, GroupId]]:

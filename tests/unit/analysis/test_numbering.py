@@ -46,7 +46,9 @@ def everything(generation: int = NEWEST) -> tuple[Sas, dict[str, int]]:
     return sas, book
 
 
-def compared(folder: Path, sas: Sas, book: dict[str, int] | None, told: int = NEWEST) -> Numbering | None:
+def compared(
+    folder: Path, sas: Sas, book: dict[str, int] | None, told: int = NEWEST, removed: frozenset[str] = frozenset()
+) -> Numbering | None:
     """The comparison when the agents told that every SA is of generation `told`."""
     Plan(experiment="dks_outage", topology=LINE, keying="dks-lks", seed=1, duration_s=60).write(folder / "plan.json")
     events: list[dict[str, Any]] = []
@@ -59,7 +61,7 @@ def compared(folder: Path, sas: Sas, book: dict[str, int] | None, told: int = NE
         events.append({"t": 2, "node": "dks", "source": "xfrm", "kind": "book", "generations": book})
     events.sort(key=lambda each: each["t"])
     (folder / "record.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
-    return numbering(Run(folder))
+    return numbering(Run(folder), removed)
 
 
 def test_one_key_for_each_number_and_the_book_s_numbers_are_consistent(tmp_path: Path) -> None:
@@ -105,3 +107,14 @@ def test_an_sa_whose_spi_is_not_that_of_the_generation_told_is_found(tmp_path: P
 
 def test_a_run_without_a_book_is_not_compared(tmp_path: Path) -> None:
     assert compared(tmp_path, everything()[0], None) is None
+
+
+def test_a_removed_router_s_kernel_is_not_asked_and_others_may_hold_nothing_of_it(tmp_path: Path) -> None:
+    sas, book = everything()
+    found = compared(tmp_path, sas, book, removed=frozenset({"r2"}))
+    assert found is not None and (found.groups, found.compared) == (1, len(sas["r1"]))
+    assert found.foreign == 1
+    (own,) = {str(group) for group in DOCUMENTS["r1"].own_groups()}
+    mine = [sa for sa in sas["r1"] if DOCUMENTS["r1"].spi.holds(int(sa["spi"], 16))]
+    found = compared(tmp_path, {"r1": mine, "r2": sas["r2"]}, {own: NEWEST}, removed=frozenset({"r2"}))
+    assert found is not None and found.consistent
