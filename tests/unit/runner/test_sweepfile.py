@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import InputError
+from testbed.faults.check import check_plan
 from testbed.runner import sweepfile
 from testbed.setup.paths import PROJECT
 
@@ -41,6 +42,14 @@ def test_what_is_not_said_is_the_experiments_own(tmp_path: Path) -> None:
     assert {cell.levels["topology"] for cell in sweep.cells} == {"abilene"}
     assert [cell.seed for cell in sweep.cells[:2]] == [1, 2]
     assert len(sweep.cells) == 2 * len(sweep.experiment.keyings)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((PROJECT / sweepfile.EXAMPLE).parent.glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_every_sweep_that_comes_along_can_be_played(file: Path) -> None:
+    for cell in sweepfile.read(file).cells:
+        check_plan(cell.plan)
 
 
 def test_the_example_is_a_sweep() -> None:
