@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,8 +41,8 @@ def register(app: typer.Typer) -> None:
                 _print(done[-1], everything)
         if as_json:
             typer.echo(json.dumps([_row(each) for each in done], indent=1, default=str))
-        elif not done:
-            typer.echo("there are no reference results")
+        else:
+            typer.echo(total(done))
         if not all(each.same for each in done):
             raise typer.Exit(1)
 
@@ -51,7 +52,7 @@ def _print(done: Reproduced, everything: bool) -> None:
     records = sum(each.same for each in done.records)
     typer.echo(
         f"{done.name}: {same} of {len(done.numbers)} numbers are the same, {records} of {len(done.records)} records "
-        f"byte for byte; {done.wall_s / 60:.1f} min"
+        f"byte for byte; {done.wall_s / 60:.1f} min, {done.processor_s / 60:.1f} min of a processor"
     )
     differ = [each for each in done.numbers if not each.same]
     shown = done.numbers if everything else differ[:SHOWN]
@@ -62,6 +63,18 @@ def _print(done: Reproduced, everything: bool) -> None:
     if differ or everything:
         for line in done.changed:
             typer.echo(f"  made from another {line}")
+
+
+def total(done: Sequence[Reproduced]) -> str:
+    """All folders together, in one line."""
+    if not done:
+        return "there are no reference results"
+    numbers = [number for each in done for number in each.numbers]
+    wall_s, processor_s = (sum(getattr(each, name) for each in done) for name in ("wall_s", "processor_s"))
+    return (
+        f"{len(done)} folders: {sum(each.same for each in numbers)} of {len(numbers)} numbers are the same; "
+        f"{wall_s / 60:.1f} min, {processor_s / 60:.1f} min of a processor"
+    )
 
 
 def _row(done: Reproduced) -> dict[str, Any]:
@@ -77,4 +90,5 @@ def _row(done: Reproduced) -> dict[str, Any]:
         "records": len(done.records),
         "changed": list(done.changed),
         "wall_s": round(done.wall_s, 1),
+        "processor_s": round(done.processor_s, 1),
     }

@@ -6,6 +6,7 @@ Knows a results folder by its summary.json. What a command does is the command's
 from __future__ import annotations
 
 import json
+import resource
 import shlex
 import subprocess
 import sys
@@ -29,7 +30,8 @@ RAN = (0, 1)
 
 @dataclass(frozen=True)
 class Reproduced:
-    """One results folder done again. `changed`: what it was made from that is not the same now."""
+    """One results folder done again. `changed`: what it was made from that is not the same now. `processor_s`: what
+    all of its programs and guests used of the processors, in seconds."""
 
     name: str
     command: str
@@ -37,6 +39,7 @@ class Reproduced:
     records: Sequence[Number]
     changed: Sequence[str]
     wall_s: float
+    processor_s: float
 
     @property
     def same(self) -> bool:
@@ -72,7 +75,7 @@ def recorded(only: Sequence[str] = (), folder: Path = RESULTS) -> dict[str, dict
 def reproduce(name: str, summary: dict[str, Any], out: Path) -> Reproduced:
     """Do one of them again into `out`. Raises EnvironmentFailure when it gives no numbers."""
     words = shlex.split(summary["command"])[1:]
-    started = time.monotonic()
+    started, spent = time.monotonic(), _children_s()
     argv = [sys.executable, "-m", "testbed.cli", *words, "--out", str(out)]
     with children.started(argv, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
         code = child.wait()
@@ -82,5 +85,11 @@ def reproduce(name: str, summary: dict[str, Any], out: Path) -> Reproduced:
     now = json.loads(path.read_text())
     return Reproduced(
         name, summary["command"], sameness.numbers(summary, now), sameness.records(summary, now),
-        compare.provenance(summary, now), time.monotonic() - started,
+        compare.provenance(summary, now), time.monotonic() - started, _children_s() - spent,
     )  # fmt: skip
+
+
+def _children_s() -> float:
+    """Processor time of all programs that we started and that have ended, with theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
