@@ -39,6 +39,7 @@ from agents.ikev2 import Event as IkeEvent
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
+from agents.lks.drops import Drops
 from agents.lks.generations import earliest
 from agents.lks.listener import Listener
 from agents.lks.speaker import Orders, Speaker
@@ -93,6 +94,7 @@ class Link:
             for each in policy.neighbors
         }
         self._keyed: set[str] = set()
+        self._drops = Drops(context.event, policy.name)
 
     # -- who may speak to us --------------------------------------------------------------------------
 
@@ -140,13 +142,14 @@ class Link:
         for listener in self.listeners.values():
             listener.tick(now)
         self._endpoint.tick(now)
+        self._drops.tick(now)
         self._drain(now)
 
     def next_timer(self) -> float | None:
         """When something is due."""
         speakers = [each.next_timer() for each in self.speakers.values()]
         listeners = [each.next_timer() for each in self.listeners.values()]
-        return earliest([self._endpoint.next_timer(), *speakers, *listeners])
+        return earliest([self._endpoint.next_timer(), self._drops.next_timer(), *speakers, *listeners])
 
     def rekey(self, now: float, reason: str, *, excluding: bool = False) -> None:
         """New generations of all own groups here. `excluding`: somebody is not to hear them any more."""
@@ -243,7 +246,7 @@ class Link:
         if isinstance(event, MessageSeen):
             self._seen(event, now)
         elif isinstance(event, Dropped):
-            self._context.event("dropped", interface=self.policy.name, peer=event.peer.ip, reason=event.reason)
+            self._drops.saw(event.peer.ip, event.reason, now)
         elif isinstance(event, AuthRequest):
             self._answer(event, event.peer_id, now)
         elif isinstance(event, RequestReceived):
@@ -270,7 +273,7 @@ class Link:
         if event.request and event.exchange == ExchangeType.IKE_SA_INIT and not event.retransmission:
             neighbor = self._addresses.get(event.peer.ip)
             if neighbor is not None:
-                self.listeners[neighbor.router].wake(now)
+                self.listeners[neighbor.router].hailed(now)
 
     def _established(self, event: Established, now: float) -> None:
         neighbor = self._neighbor(event.peer_id)

@@ -42,6 +42,8 @@ SOON = frozenset({CloseReason.DELETED_BY_PEER, CloseReason.DELETED_BY_US})
 SOON_S = (0.02, 0.1)
 RETRY_S = (0.5, 1.5)
 """How long to wait after the neighbour refused or closed: uniform in this range, in seconds."""
+HAILED_S = 0.25
+"""A first message in the neighbour's name wakes us so often at most; as long as our own first retransmission waits."""
 
 
 class Listener:
@@ -74,6 +76,7 @@ class Listener:
         self._first: GroupId | None = None
         self._again_at: dict[GroupId, float] = {}
         self._connect_at: float | None = None
+        self._hailed_at: float | None = None
 
     # -- beginning -----------------------------------------------------------------------------------
 
@@ -92,6 +95,13 @@ class Listener:
             self.start(now)
         elif not self.sa.established:
             self._endpoint.poke(self.sa, now)
+
+    def hailed(self, now: float) -> None:
+        """Its first message seems to have come. Anybody on the link can send one in its name, so that wakes us only so
+        often: else each forged message would make us send one of our own."""
+        if self._hailed_at is None or now - self._hailed_at >= HAILED_S:
+            self._hailed_at = now
+            self.wake(now)
 
     def check(self, now: float) -> None:
         """See whether the neighbour still knows our IKE SA."""

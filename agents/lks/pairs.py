@@ -41,6 +41,7 @@ from agents.ikev2.registry import ExchangeType
 from agents.ipsec.protection import Mode
 from agents.ipsec.unicast import Unicast, UnicastPoint
 from agents.lks.context import Context
+from agents.lks.drops import Drops
 from agents.lks.generations import earliest
 from agents.lks.pair_keys import PairKeys
 from agents.policy.document import InterfacePolicy, PairPolicy, PolicyDocument
@@ -82,6 +83,7 @@ class Pairs:
         self._addresses: dict[str, _Peer] = {}
         self._ours: frozenset[tuple[str, str]] = frozenset()
         document = context.document
+        self._drops = Drops(context.event, "")
         self._suite, self._lifetimes = document.suite, document.lifetimes
         self._endpoint = IkeEndpoint(
             context.identity,
@@ -198,6 +200,7 @@ class Pairs:
             if peer.keys.tick(now):
                 self._context.kernel_dirty = True
         self._endpoint.tick(now)
+        self._drops.tick(now)
         self._drain(now)
 
     def next_timer(self) -> float | None:
@@ -205,7 +208,7 @@ class Pairs:
         peers = (
             when for each in self._peers.values() for when in (each.connect_at, each.surplus_at, each.keys.next_timer())
         )
-        return earliest([self._endpoint.next_timer(), *peers])
+        return earliest([self._endpoint.next_timer(), self._drops.next_timer(), *peers])
 
     def _connect(self, peer: _Peer, now: float) -> None:
         """An IKE SA, or in the one that there is the Child SAs that are missing."""
@@ -242,7 +245,7 @@ class Pairs:
 
     def _event(self, event: IkeEvent, now: float) -> None:
         if isinstance(event, Dropped):
-            self._context.event("dropped", interface="", peer=event.peer.ip, reason=event.reason)
+            self._drops.saw(event.peer.ip, event.reason, now)
         elif isinstance(event, Established):
             self._established(event, now)
         elif isinstance(event, KeysDerived):

@@ -1,0 +1,60 @@
+"""What is said of datagrams that were dropped: each one while they are few, and then how many there were.
+
+Anybody on a link can send octets that are dropped. Without a bound a stranger would fill the event log, and with it the
+disk. Knows nothing of why a datagram was dropped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Protocol
+
+EACH = 8
+"""So many of one reason are told one by one in a window."""
+WINDOW_S = 60.0
+REASONS = 16
+"""So many reasons are counted apart in a window; reasons quote what was wrong, so a stranger can make many."""
+OTHERS = "other reasons"
+
+
+class Tell(Protocol):
+    """Context.event."""
+
+    def __call__(self, kind: str, **fields: object) -> None: ...
+
+
+class Drops:
+    """Of one place where datagrams come in, an interface or all pairs. Times in seconds of the core's clock."""
+
+    def __init__(self, tell: Tell, interface: str) -> None:
+        self._tell, self._interface = tell, interface
+        self._counts: Counter[str] = Counter()
+        self._until: float | None = None
+
+    def saw(self, peer: str, reason: str, now: float) -> None:
+        """A datagram from this address was dropped."""
+        self.tick(now)
+        if self._until is None:
+            self._until = now + WINDOW_S
+        if reason not in self._counts and len(self._counts) >= REASONS:
+            reason = OTHERS
+        self._counts[reason] += 1
+        if self._counts[reason] <= EACH:
+            self._tell("dropped", interface=self._interface, peer=peer, reason=reason)
+
+    def tick(self, now: float) -> None:
+        """At the end of a window, say how many were not told."""
+        if self._until is None or now < self._until:
+            return
+        for reason, count in self._counts.items():
+            if count > EACH:
+                self._tell("dropped", interface=self._interface, peer=None, reason=reason, suppressed=count - EACH)
+        self._counts.clear()
+        self._until = None
+
+    def next_timer(self) -> float | None:
+        """When there is something to say; None when all has been told."""
+        return self._until if any(count > EACH for count in self._counts.values()) else None
+
+
+__all__ = ["EACH", "OTHERS", "REASONS", "WINDOW_S", "Drops"]
