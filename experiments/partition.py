@@ -29,7 +29,9 @@ POLICY_S = CUT_S + 1
 STOLEN_S = CUT_S + 90
 REVOKED_S = STOLEN_S + 10
 HEAL_S = CUT_S + 5 * LIFETIME_S
-BACK_S = HEAL_S + 150
+PHASE_S = 10.0
+"""It heals this much later at most, at random: how long OSPF takes then depends on the moment between two hellos."""
+BACK_S = HEAL_S + 160
 END_S = BACK_S + 90
 CUT, HEALED, BACK = "cut", "healed", "stolen router is back"
 LOCAL = ("dks-lks", "lks")
@@ -111,9 +113,10 @@ class Partition(Experiment):
         f"{POLICY_S - CUT_S} s later the Policy Server takes all links to `required`: only the DKS's half can be told. "
         "(Later it would refuse: routers at the cut tell the DKS that they have lost a neighbour.) "
         f"After {STOLEN_S - CUT_S} s a router beyond the cut is taken away, {REVOKED_S - STOLEN_S} s later its key "
-        f"revoked: the DKS's half hears of it. {HEAL_S - CUT_S} s after the cut it heals; {BACK_S - HEAL_S} s after "
-        "that the stolen router is switched on at its old place. Convergence counts from healing to the last moment "
-        "before that at which every other router's forwarding table became what shortest paths without the stolen one "
+        f"revoked: the DKS's half hears of it. {HEAL_S - CUT_S} s after the cut, or up to {PHASE_S:g} s later, it "
+        f"heals; {BACK_S - CUT_S} s after the cut the stolen router is switched on at its old place. Convergence "
+        "counts from healing to the last moment before that at which every other router's forwarding table became what "
+        "shortest paths without the stolen one "
         "say; adjacencies between two routers of one half count as lost, those across the cut and the stolen router's "
         "do not. A router has a policy, or the list, when its agent says so. At the end every kernel's SAs are "
         "compared with each other and with the DKS's book."
@@ -139,15 +142,15 @@ class Partition(Experiment):
     }
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        links = len(topology.segments)
+        links, healed_s = len(topology.segments), round(HEAL_S + rng.uniform(0, PHASE_S), 3)
         return [
             step(CUT_S, "mark", name=CUT),
             step(CUT_S, "partition", groups=groups(topology)),
             step(POLICY_S, "policy_step", direction="up", at_once=links),
             step(STOLEN_S, "power_off", nodes=[stolen(topology)]),
             step(REVOKED_S, "router_remove", router=stolen(topology)),
-            step(HEAL_S, "mark", name=HEALED),
-            step(HEAL_S, "heal"),
+            step(healed_s, "mark", name=HEALED),
+            step(healed_s, "heal"),
             step(BACK_S, "mark", name=BACK),
             step(BACK_S, "power_on", nodes=[stolen(topology)], jitter_s=0),
         ]
@@ -219,7 +222,7 @@ class Partition(Experiment):
             found.append(Criterion(keying, "policy and revocation reach the DKS's half and no other", value, parted))
             for text, name in (("have the newest policy", AGREE), ("know of the revocation", HEARD)):
                 moments = [run.extra.get(name) for run in runs]
-                agreed = all(each is not None and each < BACK_S - HEAL_S for each in moments)
+                agreed = all(each is not None and each < BACK_S - HEAL_S - PHASE_S for each in moments)
                 value = ", ".join("never" if each is None else f"{each:.1f} s" for each in moments)
                 found.append(Criterion(keying, f"after healing all {text}", value, agreed))
             held = sum(int(run.extra[HELD] or 0) for run in runs)

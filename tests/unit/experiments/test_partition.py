@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def run_of(folder: Path, *events: dict[str, Any]) -> Run:
     find("partition").plan(RING, "lks", 1, {}).write(folder / "plan.json")
     marks = [
         {"t": round(step.at_s * NS), "node": "lab", "source": "lab", "kind": "mark", "name": step.args["name"]}
-        for step in find("partition").timeline(RING, None)  # type: ignore[arg-type]
+        for step in find("partition").timeline(RING, random.Random(0))
         if step.action.value == "mark"
     ]
     record = sorted([*marks, *events], key=lambda each: each["t"])
@@ -115,7 +116,7 @@ def test_the_newest_policy_is_what_the_dks_had_for_each_router_before_the_cut_he
     run = run_of(
         tmp_path,
         agent(200, "dks", "policy", router="r1", version=3), agent(190, "dks", "policy", router="r1", version=2),
-        agent(partition.HEAL_S + 1, "dks", "policy", router="r1", version=9), agent(200, "r2", "policy", version=7),
+        agent(partition.HEAL_S + 11, "dks", "policy", router="r1", version=9), agent(200, "r2", "policy", version=7),
     )  # fmt: skip
     assert partition.handed(run, run.mark(partition.HEALED)) == {"r1": 3}
 
