@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # What a machine, and not the experiment, decides.
-NOT_RESULTS = frozenset({"wall_s", "provenance", "command", "source", "folder", "calibration"})
+NOT_RESULTS = frozenset({"cost", "wall_s", "provenance", "command", "source", "folder", "calibration"})
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def again(folder: Path) -> dict[str, Any]:
     """Measure and draw a results folder anew; its summary. Raises InputError for a folder without one."""
-    from testbed.runner import session
+    from testbed.runner import session, simulated
     from testbed.runner.execute import Outcome
     from testbed.runner.experiment import find
 
@@ -42,4 +42,6 @@ def again(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"no results can be read: {error}", where=str(folder), allowed="a folder that `lab run` wrote"
         ) from error
+    if isinstance(experiment, simulated.Simulated):
+        return simulated.conclude(experiment, outcomes, folder, {**about, "provenance": provenance})
     return session.conclude(experiment, outcomes, about, folder, provenance)

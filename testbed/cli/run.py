@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
         Exit code 1 when something that must hold does not, 2 for bad input, 3 when the runs could not be made.
         """
-        from testbed.runner import execute, session
+        from testbed.runner import execute, session, simulated
         from testbed.runner.experiment import find
         from testbed.setup.all import KERNELS, make_all
 
@@ -63,13 +63,18 @@ def register(app: typer.Typer) -> None:
             fresh=fresh,
             options=dict(_option(each) for each in option or ()),
         )
-        check(request, find(experiment))
-        make_all(kernel)
-        done = session.run(request, Progress())
+        found = find(experiment)
+        if isinstance(found, simulated.Simulated):
+            done = simulated.run(found, request, Progress())
+        else:
+            check(request, found)
+            make_all(kernel)
+            done = session.run(request, Progress())
         if as_json:
             typer.echo(json.dumps(done.summary, indent=1))
         else:
             print_summary(done.summary, done.folder)
+            simulated.show_cost(done.summary)
         if problem := execute.first_problem(done.outcomes):
             raise problem
         if not done.summary["ok"]:

@@ -55,12 +55,15 @@ def rings(routers: int, largest: int = MAX_RING) -> list[int]:
     return [routers // count + (number < routers % count) for number in range(count)]
 
 
-def places(routers: int, settings: Settings, protocols: Sequence[RoutingProtocol]) -> Iterator[Place]:
-    """All routers, ring after ring."""
+def places(
+    routers: int, settings: Settings, protocols: Sequence[RoutingProtocol], share: tuple[int, int] = (0, 1)
+) -> Iterator[Place]:
+    """All routers, ring after ring; or of every `share[1]`-th ring, from ring `share[0]` on."""
     entry = DksEntry(name=DKS, key=spki(key_of(DKS)), addresses=(DKS_ADDRESS,))
     first = 0
     for ring, size in enumerate(rings(routers)):
-        yield from _ring(ring, first, size, entry, settings, tuple(protocols))
+        if ring % share[1] == share[0]:
+            yield from _ring(ring, first, size, entry, settings, tuple(protocols))
         first += size
 
 

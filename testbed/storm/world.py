@@ -50,11 +50,17 @@ class Storm(Simulation):
         rate: float | None = None,
         burst: int | None = None,
         keep_times: bool = False,
+        share: tuple[int, int] = (0, 1),
+        documents: int | None = None,
     ) -> None:
+        """`share`: this is which of how many processes of the DKS, with the routers that the kernel gives it;
+        `documents`: how many the process reads, if there are more than these routers have."""
         super().__init__(seed)
+        self._share, self._documents = share, len(places) if documents is None else documents
         self.places = {each.name: each for each in places}
         self.service, self.rest_s = service, rest_s
         self.apart = frozenset(apart)
+        self.central = not next(iter(self.places.values())).document.local_key_server
         watched = {each.name: len(each.interfaces) for each in places if each.name not in self.apart}
         self.tally = Tally(watched, keep_times=keep_times)
         self.queue = Queue(service.workers, service.buffer)
@@ -62,6 +68,7 @@ class Storm(Simulation):
         self._pace = {name: value for name, value in (("rate", rate), ("burst", burst)) if value is not None}
         self._owners: dict[str, tuple[Node, str]] = {}
         self._busy_at: dict[str, float] = {}
+        self._sent_at: dict[str, float] = {}
         for place in self.places.values():
             node = self.add(Node(place.name, self._router, place.interfaces))
             node.files[DOCUMENT] = place.signed
@@ -78,7 +85,7 @@ class Storm(Simulation):
         for name in self.nodes:
             when = chance.uniform(0, spread_s) if boots is None else boots[name]
             if name == DKS and boots is None:
-                when += len(self.places) * self.service.document_ms / 1000
+                when += self._documents * self.service.document_ms / 1000
             self.at(when, lambda name=name: self.power_on(name))  # type: ignore[misc]
 
     def close(self) -> None:
@@ -103,8 +110,15 @@ class Storm(Simulation):
         for place in self.places.values():
             documents.add(place.signed)
         return DksCore(
-            key_of(DKS), documents, self._book, domain=NAME, name=DKS, random=self.octets, **self._pace  # type: ignore[arg-type]
-        )  # fmt: skip
+            key_of(DKS),
+            documents,
+            self._book,
+            domain=NAME,
+            name=DKS,
+            random=self.octets,
+            share=self._share,
+            **self._pace,  # type: ignore[arg-type]
+        )
 
     def _links(self, node: Node) -> dict[str, LinkState]:
         running = node.name not in self.apart
@@ -120,7 +134,11 @@ class Storm(Simulation):
             self._send(node, effect)
         elif isinstance(effect, Event):
             if node is self._dks:
+                first = len(self.tally.admitted)
                 self.tally.dks(effect, self.now)
+                if self.rest_s is not None and len(self.tally.admitted) > first:
+                    router = self.nodes[effect.fields["peer"]]
+                    self.at(self.now + self.rest_s, lambda: self._look_whether_to_rest(router))
             else:
                 self.tally.router(node.name, effect, self.now)
         elif isinstance(effect, Kernel):
@@ -139,6 +157,7 @@ class Storm(Simulation):
                 self.tally.repeats[int(self.now)] += 1
             if effect.data[_EXCHANGE] != _INFORMATIONAL:
                 self._busy_at[node.name] = self.now
+            self._sent_at[node.name] = self.now
             source = next(iter(node.interfaces.values()))[0]
             datagram = Datagram(effect.data, PeerAddress(source, 848, _DKS, "", 848), 60)
             self._after_delay(lambda: self._arrive(datagram))
@@ -200,20 +219,16 @@ class Storm(Simulation):
 
     # -- rest --------------------------------------------------------------------------------------------------------
 
-    def _tick(self, node: Node, core: object, number: int) -> None:
-        super()._tick(node, core, number)  # type: ignore[arg-type]
-        if self.rest_s is not None and node is not self._dks:
-            self._look_whether_to_rest(node)
-
     def _look_whether_to_rest(self, node: Node) -> None:
-        """A router whose only traffic is keep-alives, to a DKS that knows it, and which was at it for `rest_s`."""
-        if node.name not in self.apart or node.name not in self.tally.admitted or node.core is None:
-            return
-        busy = self._busy_at.get(node.name)
-        if busy is not None and self.now - busy >= (self.rest_s or 0):
+        """Whoever has all it wants of the DKS, no neighbours that count on it, and nothing but keep-alives to send."""
+        assert self.rest_s is not None
+        satisfied = node.name in self.apart or (self.central and node.name in self.tally.keyed)
+        if satisfied and node.core is not None and self.now - self._busy_at[node.name] >= self.rest_s:
             node.core = None
             self.resting += 1
-            self._keep_alive()
+            self.at(self._sent_at[node.name] + LIVENESS_S, self._keep_alive)
+        else:
+            self.at(self.now + self.rest_s, lambda: self._look_whether_to_rest(node))
 
     def _keep_alive(self) -> None:
         self._after_delay(lambda: self._arrive(None))

@@ -11,6 +11,7 @@ from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.runner.execute import run_key
 from testbed.runner.experiment import KEYINGS, OPTIONS, Measures, Table, find, names
+from testbed.runner.simulated import Simulated
 from testbed.runner.summarise import spread
 from testbed.topology.load import load
 
@@ -27,7 +28,7 @@ TOO_SMALL = {
 """What an experiment refuses, and with which words: networks with too few routers, or without the segments it needs."""
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [name for name in names() if not isinstance(find(name), Simulated)])
 @pytest.mark.parametrize("topology", ["abilene", "lan:3", "line:2", "ring:20"])
 def test_every_experiment_makes_a_plan_that_can_be_played_or_says_what_it_lacks(name: str, topology: str) -> None:
     experiment = find(name)

@@ -1,0 +1,217 @@
+"""A domain of 100 to 100,000 routers loses its power and gets it back: what does one DKS hear, and for how long?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from testbed.errors import InputError
+from testbed.report.page import Drawn
+from testbed.report.storm import draw_keyed, draw_load
+from testbed.runner.experiment import Criterion, Measures, Table, between
+from testbed.runner.session import Request
+from testbed.runner.simulated import Simulated
+from testbed.storm.case import Case
+from testbed.storm.service import Service
+
+SPREAD_S = 4.0
+WHOLE = 1000
+"""Up to so many routers all is computed, and by several seeds."""
+LARGE = 20_000
+END_S = 3600.0
+FULL_RINGS = 25
+REST_S = 10.0
+FEWEST, MOST = 3, 130_000
+KEYINGS = ("central-mgmt", "lks")
+
+
+class StormAtScale(Simulated):
+    name = "storm_at_scale"
+    title = "A power failure of a large domain, computed"
+    question = "How does the load of the DKS grow with the domain when the power returns, with and without LKSs?"
+    method = (
+        f"Every router's core and the DKS's, with their cryptography, run on virtual time: rings of 20 routers, OSPF, "
+        f"each booting within {SPREAD_S:g} s at random, and so does the DKS. It takes datagrams from a socket "
+        "of 160 places; each keeps it for a declared time (lab bench ike: about 1.05 ms a handshake). A router "
+        "is keyed when both neighbours and it have each other's keys; a case ends 10 s after all are."
+    )
+    shows_not = (
+        "No routing: whether OSPF converges is recovery_storm's question. The way to the DKS never loses or queues, "
+        "and is there at once in both modes, as over a management network. Nothing else is asked of the DKS. "
+        "It has read its documents when it boots; a DKS that reads 100,000 then is a minute late "
+        "(-o 'service={\"document_ms\": 0.6}'). "
+        f"With LKSs and more than {WHOLE} routers, the neighbours' exchange is computed in {FULL_RINGS} rings; the "
+        "other routers' interfaces stay down, and they speak with the DKS alone. In these domains a router that has "
+        f"had nothing but keep-alives for {REST_S:g} s rests, and its keep-alives are counted only. With more than "
+        f"{LARGE} routers the DKS of the LKSs has two processes, while without LKSs, where the DKS cannot be more than "
+        "one, only the first minute is computed."
+    )
+    topology = "rings"
+    keyings = KEYINGS
+    seeds = 3
+    module = "testbed.storm"
+    options: ClassVar[Mapping[str, Any]] = {
+        "sizes": [100, 1000, 10_000, 100_000],
+        "first_s": 60.0,
+        "rate": 500.0,
+        "burst": 2000,
+        "service": {},
+    }
+
+    # -- cases -------------------------------------------------------------------------------------------------------
+
+    def cases(self, request: Request) -> list[tuple[str, int, dict[str, Any]]]:
+        """One for each keying, size and seed; of large sizes the first seed only."""
+        asked = _options(request.options, self.options)
+        keyings = request.keyings or self.keyings
+        for name in keyings:
+            if name not in KEYINGS:
+                raise InputError(f"{name!r} has no storm to compute", where="--keying", allowed=", ".join(KEYINGS))
+        seeds = request.seeds or tuple(range(1, self.seeds + 1))
+        found = []
+        for size in asked["sizes"]:
+            for keying in keyings:
+                for seed in seeds if size <= WHOLE else seeds[:1]:
+                    case = _case(size, keying, seed, asked)
+                    found.append((case.label, seed, asdict(case)))
+        return found
+
+    def read(self, result: Mapping[str, Any]) -> Measures:
+        """The numbers of one case."""
+        case, asked, keyed = result["case"], result["requests"], result["keyed_s"]
+        waits, admitted = result["told_to_wait_s"], result["admitted_s"]
+        own_keys = case["keying"] == "lks"
+        return Measures(
+            convergence_s=keyed["last"],
+            adjacencies_expected=2 * keyed["of"],
+            adjacencies_restored=2 * keyed["n"],
+            dks_total=asked["offered"],
+            dks_unique=sum(asked["served"].values()),
+            dks_before_schedule=asked["first_60s"] if own_keys else asked["offered"],
+            dks_peak_per_s=asked["peak_offered_per_s"],
+            dks_first_60s=asked["first_60s"],
+            extra={
+                "routers": case["routers"],
+                "routers whose keys with neighbours are computed": keyed["of"],
+                "half of them keyed, s": keyed["median"],
+                "95 % of them keyed, s": keyed["p95"],
+                "routers that the DKS has admitted": admitted["n"],
+                "half of all admitted, s": admitted["median"],
+                "all admitted, s": admitted["last"],
+                "datagrams lost at the DKS's socket": asked["lost"],
+                "repeats sent to the DKS": asked["repeats"],
+                "registrations put off": asked["refused"],
+                "told to wait, 95 %, s": waits["p95"],
+                "longest queue, datagrams": result["longest_queue"],
+                **{f"new {name} served": count for name, count in asked["served"].items()},
+                "virtual seconds": result["until_s"],
+            },
+        )
+
+    # -- what it comes to --------------------------------------------------------------------------------------------
+
+    def judge(self, table: Table) -> list[Criterion]:
+        """What must hold of domains with LKSs, and of complete ones without."""
+        found = []
+        for label, runs in table.measures.items():
+            keyed = sum(run.adjacencies_restored for run in runs)
+            expected = sum(run.adjacencies_expected for run in runs)
+            if label.startswith("lks"):
+                early = sum(run.dks_first_60s or 0 for run in runs)
+                admitted = sum(run.extra["routers that the DKS has admitted"] or 0 for run in runs)
+                every = sum(run.extra["routers"] or 0 for run in runs)
+                lost = sum(run.extra["datagrams lost at the DKS's socket"] or 0 for run in runs)
+                found += [
+                    Criterion(label, "no request to the DKS in the first minute", str(early), early == 0),
+                    Criterion(label, "the DKS admits every router", f"{admitted:g} of {every:g}", admitted == every),
+                    Criterion(label, "no datagram is lost at the DKS's socket", f"{lost:g}", lost == 0),
+                ]
+            if label.startswith("lks") or not _cut_short(runs):
+                found.append(
+                    Criterion(label, "every pair of neighbours is keyed", f"{keyed} of {expected}", keyed == expected)
+                )
+        return found
+
+    def findings(self, table: Table) -> list[str]:
+        """One sentence for each label."""
+        found = []
+        for label, runs in table.measures.items():
+            n = f"n = {len(runs)}"
+            peak = between(run.dks_peak_per_s for run in runs)
+            first = between(run.dks_first_60s or 0 for run in runs)
+            if _cut_short(runs):
+                lost_there = runs[0].extra["datagrams lost at the DKS's socket"]
+                keyed, of = runs[0].adjacencies_restored // 2, runs[0].adjacencies_expected // 2
+                found.append(
+                    f"{label} ({n}): in the first minute {first} datagrams reach the DKS, at most {peak} in a second, "
+                    f"of which {lost_there:g} find no room; {keyed} of {of} routers "
+                    "are keyed by then."
+                )
+                continue
+            last = between(round(run.convergence_s, 2) for run in runs if run.convergence_s is not None)
+            put_off = between(run.extra["registrations put off"] or 0 for run in runs)
+            lost = between(run.extra["datagrams lost at the DKS's socket"] or 0 for run in runs)
+            found.append(
+                f"{label} ({n}): the last router is keyed after {last} s; {first} datagrams to the DKS in the first "
+                f"minute, at most {peak} in any second; {put_off} registrations put off, {lost} datagrams lost."
+            )
+        return found
+
+    def figures(self, folder: Path, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Sequence[Drawn]:
+        """Load over time, and when routers are keyed by size."""
+        return [*draw_load(folder, results), *draw_keyed(folder, results)]
+
+
+def _cut_short(runs: Sequence[Measures]) -> bool:
+    return any(run.convergence_s is None for run in runs)
+
+
+def _case(size: int, keying: str, seed: int, asked: Mapping[str, Any]) -> Case:
+    large, whole = size > LARGE, size <= WHOLE
+    own_keys = keying == "lks"
+    return Case(
+        routers=size,
+        keying=keying,
+        seed=seed,
+        spread_s=SPREAD_S,
+        until_s=END_S if own_keys or not large else float(asked["first_s"]),
+        service=Service(**asked["service"]),
+        processes=2 if own_keys and large else 1,
+        full_rings=None if whole or not own_keys else FULL_RINGS,
+        rest_s=None if whole else REST_S,
+        rate=float(asked["rate"]),
+        burst=int(asked["burst"]),
+    )
+
+
+def _options(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for, in the defaults' place. InputError."""
+    for name in given:
+        if name not in known:
+            raise InputError(f"unknown option {name!r}", where=f"-o {name}", allowed=", ".join(sorted(known)))
+    asked = {**known, **given}
+    sizes = asked["sizes"]
+    if isinstance(sizes, str):
+        sizes = [each.strip() for each in sizes.split(",")]
+    try:
+        asked["sizes"] = [int(each) for each in (sizes if isinstance(sizes, list) else [sizes])]
+    except (TypeError, ValueError):
+        raise InputError(f"{sizes!r} are no sizes", where="-o sizes", allowed="numbers of routers: 100,1000") from None
+    for size in asked["sizes"]:
+        if not FEWEST <= size <= MOST:
+            raise InputError(f"{size} routers", where="-o sizes", allowed=f"{FEWEST} to {MOST:,} routers")
+    for name in ("first_s", "rate", "burst"):
+        if isinstance(asked[name], bool) or not isinstance(asked[name], int | float) or asked[name] <= 0:
+            raise InputError(f"{asked[name]!r}", where=f"-o {name}", allowed="a number above 0")
+    names = {each.name for each in fields(Service)}
+    service = asked["service"]
+    if not isinstance(service, dict) or not all(
+        name in names and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        for name, value in service.items()
+    ):
+        raise InputError(
+            f"{service!r}", where="-o service", allowed=f"JSON with numbers for {', '.join(sorted(names))}"
+        )
+    return asked

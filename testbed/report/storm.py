@@ -1,0 +1,142 @@
+"""Figures of a computed storm: what comes to the DKS over time, by size, and when routers are keyed.
+
+Knows the results' shape (testbed.storm.case.together), not how they came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+from testbed.report.page import Drawn
+from testbed.report.style import COLUMN_IN, FAINT, INK, PAGE_IN, figure, look, ordered, save
+
+SECONDS, STEP = 60, 10
+Result = Mapping[str, Any]
+Results = Mapping[str, Sequence[Result]]
+
+
+def by_size(results: Results) -> dict[int, dict[str, Sequence[Result]]]:
+    """Size → keying → cases."""
+    found: dict[int, dict[str, Sequence[Result]]] = {}
+    for cases in results.values():
+        case = cases[0]["case"]
+        found.setdefault(case["routers"], {})[case["keying"]] = cases
+    return dict(sorted(found.items()))
+
+
+def draw_load(folder: Path, results: Results) -> list[Drawn]:
+    """Datagrams a second, and the queue, one column for each size."""
+    sizes = by_size(results)
+    with figure(PAGE_IN, 3.6, "load") as made:
+        axes = made.subplots(2, len(sizes), squeeze=False, sharex="col", sharey="row")
+        for column, (size, keyings) in enumerate(sizes.items()):
+            for keying in ordered(keyings):
+                _lines(axes[0][column], keying, keyings[keying], "offered")
+                _lines(axes[1][column], keying, keyings[keying], "depth")
+            n = len(next(iter(keyings.values())))
+            axes[0][column].set_title(f"{size:,} routers (n = {n})")
+            axes[1][column].set_xlabel("time since the power returned (s)" if column == 0 else "time (s)")
+            for row in (0, 1):
+                axis = axes[row][column]
+                axis.set_yscale("symlog", linthresh=1)
+                axis.set_ylim(0, 1.5 * max(1.0, _most(results, ("offered", "depth")[row])))
+                axis.set_xscale("symlog", linthresh=10, linscale=0.6)
+                axis.set_xlim(0, 1000)
+                _plain(axis.xaxis, (0, 5, 10, 100, 1000))
+                _plain(axis.yaxis, (0, 1, 10, 100, 1000, 10_000, 100_000))
+                axis.grid(axis="y")
+        axes[0][0].set_ylabel("datagrams to the\nDKS per second")
+        axes[1][0].set_ylabel("longest queue in\nthe second")
+        axes[0][0].legend(loc="upper right", fontsize=7)
+        save(made, folder, "load")
+    text = (
+        "Above: datagrams that reach the DKS in a second, those that find no room included; after the first minute the "
+        "greatest number of each ten seconds. Below: how many wait in its socket, which holds 160. "
+        "Bold: the median over seeds at each second; thin: each seed. Where a line of "
+        "central-mgmt ends, all its routers are keyed, or the first minute was all that was computed."
+    )
+    return [Drawn("load", text, "page")]
+
+
+def _most(results: Results, what: str) -> float:
+    return max(max(case["series"][what], default=0) for cases in results.values() for case in cases)
+
+
+def _plain(axis: Any, places: Sequence[float]) -> None:
+    """Ticks at these places, as plain numbers."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(FixedLocator([each for each in places if low <= each <= high]))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _place: f"{value:,.0f}" if value >= 1 or not value else f"{value:g}")
+    )
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _lines(axis: Axes, keying: str, cases: Sequence[Result], what: str) -> None:
+    style = look(keying)
+    rows = [_thinned(case["series"][what]) for case in cases]
+    if len(rows) > 1:
+        for row in rows:
+            axis.plot(list(row), list(row.values()), color=style.color, linewidth=0.4, alpha=0.5)
+    middle = {second: median(row[second] for row in rows if second in row) for second in max(rows, key=len)}
+    axis.plot(list(middle), list(middle.values()), color=style.color, linestyle=style.line, linewidth=1.2, label=keying)
+
+
+def _thinned(row: Sequence[int]) -> dict[float, int]:
+    """Second by second at first, then the greatest of each ten: the axis has no room for more."""
+    found = {second + 0.5: value for second, value in enumerate(row[:SECONDS])}
+    for start in range(SECONDS, len(row) - STEP + 1, STEP):
+        found[start + STEP / 2] = max(row[start : start + STEP])
+    return found
+
+
+def draw_keyed(folder: Path, results: Results) -> list[Drawn]:
+    """When half of the routers, 95 % and the last are keyed, against the size."""
+    sizes = by_size(results)
+    keyings = ordered({keying for each in sizes.values() for keying in each})
+    with figure(COLUMN_IN, 2.9, "keyed") as made:
+        axis = made.subplots()
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        top = 1.0
+        for keying in keyings:
+            style = look(keying)
+            points = [(size, case) for size, each in sizes.items() for case in each.get(keying, ())]
+            there = [(size, case["keyed_s"]) for size, case in points if case["keyed_s"]["last"] is not None]
+            if there:
+                last = {size: median(each["last"] for other, each in there if other == size) for size, _each in there}
+                axis.plot(list(last), list(last.values()), color=style.color, linestyle=style.line, linewidth=1.0)
+                top = max(top, *last.values())
+                for size, each in there:
+                    axis.plot([size, size], [each["median"], each["last"]], color=style.color, linewidth=0.6, alpha=0.6)
+                    axis.plot([size], [each["p95"]], marker="_", color=style.color, markersize=6)
+                    axis.plot([size], [each["last"]], marker=style.marker, color=style.color, markersize=4)
+            axis.plot([], [], color=style.color, linestyle=style.line, marker=style.marker, markersize=4, label=keying)
+        for keying in keyings:
+            cut = [size for size, each in sizes.items() for case in each.get(keying, ()) if not case["complete"]]
+            for size in cut:
+                axis.plot([size], [top * 3], marker=look(keying).marker, color=INK, fillstyle="none", markersize=5)
+                axis.annotate("not yet after\nthe first minute", (size, top * 3), xytext=(-6, -3), ha="right",
+                              textcoords="offset points", fontsize=6, color=FAINT)  # fmt: skip
+        axis.set_xlim(min(sizes) / 1.6, max(sizes) * 1.6)
+        axis.set_ylim(1, top * 6)
+        _plain(axis.xaxis, [10**power for power in range(6)])
+        _plain(axis.yaxis, (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000))
+        axis.set_xlabel("routers")
+        axis.set_ylabel("time since the power returned (s)")
+        axis.grid(axis="y")
+        axis.legend(loc="upper left", fontsize=7)
+        save(made, folder, "keyed")
+    text = (
+        "When routers have all keys of their neighbours. Marker: the last router of a run; dash: 95 % of them; the end "
+        "of the line: half of them. The line joins the medians of the last. With LKSs in domains above 1,000 routers: "
+        "the 500 routers whose exchange with neighbours is computed."
+    )
+    return [Drawn("keyed", text, "column")]

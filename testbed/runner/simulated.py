@@ -1,0 +1,232 @@
+"""Experiments without a guest: cases that processes on this machine compute, on virtual time.
+
+They are run, kept, summarised, compared and reproduced as those of the guest are. Knows nothing of what a case is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from testbed.analysis.run import Run
+from testbed.errors import EnvironmentFailure, InputError
+from testbed.record.plan import Plan, Step
+from testbed.report.page import Drawn, write_page
+from testbed.report.table import write_csv
+from testbed.runner import origin
+from testbed.runner.execute import Outcome, kept, locked
+from testbed.runner.experiment import Experiment, Measures
+from testbed.runner.session import Request, Session, Told, command_line
+from testbed.runner.summarise import summarise
+from testbed.setup import children
+from testbed.setup.artefact import digest
+from testbed.setup.paths import PROJECT
+from testbed.topology.resolved import Topology
+
+RESULT = "result.json"
+_PLAYS = ("agents", "testbed/storm", "testbed/runner")
+
+
+class Simulated(Experiment):
+    """Subclass this for an experiment whose cases are computed. The modes of a summary are the cases' labels."""
+
+    duration_s = 0.0
+    module: str
+    """What is started with a case's file and a folder, and writes result.json and cost.json there: `python -m`."""
+
+    @abstractmethod
+    def cases(self, request: Request) -> Sequence[tuple[str, int, Mapping[str, Any]]]:
+        """Label, seed and values of each. InputError."""
+
+    @abstractmethod
+    def read(self, result: Mapping[str, Any]) -> Measures:
+        """The numbers of one case."""
+
+    @abstractmethod
+    def figures(self, folder: Path, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Sequence[Drawn]:
+        """Draw all cases' results, by label, into `folder`."""
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        """There is none."""
+        return []
+
+    def measure(self, run: Run) -> Measures:
+        """There is no record."""
+        raise InputError(f"{self.name} has no records to measure")
+
+    def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
+        """InputError: nothing is played in a guest."""
+        raise InputError(
+            f"{self.name} is computed without a guest", allowed=f"lab run {self.name}, with the options it names"
+        )
+
+    def check(self, request: Request) -> None:
+        """InputError for what cannot be asked of it."""
+        if request.topology or request.kernel != "virtual":
+            raise InputError(
+                f"{self.name} is computed without a guest",
+                where="--topology" if request.topology else "--kernel",
+                allowed="neither --topology nor --kernel",
+            )
+        self.cases(request)
+
+
+def run(experiment: Simulated, request: Request, told: Told) -> Session:
+    """Compute all cases, `request.jobs` at a time, longest first; summary and report."""
+    experiment.check(request)
+    cases = experiment.cases(request)
+    folder = request.out or Path("runs") / experiment.name
+    code = code_digest()
+    with locked(folder):
+        outcomes = _play(experiment, cases, folder, code, request, told)
+        failed = [each for each in outcomes if not each.done]
+        if failed:
+            raise EnvironmentFailure(
+                f"{len(failed)} of {len(outcomes)} cases failed:\n{failed[0].keying}, seed {failed[0].seed}: "
+                f"{failed[0].detail}",
+                where=str(failed[0].folder),
+            )
+        summary = conclude(experiment, outcomes, folder, _about(experiment, request, cases, outcomes, code))
+    return Session(folder, summary, outcomes)
+
+
+def conclude(
+    experiment: Simulated, outcomes: Sequence[Outcome], folder: Path, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Measure and draw what the cases left."""
+    results: dict[str, list[Mapping[str, Any]]] = {}
+    costs: dict[str, Any] = {}
+    for each in outcomes:
+        results.setdefault(each.keying, []).append(json.loads((each.folder / RESULT).read_text()))
+        costs[f"{each.keying}-{each.seed}"] = json.loads((each.folder / "cost.json").read_text())
+    measures = {label: [experiment.read(each) for each in found] for label, found in results.items()}
+    summary = summarise(experiment, outcomes, measures, about)
+    summary["cost"] = costs
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    drawn = experiment.figures(figures, results)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_csv(folder / "summary.csv", summary)
+    write_page(folder / "report.html", summary, drawn, [], figures)
+    return summary
+
+
+def code_digest() -> str:
+    """Stands for all code that decides what comes out."""
+    files = sorted(path for each in _PLAYS for path in (PROJECT / each).rglob("*.py"))
+    return digest(*(part for path in files for part in (str(path.relative_to(PROJECT)), path)))
+
+
+def _play(
+    experiment: Simulated,
+    cases: Sequence[tuple[str, int, Mapping[str, Any]]],
+    folder: Path,
+    code: str,
+    request: Request,
+    told: Told,
+) -> list[Outcome]:
+    """The cases that cost most come first."""
+    done: dict[int, Outcome] = {}
+    pool = ThreadPoolExecutor(max(1, request.jobs))
+    order = sorted(range(len(cases)), key=lambda index: -int(cases[index][2]["routers"]))
+    try:
+        waiting = {
+            pool.submit(_one, experiment.module, cases[each], folder, code, request.fresh): each for each in order
+        }
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                index = waiting.pop(future)
+                done[index] = future.result()
+                told(done[index], len(done), len(cases))
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        children.end_all()
+        raise
+    finally:
+        pool.shutdown()
+    return [done[index] for index in range(len(cases))]
+
+
+def _one(module: str, case: tuple[str, int, Mapping[str, Any]], folder: Path, code: str, fresh: bool) -> Outcome:
+    label, seed, values = case
+    own = folder / "runs" / f"{label.replace(' ', '-')}-{seed}-{digest(json.dumps(values), code)}"
+    if not fresh and (before := kept(own)) is not None:
+        return before
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir(parents=True)
+    (own / "case.json").write_text(json.dumps(values, indent=1) + "\n")
+    # What Python hashes must not depend on the process: sets would be gone through in another order.
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    began = time.monotonic()
+    with (own / "output").open("w") as output:
+        command = [sys.executable, "-m", module, str(own.resolve())]
+        with children.started(
+            command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        ) as child:
+            code_left = child.wait()
+    return _ended(label, seed, own, code_left, time.monotonic() - began)
+
+
+def _ended(label: str, seed: int, own: Path, code: int, wall_s: float) -> Outcome:
+    if code:
+        detail = "\n".join((own / "output").read_text().splitlines()[-12:])
+        return Outcome(label, seed, own, f"exit code {code}", round(wall_s, 2), 0.0, detail)
+    virtual_s = json.loads((own / RESULT).read_text())["until_s"]
+    outcome = Outcome(label, seed, own, "done", round(wall_s, 2), virtual_s)
+    part = own / "outcome.part"
+    part.write_text(json.dumps({**vars(outcome), "folder": own.name}))
+    os.replace(part, own / "outcome.json")
+    return outcome
+
+
+def _about(
+    experiment: Simulated,
+    request: Request,
+    cases: Sequence[tuple[str, int, Mapping[str, Any]]],
+    outcomes: Sequence[Outcome],
+    code: str,
+) -> dict[str, Any]:
+    seeds = sorted({seed for _label, seed, _values in cases})
+    keyings = request.keyings or experiment.keyings
+    words = command_line(request, "", keyings, seeds).replace(" --kernel virtual", "").replace(" --topology ''", "")
+    return {
+        "topology": experiment.topology,
+        "routers": max(int(values["routers"]) for _label, _seed, values in cases),
+        "kernel": "virtual",
+        "command": words,
+        "seeds": seeds,
+        "source": str(Path(request.experiment).resolve()) if request.experiment.endswith(".py") else None,
+        "provenance": {
+            "commit": origin.commit(),
+            "code": code,
+            "kernel": None,
+            "versions": {
+                "python": sys.version.split()[0],
+                **{name: version(name) for name in ("cryptography", "pydantic", "cbor2")},
+            },
+            "records": {f"{each.keying}-{each.seed}": digest(each.folder / RESULT) for each in outcomes},
+        },
+    }
+
+
+def show_cost(summary: Mapping[str, Any]) -> None:
+    """What each case took on this machine, for a person; nothing for a summary without cases."""
+    from rich.console import Console
+
+    console = Console()
+    for label, cost in summary.get("cost", {}).items():
+        console.print(
+            f"cost    {label}: {cost['wall_s']:.0f} s, {cost['cpu_s']:.0f} s of a processor, {cost['peak_mib']} MiB",
+            highlight=False,
+        )

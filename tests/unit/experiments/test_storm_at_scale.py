@@ -1,0 +1,141 @@
+"""The computed storm: its cases, what may be asked for, and that nothing left out changes what comes out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.errors import InputError
+from testbed.runner import simulated
+from testbed.runner.experiment import find
+from testbed.runner.session import Request
+from testbed.runner.simulated import Simulated
+from testbed.setup.paths import PROJECT
+from testbed.storm import case as computing
+from testbed.storm.case import Case, play, together
+
+
+def experiment() -> Simulated:
+    found = find("storm_at_scale")
+    assert isinstance(found, Simulated)
+    return found
+
+
+def computed(case: Case) -> dict[str, Any]:
+    return together(case, [play(case, number) for number in range(case.processes)])
+
+
+def values(**options: Any) -> list[tuple[str, int, dict[str, Any]]]:
+    request = Request("storm_at_scale", options=options)
+    return [(label, seed, dict(each)) for label, seed, each in experiment().cases(request)]
+
+
+SMALL = Case(20, "lks", 1, 4.0, 3600.0)
+
+
+def test_the_same_case_gives_the_same_bytes_whatever_the_process(tmp_path: Path) -> None:
+    for keying in ("lks", "central-mgmt"):
+        found = []
+        for name, seed in (("one", "1"), ("two", "2")):
+            folder = tmp_path / keying / name
+            folder.mkdir(parents=True)
+            (folder / "case.json").write_text(json.dumps(asdict(replace(SMALL, routers=100, keying=keying))))
+            environment = {**os.environ, "PYTHONHASHSEED": seed}
+            subprocess.run([sys.executable, "-m", "testbed.storm", folder], cwd=PROJECT, env=environment, check=True)
+            found.append((folder / "result.json").read_bytes())
+        assert found[0] == found[1]
+
+
+def test_another_seed_boots_at_other_times() -> None:
+    one, two = (computed(replace(SMALL, seed=seed))["keyed_s"] for seed in (1, 2))
+    assert one != two
+
+
+@pytest.mark.parametrize("keying", ["lks", "central-mgmt"])
+def test_remembering_what_was_verified_changes_nothing(keying: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = replace(SMALL, keying=keying)
+    remembered = computed(case)
+    from contextlib import nullcontext
+
+    monkeypatch.setattr(computing, "remembering", nullcontext)
+    assert computed(case) == remembered
+
+
+def test_routers_that_rest_and_have_no_neighbours_ask_the_dks_as_often_as_others() -> None:
+    """Keep-alives may fall on either side of the end."""
+    whole = computed(replace(SMALL, routers=60))
+    less = computed(replace(SMALL, routers=60, full_rings=1, rest_s=10.0))
+    assert (whole["neighbors_exchanged"], less["neighbors_exchanged"]) == (60, 20)
+    assert less["resting"] >= 35
+    assert whole["complete"] and less["complete"]
+    for name in ("IKE_SA_INIT", "GSA_AUTH", "GSA_REGISTRATION"):
+        assert whole["requests"]["served"][name] == less["requests"]["served"][name]
+    asked = [each["requests"]["served"]["INFORMATIONAL"] / each["until_s"] for each in (whole, less)]
+    assert asked[1] == pytest.approx(asked[0], rel=0.25)
+
+
+def test_a_router_without_lks_that_rests_changes_nothing_of_what_is_asked() -> None:
+    slow = replace(SMALL, keying="central-mgmt", rate=1.0, burst=5)
+    assert computed(slow)["requests"]["offered"] == computed(replace(slow, rest_s=5.0))["requests"]["offered"]
+
+
+def test_two_processes_of_the_dks_serve_all_routers_between_them() -> None:
+    found = computed(replace(SMALL, routers=80, processes=2))
+    assert found["complete"] and found["keyed_s"]["of"] == 80
+    assert found["requests"]["served"]["IKE_SA_INIT"] == 80
+
+
+def test_without_lks_the_dks_is_asked_at_once_and_with_it_not_before_the_schedule() -> None:
+    central, own = (computed(replace(SMALL, keying=keying)) for keying in ("central-mgmt", "lks"))
+    assert own["requests"]["first_60s"] == 0
+    assert central["requests"]["first_60s"] == 7 * 20
+
+
+def test_large_sizes_are_computed_once_and_say_what_they_leave_out() -> None:
+    found = {label: each for label, _seed, each in values(sizes="100,100000")}
+    assert [seed for label, seed, _each in values(sizes="100,100000") if label.endswith(" 100")] == [1, 2, 3, 1, 2, 3]
+    assert found["lks 100"]["full_rings"] is None and found["lks 100"]["rest_s"] is None
+    assert found["lks 100000"]["processes"] == 2 and found["central-mgmt 100000"]["processes"] == 1
+    assert found["central-mgmt 100000"]["until_s"] == 60.0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"sizes": "ten"}, "are no sizes"),
+        ({"sizes": 2}, "2 routers"),
+        ({"size": 100}, "unknown option 'size'"),
+        ({"rate": 0}, "0"),
+        ({"service": {"init": 1}}, "init"),
+    ],
+)
+def test_bad_options_are_refused_by_name(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        values(**options)
+
+
+def test_a_computed_experiment_takes_neither_topology_nor_kernel() -> None:
+    with pytest.raises(InputError, match="without a guest"):
+        experiment().check(Request("storm_at_scale", topology="ring:4"))
+    with pytest.raises(InputError, match="without a guest"):
+        experiment().check(Request("storm_at_scale", kernel="uml"))
+
+
+def test_a_session_writes_what_others_write_and_keeps_what_is_done(tmp_path: Path) -> None:
+    request = Request("storm_at_scale", seeds=(1,), jobs=2, out=tmp_path, options={"sizes": 6})
+    told: list[str] = []
+    first = simulated.run(experiment(), request, lambda outcome, _done, _of: told.append(outcome.status))
+    assert first.summary["ok"] and told == ["done", "done"]
+    assert {"summary.json", "summary.csv", "report.html"} <= {each.name for each in tmp_path.iterdir()}
+    figures = {each.name: each.read_bytes() for each in (tmp_path / "figures").iterdir()}
+    again = simulated.run(experiment(), request, lambda _outcome, _done, _of: None)
+    assert again.summary["cost"] == first.summary["cost"], "it was computed again"
+    assert figures == {each.name: each.read_bytes() for each in (tmp_path / "figures").iterdir()}
+    assert first.summary["command"].startswith("./lab run storm_at_scale --keying central-mgmt,lks --seed 1")
