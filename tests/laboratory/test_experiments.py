@@ -60,6 +60,48 @@ def test_a_topology_of_fifteen_lines_runs_through_every_experiment(experiment: s
     assert (tmp_path / "summary.csv").read_text().count("\n") >= 3
 
 
+def test_keying_costs_what_its_packets_and_keys_weigh(mine: Path, tmp_path: Path) -> None:
+    done = lab(
+        "run", "overhead", "--topology", mine, "--keying", "none,lks", "--seed", "1", "--out", tmp_path, "--json"
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    rows = {keying: row["extra"] for keying, row in json.loads(done.stdout)["keyings"].items()}
+    none, lks = ({name: values[0] for name, values in row.items()} for row in rows.values())
+    larger = lks["octets of a routing packet, mean"] - none["octets of a routing packet, mean"]
+    assert 50 <= larger <= 60  # ESP's header, IV, padding and check value
+    assert lks["handshakes to come up"] >= 8 and none["handshakes to come up"] == 0
+    assert lks["new keys per key lifetime"] >= 5 and lks["IKE for a new key of a group, octets"] > 400
+    assert lks["SAs in a router's kernel, most"] >= 4 and none["SAs in a router's kernel, most"] == 0
+    assert lks["processor time of DKS to come up, ms"] is None  # virtual time knows no such thing
+    assert (tmp_path / "figures" / "overhead.svg").exists()
+
+
+GRAPH = """<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
+  <key attr.name="label" attr.type="string" for="node" id="d0" />
+  <key attr.name="hyperedge" attr.type="int" for="node" id="d1" />
+  <graph edgedefault="undirected">
+    <node id="0"><data key="d0">Malm\u00f6 C</data></node> <node id="1"><data key="d0">Lund</data></node>
+    <node id="2"><data key="d0">\u041c\u043e\u0441\u043a\u0432\u0430</data></node>
+    <node id="3"><data key="d0">?</data></node>
+    <node id="4"><data key="d0">None</data><data key="d1">1</data></node>
+    <edge source="0" target="1" /> <edge source="0" target="1" /> <edge source="2" target="3" />
+    <edge source="1" target="4" /> <edge source="2" target="4" /> <edge source="0" target="4" />
+  </graph>
+</graphml>"""
+
+
+def test_a_strangers_graph_goes_through_the_storm_with_no_code_written(tmp_path: Path) -> None:
+    graph = tmp_path / "Strange Net.graphml"
+    graph.write_text(GRAPH, encoding="utf-8")
+    out = tmp_path / "out"
+    done = lab("run", "recovery_storm", "--topology", graph, "--keying", "lks", "--seed", "1", "--out", out, "--json")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    summary = json.loads(done.stdout)
+    assert summary["ok"] and summary["routers"] == 4
+    (lks,) = summary["keyings"].values()
+    assert lks["adjacencies"] == {**lks["adjacencies"], "restored": [10], "expected": 10}
+
+
 @pytest.fixture(scope="module")
 def storm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     """A recovery storm on three routers in a line with every packet captured."""
