@@ -59,7 +59,7 @@ def draw_load(folder: Path, results: Results) -> list[Drawn]:
         "Above: datagrams that reach the DKS in a second, those that find no room included; after the first minute the "
         "greatest number of each ten seconds. Below: how many wait in its socket, which holds 160. "
         "Bold: the median over seeds at each second; thin: each seed. Where a line of "
-        "central-mgmt ends, all its routers are keyed, or the first minute was all that was computed."
+        "central-mgmt ends, all its routers are keyed, or the first half minute was all that was computed."
     )
     return [Drawn("load", text, "page")]
 
@@ -123,7 +123,7 @@ def draw_keyed(folder: Path, results: Results) -> list[Drawn]:
             cut = [size for size, each in sizes.items() for case in each.get(keying, ()) if not case["complete"]]
             for size in cut:
                 axis.plot([size], [top * 3], marker=look(keying).marker, color=INK, fillstyle="none", markersize=5)
-                axis.annotate("not yet after\nthe first minute", (size, top * 3), xytext=(-6, -3), ha="right",
+                axis.annotate("not yet when\ncut short", (size, top * 3), xytext=(-6, -3), ha="right",
                               textcoords="offset points", fontsize=6, color=FAINT)  # fmt: skip
         axis.set_xlim(min(sizes) / 1.6, max(sizes) * 1.6)
         axis.set_ylim(1, top * 6)

@@ -136,14 +136,17 @@ def _play(
     request: Request,
     told: Told,
 ) -> list[Outcome]:
-    """The cases that cost most come first."""
+    """The cases that cost most come first. One that has processes of its own has the machine for itself."""
     done: dict[int, Outcome] = {}
-    pool = ThreadPoolExecutor(max(1, request.jobs))
+    jobs, fresh, module = max(1, request.jobs), request.fresh, experiment.module
+    pool = ThreadPoolExecutor(jobs)
     order = sorted(range(len(cases)), key=lambda index: -int(cases[index][2]["routers"]))
     try:
-        waiting = {
-            pool.submit(_one, experiment.module, cases[each], folder, code, request.fresh): each for each in order
-        }
+        for index in [each for each in order if cases[each][2]["processes"] > 1]:
+            order.remove(index)
+            done[index] = pool.submit(_one, module, cases[index], folder, code, fresh, jobs).result()
+            told(done[index], len(done), len(cases))
+        waiting = {pool.submit(_one, module, cases[each], folder, code, fresh): each for each in order}
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 index = waiting.pop(future)
@@ -158,7 +161,9 @@ def _play(
     return [done[index] for index in range(len(cases))]
 
 
-def _one(module: str, case: tuple[str, int, Mapping[str, Any]], folder: Path, code: str, fresh: bool) -> Outcome:
+def _one(
+    module: str, case: tuple[str, int, Mapping[str, Any]], folder: Path, code: str, fresh: bool, jobs: int = 1
+) -> Outcome:
     label, seed, values = case
     own = folder / "runs" / f"{label.replace(' ', '-')}-{seed}-{digest(json.dumps(values), code)}"
     if not fresh and (before := kept(own)) is not None:
@@ -170,7 +175,7 @@ def _one(module: str, case: tuple[str, int, Mapping[str, Any]], folder: Path, co
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     began = time.monotonic()
     with (own / "output").open("w") as output:
-        command = [sys.executable, "-m", module, str(own.resolve())]
+        command = [sys.executable, "-m", module, str(own.resolve()), str(jobs)]
         with children.started(
             command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         ) as child:
