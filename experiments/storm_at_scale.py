@@ -146,9 +146,9 @@ class StormAtScale(Simulated):
                 lost_there = runs[0].extra["datagrams lost at the DKS's socket"]
                 seconds = runs[0].extra["virtual seconds"]
                 found.append(
-                    f"{label} ({n}): in the first {seconds:g} s, which are all that is computed, {first} datagrams reach "
-                    f"the DKS, at most {peak} in a second, of which {lost_there:g} find no room; {keyed} of {of} routers "
-                    "are keyed by then."
+                    f"{label} ({n}): in the first {seconds:g} s, which are all that is computed, {first} datagrams "
+                    f"reach the DKS, at most {peak} in a second, of which {lost_there:g} find no room; {keyed} of {of} "
+                    "routers are keyed by then."
                 )
                 continue
             last = between(round(run.convergence_s, 2) for run in runs if run.convergence_s is not None)
