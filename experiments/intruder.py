@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from ipaddress import IPv4Address
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from agents.ikev2 import IkeConfig, IkeEndpoint, LocalIdentity, PeerAddress, Send
 from agents.ikev2.codec.payloads import Identification
@@ -19,12 +21,29 @@ from testbed.record.plan import Step
 from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
 from testbed.topology.resolved import Interface, Topology
 
+if TYPE_CHECKING:
+    from testbed.report.page import Drawn
+
 TAP_S = 60
 PHASES = {
-    "clear": 90, "guessed": 120, "tampered": 130, "replayed": 140, "reboot": 170, "replayed after reboot": 230,
-    "flood": 260, "insider": 320, "impostors": 350, "end": 400,
+    "rogue neighbour": 85, "forged": 100, "guessed": 120, "tampered": 130, "replayed": 140, "reboot": 170,
+    "replayed after reboot": 230, "flood": 260, "insider": 300, "insider elsewhere": 325, "impostors": 350, "end": 400,
 }  # fmt: skip
-STRANGERS = ("clear", "guessed", "tampered", "replayed", "replayed after reboot")
+STRANGERS = ("rogue neighbour", "forged", "guessed", "tampered", "replayed", "replayed after reboot")
+INSIDERS = ("insider", "insider elsewhere")
+WORDS = {
+    "rogue neighbour": "a neighbour nobody knows: Hello of OSPF and PIM",
+    "forged": "forged: Hello and LS Update, PIM Hello and Join",
+    "guessed": "guessed: ESP with random SPIs",
+    "tampered": "altered: recorded ESP, one octet changed",
+    "replayed": "replayed: all that was recorded",
+    "replayed after reboot": "replayed after a router's reboot",
+    "insider": "a member forges whom it hears",
+    "insider elsewhere": "the same on a link that it is not on",
+}
+"""The phases in words, for the figure."""
+LINES = 60
+"""So many lines of dropped datagrams all routers together may write in a flood: some for each reason and interface."""
 FLOOD_S, FLOOD_EACH_PPS = 30, 40
 OFF_S, ON_S = PHASES["flood"] + 2, PHASES["flood"] + 5
 STRANGER_ID = IPv4Address("6.6.6.6")
@@ -67,17 +86,25 @@ class Cast:
         timers = self._topology.ospf
         return packets.ospf_hello(router_id, end.ipv4, end.area, timers.hello_s, timers.dead_s)
 
-    def clear(self, segment: str) -> list[bytes]:
-        """OSPF and PIM in clear: in the name of a router of the segment, and in the intruder's own."""
+    def rogue(self, segment: str) -> list[bytes]:
+        """Hellos of OSPF and PIM under an address and a name of the stranger's own."""
+        speaker = self.ends(segment)[0]
+        stranger = _free(speaker)
+        return [
+            packets.frame(stranger, packets.ALL_OSPF, packets.OSPF, self.hello(speaker, STRANGER_ID)),
+            packets.frame(stranger, packets.ALL_PIM, packets.PIM, packets.pim_hello()),
+        ]
+
+    def forged(self, segment: str) -> list[bytes]:
+        """OSPF and PIM in clear in the name of a router of the segment."""
         speaker, victim = self.ends(segment)[:2]
-        own, stranger = self._topology.routers[speaker.router].router_id, _free(speaker)
+        own = self._topology.routers[speaker.router].router_id
         bodies = [
             (speaker.ipv4.ip, packets.ALL_OSPF, packets.OSPF,
              packets.ospf_update(own, speaker.area, self._topology.routers[victim.router].router_id)),
-            (stranger, packets.ALL_OSPF, packets.OSPF, self.hello(speaker, STRANGER_ID)),
-            (stranger, packets.ALL_PIM, packets.PIM, packets.pim_hello()),
+            (speaker.ipv4.ip, packets.ALL_PIM, packets.PIM, packets.pim_hello()),
             (speaker.ipv4.ip, packets.ALL_PIM, packets.PIM,
-             packets.pim_join(victim.ipv4.ip, IPv4Address("239.6.6.6"), stranger)),
+             packets.pim_join(victim.ipv4.ip, IPv4Address("239.6.6.6"), _free(speaker))),
             (speaker.ipv4.ip, packets.ALL_OSPF, packets.OSPF, self.hello(speaker, own)),
         ]  # fmt: skip
         return [packets.frame(*each) for each in bodies]
@@ -122,22 +149,24 @@ class Intrusion(Experiment):
     )
     method = (
         "A machine in the wires of a LAN and of a point-to-point link hears every packet and sends what it likes. In "
-        "turn: OSPF Hello and LS Update, PIM Hello and Join in clear, under its own address and in a router's name; "
-        "ESP with guessed SPIs; recorded ESP with another number and a changed octet; all recorded packets again, and "
-        "once more after a router lost its power and came back; "
+        "turn: Hellos of OSPF and PIM under an address and a name of its own; OSPF Hello and LS Update, PIM Hello and "
+        "Join in a router's name; ESP with guessed SPIs; recorded ESP with another number and a changed octet; all "
+        "recorded packets again, and once more after a router lost its power and came back; "
         f"{3 * FLOOD_EACH_PPS} IKE_SA_INIT a second for {FLOOD_S} s from a neighbour's, a strange and a distant "
-        "address, "
-        "while that neighbour boots and needs keys of the router that is flooded (convergence: from its boot until it "
-        "has all its adjacencies). Then a member of the LAN sends, under the key it has to hear a neighbour, an OSPF "
-        "Hello of that neighbour that has heard of nobody. Last, an impostor speaks IKE from a router's address with "
-        "an unapproved key, with that router's name and another key, with its stolen key, and with that key after its "
-        "revocation. Raw sockets beside the daemons' own count what reaches them: forged packets bear a known IP "
-        "identification, replayed ones have been there before."
+        "address, while that neighbour boots and needs keys of the router that is flooded (convergence: from its boot "
+        "until it has all its adjacencies). Then a member of the LAN sends an OSPF Hello of a neighbour that has heard "
+        "of nobody, with all that it has: the keys under which it hears that neighbour, or the key of OSPF's own "
+        "authentication; and the same on the link, which it is not on. Last, an impostor speaks IKE from a router's "
+        "address with an unapproved key, with that router's name and another key, with its stolen key, and with that "
+        "key after its revocation. Raw sockets beside the daemons' own count what reaches them: forged packets bear a "
+        "known IP identification, replayed ones have been there before. What it does is seen in changes of "
+        "adjacencies and of the kernels' routes."
     )
     shows_not = (
         "Encryption and computation cost nothing in virtual time, so the flood shows that limits and cookies do not "
         "shut neighbours out, not what a processor bears. The intruder does not poison the bridge's table of addresses "
-        "or jam the medium. With native authentication no insider is played: its one key is everybody's."
+        "or jam the medium. ospfd drops what its own authentication does not accept, so with `native` a packet that "
+        "reaches the daemon need not be believed."
     )
     topology = "office"
     keyings: ClassVar[tuple[str, ...]] = ("none", "native", "manual", "lks")
@@ -147,13 +176,14 @@ class Intrusion(Experiment):
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         cast = Cast(topology)
         lan, at = cast.lan, PHASES
-        speaker = cast.ends(lan)[0]
+        speaker, beyond = cast.ends(lan)[0], cast.ends(cast.link)[0]
         forged = cast.hello(speaker, topology.routers[cast.speaker].router_id).hex()
         found = [step(moment, "mark", name=name) for name, moment in at.items() if name != "end"]
         found += [step(TAP_S, "tap", segment=segment) for segment in (lan, cast.link)]
-        for segment in (lan, cast.link):
-            frames = [each.hex() for each in cast.clear(segment)]
-            found += [step(at["clear"] + 1 + rng.random(), "inject", segment=segment, frames=frames)]
+        for phase, made in (("rogue neighbour", cast.rogue), ("forged", cast.forged)):
+            for segment in (lan, cast.link):
+                frames = [each.hex() for each in made(segment)]
+                found += [step(at[phase] + 1 + rng.random(), "inject", segment=segment, frames=frames)]
         guessed = [each.hex() for each in cast.guessed()]
         fresh = [[34, 4], [42, 96]]
         found += [step(at["guessed"] + 1, "inject", segment=lan, frames=guessed, copies=64, fresh=fresh)]
@@ -170,6 +200,8 @@ class Intrusion(Experiment):
             step(ON_S, "power_on", nodes=[cast.victim], jitter_s=0),
             step(at["insider"] + 1 + rng.random(), "impersonate", segment=lan, insider=cast.insider,
                  speaker=cast.speaker, payload=forged),
+            step(at["insider elsewhere"] + 1 + rng.random(), "impersonate", segment=cast.link, insider=cast.insider,
+                 speaker=beyond.router, payload=cast.hello(beyond, topology.routers[beyond.router].router_id).hex()),
         ]  # fmt: skip
         for number, (name, key) in enumerate(TRIALS.values()):
             words = {"name": name or cast.insider, "key": key or cast.insider}
@@ -181,18 +213,23 @@ class Intrusion(Experiment):
     def measure(self, run: Run) -> Measures:
         topology, cast = run.plan.topology, Cast(run.plan.topology)
         extra: dict[str, float | None] = {}
-        for phase in (*STRANGERS, "insider"):
+        for phase in (*STRANGERS, *INSIDERS):
             extra[f"{phase}: packets at the daemons"] = reached(run, phase)
             extra[f"{phase}: adjacency changes"] = changes(run, phase)
-        for phase in (*STRANGERS, "flood", "insider"):
+            extra[f"{phase}: route changes"] = rerouted(run, phase)
+        for phase in (*STRANGERS, "flood", *INSIDERS):
             for counter, count in grown(run, phase).items():
                 extra[f"{phase}: {counter}"] = count
         began = run.mark("flood")
-        extra["flood: registrations"] = sum(
-            began + (ON_S - PHASES["flood"]) * NS <= event["t"] < began + FLOOD_S * NS
-            for event in run.where("agent", "registered", cast.victim)
-        )
-        extra |= {f"impostor admitted: {name}": value for name, value in admitted(run).items()}
+        flood = [event for event in run.where("probe", "sent") if window(run, "flood")[0] <= event["t"]]
+        if run.plan.keying in AGENTS:
+            extra["flood: registrations"] = sum(
+                began + (ON_S - PHASES["flood"]) * NS <= event["t"] < began + FLOOD_S * NS
+                for event in run.where("agent", "registered", cast.victim)
+            )
+            extra["flood: octets answered, % of octets sent"] = 100 * flood[0]["answer_octets"] / flood[0]["octets"]
+            extra["flood: lines of dropped datagrams"] = lines(run, "flood")
+            extra |= {f"impostor admitted: {name}": value for name, value in admitted(run).items()}
         asked = requests.at_dks(run, 0)
         return Measures(
             convergence_s=returned(run, cast.victim),
@@ -215,6 +252,7 @@ class Intrusion(Experiment):
             for text, what in (
                 ("nothing of a stranger's reaches a daemon", "packets at the daemons"),
                 ("no adjacency changes for a stranger", "adjacency changes"),
+                ("no route changes for a stranger", "route changes"),
             ):
                 count = total(what, STRANGERS)
                 found.append(Criterion(keying, text, str(count), count == 0))
@@ -226,7 +264,17 @@ class Intrusion(Experiment):
                 wanted = 1.0 if name == "a router's stolen key" else 0.0
                 values = [run.extra.get(f"impostor admitted: {name}") for run in runs]
                 text = f"{name}: {'admitted, until it is revoked' if wanted else 'refused'}"
-                found.append(Criterion(keying, text, str(values), all(each == wanted for each in values)))
+                value = f"admitted in {sum(bool(each) for each in values)} of {len(values)} runs"
+                found.append(Criterion(keying, text, value, all(each == wanted for each in values)))
+            most = max(run.extra["flood: lines of dropped datagrams"] or 0 for run in runs)
+            found.append(Criterion(keying, "a flood fills no event log", f"{most:g} lines", most <= LINES))
+            most = max(run.extra["flood: octets answered, % of octets sent"] or 0 for run in runs)
+            text = "a stranger reflects fewer octets than he sends"
+            found.append(Criterion(keying, text, f"{most:.0f} %", most < 100))
+            count = total("packets at the daemons", ("insider elsewhere",))
+            found.append(
+                Criterion(keying, "a member forges nobody on a link that it is not on", str(count), count == 0)
+            )
             count = total("packets at the daemons", ("insider",))
             found.append(Criterion(keying, "a member of the LAN can forge who it hears", str(count), count > 0))
         return found
@@ -239,10 +287,20 @@ class Intrusion(Experiment):
             said = [
                 f"{phase} {between(run.extra[f'{phase}: packets at the daemons'] or 0 for run in runs)} packets and "
                 f"{between(run.extra[f'{phase}: adjacency changes'] or 0 for run in runs)} adjacency changes"
-                for phase in (*STRANGERS, "insider")
+                for phase in (*STRANGERS, *INSIDERS)
             ]
             found.append(f"{keying}, at the daemons: {'; '.join(said)}.")
         return found
+
+    def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
+        from testbed.report.heard import Cell, draw_heard
+
+        cells: dict[str, dict[str, list[Cell]]] = {words: {} for words in WORDS.values()}
+        for run in runs:
+            for phase, words in WORDS.items():
+                cell = Cell(reached(run, phase), changes(run, phase) + rerouted(run, phase))
+                cells[words].setdefault(run.plan.keying, []).append(cell)
+        return draw_heard(folder, cells)
 
 
 def window(run: Run, phase: str) -> tuple[int, int]:
@@ -259,9 +317,27 @@ def reached(run: Run, phase: str) -> int:
 
 
 def changes(run: Run, phase: str) -> int:
-    """Changes of adjacencies that the daemons logged."""
+    """Changes of adjacencies that the daemons logged. Those with the stranger himself count where he said hello, also
+    when they come later: he is forgotten in another phase."""
     since, until = window(run, phase)
-    return sum(since <= event["t"] < until for event in run.where("frr", "adjacency"))
+    cast, found = Cast(run.plan.topology), 0
+    rogue = {str(STRANGER_ID), *(str(_free(cast.ends(segment)[0])) for segment in (cast.lan, cast.link))}
+    for event in run.where("frr", "adjacency"):
+        his = event["neighbor"] in rogue
+        found += phase == "rogue neighbour" and event["t"] >= since if his else since <= event["t"] < until
+    return found
+
+
+def rerouted(run: Run, phase: str) -> int:
+    """Changes of the kernels' routes."""
+    since, until = window(run, phase)
+    return sum(since <= event["t"] < until for event in run.where("route"))
+
+
+def lines(run: Run, phase: str) -> int:
+    """Lines that agents wrote of dropped datagrams."""
+    since, until = window(run, phase)
+    return sum(since <= event["t"] < until for event in run.where("agent", "dropped"))
 
 
 def grown(run: Run, phase: str) -> dict[str, int]:

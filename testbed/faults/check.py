@@ -166,6 +166,10 @@ def _router(plan: Plan, step: Step, value: Any, where: str) -> None:
     _one_of(value, [name for name in known if name in plan.topology.routers], where, "router")
 
 
+def _anywhere(plan: Plan, _step: Step, value: Any, where: str) -> None:
+    _one_of(value, plan.topology.routers, where, "router")
+
+
 def _frames(_plan: Plan, _step: Step, value: Any, where: str) -> None:
     for each in value if isinstance(value, list | tuple) else [value]:
         _octets(_plan, _step, each, where)
@@ -208,7 +212,7 @@ _CHECKS: dict[str, Callable[[Plan, Step, Any, str], None]] = {
     "payload": _octets,
     "fresh": _fresh,
     "tamper": _yes_or_no,
-    "insider": _router,
+    "insider": _anywhere,
     "speaker": _router,
     "victim": _router,
     "key": _text,

@@ -29,7 +29,7 @@ from agents.ikev2 import (
     Send,
 )
 from agents.ikev2.codec.payloads import Identification
-from agents.ikev2.registry import ExchangeType
+from agents.ikev2.registry import ExchangeType, Flag
 from agents.ipsec.protection import RoutingProtocol, Suite
 from agents.ipsec.xfrm import Xfrm
 from agents.policy.keys import spki
@@ -44,6 +44,8 @@ _SOL_PACKET, _ADD_MEMBERSHIP, _MR_PROMISC, _OUTGOING = 263, 1, 1, 4
 _IKE_PORT = 40848
 """The impostor's UDP port: not the one of the router whose address it takes."""
 _PATIENCE_S = 8.0
+_HEADERS = 14 + 20 + 8
+"""Octets of Ethernet, IPv4 and UDP headers."""
 _ROUTING = (packets.OSPF, packets.PIM)
 
 
@@ -55,6 +57,7 @@ class Intruder:
         self._random = random.Random(f"{lab.seed}/intruder")
         self._ports: dict[str, socket.socket] = {}
         self._kept: dict[str, list[bytes]] = {}
+        self._answers: dict[str, list[int]] = {}
         self._talks: dict[int, asyncio.Queue[bytes]] = {}
         self._ears: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,9 +92,18 @@ class Intruder:
                 if data[23] in (packets.ESP, *_ROUTING):
                     self._kept[segment].append(data)
                 elif data[23] == packets.UDP and len(data) > 42:
+                    self._count_answer(segment, data)
                     talk = self._talks.get(int.from_bytes(data[36:38], "big"))
                     if talk is not None:
                         talk.put_nowait(data[42:])
+
+    def _count_answer(self, segment: str, data: bytes) -> None:
+        """Answers to IKE_SA_INIT, whoever gets them: what a flood under others' addresses makes a router send them."""
+        init = len(data) >= _HEADERS + 28 and data[_HEADERS + 18] == ExchangeType.IKE_SA_INIT
+        if init and data[_HEADERS + 19] & Flag.RESPONSE:
+            found = self._answers.setdefault(segment, [0, 0])
+            found[0] += 1
+            found[1] += len(data) - _HEADERS
 
     # -- the routers' ears
 
@@ -125,6 +137,7 @@ class Intruder:
         self._begin(self._send_all(segment, [bytes.fromhex(each) for each in frames] * copies, gap_s, list(fresh)))
 
     async def _send_all(self, segment: str, frames: list[bytes], gap_s: float, fresh: list[list[int]]) -> None:
+        self._answers[segment] = [0, 0]
         for data in frames:
             changed = bytearray(data)
             for place, octets in fresh:
@@ -132,7 +145,9 @@ class Intruder:
             self._send(segment, packets.summed(bytes(changed)) if fresh else data)
             if gap_s:
                 await asyncio.sleep(gap_s)
-        self._told(segment, "sent", frames=len(frames))
+        answers, octets = self._answers[segment]
+        sent = sum(len(each) - _HEADERS for each in frames)
+        self._told(segment, "sent", frames=len(frames), octets=sent, answers=answers, answer_octets=octets)
 
     def _send(self, segment: str, data: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -153,19 +168,27 @@ class Intruder:
         return data[:38] + later.to_bytes(4, "big") + data[42:-1] + bytes([data[-1] ^ 1])
 
     def impersonate(self, segment: str, insider: str, speaker: str, payload: str) -> None:
-        """A member of a speaker's OSPF group sends under the keys that it holds to hear it."""
-        interface = self._interface(segment, speaker)
-        source, group = interface.ipv4.ip, packets.ALL_OSPF
+        """Send an OSPF packet as `speaker` here, with all that `insider` has: the keys under which it hears that
+        speaker, the key of OSPF's own authentication, or in clear when it has neither."""
+        source, group = self._interface(segment, speaker).ipv4.ip, packets.ALL_OSPF
         with Xfrm(self._lab.node(insider).net_namespace.fd) as kernel:
             held = [sa for sa in kernel.dump_sas() if sa.destination == group and sa.source in (source, IPv4Address(0))]
-        body, sent = bytes.fromhex(payload), 0
+        body, heard = bytes.fromhex(payload), self._kept[segment]
+        made = []
         for sa in held:
-            last = [int.from_bytes(each[38:42], "big") for each in self._kept[segment]
+            last = [int.from_bytes(each[38:42], "big") for each in heard
                     if each[23] == packets.ESP and each[34:38] == sa.spi.to_bytes(4, "big")]  # fmt: skip
             sealed = packets.esp(sa, max(last, default=0) + 1, packets.OSPF, body, self._random.randbytes)
-            self._send(segment, packets.frame(source, group, packets.ESP, sealed))
-            sent += 1
-        self._told(segment, "impersonated", insider=insider, speaker=speaker, frames=sent)
+            made.append((packets.ESP, sealed))
+        key = self._lab.keying.ospf_key(insider)
+        if not held and key is not None:
+            last = [packets.ospf_sequence(each[34:]) for each in heard
+                    if each[23] == packets.OSPF and each[26:30] == source.packed]  # fmt: skip
+            made.append((packets.OSPF, packets.ospf_signed(body, *key, max(last, default=0) + 1)))
+        for protocol, octets in made or [(packets.OSPF, body)]:
+            self._send(segment, packets.frame(source, group, protocol, octets))
+        how = "ipsec" if held else "clear" if key is None else "authenticated"
+        self._told(segment, "impersonated", insider=insider, speaker=speaker, how=how, frames=max(1, len(made)))
 
     def impostor(self, segment: str, victim: str, router: str, name: str, key: str) -> None:
         """Speak IKE to `victim` from the address of `router`, as `name`, with the key of `key`."""

@@ -21,6 +21,8 @@ FORGED = 0xBAD0
 STRANGER_MAC = "02:66:00:00:00:01"
 OSPF, PIM, UDP, ESP = 89, 103, 17, 50
 ALL_OSPF, ALL_PIM = IPv4Address("224.0.0.5"), IPv4Address("224.0.0.13")
+_APAD, _SHA256_OCTETS = bytes.fromhex("878fe1f3"), 32
+"""RFC 5709, section 3.3."""
 _HEAD = 14 + 20
 """Octets of Ethernet and IPv4 headers."""
 
@@ -86,6 +88,21 @@ def ospf_update(router_id: IPv4Address, area: str, victim: IPv4Address) -> bytes
     lsa = bytearray(content + struct.pack("!HH", 0, 20 + len(rest)) + rest)
     lsa[16:18] = fletcher(bytes(lsa[2:]), 14)
     return _ospf(4, router_id, area, struct.pack("!I", 1) + bytes(lsa))
+
+
+def ospf_signed(packet: bytes, key_id: int, key: bytes, sequence: int) -> bytes:
+    """An OSPF packet under cryptographic authentication, HMAC-SHA-256 (RFC 5709, section 3.3). ValueError for a key of
+    more octets than the hash has."""
+    if len(key) > _SHA256_OCTETS:
+        raise ValueError(f"a key of {len(key)} octets; HMAC-SHA-256 of OSPF takes {_SHA256_OCTETS} as they are")
+    head = packet[:12] + struct.pack("!HHHBBI", 0, 2, 0, key_id, _SHA256_OCTETS, sequence & 0xFFFFFFFF)
+    covered = head + packet[24:]
+    return covered + hmac.new(key, covered + _APAD * (_SHA256_OCTETS // len(_APAD)), hashlib.sha256).digest()
+
+
+def ospf_sequence(packet: bytes) -> int:
+    """The cryptographic sequence number of an OSPF packet; 0 when it is authenticated otherwise."""
+    return int.from_bytes(packet[20:24], "big") if packet[14:16] == b"\x00\x02" else 0
 
 
 def fletcher(data: bytes, place: int) -> bytes:

@@ -173,6 +173,10 @@ class Keying:
         """The administrator revokes a router's key: the DKS is told or, with `hand_to`, that router instead. A mode
         that knows no router's own key can do nothing."""
 
+    def ospf_key(self, router: str) -> tuple[int, bytes] | None:
+        """Number and octets of the key that this router's ospfd authenticates with (RFC 5709, HMAC-SHA-256), if any."""
+        return None
+
     def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """A router lost its power: forget its processes."""
 

@@ -38,6 +38,10 @@ class NativeKeying(Keying):
             text = f"{seed}/native/{name if name in wrong else ''}"
             self._keys[name] = hashlib.sha256(text.encode()).hexdigest()[:_KEY_CHARACTERS]
 
+    def ospf_key(self, router: str) -> tuple[int, bytes] | None:
+        """As Keying.ospf_key."""
+        return _KEY_ID, self._keys[router].encode()
+
     def frr_global_lines(self, topology: Topology, router: Router, daemon: str) -> list[str]:
         """The key chain, for the two OSPF daemons."""
         if daemon not in ("ospfd", "ospf6d"):

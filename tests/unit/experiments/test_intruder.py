@@ -48,7 +48,8 @@ def event(now_s: float, source: str, kind: str, node: str = "r2", **fields: Any)
 
 
 def test_headers_and_messages_have_checksums_that_come_out_right() -> None:
-    for data in intruder.Cast(OFFICE).clear("office"):
+    cast = intruder.Cast(OFFICE)
+    for data in (*cast.rogue("office"), *cast.forged("office")):
         assert packets.internet_checksum(data[14:34]) == 0
         body = data[34:]
         if data[23] == packets.OSPF:
@@ -122,14 +123,52 @@ def test_an_intruder_who_cannot_be_is_refused_before_anything_is_built(wrong: St
 def test_what_reaches_a_daemon_counts_in_its_own_phase_only(tmp_path: Path) -> None:
     run = run_of(
         tmp_path,
-        event(PHASES["clear"] + 2, "probe", "intruded", what="forged", protocol=89),
-        event(PHASES["guessed"] - 1, "frr", "adjacency", daemon="ospfd", neighbor="6.6.6.6", state="Init"),
-        event(PHASES["clear"], "xfrm", "stat", at="clear", counters={"XfrmInNoStates": 2}),
+        event(PHASES["forged"] + 2, "probe", "intruded", what="forged", protocol=89),
+        event(PHASES["guessed"] - 1, "frr", "adjacency", daemon="ospfd", neighbor="10.0.0.1", state="Init"),
+        event(PHASES["guessed"] - 1, "route", "add", dst="10.0.0.9/32", nexthops=[]),
+        event(PHASES["forged"], "xfrm", "stat", at="forged", counters={"XfrmInNoStates": 2}),
         event(PHASES["guessed"], "xfrm", "stat", at="guessed", counters={"XfrmInNoStates": 5}),
     )
-    assert [intruder.reached(run, each) for each in ("clear", "guessed")] == [1, 0]
-    assert [intruder.changes(run, each) for each in ("clear", "guessed")] == [1, 0]
-    assert intruder.grown(run, "clear") == {"XfrmInNoStates": 3}
+    for count in (intruder.reached, intruder.changes, intruder.rerouted):
+        assert [count(run, each) for each in ("forged", "guessed")] == [1, 0]
+    assert intruder.grown(run, "forged") == {"XfrmInNoStates": 3}
+
+
+def test_what_becomes_of_the_stranger_s_own_adjacency_counts_where_he_said_hello(tmp_path: Path) -> None:
+    him = {"daemon": "ospfd", "neighbor": "6.6.6.6"}
+    run = run_of(
+        tmp_path,
+        event(PHASES["rogue neighbour"] + 2, "frr", "adjacency", state="Init", **him),
+        event(PHASES["tampered"] + 1, "frr", "adjacency", state="Deleted", **him),
+    )
+    assert [intruder.changes(run, each) for each in ("rogue neighbour", "tampered")] == [2, 0]
+
+
+def test_ospf_is_signed_as_rfc_5709_says() -> None:
+    key, hello = b"k" * 32, intruder.Cast(OFFICE).rogue("office")[0][34:]
+    signed = packets.ospf_signed(hello, 7, key, 12)
+    assert signed[:12] == hello[:12]
+    assert signed[12:24] == bytes.fromhex("0000 0002 0000 07 20 0000000c")
+    padded = signed[:-32] + bytes.fromhex("878fe1f3") * 8
+    assert signed[-32:] == hmac.new(key, padded, hashlib.sha256).digest()
+    assert packets.ospf_sequence(signed) == 12
+    assert packets.ospf_sequence(hello) == 0
+
+
+def test_lines_of_dropped_datagrams_are_those_of_the_agents_in_the_flood(tmp_path: Path) -> None:
+    moments = (PHASES["flood"] + 1, PHASES["insider"] + 1)
+    run = run_of(tmp_path, *(event(moment, "agent", "dropped") for moment in moments))
+    assert intruder.lines(run, "flood") == 1
+
+
+def test_the_figure_has_a_row_for_each_thing_done_and_says_least_and_most(tmp_path: Path) -> None:
+    forged = [event(PHASES["forged"] + n, "probe", "intruded", what="forged", protocol=89) for n in (1, 2)]
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+    runs = [run_of(tmp_path / "1", *forged), run_of(tmp_path / "2", *forged[:1])]
+    (drawn,) = find("intruder").draw(tmp_path, runs)
+    assert (tmp_path / f"{drawn.name}.svg").is_file()
+    assert find("intruder").draw(tmp_path, []) == []
 
 
 def test_only_a_trial_that_was_admitted_counts_as_admitted(tmp_path: Path) -> None:
@@ -140,8 +179,9 @@ def test_only_a_trial_that_was_admitted_counts_as_admitted(tmp_path: Path) -> No
 
 
 def good() -> dict[str, float]:
-    found = {f"{phase}: {what}": 0.0 for phase in (*intruder.STRANGERS, "insider")
-             for what in ("packets at the daemons", "adjacency changes")}  # fmt: skip
+    found = {f"{phase}: {what}": 0.0 for phase in (*intruder.STRANGERS, *intruder.INSIDERS)
+             for what in ("packets at the daemons", "adjacency changes", "route changes")}  # fmt: skip
+    found |= {"flood: octets answered, % of octets sent": 8.0, "flood: lines of dropped datagrams": 26.0}
     found |= {f"impostor admitted: {name}": 0.0 for name in intruder.TRIALS}
     return found | {"insider: packets at the daemons": 1.0, "impostor admitted: a router's stolen key": 1.0}
 
@@ -149,7 +189,11 @@ def good() -> dict[str, float]:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("clear: packets at the daemons", 1.0),
+        ("forged: packets at the daemons", 1.0),
+        ("rogue neighbour: route changes", 1.0),
+        ("insider elsewhere: packets at the daemons", 1.0),
+        ("flood: octets answered, % of octets sent", 101.0),
+        ("flood: lines of dropped datagrams", 1000.0),
         ("replayed after reboot: adjacency changes", 1.0),
         ("impostor admitted: unapproved key", 1.0),
         ("impostor admitted: the same key after its revocation", 1.0),
