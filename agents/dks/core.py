@@ -336,7 +336,7 @@ class DksCore:
             return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
         if not request.leaving and not self._bucket.take(now):
             wait_s = self._bucket.wait_s(now)
-            self._event("paced", peer=router, wait_s=wait_s)
+            self._event("paced", peer=router, group=str(request.group), wait_s=wait_s)
             return [*KeyServer.refuse(NotifyType.REGISTRATION_FAILED), notifies.reconnect_hint(wait_s)]
         if request.group.is_control:
             return self._policy(request, router, sa, now)

@@ -18,7 +18,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.names import GroupId
 from agents.policy.revocation import FILE as REVOCATION
 from agents.runtime.control import CommandRefused
-from agents.runtime.effects import Effect, Kernel, Persist
+from agents.runtime.effects import Effect, Event, Kernel, Persist
 from agents.runtime.simulation import Node, Passing
 from agents.runtime.storage import CorruptRecord
 from testbed.soak.invariants import Invariants, Violated
@@ -99,9 +99,7 @@ class World(Network):
         self.judge = Invariants(self)
         self.removed_at: float | None = None
         self.before_removal = self.domain
-        self.lists: list[bytes] = []
         self._passed: list[Passing] = []
-        self._unreached = 0
         self._lose: set[str] = set()
         self._cuts: dict[str, int] = {}
         self._kept_documents: dict[str, bytes] = {}
@@ -112,7 +110,7 @@ class World(Network):
             self._passed.append(passing)
         else:
             self._passed[self.chance.randrange(2000)] = passing
-        return None if self._unreached and "dks" in (passing.sender, passing.receiver) else passing
+        return None if self.unreached and "dks" in (passing.sender, passing.receiver) else passing
 
     def _do(self, node: Node, effect: Effect) -> None:
         if node.name in self._lose and isinstance(effect, Persist):
@@ -125,9 +123,11 @@ class World(Network):
         self.steps += 1
         super()._do(node, effect)
         if isinstance(effect, Persist):
-            self.judge.persisted(node)
+            self.judge.persisted(node, effect.name)
         elif isinstance(effect, Kernel):
             self.judge.enforced(node, effect)
+        elif isinstance(effect, Event):
+            self.judge.event(node, effect)
 
     def _on(self, name: str) -> None:
         if self.nodes[name].core is None:
@@ -145,7 +145,6 @@ class World(Network):
         """Everything works again, and everybody has power."""
         self.loss = self.duplicate = self.overtake = 0.0
         self.cut.clear()
-        self._unreached = 0
         self._lose.clear()
         for node in self.nodes.values():
             node.crash_at = None
@@ -171,10 +170,10 @@ class World(Network):
         self.at(self.now + 3 * size, lambda: self._forget_cut(who))
 
     def _dks_cut(self, _who: str, size: float) -> None:
-        self._unreached += 1
+        self.unreached += 1
 
         def heal() -> None:
-            self._unreached = max(0, self._unreached - 1)
+            self.unreached = max(0, self.unreached - 1)
 
         self.at(self.now + 3 * size, heal)
 
@@ -259,7 +258,7 @@ class World(Network):
     def _remove(self, who: str, _size: float) -> None:
         self._keep()
         self.before_removal = self.domain
-        self.lists.append(self.remove(who))
+        self.remove(who)
         self.removed_at = self.now
 
     def _rekey(self, who: str, _size: float) -> None:

@@ -76,6 +76,16 @@ class Network(Simulation):
                 for there in places[index + 1 :]:
                     self.domain = edit.allow(self.domain, here, there)
         self.version = 0
+        self.published: dict[tuple[str, int], bytes] = {}
+        """Every document that the Policy Server ever signed, by router and version."""
+        self.lists: list[bytes] = []
+        """Every revocation list, in the order of their versions."""
+        self.listed: dict[str, float] = {}
+        """When each router last kept a list."""
+        self.unreached = 0
+        """How many causes there are for the DKS to be out of reach."""
+        self.pace = (500.0, 2000)
+        """Registrations that the DKS serves in a second, and at once."""
         self.documents: dict[str, PolicyDocument] = {}
         self.signed: dict[str, bytes] = {}
         self._compile()
@@ -96,6 +106,8 @@ class Network(Simulation):
         self.version += 1
         self.documents = compile_documents(self.domain, self.version, 0, self.documents)
         self.signed = {name: sign_document(each, POLICY_SERVER) for name, each in self.documents.items()}
+        for name, each in self.documents.items():
+            self.published[name, each.version] = self.signed[name]
 
     def publish(self, domain: Domain) -> None:
         """A new policy: the DKS finds the documents when it looks."""
@@ -103,6 +115,8 @@ class Network(Simulation):
         before = self.documents
         self._compile()
         self.revocation = self.list_of(domain)
+        if self.revocation is not None and self.revocation not in self.lists:
+            self.lists.append(self.revocation)
         self.fresh = [each for name, each in self.documents.items() if each != before.get(name)]
 
     def list_of(self, domain: Domain) -> bytes | None:
@@ -156,6 +170,8 @@ class Network(Simulation):
             random=self.octets,
             poll=poll,
             poll_list=lambda: self.revocation,
+            rate=self.pace[0],
+            burst=self.pace[1],
         )
 
     def lks(self, name: str) -> LksCore:

@@ -1,0 +1,108 @@
+"""Judges who is heard: only whom the files allow, in the modes that they say, nothing in clear where that is forbidden,
+and a revocation list goes from neighbour to neighbour. Knows nothing of keys.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from agents.ipsec.protection import Mode, RoutingProtocol
+from agents.lks.retained import COUNTERS
+from agents.runtime.effects import Kernel
+from agents.runtime.simulation import Node
+from testbed.soak.judge_files import Files
+from testbed.soak.network import Network
+from testbed.soak.spd import heard_in_clear, sent_in_clear
+from testbed.soak.verdict import Verdict
+
+SPREAD_S = 60.0
+"""Neighbours that nothing has been between for so long have one revocation list: an IKE SA that died unnoticed is
+found dead within some 30 s."""
+STRANGER, ELSEWHERE = 250, IPv4Address("10.99.99.99")
+
+
+class Access:
+    """Who is heard in one domain."""
+
+    def __init__(self, network: Network, verdict: Verdict, files: Files, liars: set[str]) -> None:
+        self._network, self._hold, self._files, self._liars = network, verdict.hold, files, liars
+        self._clear: dict[str, object] = {}
+        self._calm: dict[tuple[str, str], tuple[object, float]] = {}
+
+    def enforced(self, node: Node, kernel: Kernel) -> None:
+        """After a router's kernel was changed."""
+        told = self._files.told(node)
+        self._speakers(node, kernel)
+        for each in kernel.interfaces:
+            right = each.mode.value == told.modes.get(each.name)
+            self._hold("mode as signed", right, f"{node.name} {each.name}: {each.mode}")
+        strict = {name for name, mode in told.modes.items() if mode == Mode.REQUIRED.value}
+        self._hold("mode as signed", strict <= {each.name for each in kernel.interfaces}, (node.name, strict))
+        wanted = kernel.wanted()
+        state = (wanted.policies, wanted.guards, strict)
+        if self._clear.get(node.name) != state:
+            for name in strict:
+                self._nothing_in_clear(node, kernel, name)
+            self._clear[node.name] = state
+        self._on_the_disk(node, kernel)
+
+    def _speakers(self, node: Node, kernel: Kernel) -> None:
+        allowed = {(each.interface, each.speaker) for each in self._files.told(node).heard}
+        for sa in kernel.sas:
+            heard = sa.outbound or (sa.interface, sa.speaker) in allowed
+            self._hold("no unauthorised speaker", heard, f"{node.name} hears {sa.speaker} on {sa.interface}")
+
+    def _nothing_in_clear(self, node: Node, kernel: Kernel, name: str) -> None:
+        """Neighbours, a stranger on the link and one from elsewhere say something there, and our daemons do."""
+        wanted, own = kernel.wanted(), IPv4Address(node.interfaces[name][0])
+        others = (IPv4Address(address) for address, _segment in node.interfaces.values())
+        sources = {IPv4Address(int(own) - int(own) % 256 + each) for each in (1, 2, 3, STRANGER)} | {ELSEWHERE, *others}
+        for protocol in (RoutingProtocol.OSPF, RoutingProtocol.PIM):
+            groups = [each for each in protocol.reserved_groups if isinstance(each, IPv4Address)]
+            for to in [*groups, own] if protocol.ip_protocol == 89 else groups:
+                for source in sources:
+                    heard = heard_in_clear(wanted, name, protocol.ip_protocol, source, to)
+                    self._hold("no cleartext", not heard, f"{node.name} hears {source} to {to} in clear on {name}")
+            for to in groups:
+                self._hold("no cleartext", not sent_in_clear(wanted, name, to), f"{node.name} sends to {to} on {name}")
+
+    def _on_the_disk(self, node: Node, kernel: Kernel) -> None:
+        """What is heard has its floor on the disk, before anything follows from it."""
+        told, counters = self._files.told(node), self._files.counters(node.name)
+        if not told.local_key_server:
+            return
+        groups = {(each.interface, each.speaker, each.protocol): each.group for each in told.heard}
+        for sa in kernel.sas:
+            if not sa.outbound and sa.destination.is_multicast:
+                group = groups[sa.interface, sa.speaker, sa.protocol.value]
+                floor = (0, 0) if counters is None else counters.floors.get(group, (0, 0))
+                right = floor[1] >= sa.generation or floor[0] > 1
+                self._hold("floor on the disk", right, (node.name, group, sa.generation, floor))
+
+    def second(self) -> None:
+        """Each second: what is in kernels is still what the files allow; lists have spread."""
+        for node in self._network.nodes.values():
+            if node.kernel is not None and COUNTERS in node.files:
+                self._speakers(node, node.kernel)
+        for pair in self._network.adjacencies():
+            a, b = sorted(pair)
+            if pair & self._liars or self._network.nodes[a].core is None or self._network.nodes[b].core is None:
+                self._calm.pop((a, b), None)
+                continue
+            self._spread(self._network.nodes[a], self._network.nodes[b])
+
+    def _spread(self, a: Node, b: Node) -> None:
+        network, place = self._network, (a.name, b.name)
+        shared = {there for _a, there in a.interfaces.values()} & {there for _b, there in b.interfaces.values()}
+        disturbed = bool(shared & network.cut) or bool(network.loss) or not network.hears(a.name, b.name)
+        state = (a.boots, b.boots)
+        since = self._calm.get(place)
+        if disturbed or not network.hears(b.name, a.name):
+            self._calm.pop(place, None)
+        elif since is None or since[0] != state:
+            self._calm[place] = state, network.now
+        elif network.now - since[1] >= SPREAD_S:
+            lists = self._files.list_version(a), self._files.list_version(b)
+            # What came a moment ago may still be on its way.
+            settled = all(network.now - network.listed.get(each.name, 0.0) > 5 for each in (a, b))
+            self._hold("neighbours have one list", not settled or lists[0] == lists[1], (*place, lists))

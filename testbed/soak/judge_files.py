@@ -1,0 +1,102 @@
+"""Judges a router's files: only whole and signed things that the Policy Server gave out, and nothing ever goes back.
+
+Read by `witness`, not by the agents' code. Knows nothing of kernels but what generation a speaker has come to.
+"""
+
+from __future__ import annotations
+
+from agents.lks.retained import COUNTERS, DOCUMENT
+from agents.policy.revocation import FILE as REVOCATION
+from agents.runtime.simulation import Node
+from testbed.soak import witness
+from testbed.soak.network import POLICY_SERVER, Network
+from testbed.soak.verdict import Verdict
+
+ROOT = POLICY_SERVER.public_key().public_bytes_raw()
+OLDER = "no older policy, list or (v, g)"
+SIGNED = "only what the Policy Server signed"
+
+
+class Files:
+    """What was seen of the files of one domain's routers. `liars`: as for Keys."""
+
+    def __init__(self, network: Network, verdict: Verdict, liars: set[str]) -> None:
+        self._network, self._hold, self._liars = network, verdict.hold, liars
+        self._counters: dict[str, witness.Kept] = {}
+        self._versions: dict[str, int] = {}
+        self._lists: dict[str, int] = {}
+        self._told: dict[str, tuple[bytes, bytes | None, witness.Told]] = {}
+        self._made: dict[str, int] = {}
+
+    def restored(self, name: str) -> None:
+        """As for Keys."""
+        for seen in (self._counters, self._versions, self._lists):
+            seen.pop(name, None)
+
+    def counters(self, name: str) -> witness.Kept | None:
+        """What a router's counters said when they were last written."""
+        return self._counters.get(name)
+
+    def list_version(self, node: Node) -> int:
+        """Of the revocation list on this router's disk."""
+        return witness.revoked(node.files.get(REVOCATION), ROOT, self._network.domain.name)[0]
+
+    def told(self, node: Node) -> witness.Told:
+        """What a router's files tell it to do."""
+        signed, revocation = node.files[DOCUMENT], node.files.get(REVOCATION)
+        known = self._told.get(node.name)
+        if known is None or known[:2] != (signed, revocation):
+            try:
+                found = witness.told(signed, revocation, ROOT, self._network.domain.name, node.name)
+            except witness.Untrue as error:
+                self._hold(SIGNED, False, f"{node.name}: {error}")
+                raise
+            self._hold(SIGNED, self._network.published.get((node.name, found.version)) == signed, node.name)
+            known = self._told[node.name] = signed, revocation, found
+        return known[2]
+
+    def persisted(self, node: Node, name: str) -> None:
+        """After this file of a router was written."""
+        if name == COUNTERS:
+            self._count(node)
+        elif name == DOCUMENT:
+            version, before = self.told(node).version, self._versions.get(node.name, 0)
+            self._hold(OLDER, version >= before, f"{node.name}: policy {before} became {version}")
+            self._versions[node.name] = version
+        elif name == REVOCATION:
+            self.told(node)
+            version, before = self.list_version(node), self._lists.get(node.name, 0)
+            self._hold(SIGNED, node.files[REVOCATION] in self._network.lists, f"{node.name}: list {version}")
+            self._hold(OLDER, version >= before, f"{node.name}: list {before} became {version}")
+            self._lists[node.name] = version
+
+    def _count(self, node: Node) -> None:
+        try:
+            now = witness.kept(node.files[COUNTERS])
+        except witness.Untrue as error:
+            self._hold("whole records", False, f"{node.name}: {error}")
+            raise
+        before = self._counters.get(node.name)
+        if before is not None:
+            rising = (now.reserved, now.version, now.revocation)
+            falls = any(new < old for new, old in zip(rising, (before.reserved, before.version, before.revocation)))
+            falls = falls or any(now.floors.get(group, (0, 0)) < pair for group, pair in before.floors.items())
+            self._hold(OLDER, not falls, f"{node.name}: {before} became {now}")
+        for group, pair in now.floors.items():
+            if (before is None or before.floors.get(group) != pair) and group.split("/")[1] not in self._liars:
+                self._hold("a floor is its speaker's", pair[1] <= self._came_to(group, pair[1]), (node.name, group, pair))
+        self._counters[node.name] = now
+
+    def made(self, group: str, generation: int) -> None:
+        """This generation of a group was in its speaker's kernel, or in the DKS's book."""
+        self._made[group] = max(generation, self._made.get(group, 0))
+
+    def _came_to(self, group: str, generation: int) -> int:
+        if self._made.get(group, 0) < generation:
+            self.look_at_book()
+        return self._made.get(group, 0)
+
+    def look_at_book(self) -> None:
+        """What the DKS has written down."""
+        for group, (_version, generation) in self._network.book.entries().items():
+            self.made(group, generation)

@@ -1,0 +1,139 @@
+"""Judges the keys in kernels: one key for a generation, no number twice, none after its life or a reboot.
+
+From outside, by what kernels hold. `liars`: routers whose own groups are theirs to spoil. Times in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agents.ipsec.protection import GroupSa
+from agents.runtime.effects import Kernel
+from agents.runtime.simulation import Node
+from testbed.soak.network import Network
+from testbed.soak.verdict import Verdict
+
+PATIENCE_S = 32.0
+"""How long a rekey may wait for members that do not answer, and two seconds for what is on its way."""
+PACKETS = 7
+"""How many a speaker sends in a second with each key."""
+
+Stream = tuple[object, ...]
+Place = tuple[object, ...]
+
+
+def stream(sa: GroupSa) -> Stream:
+    """One speaker's packets to one destination, the same at all nodes."""
+    return sa.speaker, sa.destination, sa.protocol
+
+
+def sent_with(sas: tuple[GroupSa, ...]) -> Iterator[GroupSa]:
+    """Of outbound SAs those that packets leave with: the newest active one of each place."""
+    newest: dict[Place, GroupSa] = {}
+    for sa in sas:
+        place = (sa.interface, sa.protocol, sa.destination)
+        known = newest.get(place)
+        if sa.outbound and sa.active and (known is None or known.generation < sa.generation):
+            newest[place] = sa
+    yield from newest.values()
+
+
+class Keys:
+    """What was seen of the keys of one domain."""
+
+    def __init__(self, network: Network, verdict: Verdict, liars: set[str]) -> None:
+        self._network, self._hold, self._liars = network, verdict.hold, liars
+        self._owner = {
+            address: node.name for node in network.nodes.values() for address, _segment in node.interfaces.values()
+        }
+        self._key: dict[tuple[Stream, int], bytes] = {}
+        self._made: dict[Stream, set[bytes]] = {}
+        self._first: dict[tuple[Stream, int], float] = {}
+        self._sent: dict[bytes, float] = {}
+        self._boot: dict[tuple[str, bytes], int] = {}
+        self._newest: dict[tuple[str, Stream], int] = {}
+        self._before: dict[str, tuple[int, set[bytes]]] = {}
+        self._used: dict[tuple[str, bytes], int] = {}
+        self._accepted: dict[tuple[str, bytes], int] = {}
+
+    def _honest(self, sa: GroupSa) -> bool:
+        return self._owner.get(str(sa.speaker)) not in self._liars
+
+    def restored(self, name: str) -> None:
+        """This router's folder was put back as a whole, or lost: it cannot know what it has been."""
+        for place in [each for each in self._newest if each[0] == name]:
+            del self._newest[place]
+
+    def enforced(self, node: Node, kernel: Kernel, mark: int, shared: bool) -> None:
+        """After a router's kernel was changed. `mark`: generations reserved on its disk; `shared`: its own LKS gives
+        its groups' keys, and its neighbours' LKSs theirs."""
+        boots, before = self._before.get(node.name, (0, set()))
+        if boots != node.boots:
+            before = set()
+        places: dict[Place, bytes] = {}
+        for sa in kernel.sas:
+            here = (node.name, *stream(sa), sa.generation)
+            if self._honest(sa):
+                known = self._key.setdefault((stream(sa), sa.generation), sa.keymat)
+                self._hold("one key for a generation", known == sa.keymat, here)
+            place = (sa.spi, sa.destination)
+            self._hold("no SPI collision", places.setdefault(place, sa.keymat) == sa.keymat, (node.name, *place))
+            if sa.outbound:
+                self._outbound(node, sa, mark, shared, fresh=sa.keymat not in before)
+            elif sa.keymat not in before:
+                self._inbound(node, sa, shared)
+        self._before[node.name] = node.boots, {sa.keymat for sa in kernel.sas}
+
+    def _outbound(self, node: Node, sa: GroupSa, mark: int, shared: bool, *, fresh: bool) -> None:
+        here = (node.name, *stream(sa), sa.generation)
+        self._made.setdefault(stream(sa), set()).add(sa.keymat)
+        self._sent.setdefault(sa.keymat, self._network.now)
+        boot = self._boot.setdefault((node.name, sa.keymat), node.boots)
+        self._hold("no key after a reboot", boot == node.boots, here)
+        self._hold("no generation above the mark", not shared or sa.generation <= mark, here)
+        if fresh:
+            used = self._used.get((node.name, sa.keymat), 0)
+            self._hold("no number twice under one key", sa.replay_floor >= used, (*here, sa.replay_floor, used))
+            node.sequences[sa.spi, sa.destination] = sa.replay_floor
+
+    def _inbound(self, node: Node, sa: GroupSa, shared: bool) -> None:
+        name, here = (stream(sa), sa.generation), (node.name, *stream(sa), sa.generation)
+        self._first.setdefault(name, self._network.now)
+        newest = self._newest.get((node.name, name[0]), 0)
+        self._hold("no older policy, list or (v, g)", sa.generation >= newest, (*here, newest))
+        self._newest[node.name, name[0]] = max(newest, sa.generation)
+        if shared:
+            accepted = self._accepted.get((node.name, sa.keymat), 0)
+            self._hold("no packet is heard twice", sa.replay_floor >= accepted, (*here, sa.replay_floor, accepted))
+            if self._honest(sa):
+                self._hold("a key is its speaker's", sa.keymat in self._made.get(stream(sa), ()), here)
+
+    def second(self) -> None:
+        """Each second: speakers send, neighbours hear, keys age. What is sent with lives for `group_s` at most; who
+        came to a generation at the end of its life hears it for as long again."""
+        life = self._network.domain.settings.lifetimes
+        now = self._network.now
+        for node in self._network.nodes.values():
+            sas = node.kernel.sas if node.kernel is not None else ()
+            for sa in sent_with(sas):
+                age_s = now - self._sent[sa.keymat]
+                self._hold("no key after its life", age_s <= life.group_s + PATIENCE_S, (node.name, age_s, stream(sa)))
+                self._send(node, sa)
+            for sa in sas:
+                if not sa.outbound:
+                    age_s = now - self._first[stream(sa), sa.generation]
+                    most_s = 2 * life.group_s + life.dtd_s + PATIENCE_S
+                    self._hold("no key after its life", age_s <= most_s, (node.name, age_s, stream(sa)))
+
+    def _send(self, node: Node, sa: GroupSa) -> None:
+        place = (sa.spi, sa.destination)
+        number = node.sequences[place] = node.sequences.get(place, sa.replay_floor) + PACKETS
+        self._used[node.name, sa.keymat] = number
+        segment = node.interfaces[sa.interface][1]
+        if segment in self._network.cut:
+            return
+        for other in self._network.nodes.values():
+            near = any(there == segment for _address, there in other.interfaces.values())
+            if other is not node and near and other.kernel is not None:
+                if any(each.keymat == sa.keymat for each in other.kernel.sas):
+                    self._accepted[other.name, sa.keymat] = number
