@@ -27,7 +27,7 @@ from agents.ikev2 import IkeEndpoint, IkeError, Payload, PeerAddress, SaHandle
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
-from agents.policy.group import GroupState, sign_group_state, verify_group_state, verify_issued_state
+from agents.policy.group import GroupState, sign_group_state, verify_issued_state
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 from agents.runtime.effects import Event, Send
@@ -155,10 +155,10 @@ class Groups:
         known = self._groups.get(group)
         try:
             kwk = sa.key_wrap_key()
-            held = self._held(request) if request.sender else None
+            held = self._held(request, speaker) if request.sender else None
             if known is None:
                 known = self._groups[group] = self._make(speaker, group, now)
-            elif request.sender and known.to_renew(held):
+            elif request.sender and (known.to_renew(held) or self._book.last(group)[1] > known.keys.generation):
                 self._renew(known, speaker, now, "sender registered", except_router=router)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
@@ -201,7 +201,7 @@ class Groups:
             keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
             state = verify_issued_state(shown[0], keys.get, group)
             self._book.reported(group, state.v, state.g)
-            made = self._keys(speaker, group, even=True)
+            made = self._keys(speaker, group)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
             return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
@@ -209,15 +209,19 @@ class Groups:
         self._event(Event("issued", fields))
         return KeyServer.answer(made, group.router, kwk)
 
-    def _held(self, request: RegistrationRequest) -> int | None:
-        """The generation that a sender says it sends with, in our own signed words; None when it has none."""
+    def _held(self, request: RegistrationRequest, speaker: PolicyDocument) -> int | None:
+        """The generation that a sender says it sends with, in our own signed words; None when it has none.
+
+        In its own words it says how far its LKS has come, which went before us: ours are above.
+        """
+        keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
         for signed in notifies.find_group_reports(request.payloads)[:1]:
             try:
-                state = verify_group_state(signed, self._key.public_key(), request.group)
+                state = verify_issued_state(signed, keys.get, request.group)
             except PolicyError:
-                return None  # not our word: as if it had said nothing, which is safe
+                return None  # as if it had said nothing, which is safe
             self._book.reported(request.group, state.v, state.g)  # a book that was restored learns how far it had been
-            return state.g
+            return state.g if state.issuer == "dks" else None
         return None
 
     def _receivers(self, speaker: PolicyDocument, group: GroupId) -> list[str]:
@@ -233,8 +237,9 @@ class Groups:
             return False
         return any(each == group for _interface, _neighbor, each in member.neighbor_groups())
 
-    def _keys(self, speaker: PolicyDocument, group: GroupId, *, even: bool = False) -> GroupKeys:
-        generation = self._book.next(group, speaker.version, even=even)
+    def _keys(self, speaker: PolicyDocument, group: GroupId) -> GroupKeys:
+        # LKSs make the odd ones. Policy can have one go on where the other has stopped, and some hear of it late.
+        generation = self._book.next(group, speaker.version, even=True)
         state = sign_group_state(GroupState.of(group, speaker.version, generation, "dks"), self._key)
         return make_group_keys(speaker, group, generation, self._random, state)
 

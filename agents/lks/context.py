@@ -15,7 +15,8 @@ from agents.ikev2 import Identification, KeysDerived, LocalIdentity
 from agents.ipsec.protection import IPAddress
 from agents.lks.retained import Retained
 from agents.policy.document import PolicyDocument
-from agents.policy.names import party_id
+from agents.policy.group import GroupState, sign_group_state
+from agents.policy.names import GroupId, party_id
 from agents.runtime.effects import Effect, Event, KeyLines
 
 if TYPE_CHECKING:
@@ -67,16 +68,16 @@ class Context:
         """An IKE SA has keys: for the key log of an experiment."""
         self.effects.append(KeyLines(tuple(line for line in (event.line, event.key_wrap_line) if line is not None)))
 
-    def next_generation(self, in_use: Iterable[int] = ()) -> int:
-        """A generation that no group of ours ever had, reserved on the disk before it is used.
+    def next_generation(self, in_use: Iterable[int] = (), above: int = 0) -> int:
+        """A generation `above` this one that no group of ours ever had, reserved on the disk before it is used.
 
         Its SPIs are not those of the generations `in_use`, which differ from it in more than the bits that an
-        SPI holds of a generation. Where the DKS makes generations too, its ones are even and ours odd: so neither
-        need know of the other's last one to make none twice.
+        SPI holds of a generation. Those that the DKS makes are even and ours odd, whoever makes them now: so neither
+        need know of the other's last one to make none twice, also when policy has the other go on.
         """
         taken = list(in_use)
-        self._generation += 1
-        while self.clashes(self._generation, taken) or (self.shared and self._generation % 2 == 0):
+        self._generation = max(self._generation, above) + 1
+        while self.clashes(self._generation, taken) or self._generation % 2 == 0:
             self._generation += 1
         self.retained.reserve(self._generation, self.document.generation_block)
         return self._generation
@@ -99,6 +100,12 @@ class Context:
         """The DKS has made this one for us: it is as good as used, also when the power fails now."""
         self._generation = max(self._generation, generation)
         self.retained.reserve(generation, self.document.generation_block)
+
+    def mark(self, group: GroupId) -> bytes | None:
+        """Our signed word to the DKS that our LKS has used no generation above this one; None when it used none."""
+        used = self.retained.reserved
+        state = GroupState.of(group, self.document.version, used, "lks")
+        return sign_group_state(state, self.private_key) if used else None
 
     def last_sequence(self, sa: DataSa) -> int:
         """The last sequence number that we used on an outbound SA; 0 when the kernel does not have it."""

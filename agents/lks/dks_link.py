@@ -387,6 +387,8 @@ class DksLink:
         if self.central is None:
             return
         held = self.central.held(group)
+        if held is None and group in self.central.sending:
+            held = self._context.mark(group)
         extra = [] if held is None else [notifies.group_report(held)]
         self._request_keys(group, self._member.request(group, sender=group in self.central.sending, extra=extra), now)
 

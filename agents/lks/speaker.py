@@ -86,7 +86,8 @@ class Speaker:
 
     def _make(self, now: float) -> GroupKeys:
         context = self._context
-        generation = context.next_generation(self.sending.held())
+        # Under another policy the DKS may have given this group's keys, and receivers keep to the highest number.
+        generation = context.next_generation(self.sending.held(), context.retained.floor(self.group)[1])
         state = GroupState.of(self.group, context.document.version, generation, "lks")
         signed = sign_group_state(state, context.private_key)
         keys = make_group_keys(context.document, self.group, generation, context.random, signed)

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Simulate domains under faults, here and without a guest; exit code 1 when an invariant does not hold."""
         from testbed.errors import InputError
-        from testbed.soak.adversary import faults_of
+        from testbed.soak.faults import faults_of
         from testbed.soak.run import run, shrink
 
         kept: list[int] | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from agents.ipsec.protection import GroupSa
 from agents.policy.revocation import FILE as REVOCATION
 from agents.runtime.effects import Event, Kernel
 from agents.runtime.simulation import Node
@@ -54,14 +55,20 @@ class Invariants:
         """After a router's kernel was changed."""
         for sa in kernel.sas:
             if sa.outbound:
-                self.files.made(f"{self.network.domain.name}/{node.name}/{sa.interface}/{sa.protocol.value}", sa.generation)
+                self.files.made(
+                    f"{self.network.domain.name}/{node.name}/{sa.interface}/{sa.protocol.value}", sa.generation
+                )
         told, counters = self.files.told(node), self.files.counters(node.name)
-        self.keys.enforced(node, kernel, counters.reserved if counters else 0, told.local_key_server)
+        self.keys.enforced(node, kernel, counters, told)
         self.access.enforced(node, kernel)
+
+    def _group(self, router: str, sa: GroupSa) -> str:
+        return f"{self.network.domain.name}/{router}/{sa.interface}/{sa.protocol.value}"
 
     def event(self, node: Node, event: Event) -> None:
         """Something that an agent put on record."""
         self.pace.event(node, event)
+        self.access.event(node, event)
 
     def second(self) -> None:
         """Each second of the simulation."""
@@ -92,6 +99,6 @@ class Invariants:
             if node.kernel is None or name not in network.documents:
                 continue
             for sa in sent_with(node.kernel.sas):
-                group = f"{network.domain.name}/{name}/{sa.interface}/{sa.protocol.value}"
+                group = self._group(name, sa)
                 booked = network.book.entries().get(group, (0, 0))[1]
                 self.hold("the book is what is sent with", booked == sa.generation, (group, booked, sa.generation))

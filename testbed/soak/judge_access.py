@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from agents.ipsec.model import Wanted
 from agents.ipsec.protection import Mode, RoutingProtocol
-from agents.lks.retained import COUNTERS
-from agents.runtime.effects import Kernel
+from agents.lks.retained import COUNTERS, DOCUMENT
+from agents.policy.revocation import FILE as REVOCATION
+from agents.runtime.effects import Event, Kernel
 from agents.runtime.simulation import Node
 from testbed.soak.judge_files import Files
 from testbed.soak.network import Network
@@ -27,6 +29,7 @@ class Access:
     def __init__(self, network: Network, verdict: Verdict, files: Files, liars: set[str]) -> None:
         self._network, self._hold, self._files, self._liars = network, verdict.hold, files, liars
         self._clear: dict[str, object] = {}
+        self._looked: dict[str, tuple[object, ...]] = {}
         self._calm: dict[tuple[str, str], tuple[object, float]] = {}
 
     def enforced(self, node: Node, kernel: Kernel) -> None:
@@ -38,13 +41,37 @@ class Access:
             self._hold("mode as signed", right, f"{node.name} {each.name}: {each.mode}")
         strict = {name for name, mode in told.modes.items() if mode == Mode.REQUIRED.value}
         self._hold("mode as signed", strict <= {each.name for each in kernel.interfaces}, (node.name, strict))
-        wanted = kernel.wanted()
-        state = (wanted.policies, wanted.guards, strict)
+        # Policies follow from interfaces and from what is sent with, and nothing else.
+        active = [sa for sa in kernel.sas if sa.outbound and sa.active]
+        sending = {(sa.interface, sa.protocol, sa.destination, sa.spi) for sa in active}
+        state = (kernel.interfaces, sending, strict)
         if self._clear.get(node.name) != state:
+            wanted = kernel.wanted()
             for name in strict:
-                self._nothing_in_clear(node, kernel, name)
+                self._nothing_in_clear(node, wanted, name)
             self._clear[node.name] = state
         self._on_the_disk(node, kernel)
+
+    def event(self, node: Node, event: Event) -> None:
+        """Somebody was given keys, by a neighbour (`member`) or by the DKS (`registered`)."""
+        group = str(event.fields.get("group"))
+        if node.name == "dks" and event.kind == "registered" and not group.endswith("/-/policy"):
+            _domain, speaker, interface, _protocol = group.split("/")
+            peer, network = str(event.fields["peer"]), self._network
+            # The DKS looks every two seconds, so that the documents before the newest count as well for a moment.
+            documents = [each for each in network.recent(3.0) if each.router == speaker]
+            may = {
+                near.router
+                for each in documents
+                for place in each.interfaces
+                if place.name == interface
+                for near in place.neighbors
+            }
+            self._hold("keys are for members", peer == speaker or peer in may, f"the DKS gives {peer} keys of {group}")
+        elif node.name != "dks" and event.kind == "member":
+            interface, peer = group.split("/")[2], str(event.fields["peer"])
+            may = {each.group.split("/")[1] for each in self._files.told(node).heard if each.interface == interface}
+            self._hold("keys are for members", peer in may, f"{node.name} gives {peer} keys of {group}")
 
     def _speakers(self, node: Node, kernel: Kernel) -> None:
         allowed = {(each.interface, each.speaker) for each in self._files.told(node).heard}
@@ -52,9 +79,9 @@ class Access:
             heard = sa.outbound or (sa.interface, sa.speaker) in allowed
             self._hold("no unauthorised speaker", heard, f"{node.name} hears {sa.speaker} on {sa.interface}")
 
-    def _nothing_in_clear(self, node: Node, kernel: Kernel, name: str) -> None:
+    def _nothing_in_clear(self, node: Node, wanted: Wanted, name: str) -> None:
         """Neighbours, a stranger on the link and one from elsewhere say something there, and our daemons do."""
-        wanted, own = kernel.wanted(), IPv4Address(node.interfaces[name][0])
+        own = IPv4Address(node.interfaces[name][0])
         others = (IPv4Address(address) for address, _segment in node.interfaces.values())
         sources = {IPv4Address(int(own) - int(own) % 256 + each) for each in (1, 2, 3, STRANGER)} | {ELSEWHERE, *others}
         for protocol in (RoutingProtocol.OSPF, RoutingProtocol.PIM):
@@ -83,7 +110,11 @@ class Access:
         """Each second: what is in kernels is still what the files allow; lists have spread."""
         for node in self._network.nodes.values():
             if node.kernel is not None and COUNTERS in node.files:
-                self._speakers(node, node.kernel)
+                state = (node.kernel, node.files.get(DOCUMENT), node.files.get(REVOCATION))
+                known = self._looked.get(node.name)
+                if known is None or any(one is not other for one, other in zip(known, state, strict=True)):
+                    self._speakers(node, node.kernel)
+                    self._looked[node.name] = state
         for pair in self._network.adjacencies():
             a, b = sorted(pair)
             if pair & self._liars or self._network.nodes[a].core is None or self._network.nodes[b].core is None:

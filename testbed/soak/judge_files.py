@@ -78,13 +78,14 @@ class Files:
             raise
         before = self._counters.get(node.name)
         if before is not None:
-            rising = (now.reserved, now.version, now.revocation)
-            falls = any(new < old for new, old in zip(rising, (before.reserved, before.version, before.revocation)))
+            falls = now.reserved < before.reserved or now.version < before.version or now.revocation < before.revocation
             falls = falls or any(now.floors.get(group, (0, 0)) < pair for group, pair in before.floors.items())
             self._hold(OLDER, not falls, f"{node.name}: {before} became {now}")
         for group, pair in now.floors.items():
             if (before is None or before.floors.get(group) != pair) and group.split("/")[1] not in self._liars:
-                self._hold("a floor is its speaker's", pair[1] <= self._came_to(group, pair[1]), (node.name, group, pair))
+                self._hold(
+                    "a floor is its speaker's", pair[1] <= self._came_to(group, pair[1]), (node.name, group, pair)
+                )
         self._counters[node.name] = now
 
     def made(self, group: str, generation: int) -> None:

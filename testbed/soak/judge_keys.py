@@ -12,6 +12,7 @@ from agents.runtime.effects import Kernel
 from agents.runtime.simulation import Node
 from testbed.soak.network import Network
 from testbed.soak.verdict import Verdict
+from testbed.soak.witness import Kept, Told
 
 PATIENCE_S = 32.0
 """How long a rekey may wait for members that do not answer, and two seconds for what is on its way."""
@@ -51,7 +52,7 @@ class Keys:
         self._first: dict[tuple[Stream, int], float] = {}
         self._sent: dict[bytes, float] = {}
         self._boot: dict[tuple[str, bytes], int] = {}
-        self._newest: dict[tuple[str, Stream], int] = {}
+        self._newest: dict[tuple[str, Stream], tuple[int, int]] = {}
         self._before: dict[str, tuple[int, set[bytes]]] = {}
         self._used: dict[tuple[str, bytes], int] = {}
         self._accepted: dict[tuple[str, bytes], int] = {}
@@ -64,9 +65,13 @@ class Keys:
         for place in [each for each in self._newest if each[0] == name]:
             del self._newest[place]
 
-    def enforced(self, node: Node, kernel: Kernel, mark: int, shared: bool) -> None:
-        """After a router's kernel was changed. `mark`: generations reserved on its disk; `shared`: its own LKS gives
-        its groups' keys, and its neighbours' LKSs theirs."""
+    def enforced(self, node: Node, kernel: Kernel, kept: Kept | None, told: Told) -> None:
+        """After a router's kernel was changed. `kept`, `told`: what its files say."""
+        mark, shared = kept.reserved if kept is not None else 0, told.local_key_server
+        floors = kept.floors if kept is not None else {}
+        versions = {
+            (each.interface, each.speaker, each.protocol): floors.get(each.group, (0, 0))[0] for each in told.heard
+        }
         boots, before = self._before.get(node.name, (0, set()))
         if boots != node.boots:
             before = set()
@@ -81,7 +86,7 @@ class Keys:
             if sa.outbound:
                 self._outbound(node, sa, mark, shared, fresh=sa.keymat not in before)
             elif sa.keymat not in before:
-                self._inbound(node, sa, shared)
+                self._inbound(node, sa, shared, versions.get((sa.interface, sa.speaker, sa.protocol.value), 0))
         self._before[node.name] = node.boots, {sa.keymat for sa in kernel.sas}
 
     def _outbound(self, node: Node, sa: GroupSa, mark: int, shared: bool, *, fresh: bool) -> None:
@@ -96,12 +101,12 @@ class Keys:
             self._hold("no number twice under one key", sa.replay_floor >= used, (*here, sa.replay_floor, used))
             node.sequences[sa.spi, sa.destination] = sa.replay_floor
 
-    def _inbound(self, node: Node, sa: GroupSa, shared: bool) -> None:
+    def _inbound(self, node: Node, sa: GroupSa, shared: bool, version: int) -> None:
         name, here = (stream(sa), sa.generation), (node.name, *stream(sa), sa.generation)
         self._first.setdefault(name, self._network.now)
-        newest = self._newest.get((node.name, name[0]), 0)
-        self._hold("no older policy, list or (v, g)", sa.generation >= newest, (*here, newest))
-        self._newest[node.name, name[0]] = max(newest, sa.generation)
+        pair, newest = (version, sa.generation), self._newest.get((node.name, name[0]), (0, 0))
+        self._hold("no older policy, list or (v, g)", pair >= newest, (*here, pair, newest))
+        self._newest[node.name, name[0]] = max(newest, pair)
         if shared:
             accepted = self._accepted.get((node.name, sa.keymat), 0)
             self._hold("no packet is heard twice", sa.replay_floor >= accepted, (*here, sa.replay_floor, accepted))
@@ -134,6 +139,6 @@ class Keys:
             return
         for other in self._network.nodes.values():
             near = any(there == segment for _address, there in other.interfaces.values())
-            if other is not node and near and other.kernel is not None:
-                if any(each.keymat == sa.keymat for each in other.kernel.sas):
-                    self._accepted[other.name, sa.keymat] = number
+            hears = near and other is not node and other.kernel is not None
+            if hears and sa.keymat in self._before.get(other.name, (0, ()))[1]:
+                self._accepted[other.name, sa.keymat] = number

@@ -78,6 +78,7 @@ class Network(Simulation):
         self.version = 0
         self.published: dict[tuple[str, int], bytes] = {}
         """Every document that the Policy Server ever signed, by router and version."""
+        self._history: list[tuple[float, tuple[PolicyDocument, ...]]] = []
         self.lists: list[bytes] = []
         """Every revocation list, in the order of their versions."""
         self.listed: dict[str, float] = {}
@@ -108,6 +109,7 @@ class Network(Simulation):
         self.signed = {name: sign_document(each, POLICY_SERVER) for name, each in self.documents.items()}
         for name, each in self.documents.items():
             self.published[name, each.version] = self.signed[name]
+        self._history.append((self.now, tuple(self.documents.values())))
 
     def publish(self, domain: Domain) -> None:
         """A new policy: the DKS finds the documents when it looks."""
@@ -117,7 +119,13 @@ class Network(Simulation):
         self.revocation = self.list_of(domain)
         if self.revocation is not None and self.revocation not in self.lists:
             self.lists.append(self.revocation)
-        self.fresh = [each for name, each in self.documents.items() if each != before.get(name)]
+        new = {name: each for name, each in self.documents.items() if each != before.get(name)}
+        self.fresh = [*(each for each in self.fresh if each.router not in new), *new.values()]
+
+    def recent(self, since_s: float) -> list[PolicyDocument]:
+        """All documents that were the newest of their routers at some moment in the last seconds."""
+        began = [number for number, (when, _all) in enumerate(self._history) if when <= self.now - since_s]
+        return [each for _when, documents in self._history[(began or [0])[-1] :] for each in documents]
 
     def list_of(self, domain: Domain) -> bytes | None:
         """The signed list of this domain's revoked keys; its version is their number."""

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from agents.policy.bound import Case, removal_bound
-from testbed.soak.adversary import END_S, REMOVED, Fault, World, faults_of
-from testbed.soak.invariants import Violated
+from testbed.soak.adversary import do, liars_of
+from testbed.soak.faults import END_S, REMOVED, Fault, faults_of
+from testbed.soak.verdict import Violated
+from testbed.soak.world import World
 
-START_S = 10.0
+START_S = 60.0
+"""By then a domain is keyed for the first time, also by a DKS that has a crowd wait."""
 CALM_S = 120.0
 """After faults have stopped, legitimate neighbours hear each other within this time: two lives of a key."""
 
@@ -32,6 +35,7 @@ def run(seed: int, kept: Sequence[int] | None = None) -> Outcome:
     faults = drawn if kept is None else tuple(drawn[number] for number in kept)
     outcome = Outcome(seed, faults)
     world = World(seed)
+    world.judge.liars |= liars_of(faults)
     try:
         _live(world, faults)
     except Violated as violated:
@@ -49,9 +53,9 @@ def _live(world: World, faults: Sequence[Fault]) -> None:
     world.power_on_all()
     judge.back(world.run(START_S, world.all_keyed))
     for fault in faults:
-        world.at(fault.at_s, lambda fault=fault: world.do(fault))  # type: ignore[misc]
+        world.at(fault.at_s, lambda fault=fault: do(world, fault))  # type: ignore[misc]
     for second in range(1, int(END_S + 80 + 2 * CALM_S)):
-        world.at(float(second), judge.second)
+        world.at(float(second), world.second)
     world.run(END_S + 80)
     world.stop_faults()
     calm = world.now

@@ -1,6 +1,7 @@
 """Reads what is signed and what is kept, for the judge: none of the agents' code, so that a defect there is seen here.
 
-COSE_Sign1 (RFC 9052 §4.4) by `cryptography` and `cbor2`, the sealed counters by hashlib. Knows nothing of what must hold.
+COSE_Sign1 (RFC 9052 §4.4) by `cryptography` and `cbor2`, the sealed counters by hashlib. Knows nothing of what must
+hold.
 """
 
 from __future__ import annotations

@@ -36,13 +36,7 @@ def replaced(name: str, owner: Any, attribute: str, by: Any) -> None:
     MUTATIONS[name] = lambda patch: patch.setattr(owner, attribute, by)
 
 
-def _plain_generation(self: Context, in_use: Sequence[int] = ()) -> int:
-    self._generation += 1
-    self.retained.reserve(self._generation, self.document.generation_block)
-    return self._generation
-
-
-def _unreserved(self: Context, in_use: Sequence[int] = ()) -> int:
+def _unreserved(self: Context, in_use: Sequence[int] = (), above: int = 0) -> int:
     self._generation += 2
     return self._generation - 1
 

@@ -1,0 +1,152 @@
+"""A simulated domain whose every effect is judged, and what faults need of it. Knows no single fault."""
+
+from __future__ import annotations
+
+import random
+
+from agents.dks.core import DksCore
+from agents.lks.core import LksCore
+from agents.lks.retained import DOCUMENT
+from agents.policy import edit
+from agents.policy.keys import spki
+from agents.runtime.effects import Effect, Event, Kernel, Persist
+from agents.runtime.simulation import Files, Node, Passing
+from testbed.soak.faults import PHANTOMS, SEGMENTS, pace_of, settings_of
+from testbed.soak.invariants import Invariants
+from testbed.soak.network import Network, key
+
+PASSED = 2000
+"""How many datagrams are kept to be replayed."""
+
+
+class World(Network):
+    """One seed's domain. `steps`: effects that were done."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(SEGMENTS, settings=settings_of(seed), dks=True, seed=seed)
+        for name in PHANTOMS:
+            self.domain = edit.add_router(self.domain, name, spki(key(name)))
+            self.domain = edit.approve_router(self.domain, name, spki(key(name)))
+        self._compile()
+        for name in self.routers:
+            self.nodes[name].files[DOCUMENT] = self.signed[name]
+        self.fresh.clear()
+        self.pace = pace_of(seed)
+        self.chance = random.Random(f"doing {seed}")
+        self.steps = 0
+        self.judge = Invariants(self)
+        self.removed_at: float | None = None
+        self.before_removal = self.domain
+        self.passed: list[Passing] = []
+        self.lose: set[str] = set()
+        """Routers whose next write is lost with their power."""
+        self.stubborn: set[str] = set()
+        """Routers that act on no list and no new document."""
+        self.lying: dict[str, float] = {}
+        """Insiders, until when they lie."""
+        self.old_documents: dict[str, bytes] = {}
+        self.folders: dict[str, list[Files]] = {}
+        """Copies of routers' folders, the oldest first."""
+        self._cuts: dict[str, int] = {}
+        self.tap = self._tap
+
+    def _tap(self, passing: Passing) -> Passing | None:
+        if len(self.passed) < PASSED:
+            self.passed.append(passing)
+        else:
+            self.passed[self.chance.randrange(PASSED)] = passing
+        return None if self.unreached and "dks" in (passing.sender, passing.receiver) else passing
+
+    def _do(self, node: Node, effect: Effect) -> None:
+        if node.name in self.lose and isinstance(effect, Persist):
+            self.lose.discard(node.name)  # written, not synced: the older file is there after the failure
+            self.power_off(node.name)
+            self.later(node.name, 3.0)
+            return
+        if node.core is None and node.name != "dks":
+            return  # it lost its power among these effects
+        self.steps += 1
+        super()._do(node, effect)
+        if isinstance(effect, Persist):
+            self.judge.persisted(node, effect.name)
+        elif isinstance(effect, Kernel):
+            self.judge.enforced(node, effect)
+        elif isinstance(effect, Event):
+            self.judge.event(node, effect)
+
+    def _lks(self, node: Node) -> LksCore:
+        core = super()._lks(node)
+        if node.name in self.stubborn:
+            deafen(core)
+        return core
+
+    def dks(self) -> DksCore | None:
+        """The DKS, when it is there."""
+        core = self.nodes["dks"].core
+        assert core is None or isinstance(core, DksCore)
+        return core
+
+    # -- power and wires ----------------------------------------------------------------------------------------------
+
+    def on(self, name: str) -> None:
+        """It has power from now on, if it had none."""
+        if self.nodes[name].core is None:
+            self.power_on(name)
+
+    def later(self, name: str, after_s: float) -> None:
+        """It has power again after so many seconds."""
+        self.at(self.now + after_s, lambda: self.on(name))
+
+    def sever(self, segment: str, for_s: float) -> None:
+        """Cut a segment; it heals when the last cut is over."""
+        self.cut.add(segment)
+        self._cuts[segment] = self._cuts.get(segment, 0) + 1
+
+        def heal() -> None:
+            self._cuts[segment] -= 1
+            if not self._cuts[segment]:
+                self.cut.discard(segment)
+
+        self.at(self.now + for_s, heal)
+
+    def isolate_dks(self, for_s: float) -> None:
+        """Nobody reaches the DKS."""
+        self.unreached += 1
+
+        def heal() -> None:
+            self.unreached = max(0, self.unreached - 1)
+
+        self.at(self.now + for_s, heal)
+
+    def second(self) -> None:
+        """Each second: judge, and sometimes keep copies of folders."""
+        self.judge.second()
+        if int(self.now) % 20 == 12:
+            for name in self.routers:
+                self.folders.setdefault(name, []).append(dict(self.nodes[name].files))
+
+    def keep_documents(self) -> None:
+        """New ones are about to come."""
+        for name in self.routers:
+            self.old_documents.setdefault(name, self.nodes[name].files[DOCUMENT])
+
+    def stop_faults(self) -> None:
+        """Everything works again, everybody has power, and nobody lies any more."""
+        self.loss = self.duplicate = self.overtake = 0.0
+        self.cut.clear()
+        self.unreached = 0
+        self.lose.clear()
+        self.lying.clear()
+        for node in self.nodes.values():
+            node.crash_at = None
+            self.on(node.name)
+
+
+def deafen(core: LksCore) -> None:
+    """Have a router act on no list and no new document, as one does whose owner does not want to be removed."""
+    core._new_document = _nothing  # type: ignore[method-assign]
+    core._context.removal.offer = _nothing  # type: ignore[method-assign]
+
+
+def _nothing(*_words: object) -> None:
+    return None

@@ -1,0 +1,97 @@
+"""More deliberate defects: of what is signed, of what lists do, of numbers and of the DKS. As `mutations`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+from pytest import MonkeyPatch
+
+from agents.dks import groups as dks_groups
+from agents.dks.store import GenerationBook
+from agents.gikev2.spread import Spread
+from agents.ipsec import plan
+from agents.lks import listener as lks_listener
+from agents.lks import retained as lks_retained
+from agents.lks.central import CentralGroups
+from agents.lks.context import Context
+from agents.lks.core import LksCore
+from agents.lks.dks_link import DksLink
+from agents.lks.generations import Sending
+from agents.lks.retained import Retained
+from agents.policy import cose, document, revocation
+from agents.policy.names import GroupId
+from agents.policy.revocation import RevocationList, Revocations, _Held, verify_list
+from tests.unit.soak.mutations import _acts_on_any, _any_list, _nothing, _unsealed, mutation, replaced
+
+_UNSIGNED = SimpleNamespace(sign=cose.sign, verify=lambda _label, data, _key: cose.unverified_payload(data))
+
+
+def _without_parity(self: Context, in_use: Iterable[int] = (), above: int = 0) -> int:
+    self._generation = max(self._generation, above) + 1
+    self.retained.reserve(self._generation, self.document.generation_block)
+    return self._generation
+
+
+def _mark_too_low(self: Retained, generation: int, block: int) -> None:
+    if generation > self._reserved + 1:
+        self._reserved = generation + block - 1
+        self._write()
+
+
+def _unwritten(self: GenerationBook, group: GroupId, version: int, *, even: bool = False) -> int:
+    generation = self.last(group)[1] + 1
+    return generation + (generation % 2 if even else 0)
+
+
+replaced("parity of generations dropped", Context, "next_generation", _without_parity)
+replaced("mark one too low", Retained, "reserve", _mark_too_low)
+replaced("the DKS's generation not written down", GenerationBook, "next", _unwritten)
+replaced("checksum not looked at", lks_retained, "unseal", _unsealed)
+replaced("signature of a document not verified", document, "cose", _UNSIGNED)
+replaced("signature of a list not verified", revocation, "cose", _UNSIGNED)
+replaced("revocation list ignored", Revocations, "without_revoked", lambda self, document: document)
+replaced("sequence floor not told", Sending, "floors", lambda self, keys, sequence: keys)
+replaced("wait hint ignored", DksLink, "_heed", _nothing)
+replaced("a neighbour may send what it likes", lks_listener, "check_speaker", _nothing)
+replaced("a central speaker goes on after the key's life", CentralGroups, "_end", lambda self, group: math.inf)
+replaced("the DKS gives keys to whoever asks", dks_groups.Groups, "_may", lambda self, speaker, group, router: True)
+replaced("nothing guards the device", plan, "_guards", lambda interfaces: ())
+
+
+@mutation("list not spread on")
+def _not_spread(patch: MonkeyPatch) -> None:
+    def answer(self: Spread, payloads: Any, peer: str, now: float) -> Any:
+        self.heard(payloads, peer, now)
+        return self.hello()
+
+    patch.setattr(Spread, "push", _nothing)
+    patch.setattr(Spread, "answer", answer)
+
+
+@mutation("older list acted on")
+def _older_list(patch: MonkeyPatch) -> None:
+    def take(self: Revocations, signed: bytes) -> RevocationList | None:
+        if self._held is not None and signed == self._held.signed:
+            return None
+        found = verify_list(signed, self._root, domain=self._domain)
+        keys = frozenset(each.key for each in found.routers)
+        self._held = _Held(signed, found, keys, frozenset(each.key for each in found.administrators))
+        return found
+
+    patch.setattr(Revocations, "take", take)
+    patch.setattr(Retained, "acts_on_revocation", _any_list)
+
+
+@mutation("older document taken from the DKS")
+def _older_document(patch: MonkeyPatch) -> None:
+    def new_document(self: LksCore, signed: bytes, now: float) -> None:
+        here = self._context.document
+        fresh = document.verify_document(signed, self._policy_server_key, domain=here.domain, router=here.router)
+        if fresh.version != here.version:
+            self._pending = (fresh, signed)
+
+    patch.setattr(LksCore, "_new_document", new_document)
+    patch.setattr(Retained, "acts_on", _acts_on_any)
