@@ -83,7 +83,7 @@ def remove_by_hand(world: World, who: str, size: float) -> None:
     remove(world, who, size)
     first = ("a", "b", "c")[int(size) % 3]
     if world.nodes[first].core is not None:
-        world.hand_over(first, world.lists[-1])
+        world.hand_over(first, world.signed_lists[-1])
 
 
 def revoke(world: World, _who: str, _size: float) -> None:
@@ -99,19 +99,19 @@ def false_list(world: World, who: str, size: float) -> None:
         return
     forged = make_list(world.domain.name, 1000, 0, world.domain.revoked_routers)
     wrong = sign_list(forged, key("dks"))
-    if world.lists and int(size) % 3:
-        altered = bytearray(world.lists[-1])
+    if world.signed_lists and int(size) % 3:
+        altered = bytearray(world.signed_lists[-1])
         altered[world.chance.randrange(len(altered))] ^= 1
-        wrong = bytes(altered) if int(size) % 3 == 1 else world.lists[0]
+        wrong = bytes(altered) if int(size) % 3 == 1 else world.signed_lists[0]
     before = world.judge.files.list_version(world.nodes[who])
-    if wrong in world.lists and before < 1:
+    if wrong in world.signed_lists and before < 1:
         return
     try:
         world.hand_over(who, wrong)
     except CommandRefused:
         world.judge.checked["no false list is taken"] += 1
     else:
-        if wrong not in world.lists or before > 1:
+        if wrong not in world.signed_lists or before > 1:
             raise Violated("no false list is taken", world.now, f"{who} took a false revocation list")
 
 

@@ -43,15 +43,13 @@ def outage(world: World, _who: str, size: float) -> None:
 def torn(world: World, who: str, size: float) -> None:
     """The counters are cut off, empty, half old and half new, or have bits turned over."""
     files = world.nodes[who].files
-    whole, kind = files[COUNTERS], int(size) % 4
+    whole, kind = files[COUNTERS], int(size) % 3
     wrong = bytearray(whole)
     if kind == 0:
         del wrong[int(len(whole) * size / 26) :]
     elif kind == 1:
         older = next((each[COUNTERS] for each in world.folders.get(who, ()) if each[COUNTERS] != whole), b"")
         wrong = bytearray(whole[:36] + older[36:])  # the checksum of the new one over the old one
-    elif kind == 2:
-        wrong[-1] ^= 1  # of the last floor
     else:
         wrong[world.chance.randrange(36, len(wrong))] ^= 1 << world.chance.randrange(8)
     refuses(world, who, COUNTERS, bytes(wrong))
@@ -61,8 +59,8 @@ def old_files(world: World, who: str, _size: float) -> None:
     """Document or list are those of before, or the list is gone."""
     files, old = world.nodes[who].files, world.old_documents.get(who)
     if REVOCATION in files and world.chance.random() < 0.5:
-        lists = [each for each in world.lists if each != files[REVOCATION]]
-        newest = world.lists.index(files[REVOCATION])
+        lists = [each for each in world.signed_lists if each != files[REVOCATION]]
+        newest = world.signed_lists.index(files[REVOCATION])
         refuses(world, who, REVOCATION, lists[0] if newest and world.chance.random() < 0.5 else None)
     elif old is not None and old != files[DOCUMENT]:
         refuses(world, who, DOCUMENT, old)

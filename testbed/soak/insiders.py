@@ -137,7 +137,7 @@ class Insider:
         shown = notifies.PolicySummary(1000, 1000, bytes(32))
         return [
             notifies.policy_summary(shown),
-            notifies.revocation(world.lists[0] if world.lists and self._chance.random() < 0.5 else own),
+            notifies.revocation(world.signed_lists[0] if world.signed_lists and self._chance.random() < 0.5 else own),
         ]
 
     def _policy(self) -> Sequence[Payload]:

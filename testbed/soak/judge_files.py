@@ -66,7 +66,7 @@ class Files:
         elif name == REVOCATION:
             self.told(node)
             version, before = self.list_version(node), self._lists.get(node.name, 0)
-            self._hold(SIGNED, node.files[REVOCATION] in self._network.lists, f"{node.name}: list {version}")
+            self._hold(SIGNED, node.files[REVOCATION] in self._network.signed_lists, f"{node.name}: list {version}")
             self._hold(OLDER, version >= before, f"{node.name}: list {before} became {version}")
             self._lists[node.name] = version
 

@@ -79,7 +79,7 @@ class Network(Simulation):
         self.published: dict[tuple[str, int], bytes] = {}
         """Every document that the Policy Server ever signed, by router and version."""
         self._history: list[tuple[float, tuple[PolicyDocument, ...]]] = []
-        self.lists: list[bytes] = []
+        self.signed_lists: list[bytes] = []
         """Every revocation list, in the order of their versions."""
         self.listed: dict[str, float] = {}
         """When each router last kept a list."""
@@ -117,8 +117,8 @@ class Network(Simulation):
         before = self.documents
         self._compile()
         self.revocation = self.list_of(domain)
-        if self.revocation is not None and self.revocation not in self.lists:
-            self.lists.append(self.revocation)
+        if self.revocation is not None and self.revocation not in self.signed_lists:
+            self.signed_lists.append(self.revocation)
         new = {name: each for name, each in self.documents.items() if each != before.get(name)}
         self.fresh = [*(each for each in self.fresh if each.router not in new), *new.values()]
 

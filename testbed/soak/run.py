@@ -29,9 +29,9 @@ class Outcome:
     checked: Counter[str] = field(default_factory=Counter)
 
 
-def run(seed: int, kept: Sequence[int] | None = None) -> Outcome:
-    """This seed's domain with all of its faults, or with those of these numbers only."""
-    drawn = faults_of(seed)
+def run(seed: int, kept: Sequence[int] | None = None, *, drawn: Sequence[Fault] | None = None) -> Outcome:
+    """This seed's domain with all of its faults, or those `drawn` instead, or with those of these numbers only."""
+    drawn = faults_of(seed) if drawn is None else tuple(drawn)
     faults = drawn if kept is None else tuple(drawn[number] for number in kept)
     outcome = Outcome(seed, faults)
     world = World(seed)
