@@ -143,6 +143,12 @@ class Overhead(Experiment):
                     f"{_middle(runs, IKE_ALIVE):.1f} octet/s a router to show life and report"
                 )
             found.append(text + ".")
+            timed = [(name, run.extra[name]) for run in runs for name in run.extra if name.endswith(", ms")]
+            if known := [name for name, value in timed if value is not None]:
+                listed = ", ".join(
+                    f"{name.removesuffix(', ms')} {_middle(runs, name):.1f}" for name in dict.fromkeys(known)
+                )
+                found.append(f"{keying}, real clock, ms: {listed}.")
         return found
 
     def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:

@@ -45,6 +45,16 @@ def measured(folder: Path, kind: str, frames: list[tuple[int, int, bytes]], *mor
     return OVERHEAD.measure(Run(folder))
 
 
+NOTHING = dict.fromkeys(
+    (
+        "IKE to come up, octets per router",
+        "IKE per key lifetime, octets per router",
+        "IKE for a new key of a group, octets",
+        "IKE to show life and report, octet/s per router",
+        "handshakes to come up",
+    ),
+    0.0,
+)
 FRAMES = [
     (50, UDP, by_hand.ike(1, INIT, 0, more=344)),
     (60, OSPF, bytes(48)),
@@ -88,6 +98,13 @@ def test_processor_and_installation_have_numbers_on_the_real_clock_and_none_in_v
     virtual = measured(tmp_path, "virtual", FRAMES, *spent, change, *others).extra
     timed = {name for name in real if name.endswith(", ms")}
     assert len(timed) == 7 and all(virtual[name] is None and real[name] is not None for name in timed)
+
+
+def test_what_only_the_real_clock_has_is_found_there_alone() -> None:
+    extra = {"routing per interface, octet/s": 6.5, "octets of a routing packet, mean": 68.0}
+    for value, said in ((None, []), (4.25, ["central-mgmt, real clock, ms: kernel's part of an SA, median 4.2."])):
+        runs = [Measures(10.0, 8, 8, extra={**NOTHING, **extra, "kernel's part of an SA, median, ms": value})]
+        assert OVERHEAD.findings(Table({"central-mgmt": runs}))[1:] == said
 
 
 def judged(keying: str, **changed: float) -> set[str]:
