@@ -88,6 +88,7 @@ class IkeConfig:
     fragmentation: bool = True
     max_datagram: int = 1232  # octets of UDP payload before a message is fragmented
     max_fragments: int = 64
+    max_fragment_octets: int = 8 << 20  # kept of all peers that are not authenticated yet
     hop_limit: int | None = None  # drop datagrams that came with another one
     admit: Callable[[PeerAddress], bool] | None = None  # drop datagrams from elsewhere
     notify_unknown_spi: bool = True  # answer unknown SPIs with INVALID_IKE_SPI, at most `hints_per_s`

@@ -8,6 +8,9 @@ from __future__ import annotations
 from agents.ikev2.errors import MalformedMessage
 from agents.ikev2.protect import Opened
 
+_OVERHEAD = 256
+"""Octets that a part takes besides its own."""
+
 
 class _Queue:
     __slots__ = ("octets", "parts", "total")
@@ -18,19 +21,50 @@ class _Queue:
         self.octets = 0
 
 
+class FragmentBudget:
+    """What all peers together that are not authenticated yet may have kept here; beyond it the oldest message goes.
+
+    Whoever finishes a handshake sends its fragments at once; whoever hoards them stays, and is the oldest.
+    """
+
+    def __init__(self, max_octets: int) -> None:
+        self._max_octets = max_octets
+        self._kept: dict[_Queue, tuple[int, Reassembler, tuple[bool, int]]] = {}
+        self.octets = 0
+
+    def grown(self, queue: _Queue, part: Opened, owner: Reassembler, key: tuple[bool, int]) -> None:
+        """This message has one part more. It may itself be dropped, when there is no other."""
+        octets = len(part.inner) + _OVERHEAD
+        self._kept[queue] = (self._kept[queue][0] if queue in self._kept else 0) + octets, owner, key
+        self.octets += octets
+        while self.octets > self._max_octets:
+            _octets, oldest, place = next(iter(self._kept.values()))
+            oldest.forget(*place)
+
+    def gone(self, queue: _Queue) -> None:
+        """This message is kept no longer."""
+        if queue in self._kept:
+            self.octets -= self._kept.pop(queue)[0]
+
+
 class Reassembler:
     """The unfinished messages of one IKE SA, at most `max_messages` of them, the oldest dropped first."""
 
-    __slots__ = ("_max_fragments", "_max_messages", "_max_octets", "_queues")
+    __slots__ = ("_budget", "_max_fragments", "_max_messages", "_max_octets", "_queues")
 
-    def __init__(self, max_fragments: int, max_octets: int = 65535, max_messages: int = 4) -> None:
+    def __init__(
+        self, max_fragments: int, budget: FragmentBudget, max_octets: int = 65535, max_messages: int = 4
+    ) -> None:
         self._queues: dict[tuple[bool, int], _Queue] = {}
+        self._budget = budget
         self._max_fragments = max_fragments
         self._max_octets = max_octets
         self._max_messages = max_messages
 
-    def add(self, response: bool, message_id: int, part: Opened) -> Opened | None:
-        """The whole message once its last fragment is in (§2.6); MalformedMessage when it is too big."""
+    def add(self, response: bool, message_id: int, part: Opened, *, trusted: bool = False) -> Opened | None:
+        """The whole message once its last fragment is in (§2.6); MalformedMessage when it is too big.
+
+        `trusted`: the peer is authenticated, and has its own bound only."""
         if part.total > self._max_fragments:
             raise MalformedMessage(f"message of {part.total} fragments")
         key = (response, message_id)
@@ -38,21 +72,32 @@ class Reassembler:
         if queue is None or part.total > queue.total:
             # A larger total means that the peer began anew with smaller fragments.
             if queue is None and len(self._queues) >= self._max_messages:
-                del self._queues[next(iter(self._queues))]
+                self.forget(*next(iter(self._queues)))
+            elif queue is not None:
+                self.forget(*key)
             queue = self._queues[key] = _Queue(part.total)
         if part.total < queue.total or part.fragment in queue.parts:
             return None
         if queue.octets + len(part.inner) > self._max_octets:
-            del self._queues[key]
+            self.forget(*key)
             raise MalformedMessage("fragments make too long a message")
         queue.parts[part.fragment] = part
         queue.octets += len(part.inner)
         if len(queue.parts) < queue.total:
+            if not trusted:
+                self._budget.grown(queue, part, self, key)
             return None
-        del self._queues[key]
+        self.forget(*key)
         inner = b"".join(queue.parts[number].inner for number in range(1, queue.total + 1))
         return Opened(queue.parts[1].first, inner)
 
     def forget(self, response: bool, message_id: int) -> None:
         """Drop what is there of a message that is no longer wanted."""
-        self._queues.pop((response, message_id), None)
+        queue = self._queues.pop((response, message_id), None)
+        if queue is not None:
+            self._budget.gone(queue)
+
+    def forget_all(self) -> None:
+        """Drop everything: the SA is gone."""
+        for key in list(self._queues):
+            self.forget(*key)

@@ -16,6 +16,7 @@ from agents.ikev2.codec.transforms import Transform
 from agents.ikev2.config import IkeConfig
 from agents.ikev2.cookie import CookieJar
 from agents.ikev2.events import Dropped, Event, Send
+from agents.ikev2.fragments import FragmentBudget
 from agents.ikev2.model import Authenticate, LocalIdentity, PeerAddress, RandomSource
 from agents.ikev2.suites import ike_suite
 
@@ -43,6 +44,7 @@ class Party:
         self.accept_auth = frozenset({self.auth_exchange}) if config.accept_auth is None else config.accept_auth
         self.child_policy = child_policy
         self.cookies = CookieJar(random, config.cookie_rotation_s, config.cookie_grace_s)
+        self.fragments = FragmentBudget(config.max_fragment_octets)
         self.effects: list[Send | Event] = []
         self.by_spi: dict[bytes, IkeSa] = {}
         self.by_init: dict[bytes, IkeSa] = {}  # digest of the IKE_SA_INIT request → responder's SA
@@ -80,6 +82,7 @@ class Party:
     def forget(self, sa: IkeSa) -> None:
         """Drop all that points to this SA. Until then one that failed counts as half-open: it takes memory."""
         sa.end_half_open()
+        sa.forget_fragments()
         if self.by_spi.get(sa.our_spi) is sa:
             del self.by_spi[sa.our_spi]
         if sa.init_digest is not None and self.by_init.get(sa.init_digest) is sa:

@@ -268,8 +268,14 @@ class IkeSa:
         if not self.party.config.fragmentation:
             raise MalformedMessage("fragment, but fragmentation was not agreed")
         if self._fragments is None:
-            self._fragments = Reassembler(self.party.config.max_fragments)
-        return self._fragments.add(header.is_response, header.message_id, opened)
+            self._fragments = Reassembler(self.party.config.max_fragments, self.party.fragments)
+        trusted = self.state is SaState.ESTABLISHED
+        return self._fragments.add(header.is_response, header.message_id, opened, trusted=trusted)
+
+    def forget_fragments(self) -> None:
+        """Nothing more is to be put together."""
+        if self._fragments is not None:
+            self._fragments.forget_all()
 
     def _receive_request(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
         party, message_id, exchange = self.party, header.message_id, header.exchange

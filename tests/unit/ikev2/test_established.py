@@ -404,6 +404,30 @@ def test_large_messages_go_in_fragments_and_lost_ones_come_again(offer_: suites.
     assert not lost
 
 
+def test_strangers_that_hoard_fragments_take_bounded_memory_and_keep_nobody_out() -> None:
+    net = Net()
+    responder = net.add("responder", IkeConfig(max_fragment_octets=20_000, half_open_timeout_s=30))
+    kept = responder.endpoint._party.fragments
+    body = [RawPayload(51, bytes(8_000))]
+
+    def but_the_last(wire: Wire) -> bool:
+        number, total = int.from_bytes(wire.data[32:34], "big"), int.from_bytes(wire.data[34:36], "big")
+        return wire.data[16] != 53 or wire.source == honest.ip or number < total
+
+    honest = net.add("honest", IkeConfig(max_datagram=540))
+    net.filter = but_the_last
+    for number in range(10):
+        net.add(f"hoarder {number}", IkeConfig(max_datagram=540)).connect(responder, first=body)
+    net.run(0.5)
+    assert 10_000 < kept.octets <= 20_000
+    answer_all(responder)
+    honest.connect(responder, first=body)
+    net.run(1)
+    assert honest.all(Established)
+    net.run(40)
+    assert kept.octets == 0
+
+
 def test_fragments_are_not_sent_to_a_peer_that_did_not_announce_them() -> None:
     net = Net()
     a = net.add("a", IkeConfig(max_datagram=540))

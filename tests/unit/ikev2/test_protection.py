@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from itertools import permutations
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from agents.ikev2 import IntegrityFailure, MalformedMessage, UnsupportedAlgorithm
 from agents.ikev2.codec.header import Header, parse_header
 from agents.ikev2.cookie import CookieJar
-from agents.ikev2.fragments import Reassembler
+from agents.ikev2.fragments import FragmentBudget, Reassembler
 from agents.ikev2.protect import (
     Opened,
     Protection,
@@ -106,7 +107,7 @@ def test_fragments_fit_and_make_the_message_again(
     inner = os.urandom(length)
     parts = seal_fragments(HEADER, 51, inner, one, limit)
     assert max(map(len, parts)) <= limit
-    store, whole = Reassembler(64), None
+    store, whole = Reassembler(64, FragmentBudget(100_000)), None
     for data in reversed(parts):
         opened = open_message(data, parse_header(data), other)
         assert opened.first == (51 if opened.fragment in (0, 1) else 0)
@@ -120,13 +121,13 @@ def fragment(number: int, total: int, text: bytes = b"x") -> Opened:
 
 def test_fragments_come_in_any_order_and_more_than_once() -> None:
     for order in permutations((1, 2, 3)):
-        store = Reassembler(10)
+        store = Reassembler(10, FragmentBudget(10_000))
         results = [store.add(False, 1, fragment(n, 3, bytes((n,)))) for n in (order[0], *order)]
         assert [item.inner for item in results if item is not None] == [b"\1\2\3"]
 
 
 def test_a_larger_total_begins_anew_and_a_smaller_one_is_ignored() -> None:
-    store = Reassembler(10)
+    store = Reassembler(10, FragmentBudget(10_000))
     assert store.add(False, 1, fragment(1, 2)) is None
     assert store.add(False, 1, fragment(1, 3)) is None
     assert store.add(False, 1, fragment(2, 2)) is None
@@ -135,7 +136,7 @@ def test_a_larger_total_begins_anew_and_a_smaller_one_is_ignored() -> None:
 
 
 def test_memory_for_fragments_is_bounded() -> None:
-    store = Reassembler(4, max_octets=100, max_messages=2)
+    store = Reassembler(4, FragmentBudget(10_000), max_octets=100, max_messages=2)
     with pytest.raises(MalformedMessage):
         store.add(False, 1, fragment(1, 5))
     store.add(False, 1, fragment(1, 2, bytes(90)))
@@ -144,6 +145,48 @@ def test_memory_for_fragments_is_bounded() -> None:
     for number in range(10):
         store.add(False, number, fragment(1, 2))
     assert len(store._queues) == 2
+
+
+def test_who_hoards_fragments_loses_them_before_who_sends_all_at_once() -> None:
+    budget = FragmentBudget(10_000)
+    hoards = [Reassembler(64, budget) for _peer in range(100)]
+    for hoard in hoards:
+        for number in range(1, 6):
+            hoard.add(False, 1, fragment(number, 64, bytes(500)))
+            assert budget.octets <= 10_000
+    honest = Reassembler(64, budget)
+    assert honest.add(False, 1, fragment(1, 3, bytes(1000))) is None
+    hoards[0].add(False, 1, fragment(6, 64, bytes(500)))
+    assert honest.add(False, 1, fragment(2, 3, bytes(1000))) is None
+    assert honest.add(False, 1, fragment(3, 3, bytes(1000))) is not None
+    for hoard in hoards:
+        hoard.forget_all()
+    assert budget.octets == 0
+
+
+def test_an_authenticated_peer_s_fragments_do_not_depend_on_strangers() -> None:
+    budget = FragmentBudget(2_000)
+    peer, stranger = Reassembler(64, budget), Reassembler(64, budget)
+    assert peer.add(False, 1, fragment(1, 2, bytes(1500)), trusted=True) is None
+    for number in range(1, 20):
+        stranger.add(False, number, fragment(1, 2, bytes(1500)))
+    assert peer.add(False, 1, fragment(2, 2, bytes(1500)), trusted=True) is not None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(1, 4), st.integers(0, 400), st.booleans())))
+def test_what_is_counted_is_what_is_kept(steps: list[tuple[int, int, int, int, bool]]) -> None:
+    budget = FragmentBudget(3_000)
+    peers = [Reassembler(8, budget, max_octets=900, max_messages=3) for _peer in range(4)]
+    for peer, message, number, octets, forget in steps:
+        with contextlib.suppress(MalformedMessage):
+            peers[peer].add(False, message, fragment(number, 4, bytes(octets)))
+        if forget:
+            peers[peer].forget(False, message)
+        kept = [part for each in peers for queue in each._queues.values() for part in queue.parts.values()]
+        assert budget.octets == sum(len(part.inner) + 256 for part in kept) <= 3_000
+    for each in peers:
+        each.forget_all()
+    assert budget.octets == 0 and not budget._kept
 
 
 def test_a_cookie_holds_for_its_nonce_address_and_spi_until_the_secret_is_old() -> None:
