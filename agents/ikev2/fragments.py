@@ -53,7 +53,12 @@ class Reassembler:
     __slots__ = ("_budget", "_max_fragments", "_max_messages", "_max_octets", "_queues")
 
     def __init__(
-        self, max_fragments: int, budget: FragmentBudget, max_octets: int = 65535, max_messages: int = 4
+        self,
+        max_fragments: int,
+        budget: FragmentBudget | None = None,
+        *,
+        max_octets: int = 65535,
+        max_messages: int = 4,
     ) -> None:
         self._queues: dict[tuple[bool, int], _Queue] = {}
         self._budget = budget
@@ -84,7 +89,7 @@ class Reassembler:
         queue.parts[part.fragment] = part
         queue.octets += len(part.inner)
         if len(queue.parts) < queue.total:
-            if not trusted:
+            if self._budget is not None and not trusted:
                 self._budget.grown(queue, part, self, key)
             return None
         self.forget(*key)
@@ -94,7 +99,7 @@ class Reassembler:
     def forget(self, response: bool, message_id: int) -> None:
         """Drop what is there of a message that is no longer wanted."""
         queue = self._queues.pop((response, message_id), None)
-        if queue is not None:
+        if queue is not None and self._budget is not None:
             self._budget.gone(queue)
 
     def forget_all(self) -> None:

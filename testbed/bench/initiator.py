@@ -73,6 +73,11 @@ class Handshake:
         self._endpoint.receive(Datagram(data, self._peer), time.monotonic())
         return self._done()
 
+    def again(self) -> None:
+        """Repeat what is due to be repeated. HandshakeFailed when it is given up."""
+        self._endpoint.tick(time.monotonic())
+        self._done()
+
     def _done(self) -> bool:
         for effect in self._endpoint.take():
             if isinstance(effect, Send):

@@ -23,13 +23,14 @@ class Subject(StrEnum):
 
     LABORATORY = "laboratory"
     IKE = "ike"
+    DOS = "dos"
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def bench(
         subject: Annotated[
-            Subject, typer.Argument(help="the laboratory, or the DKS's handshakes")
+            Subject, typer.Argument(help="the laboratory, the DKS's handshakes, or the same during attacks")
         ] = Subject.LABORATORY,
         topology: Annotated[str, typer.Option(help="laboratory: what to run link_cut on")] = "ring:20",
         handshakes: Annotated[int, typer.Option(help="ike: how many a measurement")] = 1000,
@@ -38,7 +39,8 @@ def register(app: typer.Typer) -> None:
         workers: Annotated[
             str, typer.Option(help="ike: instead, how handshakes grow with the DKS's processes: 1,2,4 (needs root)")
         ] = "",
-        seconds: Annotated[float, typer.Option(help="ike --workers: how long a measurement takes")] = 20.0,
+        seconds: Annotated[float, typer.Option(help="ike --workers, dos: how long a measurement takes")] = 20.0,
+        rate: Annotated[float, typer.Option(help="dos: datagrams a second of an attack")] = 1000.0,
         as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
     ) -> None:
         """Measure speeds on this machine, and their ratios.
@@ -47,11 +49,14 @@ def register(app: typer.Typer) -> None:
         other; exit code 1 when the run with LKSs is slower than 5 times real time. ike: handshakes of the DKS beside
         those of strongSwan's charon, asked by the same initiator; exit code 1 when the DKS does less than half. With
         --workers the DKS alone, each of its processes held to a twentieth of a processor: it is the narrow place then.
+        dos: registrations while somebody floods the DKS, beside those in peace.
         """
         if subject is Subject.IKE and workers:
             _workers(_counts(workers), seconds, routers, as_json)
         elif subject is Subject.IKE:
             _ike(handshakes, routers, kernel or ("native" if os.geteuid() == 0 else "uml"), as_json)
+        elif subject is Subject.DOS:
+            _dos(seconds, rate, routers, kernel or ("native" if os.geteuid() == 0 else "uml"), as_json)
         else:
             _laboratory(topology, as_json)
 
@@ -69,6 +74,33 @@ def _measured(kernel: str, module: str, *words: object) -> dict[str, Any]:
         return dict(json.loads((folder / "bench.json").read_text()))
 
 
+def _dos(seconds: float, rate: float, routers: int, kernel: str, as_json: bool) -> None:
+    _in_range("--seconds", seconds, 1, 600)
+    _in_range("--rate", rate, 1, 100_000)
+    _in_range("--routers", routers, 3, 20_000)
+    _real_clock(kernel)
+    found = _measured(kernel, "testbed.bench.dos", seconds, rate, routers)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    typer.echo(f"{'attack':<38} sent/s  registered  failed  median, ms  p95, ms  CPU each, ms  memory, MiB")
+    for row in found["rows"]:
+        typer.echo(
+            f"{row['attack']:<38} {row['sent_per_s']:>6.0f} {row['registered']:>11} {row['failed']:>7}"
+            f" {row['median_ms']:>11.1f} {row['p95_ms']:>8.1f} {row['cpu_ms']:>13.2f} {row['grown_kib'] / 1024:>+12.1f}"
+        )
+
+
+def _in_range(name: str, value: float, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise InputError(f"{value:g} is out of range", where=name, allowed=f"{least} to {most}")
+
+
+def _real_clock(kernel: str) -> None:
+    if kernel not in ("native", "uml"):
+        raise InputError(f"unknown kernel {kernel!r}", where="--kernel", allowed="native, uml: the clock must be real")
+
+
 def _counts(text: str) -> list[int]:
     try:
         found = [int(each) for each in text.split(",")]
@@ -82,8 +114,7 @@ def _counts(text: str) -> list[int]:
 
 
 def _workers(counts: list[int], seconds: float, routers: int, as_json: bool) -> None:
-    if not 1 <= seconds <= 600:
-        raise InputError(f"{seconds:g} is out of range", where="--seconds", allowed="1 to 600")
+    _in_range("--seconds", seconds, 1, 600)
     found = _measured("native", "testbed.bench.workers", seconds, routers, *counts)
     rows = found["rows"]
     for row in rows:
@@ -102,11 +133,9 @@ def _workers(counts: list[int], seconds: float, routers: int, as_json: bool) -> 
 
 
 def _ike(handshakes: int, routers: int, kernel: str, as_json: bool) -> None:
-    for name, value, least in (("--handshakes", handshakes, 10), ("--routers", routers, 3)):
-        if not least <= value <= 20_000:
-            raise InputError(f"{value} is out of range", where=name, allowed=f"{least} to 20000")
-    if kernel not in ("native", "uml"):
-        raise InputError(f"unknown kernel {kernel!r}", where="--kernel", allowed="native, uml: the clock must be real")
+    _in_range("--handshakes", handshakes, 10, 20_000)
+    _in_range("--routers", routers, 3, 20_000)
+    _real_clock(kernel)
     found = _measured(kernel, "testbed.bench.ike", handshakes, routers)
     rows = found["rows"]
     base = {row["initiators"]: row for row in rows if row["responder"] == "charon"}

@@ -15,9 +15,9 @@ from testbed.setup.paths import PROJECT
 pytestmark = pytest.mark.skipif(not tree.tree().ready, reason="./lab setup has not made the guest yet")
 
 
-def lab(*words: str) -> subprocess.CompletedProcess[str]:
+def lab(*words: str, of: str = "ike") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(PROJECT / "lab"), "bench", "ike", *words],
+        [sys.executable, str(PROJECT / "lab"), "bench", of, *words],
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
 
@@ -63,3 +63,12 @@ def test_numbers_of_workers_that_are_none_are_refused(words: tuple[str, str]) ->
     done = lab(*words)
     assert done.returncode == 2
     assert words[0] in done.stderr and words[1] in done.stderr
+
+
+def test_routers_are_registered_during_every_attack() -> None:
+    done = lab("--seconds", "1", "--rate", "300", "--routers", "12", "--json", of="dos")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["attack"] for row in rows[::6]] == ["none", "none, afterwards"]
+    assert all(row["registered"] > 0 for row in rows)
+    assert all(row["sent_per_s"] > 0 for row in rows[1:-1])

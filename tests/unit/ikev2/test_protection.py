@@ -107,7 +107,7 @@ def test_fragments_fit_and_make_the_message_again(
     inner = os.urandom(length)
     parts = seal_fragments(HEADER, 51, inner, one, limit)
     assert max(map(len, parts)) <= limit
-    store, whole = Reassembler(64, FragmentBudget(100_000)), None
+    store, whole = Reassembler(64), None
     for data in reversed(parts):
         opened = open_message(data, parse_header(data), other)
         assert opened.first == (51 if opened.fragment in (0, 1) else 0)
@@ -121,13 +121,13 @@ def fragment(number: int, total: int, text: bytes = b"x") -> Opened:
 
 def test_fragments_come_in_any_order_and_more_than_once() -> None:
     for order in permutations((1, 2, 3)):
-        store = Reassembler(10, FragmentBudget(10_000))
+        store = Reassembler(10)
         results = [store.add(False, 1, fragment(n, 3, bytes((n,)))) for n in (order[0], *order)]
         assert [item.inner for item in results if item is not None] == [b"\1\2\3"]
 
 
 def test_a_larger_total_begins_anew_and_a_smaller_one_is_ignored() -> None:
-    store = Reassembler(10, FragmentBudget(10_000))
+    store = Reassembler(10)
     assert store.add(False, 1, fragment(1, 2)) is None
     assert store.add(False, 1, fragment(1, 3)) is None
     assert store.add(False, 1, fragment(2, 2)) is None
@@ -136,7 +136,7 @@ def test_a_larger_total_begins_anew_and_a_smaller_one_is_ignored() -> None:
 
 
 def test_memory_for_fragments_is_bounded() -> None:
-    store = Reassembler(4, FragmentBudget(10_000), max_octets=100, max_messages=2)
+    store = Reassembler(4, max_octets=100, max_messages=2)
     with pytest.raises(MalformedMessage):
         store.add(False, 1, fragment(1, 5))
     store.add(False, 1, fragment(1, 2, bytes(90)))
