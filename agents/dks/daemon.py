@@ -14,7 +14,7 @@ from agents.dks.confirmations_cli import show
 from agents.dks.serve import serve
 from agents.dks.supervisor import Supervisor, WorkerFailed
 from agents.policy.errors import PolicyError
-from agents.runtime import client, keylog
+from agents.runtime import client, harden, keylog
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.settings import ConfigError
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"dks: {error}", file=sys.stderr)
         return EXIT_USAGE
+    harden.process()
     log = EventLog(config.events, config.name)
     try:
         if config.workers > 1:

@@ -26,7 +26,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import MAX_OCTETS
-from agents.runtime import keylog
+from agents.runtime import harden, keylog
 from agents.runtime.asyncio_driver import Driver
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
@@ -55,8 +55,8 @@ class _Folder:
 
 def prepare(config: DksConfig) -> PolicyClient | None:
     """Make the folders; how the Policy Server is asked, if it is. PolicyError, OSError."""
-    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (config.state_dir / FOLDER).mkdir(exist_ok=True, mode=0o700)
+    harden.folder(config.state_dir)
+    harden.folder(config.state_dir / FOLDER)
     policy = _policy_client(config, read_public_key(config.policy_server_key))
     if policy is not None:
         config.documents.mkdir(parents=True, exist_ok=True)

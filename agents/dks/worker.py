@@ -19,6 +19,7 @@ from pathlib import Path
 from agents.dks.config import read_config
 from agents.dks.serve import serve_share
 from agents.policy.errors import PolicyError
+from agents.runtime import harden
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.keylog import KeyLog
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--control", type=Path)
     parser.add_argument("--ike-log", type=Path)
     given = parser.parse_args(argv)
+    harden.process()
     if not _end_with(given.parent):
         return 0
     try:

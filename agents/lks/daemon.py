@@ -25,7 +25,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import MAX_OCTETS
-from agents.runtime import client, keylog
+from agents.runtime import client, harden, keylog
 from agents.runtime.asyncio_driver import Driver, GuardedOnce
 from agents.runtime.clock import WallClock
 from agents.runtime.effects import Event, Kernel
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"lks: {error}", file=sys.stderr)
         return EXIT_USAGE
+    harden.process()
     log = EventLog(config.events, config.name)
     try:
         asyncio.run(_run(config, log, key_log))
@@ -99,7 +100,7 @@ def _question(arguments: argparse.Namespace, path: Path | None) -> int:
 
 
 async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) -> None:
-    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    harden.folder(config.state_dir)
     kernel = Reconciler(Xfrm(), GuardedOnce(NftGuard().apply, log))
     port = UdpPort(config.port)  # first: where another one runs, its keys are not to be touched
     try:

@@ -20,6 +20,7 @@ import typer
 from agents.policy.api.tokens import Role, TokenBook
 from agents.policy.errors import PolicyError
 from agents.policy.store import PolicyStore
+from agents.runtime import harden
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PORT = 8484
@@ -66,6 +67,7 @@ def serve(
 ) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT."""
     check_listening(listen, tls_cert, tls_key)
+    harden.process()
     try:
         import uvicorn
 
