@@ -33,13 +33,13 @@ SWITCH = "sw"
 OSPF = socket.inet_aton("224.0.0.5")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    """Let virtual time pass until this holds."""
+def wait_for(condition: Callable[[], bool], seconds: float, step_s: float = 0.05) -> bool:
+    """Let virtual time pass until this holds. `step_s`: how often is looked, which costs no virtual time but real."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
             return True
-        time.sleep(0.05)
+        time.sleep(step_s)
     return condition()
 
 
@@ -62,8 +62,8 @@ class AgentRouter:
     def address(self) -> str:
         return f"10.0.0.{self.number}"
 
-    def start(self) -> None:
-        """Start the daemon."""
+    def start(self, *options: str) -> None:
+        """Start the daemon, with these options."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -76,6 +76,7 @@ class AgentRouter:
                     "agents.lks",
                     "--config",
                     self.folder / "lks.toml",
+                    *options,
                 ],
                 stdout=log,
                 stderr=log,
@@ -107,9 +108,9 @@ class AgentRouter:
 
 
 class AgentLab:
-    """`names` on one link: two make a point-to-point link, more a LAN."""
+    """`names` on one link: two make a point-to-point link, more a LAN. `dks`: the DKS's address."""
 
-    def __init__(self, names: tuple[str, ...], settings: Settings | None = None) -> None:
+    def __init__(self, names: tuple[str, ...], settings: Settings | None = None, dks: str = "192.0.2.1") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="agents."))
         self.routers = {name: AgentRouter(name, number, self.folder / name) for number, name in enumerate(names, 1)}
         self.server = Ed25519PrivateKey.generate()
@@ -126,11 +127,11 @@ class AgentLab:
                 f"addr add {router.address}/24 dev {router.interface}",
             ):
                 run("ip", "-n", router.name, *command.split())
-        self._provision(settings or Settings(validity_s=1 << 33))
-
-    def _provision(self, settings: Settings) -> None:
         self.dks_key = Ed25519PrivateKey.generate()
-        entry = DksEntry(name="dks", key=spki(self.dks_key), addresses=(IPv4Address("192.0.2.1"),))
+        entry = DksEntry(name="dks", key=spki(self.dks_key), addresses=(IPv4Address(dks),))
+        self.domain = self._provision(settings or Settings(validity_s=1 << 33), entry)
+
+    def _provision(self, settings: Settings, entry: DksEntry) -> Domain:
         domain = Domain(name="example", dks=entry, settings=settings)
         kind = "p2p" if len(self.routers) == 2 else "lan"
         for router in self.routers.values():
@@ -156,6 +157,7 @@ class AgentLab:
                 'policy_server_key = "policy-server.pem"\nstate_dir = "state"\nevents = "events"\n'
                 'socket = "lks.sock"\n'
             )
+        return domain
 
     def close(self) -> None:
         """Take everything down."""
