@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.analysis.requests import owners
+from agents.policy.domain import Settings
 from testbed.analysis.run import NS, Run
+from testbed.keying.provision import settings_from
 from testbed.storm.case import PROTOCOLS, SETTINGS
 from testbed.storm.domain import DKS, places
 from testbed.storm.world import Storm, instant
@@ -51,9 +52,9 @@ def guest(run: Run) -> tuple[Side, dict[str, float], float]:
     return Side(dict(asked), len(requests) - sum(asked.values()), keyed, times), boots, since(run.events[-1]["t"])
 
 
-def computed(keying: str, boots: dict[str, float], seed: int, end_s: float) -> Side:
-    """The same boots, computed."""
-    world = Storm(list(places(len(boots) - 1, SETTINGS[keying], PROTOCOLS)), seed, instant(), keep_times=True)
+def computed(settings: Settings, boots: dict[str, float], seed: int, end_s: float) -> Side:
+    """The same boots under the same policy, computed."""
+    world = Storm(list(places(len(boots) - 1, settings, PROTOCOLS)), seed, instant(), keep_times=True)
     world.power_returns(0.0, boots)
     world.run(end_s)
     tally = world.tally
@@ -67,9 +68,13 @@ def compare(run: Run) -> tuple[Side, Side]:
     """Guest and computed. ValueError for a run that has no ring of at most 20 routers."""
     there, boots, end_s = guest(run)
     routers = sorted(name for name in boots if name != DKS)
-    if {*routers} != {f"r{number + 1}" for number in range(len(routers))} or len(owners(run.plan.topology)) < 1:
+    if {*routers} != {f"r{number + 1}" for number in range(len(routers))}:
         raise ValueError(f"{run.folder}: not a ring of routers r1, r2, ...")
-    return there, computed(run.plan.keying, boots, run.plan.seed, end_s)
+    if run.plan.keying not in SETTINGS:
+        raise ValueError(f"{run.folder}: {run.plan.keying} is not computed")
+    usual = SETTINGS[run.plan.keying]
+    fixed = {"issuer": usual.issuer, "local_key_server": usual.local_key_server}
+    return there, computed(settings_from(run.plan.options, **fixed), boots, run.plan.seed, end_s)
 
 
 def main(folders: Sequence[str]) -> int:
