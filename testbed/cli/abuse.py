@@ -1,0 +1,46 @@
+"""`lab abuse`: the laboratory's commands ended at random moments."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def abuse(
+        times: Annotated[int, typer.Option("--times", min=1, max=100_000, help="how many commands are ended")] = 20,
+        seed: Annotated[int, typer.Option("--seed", min=0, help="what is drawn: commands, moments, ways")] = 1,
+        prove_every: Annotated[
+            int, typer.Option("--prove-every", min=1, help="after so many, let the commands come to their end")
+        ] = 20,
+    ) -> None:
+        """End set-ups, runs, sweeps and clean-ups at random moments: kill -9, Ctrl-C twice, two at once, a full disk.
+
+        Exit code 1 when something hung, was left behind, or the next command did not work. Run it as root to have
+        full disks too, and with no other laboratory's interfaces coming and going.
+        """
+        from testbed.abuse.run import Abuse, deeds
+        from testbed.setup.all import make_all
+
+        make_all("virtual")
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="lab-abuse-") as name:
+            work = Abuse(Path(name), prove_every, typer.echo)
+            found = work.do(deeds(seed, times, root=os.geteuid() == 0))
+            left = sum(each.stat().st_size for each in (Path(name) / "tmp").rglob("*") if each.is_file())
+        for way, count in sorted(found.deeds.items()):
+            typer.echo(f"{count:5} {way}")
+        typer.echo(
+            f"{times} deeds, {found.proofs} commands to their end, {len(found.wrong)} wrong, "
+            f"{left / 1024:.0f} KiB of temporary files left, {time.monotonic() - began:.0f} s"
+        )
+        if found.wrong:
+            for each in found.wrong:
+                typer.echo(f"wrong: {each}")
+            raise typer.Exit(1)
