@@ -46,8 +46,18 @@ def segments(topology: Topology) -> list[str]:
 
 
 def down(topology: Topology) -> str:
-    """The router that loses its power: the last one, which no probe goes through."""
-    return sorted(topology.routers)[-1]
+    """The router that loses its power: the last one which no probe goes through and, if there is such a one, that is
+    neither designated router of a LAN nor its backup. When that dies, OSPF itself is without the LAN for a moment."""
+    names = sorted(topology.routers)
+    return ([name for name in names[2:] if name not in elected(topology)] or names)[-1]
+
+
+def elected(topology: Topology) -> set[str]:
+    """The two routers of each LAN that ospfd elects when all begin together (RFC 2328, section 9.4): of one priority
+    those with the greatest IDs."""
+    lans = [each for each in topology.segments.values() if each.kind == "lan"]
+    members = [[node for node, _ in each.members if node in topology.routers] for each in lans]
+    return {name for each in members for name in sorted(each, key=lambda one: topology.routers[one].router_id)[-2:]}
 
 
 class IncrementalDeployment(Experiment):
@@ -158,13 +168,13 @@ class IncrementalDeployment(Experiment):
 
     @staticmethod
     def _losses(run: Run, off: int, on: int) -> int:
-        """How often a direction went down since the deployment began, but for the router without power."""
+        """How often a direction was lost since the deployment began, but for the router without power."""
         node = down(run.plan.topology)
         began = min((int(each["t"]) for each in run.where("lab", "deploy")), default=0)
         return sum(
-            not up and moment >= began and not (off <= moment <= on and node in (ends.router, ends.neighbor))
-            for ends, changes in adjacency.timeline(run.plan.topology, run.events).items()
-            for moment, up in changes
+            moment >= began and not (off <= moment <= on and node in (ends.router, ends.neighbor))
+            for ends, moments in adjacency.falls(run.plan.topology, run.events).items()
+            for moment in moments
         )
 
     @staticmethod

@@ -280,10 +280,10 @@ def losses(run: Run, side: list[str], since: int, until: int) -> int:
     """How often an adjacency between two routers of one side went down, the stolen one's apart (ns)."""
     kept = set(side) - {stolen(run.plan.topology)}
     return sum(
-        not up and since <= moment <= until
-        for ends, changes in adjacency.timeline(run.plan.topology, run.events).items()
+        since <= moment <= until
+        for ends, moments in adjacency.falls(run.plan.topology, run.events).items()
         if ends.router in kept and ends.neighbor in kept
-        for moment, up in changes
+        for moment in moments
     )
 
 

@@ -10,6 +10,8 @@ from testbed.analysis.run import Event
 from testbed.topology.resolved import Topology
 
 FULL = "Full"
+_ORDER = ("Down", "Deleted", "Attempt", "Init", "2-Way", "ExStart", "Exchange", "Loading", FULL)
+"""From least to most (RFC 2328 §10.1); FRR deletes a neighbour that is down."""
 # Between two routers of a LAN that are neither designated nor backup, 2-Way is all there is (RFC 2328 §10.3).
 ENOUGH_ON_A_LAN = frozenset({FULL, "2-Way", "TwoWay"})
 
@@ -60,11 +62,27 @@ def up_at_end(topology: Topology, events: Iterable[Event]) -> int:
     return sum(bool(changes) and changes[-1][1] for changes in timeline(topology, events).values())
 
 
+def falls(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[int]]:
+    """For each direction, the moments (ns) at which it was lost.
+
+    Where a LAN elects another designated router, neighbours that were 2-Way go through ExStart to Full (RFC 2328
+    §10.3, AdjOK?): they are not up meanwhile, but nothing of them is lost.
+    """
+    kept = timeline(topology, (event for event in events if not _rises(event)))
+    return {ends: [moment for moment, up in changes if not up] for ends, changes in kept.items()}
+
+
+def _rises(event: Event) -> bool:
+    """Whether this is a neighbour on its way from 2-Way to Full."""
+    if event["source"] != "frr" or event["kind"] != "adjacency" or event["state"] == FULL:
+        return False
+    old, new = (_ORDER.index(state) if state in _ORDER else None for state in (event.get("old"), event["state"]))
+    return old is not None and new is not None and _ORDER.index("2-Way") <= old < new
+
+
 def losses(topology: Topology, events: Iterable[Event], since: int, until: int) -> int:
-    """How many times a direction went down in [since, until] (ns)."""
-    return sum(
-        not up and since <= moment <= until for changes in timeline(topology, events).values() for moment, up in changes
-    )
+    """How many times a direction was lost in [since, until] (ns)."""
+    return sum(since <= moment <= until for moments in falls(topology, events).values() for moment in moments)
 
 
 def _change(changes: list[tuple[int, bool]], moment: int, *, up: bool) -> None:

@@ -118,6 +118,21 @@ def test_two_routers_of_a_lan_that_are_not_designated_need_no_full_adjacency() -
     assert adjacency.up_at_end(lan, [frr(1, "r1", "r2", "2-Way", lan)]) == 1
 
 
+def test_an_election_on_a_lan_that_makes_more_of_a_neighbour_loses_no_adjacency() -> None:
+    lan = load("lan:4")
+
+    def steps(*states: str) -> list[dict[str, object]]:
+        pairs = zip(("Down", *states), states, strict=False)
+        return [frr(n, "r1", "r2", state, lan) | {"old": old} for n, (old, state) in enumerate(pairs, 1)]
+
+    assert adjacency.losses(lan, steps("2-Way", "ExStart", "Exchange", "Loading", "Full"), 0, 9) == 0
+    assert adjacency.losses(lan, steps("2-Way", "ExStart", "Init"), 0, 9) == 1
+    assert adjacency.losses(lan, steps("Full", "ExStart", "Exchange", "Full"), 0, 9) == 1
+    assert adjacency.losses(lan, steps("Full", "2-Way"), 0, 9) == 0
+    # When it is up is another question: until it is Full again it is of no use to the new designated router.
+    assert adjacency.up_at_end(lan, steps("2-Way", "ExStart")) == 0
+
+
 def test_a_link_and_a_lan_between_the_same_routers_are_two_adjacencies(tmp_path: Path) -> None:
     (tmp_path / "twice.yaml").write_text("links: [a-b]\nlans: {office: [a, b, c]}\ndks: {attach: c}\n")
     twice = load(str(tmp_path / "twice.yaml"))

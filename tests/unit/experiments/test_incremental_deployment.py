@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from testbed.keying.provision import (
 from testbed.record.plan import Action
 from testbed.runner.experiment import find
 from testbed.topology.load import load
+
+deployment = sys.modules[type(find("incremental_deployment")).__module__]
 
 
 @pytest.mark.parametrize("name", ["ring", "lan", "abilene"])
@@ -75,3 +78,10 @@ def test_a_share_is_of_whole_intervals_only() -> None:
     assert between(found, 5, 30).value == 0.5
     assert between(found, 5, 25).value == 1.0
     assert between(found, 0, 5).value is None
+
+
+def test_the_router_that_loses_its_power_is_no_designated_one_where_another_can() -> None:
+    assert deployment.down(load("lan")) == "r3"
+    assert deployment.down(load("ring")) == "r4"
+    assert deployment.down(load("lan:3")) == "r3"
+    assert deployment.elected(load("lan")) == {"r4", "r5"}
