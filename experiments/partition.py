@@ -30,7 +30,8 @@ STOLEN_S = CUT_S + 90
 REVOKED_S = STOLEN_S + 10
 HEAL_S = CUT_S + 5 * LIFETIME_S
 PHASE_S = 10.0
-"""It heals this much later at most, at random: how long OSPF takes then depends on the moment between two hellos."""
+"""A hello interval. Each router boots so much later at most, at random, and so much later it heals: how long OSPF takes
+depends on whose hello comes first, and when. Routers that boot together send theirs together."""
 BACK_S = HEAL_S + 160
 END_S = BACK_S + 90
 CUT, HEALED, BACK = "cut", "healed", "stolen router is back"
@@ -134,6 +135,7 @@ class Partition(Experiment):
     duration_s = float(END_S)
     options: ClassVar = {
         "sad": True,
+        "boot_jitter_s": PHASE_S,
         "mode": "permissive",
         "policy": {
             "lifetimes": {"group_s": LIFETIME_S},
