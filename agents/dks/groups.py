@@ -39,6 +39,9 @@ by then all have noticed that it was."""
 DOUBT_S = 1.0
 """How long after a push that is not answered the member gets the same keys under its Rekey SA. It may have lost its IKE
 SA without our knowledge, and would be deaf until the push is given up."""
+MOST_AHEAD = 1 << 20
+"""How far beyond our book a router's own word on a generation is believed: our book may have been put back, but nobody
+is to use up the numbers."""
 EventSink = Callable[[Event], None]
 
 
@@ -51,6 +54,7 @@ class _Group:
     apart: dict[str, PeerAddress] = field(default_factory=dict)  # members without an IKE SA: where they were last
     has: dict[str, int] = field(default_factory=dict)  # which generation a member is known to have
     told: dict[str, int] = field(default_factory=dict)  # which one it was last sent under its Rekey SA
+    gave: dict[str, int] = field(default_factory=dict)  # the highest generation that was sent to it since our start
     blind: bool = False  # receivers apart have been told, who acknowledge nothing
     unanswered: set[int] = field(default_factory=set)  # pushes to receivers
     awaited: set[str] = field(default_factory=set)  # receivers that have not come back to us yet
@@ -71,6 +75,10 @@ class _Group:
         if held is None:
             return self.sent_with
         return held > self.keys.generation or (held == self.keys.generation and not self.sent_with)
+
+    def given(self, router: str, generation: int) -> bool:
+        """Whether this router has had this generation from us since we started."""
+        return generation <= self.gave.get(router, 0)
 
 
 @dataclass(slots=True)
@@ -155,16 +163,19 @@ class Groups:
         known = self._groups.get(group)
         try:
             kwk = sa.key_wrap_key()
-            held = self._held(request, speaker) if request.sender else None
+            held, shown = self._shown(request, speaker, router)
             if known is None:
                 known = self._groups[group] = self._make(speaker, group, now)
-            elif request.sender and (known.to_renew(held) or self._book.last(group)[1] > known.keys.generation):
+            elif request.sender and known.to_renew(held):
                 self._renew(known, speaker, now, "sender registered", except_router=router)
+            elif shown is not None and shown >= known.keys.generation and not known.given(router, shown):
+                # Our book was older than we are when we made this generation, and it has had another key.
+                self._renew(known, speaker, now, "book was older", except_router=router)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
             return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
         keys = known.keys
-        if held is not None and held < keys.generation and not known.sent_with:
+        if request.sender and held is not None and held < keys.generation and not known.sent_with:
             here = {*known.members, *known.apart}
             known.awaited = {each for each in self._receivers(speaker, group) if each not in here}
             if known.awaited:
@@ -175,7 +186,7 @@ class Groups:
         known.members[router] = sa
         self._over.setdefault(sa, {})[group] = None
         known.apart.pop(router, None)
-        known.has[router] = keys.generation
+        known.has[router] = known.gave[router] = keys.generation
         if router in known.awaited:
             known.awaited.discard(router)
             self._to_speaker(known, now)
@@ -209,20 +220,30 @@ class Groups:
         self._event(Event("issued", fields))
         return KeyServer.answer(made, group.router, kwk)
 
-    def _held(self, request: RegistrationRequest, speaker: PolicyDocument) -> int | None:
-        """The generation that a sender says it sends with, in our own signed words; None when it has none.
-
-        In its own words it says how far its LKS has come, which went before us: ours are above.
-        """
-        keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
+    def _shown(
+        self, request: RegistrationRequest, speaker: PolicyDocument, router: str
+    ) -> tuple[int | None, int | None]:
+        """The generation that a router says it sends with or hears, in our own signed words, and the highest that it
+        says there was, in ours or its own: from it a book that was put back learns how far it had been."""
+        member = speaker if router == speaker.router else self._documents.of(router)
+        keys = {"dks": self._key.public_key()}
+        if member is not None:
+            keys["lks"] = public_key_from_spki(member.identity)
+        group = request.group
         for signed in notifies.find_group_reports(request.payloads)[:1]:
             try:
-                state = verify_issued_state(signed, keys.get, request.group)
+                state = verify_issued_state(signed, keys.get, group)
             except PolicyError:
-                return None  # as if it had said nothing, which is safe
-            self._book.reported(request.group, state.v, state.g)  # a book that was restored learns how far it had been
-            return state.g if state.issuer == "dks" else None
-        return None
+                return None, None  # as if it had said nothing, which is safe
+            if state.issuer != "dks" and (
+                state.v > speaker.version or state.g > self._book.last(group)[1] + MOST_AHEAD
+            ):
+                detail = f"{router} says that there was generation {state.g} under version {state.v}"
+                self._event(Event("error", {"what": "registration", "group": str(group), "detail": detail}))
+                return None, None
+            self._book.reported(group, state.v, state.g)
+            return (state.g if state.issuer == "dks" else None), state.g
+        return None, None
 
     def _receivers(self, speaker: PolicyDocument, group: GroupId) -> list[str]:
         interface = speaker.interface(group.interface)
@@ -290,6 +311,7 @@ class Groups:
         except IkeError:
             self._part(known, router, sa.peer, now)
             return
+        known.gave[router] = known.keys.generation
         push = self._pushed[number] = _Push(known, router, known.keys.generation, sa.peer, now + DOUBT_S)
         self._doubts.append(push)
         if router != known.keys.group.router:
@@ -323,7 +345,7 @@ class Groups:
             return False
         fields = {"peer": router, "group": str(group), "generation": known.keys.generation}
         self._event(Event("rekey_message", fields))
-        known.told[router] = known.keys.generation
+        known.told[router] = known.gave[router] = known.keys.generation
         return True
 
     def _part(self, known: _Group, router: str, peer: PeerAddress, now: float) -> None:

@@ -125,6 +125,12 @@ def check_speaker(keys: GroupKeys, interface: InterfacePolicy, neighbor: Neighbo
             )
 
 
+def bounded(keys: GroupKeys, life_s: int) -> GroupKeys:
+    """The same keys, for no longer than `life_s`: who gives them may say less, and neither more nor nothing."""
+    lives = [min(life_s, life_s if sa.lifetime_s is None else sa.lifetime_s) for sa in keys.sas]
+    return replace(keys, sas=tuple(replace(sa, lifetime_s=life) for sa, life in zip(keys.sas, lives, strict=True)))
+
+
 def own_keys(keys: GroupKeys, document: PolicyDocument) -> GroupKeys:
     """Keys that another key server made for a group that the router of this document speaks in, with each pair SA
     marked as its member's. UnusableGroup unless they have exactly the SAs that the policy gives the group."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from agents.gikev2 import GroupKeys
+from agents.gikev2 import GroupKeys, UnusableGroup
 from agents.gikev2.keys import check_speaker, own_keys
 from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
@@ -33,6 +33,8 @@ class CentralGroups:
         self._keyed: set[tuple[str, str]] = set()
         self._ends: dict[tuple[GroupId, int], float] = {}
         """When each generation of an own group is not to be sent with any more."""
+        self._used: dict[GroupId, int] = {}
+        """The highest generation of each own group that was ever in the kernel since we started."""
 
     def groups(self) -> Iterator[tuple[GroupId, bool]]:
         """Every group to register at, own ones first, and whether we are its sender."""
@@ -42,9 +44,12 @@ class CentralGroups:
             yield group, False
 
     def held(self, group: GroupId) -> bytes | None:
-        """The signed state of the keys that we send with: we have not lost count of what was sent."""
-        sending = self.sending.get(group)
-        return None if sending is None or sending.active is None else sending.active.state
+        """The signed state of the keys that we send with (we have not lost count of what was sent), or hear."""
+        place = self.sending.get(group) or self.hearing.get(group)
+        if place is None:
+            return None
+        keys = place.active if isinstance(place, Sending) else place.current
+        return None if keys is None else keys.state
 
     def has(self, group: GroupId) -> bool:
         """Whether this group has keys."""
@@ -65,14 +70,19 @@ class CentralGroups:
                 self.hearing[group] = older.hearing[group]
         self._keyed = older._keyed
         self._ends = dict(older._ends)
+        self._used = dict(older._used)
 
     def check(self, keys: GroupKeys) -> None:
-        """UnusableGroup unless these keys are what policy allows for this group."""
+        """UnusableGroup unless these keys are what policy allows for this group, and nothing was sent with them before
+        that we have lost count of: they may answer a question from before we gave them up."""
         document = self._context.document
         if keys.group in self._heard:
             check_speaker(keys, *self._heard[keys.group], document)
             return
         own_keys(keys, document)
+        sending = self.sending[keys.group]
+        if sending.active is None and keys.generation <= self._used.get(keys.group, 0):
+            raise UnusableGroup(f"{keys.group}: generation {keys.generation} was given up here")
 
     def take(self, keys: GroupKeys, now: float, *, registration: bool) -> None:
         """Use these keys, which `check` has passed. `registration`: they are an answer, not a rekey."""
@@ -84,6 +94,7 @@ class CentralGroups:
                 hearing.follow(keys, now)
         else:
             sending = self.sending[keys.group]
+            self._used[keys.group] = max(keys.generation, self._used.get(keys.group, 0))
             lifetimes = [sa.lifetime_s for sa in keys.sas if sa.lifetime_s is not None]
             if lifetimes:
                 self._ends.setdefault((keys.group, keys.generation), now + min(lifetimes))

@@ -102,10 +102,13 @@ class Context:
         self.retained.reserve(generation, self.document.generation_block)
 
     def mark(self, group: GroupId) -> bytes | None:
-        """Our signed word to the DKS that our LKS has used no generation above this one; None when it used none."""
-        used = self.retained.reserved
-        state = GroupState.of(group, self.document.version, used, "lks")
-        return sign_group_state(state, self.private_key) if used else None
+        """Our signed word to the DKS that we know of no generation of this group above this one, as our disk has it: of
+        our own groups those that our LKS may have made as well. None when there was none."""
+        version, known = self.retained.floor(group)
+        if group.router == self.document.router:
+            version, known = max(version, self.document.version), max(known, self.retained.reserved)
+        state = GroupState.of(group, version, known, "lks")
+        return sign_group_state(state, self.private_key) if known else None
 
     def last_sequence(self, sa: DataSa) -> int:
         """The last sequence number that we used on an outbound SA; 0 when the kernel does not have it."""

@@ -116,6 +116,8 @@ class DksLink:
         self._tries = 0
         self._hint: int | None = None
         """How long the DKS last told us to stay away, until it has admitted us."""
+        self._paced: dict[GroupId, float] = {}
+        """Until when it told us not to come with each registration, whatever else gives us reason to."""
         self.sa: SaHandle | None = None
         self._asked: dict[int, GroupId] = {}
         self._again_at: dict[GroupId, float] = {}
@@ -294,7 +296,7 @@ class DksLink:
         if group.is_control:
             self._hint = hint
         wait_s = self._schedule.hinted(hint)
-        self._again_at[group] = now + wait_s
+        self._again_at[group] = self._paced[group] = now + wait_s
         self._context.event("put_off", group=str(group), wait_s=round(wait_s, 6))
         return True
 
@@ -380,6 +382,9 @@ class DksLink:
         self._again_at.pop(group, None)
         if self.sa is None or not self.sa.established or group in self._asked.values():
             return
+        if now < self._paced.get(group, now):
+            self._again_at[group] = self._paced[group]
+            return
         if group.is_control:
             extra = [*self._spread.hello(), *(notifies.group_report(state) for state in self._reports())]
             self._request_keys(group, self._member.request(group, extra=extra), now)
@@ -387,14 +392,15 @@ class DksLink:
         if self.central is None:
             return
         held = self.central.held(group)
-        if held is None and group in self.central.sending:
+        if held is None:
             held = self._context.mark(group)
         extra = [] if held is None else [notifies.group_report(held)]
         self._request_keys(group, self._member.request(group, sender=group in self.central.sending, extra=extra), now)
 
     def order(self, group: GroupId, held: bytes, now: float) -> bool:
         """Ask for a new generation of an own group. `held`: our newest one's signed state. False without contact."""
-        if self.sa is None or not self.sa.established or group in self._asked.values():
+        busy = self.sa is None or not self.sa.established or group in self._asked.values()
+        if busy or now < self._paced.get(group, now):
             return False
         payloads = self._member.request(group, sender=True, extra=[notifies.group_report(held)])
         if not self._request_keys(group, payloads, now):
@@ -405,7 +411,7 @@ class DksLink:
     def report_soon(self, now: float) -> None:
         """Our groups have generations that the DKS did not make. Without contact the next one reports them anyway."""
         if self._report_at is None and self.sa is not None and self.sa.established:
-            self._report_at = now + REPORT_S
+            self._report_at = max(now + REPORT_S, self._paced.get(self._control, now))
 
     def _report(self, now: float) -> None:
         self._report_at = None
@@ -430,6 +436,7 @@ class DksLink:
     def _given(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
         """The answer to an order."""
         assert self.sa is not None
+        self._put_off(group, payloads, now)
         if self._issued is None:
             return
         try:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup
-from agents.gikev2.keys import check_speaker
+from agents.gikev2.keys import bounded, check_speaker
 from agents.gikev2.member import parse_delete
 from agents.gikev2.spread import Spread
 from agents.ikev2 import (
@@ -173,7 +173,7 @@ class Listener:
             return
         keys = self._member.rekey(event.payloads, event.sa.key_wrap_key())
         hearing = self.hearing[keys.group]
-        self._check(keys)
+        keys = self._checked(keys)
         hearing.follow(keys, now)
         self._taken(keys)
 
@@ -192,8 +192,7 @@ class Listener:
     def _take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
         assert self.sa is not None
         try:
-            keys = self._member.answer(group, payloads, self.sa.key_wrap_key())
-            self._check(keys)
+            keys = self._checked(self._member.answer(group, payloads, self.sa.key_wrap_key()))
         except (GroupRefused, UnusableGroup, IkeError) as error:
             self._context.event("error", what="registration", group=str(group), detail=str(error))
             self._later(group, now)
@@ -202,8 +201,9 @@ class Listener:
         self._taken(keys)
         self._context.event("registered", group=str(group), at=self.neighbor.router, generation=keys.generation)
 
-    def _check(self, keys: GroupKeys) -> None:
+    def _checked(self, keys: GroupKeys) -> GroupKeys:
         check_speaker(keys, self.interface, self.neighbor, self._context.document)
+        return bounded(keys, self._context.document.lifetimes.group_s)
 
     def _issuer_key(self, group: GroupId, issuer: Issuer) -> Ed25519PublicKey | None:
         """Who may have made keys of a group that this neighbour hands out: itself, and under `issuer: dks` the DKS."""

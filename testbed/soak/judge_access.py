@@ -117,7 +117,9 @@ class Access:
                     self._looked[node.name] = state
         for pair in self._network.adjacencies():
             a, b = sorted(pair)
-            if pair & self._liars or self._network.nodes[a].core is None or self._network.nodes[b].core is None:
+            nodes = [self._network.nodes[name] for name in (a, b)]
+            talk = all(each.core is not None and self._files.told(each).local_key_server for each in nodes)
+            if pair & self._liars or not talk:
                 self._calm.pop((a, b), None)
                 continue
             self._spread(self._network.nodes[a], self._network.nodes[b])

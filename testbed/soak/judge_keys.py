@@ -76,7 +76,7 @@ class Keys:
         if boots != node.boots:
             before = set()
         places: dict[Place, bytes] = {}
-        for sa in kernel.sas:
+        for sa in sorted(kernel.sas, key=lambda each: each.generation):
             here = (node.name, *stream(sa), sa.generation)
             if self._honest(sa):
                 known = self._key.setdefault((stream(sa), sa.generation), sa.keymat)
@@ -107,11 +107,10 @@ class Keys:
         pair, newest = (version, sa.generation), self._newest.get((node.name, name[0]), (0, 0))
         self._hold("no older policy, list or (v, g)", pair >= newest, (*here, pair, newest))
         self._newest[node.name, name[0]] = max(newest, pair)
-        if shared:
+        if shared and self._honest(sa):
             accepted = self._accepted.get((node.name, sa.keymat), 0)
             self._hold("no packet is heard twice", sa.replay_floor >= accepted, (*here, sa.replay_floor, accepted))
-            if self._honest(sa):
-                self._hold("a key is its speaker's", sa.keymat in self._made.get(stream(sa), ()), here)
+            self._hold("a key is its speaker's", sa.keymat in self._made.get(stream(sa), ()), here)
 
     def second(self) -> None:
         """Each second: speakers send, neighbours hear, keys age. What is sent with lives for `group_s` at most; who

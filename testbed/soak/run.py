@@ -62,7 +62,7 @@ def _live(world: World, faults: Sequence[Fault]) -> None:
     judge.back(world.run(calm + CALM_S, world.all_keyed))
     if world.removed_at is not None:
         bounds = [each.total_s for each in removal_bound(world.before_removal, REMOVED, Case.VISIT)]
-        world.run(calm + max(each for each in bounds if each is not None))
+        world.run(calm + max((each for each in bounds if each is not None), default=CALM_S))
         judge.out(REMOVED)
     world.run(calm + CALM_S + 60)
     judge.back(world.run(world.now + 20, world.all_keyed))

@@ -5,10 +5,16 @@ from __future__ import annotations
 import pytest
 
 from agents.dks.store import GenerationBook
+from agents.ikev2.registry import ExchangeType
+from agents.ipsec.protection import RoutingProtocol
+from agents.lks.core import LksCore
 from agents.policy import edit
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
+from agents.policy.names import GroupId
+from agents.runtime.simulation import Passing
 from testbed.soak.network import Network, ring
+from tests.unit.lks.test_issuing import one_key_each
 
 CENTRAL = Settings(validity_s=1 << 33, issuer="dks", local_key_server=False)
 
@@ -194,3 +200,85 @@ def test_a_speaker_that_the_dks_gives_no_new_keys_stops_with_the_old_ones_at_the
         assert kernel is not None and not any(sa.outbound for sa in kernel.sas)
     network.power_on("dks")
     assert network.run(200, network.all_keyed)
+
+
+def test_a_receiver_that_comes_to_a_dks_with_an_older_book_before_the_speaker_shows_it_how_far_it_was() -> None:
+    network = Network({"a--b": ("a", "b")}, settings=CENTRAL, dks=True)
+    network.power_on_all()
+    assert network.run(10, network.all_keyed)
+    group = GroupId.of("example", "a", "a-e0", RoutingProtocol.OSPF)
+    old = network.book.last(group)
+    network.command("dks", "rekey", "a")
+    network.run(network.now + 5)
+    assert network.book.last(group) > old and network.all_keyed()
+    network.power_off("dks")
+    network.book._set(group, *old, "made")  # the book of before is put back
+    network.tap = lambda passing: None if "a" in (passing.sender, passing.receiver) else passing
+    network.power_on("dks")
+    assert network.run(network.now + 200, lambda: network.book.last(group) > old)
+    network.run(network.now + 5)
+    network.tap = None
+    network.run(network.now + 200)
+    assert network.all_keyed()
+    one_key_each(network)
+
+
+@pytest.mark.parametrize("late", ["a", "b"])
+def test_after_an_outage_routers_show_a_dks_with_an_older_book_how_far_it_was(late: str) -> None:
+    network = Network({"a--b": ("a", "b")}, settings=CENTRAL, dks=True)
+    network.power_on_all()
+    assert network.run(10, network.all_keyed)
+    group = GroupId.of("example", "a", "a-e0", RoutingProtocol.OSPF)
+    for name in network.nodes:
+        network.power_off(name)
+    network.book._connection.execute("DELETE FROM generations")
+    for name in network.nodes:
+        if name != late:
+            network.power_on(name)
+    network.run(network.now + 5)
+    network.power_on(late)
+    assert network.run(network.now + 30, network.all_keyed)
+    network.run(network.now + 60)
+    assert network.book.last(group)[1] > 2 and network.all_keyed()
+    one_key_each(network)
+
+
+def test_a_member_cannot_use_up_the_numbers_of_a_group() -> None:
+    network = Network({"a--b": ("a", "b")}, settings=CENTRAL, dks=True)
+    group = GroupId.of("example", "a", "a-e0", RoutingProtocol.OSPF)
+    network.nodes["b"].build = lambda node: claiming(network._lks(node), group)
+    network.power_on_all()
+    network.run(10)
+    assert network.hears("a", "b") and 0 < network.book.last(group)[1] < 100
+    assert "says that there was generation" in network.seen("error", "dks")[0].fields["detail"]
+
+
+def claiming(core: LksCore, group: GroupId) -> LksCore:
+    core._context.retained._floors[str(group)] = (1, 1 << 40)
+    return core
+
+
+def test_keys_that_a_speaker_gave_up_while_it_registered_are_not_begun_again() -> None:
+    settings = CENTRAL.model_copy(update={"lifetimes": Lifetimes(group_s=600)})
+    network = Network({"lan": ("a", "b", "c")}, settings=settings, dks=True)
+    network.power_on_all()
+    assert network.run(10, network.all_keyed)
+
+    def only_rekey_messages(passing: Passing) -> Passing | None:
+        told = passing.sender == "dks" and passing.datagram.data[18] == ExchangeType.GSA_REKEY
+        return passing if told or "b" not in (passing.sender, passing.receiver) else None
+
+    network.tap = only_rekey_messages
+    network.publish(edit.deny(network.domain, ("b", "b-e0"), ("c", "c-e0")))
+    assert network.run(network.now + 150, lambda: bool(network.seen("dks_contact", "b", ok=False)))
+    network.tap = None
+    network.run(network.now + 300)
+    assert network.hears("a", "b") and network.hears("b", "a")
+    held: set[bytes] = set()
+    gone: set[bytes] = set()
+    for _when, kernel in network.nodes["b"].kernels:
+        now = {sa.keymat for sa in kernel.sas if sa.outbound}
+        gone |= held - now
+        held = now
+        assert not gone & now
+    assert gone

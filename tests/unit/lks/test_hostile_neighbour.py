@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from agents.gikev2 import GroupKeys
 from agents.ikev2 import IkeEndpoint, Payload, RawPayload
+from agents.lks import speaker
+from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from agents.runtime.simulation import Passing
 from testbed.soak.network import Network
@@ -117,3 +121,23 @@ def test_forged_handshakes_in_a_neighbours_name_do_not_keep_it_out() -> None:
         network.deliver("a", passing.datagram)
     network.power_on("b")
     assert network.run(1, network.all_keyed)
+
+
+@pytest.mark.parametrize("life_s", [None, 0xFFFFFFFF])
+def test_a_neighbour_cannot_be_heard_for_longer_than_a_key_lives_whatever_it_says(
+    monkeypatch: pytest.MonkeyPatch, life_s: int | None
+) -> None:
+    honest = speaker.make_group_keys
+
+    def endless(*words: Any, **more: Any) -> GroupKeys:
+        keys = honest(*words, **more)
+        return replace(keys, sas=tuple(replace(sa, lifetime_s=life_s) for sa in keys.sas))
+
+    monkeypatch.setattr(speaker, "make_group_keys", endless)
+    settings = Settings(validity_s=1 << 33, lifetimes=Lifetimes(group_s=60))
+    network = Network({"a--b": ("a", "b")}, settings=settings)
+    network.power_on_all()
+    assert network.run(5, network.all_keyed)
+    network.power_off("b")
+    network.run(network.now + 66)
+    assert not any(not sa.outbound for sa in network.nodes["a"].kernel.sas)  # type: ignore[union-attr]
