@@ -46,7 +46,6 @@ def _unwritten(self: GenerationBook, group: GroupId, version: int, *, even: bool
     return generation + (generation % 2 if even else 0)
 
 
-replaced("parity of generations dropped", Context, "next_generation", _without_parity)
 replaced("mark one too low", Retained, "reserve", _mark_too_low)
 replaced("the DKS's generation not written down", GenerationBook, "next", _unwritten)
 replaced("checksum not looked at", lks_retained, "unseal", _unsealed)
@@ -95,3 +94,16 @@ def _older_document(patch: MonkeyPatch) -> None:
 
     patch.setattr(LksCore, "_new_document", new_document)
     patch.setattr(Retained, "acts_on", _acts_on_any)
+
+
+@mutation("nobody shows the DKS what there was")
+def _nothing_shown(patch: MonkeyPatch) -> None:
+    patch.setattr(Context, "mark", _nothing)
+    patch.setattr(CentralGroups, "held", _nothing)
+
+
+@mutation("parity of generations dropped")
+def _parity_dropped(patch: MonkeyPatch) -> None:
+    """And nobody shows the DKS what there was, which is enough by itself."""
+    _nothing_shown(patch)
+    patch.setattr(Context, "next_generation", _without_parity)
