@@ -67,3 +67,10 @@ def test_a_restart_of_the_lks_does_not_restart_frr() -> None:
     # systemd passes an explicit stop or restart on over Requires, BindsTo, PartOf; not over Wants.
     assert "RequiredBy" not in unit("lks")["Install"]
     assert {"Requires", "BindsTo", "PartOf"}.isdisjoint(unit("lks-ready")["Unit"])
+
+
+@pytest.mark.parametrize("name", ["lks", "dks"])
+def test_a_server_that_could_not_start_is_tried_again_for_ever(name: str) -> None:
+    # Without it systemd gives up after five starts in ten seconds.
+    assert unit(name)["Service"]["Restart"] == "on-failure"
+    assert unit(name)["Unit"]["StartLimitIntervalSec"] == "0"
