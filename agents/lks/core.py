@@ -301,11 +301,11 @@ class LksCore:
                 self._add_link(interface, now)
         self._pairs.adopt(fresh, now)
         self._links_up(now)
-        if signed is None:
-            for link in self._links.values():
-                link.pass_on(now)
-            if self._dks is not None:
-                self._dks.pass_on(now)
+        # Also with a new document: a list may have come beside it.
+        for link in self._links.values():
+            link.pass_on(now)
+        if self._dks is not None:
+            self._dks.pass_on(now)
 
     # -- removal -------------------------------------------------------------------------------------
 

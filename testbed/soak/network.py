@@ -166,7 +166,7 @@ class Network(Simulation):
             documents.add(signed)
 
         def poll() -> list[PolicyDocument]:
-            fresh, self.fresh = self.fresh, []
+            fresh, self.fresh = [each for each in self.fresh if each.router in self.signed], []
             return [each for each in fresh if documents.add(self.signed[each.router]) is not None]
 
         return DksCore(
