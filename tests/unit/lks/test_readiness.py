@@ -74,3 +74,4 @@ def test_a_server_that_could_not_start_is_tried_again_for_ever(name: str) -> Non
     # Without it systemd gives up after five starts in ten seconds.
     assert unit(name)["Service"]["Restart"] == "on-failure"
     assert unit(name)["Unit"]["StartLimitIntervalSec"] == "0"
+    assert unit(name)["Service"]["RestartPreventExitStatus"] == "2", "an unusable configuration stays unusable"
