@@ -1,7 +1,8 @@
 """Runs the tests where each can run: unit tests here, integration tests inside guests, several at a time.
 
-Three folders: tests/unit needs only Python; every file of tests/laboratory runs here and boots guests itself; every
-file of tests/integration runs as root inside a guest of its own, in virtual time.
+Three folders: every folder of tests/unit needs only Python and has a process of its own; every file of
+tests/laboratory runs here and boots guests itself; every file of tests/integration runs as root inside a guest of its
+own, in virtual time.
 """
 
 from __future__ import annotations
@@ -71,14 +72,20 @@ class Job:
 def jobs(*, unit: bool = True, guest: bool = True) -> list[Job]:
     """The longest first, so that the cores stay busy to the end."""
     found: list[Job] = []
+    if unit:
+        folders = sorted((each for each in (TESTS / "unit").iterdir() if any(each.glob("test_*.py"))), key=_octets)
+        found += [Job(f"unit-{each.name}", (each.relative_to(PROJECT).as_posix(),), in_guest=False) for each in folders]
     if guest:
         files = sorted((TESTS / "laboratory").glob("test_*.py"), key=lambda file: -file.stat().st_size)
         found += [Job(file.stem, (file.relative_to(PROJECT).as_posix(),), in_guest=False) for file in files]
         files = sorted((TESTS / "integration").glob("test_*.py"), key=lambda file: -file.stat().st_size)
         found += [Job(file.stem, (file.relative_to(PROJECT).as_posix(),), in_guest=True) for file in files]
-    if unit:
-        found.append(Job("unit", ("tests/unit",), in_guest=False))
     return found
+
+
+def _octets(folder: Path) -> int:
+    """Larger ones first: what most likely takes longest."""
+    return -sum(each.stat().st_size for each in folder.rglob("*.py"))
 
 
 def run(wanted: Iterable[Job], select: str | None = None) -> Totals:

@@ -80,3 +80,14 @@ def test_every_test_file_of_the_project_belongs_to_exactly_one_job() -> None:
             where = testing.PROJECT / path
             covered += [where] if where.is_file() else where.rglob("test_*.py")
     assert sorted(covered) == sorted((testing.PROJECT / "tests").rglob("test_*.py"))
+
+
+def test_every_file_of_tests_is_in_exactly_one_job() -> None:
+    jobs = testing.jobs()
+    files = set(testing.TESTS.rglob("test_*.py"))
+    covered = [
+        file for job in jobs for each in job.paths for file in files if file.is_relative_to(testing.PROJECT / each)
+    ]
+    assert len(covered) == len(files) and set(covered) == files
+    assert len({job.name for job in jobs}) == len(jobs)
+    assert all(job.in_guest == job.paths[0].startswith("tests/integration") for job in jobs)
