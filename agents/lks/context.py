@@ -75,7 +75,7 @@ class Context:
         SPI holds of a generation. Those that the DKS makes are even and ours odd, whoever makes them now: so neither
         need know of the other's last one to make none twice, also when policy has the other go on.
         """
-        taken = list(in_use)
+        taken = list(in_use)  # fewer than the odd ones that SPIs tell apart: MOST_GENERATIONS
         self._generation = max(self._generation, above) + 1
         while self.clashes(self._generation, taken) or self._generation % 2 == 0:
             self._generation += 1

@@ -20,7 +20,8 @@ def earliest(times: Iterable[float | None]) -> float | None:
 
 
 MOST_GENERATIONS = 8
-"""Of one neighbour's group, in the kernel at once. A speaker that rekeys faster than that loses the oldest."""
+"""Of one group, in the kernel at once, besides one that waits for its turn. A speaker that rekeys faster than that
+loses the oldest. Fewer than SPIs tell apart of the odd ones, so that one is free (`Context.next_generation`)."""
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class Sending:
             return False
         if self.active is not None:
             self._retiring.append(_Retiring(self.active, now + self.waiting.dtd_s))
+            del self._retiring[: -(MOST_GENERATIONS - 1)]
         self.active, self.waiting, self._activate_at = self.waiting, None, None
         return True
 

@@ -43,12 +43,12 @@ class _Value(BaseModel):
 class SpiBlock(_Value):
     """The SPIs that this router may use as a speaker: `size` of them from `base`.
 
-    The low `generation_bits` bits of the offset hold the group's generation.
+    The low `generation_bits` bits of the offset hold the group's generation: enough to tell apart all that are held.
     """
 
     base: int = Field(ge=0x10000, le=_U32)
     size: int = Field(ge=1, le=1 << 31)
-    generation_bits: int = Field(ge=1, le=16)
+    generation_bits: int = Field(ge=5, le=16)
 
     @model_validator(mode="after")
     def _fits(self) -> SpiBlock:
