@@ -18,8 +18,10 @@ PATIENCE_S = 60.0
 LOOK = """
 import ctypes, resource
 from agents.runtime import harden
-if {root}:
+try:
     resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+except (ValueError, OSError):
+    pass  # whoever started this has taken core files away for good
 before = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)
 harden.process()
 print(before, ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(resource.RLIMIT_CORE))
@@ -27,8 +29,7 @@ print(before, ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(resour
 
 
 def test_a_process_leaves_no_core_file_and_is_not_traced() -> None:
-    script = LOOK.format(root=os.geteuid() == 0)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "0", "0", "0"]
 
 
