@@ -119,7 +119,6 @@ class DksCore:
         self._confirmations = Confirmations(domain, documents, confirmed or {}, emit, look)
         self._control: dict[str, SaHandle] = {}
         self._poll_at: float | None = None
-        self._refused_list: bytes | None = None
 
     def _event(self, kind: str, **fields: object) -> None:
         self._effects.append(Event(kind, fields))
@@ -258,12 +257,9 @@ class DksCore:
     # -- removal -------------------------------------------------------------------------------------
 
     def _look_for_list(self, now: float) -> None:
-        self._removal.look(now)
-        signed = self._poll_list() if self._poll_list is not None else None
-        if signed is not None and signed != self._refused_list:
-            self._removal.offer(signed, "folder", now)
-            if self._removal.signed != signed:
-                self._refused_list = signed  # said once
+        self._removal.look(self._book.revocation(), "book", now)  # another process of this DKS may have put it there
+        if self._poll_list is not None:
+            self._removal.look(self._poll_list(), "folder", now)
 
     def _revoked(self, now: float) -> None:
         """A newer list: the revoked lose their IKE SAs and every group's next generation; all others are told."""

@@ -28,7 +28,7 @@ class DksRemoval:
     ) -> None:
         """Takes the list that the book has; PolicyError when that is no signed list of this domain."""
         self._documents, self._book, self._event, self._changed = documents, book, event, changed
-        self._refused: bytes | None = None
+        self._refused: dict[str, bytes] = {}  # by where it lies
         kept = book.revocation()
         if kept is not None:
             documents.revocations.take(kept)
@@ -62,13 +62,13 @@ class DksRemoval:
         self._event(Event("revocation", {"version": found.version, "source": source, "routers": names}))
         self._changed(now)
 
-    def look(self, now: float) -> None:
-        """Another process of this DKS may have put a newer list into the book."""
-        kept = self._book.revocation()
-        if kept is not None and kept not in (self.signed, self._refused):
-            self.offer(kept, "book", now)
-            if self.signed != kept:
-                self._refused = kept  # said once
+    def look(self, lies: bytes | None, source: str, now: float) -> None:
+        """What lies in a place that is looked at again and again. What is wrong with it is said once."""
+        if lies is None or lies in (self.signed, self._refused.get(source)):
+            return
+        self.offer(lies, source, now)
+        if self.signed != lies:
+            self._refused[source] = lies
 
     def doubt(self, source: str, what: str) -> None:
         """As ListHolder.doubt."""

@@ -9,11 +9,10 @@ messages.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from agents.policy.names import GroupId
+from agents.runtime.storage import transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS generations (
@@ -69,7 +68,7 @@ class GenerationBook:
         """The next generation, under this version of the speaker's policy: in the book when this returns.
 
         `even`: the next even one, where an LKS makes the odd ones."""
-        with self._alone():
+        with transaction(self._connection):
             generation = self.last(group)[1] + 1
             if even:
                 generation += generation % 2
@@ -80,7 +79,7 @@ class GenerationBook:
         """An LKS made this one while we were away. False when we know of as high a one."""
         if (version, generation) <= self.last(group):
             return False
-        with self._alone():
+        with transaction(self._connection):
             last = self.last(group)
             if (version, generation) <= last:
                 return False  # another process has just been told
@@ -104,17 +103,6 @@ class GenerationBook:
         """The highest (v, g) of every group, by its name."""
         rows = self._connection.execute("SELECT name, version, generation FROM generations ORDER BY name")
         return {str(name): (int(version), int(generation)) for name, version, generation in rows}
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """A transaction that no other process's comes between."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
 
     def _set(self, group: GroupId, version: int, generation: int, source: str) -> None:
         self._connection.execute(

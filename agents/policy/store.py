@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, read_private_key, read_public_key, write_private_key, write_public
 from agents.policy.revocation import RevocationList, key_hash, make_list, sign_list, verify_list
+from agents.runtime.storage import transaction
 
 SCHEMA_VERSION = 2
 MAX_REASON = 1000
@@ -137,16 +137,6 @@ class PolicyStore:
         """Close the database."""
         self._db.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
     # -- reading
 
     @property
@@ -248,7 +238,7 @@ class PolicyStore:
 
     def edit(self, domain: Domain, before: Domain | None = None) -> None:
         """Make this domain the draft. `before`: the draft that it was made from; VersionConflict when it is another."""
-        with self._transaction():
+        with transaction(self._db):
             if before is not None and before != self.draft():
                 raise VersionConflict("somebody else has changed the draft meanwhile: look at it first (policy diff)")
             self._put_draft(domain)
@@ -281,7 +271,7 @@ class PolicyStore:
             raise PolicyError("a commit needs to say who and why, in up to 1000 characters each")
         root = self.public_key
         key = read_private_key(self.folder / "key.pem") if signer is None else None
-        with self._transaction():
+        with transaction(self._db):
             last = self.version
             if expected is not None and expected != last:
                 raise VersionConflict(f"the last version is {last}, not {expected}: look at it first (policy diff)")
@@ -316,7 +306,7 @@ class PolicyStore:
 
         SPI blocks given out since then stay given out, and who may sign, and whose key is revoked, stays as it is.
         """
-        with self._transaction():
+        with transaction(self._db):
             domain = self.domain(version)
             newest = self.domain(self.version)
             kept = {

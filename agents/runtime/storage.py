@@ -1,4 +1,4 @@
-"""Files that survive a power failure: written whole or not at all, and checksummed.
+"""Files that survive a power failure: written whole or not at all, and checksummed; and databases' transactions.
 
 Knows nothing of what is in them.
 """
@@ -6,8 +6,14 @@ Knows nothing of what is in them.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3  # an LKS has no database, and does not load it
 
 _MAGIC = b"RKS1"
 _DIGEST = 32
@@ -48,3 +54,15 @@ def unseal(kind: str, record: bytes) -> bytes:
     if record[: len(_MAGIC) + _DIGEST] != _MAGIC + sha256(kind.encode() + b"\0" + payload).digest():
         raise CorruptRecord(f"the retained {kind} record is damaged")
     return payload
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing of what is done in the block, and nobody else's writing between (SQLite's BEGIN IMMEDIATE)."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
