@@ -26,9 +26,8 @@ from testbed.guest import native, uml
 from testbed.setup import children, kernel, tree
 from testbed.setup.all import make_all
 from testbed.setup.artefact import in_use
-from testbed.setup.children import end_all
 
-__all__ = ["KERNELS", "GuestResult", "GuestSpec", "Kernel", "end_all", "run_guest", "tail"]
+__all__ = ["KERNELS", "GuestResult", "GuestSpec", "Kernel", "run_guest", "tail"]
 
 Kernel = Literal["virtual", "uml", "native"]
 KERNELS: tuple[str, ...] = get_args(Kernel)

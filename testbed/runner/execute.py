@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,10 +19,10 @@ from pathlib import Path
 
 from testbed.errors import EnvironmentFailure, InputError, LabError
 from testbed.faults.check import check_plan
-from testbed.guest.boot import GuestSpec, Kernel, end_all, run_guest, tail
+from testbed.guest.boot import GuestSpec, Kernel, run_guest, tail
 from testbed.record.plan import Plan
 from testbed.runner import origin
-from testbed.setup import kernel, tree
+from testbed.setup import children, kernel, tree
 from testbed.setup.artefact import digest, require_space
 from testbed.setup.paths import PROJECT
 
@@ -67,6 +67,11 @@ def code_digest() -> str:
         for path in (PROJECT / folder).rglob("*")
         if path.suffix in (".py", ".j2") and path.is_file()
     )
+    return digest_of(files)
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """Stands for files of the checkout, with their places in it."""
     return digest(*(part for path in files for part in (str(path.relative_to(PROJECT)), path)))
 
 
@@ -115,23 +120,35 @@ def play(
     require_space(folder, SPACE_MIB)
     code = code_digest()
     outcomes: dict[int, Outcome] = {}
-    pool = ThreadPoolExecutor(max(1, jobs))
-    try:
-        waiting: dict[Future[Outcome], int] = {
+    with pool_of(jobs) as pool:
+        waiting = {
             pool.submit(play_one, plans[index], folder, kind, code, fresh): index for index in shuffled(len(plans))
         }
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                index = waiting.pop(future)
-                outcomes[index] = future.result()
-                told(outcomes[index], len(outcomes), len(plans))
+        take(waiting, outcomes, lambda outcome: told(outcome, len(outcomes), len(plans)))
+    return [outcomes[index] for index in range(len(plans))]
+
+
+@contextmanager
+def pool_of(jobs: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that wait for processes. When the block is left by an error, Ctrl-C too, all processes end."""
+    pool = ThreadPoolExecutor(max(1, jobs))
+    try:
+        yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        end_all()
+        children.end_all()
         raise
     finally:
         pool.shutdown()
-    return [outcomes[index] for index in range(len(plans))]
+
+
+def take(waiting: dict[Future[Outcome], int], outcomes: dict[int, Outcome], told: Callable[[Outcome], None]) -> None:
+    """Put each outcome under its number as it comes, and tell of it."""
+    while waiting:
+        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+            index = waiting.pop(future)
+            outcomes[index] = future.result()
+            told(outcomes[index])
 
 
 def shuffled(count: int) -> list[int]:
@@ -155,10 +172,17 @@ def kept(own: Path) -> Outcome | None:
         return None
 
 
+def keep(outcome: Outcome) -> None:
+    """Write down how a run ended, whole or not at all, for `kept` to find."""
+    result = outcome.folder / "outcome.json"
+    part = result.with_suffix(".part")
+    part.write_text(json.dumps({**asdict(outcome), "folder": outcome.folder.name}))
+    os.replace(part, result)
+
+
 def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = False) -> Outcome:
     """Play one plan, or find it done."""
     own = folder / "runs" / run_name(plan, kind, code)
-    result = own / "outcome.json"
     if not fresh and (done := kept(own)) is not None:
         return done
     if own.exists():
@@ -178,9 +202,7 @@ def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = Fa
         )
     except EnvironmentFailure as error:
         outcome = Outcome(plan.keying, plan.seed, own, "no guest", time.monotonic() - started, 0.0, str(error))
-    part = result.with_suffix(".part")
-    part.write_text(json.dumps({**asdict(outcome), "folder": own.name}))
-    os.replace(part, result)
+    keep(outcome)
     return outcome
 
 

@@ -14,7 +14,6 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from testbed.record.plan import Plan, Step
 from testbed.report.page import Drawn, write_page
 from testbed.report.table import write_csv
 from testbed.runner import origin
-from testbed.runner.execute import Outcome, kept, locked
+from testbed.runner.execute import Outcome, digest_of, keep, kept, locked, pool_of, take
 from testbed.runner.experiment import Experiment, Measures
 from testbed.runner.session import Request, Session, Told, command_line
 from testbed.runner.summarise import summarise
@@ -125,7 +124,7 @@ def conclude(
 def code_digest() -> str:
     """Stands for all code that decides what comes out."""
     files = sorted(path for each in _PLAYS for path in (PROJECT / each).rglob("*.py"))
-    return digest(*(part for path in files for part in (str(path.relative_to(PROJECT)), path)))
+    return digest_of(files)
 
 
 def _play(
@@ -139,25 +138,17 @@ def _play(
     """The cases that cost most come first. One that has processes of its own has the machine for itself."""
     done: dict[int, Outcome] = {}
     jobs, fresh, module = max(1, request.jobs), request.fresh, experiment.module
-    pool = ThreadPoolExecutor(jobs)
     order = sorted(range(len(cases)), key=lambda index: -int(cases[index][2]["routers"]))
-    try:
-        for index in [each for each in order if cases[each][2]["processes"] > 1]:
-            order.remove(index)
-            done[index] = pool.submit(_one, module, cases[index], folder, code, fresh, jobs).result()
-            told(done[index], len(done), len(cases))
-        waiting = {pool.submit(_one, module, cases[each], folder, code, fresh): each for each in order}
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                index = waiting.pop(future)
-                done[index] = future.result()
-                told(done[index], len(done), len(cases))
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        children.end_all()
-        raise
-    finally:
-        pool.shutdown()
+    large = [index for index in order if cases[index][2]["processes"] > 1]
+
+    def tell(outcome: Outcome) -> None:
+        told(outcome, len(done), len(cases))
+
+    with pool_of(jobs) as pool:
+        for index in large:
+            take({pool.submit(_one, module, cases[index], folder, code, fresh, jobs): index}, done, tell)
+        others = (index for index in order if index not in large)
+        take({pool.submit(_one, module, cases[index], folder, code, fresh): index for index in others}, done, tell)
     return [done[index] for index in range(len(cases))]
 
 
@@ -189,9 +180,7 @@ def _ended(label: str, seed: int, own: Path, code: int, wall_s: float) -> Outcom
         return Outcome(label, seed, own, f"exit code {code}", round(wall_s, 2), 0.0, detail)
     virtual_s = json.loads((own / RESULT).read_text())["until_s"]
     outcome = Outcome(label, seed, own, "done", round(wall_s, 2), virtual_s)
-    part = own / "outcome.part"
-    part.write_text(json.dumps({**vars(outcome), "folder": own.name}))
-    os.replace(part, own / "outcome.json")
+    keep(outcome)
     return outcome
 
 
