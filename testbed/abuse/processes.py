@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from testbed.probes.processes import ENDED, table
+
 _PR_SET_CHILD_SUBREAPER = 36
 _STEP_S = 0.05
 
@@ -32,11 +34,9 @@ def adopting() -> Iterator[None]:
 def descendants() -> list[int]:
     """Every process below this one that has not ended, parents first."""
     children: dict[int, list[int]] = {}
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        with suppress(OSError):
-            fields = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
-            if fields[0] not in "ZX":
-                children.setdefault(int(fields[1]), []).append(int(name))
+    for each in table():
+        if each.state not in ENDED:
+            children.setdefault(each.parent, []).append(each.pid)
     found = list(children.get(os.getpid(), []))
     for pid in found:  # grows while it is read
         found += children.get(pid, [])
@@ -45,20 +45,11 @@ def descendants() -> list[int]:
 
 def bury() -> None:
     """Take the exit codes of orphans that have ended; those of known children are left to who waits for them."""
-    for pid in _zombies():
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-
-
-def _zombies() -> list[int]:
     known = {child.pid for child in _started}
-    found = []
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        with suppress(OSError):
-            fields = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
-            if fields[0] == "Z" and int(fields[1]) == os.getpid() and int(name) not in known:
-                found.append(int(name))
-    return found
+    for each in table():
+        if each.state == "Z" and each.parent == os.getpid() and each.pid not in known:
+            with suppress(ChildProcessError):
+                os.waitpid(each.pid, os.WNOHANG)
 
 
 _started: list[subprocess.Popen[str]] = []

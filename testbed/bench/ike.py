@@ -29,6 +29,7 @@ from testbed.bench.domain import DKS, NAME, SEED, BenchDomain, make
 from testbed.bench.initiator import HandshakeFailed, Initiator, Target
 from testbed.errors import EnvironmentFailure
 from testbed.keying.provision import laboratory_key
+from testbed.probes.cpu import cpu_ns
 
 DKS_ADDRESS, CHARON_ADDRESS, PORT = "127.0.0.3", "127.0.0.2", 848
 WARM_UP = 20
@@ -48,9 +49,11 @@ class Row:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of a process and its threads so far, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """User and system time of a process and its threads so far, in seconds. EnvironmentFailure when it has ended."""
+    found = cpu_ns(pid)
+    if found is None:
+        raise EnvironmentFailure(f"process {pid} has ended")
+    return found / 1e9
 
 
 def resident_kib(pid: int) -> int:

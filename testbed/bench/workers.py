@@ -26,6 +26,7 @@ from testbed.bench.cgroup import held
 from testbed.bench.domain import NAME, BenchDomain, make
 from testbed.bench.ike import DKS_ADDRESS, PORT, cpu_s, dks, dks_target, loopback_up
 from testbed.bench.initiator import HandshakeFailed, Target, crowd
+from testbed.probes.processes import table
 
 SHARE = 0.05
 INITIATORS, IN_FLIGHT = 2, 12
@@ -46,19 +47,6 @@ class Row:
     busiest: float
 
 
-def children(pid: int) -> list[int]:
-    """The processes that this one has started."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it has just ended
-        if int(fields[1]) == pid:
-            found.append(int(folder.name))
-    return sorted(found)
-
-
 def run(counts: Sequence[int], seconds: float, routers: int) -> dict[str, Any]:
     """All numbers of workers, in turn. HandshakeFailed, EnvironmentFailure."""
     rows: list[Row] = []
@@ -70,7 +58,7 @@ def run(counts: Sequence[int], seconds: float, routers: int) -> dict[str, Any]:
             with (folder / "dks.toml").open("a") as config:
                 config.write(f'socket = "dks.sock"\nworkers = {count}\n')
             with dks(folder) as process:
-                workers = children(process.pid) if count > 1 else [process.pid]
+                workers = [each.pid for each in table() if each.parent == process.pid] if count > 1 else [process.pid]
                 with held(workers, SHARE):
                     for what, target in targets(domain).items():
                         rows.append(_measure(what, target, workers, seconds))
