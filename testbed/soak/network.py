@@ -160,10 +160,15 @@ class Network(Simulation):
             lease_record=node.files.get(LEASE),
         )
 
-    def _dks(self, node: Node) -> DksCore:
+    def held(self) -> Documents:
+        """All documents of now, as a DKS that starts has them."""
         documents = Documents("example", POLICY_SERVER.public_key())
         for signed in self.signed.values():
             documents.add(signed)
+        return documents
+
+    def _dks(self, node: Node) -> DksCore:
+        documents = self.held()
 
         def poll() -> list[PolicyDocument]:
             fresh, self.fresh = [each for each in self.fresh if each.router in self.signed], []

@@ -9,7 +9,6 @@ import pytest
 
 from agents.dks.confirmations import FOLDER, Confirmations, TooOften, kept
 from agents.dks.confirmations_cli import export
-from agents.dks.documents import Documents
 from agents.ipsec.protection import Mode
 from agents.lks.confirming import MIN_S
 from agents.policy import edit
@@ -19,7 +18,7 @@ from agents.policy.domain import Domain, Settings
 from agents.policy.errors import PolicyError
 from agents.runtime.effects import Persist
 from agents.runtime.storage import write_atomic
-from testbed.soak.network import POLICY_SERVER, Network, key, ring
+from testbed.soak.network import Network, key, ring
 
 SOON = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=1, first_max_s=3, max_s=10))
 
@@ -120,9 +119,7 @@ def test_the_dks_keeps_them_through_a_restart() -> None:
     assert net.run(60, lambda: complete(net))
     files = {name.split("/")[1]: data for name, data in net.nodes["dks"].files.items() if name.startswith(FOLDER)}
     assert sorted(files) == [f"{name}.confirmation" for name in net.routers]
-    documents = Documents("example", POLICY_SERVER.public_key())
-    for signed in net.signed.values():
-        documents.add(signed)
+    documents = net.held()
     again = Confirmations(
         "example", documents, {name.split(".")[0]: data for name, data in files.items()}, lambda _e: None
     )
@@ -134,9 +131,7 @@ def test_the_dks_keeps_them_through_a_restart() -> None:
 
 def book() -> tuple[Confirmations, list[Persist], Network]:
     net = Network(ring(3), settings=SOON)
-    documents = Documents("example", POLICY_SERVER.public_key())
-    for signed in net.signed.values():
-        documents.add(signed)
+    documents = net.held()
     written: list[Persist] = []
     return Confirmations("example", documents, {}, written.append), written, net
 
@@ -185,9 +180,7 @@ def test_files_are_exported_as_they_were_signed_and_read_back(tmp_path: Path) ->
 
 def test_what_another_process_has_taken_counts_against_an_older_word(tmp_path: Path) -> None:
     net = Network(ring(3), settings=SOON)
-    documents = Documents("example", POLICY_SERVER.public_key())
-    for signed in net.signed.values():
-        documents.add(signed)
+    documents = net.held()
     here, there = (
         Confirmations("example", documents, {}, lambda each: write_atomic(tmp_path / each.name, each.data), look)
         for look in (partial(kept, tmp_path / FOLDER), partial(kept, tmp_path / FOLDER))

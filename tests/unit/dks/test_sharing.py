@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from agents.dks.core import POLL_S, DksCore
-from agents.dks.documents import Documents
 from agents.dks.store import GenerationBook
 from agents.ikev2 import Datagram
 from agents.ikev2.codec.header import parse_header
@@ -88,12 +87,9 @@ class Shared(Network):
         return Divided([self._worker(number) for number in range(2)])
 
     def _worker(self, number: int) -> DksCore:
-        documents = Documents("example", POLICY_SERVER.public_key())
-        for signed in self.signed.values():
-            documents.add(signed)
         return DksCore(
             key("dks"),
-            documents,
+            self.held(),
             self.book,
             domain="example",
             name="dks",

@@ -19,13 +19,6 @@ INITIATOR, RESPONSE = 0x08, 0x20
 
 
 @pytest.fixture
-def number() -> int:
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as free:
-        free.bind(("::1", 0))
-        return int(free.getsockname()[1])
-
-
-@pytest.fixture
 def shared(number: int) -> Iterator[list[list[socket.socket]]]:
     found = bind_shared(number, "", COUNT)
     yield found

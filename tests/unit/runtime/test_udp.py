@@ -16,13 +16,6 @@ ADDRESSES = ["127.0.0.1", "::1"]
 
 
 @pytest.fixture
-def number() -> int:
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as free:
-        free.bind(("::1", 0))
-        return int(free.getsockname()[1])
-
-
-@pytest.fixture
 def port(number: int) -> Iterator[UdpPort]:
     opened = UdpPort(number)
     yield opened
