@@ -6,7 +6,7 @@
  * property at rest is a property of all runs for ever. docs/models.md maps steps to messages and code.
  *
  * Defences that can be taken out: NO_PARITY NO_RESERVE NO_DISK_FIRST NO_EVIDENCE NO_LATE_CHECK NO_FLOOR NO_ACK
- * NO_RETIRE NO_REPORT NO_REREGISTER.   Faults that can be put in: ROLLBACK_S ROLLBACK_D.
+ * NO_RETIRE NO_REPORT NO_REREGISTER NO_SHOWN.   Faults that can be put in: ROLLBACK_S ROLLBACK_D.
  * Without a DKS: LKS_ONLY. No rekey after the last fault: AT_ONCE.
  */
 #ifndef NR
@@ -40,6 +40,27 @@ byte s_v = 0, s_mark = 0, s_copy = 0;
 bool s_on = false, s_order = false, s_tell = false;
 byte s_gen, s_act, s_actk, s_wait, s_waitk, s_pick, s_pickk;
 bool member[NR], unacked[NR];
+
+/* A disk that was put back. `from_act`, `from_wait`: S has given R these since it started; `highk`: R's key for `high`. */
+#ifdef ROLLBACK_S
+bool from_act[NR], from_wait[NR], two_taken = false;
+byte highk[NR];
+#define GAVE(what, j) what[j] = true
+#define LATER_THAN(e, given, j) (r_floor[j] > e || (r_floor[j] == e && !given[j]))
+#else
+#define GAVE(what, j) skip
+#define LATER_THAN(e, given, j) (r_floor[j] > e)
+#endif
+#if defined(ROLLBACK_S) && !defined(NO_SHOWN)
+#define BEHIND(j) (s_wait != 0 -> LATER_THAN(s_wait, from_wait, j) : LATER_THAN(s_act, from_act, j))
+#else
+#define BEHIND(j) false
+#endif
+#ifdef NO_SHOWN
+#define TO_GIVE(j) s_act
+#else
+#define TO_GIVE(j) (s_wait != 0 && LATER_THAN(s_act, from_act, j) -> s_wait : s_act)
+#endif
 
 /* D: its book on the disk (highest epoch), and an order and an answer on their way. */
 bool d_on = false;
@@ -97,7 +118,12 @@ inline reserve(g) {
 inline forget_s() {
   s_on = false; s_order = false; s_gen = 0; s_act = 0; s_actk = 0; s_wait = 0; s_waitk = 0; s_pick = 0; s_pickk = 0;
   s_tell = false;
-  for (i : 0 .. NR - 1) { member[i] = false; unacked[i] = false; ack[i] = false; refused[i] = false }
+  for (i : 0 .. NR - 1) {
+    member[i] = false; unacked[i] = false; ack[i] = false; refused[i] = false;
+#ifdef ROLLBACK_S
+    from_act[i] = false; from_wait[i] = false
+#endif
+  }
 }
 inline pick_own() {                      /* chosen, and reserved on the disk, before anything else */
   next_own(s_pick);
@@ -115,12 +141,19 @@ inline put_in_use() {                    /* kernel, then wire: members get it, l
   :: else ->
      s_wait = s_pick; s_waitk = s_pickk;
      for (i : 0 .. NR - 1) {
-       if :: member[i] -> unacked[i] = true; ack[i] = false; p_e[i] = s_pick; p_k[i] = s_pickk :: else fi
+#ifdef ROLLBACK_S
+       from_wait[i] = false;
+#endif
+       if :: member[i] -> unacked[i] = true; ack[i] = false; p_e[i] = s_pick; p_k[i] = s_pickk; GAVE(from_wait, i) :: else fi
      }
   fi;
   s_pick = 0; s_pickk = 0;
 }
 inline take(j, e, k) {                   /* R uses keys; the caller looked at the floor */
+#ifdef ROLLBACK_S
+  if :: e == high[j] && k != highk[j] && highk[j] != 0 -> two_taken = true :: else fi;
+  if :: e >= high[j] -> highk[j] = k :: else fi;
+#endif
   if :: e < high[j] -> older_taken = true :: else -> high[j] = e fi;
   if :: e > r_floor[j] -> r_floor[j] = e :: else fi;
 }
@@ -171,7 +204,12 @@ active proctype servers() {
      }
   :: atomic { s_on && s_wait != 0 && s_pick == 0 && ALL_HAVE_IT ->                           /* Speaker._all_have_it */
        s_act = s_wait; s_actk = s_waitk; s_wait = 0; s_waitk = 0;
-       for (i : 0 .. NR - 1) { refused[i] = false }
+       for (i : 0 .. NR - 1) {
+         refused[i] = false;
+#ifdef ROLLBACK_S
+         from_act[i] = from_wait[i]; from_wait[i] = false
+#endif
+       }
      }
 #ifndef NO_REPORT
 #ifndef LKS_ONLY
@@ -219,19 +257,29 @@ active proctype servers() {
 
 /* Receivers' steps, and those of the link to S. */
 active [NR] proctype receiver() {
-  byte n = _pid - 1;
+  byte n = _pid - 1, given = 0, givenk = 0;
   do
   :: atomic { !r_on[n] -> r_on[n] = true }
-  :: atomic { r_on[n] && !r_reg[n] && s_on && s_act != 0 && !cut_r[n] && s_pick == 0 && !member[n] ->
+#if defined(ROLLBACK_S) && !defined(NO_SHOWN)
+  :: atomic { r_on[n] && !r_reg[n] && s_on && s_act != 0 && !cut_r[n] && s_pick == 0 && !member[n] && BEHIND(n) ->
+       if :: s_gen < OF(r_floor[n]) -> s_gen = OF(r_floor[n]) :: else fi;                    /* N(GROUP_REPORT) */
+       pick_own()
+     }
+#endif
+  :: atomic { r_on[n] && !r_reg[n] && s_on && s_act != 0 && !cut_r[n] && s_pick == 0 && !member[n] && !BEHIND(n) ->
        member[n] = true;                                                                     /* GSA_AUTH */
        p_e[n] = 0; ack[n] = false; unacked[n] = false;
+       given = TO_GIVE(n);
+       if :: given == s_act -> GAVE(from_act, n) :: else -> GAVE(from_wait, n) fi;
        if
-       :: s_act >= r_floor[n] ->
-            take(n, s_act, s_actk); r_reg[n] = true;
-            r_cur[n] = s_act; r_curk[n] = s_actk; r_old[n] = 0; r_oldk[n] = 0
+       :: given >= r_floor[n] ->
+            givenk = (given == s_act -> s_actk : s_waitk);
+            take(n, given, givenk); r_reg[n] = true; refused[n] = (given != s_act);
+            r_cur[n] = given; r_curk[n] = givenk; r_old[n] = 0; r_oldk[n] = 0
        :: else -> r_reg[n] = true; refused[n] = true               /* refused: asked again when S has gone on */
        fi;
-       if :: s_wait != 0 -> unacked[n] = true; p_e[n] = s_wait; p_k[n] = s_waitk :: else fi
+       given = 0; givenk = 0;
+       if :: s_wait != 0 -> unacked[n] = true; p_e[n] = s_wait; p_k[n] = s_waitk; GAVE(from_wait, n) :: else fi
      }
   :: atomic { r_on[n] && r_reg[n] && s_on && member[n] && p_e[n] == 0 && !ack[n] && s_pick == 0 && !cut_r[n] &&
        r_cur[n] != s_act && r_old[n] != s_act && s_act >= r_floor[n] ->                   /* Listener._later */
@@ -279,6 +327,9 @@ active [NR] proctype receiver() {
 ltl one_key_made { [] !two_made }
 ltl one_key_used { [] !two_used }
 ltl no_older { [] !older_taken }
+#ifdef ROLLBACK_S
+ltl one_key_taken { [] !two_taken }
+#endif
 ltl no_step_back { [] !went_back }
 ltl members_hear { [] ((s_on && r_reg[0] && r_on[0] && member[0] && !refused[0]) -> HEARS(0)) }
 ltl all_keyed { <> [] ALL_HEAR }

@@ -43,6 +43,8 @@ WITHOUT = (
     Expected("epochs", ("NO_RETIRE", "FAULTS=1"), "members_hear"),
     Expected("epochs", ("NO_REREGISTER", "FAULTS=1"), "all_keyed"),
     Expected("epochs", ("NO_REPORT", "FAULTS=1"), "book_not_behind"),
+    Expected("epochs", ("NO_SHOWN", "ROLLBACK_S", "FAULTS=2"), "all_keyed"),
+    Expected("epochs", ("NO_SHOWN", "ROLLBACK_S", "FAULTS=2"), "one_key_taken"),
     Expected("removal", ("NO_SIGNATURE",), "stays_out"),
     Expected("removal", ("NO_MONOTONE",), "stays_out"),
     Expected("removal", ("NO_DISK_FIRST",), "stays_out"),
@@ -58,7 +60,8 @@ BEYOND = (
     Expected("removal", ("ROLLBACK",), "stays_out"),
     Expected("removal", ("ROLLBACK",), "all_told", holds=True),
     Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "one_key_used"),
-    Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "all_keyed"),
+    Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "all_keyed", holds=True),
+    Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "one_key_taken", holds=True),
     Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "no_older", holds=True),
     Expected("epochs", ("AT_ONCE", "FAULTS=1"), "book_equal"),
 )

@@ -27,7 +27,7 @@ from agents.ikev2 import IkeEndpoint, IkeError, Payload, PeerAddress, SaHandle
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
-from agents.policy.group import GroupState, sign_group_state, verify_issued_state
+from agents.policy.group import MOST_AHEAD, GroupState, sign_group_state, verify_issued_state
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 from agents.runtime.effects import Event, Send
@@ -39,9 +39,6 @@ by then all have noticed that it was."""
 DOUBT_S = 1.0
 """How long after a push that is not answered the member gets the same keys under its Rekey SA. It may have lost its IKE
 SA without our knowledge, and would be deaf until the push is given up."""
-MOST_AHEAD = 1 << 20
-"""How far beyond our book a router's own word on a generation is believed: our book may have been put back, but nobody
-is to use up the numbers."""
 EventSink = Callable[[Event], None]
 
 
@@ -390,7 +387,8 @@ class Groups:
         known, speaker = self._groups.get(group), self._documents.of(group.router)
         if known is None:
             return
-        if speaker is None or group not in speaker.own_groups() or speaker.issuer != "dks":
+        gone = speaker is None or group not in speaker.own_groups()
+        if speaker is None or gone or speaker.issuer != "dks" or speaker.local_key_server:
             for name in [*known.members, *known.apart]:
                 self._exclude(known, name, now)
             del self._groups[group]

@@ -57,6 +57,8 @@ class Context:
         self.retained.acts_on(document.version)
         self.removal: Removal
         """Set by the core, which is what acts on a removal."""
+        self.policy_shown = 0
+        """The highest version of our policy that a neighbour has shown our own signed word for."""
         self._generation = self.retained.generation_floor
         self.identity = LocalIdentity(Identification.key_id(party_id(document.domain, document.router)), private_key)
 

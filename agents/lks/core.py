@@ -86,6 +86,7 @@ class LksCore:
         self._pending: tuple[PolicyDocument, bytes | None] | None = None
         self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
         self._started = False
+        self._missed = 0
         self._readiness: Readiness | None = None
         self._lease = Lease(
             lease_record,
@@ -143,6 +144,7 @@ class LksCore:
             self._dks.receive(datagram, now)
         elif link is not None:
             link.receive(datagram, now)
+            self._look_whether_older(now)
         self._adopt(now)
         self._look_whether_ready(now)
         self._confirming.look(now)
@@ -364,6 +366,17 @@ class LksCore:
         if policy is None or closed:
             return False
         return keyed(policy, router, self._links.get(interface), self._central)
+
+    def _look_whether_older(self, now: float) -> None:
+        """A neighbour has our own word that we acted on a later policy: our folder was put back to an older one. Nobody
+        but the DKS has the later one for us."""
+        shown = self._context.policy_shown
+        if shown > max(self._context.document.version, self._missed):
+            self._missed = shown
+            detail = f"version {shown} was in force, and our disk has version {self._context.document.version}"
+            self._context.event("error", what="policy", detail=detail)
+            if self._dks is not None:
+                self._dks.come_soon(now)
 
     def _look_whether_ready(self, now: float) -> None:
         if self._readiness is not None and self._readiness.reached(self._all_keyed(), now):

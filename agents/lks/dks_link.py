@@ -408,6 +408,11 @@ class DksLink:
         self._drain(now)
         return True
 
+    def come_soon(self, now: float) -> None:
+        """There is a policy for us that we do not have: do not wait for the schedule."""
+        if self.connect_at is not None:
+            self.connect_at = min(self.connect_at, now)
+
     def report_soon(self, now: float) -> None:
         """Our groups have generations that the DKS did not make. Without contact the next one reports them anyway."""
         if self._report_at is None and self.sa is not None and self.sa.established:
@@ -473,7 +478,7 @@ class DksLink:
     def _use(self, keys: GroupKeys, now: float, *, registration: bool) -> None:
         assert self.central is not None
         self.central.check(keys)
-        self._context.retained.took(keys.group, verify_group_state(keys.state, self._key, keys.group).counters)
+        self._context.retained.took(verify_group_state(keys.state, self._key, keys.group), keys.state)
         self.central.take(keys, now, registration=registration)
         if registration:
             self._context.event("registered", group=str(keys.group), at="dks", generation=keys.generation)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup
+from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup, notifies
 from agents.gikev2.keys import bounded, check_speaker
 from agents.gikev2.member import parse_delete
 from agents.gikev2.spread import Spread
@@ -86,7 +86,7 @@ class Listener:
             return
         self._connect_at = None
         self._first = next(iter(self.hearing))
-        first = self._member.request(self._first, extra=self._spread.hello())
+        first = self._member.request(self._first, extra=[*self._shown(self._first), *self._spread.hello()])
         self.sa = self._endpoint.connect(self._peer, self._context.party(self.neighbor.router), first, now)
 
     def wake(self, now: float) -> None:
@@ -184,10 +184,17 @@ class Listener:
         if self.sa is None or not self.sa.established or group in self._asked.values():
             return
         try:
-            number = self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, self._member.request(group), now)
+            payloads = self._member.request(group, extra=self._shown(group))
+            number = self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, payloads, now)
         except UnknownSa:
             return
         self._asked[number] = group
+
+    def _shown(self, group: GroupId) -> list[Payload]:
+        """What the neighbour said last of this group, in its signed words: should its disk have lost that, it gives us
+        no number again that we have had."""
+        signed = self._context.retained.shown(group)
+        return [] if signed is None else [notifies.group_report(signed)]
 
     def _take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
         assert self.sa is not None
@@ -215,7 +222,7 @@ class Listener:
 
     def _taken(self, keys: GroupKeys) -> None:
         state = verify_issued_state(keys.state, lambda issuer: self._issuer_key(keys.group, issuer), keys.group)
-        self._context.retained.took(keys.group, state.counters)
+        self._context.retained.took(state, keys.state)
         self._context.kernel_dirty = True
 
     def _later(self, group: GroupId, now: float) -> None:

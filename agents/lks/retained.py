@@ -7,7 +7,8 @@
   and may allow a neighbour that was since taken out.
 - The highest version of the revocation list that it acted on: an older list, or none, is a restored one.
 - The highest (v, g) that it took of each neighbour's group: it takes no lower one, ever (RFC 9838 leaves
-  this open).
+  this open). With it the signed state that said so: a neighbour whose folder was lost, or put back to an older
+  one, is shown what it came to in its own words.
 
 No traffic key is in here: keys are made anew. Gives Persist effects; knows nothing of files.
 """
@@ -18,16 +19,20 @@ from collections.abc import Callable
 
 from agents.policy import cbor
 from agents.policy.errors import PolicyError
+from agents.policy.group import GroupState
 from agents.policy.names import GroupId
 from agents.policy.revocation import FILE as REVOCATION
 from agents.runtime.effects import Persist
 from agents.runtime.storage import CorruptRecord, seal, unseal
 
 DOCUMENT, COUNTERS = "policy.cose", "counters"
-_KIND = "router-keys/lks-counters/1"
+_KIND = "router-keys/lks-counters/2"
 _MAX = (1 << 63) - 1
+_LONGEST_STATE = 2048
 
 Counters = tuple[int, int]
+_Floor = tuple[int, int, bytes]
+_NO_FLOOR: _Floor = (0, 0, b"")
 
 
 class Retained:
@@ -40,7 +45,7 @@ class Retained:
         self._reserved = 0
         self._version = 0
         self._revocation = 0
-        self._floors: dict[str, Counters] = {}
+        self._floors: dict[str, _Floor] = {}
         if record is not None:
             self._reserved, self._version, self._revocation, self._floors = _decode(unseal(_KIND, record))
         self.generation_floor = self._reserved
@@ -59,12 +64,17 @@ class Retained:
 
     def floor(self, group: GroupId) -> Counters:
         """The highest (v, g) taken of this group; (0, 0) when there was none."""
-        return self._floors.get(str(group), (0, 0))
+        version, generation, _signed = self._floors.get(str(group), _NO_FLOOR)
+        return version, generation
 
-    def took(self, group: GroupId, counters: Counters) -> None:
-        """This state was taken."""
-        if counters > self.floor(group):
-            self._floors[str(group)] = counters
+    def shown(self, group: GroupId) -> bytes | None:
+        """The signed state that `floor` is from; None when there was none."""
+        return self._floors.get(str(group), _NO_FLOOR)[2] or None
+
+    def took(self, state: GroupState, signed: bytes) -> None:
+        """This state was taken, which the caller has verified."""
+        if state.counters > self.floor(state.group):
+            self._floors[str(state.group)] = (*state.counters, signed)
             self._write()
 
     def document(self, signed: bytes, version: int) -> None:
@@ -97,13 +107,13 @@ class Retained:
             self._write()
 
     def _write(self) -> None:
-        floors = {name: list(counters) for name, counters in sorted(self._floors.items())}
+        floors = {name: list(floor) for name, floor in sorted(self._floors.items())}
         numbers = {"reserved": self._reserved, "version": self._version, "revocation": self._revocation}
         payload = cbor.encode({**numbers, "floors": floors})
         self._emit(Persist(COUNTERS, seal(_KIND, payload)))
 
 
-def _decode(payload: bytes) -> tuple[int, int, int, dict[str, Counters]]:
+def _decode(payload: bytes) -> tuple[int, int, int, dict[str, _Floor]]:
     try:
         value = cbor.decode(payload)
     except PolicyError as error:
@@ -112,12 +122,16 @@ def _decode(payload: bytes) -> tuple[int, int, int, dict[str, Counters]]:
     counters = isinstance(value, dict) and all(_counter(value.get(name)) for name in numbers)
     if not isinstance(value, dict) or not counters or not isinstance(value.get("floors"), dict):
         raise CorruptRecord("the retained counters have another form")
-    floors: dict[str, Counters] = {}
-    for name, pair in value["floors"].items():
-        if not isinstance(name, str) or not isinstance(pair, list) or len(pair) != 2 or not all(map(_counter, pair)):
+    floors: dict[str, _Floor] = {}
+    for name, floor in value["floors"].items():
+        if not isinstance(name, str) or not isinstance(floor, list) or len(floor) != 3 or not _is_floor(*floor):
             raise CorruptRecord("the retained counters have another form")
-        floors[name] = (pair[0], pair[1])
+        floors[name] = (floor[0], floor[1], floor[2])
     return value["reserved"], value["version"], value["revocation"], floors
+
+
+def _is_floor(version: object, generation: object, signed: object) -> bool:
+    return _counter(version) and _counter(generation) and isinstance(signed, bytes) and len(signed) <= _LONGEST_STATE
 
 
 def _counter(value: object) -> bool:

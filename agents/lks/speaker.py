@@ -13,13 +13,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, UnusableGroup
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, UnusableGroup, notifies
 from agents.gikev2.keys import make_group_keys, own_keys
 from agents.ikev2 import IkeEndpoint, NotifyPayload, Payload, SaHandle, UnknownSa, UnsupportedAlgorithm
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.lks.context import Context
 from agents.lks.generations import Sending, earliest
-from agents.policy.group import GroupState, sign_group_state
+from agents.policy.errors import PolicyError
+from agents.policy.group import MOST_AHEAD, GroupState, Issuer, sign_group_state, verify_issued_state
+from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 
 REKEY_FRACTION = 0.75
@@ -74,6 +78,8 @@ class Speaker:
         self._registering: set[str] = set()  # have been given the active generation, and get the waiting one next
         self._attempts: dict[str, int] = {}
         self._ends: dict[int, float] = {}
+        self._versions: dict[int, int] = {}  # of the policy that each generation is under
+        self._given: dict[int, set[str]] = {}  # generation → who was sent it
         self.rekey_at = now
         self.sending.begin(self._make(now))
         context.kernel_dirty = True
@@ -91,14 +97,18 @@ class Speaker:
         state = GroupState.of(self.group, context.document.version, generation, "lks")
         signed = sign_group_state(state, context.private_key)
         keys = make_group_keys(context.document, self.group, generation, context.random, signed)
-        self._lives(keys, now)
+        self._lives(keys, context.document.version, now)
         return keys
 
-    def _lives(self, keys: GroupKeys, now: float) -> None:
+    def _lives(self, keys: GroupKeys, version: int, now: float) -> None:
         life = self._context.document.lifetimes.group_s
         self.rekey_at = now + life * (REKEY_FRACTION - self._context.uniform(0, 0.1))
-        self._ends = {each: end for each, end in self._ends.items() if each in set(self.sending.held())}
-        self._ends[keys.generation] = now + life
+        held = set(self.sending.held())
+        self._ends = {each: end for each, end in self._ends.items() if each in held}
+        self._versions = {each: of for each, of in self._versions.items() if each in held}
+        self._given = {each: whom for each, whom in self._given.items() if each in held}
+        self._ends[keys.generation], self._versions[keys.generation] = now + life, version
+        self._given[keys.generation] = set()
 
     # -- registrations -------------------------------------------------------------------------------
 
@@ -112,18 +122,71 @@ class Speaker:
             return []
         if not request.supports(context.document.suite):
             return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
-        active = self.sending.active
-        if active is None or request.sender:
+        if self.sending.active is None or request.sender:
             return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
         try:
             kwk = sa.key_wrap_key()
         except UnsupportedAlgorithm:
             return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
+        keys = self._to_give(request, router, now)
+        self._given[keys.generation].add(router)
         self.members[router] = sa
         if self.sending.waiting is not None:
             self._registering.add(router)
-        context.event("member", group=str(self.group), peer=router, generation=active.generation)
-        return KeyServer.answer(self.sending.floors(active, context.last_sequence), router, kwk)
+        context.event("member", group=str(self.group), peer=router, generation=keys.generation)
+        return KeyServer.answer(self.sending.floors(keys, context.last_sequence), router, kwk)
+
+    def _to_give(self, request: RegistrationRequest, router: str, now: float) -> GroupKeys:
+        """The keys to register a neighbour with: those that are sent with, unless it has had later ones already.
+
+        When it shows some in our own signed words that it did not get from us since we started, our retained folder was
+        lost or is an older one: nothing is given under a number that it has had, and we go on above that.
+        """
+        context, shown = self._context, self._shown(request)
+        active = self.sending.active
+        newest = self.sending.waiting or active
+        assert active is not None and newest is not None
+        if shown is None:
+            return active
+        if self._is_later(min(shown.v, context.document.version), shown.g, newest, router):
+            context.event("behind", group=str(self.group), peer=router, version=shown.v, generation=shown.g)
+            context.passed_generation(shown.g)
+            self.members.pop(router, None)
+            self._renew(self._make(now), now, "behind", excluding=False)
+            if self._orders is not None:
+                self._orders.report(now)
+            active = self.sending.active or active
+            newest = self.sending.waiting or active
+        context.policy_shown = max(context.policy_shown, shown.v)
+        return newest if self._is_later(shown.v, shown.g, active, router) else active
+
+    def _is_later(self, version: int, generation: int, keys: GroupKeys, router: str) -> bool:
+        """Whether what a neighbour shows is later than these keys; or it is of their very number, and not of them."""
+        if generation == keys.generation and router not in self._given[generation]:
+            return True
+        return version > self._versions[keys.generation] or generation > keys.generation
+
+    def _shown(self, request: RegistrationRequest) -> GroupState | None:
+        """What a neighbour says that we said last of this group, in our own or the DKS's signed words."""
+        context = self._context
+
+        def key_of(issuer: Issuer) -> Ed25519PublicKey:
+            dks = context.document.dks.key
+            return context.private_key.public_key() if issuer == "lks" else public_key_from_spki(dks)
+
+        for signed in notifies.find_group_reports(request.payloads)[:1]:
+            try:
+                state = verify_issued_state(signed, key_of, self.group)
+                if state.issuer == "dks":
+                    self._check_believable(state.g)
+                return state
+            except (PolicyError, UnusableGroup) as error:
+                context.event("error", what="shown state", group=str(self.group), detail=str(error))
+        return None
+
+    def _check_believable(self, generation: int) -> None:
+        if generation > max(self.generation, self._context.retained.reserved) + MOST_AHEAD:
+            raise UnusableGroup(f"{self.group}: generation {generation} is too far ahead")
 
     def registered(self, router: str, now: float) -> None:
         """The answer is on its way: a generation that waits for its turn follows it."""
@@ -166,6 +229,7 @@ class Speaker:
             keys = own_keys(keys, self._context.document)
             if ordered is None or keys.generation <= self.generation:
                 raise UnusableGroup(f"{self.group}: generation {keys.generation} comes too late")
+            self._check_believable(keys.generation)
             if version != self._context.document.version:
                 raise UnusableGroup(f"{self.group}: keys under policy version {version}, which is not in force here")
             if self._context.clashes(keys.generation, self.sending.held()):
@@ -175,7 +239,7 @@ class Speaker:
             self.not_given(now)
             raise
         self._context.given_generation(keys.generation)
-        self._lives(keys, now)
+        self._lives(keys, version, now)
         self._renew(keys, now, ordered.reason, excluding=ordered.excluding)
 
     def not_given(self, now: float) -> None:
@@ -228,6 +292,7 @@ class Speaker:
         except (UnknownSa, UnsupportedAlgorithm):
             self.members.pop(router, None)
             return
+        self._given[keys.generation].add(router)
         self._unacknowledged[number] = router
         self._sent_over[number] = sa
         self._attempts[router] = self._attempts.get(router, 0) + 1

@@ -20,6 +20,7 @@ _WAYS: dict[Kind, Callable[[World, str, float], None]] = {
     Kind.OUTAGE: fault_power.outage,
     Kind.TORN: fault_power.torn,
     Kind.OLD_FILES: fault_power.old_files,
+    Kind.FOLDER: fault_power.folder,
     Kind.DKS_CRASH: fault_power.dks_crash,
     Kind.OLD_BOOK: fault_power.old_book,
     Kind.REKEY: fault_power.rekey,

@@ -66,6 +66,16 @@ def old_files(world: World, who: str, _size: float) -> None:
         refuses(world, who, DOCUMENT, old)
 
 
+def folder(world: World, who: str, size: float) -> None:
+    """All of a router's files are those of before, or it is commissioned anew with its newest document."""
+    copies = world.folders.get(who, [])
+    world.power_off(who)
+    world.judge.restored(who)
+    older = copies and size > 8
+    world.nodes[who].files = dict(world.chance.choice(copies)) if older else {DOCUMENT: world.signed[who]}
+    world.later(who, 2.0)
+
+
 def refuses(world: World, who: str, name: str, wrong: bytes | None) -> None:
     """A router with this in place of a file must not start; then the administrator puts the right one back."""
     files = world.nodes[who].files

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     OUTAGE = "power lost everywhere"
     TORN = "restart with torn counters"
     OLD_FILES = "restart with an older document or list"
+    FOLDER = "restart with an older folder, or none"
     DKS_CRASH = "DKS restarted"
     OLD_BOOK = "DKS restarted with an older book"
     CLOCK = "wall clock jumps"
@@ -46,6 +47,8 @@ class Kind(StrEnum):
 
 
 ONCE = frozenset({Kind.REMOVE, Kind.REMOVE_BY_HAND})
+APART = frozenset({Kind.FOLDER})
+"""Drawn for themselves, so that the others of each seed are what they were without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def faults_of(seed: int) -> tuple[Fault, ...]:
     """Some faults, in the order of time."""
     chance = random.Random(f"faults {seed}")
     found = []
-    kinds = [kind for kind in Kind if kind not in ONCE]
+    kinds = [kind for kind in Kind if kind not in ONCE | APART]
     if ISSUERS[seed % 3] == "central":
         kinds.remove(Kind.OLD_BOOK)  # not sound when who had the newest keys comes last: docs/security.md
     if chance.random() < 0.6:
@@ -99,4 +102,8 @@ def faults_of(seed: int) -> tuple[Fault, ...]:
         elif kind is Kind.LIE:
             who = liar
         found.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), kind, who, round(chance.uniform(0, 25), 3)))
+    chance = random.Random(f"folders {seed}")
+    for _each in range(chance.choice((0, 0, 1, 2))):
+        who, size = chance.choice(["a", "b", "c"]), round(chance.uniform(0, 25), 3)
+        found.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), Kind.FOLDER, who, size))
     return tuple(sorted(found, key=lambda each: each.at_s))

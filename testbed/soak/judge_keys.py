@@ -47,9 +47,10 @@ class Keys:
         self._owner = {
             address: node.name for node in network.nodes.values() for address, _segment in node.interfaces.values()
         }
-        self._key: dict[tuple[Stream, int], bytes] = {}
+        self._key: dict[tuple[str, int, Stream, int], bytes] = {}
+        self._restored: set[str] = set()
         self._made: dict[Stream, set[bytes]] = {}
-        self._first: dict[tuple[Stream, int], float] = {}
+        self._first: dict[bytes, float] = {}
         self._sent: dict[bytes, float] = {}
         self._boot: dict[tuple[str, bytes], int] = {}
         self._newest: dict[tuple[str, Stream], tuple[int, int]] = {}
@@ -62,8 +63,18 @@ class Keys:
 
     def restored(self, name: str) -> None:
         """This router's folder was put back as a whole, or lost: it cannot know what it has been."""
+        self._restored.add(name)
         for place in [each for each in self._newest if each[0] == name]:
             del self._newest[place]
+        for number in [each for each in self._key if each[0] == name]:
+            del self._key[number]
+
+    def _whose(self, node: Node, sa: GroupSa) -> tuple[str, int]:
+        """For whom a number has one key: for all and ever. One whose folder was put back has it for each that hears it,
+        and for itself from one boot to the next."""
+        if self._owner.get(str(sa.speaker)) not in self._restored:
+            return "", 0
+        return node.name, node.boots if sa.outbound else 0
 
     def enforced(self, node: Node, kernel: Kernel, kept: Kept | None, told: Told) -> None:
         """After a router's kernel was changed. `kept`, `told`: what its files say."""
@@ -79,7 +90,8 @@ class Keys:
         for sa in sorted(kernel.sas, key=lambda each: each.generation):
             here = (node.name, *stream(sa), sa.generation)
             if self._honest(sa):
-                known = self._key.setdefault((stream(sa), sa.generation), sa.keymat)
+                number = (*self._whose(node, sa), stream(sa), sa.generation)
+                known = self._key.setdefault(number, sa.keymat)
                 self._hold("one key for a generation", known == sa.keymat, here)
             place = (sa.spi, sa.destination)
             self._hold("no SPI collision", places.setdefault(place, sa.keymat) == sa.keymat, (node.name, *place))
@@ -102,11 +114,11 @@ class Keys:
             node.sequences[sa.spi, sa.destination] = sa.replay_floor
 
     def _inbound(self, node: Node, sa: GroupSa, shared: bool, version: int) -> None:
-        name, here = (stream(sa), sa.generation), (node.name, *stream(sa), sa.generation)
-        self._first.setdefault(name, self._network.now)
-        pair, newest = (version, sa.generation), self._newest.get((node.name, name[0]), (0, 0))
+        here = (node.name, *stream(sa), sa.generation)
+        self._first.setdefault(sa.keymat, self._network.now)
+        pair, newest = (version, sa.generation), self._newest.get((node.name, stream(sa)), (0, 0))
         self._hold("no older policy, list or (v, g)", pair >= newest, (*here, pair, newest))
-        self._newest[node.name, name[0]] = max(newest, pair)
+        self._newest[node.name, stream(sa)] = max(newest, pair)
         if shared and self._honest(sa):
             accepted = self._accepted.get((node.name, sa.keymat), 0)
             self._hold("no packet is heard twice", sa.replay_floor >= accepted, (*here, sa.replay_floor, accepted))
@@ -125,7 +137,7 @@ class Keys:
                 self._send(node, sa)
             for sa in sas:
                 if not sa.outbound:
-                    age_s = now - self._first[stream(sa), sa.generation]
+                    age_s = now - self._first[sa.keymat]
                     most_s = 2 * life.group_s + life.dtd_s + PATIENCE_S
                     self._hold("no key after its life", age_s <= most_s, (node.name, age_s, stream(sa)))
 

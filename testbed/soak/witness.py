@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _DOCUMENT, _LIST = "router-keys/policy-document/1", "router-keys/revocation/1"
-_COUNTERS = b"router-keys/lks-counters/1"
+_COUNTERS = b"router-keys/lks-counters/2"
 _FIRST_FAMILY = ("ospf", "pim")
 
 Address = IPv4Address | IPv6Address

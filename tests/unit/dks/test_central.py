@@ -254,7 +254,7 @@ def test_a_member_cannot_use_up_the_numbers_of_a_group() -> None:
 
 
 def claiming(core: LksCore, group: GroupId) -> LksCore:
-    core._context.retained._floors[str(group)] = (1, 1 << 40)
+    core._context.retained._floors[str(group)] = (1, 1 << 40, b"")
     return core
 
 

@@ -48,3 +48,15 @@ def test_the_book_goes_on_above_what_an_lks_had_come_to() -> None:
     before = max(sa.generation for sa in network.nodes["a"].kernel.sas if sa.outbound)  # type: ignore[union-attr]
     change(network, "central")
     assert all(sa.generation > before for sa in sent_with(network.nodes["a"].kernel.sas))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("issuer", ["lks", "dks"])
+def test_a_dks_goes_on_with_no_group_that_policy_has_taken_from_it(issuer: str) -> None:
+    network = Network({"a--b": ("a", "b")}, settings=with_issuer(START, "central"), dks=True)
+    network.power_on_all()
+    assert network.run(30, network.all_keyed)
+    change(network, issuer)
+    before = len(network.seen("rekeyed", "dks"))
+    network.run(network.now + 200)
+    assert len(network.seen("rekeyed", "dks")) == before
+    assert network.all_keyed()

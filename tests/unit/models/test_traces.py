@@ -54,7 +54,12 @@ def test_epochs_no_reserve_and_no_disk_first_power_fails_at_a_step_and_no_genera
     assert not before & generations(network, "a")
 
 
-def test_epochs_rollback_s_and_no_floor_keys_of_a_folder_that_was_put_back_are_refused() -> None:
+@pytest.mark.parametrize("shown", [True, False])
+def test_epochs_rollback_s_no_floor_no_shown_keys_of_a_folder_that_was_put_back_are_refused(
+    monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    if not shown:
+        monkeypatch.setattr("agents.lks.retained.Retained.shown", lambda _self, _group: None)
     network = Network(LINK, protocols=OSPF, settings=Settings(validity_s=1 << 33, generation_block=1))
     before = dict(network.nodes["a"].files)
     keyed(network)
@@ -66,8 +71,8 @@ def test_epochs_rollback_s_and_no_floor_keys_of_a_folder_that_was_put_back_are_r
     network.power_on("a")
     network.run(network.now + 5)
     refused = network.seen("error", "b", what="registration")
-    assert refused and "older" in refused[-1].fields["detail"]
-    assert not network.hears("b", "a")
+    assert network.hears("b", "a") is shown
+    assert not refused if shown else "older" in refused[-1].fields["detail"]
 
 
 def test_epochs_no_ack_a_speaker_keeps_its_generation_until_the_member_has_the_next() -> None:

@@ -17,7 +17,7 @@ from agents.lks.core import LksCore
 from agents.lks.generations import Hearing
 from agents.lks.link import Link
 from agents.lks.retained import Retained
-from agents.policy.names import GroupId
+from agents.policy.group import GroupState
 from agents.runtime.effects import Event, Kernel, KeyLines, Persist, Send
 
 Mutation = Callable[[MonkeyPatch], None]
@@ -53,7 +53,7 @@ def _nothing(*_args: Any, **_named: Any) -> None:
     return None
 
 
-def _forget_floor(self: Retained, group: GroupId, counters: tuple[int, int]) -> None:
+def _forget_floor(self: Retained, state: GroupState, signed: bytes) -> None:
     """Not kept."""
 
 
@@ -95,6 +95,7 @@ replaced("old generations are heard for ever", Hearing, "follow", _follow_for_ev
 replaced("neighbours that go are kept", Link, "adopt", lambda self, policy, now: True)
 replaced("document not kept", Retained, "document", lambda self, signed, version: self.acts_on(version))
 replaced("list not kept", Retained, "revocation", lambda self, signed, version: self.acts_on_revocation(version))
+replaced("neighbours show a router nothing", Retained, "shown", lambda self, group: None)
 replaced("nothing rekeyed at the end of a life", lks_speaker, "REKEY_FRACTION", 1e6)
 replaced("a reported generation not written down", GenerationBook, "reported", lambda *_args: False)
 
