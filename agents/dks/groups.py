@@ -39,6 +39,8 @@ by then all have noticed that it was."""
 DOUBT_S = 1.0
 """How long after a push that is not answered the member gets the same keys under its Rekey SA. It may have lost its IKE
 SA without our knowledge, and would be deaf until the push is given up."""
+PLACES = 1 << 20
+"""At how many places above its book a DKS that gives keys to all members may begin."""
 EventSink = Callable[[Event], None]
 
 
@@ -160,7 +162,7 @@ class Groups:
         known = self._groups.get(group)
         try:
             kwk = sa.key_wrap_key()
-            held, shown = self._shown(request, speaker, router)
+            held, shown = self._shown(request, speaker)
             if known is None:
                 known = self._groups[group] = self._make(speaker, group, now)
             elif request.sender and known.to_renew(held):
@@ -217,15 +219,10 @@ class Groups:
         self._event(Event("issued", fields))
         return KeyServer.answer(made, group.router, kwk)
 
-    def _shown(
-        self, request: RegistrationRequest, speaker: PolicyDocument, router: str
-    ) -> tuple[int | None, int | None]:
-        """The generation that a router says it sends with or hears, in our own signed words, and the highest that it
-        says there was, in ours or its own: from it a book that was put back learns how far it had been."""
-        member = speaker if router == speaker.router else self._documents.of(router)
-        keys = {"dks": self._key.public_key()}
-        if member is not None:
-            keys["lks"] = public_key_from_spki(member.identity)
+    def _shown(self, request: RegistrationRequest, speaker: PolicyDocument) -> tuple[int | None, int | None]:
+        """The generation that a speaker says it sends with, in our own signed words, and the highest that a member
+        shows there was, in ours or the speaker's: from it a book that was put back learns how far it had been."""
+        keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
         group = request.group
         for signed in notifies.find_group_reports(request.payloads)[:1]:
             try:
@@ -235,7 +232,7 @@ class Groups:
             if state.issuer != "dks" and (
                 state.v > speaker.version or state.g > self._book.last(group)[1] + MOST_AHEAD
             ):
-                detail = f"{router} says that there was generation {state.g} under version {state.v}"
+                detail = f"{group.router} says that there was generation {state.g} under version {state.v}"
                 self._event(Event("error", {"what": "registration", "group": str(group), "detail": detail}))
                 return None, None
             self._book.reported(group, state.v, state.g)
@@ -255,14 +252,17 @@ class Groups:
             return False
         return any(each == group for _interface, _neighbor, each in member.neighbor_groups())
 
-    def _keys(self, speaker: PolicyDocument, group: GroupId) -> GroupKeys:
+    def _keys(self, speaker: PolicyDocument, group: GroupId, ahead: int = 0) -> GroupKeys:
         # LKSs make the odd ones. Policy can have one go on where the other has stopped, and some hear of it late.
-        generation = self._book.next(group, speaker.version, even=True)
+        generation = self._book.next(group, speaker.version, ahead=ahead)
         state = sign_group_state(GroupState.of(group, speaker.version, generation, "dks"), self._key)
         return make_group_keys(speaker, group, generation, self._random, state)
 
     def _make(self, speaker: PolicyDocument, group: GroupId, now: float) -> _Group:
-        known = _Group(self._keys(speaker, group), now + speaker.lifetimes.group_s * REKEY_FRACTION)
+        # Should our book be an older one, then whoever has had later keys may not have come to us yet. So each life of
+        # ours begins at a place of its own, with SPIs that go on in turn.
+        ahead = int.from_bytes(self._random(4), "big") % PLACES << speaker.spi.generation_bits
+        known = _Group(self._keys(speaker, group, ahead), now + speaker.lifetimes.group_s * REKEY_FRACTION)
         self._look_later(known)
         return known
 

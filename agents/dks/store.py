@@ -64,14 +64,12 @@ class GenerationBook:
         ).fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
-    def next(self, group: GroupId, version: int, *, even: bool = False) -> int:
-        """The next generation, under this version of the speaker's policy: in the book when this returns.
-
-        `even`: the next even one, where an LKS makes the odd ones."""
+    def next(self, group: GroupId, version: int, *, ahead: int = 0) -> int:
+        """The next generation of a DKS, an even one since LKSs make the odd ones, under this version of the speaker's
+        policy: in the book when this returns. `ahead`: so many are left out."""
         with transaction(self._connection):
-            generation = self.last(group)[1] + 1
-            if even:
-                generation += generation % 2
+            generation = self.last(group)[1] + 1 + ahead
+            generation += generation % 2
             self._set(group, version, generation, "made")
         return generation
 

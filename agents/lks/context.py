@@ -104,12 +104,11 @@ class Context:
         self.retained.reserve(generation, self.document.generation_block)
 
     def mark(self, group: GroupId) -> bytes | None:
-        """Our signed word to the DKS that we know of no generation of this group above this one, as our disk has it: of
-        our own groups those that our LKS may have made as well. None when there was none."""
+        """Our signed word to the DKS that there was no generation of this group of ours above this one, as our disk has
+        it: those that our LKS may have made as well. None when there was none."""
         version, known = self.retained.floor(group)
-        if group.router == self.document.router:
-            version, known = max(version, self.document.version), max(known, self.retained.reserved)
-        state = GroupState.of(group, version, known, "lks")
+        known = max(known, self.retained.reserved)
+        state = GroupState.of(group, max(version, self.document.version), known, "lks")
         return sign_group_state(state, self.private_key) if known else None
 
     def last_sequence(self, sa: DataSa) -> int:

@@ -391,11 +391,11 @@ class DksLink:
             return
         if self.central is None:
             return
-        held = self.central.held(group)
+        held, sender = self.central.held(group), group in self.central.sending
         if held is None:
-            held = self._context.mark(group)
+            held = self._context.mark(group) if sender else self._context.retained.shown(group)
         extra = [] if held is None else [notifies.group_report(held)]
-        self._request_keys(group, self._member.request(group, sender=group in self.central.sending, extra=extra), now)
+        self._request_keys(group, self._member.request(group, sender=sender, extra=extra), now)
 
     def order(self, group: GroupId, held: bytes, now: float) -> bool:
         """Ask for a new generation of an own group. `held`: our newest one's signed state. False without contact."""

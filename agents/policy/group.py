@@ -19,7 +19,7 @@ from agents.policy.names import GroupId
 Issuer = Literal["lks", "dks"]
 LABEL = "router-keys/group-state/1"
 MAX_COUNTER = (1 << 63) - 1
-MOST_AHEAD = 1 << 20
+MOST_AHEAD = 1 << 36
 """How far beyond what one knows of a group another party's word on its generation is believed: what one knows may have
 been put back to something older, but nobody is to use up the numbers."""
 

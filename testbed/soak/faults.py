@@ -88,8 +88,6 @@ def faults_of(seed: int) -> tuple[Fault, ...]:
     chance = random.Random(f"faults {seed}")
     found = []
     kinds = [kind for kind in Kind if kind not in ONCE | APART]
-    if ISSUERS[seed % 3] == "central":
-        kinds.remove(Kind.OLD_BOOK)  # not sound when who had the newest keys comes last: docs/security.md
     if chance.random() < 0.6:
         kind = chance.choice(sorted(ONCE))
         found.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), kind, REMOVED, round(chance.uniform(0, 25), 3)))

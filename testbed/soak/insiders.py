@@ -71,6 +71,7 @@ class Insider:
                 lambda: (ExchangeType.INFORMATIONAL, self._list()),
                 lambda: (ExchangeType.GSA_INBAND_REKEY, self._policy()),
                 lambda: (ExchangeType.INFORMATIONAL, self._orders()),
+                lambda: (ExchangeType.GSA_REGISTRATION, self._show(link)),
             ]
             self._say(link._endpoint, sa, *self._chance.choice(lies)())
 
@@ -144,6 +145,13 @@ class Insider:
         """A policy document, which no neighbour may give."""
         signed = self._world.signed
         return [notifies.policy_document(self._chance.choice(list(signed.values())))]
+
+    def _show(self, link: Link) -> Sequence[Payload]:
+        """To a speaker: that it, or the DKS, has been further than it has."""
+        groups = [group for listener in link.listeners.values() for group in listener.hearing]
+        group = self._chance.choice(groups)
+        state = GroupState.of(group, self._core.document.version, 1 << 30, self._chance.choice(("lks", "dks")))
+        return [idg(group), notifies.group_report(sign_group_state(state, self._key))]
 
     def _orders(self) -> Sequence[Payload]:
         """New keys for groups of others: only the DKS may order them."""

@@ -33,7 +33,7 @@ class Invariants:
         self.files = Files(network, self._verdict, self.liars)
         self.keys = Keys(network, self._verdict, self.liars)
         self.access = Access(network, self._verdict, self.files, self.liars)
-        self.pace = Pace(network, self._verdict)
+        self.pace = Pace(network, self._verdict, self.liars)
 
     @property
     def checked(self) -> Counter[str]:

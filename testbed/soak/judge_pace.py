@@ -11,10 +11,10 @@ SLACK_S = 1.0
 
 
 class Pace:
-    """Who was asked to wait, until when. A router that did not hear it, or has failed since, need not."""
+    """Who was asked to wait, until when. A router that did not hear it, or has failed since, need not; nor a liar."""
 
-    def __init__(self, network: Network, verdict: Verdict) -> None:
-        self._network, self._hold = network, verdict.hold
+    def __init__(self, network: Network, verdict: Verdict, liars: set[str]) -> None:
+        self._network, self._hold, self._liars = network, verdict.hold, liars
         self._until: dict[tuple[str, str], tuple[float, tuple[int, int]]] = {}
 
     def event(self, node: Node, event: Event) -> None:
@@ -26,5 +26,5 @@ class Pace:
         until, when = self._until.pop((peer, group), (0.0, boots))
         early = self._network.now < until - SLACK_S and when == boots
         self._hold("who is asked to wait does", not early, (peer, group, self._network.now, until))
-        if event.kind == "paced" and not self._network.loss and not self._network.unreached:
+        if event.kind == "paced" and peer not in self._liars and not self._network.loss and not self._network.unreached:
             self._until[peer, group] = self._network.now + float(event.fields["wait_s"]), boots

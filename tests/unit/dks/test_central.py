@@ -11,6 +11,7 @@ from agents.lks.core import LksCore
 from agents.policy import edit
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
+from agents.policy.group import MOST_AHEAD, GroupState, sign_group_state
 from agents.policy.names import GroupId
 from agents.runtime.simulation import Passing
 from testbed.soak.network import Network, ring
@@ -243,18 +244,43 @@ def test_after_an_outage_routers_show_a_dks_with_an_older_book_how_far_it_was(la
     one_key_each(network)
 
 
-def test_a_member_cannot_use_up_the_numbers_of_a_group() -> None:
+def test_who_comes_to_a_dks_with_an_older_book_before_the_router_with_the_newest_keys_gets_no_number_of_it() -> None:
+    network = Network({"lan": ("a", "b", "c")}, settings=CENTRAL, dks=True)
+    network.power_on_all()
+    assert network.run(10, network.all_keyed)
+    group = GroupId.of("example", "a", "a-e0", RoutingProtocol.OSPF)
+    old = network.book.last(group)
+    network.tap = lambda passing: passing if "b" in (passing.sender, passing.receiver) else None
+    network.command("dks", "rekey", "a")
+    network.run(network.now + 5)
+    assert network.book.last(group) > old
+    for name in network.nodes:
+        network.power_off(name)
+    network.book._set(group, *old, "made")  # the book of before is put back
+    network.tap = None
+    for name in ("dks", "a", "c"):
+        network.power_on(name)
+    assert network.run(network.now + 30, lambda: network.hears("c", "a"))
+    network.power_on("b")
+    assert network.run(network.now + 30, network.all_keyed)
+    one_key_each(network)
+
+
+@pytest.mark.parametrize("liar", ["a", "b"])
+def test_a_member_cannot_use_up_the_numbers_of_a_group(liar: str) -> None:
     network = Network({"a--b": ("a", "b")}, settings=CENTRAL, dks=True)
     group = GroupId.of("example", "a", "a-e0", RoutingProtocol.OSPF)
-    network.nodes["b"].build = lambda node: claiming(network._lks(node), group)
+    network.nodes[liar].build = lambda node: claiming(network._lks(node), group)
     network.power_on_all()
     network.run(10)
-    assert network.hears("a", "b") and 0 < network.book.last(group)[1] < 100
-    assert "says that there was generation" in network.seen("error", "dks")[0].fields["detail"]
+    assert network.hears("a", "b") and 0 < network.book.last(group)[1] < MOST_AHEAD
+    if liar == "a":
+        assert "says that there was generation" in network.seen("error", "dks")[0].fields["detail"]
 
 
 def claiming(core: LksCore, group: GroupId) -> LksCore:
-    core._context.retained._floors[str(group)] = (1, 1 << 40, b"")
+    state = GroupState.of(group, 1, 1 << 40, "lks")
+    core._context.retained._floors[str(group)] = (1, 1 << 40, sign_group_state(state, core._context.private_key))
     return core
 
 

@@ -181,7 +181,7 @@ def _number(path: Path, count: int, together: Any, out: Any) -> None:
     book = GenerationBook(path)
     together.wait()
     try:
-        out.put([book.next(GROUP, 3, even=True) for _time in range(count)])
+        out.put([book.next(GROUP, 3) for _time in range(count)])
     except sqlite3.Error as error:
         out.put([str(error)])
     book.close()

@@ -17,7 +17,7 @@ def test_one_who_looks_sees_what_the_dks_has_written_and_cannot_write(tmp_path: 
     book = GenerationBook(tmp_path / "book.sqlite")
     reader = GenerationBook(tmp_path / "book.sqlite", read_only=True)
     assert reader.entries() == {}
-    assert book.next(GROUP, 3, even=True) == 2
+    assert book.next(GROUP, 3) == 2
     assert reader.entries() == {str(GROUP): (3, 2)}
     with pytest.raises(sqlite3.OperationalError):
         reader.next(GROUP, 3)

@@ -41,9 +41,9 @@ def _mark_too_low(self: Retained, generation: int, block: int) -> None:
         self._write()
 
 
-def _unwritten(self: GenerationBook, group: GroupId, version: int, *, even: bool = False) -> int:
-    generation = self.last(group)[1] + 1
-    return generation + (generation % 2 if even else 0)
+def _unwritten(self: GenerationBook, group: GroupId, version: int, *, ahead: int = 0) -> int:
+    generation = self.last(group)[1] + 1 + ahead
+    return generation + generation % 2
 
 
 replaced("mark one too low", Retained, "reserve", _mark_too_low)
@@ -98,12 +98,15 @@ def _older_document(patch: MonkeyPatch) -> None:
 
 @mutation("nobody shows the DKS what there was")
 def _nothing_shown(patch: MonkeyPatch) -> None:
+    """And the DKS begins where its book ends: to begin at a place of its own is enough by itself."""
+    patch.setattr(dks_groups, "PLACES", 1)
     patch.setattr(Context, "mark", _nothing)
     patch.setattr(CentralGroups, "held", _nothing)
+    patch.setattr(Retained, "shown", _nothing)
 
 
 @mutation("parity of generations dropped")
 def _parity_dropped(patch: MonkeyPatch) -> None:
-    """And nobody shows the DKS what there was, which is enough by itself."""
+    """And nobody shows the DKS what there was, nor does it begin at a place of its own: either is enough by itself."""
     _nothing_shown(patch)
     patch.setattr(Context, "next_generation", _without_parity)
