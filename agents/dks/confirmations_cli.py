@@ -16,8 +16,8 @@ from typing import Any
 from agents.policy.confirmation import SUFFIX
 from agents.policy.errors import PolicyError
 from agents.policy.names import check_router
-from agents.runtime.client import EXIT_DONE, EXIT_NO_AGENT, EXIT_REFUSED
 from agents.runtime.control import CommandRefused, ask
+from agents.runtime.exits import EXIT_DONE, EXIT_NO_AGENT, EXIT_REFUSED
 from agents.runtime.storage import write_atomic
 
 

@@ -17,9 +17,9 @@ from agents.policy.errors import PolicyError
 from agents.runtime import client, harden, keylog
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
+from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.settings import ConfigError
 
-EXIT_USAGE, EXIT_STATE = 2, 3
 CONFIG = Path("/etc/router-keys/dks.toml")
 
 
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_STATE
     finally:
         log.close()
-    return 0
+    return EXIT_DONE
 
 
 def _question(command: str, path: Path | None) -> int:

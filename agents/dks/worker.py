@@ -22,6 +22,7 @@ from agents.policy.errors import PolicyError
 from agents.runtime import harden
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
+from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.keylog import KeyLog
 from agents.runtime.settings import ConfigError
 
@@ -40,13 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     harden.process()
     if not _end_with(given.parent):
-        return 0
+        return EXIT_DONE
     try:
         config = read_config(given.config)
         key_log = KeyLog(given.ike_log) if given.ike_log is not None else None
     except ConfigError as error:
         print(f"dks: {error}", file=sys.stderr)
-        return 2
+        return EXIT_USAGE
     log = EventLog(config.events, config.name)
     sockets = [socket.socket(fileno=int(each)) for each in given.sockets.split(",")]
     number, of = map(int, given.share.split("/"))
@@ -55,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (PolicyError, sqlite3.Error, OSError) as error:
         log.write(Event("error", {"what": "fatal", "detail": str(error)}))
         print(f"dks: {error}", file=sys.stderr)
-        return 3
+        return EXIT_STATE
     finally:
         log.close()
-    return 0
+    return EXIT_DONE
 
 
 def _end_with(parent: int) -> bool:

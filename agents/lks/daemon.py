@@ -30,13 +30,13 @@ from agents.runtime.asyncio_driver import Driver, GuardedOnce
 from agents.runtime.clock import WallClock
 from agents.runtime.effects import Event, Kernel
 from agents.runtime.events import EventLog
+from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.links import snapshot
 from agents.runtime.settings import ConfigError
 from agents.runtime.storage import CorruptRecord
 from agents.runtime.udp import UdpPort
 
 CONFIG = Path("/etc/router-keys/lks.toml")
-EXIT_USAGE, EXIT_STATE = 2, 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_STATE
     finally:
         log.close()
-    return 0
+    return EXIT_DONE
 
 
 def _question(arguments: argparse.Namespace, path: Path | None) -> int:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.runtime.control import CommandRefused, ask, follow
-
-EXIT_DONE, EXIT_REFUSED, EXIT_NO_AGENT = 0, 1, 3
+from agents.runtime.exits import EXIT_DONE, EXIT_NO_AGENT, EXIT_REFUSED
 
 
 def show(program: str, path: Path, command: str, as_text: Callable[[Mapping[str, Any]], str] | None) -> int:
