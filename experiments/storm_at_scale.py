@@ -46,7 +46,7 @@ class StormAtScale(Simulated):
         "other routers' interfaces stay down, and they speak with the DKS alone. In these domains a router that has "
         f"had nothing but keep-alives for {REST_S:g} s rests, and its keep-alives are counted only. With more than "
         f"{LARGE} routers the DKS of the LKSs has two processes, while without LKSs, where the DKS cannot be more than "
-        "one, only the first half minute is computed."
+        "one, only the first 15 s are computed."
     )
     topology = "rings"
     keyings = KEYINGS
@@ -54,7 +54,7 @@ class StormAtScale(Simulated):
     module = "testbed.storm"
     options: ClassVar[Mapping[str, Any]] = {
         "sizes": [100, 1000, 10_000, 100_000],
-        "first_s": 30.0,
+        "first_s": 15.0,
         "rate": 500.0,
         "burst": 2000,
         "service": {},

@@ -59,7 +59,7 @@ def draw_load(folder: Path, results: Results) -> list[Drawn]:
         "Above: datagrams that reach the DKS in a second, those that find no room included; after the first minute the "
         "greatest number of each ten seconds. Below: how many wait in its socket, which holds 160. "
         "Bold: the median over seeds at each second; thin: each seed. Where a line of "
-        "central-mgmt ends, all its routers are keyed, or the first half minute was all that was computed."
+        "central-mgmt ends, all its routers are keyed, or no more was computed."
     )
     return [Drawn("load", text, "page")]
 
