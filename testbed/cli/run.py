@@ -134,6 +134,8 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         table.add_column(heading, justify="left" if heading == "keying" else "right")
     for name, row in summary["keyings"].items():
         table.add_row(name, *_cells(row))
+    if any(None in row["convergence_s"]["values"] for row in summary["keyings"].values()):
+        table.caption = "never: not within the time that was watched"
     console = Console()
     console.print(table)
     for verdict in summary["criteria"]:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from testbed.report.page import Drawn
-from testbed.report.style import COLUMN_IN, FAINT, INK, PAGE_IN, figure, look, ordered, save
+from testbed.report.style import COLUMN_IN, FAINT, PAGE_IN, Look, figure, look, ordered, save
 
 SECONDS, STEP = 60, 10
 Result = Mapping[str, Any]
@@ -120,11 +120,11 @@ def draw_keyed(folder: Path, results: Results) -> list[Drawn]:
                     axis.plot([size], [each["last"]], marker=style.marker, color=style.color, markersize=4)
             axis.plot([], [], color=style.color, linestyle=style.line, marker=style.marker, markersize=4, label=keying)
         for keying in keyings:
-            cut = [size for size, each in sizes.items() for case in each.get(keying, ()) if not case["complete"]]
-            for size in cut:
-                axis.plot([size], [top * 3], marker=look(keying).marker, color=INK, fillstyle="none", markersize=5)
-                axis.annotate("not yet when\ncut short", (size, top * 3), xytext=(-6, -3), ha="right",
-                              textcoords="offset points", fontsize=6, color=FAINT)  # fmt: skip
+            for size, each in sizes.items():
+                for case in each.get(keying, ()):
+                    if case["keyed_s"]["last"] is None:
+                        top = max(top, case["until_s"])
+                        _later(axis, size, case["until_s"], look(keying))
         axis.set_xlim(min(sizes) / 1.6, max(sizes) * 1.6)
         axis.set_ylim(1, top * 6)
         _plain(axis.xaxis, [10**power for power in range(6)])
@@ -136,7 +136,16 @@ def draw_keyed(folder: Path, results: Results) -> list[Drawn]:
         save(made, folder, "keyed")
     text = (
         "When routers have all keys of their neighbours. Marker: the last router of a run; dash: 95 % of them; the end "
-        "of the line: half of them. The line joins the medians of the last. With LKSs in domains above 1,000 routers: "
-        "the 500 routers whose exchange with neighbours is computed."
+        "of the line: half of them. The line joins the medians of the last. Hollow, with an arrow: not all by then, "
+        "when no more was computed. With LKSs in domains above 1,000 routers: the 500 routers whose exchange with "
+        "neighbours is computed."
     )
     return [Drawn("keyed", text, "column")]
+
+
+def _later(axis: Axes, size: int, until_s: float, style: Look) -> None:
+    axis.plot([size], [until_s], marker=style.marker, color=style.color, fillstyle="none", markersize=5)
+    arrow = {"arrowstyle": "->", "color": style.color, "linewidth": 0.8}
+    axis.annotate("", (size, until_s * 1.6), (size, until_s * 1.1), arrowprops=arrow)
+    axis.annotate(f"later than {until_s:g} s", (size, until_s), xytext=(-6, -3), textcoords="offset points",
+                  ha="right", fontsize=6, color=FAINT)  # fmt: skip
