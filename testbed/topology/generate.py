@@ -19,6 +19,7 @@ FORMS = {
     "star": "star:N",
     "lan": "lan:N",
     "grid": "grid:ROWSxCOLUMNS",
+    "regular": "regular:N:degree=D",
     "waxman": "waxman:N:seed=S",
 }
 LIMIT = 500
@@ -36,6 +37,13 @@ def generate(spec: str) -> TopologySource:
         rows, columns = int(size[1]), int(size[2])
         _bounded(spec, rows * columns, 2)
         return _grid(rows, columns)
+    if regular := re.fullmatch(r"regular:(\d+):degree=(\d+)", spec):
+        count, degree = int(regular[1]), int(regular[2])
+        _bounded(spec, count, 3)
+        if not 2 <= degree < count or count * degree % 2:
+            allowed = f"2 to {count - 1}, and even with an odd number of routers"
+            raise InputError(f"{spec!r} has degree {degree}", allowed=allowed, next_command="lab topology list")
+        return _regular(count, degree)
     if kind == "waxman" and words and words[0].isdigit():
         seed = re.fullmatch(r"seed=(\d+)", words[1]) if len(words) == 2 else None
         if len(words) == 1 or seed:
@@ -74,6 +82,15 @@ def _line(count: int) -> TopologySource:
 def _ring(count: int) -> TopologySource:
     names = _names(count)
     return _source(names, list(zip(names, [*names[1:], names[0]], strict=True)), f"{count} routers in a ring")
+
+
+def _regular(count: int, degree: int) -> TopologySource:
+    """A circulant graph: each linked to its nearest on a ring, and to the one opposite where the degree is odd."""
+    steps = list(range(1, degree // 2 + 1)) + [count // 2] * (degree % 2)
+    names = _names(count)
+    edges = sorted(tuple(sorted(edge)) for edge in networkx.circulant_graph(count, steps).edges)
+    text = f"{count} routers in a ring, each with {degree} neighbours"
+    return _source(names, [(names[one], names[other]) for one, other in edges], text)
 
 
 def _star(count: int) -> TopologySource:

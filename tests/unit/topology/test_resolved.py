@@ -155,6 +155,13 @@ def test_the_same_words_generate_the_same_topology_and_another_seed_another() ->
     assert load("waxman:12:seed=3").graph().edges != load("waxman:12:seed=4").graph().edges
 
 
+@pytest.mark.parametrize(("routers", "degree"), [(3, 2), (12, 2), (12, 5), (12, 11), (11, 6)])
+def test_in_a_regular_topology_all_have_as_many_neighbours_and_all_are_reached(routers: int, degree: int) -> None:
+    graph = load(f"regular:{routers}:degree={degree}").graph()
+    assert len(graph) == routers and networkx.is_connected(graph)
+    assert {count for _router, count in graph.degree} == {degree}
+
+
 def test_the_check_of_a_sound_source_finds_nothing() -> None:
     assert check(TopologySource(links=[LinkSource(between=["a", "b"])]), lambda *_: None) == []  # type: ignore[arg-type,return-value]
 
