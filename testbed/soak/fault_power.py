@@ -43,12 +43,15 @@ def outage(world: World, _who: str, size: float) -> None:
 def torn(world: World, who: str, size: float) -> None:
     """The counters are cut off, empty, half old and half new, or have bits turned over."""
     files = world.nodes[who].files
+    if COUNTERS not in files:
+        return  # its folder was lost, and it has not started since
     whole, kind = files[COUNTERS], int(size) % 3
     wrong = bytearray(whole)
     if kind == 0:
         del wrong[int(len(whole) * size / 26) :]
     elif kind == 1:
-        older = next((each[COUNTERS] for each in world.folders.get(who, ()) if each[COUNTERS] != whole), b"")
+        copies = (each.get(COUNTERS, whole) for each in world.folders.get(who, ()))
+        older = next((each for each in copies if each != whole), b"")
         wrong = bytearray(whole[:36] + older[36:])  # the checksum of the new one over the old one
     else:
         wrong[world.chance.randrange(36, len(wrong))] ^= 1 << world.chance.randrange(8)
