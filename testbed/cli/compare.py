@@ -52,7 +52,8 @@ def _print(rows: list[Row], changed: list[str]) -> None:
 
     table = Table()
     for heading in ("keying", "measure", "n", "medians", "ratio (95 %)", "verdict"):
-        table.add_column(heading, justify="left" if heading in ("keying", "measure", "verdict") else "right")
+        left = heading in ("keying", "measure", "verdict")
+        table.add_column(heading, justify="left" if left else "right", overflow="fold")
     for row in rows:
         middles = " → ".join("never" if middle is None else f"{middle:g}" for middle in row.medians)
         never = f"; never {row.never[0]} and {row.never[1]}" if any(row.never) else ""

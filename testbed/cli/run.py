@@ -131,7 +131,7 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         "in the first\n60 s",
         "before first\nschedule",
     ):
-        table.add_column(heading, justify="left" if heading == "keying" else "right")
+        table.add_column(heading, justify="left" if heading == "keying" else "right", overflow="fold")
     for name, row in summary["keyings"].items():
         table.add_row(name, *_cells(row))
     if any(None in row["convergence_s"]["values"] for row in summary["keyings"].values()):

@@ -96,7 +96,7 @@ def _print(done: Swept, factors: Sequence[str]) -> None:
     console = Console()
     table = Table()
     for heading in (*factors, "n", "convergence, s\nmedian (95 %)"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for heading in ("run, s", "wall, s", "× real\ntime"):
         table.add_column(heading, justify="right")
     for levels, rows in _cells(done.rows, factors).items():
