@@ -23,6 +23,7 @@ LARGE = 20_000
 END_S = 3600.0
 FULL_RINGS = 25
 REST_S = 10.0
+FIRST_S = 15.0
 FEWEST, MOST = 3, 130_000
 KEYINGS = ("central-mgmt", "lks")
 
@@ -46,7 +47,7 @@ class StormAtScale(Simulated):
         "other routers' interfaces stay down, and they speak with the DKS alone. In these domains a router that has "
         f"had nothing but keep-alives for {REST_S:g} s rests, and its keep-alives are counted only. With more than "
         f"{LARGE} routers the DKS of the LKSs has two processes, while without LKSs, where the DKS cannot be more than "
-        "one, only the first 15 s are computed."
+        f"one, only the first {FIRST_S:g} s are computed."
     )
     topology = "rings"
     keyings = KEYINGS
@@ -54,7 +55,7 @@ class StormAtScale(Simulated):
     module = "testbed.storm"
     options: ClassVar[Mapping[str, Any]] = {
         "sizes": [100, 1000, 10_000, 100_000],
-        "first_s": 15.0,
+        "first_s": FIRST_S,
         "rate": 500.0,
         "burst": 2000,
         "service": {},

@@ -253,7 +253,6 @@ class Groups:
         return any(each == group for _interface, _neighbor, each in member.neighbor_groups())
 
     def _keys(self, speaker: PolicyDocument, group: GroupId, ahead: int = 0) -> GroupKeys:
-        # LKSs make the odd ones. Policy can have one go on where the other has stopped, and some hear of it late.
         generation = self._book.next(group, speaker.version, ahead=ahead)
         state = sign_group_state(GroupState.of(group, speaker.version, generation, "dks"), self._key)
         return make_group_keys(speaker, group, generation, self._random, state)

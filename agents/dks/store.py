@@ -69,6 +69,7 @@ class GenerationBook:
         policy: in the book when this returns. `ahead`: so many are left out."""
         with transaction(self._connection):
             generation = self.last(group)[1] + 1 + ahead
+            # Policy can have one of them go on where the other has stopped, and some hear of it late.
             generation += generation % 2
             self._set(group, version, generation, "made")
         return generation

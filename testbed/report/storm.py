@@ -118,13 +118,10 @@ def draw_keyed(folder: Path, results: Results) -> list[Drawn]:
                     axis.plot([size, size], [each["median"], each["last"]], color=style.color, linewidth=0.6, alpha=0.6)
                     axis.plot([size], [each["p95"]], marker="_", color=style.color, markersize=6)
                     axis.plot([size], [each["last"]], marker=style.marker, color=style.color, markersize=4)
+            for size, until in [(size, case["until_s"]) for size, case in points if case["keyed_s"]["last"] is None]:
+                top = max(top, until)
+                _later(axis, size, until, style)
             axis.plot([], [], color=style.color, linestyle=style.line, marker=style.marker, markersize=4, label=keying)
-        for keying in keyings:
-            for size, each in sizes.items():
-                for case in each.get(keying, ()):
-                    if case["keyed_s"]["last"] is None:
-                        top = max(top, case["until_s"])
-                        _later(axis, size, case["until_s"], look(keying))
         axis.set_xlim(min(sizes) / 1.6, max(sizes) * 1.6)
         axis.set_ylim(1, top * 6)
         _plain(axis.xaxis, [10**power for power in range(6)])

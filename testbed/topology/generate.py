@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import Any
 
 import networkx
 
@@ -74,6 +75,12 @@ def _source(routers: list[str], pairs: list[tuple[str, str]], text: str) -> Topo
     )
 
 
+def _of_graph(graph: networkx.Graph, names: Mapping[Any, str], text: str) -> TopologySource:
+    """Routers in the order of `names`, which are those of the nodes, and links in that of the nodes themselves."""
+    pairs = [(names[one], names[other]) for one, other in sorted(tuple(sorted(edge)) for edge in graph.edges)]
+    return _source(list(names.values()), pairs, text)
+
+
 def _line(count: int) -> TopologySource:
     names = _names(count)
     return _source(names, list(pairwise(names)), f"{count} routers in a line")
@@ -87,10 +94,9 @@ def _ring(count: int) -> TopologySource:
 def _regular(count: int, degree: int) -> TopologySource:
     """A circulant graph: each linked to its nearest on a ring, and to the one opposite where the degree is odd."""
     steps = list(range(1, degree // 2 + 1)) + [count // 2] * (degree % 2)
-    names = _names(count)
-    edges = sorted(tuple(sorted(edge)) for edge in networkx.circulant_graph(count, steps).edges)
+    names = dict(enumerate(_names(count)))
     text = f"{count} routers in a ring, each with {degree} neighbours"
-    return _source(names, [(names[one], names[other]) for one, other in edges], text)
+    return _of_graph(networkx.circulant_graph(count, steps), names, text)
 
 
 def _star(count: int) -> TopologySource:
@@ -110,8 +116,7 @@ def _lan(count: int) -> TopologySource:
 def _grid(rows: int, columns: int) -> TopologySource:
     graph = networkx.grid_2d_graph(rows, columns)
     names = {node: f"r{node[0] * columns + node[1] + 1}" for node in sorted(graph)}
-    pairs = [(names[one], names[other]) for one, other in sorted(tuple(sorted(edge)) for edge in graph.edges)]
-    return _source([names[node] for node in sorted(graph)], pairs, f"a grid of {rows} by {columns} routers")
+    return _of_graph(graph, names, f"a grid of {rows} by {columns} routers")
 
 
 def _waxman(count: int, seed: int) -> TopologySource:
