@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
         from testbed.faults.check import check_plan
         from testbed.guest.boot import GuestSpec, run_guest
         from testbed.inside.running import Running
+        from testbed.owned import claim, plain_name
         from testbed.record.plan import Plan
         from testbed.setup.paths import cache_dir
         from testbed.topology.resolved import Topology
@@ -39,7 +40,10 @@ def register(app: typer.Typer) -> None:
                 where="--kernel",
                 allowed="uml, native",
             )
+        if name is not None:
+            plain_name(name, "--name")
         resolved = Topology.load(topology)
+        name = name or plain_name(f"{resolved.name}-{os.getpid()}", topology)
         plan = Plan(
             experiment="up",
             topology=resolved,
@@ -49,10 +53,10 @@ def register(app: typer.Typer) -> None:
             captures="all" if capture else (),
         )
         check_plan(plan)
-        lab = Running(cache_dir() / "up" / (name or f"{resolved.name}-{os.getpid()}"))
+        lab = Running(cache_dir() / "up" / name)
         if lab.processes():
             raise InputError(f"a laboratory {lab.name!r} is up", where="--name", next_command="lab down")
-        lab.folder.mkdir(parents=True, exist_ok=True)
+        claim(lab.folder, str(lab.folder))
         plan.write(lab.folder / "plan.json")
         try:
             spec = GuestSpec(

@@ -24,6 +24,7 @@ from typing import Any
 
 from testbed.errors import EnvironmentFailure, InputError, LabError
 from testbed.inside.channel import STREAM_POLL_S, Stream, encode, folders, new_id, put
+from testbed.owned import is_own, remove
 
 MARK = "ROUTER_KEYS_LAB"
 """The environment variable of a guest's processes; its value is the run folder."""
@@ -140,7 +141,7 @@ class Running:
         left = self.processes()
         if left:
             raise EnvironmentFailure(f"processes of laboratory {self.name} survive: {left}")
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
         return there
 
     def _wait_until_gone(self, timeout_s: float = _GONE_TIMEOUT_S) -> None:
@@ -168,10 +169,10 @@ def marked_processes(value: str) -> list[int]:
 
 
 def laboratories(base: Path) -> list[Running]:
-    """The laboratories below `base`: those that run, and what crashed ones left."""
+    """The laboratories below `base`: those that run, and what crashed ones left. Other folders are not looked at."""
     if not base.is_dir():
         return []
-    return [Running(folder) for folder in sorted(base.iterdir()) if folder.is_dir()]
+    return [Running(folder) for folder in sorted(base.iterdir()) if is_own(folder)]
 
 
 def chosen(base: Path, name: str | None) -> Running:

@@ -13,6 +13,7 @@ import pytest
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.inside.channel import Stream, encode, folders, put, take
 from testbed.inside.running import MARK, Refused, Running, chosen, laboratories, marked_processes
+from testbed.owned import claim
 
 
 def test_a_stream_gives_the_bytes_in_order_and_once(tmp_path: Path) -> None:
@@ -78,8 +79,8 @@ def sleeper(mark: str) -> subprocess.Popen[bytes]:
 
 def test_down_ends_its_own_leftovers_and_nobody_elses(tmp_path: Path) -> None:
     own, other = tmp_path / "up" / "own", tmp_path / "up" / "other"
-    own.mkdir(parents=True)
-    other.mkdir()
+    for folder in (own, other):
+        claim(folder, "--name")
     mine, theirs = sleeper(str(own)), sleeper(str(other))
     try:
         for process in (mine, theirs):
