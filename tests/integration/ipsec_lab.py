@@ -197,9 +197,7 @@ class Link:
                 link=self.kind,
                 local=router.address(protocol),
                 subnet=ip_network("10.0.0.0/24" if protocol.family == 2 else "fe80::/10"),
-                neighbors=tuple(
-                    other.address(protocol) for other in self.routers if other is not router
-                ),
+                neighbors=tuple(other.address(protocol) for other in self.routers if other is not router),
             )
             for protocol in protocols
         ]
@@ -219,9 +217,7 @@ class Link:
             for speaker in self.routers:
                 destinations = list(protocol.multicast_destinations(self.kind))
                 if protocol.unicast_on(self.kind):
-                    destinations += [
-                        other.address(protocol) for other in self.routers if other is not speaker
-                    ]
+                    destinations += [other.address(protocol) for other in self.routers if other is not speaker]
                 for index, destination in enumerate(destinations):
                     mine = speaker is router
                     if not (mine or destination.is_multicast or destination == router.address(protocol)):

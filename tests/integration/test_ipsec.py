@@ -59,9 +59,7 @@ def match_the_protocol_number_only(wanted: Wanted) -> Wanted:
 
 
 @pytest.mark.parametrize("kind", ["p2p", "lan"])
-def test_adjacencies_come_up_and_no_cleartext_is_on_the_wire(
-    make_link: MakeLink, kind: LinkKind
-) -> None:
+def test_adjacencies_come_up_and_no_cleartext_is_on_the_wire(make_link: MakeLink, kind: LinkKind) -> None:
     link = make_link(kind)
     for router in link.routers:
         link.protect(router, ALL, link.keys(router, ALL))
@@ -75,9 +73,7 @@ def test_adjacencies_come_up_and_no_cleartext_is_on_the_wire(
 
 
 @pytest.mark.parametrize("kind", ["p2p", "lan"])
-def test_the_search_for_cleartext_finds_a_wrong_outbound_policy(
-    make_link: MakeLink, kind: LinkKind
-) -> None:
+def test_the_search_for_cleartext_finds_a_wrong_outbound_policy(make_link: MakeLink, kind: LinkKind) -> None:
     link = make_link(kind)
     for router in link.routers:
         keys = link.keys(router, ALL)
@@ -91,9 +87,7 @@ def test_the_search_for_cleartext_finds_a_wrong_outbound_policy(
 
 
 @pytest.mark.parametrize("kind", ["p2p", "lan"])
-def test_without_keys_a_required_interface_is_silent_and_deaf(
-    make_link: MakeLink, kind: LinkKind
-) -> None:
+def test_without_keys_a_required_interface_is_silent_and_deaf(make_link: MakeLink, kind: LinkKind) -> None:
     link = make_link(kind)
     guarded, *others = link.routers
     link.protect(guarded, ALL, [])

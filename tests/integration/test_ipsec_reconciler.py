@@ -49,9 +49,7 @@ def xfrm() -> Iterator[Xfrm]:
 
 
 def holds(xfrm: Xfrm, wanted: Wanted) -> bool:
-    return set(xfrm.dump_policies()) == set(wanted.policies) and set(xfrm.dump_sas()) == set(
-        wanted.associations
-    )
+    return set(xfrm.dump_policies()) == set(wanted.policies) and set(xfrm.dump_sas()) == set(wanted.associations)
 
 
 def test_the_second_apply_changes_nothing(xfrm: Xfrm) -> None:

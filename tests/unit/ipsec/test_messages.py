@@ -159,8 +159,6 @@ def test_keys_are_not_shown() -> None:
 
 
 def test_a_name_too_long_for_the_kernel_is_refused() -> None:
-    sa = SecurityAssociation(
-        ip_address("10.0.0.1"), ip_address("10.0.0.2"), 0x100, encryption=Algorithm("x" * 64, b"")
-    )
+    sa = SecurityAssociation(ip_address("10.0.0.1"), ip_address("10.0.0.2"), 0x100, encryption=Algorithm("x" * 64, b""))
     with pytest.raises(ValueError, match="longer"):
         messages.encode_sa(sa, INDEXES.__getitem__)

@@ -39,8 +39,7 @@ def sent_to(wanted: Wanted, destination: str) -> list[Policy]:
     return [
         policy
         for policy in wanted.policies
-        if policy.direction is Direction.OUT
-        and str(policy.selector.destination).split("/")[0] == destination
+        if policy.direction is Direction.OUT and str(policy.selector.destination).split("/")[0] == destination
     ]
 
 
