@@ -66,8 +66,6 @@ class IkeConfig:
     childless: bool = True  # RFC 6023: say and accept that IKE_AUTH makes no Child SA
     signature_hashes: tuple[int, ...] = (HashAlgorithm.IDENTITY, HashAlgorithm.SHA2_256, HashAlgorithm.SHA2_384)
     nonce_octets: int = 32
-    send_credential: bool = False
-    certificate_authorities: bytes = b""  # x509.authority_hashes: asked for with CERTREQ; empty: nothing is asked
     retransmission: Retransmission = field(default_factory=Retransmission)
     half_open_timeout_s: float = 30.0
     max_half_open: int = 1000

@@ -21,12 +21,11 @@ from agents.ikev2.codec.payloads import (
 from agents.ikev2.errors import MalformedMessage
 from agents.ikev2.model import PeerCredential
 from agents.ikev2.protect import Opened, signed_octets
-from agents.ikev2.registry import CertEncoding, NotifyType
+from agents.ikev2.registry import NotifyType
 from agents.ikev2.suites import PrfFunction
 
 if TYPE_CHECKING:
     from agents.ikev2.config import IkeConfig
-    from agents.ikev2.party import Party
 
 _HANDSHAKE_NOTIFIES = frozenset({NotifyType.INITIAL_CONTACT, NotifyType.SET_WINDOW_SIZE})
 
@@ -54,26 +53,9 @@ def required_nonce(payloads: Iterable[Payload], prf: PrfFunction | None = None) 
 
 
 def credential_of(payloads: Iterable[Payload]) -> PeerCredential | None:
-    """The first CERT payload, with those that follow it and have its encoding (RFC 7296 §3.6)."""
-    found = [item for item in payloads if isinstance(item, CertPayload)]
-    if not found:
-        return None
-    chain = tuple(item.data for item in found[1:] if item.encoding == found[0].encoding)
-    return PeerCredential(found[0].encoding, found[0].data, chain)
-
-
-def own_credential(party: Party) -> list[Payload]:
-    credential = party.identity.credential
-    if credential is None or not party.config.send_credential:
-        return []
-    return [CertPayload(credential.encoding, data) for data in (credential.data, *credential.chain)]
-
-
-def certificate_request(config: IkeConfig) -> list[Payload]:
-    """CERTREQ with the authorities that we trust, if the configuration names any (RFC 7296 §3.7)."""
-    if not config.certificate_authorities:
-        return []
-    return [CertRequestPayload(CertEncoding.X509_SIGNATURE, config.certificate_authorities)]
+    """The first CERT payload (RFC 7296 §3.6)."""
+    found = find(payloads, CertPayload)
+    return None if found is None else PeerCredential(found.encoding, found.data)
 
 
 def for_layer_above(payloads: Iterable[Payload]) -> tuple[Payload, ...]:

@@ -34,10 +34,8 @@ from agents.ikev2.exchange import Task
 from agents.ikev2.handshake import (
     IntAuth,
     announcements,
-    certificate_request,
     credential_of,
     hashes_of,
-    own_credential,
     required_nonce,
 )
 from agents.ikev2.informational import DeleteIke
@@ -200,7 +198,7 @@ class Initiator(Handler):
         except UnsupportedAlgorithm:
             sa.close(CloseReason.AUTHENTICATION_FAILED, now)
             return None
-        payloads: list[Payload] = [own, *own_credential(party), *certificate_request(party.config)]
+        payloads: list[Payload] = [own]
         if self._initial_contact and not party.by_peer.get(self._expected):
             payloads.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
         payloads += [IdPayload(PayloadType.IDr, self._expected), proof]

@@ -42,12 +42,10 @@ class Datagram:
 
 @dataclass(frozen=True, slots=True)
 class PeerCredential:
-    """What a CERT payload holds: encoding (CertEncoding) and octets. `chain`: the certificates of further CERT
-    payloads, which lead from this one to an authority that the other side trusts."""
+    """What a CERT payload holds: encoding (CertEncoding) and octets."""
 
     encoding: int
     data: bytes
-    chain: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +72,10 @@ class PeerKey:
 
 @dataclass(frozen=True, slots=True)
 class LocalIdentity:
-    """Our own name and key; `credential` goes into a CERT payload when the configuration says so."""
+    """Our own name and key."""
 
     id: Identification
     private_key: PrivateKey = field(repr=False)
-    credential: PeerCredential | None = None
 
 
 # Says which key a peer of this name must have, or None to refuse it. The credential is the

@@ -33,11 +33,9 @@ from agents.ikev2.events import AuthRequest, ChildEstablished, CloseReason, Mess
 from agents.ikev2.handshake import (
     IntAuth,
     announcements,
-    certificate_request,
     credential_of,
     for_layer_above,
     hashes_of,
-    own_credential,
     required_nonce,
 )
 from agents.ikev2.model import PeerAddress, PeerKey
@@ -138,7 +136,6 @@ class Responder(Handler):
         sa.peer_fragments = config.fragmentation and bool(notifies(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED))
         reply: list[Payload] = [answer, KePayload(suite.ke, self._ke.public), NoncePayload(self._nr)]
         reply += announcements(config)
-        reply += certificate_request(config)
         if config.childless:
             reply.append(NotifyPayload(NotifyType.CHILDLESS_IKEV2_SUPPORTED))
         if suite.additional_ke:
@@ -247,7 +244,7 @@ class Responder(Handler):
             sa.respond(message_id, exchange, [NotifyPayload(NotifyType.AUTHENTICATION_FAILED)])
             sa.close(CloseReason.AUTHENTICATION_FAILED, now)
             return
-        reply: list[Payload] = [own, *own_credential(party), proof]
+        reply: list[Payload] = [own, proof]
         if party.config.window > 1:
             reply.append(NotifyPayload(NotifyType.SET_WINDOW_SIZE, party.config.window.to_bytes(4, "big")))
         reply += extra

@@ -7,6 +7,8 @@ from simnet import Net, Node, answer_all, p256_key, p384_key, pair
 
 from agents.ikev2 import (
     AuthRequest,
+    CertPayload,
+    CertRequestPayload,
     Closed,
     CloseReason,
     Dropped,
@@ -19,7 +21,7 @@ from agents.ikev2 import (
     Retransmission,
 )
 from agents.ikev2 import config as suites
-from agents.ikev2.registry import ExchangeType, Kwa, NotifyType
+from agents.ikev2.registry import CertEncoding, ExchangeType, Kwa, NotifyType
 
 G = ExchangeType.GSA_AUTH
 
@@ -37,6 +39,21 @@ def test_two_parties_establish_an_ike_sa_without_a_child_sa() -> None:
     assert str(b.last(Established).peer_id) == "a"
     assert a.sa.derive(b"x", 40) == b.sa.derive(b"x", 40)
     assert len(net.wire) == 4
+
+
+@pytest.mark.parametrize("data", [b"", b"\x30\x80", bytes(40), b"\x30\x03\x02\x01\x02"])
+def test_a_certificate_neither_helps_nor_hinders_a_peer_with_a_pinned_key(data: bytes) -> None:
+    net, a, b = pair(auth=G)
+    answer_all(b)
+    said = [CertPayload(CertEncoding.X509_SIGNATURE, data)] * 3
+    a.connect(b, first=[*said, CertRequestPayload(CertEncoding.X509_SIGNATURE, data)])
+    net.run(5)
+    assert both_up(a, b)
+    assert b.last(AuthRequest).payloads == ()  # nothing of it reaches the layer above
+    net.keys[b.last(AuthRequest).peer_id] = PeerKey(p256_key(99).public_key())
+    again = a.connect(b, first=said)
+    net.run(5)
+    assert a.last(Closed).sa is again and a.last(Closed).reason is CloseReason.AUTHENTICATION_FAILED
 
 
 @pytest.mark.parametrize(
