@@ -25,6 +25,7 @@ from testbed.errors import InputError, LabError
 from testbed.faults.check import check_step
 from testbed.inside.channel import POLL_S, STREAM_POLL_S, Stream, encode, folders, put, take
 from testbed.inside.engine import Engine
+from testbed.net.names import SHELL_PROMPT
 from testbed.net.namespace import Namespace
 from testbed.record.plan import Step
 
@@ -126,7 +127,7 @@ def _start_in_terminal(
     with namespace.enter():
         process = subprocess.Popen(
             argv, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_terminal,
-            env={**os.environ, "TERM": os.environ.get("TERM", "xterm")},
+            env={**os.environ, "TERM": os.environ.get("TERM", "xterm"), "PS1": SHELL_PROMPT},
         )  # fmt: skip
     os.close(slave)
     return process, master, os.dup(master)

@@ -25,6 +25,7 @@ _LOOP_CONFIG = struct.Struct("=II232s64x")  # fd, block size, loop_info64, reser
 _INFO_FLAGS_OFFSET = 52
 _MNT_DETACH = 2
 _MS_NOATIME = 1024
+_MS_BIND = 4096
 _LOOP_MAJOR = 7
 
 
@@ -109,6 +110,17 @@ def writable(folder: Path) -> None:
         return
     if _libc().mount(b"tmpfs", str(folder).encode(), b"tmpfs", ctypes.c_ulong(0), b"mode=755") != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+
+
+def bind(file: Path, place: Path) -> None:
+    """Let `file` be seen in `place` until `unbind`. OSError when that cannot be."""
+    if _libc().mount(str(file).encode(), str(place).encode(), None, ctypes.c_ulong(_MS_BIND), None) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(place))
+
+
+def unbind(place: Path) -> None:
+    """Let what was there before be seen again."""
+    _umount(place)
 
 
 def _copy_sparse(source: Path, target: Path) -> None:

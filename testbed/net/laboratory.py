@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from testbed.errors import EnvironmentFailure, InputError
 from testbed.keying.base import Keying
 from testbed.net.disk import Disk, make_images
 from testbed.net.frr import FrrInstance
+from testbed.net.names import Names
 from testbed.net.node import LabNode
 from testbed.net.processes import Agent, Nursery
 from testbed.net.routers import DKS, FrrRouter, LabHost, LanSwitch, connect
@@ -63,6 +64,7 @@ class Laboratory:
         self.on_nursery: Callable[[Nursery], None] = lambda _nursery: None
         self._nodes: dict[str, LabNode] = {}
         self._disks: dict[str, Disk] = {}
+        self._names: Names | None = None
         self._power_ons: dict[str, int] = {}
         self.dks_running = False
         self._built = False
@@ -85,6 +87,7 @@ class Laboratory:
         self._built = True
         self.net = Mininet(topo=None, build=False, controller=None)
         self._make_nodes()
+        self._names = Names(self.topology, self._dks_address(), self.folder)
         self._make_wires()
         self._make_disks()
         self.keying.prepare(self.topology, self.folder, self.seed, self.options)
@@ -112,6 +115,10 @@ class Laboratory:
                 self.router(name).management = (interface.name, interface.ipv4)
         else:
             self._add(DKS, LabHost, address=dks.ipv4, gateway=dks.gateway, interface=dks.interface)
+
+    def _dks_address(self) -> IPv4Address | None:
+        node = self._nodes.get(DKS)
+        return node.address.ip if isinstance(node, LabHost) else None
 
     def _make_wires(self) -> None:
         built: list[WireSegment] = []
@@ -337,6 +344,8 @@ class Laboratory:
                 disk.unmount()
         if self.nursery is not None:
             self.nursery.close()
+        if self._names is not None:
+            self._names.close()
         for node in self._nodes.values():
             node.terminate()
         if self._built:

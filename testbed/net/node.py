@@ -75,7 +75,8 @@ class LabNode(Host):  # type: ignore[misc]
         self._mnopts = mnopts
 
     def _popen(self, cmd: list[str], **params: Any) -> Popen[bytes]:
-        return Popen(cmd, **params)
+        with self._ns.enter():
+            return Popen(cmd, **params)
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:
         """As Mininet's; starts the shell."""
@@ -92,8 +93,7 @@ class LabNode(Host):  # type: ignore[misc]
     def _start_shell(self) -> None:
         self.inNamespace = False
         try:
-            with self._ns.enter():
-                super().startShell("-d")
+            super().startShell("-d")
         finally:
             self.inNamespace = True
             self.pid = self._ns.pid
@@ -162,6 +162,7 @@ class LabNode(Host):  # type: ignore[misc]
     def switch_on(self) -> None:
         """Interfaces up, addresses and static routes on. Programs are started by others."""
         self._on = True
+        self._ns.restore_hostname()
         batch("ip", self.address_lines(), namespace=self._ns)
 
     def switch_off(self) -> None:

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from testbed.errors import EnvironmentFailure
+from testbed.net.namespace import KINDS
 
 _MESSAGE_BYTES = 64 * 1024
 _ANSWER_TIMEOUT_S = 30.0
-_CLONE_NEWNET = 0x40000000
 
 
 class Agent:
@@ -101,7 +101,7 @@ class Nursery:
     ) -> Agent:
         """Fork one agent. EnvironmentFailure when the nursery cannot."""
         request = {
-            "namespace": f"/proc/{namespace_pid}/ns/net",
+            "namespaces": f"/proc/{namespace_pid}/ns",
             "module": module,
             "argv": list(argv),
             "name": f"{node}:{name}",
@@ -216,9 +216,10 @@ def _become(control: socket.socket, waker: int, wake: int, request: dict[str, An
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
-        namespace = os.open(request["namespace"], os.O_RDONLY | os.O_CLOEXEC)
-        os.setns(namespace, _CLONE_NEWNET)
-        os.close(namespace)
+        for kind, flag in KINDS.items():
+            namespace = os.open(f"{request['namespaces']}/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+            os.setns(namespace, flag)
+            os.close(namespace)
         Path("/proc/self/comm").write_text(request["name"][:15])
         os.environ.update(request["env"])
         sys.argv = [request["module"], *request["argv"]]

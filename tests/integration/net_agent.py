@@ -13,6 +13,7 @@ def main(argv: list[str]) -> int:
     """`stay` or `leave CODE`."""
     inode = os.stat("/proc/self/ns/net").st_ino
     event = {"t": time.monotonic_ns(), "node": os.environ["LAB_NODE"], "kind": "started", "inode": inode}
+    event["hostname"] = os.uname().nodename
     with open(os.environ["LAB_EVENTS"], "a") as file:
         file.write(json.dumps(event) + "\n")
     print("said on stderr's file", flush=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.inside.engine import run_plan
+from testbed.inside.engine import Engine, run_plan
 from testbed.record.plan import Plan
 from testbed.record.writer import Event, read_record
 from testbed.topology.load import load
@@ -80,3 +81,22 @@ def from_yaml(folder: Path, text: str) -> Topology:
     path = folder / "topology.yaml"
     path.write_text(text)
     return load(str(path))
+
+
+def in_engine(folder: Path, topology: Topology | str, seconds: float, look: Callable[[Engine], object]) -> object:
+    """What `look` sees after some seconds of a running laboratory."""
+    chosen = load(topology) if isinstance(topology, str) else topology
+
+    async def run() -> object:
+        plan = Plan(experiment="test", topology=chosen, keying="none", duration_s=seconds)
+        plan.write(folder / "plan.json")
+        engine = Engine(plan, folder)
+        try:
+            await engine.start()
+            await engine.play()
+            return look(engine)
+        finally:
+            await engine.finish("done")
+            engine.lab.close()
+
+    return asyncio.run(run())

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from net_lab import LAN_WITH_EVERYTHING, Played, from_yaml, play
+from net_lab import LAN_WITH_EVERYTHING, Played, from_yaml, in_engine, play
 
 from testbed.inside.engine import Engine
 from testbed.keying.none import NoKeying
 from testbed.net.laboratory import Laboratory
-from testbed.record.plan import Plan
 from testbed.record.writer import Recorder
 from testbed.topology.load import load
 from testbed.topology.paths import expected_paths
@@ -183,24 +181,6 @@ def test_the_lan_has_one_dr_in_every_routers_eyes(tmp_path: Path) -> None:
         return found
 
     assert len(in_engine(tmp_path, "lan:3", 60.0, drs)) == 1
-
-
-def in_engine(folder: Path, spec: str, seconds: float, look: Callable[[Engine], object]) -> object:
-    """What `look` sees after some seconds of a running laboratory."""
-
-    async def run() -> object:
-        plan = Plan(experiment="test", topology=load(spec), keying="none", duration_s=seconds)
-        plan.write(folder / "plan.json")
-        engine = Engine(plan, folder)
-        try:
-            await engine.start()
-            await engine.play()
-            return look(engine)
-        finally:
-            await engine.finish("done")
-            engine.lab.close()
-
-    return asyncio.run(run())
 
 
 def test_a_node_without_power_has_no_process_address_route_or_sa_left(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def test_an_agent_runs_in_its_nodes_namespace_and_its_output_is_kept() -> None:
         assert agent.pid in lab.node("r1").net_namespace.processes()
         event = next(iter(agent_events(lab.events_file("r1"), "r1")))
         assert event["inode"] == lab.node("r1").net_namespace.inode
+        assert event["hostname"] == "r1"
         assert "stderr's file" in lab.log_file("r1", "probe").read_text()
         agent.kill()
         assert not agent.running
