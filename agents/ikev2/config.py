@@ -70,6 +70,7 @@ class IkeConfig:
     half_open_timeout_s: float = 30.0
     max_half_open: int = 1000
     max_half_open_per_address: int = 5
+    half_open_prefixes: int = 16  # one IPv6 /64 has at most this part of max_half_open, whatever its addresses
     max_sas_per_peer: int = 16  # the oldest is deleted for one more
     cookie_threshold: int = 30
     cookie_threshold_per_address: int = 3

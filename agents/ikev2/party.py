@@ -6,6 +6,7 @@ Knows nothing of messages.
 from __future__ import annotations
 
 import heapq
+from ipaddress import IPv6Address
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ class Party:
         self.by_peer: dict[Identification, set[IkeSa]] = {}
         self.half_open = 0
         self.half_open_by_address: dict[str, int] = {}
+        self._half_open_by_prefix: dict[str, int] = {}
         self._timers: list[tuple[float, int, IkeSa]] = []
         self._counter = 0
         self._tokens: dict[int, tuple[IkeSa, int, int]] = {}
@@ -102,11 +104,23 @@ class Party:
 
     def count_half_open(self, address: str, step: int) -> None:
         self.half_open += step
-        count = self.half_open_by_address.get(address, 0) + step
-        if count > 0:
-            self.half_open_by_address[address] = count
-        else:
-            self.half_open_by_address.pop(address, None)
+        for table, key in ((self.half_open_by_address, address), (self._half_open_by_prefix, _prefix(address))):
+            count = table.get(key, 0) + step
+            if count > 0:
+                table[key] = count
+            else:
+                table.pop(key, None)
+
+    def has_share(self, address: str) -> bool:
+        """Whether a source may have one half-open SA more, by its address and by its prefix: whoever has a /64
+        has 2^64 addresses that get their answers."""
+        config = self.config
+        of_prefix = self._half_open_by_prefix.get(_prefix(address), 0)
+        return (
+            self.half_open < config.max_half_open
+            and self.half_open_by_address.get(address, 0) < config.max_half_open_per_address
+            and of_prefix < max(config.max_half_open_per_address, config.max_half_open // config.half_open_prefixes)
+        )
 
     def new_token(self, sa: IkeSa, message_id: int, exchange: int) -> int:
         """A name for a request that the layer above will answer."""
@@ -148,6 +162,13 @@ class Party:
             sa.scheduled = None
             sa.tick(now)
             self.schedule(sa)
+
+
+def _prefix(address: str) -> str:
+    """What one source surely has: an IPv4 address, an IPv6 /64. Neighbours share the link-local prefix."""
+    if ":" not in address or (parsed := IPv6Address(address)).is_link_local:
+        return address
+    return str(int(parsed) >> 64)
 
 
 def shared_spi(spi: bytes, number: int, of: int) -> bytes:

@@ -93,7 +93,7 @@ def _admitted(
     """Whether this request may cost us state now; under load only with our cookie (§2.6)."""
     config = party.config
     of_address = party.half_open_by_address.get(peer.ip, 0)
-    if party.half_open >= config.max_half_open or of_address >= config.max_half_open_per_address:
+    if not party.has_share(peer.ip):
         party.drop("too many half-open SAs", peer)
         return False
     if party.half_open < config.cookie_threshold and of_address < config.cookie_threshold_per_address:

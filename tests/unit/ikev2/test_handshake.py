@@ -274,6 +274,30 @@ def test_half_open_sas_are_bounded_per_address_and_overall() -> None:
     assert not b.endpoint._party.by_spi and not b.endpoint._party.by_init
 
 
+@pytest.mark.parametrize(
+    ("sources", "most"),
+    [
+        ("2001:db8:0:1::{:x}", 10),
+        ("2001:db8:0:{:x}::1", 100),
+        ("198.51.100.{}", 100),
+        ("fe80::{:x}", 100),  # neighbours: each is one of its own
+    ],
+)
+def test_whoever_has_a_prefix_has_a_share_of_the_half_open_sas_and_no_more(sources: str, most: int) -> None:
+    config = IkeConfig(max_half_open=160, cookie_threshold=1000, cookie_threshold_per_address=1000)
+    net = Net()
+    a, b = net.add("a"), net.add("b", config)
+    a.connect(b)
+    first = net.wire[0].data
+    for number in range(1, 101):
+        net.inject(b, number.to_bytes(8, "big") + first[8:], sources.format(number))
+    assert b.endpoint.half_open == most
+    net.inject(b, bytes(7) + b"\xff" + first[8:], "2001:db8:ffff::1")
+    assert b.endpoint.half_open == most + 1, "others find a place all the same"
+    net.run(300)
+    assert b.endpoint.half_open == 0 and not b.endpoint._party._half_open_by_prefix
+
+
 def test_datagrams_from_afar_are_dropped() -> None:
     net = Net()
     a = net.add("a")
