@@ -10,11 +10,12 @@ import re
 import shutil
 from pathlib import Path
 
+from agents.policy.names import ROUTER_PATTERN
 from testbed.errors import InputError
 
 MARK = ".router-keys"
 """The file in a folder that says that the laboratory made it and may remove it."""
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+NAME_PATTERN = ROUTER_PATTERN
 _NAME = re.compile(NAME_PATTERN + r"\Z")
 NAME_RULE = "1 to 63 letters, digits, '.', '_' and '-', a letter or digit first"
 

@@ -37,7 +37,7 @@ def timeline(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[tup
     """For each direction, the moments (ns) at which it went up or down. OSPFv2."""
     names = {router.router_id: name for name, router in topology.routers.items()}
     lans = {
-        interface.name
+        (interface.router, interface.name)
         for router in topology.routers.values()
         for interface in router.interfaces
         if interface.kind == "lan"
@@ -52,7 +52,7 @@ def timeline(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[tup
             neighbor = names.get(IPv4Address(event["neighbor"]))
             ends = Ends(event["node"], event["ifname"], neighbor or "")
             if ends in changes:
-                enough = ENOUGH_ON_A_LAN if event["ifname"] in lans else {FULL}
+                enough = ENOUGH_ON_A_LAN if (event["node"], event["ifname"]) in lans else {FULL}
                 _change(changes[ends], event["t"], up=event["state"] in enough)
     return changes
 

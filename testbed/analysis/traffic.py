@@ -16,7 +16,7 @@ from agents.ikev2.registry import ExchangeType, Flag
 from testbed.errors import InputError
 from testbed.probes.ike import NAT_PORT, PORTS
 from testbed.probes.pcap import AH, ESP, OSPF, PIM, Frame, IpPacket, ip_packet, read_frames
-from testbed.topology.resolved import Topology
+from testbed.topology.resolved import Topology, label
 
 ETHERNET_OCTETS = 14
 CLEAR, PROTECTED, IKE, OTHER = "clear", "protected", "ike", "other"
@@ -35,7 +35,8 @@ class IkeHead(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """One IP packet as it left an interface. `t` in ns of the record; `ike` None for what is no whole IKE header."""
+    """One IP packet as it left an interface, which is known by its label. `t` in ns of the record; `ike` None for what
+    is no whole IKE header."""
 
     t: int
     interface: str
@@ -45,8 +46,8 @@ class Sent(NamedTuple):
 
 
 def routing_interfaces(topology: Topology) -> list[str]:
-    """The interfaces on which routing packets are sent."""
-    return sorted({other.interface.name for name in topology.routers for other in topology.neighbors(name)})
+    """The labels of the interfaces on which routing packets are sent."""
+    return sorted({other.interface.label for name in topology.routers for other in topology.neighbors(name)})
 
 
 def sent(folder: Path, topology: Topology) -> list[Sent]:
@@ -114,7 +115,7 @@ def _head(data: bytes, marked: bool) -> IkeHead | None:
 
 def _macs(topology: Topology) -> dict[str, bytes]:
     return {
-        interface.name: bytes.fromhex(interface.mac.replace(":", ""))
+        interface.label: bytes.fromhex(interface.mac.replace(":", ""))
         for router in topology.routers.values()
         for interface in router.interfaces
     }
@@ -124,8 +125,8 @@ def _addresses(topology: Topology) -> dict[str, IPv4Address]:
     """Of interfaces whose MAC address the topology does not settle."""
     management = topology.dks.management
     return {
-        topology.dks.interface: topology.dks.ipv4.ip,
+        label("dks", topology.dks.interface): topology.dks.ipv4.ip,
         "dks-mgmt": management.address,
-        **{each.name: each.ipv4.ip for each in management.routers.values()},
-        **{host.interface: host.ipv4.ip for host in topology.hosts.values()},
+        **{label(router, each.name): each.ipv4.ip for router, each in management.routers.items()},
+        **{label(name, host.interface): host.ipv4.ip for name, host in topology.hosts.items()},
     }

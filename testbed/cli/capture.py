@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
                 f"there is no interface or segment {link!r}",
                 allowed=", ".join([*status["segments"], *status["interfaces"]]),
             )
-        argv = ["tcpdump", "-n", "-i", interface]
+        argv = ["tcpdump", "-n", "-i", status["interfaces"][interface]]
         argv += ["-U", "-w", "-"] if write else ["-l"]
         if count is not None:
             argv += ["-c", str(count)]

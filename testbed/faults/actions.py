@@ -119,7 +119,7 @@ class Faults:
                 "ip", [f"link set {port.name} {'up' if up else 'down'}"],
                 namespace=node.net_namespace,
             )  # fmt: skip
-            self._lab.wires.interface_lit(port.name, up)
+            self._lab.wires.interface_lit(port.node, port.name, up)
 
     def _link_carrier_down(self, segment: str) -> None:
         self._tell(Action.LINK_CARRIER_DOWN, "lab", segment=segment)
@@ -172,7 +172,7 @@ class Faults:
                 continue
             path = self._lab.clock_file(name)
             before = float(path.read_text()) if path.exists() else 0.0
-            fresh = path.with_suffix(".new")
+            fresh = path.with_name(f".{name}.new")  # no node's name begins so
             fresh.write_text(str(before + seconds))
             fresh.replace(path)
             self._tell(Action.CLOCK_STEP, name, seconds=seconds)

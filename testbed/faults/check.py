@@ -11,6 +11,7 @@ from typing import Any
 from testbed.errors import InputError
 from testbed.keying.base import keying_names
 from testbed.record.plan import Action, Plan, Step
+from testbed.topology.resolved import label
 
 _DKS = "dks"
 
@@ -60,8 +61,8 @@ def check_plan(plan: Plan) -> None:
 
 
 def known_interfaces(plan: Plan) -> list[str]:
-    """Every interface on a segment of the topology."""
-    return [interface for segment in plan.topology.segments.values() for _, interface in segment.members]
+    """The label of every interface on a segment of the topology."""
+    return [label(*member) for segment in plan.topology.segments.values() for member in segment.members]
 
 
 def check_step(plan: Plan, step: Step, where: str) -> None:

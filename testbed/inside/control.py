@@ -70,9 +70,9 @@ class Control:
             "topology": lab.topology.name,
             "keying": lab.keying.name,
             "nodes": {name: node.powered for name, node in lab.nodes.items()},
-            "interfaces": list(lab.wires.interfaces),
+            "interfaces": lab.wires.devices,
             "segments": {
-                segment.name: [port.name for port in segment.ports] for segment in lab.wires.segments.values()
+                segment.name: [port.label for port in segment.ports] for segment in lab.wires.segments.values()
             },
         }
 

@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mininet.cli import CLI
 
@@ -24,11 +25,16 @@ from testbed.record.plan import Action, Plan, Step
 
 
 class LabPrompt(CLI):  # type: ignore[misc]
-    """Mininet's prompt, with `fault`."""
+    """Mininet's prompt, with `fault`. What begins with the name of a node goes there, whatever letters it has."""
 
     prompt = "mininet> "
+    identchars = f"{CLI.identchars}.-"
     engine: Engine
     loop: asyncio.AbstractEventLoop
+
+    def onecmd(self, line: str) -> Any:
+        """A node goes before a command."""
+        return self.default(line) if self.parseline(line)[0] in self.engine.lab.nodes else super().onecmd(line)
 
     def do_fault(self, line: str) -> None:
         """fault ACTION [name=value ...]: e.g. fault power_off nodes=r1"""
@@ -49,16 +55,17 @@ class LabPrompt(CLI):  # type: ignore[misc]
         self._in_loop(lambda: self.engine.faults.do(step))
 
     def do_link(self, line: str) -> None:
-        """link NODE1 NODE2 up|down: cut the carrier of the wire between two nodes, or mend it."""
+        """link NODE1 NODE2 up|down: cut the carrier of every wire between two nodes, or mend it."""
         words = line.split()
         if len(words) != 3 or words[2] not in ("up", "down"):
             print("usage: link NODE1 NODE2 up|down")
             return
-        for name, segment in self.engine.lab.wires.segments.items():
-            if {port.node for port in segment.ports} == set(words[:2]):
-                self.do_fault(f"link_carrier_{words[2]} segment={name}")
-                return
-        print(f"no wire joins {words[0]} and {words[1]}")
+        wires = self.engine.lab.wires.segments.items()
+        found = [name for name, segment in wires if {port.node for port in segment.ports} == set(words[:2])]
+        for name in found:
+            self.do_fault(f"link_carrier_{words[2]} segment={name}")
+        if not found:
+            print(f"no wire joins {words[0]} and {words[1]}")
 
     def _in_loop(self, function: Callable[[], None]) -> None:
         done: concurrent.futures.Future[None] = concurrent.futures.Future()

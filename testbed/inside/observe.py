@@ -45,13 +45,17 @@ class Observers:
         """Start watching. No node has power yet."""
         loop = asyncio.get_running_loop()
         for name, node in self._lab.nodes.items():
-            monitor = NodeMonitor(name, node.net_namespace, self._lab.recorder, self._lab.wires.interface_lit)
+            monitor = NodeMonitor(
+                name, node.net_namespace, self._lab.recorder, partial(self._lab.wires.interface_lit, name)
+            )
             self._monitors.append(monitor)
             loop.add_reader(monitor, monitor.read)
         wanted = self._plan.captures
-        names = list(self._lab.wires.interfaces) if wanted == "all" else list(wanted)
-        if names:
-            self.capture = Capture(self._lab.wires.namespace, names, self._pcap_folder, self.offset_ns)
+        devices = self._lab.wires.devices
+        labels = devices.keys() if wanted == "all" else wanted
+        if labels:
+            ports = {devices[label]: label for label in labels}
+            self.capture = Capture(self._lab.wires.namespace, ports, self._pcap_folder, self.offset_ns)
             self._tasks.append(loop.create_task(self._drain_capture()))
         if self._lab.nursery is not None:
             self.watch_nursery()

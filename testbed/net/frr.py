@@ -1,7 +1,7 @@
 """FRR on a router: its configuration from templates, its daemons from start to kill.
 
 The daemons are unmodified and run as Debian's package runs them (user frr, one configuration
-file each), except that each router's sockets are in /run/frr/ROUTER (`-N`). It must not know
+file each), except that each router's sockets are in /run/frr/SPACE (`-N`), SPACE being its name. It must not know
 why a router starts or stops, nor of keys: the keying mode hands it lines.
 """
 
@@ -132,8 +132,10 @@ class FrrInstance:
 
     def __init__(self, topology: Topology, router: Router, folder: Path, log_folder: Path) -> None:
         self._router = router.name
+        # FRR allows no dots in the name of a space; a comma stands in no router's name.
+        self._space = router.name.replace(".", ",")
         self.daemons = daemons_of(topology)
-        self._configuration = folder / "frr" / router.name
+        self._configuration = folder / "frr" / self._space
         self._logs = log_folder / router.name
         self._running: dict[str, Daemon] = {}
         self._starts = 0
@@ -147,7 +149,7 @@ class FrrInstance:
     ) -> None:
         """Write the configuration files, readable by frr only: they may hold keys."""
         writable(_STATE)
-        self._folder(_STATE / self._router, 0o755)
+        self._folder(_STATE / self._space, 0o755)
         self._folder(self._configuration, 0o750)
         self._folder(self._logs, 0o755)
         uid, gid = _frr_user()
@@ -174,20 +176,20 @@ class FrrInstance:
 
     def vtysh(self, *arguments: str) -> list[str]:
         """The command that opens vtysh on this router."""
-        return ["vtysh", "-N", self._router, "--config_dir", str(self._configuration.parent), *arguments]
+        return ["vtysh", "-N", self._space, "--config_dir", str(self._configuration.parent), *arguments]
 
     async def start(self, namespace: Namespace) -> None:
         """Start all daemons. They are ready when `ready` says so.
 
         Stops in the middle when `forget` comes in between: the power went again.
         """
-        self._folder(_SOCKETS / self._router, 0o755)
+        self._folder(_SOCKETS / self._space, 0o755)
         self._starts = start = self._starts + 1
         for daemon in self.daemons:
             if self._starts != start:
                 return
             argv = [
-                str(_DAEMONS / daemon), "-N", self._router, "-u", "frr", "-g", "frr",
+                str(_DAEMONS / daemon), "-N", self._space, "-u", "frr", "-g", "frr",
                 "-P", "0", "-A", "127.0.0.1",
             ]  # fmt: skip
             if daemon == "mgmtd":  # takes no configuration file
@@ -234,14 +236,14 @@ class FrrInstance:
         for daemon in self._running.values():
             daemon.kill()
         self._running.clear()
-        folder = _SOCKETS / self._router
+        folder = _SOCKETS / self._space
         if folder.is_dir():
             for entry in folder.iterdir():
                 entry.unlink(missing_ok=True)
 
     def vty_path(self, daemon: str) -> Path:
         """The socket that a daemon takes commands on."""
-        return _SOCKETS / self._router / f"{daemon}.vty"
+        return _SOCKETS / self._space / f"{daemon}.vty"
 
     def vty(self, daemon: str) -> Vty:
         """A connection to a daemon. VtyError when it does not answer."""

@@ -214,7 +214,7 @@ class Laboratory:
         if name in self._disks:
             self._disks[name].mount()
         node.switch_on()
-        self.wires.set_lit(node.nameToIntf, True)
+        self.wires.set_lit(name, node.nameToIntf, True)
         if name == DKS:
             self.start_dks()
         if isinstance(node, FrrRouter):
@@ -231,7 +231,7 @@ class Laboratory:
         if disk is not None:
             disk.cut()
         node.switch_off()
-        self.wires.set_lit(node.nameToIntf, False)
+        self.wires.set_lit(name, node.nameToIntf, False)
         if isinstance(node, FrrRouter):
             node.frr.forget()
             self.keying.stop_node(node, self)

@@ -1,7 +1,8 @@
 """The wires: what is between the nodes, in a namespace of its own.
 
-Every segment is a bridge, every interface of a node the far end of a port of it that has the
-interface's name. So a node's own interface is never touched by a fault in its link: the wire
+Every segment is a bridge, every interface of a node the far end of a port of it. An interface is
+known by its node and its name there; its port has the interface's label (r1-eth0), or a short name
+where that has too many characters. So a node's own interface is never touched by a fault in its link: the wire
 goes dark (port down: no carrier at the node), slow (netem on the port, towards the node) or
 swallows everything (netem loss 100 %) by itself. On a point-to-point segment the light of one
 end is the other end's interface: a port is up only while the opposite interface is.
@@ -17,6 +18,10 @@ from dataclasses import dataclass
 from testbed.errors import InputError
 from testbed.net.namespace import Namespace
 from testbed.net.runner import batch
+from testbed.topology.resolved import label
+
+LONGEST_DEVICE = 15
+"""Characters that Linux allows in the name of an interface."""
 
 
 @dataclass
@@ -56,6 +61,13 @@ class Port:
     """The wire's end is up, as last set."""
     bridge: str = ""
     """What the wire's end is plugged into."""
+    device: str = ""
+    """What the wire's end is called in the namespace of the wires."""
+
+    @property
+    def label(self) -> str:
+        """What the interface is called outside its node."""
+        return label(self.node, self.name)
 
 
 @dataclass
@@ -78,7 +90,7 @@ class Wires:
         self.namespace = Namespace("wires")
         self.namespace.sysctl({"ipv6/conf/all/disable_ipv6": 1, "ipv6/conf/default/disable_ipv6": 1})
         self.segments: dict[str, WireSegment] = {}
-        self._ports: dict[str, tuple[WireSegment, Port]] = {}
+        self._ports: dict[tuple[str, str], tuple[WireSegment, Port]] = {}
         self._extra_bridges: set[str] = set()
 
     def build(self, segments: Iterable[WireSegment]) -> None:
@@ -89,15 +101,16 @@ class Wires:
             segment.bridge = f"w{number}"
             self.segments[segment.name] = segment
             lines.append(_bridge_line(segment.bridge))
-            for port in segment.ports:
+            for place, port in enumerate(segment.ports):
                 port.bridge = segment.bridge
-                if port.name in self._ports:
-                    raise InputError(f"two interfaces are called {port.name!r}")
-                self._ports[port.name] = (segment, port)
+                port.device = port.label if len(port.label) <= LONGEST_DEVICE else f"{segment.bridge}e{place}"
+                if (port.node, port.name) in self._ports:
+                    raise InputError(f"two interfaces of {port.node} are called {port.name!r}")
+                self._ports[port.node, port.name] = (segment, port)
                 port.up = self._wanted(segment, port)
                 state = "up " if port.up else ""
                 lines.append(
-                    f"link add {port.name} master {segment.bridge} {state}type veth"
+                    f"link add {port.device} master {segment.bridge} {state}type veth"
                     f" peer name {port.name} address {port.mac} netns {port.namespace.pid}"
                 )
             shaping += self._shape(segment)
@@ -111,35 +124,23 @@ class Wires:
         except KeyError:
             raise InputError(f"there is no segment {name!r}", allowed=", ".join(sorted(self.segments))) from None
 
-    def port(self, interface: str) -> Port:
-        """The port of a node's interface. InputError if there is none."""
-        try:
-            return self._ports[interface][1]
-        except KeyError:
-            raise InputError(f"there is no interface {interface!r}", allowed=", ".join(sorted(self._ports))) from None
-
     @property
-    def interfaces(self) -> tuple[str, ...]:
-        """The names of all interfaces, which are the names of the ports."""
-        return tuple(self._ports)
+    def devices(self) -> dict[str, str]:
+        """Of every interface by its label: the name of its port in the namespace of the wires."""
+        return {port.label: port.device for _segment, port in self._ports.values()}
 
     # -- light
 
-    def interface_lit(self, interface: str, lit: bool) -> None:
+    def interface_lit(self, node: str, interface: str, lit: bool) -> None:
         """A node's interface went up or down: the other end of its wire sees it."""
-        if interface not in self._ports:
-            return
-        segment, port = self._ports[interface]
-        if port.lit != lit:
-            port.lit = lit
-            self._light([segment])
+        self.set_lit(node, [interface], lit)
 
-    def set_lit(self, interfaces: Iterable[str], lit: bool) -> None:
+    def set_lit(self, node: str, interfaces: Iterable[str], lit: bool) -> None:
         """As `interface_lit`, for many at once."""
         touched: dict[str, WireSegment] = {}
         for name in interfaces:
-            if name in self._ports:
-                segment, port = self._ports[name]
+            if (node, name) in self._ports:
+                segment, port = self._ports[node, name]
                 if port.lit != lit:
                     port.lit = lit
                     touched[segment.name] = segment
@@ -166,7 +167,7 @@ class Wires:
                 wanted = self._wanted(segment, port)
                 if wanted != port.up:
                     port.up = wanted
-                    lines.append(f"link set {port.name} {'up' if wanted else 'down'}")
+                    lines.append(f"link set {port.device} {'up' if wanted else 'down'}")
         batch("ip", lines, namespace=self.namespace)
 
     # -- what happens to packets
@@ -212,7 +213,7 @@ class Wires:
                 bridge = bridges[side(port.node)]
                 if port.bridge != bridge:
                     port.bridge, moved = bridge, True
-                    lines.append(f"link set {port.name} master {bridge}")
+                    lines.append(f"link set {port.device} master {bridge}")
             if moved:
                 changed.append(segment.name)
         batch("ip", lines, namespace=self.namespace)
@@ -222,10 +223,10 @@ class Wires:
         words = "limit 20000 loss 100%" if segment.blackhole else segment.netem.words()
         if words:
             verb = "replace" if replace else "add"
-            return [f"qdisc {verb} dev {port.name} root netem {words}" for port in segment.ports]
+            return [f"qdisc {verb} dev {port.device} root netem {words}" for port in segment.ports]
         if replace:
             # Replacing keeps no packet of the old state, and needs no memory of it.
-            return [f"qdisc replace dev {port.name} root pfifo limit 1000" for port in segment.ports]
+            return [f"qdisc replace dev {port.device} root pfifo limit 1000" for port in segment.ports]
         return []
 
     def close(self) -> None:

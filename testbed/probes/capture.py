@@ -1,7 +1,7 @@
 """Captures packets on the wires, one pcap file per interface, from before the first packet.
 
-One packet socket hears all ports of the wires; a port stands for the node's interface of the
-same name, and stays when the node loses its power. Time stamps are the kernel's, turned into
+One packet socket hears all ports of the wires; a port stands for a node's interface, and stays when the node loses
+its power. The file has the interface's label for a name. Time stamps are the kernel's, turned into
 the record's monotonic time: a pcap's seconds are the record's `t`. It must not know protocols.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,16 +28,17 @@ _TIMESPEC = struct.Struct("=qq")
 class Capture:
     """Writes what passes the named ports."""
 
-    def __init__(self, wires: Namespace, interfaces: Iterable[str], folder: Path, offset_ns: int) -> None:
-        """Start listening. `offset_ns`: wall-clock time minus monotonic time."""
+    def __init__(self, wires: Namespace, ports: Mapping[str, str], folder: Path, offset_ns: int) -> None:
+        """Start listening. `ports`: device in the wires' namespace → label. `offset_ns`: wall-clock time minus
+        monotonic time."""
         self._offset_ns = offset_ns
         folder.mkdir(parents=True, exist_ok=True)
         self._files: dict[str, BinaryIO] = {}
-        for name in interfaces:
-            file = open(folder / f"{name}.pcap", "wb", buffering=1 << 18)  # noqa: SIM115
+        for device, label in ports.items():
+            file = open(folder / f"{label}.pcap", "wb", buffering=1 << 18)  # noqa: SIM115
             file.write(struct.pack("=IHHiIII", _MAGIC_NANOSECONDS, 2, 4, 0, 0, _SNAPLEN, _ETHERNET))
             file.flush()
-            self._files[name] = file
+            self._files[device] = file
         with wires.enter():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)

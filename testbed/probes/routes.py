@@ -10,6 +10,7 @@ anything changes.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable
 
@@ -21,6 +22,8 @@ from testbed.record.writer import Recorder
 _GROUPS = 0x1 | 0x40 | 0x400 | 1 << 31  # links, IPv4 routes, IPv6 routes, next-hop objects
 _RECEIVE_BYTES = 1 << 20
 _SO_RCVBUFFORCE = 33
+_KERNELS_OWN = re.compile(r"lo|pimreg.*|(sit|erspan|gre|gretap|tunl|ip6tnl|ip6gre|ip_vti|ip6_vti)[0-9]+")
+"""Interfaces that nobody plugged in. A router may well be called london."""
 _Key = tuple[str, int]
 
 
@@ -96,7 +99,7 @@ class NodeMonitor:
     def _link(self, kind: int, body: bytes) -> bool:
         """Whether routes may have gone in silence."""
         link = rtnetlink.decode_link(kind, body)
-        if link is None or link.name.startswith(("lo", "sit", "pimreg", "erspan", "gre", "tunl")):
+        if link is None or _KERNELS_OWN.fullmatch(link.name):
             return False
         old = self._links.get(link.index)
         if link.gone:

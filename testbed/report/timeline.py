@@ -304,14 +304,18 @@ def _place(run: Run, event: Event) -> Row | None:
     if router not in run.plan.topology.routers or (other is None and "interface" not in event):
         return None
     # A registration names the speaker's interface in its group's name: domain/router/interface/protocol.
-    speaker = event.get("group", "").split("/")[2:3]
+    speaker = tuple(event.get("group", "").split("/")[1:3])
     near = [
         each
         for each in run.plan.topology.neighbors(router)
         if other in (None, each.neighbor_router) and event.get("interface") in (None, each.interface.name)
     ]
     if len(near) > 1:
-        near = [each for each in near if {each.interface.name, each.neighbor_interface.name} & {*speaker}]
+        near = [
+            each
+            for each in near
+            if speaker in ((end.router, end.name) for end in (each.interface, each.neighbor_interface))
+        ]
     return _row(router, near[0].neighbor_router, near[0].interface.segment) if len(near) == 1 else None
 
 

@@ -12,7 +12,7 @@ from itertools import count
 
 from testbed.topology import pools
 from testbed.topology.check_addresses import given_networks
-from testbed.topology.parts import area_of, areas_of, routers_of
+from testbed.topology.parts import area_of, areas_of, link_names, routers_of, stub_name
 from testbed.topology.pools import Pool
 from testbed.topology.resolved import (
     DksAttachment,
@@ -32,11 +32,18 @@ from testbed.topology.source import RouterSource, TopologySource, WireSource
 
 LOOPBACKS6 = int(IPv6Address("fd00::"))
 DKS = "dks"
+LONGEST_PREFIX = 8
+"""Of a name in its node's interfaces: Linux allows 15 characters, and NAME-eth999 has seven more."""
 
 
 def resolve(source: TopologySource, name: str) -> Topology:
     """The topology with everything settled. `source` has passed `check`."""
     return _Resolver(source, name).topology()
+
+
+def interface_name(node: str, word: str) -> str:
+    """What an interface is called in its node: r1-eth0, or eth0 alone where the node's name is a long one."""
+    return f"{node}-{word}" if len(node) <= LONGEST_PREFIX else word
 
 
 class _Resolver:
@@ -54,10 +61,10 @@ class _Resolver:
     def topology(self) -> Topology:
         self.loopbacks.cut(32)  # the network's own address
         loopbacks = {router: self._loopback(router) for router in self.routers}
-        for link in self.source.links:
+        for name, link in zip(link_names(self.source), self.source.links, strict=True):
             costs = dict(zip(link.between, link.costs or [self._cost(link)] * 2, strict=True))
             addresses = dict(zip(link.between, link.addresses, strict=True)) if link.addresses else {}
-            self._segment("--".join(link.between), "p2p", link, costs, addresses, 30)
+            self._segment(name, "p2p", link, costs, addresses, 30)
         for name, lan in self.source.lans.items():
             prefix = min(32 - (len(lan.routers) + 1).bit_length(), 29)
             costs = {**dict.fromkeys(lan.routers, self._cost(lan)), **(lan.costs or {})}
@@ -149,7 +156,7 @@ class _Resolver:
         octets = (0x02, 0, *number.to_bytes(4, "big"))
         eui64 = bytes((octets[0] ^ 2, octets[1], octets[2], 0xFF, 0xFE, octets[3], octets[4], octets[5]))
         interface = Interface(
-            name=f"{router}-eth{len(self.interfaces[router])}",
+            name=interface_name(router, f"eth{len(self.interfaces[router])}"),
             router=router,
             segment=segment,
             kind=kind,
@@ -168,13 +175,13 @@ class _Resolver:
         """A network of its own for one host behind a router."""
         network = self.stubs.cut(30)
         gateway, address = pools.hosts(network)
-        segment = f"{router}--{node}"
+        segment = stub_name(router, node)
         areas = areas_of(self.source, router)
         area = 0 if 0 in areas else areas[0]
         ipv4 = IPv4Interface((gateway, 30))
         # Hosts may send to groups and join them, so that their router speaks PIM's IGMP to them; the DKS does not.
         behind = self._interface(router, segment, "stub", ipv4, self.source.defaults.cost, area, pim=node != DKS)
-        own = f"{node}-eth0"
+        own = interface_name(node, "eth0")
         self.segments[segment] = Segment(
             name=segment, kind="stub", members=((router, behind.name), (node, own)), delay_ms=0.1
         )
@@ -190,7 +197,7 @@ class _Resolver:
             address=own,
             routers={
                 router: ManagementInterface(
-                    name=f"{router}-mgmt", ipv4=IPv4Interface((next(addresses), subnet.prefixlen))
+                    name=interface_name(router, "mgmt"), ipv4=IPv4Interface((next(addresses), subnet.prefixlen))
                 )
                 for router in self.routers
             },

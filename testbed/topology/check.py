@@ -9,13 +9,12 @@ from testbed.errors import InputError
 from testbed.topology.check_addresses import check_addresses
 from testbed.topology.check_graph import check_graph
 from testbed.topology.findings import Findings, Where, nearest, some
-from testbed.topology.parts import routers_of
+from testbed.topology.names import alike, refusal
+from testbed.topology.parts import link_names, routers_of, stub_name
 from testbed.topology.source import TopologySource
 
 MAX_ROUTERS = 500
 MAX_MEMBERS = 250
-# Words that stand for something else where nodes are named: in the record, in fault timelines, in policies.
-RESERVED = {"dks": "the key server", "lab": "the laboratory in the record", "all": "every router in fault timelines"}
 
 
 def check(source: TopologySource, where: Where, whole: bool = True) -> list[InputError]:
@@ -71,19 +70,52 @@ def _names(source: TopologySource, routers: list[str], findings: Findings, whole
         if name in taken or name in source.lans:
             what = taken.get(name, "LAN")
             findings.wrong(f"host {name!r} has the name of a {what}", "hosts", name, allowed="a name of its own")
-    for section, names in (("routers", routers), ("hosts", source.hosts), ("lans", source.lans)):
-        for name in names:
-            if name in RESERVED:
-                what = section[:-1] if section != "lans" else "LAN"
-                findings.wrong(
-                    f"a {what} named {name!r}", *_first_use(source, section, name),
-                    allowed=f"another name: {name} is {RESERVED[name]}",
-                )  # fmt: skip
+    _meanings(source, routers, findings)
+    _segments(source, findings)
     if source.dks is not None:
         known(source.dks.attach, "dks", "attach")
     if source.pim is not None:
         known(source.pim.rp, "pim", "rp")
     return not unknown
+
+
+def _meanings(source: TopologySource, routers: list[str], findings: Findings) -> None:
+    """Names that mean something else, and names that files and hosts do not tell apart."""
+    places = {
+        name: (section, what)
+        for section, what, names in (
+            ("lans", "LAN", source.lans),
+            ("hosts", "host", source.hosts),
+            ("routers", "router", routers),
+        )
+        for name in names
+    }
+    twins = alike([*routers, *source.hosts, *source.lans])
+    for name, (section, what) in places.items():
+        place = _first_use(source, section, name)
+        if (reason := refusal(name, node=section != "lans")) is not None:
+            findings.wrong(f"a {what} named {name!r}", *place, allowed=f"another name: {reason}")
+        if name in twins:
+            findings.wrong(
+                f"{what} {name!r} differs from {places[twins[name]][1]} {twins[name]!r} in letter case only",
+                *place,
+                allowed="names that differ in more: host names have no letter case (RFC 4343)",
+            )
+
+
+def _segments(source: TopologySource, findings: Findings) -> None:
+    """Names with two hyphens in a row can make two segments of one name, or one with the name of a node."""
+    taken = {name: "that name" for name in (*routers_of(source), *source.hosts, *source.lans)}
+    made: list[tuple[str, tuple[Any, ...]]] = [
+        (name, ("links", index)) for index, name in enumerate(link_names(source))
+    ]
+    made += [(stub_name(host.on, name), ("hosts", name)) for name, host in source.hosts.items()]
+    for name, place in made:
+        if name in taken:
+            findings.wrong(
+                f"this segment would be called {name!r}, as {taken[name]} is", *place, allowed="names without '--'"
+            )
+        taken[name] = "another segment"
 
 
 def _first_use(source: TopologySource, section: str, name: str) -> tuple[Any, ...]:

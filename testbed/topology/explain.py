@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from testbed.errors import InputError
+from testbed.owned import NAME_PATTERN, NAME_RULE
 from testbed.topology.findings import Where, nearest
 from testbed.topology.source import (
     Defaults,
@@ -19,7 +20,7 @@ from testbed.topology.source import (
     RouterSource,
     TopologySource,
 )
-from testbed.topology.units import ALLOWED, DOMAIN_PATTERN, NAME_PATTERN
+from testbed.topology.units import ALLOWED, DOMAIN_PATTERN
 
 NEXT = "lab topology schema"
 # The model behind each section of the file, and what the section looks like.
@@ -34,7 +35,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "hosts": (HostSource, "hosts: {h1: {on: r1}}"),
 }
 PATTERNS = {
-    NAME_PATTERN: "a letter, then up to 7 letters, digits or _ (interface names have 15 characters at most)",
+    NAME_PATTERN: NAME_RULE,
     DOMAIN_PATTERN: "a domain name in lower case, such as example.net",
 }
 

@@ -1,6 +1,8 @@
-"""Simple questions to a source: who the routers are, which area a wire is in."""
+"""Simple questions to a source: who the routers are, what segments are called, which area a wire is in."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 from testbed.topology.source import TopologySource, WireSource
 
@@ -14,6 +16,24 @@ def routers_of(source: TopologySource) -> list[str]:
         for lan in source.lans.values():
             names.update(dict.fromkeys(lan.routers))
     return list(names)
+
+
+def link_names(source: TopologySource) -> list[str]:
+    """What each link is called as a segment, in the file's order: a--b, and a--b#2 for the second one between them."""
+    first: dict[frozenset[str], str] = {}
+    seen: Counter[frozenset[str]] = Counter()
+    names = []
+    for link in source.links:
+        pair = frozenset(link.between)
+        name = first.setdefault(pair, "--".join(link.between))
+        seen[pair] += 1
+        names.append(name if seen[pair] == 1 else f"{name}#{seen[pair]}")
+    return names
+
+
+def stub_name(router: str, node: str) -> str:
+    """What the segment between a host, or the DKS, and its router is called."""
+    return f"{router}--{node}"
 
 
 def area_of(source: TopologySource, wire: WireSource) -> int:

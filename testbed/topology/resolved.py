@@ -17,6 +17,11 @@ Kind = Literal["p2p", "lan", "stub"]
 BACKBONE = "0.0.0.0"
 
 
+def label(node: str, interface: str) -> str:
+    """What an interface is called outside its node, where other nodes may have one of the same name: r1-eth0."""
+    return interface if interface.startswith(f"{node}-") else f"{node}-{interface}"
+
+
 class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,6 +40,11 @@ class Interface(Frozen):
     area: str = BACKBONE
     passive: bool = False
     pim: bool = False
+
+    @property
+    def label(self) -> str:
+        """What it is called where interfaces of several routers stand together: captures, tables."""
+        return label(self.router, self.name)
 
 
 class Router(Frozen):

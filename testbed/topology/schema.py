@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from testbed.owned import NAME_PATTERN
 from testbed.topology.source import TopologySource
-from testbed.topology.units import NAME_PATTERN
 
 _NAME: dict[str, Any] = {"type": "string", "pattern": NAME_PATTERN}
 _LINK: dict[str, Any] = {
     "type": "string",
-    "pattern": r"^\s*[A-Za-z][A-Za-z0-9_]{0,7}\s*-\s*[A-Za-z][A-Za-z0-9_]{0,7}\s*$",
-    "examples": ["r1-r2"],
+    "pattern": rf"^\s*{NAME_PATTERN[1:-1]}\s*--?\s*{NAME_PATTERN[1:-1]}\s*$",
+    "examples": ["r1-r2", "core-ams--core-lon"],
 }
 
 

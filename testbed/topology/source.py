@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from testbed.topology import shorthand
 from testbed.topology.units import (
     ALLOWED,
     Address,
@@ -75,6 +76,17 @@ class LinkSource(WireSource):
     """a cost for each direction, in the order of `between`, instead of `cost`"""
     addresses: Annotated[list[Address], Field(min_length=2, max_length=2)] | None = None
     """an address for each end, in the order of `between`; needs `subnet`"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_text(cls, value: Any) -> Any:
+        """What is still text could be read in several ways, or in none."""
+        if isinstance(value, str):
+            raise ValueError(
+                f"{ALLOWED}ONE--OTHER, or between: [ONE, OTHER]; names have hyphens too, and this text can be read in "
+                "several ways, or in none that names two routers of the file"
+            )
+        return value
 
 
 class LanSource(WireSource):
@@ -167,6 +179,13 @@ class TopologySource(Source):
             return value
         return {key: told for key, told in value.items() if told is not None or key not in cls.model_fields}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _short_links(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("links"), list):
+            return value
+        return {**value, "links": shorthand.expanded(value)}
+
     @field_validator("routers", mode="before")
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
@@ -175,15 +194,6 @@ class TopologySource(Source):
         if isinstance(value, dict):
             return {name: {} if told is None else told for name, told in value.items()}
         return value
-
-    @field_validator("links", mode="before")
-    @classmethod
-    def _short_links(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value
-        return [
-            {"between": [end.strip() for end in link.split("-")]} if isinstance(link, str) else link for link in value
-        ]
 
     @field_validator("lans", mode="before")
     @classmethod

@@ -12,8 +12,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from testbed.owned import NAME_PATTERN
+
 ALLOWED = "allowed: "
-NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,7}$"
+MAX_NAME = 63
 DOMAIN_PATTERN = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
 NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-zµ%]*(?:/s)?)\s*")
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,13 +17,12 @@ from typing import Any, NamedTuple
 import networkx
 
 from testbed.errors import InputError
-from testbed.topology.check import RESERVED
+from testbed.topology.names import from_labels
 from testbed.topology.source import LanSource, LinkSource, RouterSource, TopologySource
 
 KM_PER_MS = 200.0
 EARTH_RADIUS_KM = 6371.0
 MAX_BYTES = 20_000_000
-NO_LABELS = frozenset({"", "None", "?"})
 
 
 class Shared(NamedTuple):
@@ -62,7 +60,8 @@ def read_graph(file: Path) -> TopologySource:
     links = [(a, b) for a, b in [*plain.edges(), *pairs] if a in nodes and b in nodes]
     different = list({frozenset(link): link for link in reversed(links)}.values())[::-1]
     lans = {f"net{number}": each for number, each in enumerate((s for s in shared if len(s.members) > 2), 1)}
-    names = _names(nodes, whole, lans)
+    labels = [str(whole.nodes[node].get("label", node)) for node in nodes]
+    names = dict(zip(nodes, from_labels(labels, lans), strict=True))
     repeated = _repeated(inner, graph.is_directed()) + len(links) - len(different)
     return TopologySource(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", file.stem)[:64],
@@ -127,24 +126,6 @@ def _read_gml(file: Path) -> networkx.Graph:
         # Parallel links without the mark `multigraph 1` are common; they become one link anyway.
         text = re.sub(r"graph\s*\[", "graph [\n  multigraph 1", text, count=1)
     return networkx.parse_gml(text.splitlines(), label="id")
-
-
-def _names(nodes: list[Any], graph: networkx.Graph, taken: Iterable[str]) -> dict[Any, str]:
-    """Valid, different names of at most 8 characters made from the labels."""
-    names: dict[Any, str] = {}
-    used = {*RESERVED, *taken}
-    for number, node in enumerate(nodes, 1):
-        label = unicodedata.normalize("NFKD", str(graph.nodes[node].get("label", node)))
-        base = "" if label in NO_LABELS else re.sub(r"[^A-Za-z0-9]", "", label.encode("ascii", "ignore").decode())[:8]
-        name = base if base[:1].isalpha() else f"n{number}"
-        if name in used:
-            name = f"{name[: 8 - len(str(number))]}{number}"
-        while name in used:
-            number += 1
-            name = f"n{number}"
-        used.add(name)
-        names[node] = name
-    return names
 
 
 def _position(data: dict[str, Any]) -> tuple[float, float] | None:
