@@ -26,8 +26,8 @@ MAX_RATIO = 1.10
 
 def chosen(topology: Topology) -> str:
     """The link that most shortest paths use, among those without which the network still hangs together if any is."""
-    graph = networkx.Graph(topology.graph())
-    used = networkx.edge_betweenness_centrality(graph)
+    graph = topology.graph()
+    used = networkx.edge_betweenness_centrality(networkx.Graph(graph))
     bridges = {frozenset(edge) for edge in networkx.bridges(graph)}
     links = [segment for segment in topology.segments.values() if segment.kind != "stub"]
 

@@ -113,7 +113,10 @@ class Revocation(Experiment):
         extra: dict[str, float | None] = {}
         for case, router in chosen.removed().items():
             began = next(event["t"] for event in run.where("fault", "router_remove") if event["node"] == router)
-            bounds = {each.router: each.total_s for each in removal_bound(domain, router, CASES[case])}
+            bounds: dict[str, float | None] = {}  # of a neighbour over several links: that of all of them
+            for each in removal_bound(domain, router, CASES[case]):
+                known = bounds.get(each.router, 0.0)
+                bounds[each.router] = None if None in (known, each.total_s) else max(known or 0.0, each.total_s or 0.0)
             if CASES[case] is Case.ISOLATED:
                 bounds = {chosen.friend: bounds[chosen.friend]}
             ends = [accepted_until(run, domain, router, name, began) for name in bounds]

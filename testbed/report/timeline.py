@@ -223,9 +223,13 @@ def _name_rows(panel: Axes, rows: Sequence[Row], height_in: float) -> None:
 
 
 def _name(row: Row, rows: Sequence[Row]) -> str:
-    """The two routers; with the segment only where they share more than one."""
-    alone = sum(other[:2] == row[:2] for other in rows) == 1
-    return " – ".join(row[:2]) + ("" if alone else f" ({row[2]})")
+    """The two routers. Where they share more than one segment: with the number of the link, or the LAN."""
+    one, other, segment = row
+    name, (link, mark, number) = f"{one} – {other}", segment.partition("#")
+    if mark:
+        return f"{name} #{number}"
+    alone = sum(each[:2] == row[:2] for each in rows) == 1
+    return name if alone or link in (f"{one}--{other}", f"{other}--{one}") else f"{name} ({segment})"
 
 
 @dataclass

@@ -130,19 +130,10 @@ def _first_use(source: TopologySource, section: str, name: str) -> tuple[Any, ..
 
 
 def _links(source: TopologySource, findings: Findings) -> None:
-    seen: dict[frozenset[str], int] = {}
     for index, link in enumerate(source.links):
         one, other = link.between
         if one == other:
             findings.wrong(f"a link from {one!r} to itself", "links", index, allowed="two different routers")
-        elif (first := seen.get(frozenset(link.between))) is not None:
-            place = findings.line("links", first)
-            findings.wrong(
-                f"a second link {one}-{other}",
-                *("links", index),
-                allowed=f"one link between two routers: the first is number {first + 1}{place}",
-            )
-        seen.setdefault(frozenset(link.between), index)
         if link.cost is not None and link.costs is not None:
             findings.wrong("both cost and costs", "links", index, allowed="cost for both directions, or costs for each")
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from testbed.errors import InputError
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
     import networkx
+    from matplotlib.axes import Axes
+
+Positions = dict[str, tuple[float, float]]
 
 FORMATS = (".svg", ".png", ".pdf")
 # With more wires than this, words on them would only hide them.
 MOST_LABELS = 50
+BEND = 0.3
+"""Between two links side by side, as a part of their length."""
+ROOM = 9
+"""Characters that stand in a router's circle; a longer name stands below it, in lines of at most LINE where it can."""
+LINE = 18
 
 
 def draw(topology: Topology, output: Path) -> None:
@@ -36,7 +45,10 @@ def draw(topology: Topology, output: Path) -> None:
     routers = [node for node in graph if node in topology.routers]
     fills = ["#f2b134" if node == topology.dks.router else "white" for node in routers]
     figure, axes = pyplot.subplots(figsize=(9, 6))
-    networkx.draw_networkx_edges(graph, positions, ax=axes, edge_color="0.6")
+    alone = [(one, other) for one, other in graph.edges() if graph.number_of_edges(one, other) == 1]
+    networkx.draw_networkx_edges(graph, positions, edgelist=alone, ax=axes, edge_color="0.6", arrows=False)
+    labelled = graph.number_of_edges() <= MOST_LABELS
+    _side_by_side(graph, positions, axes, labelled)
     networkx.draw_networkx_nodes(
         graph, positions, nodelist=routers, ax=axes, node_color=fills, edgecolors="black", node_size=1100
     )
@@ -44,9 +56,25 @@ def draw(topology: Topology, output: Path) -> None:
     networkx.draw_networkx_nodes(
         graph, positions, nodelist=lans, ax=axes, node_color="0.9", edgecolors="0.4", node_size=800, node_shape="s"
     )
-    networkx.draw_networkx_labels(graph, positions, ax=axes, font_size=6.5)
-    if graph.number_of_edges() <= MOST_LABELS:
-        delays = {(one, other): f"{ms:g} ms" for one, other, ms in graph.edges(data="delay_ms") if ms is not None}
+    short = {node: node for node in graph if len(node) <= ROOM}
+    networkx.draw_networkx_labels(graph, positions, short, ax=axes, font_size=6.5)
+    for node in graph:
+        if node not in short:
+            below: dict[str, Any] = {
+                "textcoords": "offset points",
+                "xytext": (0, -18),
+                "ha": "center",
+                "va": "top",
+                "fontsize": 6.5,
+            }
+            paper: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+            axes.annotate(_in_lines(node), positions[node], bbox=paper, **below)
+    if labelled:
+        delays = {
+            (one, other): f"{ms:g} ms"
+            for one, other, ms in graph.edges(data="delay_ms")
+            if ms is not None and graph.number_of_edges(one, other) == 1
+        }
         networkx.draw_networkx_edge_labels(graph, positions, delays, ax=axes, font_size=5, font_color="0.35")
     axes.set_title(f"{topology.name} (filled: the DKS is behind it)", fontsize=8)
     axes.set_axis_off()
@@ -61,11 +89,41 @@ def draw(topology: Topology, output: Path) -> None:
         pyplot.close(figure)
 
 
-def _graph(topology: Topology) -> networkx.Graph:
+def _side_by_side(graph: networkx.MultiGraph, positions: Positions, axes: Axes, labelled: bool) -> None:
+    """Links between the same two routers: bent, so that each is seen, with their numbers."""
+    import networkx
+
+    for one, other, number in graph.edges(keys=True):
+        count = graph.number_of_edges(one, other)
+        if count == 1:
+            continue
+        bend = f"arc3,rad={BEND * (number - (count - 1) / 2):g}"
+        style: dict[str, Any] = {"ax": axes, "connectionstyle": bend}
+        networkx.draw_networkx_edges(
+            graph, positions, [(one, other, number)], arrows=True, arrowstyle="-", edge_color="0.6", **style
+        )
+        if labelled:
+            words = f"{'' if number == 0 else f'#{number + 1}: '}{graph.edges[one, other, number]['delay_ms']:g} ms"
+            networkx.draw_networkx_edge_labels(
+                graph, positions, {(one, other, number): words}, font_size=5, font_color="0.35", **style
+            )
+
+
+def _in_lines(name: str) -> str:
+    """A long name over several lines, which begin where a word of it does."""
+    lines = [""]
+    for word in re.findall(r"[^-._]*[-._]*", name):
+        if lines[-1] and len(lines[-1] + word) > LINE:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(lines)
+
+
+def _graph(topology: Topology) -> networkx.MultiGraph:
     """Routers, and LANs as nodes of their own, since a LAN of many is no mesh of links."""
     import networkx
 
-    graph = networkx.Graph()
+    graph = networkx.MultiGraph()
     graph.add_nodes_from(topology.routers)
     for segment in topology.segments.values():
         members = [node for node, _ in segment.members if node in topology.routers]
@@ -76,17 +134,17 @@ def _graph(topology: Topology) -> networkx.Graph:
     return graph
 
 
-def _positions(topology: Topology, graph: networkx.Graph) -> dict[str, tuple[float, float]]:
+def _positions(topology: Topology, graph: networkx.MultiGraph) -> Positions:
     """By coordinates if every router has them, and LANs in the middle of theirs; else a layout."""
     import networkx
 
-    known: dict[str, tuple[float, float]] = {
+    known: Positions = {
         router.name: (router.longitude, router.latitude)
         for router in topology.routers.values()
         if router.longitude is not None and router.latitude is not None
     }
     if len(known) < len(topology.routers) or len(set(known.values())) < len(known):
-        layout: dict[str, tuple[float, float]] = networkx.kamada_kawai_layout(graph)
+        layout: Positions = networkx.kamada_kawai_layout(graph)
         return layout
     for node in graph:
         if node not in topology.routers:

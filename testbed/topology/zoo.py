@@ -1,7 +1,7 @@
 """Imports a graph in GraphML or GML, as the Internet Topology Zoo publishes them.
 
-External nodes (`Internal` 0) and loops are left out, several links between two routers become one, labels become
-valid names, and coordinates become delays: light in fibre needs 1 ms for 200 km. A node that stands for a link of more
+External nodes (`Internal` 0) and loops are left out, labels become valid names, and coordinates become delays: light in
+fibre needs 1 ms for 200 km. Several links between two routers are several links. A node that stands for a link of more
 than two ends (`hyperedge` 1) is no router but a LAN. Of a graph in several parts the largest is taken.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,18 +58,18 @@ def read_graph(file: Path) -> TopologySource:
     inside = {node for each in shared for node in each.nodes}
     nodes = [node for node in plain if node in whole and node not in inside]
     pairs = [each.members for each in shared if len(each.members) == 2]
-    links = [(a, b) for a, b in [*plain.edges(), *pairs] if a in nodes and b in nodes]
-    different = list({frozenset(link): link for link in reversed(links)}.values())[::-1]
+    side_by_side = _side_by_side(inner, graph.is_directed())
+    apart = [link for link in plain.edges() for _ in range(side_by_side[frozenset(link)])]
+    links = [(a, b) for a, b in [*apart, *pairs] if a in nodes and b in nodes]
     lans = {f"net{number}": each for number, each in enumerate((s for s in shared if len(s.members) > 2), 1)}
     labels = [str(whole.nodes[node].get("label", node)) for node in nodes]
     names = dict(zip(nodes, from_labels(labels, lans), strict=True))
-    repeated = _repeated(inner, graph.is_directed()) + len(links) - len(different)
     return TopologySource(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", file.stem)[:64],
-        description=f"imported from {file.name[:100]}{_left_out(graph, plain, whole, repeated)}",
+        description=f"imported from {file.name[:100]}{_left_out(graph, plain, whole)}",
         routers={names[node]: RouterSource(at=_position(whole.nodes[node])) for node in nodes},
         links=[
-            LinkSource(between=[names[a], names[b]], delay=_delay(whole.nodes[a], whole.nodes[b])) for a, b in different
+            LinkSource(between=[names[a], names[b]], delay=_delay(whole.nodes[a], whole.nodes[b])) for a, b in links
         ],
         lans={
             name: LanSource(routers=[names[node] for node in each.members], delay=_widest(whole, each.members))
@@ -98,11 +99,10 @@ def _widest(whole: networkx.Graph, members: Sequence[Any]) -> float | None:
     return max((each for each in delays if each is not None), default=None)
 
 
-def _left_out(graph: networkx.Graph, plain: networkx.Graph, whole: networkx.Graph, repeated: int) -> str:
+def _left_out(graph: networkx.Graph, plain: networkx.Graph, whole: networkx.Graph) -> str:
     """What of the file is not in the topology, in words."""
     counts = {
         "external node": graph.number_of_nodes() - plain.number_of_nodes(),
-        "repeated link": repeated,
         "loop": sum(a == b for a, b in graph.edges()),
         "node apart from the largest part": plain.number_of_nodes() - whole.number_of_nodes(),
     }
@@ -110,9 +110,16 @@ def _left_out(graph: networkx.Graph, plain: networkx.Graph, whole: networkx.Grap
     return f"; left out: {', '.join(said)}" if said else ""
 
 
-def _repeated(links: list[tuple[Any, Any]], directed: bool) -> int:
-    """How many links there are beside the first between two nodes; a directed file lists every link both ways."""
-    return len(links) - len(set(links) if directed else {frozenset(link) for link in links})
+def _side_by_side(links: Iterable[tuple[Any, Any]], directed: bool) -> Counter[frozenset[Any]]:
+    """How many links there are between two nodes; a directed file may list every link both ways."""
+    found: Counter[frozenset[Any]] = Counter()
+    if not directed:
+        found.update(frozenset(link) for link in links)
+        return found
+    for (one, other), count in Counter(links).items():
+        pair = frozenset((one, other))
+        found[pair] = max(found[pair], count)
+    return found
 
 
 def _plural(what: str, many: int) -> str:
@@ -123,7 +130,7 @@ def _plural(what: str, many: int) -> str:
 def _read_gml(file: Path) -> networkx.Graph:
     text = file.read_text(encoding="utf-8", errors="replace")
     if re.search(r"^\s*multigraph\s+1", text, re.MULTILINE) is None:
-        # Parallel links without the mark `multigraph 1` are common; they become one link anyway.
+        # Parallel links without the mark `multigraph 1` are common.
         text = re.sub(r"graph\s*\[", "graph [\n  multigraph 1", text, count=1)
     return networkx.parse_gml(text.splitlines(), label="id")
 

@@ -54,10 +54,29 @@ def three_areas(chance: Random) -> Topology:
     return resolve(TopologySource(links=links, dks=DksSource(attach="x20")), "areas")
 
 
+def side_by_side(chance: Random) -> Topology:
+    """A ring with one to three links between neighbours, of few different costs, under names that need a mapping."""
+    names = ["core-ams-01.example", "core-lon-02.example", "r3", "edge.nyc.example"]
+    links = [
+        LinkSource(between=[one, other], costs=[chance.randint(1, 2), chance.randint(1, 2)])
+        for one, other in zip(names, [*names[1:], names[0]], strict=True)
+        for _ in range(chance.randint(1, 3))
+    ]
+    return resolve(TopologySource(links=links), "side-by-side")
+
+
 # In 5, 12 and 36 some router reaches a LAN at the same cost directly and through a neighbour.
 @pytest.mark.parametrize(
     ("make", "seed"),
-    [(lans_and_links, 5), (lans_and_links, 12), (lans_and_links, 36), (three_areas, 1), (three_areas, 2)],
+    [
+        (lans_and_links, 5),
+        (lans_and_links, 12),
+        (lans_and_links, 36),
+        (three_areas, 1),
+        (three_areas, 2),
+        (side_by_side, 1),
+        (side_by_side, 2),
+    ],
 )
 def test_frr_installs_exactly_the_expected_routes(
     make: Callable[[Random], Topology], seed: int, tmp_path: Path

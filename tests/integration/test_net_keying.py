@@ -10,6 +10,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from net_lab import LAN_WITH_EVERYTHING, Played, from_yaml, play
 
+from testbed.analysis import adjacency
+from testbed.analysis.numbering import numbering
+from testbed.analysis.run import Run
 from testbed.probes.pcap import cleartext_packets, ip_packets, protected_packets
 
 pytestmark = pytest.mark.guest
@@ -24,7 +27,7 @@ def captures(played: Played) -> list[Path]:
 def between_routers(played: Played) -> list[Path]:
     """The captures of interfaces that face another router."""
     topology = played.plan.topology
-    names = {adjacency.interface.name for router in topology.routers for adjacency in topology.neighbors(router)}
+    names = {near.interface.label for router in topology.routers for near in topology.neighbors(router)}
     return [path for path in captures(played) if path.stem in names]
 
 
@@ -75,3 +78,55 @@ def test_the_capture_holds_cleartext_when_there_is_no_keying(tmp_path: Path) -> 
     first = min(packet.time_ns for path in captures(played) for packet in ip_packets(path))
     ready = played.of("lab", "ready")[0]["t"]
     assert first < ready
+
+
+MANY = """\
+ospf: {versions: [2, 3]}
+pim: {rp: core-ams-01}
+links:
+  - {between: [core-ams-01, core-lon-02], delay: 4ms}
+  - {between: [core-ams-01, core-lon-02], delay: 4ms}
+  - {between: [core-lon-02, edge.nyc.example], delay: 35ms}
+  - {between: [edge.nyc.example, core-ams-01], delay: 40ms, cost: 30}
+lans:
+  lab.floor-3: [core-ams-01, core-lon-02, r4]
+hosts: {desk-of-a.colleague: {on: edge.nyc.example}}
+"""
+CUT = "core-ams-01--core-lon-02#2"
+
+
+def test_long_names_and_links_side_by_side_are_keyed_cut_and_rebooted_as_any_others(tmp_path: Path) -> None:
+    topology = from_yaml(tmp_path, MANY)
+    played = play(
+        tmp_path,
+        topology,
+        keying="lks",
+        duration_s=140,
+        captures="all",
+        options={"sad": True},
+        timeline=[
+            {"at_s": 60, "action": "clock_step", "args": {"node": "edge.nyc.example", "seconds": 5}},
+            {"at_s": 60, "action": "link_carrier_down", "args": {"segment": CUT}},
+            {"at_s": 70, "action": "power_off", "args": {"nodes": ["edge.nyc.example"]}},
+            {"at_s": 75, "action": "power_on", "args": {"nodes": ["edge.nyc.example"]}},
+        ],
+    )
+    assert played.code == 0
+    run = Run(tmp_path)
+    lost = {ends: moments for ends, moments in adjacency.falls(topology, run.events).items() if moments}
+    one = {ends.interface for ends in lost if {ends.router, ends.neighbor} == {"core-ams-01", "core-lon-02"}}
+    assert one == {"eth1"}
+    assert adjacency.up_at_end(topology, run.events) == len(adjacency.expected(topology)) - 2
+    for router, routes in run.expected(frozenset({CUT})).items():
+        wanted = {str(prefix): frozenset(map(str, hops)) for prefix, hops in routes.items()}
+        assert played.routes_at_end(router) == wanted, router
+    found = numbering(run)
+    assert found is not None and not (found.keyless or found.two_keys), found
+    captured = {path.stem for path in captures(played)}
+    assert {"core-ams-01-eth0", "core-ams-01-eth1", "r4-eth0", "desk-of-a.colleague-eth0"} <= captured
+    for path in captures(played):
+        assert not cleartext_packets(path), path
+        facing_routers = path.stem in {
+            each.interface.label for router in topology.routers for each in topology.neighbors(router)
+        }
+        assert bool(protected_packets(path)) == facing_routers, path

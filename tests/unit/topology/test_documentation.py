@@ -40,6 +40,12 @@ def test_the_example_of_everything_is_a_topology(tmp_path: Path) -> None:
     assert topology.segments["core1--edge"].loss_percent == 1.0
 
 
+def test_the_example_of_links_side_by_side_has_the_segments_that_the_page_names(tmp_path: Path) -> None:
+    (tmp_path / "twice.yaml").write_text(BLOCKS["twice.yaml"])
+    segments = load(str(tmp_path / "twice.yaml")).segments
+    assert {"a--b", "a--b#2", "b--c#2"} <= segments.keys() and "segment=a--b#2" in PAGE
+
+
 def test_the_example_of_errors_gives_these_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("wrong.yaml").write_text(BLOCKS["wrong.yaml"])

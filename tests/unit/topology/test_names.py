@@ -65,6 +65,8 @@ def test_a_short_link_is_read_by_the_names_that_the_rest_of_the_file_has(tmp_pat
     [
         "routers: [a-b, c-d]\nlinks: [a-b-c-d]",
         "lans: {lan: [a-b, c-d]}\nlinks: [a-b-c-d]",
+        "links: [a-b-c-d, {between: [a-b, c-d]}]",
+        "links: [a-b-c-d, a-b--c-d]",
         "links: [a-b-c-d, a-b--e, e--c-d]\nhosts: {h: {on: c-d}}\ndks: {attach: a-b}",
     ],
 )

@@ -21,14 +21,16 @@ from testbed.topology.source import LanSource, LinkSource, RouterSource, Topolog
 
 @st.composite
 def topologies(draw: st.DrawFn, symmetric: bool = False) -> Topology:
-    """A tree of links with some more links and perhaps a LAN, every direction with its own cost if not `symmetric`."""
+    """A tree of links with some more links, also side by side, and perhaps a LAN; every direction with its own cost if
+    not `symmetric`."""
     count = draw(st.integers(2, 9))
     names = [f"r{number}" for number in range(count)]
     pairs = {(names[draw(st.integers(0, number - 1))], names[number]) for number in range(1, count)}
     pairs |= draw(st.sets(st.sampled_from(sorted(combinations(names, 2))), max_size=6))
+    wires = sorted([*pairs, *draw(st.lists(st.sampled_from(sorted(pairs)), max_size=3))])
     cost = st.integers(1, 5)
-    costs = [(first, first if symmetric else draw(cost)) for first in (draw(cost) for _ in pairs)]
-    links = [LinkSource(between=list(pair), costs=list(two)) for pair, two in zip(sorted(pairs), costs, strict=True)]
+    costs = [(first, first if symmetric else draw(cost)) for first in (draw(cost) for _ in wires)]
+    links = [LinkSource(between=list(pair), costs=list(two)) for pair, two in zip(wires, costs, strict=True)]
     members = draw(st.lists(st.sampled_from(names), min_size=2, max_size=5, unique=True)) if count > 2 else names
     lans = {"lan": LanSource(routers=members, cost=draw(cost))} if draw(st.booleans()) else {}
     return resolve(TopologySource(routers=dict.fromkeys(names, RouterSource()), links=links, lans=lans), "any")
