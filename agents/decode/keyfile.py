@@ -30,19 +30,23 @@ class KeyFile:
         self._tables: dict[bytes, list[TableEntry]] = {}
         self._wraps: dict[bytes, list[bytes]] = {}
         for number, line in enumerate(lines, 1):
-            try:
-                if len(line) > MAX_LINE:
-                    raise ValueError("too long")
-                entry = parse_line(line.strip())
-                if isinstance(entry, TableEntry):
-                    for side in (True, False):
-                        entry.protection(side)  # keys of a wrong length are an error of the file, not of a message
-            except (ValueError, UnsupportedAlgorithm) as error:
-                raise KeyFileError(number, str(error)) from error
+            self.add(number, line)
+
+    def add(self, number: int, line: str) -> None:
+        """One more line. KeyFileError; then nothing has changed."""
+        try:
+            if len(line) > MAX_LINE:
+                raise ValueError("too long")
+            entry = parse_line(line.strip())
             if isinstance(entry, TableEntry):
-                self._tables.setdefault(entry.spi_i + entry.spi_r, []).append(entry)
-            elif isinstance(entry, KeyWrapEntry):
-                self._wraps.setdefault(entry.spi_i + entry.spi_r, []).append(entry.key)
+                for side in (True, False):
+                    entry.protection(side)  # keys of a wrong length are an error of the file, not of a message
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise KeyFileError(number, str(error)) from error
+        if isinstance(entry, TableEntry):
+            self._tables.setdefault(entry.spi_i + entry.spi_r, []).append(entry)
+        elif isinstance(entry, KeyWrapEntry):
+            self._wraps.setdefault(entry.spi_i + entry.spi_r, []).append(entry.key)
 
     @classmethod
     def read(cls, path: Path) -> KeyFile:

@@ -15,6 +15,9 @@ from testbed.analysis import statistics
 from testbed.analysis.statistics import Interval
 
 CHANCE = 0.05
+EVERY = "every measure"
+REQUESTS = {"total": "DKS requests", "peak_per_s": "DKS requests, peak in 1 s"}
+"""Of these two, rows of nothing but zeros are left out."""
 
 
 class Verdict(StrEnum):
@@ -24,7 +27,8 @@ class Verdict(StrEnum):
     REAL = "a real difference"
     NOT_SHOWN = "no difference shown"
     TOO_FEW = "too few runs to tell"
-    MISSING = "only in one"
+    NOT_IN_FIRST = "absent in the first"
+    NOT_IN_SECOND = "absent in the second"
 
 
 @dataclass(frozen=True)
@@ -46,22 +50,34 @@ def rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Row]:
     """Every measure of every keying mode that both summaries have, or one of them."""
     found = []
     for keying in dict.fromkeys([*a["keyings"], *b["keyings"]]):
-        sides = [dict(measures(side["keyings"].get(keying, {}))) for side in (a, b)]
+        there = [side["keyings"].get(keying) for side in (a, b)]
+        if None in there:
+            n = (_runs(there[0]), _runs(there[1]))
+            absent = Verdict.NOT_IN_FIRST if there[0] is None else Verdict.NOT_IN_SECOND
+            found.append(Row(keying, EVERY, n, (None, None), None, None, (0, 0), absent))
+            continue
+        sides = [dict(measures(row, whole["measured"])) for row, whole in zip(there, (a, b), strict=True)]
         for name in dict.fromkeys([*sides[0], *sides[1]]):
-            found.append(compared(keying, name, sides[0].get(name, ()), sides[1].get(name, ())))
+            one, other = (side.get(name, ()) for side in sides)
+            if name not in REQUESTS.values() or any([*one, *other]):
+                found.append(compared(keying, name, one, other))
     return found
 
 
-def measures(row: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[float | None]]]:
-    """The series of one keying mode's row of a summary, by name."""
-    if times := row.get("convergence_s", {}).get("values"):
-        yield "convergence, s", times
-    if restored := row.get("adjacencies", {}).get("restored"):
-        yield "adjacencies restored", restored
-    asked = row.get("dks_requests", {})
-    for name, words in (("total", "DKS requests"), ("peak_per_s", "DKS requests, peak in 1 s")):
-        if any(asked.get(name, ())):
-            yield words, asked[name]
+def _runs(row: Mapping[str, Any] | None) -> int:
+    return 0 if row is None else int(row.get("n", 0))
+
+
+def measures(row: Mapping[str, Any], measured: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[float | None]]]:
+    """The series of one keying mode's row of a summary, by name; `measured` is the summary's own word of them."""
+    if times := row["convergence_s"]["values"]:
+        yield f"{measured['main']['name']}, s", times
+    if any(value is not None for value in row.get("adjacencies", {}).get("restored", ())):
+        yield measured["restored"], row["adjacencies"]["restored"]
+    for name, words in REQUESTS.items():
+        values = row.get("dks_requests", {}).get(name, ())
+        if any(value is not None for value in values):
+            yield words, values
     if "requests_first_60s" in row:
         yield "DKS requests in the first 60 s", row["requests_first_60s"]["values"]
     yield from row.get("extra", {}).items()
@@ -91,7 +107,7 @@ def _verdict(
     difference: Interval | None,
 ) -> Verdict:
     if not first or not second:
-        return Verdict.MISSING
+        return Verdict.NOT_IN_SECOND if first else Verdict.NOT_IN_FIRST
     if list(first) == list(second):
         return Verdict.IDENTICAL
     if rare(never, (len(first), len(second))):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -52,8 +54,8 @@ def differences(first: Path, second: Path) -> list[Difference]:
 
 def record_difference(first: Path, second: Path) -> Difference | None:
     """The first line of the record that is not the same."""
-    with _record(first) as one, _record(second) as other:
-        for number, (a, b) in enumerate(zip_longest(one, other), 1):
+    with record(first) as one, record(second) as other:
+        for number, (a, b) in enumerate(zip_longest(_lines(one), other), 1):
             if a != b:
                 times = [moment for moment in (_moment(a), _moment(b)) if moment is not None]
                 return Difference(RECORD, number, min(times, default=None), _shown(a), _shown(b))
@@ -65,7 +67,7 @@ def _capture_difference(first: Path, second: Path) -> Difference | None:
     if not (first.exists() and second.exists()):
         there = ["captured" if path.exists() else "not captured" for path in (first, second)]
         return Difference(name, None, None, *there)
-    for number, (a, b) in enumerate(zip_longest(_frames(first), _frames(second)), 1):
+    for number, (a, b) in enumerate(zip_longest(frames(first), frames(second)), 1):
         if a != b:
             time_s = min(each.time_ns for each in (a, b) if each is not None) / NS
             return Difference(name, number, time_s, _frame_shown(a), _frame_shown(b))
@@ -74,20 +76,31 @@ def _capture_difference(first: Path, second: Path) -> Difference | None:
     return None
 
 
-def _frames(path: Path) -> Iterator[Frame]:
+def frames(path: Path) -> Iterator[Frame]:
+    """The frames of a run's capture. InputError for a damaged one."""
     try:
         yield from read_frames(path)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise InputError(str(error), where=str(path), allowed="a pcap file that a run wrote") from error
 
 
-def _record(folder: Path) -> BinaryIO:
+def record(folder: Path) -> BinaryIO:
+    """The record of a run, opened. InputError when there is none that can be."""
     plain, packed = folder / RECORD, folder / f"{RECORD}.gz"
-    if plain.exists():
-        return plain.open("rb")
-    if packed.exists():
-        return cast(BinaryIO, gzip.open(packed, "rb"))
-    raise InputError("no record is here", where=str(folder), allowed="a folder of a finished run")
+    try:
+        if plain.exists():
+            return plain.open("rb")
+        if packed.exists():
+            return cast(BinaryIO, gzip.open(packed, "rb"))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(plain)) from error
+    raise InputError("the record is missing", where=str(plain), allowed="a folder of a finished run")
+
+
+def _lines(opened: BinaryIO) -> Iterator[bytes]:
+    """A packed record that is cut ends where it is cut, and then differs there."""
+    with suppress(EOFError, zlib.error, gzip.BadGzipFile):
+        yield from opened
 
 
 def _moment(line: bytes | None) -> float | None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from testbed.errors import InputError, Location
+from testbed.record.manifest import FILE, Manifest, read_manifest
 from testbed.record.plan import Plan
 from testbed.topology.paths import Routes, expected_paths
 
 Event = dict[str, Any]
 NS = 1_000_000_000
+PLAN, RECORD = "plan.json", "record.jsonl"
+CHANGED = "was changed since the run: its hash is not the manifest's"
 
 
 @dataclass(frozen=True)
@@ -26,15 +31,17 @@ class Run:
 
     @cached_property
     def plan(self) -> Plan:
-        return Plan.read(self.folder / "plan.json")
+        """Raises InputError, with the line, for one that is missing or damaged."""
+        return Plan.read(self.folder / PLAN)
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
-        return json.loads((self.folder / "manifest.json").read_text())  # type: ignore[no-any-return]
+    def manifest(self) -> Manifest:
+        """Raises InputError for one that is missing, damaged or of a later format."""
+        return read_manifest(self.folder)
 
     @cached_property
     def events(self) -> list[Event]:
-        """All events in the order of time. Raises InputError, with the line, for a record that is damaged."""
+        """All events in the order of time. Raises InputError, with the line, for a record that is damaged or cut."""
         return list(read_events(self.folder))
 
     def where(self, source: str, kind: str | None = None, node: str | None = None) -> list[Event]:
@@ -56,25 +63,94 @@ class Run:
         """The routes that OSPF should have while `down` is down."""
         return expected_paths(self.plan.topology, down)
 
+    def flaws(self) -> list[InputError]:
+        """What of its files is missing, or is not as the run wrote it, by the manifest's hashes."""
+        try:
+            hashes = self.manifest.sha256
+        except InputError as error:
+            untold = f"{error.problem}: whether the run's other files are as it wrote them cannot be told"
+            return [InputError(untold, where=error.where, allowed=error.allowed)]
+        found = []
+        for name, expected in {PLAN: None, RECORD: None, **hashes}.items():
+            path = self.folder / name
+            if not path.resolve().is_relative_to(self.folder.resolve()):
+                found.append(InputError(f"names a file that is not the run's: {name!r}", where=str(self.folder / FILE)))
+                continue
+            try:
+                hashed = _sha256(path)
+            except FileNotFoundError:
+                found.append(InputError("is missing", where=str(path)))
+            except (OSError, EOFError, zlib.error) as error:
+                found.append(InputError(f"cannot be read: {_reason(error)}", where=str(path)))
+            else:
+                if expected is None:
+                    found.append(InputError(f"the manifest has no hash of {name}", where=str(path)))
+                elif hashed != expected:
+                    found.append(InputError(CHANGED, where=str(path)))
+        return found
+
+
+def _sha256(path: Path) -> str:
+    """Of a file, or of what is packed in it with .gz added."""
+    packed = path.with_name(f"{path.name}.gz")
+    with cast(IO[bytes], gzip.open(packed)) if packed.exists() and not path.exists() else path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+class _Line(dict[str, Any]):
+    """An event that says where it stands when something of it is asked for that it lacks."""
+
+    __slots__ = ("place",)
+    place: Location
+
+    def __missing__(self, key: str) -> Any:
+        raise InputError(f"a damaged line: the event has no {key!r}", where=self.place)
+
 
 def read_events(folder: Path) -> Iterator[Event]:
-    """The record's lines, in the order of time. Raises InputError for a missing or damaged one."""
-    path = next((folder / name for name in ("record.jsonl", "record.jsonl.gz") if (folder / name).exists()), None)
+    """The record's lines, in the order of time. Raises InputError for a missing, damaged or cut one."""
+    path = next((folder / name for name in (RECORD, f"{RECORD}.gz") if (folder / name).exists()), None)
     if path is None:
-        raise InputError("no record is here", where=str(folder), allowed="a folder of a finished run")
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")  # noqa: SIM115
-    last = 0
-    with opened as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                event = json.loads(line)
-                moment = int(event["t"])
-                event["source"], event["kind"], event["node"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"a damaged line: {error}", where=Location(path, number)) from error
-            if moment < last:
-                raise InputError(
-                    "time runs backwards", where=Location(path, number), allowed="lines in the order of time"
-                )
-            last = moment
-            yield event
+        raise InputError("the record is missing", where=str(folder / RECORD), allowed="a folder of a finished run")
+    last, number, event = 0, 0, _Line()
+    try:
+        with cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                event = _event(line, Location(path, number))
+                if event["t"] < last:
+                    raise InputError(
+                        "time runs backwards", where=Location(path, number), allowed="lines in the order of time"
+                    )
+                last = event["t"]
+                yield event
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"cannot be read: {_reason(error)}", where=Location(path, number + 1)) from error
+    if not number:
+        raise InputError("the record is empty", where=str(path))
+    if not _ended(folder, event):
+        raise InputError("the record is cut off: it does not end with run_end", where=Location(path, number))
+
+
+def _ended(folder: Path, last: Event) -> bool:
+    """Whether this is the last event that a run writes. A run that left no manifest is not asked."""
+    return last["kind"] == "run_end" or not (folder / FILE).exists()
+
+
+def _event(line: bytes, place: Location) -> _Line:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        cut = "" if line.endswith(b"\n") else ", cut off"
+        raise InputError(f"a damaged line{cut}: {error}", where=place) from error
+    if not isinstance(found, dict):
+        raise InputError("a damaged line: no JSON object", where=place)
+    event = _Line(found)
+    event.place = place
+    for name, kind in (("t", int), ("source", str), ("kind", str), ("node", str)):
+        if type(event[name]) is not kind:
+            raise InputError(f"a damaged line: {name!r} is {event[name]!r}", where=place)
+    return event

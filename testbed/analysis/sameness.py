@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # What a machine, and not the experiment, decides.
-NOT_RESULTS = frozenset({"cost", "wall_s", "provenance", "command", "source", "folder", "calibration"})
+NOT_RESULTS = frozenset({"format", "cost", "wall_s", "provenance", "command", "source", "folder", "calibration"})
 
 
 @dataclass(frozen=True)
@@ -60,4 +60,4 @@ def _leaves(node: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def _shown(value: Any) -> str:
-    return "never" if value is None else str(value)
+    return "no number" if value is None else str(value)

@@ -8,6 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from testbed.analysis.words import ABSENT, missing
+from testbed.errors import InputError
+
 
 def register(app: typer.Typer) -> None:
     @app.command()
@@ -23,24 +26,28 @@ def register(app: typer.Typer) -> None:
         It takes as long as the runs' own time. What comes out is written to calibration.json and into report.html.
         Exit code 0 whatever the difference, 3 when a run on the real clock failed.
         """
-        from testbed.cli.compare import read_summary
-        from testbed.cli.report import again
         from testbed.cli.run import Progress
+        from testbed.record.summary import read_summary
         from testbed.runner import calibrate as calibrating
+        from testbed.runner.afresh import again
         from testbed.runner.execute import locked
         from testbed.runner.experiment import find
         from testbed.setup.all import make_all
+        from testbed.setup.progress import say
 
         summary = read_summary(folder)
         experiment = find(summary.get("source") or summary["experiment"])
-        chosen = calibrating.plans(folder, tuple(filter(None, keying.split(","))), seeds)
+        flaws: list[InputError] = []
+        chosen = calibrating.plans(folder, tuple(filter(None, keying.split(","))), seeds, flaws)
+        for flaw in flaws:
+            say(f"{flaw.where}: {flaw.problem}")
         needed = sum(plan.duration_s for plan in chosen.values()) / jobs / 60
         typer.echo(f"{len(chosen)} runs on the real clock, {needed:.0f} minutes or more", err=True)
         make_all("uml")
         with locked(folder):
             rows = calibrating.calibrate(experiment, chosen, folder, jobs, Progress())
             (folder / calibrating.FILE).write_text(json.dumps(rows, indent=1) + "\n")
-            again(folder)
+        again(folder)
         if as_json:
             typer.echo(json.dumps(rows, indent=1))
             return
@@ -52,10 +59,14 @@ def shown(row: dict[str, Any]) -> str:
     """One measure, for a person."""
     head = f"{row['keying']:14} {row['measure']:34} n {row['n'][0]}, {row['n'][1]}: "
     if row["difference"] is None:
-        if row["virtual"] is None and row["real"] is not None:
-            return head + f"real {row['real']:.3f}; virtual time has no such number, or never got there"
-        middles = ["never" if row[side] is None else f"{row[side]:.3f}" for side in ("virtual", "real")]
+        middles = [_middle(row, number, side) for number, side in enumerate(("virtual", "real"))]
         return head + f"virtual {middles[0]}, real {middles[1]}; not every run has a number"
     interval = "" if row["low"] is None else f" (95 %: {row['low']:+.3f} to {row['high']:+.3f})"
     verdict = {True: "differs", False: "no difference shown", None: "too few runs to tell"}[row["differs"]]
     return head + f"virtual {row['virtual']:.3f}, real {row['difference']:+.3f}{interval}: {verdict}"
+
+
+def _middle(row: dict[str, Any], number: int, side: str) -> str:
+    if row[side] is not None:
+        return f"{row[side]:.3f}"
+    return missing(row["measure"]) if row["n"][number] else ABSENT

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from testbed.analysis.words import ABSENT, LEGEND, is_span, missing
 from testbed.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,15 +25,18 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Every measure of both, second against first: the ratio of the medians with a 95 % interval (BCa bootstrap).
 
-        Exit code 0 when no difference is shown, 1 when one is real, 2 for bad input.
+        A keying mode or a measure that only one of them has is told as absent. Exit code 0 when no difference is
+        shown, 1 when one is real, 2 for bad input.
         """
         from testbed.analysis import compare as comparing
+        from testbed.record.summary import read_summary
 
         a, b = read_summary(first), read_summary(second)
         if a["experiment"] != b["experiment"]:
             raise InputError(
-                f"{a['experiment']} and {b['experiment']} are two experiments", allowed="results of one experiment"
-            )
+                f"{a['experiment']} and {b['experiment']} are two experiments", where=str(second),
+                allowed=f"results of {a['experiment']}", next_command="lab compare --help",
+            )  # fmt: skip
         rows, changed = comparing.rows(a, b), comparing.provenance(a, b)
         same, both = comparing.same_records(a, b)
         if as_json:
@@ -55,13 +59,15 @@ def _print(rows: list[Row], changed: list[str]) -> None:
         left = heading in ("keying", "measure", "verdict")
         table.add_column(heading, justify="left" if left else "right", overflow="fold")
     for row in rows:
-        middles = " → ".join("never" if middle is None else f"{middle:g}" for middle in row.medians)
-        never = f"; never {row.never[0]} and {row.never[1]}" if any(row.never) else ""
+        middles = " → ".join(_middle(row, side) for side in (0, 1))
+        word = "never" if is_span(row.measure) else "not measured"
+        never = f"; {word} {row.never[0]} and {row.never[1]}" if any(row.never) else ""
         table.add_row(
             row.keying, row.measure, f"{row.n[0]}, {row.n[1]}", middles, _interval(row), f"{row.verdict}{never}"
         )
     console = Console(width=None if Console().is_terminal else 150)
     console.print(table)
+    console.print(LEGEND, highlight=False)
     for line in changed:
         console.print(f"changed  {line}", highlight=False, soft_wrap=True)
     if not changed:
@@ -71,20 +77,15 @@ def _print(rows: list[Row], changed: list[str]) -> None:
 def _interval(row: Row) -> str:
     found = row.ratio or row.difference
     if found is None:
-        return "–"
+        return ABSENT
     mark = "" if row.ratio else "+ "
     return f"{mark}{found.value:.3f}" + (
         f" ({found.low:.3f} to {found.high:.3f})" if found.low is not None and found.high is not None else ""
     )
 
 
-def read_summary(folder: Path) -> dict[str, Any]:
-    """The summary of a results folder. Raises InputError when there is none, or it is not one."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text())
-        summary["experiment"], summary["keyings"].items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"no summary can be read: {error}", where=str(folder), allowed="a folder that `lab run` wrote"
-        ) from error
-    return summary  # type: ignore[no-any-return]
+def _middle(row: Row, side: int) -> str:
+    middle = row.medians[side]
+    if middle is not None:
+        return f"{middle:g}"
+    return missing(row.measure) if row.never[side] else ABSENT

@@ -8,6 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+SHOWN = 5
+"""How many of a key file's bad lines are told one by one."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -24,17 +27,20 @@ def register(app: typer.Typer) -> None:
         """Print every IKE message on UDP ports 500, 848 and 4500: exchange, Message ID, flags and all payloads.
 
         GSA, KD, our own notifications and GSA_REKEY too, which other tools show as octets. Signatures are not verified.
+        Where the capture or a key file is damaged, that is told on standard error, and the rest is decoded; exit code
+        2 when nothing of a file can be used.
         """
         from agents.decode import Decoder
         from agents.decode.text import lines
         from testbed.errors import InputError
         from testbed.probes.ike import ike_datagrams
 
-        decoder = Decoder(_keys(keys or []), show_keys=show_keys)
+        flaws: list[str] = []
+        decoder = Decoder(_keys(keys or [], flaws), show_keys=show_keys)
         found: list[dict[str, Any]] = []
-        count = 0
+        count, cuts = 0, list[str]()
         try:
-            for datagram in ike_datagrams(capture):
+            for datagram in ike_datagrams(capture, flaws=cuts):
                 count += 1
                 message, time_s = decoder.message(datagram.data), datagram.time_ns / 1e9
                 if as_json:
@@ -45,33 +51,55 @@ def register(app: typer.Typer) -> None:
                         typer.echo(line)
                     if datagram.cut:
                         typer.echo("    the capture holds only a part of this datagram")
-        except (ValueError, OSError) as error:
+        except ValueError as error:
+            if not count:
+                raise InputError(
+                    str(error), where=str(capture), allowed="a pcap or pcapng file", next_command="lab capture --help"
+                ) from error
+            cuts.append(f"damaged behind that: {error}")
+        except OSError as error:
             raise InputError(
-                str(error), where=str(capture), allowed="a pcap or pcapng file", next_command="lab capture --help"
-            ) from error
+                f"cannot be read: {error.strerror}", where=str(capture), allowed="a pcap or pcapng file",
+                next_command="lab capture --help",
+            ) from error  # fmt: skip
+        flaws += [f"{capture}: {cut}" for cut in cuts]
+        for flaw in flaws:
+            typer.echo(f"lab: {flaw}", err=True)
         reports = [report.line() for report in decoder.reports()]
         if as_json:
-            typer.echo(json.dumps({"messages": found, "sas": reports}, indent=1))
+            told = {"messages": found, "sas": reports, **({"flaws": flaws} if flaws else {})}
+            typer.echo(json.dumps(told, indent=1))
             return
         for line in reports or ([] if count else ["no IKE messages on UDP ports 500, 848 and 4500"]):
             typer.echo(line)
 
 
-def _keys(paths: list[Path]) -> Any:
+def _keys(paths: list[Path], flaws: list[str]) -> Any:
+    """The keys of all files. Lines that are none are left out and told; InputError for a file without any other."""
     from agents.decode import KeyFile, KeyFileError
     from testbed.errors import InputError, Location
 
-    lines: list[str] = []
+    keys = KeyFile()
     for path in paths:
+        before, bad = len(keys), list[KeyFileError]()
         try:
-            KeyFile.read(path)
-            lines += path.read_text(encoding="ascii").splitlines()
-        except KeyFileError as error:
-            raise InputError(
-                error.problem,
-                where=Location(path, error.line),
-                allowed="lines of Wireshark's ikev2_decryption_table, as an agent's --ike-log writes them",
-            ) from error
+            raw = path.read_bytes()
         except OSError as error:
-            raise InputError(str(error.strerror), where=str(path), next_command="lab decode --help") from error
-    return KeyFile(lines)
+            raise InputError(
+                f"cannot be read: {error.strerror}", where=str(path), allowed="a key file that an --ike-log wrote",
+                next_command="lab decode --help",
+            ) from error  # fmt: skip
+        for number, line in enumerate(raw.decode("ascii", errors="replace").splitlines(), 1):
+            try:
+                keys.add(number, line)
+            except KeyFileError as error:
+                bad.append(error)
+        if bad and len(keys) == before:
+            raise InputError(
+                bad[0].problem, where=Location(path, bad[0].line), next_command="lab decode --help",
+                allowed="lines of Wireshark's ikev2_decryption_table, as an agent's --ike-log writes them",
+            )  # fmt: skip
+        flaws += [f"{path}:{each.line}: {each.problem}; the line is left out" for each in bad[:SHOWN]]
+        if len(bad) > SHOWN:
+            flaws.append(f"{path}: {len(bad) - SHOWN} more lines are left out")
+    return keys

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from testbed.errors import InputError
+
 if TYPE_CHECKING:
     from testbed.runner.reproduce import Reproduced
 
@@ -26,12 +28,16 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run the recorded commands of results/ again and compare every number of their summaries.
 
-        Exit code 0 when all are the same, 1 when one is not, 2 for bad input, 3 when a command could not be run.
+        Exit code 0 when all are the same, 1 when one is not or has a summary that cannot be read, 2 for bad input, 3
+        when a command could not be run.
         """
         from testbed.runner import reproduce as again
         from testbed.setup.all import make_all
 
-        asked = again.recorded(names or (), results or again.RESULTS)
+        flaws: list[InputError] = []
+        asked = again.recorded(names or (), results or again.RESULTS, flaws)
+        for flaw in flaws:
+            typer.echo("\n".join(f"lab: {line}" for line in flaw.lines()), err=True)
         make_all("virtual")
         done = []
         for name, summary in asked.items():
@@ -43,7 +49,7 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps([_row(each) for each in done], indent=1, default=str))
         else:
             typer.echo(total(done))
-        if not all(each.same for each in done):
+        if flaws or not all(each.same for each in done):
             raise typer.Exit(1)
 
 

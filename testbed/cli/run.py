@@ -141,10 +141,12 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     for verdict in summary["criteria"]:
         console.print(
             f"{'ok    ' if verdict['ok'] else 'FAILED'}  {verdict['keying']}: {verdict['text']}: {verdict['value']}",
-            highlight=False,
-        )
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
     for finding in summary["findings"]:
-        console.print(f"found   {finding}", highlight=False)
+        console.print(f"found   {finding}", highlight=False, markup=False, soft_wrap=True)
+    for flaw in summary.get("flaws", ()):
+        console.print(f"flaw    {flaw}", highlight=False, markup=False, soft_wrap=True)
     for keying in summary["keyings"]:
         played = [each for each in summary["runs"] if each["keying"] == keying and each["status"] == "done"]
         if played:
@@ -152,7 +154,7 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
             console.print(
                 f"pace    {keying}: {run_s} s in {wall_s} s of wall time, {times} × real time", highlight=False
             )
-    console.print(f"report  {folder / 'report.html'}", highlight=False)
+    console.print(f"report  {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def pace(runs: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:

@@ -11,9 +11,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from testbed.errors import InputError, LabError
+from testbed.errors import LabError
 from testbed.record.plan import Plan
 
 
@@ -24,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--interactive", action="store_true", help="give a prompt, play no timeline")
     asked = parser.parse_args(argv)
     try:
-        plan = _read(asked.plan)
+        plan = Plan.read(asked.plan)
         if asked.interactive:
             from testbed.inside.interactive import run_prompt
 
@@ -35,17 +33,6 @@ def main(argv: list[str] | None = None) -> int:
     except LabError as error:
         print("\n".join(error.lines()), file=sys.stderr)
         return error.exit_code
-
-
-def _read(path: Path) -> Plan:
-    try:
-        return Plan.read(path)
-    except OSError as error:
-        raise InputError(f"cannot read the plan: {error.strerror}", where=str(path)) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{where}: {first['msg']}", where=str(path)) from None
 
 
 if __name__ == "__main__":

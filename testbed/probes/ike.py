@@ -29,12 +29,14 @@ class IkeDatagram:
     cut: bool = False
 
 
-def ike_datagrams(path: str | Path, ports: frozenset[int] = PORTS) -> Iterator[IkeDatagram]:
-    """In the capture's order. ValueError when the file is no capture.
+def ike_datagrams(
+    path: str | Path, ports: frozenset[int] = PORTS, flaws: list[str] | None = None
+) -> Iterator[IkeDatagram]:
+    """In the capture's order. ValueError when the file is no capture; `flaws` says where one is cut off.
 
     IP fragments behind the first hold no ports and are left out; the first is `cut`.
     """
-    for packet in ip_packets(path):
+    for packet in ip_packets(path, flaws):
         if packet.protocol != _UDP or packet.fragment_offset or len(packet.payload) < 8:
             continue
         source, destination, length = struct.unpack_from("!HHH", packet.payload)

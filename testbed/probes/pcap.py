@@ -54,16 +54,17 @@ class IpPacket:
         return f"{self.time_ns / 1e9:.6f} {name} {self.source} → {self.destination}"
 
 
-def read_frames(path: str | Path) -> Iterator[Frame]:
+def read_frames(path: str | Path, flaws: list[str] | None = None) -> Iterator[Frame]:
     """The frames of a pcap or pcapng file, in its order. ValueError when it is neither.
 
-    A last record that was cut off by a crash is left out.
+    A last record that was cut off, by a crash say, is left out; `flaws` says so.
     """
+    flaws = [] if flaws is None else flaws
     with open(path, "rb") as file:
         head = file.read(24)
         if head[:4] == pcapng.MAGIC:
             file.seek(0)
-            for time_ns, link_type, data in pcapng.packets(file):
+            for time_ns, link_type, data in pcapng.packets(file, flaws):
                 yield Frame(time_ns, link_type, data)
             return
         if len(head) < 24 or head[:4] not in _MAGICS:
@@ -75,8 +76,10 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
             seconds, fraction, kept, _ = record.unpack(raw)
             data = file.read(kept)
             if len(data) < kept:
-                return
+                return pcapng.cut_off(file, flaws)
             yield Frame(seconds * 1_000_000_000 + fraction * unit, link_type, data)
+        if raw:
+            pcapng.cut_off(file, flaws)
 
 
 def ip_packet(frame: Frame) -> IpPacket | None:
@@ -92,9 +95,9 @@ def ip_packet(frame: Frame) -> IpPacket | None:
     return None
 
 
-def ip_packets(path: str | Path) -> Iterator[IpPacket]:
-    """The IP packets of a pcap file."""
-    for frame in read_frames(path):
+def ip_packets(path: str | Path, flaws: list[str] | None = None) -> Iterator[IpPacket]:
+    """The IP packets of a pcap file; `flaws` as read_frames."""
+    for frame in read_frames(path, flaws):
         packet = ip_packet(frame)
         if packet is not None:
             yield packet

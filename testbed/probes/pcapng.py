@@ -28,10 +28,13 @@ class _Interface:
         return self.offset_s * 1_000_000_000 + units * 1_000_000_000 // self.units_per_s
 
 
-def packets(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    """Time (ns), link type and octets of each packet. ValueError; a last block that was cut off is left out."""
-    order, interfaces = "", list[_Interface]()
-    while len(head := file.read(8)) == 8:
+def packets(file: BinaryIO, flaws: list[str] | None = None) -> Iterator[tuple[int, int, bytes]]:
+    """Time (ns), link type and octets of each packet. ValueError; a last block that was cut off is left out, and
+    `flaws` says so."""
+    order, interfaces, flaws = "", list[_Interface](), [] if flaws is None else flaws
+    while head := file.read(8):
+        if len(head) < 8:
+            return cut_off(file, flaws)
         if head[:4] == MAGIC:
             magic = file.read(4)
             if magic not in _ORDERS:
@@ -44,12 +47,17 @@ def packets(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
             raise ValueError(f"pcapng block of {length + 8} octets")
         body = file.read(length)
         if len(body) < length:
-            return
+            return cut_off(file, flaws)
         kind = struct.unpack(order + "I", head[:4])[0]
         if kind == _INTERFACE:
             interfaces.append(_interface(body[:-4], order))
         elif kind in (_ENHANCED, _OBSOLETE, _SIMPLE):
             yield _packet(kind, body[:-4], order, interfaces)
+
+
+def cut_off(file: BinaryIO, flaws: list[str]) -> None:
+    """Note that the file ends where something is unfinished."""
+    flaws.append(f"cut off at octet {file.tell()}, in the middle of a packet")
 
 
 def _packet(kind: int, body: bytes, order: str, interfaces: list[_Interface]) -> tuple[int, int, bytes]:

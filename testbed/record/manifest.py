@@ -13,6 +13,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from testbed.errors import InputError
+from testbed.record.reading import document
+
+FILE = "manifest.json"
+FORMAT = 1
+"""Of the run's folder: what files it has, and what their lines hold."""
 _PACKAGES = ("pydantic", "jinja2", "networkx", "pyroute2", "cryptography", "cbor2", "mininet")
 
 
@@ -22,11 +30,36 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class Manifest(BaseModel):
+    """What readers use of manifest.json."""
+
+    model_config = ConfigDict(extra="allow")
+
+    format: int = FORMAT
+    commit: str | None = None
+    kernel: dict[str, Any] | None = None
+    versions: dict[str, Any] | None = None
+    sha256: dict[str, str] = Field(default_factory=dict)
+    """By the file's path in the run's folder."""
+
+
+def read_manifest(run_folder: Path) -> Manifest:
+    """The manifest of a run folder. InputError when it is missing, damaged, or of a later format."""
+    found = document(run_folder / FILE, Manifest)
+    if not 1 <= found.format <= FORMAT:
+        raise InputError(
+            f"the run is of format {found.format}", where=str(run_folder / FILE),
+            allowed=f"format {FORMAT}; a later version of the laboratory reads later ones",
+        )  # fmt: skip
+    return found
+
+
 def write_manifest(run_folder: Path, facts: Mapping[str, Any]) -> None:
     """Write manifest.json of a run folder; `facts` are what only the engine knows."""
     files = [run_folder / "plan.json", run_folder / "record.jsonl"]
     files += sorted((run_folder / "pcap").glob("*.pcap"))
     manifest = {
+        "format": FORMAT,
         **facts,
         "kernel": {
             "release": platform.release(),
@@ -42,7 +75,7 @@ def write_manifest(run_folder: Path, facts: Mapping[str, Any]) -> None:
         "commit": _commit(),
         "sha256": {str(path.relative_to(run_folder)): sha256(path) for path in files if path.exists()},
     }
-    (run_folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    (run_folder / FILE).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
 def _kernel_mode() -> str:

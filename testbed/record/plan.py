@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from testbed.record.reading import document
 from testbed.topology.resolved import Topology
 
 
@@ -87,8 +88,8 @@ class Plan(_Frozen):
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """A plan from its JSON file. pydantic.ValidationError when it is not one."""
-        return cls.model_validate_json(path.read_bytes())
+        """A plan from its JSON file. InputError, with the line, when it is not one."""
+        return document(path, cls)
 
     def write(self, path: Path) -> None:
         """Write the JSON file that `read` reads."""

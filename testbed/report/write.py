@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from testbed.analysis.run import Run
+from testbed.errors import InputError
+from testbed.record.flaws import told_of, tried
 from testbed.report.convergence import draw_convergence, draw_extra, draw_first_minute
 from testbed.report.ecdf import draw_ecdf
 from testbed.report.page import Drawn, write_page
@@ -15,13 +18,20 @@ from testbed.report.table import Summary, write_csv
 from testbed.report.timeline import draw_timeline
 
 
-def write_report(folder: Path, summary: Summary, runs: Sequence[Run], more: Sequence[Drawn] = ()) -> None:
+def write_report(
+    folder: Path,
+    summary: Summary,
+    runs: Sequence[Run],
+    more: Sequence[Drawn] = (),
+    flaws: list[InputError] | None = None,
+) -> None:
     """Write the table, the figures as PNG, PDF and SVG, and the page. The same input gives the same bytes.
 
     `summary` is what summary.json holds; `more` are figures of the experiment's own, drawn already; `runs` are those
-    whose records can be read, which may be fewer than the summary speaks of. Raises InputError for a damaged record,
-    OSError when the folder cannot be written.
+    whose records can be read, which may be fewer than the summary speaks of. A figure that cannot be drawn is left
+    out, and is one of the `flaws`, which the summary then names. Raises OSError when the folder cannot be written.
     """
+    flaws = [] if flaws is None else flaws
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "summary.csv", summary)
@@ -29,8 +39,9 @@ def write_report(folder: Path, summary: Summary, runs: Sequence[Run], more: Sequ
     drawn = [Drawn("convergence", _convergence(summary), "column")]
     draw_ecdf(figures, summary)
     drawn.append(Drawn("ecdf", _ecdf(summary), "column"))
-    draw_requests(figures, runs)
-    drawn.append(Drawn("requests", _requests(runs), "column"))
+    with _drawn("requests", flaws):
+        draw_requests(figures, runs)
+        drawn.append(Drawn("requests", _requests(runs), "column"))
     if draw_first_minute(figures, summary):
         first = (
             "Requests at the DKS in the first 60 s after the power returned. Every run is a point, the bar the median."
@@ -45,10 +56,25 @@ def write_report(folder: Path, summary: Summary, runs: Sequence[Run], more: Sequ
         mine = sorted((run for run in runs if run.plan.keying == keying), key=lambda run: run.plan.seed)
         for run in mine:
             name = f"timeline-{slug(keying)}" + ("" if run is mine[0] else f"-{run.plan.seed}")
-            draw_timeline(figures, run, name, printed=run is mine[0])
-            # The first of each mode stands among the figures, the others are there to be opened.
-            (drawn if run is mine[0] else every).append(Drawn(name, _timeline(run), "page"))
+            with _drawn(name, flaws):
+                draw_timeline(figures, run, name, printed=run is mine[0])
+                # The first of each mode stands among the figures, the others are there to be opened.
+                (drawn if run is mine[0] else every).append(Drawn(name, _timeline(run), "page"))
+    summary["flaws"] = told_of(flaws, folder)
     write_page(folder / "report.html", summary, drawn, every, figures)
+
+
+@contextmanager
+def _drawn(name: str, flaws: list[InputError]) -> Iterator[None]:
+    """A figure of records, which may not be what they were; that the folder cannot be written is no flaw of these."""
+    full: list[OSError] = []
+    with tried(f"figure {name} cannot be drawn", flaws):
+        try:
+            yield
+        except OSError as error:
+            full.append(error)
+    if full:
+        raise full[0]
 
 
 def _convergence(summary: Summary) -> str:

@@ -10,10 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from testbed.analysis.run import Run
 from testbed.analysis.statistics import difference_of_medians, median_of
 from testbed.errors import InputError
+from testbed.record.flaws import listed
 from testbed.record.plan import Plan
+from testbed.record.reading import document
 from testbed.runner import execute, origin
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Experiment, Measures
@@ -23,20 +27,47 @@ FILE = "calibration.json"
 Series = dict[tuple[str, str], list[float | None]]
 
 
-def plans(folder: Path, keyings: Sequence[str], most: int | None) -> dict[Path, Plan]:
-    """The finished runs in virtual time to be calibrated and their plans, at most so many seeds of each keying mode."""
+class Row(BaseModel):
+    """What calibration.json holds of one measure of one keying mode."""
+
+    keying: str
+    measure: str
+    n: tuple[int, int]
+    virtual: float | None
+    real: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    differs: bool | None
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows that `calibrate` gave and that were kept. InputError when they are damaged."""
+    return [each.model_dump() for each in document(path, list[Row])]
+
+
+def plans(folder: Path, keyings: Sequence[str], most: int | None, flaws: list[InputError]) -> dict[Path, Plan]:
+    """The finished runs in virtual time to be calibrated and their plans, at most so many seeds of each keying mode.
+
+    `flaws` says of those that are damaged, and are left out, and of those that were changed.
+    """
     found: dict[Path, Plan] = {}
-    for own in sorted(path.parent for path in (folder / "runs").glob("*/outcome.json")):
-        made = origin.read(own)
-        if execute.kept(own) is None or made is None or made.kind != "virtual":
-            continue
-        plan = Plan.read(own / "plan.json")
-        if not keyings or plan.keying in keyings:
-            found[own] = plan
+    for own in sorted(path for path in (folder / execute.RUNS).glob("*") if path.is_dir()):
+        try:
+            made, run = origin.read(own), Run(own)
+            if not execute.outcome_of(own).done or made is None or made.kind != "virtual":
+                continue
+            if not keyings or run.plan.keying in keyings:
+                assert run.events
+                found[own] = run.plan
+                flaws += run.flaws()
+        except InputError as error:
+            flaws.append(InputError(f"left out: {error.problem}", where=error.where))
     if not found:
         raise InputError(
-            "no finished run in virtual time is here", where=str(folder), allowed="a folder that `lab run` wrote"
-        )
+            f"no finished run in virtual time is here{listed(flaws)}", where=str(folder),
+            allowed="a folder that `lab run` wrote", next_command="lab run --help",
+        )  # fmt: skip
     seeds: dict[str, set[int]] = {}
     for plan in found.values():
         seeds.setdefault(plan.keying, set()).add(plan.seed)

@@ -17,18 +17,24 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import BaseModel
+
+from testbed.analysis.run import Run
 from testbed.errors import EnvironmentFailure, InputError, LabError
 from testbed.faults.check import check_plan
 from testbed.guest.boot import GuestSpec, Kernel, run_guest, tail
 from testbed.record.plan import Plan
+from testbed.record.reading import document
 from testbed.runner import origin
 from testbed.setup import children, kernel, tree
 from testbed.setup.artefact import digest, require_space
 from testbed.setup.paths import PROJECT
+from testbed.setup.progress import say
 
 # A guest that is this much slower than it should ever be has lost its way.
 TIMEOUT_S = 1800.0
 SPACE_MIB = 200
+OUTCOME, RUNS, DAMAGED = "outcome.json", "runs", "damaged"
 PLAYS = (
     "agents",
     "testbed/faults",
@@ -57,6 +63,17 @@ class Outcome:
     @property
     def done(self) -> bool:
         return self.status == "done"
+
+
+class _Kept(BaseModel):
+    """What outcome.json holds."""
+
+    keying: str
+    seed: int
+    status: str
+    wall_s: float
+    virtual_s: float
+    detail: str = ""
 
 
 def code_digest() -> str:
@@ -117,6 +134,7 @@ def play(
     """
     for plan in plans:
         check_plan(plan)
+    room_for_runs(folder)
     require_space(folder, SPACE_MIB)
     code = code_digest()
     outcomes: dict[int, Outcome] = {}
@@ -126,6 +144,16 @@ def play(
         }
         take(waiting, outcomes, lambda outcome: told(outcome, len(outcomes), len(plans)))
     return [outcomes[index] for index in range(len(plans))]
+
+
+def room_for_runs(folder: Path) -> None:
+    """Make the folder that runs are kept in. InputError when something else is there."""
+    try:
+        (folder / RUNS).mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot be made: {error.strerror}", where=str(folder / RUNS), allowed="another results folder, with --out"
+        ) from error
 
 
 @contextmanager
@@ -163,18 +191,45 @@ def run_name(plan: Plan, kind: str, code: str) -> str:
     return f"{plan.keying}-{plan.seed}-{run_key(plan, kind, code)}"
 
 
-def kept(own: Path) -> Outcome | None:
-    """The outcome of a run that is done; None when it is to be played."""
-    try:
-        told = json.loads((own / "outcome.json").read_text())
-        return Outcome(**{**told, "folder": own}) if told["status"] == "done" else None
-    except (OSError, ValueError, KeyError, TypeError):
+def outcome_of(own: Path) -> Outcome:
+    """How the run in a folder ended, as it was kept. InputError when that is missing or damaged."""
+    told = document(own / OUTCOME, _Kept)
+    return Outcome(told.keying, told.seed, own, told.status, told.wall_s, told.virtual_s, told.detail)
+
+
+def kept(own: Path, flaws: Callable[[Path], list[InputError]] = lambda own: Run(own).flaws()) -> Outcome | None:
+    """The outcome of a run that is done; None when it is to be played: it has not ended well, or not all that it left
+    is there as it was. What of such a folder is left is moved to damaged/, where a person may look at it."""
+    if not own.exists():
         return None
+    try:
+        found = outcome_of(own)
+        wrong = flaws(own) if found.done else []
+    except InputError as error:
+        # A run that was cut short has not come to writing down how it ended: nothing of it is damaged.
+        found, wrong = None, [error] if (own / OUTCOME).exists() or not own.is_dir() else []
+    if wrong:
+        _put_aside(own, wrong[0])
+    return found if found and found.done and not wrong else None
+
+
+def _put_aside(own: Path, why: InputError) -> None:
+    aside = own.parent.parent / DAMAGED / own.name
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(exist_ok=True)
+        own.rename(aside)
+    except OSError as error:
+        raise InputError(
+            f"{why.problem}, and it cannot be moved away: {error.strerror}", where=why.where,
+            allowed=f"folders that may be written: {own.parent}, {aside.parent}",
+        ) from error  # fmt: skip
+    say(f"{why.where}: {why.problem}; played again, and what was there is in {aside}")
 
 
 def keep(outcome: Outcome) -> None:
     """Write down how a run ended, whole or not at all, for `kept` to find."""
-    result = outcome.folder / "outcome.json"
+    result = outcome.folder / OUTCOME
     part = result.with_suffix(".part")
     part.write_text(json.dumps({**asdict(outcome), "folder": outcome.folder.name}))
     os.replace(part, result)

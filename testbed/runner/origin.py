@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from testbed.errors import InputError
+from testbed.record.reading import document
 from testbed.setup import kernel, tree
 from testbed.setup.paths import PROJECT
 
@@ -52,10 +52,7 @@ def read(folder: Path) -> Origin | None:
     path = folder / FILE
     if not path.exists():
         return None
-    try:
-        return Origin(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"cannot be read: {error}", where=str(path)) from error
+    return document(path, Origin)
 
 
 def commit() -> str | None:

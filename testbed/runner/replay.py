@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.analysis.difference import Difference, differences
-from testbed.analysis.run import Run
+from testbed.analysis.difference import Difference, differences, frames, record
+from testbed.analysis.run import PLAN, RECORD, Run
 from testbed.errors import InputError
-from testbed.record.manifest import sha256
 from testbed.record.plan import Plan
 from testbed.runner import execute, origin
 from testbed.runner.execute import Outcome
@@ -35,21 +34,23 @@ class Replayed:
 
 def runs_of(folder: Path) -> list[Path]:
     """The run folders meant: the one named, or all of a results folder. Raises InputError when there is none."""
-    if (folder / "plan.json").exists():
+    if any((folder / name).exists() for name in (PLAN, RECORD, origin.FILE)):
         return [folder]
-    found = sorted(path.parent for path in (folder / "runs").glob("*/plan.json"))
+    found = sorted(path for path in (folder / execute.RUNS).glob("*") if path.is_dir())
     if not found:
         raise InputError(
-            "no run is here", where=str(folder), allowed="a folder that `lab run` wrote, or one of those in its runs/"
-        )
+            "no run is here", where=str(folder), allowed="a folder that `lab run` wrote, or one of those in its runs/",
+            next_command="lab run --help",
+        )  # fmt: skip
     return found
 
 
 def notes(folder: Path, now: origin.Origin) -> list[str]:
     """What is known to differ from what made the run. Raises InputError for a run on the real clock."""
+    changed = [f"{Path(str(flaw.where)).name}: {flaw.problem}" for flaw in Run(folder).flaws()]
     made = origin.read(folder)
     if made is None:
-        return ["the run does not say from what it was made"]
+        return ["the run does not say from what it was made", *changed]
     if made.kind != "virtual":
         raise InputError(
             f"was run with --kernel {made.kind}: on the real clock no two runs are the same", where=str(folder),
@@ -58,11 +59,7 @@ def notes(folder: Path, now: origin.Origin) -> list[str]:
     told = made.differs(now)
     if told and made.commit is not None:
         told.append(f"made from commit {made.commit.removesuffix('+')}{_changed(made.commit)}")
-    expected = Run(folder).manifest.get("sha256", {}).get("record.jsonl")
-    record = folder / "record.jsonl"
-    if record.exists() and expected is not None and sha256(record) != expected:
-        told.append("its record was changed since it was written: its hash is not the manifest's")
-    return told
+    return told + changed
 
 
 def _changed(commit: str) -> str:
@@ -70,27 +67,52 @@ def _changed(commit: str) -> str:
 
 
 def replay(folders: Sequence[Path], out: Path, jobs: int, told: Callable[[Outcome, int, int], None]) -> list[Replayed]:
-    """Play these runs again into `out`. Raises InputError for what cannot be played or compared."""
+    """Play these runs again into `out`. One that cannot be played or compared is told as a failure.
+
+    Raises InputError when that is so of all.
+    """
     code = execute.code_digest()
     now = origin.here("virtual", code)
-    known = [notes(folder, now) for folder in folders]
-    plans = [_plan(folder) for folder in folders]
+    found: dict[Path, Replayed] = {}
+    plans: dict[Path, tuple[Plan, list[str]]] = {}
+    for folder in folders:
+        try:
+            plan = _plan(folder)
+            _comparable(folder)
+            plans[folder] = plan, notes(folder, now)
+        except InputError as error:
+            if len(folders) == 1:
+                raise
+            found[folder] = Replayed(folder, folder, (), (), str(error))
+    if not plans:
+        raise InputError(
+            "no run here can be played again:\n" + "\n".join(each.failure for each in found.values()),
+            where=str(folders[0].parent), allowed="runs in virtual time, with plan and record",
+        )  # fmt: skip
     with execute.locked(out):
-        outcomes = execute.play(plans, out, "virtual", jobs, fresh=True, told=told)
-    return [
-        Replayed(
+        outcomes = execute.play([plan for plan, _ in plans.values()], out, "virtual", jobs, fresh=True, told=told)
+    for (folder, (_, why)), outcome in zip(plans.items(), outcomes, strict=True):
+        found[folder] = Replayed(
             folder, outcome.folder, differences(folder, outcome.folder) if outcome.done else (), why,
             "" if outcome.done else f"{outcome.status}\n{outcome.detail}",
-        )
-        for folder, outcome, why in zip(folders, outcomes, known, strict=True)
-    ]  # fmt: skip
+        )  # fmt: skip
+    return [found[folder] for folder in folders]
+
+
+def _comparable(folder: Path) -> None:
+    """InputError when there is no record that could be compared, or a capture that cannot be read."""
+    with record(folder):
+        pass
+    for path in sorted((folder / "pcap").glob("*.pcap")):
+        for _ in frames(path):
+            pass
 
 
 def _plan(folder: Path) -> Plan:
     try:
-        return Plan.read(folder / "plan.json")
-    except (OSError, ValueError) as error:
+        return Plan.read(folder / PLAN)
+    except InputError as error:
         raise InputError(
-            f"the plan cannot be played by this code: {str(error).splitlines()[0]}", where=str(folder / "plan.json"),
+            f"the plan cannot be played by this code: {error.problem}", where=error.where,
             next_command="git checkout of the commit in its origin.json, and again",
         ) from error  # fmt: skip

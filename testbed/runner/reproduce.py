@@ -5,7 +5,6 @@ Knows a results folder by its summary.json. What a command does is the command's
 
 from __future__ import annotations
 
-import json
 import resource
 import shlex
 import subprocess
@@ -19,6 +18,8 @@ from typing import Any
 from testbed.analysis import compare, sameness
 from testbed.analysis.sameness import Number
 from testbed.errors import EnvironmentFailure, InputError
+from testbed.record.flaws import listed
+from testbed.record.summary import FILE, read_summary
 from testbed.setup import children
 from testbed.setup.paths import PROJECT
 
@@ -46,43 +47,59 @@ class Reproduced:
         return all(each.same for each in self.numbers)
 
 
-def recorded(only: Sequence[str] = (), folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """The summaries of results/ by name. Raises InputError for a name that is not there, or one with no command."""
-    there = {path.parent.name: path for path in sorted(folder.glob("*/summary.json"))}
+def recorded(only: Sequence[str], folder: Path, flaws: list[InputError]) -> dict[str, dict[str, Any]]:
+    """The summaries of results/ by name; `flaws` says of those that cannot be read, or hold no command.
+
+    Raises InputError for a name that is not there, and when nothing is left to be done.
+    """
+    there = {path.name: path for path in sorted(folder.glob("*")) if path.is_dir()}
     for name in only:
         if name not in there:
             raise InputError(
-                f"no reference results {name!r}", where=str(folder), allowed=", ".join(there) or "none yet"
-            )
+                f"no reference results {name!r}", where=str(folder), allowed=", ".join(there) or "none yet",
+                next_command="lab reproduce --help",
+            )  # fmt: skip
     found = {}
-    for name, path in there.items():
-        if only and name not in only:
-            continue
+    for name in only or there:
         try:
-            found[name] = json.loads(path.read_text())
-            words = shlex.split(found[name]["command"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"cannot be read: {error}", where=str(path)) from error
-        if words[:1] != [PROGRAM]:
-            raise InputError(
-                f"its command is {found[name]['command']!r}",
-                where=str(path),
-                allowed=f"a command that begins with {PROGRAM}",
-            )
+            found[name] = read_summary(there[name])
+            _words(found[name].get("command", ""), there[name])
+        except InputError as error:
+            found.pop(name, None)
+            flaws.append(error)
+    if not found:
+        if len(flaws) == 1:
+            raise flaws[0]
+        raise InputError(
+            f"no reference results can be reproduced{listed(flaws)}", where=str(folder),
+            allowed="a folder of results folders, each with its summary.json", next_command="lab reproduce --help",
+        )  # fmt: skip
     return found
+
+
+def _words(command: str, folder: Path) -> list[str]:
+    """The recorded command's words behind the program. InputError for any but a run: nothing else is repeated."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    if words[:2] != [PROGRAM, "run"]:
+        raise InputError(
+            f"its command is {command!r}", where=str(folder / FILE), allowed=f"a command that begins with {PROGRAM} run"
+        )
+    return words[1:]
 
 
 def reproduce(name: str, summary: dict[str, Any], out: Path) -> Reproduced:
     """Do one of them again into `out`. Raises EnvironmentFailure when it gives no numbers."""
-    words = shlex.split(summary["command"])[1:]
+    words = _words(summary["command"], RESULTS / name)
     started, spent = time.monotonic(), _children_s()
     argv = [sys.executable, "-m", "testbed.cli", *words, "--out", str(out)]
     with children.started(argv, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
         code = child.wait()
-    path = out / "summary.json"
-    if code not in RAN or not path.exists():
+    if code not in RAN or not (out / FILE).exists():
         raise EnvironmentFailure(f"{summary['command']} left with exit code {code}", where=f"results/{name}")
-    now = json.loads(path.read_text())
+    now = read_summary(out)
     return Reproduced(
         name, summary["command"], sameness.numbers(summary, now), sameness.records(summary, now),
         compare.provenance(summary, now), time.monotonic() - started, _children_s() - spent,

@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from testbed.analysis.run import Run
+from testbed.analysis.run import PLAN, RECORD, Run
+from testbed.errors import InputError
 from testbed.guest.boot import Kernel
+from testbed.record.flaws import listed, tried
+from testbed.record.manifest import Manifest
+from testbed.record.summary import FILE, read_summary
 from testbed.runner import calibrate, execute, origin
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Experiment, Measures, find, stretch
 from testbed.runner.summarise import summarise
 from testbed.topology.resolved import Topology
 
+if TYPE_CHECKING:
+    from testbed.report.page import Drawn
+
 Told = Callable[[Outcome, int, int], None]
+NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ def run(request: Request, told: Told) -> Session:
     seeds = request.seeds or tuple(range(1, experiment.seeds + 1))
     plans = [experiment.plan(topology, keying, seed, request.options) for seed in seeds for keying in keyings]
     folder = request.out or Path("runs") / f"{experiment.name}-{topology.name}-{request.kernel}"
+    refuse_another(folder, experiment.name)
     with execute.locked(folder):
         outcomes = execute.play(plans, folder, request.kernel, request.jobs, fresh=request.fresh, told=told)
         if not any(outcome.done for outcome in outcomes):
@@ -71,6 +81,16 @@ def run(request: Request, told: Told) -> Session:
         }
         summary = conclude(experiment, outcomes, about, folder)
     return Session(folder, summary, outcomes)
+
+
+def refuse_another(folder: Path, experiment: str) -> None:
+    """InputError for a folder with the results of another experiment, which would be written over."""
+    try:
+        there = read_summary(folder)["experiment"]
+    except InputError:
+        return  # none, or one that says nothing any more
+    if there != experiment:
+        raise InputError(f"holds results of {there}", where=str(folder), allowed="a folder of its own, with --out")
 
 
 def command_line(request: Request, topology: str, keyings: Sequence[str], seeds: Sequence[int]) -> str:
@@ -90,44 +110,111 @@ def conclude(
     about: Mapping[str, Any],
     folder: Path,
     kept: Mapping[str, Any] | None = None,
+    flaws: Sequence[InputError] = (),
 ) -> dict[str, Any]:
     """Measure the finished runs, and write summary.json and the report. `kept`: the provenance of records that were
-    not made now; what plays runs may have changed since."""
+    not made now; what plays runs may have changed since. `flaws`: what is known to be missing or damaged.
+
+    Raises InputError when nothing can be measured, and then writes nothing.
+    """
     from testbed.report.write import write_report
 
-    runs = [Run(outcome.folder) for outcome in outcomes if outcome.done]
+    found = list(flaws)
+    outcomes, taken = measure(experiment, outcomes, found)
+    if not taken:
+        raise nothing_left(folder, found)
+    runs = [run for run, _ in taken]
     measures: dict[str, list[Measures]] = {}
-    for done in runs:
-        measures.setdefault(done.plan.keying, []).append(experiment.measure(done))
+    for run, numbers in taken:
+        measures.setdefault(run.plan.keying, []).append(numbers)
     summary = summarise(experiment, outcomes, measures, {**about, "provenance": kept or provenance(runs)})
-    if runs and (factor := stretch(runs[0].plan.topology)) > 1:
+    if (factor := stretch(runs[0].plan.topology)) > 1:
         dead_s = runs[0].plan.topology.ospf.dead_s
         summary["method"] += (
             f" OSPF's dead interval is {dead_s} s here, and every moment comes {factor:g} times as late."
         )
     if (calibrated := folder / calibrate.FILE).exists():
-        summary["calibration"] = json.loads(calibrated.read_text())
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
-    write_report(folder, summary, runs, experiment.draw(figures, runs))
+        try:
+            summary["calibration"] = calibrate.read(calibrated)
+        except InputError as error:
+            found.append(error)
+    with written(folder):
+        figures = folder / "figures"
+        figures.mkdir(parents=True, exist_ok=True)
+        drawn: Sequence[Drawn] = ()
+        with tried("the experiment's own figures cannot be drawn", found):
+            drawn = experiment.draw(figures, runs)
+        write_report(folder, summary, runs, drawn, found)
+        (folder / FILE).write_text(json.dumps(summary, indent=1) + "\n")
     return summary
+
+
+def measure(
+    experiment: Experiment, outcomes: Sequence[Outcome], flaws: list[InputError]
+) -> tuple[list[Outcome], list[tuple[Run, Measures]]]:
+    """The numbers of every finished run that has them. One that cannot be measured is no longer `done`, and `flaws`
+    says why; so it does of one whose files were changed since."""
+    told, taken = [], []
+    for each in outcomes:
+        if each.done:
+            run, count = Run(each.folder), len(flaws)
+            with tried(f"{each.keying}, seed {each.seed}, cannot be measured", flaws, each.folder):
+                if not each.folder.is_dir():
+                    raise InputError("the run is missing", where=str(each.folder))
+                plan = run.plan
+                if (plan.experiment, plan.keying, plan.seed) != (experiment.name, each.keying, each.seed):
+                    found = f"is of {plan.experiment}, {plan.keying}, seed {plan.seed}"
+                    raise InputError(found, where=str(each.folder / PLAN))
+                taken.append((run, experiment.measure(run)))
+            if len(flaws) > count:
+                each = replace(each, status=NOT_MEASURED)
+            else:
+                flaws += run.flaws()
+        told.append(each)
+    return told, taken
+
+
+@contextmanager
+def written(folder: Path) -> Iterator[None]:
+    """InputError for results that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot be written: {error.strerror}", where=str(error.filename or folder), allowed="a folder of yours"
+        ) from error
+
+
+def nothing_left(folder: Path, flaws: Sequence[InputError]) -> InputError:
+    """The error of a folder in which nothing can be measured."""
+    return InputError(
+        f"no run here can be measured:{listed(flaws)}" if flaws else "no finished run is here", where=str(folder),
+        allowed="a folder with the record of one finished run at least", next_command="lab run --help",
+    )  # fmt: skip
 
 
 def provenance(runs: Sequence[Run]) -> dict[str, Any]:
     """From what these numbers came: versions, and the hash of every record."""
     from testbed.setup.all import inventory
 
-    manifest = runs[0].manifest if runs else {}
-    made = origin.read(runs[0].folder) if runs else None
+    manifests = {run.folder: _manifest(run) for run in runs}
+    first = next(iter(manifests.values()), Manifest())
+    made = None
+    with suppress(InputError):
+        made = origin.read(runs[0].folder) if runs else None
     return {
-        "commit": made.commit if made else manifest.get("commit"),
+        "commit": made.commit if made else first.commit,
         "code": execute.code_digest(),
-        "kernel": manifest.get("kernel"),
-        "versions": manifest.get("versions"),
+        "kernel": first.kernel,
+        "versions": first.versions,
         "guest": inventory(),
         "host_python": sys.version.split()[0],
-        "records": {
-            f"{run.plan.keying}-{run.plan.seed}": run.manifest.get("sha256", {}).get("record.jsonl") for run in runs
-        },
+        "records": {f"{run.plan.keying}-{run.plan.seed}": manifests[run.folder].sha256.get(RECORD) for run in runs},
     }
+
+
+def _manifest(run: Run) -> Manifest:
+    try:
+        return run.manifest
+    except InputError:
+        return Manifest()

@@ -14,27 +14,50 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from testbed.analysis.run import Run
 from testbed.errors import EnvironmentFailure, InputError
+from testbed.record.flaws import told_of, tried
 from testbed.record.plan import Plan, Step
+from testbed.record.reading import document
+from testbed.record.summary import FILE
 from testbed.report.page import Drawn, write_page
 from testbed.report.table import write_csv
 from testbed.runner import origin
-from testbed.runner.execute import Outcome, digest_of, keep, kept, locked, pool_of, take
+from testbed.runner.execute import Outcome, digest_of, keep, kept, locked, pool_of, room_for_runs, take
 from testbed.runner.experiment import Experiment, Measures
-from testbed.runner.session import Request, Session, Told, command_line
+from testbed.runner.session import (
+    NOT_MEASURED,
+    Request,
+    Session,
+    Told,
+    command_line,
+    nothing_left,
+    refuse_another,
+    written,
+)
 from testbed.runner.summarise import summarise
 from testbed.setup import children
 from testbed.setup.artefact import digest
 from testbed.setup.paths import PROJECT
 from testbed.topology.resolved import Topology
 
-RESULT = "result.json"
+RESULT, COST = "result.json", "cost.json"
 _PLAYS = ("agents", "testbed/storm", "testbed/runner")
+
+
+class _Cost(BaseModel):
+    """What cost.json holds."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
 
 
 class Simulated(Experiment):
@@ -87,7 +110,9 @@ def run(experiment: Simulated, request: Request, told: Told) -> Session:
     cases = experiment.cases(request)
     folder = request.out or Path("runs") / experiment.name
     code = code_digest()
+    refuse_another(folder, experiment.name)
     with locked(folder):
+        room_for_runs(folder)
         outcomes = _play(experiment, cases, folder, code, request, told)
         failed = [each for each in outcomes if not each.done]
         if failed:
@@ -101,24 +126,56 @@ def run(experiment: Simulated, request: Request, told: Told) -> Session:
 
 
 def conclude(
-    experiment: Simulated, outcomes: Sequence[Outcome], folder: Path, about: Mapping[str, Any]
+    experiment: Simulated,
+    outcomes: Sequence[Outcome],
+    folder: Path,
+    about: Mapping[str, Any],
+    flaws: Sequence[InputError] = (),
 ) -> dict[str, Any]:
-    """Measure and draw what the cases left."""
+    """Measure and draw what the cases left. A case whose result is missing or damaged is left out and told.
+
+    Raises InputError when nothing can be measured, and then writes nothing.
+    """
     results: dict[str, list[Mapping[str, Any]]] = {}
+    measures: dict[str, list[Measures]] = {}
     costs: dict[str, Any] = {}
+    found, told = list(flaws), []
     for each in outcomes:
-        results.setdefault(each.keying, []).append(json.loads((each.folder / RESULT).read_text()))
-        costs[f"{each.keying}-{each.seed}"] = json.loads((each.folder / "cost.json").read_text())
-    measures = {label: [experiment.read(each) for each in found] for label, found in results.items()}
-    summary = summarise(experiment, outcomes, measures, about)
+        count = len(found)
+        if each.done:
+            with tried(f"{each.keying}, seed {each.seed}, cannot be measured", found, each.folder):
+                result, cost = document(each.folder / RESULT, dict[str, Any]), document(each.folder / COST, _Cost)
+                numbers = experiment.read(result)
+                results.setdefault(each.keying, []).append(result)
+                measures.setdefault(each.keying, []).append(numbers)
+                costs[f"{each.keying}-{each.seed}"] = cost.model_dump()
+        told.append(each if len(found) == count else replace(each, status=NOT_MEASURED))
+    if not results:
+        raise nothing_left(folder, found)
+    if about.get("provenance") is None:
+        about = {**about, "provenance": _provenance(origin.commit(), code_digest(), outcomes)}
+    summary = summarise(experiment, told, measures, about)
     summary["cost"] = costs
-    figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
-    drawn = experiment.figures(figures, results)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    write_csv(folder / "summary.csv", summary)
-    write_page(folder / "report.html", summary, drawn, [], figures)
+    with written(folder):
+        figures = folder / "figures"
+        figures.mkdir(parents=True, exist_ok=True)
+        drawn: Sequence[Drawn] = ()
+        with tried("the figures cannot be drawn", found):
+            drawn = experiment.figures(figures, results)
+        summary["flaws"] = told_of(found, folder)
+        (folder / FILE).write_text(json.dumps(summary, indent=1) + "\n")
+        write_csv(folder / "summary.csv", summary)
+        write_page(folder / "report.html", summary, drawn, [], figures)
     return summary
+
+
+def _case_flaws(own: Path) -> list[InputError]:
+    """What of a case's files is missing or damaged."""
+    found: list[InputError] = []
+    with tried("the case", found, own):
+        document(own / RESULT, dict[str, Any])
+        document(own / COST, _Cost)
+    return found
 
 
 def code_digest() -> str:
@@ -157,7 +214,7 @@ def _one(
 ) -> Outcome:
     label, seed, values = case
     own = folder / "runs" / f"{label.replace(' ', '-')}-{seed}-{digest(json.dumps(values), code)}"
-    if not fresh and (before := kept(own)) is not None:
+    if not fresh and (before := kept(own, _case_flaws)) is not None:
         return before
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir(parents=True)
@@ -201,15 +258,23 @@ def _about(
         "command": words,
         "seeds": seeds,
         "source": str(Path(request.experiment).resolve()) if request.experiment.endswith(".py") else None,
-        "provenance": {
-            "commit": origin.commit(),
-            "code": code,
-            "kernel": None,
-            "versions": {
-                "python": sys.version.split()[0],
-                **{name: version(name) for name in ("cryptography", "pydantic", "cbor2")},
-            },
-            "records": {f"{each.keying}-{each.seed}": digest(each.folder / RESULT) for each in outcomes},
+        "provenance": _provenance(origin.commit(), code, outcomes),
+    }
+
+
+def _provenance(commit: str | None, code: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    return {
+        "commit": commit,
+        "code": code,
+        "kernel": None,
+        "versions": {
+            "python": sys.version.split()[0],
+            **{name: version(name) for name in ("cryptography", "pydantic", "cbor2")},
+        },
+        "records": {
+            f"{each.keying}-{each.seed}": digest(each.folder / RESULT)
+            for each in outcomes
+            if (each.folder / RESULT).is_file()
         },
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from testbed.analysis.statistics import Interval, median_of, percentile, ratio_of_medians
+from testbed.record.summary import FORMAT, UNNAMED
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Criterion, Experiment, Measures, Table
 
@@ -45,6 +46,8 @@ def summarise(
         name: _keying(name, table, criteria, outcomes) for name in dict.fromkeys(each.keying for each in outcomes)
     }
     return {
+        "format": FORMAT,
+        "measured": UNNAMED,
         "experiment": experiment.name,
         "title": experiment.title,
         "question": experiment.question,

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.analysis.run import Run
+from testbed.analysis.run import RECORD, Run
 from testbed.errors import InputError
 from testbed.guest.boot import Kernel
+from testbed.record.flaws import tried
 from testbed.record.plan import Plan
 from testbed.runner import execute, origin
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Experiment
+from testbed.runner.session import NOT_MEASURED, written
 from testbed.runner.sweepfile import Cell, Sweep
 
 Told = Callable[[Outcome, int, int], None]
@@ -58,13 +60,17 @@ def play(sweep: Sweep, folder: Path, player: Player, told: Told) -> Swept:
             if not outcome.done:
                 failures.append(_failure(cell, outcome, folder))
                 continue
-            try:
+            flaws: list[InputError] = []
+            with tried("cannot be measured", flaws, outcome.folder):
                 rows.append(row(sweep.experiment, cell, outcome))
-            except InputError as error:  # a record that cannot be measured is a failure of this run alone
-                failures.append({**_failure(cell, outcome, folder), "status": "not measured", "detail": str(error)})
-        _write(folder / FAILURES, "".join(json.dumps(each, default=str) + "\n" for each in failures))
+            if flaws:  # a record that cannot be measured is a failure of this run alone
+                detail = {"status": NOT_MEASURED, "detail": str(flaws[0])}
+                failures.append({**_failure(cell, outcome, folder), **detail})
         made = origin.here(sweep.kernel, execute.code_digest())
-        _table(folder, sweep, rows, {"experiment": sweep.experiment.name, **{k: str(v) for k, v in vars(made).items()}})
+        about = {"experiment": sweep.experiment.name, **{name: str(value) for name, value in vars(made).items()}}
+        with written(folder):
+            _write(folder / FAILURES, "".join(json.dumps(each, default=str) + "\n" for each in failures))
+            _table(folder, sweep, rows, about)
     return Swept(folder, rows, failures)
 
 
@@ -82,7 +88,7 @@ def row(experiment: Experiment, cell: Cell, outcome: Outcome) -> dict[str, Any]:
         "virtual_s": outcome.virtual_s,
         "wall_s": outcome.wall_s,
         "run": outcome.folder.name,
-        "record_sha256": run.manifest.get("sha256", {}).get("record.jsonl"),
+        "record_sha256": run.manifest.sha256.get(RECORD),
     }
 
 
@@ -90,8 +96,9 @@ def _failure(cell: Cell, outcome: Outcome, folder: Path) -> dict[str, Any]:
     """Move what a failed run left out of the way of the results, and say where to."""
     kept = folder / FAILED / outcome.folder.name
     if outcome.folder.exists():
-        kept.parent.mkdir(exist_ok=True)
-        outcome.folder.rename(kept)
+        with written(folder):
+            kept.parent.mkdir(exist_ok=True)
+            outcome.folder.rename(kept)
     return {
         **cell.levels, "seed": cell.seed, "status": outcome.status, "folder": str(kept.relative_to(folder)),
         "detail": outcome.detail,

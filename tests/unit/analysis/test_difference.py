@@ -66,5 +66,5 @@ def test_a_capture_that_only_one_run_has_is_a_difference(tmp_path: Path) -> None
 
 
 def test_a_folder_without_a_record_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no record"):
+    with pytest.raises(InputError, match="the record is missing"):
         differences(written(tmp_path / "a", LINES, FRAMES), tmp_path)

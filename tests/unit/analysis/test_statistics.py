@@ -63,7 +63,7 @@ def test_a_percentile_lies_between_its_neighbours_and_an_ecdf_counts_what_never_
         (NEAR, [None] * 6, Verdict.REAL),
         ([None] * 3, [None] * 3, Verdict.IDENTICAL),
         ([10.0, None, 10.1, 9.9], [10.0, 10.1, None, 9.9], Verdict.TOO_FEW),
-        (NEAR, [], Verdict.MISSING),
+        (NEAR, [], Verdict.NOT_IN_SECOND),
     ],
 )
 def test_the_verdict_on_two_series(first: list[Any], second: list[Any], verdict: Verdict) -> None:

@@ -34,7 +34,7 @@ def test_a_run_that_never_converged_on_one_clock_is_not_left_out() -> None:
 
 def test_a_number_that_only_the_real_clock_has_is_told() -> None:
     row = calibrate.row("lks", "processor time, ms", [None, None], [3.0, 5.0])
-    assert row["real"] == 4.0 and "real 4.000; virtual time has no such number" in shown(row)
+    assert row["real"] == 4.0 and "virtual -, real 4.000; not every run has a number" in shown(row)
 
 
 def test_only_finished_runs_in_virtual_time_are_calibrated(tmp_path: Path) -> None:
@@ -44,4 +44,4 @@ def test_only_finished_runs_in_virtual_time_are_calibrated(tmp_path: Path) -> No
     (own / "outcome.json").write_text(json.dumps(told))
     (own / "origin.json").write_text('{"kind": "uml", "kernel": "", "tree": "", "code": ""}')
     with pytest.raises(InputError, match="no finished run in virtual time"):
-        calibrate.plans(tmp_path, (), None)
+        calibrate.plans(tmp_path, (), None, [])

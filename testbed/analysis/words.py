@@ -1,0 +1,21 @@
+"""What stands where a number does not: `never` for what began and did not end, `-` for what was not measured.
+
+A series is of spans of time when its name says from what to what, as in "power returned to routes right, s": such a
+span may never end. Any other number that a run does not have was not measured. Knows nothing of any experiment.
+"""
+
+from __future__ import annotations
+
+NEVER, ABSENT = "never", "-"
+LEGEND = "never: it did not come within the time that was watched; -: not measured"
+_UNITS = (", s", ", ms", "_s", "_ms")
+
+
+def is_span(series: str) -> bool:
+    """Whether a series holds spans of time, by its name."""
+    return " to " in series and series.endswith(_UNITS)
+
+
+def missing(series: str) -> str:
+    """What stands for a run of this series that has no number."""
+    return NEVER if is_span(series) else ABSENT

@@ -1,0 +1,41 @@
+"""Flaws: what of a folder is missing, damaged or changed, gathered while the rest is used.
+
+A flaw is the error that the part would have raised. Knows nothing of what the parts are.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from testbed.errors import InputError, LabError
+
+SHOWN = 8
+
+
+@contextmanager
+def tried(what: str, flaws: list[InputError], folder: Path | None = None) -> Iterator[None]:
+    """What is raised within becomes a flaw and goes no further: the rest is worth having."""
+    place = None if folder is None else str(folder)
+    try:
+        yield
+    except LabError as error:
+        flaws.append(InputError(f"{what}: {error.problem}", where=error.where or place, allowed=error.allowed))
+    except Exception as error:  # a record whose events are not what they should be may raise anything anywhere
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raised = f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+        flaws.append(InputError(f"{what}: {raised}", where=place))
+
+
+def told_of(flaws: Sequence[InputError], folder: Path) -> list[str]:
+    """A line for each, its place as seen from the folder."""
+    lines = [f"{each.where}: {each.problem}".removeprefix(f"{folder}/") for each in flaws]
+    return list(dict.fromkeys(lines))
+
+
+def listed(flaws: Sequence[InputError]) -> str:
+    """The first of them for an error's text, each on a line of its own behind the text."""
+    lines = [f"\n  {each.where}: {each.problem}" for each in flaws[:SHOWN]]
+    return "".join(lines) + (f"\n  and {len(flaws) - SHOWN} more" if len(flaws) > SHOWN else "")

@@ -1,0 +1,114 @@
+"""Measures a results folder anew, from what is left of it, and says what is missing or damaged.
+
+What plays runs is not needed. Nothing is written when nothing can be measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from testbed.analysis.run import PLAN
+from testbed.errors import InputError
+from testbed.record.plan import Plan
+from testbed.record.summary import FILE, read_summary
+from testbed.runner import origin, session, simulated
+from testbed.runner.execute import OUTCOME, RUNS, Outcome, locked, outcome_of
+from testbed.runner.experiment import find
+
+ABSENT = "missing"
+"""The status of a run that the summary speaks of and that is not there."""
+
+
+def again(folder: Path) -> dict[str, Any]:
+    """The summary of the folder, measured and drawn anew; `flaws` says what could not be used, or was changed.
+
+    Raises InputError for a folder in which nothing can be measured.
+    """
+    if not folder.is_dir():
+        read_summary(folder)  # says what is there instead
+    with locked(folder):
+        flaws: list[InputError] = []
+        try:
+            kept = read_summary(folder)
+        except InputError as error:
+            kept = {}
+            flaws.append(InputError(f"{error.problem}: what it said is taken from the runs", where=error.where))
+        outcomes = _outcomes(folder, kept.get("runs", ()), flaws)
+        if not outcomes:
+            raise InputError(
+                "no run is here", where=str(folder / RUNS), allowed="a folder that `lab run` wrote, with its runs",
+                next_command="lab run --help",
+            )  # fmt: skip
+        plan = _a_plan(outcomes)
+        name = kept.get("source") or kept.get("experiment") or (plan and plan.experiment)
+        if not name:
+            raise InputError("no run says what experiment it is of", where=str(folder / RUNS),
+                             allowed=f"a readable {FILE}, or {PLAN} of a run")  # fmt: skip
+        experiment = find(name)
+        about = {
+            "topology": kept.get("topology") or (plan.topology.name if plan else ""),
+            "routers": kept.get("routers") or (len(plan.topology.routers) if plan else 0),
+            "kernel": kept.get("kernel") or _kind(outcomes),
+            "command": kept.get("command") or "not known: the summary was lost",
+            "seeds": kept.get("seeds") or sorted({each.seed for each in outcomes}),
+            "source": kept.get("source"),
+        }
+        provenance = kept.get("provenance")
+        if isinstance(experiment, simulated.Simulated):
+            return simulated.conclude(experiment, outcomes, folder, {**about, "provenance": provenance}, flaws)
+        return session.conclude(experiment, outcomes, about, folder, provenance, flaws)
+
+
+def _outcomes(folder: Path, told: Sequence[dict[str, Any]], flaws: list[InputError]) -> list[Outcome]:
+    """How every run ended of which the summary tells or, without one, whose folder is there."""
+    if not told:
+        return _there(folder, flaws)
+    found = []
+    for run in told:
+        own = folder / run["folder"]
+        try:
+            found.append(outcome_of(own))
+            continue
+        except InputError as error:
+            gone = not own.is_dir()
+            flaws.append(InputError("the run is missing", where=str(own)) if gone else error)
+        status = ABSENT if gone else "done" if run["status"] == ABSENT else run["status"]
+        found.append(Outcome(run["keying"], run["seed"], own, status, run["wall_s"], run["virtual_s"]))
+    return found
+
+
+def _there(folder: Path, flaws: list[InputError]) -> list[Outcome]:
+    """Of several runs of one mode and seed, which other code has left, the newest."""
+    newest: dict[tuple[str, int], Outcome] = {}
+    for path in sorted((folder / RUNS).glob(f"*/{OUTCOME}"), key=lambda path: path.stat().st_mtime):
+        own = path.parent
+        try:
+            one = outcome_of(own)
+        except InputError as error:
+            flaws.append(error)
+            continue
+        if (older := newest.get((one.keying, one.seed))) is not None:
+            flaws.append(InputError(f"left out: {own.name} is newer", where=str(older.folder)))
+        newest[one.keying, one.seed] = one
+    return list(newest.values())
+
+
+def _a_plan(outcomes: Sequence[Outcome]) -> Plan | None:
+    for each in outcomes:
+        try:
+            return Plan.read(each.folder / PLAN)
+        except InputError:
+            continue
+    return None
+
+
+def _kind(outcomes: Sequence[Outcome]) -> str:
+    for each in outcomes:
+        try:
+            if made := origin.read(each.folder):
+                return made.kind
+        except InputError:
+            continue
+    return "virtual"

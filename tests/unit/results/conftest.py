@@ -1,0 +1,40 @@
+"""Figures are drawn but not painted: what they look like is tests/unit/report's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from tests.unit.results import made
+
+Copy = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unpainted() -> Any:
+    def save(_self: Figure, target: Any, **_options: Any) -> None:
+        if isinstance(target, Path):
+            target.write_bytes(b"")
+        else:
+            target.write("<svg ></svg>\n")
+
+    before, Figure.savefig = Figure.savefig, save  # type: ignore[method-assign, assignment]
+    yield
+    Figure.savefig = before  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, unpainted: None) -> Path:
+    return made.results(tmp_path_factory.mktemp("whole") / "results")
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    """A results folder of one's own, to be damaged."""
+    shutil.copytree(whole, tmp_path / "results")
+    return tmp_path / "results"
