@@ -10,8 +10,10 @@ import networkx
 from testbed.analysis import adjacency, requests
 from testbed.analysis.convergence import phases
 from testbed.analysis.run import NS, Run
+from testbed.errors import InputError
 from testbed.record.plan import Flow, Step
 from testbed.runner.experiment import Criterion, Experiment, Measures, Table, step
+from testbed.topology.adjacent import live_graph
 from testbed.topology.resolved import Topology
 
 SETTLE_S, DOWN_S, UP_S = 60, 60, 60
@@ -25,11 +27,22 @@ MAX_RATIO = 1.10
 
 
 def chosen(topology: Topology) -> str:
-    """The link that most shortest paths use, among those without which the network still hangs together if any is."""
-    graph = topology.graph()
+    """The link that most shortest paths use, among those without which the network still hangs together if any is.
+
+    A link over which no adjacency comes up is dead before it is cut. InputError when there is no other.
+    """
+    graph = live_graph(topology)
+    live = {segment for _one, _other, segment in graph.edges(data="segment")}
     used = networkx.edge_betweenness_centrality(networkx.Graph(graph))
     bridges = {frozenset(edge) for edge in networkx.bridges(graph)}
-    links = [segment for segment in topology.segments.values() if segment.kind != "stub"]
+    links = [segment for segment in topology.segments.values() if segment.name in live]
+    if not links:
+        raise InputError(
+            "no adjacency comes up, so no link can be cut",
+            where=f"topology {topology.name}",
+            allowed="a link whose ends agree and that does not lose every packet",
+            next_command="lab validate TOPOLOGY",
+        )
 
     def worth(name: str) -> tuple[bool, float]:
         ends = tuple(node for node, _ in topology.segments[name].members[:2])

@@ -128,7 +128,7 @@ def direct_pairs(topology: Topology) -> list[tuple[str, str]]:
     paths = expected_paths(topology)
 
     def direct(one: str, other: str) -> bool:
-        hops = paths[one][topology.routers[other].loopback.network]
+        hops = paths[one].get(topology.routers[other].loopback.network, frozenset())
         ends = {interface.ipv4.ip for interface in topology.routers[other].interfaces}
         return len(hops) == 1 and set(hops) <= ends
 

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from testbed.analysis.run import Event
+from testbed.topology.adjacent import adjacencies
 from testbed.topology.resolved import Topology
 
 FULL = "Full"
@@ -25,11 +26,11 @@ class Ends(NamedTuple):
 
 
 def expected(topology: Topology) -> set[Ends]:
-    """Every direction of every adjacency."""
+    """Every direction of every adjacency that its configuration lets come up."""
     return {
         Ends(name, other.interface.name, other.neighbor_router)
         for name in topology.routers
-        for other in topology.neighbors(name)
+        for other in adjacencies(topology, name)
     }
 
 

@@ -83,9 +83,9 @@ def register(app: typer.Typer) -> None:
 
 def check(request: Any, experiment: Any) -> None:
     """Everything that can be wrong with the request, before minutes are spent on setting up."""
-    from testbed.topology.load import load
+    from testbed.cli.cautions import loaded
 
-    topology = load(request.topology or experiment.topology)
+    topology = loaded(request.topology or experiment.topology)
     for name in request.keyings or experiment.keyings:
         experiment.plan(topology, name, 1, request.options)
 

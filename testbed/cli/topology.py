@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from testbed.topology.resolved import Topology
+    from testbed.topology.resolved import Interface, Router, Topology
 
 Spec = Annotated[str, typer.Argument(help="a file, a name in topologies/, or a generator such as ring:20")]
 # What a table needs where no terminal says its width, as in a pipe or a file.
@@ -99,7 +99,18 @@ def _interfaces(topology: Topology) -> Table:
     from rich.table import Table
 
     table = Table(
-        *("router", "loopback", "interface", "address", "IPv6 link-local", "segment", "cost", "area"),
+        *(
+            "router",
+            "loopback",
+            "interface",
+            "address",
+            "IPv6 link-local",
+            "segment",
+            "MTU",
+            "cost",
+            "priority",
+            "area",
+        ),
         title=topology.name,
     )
     for router in topology.routers.values():
@@ -110,11 +121,20 @@ def _interfaces(topology: Topology) -> Table:
                 str(interface.ipv4),
                 str(interface.ipv6_link_local),
                 interface.segment,
+                str(interface.mtu),
                 str(interface.cost),
-                interface.area,
+                str(interface.priority) if interface.kind == "lan" else "",
+                _area(router, interface),
                 end_section=number == len(router.interfaces) - 1,
             )
     return table
+
+
+def _area(router: Router, interface: Interface) -> str:
+    """The area, with what is unusual about it or about this end of it."""
+    kind = router.area_types.get(interface.area, "")
+    notes = [*filter(None, [kind]), *(["passive"] if interface.passive and interface.kind != "stub" else [])]
+    return f"{interface.area} ({', '.join(notes)})" if notes else interface.area
 
 
 def _segments(topology: Topology) -> Table:
@@ -125,5 +145,7 @@ def _segments(topology: Topology) -> Table:
         rate = f"{segment.bandwidth_mbps:g} Mbit/s" if segment.bandwidth_mbps else "no limit"
         members = ", ".join(node for node, _ in segment.members)
         delay, loss = f"{segment.delay_ms:g} ms", f"{segment.loss_percent:g} %"
+        if segment.jitter_ms:
+            delay += f" ± {segment.jitter_ms:g} ms"
         table.add_row(segment.name, segment.kind, members, delay, loss, rate)
     return table

@@ -26,13 +26,13 @@ def register(app: typer.Typer) -> None:
 
         In other terminals: lab shell, lab vtysh, lab capture, lab fault, lab down.
         """
+        from testbed.cli.cautions import loaded
         from testbed.faults.check import check_plan
         from testbed.guest.boot import GuestSpec, run_guest
         from testbed.inside.running import Running
         from testbed.owned import claim, plain_name
         from testbed.record.plan import Plan
         from testbed.setup.paths import cache_dir
-        from testbed.topology.resolved import Topology
 
         if kernel not in ("uml", "native"):
             raise InputError(
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
             )
         if name is not None:
             plain_name(name, "--name")
-        resolved = Topology.load(topology)
+        resolved = loaded(topology)
         name = name or plain_name(f"{resolved.name}-{os.getpid()}", topology)
         plan = Plan(
             experiment="up",

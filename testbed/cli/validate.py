@@ -19,14 +19,17 @@ def register(app: typer.Typer) -> None:
         topologies: Annotated[list[str], typer.Argument(help="files, names in topologies/, or generators")],
         as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
     ) -> None:
-        """Check topologies; exit code 2 when one is wrong."""
+        """Check topologies; exit code 2 when one is wrong.
+
+        A warning says what will not come up although nothing is wrong; experiments do not wait for it.
+        """
         from testbed.topology.findings import TopologyErrors
-        from testbed.topology.load import load
+        from testbed.topology.load import examine
 
         results: list[dict[str, Any]] = []
         for spec in topologies:
             try:
-                topology = load(spec)
+                topology, cautions = examine(spec)
             except LabError as error:
                 problems = error.errors if isinstance(error, TopologyErrors) else [error]
                 results.append({"topology": spec, "ok": False, "errors": [_structured(each) for each in problems]})
@@ -34,9 +37,20 @@ def register(app: typer.Typer) -> None:
                     typer.echo("\n".join(error.lines()), err=True)
             else:
                 links = sum(segment.kind != "stub" for segment in topology.segments.values())
-                results.append({"topology": spec, "ok": True, "routers": len(topology.routers), "segments": links})
+                told = [{"problem": each.problem, **_place(each.where)} for each in cautions]
+                results.append(
+                    {
+                        "topology": spec,
+                        "ok": True,
+                        "routers": len(topology.routers),
+                        "segments": links,
+                        "warnings": told,
+                    }
+                )
                 if not as_json:
                     typer.echo(_summary(spec, topology, links))
+                    for each in cautions:
+                        typer.echo(each.line(), err=True)
         if as_json:
             typer.echo(json.dumps(results, indent=1))
         if not all(result["ok"] for result in results):
@@ -54,9 +68,11 @@ def _structured(error: LabError) -> dict[str, Any]:
     place = where if isinstance(where, Location) else Location(where or "")
     return {
         "problem": error.problem,
-        "file": str(place.file),
-        "line": place.line,
-        "column": place.column,
+        **_place(place),
         "allowed": error.allowed,
         "next_command": error.next_command,
     }
+
+
+def _place(place: Location) -> dict[str, Any]:
+    return {"file": str(place.file), "line": place.line, "column": place.column}

@@ -33,6 +33,13 @@ _SOCKETS = Path("/run/frr")
 _STATE = Path("/var/lib/frr")
 _CONNECT_PAUSE_S = 0.002
 
+_AREA_WORDS = {
+    "stub": "stub",
+    "totally-stubby": "stub no-summary",
+    "nssa": "nssa",
+    "totally-nssa": "nssa no-summary",
+}
+
 #: (interface, daemon) → lines for its `interface` block
 InterfaceLines = Callable[["Interface", str], list[str]]
 #: daemon → lines for the top level
@@ -110,6 +117,7 @@ def configuration(
             log=log,
             ospf=topology.ospf,
             throttle=throttle_of(topology),
+            area_words=_AREA_WORDS,
             loopback_area="0.0.0.0" if not areas or "0.0.0.0" in areas else areas[0],
             rendezvous_points=points,
             global_lines=global_lines,

@@ -28,7 +28,7 @@ from testbed.net.processes import Agent, Nursery
 from testbed.net.routers import DKS, FrrRouter, LabHost, LanSwitch, connect
 from testbed.net.wires import Netem, Port, Wires, WireSegment
 from testbed.record.writer import Recorder
-from testbed.topology.resolved import Topology
+from testbed.topology.resolved import DEFAULT_MTU, Topology
 
 MANAGEMENT = "management"
 _READY_TIMEOUT_S = 120.0
@@ -129,11 +129,18 @@ class Laboratory:
                 if node in self._nodes and not (node == DKS and self.keying.management)
             ]
             ports = [
-                Port(node, interface, self._mac(node, interface), self._nodes[node].net_namespace)
+                Port(
+                    node,
+                    interface,
+                    self._mac(node, interface),
+                    self._nodes[node].net_namespace,
+                    mtu=self._mtu(node, interface),
+                )
                 for node, interface in members
             ]
             netem = Netem(
                 delay_ms=segment.delay_ms,
+                jitter_ms=segment.jitter_ms,
                 loss_percent=segment.loss_percent,
                 rate_mbps=segment.bandwidth_mbps,
             )
@@ -151,6 +158,10 @@ class Laboratory:
             mac = f"02:fe:00:00:{number >> 8:02x}:{number & 255:02x}"
             ports.append(Port(name, interface.name, mac, self._nodes[name].net_namespace))
         return WireSegment(MANAGEMENT, False, ports, Netem())
+
+    def _mtu(self, node: str, interface: str) -> int:
+        router = self.topology.routers.get(node)
+        return DEFAULT_MTU if router is None else router.interface(interface).mtu
 
     def _mac(self, node: str, interface: str) -> str:
         router = self.topology.routers.get(node)

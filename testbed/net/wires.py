@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from testbed.errors import InputError
 from testbed.net.namespace import Namespace
 from testbed.net.runner import batch
-from testbed.topology.resolved import label
+from testbed.topology.resolved import DEFAULT_MTU, label
 
 LONGEST_DEVICE = 15
 """Characters that Linux allows in the name of an interface."""
@@ -61,6 +61,8 @@ class Port:
     """The wire's end is up, as last set."""
     bridge: str = ""
     """What the wire's end is plugged into."""
+    mtu: int = DEFAULT_MTU
+    """The largest packet in octets that the node's interface sends and receives. The wire itself carries any."""
     device: str = ""
     """What the wire's end is called in the namespace of the wires."""
 
@@ -101,6 +103,7 @@ class Wires:
             segment.bridge = f"w{number}"
             self.segments[segment.name] = segment
             lines.append(_bridge_line(segment.bridge))
+            widest = max((port.mtu for port in segment.ports), default=DEFAULT_MTU)
             for place, port in enumerate(segment.ports):
                 port.bridge = segment.bridge
                 port.device = port.label if len(port.label) <= LONGEST_DEVICE else f"{segment.bridge}e{place}"
@@ -110,8 +113,8 @@ class Wires:
                 port.up = self._wanted(segment, port)
                 state = "up " if port.up else ""
                 lines.append(
-                    f"link add {port.device} master {segment.bridge} {state}type veth"
-                    f" peer name {port.name} address {port.mac} netns {port.namespace.pid}"
+                    f"link add {port.device} {_mtu(widest)}master {segment.bridge} {state}type veth"
+                    f" peer name {port.name} {_mtu(port.mtu)}address {port.mac} netns {port.namespace.pid}"
                 )
             shaping += self._shape(segment)
         batch("ip", lines, namespace=self.namespace)
@@ -232,6 +235,10 @@ class Wires:
     def close(self) -> None:
         """Let the wires go."""
         self.namespace.close()
+
+
+def _mtu(octets: int) -> str:
+    return "" if octets == DEFAULT_MTU else f"mtu {octets} "
 
 
 def _bridge_line(name: str) -> str:

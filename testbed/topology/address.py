@@ -9,12 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from itertools import count
+from typing import Any
 
 from testbed.topology import pools
 from testbed.topology.check_addresses import given_networks
-from testbed.topology.parts import area_of, areas_of, link_names, routers_of, stub_name
+from testbed.topology.parts import (
+    area_of,
+    area_type_of,
+    areas_of,
+    link_names,
+    of_member,
+    passive_of,
+    routers_of,
+    stub_name,
+)
 from testbed.topology.pools import Pool
 from testbed.topology.resolved import (
+    DEFAULT_MTU,
     DksAttachment,
     Host,
     Interface,
@@ -63,12 +74,15 @@ class _Resolver:
         loopbacks = {router: self._loopback(router) for router in self.routers}
         for name, link in zip(link_names(self.source), self.source.links, strict=True):
             costs = dict(zip(link.between, link.costs or [self._cost(link)] * 2, strict=True))
+            mtus = dict(zip(link.between, link.mtu or [self.source.defaults.mtu] * 2, strict=True))
             addresses = dict(zip(link.between, link.addresses, strict=True)) if link.addresses else {}
-            self._segment(name, "p2p", link, costs, addresses, 30)
+            self._segment(name, "p2p", link, costs, addresses, 30, mtus)
         for name, lan in self.source.lans.items():
             prefix = min(32 - (len(lan.routers) + 1).bit_length(), 29)
             costs = {**dict.fromkeys(lan.routers, self._cost(lan)), **(lan.costs or {})}
-            self._segment(name, "lan", lan, costs, lan.addresses or {}, prefix)
+            mtus = {router: of_member(lan.mtu, router, self.source.defaults.mtu) for router in lan.routers}
+            priorities = {router: of_member(lan.priority, router, 1) for router in lan.routers}
+            self._segment(name, "lan", lan, costs, lan.addresses or {}, prefix, mtus, priorities)
         hosts = {name: self._stub(name, host.on) for name, host in self.source.hosts.items()}
         attached = self.source.dks.attach if self.source.dks else self.routers[0]
         key_server = self._stub(DKS, attached)
@@ -87,6 +101,7 @@ class _Resolver:
                     pim_rp=name == rp,
                     latitude=self._at(name)[0],
                     longitude=self._at(name)[1],
+                    area_types=self._area_types(name),
                 )
                 for number, name in enumerate(self.routers, 1)
             },
@@ -118,6 +133,10 @@ class _Resolver:
         told = self.source.routers.get(router, RouterSource())
         return told.loopback or IPv4Interface(self.loopbacks.cut(32))
 
+    def _area_types(self, router: str) -> dict[str, Any]:
+        types = {area: area_type_of(self.source, router, area) for area in areas_of(self.source, router)}
+        return {str(IPv4Address(area)): told for area, told in types.items() if told != "normal"}
+
     def _cost(self, wire: WireSource) -> int:
         return wire.cost if wire.cost is not None else self.source.defaults.cost
 
@@ -129,6 +148,8 @@ class _Resolver:
         costs: Mapping[str, int],
         given: Mapping[str, IPv4Address],
         prefix: int,
+        mtus: Mapping[str, int],
+        priorities: Mapping[str, int] | None = None,
     ) -> None:
         """A link or LAN of the routers in `costs`; who has no address in `given` gets the next free one."""
         defaults = self.source.defaults
@@ -138,19 +159,34 @@ class _Resolver:
         members = []
         for router, cost in costs.items():
             ipv4 = IPv4Interface((given.get(router) or next(free), network.prefixlen))
-            interface = self._interface(router, name, kind, ipv4, cost, area_of(self.source, wire))
+            interface = self._interface(
+                router, name, kind, ipv4, cost, area_of(self.source, wire),
+                passive=passive_of(wire, router), mtu=mtus[router], priority=(priorities or {}).get(router, 1),
+            )  # fmt: skip
             members.append((router, interface.name))
         self.segments[name] = Segment(
             name=name,
             kind=kind,
             members=tuple(members),
             delay_ms=defaults.delay if wire.delay is None else wire.delay,
+            jitter_ms=defaults.jitter if wire.jitter is None else wire.jitter,
             loss_percent=defaults.loss if wire.loss is None else wire.loss,
             bandwidth_mbps=defaults.bandwidth if wire.bandwidth is None else wire.bandwidth,
         )
 
     def _interface(
-        self, router: str, segment: str, kind: Kind, ipv4: IPv4Interface, cost: int, area: int, pim: bool = True
+        self,
+        router: str,
+        segment: str,
+        kind: Kind,
+        ipv4: IPv4Interface,
+        cost: int,
+        area: int,
+        *,
+        passive: bool = False,
+        pim: bool = True,
+        mtu: int = DEFAULT_MTU,
+        priority: int = 1,
     ) -> Interface:
         number = next(self.macs)
         octets = (0x02, 0, *number.to_bytes(4, "big"))
@@ -165,8 +201,10 @@ class _Resolver:
             ipv6_link_local=IPv6Address(b"\xfe\x80" + bytes(6) + eui64),
             cost=cost,
             area=str(IPv4Address(area)),
-            passive=kind == "stub",
+            passive=passive or kind == "stub",
             pim=self.source.pim is not None and pim,
+            mtu=mtu,
+            priority=priority,
         )
         self.interfaces[router].append(interface)
         return interface

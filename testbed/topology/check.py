@@ -10,7 +10,7 @@ from testbed.topology.check_addresses import check_addresses
 from testbed.topology.check_graph import check_graph
 from testbed.topology.findings import Findings, Where, nearest, some
 from testbed.topology.names import alike, refusal
-from testbed.topology.parts import link_names, routers_of, stub_name
+from testbed.topology.parts import areas_of, link_names, routers_of, stub_name
 from testbed.topology.source import TopologySource
 
 MAX_ROUTERS = 500
@@ -31,6 +31,7 @@ def check(source: TopologySource, where: Where, whole: bool = True) -> list[Inpu
     named = _names(source, routers, findings, whole)
     _links(source, findings)
     _lans(source, findings)
+    _delays(source, findings)
     _ospf(source, findings)
     check_addresses(source, findings)
     if whole and named and len(routers) > 1:
@@ -52,11 +53,19 @@ def _names(source: TopologySource, routers: list[str], findings: Findings, whole
     for index, link in enumerate(source.links):
         for end, name in enumerate(link.between):
             known(name, "links", index, "between", end)
+        for member in link.passive if isinstance(link.passive, list) else ():
+            if member not in link.between:
+                findings.wrong(
+                    f"router {member!r} is not on this link{nearest(member, link.between)}",
+                    *("links", index, "passive"),
+                    allowed=some(link.between),
+                )
     for name, lan in source.lans.items():
         for member in lan.routers:
             known(member, "lans", name, "routers", member)
-        for key in ("costs", "addresses"):
-            for member in getattr(lan, key) or ():
+        for key in ("costs", "addresses", "mtu", "priority", "passive"):
+            told = getattr(lan, key)
+            for member in told if isinstance(told, dict | list) else ():
                 if member not in lan.routers:
                     findings.wrong(
                         f"router {member!r} is not on LAN {name!r}{nearest(member, lan.routers)}",
@@ -148,10 +157,47 @@ def _lans(source: TopologySource, findings: Findings) -> None:
             )
 
 
+def _delays(source: TopologySource, findings: Findings) -> None:
+    """No packet arrives before it was sent: netem would cut delays off at nothing, and their mean would rise."""
+    usual = source.defaults
+    places: list[tuple[float, float, tuple[Any, ...]]] = [(usual.delay, usual.jitter, ("defaults", "jitter"))]
+    wires = [(("links", index), link) for index, link in enumerate(source.links)]
+    for path, wire in [*wires, *((("lans", name), lan) for name, lan in source.lans.items())]:
+        if wire.delay is not None or wire.jitter is not None:
+            delay = usual.delay if wire.delay is None else wire.delay
+            jitter = usual.jitter if wire.jitter is None else wire.jitter
+            places.append((delay, jitter, (*path, "jitter" if wire.jitter is not None else "delay")))
+    for delay, jitter, place in places:
+        if jitter > delay:
+            findings.wrong(
+                f"jitter {jitter:g} ms is above delay {delay:g} ms", *place, allowed="jitter up to the delay itself"
+            )
+
+
+def _areas(source: TopologySource, findings: Findings) -> None:
+    """Types of areas: for areas that there are, and not for the backbone (RFC 2328 §3.6)."""
+    used = {area for router in routers_of(source) for area in areas_of(source, router)}
+    told: list[tuple[int, str, tuple[Any, ...], set[int]]] = [
+        (area, kind, ("ospf", "areas", area), used) for area, kind in source.ospf.areas.items()
+    ]
+    for name, router in source.routers.items():
+        own = set(areas_of(source, name))
+        told += [(area, kind, ("routers", name, "areas", area), own) for area, kind in router.areas.items()]
+    for area, kind, place, there in told:
+        if area == 0 and kind != "normal":
+            findings.wrong(f"area 0 is {kind}", *place, allowed="normal: the backbone carries what all others learn")
+        elif area not in there:
+            findings.wrong(
+                f"no link or LAN{' of its' if place[0] == 'routers' else ''} is in area {area}", *place,
+                allowed=some(map(str, sorted(there))),
+            )  # fmt: skip
+
+
 def _ospf(source: TopologySource, findings: Findings) -> None:
     ospf = source.ospf
     if len(set(ospf.versions)) != len(ospf.versions):
         findings.wrong(f"ospf versions {ospf.versions}", "ospf", "versions", allowed="[2], [3] or [2, 3]")
+    _areas(source, findings)
     if ospf.dead <= ospf.hello:
         findings.wrong(
             f"dead {ospf.dead:g} s is not above hello {ospf.hello:g} s",

@@ -23,6 +23,8 @@ from testbed.topology.source import (
 from testbed.topology.units import ALLOWED, DOMAIN_PATTERN
 
 NEXT = "lab topology schema"
+SHORT = 60
+"""Characters of a list or mapping that are shown whole."""
 # The model behind each section of the file, and what the section looks like.
 SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "defaults": (Defaults, "defaults: {delay: 2ms, cost: 10}"),
@@ -62,7 +64,11 @@ def _told(problem: Any, path: list[Any], key: str, shown: str) -> tuple[str, str
         return f"{key} is missing", _form(path)
     message = str(problem["msg"]).removeprefix("Value error, ")
     if message.startswith(ALLOWED):
-        return f"{key}: bad value{shown}", message.removeprefix(ALLOWED)
+        value = problem.get("input")
+        told = (
+            f" {value!r}" if isinstance(value, list | dict) and len(path) > 1 and len(repr(value)) <= SHORT else shown
+        )
+        return f"{key}: bad value{told}", message.removeprefix(ALLOWED)
     if kind in ("too_short", "too_long"):
         count = context.get("actual_length")
         words = "[2], [3] or [2, 3]" if path[-1] == "versions" else "exactly 2"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from testbed.errors import InputError, Location
@@ -25,6 +26,18 @@ class TopologyErrors(InputError):
 def _place(error: InputError) -> tuple[int, int]:
     where = error.where
     return (where.line or 0, where.column or 0) if isinstance(where, Location) else (0, 0)
+
+
+@dataclass(frozen=True)
+class Caution:
+    """What a topology may be meant to do, but what leaves something down."""
+
+    problem: str
+    where: Location
+
+    def line(self) -> str:
+        """For a person."""
+        return f"{self.where}: warning: {self.problem}"
 
 
 class Findings:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from testbed.errors import InputError, Location
-from testbed.topology import check, generate, zoo
+from testbed.topology import adjacent, check, generate, zoo
 from testbed.topology.address import resolve
-from testbed.topology.findings import TopologyErrors, nearest
+from testbed.topology.findings import Caution, TopologyErrors, nearest, some
 from testbed.topology.read import Reading, read
 from testbed.topology.resolved import Topology
 from testbed.topology.source import TopologySource
@@ -24,6 +24,11 @@ def library() -> list[str]:
 
 def load(spec: str) -> Topology:
     """Resolve "abilene", "ring:20", "mine.yaml" or "zoo.graphml". Raises InputError with all that is wrong."""
+    return examine(spec)[0]
+
+
+def examine(spec: str) -> tuple[Topology, list[Caution]]:
+    """As `load`, with what of the topology will not come up although nothing is wrong with it."""
     reading, name = _read(spec)
     errors = list(reading.errors)
     if reading.source is not None:
@@ -31,9 +36,29 @@ def load(spec: str) -> Topology:
     if errors or reading.source is None:
         raise TopologyErrors(errors)
     try:
-        return resolve(reading.source, name)
+        topology = resolve(reading.source, name)
     except ValueError as error:
         raise InputError(str(error), where=spec, allowed="fewer or smaller networks") from error
+    return topology, _cautions(topology, reading)
+
+
+def _cautions(topology: Topology, reading: Reading) -> list[Caution]:
+    """In the order of the file's segments; the parts that nothing joins come last."""
+    source = reading.source
+    assert source is not None
+    paths = [("links", index) for index in range(len(source.links))] + [("lans", name) for name in source.lans]
+    # Links are resolved first and LANs after them, each in the order of the file.
+    places = dict(zip(topology.segments, paths, strict=False))
+    found = [
+        Caution(f"{each.segment}: {each.problem}", reading.where(*places[each.segment]))
+        for each in adjacent.hindrances(topology)
+    ]
+    parts = adjacent.apart(topology)
+    if len(parts) > 1:
+        rest = [name for part in parts[1:] for name in part]
+        problem = f"without those adjacencies {some(rest)} cannot be reached from {some(parts[0])}"
+        found.append(Caution(problem, Location(reading.where().file)))
+    return found
 
 
 def _read(spec: str) -> tuple[Reading, str]:

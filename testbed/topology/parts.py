@@ -46,3 +46,19 @@ def areas_of(source: TopologySource, router: str) -> list[int]:
     links = [area_of(source, link) for link in source.links if router in link.between]
     lans = [area_of(source, lan) for lan in source.lans.values() if router in lan.routers]
     return list(dict.fromkeys([*links, *lans]))
+
+
+def passive_of(wire: WireSource, router: str) -> bool:
+    """Whether a router's interface on a link or LAN is passive."""
+    return wire.passive if isinstance(wire.passive, bool) else router in (wire.passive or ())
+
+
+def of_member(told: int | dict[str, int] | None, router: str, otherwise: int) -> int:
+    """A router's own value where a LAN gives one for all or for some."""
+    return told.get(router, otherwise) if isinstance(told, dict) else otherwise if told is None else told
+
+
+def area_type_of(source: TopologySource, router: str, area: int) -> str:
+    """The type that a router takes an area for."""
+    own = source.routers[router].areas if router in source.routers else {}
+    return own.get(area, source.ospf.areas.get(area, "normal"))

@@ -3,7 +3,9 @@
 An independent computation (networkx, not FRR), so that a record can be compared with it. A segment of several
 routers is a transit network: it costs what the sender's interface costs, and nothing to leave it (RFC 2328 §16.1).
 Within an area paths are shortest; between areas they go through the backbone, from border router to border router
-(§16.2), and a path within an area goes first even when one around it is shorter (§11).
+(§16.2), and a path within an area goes first even when one around it is shorter (§11). Into a stub area its border
+routers announce a default route, FRR's also into one that is not so stubby, and into a totally stubby one nothing else
+(§12.4.3.1, RFC 3101 §2.7).
 """
 
 from __future__ import annotations
@@ -14,7 +16,13 @@ from ipaddress import IPv4Address, IPv4Network
 
 import networkx
 
+from testbed.topology.adjacent import transits
 from testbed.topology.resolved import BACKBONE, Interface, Router, Topology
+
+DEFAULT = IPv4Network("0.0.0.0/0")
+DEFAULT_COST = 1
+"""What FRR's border routers ask for the default route that they announce into an area that is not normal."""
+WITHOUT_SUMMARIES = frozenset({"totally-stubby", "totally-nssa"})
 
 Hops = frozenset[IPv4Address]
 Routes = dict[str, dict[IPv4Network, Hops]]
@@ -69,6 +77,9 @@ def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
     are not in its table, since OSPF does not install them.
     """
     alive = {name: router for name, router in topology.routers.items() if name not in down}
+    ends = {end for router in topology.routers.values() for end in router.interfaces}
+    lit = {end for end in ends if end.router in alive and _lit(topology, end, down)}
+    dark = ends - lit
     areas: dict[str, _Area] = {}
     connected: dict[str, set[IPv4Network]] = {}
     for name, router in alive.items():
@@ -77,9 +88,12 @@ def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
         home.announced.setdefault(router.loopback.network, {})[name] = 0
         connected[name] = {router.loopback.network}
         for interface in router.interfaces:
-            if _lit(topology, interface, down):
+            if interface in lit:
                 _announce(areas.setdefault(interface.area, _Area()), interface)
                 connected[name].add(interface.ipv4.network)
+    for segment in topology.segments.values():
+        for number, together in enumerate(transits(topology, segment, dark)):
+            _join(areas, together, ("segment", segment.name, number))
     for area in areas.values():
         area.trees = {name: _tree(topology, area.graph, name) for name in area.graph if isinstance(name, str)}
     tables = _tables(areas, alive)
@@ -99,9 +113,14 @@ def _lit(topology: Topology, interface: Interface, down: Set[str]) -> bool:
 def _announce(area: _Area, interface: Interface) -> None:
     area.graph.add_node(interface.router)
     area.announced.setdefault(interface.ipv4.network, {})[interface.router] = interface.cost
-    if not interface.passive and interface.kind != "stub":
-        area.graph.add_edge(interface.router, ("segment", interface.segment), weight=interface.cost)
-        area.graph.add_edge(("segment", interface.segment), interface.router, weight=0)
+
+
+def _join(areas: Mapping[str, _Area], together: Set[Interface], node: tuple[str, str, int]) -> None:
+    """Routers that a segment joins: it costs what the sender's interface costs, and nothing to leave it."""
+    for interface in sorted(together, key=lambda each: each.name):
+        graph = areas[interface.area].graph
+        graph.add_edge(interface.router, node, weight=interface.cost)
+        graph.add_edge(node, interface.router, weight=0)
 
 
 def _tables(areas: Mapping[str, _Area], alive: Mapping[str, Router]) -> dict[str, dict[IPv4Network, Path]]:
@@ -125,9 +144,17 @@ def _tables(areas: Mapping[str, _Area], alive: Mapping[str, Router]) -> dict[str
     for key, area in areas.items():
         for name in area.trees:
             if key != BACKBONE and name not in borders:
-                for prefix, path in _through(area.trees[name], borders & area.trees.keys(), summaries).items():
+                told = {border: _told(alive[border], key, summaries[border]) for border in borders & area.trees.keys()}
+                for prefix, path in _through(area.trees[name], told.keys(), told).items():
                     tables[name].setdefault(prefix, path)
     return tables
+
+
+def _told(border: Router, area: str, summaries: Mapping[IPv4Network, Path]) -> Mapping[IPv4Network, Path]:
+    """What a border router announces into an area, by the type that it takes the area for."""
+    kind = border.area_types.get(area, "normal")
+    default = {DEFAULT: Path(DEFAULT_COST, frozenset())} if kind != "normal" else {}
+    return default if kind in WITHOUT_SUMMARIES else {**summaries, **default}
 
 
 def _through(

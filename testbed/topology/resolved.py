@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     import networkx
 
 Kind = Literal["p2p", "lan", "stub"]
+AreaType = Literal["normal", "stub", "totally-stubby", "nssa", "totally-nssa"]
 BACKBONE = "0.0.0.0"
+DEFAULT_MTU = 1500
+"""Also what the kernel gives a new interface."""
 
 
 def label(node: str, interface: str) -> str:
@@ -27,7 +30,7 @@ class Frozen(BaseModel):
 
 
 class Interface(Frozen):
-    """A router's end of a segment. `cost` is OSPF's, for what leaves here."""
+    """A router's end of a segment. `cost` is OSPF's, for what leaves here; `priority` is OSPF's too, for LANs."""
 
     name: str
     router: str
@@ -40,6 +43,8 @@ class Interface(Frozen):
     area: str = BACKBONE
     passive: bool = False
     pim: bool = False
+    mtu: int = DEFAULT_MTU
+    priority: int = 1
 
     @property
     def label(self) -> str:
@@ -48,7 +53,7 @@ class Interface(Frozen):
 
 
 class Router(Frozen):
-    """A router; its loopback's address is its OSPF router ID."""
+    """A router; its loopback's address is its OSPF router ID. `area_types` has those that it takes for not normal."""
 
     name: str
     router_id: IPv4Address
@@ -58,6 +63,7 @@ class Router(Frozen):
     pim_rp: bool = False
     latitude: float | None = None
     longitude: float | None = None
+    area_types: dict[str, AreaType] = {}
 
     def interface(self, name: str) -> Interface:
         """The interface of that name. KeyError when there is none."""
@@ -74,6 +80,7 @@ class Segment(Frozen):
     kind: Kind
     members: tuple[tuple[str, str], ...]
     delay_ms: float = 0.0
+    jitter_ms: float = 0.0
     loss_percent: float = 0.0
     bandwidth_mbps: float | None = None
 
@@ -176,14 +183,19 @@ class Topology(Frozen):
         return load(spec)
 
     def neighbors(self, router: str) -> list[Adjacency]:
-        """The routing adjacencies `router` should have, in the order of its interfaces."""
+        """Those with whom `router` may speak a routing protocol, in the order of its interfaces.
+
+        Which of them OSPF brings up is said by `testbed.topology.adjacent`.
+        """
         found = []
         for interface in self.routers[router].interfaces:
             if interface.passive or interface.kind == "stub":
                 continue
             for node, name in self.segments[interface.segment].members:
                 if node != router and node in self.routers:
-                    found.append(Adjacency(interface, node, self.routers[node].interface(name)))
+                    other = self.routers[node].interface(name)
+                    if not other.passive:
+                        found.append(Adjacency(interface, node, other))
         return found
 
     def graph(self) -> networkx.MultiGraph:

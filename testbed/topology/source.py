@@ -15,16 +15,22 @@ from testbed.topology.units import (
     ALLOWED,
     Address,
     Area,
+    AreaType,
     Bandwidth,
     Cost,
     Delay,
     Domain,
+    EndMtus,
     Latitude,
     Longitude,
     Loopback,
     Loss,
+    Mtu,
     Name,
     Network,
+    Passive,
+    Priorities,
+    RouterMtus,
     Seconds,
     Switch,
     Version,
@@ -40,6 +46,8 @@ class WireSource(Source):
 
     delay: Delay | None = None
     """one-way delay, such as 5ms"""
+    jitter: Delay | None = None
+    """how much the delay varies to either side, such as 1ms; at most the delay"""
     loss: Loss | None = None
     """share of packets lost, such as 1%"""
     bandwidth: Bandwidth | None = None
@@ -50,6 +58,8 @@ class WireSource(Source):
     """its network; without one it gets a free one"""
     area: Area | None = None
     """OSPF area, as 1 or 0.0.0.1"""
+    passive: Passive | None = None
+    """true, or the routers whose interface on it is passive: announced, but no routing protocol speaks there"""
 
 
 class Defaults(Source):
@@ -57,6 +67,8 @@ class Defaults(Source):
 
     delay: Delay = 1.0
     """one-way delay; 1 ms"""
+    jitter: Delay = 0.0
+    """how much the delay varies to either side; not at all"""
     loss: Loss = 0.0
     """share of packets lost; none"""
     bandwidth: Bandwidth | None = None
@@ -65,6 +77,8 @@ class Defaults(Source):
     """OSPF cost; 10"""
     area: Area = 0
     """OSPF area; 0"""
+    mtu: Mtu = 1500
+    """largest packet in octets; 1500"""
 
 
 class LinkSource(WireSource):
@@ -74,6 +88,8 @@ class LinkSource(WireSource):
     """the two routers"""
     costs: Annotated[list[Cost], Field(min_length=2, max_length=2)] | None = None
     """a cost for each direction, in the order of `between`, instead of `cost`"""
+    mtu: EndMtus | None = None
+    """largest packet in octets, or a list of one for each end, in the order of `between`"""
     addresses: Annotated[list[Address], Field(min_length=2, max_length=2)] | None = None
     """an address for each end, in the order of `between`; needs `subnet`"""
 
@@ -96,6 +112,10 @@ class LanSource(WireSource):
     """the routers on it"""
     costs: dict[Name, Cost] | None = None
     """router: its own cost; the others have `cost`"""
+    mtu: RouterMtus | None = None
+    """largest packet in octets, or router: its own; the others have the default"""
+    priority: Priorities | None = None
+    """OSPF priority, or router: its own; the others have 1; 0 is never designated"""
     addresses: dict[Name, Address] | None = None
     """router: its own address; the others get free ones; needs `subnet`"""
 
@@ -107,6 +127,8 @@ class RouterSource(Source):
     """its loopback address, which is its router ID too"""
     at: tuple[Latitude, Longitude] | None = None
     """latitude and longitude in degrees, for drawings"""
+    areas: dict[Area, AreaType] = {}
+    """area: the type that this router alone takes it for, in place of that in `ospf`"""
 
 
 class HostSource(Source):
@@ -127,6 +149,8 @@ class OspfSource(Source):
     """router dead interval, above hello"""
     fast: Switch = True
     """short brakes on SPF runs and LSAs; false leaves FRR's own"""
+    areas: dict[Area, AreaType] = {}
+    """area: its type, for those that are not normal"""
 
 
 class PimSource(Source):

@@ -17,6 +17,14 @@ from testbed.owned import NAME_PATTERN
 ALLOWED = "allowed: "
 MAX_NAME = 63
 DOMAIN_PATTERN = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
+MIN_MTU = 1280
+"""The least that an interface with IPv6 may have (RFC 8200 §5), which also carries IKE's largest datagram whole."""
+MAX_MTU = 65535
+"""What the MTU field of OSPF's Database Description packets can hold (RFC 2328 §A.3.3)."""
+_MTU_ALLOWED = (
+    f"whole octets from {MIN_MTU} (the least of IPv6; IKE's datagrams need it too) to {MAX_MTU}, such as 1400"
+)
+AREA_TYPES = ("normal", "stub", "totally-stubby", "nssa", "totally-nssa")
 NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-zµ%]*(?:/s)?)\s*")
 
 
@@ -97,6 +105,63 @@ def _area(value: Any) -> int:
     return value
 
 
+def _octets(value: Any) -> int:
+    unit = (
+        value.lower().removesuffix("octets").removesuffix("bytes").removesuffix("b")
+        if isinstance(value, str)
+        else value
+    )
+    number = int(unit) if isinstance(unit, str) and unit.strip().isdecimal() else unit
+    if isinstance(number, bool) or not isinstance(number, int) or not MIN_MTU <= number <= MAX_MTU:
+        raise _refuse(_MTU_ALLOWED)
+    return number
+
+
+def _priority(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
+        raise _refuse("a whole number from 0 (never designated) to 255")
+    return value
+
+
+def _for_each_end(convert: Callable[[Any], int], what: str) -> BeforeValidator:
+    """One value for both ends, or a list of one for each."""
+
+    def both(value: Any) -> list[int]:
+        values = value if isinstance(value, list | tuple) else [value, value]
+        if len(values) != 2:
+            raise _refuse(f"one {what} for both ends, or a list of two in the order of `between`")
+        return [convert(each) for each in values]
+
+    return BeforeValidator(both)
+
+
+def _for_some(convert: Callable[[Any], int]) -> BeforeValidator:
+    """One value for all, or a mapping of routers to theirs."""
+
+    def each(value: Any) -> int | dict[Any, int]:
+        if isinstance(value, dict):
+            return {name: convert(told) for name, told in value.items()}
+        return convert(value)
+
+    return BeforeValidator(each)
+
+
+def _passive(value: Any) -> bool | list[str]:
+    if isinstance(value, bool):
+        return value
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _refuse("true for all ends, or a list of the routers whose end is passive")
+    return names
+
+
+def _area_type(value: Any) -> str:
+    word = re.sub(r"[ _]+", "-", value.strip().lower()) if isinstance(value, str) else ""
+    if word not in AREA_TYPES:
+        raise _refuse(", ".join(AREA_TYPES))
+    return word
+
+
 def _switch(value: Any) -> bool:
     if not isinstance(value, bool):
         raise _refuse("true or false")
@@ -166,6 +231,37 @@ Seconds = Annotated[
     ),
     _number_or_text("10s", *_TIMES),
 ]
+_MTU: dict[str, Any] = {
+    "anyOf": [
+        {"type": "integer", "minimum": MIN_MTU, "maximum": MAX_MTU},
+        {"type": "string", "pattern": r"^\s*\d+\s*([bB]|[bB]ytes|[oO]ctets)?\s*$"},
+    ]
+}
+_PRIORITY: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 255}
+Mtu = Annotated[int, BeforeValidator(_octets), WithJsonSchema(_MTU)]
+EndMtus = Annotated[
+    list[int],
+    _for_each_end(_octets, "MTU"),
+    WithJsonSchema({"anyOf": [*_MTU["anyOf"], {"type": "array", "items": _MTU, "minItems": 2, "maxItems": 2}]}),
+]
+RouterMtus = Annotated[
+    int | dict[str, int],
+    _for_some(_octets),
+    WithJsonSchema({"anyOf": [*_MTU["anyOf"], {"type": "object", "additionalProperties": _MTU}]}),
+]
+Priorities = Annotated[
+    int | dict[str, int],
+    _for_some(_priority),
+    WithJsonSchema({"anyOf": [_PRIORITY, {"type": "object", "additionalProperties": _PRIORITY}]}),
+]
+Passive = Annotated[
+    bool | list[str],
+    BeforeValidator(_passive),
+    WithJsonSchema(
+        {"anyOf": [{"type": "boolean"}, {"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    ),
+]
+AreaType = Annotated[str, BeforeValidator(_area_type), WithJsonSchema({"enum": list(AREA_TYPES)})]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Domain = Annotated[str, Field(pattern=DOMAIN_PATTERN)]
 Cost = Annotated[int, _whole(1, 65535, "a whole number from 1 to 65535"), _integer(1, 65535)]

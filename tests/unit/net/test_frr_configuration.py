@@ -84,3 +84,22 @@ def test_a_wrong_native_key_is_another_key(tmp_path: Path) -> None:
     mode.prepare(topology, tmp_path, 1, {"wrong_key": ["r2"]})
     keys = [mode.frr_global_lines(topology, topology.routers[name], "ospfd")[2] for name in ("r1", "r2", "r3")]
     assert keys[0] == keys[2] != keys[1]
+
+
+def test_priorities_and_types_of_areas_are_said_where_they_are_unusual(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(
+        "ospf: {versions: [2, 3], areas: {1: stub, 2: totally-stubby, 3: nssa, 4: totally-nssa}}\n"
+        "lans: {l: {routers: [a, b], priority: {b: 0}}}\n"
+        "links: [{between: [b, c], area: 1}, {between: [b, d], area: 2, passive: [d]},"
+        " {between: [b, e], area: 3}, {between: [b, f], area: 4}]\n"
+    )
+    topology = load(str(path))
+    for daemon, words in (("ospfd", "ip ospf"), ("ospf6d", "ipv6 ospf6")):
+        found = text(topology, daemon, "b")
+        assert f" {words} priority 0\n" in found
+        for number, kind in enumerate(("stub", "stub no-summary", "nssa", "nssa no-summary"), 1):
+            assert f" area 0.0.0.{number} {kind}\n" in found
+        assert "priority" not in text(topology, daemon, "a") and " area 0.0.0.1" not in text(topology, daemon, "f")
+        passive = text(topology, daemon, "d").split("interface d-eth0\n")[1].split("exit")[0]
+        assert f" {words} passive\n" in passive

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from unittest.mock import sentinel
 
+import pytest
+
+from testbed.net import wires as module
 from testbed.net.wires import Netem, Port, Wires, WireSegment
 
 
@@ -41,3 +45,18 @@ def test_an_ideal_wire_needs_no_netem() -> None:
     assert Netem(delay_ms=5, jitter_ms=1, loss_percent=2, rate_mbps=10).words() == (
         "limit 20000 delay 5ms 1ms loss 2% rate 10mbit"
     )
+
+
+def test_the_wire_carries_what_its_widest_end_sends_and_each_end_has_its_own_mtu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(module, "batch", lambda _program, lines, **_: said.extend(lines))
+    monkeypatch.setattr(module, "Namespace", lambda _name: SimpleNamespace(sysctl=lambda _settings: None))
+    built = segment("p2p", True, True)
+    for port, mtu in zip(built.ports, (1400, 9000), strict=True):
+        port.mtu, port.namespace = mtu, SimpleNamespace(pid=1)  # type: ignore[assignment]
+    Wires().build([built])
+    ends = [line.split(" type veth ") for line in said if "veth" in line]
+    assert ["mtu 9000" in wire for wire, _node in ends] == [True, True]
+    assert [node.split()[4] for _wire, node in ends] == ["1400", "9000"]

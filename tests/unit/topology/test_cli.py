@@ -48,7 +48,7 @@ def test_programs_get_file_line_column_and_the_next_command(bad: str) -> None:
     done = lab("validate", "ring:4", bad, "nowhere", "--json")
     assert done.exit_code == 2
     good, wrong, absent = json.loads(done.stdout)
-    assert good == {"topology": "ring:4", "ok": True, "routers": 4, "segments": 4}
+    assert good == {"topology": "ring:4", "ok": True, "routers": 4, "segments": 4, "warnings": []}
     assert [(error["file"], error["line"], error["column"]) for error in wrong["errors"]] == [
         (bad, 1, 19),
         (bad, 3, 23),
@@ -94,3 +94,15 @@ def test_a_drawing_may_be_a_png_in_capitals(tmp_path: Path) -> None:
 def test_a_drawing_that_cannot_be_written_is_an_error_of_the_input(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         draw(load("ring:3"), tmp_path / name)
+
+
+def test_a_warning_is_told_beside_the_summary_and_the_exit_code_stays_0(tmp_path: Path) -> None:
+    odd = tmp_path / "odd.yaml"
+    odd.write_text("links:\n  - {between: [a, b], mtu: [1400, 1500], delay: 5ms, jitter: 2ms}\n  - b-c\n")
+    done = lab("validate", str(odd))
+    assert done.exit_code == 0
+    assert "3 routers" in done.stdout and f"{odd}:2:5: warning: a--b: MTU 1400 at a" in done.stderr
+    (found,) = json.loads(lab("validate", str(odd), "--json").stdout)
+    assert found["ok"] and [each["line"] for each in found["warnings"]] == [2, None]
+    shown = lab("topology", "show", str(odd)).output
+    assert "1400" in shown and "5 ms ± 2 ms" in shown

@@ -10,7 +10,7 @@ import pytest
 
 from testbed.errors import InputError
 from testbed.topology.generate import FORMS
-from testbed.topology.load import library, load
+from testbed.topology.load import examine, library, load
 from testbed.topology.schema import schema
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "topologies.md").read_text()
@@ -54,6 +54,12 @@ def test_the_example_of_errors_gives_these_errors(tmp_path: Path, monkeypatch: p
     assert "\n".join(raised.value.lines()) + "\n" == BLOCKS["wrong.txt"]
 
 
+def test_the_example_of_warnings_gives_these_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("odd.yaml").write_text(BLOCKS["odd.yaml"])
+    assert "".join(f"{each.line()}\n" for each in examine("odd.yaml")[1]) == BLOCKS["odd.txt"]
+
+
 def test_the_table_names_every_key_of_the_schema_in_its_row() -> None:
     found = schema()
     for key, told in found["properties"].items():
@@ -67,8 +73,10 @@ def test_the_defaults_in_the_table_are_those_of_the_schema() -> None:
     defaults: dict[str, Any] = {
         key: held.get("default") for key, held in schema()["$defs"]["Defaults"]["properties"].items()
     }
-    assert defaults == {"delay": 1.0, "loss": 0.0, "bandwidth": None, "cost": 10, "area": 0}
-    assert "| 1ms, 0%, none, 10, 0 |" in PAGE
+    assert defaults == {
+        "delay": 1.0, "jitter": 0.0, "loss": 0.0, "bandwidth": None, "mtu": 1500, "cost": 10, "area": 0,
+    }  # fmt: skip
+    assert "| 1ms, 0ms, 0%, none, 1500, 10, 0 |" in PAGE
 
 
 def test_the_page_lists_every_generator_and_every_name_of_the_library() -> None:
