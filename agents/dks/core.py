@@ -16,7 +16,6 @@ from agents.dks.confirmations import Confirmations, Look, TooOften
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
 from agents.dks.metrics import Metrics
-from agents.dks.pace import TokenBucket
 from agents.dks.removal import DksRemoval
 from agents.dks.store import GenerationBook
 from agents.gikev2 import KeyServer, RegistrationRequest, notifies
@@ -57,6 +56,7 @@ from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Effect, Event, Kernel, KeyLines
 from agents.runtime.effects import Send as SendEffect
 from agents.runtime.links import LinkState
+from agents.runtime.pace import TokenBucket
 
 POLL_S = 2.0
 MAX_REPORTS = 256

@@ -60,8 +60,8 @@ class GroupKeys:
         """The same with replay floors: `sequence` gives the speaker's last used number of each SA."""
         return replace(self, sas=tuple(replace(sa, replay_floor=sequence(sa)) for sa in self.sas))
 
-    def group_sas(self, interface: str, *, outbound: bool, active: bool = True) -> tuple[GroupSa, ...]:
-        """The SAs as agents.ipsec wants them on this interface of ours."""
+    def group_sas(self, interface: str, *, outbound: bool, until: float, active: bool = True) -> tuple[GroupSa, ...]:
+        """The SAs as agents.ipsec wants them on this interface of ours. `until`: their planned end."""
         protocol = self.group.routing_protocol
         return tuple(
             GroupSa(
@@ -76,6 +76,7 @@ class GroupKeys:
                 generation=self.generation,
                 active=active,
                 replay_floor=sa.replay_floor,
+                until=until,
             )
             for sa in self.sas
         )

@@ -288,7 +288,9 @@ def decode_sa(data: bytes, name_of: NameOf) -> SecurityAssociation | None:
     source = data[offset : offset + 16]
     offset += 16
     lifetime = Lifetime(*_LIFETIME.unpack_from(data, offset))
-    offset += _LIFETIME.size + _LIFETIME_CURRENT.size
+    offset += _LIFETIME.size
+    _bytes, _packets, added_s, _used_s = _LIFETIME_CURRENT.unpack_from(data, offset)
+    offset += _LIFETIME_CURRENT.size
     (*_stats, _seq, reqid, family, mode, replay_window, flags) = _USERSA_TAIL.unpack_from(data, offset)
     spi = int.from_bytes(spi_bytes, "big")
     if spi == 0 or protocol not in (50, 51) or mode not in (0, 1):
@@ -326,6 +328,7 @@ def decode_sa(data: bytes, name_of: NameOf) -> SecurityAssociation | None:
         if_id=_decode_if_id(found),
         lifetime=lifetime,
         flags=flags & ~STATE_ESN,
+        added_s=added_s,
     )
 
 

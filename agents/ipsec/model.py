@@ -160,6 +160,8 @@ class SecurityAssociation:
     if_id: int | None = None
     lifetime: Lifetime = UNLIMITED
     flags: int = 0
+    added_s: int = field(default=0, compare=False)
+    """When the kernel made it, in Unix seconds: its lifetimes count from there."""
 
     def __post_init__(self) -> None:
         # The kernel turns "no selector" into one that matches all, and back it comes as that.

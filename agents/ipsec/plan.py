@@ -18,14 +18,17 @@ What Linux does, and what follows:
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Iterable
 
 from agents.ipsec.model import (
+    UNLIMITED,
     Action,
     Algorithm,
     Direction,
     Guard,
+    Lifetime,
     Policy,
     SaDirection,
     SecurityAssociation,
@@ -74,6 +77,10 @@ OWN_PRIORITIES = range(84800, 85000)
 before those of the common IKE daemons (strongSwan's start above 100,000)."""
 
 REPLAY_WINDOW = 32
+GRACE_S = 10
+"""So much longer than planned the kernel keeps an SA: whoever keeps the plan takes it out before. Where nobody does,
+since the agent is dead or stopped, the key is out of use by then, and what needs one is dropped or stays in clear as
+the policies say, which have no end."""
 RAW_PROTOCOL = 255
 """IPPROTO_RAW: how the kernel looks up a packet of an IP_HDRINCL socket."""
 
@@ -84,14 +91,14 @@ _PRIORITY_IN_REST = 84999
 _STRICTEST_FIRST = tuple(reversed(Mode))
 
 
-def wanted_state(interfaces: Iterable[ProtectedInterface], sas: Iterable[GroupSa]) -> Wanted:
+def wanted_state(interfaces: Iterable[ProtectedInterface], sas: Iterable[GroupSa], now: float = 0.0) -> Wanted:
     """The policies and SAs for these interfaces (every protocol's) with these keys.
 
     Interfaces in `clear` mode are named too: they need a pass while others are `required`.
     Keys of an interface or protocol that is not named are left out, and so are outbound
     keys where the mode is `clear`. Those of `listen` stay, though nothing is sent with them:
-    their sequence numbers must not begin anew when the mode goes there and back. ValueError
-    when two keys have one (destination, SPI).
+    their sequence numbers must not begin anew when the mode goes there and back. `now`: what
+    the keys' planned ends are counted from. ValueError when two keys have one (destination, SPI).
     """
     named = {(each.name, each.protocol): each for each in interfaces}
     keys = [sa for sa in sas if (sa.interface, sa.protocol) in named]
@@ -111,7 +118,7 @@ def wanted_state(interfaces: Iterable[ProtectedInterface], sas: Iterable[GroupSa
     for key in keys:
         if key.outbound and named[key.interface, key.protocol].mode is Mode.CLEAR:
             continue
-        association = _association(key)
+        association = _association(key, now)
         if associations.setdefault(association.identity, association) != association:
             raise ValueError(f"two keys for {association}")
     return Wanted(
@@ -224,7 +231,12 @@ def _guards(interfaces: Iterable[ProtectedInterface]) -> tuple[Guard, ...]:
 # -- security associations ------------------------------------------------------------------------
 
 
-def _association(key: GroupSa) -> SecurityAssociation:
+def lifetime(until: float, now: float) -> Lifetime:
+    """When the kernel ends an SA by itself that is to be there until then."""
+    return UNLIMITED if until == math.inf else Lifetime(hard_add_s=max(0, math.ceil(until - now)) + GRACE_S)
+
+
+def _association(key: GroupSa, now: float) -> SecurityAssociation:
     # The inbound selector is what binds the source. For a pair SA it leaves the protocol open:
     # pimd's unicast packets are looked up as 255 like ospfd's, and take the same SA. So does
     # the outbound selector, which is compared with 255.
@@ -247,6 +259,7 @@ def _association(key: GroupSa) -> SecurityAssociation:
         replay_window=0 if key.outbound else REPLAY_WINDOW,
         sequence=key.replay_floor,
         direction=SaDirection.OUT if key.outbound else SaDirection.IN,
+        lifetime=lifetime(key.until, now),
     )
 
 

@@ -34,11 +34,20 @@ class Change:
     destination: IPAddress | None = None
 
 
+class SasLost(Exception):
+    """Somebody else took SAs of ours out of the kernel, and with them the count of what was sent and heard under their
+    keys. They are not put back: other keys are needed. All the rest is in force."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} SAs of ours are not in the kernel any more")
+        self.count = count
+
+
 class KeyPort(Protocol):
     """What the key servers need of the kernel. `Reconciler` is the real one."""
 
     def apply(self, wanted: Wanted) -> list[Change]:
-        """Make the kernel hold exactly `wanted` of what is ours; empty when it already did."""
+        """Make the kernel hold exactly `wanted` of what is ours; empty when it already did. SasLost."""
 
     def sequence(self, spi: int, destination: IPAddress) -> int:
         """The last sequence number sent (outbound) or the highest heard (inbound) on an ESP SA.

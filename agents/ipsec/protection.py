@@ -7,6 +7,7 @@ keys came to be.
 
 from __future__ import annotations
 
+import math
 import socket
 from dataclasses import dataclass, field
 from enum import Enum
@@ -189,6 +190,8 @@ class GroupSa:
     replay_floor: int = 0
     """Inbound: sequence numbers up to and including this one are refused as replays.
     Outbound: the last sequence number already used."""
+    until: float = field(default=math.inf, compare=False)
+    """The planned end, in seconds of the monotonic clock. The kernel takes the SA out by itself a little later."""
 
     def __post_init__(self) -> None:
         if not 256 <= self.spi <= 0xFFFFFFFF:

@@ -1,7 +1,8 @@
 """Brings the kernel from what it holds to what is wanted, in an order that never sends clear.
 
-It keeps no state of its own: each `apply` reads the kernel, so that a crash between any
-two messages is mended by the next one. It touches what bears its marks, the request id of
+Each `apply` reads the kernel, so that a crash between any two messages is mended by the next one.
+What it remembers is which SAs it has put there: one that is gone without its doing has lost its
+counters, and a (key, sequence number) pair must not come twice. It touches what bears its marks, the request id of
 SAs and the priorities of policies, and a policy of another owner only where a wanted one
 has the very same selector and direction. What ought to be is `plan`'s affair.
 """
@@ -9,6 +10,7 @@ has the very same selector and direction. What ought to be is `plan`'s affair.
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol, TypeVar
@@ -27,15 +29,21 @@ from agents.ipsec.model import (
     Wanted,
 )
 from agents.ipsec.plan import OWN_PRIORITIES, OWN_REQIDS
-from agents.ipsec.port import Change, ChangeKind
+from agents.ipsec.port import Change, ChangeKind, SasLost
 from agents.ipsec.protection import IPAddress
 from agents.ipsec.xfrm import Request, Xfrm, XfrmError
 
 _T = TypeVar("_T", Policy, SecurityAssociation)
 _Policies = dict[tuple[Selector, Direction, Mark | None, int | None], Policy]
 _Associations = dict[tuple[IPAddress, int, IpsecProtocol], SecurityAssociation]
+_Identity = tuple[IPAddress, int, IpsecProtocol]
+_Keys = tuple[Algorithm | None, ...]
 _RACES = frozenset({errno.EEXIST, errno.ESRCH, errno.ENOENT})
 _ATTEMPTS = 4
+TOLERANCE_S = 2
+"""An SA whose end is off by no more is left alone: both sides round to seconds."""
+MOST_COUNTED = 4096
+"""SAs that were taken out and may come back, whose counters are remembered."""
 
 
 class GuardPort(Protocol):
@@ -48,22 +56,26 @@ class GuardPort(Protocol):
 class Reconciler:
     """Makes one network namespace hold what is wanted. Not for use by two threads at once."""
 
-    def __init__(self, xfrm: Xfrm, guard: GuardPort | None = None) -> None:
+    def __init__(self, xfrm: Xfrm, guard: GuardPort | None = None, wall: Callable[[], float] = time.time) -> None:
+        """`wall`: Unix seconds of the clock by which the kernel counts lifetimes."""
         self._xfrm = xfrm
         self._guard = guard
+        self._wall = wall
+        self._memory = _Memory()
 
     def apply(self, wanted: Wanted) -> list[Change]:
         """Make the kernel hold exactly `wanted` of what is ours; empty when it already did.
 
         When someone else changes the same objects meanwhile it looks again. XfrmError when
         something could not be done (an interface that is not there, an SPI that another one
-        holds); all the rest is done even then.
+        holds), SasLost when SAs are gone that were put here; all the rest is done even then.
         """
         changes: list[Change] = []
         if self._guard is not None and self._guard.apply(wanted.guards):
             changes.append(Change(ChangeKind.REPLACED, "guard", f"{len(wanted.guards)} devices"))
         for attempt in range(1, _ATTEMPTS + 1):
-            steps = _Steps(self._xfrm, wanted)
+            steps = _Steps(self._xfrm, wanted, self._memory, self._wall())
+            self._memory.remove(steps.removed)
             try:
                 self._xfrm.submit(steps.requests)
             except XfrmError as error:
@@ -72,6 +84,9 @@ class Reconciler:
                 changes += steps.changes
                 continue
             changes += steps.changes
+            self._memory.placed = steps.placed
+            if steps.lost:
+                raise SasLost(steps.lost)
             if steps.failure is not None:
                 raise steps.failure
             break
@@ -86,6 +101,28 @@ class Reconciler:
         return self._xfrm.sequence(spi, destination)
 
 
+class _Memory:
+    """Which SAs were put into the kernel and are to be there, and how far others counted that were taken out."""
+
+    def __init__(self) -> None:
+        self.placed: dict[_Identity, _Keys] = {}
+        self._counted: dict[tuple[_Identity, _Keys], int] = {}
+
+    def remove(self, removed: Iterable[SecurityAssociation]) -> None:
+        """These go, and may come back."""
+        for association in removed:
+            place = (association.identity, _keys(association))
+            self._counted.pop(place, None)
+            self._counted[place] = association.sequence
+        while len(self._counted) > MOST_COUNTED:
+            del self._counted[next(iter(self._counted))]
+
+    def counted(self, association: SecurityAssociation) -> int:
+        """The last sequence number of this SA when it was in the kernel before; else that which it is to begin at."""
+        place = (association.identity, _keys(association))
+        return max(association.sequence, self._counted.get(place, 0))
+
+
 class _Steps:
     """The difference between the kernel and what is wanted, as requests in a safe order.
 
@@ -97,8 +134,11 @@ class _Steps:
     5. SAs not wanted any more, which no policy names by now.
     """
 
-    def __init__(self, xfrm: Xfrm, wanted: Wanted) -> None:
-        self._xfrm = xfrm
+    def __init__(self, xfrm: Xfrm, wanted: Wanted, memory: _Memory, wall_s: float) -> None:
+        self._xfrm, self._memory, self._wall_s = xfrm, memory, wall_s
+        self.placed: dict[_Identity, _Keys] = {}
+        self.removed: list[SecurityAssociation] = []
+        self.lost = 0
         self.requests: list[Request] = []
         self.changes: list[Change] = []
         self.failure: XfrmError | None = None
@@ -142,9 +182,21 @@ class _Steps:
         outbound_last = sorted(wanted.associations, key=lambda sa: sa.direction is SaDirection.OUT)
         for association in outbound_last:
             existing = present.get(association.identity)
+            placed = self._memory.placed.get(association.identity) == _keys(association)
+            if placed and (existing is None or _keys(existing) != _keys(association)):
+                self.lost += 1
+                self.placed[association.identity] = _keys(association)  # lost for as long as it is wanted
+                if existing is not None and _is_own(existing):
+                    self._ask(self._xfrm.delete_sa_request, existing, ChangeKind.REMOVED)
+                continue
+            if existing is None or _is_own(existing):
+                self.placed[association.identity] = _keys(association)
             if existing is None:
+                association = replace(association, sequence=self._memory.counted(association))
                 self._ask(self._xfrm.add_sa_request, association, ChangeKind.ADDED)
-            elif existing != association and _is_own(existing):
+            elif _but_for_its_end(existing) == _but_for_its_end(association):
+                self._end(association, existing)
+            elif _is_own(existing):
                 # The kernel changes no selector or key in place. With the same key the counters go on
                 # where they are: a (key, sequence number) pair is never used or heard twice. Another key
                 # has counters of its own, or its first packets would be taken for replays.
@@ -153,9 +205,19 @@ class _Steps:
                     association = replace(association, sequence=counted)
                 self.requests.append(self._xfrm.delete_sa_request(existing))
                 self._ask(self._xfrm.add_sa_request, association, ChangeKind.REPLACED)
-            elif existing != association:
+            else:
                 conflict = XfrmError(errno.EEXIST, "add", str(association), "not ours to replace")
                 self.failure = self.failure or conflict
+
+    def _end(self, association: SecurityAssociation, existing: SecurityAssociation) -> None:
+        """Have the kernel end it when it is to end. It counts from when it made the SA, by its wall clock."""
+        wanted_s, held_s = association.lifetime.hard_add_s, existing.lifetime.hard_add_s
+        age_s = round(self._wall_s) - existing.added_s
+        if not (wanted_s or held_s) or (wanted_s and held_s and abs(held_s - age_s - wanted_s) <= TOLERANCE_S):
+            return
+        ends_s = max(1, age_s + wanted_s) if wanted_s else 0
+        lifetime = replace(association.lifetime, hard_add_s=ends_s)
+        self._ask(self._xfrm.update_sa_request, replace(association, lifetime=lifetime), ChangeKind.REPLACED)
 
     def _remove_policies(self, wanted: Wanted, present: _Policies) -> None:
         keep = {policy.identity for policy in wanted.policies}
@@ -168,6 +230,7 @@ class _Steps:
         keep = {association.identity for association in wanted.associations}
         for association in present.values():
             if association.identity not in keep and _is_own(association):
+                self.removed.append(association)
                 self._ask(self._xfrm.delete_sa_request, association, ChangeKind.REMOVED)
 
 
@@ -176,7 +239,11 @@ def _open(policy: Policy) -> bool:
     return policy.action is Action.ALLOW and all(each.optional for each in policy.templates)
 
 
-def _keys(association: SecurityAssociation) -> tuple[Algorithm | None, ...]:
+def _but_for_its_end(association: SecurityAssociation) -> SecurityAssociation:
+    return replace(association, lifetime=replace(association.lifetime, hard_add_s=0))
+
+
+def _keys(association: SecurityAssociation) -> _Keys:
     return association.encryption, association.integrity, association.aead
 
 

@@ -13,6 +13,7 @@ What Linux does, and what follows:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -28,7 +29,7 @@ from agents.ipsec.model import (
     Wanted,
     host_network,
 )
-from agents.ipsec.plan import PAIR_REQIDS, RAW_PROTOCOL, REPLAY_WINDOW, algorithms
+from agents.ipsec.plan import PAIR_REQIDS, RAW_PROTOCOL, REPLAY_WINDOW, algorithms, lifetime
 from agents.ipsec.protection import Mode, RoutingProtocol, Suite
 
 ANYWHERE = IPv4Network("0.0.0.0/0")
@@ -70,6 +71,8 @@ class PairSa:
     index: int
     outbound: bool
     active: bool = True
+    until: float = field(default=math.inf, compare=False)
+    """As that of a `GroupSa`."""
 
     def __post_init__(self) -> None:
         if not 256 <= self.spi <= 0xFFFFFFFF:
@@ -90,7 +93,7 @@ class Unicast:
 NONE = Unicast()
 
 
-def with_unicast(wanted: Wanted, unicast: Unicast) -> Wanted:
+def with_unicast(wanted: Wanted, unicast: Unicast, now: float = 0.0) -> Wanted:
     """`wanted` with the policies and SAs of unicast packets besides.
 
     Where an SA of `wanted` has the same destination and SPI, the pair's is left out: a peer chooses the SPI that we
@@ -106,7 +109,7 @@ def with_unicast(wanted: Wanted, unicast: Unicast) -> Wanted:
         peer = peers.get(sa.index)
         if peer is None or (sa.outbound and peer.mode is Mode.CLEAR):
             continue
-        association = _association(sa, peer)
+        association = _association(sa, peer, now)
         if association.identity not in taken and association.identity not in associations:
             associations[association.identity] = association
             usable.append(sa)
@@ -163,7 +166,7 @@ def _rest(points: Iterable[UnicastPoint], wanted: Wanted) -> Iterator[Policy]:
         yield Policy(Selector(ANYWHERE, ANYWHERE, number), Direction.IN, _PRIORITY_IN_REST, Action.BLOCK)
 
 
-def _association(sa: PairSa, peer: UnicastPeer) -> SecurityAssociation:
+def _association(sa: PairSa, peer: UnicastPeer, now: float) -> SecurityAssociation:
     encryption, integrity, aead = algorithms(sa.suite, sa.keymat)
     if sa.outbound:
         source, selector = _UNSPECIFIED, Selector(ANYWHERE, host_network(sa.destination), 0)
@@ -181,6 +184,7 @@ def _association(sa: PairSa, peer: UnicastPeer) -> SecurityAssociation:
         selector=selector,
         replay_window=0 if sa.outbound else REPLAY_WINDOW,
         direction=SaDirection.OUT if sa.outbound else SaDirection.IN,
+        lifetime=lifetime(sa.until, now),
     )
 
 

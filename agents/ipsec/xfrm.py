@@ -84,6 +84,11 @@ class Xfrm:
         self._socket.close()
         self._ioctl.close()
 
+    @property
+    def port(self) -> int:
+        """The netlink port that the kernel names in news of changes made by this one."""
+        return int(self._socket.getsockname()[0])
+
     def __enter__(self) -> Self:
         return self
 
@@ -128,8 +133,12 @@ class Xfrm:
 
     def update_sa(self, sa: SecurityAssociation) -> None:
         """Change what the kernel lets change (lifetimes, not keys); XfrmError (ESRCH) if absent."""
+        self.submit([self.update_sa_request(sa)])
+
+    def update_sa_request(self, sa: SecurityAssociation) -> Request:
+        """The request behind `update_sa`."""
         body = messages.encode_sa(sa, self.interface_index)
-        self.submit([Request(Message.UPDSA, 0, body, "update", str(sa))])
+        return Request(Message.UPDSA, 0, body, "update", str(sa))
 
     def delete_sa(self, sa: SecurityAssociation) -> None:
         """Remove one, found by its identity; XfrmError (ESRCH) when absent."""
@@ -256,7 +265,7 @@ class Xfrm:
     def _message(self, kind: int, flags: int, body: bytes) -> tuple[int, bytes]:
         self._number = self._number % 0xFFFFFFFF + 1
         length = _HEADER.size + len(body)
-        header = _HEADER.pack(length, kind, flags, self._number, 0)
+        header = _HEADER.pack(length, kind, flags, self._number, self.port)  # news of the change bear this port
         return self._number, header + body + b"\0" * (-length % 4)
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 from agents.gikev2 import GroupKeys, UnusableGroup
 from agents.gikev2.keys import check_speaker, own_keys
@@ -70,6 +71,10 @@ class CentralGroups:
                 self.hearing[group] = older.hearing[group]
         self._keyed = older._keyed
         self._ends = dict(older._ends)
+        self._used = dict(older._used)
+
+    def remember(self, older: CentralGroups) -> None:
+        """Which generations were in the kernel: they are given up."""
         self._used = dict(older._used)
 
     def check(self, keys: GroupKeys) -> None:
@@ -143,7 +148,10 @@ class CentralGroups:
 
     def _end(self, group: GroupId) -> float:
         active = self.sending[group].active
-        return math.inf if active is None else self._ends.get((group, active.generation), math.inf)
+        return math.inf if active is None else self._generation_ends(group, active.generation)
+
+    def _generation_ends(self, group: GroupId, generation: int) -> float:
+        return self._ends.get((group, generation), math.inf)
 
     def next_timer(self) -> float | None:
         """When something is due."""
@@ -159,7 +167,7 @@ class CentralGroups:
     def sas(self) -> Iterator[GroupSa]:
         """What the kernel shall hold."""
         for sending in self.sending.values():
-            yield from sending.sas()
+            yield from sending.sas(partial(self._generation_ends, sending.group))
         for hearing in self.hearing.values():
             yield from hearing.sas()
 

@@ -7,7 +7,9 @@ speaks to every neighbour, and with the DKS when the schedule says so. Knows no 
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Network
 from typing import Any
 
@@ -85,6 +87,10 @@ class LksCore:
         self._issuing = Issuing(self._links, lambda: self._dks)
         self._pending: tuple[PolicyDocument, bytes | None] | None = None
         self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
+        self._now = 0.0
+        """Of the last input: what a change of the kernel is counted from."""
+        self._lease_binds = False
+        """Whether an SA in the kernel ends with the lease, before its own time."""
         self._started = False
         self._missed = 0
         self._readiness: Readiness | None = None
@@ -112,7 +118,7 @@ class LksCore:
 
     def start(self, now: float) -> None:
         """Own keys and fail-closed policies; then IKE towards whoever can be reached."""
-        context = self._context
+        context, self._now = self._context, now
         self._started = True
         context.event("started", router=context.document.router, issuer=context.document.issuer)
         context.event("state_loaded", generation_floor=context.retained.generation_floor)
@@ -127,6 +133,7 @@ class LksCore:
 
     def links(self, found: Mapping[str, LinkState], now: float) -> None:
         """The router's interfaces are these."""
+        self._now = now
         before, self._found = self._found, dict(found)
         if {name: state.index for name, state in before.items()} != {
             name: state.index for name, state in found.items()
@@ -137,6 +144,7 @@ class LksCore:
 
     def receive(self, datagram: Datagram, now: float) -> None:
         """A datagram came."""
+        self._now = now
         link = self._links.get(datagram.peer.interface)
         if self._pairs.is_from(datagram):
             self._pairs.receive(datagram, now)
@@ -151,11 +159,13 @@ class LksCore:
 
     def enforced(self, kernel: Kernel | None, now: float) -> None:
         """This is in the kernel now; None: it refused some of it."""
+        self._now = now
         self._confirming.enforced(kernel)
         self._confirming.look(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        self._now = now
         for link in self._links.values():
             link.tick(now)
         if self._dks is not None:
@@ -166,8 +176,18 @@ class LksCore:
         self._look_whether_ready(now)
         self._confirming.look(now)
 
+    def lost(self, now: float) -> None:
+        """Somebody else took SAs of ours out of the kernel, and with them the count of what was sent and heard. No key
+        is used on without it: all begins anew, as after a reboot."""
+        self._now = now
+        self._context.kernel_dirty = True
+        self._begin_anew(now)
+        self._pairs.stop(now)
+        self._pairs.adopt(self._context.document, now)
+        self._links_up(now)
+
     def stop(self, now: float) -> None:
-        """The router is stopped in order."""
+        """The router is stopped in order. What is in the kernel stays for the next start, up to each key's end."""
         self._lease.stop(now)
 
     def next_timer(self) -> float | None:
@@ -180,6 +200,7 @@ class LksCore:
 
     def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
         """`status`; `rekey [INTERFACE]`: new generations of own groups. CommandRefused."""
+        self._now = now
         match list(words):
             case ["status"]:
                 lease = round(self._lease.left(now), 3)
@@ -289,10 +310,7 @@ class LksCore:
                 link.stop(now)
                 del self._links[name]
         if whole:
-            if self._dks is not None:
-                self._dks.stop(now)
-            self._central = None
-            self._build(now)
+            self._begin_anew(now)
         elif self._central is not None and self._dks is not None:
             central = CentralGroups(context)
             central.inherit(self._central)
@@ -308,6 +326,18 @@ class LksCore:
             link.pass_on(now)
         if self._dks is not None:
             self._dks.pass_on(now)
+
+    def _begin_anew(self, now: float) -> None:
+        """All groups, and the relation to the DKS, as from a start. No generation that was in the kernel is used on."""
+        for link in self._links.values():
+            link.stop(now)
+        self._links.clear()
+        if self._dks is not None:
+            self._dks.stop(now)
+        older, self._central = self._central, None
+        self._build(now)
+        if older is not None and self._central is not None:
+            self._central.remember(older)
 
     # -- removal -------------------------------------------------------------------------------------
 
@@ -342,7 +372,7 @@ class LksCore:
 
     def _renew_lease(self, since: float, now: float) -> None:
         """The DKS answered what was asked at `since`."""
-        if self._lease.renew(since, self._context.document.lease.seconds, now):
+        if self._lease.renew(since, self._context.document.lease.seconds, now) or self._lease_binds:
             self._context.kernel_dirty = True
 
     def _check_lease(self, now: float) -> None:
@@ -394,14 +424,22 @@ class LksCore:
         return [effect for kind in _ORDER for effect in effects if isinstance(effect, kind)]
 
     def _kernel(self) -> None:
-        closed = self._lease.over and self._context.document.lease.at_end == "close"
+        closes = self._context.document.lease.at_end == "close"
+        closed = closes and self._lease.over
+        bound = self._lease.until if closes and self._lease.until is not None else math.inf
         sas = () if closed else tuple(self._sas())
+        unicast = self._pairs.unicast(closed=closed)
+        self._lease_binds = max((each.until for held in (sas, unicast.sas) for each in held), default=0.0) > bound
+        if self._lease_binds:
+            sas = tuple(replace(each, until=min(each.until, bound)) for each in sas)
+            ended = tuple(replace(each, until=min(each.until, bound)) for each in unicast.sas)
+            unicast = replace(unicast, sas=ended)
         held: dict[tuple[int, IPAddress, str], GroupSa] = {}
         for each in sas:
             # An SPI can stand for one key only. The newest of a group comes first.
             held.setdefault((each.spi, each.destination, "out" if each.outbound else "in"), each)
-        unicast = self._pairs.unicast(closed=closed)
-        self._context.effects.append(Kernel(tuple(self._protected()), tuple(held.values()), unicast))
+        kernel = Kernel(tuple(self._protected()), tuple(held.values()), unicast, self._now)
+        self._context.effects.append(kernel)
         for place in (*held, *(each for each in self._in_kernel if each not in held)):
             new, old = held.get(place), self._in_kernel.get(place)
             sa = new or old

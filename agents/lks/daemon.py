@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.ipsec.guard import NftGuard
+from agents.ipsec.monitor import KernelMonitor
 from agents.ipsec.reconciler import Reconciler
 from agents.ipsec.xfrm import Xfrm
 from agents.lks.config import LksConfig, read_config
@@ -101,7 +102,8 @@ def _question(arguments: argparse.Namespace, path: Path | None) -> int:
 
 async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) -> None:
     harden.folder(config.state_dir)
-    kernel = Reconciler(Xfrm(), GuardedOnce(NftGuard().apply, log))
+    xfrm, guard = Xfrm(), GuardedOnce(NftGuard().apply, log)
+    kernel = Reconciler(xfrm, guard)
     port = UdpPort(config.port)  # first: where another one runs, its keys are not to be touched
     try:
         try:
@@ -121,10 +123,27 @@ async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) 
             control=config.socket,
             key_log=key_log,
             timings=config.timings,
+            watch=_Watch(xfrm.port, guard),
+            lost=core.lost,
         )
         await driver.run()
     finally:
         port.close()
+
+
+class _Watch(KernelMonitor):
+    """The monitor, which has the guard look at its table again."""
+
+    def __init__(self, port: int, guard: GuardedOnce) -> None:
+        super().__init__(port)
+        self._guard = guard
+
+    def changed(self) -> bool:
+        """As KernelMonitor.changed."""
+        found = super().changed()
+        if found:
+            self._guard.look_again()
+        return found
 
 
 def _core(config: LksConfig, kernel: Reconciler, *, log_keys: bool) -> LksCore:

@@ -82,14 +82,14 @@ class Sending:
             if keys is not None:
                 yield keys.generation
 
-    def sas(self) -> Iterator[GroupSa]:
-        """What the kernel shall hold."""
-        if self.active is not None:
-            yield from self.active.group_sas(self._interface, outbound=True)
-        if self.waiting is not None:
-            yield from self.waiting.group_sas(self._interface, outbound=True, active=False)
+    def sas(self, ends: Callable[[int], float]) -> Iterator[GroupSa]:
+        """What the kernel shall hold. `ends`: when a generation is not to be sent with any more."""
+        for keys, active in ((self.active, True), (self.waiting, False)):
+            if keys is not None:
+                until = ends(keys.generation)
+                yield from keys.group_sas(self._interface, outbound=True, active=active, until=until)
         for each in self._retiring:
-            yield from each.keys.group_sas(self._interface, outbound=True, active=False)
+            yield from each.keys.group_sas(self._interface, outbound=True, active=False, until=each.until)
 
     def floors(self, keys: GroupKeys, sequence: Callable[[DataSa], int]) -> GroupKeys:
         """`keys` with the sequence numbers that have been used, as far as they have been used at all."""
@@ -171,6 +171,8 @@ class Hearing:
 
     def sas(self) -> Iterator[GroupSa]:
         """What the kernel shall hold."""
-        for keys in (self.current, *(each.keys for each in self._retiring)):
-            if keys is not None:
-                yield from keys.group_sas(self.interface, outbound=False)
+        if self.current is not None:
+            until = float("inf") if self.expires_at is None else self.expires_at
+            yield from self.current.group_sas(self.interface, outbound=False, until=until)
+        for each in self._retiring:
+            yield from each.keys.group_sas(self.interface, outbound=False, until=each.until)

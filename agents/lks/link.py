@@ -225,7 +225,7 @@ class Link:
     def sas(self) -> Iterator[GroupSa]:
         """What the kernel shall hold for this interface."""
         for speaker in self.speakers.values():
-            yield from speaker.sending.sas()
+            yield from speaker.sas()
         for listener in self.listeners.values():
             for hearing in listener.hearing.values():
                 yield from hearing.sas()

@@ -36,6 +36,7 @@ class _Held:
     child: ChildSa
     addresses: Addresses
     active_at: float  # 0: it is
+    until: float
     ends_at: float | None = None
 
 
@@ -87,8 +88,8 @@ class PairKeys:
 
     # -- what was agreed, and what has ended ---------------------------------------------------------
 
-    def add(self, sa: SaHandle, child: ChildSa, now: float, atd_s: float) -> bool:
-        """Have this Child SA. False when it is not what we wanted.
+    def add(self, sa: SaHandle, child: ChildSa, now: float, atd_s: float, life_s: float) -> bool:
+        """Have this Child SA, which its IKE SA replaces within `life_s`. False when it is not what we wanted.
 
         One that the peer asked for in place of another is sent with `atd_s` later, or as soon as the other is deleted:
         the peer can hear it only when our answer has come (RFC 7296 §2.8).
@@ -99,7 +100,7 @@ class PairKeys:
         replaces = not child.initiator and any(
             each.addresses == addresses and each.ends_at is None for each in self._held
         )
-        self._held.insert(0, _Held(sa, child, addresses, now + atd_s if replaces else 0.0))
+        self._held.insert(0, _Held(sa, child, addresses, now + atd_s if replaces else 0.0, now + life_s))
         return True
 
     def ended(self, sa: SaHandle, child: ChildSa, now: float, dtd_s: float) -> None:
@@ -146,11 +147,11 @@ class PairKeys:
             keys_out = each.child.keys_out.encryption + each.child.keys_out.integrity
             spi_in, spi_out = (int.from_bytes(spi, "big") for spi in (each.child.spi_in, each.child.spi_out))
             index = self.policy.index
-            yield PairSa(spi_in, self._suite, keys_in, remote, local, index, outbound=False)
+            until = each.until if each.ends_at is None else min(each.until, each.ends_at)
+            yield PairSa(spi_in, self._suite, keys_in, remote, local, index, outbound=False, until=until)
             if each.ends_at is None:
-                yield PairSa(
-                    spi_out, self._suite, keys_out, local, remote, index, outbound=True, active=not each.active_at
-                )
+                active = not each.active_at
+                yield PairSa(spi_out, self._suite, keys_out, local, remote, index, True, active, until)
 
 
 __all__ = ["PairKeys", "transforms"]

@@ -57,6 +57,8 @@ POINT_FIRST_S = (3.0, 6.0)
 """When a rendezvous point does what the other has not done: after a reboot it is the only one to know."""
 AGAIN_S, REFUSED_S = (1.0, 3.0), (5.0, 15.0)
 MAX_HALF_OPEN = 256
+REKEY_S = 30
+"""A rekey that was begun in time has its answer by then, or the IKE SA is given up, with its Child SAs."""
 _QUICKLY = frozenset({CloseReason.TIMEOUT, CloseReason.DELETED_BY_PEER, CloseReason.INITIAL_CONTACT})
 
 
@@ -290,7 +292,9 @@ class Pairs:
 
     def _child(self, event: ChildEstablished, now: float) -> None:
         peer = self._named(event.sa.peer_id)
-        if peer is None or not peer.keys.add(event.sa, event.child, now, float(self._lifetimes.atd_s)):
+        lives = self._lifetimes
+        life_s = float(lives.group_s + lives.atd_s + lives.dtd_s + REKEY_S)
+        if peer is None or not peer.keys.add(event.sa, event.child, now, float(lives.atd_s), life_s):
             self._endpoint.delete_child(event.sa, event.child, now)
             return
         self._context.kernel_dirty = True

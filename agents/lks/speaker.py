@@ -9,7 +9,7 @@ Knows nothing of how IKE SAs come about.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, UnusableGro
 from agents.gikev2.keys import make_group_keys, own_keys
 from agents.ikev2 import IkeEndpoint, NotifyPayload, Payload, SaHandle, UnknownSa, UnsupportedAlgorithm
 from agents.ikev2.registry import ExchangeType, NotifyType
+from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
 from agents.lks.generations import Sending, earliest
 from agents.policy.errors import PolicyError
@@ -89,6 +90,10 @@ class Speaker:
         """The newest generation."""
         keys = self.sending.waiting or self.sending.active
         return keys.generation if keys is not None else 0
+
+    def sas(self) -> Iterator[GroupSa]:
+        """What the kernel shall hold of it."""
+        return self.sending.sas(lambda generation: self._ends.get(generation, math.inf))
 
     def _make(self, now: float) -> GroupKeys:
         context = self._context

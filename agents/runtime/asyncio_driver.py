@@ -15,17 +15,24 @@ from typing import Any, Protocol
 
 from agents.ikev2.model import Datagram
 from agents.ipsec.model import Guard
-from agents.ipsec.port import Change, ChangeKind, KeyPort
+from agents.ipsec.port import Change, ChangeKind, KeyPort, SasLost
 from agents.runtime import notify
 from agents.runtime.control import CommandRefused, ControlServer
 from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Send
 from agents.runtime.events import EventLog
 from agents.runtime.keylog import KeyLog
 from agents.runtime.links import LinkMonitor, LinkState, snapshot
+from agents.runtime.pace import TokenBucket
 from agents.runtime.storage import write_atomic
 from agents.runtime.udp import UdpPort
 
 KERNEL_RETRY_S = 1.0
+MOST_DATAGRAMS = 64
+"""So many are read before timers and commands have their turn, however many more wait."""
+MENDS_A_SECOND, MENDS_AT_ONCE = 1.0, 10
+"""How often what others change in the kernel is put right: at once, but a fight with another program is bounded."""
+ANEW_A_SECOND, ANEW_AT_ONCE = 0.1, 3
+"""How often all keys begin anew for it."""
 
 
 class Core(Protocol):
@@ -59,10 +66,24 @@ class Core(Protocol):
         """The effects since the last call."""
 
 
+class Watch(Protocol):
+    """Who tells of changes of the kernel that are not ours: `agents.ipsec.monitor.KernelMonitor` is the real one."""
+
+    def fileno(self) -> int:
+        """Readable when there is news."""
+
+    def changed(self) -> bool:
+        """Take the news; whether somebody else changed something."""
+
+    def close(self) -> None:
+        """Listen no longer."""
+
+
 class Driver:
     """One core on one UDP port. `kernel`: None for an agent that protects nothing itself. `control`: the
     path of the Unix socket for the administrator, or None. `timings`: an event `installed` tells of each change of
-    the kernel how long it took."""
+    the kernel how long it took. `watch`: whose changes of the kernel are put right. `lost`: told when SAs are gone
+    that others took out; they are not put back."""
 
     def __init__(
         self,
@@ -76,6 +97,8 @@ class Driver:
         control: Path | None = None,
         key_log: KeyLog | None = None,
         timings: bool = False,
+        watch: Watch | None = None,
+        lost: Callable[[float], None] | None = None,
     ) -> None:
         self._timings = timings
         self._cause_ns = time.monotonic_ns()
@@ -87,6 +110,13 @@ class Driver:
         self._control = ControlServer(control, self._command) if control is not None else None
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._watch, self._lost = watch, lost
+        self._mend_later: asyncio.TimerHandle | None = None
+        self._anew_later: asyncio.TimerHandle | None = None
+        self._mends = TokenBucket(MENDS_A_SECOND, MENDS_AT_ONCE)
+        self._anews = TokenBucket(ANEW_A_SECOND, ANEW_AT_ONCE)
+        self._wanted: Kernel | None = None
+        """What was last asked of the kernel."""
         self._failure: BaseException | None = None
         self._done: asyncio.Event | None = None
 
@@ -99,6 +129,8 @@ class Driver:
         loop.add_reader(self._port.fileno(), self._guarded(self._readable))
         if self._monitor is not None:
             loop.add_reader(self._monitor.fileno(), self._guarded(self._links_changed))
+        if self._watch is not None:
+            loop.add_reader(self._watch.fileno(), self._guarded(self._kernel_changed))
         try:
             self._guarded(self._start)()
             await self._open_control()
@@ -114,7 +146,10 @@ class Driver:
             if self._monitor is not None:
                 loop.remove_reader(self._monitor.fileno())
                 self._monitor.close()
-            for timer in (self._timer, self._retry):
+            if self._watch is not None:
+                loop.remove_reader(self._watch.fileno())
+                self._watch.close()
+            for timer in (self._timer, self._retry, self._mend_later, self._anew_later):
                 if timer is not None:
                     timer.cancel()
         if self._failure is not None:
@@ -170,15 +205,44 @@ class Driver:
         self._core.start(now)
 
     def _readable(self) -> None:
-        while (datagram := self._port.receive()) is not None:
+        for _ in range(MOST_DATAGRAMS):
+            datagram = self._port.receive()
+            if datagram is None:
+                break
             self._cause_ns = time.monotonic_ns()
             self._core.receive(datagram, time.monotonic())
             self._execute()
+        # The timer is set anew after each turn: where datagrams never end it would never run.
+        when, now = self._core.next_timer(), time.monotonic()
+        if when is not None and when <= now:
+            self._core.tick(now)
 
     def _links_changed(self) -> None:
         assert self._monitor is not None
         self._monitor.drain()
         self._core.links(snapshot(), time.monotonic())
+
+    def _kernel_changed(self) -> None:
+        assert self._watch is not None
+        if self._watch.changed():
+            self._mend()
+
+    def _mend(self) -> None:
+        """Put right what somebody else changed, now or as soon as that has not been done too often."""
+        if self._wanted is None or self._mend_later is not None:
+            return
+        now = time.monotonic()
+        if not self._mends.take(now):
+            later = self._guarded(self._mend_now)
+            self._mend_later = asyncio.get_running_loop().call_later(self._mends.next_s(now), later)
+            return
+        changes = self._apply(self._wanted)
+        if changes:
+            self._log.write(Event("mended", {"changes": len(changes), "first": changes[0].what}))
+
+    def _mend_now(self) -> None:
+        self._mend_later = None
+        self._mend()
 
     def _schedule(self) -> None:
         if self._timer is not None:
@@ -192,7 +256,11 @@ class Driver:
             )
 
     def _execute(self) -> None:
-        for effect in self._core.take():
+        while effects := self._core.take():
+            self._execute_all(effects)
+
+    def _execute_all(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
             if isinstance(effect, Persist):
                 write_atomic(self._state_dir / effect.name, effect.data)
             elif isinstance(effect, Kernel):
@@ -207,25 +275,51 @@ class Driver:
                 if effect.kind == "ready":
                     notify.ready()
 
-    def _apply(self, effect: Kernel) -> None:
+    def _apply(self, effect: Kernel) -> Sequence[Change]:
+        """Have this in the kernel; what had to be changed for it."""
         if self._kernel is None:
-            return
+            return ()
+        self._wanted = effect
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
         began_ns = time.monotonic_ns()
         try:
-            changes = self._kernel.apply(effect.wanted())
+            changes = self._kernel.apply(effect.wanted(time.monotonic()))
             if self._timings and changes:
                 self._log.write(self._installed(changes, began_ns))
             self._core.enforced(effect, time.monotonic())
+            return changes
+        except SasLost as loss:
+            self._core.enforced(None, time.monotonic())
+            self._begin_anew(loss)
         except OSError as error:
             self._core.enforced(None, time.monotonic())
             # An interface that has just gone, an SPI that somebody else holds. All the rest is in force.
             self._log.write(Event("error", {"what": "kernel", "detail": str(error)}))
-            self._retry = asyncio.get_running_loop().call_later(
-                KERNEL_RETRY_S, self._guarded(lambda: self._apply(effect))
+            self._retry = asyncio.get_running_loop().call_later(KERNEL_RETRY_S, self._guarded(self._apply_again))
+        return ()
+
+    def _apply_again(self) -> None:
+        if self._wanted is not None:
+            self._apply(self._wanted)
+
+    def _begin_anew(self, loss: SasLost) -> None:
+        """SAs are gone that somebody else took out. Other keys, now or as soon as that has not been done too often."""
+        if self._lost is None or self._anew_later is not None:
+            return
+        now = time.monotonic()
+        if self._anews.take(now):
+            self._log.write(Event("error", {"what": "kernel", "detail": f"{loss}; all keys begin anew"}))
+            self._lost(now)
+        else:
+            self._anew_later = asyncio.get_running_loop().call_later(
+                self._anews.next_s(now), self._guarded(lambda: self._begin_anew_now(loss))
             )
+
+    def _begin_anew_now(self, loss: SasLost) -> None:
+        self._anew_later = None
+        self._begin_anew(loss)
 
     def _installed(self, changes: Sequence[Change], began_ns: int) -> Event:
         """`apply_ns`: the kernel's part; `since_ns`: from what brought the keys, with decryption and retained files."""
@@ -242,11 +336,16 @@ class Driver:
 
 
 class GuardedOnce:
-    """A guard port that looks at its table only when other guards are wanted than the last time."""
+    """A guard port that looks at its table only when other guards are wanted than the last time, or it may have been
+    changed by others."""
 
     def __init__(self, guard: Callable[[tuple[Guard, ...]], bool], log: EventLog) -> None:
         self._guard, self._log = guard, log
         self._last: tuple[Guard, ...] | None = None
+
+    def look_again(self) -> None:
+        """Somebody else may have changed the table."""
+        self._last = None
 
     def apply(self, guards: tuple[Guard, ...]) -> bool:
         """As `agents.ipsec.guard.NftGuard.apply`; a failure is an event, since XFRM policies stand without it."""

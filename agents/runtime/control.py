@@ -22,6 +22,8 @@ MAX_REQUEST = 1 << 17
 MAX_BACKLOG = 1 << 20
 """Octets that a subscriber may be behind; then it is cut off."""
 PATIENCE_S = 5.0
+MAX_CLIENTS = 32
+"""Connections at once; one more is told to come again."""
 
 Answer = Callable[[Sequence[str]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
 
@@ -40,6 +42,7 @@ class ControlServer:
         self._path, self._answer, self._watched = path, answer, watched
         self._server: asyncio.Server | None = None
         self._subscribers: set[asyncio.StreamWriter] = set()
+        self._clients = 0
 
     async def start(self) -> None:
         """Listen. OSError when the folder is missing or the path is too long for a socket (107 octets)."""
@@ -65,16 +68,22 @@ class ControlServer:
                 writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients += 1
         try:
             with contextlib.suppress(TimeoutError, ConnectionError, asyncio.LimitOverrunError, ValueError):
+                if self._clients > MAX_CLIENTS:
+                    writer.write(json.dumps({"error": f"{MAX_CLIENTS} others ask; try again"}).encode() + b"\n")
+                    return
                 words = _words(await asyncio.wait_for(reader.readline(), PATIENCE_S))
                 if words == ["events"]:
                     self._subscribe(writer)
-                    await reader.read()  # ends when the client goes
+                    while await reader.read(4096):
+                        pass  # ends when the client goes; what it says meanwhile is kept nowhere
                 else:
                     writer.write(json.dumps(await self._outcome(words)).encode() + b"\n")
                     await asyncio.wait_for(writer.drain(), PATIENCE_S)
         finally:
+            self._clients -= 1
             self._unsubscribe(writer)
             writer.close()
 

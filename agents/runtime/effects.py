@@ -28,15 +28,18 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Have exactly this protection in the kernel."""
+    """Have exactly this protection in the kernel. `at`: when it was asked for, in seconds of the SAs' ends."""
 
     interfaces: tuple[ProtectedInterface, ...]
     sas: tuple[GroupSa, ...]
     unicast: Unicast = NONE
+    at: float = field(default=0.0, compare=False)
 
-    def wanted(self) -> Wanted:
-        """The policies and SAs that it comes to. ValueError for what no kernel could hold."""
-        return with_unicast(wanted_state(self.interfaces, self.sas), self.unicast)
+    def wanted(self, now: float | None = None) -> Wanted:
+        """The policies and SAs that it comes to, with lifetimes as from `now`. ValueError for what no kernel could
+        hold."""
+        now = self.at if now is None else now
+        return with_unicast(wanted_state(self.interfaces, self.sas, now), self.unicast, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import select
 import socket
 import struct
@@ -30,6 +31,8 @@ IPV6_UNICAST_HOPS, IPV6_V6ONLY, IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMI
     52,
 )
 _MAX_DATAGRAM = 65535
+_MOST_ERRORS = 64
+"""So many ICMP errors are taken from a socket before others have their turn."""
 _PKTINFO, _PKTINFO6 = struct.Struct("=i4s4s"), struct.Struct("=16si")
 _ANCILLARY = socket.CMSG_SPACE(_PKTINFO6.size) + socket.CMSG_SPACE(4)
 _Ancillary = list[tuple[int, int, bytes]]
@@ -44,7 +47,7 @@ class _Family(ABC):
 
     def receive(self) -> Datagram | None:
         """The next datagram; None when there is none at the moment."""
-        while True:
+        for _ in range(_MOST_ERRORS):
             try:
                 data, ancillary, _flags, source = self.socket.recvmsg(_MAX_DATAGRAM, _ANCILLARY)
             except (BlockingIOError, InterruptedError):
@@ -59,6 +62,7 @@ class _Family(ABC):
             # A link-local address may bear its scope, which is told by the interface.
             ip = str(ip_address(source[0].partition("%")[0]))
             return Datagram(data, PeerAddress(ip, source[1], local, interface, self.port), hops)
+        return None
 
     def send(self, effect: Send) -> None:
         """Send. OSError."""
@@ -168,6 +172,7 @@ class UdpPort:
         self._ready = select.epoll()
         for family in self._families.values():
             self._ready.register(family.socket.fileno(), select.EPOLLIN)
+        self._turns = itertools.cycle(self._families.values())
 
     def fileno(self) -> int:
         return self._ready.fileno()
@@ -179,8 +184,12 @@ class UdpPort:
         self._ready.close()
 
     def receive(self) -> Datagram | None:
-        """The next datagram; None when there is none at the moment."""
-        return next((found for each in self._families.values() if (found := each.receive()) is not None), None)
+        """The next datagram, of both families in turns; None when there is none at the moment."""
+        for _ in self._families:
+            found = next(self._turns).receive()
+            if found is not None:
+                return found
+        return None
 
     def send(self, effect: Send) -> bool:
         """Send; False when it cannot go now (no route, interface down). Then it counts as lost."""

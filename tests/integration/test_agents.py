@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agents.ipsec.plan import GRACE_S
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.policy.keys import write_private_key
 from tests.integration.agents_lab import AgentLab, ip, wait_for
+from tests.integration.ipsec_lab import run
 
 pytestmark = pytest.mark.guest
 
@@ -58,6 +62,57 @@ def test_a_daemon_that_was_killed_comes_back_with_new_keys(pair: AgentLab) -> No
     assert starts[0] == 0 and starts[1] > 0
     after = {each["spi"] for each in pair.routers["b"].events("sa") if each["direction"] == "out"}
     assert after > before
+
+
+@pytest.mark.parametrize(
+    ("command", "keys"),
+    [
+        ("ip xfrm policy flush", False),
+        ("ip xfrm state deleteall", True),
+        ("ip xfrm state flush", True),
+        ("nft flush ruleset", False),
+    ],
+)
+def test_what_another_program_takes_out_of_the_kernel_is_mended_at_once_and_said(
+    pair: AgentLab, command: str, keys: bool
+) -> None:
+    for router in pair.routers.values():
+        router.start()
+    assert wait_for(pair.keyed, 20), _story(pair)
+    a = pair.routers["a"]
+    policies, before = ip("a", "xfrm", "policy"), {each["spi"] for each in a.events("sa")}
+
+    def told() -> list[dict[str, Any]]:
+        return [each for each in a.events() if each["kind"] == "mended" or each.get("what") == "kernel"]
+
+    assert told() == [], "what the daemon does itself is no news to it"
+    run("ip", "netns", "exec", "a", *command.split())
+    assert wait_for(lambda: bool(told()), 5), _story(pair)
+    assert wait_for(lambda: pair.passes("a", "b") == 3 and pair.passes("b", "a") == 3, 10), _story(pair)
+    after = {each["spi"] for each in a.events("sa")}
+    if keys:
+        assert after > before, "no key is used on without its counters"
+    else:
+        assert after == before and sorted(ip("a", "xfrm", "policy").splitlines()) == sorted(policies.splitlines())
+    assert len(told()) == 1, told()
+    guard = subprocess.run(["ip", "netns", "exec", "a", "nft", "list", "ruleset"], capture_output=True, text=True)
+    assert "routing_key_guard" in guard.stdout
+    assert len(pair.routers["b"].events("mended")) == 0
+
+
+def test_a_killed_daemon_leaves_keys_that_end_and_policies_that_do_not(pair: AgentLab) -> None:
+    for router in pair.routers.values():
+        router.start()
+    assert wait_for(pair.keyed, 20), _story(pair)
+    process = pair.routers["a"].process
+    assert process is not None
+    process.kill()
+    process.wait()
+    ends = re.findall(r"expire add: soft 0\(sec\), hard (\d+)\(sec\)", ip("a", "-s", "xfrm", "state"))
+    lifetimes = pair.domain.settings.lifetimes
+    assert ends and max(map(int, ends)) <= lifetimes.group_s + lifetimes.dtd_s + GRACE_S
+    assert min(map(int, ends)) > 0
+    assert "expire add: soft 0(sec), hard 0(sec)" in ip("a", "-s", "xfrm", "policy")
 
 
 def test_a_router_with_a_wrong_key_is_refused(pair: AgentLab) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
+from agents.ipsec.guard import NftGuard
 from agents.ipsec.model import Direction, Policy, SecurityAssociation, Selector, Template, Wanted
-from agents.ipsec.plan import wanted_state
-from agents.ipsec.port import ChangeKind
+from agents.ipsec.monitor import KernelMonitor
+from agents.ipsec.plan import GRACE_S, wanted_state
+from agents.ipsec.port import ChangeKind, SasLost
 from agents.ipsec.protection import GroupSa, Mode, ProtectedInterface, RoutingProtocol, Suite
 from agents.ipsec.reconciler import Reconciler
 from agents.ipsec.xfrm import Xfrm, XfrmError
+from tests.integration.ipsec_lab import inside, run
 
 pytestmark = pytest.mark.guest
 
@@ -46,6 +52,19 @@ def xfrm() -> Iterator[Xfrm]:
             yield opened
     finally:
         subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
+
+
+def ip(*words: str) -> str:
+    return subprocess.run(["ip", "-n", NAMESPACE, *words], check=True, capture_output=True, text=True).stdout
+
+
+@contextmanager
+def watching(xfrm: Xfrm) -> Iterator[KernelMonitor]:
+    monitor = inside(NAMESPACE, lambda: KernelMonitor(xfrm.port))
+    try:
+        yield monitor
+    finally:
+        monitor.close()
 
 
 def holds(xfrm: Xfrm, wanted: Wanted) -> bool:
@@ -82,13 +101,60 @@ def test_whatever_someone_else_changed_is_repaired(xfrm: Xfrm) -> None:
     opened = next(p for p in WANTED.policies if p.templates and p.direction is Direction.OUT)
     xfrm.update_policy(replace(opened, templates=(), priority=5))
     xfrm.delete_policy(WANTED.policies[-1])
-    xfrm.delete_sa(WANTED.associations[0])
-    assert len(reconciler.apply(WANTED)) == 3
+    assert len(reconciler.apply(WANTED)) == 2
     assert holds(xfrm, WANTED)
     xfrm.flush_sas()
     xfrm.flush_policies()
-    reconciler.apply(WANTED)
-    assert holds(xfrm, WANTED)
+    with pytest.raises(SasLost, match="2 SAs"):
+        reconciler.apply(WANTED)
+    assert xfrm.dump_sas() == [], "what was sent under their keys nobody knows any more"
+    new = wanted_state([INTERFACE], [key(2, True), key(2, False)])
+    reconciler.apply(new)
+    assert holds(xfrm, new)
+
+
+def test_the_kernel_ends_an_sa_by_itself_at_the_end_that_was_planned_last(xfrm: Xfrm) -> None:
+    reconciler = Reconciler(xfrm)
+    now = time.monotonic()
+    ending = [replace(key(1, outbound), until=now + 1) for outbound in (True, False)]
+    with watching(xfrm) as monitor:
+        reconciler.apply(wanted_state([INTERFACE], [replace(each, until=now + 3600) for each in ending], now))
+        shown = ip("-s", "xfrm", "state")
+        assert shown.count(f"expire add: soft 0(sec), hard {3600 + GRACE_S}(sec)") == 2
+        reconciler.apply(wanted_state([INTERFACE], ending, now))
+        assert ip("-s", "xfrm", "state").count(f"hard {1 + GRACE_S}(sec)") == 2
+        assert [each for each in reconciler.apply(wanted_state([INTERFACE], ending, now))] == []
+        assert not monitor.changed(), "all of that was ours"
+        assert select.select([monitor], [], [], 60)[0] and monitor.changed(), "the kernel says that it ended them"
+    while xfrm.dump_sas():
+        assert time.monotonic() < now + 60
+        select.select([], [], [], 0.1)
+    assert set(xfrm.dump_policies()) == set(WANTED.policies), "nothing is sent in clear for it"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ip xfrm policy flush",
+        "ip xfrm state flush",
+        "ip xfrm state deleteall",
+        "ip xfrm policy delete src 0.0.0.0/0 dst 0.0.0.0/0 proto ospf dir in",
+        "nft flush ruleset",
+        "nft delete table inet routing_key_guard",
+    ],
+)
+def test_a_change_by_another_program_is_news_and_one_of_ours_is_none(xfrm: Xfrm, command: str) -> None:
+    guard = NftGuard()
+    with watching(xfrm) as monitor:
+        Reconciler(xfrm).apply(WANTED)
+        assert not monitor.changed()
+        inside(NAMESPACE, lambda: guard.apply(WANTED.guards))
+        assert monitor.changed(), "of nftables all is news"
+        run("ip", "netns", "exec", NAMESPACE, "nft", "add", "table", "inet", "other")
+        run("ip", "-n", NAMESPACE, "link", "set", "eth0", "up")
+        assert not monitor.changed(), "what is not IPsec and not our table"
+        run("ip", "netns", "exec", NAMESPACE, *command.split())
+        assert select.select([monitor], [], [], 10)[0] and monitor.changed()
 
 
 def test_a_change_between_reading_and_writing_is_seen_again(xfrm: Xfrm) -> None:
@@ -127,6 +193,7 @@ def test_another_key_under_the_same_spi_starts_counting_anew(xfrm: Xfrm) -> None
     assert heard.integrity is not None
     xfrm.delete_sa(heard)
     xfrm.add_sa(replace(heard, sequence=4711, integrity=replace(heard.integrity, key=bytes(32))))
+    reconciler = Reconciler(xfrm)  # of an agent that was started after that
     reconciler.apply(WANTED)
     assert holds(xfrm, WANTED)
     assert reconciler.sequence(heard.spi, heard.destination) == 0

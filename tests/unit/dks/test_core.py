@@ -12,7 +12,6 @@ import pytest
 from agents.dks.core import DksCore
 from agents.dks.documents import Documents
 from agents.dks.groups import PLACES, REKEY_FRACTION
-from agents.dks.pace import TokenBucket
 from agents.dks.store import GenerationBook
 from agents.gikev2 import GroupMember, notifies
 from agents.gikev2.errors import GroupRefused
@@ -38,6 +37,7 @@ from agents.policy.group import GroupState, sign_group_state
 from agents.policy.names import GroupId, party_id
 from agents.policy.spi import GENERATION_BITS
 from agents.runtime.effects import Event, Send
+from agents.runtime.pace import TokenBucket
 
 _spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
 assert _spec and _spec.loader

@@ -76,7 +76,7 @@ def test_a_member_gets_the_multicast_keys_and_its_own_pair_key_with_floors() -> 
     assert got.generation == 5 and [sa.keymat for sa in got.sas] == [sa.keymat for sa in keys.sas]
     assert {str(sa.destination) for sa in got.sas} == {"224.0.0.5", "224.0.0.6", "10.1.0.2"}
     assert all(sa.replay_floor == 700 for sa in got.sas)
-    installed = got.group_sas("r2-eth0", outbound=False)
+    installed = got.group_sas("r2-eth0", outbound=False, until=60.0)
     assert len({sa.spi for sa in installed}) == 3
     peer = samples.document("r2")
     check_speaker(got, peer.interfaces[0], peer.interfaces[0].neighbors[0], peer)

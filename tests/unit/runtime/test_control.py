@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents.runtime.control import MAX_BACKLOG, CommandRefused, ControlServer, ask, follow
+from agents.runtime import control
+from agents.runtime.control import MAX_BACKLOG, MAX_CLIENTS, MAX_REQUEST, CommandRefused, ControlServer, ask, follow
 
 
 def answer(words: Sequence[str]) -> Mapping[str, Any]:
@@ -104,6 +106,53 @@ def test_subscribers_get_every_event_from_then_on(tmp_path: Path) -> None:
         return await reading
 
     assert asyncio.run(run()) == [{"kind": "keyed"}, {"kind": "ready"}]
+
+
+def test_who_holds_connections_open_keeps_nobody_out_for_longer_than_the_patience(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lks.sock"
+    monkeypatch.setattr(control, "PATIENCE_S", 0.2)
+
+    def hold() -> Mapping[str, Any]:
+        held = []
+        for _ in range(MAX_CLIENTS):
+            held.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            held[-1].connect(str(path))
+        try:
+            with pytest.raises(CommandRefused, match="try again"):
+                ask(path, "status")
+            for each in held:
+                assert each.recv(1) == b"", "who says nothing is cut off"
+            return ask(path, "status")
+        finally:
+            for each in held:
+                each.close()
+
+    assert served(path, hold) == {"router": "r1"}
+
+
+def test_what_a_subscriber_says_is_kept_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "lks.sock"
+
+    async def run() -> None:
+        server = ControlServer(path, answer)
+        await server.start()
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b'{"command": "events"}\n')
+        for _ in range(64):  # more than the streams' buffers of both sides hold
+            writer.write(bytes(MAX_REQUEST))
+            await writer.drain()
+        server.publish('{"kind": "ready"}')
+        assert json.loads(await reader.readline()) == {"kind": "ready"}
+        writer.close()
+        server.stop()
+
+    tracemalloc.start()
+    asyncio.run(asyncio.wait_for(run(), 60))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 * MAX_REQUEST
 
 
 def test_a_subscriber_that_does_not_read_is_cut_off(tmp_path: Path) -> None:

@@ -47,6 +47,21 @@ def test_a_datagram_says_where_it_came_from_and_to_and_goes_back_from_there(
         assert port.receive() is None
 
 
+def test_a_flood_of_one_family_keeps_the_other_waiting_for_no_datagram(port: UdpPort, number: int) -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as loud,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as shy,
+    ):
+        for _ in range(20):
+            loud.sendto(b"flood", ("127.0.0.1", number))
+        shy.sendto(b"question", ("::1", number))
+        found = [heard(port).data for _ in range(2)]
+        assert sorted(found) == [b"flood", b"question"]
+        while port.receive() is not None:
+            found.append(b"flood")
+        assert len(found) == 21, "and nothing is lost"
+
+
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_what_is_sent_has_a_hop_limit_of_255(port: UdpPort, number: int, address: str) -> None:
     assert port.send(Send(b"to myself", PeerAddress(address, number, address, "lo", number)))

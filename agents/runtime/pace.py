@@ -1,4 +1,7 @@
-"""Paces a returning crowd: a token bucket, and the wait that a refused router is told."""
+"""A token bucket: paces a returning crowd, and tells a router that was refused when to come again.
+
+Knows nothing of what passes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import math
 
 
 class TokenBucket:
-    """`rate` registrations a second over time, `burst` at once."""
+    """`rate` a second over time, `burst` at once."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self._rate, self._burst = rate, float(burst)
@@ -20,6 +23,11 @@ class TokenBucket:
             return False
         self._tokens -= 1.0
         return True
+
+    def next_s(self, now: float) -> float:
+        """Seconds until one may pass."""
+        self._fill(now)
+        return max(0.0, (1.0 - self._tokens) / self._rate)
 
     def wait_s(self, now: float) -> int:
         """Whole seconds after which the one just refused should come back: everybody refused gets a later turn."""
