@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from agents.dks.config import read_config
 from agents.dks.confirmations_cli import show
@@ -85,6 +86,8 @@ def _question(command: str, path: Path | None) -> int:
     )
 
 
-def entry() -> None:
+def entry() -> NoReturn:
     """For the command line."""
-    raise SystemExit(main())
+    from agents.runtime import stdio  # the laboratory's preloaded process calls main and needs none
+
+    stdio.run("dks", main)

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from agents.ipsec.guard import NftGuard
 from agents.ipsec.monitor import KernelMonitor
@@ -191,6 +192,8 @@ def _read_optional(path: Path) -> bytes | None:
         return None
 
 
-def entry() -> None:
+def entry() -> NoReturn:
     """For the command line."""
-    raise SystemExit(main())
+    from agents.runtime import stdio  # the laboratory's preloaded process calls main and needs none
+
+    stdio.run("lks", main)

@@ -1,5 +1,5 @@
 """`python3 -m agents.policy`: the Policy Server's command line."""
 
-from agents.policy.cli import main
+from agents.policy.cli import entry
 
-main()
+entry()

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -35,8 +35,15 @@ from agents.policy.names import DKS_NAME
 from agents.policy.rollout import jumps
 from agents.policy.serve_cli import serve, token_app
 from agents.policy.store import PolicyStore, Signer
+from agents.runtime import stdio
+from agents.runtime.exits import EXIT_STATE, EXIT_USAGE
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Which routers may be neighbours, and how.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Which routers may be neighbours, and how.",
+    rich_markup_mode=None,  # its tables cut names off where a terminal is narrow
+)
 router_app = typer.Typer(no_args_is_help=True, help="Routers and their keys.")
 adjacency_app = typer.Typer(no_args_is_help=True, help="Which interfaces may be neighbours.")
 interface_app = typer.Typer(no_args_is_help=True, help="Interfaces and their protection.")
@@ -383,25 +390,33 @@ _UsageError: Any = typer.BadParameter.__mro__[2]
 """ClickException: the class that every error of usage is of, wherever typer has it from."""
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
+    sys.exit(_main(arguments))
+
+
+def entry() -> NoReturn:
+    """For the command line."""
+    stdio.run("policy", lambda: _main(None))
+
+
+def _main(arguments: list[str] | None) -> int:
     os.umask(0o077)
     try:
-        result = app(arguments, standalone_mode=False)
-        code = result if isinstance(result, int) else 0
+        result = app(arguments, prog_name="policy", standalone_mode=False)
+        return result if isinstance(result, int) else 0
     except typer.Exit as exit_:
-        code = exit_.exit_code
+        return exit_.exit_code
     except (PolicyError, ValidationError) as error:
         text = str(error) if isinstance(error, PolicyError) else _first(error)
         typer.echo(f"policy: {text}", err=True)
-        code = 2
+        return EXIT_USAGE
     except OSError as error:
         typer.echo(f"policy: {error.filename}: {error.strerror}", err=True)
-        code = 3
+        return EXIT_STATE
     except _UsageError as error:
         error.show()
-        code = 2
-    sys.exit(code)
+        return EXIT_USAGE
 
 
 def _first(error: ValidationError) -> str:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from testbed.inside.running import Sink
 
 
 def register(app: typer.Typer) -> None:
@@ -14,13 +20,18 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def capture(
         link: Annotated[str, typer.Argument(help="An interface (r1-eth0) or a segment (r1--r2).")],
-        write: Annotated[Path | None, typer.Option("-w", help="Write a pcap file instead.")] = None,
+        write: Annotated[
+            Path | None,
+            typer.Option("-w", help="Write a file instead: pcap, or pcapng where it ends so; - for stdout (pcapng)."),
+        ] = None,
         count: Annotated[int | None, typer.Option("-c", help="Stop after so many packets.")] = None,
         filter: Annotated[list[str] | None, typer.Argument(help="tcpdump's filter (after --).")] = None,
         lab: Annotated[str | None, typer.Option(help="Which laboratory, if several are up.")] = None,
     ) -> None:
-        """Show what passes, until Ctrl-C. A segment is heard at its first interface."""
-        from testbed.cli.shell import write_out
+        """Show what passes, until Ctrl-C. A segment is heard at its first interface.
+
+        lab capture r1--r2 -w - | wireshark -k -i -
+        """
         from testbed.errors import InputError
         from testbed.inside.running import chosen
         from testbed.setup.paths import cache_dir
@@ -35,17 +46,44 @@ def register(app: typer.Typer) -> None:
                 f"there is no interface or segment {link!r}",
                 allowed=", ".join([*status["segments"], *status["interfaces"]]),
             )
-        argv = ["tcpdump", "-n", "-i", status["interfaces"][interface]]
-        argv += ["-U", "-w", "-"] if write else ["-l"]
+        device = status["interfaces"][interface]
+        argv = ["tcpdump", "-n", "-l", "-i", device]
+        if write is not None:  # with the interface's name, and octets on standard output alone
+            argv = ["dumpcap", "-Q", "-i", device, "-w", "-"]
+            argv += [] if write.suffix == ".pcapng" or str(write) == "-" else ["-F", "pcap"]
         if count is not None:
             argv += ["-c", str(count)]
-        argv += filter or []
+        if filter:
+            argv += filter if write is None else ["-f", " ".join(filter)]
+        with _sink(write) as sink:
+            code = running.run("wires", argv, sink=sink, input=False, until_interrupted=True)
+        raise typer.Exit(InputError.exit_code if code else 0)  # it has said what it does not understand
+
+
+@contextmanager
+def _sink(write: Path | None) -> Iterator[Sink]:
+    from testbed.cli.shell import write_out
+    from testbed.errors import EnvironmentFailure, InputError
+
+    if write is None or str(write) == "-":
+        yield write_out
+        return
+    try:
+        descriptor = os.open(write, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InputError(
+            f"cannot be written: {error.strerror}", where=f"-w {write}", allowed="a file of yours, or -"
+        ) from error
+
+    def put(data: bytes) -> None:
+        rest = memoryview(data)
         try:
-            if write is None:
-                code = running.run("wires", argv, sink=write_out)
-            else:
-                with open(write, "wb", buffering=0) as file:
-                    code = running.run("wires", ["sh", "-c", 'exec "$@" 2>/dev/null', "sh", *argv], sink=file.write)
-        except KeyboardInterrupt:
-            code = 0
-        raise typer.Exit(code)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        except OSError as error:
+            raise EnvironmentFailure(f"cannot be written: {error.strerror}", where=f"-w {write}") from error
+
+    try:
+        yield put
+    finally:
+        os.close(descriptor)

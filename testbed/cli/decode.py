@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def decode(
-        capture: Annotated[Path, typer.Argument(metavar="PCAP", help="a pcap or pcapng file")],
+        capture: Annotated[Path, typer.Argument(metavar="PCAP", help="a pcap or pcapng file, .gz too; - for stdin")],
         keys: Annotated[
             list[Path] | None, typer.Option(help="a key file that an agent's --ike-log wrote; may be given again")
         ] = None,
@@ -40,7 +41,8 @@ def register(app: typer.Typer) -> None:
         found: list[dict[str, Any]] = []
         count, cuts = 0, list[str]()
         try:
-            for datagram in ike_datagrams(capture, flaws=cuts):
+            source = sys.stdin.buffer if str(capture) == "-" else capture
+            for datagram in ike_datagrams(source, flaws=cuts):
                 count += 1
                 message, time_s = decoder.message(datagram.data), datagram.time_ns / 1e9
                 if as_json:

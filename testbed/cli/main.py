@@ -1,6 +1,7 @@
 """Gathers the verbs into one program and gives every error its exit code.
 
-0 done, 1 the thing measured failed, 2 bad input or usage, 3 the environment cannot do it, 130 interrupted.
+0 done, 1 the thing measured failed, 2 bad input or usage, 3 the environment cannot do it, 130 interrupted, 141 nobody
+reads standard output any more. With --json, standard output holds one document: the answer, or else the error.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import signal
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import typer
 
-from testbed.errors import LabError
+from agents.runtime import stdio
+from testbed.errors import EnvironmentFailure, InputError, LabError
 from testbed.setup import children
 
 VERBS = (
@@ -29,21 +32,43 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables cut names off where a terminal is narrow
 )
+
+
+_ClickException: Any = typer.BadParameter.__mro__[2]
+"""The class that every error of usage is of, wherever typer has it from."""
 
 
 def main() -> None:
     """Run the verb in sys.argv and leave with its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
+    stdio.run("lab", _main)
+
+
+def _main() -> int:
     for verb in VERBS:
         if find_spec(f"testbed.cli.{verb}") is not None:
             import_module(f"testbed.cli.{verb}").register(app)
     try:
-        app(prog_name="lab")
+        return int(app(prog_name="lab", standalone_mode=False) or 0)
     except LabError as error:
-        _print(error)
-        sys.exit(error.exit_code)
+        return _told(error)
+    except _ClickException as error:
+        return _usage(error)
+    except OSError as error:  # of a file that a verb did not expect to fail
+        return _told(EnvironmentFailure(error.strerror or str(error), where=error.filename))
+
+
+def _usage(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    if context is None or type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return InputError.exit_code
+    command = context.command_path
+    where = None if command == "lab" else command
+    return _told(InputError(error.format_message(), where=where, next_command=f"{command} --help"))
 
 
 def _interrupted(number: int, _: object) -> None:
@@ -55,9 +80,17 @@ def _interrupted(number: int, _: object) -> None:
     sys.exit(128 + number)
 
 
-def _print(error: LabError) -> None:
-    if "--json" in sys.argv:
+def _told(error: LabError) -> int:
+    """Print an error; its exit code. As JSON too where nothing else stands on standard output yet."""
+    if _as_json() and not stdio.written():
         told = {"problem": error.problem, "where": error.where and str(error.where), "allowed": error.allowed}
         print(json.dumps({"error": {**told, "next_command": error.next_command}}))
     for line in error.lines():
         print(f"lab: {line}", file=sys.stderr)
+    return error.exit_code
+
+
+def _as_json() -> bool:
+    """Whether this verb, and not a command that it runs in a node, is to speak JSON."""
+    words = sys.argv[1:]
+    return "--json" in (words[: words.index("--")] if "--" in words else words)

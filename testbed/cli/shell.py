@@ -17,14 +17,23 @@ def register(app: typer.Typer) -> None:
         command: Annotated[list[str] | None, typer.Argument(help="Run this instead (after --).")] = None,
         lab: Annotated[str | None, typer.Option(help="Which laboratory, if several are up.")] = None,
     ) -> None:
-        """Open a shell in a node, or run a command there; leave a shell with exit or Ctrl-]."""
+        """Open a shell in a node, or run a command there; leave a shell with exit or Ctrl-].
+
+        Without a terminal the lines of standard input run: echo "ip route" | lab shell r1. The exit code is that of the
+        command or the shell.
+        """
         from testbed.inside.running import chosen
         from testbed.setup.paths import cache_dir
 
         running = chosen(cache_dir() / "up", lab)
-        argv = command or ["bash", "--norc", "-i"]
-        code = running.run(node, argv, sink=write_out, terminal=command is None and sys.stdin.isatty())
-        raise typer.Exit(code)
+        terminal = in_terminal()
+        argv = command or (["bash", "--norc", "-i"] if terminal else ["bash", "-s"])
+        raise typer.Exit(running.run(node, argv, sink=write_out, terminal=terminal))
+
+
+def in_terminal() -> bool:
+    """Whether somebody types and somebody sees."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def write_out(data: bytes) -> None:

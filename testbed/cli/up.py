@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from testbed.errors import InputError
+
+if TYPE_CHECKING:
+    from testbed.guest.boot import GuestResult, GuestSpec
+    from testbed.inside.running import Running
 
 
 def register(app: typer.Typer) -> None:
@@ -24,12 +29,14 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Start a laboratory and give the mininet> prompt; leaving the prompt ends it.
 
-        In other terminals: lab shell, lab vtysh, lab capture, lab fault, lab down.
+        Without a terminal, as in `lab up ring:4 < script`, the lines of standard input are the commands; their end ends
+        the laboratory, with exit code 0. In other terminals: lab shell, lab vtysh, lab capture, lab fault, lab down.
         """
         from testbed.cli.cautions import loaded
         from testbed.faults.check import check_plan
         from testbed.guest.boot import GuestSpec, run_guest
-        from testbed.inside.running import Running
+        from testbed.inside.channel import CONSOLE
+        from testbed.inside.running import Running, taken
         from testbed.owned import claim, plain_name
         from testbed.record.plan import Plan
         from testbed.setup.paths import cache_dir
@@ -55,18 +62,28 @@ def register(app: typer.Typer) -> None:
         check_plan(plan)
         lab = Running(cache_dir() / "up" / name)
         if lab.processes():
-            raise InputError(f"a laboratory {lab.name!r} is up", where="--name", next_command="lab down")
+            raise taken(lab)
         claim(lab.folder, str(lab.folder))
         plan.write(lab.folder / "plan.json")
+        command: tuple[str, ...] = ("python3", "-u", "-m", "testbed.inside", "--interactive", "/lab/run/plan.json")
+        console = sys.stdin.isatty() and sys.stdout.isatty()
+        if not console:
+            command = ("python3", "-m", "testbed.inside.carry", f"/lab/run/control/streams/{CONSOLE}", *command)
+        spec = GuestSpec(kernel, command, lab.folder, seed=seed, console=console)  # type: ignore[arg-type]
         try:
-            spec = GuestSpec(
-                kernel=kernel,  # type: ignore[arg-type]
-                command=("python3", "-m", "testbed.inside", "--interactive", "/lab/run/plan.json"),
-                run_dir=lab.folder,
-                seed=seed,
-                console=True,
-            )
-            result = run_guest(spec)
+            result = run_guest(spec) if console else _scripted(lab, spec)
         finally:
             lab.end()
         raise typer.Exit(result.exit_code)
+
+
+def _scripted(lab: Running, spec: GuestSpec) -> GuestResult:
+    """Run the guest with our standard input and output for those of its prompt."""
+    from testbed.cli.shell import write_out
+    from testbed.guest.boot import run_guest
+    from testbed.runner.execute import pool_of
+
+    with pool_of(1) as pool:
+        guest = pool.submit(run_guest, spec)
+        lab.converse(write_out, guest.done)
+        return guest.result()

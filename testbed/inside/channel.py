@@ -8,9 +8,13 @@ order of their numbers and removes them. Works the same for UML (hostfs) and the
     control/requests/ID.json     one request          (host → guest)
     control/answers/ID.json      its answer           (guest → host)
     control/streams/ID/in.N      input of a command   (host → guest)
+    control/streams/ID/in.end    there is no more     (host → guest)
     control/streams/ID/out.N     its output           (guest → host)
+    control/streams/ID/err.N     its errors           (guest → host), where it has no terminal
     control/streams/ID/end       its exit code        (guest → host), after the last of its output
     control/streams/ID/stop      end it now           (host → guest)
+
+A stream holds so many files at most: whoever writes looks whether it is `full`, and waits.
 
 Standard library only: both sides use it. It must not know what is asked.
 """
@@ -26,6 +30,12 @@ from typing import Any
 
 POLL_S = 0.05
 STREAM_POLL_S = 0.02
+MAX_UNREAD = 16
+"""Files of a stream that wait for its reader."""
+CHUNK = 65536
+"""Octets of one of them, at most."""
+CONSOLE = "console"
+"""The stream of a laboratory's own prompt, where that has no terminal."""
 
 
 def put(path: Path, data: bytes) -> None:
@@ -63,6 +73,20 @@ class Stream:
         """Append bytes."""
         put(self._folder / f"{self._name}.{self._next:09d}", data)
         self._next += 1
+
+    @property
+    def full(self) -> bool:
+        """Whether the reader is so far behind that no more is to be written now."""
+        return self._next >= MAX_UNREAD and (self._folder / f"{self._name}.{self._next - MAX_UNREAD:09d}").exists()
+
+    def close(self) -> None:
+        """Say that there is no more."""
+        put(self._folder / f"{self._name}.end", b"")
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is no more than what `read` gives after this."""
+        return (self._folder / f"{self._name}.end").exists()
 
     def read(self) -> bytes:
         """What has come since, perhaps nothing."""

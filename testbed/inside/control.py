@@ -6,15 +6,7 @@ It must not know how the requests travel (`channel`), nor who types them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import json
-import os
-import pty
-import signal
-import struct
-import subprocess
-import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,10 +15,10 @@ from pydantic import ValidationError
 
 from testbed.errors import InputError, LabError
 from testbed.faults.check import check_step
-from testbed.inside.channel import POLL_S, STREAM_POLL_S, Stream, encode, folders, put, take
+from testbed.inside.carry import carry, in_terminal, with_pipes
+from testbed.inside.channel import POLL_S, encode, folders, put, take
 from testbed.inside.engine import Engine
 from testbed.net.names import SHELL_PROMPT
-from testbed.net.namespace import Namespace
 from testbed.record.plan import Step
 
 WIRES = "wires"
@@ -38,7 +30,7 @@ class Control:
     def __init__(self, engine: Engine, run_folder: Path, on_down: Callable[[], None]) -> None:
         self._engine, self._on_down = engine, on_down
         self._requests, self._answers, self._streams = folders(run_folder)
-        self._commands: set[asyncio.Task[None]] = set()
+        self._commands: set[asyncio.Task[int]] = set()
 
     async def serve(self) -> None:
         """Look for requests, for ever."""
@@ -106,74 +98,11 @@ class Control:
                 argv = lab.router(node).frr.vtysh(*argv[1:])
         folder = self._streams / name
         folder.mkdir(exist_ok=True)
-        start = _start_in_terminal if tty else _start_with_pipes
-        process, source, sink = start(namespace, argv, rows, columns)
-        task = asyncio.get_running_loop().create_task(_carry(process, source, sink, folder))
+        try:
+            command = in_terminal(namespace, argv, rows, columns, SHELL_PROMPT) if tty else with_pipes(argv, namespace)
+        except OSError as error:
+            raise InputError(f"cannot be started in {node}: {error.strerror}", where=argv[0]) from None
+        task = asyncio.get_running_loop().create_task(carry(command, folder))
         self._commands.add(task)
         task.add_done_callback(self._commands.discard)
         return {"stream": name}
-
-
-def _start_in_terminal(
-    namespace: Namespace, argv: list[str], rows: int, columns: int
-) -> tuple[subprocess.Popen[bytes], int, int]:
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def own_terminal() -> None:
-        os.setsid()
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-    with namespace.enter():
-        process = subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_terminal,
-            env={**os.environ, "TERM": os.environ.get("TERM", "xterm"), "PS1": SHELL_PROMPT},
-        )  # fmt: skip
-    os.close(slave)
-    return process, master, os.dup(master)
-
-
-def _start_with_pipes(
-    namespace: Namespace, argv: list[str], _rows: int, _columns: int
-) -> tuple[subprocess.Popen[bytes], int, int]:
-    reader, writer = os.pipe()
-    input_reader, input_writer = os.pipe()
-    with namespace.enter():
-        process = subprocess.Popen(argv, stdin=input_reader, stdout=writer, stderr=writer, start_new_session=True)
-    os.close(writer)
-    os.close(input_reader)
-    return process, reader, input_writer
-
-
-async def _carry(process: subprocess.Popen[bytes], source: int, sink: int, folder: Path) -> None:
-    """Carry a command's input and output until it has ended and all was said."""
-    incoming, outgoing = Stream(folder, "in"), Stream(folder, "out")
-    os.set_blocking(source, False)
-    ended = False
-    while not ended:
-        data = b""
-        try:
-            while part := os.read(source, 65536):
-                data += part
-            ended = True  # a pipe's end
-        except BlockingIOError:
-            ended = process.poll() is not None and not data
-        except OSError:  # a terminal's end
-            ended = True
-        if data:
-            outgoing.write(data)
-        if (folder / "stop").exists():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGHUP)
-            (folder / "stop").unlink()
-        if typed := incoming.read():
-            with contextlib.suppress(OSError):
-                os.write(sink, typed)
-        if not ended:
-            await asyncio.sleep(STREAM_POLL_S)
-    os.close(source)
-    os.close(sink)
-    while process.poll() is None:
-        await asyncio.sleep(STREAM_POLL_S)
-    outgoing.write(b"")
-    put(folder / "end", str(process.returncode).encode())

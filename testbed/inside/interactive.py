@@ -1,7 +1,9 @@
 """A running laboratory for people: Mininet's prompt in the terminal, and the control channel.
 
 The prompt runs in a thread of its own; what it does to the laboratory's power and wires it
-hands to the event loop. It must not be used in virtual time, where nobody can type.
+hands to the event loop. Where standard input is no terminal, its lines are a script: as with
+`mn < script`, each runs in its turn, whatever became of the one before, and the end of the
+input ends the laboratory. It must not be used in virtual time, where nobody can type.
 """
 
 from __future__ import annotations
@@ -9,19 +11,25 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mininet.cli import CLI
+from mininet.log import lg, output
 
 from testbed.errors import LabError
 from testbed.faults.check import check_step
 from testbed.faults.words import parse_fault
 from testbed.inside.control import Control
 from testbed.inside.engine import DONE, FAILED, Engine
+from testbed.net.node import LabNode
 from testbed.record.plan import Action, Plan, Step
+
+POLL_MS = 500
 
 
 class LabPrompt(CLI):  # type: ignore[misc]
@@ -33,8 +41,12 @@ class LabPrompt(CLI):  # type: ignore[misc]
     loop: asyncio.AbstractEventLoop
 
     def onecmd(self, line: str) -> Any:
-        """A node goes before a command."""
-        return self.default(line) if self.parseline(line)[0] in self.engine.lab.nodes else super().onecmd(line)
+        """One command, or what goes to a node; whatever goes wrong in it is told, and is not the end of the prompt."""
+        try:
+            return self.default(line) if self.parseline(line)[0] in self.engine.lab.nodes else super().onecmd(line)
+        except Exception as error:
+            print(f"*** {line}: {type(error).__name__}: {error}", file=sys.stderr)
+            return None
 
     def do_fault(self, line: str) -> None:
         """fault ACTION [name=value ...]: e.g. fault power_off nodes=r1"""
@@ -84,6 +96,44 @@ class LabPrompt(CLI):  # type: ignore[misc]
             print("\n".join(error.lines()))
 
 
+class Script(LabPrompt):
+    """The same for lines that nobody types: without a prompt, and no command takes the lines behind it for input."""
+
+    prompt = ""
+
+    def do_EOF(self, _line: str) -> bool:
+        """The end of the lines is the end."""
+        return True
+
+    def do_sh(self, line: str) -> None:
+        """Run a command outside of all nodes."""
+        subprocess.run(line, shell=True, stdin=subprocess.DEVNULL, check=False)
+
+    def default(self, line: str) -> None:
+        """A command in a node, or none that is known."""
+        node, words, _ = self.parseline(line)
+        if words and node in self.mn:
+            # The node's shell would wait for the rest of what it cannot parse, and we for the shell.
+            if subprocess.run(["bash", "-n", "-c", words], stdin=subprocess.DEVNULL, check=False).returncode:
+                return
+            if not words.endswith("&"):  # what runs in the background has no input anyway
+                line = f"{node} {{ {words.rstrip(' ;')} ; }} </dev/null"
+        super().default(line)
+
+    def waitForNode(self, node: LabNode) -> None:
+        """Print what it says until it has done."""
+        held = ""
+        try:
+            while node.waiting and node.shell.poll() is None:
+                data = held + node.monitor(timeoutms=POLL_MS)
+                held = "\r" if node.waiting and data.endswith("\r") else ""
+                output(data.removesuffix(held).replace("\r\n", "\n"))
+        except OSError:  # its shell's end
+            node.waiting = True
+        if node.waiting:
+            node.end_shell()
+
+
 async def run_prompt(plan: Plan, run_folder: Path) -> int:
     """Start the laboratory, give the prompt, and end with it (or by a request `down`)."""
     engine = Engine(plan, run_folder)
@@ -91,12 +141,15 @@ async def run_prompt(plan: Plan, run_folder: Path) -> int:
     over = asyncio.Event()
     status = DONE
     try:
-        print(f"*** Starting {len(plan.topology.routers)} routers, keying {plan.keying}", flush=True)
+        print(f"*** Starting {len(plan.topology.routers)} routers, keying {plan.keying}", file=sys.stderr, flush=True)
         await engine.start()
         control = Control(engine, run_folder, over.set)
         serving = loop.create_task(control.serve())
         loop.add_signal_handler(signal.SIGINT, _interrupt, engine)
-        prompt = type("Prompt", (LabPrompt,), {"engine": engine, "loop": loop})
+        kind = LabPrompt if sys.stdin.isatty() else Script
+        prompt = type("Prompt", (kind,), {"engine": engine, "loop": loop})
+        if kind is Script:
+            lg.ch.setStream(sys.stdout)  # what commands say is our output
 
         def converse() -> None:
             try:

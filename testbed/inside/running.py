@@ -16,21 +16,25 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from select import select
 from typing import Any
 
+from agents.runtime import stdio
 from testbed.errors import EnvironmentFailure, InputError, LabError
-from testbed.inside.channel import STREAM_POLL_S, Stream, encode, folders, new_id, put
-from testbed.owned import is_own, remove
+from testbed.inside.channel import CHUNK, CONSOLE, STREAM_POLL_S, Stream, encode, folders, new_id, put
+from testbed.owned import is_own, plain_name, remove
 
 MARK = "ROUTER_KEYS_LAB"
 """The environment variable of a guest's processes; its value is the run folder."""
 _ANSWER_TIMEOUT_S = 15.0
 _GONE_TIMEOUT_S = 10.0
+_LOOK_S = 1.0
 _LEAVE = b"\x1d"  # Ctrl-], as telnet
+Sink = Callable[[bytes], object]
+Ended = Callable[[], bool]
 
 
 class Refused(LabError):
@@ -39,6 +43,10 @@ class Refused(LabError):
     def __init__(self, lines: list[str], exit_code: int) -> None:
         super().__init__("\n".join(lines))
         self.exit_code = exit_code
+
+
+class _Over(Exception):
+    """The other end has ended and has not said how."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class Running:
             if time.monotonic() > end:
                 with contextlib.suppress(FileNotFoundError):
                     (requests / f"{name}.json").unlink()
-                raise EnvironmentFailure(f"laboratory {self.name} does not answer", next_command="lab down")
+                raise EnvironmentFailure(f"laboratory {self.name} does not answer", next_command=_down(self.name))
             time.sleep(STREAM_POLL_S)
         answer: dict[str, Any] = json.loads(path.read_bytes())
         path.unlink()
@@ -82,12 +90,16 @@ class Running:
         node: str,
         argv: list[str],
         *,
-        sink: Callable[[bytes], object],
+        sink: Sink,
         terminal: bool = False,
+        input: bool = True,
+        until_interrupted: bool = False,
     ) -> int:
-        """Run a command in a node with our stdin and `sink`; its exit code.
+        """Run a command in a node with our standard input (if `input`); its exit code. What it writes goes to `sink`,
+        and its errors to our standard error.
 
-        With `terminal`, our terminal is raw meanwhile, and Ctrl-] leaves the command alone.
+        With `terminal`, our terminal is raw meanwhile, and Ctrl-] leaves the command alone. When this ends early, the
+        command does. `until_interrupted`: Ctrl-C is its ordinary end, and what it has said until then is carried still.
         """
         name = new_id()
         rows, columns = _size()
@@ -97,34 +109,57 @@ class Running:
         )  # fmt: skip
         folder = folders(self.folder)[2] / name
         try:
-            with _raw_terminal() if terminal else contextlib.nullcontext():
-                return self._carry(folder, sink, terminal)
+            with _raw_terminal() if terminal else _stops(folder) if until_interrupted else contextlib.nullcontext():
+                return self._carry(folder, sink, leave=_LEAVE if terminal else b"", input=input)
         except BaseException:
             put(folder / "stop", b"")
             raise
 
-    def _carry(self, folder: Path, sink: Callable[[bytes], object], typing: bool) -> int:
-        incoming, outgoing = Stream(folder, "out"), Stream(folder, "in")
-        end = folder / "end"
+    def converse(self, sink: Sink, over: Ended) -> None:
+        """Carry what goes to the laboratory's prompt and what comes, where it has no terminal, until it is `over`."""
+        folder = folders(self.folder)[2] / CONSOLE
+        folder.mkdir(exist_ok=True)
+        with contextlib.suppress(_Over):
+            self._carry(folder, sink, over=over)
+
+    def _carry(
+        self, folder: Path, sink: Sink, *, leave: bytes = b"", input: bool = True, over: Ended | None = None
+    ) -> int:
+        """The exit code of what runs at the other end; _Over when it has ended without one."""
+        outgoing = Stream(folder, "in")
+        incoming = [(Stream(folder, "out"), sink), (Stream(folder, "err"), _errors)]
+        end, looked = folder / "end", time.monotonic()
+        if not input:
+            outgoing.close()
         while True:
-            over = end.exists()
-            data = incoming.read()
-            if data:
-                sink(data)
-            if over:
+            last, gone = end.exists(), over is not None and over()
+            for stream, write in incoming:
+                if data := stream.read():
+                    write(data)
+            if last:
                 code = int(end.read_bytes())
                 shutil.rmtree(folder, ignore_errors=True)
                 return code
-            if not typing:
+            if gone:
+                raise _Over
+            if not input or outgoing.full:
                 time.sleep(STREAM_POLL_S)
-            elif select([sys.stdin], [], [], STREAM_POLL_S)[0]:
-                typed = os.read(sys.stdin.fileno(), 4096)
-                if _LEAVE in typed:
+            elif select([0], [], [], STREAM_POLL_S)[0]:
+                typed = _typed()
+                if leave and leave in typed:
                     put(folder / "stop", b"")
                     return 0
-                outgoing.write(typed)
-            if not self.processes():
-                raise EnvironmentFailure(f"laboratory {self.name} has ended")
+                if typed:
+                    outgoing.write(typed)
+                else:
+                    outgoing.close()
+                    input = False
+            if stdio.reader_gone():
+                raise SystemExit(stdio.READER_GONE)
+            if over is None and time.monotonic() > looked + _LOOK_S:
+                looked = time.monotonic()
+                if not self.processes():
+                    raise EnvironmentFailure(f"laboratory {self.name} has ended")
 
     def end(self) -> bool:
         """End it: in order if it answers, else by SIGKILL. Whether there was anything to end."""
@@ -176,15 +211,45 @@ def laboratories(base: Path) -> list[Running]:
 
 
 def chosen(base: Path, name: str | None) -> Running:
-    """The laboratory of this name, or the only one. InputError when there is none or several."""
-    running = [lab for lab in laboratories(base) if lab.processes()]
+    """The laboratory of this name, or the only one. InputError when there is none or several; it says what is up."""
+    up = [lab for lab in laboratories(base) if lab.processes()]
+    names = ", ".join(lab.name for lab in up)
     if name is not None:
-        running = [lab for lab in running if lab.name == name]
-    if len(running) == 1:
-        return running[0]
-    if not running:
+        plain_name(name, "--lab")
+    if not up:
         raise InputError("no laboratory is up", next_command="lab up TOPOLOGY, in another terminal")
-    raise InputError("several laboratories are up", where="--lab", allowed=", ".join(lab.name for lab in running))
+    if name is None and len(up) > 1:
+        raise InputError(
+            "several laboratories are up", where="--lab", allowed=names, next_command=f"--lab {up[0].name}, …"
+        )
+    for lab in up:
+        if name in (None, lab.name):
+            return lab
+    raise InputError(f"no laboratory {name!r} is up", where="--lab", allowed=names)
+
+
+def taken(lab: Running) -> InputError:
+    """The error of a second laboratory of the same name."""
+    return InputError(
+        f"a laboratory {lab.name!r} is up", where="--name", allowed="another name", next_command=_down(lab.name)
+    )
+
+
+def _down(name: str) -> str:
+    return f"lab down --lab {name}"
+
+
+def _typed() -> bytes:
+    """What has come on standard input; nothing at its end, nor from a terminal that is gone."""
+    try:
+        return os.read(0, CHUNK)
+    except OSError:
+        return b""
+
+
+def _errors(data: bytes) -> None:
+    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.flush()
 
 
 def _size() -> tuple[int, int]:
@@ -193,7 +258,23 @@ def _size() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _raw_terminal():  # type: ignore[no-untyped-def]
+def _stops(folder: Path) -> Iterator[None]:
+    """The first Ctrl-C asks the command to end; the second is one as anywhere else."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        put(folder / "stop", b"")
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _raw_terminal() -> Iterator[None]:
     if not sys.stdin.isatty():
         yield
         return

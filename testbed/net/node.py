@@ -102,7 +102,8 @@ class LabNode(Host):  # type: ignore[misc]
     def shell_started(self) -> None:
         """Prepare a fresh shell; a kind of node may have something to say in it."""
 
-    def _end_shell(self) -> None:
+    def end_shell(self) -> None:
+        """End Mininet's shell, if it was started; the next command starts another."""
         shell = self.shell
         if shell is None:
             return
@@ -114,7 +115,7 @@ class LabNode(Host):  # type: ignore[misc]
 
     def terminate(self) -> None:
         """End the shell and let the namespace go."""
-        self._end_shell()
+        self.end_shell()
         self._ns.close()
 
     def config(self, **_params: Any) -> dict[str, Any]:
@@ -168,7 +169,7 @@ class LabNode(Host):  # type: ignore[misc]
     def switch_off(self) -> None:
         """Kill every process; interfaces down; addresses, routes, SPD and SAD gone."""
         self._on = False
-        self._end_shell()
+        self.end_shell()
         self.kill_processes()
         interfaces = ["lo", *[str(name) for name in self.nameToIntf]]
         # Forced: that a table is empty is no reason to stop.

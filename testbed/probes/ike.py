@@ -8,9 +8,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from testbed.probes.pcap import ip_packets
+from testbed.probes.pcap import Source, ip_packets
 
 PORTS = frozenset({500, 848, 4500})
 NAT_PORT = 4500
@@ -30,13 +29,13 @@ class IkeDatagram:
 
 
 def ike_datagrams(
-    path: str | Path, ports: frozenset[int] = PORTS, flaws: list[str] | None = None
+    capture: Source, ports: frozenset[int] = PORTS, flaws: list[str] | None = None
 ) -> Iterator[IkeDatagram]:
-    """In the capture's order. ValueError when the file is no capture; `flaws` says where one is cut off.
+    """In the capture's order. OSError; ValueError when the file is no capture; `flaws` says where one is cut off.
 
     IP fragments behind the first hold no ports and are left out; the first is `cut`.
     """
-    for packet in ip_packets(path, flaws):
+    for packet in ip_packets(capture, flaws):
         if packet.protocol != _UDP or packet.fragment_offset or len(packet.payload) < 8:
             continue
         source, destination, length = struct.unpack_from("!HHH", packet.payload)

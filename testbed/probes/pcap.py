@@ -1,21 +1,29 @@
 """Reads packet captures, and finds the routing packets in them that went in clear.
 
-Knows the classic pcap format (micro- and nanoseconds, both byte orders), pcapng (testbed.probes.pcapng)
-and the link types that tcpdump writes on Linux. It needs nothing but the standard library, and knows nothing
-of keys: an ESP packet counts as protected whatever is in it.
+Knows the classic pcap format (micro- and nanoseconds, both byte orders), pcapng (testbed.probes.pcapng), both also
+compressed by gzip, and the link types that tcpdump writes on Linux. It needs nothing but the standard library, and
+knows nothing of keys: an ESP packet counts as protected whatever is in it.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from testbed.probes import pcapng
 
+Source = str | Path | BinaryIO
 OSPF, PIM, ESP, AH = 89, 103, 50, 51
+_GZIP = b"\x1f\x8b"
+_GLOBAL_HEADER = 24
 _MAGICS = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
     b"\xa1\xb2\xc3\xd4": (">", 1000),
@@ -54,32 +62,65 @@ class IpPacket:
         return f"{self.time_ns / 1e9:.6f} {name} {self.source} → {self.destination}"
 
 
-def read_frames(path: str | Path, flaws: list[str] | None = None) -> Iterator[Frame]:
-    """The frames of a pcap or pcapng file, in its order. ValueError when it is neither.
+def read_frames(source: Source, flaws: list[str] | None = None) -> Iterator[Frame]:
+    """The frames of a pcap or pcapng file, in its order; an open file need not be able to seek. OSError, or ValueError
+    when it is neither.
 
     A last record that was cut off, by a crash say, is left out; `flaws` says so.
     """
     flaws = [] if flaws is None else flaws
-    with open(path, "rb") as file:
-        head = file.read(24)
-        if head[:4] == pcapng.MAGIC:
-            file.seek(0)
-            for time_ns, link_type, data in pcapng.packets(file, flaws):
-                yield Frame(time_ns, link_type, data)
-            return
-        if len(head) < 24 or head[:4] not in _MAGICS:
-            raise ValueError(f"{path} is not a pcap or pcapng file")
-        order, unit = _MAGICS[head[:4]]
-        link_type = struct.unpack_from(order + "I", head, 20)[0] & 0x0FFFFFFF
-        record = struct.Struct(order + "4I")
-        while len(raw := file.read(record.size)) == record.size:
-            seconds, fraction, kept, _ = record.unpack(raw)
-            data = file.read(kept)
-            if len(data) < kept:
-                return pcapng.cut_off(file, flaws)
-            yield Frame(seconds * 1_000_000_000 + fraction * unit, link_type, data)
-        if raw:
-            pcapng.cut_off(file, flaws)
+    with open(source, "rb") if isinstance(source, str | Path) else nullcontext(source) as file:
+        try:
+            yield from _frames(file, flaws)
+        except EOFError:
+            flaws.append("cut off in the middle of its compressed octets")
+        except (zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"damaged gzip data: {error}") from error
+
+
+def _frames(file: BinaryIO, flaws: list[str]) -> Iterator[Frame]:
+    head = file.read(_GLOBAL_HEADER)
+    if head[:2] == _GZIP:
+        file = cast(BinaryIO, gzip.GzipFile(fileobj=_Ahead(head, file)))
+        head = file.read(_GLOBAL_HEADER)
+    file = _Ahead(head, file)
+    if head[:4] == pcapng.MAGIC:
+        for time_ns, link_type, data in pcapng.packets(file, flaws):
+            yield Frame(time_ns, link_type, data)
+        return
+    if len(head) < _GLOBAL_HEADER or head[:4] not in _MAGICS:
+        raise ValueError("not a pcap or pcapng file")
+    order, unit = _MAGICS[head[:4]]
+    link_type = struct.unpack_from(order + "I", file.read(_GLOBAL_HEADER), 20)[0] & 0x0FFFFFFF
+    record = struct.Struct(order + "4I")
+    while len(raw := file.read(record.size)) == record.size:
+        seconds, fraction, kept, _ = record.unpack(raw)
+        if kept > pcapng.MAX_BLOCK:
+            raise ValueError(f"pcap record of {kept} octets")
+        data = file.read(kept)
+        if len(data) < kept:
+            return pcapng.cut_off(file, flaws)
+        yield Frame(seconds * 1_000_000_000 + fraction * unit, link_type, data)
+    if raw:
+        pcapng.cut_off(file, flaws)
+
+
+class _Ahead(io.BytesIO):
+    """A file of which these octets have been read already; `tell` counts from the first of them."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        super().__init__(head)
+        self._rest, self._given = rest, 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if size is None or size < 0 or len(data) < size:
+            data += self._rest.read(-1 if size is None or size < 0 else size - len(data))
+        self._given += len(data)
+        return data
+
+    def tell(self) -> int:
+        return self._given
 
 
 def ip_packet(frame: Frame) -> IpPacket | None:
@@ -95,9 +136,9 @@ def ip_packet(frame: Frame) -> IpPacket | None:
     return None
 
 
-def ip_packets(path: str | Path, flaws: list[str] | None = None) -> Iterator[IpPacket]:
-    """The IP packets of a pcap file; `flaws` as read_frames."""
-    for frame in read_frames(path, flaws):
+def ip_packets(source: Source, flaws: list[str] | None = None) -> Iterator[IpPacket]:
+    """The IP packets of a capture; `flaws` as read_frames."""
+    for frame in read_frames(source, flaws):
         packet = ip_packet(frame)
         if packet is not None:
             yield packet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import os
@@ -175,9 +176,10 @@ def test_a_key_wrap_line_is_a_comment_to_others_and_read_back_by_us() -> None:
     assert entry.line().startswith("#") and parse_line(entry.line()) == entry and "1f" not in repr(entry)
 
 
-def lab_decode(*words: str | Path) -> subprocess.CompletedProcess[str]:
+def lab_decode(*words: str | Path, given: bytes = b"") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "testbed.cli", "decode", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"}, check=False)
+    done = subprocess.run(command, capture_output=True, input=given, env=os.environ | {"COLUMNS": "200"}, check=False)
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def test_the_verb_reads_a_capture_and_a_key_file(tmp_path: Path) -> None:
@@ -191,6 +193,18 @@ def test_the_verb_reads_a_capture_and_a_key_file(tmp_path: Path) -> None:
     assert found["messages"][-1]["exchange"] == "GSA_REKEY" and found["messages"][-1]["protection"] == "decrypted"
     text = lab_decode(tmp_path / "a.pcapng")
     assert text.returncode == 0 and "no keys for this SA" in text.stdout
+
+
+def test_the_verb_reads_standard_input_and_compressed_captures(tmp_path: Path) -> None:
+    capture = lab.pcapng(lab.packets_of(TALK.datagrams))
+    (tmp_path / "a.pcap.gz").write_bytes(gzip.compress(capture))
+    plain = lab_decode("-", given=capture)
+    assert (plain.returncode, plain.stderr) == (0, "")
+    assert "GSA_AUTH" in plain.stdout
+    assert lab_decode(tmp_path / "a.pcap.gz").stdout == lab_decode("-", given=gzip.compress(capture)).stdout
+    assert lab_decode(tmp_path / "a.pcap.gz").stdout == plain.stdout
+    nothing = lab_decode("-")
+    assert nothing.returncode == 2 and nothing.stderr.startswith("lab: -: not a pcap or pcapng file\n")
 
 
 def test_the_verb_says_what_is_wrong_with_its_files(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import EnvironmentFailure, InputError
-from testbed.inside.channel import Stream, encode, folders, put, take
-from testbed.inside.running import MARK, Refused, Running, chosen, laboratories, marked_processes
+from testbed.inside.channel import MAX_UNREAD, Stream, encode, folders, put, take
+from testbed.inside.running import MARK, Refused, Running, chosen, laboratories, marked_processes, taken
 from testbed.owned import claim
 
 
@@ -25,6 +25,18 @@ def test_a_stream_gives_the_bytes_in_order_and_once(tmp_path: Path) -> None:
     writer.write(b"!")
     assert reader.read() == b"!"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_is_full_until_somebody_reads(tmp_path: Path) -> None:
+    writer, reader = Stream(tmp_path, "in"), Stream(tmp_path, "in")
+    for number in range(MAX_UNREAD):
+        assert not writer.full
+        writer.write(bytes([number]))
+    assert writer.full
+    writer.close()
+    assert reader.closed
+    assert reader.read() == bytes(range(MAX_UNREAD))
+    assert not writer.full
 
 
 def test_unfinished_files_are_not_taken(tmp_path: Path) -> None:
@@ -104,3 +116,24 @@ def test_down_ends_its_own_leftovers_and_nobody_elses(tmp_path: Path) -> None:
 def test_without_a_laboratory_one_is_told_how_to_start_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no laboratory is up"):
         chosen(tmp_path, None)
+
+
+def test_what_is_up_is_said_and_advice_touches_one_laboratory_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "dead"):
+        claim(tmp_path / name, "--name")
+    monkeypatch.setattr(Running, "processes", lambda self: [] if self.name == "dead" else [1])
+    assert chosen(tmp_path, "a").name == "a"
+    with pytest.raises(InputError) as other:
+        chosen(tmp_path, "c")
+    assert other.value.lines() == ["--lab: no laboratory 'c' is up", "  allowed: a, b"]
+    with pytest.raises(InputError) as several:
+        chosen(tmp_path, None)
+    assert several.value.allowed == "a, b"
+    with pytest.raises(InputError, match="cannot be a name"):
+        chosen(tmp_path, "../a")
+    assert taken(Running(tmp_path / "a")).next_command == "lab down --lab a"
+    with pytest.raises(EnvironmentFailure) as silent:
+        Running(tmp_path / "a").ask("status", timeout_s=0.05)
+    assert silent.value.next_command == "lab down --lab a"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import importlib.util
+import io
 import struct
 from pathlib import Path
 
@@ -36,6 +38,39 @@ def test_all_forms_give_times_addresses_and_octets(tmp_path: Path, form: object)
         (1_000_000_000, "[fe80::1]:500", "[fe80::2]:500"),
     ]
     assert {each.data for each in found} == {DATA} and not any(each.cut for each in found)
+
+
+class Pipe(io.RawIOBase):
+    """A file that cannot seek, and gives a few octets at a time only when asked for few."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._rest = io.BytesIO(octets)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._rest.read(size)
+
+
+@pytest.mark.parametrize("form", [lab.pcap, lab.pcapng])
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_a_pipe_and_compressed_octets_are_captures_too(form: object, packed: object) -> None:
+    octets = packed(form([lab.ip_udp("10.0.0.1", "10.0.0.2", DATA)]))  # type: ignore[operator]
+    assert [each.data for each in ike_datagrams(Pipe(octets))] == [DATA]  # type: ignore[arg-type]
+    cuts: list[str] = []
+    list(ike_datagrams(Pipe(octets[:-12]), flaws=cuts))  # type: ignore[arg-type]
+    assert len(cuts) == 1 and cuts[0].startswith("cut off ")
+
+
+def test_compressed_octets_that_are_damaged_are_an_error_and_a_length_without_bound_too() -> None:
+    packed = bytearray(gzip.compress(lab.pcap([lab.ip_udp("10.0.0.1", "10.0.0.2", DATA)]), mtime=0))
+    packed[12:20] = bytes(8)
+    with pytest.raises(ValueError):
+        list(ike_datagrams(Pipe(bytes(packed))))  # type: ignore[arg-type]
+    endless = lab.pcap([]) + struct.pack("<4I", 0, 0, 0xFFFFFFF0, 0xFFFFFFF0)
+    with pytest.raises(ValueError, match="pcap record of 4294967280 octets"):
+        list(ike_datagrams(Pipe(endless)))  # type: ignore[arg-type]
 
 
 def test_on_port_4500_only_what_has_the_marker_is_ike(tmp_path: Path) -> None:
