@@ -12,7 +12,16 @@ from testbed.analysis.convergence import phases
 from testbed.analysis.numbering import numbering
 from testbed.analysis.run import NS, Event, Run
 from testbed.record.plan import Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
+from testbed.runner.experiment import (
+    ROUTES_RIGHT,
+    Criterion,
+    Experiment,
+    Measures,
+    Span,
+    Table,
+    between,
+    step,
+)
 from testbed.topology.resolved import Topology
 
 LIFETIME_S = 60
@@ -60,6 +69,8 @@ class DksOutage(Experiment):
     keyings: ClassVar[tuple[str, ...]] = ("central-mgmt", "dks-lks", "lks")
     seeds = 3
     duration_s = float(BACK_S + AFTER_S)
+    main = Span("cut link back to routes right", "the return of the cut link, while the DKS is dead", ROUTES_RIGHT)
+    requests_since = "the DKS's return"
     options: ClassVar = {
         "sad": True,
         "policy": {

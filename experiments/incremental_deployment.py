@@ -11,7 +11,7 @@ from testbed.analysis import adjacency, protected, requests
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.run import NS, Event, Run
 from testbed.record.plan import Flow, Plan, Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, between, step
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
@@ -84,6 +84,12 @@ class IncrementalDeployment(Experiment):
     keyings: ClassVar[tuple[str, ...]] = ("none", "central-mgmt", "lks")
     seeds = 3
     duration_s = 600.0
+    main = Span(
+        "boot to all adjacencies",
+        "the boot of the router that was without power at a step",
+        "the last moment at which one of its adjacencies came up again",
+    )
+    requests_since = "the run's start"
     options: ClassVar[Mapping[str, Any]] = {
         "mode": "clear",
         "policy": {"reconnect": {"first_min_s": 30, "first_max_s": 60, "max_s": 60}},

@@ -18,7 +18,7 @@ from testbed.errors import InputError
 from testbed.faults import packets
 from testbed.keying.provision import PORT, laboratory_key
 from testbed.record.plan import Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, between, step
 from testbed.topology.resolved import Interface, Topology
 
 if TYPE_CHECKING:
@@ -172,6 +172,12 @@ class Intrusion(Experiment):
     keyings: ClassVar[tuple[str, ...]] = ("none", "native", "manual", "lks")
     seeds = 3
     duration_s = float(PHASES["end"])
+    main = Span(
+        "boot in a flood to all adjacencies",
+        "the boot of a router, amid a flood of IKE_SA_INIT",
+        "the moment at which it has all its adjacencies",
+    )
+    requests_since = "the run's start"
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         cast = Cast(topology)

@@ -12,7 +12,7 @@ from testbed.analysis.convergence import phases
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.record.plan import Flow, Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step
 from testbed.topology.adjacent import live_graph
 from testbed.topology.resolved import Topology
 
@@ -22,6 +22,7 @@ KINDS = {
     "carrier loss": ("link_carrier_down", "link_carrier_up"),
     "blackhole": ("link_blackhole", "link_heal"),
 }
+SPAN = "{} to routes right, s"
 RATE_PPS = 20.0
 MAX_RATIO = 1.10
 
@@ -67,6 +68,12 @@ class LinkCut(Experiment):
         "decide the blackhole's time. Lost data is known to 1/20 s."
     )
     keyings = ("none", "manual", "central-mgmt", "lks")
+    main = Span(
+        "carrier loss to routes right",
+        "the loss of the carrier at both ends of the link",
+        "the last moment at which a router's forwarding table became what shortest paths without the link say",
+    )
+    requests_since = "the first cut"
     duration_s = SETTLE_S + len(KINDS) * (DOWN_S + UP_S) + 10.0
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
@@ -87,16 +94,20 @@ class LinkCut(Experiment):
         moments = {run.mark(f"{what} {kind}"): (what, kind) for kind in KINDS for what in ("cut", "heal")}
         found = phases(topology, run.events, {t: cut if what == "cut" else whole for t, (what, _) in moments.items()})
         extra: dict[str, float | None] = {}
+        refuse_dead_link(run, min(moments))
         for moment, right in found:
             what, kind = moments[moment]
-            name = f"{kind}, s" if what == "cut" else f"healed after {kind}, s"
-            extra[name] = None if right is None else (right - moment) / NS
+            extra[SPAN.format(kind if what == "cut" else f"healed after {kind}")] = (
+                None if right is None else (right - moment) / NS
+            )
         for kind in KINDS:
-            extra[f"both ends notice {kind}, s"] = noticed_s(run, run.mark(f"cut {kind}"), run.mark(f"heal {kind}"))
+            extra[f"{kind} to noticed at both ends, s"] = noticed_s(
+                run, run.mark(f"cut {kind}"), run.mark(f"heal {kind}")
+            )
             extra[f"data lost in {kind}, s"] = lost_s(run, run.mark(f"cut {kind}"), run.mark(f"heal {kind}"))
         asked = requests.at_dks(run, min(moments))
         return Measures(
-            convergence_s=extra["carrier loss, s"],
+            convergence_s=extra[SPAN.format("carrier loss")],
             adjacencies_expected=len(adjacency.expected(topology)),
             adjacencies_restored=adjacency.up_at_end(topology, run.events),
             dks_total=asked.total,
@@ -111,18 +122,30 @@ class LinkCut(Experiment):
             return []
         found = []
         for kind in KINDS:
-            ours, none = (_median(table, keying, f"{kind}, s") for keying in ("lks", "none"))
+            ours, none = (_median(table, keying, SPAN.format(kind)) for keying in ("lks", "none"))
             # Where a cut is noticed within milliseconds, a ratio of medians is one of two noises; allow 50 ms.
             ok = ours is not None and none is not None and ours <= max(MAX_RATIO * none, none + 0.05)
-            text = f"{kind}: median reconvergence at most {MAX_RATIO:.2f} × that of none, or 50 ms more"
+            text = f"{kind} to routes right: median at most {MAX_RATIO:.2f} × that of none, or 50 ms more"
             found.append(Criterion("lks", text, f"{_shown(ours)} against {_shown(none)}", ok))
         return found
 
     def findings(self, table: Table) -> list[str]:
         if "none" not in table:
             return []
-        times = ", ".join(f"{kind} {_shown(_median(table, 'none', f'{kind}, s'))}" for kind in KINDS)
+        times = ", ".join(f"{kind} {_shown(_median(table, 'none', SPAN.format(kind)))}" for kind in KINDS)
         return [f"Without security the network goes around the cut in: {times} (medians)."]
+
+
+def refuse_dead_link(run: Run, moment: int) -> None:
+    """InputError when the link had no adjacency at `moment` (ns), before it was cut: no cut of it shows anything."""
+    topology, link = run.plan.topology, chosen(run.plan.topology)
+    for ends, changes in adjacency.timeline(topology, run.events).items():
+        here = topology.routers[ends.router].interface(ends.interface).segment == link
+        if here and not [up for at, up in changes if at <= moment][-1:] == [True]:
+            raise InputError(
+                f"the link {link} was dead before it was cut: {ends.router} had no adjacency with {ends.neighbor}",
+                where=f"topology {topology.name}", allowed="a link over which OSPF comes up",
+            )  # fmt: skip
 
 
 def noticed_s(run: Run, since: int, until: int) -> float | None:

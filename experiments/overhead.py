@@ -13,7 +13,7 @@ from testbed.analysis.convergence import converged_at
 from testbed.analysis.run import NS, Run
 from testbed.analysis.traffic import CLEAR, IKE, PROTECTED
 from testbed.record.plan import Plan, Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, step
+from testbed.runner.experiment import ROUTES_RIGHT, Criterion, Experiment, Measures, Span, Table, step
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Overhead(Experiment):
     keyings = ("none", "native", "manual", *AGENTS)
     seeds = 3
     duration_s = float(UP_S + LIFETIMES * LIFETIME_S + 1)
+    main = Span("run's start to routes right", "the run's start", ROUTES_RIGHT)
     options: ClassVar = {
         "sad": True,
         "costs": True,

@@ -16,7 +16,16 @@ from testbed.analysis.numbering import numbering
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.record.plan import Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
+from testbed.runner.experiment import (
+    ROUTES_RIGHT,
+    Criterion,
+    Experiment,
+    Measures,
+    Span,
+    Table,
+    between,
+    step,
+)
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
@@ -43,7 +52,7 @@ STEPS, EARLY, LATE = (
     "routers that had news from beyond the cut",
     "routers without the news of their own side",
 )
-AGREE, HEARD = "all have the newest policy, s after healing", "all know of the revocation, s after healing"
+AGREE, HEARD = "healed to all have the newest policy, s", "healed to all know of the revocation, s"
 BARE = "interfaces beyond the cut without a key when it healed"
 HELD = "adjacencies of the stolen router after its return"
 WRONG = ("SAs of no group, or of the stolen router", "groups without a key in common",
@@ -133,6 +142,9 @@ class Partition(Experiment):
     keyings: ClassVar[tuple[str, ...]] = ("none", "central-mgmt", "dks-lks", "lks")
     seeds = 3
     duration_s = float(END_S)
+    main = Span("healed to routes right", "the moment at which the cut heals", ROUTES_RIGHT)
+    restored = "adjacencies up at the end, of the routers that were not stolen"
+    requests_since = "the moment at which the cut heals"
     options: ClassVar = {
         "sad": True,
         "boot_jitter_s": PHASE_S,
@@ -255,7 +267,7 @@ class Partition(Experiment):
                 known = [value for run in runs if (value := run.extra.get(name)) is not None]
                 if known:
                     when = f"{min(known):.1f} to {max(known):.1f} s" if len(known) == len(runs) else "not in all runs"
-                    said += f"; {name.removesuffix(', s after healing')}, after healing: {when}"
+                    said += f"; {name.removeprefix('healed to ').removesuffix(', s')}, after healing: {when}"
             found.append(f"{said}.")
         return found
 

@@ -8,7 +8,16 @@ from testbed.analysis import adjacency, requests
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
+from testbed.runner.experiment import (
+    ROUTES_RIGHT,
+    Criterion,
+    Experiment,
+    Measures,
+    Span,
+    Table,
+    between,
+    step,
+)
 from testbed.topology.resolved import Topology
 
 SETTLE_S = 90
@@ -32,6 +41,8 @@ class PowerCycle(Experiment):
     )
     shows_not = "Computation costs nothing in virtual time. One router boots; for a crowd see recovery_storm."
     duration_s = 270.0
+    main = Span("boot to routes right", "the boot of the router whose power was cut", ROUTES_RIGHT)
+    requests_since = "the return of the power"
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         phase_s = round(rng.uniform(0, 10), 3)  # against the phase of the hello timers
@@ -63,8 +74,8 @@ class PowerCycle(Experiment):
             dks_before_schedule=asked.before_schedule,
             dks_peak_per_s=asked.peak_per_s,
             extra={
-                "first adjacency, s": (min(known) - boot) / NS if known else None,
-                "last adjacency, s": (max(known) - boot) / NS if len(known) == len(ups) else None,
+                "boot to first adjacency, s": (min(known) - boot) / NS if known else None,
+                "boot to last adjacency, s": (max(known) - boot) / NS if len(known) == len(ups) else None,
             },
         )
 
@@ -78,13 +89,13 @@ class PowerCycle(Experiment):
         if "none" in table:
             ratio = table.ratio("lks")
             value = "never" if ratio is None else f"{ratio:.3f}"
-            text = f"median convergence at most {MAX_RATIO:.2f} × that of none"
+            text = f"{self.main.name}: median at most {MAX_RATIO:.2f} × that of none"
             found.append(Criterion("lks", text, value, ratio is not None and ratio <= MAX_RATIO))
         return found
 
     def findings(self, table: Table) -> list[str]:
         return [
-            f"{keying}: {between(run.dks_total for run in runs)} requests reach the DKS "
+            f"{keying}: {between(run.dks_total or 0 for run in runs)} requests reach the DKS "
             "from the boot to the end of the run."
             for keying, runs in table.measures.items()
             if any(run.dks_total for run in runs)

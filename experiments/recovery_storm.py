@@ -10,7 +10,16 @@ from testbed.analysis import adjacency, requests
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
+from testbed.runner.experiment import (
+    ROUTES_RIGHT,
+    Criterion,
+    Experiment,
+    Measures,
+    Span,
+    Table,
+    between,
+    step,
+)
 from testbed.topology.resolved import Topology
 
 SETTLE_S = 90
@@ -47,6 +56,8 @@ class RecoveryStorm(Experiment):
     )
     duration_s = 300.0
     seeds = 5
+    main = Span("first boot to routes right", "the first boot of a router after the power returned", ROUTES_RIGHT)
+    requests_since = "the return of the power"
     options: ClassVar = {"boot_jitter_s": 2.0}
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
@@ -75,8 +86,8 @@ class RecoveryStorm(Experiment):
             dks_first_60s=asked.within(FIRST_S),
             extra={
                 **({PENDING: requests.due_after_end(run)} if run.plan.keying in requests.SCHEDULES else {}),
-                "last boot to convergence, s": None if converged is None else (converged - max(boots)) / NS,
-                "first start to convergence, s": None if settled is None else settled / NS,
+                "last boot to routes right, s": None if converged is None else (converged - max(boots)) / NS,
+                "first start to routes right, s": None if settled is None else settled / NS,
             },
         )
 
@@ -88,14 +99,14 @@ class RecoveryStorm(Experiment):
         runs = table.measures[keying]
         restored = sum(run.adjacencies_restored for run in runs)
         expected = sum(run.adjacencies_expected for run in runs)
-        early = sum(run.dks_before_schedule for run in runs)
+        early = sum(run.dks_before_schedule or 0 for run in runs)
         found = [
             Criterion(keying, "every adjacency is back", f"{restored} of {expected}", restored == expected),
             Criterion(keying, "no request to the DKS before the first scheduled reconnection", str(early), early == 0),
         ]
         if "none" in table:
             ratio = table.ratio(keying)
-            text = f"median convergence at most {MAX_RATIO:.2f} × that of none"
+            text = f"{RecoveryStorm.main.name}: median at most {MAX_RATIO:.2f} × that of none"
             found.append(
                 Criterion(keying, text, "never" if ratio is None else f"{ratio:.3f}", (ratio or 99) <= MAX_RATIO)
             )
@@ -126,9 +137,9 @@ class RecoveryStorm(Experiment):
             if keying in table:
                 runs = table.measures[keying]
                 found.append(
-                    f"{keying}: {between(run.dks_total for run in runs)} requests reach the DKS from the "
+                    f"{keying}: {between(run.dks_total or 0 for run in runs)} requests reach the DKS from the "
                     f"return of the power to the end of the run, at most "
-                    f"{max(run.dks_peak_per_s for run in runs)} in one second."
+                    f"{max(run.dks_peak_per_s or 0 for run in runs)} in one second."
                 )
                 pending = [value for run in runs if (value := run.extra.get(PENDING)) is not None]
                 if any(pending):

@@ -10,7 +10,16 @@ from testbed.analysis import adjacency, requests
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Flow, Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, between, step
+from testbed.runner.experiment import (
+    ROUTES_RIGHT,
+    Criterion,
+    Experiment,
+    Measures,
+    Span,
+    Table,
+    between,
+    step,
+)
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Topology
 
@@ -43,6 +52,8 @@ class RekeySoak(Experiment):
     keyings = ("none", "lks")
     seeds = 1
     duration_s = 720.0
+    main = Span("run's start to routes right", "the run's start", ROUTES_RIGHT)
+    requests_since = "the moment at which the links become bad"
     options: ClassVar = {"policy": {"lifetimes": {"group_s": LIFETIME_S, "ike_s": 300, "atd_s": 2, "dtd_s": 5}}}
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
@@ -73,7 +84,7 @@ class RekeySoak(Experiment):
             "adjacencies lost": adjacency.losses(topology, run.events, since, end),
             "adjacency events": sum(event["t"] >= since for event in run.where("frr", "adjacency")),
             "probes sent": sent,
-            "probes lost, %": 100 * lost / sent if sent else None,
+            **({"probes lost, %": 100 * lost / sent} if sent else {}),
             "probes lost beyond the links' loss": max(0, lost - expected_losses(sent)),
             "probes lost in a row, most": longest,
         }

@@ -18,12 +18,13 @@ from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.keying.provision import domain_of, settings_from
 from testbed.record.plan import Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table, step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step
 from testbed.topology.resolved import Topology
 
 SETTLE_S, GAP_S = 90, 60
 LEASE_S = 240
 CASES = {"DKS reachable": Case.DKS, "DKS down": Case.NEIGHBORS, "isolated": Case.ISOLATED}
+SPAN = "removed to last SA gone, {}, s"
 POLICY: dict[str, Any] = {
     "lease": {"seconds": LEASE_S, "at_end": "close"},
     "reconnect": {"first_min_s": 5, "first_max_s": 20, "max_s": 60},
@@ -93,6 +94,12 @@ class Revocation(Experiment):
     seeds = 3
     duration_s = SETTLE_S + 3 * GAP_S + LEASE_S + 60.0
     options: ClassVar = {"policy": POLICY}
+    main = Span(
+        "removed to last SA gone, DKS reachable",
+        "the removal of the router while the DKS can be reached",
+        "the moment at which the last neighbour's kernel gave up its last SA of the removed router",
+    )
+    requests_since = "the run's start"
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         chosen = Choice(topology)
@@ -120,13 +127,14 @@ class Revocation(Experiment):
             if CASES[case] is Case.ISOLATED:
                 bounds = {chosen.friend: bounds[chosen.friend]}
             ends = [accepted_until(run, domain, router, name, began) for name in bounds]
-            extra[f"{case}, s"] = None if None in ends else max((end or 0) - began for end in ends) / NS
+            extra[SPAN.format(case)] = None if None in ends else max((end or 0) - began for end in ends) / NS
             limits = [limit for limit in bounds.values() if limit is not None]
-            extra[f"bound, {case}, s"] = max(limits) if len(limits) == len(bounds) else None
+            if len(limits) == len(bounds):
+                extra[f"bound, {case}, s"] = max(limits)
             domain = edit.remove_router(domain, router)
         asked = requests.at_dks(run, 0)
         return Measures(
-            convergence_s=extra["DKS reachable, s"],
+            convergence_s=extra[SPAN.format("DKS reachable")],
             adjacencies_expected=len(adjacency.expected(topology)),
             adjacencies_restored=adjacency.up_at_end(topology, run.events),
             dks_total=asked.total,
@@ -137,7 +145,10 @@ class Revocation(Experiment):
     def judge(self, table: Table) -> list[Criterion]:
         found = []
         for case in CASES:
-            pairs = [(run.extra[f"{case}, s"], run.extra[f"bound, {case}, s"]) for run in table.measures.get("lks", ())]
+            pairs = [
+                (run.extra[SPAN.format(case)], run.extra.get(f"bound, {case}, s"))
+                for run in table.measures.get("lks", ())
+            ]
             ok = bool(pairs) and all(_within(*pair) for pair in pairs)
             worst = "never" if any(seen is None for seen, _ in pairs) else f"{_most(seen for seen, _ in pairs):.3f} s"
             value = f"{worst} against {_most(limit for _, limit in pairs):.3f} s"
@@ -146,7 +157,7 @@ class Revocation(Experiment):
 
     def findings(self, table: Table) -> list[str]:
         runs = table.measures.get("lks", ())
-        said = [f"{case} {_most(run.extra[f'{case}, s'] for run in runs):.3f} s" for case in CASES]
+        said = [f"{case} {_most(run.extra[SPAN.format(case)] for run in runs):.3f} s" for case in CASES]
         return [f"The longest time for which anybody accepted a removed router: {', '.join(said)}."]
 
 

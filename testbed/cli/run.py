@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from testbed.analysis.words import ABSENT, LEGEND, NEVER
 from testbed.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,26 +119,27 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    measured = summary["measured"]
     table = Table(
         title=f"{summary['title']}: {summary['topology']}, {summary['routers']} routers, {len(summary['seeds'])} seeds"
     )
     for heading in (
         "keying",
         "n",
-        "convergence, s\nmedian (95 %)",
+        f"{measured['main']['name']}, s\nmedian (95 %)",
         "× none",
-        "adjacencies\nrestored",
+        measured["restored"],
         "DKS requests\nmedian",
-        "in the first\n60 s",
-        "before first\nschedule",
+        "DKS requests in the\nfirst 60 s of power",
+        "DKS requests before\nfirst scheduled",
     ):
         table.add_column(heading, justify="left" if heading == "keying" else "right", overflow="fold")
     for name, row in summary["keyings"].items():
         table.add_row(name, *_cells(row))
-    if any(None in row["convergence_s"]["values"] for row in summary["keyings"].values()):
-        table.caption = "never: not within the time that was watched"
     console = Console()
     console.print(table)
+    for line in legend(measured):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for verdict in summary["criteria"]:
         console.print(
             f"{'ok    ' if verdict['ok'] else 'FAILED'}  {verdict['keying']}: {verdict['text']}: {verdict['value']}",
@@ -157,6 +159,16 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     console.print(f"report  {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
 
 
+def legend(measured: Mapping[str, Any]) -> list[str]:
+    """What the headings of a summary's table mean: from what to what each number is."""
+    main = measured["main"]
+    return [
+        f"{main['name']}: from {main['since']} to {main['until']}",
+        f"DKS requests: datagrams that reach the DKS, from {measured['requests']} to the end of the run",
+        LEGEND,
+    ]
+
+
 def pace(runs: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
     """Medians of the runs' own time and of the wall's in seconds, and how many times faster than real time that is."""
     from statistics import median
@@ -171,20 +183,24 @@ def _cells(row: dict[str, Any]) -> list[str]:
     time_s, asked = row["convergence_s"], row["dks_requests"]
     never = sum(value is None for value in time_s["values"])
     if time_s["median"] is None:
-        converged = "never"
+        converged = NEVER if time_s["values"] else ABSENT
     else:
         converged = f"{time_s['median']:.2f}{_between(time_s['low'], time_s['high'])}" + (
             f", {never} never" if never else ""
         )
     restored = row["adjacencies"]["restored"]
+    total, early = (
+        [value for value in asked[name] if value is not None]
+        for name in ("total", "before_first_scheduled_reconnection")
+    )
     return [
         f"{row['n']}",
         converged,
-        "" if row["ratio_to_none"] is None else f"{row['ratio_to_none']:.3f}",
-        f"{min(restored, default=0)} of {row['adjacencies']['expected']}",
-        f"{median(asked['total']):g}" if asked["total"] else "",
-        "" if "requests_first_60s" not in row else f"{row['requests_first_60s']['median']:g}",
-        f"{max(asked['before_first_scheduled_reconnection'], default=0)}",
+        ABSENT if row["ratio_to_none"] is None else f"{row['ratio_to_none']:.3f}",
+        f"{min(restored)} of {row['adjacencies']['expected']}" if restored else ABSENT,
+        f"{median(total):g}" if total else ABSENT,
+        ABSENT if "requests_first_60s" not in row else f"{row['requests_first_60s']['median']:g}",
+        f"{max(early)}" if early else ABSENT,
     ]
 
 

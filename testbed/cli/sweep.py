@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from testbed.analysis.words import LEGEND, NEVER
+
 if TYPE_CHECKING:
     from testbed.runner.execute import Outcome
+    from testbed.runner.experiment import Span
     from testbed.runner.sweep import Swept, Told
 
 
@@ -47,7 +50,7 @@ def register(app: typer.Typer) -> None:
             shown = {"folder": str(done.folder), "done": len(done.rows), "failed": len(done.failures)}
             typer.echo(json.dumps(shown))
         else:
-            _print(done, asked.factors)
+            _print(done, asked.factors, asked.experiment.main)
         if done.failures:
             raise typer.Exit(1)
 
@@ -87,7 +90,7 @@ def progress(count: int) -> Iterator[Told]:
         yield told
 
 
-def _print(done: Swept, factors: Sequence[str]) -> None:
+def _print(done: Swept, factors: Sequence[str], main: Span) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -95,7 +98,7 @@ def _print(done: Swept, factors: Sequence[str]) -> None:
 
     console = Console()
     table = Table()
-    for heading in (*factors, "n", "convergence, s\nmedian (95 %)"):
+    for heading in (*factors, "n", f"{main.name}, s\nmedian (95 %)"):
         table.add_column(heading, overflow="fold")
     for heading in ("run, s", "wall, s", "× real\ntime"):
         table.add_column(heading, justify="right")
@@ -103,6 +106,8 @@ def _print(done: Swept, factors: Sequence[str]) -> None:
         times = [row["convergence_s"] for row in rows]
         table.add_row(*levels, str(len(rows)), _shown(times), *pace(rows))
     console.print(table)
+    console.print(f"{main.name}: from {main.since} to {main.until}", highlight=False, markup=False, soft_wrap=True)
+    console.print(LEGEND, highlight=False)
     for each in done.failures:
         named = ", ".join(f"{name} {each[name]}" for name in factors)
         console.print(f"FAILED  {named}, seed {each['seed']}: {each['status']} ({each['folder']})", highlight=False)
@@ -123,7 +128,7 @@ def _shown(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     never = f"{len(values) - len(known)} never" if len(known) < len(values) else ""
     if not known:
-        return "never"
+        return NEVER
     found = median_of(known)
     interval = "" if found.low is None or found.high is None else f" ({found.low:.2f} to {found.high:.2f})"
     return ", ".join(filter(None, [f"{found.value:.2f}{interval}", never]))

@@ -18,9 +18,9 @@ from testbed.record.reading import document, line_of, value
 FILE = "summary.json"
 FORMAT = 2
 UNNAMED: dict[str, Any] = {
-    "main": {"name": "convergence", "since": "the fault", "until": "the last change of a forwarding table"},
+    "main": {"name": "convergence", "since": "the fault", "until": "what the experiment's page says"},
     "restored": "adjacencies restored",
-    "requests": "to the end of the run",
+    "requests": "the fault",
 }
 """What an older summary says that it measured."""
 

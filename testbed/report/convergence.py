@@ -1,4 +1,4 @@
-"""Figures of one number per run, by keying mode: convergence time, and what else an experiment measured."""
+"""Figures of one number per run, by keying mode: the main span of time, and what else an experiment measured."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
+from testbed.analysis.words import is_span
 from testbed.report.style import COLUMN_IN, FAINT, INK, PAGE_IN, PALE, figure, look, ordered, save, wrapped
 from testbed.report.table import Summary, Values, middle, present
 
@@ -23,22 +24,28 @@ _BAND = 0.17
 
 
 def draw_convergence(folder: Path, summary: Summary) -> None:
-    """convergence.png and .svg: every seed a point; those that never converged in a band at the top."""
+    """convergence.png and .svg: every seed a point; those whose span never ended in a band at the top."""
     keyings = ordered(summary["keyings"])
     spread = {keying: summary["keyings"][keying].get("convergence_s", {}) for keying in keyings}
     values: dict[str, Values] = {keying: each.get("values", []) for keying, each in spread.items()}
     unit, factor = _unit(values)
     with figure(COLUMN_IN, 2.6, "convergence") as made:
         panel = made.add_subplot()
-        _points(panel, values, spread, factor, never="did not converge (runs of n)")
-        panel.set_ylabel(f"convergence time ({unit})")
+        _points(panel, values, spread, factor, never="never (runs of n)")
+        panel.set_ylabel(axis_of(summary, unit))
         save(made, folder, "convergence")
 
 
 def draw_extra(folder: Path, summary: Summary) -> bool:
     """extra.png and .svg: one panel for each further series. False, and nothing drawn, when there is none."""
     keyings = ordered(summary["keyings"])
-    extra = {keying: summary["keyings"][keying].get("extra", {}) for keying in keyings}
+    extra: dict[str, dict[str, Values]] = {key: summary["keyings"][key].get("extra", {}) for key in keyings}
+    # What was not measured is left out; a span of time that never ended is not.
+    extra = {
+        keying: {name: values if is_span(name) else present(values) for name, values in each.items()}
+        for keying, each in extra.items()
+    }
+    extra = {keying: {name: values for name, values in each.items() if values} for keying, each in extra.items()}
     names = list(dict.fromkeys(name for each in extra.values() for name in each))
     if not names:
         return False
@@ -70,9 +77,14 @@ def draw_first_minute(folder: Path, summary: Summary) -> bool:
     with figure(COLUMN_IN, 2.6, "requests-first-60s") as made:
         panel = made.add_subplot()
         _points(panel, {key: each["values"] for key, each in spread.items()}, spread, 1.0, never="")
-        panel.set_ylabel("requests at the DKS in the first 60 s")
+        panel.set_ylabel("requests at the DKS in the\nfirst 60 s after the power returned")
         save(made, folder, "requests-first-60s")
     return True
+
+
+def axis_of(summary: Summary, unit: str) -> str:
+    """What an axis of the main span says: from what to what, in two lines."""
+    return f"{summary['measured']['main']['name']} ({unit})".replace(" to ", "\nto ", 1)
 
 
 def _unit(series: Mapping[str, Values]) -> tuple[str, float]:

@@ -1,4 +1,4 @@
-"""Figure of the empirical distribution of convergence times. Knows the summary's shape, not the runs."""
+"""Figure of the empirical distribution of the main span of time. Knows the summary's shape, not the runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from testbed.report.table import Summary, present
 
 
 def draw_ecdf(folder: Path, summary: Summary) -> None:
-    """ecdf.png, .pdf and .svg: the share of all runs that had converged after so many seconds."""
+    """ecdf.png, .pdf and .svg: the share of all runs whose span had ended after so many seconds."""
     rows = summary["keyings"]
     with figure(COLUMN_IN, 2.7, "ecdf") as made:
         panel = made.add_subplot()
         panel.grid(axis="both")
-        last = 1.05 * max((value for each in rows.values() for value in _known(each)), default=1.0)
+        last = 1.05 * max((value for each in rows.values() for value in _known(each)), default=1.0) or 1.0
         for keying in ordered(rows):
             values = rows[keying].get("convergence_s", {}).get("values", [])
             steps, form = ecdf(values), look(keying)
@@ -44,7 +44,7 @@ def draw_ecdf(folder: Path, summary: Summary) -> None:
         # Where all times lie close together, the empty room before them is left out.
         panel.set_xlim(first - 0.15 * (last - first) if first > 0.5 * last else 0.0, last)
         panel.set_ylim(0, 1.02)
-        panel.set_xlabel("convergence time (s)")
+        panel.set_xlabel(f"{summary['measured']['main']['name']} (s)")
         panel.set_ylabel("share of the runs")
         if rows:
             made.legend(loc="outside lower left", ncols=2)

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from testbed.analysis.words import ABSENT, LEGEND, NEVER, is_span
 from testbed.report.convergence import titled
 from testbed.report.style import ordered, slug
 from testbed.report.table import Summary, Values, middle, number, present, verdict
@@ -20,7 +21,7 @@ _CLOCKS = {
     "uml": "real clock (user-mode Linux)",
     "native": "real clock (the machine's own kernel)",
 }
-_NOTHING = "–"
+_NOTHING = ABSENT
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def write_page(path: Path, summary: Summary, figures: Sequence[Drawn], more: Seq
     text = environment.get_template("page.html.j2").render(
         summary=summary,
         verdict=_verdict(summary),
+        legend=LEGEND,
         clock=_CLOCKS.get(summary["kernel"], summary["kernel"]),
         results=[_result(summary, keying) for keying in ordered(summary["keyings"])],
         extra=_extra(summary),
@@ -109,8 +111,8 @@ def _calibrated(row: dict[str, Any]) -> list[str]:
     verdict = {True: "differs", False: "no difference shown", None: "cannot be told"}[row["differs"]]
     return [
         row["keying"], titled(row["measure"]), f"{row['n'][0]}, {row['n'][1]}", _short(row["virtual"]),
-        _short(row["real"]), "–" if row["difference"] is None else f"{row['difference']:+.3f}",
-        "–" if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}", verdict,
+        _short(row["real"]), _NOTHING if row["difference"] is None else f"{row['difference']:+.3f}",
+        _NOTHING if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}", verdict,
     ]  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def _extra(summary: Summary) -> dict[str, Any]:
     keyings = ordered(summary["keyings"])
     held = {keying: summary["keyings"][keying].get("extra", {}) for keying in keyings}
     names = list(dict.fromkeys(name for each in held.values() for name in each))
-    rows = [[_spread(held[keying].get(name, [])) for keying in keyings] for name in names]
+    rows = [[_series(name, held[keying].get(name, [])) for keying in keyings] for name in names]
     return {"names": [titled(name) for name in names], "keyings": keyings, "rows": rows}
 
 
@@ -137,7 +139,7 @@ def _run(summary: Summary, run: dict[str, Any]) -> dict[str, Any]:
     value = values[mine.index(run)] if paired else None
     return {
         **{name: run.get(name, _NOTHING) for name in ("keying", "seed", "status", "folder")},
-        "convergence": ("never" if value is None else _short(value)) if paired else _NOTHING,
+        "convergence": (NEVER if value is None else _short(value)) if paired else _NOTHING,
         "virtual": _short(run.get("virtual_s")),
         "wall": _short(run.get("wall_s")),
     }
@@ -159,6 +161,14 @@ def _spread(values: Values) -> str:
         return _NOTHING
     low, high = min(there), max(there)
     return _short(low) if low == high else f"{_short(middle(there))} ({_between(low, high)})"
+
+
+def _series(name: str, values: Values) -> str:
+    """A further measurement: of spans of time, also how many of the runs never came to their end."""
+    lost = sum(value is None for value in values) if is_span(name) else 0
+    if lost == len(values):
+        return NEVER if lost else _NOTHING
+    return _spread(values) + (f", {lost} {NEVER}" if lost else "")
 
 
 def _between(low: float | None, high: float | None) -> str:

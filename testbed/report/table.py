@@ -58,6 +58,8 @@ def _row(summary: Summary, keying: str, extra: list[str]) -> dict[str, str]:
         "experiment": summary["experiment"],
         "topology": summary["topology"],
         "keying": keying,
+        "measured": summary["measured"]["main"]["name"],
+        "requests_counted_from": summary["measured"]["requests"],
         "verdict": verdict(summary, keying),
         "runs": number(each.get("n")),
         "runs_failed": number(each.get("failed")),

@@ -78,26 +78,29 @@ def _drawn(name: str, flaws: list[InputError]) -> Iterator[None]:
 
 
 def _convergence(summary: Summary) -> str:
+    main = summary["measured"]["main"]
     lost = {
         keying: sum(value is None for value in each.get("convergence_s", {}).get("values", []))
         for keying, each in summary["keyings"].items()
     }
     text = (
-        "Convergence time by keying mode. Every run is a point, in the order of the seeds; the bar is the median, the "
-        "box the quartiles, the bracket beside it the 95 % interval of the median."
+        f"Time from {main['since']} to {main['until']}, by keying mode. Every run is a point, in the order of the "
+        "seeds; the bar is the median, the box the quartiles, the bracket beside it the 95 % interval of the median."
     )
     if not any(lost.values()):
         return text
     named = ", ".join(f"{key} {lost[key]}" for key in ordered(lost) if lost[key])
-    return f"{text} Open marks in the band at the top: runs that did not converge before their record ended ({named})."
+    return f"{text} Open marks in the band at the top: runs in which it never came before the record ended ({named})."
 
 
 def _ecdf(summary: Summary) -> str:
-    text = "What share of the runs had converged after so many seconds, by keying mode: the empirical distribution."
+    main = summary["measured"]["main"]
+    text = (
+        f"In what share of the runs the time from {main['since']} to {main['until']} was at most so many seconds, by "
+        "keying mode: the empirical distribution."
+    )
     if any(None in each.get("convergence_s", {}).get("values", []) for each in summary["keyings"].values()):
-        text += (
-            " A curve that ends below 1 belongs to a mode with runs that did not converge before their record ended."
-        )
+        text += " A curve that ends below 1 belongs to a mode with runs in which it never came before the record ended."
     return text
 
 

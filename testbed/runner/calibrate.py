@@ -90,8 +90,9 @@ def calibrate(
     outcomes = execute.play(list(chosen.values()), folder / FOLDER, "uml", jobs, fresh=False, told=told)
     if problem := execute.first_problem(outcomes):
         raise problem
-    virtual = _series([(plan.keying, experiment.measure(Run(own))) for own, plan in chosen.items()])
-    real = _series([(outcome.keying, experiment.measure(Run(outcome.folder))) for outcome in outcomes])
+    name = experiment.main.name
+    virtual = _series(name, [(plan.keying, experiment.measure(Run(own))) for own, plan in chosen.items()])
+    real = _series(name, [(outcome.keying, experiment.measure(Run(outcome.folder))) for outcome in outcomes])
     return [row(keying, name, virtual[keying, name], real.get((keying, name), [])) for keying, name in virtual]
 
 
@@ -114,10 +115,10 @@ def row(keying: str, measure: str, virtual: Sequence[float | None], real: Sequen
     }  # fmt: skip
 
 
-def _series(measured: Sequence[tuple[str, Measures]]) -> Series:
+def _series(main: str, measured: Sequence[tuple[str, Measures]]) -> Series:
     found: Series = {}
     for keying, each in measured:
-        numbers: dict[str, float | None] = {"convergence, s": each.convergence_s}
+        numbers: dict[str, float | None] = {f"{main}, s": each.convergence_s}
         if each.dks_first_60s is not None:
             numbers["DKS requests in the first 60 s"] = each.dks_first_60s
         if each.dks_total:

@@ -36,16 +36,30 @@ USUAL_DEAD_S = 40
 
 
 @dataclass(frozen=True)
+class Span:
+    """The span of time that an experiment is about: a name that says from what to what, and both ends in full."""
+
+    name: str
+    since: str
+    until: str
+
+
+ROUTES_RIGHT = "the last moment at which a router's forwarding table became what shortest paths say, and stayed so"
+
+
+@dataclass(frozen=True)
 class Measures:
-    """What one run gave. `convergence_s` None: the network did not converge. Series are numbers by name."""
+    """What one run gave. `convergence_s` is the experiment's `main` span; None: it did not end. Counts that are None
+    were not measured. Series are numbers by name: a name with " to " in it and ", s" at its end is of spans, which may
+    be None as the main one; what was not measured is left out."""
 
     convergence_s: float | None
     adjacencies_expected: int
     adjacencies_restored: int
-    dks_total: int = 0
-    dks_unique: int = 0
-    dks_before_schedule: int = 0
-    dks_peak_per_s: int = 0
+    dks_total: int | None = None
+    dks_unique: int | None = None
+    dks_before_schedule: int | None = None
+    dks_peak_per_s: int | None = None
     dks_first_60s: int | None = None
     """Requests in the first minute after the power returned; None where an experiment has no such moment."""
     extra: Mapping[str, float | None] = field(default_factory=dict)
@@ -94,6 +108,12 @@ class Experiment(ABC):
     keyings: ClassVar[tuple[str, ...]] = ("none", "manual", "central", "central-mgmt", "lks")
     seeds: ClassVar[int] = 5
     duration_s: ClassVar[float]
+    main: ClassVar[Span] = Span("fault to routes right", "the fault", ROUTES_RIGHT)
+    """What `convergence_s` of its measures is; tables and figures take their headings from it."""
+    restored: ClassVar[str] = "adjacencies up at the end"
+    """What `adjacencies_restored` counts."""
+    requests_since: ClassVar[str] = "the fault"
+    """From when on requests at the DKS are counted; to the end of the run."""
     options: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod

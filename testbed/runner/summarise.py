@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from testbed.analysis.statistics import Interval, median_of, percentile, ratio_of_medians
-from testbed.record.summary import FORMAT, UNNAMED
+from testbed.record.summary import FORMAT
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Criterion, Experiment, Measures, Table
 
 
 def spread(values: Sequence[float | None]) -> dict[str, Any]:
-    """Median, its 95 % interval and the spread of the values that are known; the list holds None for "never"."""
+    """Median, its 95 % interval and the spread of the values that are known; the list has None for no number."""
     known = sorted(value for value in values if value is not None)
     names = ("median", "low", "high", "min", "max", "p25", "p75", "p95")
     shape: dict[str, float | None] = dict.fromkeys(names)
@@ -47,7 +49,9 @@ def summarise(
     }
     return {
         "format": FORMAT,
-        "measured": UNNAMED,
+        "measured": {
+            "main": asdict(experiment.main), "restored": experiment.restored, "requests": experiment.requests_since,
+        },
         "experiment": experiment.name,
         "title": experiment.title,
         "question": experiment.question,
@@ -94,7 +98,9 @@ def _keying(name: str, table: Table, criteria: Sequence[Criterion], outcomes: Se
         **({"requests_first_60s": spread(first)} if first else {}),
         "ratio_to_none": None if ratio is None else round(ratio.value, 4),
         "ratio_interval": None if ratio is None or ratio.low is None else [_rounded(ratio.low), _rounded(ratio.high)],
-        "extra": {key: [run.extra.get(key) for run in runs] for key in (runs[0].extra if runs else ())},
+        "extra": {
+            key: [run.extra.get(key) for run in runs] for key in dict.fromkeys(chain(*(run.extra for run in runs)))
+        },
         "ok": not reasons,
         "reasons": reasons,
     }

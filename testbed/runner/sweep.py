@@ -67,7 +67,11 @@ def play(sweep: Sweep, folder: Path, player: Player, told: Told) -> Swept:
                 detail = {"status": NOT_MEASURED, "detail": str(flaws[0])}
                 failures.append({**_failure(cell, outcome, folder), **detail})
         made = origin.here(sweep.kernel, execute.code_digest())
-        about = {"experiment": sweep.experiment.name, **{name: str(value) for name, value in vars(made).items()}}
+        about = {
+            "experiment": sweep.experiment.name,
+            "convergence_s": sweep.experiment.main.name,
+            **{name: str(value) for name, value in vars(made).items()},
+        }
         with written(folder):
             _write(folder / FAILURES, "".join(json.dumps(each, default=str) + "\n" for each in failures))
             _table(folder, sweep, rows, about)

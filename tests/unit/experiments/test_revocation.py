@@ -68,7 +68,9 @@ def test_routers_that_are_given_up_within_the_bound_break_nothing(tmp_path: Path
     table = measured(tmp_path, {"DKS reachable": 0.5, "DKS down": 0.1, "isolated": 200})
     assert broken(table) == []
     extra = table.measures["lks"][0].extra
-    assert extra["DKS reachable, s"] == pytest.approx(0.5) and extra["bound, isolated, s"] == 240
+    assert (
+        extra["removed to last SA gone, DKS reachable, s"] == pytest.approx(0.5) and extra["bound, isolated, s"] == 240
+    )
 
 
 @pytest.mark.parametrize("case", list(REMOVED_S))

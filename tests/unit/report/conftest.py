@@ -44,6 +44,12 @@ def summarize() -> Callable[..., dict[str, Any]]:
 
     def made(times: dict[str, list[float | None]], **more: Any) -> dict[str, Any]:
         return {
+            "format": 2,
+            "measured": {
+                "main": {"name": "power returned to all well", "since": "the power's return", "until": "all was well"},
+                "restored": "adjacencies up at the end",
+                "requests": "the return of the power",
+            },
             "experiment": "storm",
             "title": "A storm",
             "question": "What happens?",

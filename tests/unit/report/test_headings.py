@@ -1,0 +1,89 @@
+"""Headings, axes and legends say from what to what a time goes; `never` is no word for what was not measured."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.analysis.run import Run
+from testbed.analysis.words import ABSENT, LEGEND, NEVER, is_span, missing
+from testbed.cli.run import print_summary
+from testbed.report.write import write_report
+from testbed.runner import experiment
+from testbed.runner.experiment import Measures
+from testbed.runner.summarise import summarise
+
+Build = Callable[..., Run]
+NAMES = experiment.names()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_names_its_span_from_what_to_what(name: str) -> None:
+    found = experiment.find(name)
+    assert is_span(f"{found.main.name}, s") and "convergence" not in found.main.name
+    assert found.main.since and found.main.until and found.restored and found.requests_since
+    assert len(found.main.name) <= 40, "a heading"
+
+
+def test_no_two_experiments_mean_two_spans_by_one_name() -> None:
+    spans = {experiment.find(name).main for name in NAMES}
+    assert len({span.name for span in spans}) == len({(span.since, span.until) for span in spans})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_series_of_seconds_in_an_experiments_file_say_from_what_to_what(name: str) -> None:
+    """What is named otherwise is a length of time that has no beginning and no end."""
+    lengths = ("data lost in", "bound, ", "wait that the DKS asks for")
+    text = (experiment.FOLDER / f"{name}.py").read_text()
+    for series in re.findall(r'"([^"\n]*, s)"', text):
+        assert is_span(series) or series.startswith(lengths), series
+
+
+def summary(*runs: Measures, name: str = "link_cut") -> dict[str, Any]:
+    found = experiment.find(name)
+    about = {
+        "topology": "ring-4", "routers": 4, "kernel": "virtual", "command": "./lab run", "seeds": [1], "provenance": {},
+    }  # fmt: skip
+    from testbed.runner.execute import Outcome
+
+    outcomes = [Outcome("lks", seed, Path(f"lks-{seed}"), "done", 1.0, 1.0) for seed in range(1, len(runs) + 1)]
+    return summarise(found, outcomes, {"lks": list(runs)}, about)
+
+
+def test_a_summary_shows_what_its_times_and_counts_are_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    print_summary(summary(Measures(1.0, 8, 8, 3, 3, 0, 1)), tmp_path)
+    out = capsys.readouterr().out
+    assert "carrier loss to routes right: from the loss of the carrier at both ends of the link to the last" in out
+    assert "DKS requests: datagrams that reach the DKS, from the first cut to the end of the run" in out
+    assert LEGEND in out and "convergence" not in out.lower()
+
+
+def test_what_was_not_measured_is_a_dash_and_what_never_came_is_never(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = summary(Measures(None, 8, 6, extra={"cut to healed, s": None, "lost, %": None}))
+    print_summary(made, tmp_path)
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("│ lks"))
+    cells = [each.strip() for each in row.strip("│").split("│")]
+    assert cells == ["lks", "1", NEVER, ABSENT, "6 of 8", ABSENT, ABSENT, ABSENT]
+    assert made["keyings"]["lks"]["dks_requests"]["total"] == [None]
+    assert (missing("cut to healed, s"), missing("lost, %"), missing("bound, s")) == (NEVER, ABSENT, ABSENT)
+
+
+def test_page_figures_and_table_take_their_headings_from_the_experiment(build: Build, tmp_path: Path) -> None:
+    made = summary(Measures(1.0, 8, 8, extra={"cut to healed, s": None}), Measures(2.0, 8, 8, extra={}))
+    write_report(tmp_path, made, [build("lks", 1)])
+    page = (tmp_path / "report.html").read_text()
+    assert "Carrier loss to routes right: from the loss of the carrier at both ends" in page
+    assert "from the first cut to the end of the run" in page and LEGEND in page
+    assert not re.search(r">[^<]*[Cc]onvergence", page)
+    assert "Time from the loss of the carrier at both ends" in page
+    (values,) = csv.DictReader((tmp_path / "summary.csv").read_text().splitlines())
+    assert values["measured"] == "carrier loss to routes right" and values["requests_counted_from"] == "the first cut"
+    assert json.dumps(made)  # as summary.json
