@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -18,6 +19,13 @@ from agents.ikev2.errors import UnsupportedAlgorithm
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 RandomSource = Callable[[int], bytes]
+
+
+def source_prefix(address: str) -> str:
+    """What one source surely has as a whole: an IPv4 address, an IPv6 /64. Neighbours share the link-local prefix."""
+    if ":" not in address or (parsed := IPv6Address(address)).is_link_local:
+        return address
+    return str(int(parsed) >> 64)
 
 
 @dataclass(frozen=True, slots=True)

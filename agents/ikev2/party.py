@@ -6,7 +6,6 @@ Knows nothing of messages.
 from __future__ import annotations
 
 import heapq
-from ipaddress import IPv6Address
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from agents.ikev2.config import IkeConfig
 from agents.ikev2.cookie import CookieJar
 from agents.ikev2.events import Dropped, Event, Send
 from agents.ikev2.fragments import FragmentBudget
-from agents.ikev2.model import Authenticate, LocalIdentity, PeerAddress, RandomSource
+from agents.ikev2.model import Authenticate, LocalIdentity, PeerAddress, RandomSource, source_prefix
 from agents.ikev2.suites import ike_suite
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class Party:
 
     def count_half_open(self, address: str, step: int) -> None:
         self.half_open += step
-        for table, key in ((self.half_open_by_address, address), (self._half_open_by_prefix, _prefix(address))):
+        for table, key in ((self.half_open_by_address, address), (self._half_open_by_prefix, source_prefix(address))):
             count = table.get(key, 0) + step
             if count > 0:
                 table[key] = count
@@ -115,7 +114,7 @@ class Party:
         """Whether a source may have one half-open SA more, by its address and by its prefix: whoever has a /64
         has 2^64 addresses that get their answers."""
         config = self.config
-        of_prefix = self._half_open_by_prefix.get(_prefix(address), 0)
+        of_prefix = self._half_open_by_prefix.get(source_prefix(address), 0)
         return (
             self.half_open < config.max_half_open
             and self.half_open_by_address.get(address, 0) < config.max_half_open_per_address
@@ -162,13 +161,6 @@ class Party:
             sa.scheduled = None
             sa.tick(now)
             self.schedule(sa)
-
-
-def _prefix(address: str) -> str:
-    """What one source surely has: an IPv4 address, an IPv6 /64. Neighbours share the link-local prefix."""
-    if ":" not in address or (parsed := IPv6Address(address)).is_link_local:
-        return address
-    return str(int(parsed) >> 64)
 
 
 def shared_spi(spi: bytes, number: int, of: int) -> bytes:

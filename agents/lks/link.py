@@ -39,13 +39,13 @@ from agents.ikev2 import Event as IkeEvent
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
-from agents.lks.drops import Drops
 from agents.lks.generations import earliest
 from agents.lks.listener import Listener
 from agents.lks.speaker import Orders, Speaker
 from agents.policy.document import InterfacePolicy, Neighbor
 from agents.policy.errors import PolicyError
 from agents.policy.names import GroupId, parse_party_id
+from agents.runtime.drops import Drops
 from agents.runtime.effects import Send as SendEffect
 
 RETRANSMISSION = Retransmission(first_s=0.25, factor=1.8, cap_s=1.0, tries=10)

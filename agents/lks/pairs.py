@@ -41,12 +41,12 @@ from agents.ikev2.registry import ExchangeType
 from agents.ipsec.protection import Mode
 from agents.ipsec.unicast import Unicast, UnicastPoint
 from agents.lks.context import Context
-from agents.lks.drops import Drops
 from agents.lks.generations import earliest
 from agents.lks.pair_keys import PairKeys
 from agents.policy.document import InterfacePolicy, PairPolicy, PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.names import parse_party_id
+from agents.runtime.drops import Drops
 from agents.runtime.effects import Send as SendEffect
 
 RETRANSMISSION = Retransmission(first_s=0.5, factor=1.8, cap_s=2.0, tries=10)

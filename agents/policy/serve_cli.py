@@ -24,7 +24,7 @@ from agents.runtime import harden
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PORT = 8484
-CONNECTIONS, BACKLOG, IDLE_S = 64, 128, 5
+BACKLOG, IDLE_S = 128, 5
 
 token_app = typer.Typer(no_args_is_help=True, help="Who may use the HTTP API.")
 
@@ -72,6 +72,8 @@ def serve(
         import uvicorn
 
         from agents.policy.api.app import create_app
+        from agents.policy.api.connections import CONNECTIONS, bounded
+        from agents.policy.api.quiet import quieten
     except ImportError as error:
         raise PolicyError(
             f"{error.name} is not installed; the next step is: pip install 'router-keys[server]'"
@@ -79,6 +81,7 @@ def serve(
     names = {listen, *(host or ()), *(LOOPBACK if _loopback(listen) else ())}
     app = create_app(context.obj, names)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    quieten(logging.getLogger("uvicorn.error"))
     # uvicorn ends in order and then raises the signal again: an end that was asked for is none by signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
@@ -96,7 +99,7 @@ def serve(
         backlog=BACKLOG,
         timeout_keep_alive=IDLE_S,
         h11_max_incomplete_event_size=16_384,
-        http="h11",
+        http=bounded(),
         ws="none",
         lifespan="off",
     )

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as BareHTTPException
 
 from agents.policy.api.guard import MAX_BODY, Guard
+from agents.policy.api.quiet import quieten
 from agents.policy.api.routes import router
 from agents.policy.api.tokens import TokenBook
 from agents.policy.deploy import Held
@@ -23,6 +24,8 @@ from agents.policy.errors import PolicyError
 from agents.policy.store import PolicyStore, VersionConflict
 
 LOG = logging.getLogger("policy.api")
+STRANGERS = logging.getLogger("policy.api.strangers")
+quieten(STRANGERS)
 
 
 def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY) -> FastAPI:
@@ -45,10 +48,12 @@ def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY) -
 
 async def _log(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await answer(request)
+    who = getattr(request.state, "who", None)
     if request.method != "GET" or response.status_code in (401, 403):
-        who = getattr(request.state, "who", "nobody known")
         address = request.client.host if request.client is not None else "?"
-        LOG.info("%s %s by %s from %s: %s", request.method, request.url.path, who, address, response.status_code)
+        log = LOG if who is not None else STRANGERS
+        words = (request.method, request.url.path, who or "nobody known", address)
+        log.info(f"%s %s by %s from %s: {response.status_code}", *words)
     return response
 
 

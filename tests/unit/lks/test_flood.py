@@ -10,9 +10,9 @@ from agents.ikev2 import Datagram, IkeConfig, IkeEndpoint, LocalIdentity, PeerAd
 from agents.ikev2.codec.header import parse_header
 from agents.ikev2.codec.payloads import Identification
 from agents.ikev2.registry import ExchangeType, Flag
-from agents.lks.drops import EACH, OTHERS, REASONS, WINDOW_S, Drops
 from agents.lks.listener import HAILED_S
 from agents.policy.names import party_id
+from agents.runtime.drops import EACH, OTHERS, REASONS, WINDOW_S, Drops
 from agents.runtime.simulation import Passing
 from testbed.soak.network import Network, key
 
