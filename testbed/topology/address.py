@@ -6,7 +6,7 @@ IPv6 link-local addresses are known before a link is up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from itertools import count
 from typing import Any
@@ -17,6 +17,8 @@ from testbed.topology.parts import (
     area_of,
     area_type_of,
     areas_of,
+    interface_name,
+    interfaces_of,
     link_names,
     of_member,
     passive_of,
@@ -38,23 +40,17 @@ from testbed.topology.resolved import (
     Segment,
     Throttle,
     Topology,
+    label,
 )
 from testbed.topology.source import RouterSource, TopologySource, WireSource
 
 LOOPBACKS6 = int(IPv6Address("fd00::"))
 DKS = "dks"
-LONGEST_PREFIX = 8
-"""Of a name in its node's interfaces: Linux allows 15 characters, and NAME-eth999 has seven more."""
 
 
 def resolve(source: TopologySource, name: str) -> Topology:
     """The topology with everything settled. `source` has passed `check`."""
     return _Resolver(source, name).topology()
-
-
-def interface_name(node: str, word: str) -> str:
-    """What an interface is called in its node: r1-eth0, or eth0 alone where the node's name is a long one."""
-    return f"{node}-{word}" if len(node) <= LONGEST_PREFIX else word
 
 
 class _Resolver:
@@ -68,6 +64,7 @@ class _Resolver:
         self.interfaces: dict[str, list[Interface]] = {router: [] for router in self.routers}
         self.segments: dict[str, Segment] = {}
         self.macs = count(1)
+        self.named = {label(node, name) for node, name, _place in interfaces_of(source)}
 
     def topology(self) -> Topology:
         self.loopbacks.cut(32)  # the network's own address
@@ -76,14 +73,15 @@ class _Resolver:
             costs = dict(zip(link.between, link.costs or [self._cost(link)] * 2, strict=True))
             mtus = dict(zip(link.between, link.mtu or [self.source.defaults.mtu] * 2, strict=True))
             addresses = dict(zip(link.between, link.addresses, strict=True)) if link.addresses else {}
-            self._segment(name, "p2p", link, costs, addresses, 30, mtus)
+            names = dict(zip(link.between, link.interfaces or (), strict=False))
+            self._segment(name, "p2p", link, costs, addresses, 30, mtus, names)
         for name, lan in self.source.lans.items():
             prefix = min(32 - (len(lan.routers) + 1).bit_length(), 29)
             costs = {**dict.fromkeys(lan.routers, self._cost(lan)), **(lan.costs or {})}
             mtus = {router: of_member(lan.mtu, router, self.source.defaults.mtu) for router in lan.routers}
             priorities = {router: of_member(lan.priority, router, 1) for router in lan.routers}
-            self._segment(name, "lan", lan, costs, lan.addresses or {}, prefix, mtus, priorities)
-        hosts = {name: self._stub(name, host.on) for name, host in self.source.hosts.items()}
+            self._segment(name, "lan", lan, costs, lan.addresses or {}, prefix, mtus, lan.interfaces or {}, priorities)
+        hosts = {name: self._stub(name, host.on, host.interfaces) for name, host in self.source.hosts.items()}
         attached = self.source.dks.attach if self.source.dks else self.routers[0]
         key_server = self._stub(DKS, attached)
         rp = self.source.pim.rp if self.source.pim else None
@@ -149,6 +147,7 @@ class _Resolver:
         given: Mapping[str, IPv4Address],
         prefix: int,
         mtus: Mapping[str, int],
+        names: Mapping[str, str],
         priorities: Mapping[str, int] | None = None,
     ) -> None:
         """A link or LAN of the routers in `costs`; who has no address in `given` gets the next free one."""
@@ -161,7 +160,8 @@ class _Resolver:
             ipv4 = IPv4Interface((given.get(router) or next(free), network.prefixlen))
             interface = self._interface(
                 router, name, kind, ipv4, cost, area_of(self.source, wire),
-                passive=passive_of(wire, router), mtu=mtus[router], priority=(priorities or {}).get(router, 1),
+                own=names.get(router), passive=passive_of(wire, router), mtu=mtus[router],
+                priority=(priorities or {}).get(router, 1),
             )  # fmt: skip
             members.append((router, interface.name))
         self.segments[name] = Segment(
@@ -183,6 +183,7 @@ class _Resolver:
         cost: int,
         area: int,
         *,
+        own: str | None = None,
         passive: bool = False,
         pim: bool = True,
         mtu: int = DEFAULT_MTU,
@@ -192,7 +193,7 @@ class _Resolver:
         octets = (0x02, 0, *number.to_bytes(4, "big"))
         eui64 = bytes((octets[0] ^ 2, octets[1], octets[2], 0xFF, 0xFE, octets[3], octets[4], octets[5]))
         interface = Interface(
-            name=interface_name(router, f"eth{len(self.interfaces[router])}"),
+            name=own or self._free_name(router),
             router=router,
             segment=segment,
             kind=kind,
@@ -209,7 +210,13 @@ class _Resolver:
         self.interfaces[router].append(interface)
         return interface
 
-    def _stub(self, node: str, router: str) -> Host:
+    def _free_name(self, router: str) -> str:
+        """The next one by number that nobody gave to another, also as it is seen from outside."""
+        used = {each.name for each in self.interfaces[router]}
+        names = (interface_name(router, f"eth{number}") for number in count(len(self.interfaces[router])))
+        return next(name for name in names if name not in used and label(router, name) not in self.named)
+
+    def _stub(self, node: str, router: str, names: Sequence[str] | None = None) -> Host:
         """A network of its own for one host behind a router."""
         network = self.stubs.cut(30)
         gateway, address = pools.hosts(network)
@@ -218,8 +225,10 @@ class _Resolver:
         area = 0 if 0 in areas else areas[0]
         ipv4 = IPv4Interface((gateway, 30))
         # Hosts may send to groups and join them, so that their router speaks PIM's IGMP to them; the DKS does not.
-        behind = self._interface(router, segment, "stub", ipv4, self.source.defaults.cost, area, pim=node != DKS)
-        own = interface_name(node, "eth0")
+        at_router, own = names or (None, interface_name(node, "eth0"))
+        behind = self._interface(
+            router, segment, "stub", ipv4, self.source.defaults.cost, area, own=at_router, pim=node != DKS
+        )
         self.segments[segment] = Segment(
             name=segment, kind="stub", members=((router, behind.name), (node, own)), delay_ms=0.1
         )

@@ -10,7 +10,8 @@ from testbed.topology.check_addresses import check_addresses
 from testbed.topology.check_graph import check_graph
 from testbed.topology.findings import Findings, Where, nearest, some
 from testbed.topology.names import alike, refusal
-from testbed.topology.parts import areas_of, link_names, routers_of, stub_name
+from testbed.topology.parts import areas_of, interface_name, interfaces_of, link_names, routers_of, stub_name
+from testbed.topology.resolved import label
 from testbed.topology.source import TopologySource
 
 MAX_ROUTERS = 500
@@ -31,6 +32,7 @@ def check(source: TopologySource, where: Where, whole: bool = True) -> list[Inpu
     named = _names(source, routers, findings, whole)
     _links(source, findings)
     _lans(source, findings)
+    _interfaces(source, findings)
     _delays(source, findings)
     _ospf(source, findings)
     check_addresses(source, findings)
@@ -63,7 +65,7 @@ def _names(source: TopologySource, routers: list[str], findings: Findings, whole
     for name, lan in source.lans.items():
         for member in lan.routers:
             known(member, "lans", name, "routers", member)
-        for key in ("costs", "addresses", "mtu", "priority", "passive"):
+        for key in ("costs", "addresses", "interfaces", "mtu", "priority", "passive"):
             told = getattr(lan, key)
             for member in told if isinstance(told, dict | list) else ():
                 if member not in lan.routers:
@@ -155,6 +157,24 @@ def _lans(source: TopologySource, findings: Findings) -> None:
             findings.wrong(
                 f"LAN {name!r} has {len(lan.routers)} routers", "lans", name, allowed=f"at most {MAX_MEMBERS}"
             )
+
+
+def _interfaces(source: TopologySource, findings: Findings) -> None:
+    """Names once in a node, and once outside, where the node's name is put before them."""
+    taken: dict[str, tuple[str, tuple[Any, ...]]] = {}
+    for node, name, place in interfaces_of(source):
+        seen = label(node, name)
+        if name == interface_name(node, "mgmt"):
+            findings.wrong(
+                f"an interface of {node!r} called {name!r}", *place, allowed="not that of the management network"
+            )
+        elif seen in taken:
+            first, where = taken[seen]
+            findings.wrong(
+                f"{seen!r} are two interfaces, of {first!r}{findings.line(*where)} and of {node!r}", *place,
+                allowed="names that no other interface has",
+            )  # fmt: skip
+        taken.setdefault(seen, (node, place))
 
 
 def _delays(source: TopologySource, findings: Findings) -> None:

@@ -30,6 +30,9 @@ PROMPT_WORDS = frozenset((
     "switch", "time", "wait", "xterm",
 ))  # fmt: skip
 _NUMBER = re.compile(r"(0x[0-9a-f]+|[0-9]+)(\.(0x[0-9a-f]+|[0-9]+))*", re.IGNORECASE)
+# Letters that are no other letter with an accent.
+_LETTERS = str.maketrans({"ø": "o", "Ø": "O", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ß": "ss", "ł": "l", "Ł": "L",
+                          "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i"})  # fmt: skip
 _NO_LABELS = frozenset({"", "None", "?"})
 
 
@@ -54,19 +57,18 @@ def from_labels(labels: Sequence[str], taken: Collection[str] = ()) -> list[str]
     """A name for each label, all different from each other and from those taken, letter case aside.
 
     Letters lose their accents; what else no name can have becomes a hyphen. A label of which too little is left
-    becomes `n` and its place.
+    becomes `n` and its place. The second of one name is `NAME-2`.
     """
     used = {name.lower() for name in taken}
     found = []
     for number, label in enumerate(labels, 1):
-        plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode()
+        plain = unicodedata.normalize("NFKD", label.translate(_LETTERS)).encode("ascii", "ignore").decode()
         base = re.sub(r"[-._]{2,}", "-", re.sub(r"[^A-Za-z0-9._]+", "-", plain)).strip("-._")[:MAX_NAME].strip("-._")
         name = base if base and label not in _NO_LABELS and not _NUMBER.fullmatch(base) else f"n{number}"
-        if name.lower() in used or refusal(name):
-            name = f"{name[: MAX_NAME - len(str(number)) - 1]}-{number}"
-        while name.lower() in used:
-            number += 1
-            name = f"n{number}"
+        again, first = 1, name
+        while name.lower() in used or refusal(name):
+            again += 1
+            name = f"{first[: MAX_NAME - len(str(again)) - 1]}-{again}"
         used.add(name.lower())
         found.append(name)
     return found

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 from testbed.topology.source import TopologySource, WireSource
+
+LONGEST_PREFIX = 8
+"""Of a name in its node's interfaces: Linux allows 15 characters, and NAME-eth999 has seven more."""
+
+
+def interface_name(node: str, word: str) -> str:
+    """What an interface is called in its node: r1-eth0, or eth0 alone where the node's name is a long one."""
+    return f"{node}-{word}" if len(node) <= LONGEST_PREFIX else word
 
 
 def routers_of(source: TopologySource) -> list[str]:
@@ -34,6 +44,19 @@ def link_names(source: TopologySource) -> list[str]:
 def stub_name(router: str, node: str) -> str:
     """What the segment between a host, or the DKS, and its router is called."""
     return f"{router}--{node}"
+
+
+def interfaces_of(source: TopologySource) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Every interface that has been given a name: its node, the name, and where that stands."""
+    for index, link in enumerate(source.links):
+        for end, name in enumerate(link.interfaces or ()):
+            yield link.between[end], name, ("links", index, "interfaces", end)
+    for lan, told in source.lans.items():
+        for router, name in (told.interfaces or {}).items():
+            yield router, name, ("lans", lan, "interfaces", router)
+    for host, told_host in source.hosts.items():
+        for node, name in zip((told_host.on, host), told_host.interfaces or (), strict=False):
+            yield node, name, ("hosts", host, "interfaces")
 
 
 def area_of(source: TopologySource, wire: WireSource) -> int:

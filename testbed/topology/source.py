@@ -21,6 +21,7 @@ from testbed.topology.units import (
     Delay,
     Domain,
     EndMtus,
+    InterfaceName,
     Latitude,
     Longitude,
     Loopback,
@@ -92,6 +93,8 @@ class LinkSource(WireSource):
     """largest packet in octets, or a list of one for each end, in the order of `between`"""
     addresses: Annotated[list[Address], Field(min_length=2, max_length=2)] | None = None
     """an address for each end, in the order of `between`; needs `subnet`"""
+    interfaces: Annotated[list[InterfaceName], Field(min_length=2, max_length=2)] | None = None
+    """what the interface is called at each end, in the order of `between`"""
 
     @model_validator(mode="before")
     @classmethod
@@ -118,6 +121,8 @@ class LanSource(WireSource):
     """OSPF priority, or router: its own; the others have 1; 0 is never designated"""
     addresses: dict[Name, Address] | None = None
     """router: its own address; the others get free ones; needs `subnet`"""
+    interfaces: dict[Name, InterfaceName] | None = None
+    """router: what its interface is called"""
 
 
 class RouterSource(Source):
@@ -136,6 +141,8 @@ class HostSource(Source):
 
     on: Name
     """the router"""
+    interfaces: Annotated[list[InterfaceName], Field(min_length=2, max_length=2)] | None = None
+    """what the interface is called at the router, and at the host"""
 
 
 class OspfSource(Source):

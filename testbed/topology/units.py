@@ -25,6 +25,7 @@ _MTU_ALLOWED = (
     f"whole octets from {MIN_MTU} (the least of IPv6; IKE's datagrams need it too) to {MAX_MTU}, such as 1400"
 )
 AREA_TYPES = ("normal", "stub", "totally-stubby", "nssa", "totally-nssa")
+INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-zµ%]*(?:/s)?)\s*")
 
 
@@ -162,6 +163,12 @@ def _area_type(value: Any) -> str:
     return word
 
 
+def _interface(value: Any) -> str:
+    if not isinstance(value, str) or not INTERFACE.fullmatch(value) or value in ("lo", "all", "default", "mgmt"):
+        raise _refuse("an interface's name: 1 to 15 letters, digits, '.', '_' and '-', such as eth1; not lo or mgmt")
+    return value
+
+
 def _switch(value: Any) -> bool:
     if not isinstance(value, bool):
         raise _refuse("true or false")
@@ -260,6 +267,9 @@ Passive = Annotated[
     WithJsonSchema(
         {"anyOf": [{"type": "boolean"}, {"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     ),
+]
+InterfaceName = Annotated[
+    str, BeforeValidator(_interface), WithJsonSchema({"type": "string", "pattern": f"^{INTERFACE.pattern}$"})
 ]
 AreaType = Annotated[str, BeforeValidator(_area_type), WithJsonSchema({"enum": list(AREA_TYPES)})]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]

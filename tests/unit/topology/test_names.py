@@ -133,5 +133,21 @@ def test_whatever_the_labels_the_names_are_allowed_and_different(labels: list[st
 def test_labels_keep_what_a_name_can_have() -> None:
     labels = ["St. Louis", "São Paulo", "Москва", "Berlin", "BERLIN", "net", "192.168.0.1", "a" * 70, "core-1.ams_2"]
     assert from_labels(labels) == [
-        "St-Louis", "Sao-Paulo", "n3", "Berlin", "BERLIN-5", "net-6", "n7", "a" * 63, "core-1.ams_2",
+        "St-Louis", "Sao-Paulo", "n3", "Berlin", "BERLIN-2", "net-2", "n7", "a" * 63, "core-1.ams_2",
     ]  # fmt: skip
+
+
+def test_interfaces_have_the_names_that_are_given_and_the_others_keep_out_of_their_way(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(
+        "links:\n  - {between: [a, b], interfaces: [eth1, uplink]}\n  - a-b\n"
+        "  - {between: [b, a], interfaces: [b-eth1, a-eth3]}\n"
+        "lans: {l: {routers: [a, b], interfaces: {b: b-eth3}}}\nhosts: {h: {on: a, interfaces: [port, eth7]}}\n"
+    )
+    topology = load(str(tmp_path / "t.yaml"))
+    named = {name: [each.name for each in router.interfaces] for name, router in topology.routers.items()}
+    assert named["a"] == ["eth1", "a-eth2", "a-eth3", "a-eth4", "port", "a-eth5"]
+    assert named["b"] == ["uplink", "b-eth2", "b-eth1", "b-eth3"]
+    assert topology.hosts["h"].interface == "eth7"
+    assert topology.segments["a--h"].members == (("a", "port"), ("h", "eth7"))
+    labels = [each.label for router in topology.routers.values() for each in router.interfaces]
+    assert len(set(labels)) == len(labels)
