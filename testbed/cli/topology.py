@@ -76,11 +76,13 @@ def register(app: typer.Typer) -> None:
 def _print_tables(topology: Topology) -> None:
     from rich.console import Console
 
-    console = Console()
+    console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(width=WIDTH)
-    for table in (_interfaces(topology), _segments(topology)):
-        console.print(table)
+        console = Console(width=WIDTH, highlight=False)
+    interfaces, common = _interfaces(topology)
+    for part in (interfaces, common, _segments(topology)):
+        if part:
+            console.print(part)
     ospf = topology.ospf
     versions = " and ".join(name for name, on in (("OSPFv2", ospf.v2), ("OSPFv3", ospf.v3)) if on)
     console.print(f"{versions}, hello {ospf.hello_s} s, dead {ospf.dead_s} s; domain {topology.domain}")
@@ -95,39 +97,34 @@ def _print_tables(topology: Topology) -> None:
     )
 
 
-def _interfaces(topology: Topology) -> Table:
+def _interfaces(topology: Topology) -> tuple[Table, str]:
+    """The table, and in words what would be the same in all of its rows."""
     from rich.table import Table
 
-    table = Table(
-        *(
-            "router",
-            "loopback",
-            "interface",
-            "address",
-            "IPv6 link-local",
-            "segment",
-            "MTU",
-            "cost",
-            "priority",
-            "area",
-        ),
-        title=topology.name,
-    )
-    for router in topology.routers.values():
-        for number, interface in enumerate(router.interfaces):
-            table.add_row(
-                *((router.name, str(router.loopback.ip)) if number == 0 else ("", "")),
-                interface.name,
-                str(interface.ipv4),
-                str(interface.ipv6_link_local),
-                interface.segment,
-                str(interface.mtu),
-                str(interface.cost),
-                str(interface.priority) if interface.kind == "lan" else "",
-                _area(router, interface),
-                end_section=number == len(router.interfaces) - 1,
-            )
-    return table
+    rows = [
+        {
+            "router": f"{router.name}\n{router.loopback.ip}" if number == 0 else "",
+            "interface": interface.name,
+            "address": str(interface.ipv4),
+            "IPv6 link-local": str(interface.ipv6_link_local),
+            "segment": interface.segment,
+            "MTU": str(interface.mtu),
+            "cost": str(interface.cost),
+            "priority": str(interface.priority) if interface.kind == "lan" else "",
+            "area": _area(router, interface),
+        }
+        for router in topology.routers.values()
+        for number, interface in enumerate(router.interfaces)
+    ]
+    same = [name for name in ("MTU", "cost", "priority", "area") if len({row[name] for row in rows}) == 1]
+    shown = [name for name in rows[0] if name not in same]
+    table = Table(title=topology.name)
+    for name in shown:
+        table.add_column(name, overflow="fold", no_wrap=name in ("interface", "address", "IPv6 link-local"))
+    for row, after in zip(rows, [*rows[1:], {"router": "none"}], strict=True):
+        table.add_row(*(row[name] for name in shown), end_section=bool(after["router"]))
+    words = ", ".join(f"{name} {rows[0][name]}" for name in same if rows[0][name])
+    return table, f"every interface: {words}" if words else ""
 
 
 def _area(router: Router, interface: Interface) -> str:
@@ -140,7 +137,9 @@ def _area(router: Router, interface: Interface) -> str:
 def _segments(topology: Topology) -> Table:
     from rich.table import Table
 
-    table = Table("segment", "kind", "members", "delay", "loss", "bandwidth")
+    table = Table()
+    for name in ("segment", "kind", "members", "delay", "loss", "bandwidth"):
+        table.add_column(name, overflow="fold")
     for segment in topology.segments.values():
         rate = f"{segment.bandwidth_mbps:g} Mbit/s" if segment.bandwidth_mbps else "no limit"
         members = ", ".join(node for node, _ in segment.members)

@@ -23,6 +23,7 @@ from mininet.node import Host
 from testbed.errors import EnvironmentFailure
 from testbed.net.namespace import Namespace
 from testbed.net.runner import batch, run
+from testbed.topology.resolved import label
 
 _NODE_SYSCTLS: dict[str, str | int] = {
     # MACs are unique by construction: a link-local address need not wait for its DAD.
@@ -219,6 +220,10 @@ class LabRouter(LabNode):
 
 class LabIntf(Intf):  # type: ignore[misc]
     """An interface that the laboratory has made and addressed; Mininet only knows of it."""
+
+    def __str__(self) -> str:
+        """For the prompt's `net` and `links`, where interfaces of many nodes stand together."""
+        return label(self.node.name, self.name)
 
     def config(self, **_params: Any) -> dict[str, Any]:
         """Nothing to do."""

@@ -24,6 +24,8 @@ Row = tuple[str, str, str]
 """An adjacency, both ways: its two routers and the segment that they share."""
 _DOWN, _EDGE, _FAULT = "#b9bdc2", "#4a4a4a", "#b03a2e"
 _ROW_IN, _LEAST_IN, _MOST_IN = 0.15, 1.1, 8.0
+_ONE_LINE = 44
+"""Characters of a row's name that stand side by side; the two routers of a longer one stand one above the other."""
 
 
 def down_spans(changes: Sequence[tuple[int, bool]], start: int, end: int) -> list[tuple[int, int]]:
@@ -61,7 +63,9 @@ def draw_timeline(folder: Path, run: Run, name: str, *, printed: bool = True) ->
     """
     view = _View(run)
     windows = view.windows()
-    height = min(max(_ROW_IN * len(view.rows), _LEAST_IN), _MOST_IN)
+    names = [_name(row, list(view.rows)) for row in view.rows]
+    row_in = _ROW_IN * max((len(name.split("\n")) for name in names), default=1)
+    height = min(max(row_in * len(view.rows), _LEAST_IN), _MOST_IN)
     widths = [1.0] if len(windows) == 1 else [2.6, 1.0]
     with figure(PAGE_IN, height + 1.9, name) as made:
         panels = made.subplots(
@@ -88,7 +92,7 @@ def draw_timeline(folder: Path, run: Run, name: str, *, printed: bool = True) ->
                     panel.tick_params(axis="y", length=0)
             rows.tick_params(axis="both", length=0)
             below.set_xlim(*window)
-        _name_rows(panels[0][0], list(view.rows), height)
+        _name_rows(panels[0][0], names, row_in, height)
         _name_faults(panels[0][0], faults, *windows[0])
         panels[1][0].set_ylabel(f"DKS requests\nper {f'{width} s' if width > 1 else 'second'}")
         panels[1][0].set_ylim(0, max(panels[1][0].get_ylim()[1], 1.0))
@@ -215,17 +219,18 @@ def _say_if_silent(panel: Axes, view: _View) -> None:
     panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", bbox=paper)
 
 
-def _name_rows(panel: Axes, rows: Sequence[Row], height_in: float) -> None:
-    step = max(round(0.14 * len(rows) / height_in), 1)
-    labels = range(0, len(rows), step)
-    panel.set_yticks(list(labels), [_name(rows[index], rows) for index in labels])
-    panel.set_ylim(len(rows) - 0.4, -0.6)
+def _name_rows(panel: Axes, names: Sequence[str], row_in: float, height_in: float) -> None:
+    step = max(round((row_in - 0.01) * len(names) / height_in), 1)
+    labels = range(0, len(names), step)
+    panel.set_yticks(list(labels), [names[index] for index in labels])
+    panel.set_ylim(len(names) - 0.4, -0.6)
 
 
 def _name(row: Row, rows: Sequence[Row]) -> str:
     """The two routers. Where they share more than one segment: with the number of the link, or the LAN."""
     one, other, segment = row
-    name, (link, mark, number) = f"{one} – {other}", segment.partition("#")
+    between = " – " if len(one + other) < _ONE_LINE else " –\n"
+    name, (link, mark, number) = one + between + other, segment.partition("#")
     if mark:
         return f"{name} #{number}"
     alone = sum(each[:2] == row[:2] for each in rows) == 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from testbed.cli import topology, validate
+from testbed.cli.topology import _interfaces, _segments
 from testbed.errors import InputError
 from testbed.topology.draw import draw
 from testbed.topology.load import library, load
@@ -64,6 +67,20 @@ def test_show_has_every_interface_and_its_json_is_the_resolved_topology() -> Non
         for interface in router.interfaces:
             assert interface.name in told.output and str(interface.ipv4) in told.output
     assert Topology.model_validate_json(lab("topology", "show", "areas", "--json").stdout) == found
+
+
+def test_tables_of_long_names_cut_nothing_off_at_80_columns(tmp_path: Path) -> None:
+    one, other = "core-ams-01.example_net." + "x" * 39, "edge.nyc.example"
+    (tmp_path / "long.yaml").write_text(f"links: [{{between: [{one}, {other}], cost: 7}}, {other}--r3]\n")
+    topology = load(str(tmp_path / "long.yaml"))
+    table, common = _interfaces(topology)
+    assert common == "every interface: MTU 1500, area 0.0.0.0"
+    shown = Console(width=80, file=StringIO(), highlight=False)
+    shown.print(table, _segments(topology))
+    lines = shown.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= 80 and not any("…" in line for line in lines)
+    column = "".join(line.split("│")[1].strip() for line in lines if line.startswith("│"))
+    assert f"{one}10.0.0.1" in column and f"{other}10.0.0.2" in column
 
 
 def test_list_names_the_library_and_the_generators() -> None:
