@@ -7,6 +7,7 @@ line prints it and leaves. This module knows nothing of what went wrong.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,33 @@ class InputError(LabError):
     """Bad input or usage: exit code 2."""
 
     exit_code = 2
+
+
+class InputErrors(InputError):
+    """All that is wrong with one thing, each told once, in the order it was found."""
+
+    def __init__(self, errors: Iterable[InputError]) -> None:
+        """`errors`: at least one; those that are several themselves are taken apart."""
+        self.errors = list({tuple(each.lines()): each for one in errors for each in parts(one)}.values())
+        super().__init__(self.errors[0].problem)
+
+    def lines(self) -> list[str]:
+        return [line for error in self.errors for line in error.lines()]
+
+
+def parts(error: InputError) -> list[InputError]:
+    """The single errors that this one is made of."""
+    return error.errors if isinstance(error, InputErrors) else [error]
+
+
+def refuse(errors: Iterable[InputError]) -> None:
+    """Raise what was found: nothing when nothing was, a single error as itself, several as InputErrors."""
+    if found := list(errors):
+        raise InputErrors(found) if len(found) > 1 else found[0]
+
+
+class Interrupted(SystemExit):
+    """A signal ends the program. Nobody's mistake: code that reports what others raise lets it pass."""
 
 
 class EnvironmentFailure(LabError):

@@ -16,14 +16,18 @@ def register(app: typer.Typer) -> None:
         arguments: Annotated[list[str] | None, typer.Argument(help="name=value ...")] = None,
         lab: Annotated[str | None, typer.Option(help="Which laboratory, if several are up.")] = None,
     ) -> None:
-        """Do one action of a timeline now, e.g.: lab fault power_off nodes=r1,r2"""
-        from testbed.errors import InputError
-        from testbed.faults.check import ARGUMENTS
+        """Do one action of a timeline now, wholly or not at all, e.g.: lab fault power_off nodes=r1,r2
+
+        Lists have commas (groups of a partition: r1,r2/r3), numbers may have units (delay_ms=0.2s, rate_mbps=64kbps,
+        rate_mbps=none). When there was nothing to do (a link that is up already), that is said, with exit code 0.
+        Exit code 2 for what cannot be done: then nothing has changed.
+        """
         from testbed.faults.words import parse_fault
         from testbed.inside.running import chosen
         from testbed.setup.paths import cache_dir
 
-        if action not in ARGUMENTS:
-            raise InputError(f"there is no action {action!r}", allowed=", ".join(ARGUMENTS))
-        name, args = parse_fault([action, *(arguments or [])])
-        chosen(cache_dir() / "up", lab).ask("fault", action=name, args=args)
+        step = parse_fault([action, *(arguments or [])])
+        args = step.model_dump(mode="json")["args"]
+        answer = chosen(cache_dir() / "up", lab).ask("fault", action=step.action, args=args)
+        if answer.get("nothing"):
+            typer.echo(f"nothing to do: {answer['nothing']}")

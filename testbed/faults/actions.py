@@ -1,7 +1,8 @@
 """Makes the faults of a timeline in a running laboratory, and tells the record of each.
 
-One method per action; each writes one event (source `fault`, kind = the action) per node or
-segment, with the moment just before it took effect. When and why is not its business.
+`Faults.do` performs a step: wholly, or not at all with an error. Each fault writes one event (source `fault`, kind =
+the action) per node or segment, with the moment just before it took effect; a step that found nothing to do writes
+`lab` event `nothing_to_do` with the reason, and gives it to whoever asked. When and why is not its business.
 
 Clock steps: Linux has namespaces for CLOCK_MONOTONIC and CLOCK_BOOTTIME but none for the wall
 clock, so a step of one node is written to the node's clock file, which the agents add to their
@@ -15,12 +16,14 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from testbed.faults.check import chosen_nodes
+from testbed.errors import InputError, LabError
+from testbed.faults import steps
 from testbed.faults.intruder import Intruder
 from testbed.net.laboratory import Laboratory
+from testbed.net.node import LabNode
 from testbed.net.routers import DKS
 from testbed.net.runner import batch
-from testbed.record.plan import Action, Plan, Step
+from testbed.net.wires import Port
 
 #: Called at every mark: probes that take snapshots.
 OnMark = Callable[[str], None]
@@ -29,14 +32,68 @@ OnMark = Callable[[str], None]
 class Faults:
     """The faults of one laboratory."""
 
-    def __init__(self, lab: Laboratory, plan: Plan, on_mark: OnMark = lambda _name: None) -> None:
-        self._lab, self._plan, self._on_mark = lab, plan, on_mark
+    def __init__(self, lab: Laboratory, on_mark: OnMark = lambda _name: None) -> None:
+        self._lab, self._on_mark = lab, on_mark
         self._boots: dict[str, asyncio.Task[None]] = {}
         self._intruder = Intruder(lab)
 
-    def do(self, step: Step) -> None:
-        """Do a step now. Nodes that take time to boot go on by themselves; see `settle`."""
-        getattr(self, f"_{step.action.value}")(**step.args)
+    def do(self, step: steps.Step) -> str | None:
+        """Do a step now; why there was nothing to do, when there was not. LabError: it cannot be done, and nothing has
+        changed. Nodes that take time to boot go on by themselves; see `settle`."""
+        nothing = self._do(step)
+        if nothing is not None:
+            self._lab.record("lab", "lab", "nothing_to_do", action=step.action, reason=nothing)
+        return nothing
+
+    def _do(self, step: steps.Step) -> str | None:
+        lab, wires = self._lab, self._lab.wires
+        match step:
+            case steps.PowerOff():
+                return self._power(step, self._off)
+            case steps.PowerOn():
+                return self._power(step, lambda name: self._on(name, step.jitter_s))
+            case steps.LinkAdminDown():
+                return self._admin(step, up=False)
+            case steps.LinkAdminUp():
+                return self._admin(step, up=True)
+            case steps.LinkCarrierDown():
+                return self._wire(step, lambda: wires.carrier(step.segment, False), "has no carrier already")
+            case steps.LinkCarrierUp():
+                return self._wire(step, lambda: wires.carrier(step.segment, True), "has its carrier")
+            case steps.LinkBlackhole():
+                return self._wire(step, lambda: wires.blackhole(step.segment, True), "swallows all packets already")
+            case steps.LinkHeal():
+                return self._wire(step, lambda: wires.blackhole(step.segment, False), "swallows no packets")
+            case steps.LinkNetem():
+                began = time.monotonic_ns()
+                wires.set_netem(step.segment, **step.changes)
+                self._tell(step, "lab", t=began, segment=step.segment, **step.changes)
+                return None
+            case steps.Partition():
+                sides = {name: number for number, group in enumerate(step.groups, 1) for name in group}
+                return self._separate(step, lambda node: sides.get(node, 0), "every segment is parted so already")
+            case steps.Heal():
+                return self._separate(step, lambda _node: 0, "no segment is parted")
+            case steps.DksKill():
+                return self._dks(step, running=False)
+            case steps.DksStart():
+                return self._dks(step, running=True)
+            case steps.ClockStep():
+                return self._clock_step(step)
+            case steps.PolicyStep():
+                outcome = lab.keying.policy_step(step.direction, step.at_once)
+                if outcome is None:
+                    return f"keying {lab.keying.name} has no policy"
+                lab.record("lab", "lab", "deploy", direction=step.direction, **outcome)
+                return None
+            case steps.RouterRemove():
+                return self._remove(step)
+            case steps.Mark():
+                lab.record("lab", "lab", "mark", name=step.name)
+                self._on_mark(step.name)
+                return None
+            case _:
+                return self._intrude(step)
 
     async def settle(self) -> None:
         """Wait for boots under way; the first error of one is raised."""
@@ -50,25 +107,39 @@ class Faults:
                 return task.exception()
         return None
 
-    def _tell(self, action: Action, node: str, **args: Any) -> None:
-        """Written before the fault is made: its effects may be seen before its call returns."""
-        self._lab.record(node, "fault", action.value, **args)
+    def _tell(self, step: steps.Step, node: str, **args: Any) -> None:
+        """An event of now, or of `t`: a fault's moment is before it is made, for its effects may be seen before its
+        call returns."""
+        self._lab.record(node, "fault", step.action, **args)
 
     # -- power
 
-    def _power_off(self, nodes: Any = (), dks: bool = False) -> None:
-        for name in self._present(nodes, dks):
-            boot = self._boots.pop(name, None)
-            if boot is not None:
-                boot.cancel()
-            if self._lab.node(name).powered:
-                self._tell(Action.POWER_OFF, name)
-                self._lab.power_off(name)
+    def _power(self, step: steps.PowerOff | steps.PowerOn, switch: Callable[[str], bool]) -> str | None:
+        asked = step.chosen(self._lab.topology)
+        there = [name for name in asked if name in self._lab.nodes]
+        switched = [name for name in there if switch(name)]
+        if switched:
+            return None
+        if not there:
+            return f"keying {self._lab.keying.name} has no {', '.join(asked)}"
+        return f"{', '.join(there)}: {'without power' if isinstance(step, steps.PowerOff) else 'powered'} already"
 
-    def _power_on(self, nodes: Any = (), dks: bool = False, jitter_s: float = 0.0) -> None:
-        for name in self._present(nodes, dks):
-            if not self._lab.node(name).powered and name not in self._boots:
-                self.boot(name, jitter_s)
+    def _off(self, name: str) -> bool:
+        boot = self._boots.pop(name, None)
+        if boot is not None:
+            boot.cancel()
+        if not self._lab.node(name).powered:
+            return boot is not None and not boot.done()
+        self._lab.record(name, "fault", "power_off")
+        self._lab.power_off(name)
+        return True
+
+    def _on(self, name: str, jitter_s: float) -> bool:
+        under_way = self._boots.get(name)
+        if self._lab.node(name).powered or (under_way is not None and not under_way.done()):
+            return False
+        self.boot(name, jitter_s)
+        return True
 
     def boot(self, name: str, jitter_s: float, tell: bool = True) -> None:
         """Let a node's power come on after its jitter."""
@@ -90,120 +161,121 @@ class Faults:
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         if tell:
-            self._tell(Action.POWER_ON, name, after_s=wait_s)
+            self._lab.record(name, "fault", "power_on", after_s=wait_s)
         await self._lab.power_on(name)
-
-    def _present(self, nodes: Any, dks: bool) -> list[str]:
-        """The nodes meant, without a DKS that this keying does not have."""
-        names = chosen_nodes(self._plan, {"nodes": nodes, "dks": dks})
-        return [name for name in names if name in self._lab.nodes]
 
     # -- links
 
-    def _link_admin_down(self, segment: str, side: str | None = None) -> None:
-        self._admin(Action.LINK_ADMIN_DOWN, segment, side)
-
-    def _link_admin_up(self, segment: str, side: str | None = None) -> None:
-        self._admin(Action.LINK_ADMIN_UP, segment, side)
-
-    def _admin(self, action: Action, segment: str, side: str | None) -> None:
-        up = action is Action.LINK_ADMIN_UP
-        for port in self._lab.wires.segment(segment).ports:
-            if side not in (None, "both", port.node):
-                continue
-            node = self._lab.node(port.node)
-            if not node.powered:
-                continue
-            self._tell(action, port.node, segment=segment, ifname=port.name)
-            batch(
-                "ip", [f"link set {port.name} {'up' if up else 'down'}"],
-                namespace=node.net_namespace,
-            )  # fmt: skip
+    def _admin(self, step: steps.LinkAdminDown | steps.LinkAdminUp, *, up: bool) -> str | None:
+        ports = [port for port in self._lab.wires.segment(step.segment).ports if step.means(port.node)]
+        powered = [port for port in ports if self._lab.node(port.node).powered]
+        if not powered:
+            return f"{', '.join(port.node for port in ports)}: without power"
+        changing = [port for port in powered if port.lit is not up]
+        if not changing:
+            return f"{', '.join(port.label for port in powered)}: {_word(up)} already"
+        done: list[Port] = []
+        for port in changing:
+            began = time.monotonic_ns()
+            try:
+                _set_link(self._lab.node(port.node), port.name, up)
+            except LabError:
+                for other in done:
+                    _set_link(self._lab.node(other.node), other.name, not up)
+                    self._lab.wires.interface_lit(other.node, other.name, not up)
+                raise
+            done.append(port)
+            self._tell(step, port.node, t=began, segment=step.segment, ifname=port.name)
             self._lab.wires.interface_lit(port.node, port.name, up)
+        return None
 
-    def _link_carrier_down(self, segment: str) -> None:
-        self._tell(Action.LINK_CARRIER_DOWN, "lab", segment=segment)
-        self._lab.wires.carrier(segment, False)
+    def _wire(self, step: steps.Step, change: Callable[[], bool], otherwise: str) -> str | None:
+        segment, began = step.args["segment"], time.monotonic_ns()
+        if not change():
+            return f"{segment} {otherwise}"
+        self._tell(step, "lab", t=began, segment=segment)
+        return None
 
-    def _link_carrier_up(self, segment: str) -> None:
-        self._tell(Action.LINK_CARRIER_UP, "lab", segment=segment)
-        self._lab.wires.carrier(segment, True)
-
-    def _link_blackhole(self, segment: str) -> None:
-        self._tell(Action.LINK_BLACKHOLE, "lab", segment=segment)
-        self._lab.wires.blackhole(segment, True)
-
-    def _link_heal(self, segment: str) -> None:
-        self._tell(Action.LINK_HEAL, "lab", segment=segment)
-        self._lab.wires.blackhole(segment, False)
-
-    def _link_netem(self, segment: str, **changes: float | None) -> None:
-        self._tell(Action.LINK_NETEM, "lab", segment=segment, **changes)
-        self._lab.wires.set_netem(segment, **changes)
-
-    def _partition(self, groups: list[list[str]]) -> None:
-        sides = {name: number for number, group in enumerate(groups, 1) for name in group}
-        self._separate(Action.PARTITION, lambda node: sides.get(node, 0))
-
-    def _heal(self) -> None:
-        self._separate(Action.HEAL, lambda _node: 0)
-
-    def _separate(self, action: Action, side: Callable[[str], int]) -> None:
+    def _separate(self, step: steps.Step, side: Callable[[str], int], otherwise: str) -> str | None:
         began = time.monotonic_ns()
-        for segment in self._lab.wires.partition(side):
-            self._lab.record("lab", "fault", action.value, t=began, segment=segment)
+        parted = self._lab.wires.partition(side)
+        for segment in parted:
+            self._tell(step, "lab", t=began, segment=segment)
+        return None if parted else otherwise
 
-    # -- the key server, clocks, marks
+    # -- the key server, clocks, the administrator
 
-    def _dks_kill(self) -> None:
-        if DKS in self._lab.nodes:
-            self._tell(Action.DKS_KILL, DKS)
-            self._lab.kill_dks()
+    def _dks(self, step: steps.Step, *, running: bool) -> str | None:
+        lab = self._lab
+        if DKS not in lab.nodes:
+            return f"keying {lab.keying.name} has no DKS"
+        if not lab.node(DKS).powered:
+            return "the DKS's node is without power"
+        if lab.dks_running is running:
+            return "the DKS runs already" if running else "the DKS does not run"
+        self._tell(step, DKS)
+        if running:
+            lab.start_dks()
+        else:
+            lab.kill_dks()
+        return None
 
-    def _dks_start(self) -> None:
-        if DKS in self._lab.nodes:
-            self._tell(Action.DKS_START, DKS)
-            self._lab.start_dks()
-
-    def _clock_step(self, node: str, seconds: float) -> None:
-        names = list(self._lab.nodes) if node == "all" else [node]
+    def _clock_step(self, step: steps.ClockStep) -> str | None:
+        names = [name for name in self._lab.nodes if step.node in (name, "all")]
+        if not names:
+            return f"keying {self._lab.keying.name} has no {step.node}"
+        fresh = []
         for name in names:
-            if name not in self._lab.nodes:
-                continue
             path = self._lab.clock_file(name)
             before = float(path.read_text()) if path.exists() else 0.0
-            fresh = path.with_name(f".{name}.new")  # no node's name begins so
-            fresh.write_text(str(before + seconds))
-            fresh.replace(path)
-            self._tell(Action.CLOCK_STEP, name, seconds=seconds)
+            fresh.append((name, path, path.with_name(f".{name}.new")))
+            fresh[-1][2].write_text(str(before + step.seconds))
+        for name, path, new in fresh:
+            new.replace(path)
+            self._tell(step, name, seconds=step.seconds)
+        return None
 
-    def _policy_step(self, direction: str, at_once: int = 1) -> None:
-        """The Policy Server takes the next step of a deployment, if all have confirmed the one before."""
-        outcome = self._lab.keying.policy_step(direction, at_once)
-        if outcome is not None:
-            self._lab.record("lab", "lab", "deploy", direction=direction, **outcome)
-
-    def _router_remove(self, router: str, hand_to: str | None = None) -> None:
-        self._tell(Action.ROUTER_REMOVE, router, hand_to=hand_to)
-        self._lab.keying.remove_router(router, hand_to, self._lab)
+    def _remove(self, step: steps.RouterRemove) -> str | None:
+        lab, began = self._lab, time.monotonic_ns()
+        if step.hand_to is not None and not lab.node(step.hand_to).powered:
+            raise InputError(
+                f"{step.hand_to} has no power and takes no revocation list", where=step.action, allowed="another router"
+            )
+        nothing = lab.keying.remove_router(step.router, step.hand_to, lab)
+        if nothing is None:
+            self._tell(step, step.router, t=began, hand_to=step.hand_to)
+        return nothing
 
     # -- an intruder; what it has done it tells the record itself
 
-    def _tap(self, segment: str) -> None:
-        self._intruder.tap(segment)
+    def _intrude(self, step: steps.Step) -> str | None:
+        at = self._intruder
+        if step.needs_tap and not at.taps(step.args["segment"]):
+            raise InputError(
+                f"nobody is on {step.args['segment']}", where=step.action, allowed="a tap before",
+                next_command=f"lab fault tap segment={step.args['segment']}",
+            )  # fmt: skip
+        match step:
+            case steps.Tap():
+                return None if at.tap(step.segment) else f"the intruder is on {step.segment} already"
+            case steps.Inject():
+                at.inject(step.segment, step.frames, step.copies, step.gap_s, step.fresh)
+            case steps.Replay():
+                at.replay(step.segment, step.tamper)
+            case steps.Impersonate():
+                at.impersonate(step.segment, step.insider, step.speaker, step.payload)
+            case steps.Impostor():
+                if not self._lab.keying.dks:
+                    return f"keying {self._lab.keying.name} has nobody who speaks IKE"
+                at.impostor(step.segment, step.victim, step.router, step.name, step.key)
+            case _:
+                raise AssertionError(step)
+        return None
 
-    def _inject(self, segment: str, **args: Any) -> None:
-        self._intruder.inject(segment, **args)
 
-    def _replay(self, segment: str, tamper: bool = False) -> None:
-        self._intruder.replay(segment, tamper)
+def _word(up: bool) -> str:
+    return "up" if up else "down"
 
-    def _impersonate(self, segment: str, insider: str, speaker: str, payload: str) -> None:
-        self._intruder.impersonate(segment, insider, speaker, payload)
 
-    def _impostor(self, segment: str, victim: str, router: str, **args: str) -> None:
-        self._intruder.impostor(segment, victim, router, **args)
-
-    def _mark(self, name: str) -> None:
-        self._lab.record("lab", "lab", "mark", name=name)
-        self._on_mark(name)
+def _set_link(node: LabNode, interface: str, up: bool) -> None:
+    batch("ip", [f"link set {interface} {_word(up)}"], namespace=node.net_namespace)

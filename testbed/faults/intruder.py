@@ -65,10 +65,15 @@ class Intruder:
 
     # -- being there
 
-    def tap(self, segment: str) -> None:
-        """Go there; keep every routing packet from now on, protected or not; open the routers' ears there."""
+    def taps(self, segment: str) -> bool:
+        """Whether it is there."""
+        return segment in self._ports
+
+    def tap(self, segment: str) -> bool:
+        """Go there; keep every routing packet from now on, protected or not; open the routers' ears there. False when
+        it is there already."""
         if segment in self._ports:
-            return
+            return False
         bridge = self._lab.wires.segment(segment).bridge
         with self._lab.wires.namespace.enter():
             port = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_IP))
@@ -81,6 +86,7 @@ class Intruder:
         for node, _interface in self._lab.topology.segments[segment].members:
             if node in self._lab.topology.routers and node not in self._heard:
                 self._open_ears(node)
+        return True
 
     def _hear(self, segment: str) -> None:
         port = self._ports[segment]
@@ -132,11 +138,15 @@ class Intruder:
 
     # -- what it does
 
-    def inject(self, segment: str, frames: Sequence[str], copies: int = 1, gap_s: float = 0.0, fresh: Any = ()) -> None:
+    def inject(
+        self, segment: str, frames: Sequence[str], copies: int, gap_s: float, fresh: Sequence[tuple[int, int]]
+    ) -> None:
         """Send frames (hexadecimal), all `copies` times. `fresh`: [place, octets] that are drawn anew each time."""
-        self._begin(self._send_all(segment, [bytes.fromhex(each) for each in frames] * copies, gap_s, list(fresh)))
+        self._begin(self._send_all(segment, [bytes.fromhex(each) for each in frames] * copies, gap_s, fresh))
 
-    async def _send_all(self, segment: str, frames: list[bytes], gap_s: float, fresh: list[list[int]]) -> None:
+    async def _send_all(
+        self, segment: str, frames: list[bytes], gap_s: float, fresh: Sequence[tuple[int, int]]
+    ) -> None:
         self._answers[segment] = [0, 0]
         for data in frames:
             changed = bytearray(data)

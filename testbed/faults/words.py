@@ -1,30 +1,28 @@
-"""A fault as a person types it: the action and `name=value` words. Pure."""
+"""A fault as a person types it: the action and `name=value` words. Pure.
+
+What a value means is its argument's business (`steps`): `mark name=5` is a text, `delay_ms=5ms` a number with a unit,
+`nodes=r1,r2` a list, `groups=r1,r2/r3` a list of lists.
+"""
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Sequence
+
+from testbed.errors import InputError
+from testbed.faults.steps import ACTIONS, Step, make
 
 
-def parse_fault(words: list[str]) -> tuple[str, dict[str, object]]:
-    """`link_carrier_down segment=r1--r2` as an action and its arguments.
-
-    Values: numbers, true and false, lists with commas; anything else is text. `nodes` and
-    `groups` are lists (groups apart by `/`), unless `all`.
-    """
+def parse_fault(words: Sequence[str]) -> Step:
+    """`link_carrier_down segment=r1--r2` as a step of now. InputErrors for what is wrong with it."""
     action, args = words[0], {}
+    known = ACTIONS[action].arguments() if action in ACTIONS else []
     for word in words[1:]:
-        name, _, text = word.partition("=")
-        args[name] = _value(name, text)
-    return action, args
-
-
-def _value(name: str, text: str) -> object:
-    if name == "groups":
-        return [group.split(",") for group in text.split("/")]
-    if name == "nodes" and text != "all":
-        return text.split(",")
-    if text in ("true", "false"):
-        return text == "true"
-    with contextlib.suppress(ValueError):
-        return float(text)
-    return text
+        name, mark, value = word.partition("=")
+        if not mark or not name:
+            raise InputError(
+                f"{word!r} is no argument", where=action, allowed=", ".join(f"{each}=…" for each in known) or "none"
+            )
+        if name in args:
+            raise InputError(f"{name} stands twice", where=action, allowed="each argument once")
+        args[name] = value
+    return make(action, args)

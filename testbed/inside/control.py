@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from testbed.errors import InputError, LabError
 from testbed.faults.check import check_step
+from testbed.faults.steps import make
 from testbed.inside.carry import carry, in_terminal, with_pipes
 from testbed.inside.channel import POLL_S, encode, folders, put, take
 from testbed.inside.engine import Engine
 from testbed.net.names import SHELL_PROMPT
-from testbed.record.plan import Step
 
 WIRES = "wires"
 
@@ -69,10 +69,9 @@ class Control:
         }
 
     def _fault(self, _name: str, action: str, args: dict[str, Any]) -> dict[str, Any]:
-        step = Step.model_validate({"at_s": 0, "action": action, "args": args})
-        check_step(self._engine.plan, step, action)
-        self._engine.faults.do(step)
-        return {}
+        step = make(action, args)
+        check_step(step, self._engine.lab.topology)
+        return {"nothing": self._engine.faults.do(step)}
 
     def _down(self, _name: str) -> dict[str, Any]:
         self._on_down()

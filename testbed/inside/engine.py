@@ -52,7 +52,7 @@ class Engine:
         self.lab.build()
         self.observers = Observers(self.lab, self.plan, self.run_folder)
         self.observers.start()
-        self.faults = Faults(self.lab, self.plan, self.observers.snapshot)
+        self.faults = Faults(self.lab, self.observers.snapshot)
         jitter = float(self.plan.options.get("boot_jitter_s", 0.0))
         others = [name for name in self.lab.nodes if name not in self.plan.topology.routers]
         for name in others:

@@ -23,11 +23,12 @@ from mininet.log import lg, output
 
 from testbed.errors import LabError
 from testbed.faults.check import check_step
+from testbed.faults.steps import ACTIONS
 from testbed.faults.words import parse_fault
 from testbed.inside.control import Control
 from testbed.inside.engine import DONE, FAILED, Engine
 from testbed.net.node import LabNode
-from testbed.record.plan import Action, Plan, Step
+from testbed.record.plan import Plan
 
 POLL_MS = 500
 
@@ -52,19 +53,17 @@ class LabPrompt(CLI):  # type: ignore[misc]
         """fault ACTION [name=value ...]: e.g. fault power_off nodes=r1"""
         words = line.split()
         if not words:
-            print("actions: " + ", ".join(Action))
+            print("actions: " + ", ".join(ACTIONS))
             return
         try:
-            action, args = parse_fault(words)
-            step = Step.model_validate({"at_s": 0, "action": action, "args": args})
-            check_step(self.engine.plan, step, action)
+            step = parse_fault(words)
+            check_step(step, self.engine.lab.topology)
         except LabError as error:
             print("\n".join(error.lines()))
             return
-        except ValueError:
-            print(f"there is no action {words[0]!r}; there are " + ", ".join(Action))
-            return
-        self._in_loop(lambda: self.engine.faults.do(step))
+        nothing = self._in_loop(lambda: self.engine.faults.do(step))
+        if nothing is not None:
+            print(f"nothing to do: {nothing}")
 
     def do_link(self, line: str) -> None:
         """link NODE1 NODE2 up|down: cut the carrier of every wire between two nodes, or mend it."""
@@ -79,21 +78,21 @@ class LabPrompt(CLI):  # type: ignore[misc]
         if not found:
             print(f"no wire joins {words[0]} and {words[1]}")
 
-    def _in_loop(self, function: Callable[[], None]) -> None:
-        done: concurrent.futures.Future[None] = concurrent.futures.Future()
+    def _in_loop(self, function: Callable[[], str | None]) -> str | None:
+        done: concurrent.futures.Future[str | None] = concurrent.futures.Future()
 
         def call() -> None:
             try:
-                function()
-                done.set_result(None)
+                done.set_result(function())
             except LabError as error:
                 done.set_exception(error)
 
         self.loop.call_soon_threadsafe(call)
         try:
-            done.result(timeout=60)
+            return done.result(timeout=60)
         except LabError as error:
             print("\n".join(error.lines()))
+            return None
 
 
 class Script(LabPrompt):

@@ -109,15 +109,19 @@ class AgentKeying(Keying):
             except TimeoutError:
                 lab.record(node.name, "lab", "agent_not_ready", after_s=READY_TIMEOUT_S)
 
-    def remove_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> None:
-        """As Keying.remove_router. PolicyError when the router is gone already."""
-        signed = self._policy_server().remove(router, export=hand_to is None)
+    def remove_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> str | None:
+        """As Keying.remove_router. A list that a router did not take can be handed on again."""
+        server = self._policy_server()
+        if hand_to is None and server.removed(router):
+            return f"{router} is removed already"
+        signed = server.remove(router, export=hand_to is None)
         if hand_to is not None:
             words = f"revocation {base64.b64encode(signed).decode()}"
             try:
                 ask(lab.node(hand_to).volatile / "lks.sock", words)
             except (OSError, CommandRefused) as error:
                 raise EnvironmentFailure(f"{hand_to} takes no revocation list: {error}") from error
+        return None
 
     def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """The router lost its power, and its agent with it."""

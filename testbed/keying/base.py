@@ -169,9 +169,10 @@ class Keying:
         """The highest generation of each group of keys, as the key server has written it down. None: none has."""
         return None
 
-    def remove_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> None:
-        """The administrator revokes a router's key: the DKS is told or, with `hand_to`, that router instead. A mode
-        that knows no router's own key can do nothing."""
+    def remove_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> str | None:
+        """The administrator revokes a router's key: the DKS is told or, with `hand_to`, that router instead. Why there
+        was nothing to do, when there was not: a mode that knows no router's own key cannot revoke it."""
+        return f"keying {self.name} knows no key of a router's own"
 
     def ospf_key(self, router: str) -> tuple[int, bytes] | None:
         """Number and octets of the key that this router's ospfd authenticates with (RFC 5709, HMAC-SHA-256), if any."""

@@ -51,11 +51,16 @@ class LaboratoryPolicyServer:
             "left": done.left,
         }
 
+    def removed(self, router: str) -> bool:
+        """Whether this router's key is revoked."""
+        return router not in self._store.draft().routers
+
     def remove(self, router: str, *, export: bool) -> bytes:
-        """Revoke this router's key; the signed list. `export`: the DKS gets it, and the documents without that router.
-        PolicyError when there is no such router any more."""
-        self._store.edit(edit.remove_router(self._store.draft(), router))
-        self._store.commit(WHO, f"remove {router}", ISSUED_AT)
+        """Revoke this router's key, if it is not; the signed list. `export`: the DKS gets it, and the documents
+        without that router."""
+        if not self.removed(router):
+            self._store.edit(edit.remove_router(self._store.draft(), router))
+            self._store.commit(WHO, f"remove {router}", ISSUED_AT)
         if export:
             export_documents(self._store, self._documents)
             (self._documents / f"{router}.cose").unlink(missing_ok=True)

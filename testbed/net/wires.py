@@ -12,10 +12,13 @@ It must not know what a router or a fault timeline is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from testbed.errors import InputError
+from testbed.errors import EnvironmentFailure, InputError, LabError
 from testbed.net.namespace import Namespace
 from testbed.net.runner import batch
 from testbed.topology.resolved import DEFAULT_MTU, label
@@ -24,7 +27,7 @@ LONGEST_DEVICE = 15
 """Characters that Linux allows in the name of an interface."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Netem:
     """What a wire does to packets, each way."""
 
@@ -45,6 +48,27 @@ class Netem:
         if self.rate_mbps:
             words += f" rate {self.rate_mbps}mbit"
         return words and f"limit 20000{words}"
+
+    @classmethod
+    def read(cls, shown: Mapping[str, Any]) -> Netem:
+        """What `tc -j qdisc show` says of a port's qdisc."""
+        told = shown.get("options", {}) if shown.get("kind") == "netem" else {}
+        delay, rate = told.get("delay", {}), told.get("rate", {}).get("rate")
+        return cls(
+            delay_ms=1000 * delay.get("delay", 0.0),
+            jitter_ms=1000 * delay.get("jitter", 0.0),
+            loss_percent=100 * told.get("loss-random", {}).get("loss", 0.0),
+            rate_mbps=None if not rate else rate * 8 / 1e6,
+        )
+
+    def like(self, other: Netem) -> bool:
+        """Whether both are the same in what `tc` prints: few digits, and no jitter beside a delay of 0."""
+        pairs = zip(asdict(self).items(), asdict(other).values(), strict=True)
+        return all(
+            math.isclose(one or 0.0, two or 0.0, rel_tol=1e-4, abs_tol=1e-5)
+            or (name == "jitter_ms" and not other.delay_ms)
+            for (name, one), two in pairs
+        )
 
 
 @dataclass
@@ -116,7 +140,7 @@ class Wires:
                     f"link add {port.device} {_mtu(widest)}master {segment.bridge} {state}type veth"
                     f" peer name {port.name} {_mtu(port.mtu)}address {port.mac} netns {port.namespace.pid}"
                 )
-            shaping += self._shape(segment)
+            shaping += _shape(segment, segment.netem, segment.blackhole, new=True)
         batch("ip", lines, namespace=self.namespace)
         batch("tc", shaping, namespace=self.namespace)
 
@@ -149,11 +173,18 @@ class Wires:
                     touched[segment.name] = segment
         self._light(touched.values())
 
-    def carrier(self, name: str, on: bool) -> None:
-        """Cut a segment so that both ends notice, or mend it."""
+    def carrier(self, name: str, on: bool) -> bool:
+        """Cut a segment so that both ends notice, or mend it. False when it was so already."""
         segment = self.segment(name)
+        if segment.dark is not on:
+            return False
         segment.dark = not on
-        self._light([segment])
+        try:
+            self._light([segment])
+        except LabError:
+            segment.dark = on
+            raise
+        return True
 
     @staticmethod
     def _wanted(segment: WireSegment, port: Port) -> bool:
@@ -164,34 +195,67 @@ class Wires:
         return all(other.lit for other in segment.ports if other is not port)
 
     def _light(self, segments: Iterable[WireSegment]) -> None:
-        lines = []
-        for segment in segments:
-            for port in segment.ports:
-                wanted = self._wanted(segment, port)
-                if wanted != port.up:
-                    port.up = wanted
-                    lines.append(f"link set {port.device} {'up' if wanted else 'down'}")
-        batch("ip", lines, namespace=self.namespace)
+        changed = [
+            (port, wanted)
+            for segment in segments
+            for port in segment.ports
+            if (wanted := self._wanted(segment, port)) != port.up
+        ]
+        self._all_or_nothing(
+            "ip",
+            [f"link set {port.device} {_word(wanted)}" for port, wanted in changed],
+            [f"link set {port.device} {_word(port.up)}" for port, _ in changed],
+        )
+        for port, wanted in changed:
+            port.up = wanted
+
+    def _all_or_nothing(self, program: str, lines: list[str], back: list[str]) -> str:
+        """Do all lines, and give what was printed. When one fails, do all of `back` and raise its error."""
+        try:
+            return batch(program, lines, namespace=self.namespace).stdout
+        except LabError:
+            batch(program, back, namespace=self.namespace, force=True)
+            raise
 
     # -- what happens to packets
 
-    def blackhole(self, name: str, on: bool) -> None:
-        """Let a segment swallow every packet, silently, both ways; or no more."""
+    def blackhole(self, name: str, on: bool) -> bool:
+        """Let a segment swallow every packet, silently, both ways; or no more. False when it was so already."""
         segment = self.segment(name)
-        segment.blackhole = on
-        batch("tc", self._shape(segment, replace=True), namespace=self.namespace)
+        if segment.blackhole is on:
+            return False
+        self._reshape(segment, segment.netem, on)
+        return True
 
     def set_netem(self, name: str, **changes: float | None) -> None:
-        """Change delay_ms, jitter_ms, loss_percent, rate_mbps of a segment."""
+        """Change delay_ms, jitter_ms, loss_percent, rate_mbps of a segment. What was in force stays in force when the
+        kernel does not take or does not keep the new values: CommandFailed, EnvironmentFailure."""
         segment = self.segment(name)
-        for key, value in changes.items():
-            if not hasattr(segment.netem, key):
-                raise InputError(
-                    f"a wire has no {key!r}",
-                    allowed="delay_ms, jitter_ms, loss_percent, rate_mbps",
+        for key in changes.keys() - asdict(segment.netem).keys():
+            raise InputError(f"a wire has no {key!r}", allowed=", ".join(asdict(segment.netem)))
+        self._reshape(segment, replace(segment.netem, **changes), segment.blackhole)  # type: ignore[arg-type]
+
+    def _reshape(self, segment: WireSegment, netem: Netem, blackhole: bool) -> None:
+        """Set what a segment does to packets, at all its ports, and look whether the kernel has it."""
+        before = _shape(segment, segment.netem, segment.blackhole, new=False)
+        lines = _shape(segment, netem, blackhole, new=False)
+        # The same process that sets the values reads them back.
+        shown = self._all_or_nothing(
+            "tc -j", [*lines, *(f"qdisc show dev {port.device}" for port in segment.ports)], before
+        )
+        wanted = Netem(loss_percent=100.0) if blackhole else netem
+        for port, found in zip(segment.ports, _printed(shown), strict=True):
+            if not Netem.read(found).like(wanted):
+                batch("tc", before, namespace=self.namespace, force=True)
+                raise EnvironmentFailure(
+                    f"the kernel keeps {Netem.read(found)} at {port.label}", where=segment.name, allowed=str(wanted)
                 )
-            setattr(segment.netem, key, value)
-        batch("tc", self._shape(segment, replace=True), namespace=self.namespace)
+        segment.netem, segment.blackhole = netem, blackhole
+
+    def netem(self, name: str) -> list[Netem]:
+        """What the kernel does to packets at each port of a segment now."""
+        lines = [f"qdisc show dev {port.device}" for port in self.segment(name).ports]
+        return [Netem.read(each) for each in _printed(batch("tc -j", lines, namespace=self.namespace).stdout)]
 
     def partition(self, side: Callable[[str], int]) -> list[str]:
         """Separate, on every segment, nodes of different sides: nothing passes, and none notices.
@@ -200,7 +264,10 @@ class Wires:
         the names of the segments that changed.
         """
         lines: list[str] = []
+        back: list[str] = []
         changed: list[str] = []
+        moved: list[tuple[Port, str]] = []
+        made: set[str] = set()
         for segment in self.segments.values():
             sides = sorted({side(port.node) for port in segment.ports})
             bridges = {
@@ -209,28 +276,20 @@ class Wires:
             }
             for bridge in bridges.values():
                 if bridge != segment.bridge and bridge not in self._extra_bridges:
-                    self._extra_bridges.add(bridge)
+                    made.add(bridge)
                     lines.append(_bridge_line(bridge))
-            moved = False
-            for port in segment.ports:
-                bridge = bridges[side(port.node)]
-                if port.bridge != bridge:
-                    port.bridge, moved = bridge, True
-                    lines.append(f"link set {port.device} master {bridge}")
-            if moved:
+            going = [(port, bridges[side(port.node)]) for port in segment.ports]
+            going = [(port, bridge) for port, bridge in going if port.bridge != bridge]
+            lines += [f"link set {port.device} master {bridge}" for port, bridge in going]
+            back += [f"link set {port.device} master {port.bridge}" for port, _ in going]
+            moved += going
+            if going:
                 changed.append(segment.name)
-        batch("ip", lines, namespace=self.namespace)
+        self._all_or_nothing("ip", lines, [*back, *(f"link del {bridge}" for bridge in sorted(made))])
+        self._extra_bridges |= made
+        for port, bridge in moved:
+            port.bridge = bridge
         return changed
-
-    def _shape(self, segment: WireSegment, replace: bool = False) -> list[str]:
-        words = "limit 20000 loss 100%" if segment.blackhole else segment.netem.words()
-        if words:
-            verb = "replace" if replace else "add"
-            return [f"qdisc {verb} dev {port.device} root netem {words}" for port in segment.ports]
-        if replace:
-            # Replacing keeps no packet of the old state, and needs no memory of it.
-            return [f"qdisc replace dev {port.device} root pfifo limit 1000" for port in segment.ports]
-        return []
 
     def close(self) -> None:
         """Let the wires go."""
@@ -243,3 +302,27 @@ def _mtu(octets: int) -> str:
 
 def _bridge_line(name: str) -> str:
     return f"link add {name} up type bridge mcast_snooping 0 stp_state 0 forward_delay 0"
+
+
+def _word(up: bool) -> str:
+    return "up" if up else "down"
+
+
+def _shape(segment: WireSegment, netem: Netem, blackhole: bool, *, new: bool) -> list[str]:
+    """The lines for `tc` that make a segment so. `new`: its ports have no qdisc of ours yet."""
+    words = "limit 20000 loss 100%" if blackhole else netem.words()
+    if words and not new and (blackhole or not netem.rate_mbps):
+        words += " rate 0bit"  # netem that is told of no rate keeps the one it has
+    if words:
+        return [f"qdisc {'add' if new else 'replace'} dev {port.device} root netem {words}" for port in segment.ports]
+    # Replacing keeps no packet of the old state, and needs no memory of it.
+    return [] if new else [f"qdisc replace dev {port.device} root pfifo limit 1000" for port in segment.ports]
+
+
+def _printed(text: str) -> Iterator[dict[str, Any]]:
+    """The objects in what `tc -j -batch` printed: a list for each line that shows something."""
+    decoder, text = json.JSONDecoder(), text.strip()
+    while text:
+        found, end = decoder.raw_decode(text)
+        yield from found
+        text = text[end:].strip()

@@ -6,63 +6,33 @@ router runs for the first time); `duration_s` too.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from testbed.faults.steps import MAX_S, AnyStep, Step
 from testbed.record.reading import document
 from testbed.topology.resolved import Topology
+from testbed.values import Text, listed, quantity, seconds
 
+__all__ = ["Flow", "Plan", "Step"]
 
-class Action(StrEnum):
-    """What a step of the timeline may do."""
-
-    POWER_OFF = "power_off"
-    POWER_ON = "power_on"
-    LINK_ADMIN_DOWN = "link_admin_down"
-    LINK_ADMIN_UP = "link_admin_up"
-    LINK_CARRIER_DOWN = "link_carrier_down"
-    LINK_CARRIER_UP = "link_carrier_up"
-    LINK_BLACKHOLE = "link_blackhole"
-    LINK_HEAL = "link_heal"
-    LINK_NETEM = "link_netem"
-    DKS_KILL = "dks_kill"
-    DKS_START = "dks_start"
-    PARTITION = "partition"
-    HEAL = "heal"
-    CLOCK_STEP = "clock_step"
-    ROUTER_REMOVE = "router_remove"
-    MARK = "mark"
-    POLICY_STEP = "policy_step"
-    TAP = "tap"
-    INJECT = "inject"
-    REPLAY = "replay"
-    IMPERSONATE = "impersonate"
-    IMPOSTOR = "impostor"
+Moment = Annotated[float, seconds(0, MAX_S), AfterValidator(float)]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Step(_Frozen):
-    """One action, `at_s` seconds after `ready`."""
-
-    at_s: float = Field(ge=0)
-    action: Action
-    args: dict[str, Any] = Field(default_factory=dict)
-
-
 class Flow(_Frozen):
     """UDP probes from one node's address to another's, `rate_pps` packets a second."""
 
-    src: str
-    dst: str
-    rate_pps: float = Field(gt=0, le=10_000)
-    start_s: float = Field(default=0.0, ge=0)
-    stop_s: float | None = Field(default=None, ge=0)
+    src: Text
+    dst: Text
+    rate_pps: Annotated[float, quantity("0.001 to 10,000 packets a second", 0.001, 10_000, {}), AfterValidator(float)]
+    start_s: Moment = 0.0
+    stop_s: Moment | None = None
     """None: to the end of the run."""
 
     @property
@@ -78,10 +48,12 @@ class Plan(_Frozen):
     topology: Topology
     keying: str
     seed: int = 1
-    duration_s: float = Field(gt=0)
-    timeline: tuple[Step, ...] = ()
+    duration_s: Annotated[float, seconds(0.001, MAX_S), AfterValidator(float)]
+    timeline: tuple[AnyStep, ...] = ()
     flows: tuple[Flow, ...] = ()
-    captures: tuple[str, ...] | Literal["all"] = ()
+    captures: Annotated[
+        tuple[str, ...] | Literal["all"], listed('"all", or interfaces such as r1-eth0,r2-eth0', every="all")
+    ] = ()
     options: dict[str, Any] = Field(default_factory=dict)
     """For the keying mode and the engine. The engine knows: boot_jitter_s (float, first power-on),
     retained_mib (int), frr_debug (bool)."""

@@ -16,8 +16,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from testbed.analysis.run import Run
-from testbed.errors import InputError
-from testbed.record.plan import Action, Flow, Plan, Step
+from testbed.errors import InputError, Location
+from testbed.faults.steps import make
+from testbed.record.plan import Flow, Plan, Step
 from testbed.setup.paths import PROJECT
 from testbed.topology.resolved import Topology
 
@@ -187,9 +188,10 @@ def between(numbers: Iterable[float]) -> str:
     return f"{known[0]:g}" if known[0] == known[-1] else f"{known[0]:g} to {known[-1]:g}"
 
 
-def step(at_s: float, action: Action | str, **args: Any) -> Step:
-    """One step of a timeline."""
-    return Step(at_s=at_s, action=Action(action), args=args)
+def step(at_s: float, action: str, **args: Any) -> Step:
+    """One step of a timeline. InputErrors, with the line that called, for arguments that the action does not take."""
+    caller = sys._getframe(1)
+    return make(action, args, at_s, Location(caller.f_code.co_filename, caller.f_lineno))
 
 
 def names() -> list[str]:

@@ -7,20 +7,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.errors import InputError, Location
+from testbed.errors import InputError, InputErrors, Location
 
 Where = Callable[..., Location]
 
 
-class TopologyErrors(InputError):
+class TopologyErrors(InputErrors):
     """All that is wrong with one topology, in the order of its lines."""
 
     def __init__(self, errors: list[InputError]) -> None:
-        super().__init__(errors[0].problem)
-        self.errors = sorted(errors, key=_place)
-
-    def lines(self) -> list[str]:
-        return [line for error in self.errors for line in error.lines()]
+        super().__init__(sorted(errors, key=_place))
 
 
 def _place(error: InputError) -> tuple[int, int]:

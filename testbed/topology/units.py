@@ -203,17 +203,17 @@ def _text(example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "examples": [example]})
 
 
-_DELAYS = {"ms": 1.0, "us": 0.001, "µs": 0.001, "s": 1000.0}
-_RATES = {
+DELAYS = {"ms": 1.0, "us": 0.001, "µs": 0.001, "s": 1000.0}
+RATES = {
     **dict.fromkeys(("mbps", "mbit", "mbit/s", "m"), 1.0),
     **dict.fromkeys(("kbps", "kbit", "kbit/s", "k"), 0.001),
     **dict.fromkeys(("gbps", "gbit", "gbit/s", "g"), 1000.0),
 }
-_TIMES = {"s": 1.0, "min": 60.0}
+TIMES = {"s": 1.0, "min": 60.0}
 Delay = Annotated[
     float,
-    _quantity(_DELAYS, "a delay up to 10s, such as 5ms, 200us or 0.1s (a bare number is ms)", lambda ms: ms <= 10_000),
-    _number_or_text("5ms", *_DELAYS),
+    _quantity(DELAYS, "a delay up to 10s, such as 5ms, 200us or 0.1s (a bare number is ms)", lambda ms: ms <= 10_000),
+    _number_or_text("5ms", *DELAYS),
 ]
 Loss = Annotated[
     float,
@@ -223,20 +223,20 @@ Loss = Annotated[
 Bandwidth = Annotated[
     float,
     _quantity(
-        _RATES,
+        RATES,
         "a rate from 1kbps to 100Gbps, such as 100Mbps or 64kbit/s (a bare number is Mbit/s)",
         lambda mbps: 0.001 <= mbps <= 100_000,
     ),
-    _number_or_text("100Mbps", *_RATES),
+    _number_or_text("100Mbps", *RATES),
 ]
 Seconds = Annotated[
     float,
     _quantity(
-        _TIMES,
+        TIMES,
         "whole seconds from 1 to 65535, such as 10s or 1min",
         lambda seconds: seconds == int(seconds) and 1 <= seconds <= 65535,
     ),
-    _number_or_text("10s", *_TIMES),
+    _number_or_text("10s", *TIMES),
 ]
 _MTU: dict[str, Any] = {
     "anyOf": [

@@ -37,7 +37,7 @@ def run_of(folder: Path, *events: dict[str, Any]) -> Run:
     marks = [
         {"t": step.at_s * NS, "node": "lab", "source": "lab", "kind": "mark", "name": step.args["name"]}
         for step in find("dks_outage").timeline(RING, None)  # type: ignore[arg-type]
-        if step.action.value == "mark"
+        if step.action == "mark"
     ]
     record = sorted([*marks, *events], key=lambda each: each["t"])
     (folder / "record.jsonl").write_text("".join(json.dumps({**each, "t": int(each["t"])}) + "\n" for each in record))

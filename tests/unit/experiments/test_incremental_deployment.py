@@ -25,7 +25,6 @@ from testbed.keying.provision import (
     provision,
     settings_from,
 )
-from testbed.record.plan import Action
 from testbed.runner.experiment import find
 from testbed.topology.load import load
 
@@ -38,10 +37,8 @@ def test_the_plan_can_be_played_and_cuts_the_power_of_a_router_whose_link_is_und
     plan = find("incremental_deployment").plan(load(name), "lks", seed, {})
     check_plan(plan)
     assert plan.captures == "all"
-    off = next(each.at_s for each in plan.timeline if each.action is Action.POWER_OFF)
-    steps = [
-        each.at_s for each in plan.timeline if each.action is Action.POLICY_STEP and each.args["direction"] == "up"
-    ]
+    off = next(each.at_s for each in plan.timeline if each.action == "power_off")
+    steps = [each.at_s for each in plan.timeline if each.action == "policy_step" and each.args["direction"] == "up"]
     assert steps[0] < off < steps[-1]
     assert max(each.at_s for each in plan.timeline) < plan.duration_s
 

@@ -104,10 +104,10 @@ def test_a_network_without_a_lan_beside_a_link_is_refused() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        step(1, "inject", segment="office", frames=["xyz"]),
-        step(1, "inject", segment="office", frames=[], fresh=[[1]]),
+        step(1, "inject", segment="office", frames=["00" * 60]),
+        step(1, "inject", segment="office", frames=["00" * 60], fresh=[[58, 4]]),
         step(1, "impostor", segment="office", victim="r4", router="r1", name="r1", key="r1"),
-        step(1, "replay", segment="office", tamper="a lot"),
+        step(1, "replay", segment="nowhere"),
         step(1, "router_remove", router="r9", hand_to="r1"),
     ],
 )

@@ -43,7 +43,7 @@ def run_of(folder: Path, *events: dict[str, Any]) -> Run:
     marks = [
         {"t": round(step.at_s * NS), "node": "lab", "source": "lab", "kind": "mark", "name": step.args["name"]}
         for step in find("partition").timeline(RING, random.Random(0))
-        if step.action.value == "mark"
+        if step.action == "mark"
     ]
     record = sorted([*marks, *events], key=lambda each: each["t"])
     (folder / "record.jsonl").write_text("".join(json.dumps(each) + "\n" for each in record))

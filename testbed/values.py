@@ -1,0 +1,182 @@
+"""Values as people give them: yes or no, numbers with units, counts, texts, lists, octets.
+
+Each type takes the value itself (a plan's JSON, an experiment's Python) and its text (a command line), and says in
+words of its own what is allowed; `explained` shows them beside the bad value. Knows no option and no fault.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainValidator, ValidationError
+
+from testbed.errors import InputError, Location
+from testbed.topology.findings import nearest, some
+from testbed.topology.units import ALLOWED, DELAYS, RATES, TIMES
+
+_AMOUNT = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*([a-zµ%]*(?:/s)?)\s*", re.IGNORECASE)
+_SHOWN = 80
+"""Characters of a bad value that an error shows."""
+
+
+def refused(allowed: str) -> ValueError:
+    """The error of a value that is not allowed, for `explained`."""
+    return ValueError(f"{ALLOWED}{allowed}")
+
+
+def quantity(
+    allowed: str, least: float, most: float, units: Mapping[str, float], *, none: bool = False
+) -> PlainValidator:
+    """A finite number, or its text with a unit (letter case does not matter). `none`: nothing at all is a value too."""
+
+    def convert(value: Any) -> float | None:
+        if none and (value is None or value == "none"):
+            return None
+        if isinstance(value, str):
+            found = _AMOUNT.fullmatch(value)
+            unit = found[2].lower() if found else ""
+            if found is None or (unit and unit not in units):
+                raise refused(allowed)
+            value = float(found[1]) * (units[unit] if unit else 1.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise refused(allowed)
+        return value
+
+    return PlainValidator(convert)
+
+
+def whole(allowed: str, least: int, most: int) -> PlainValidator:
+    """A whole number or its digits."""
+
+    def convert(value: Any) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise refused(allowed)
+        return value
+
+    return PlainValidator(convert)
+
+
+def one_of(*words: str) -> PlainValidator:
+    """One of a few words."""
+
+    def convert(value: Any) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise refused(", ".join(words))
+        return value
+
+    return PlainValidator(convert)
+
+
+def listed(
+    allowed: str, *, every: str | None = None, least: int = 0, part: Callable[[Any], Any] = lambda each: text(each)
+) -> BeforeValidator:
+    """A list, or its text with commas, as a tuple of different parts; or the word `every`."""
+
+    def convert(value: Any) -> Any:
+        if every is not None and value == every:
+            return every
+        if isinstance(value, str):
+            value = [each.strip() for each in value.split(",")] if value.strip() else []
+        if not isinstance(value, list | tuple) or len(value) < least:
+            raise refused(allowed)
+        try:
+            found = tuple(part(each) for each in value)
+        except ValueError:
+            raise refused(allowed) from None
+        return found
+
+    return BeforeValidator(convert)
+
+
+def text(value: Any) -> str:
+    """A text that is not empty. ValueError."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise refused("a text")
+    return value
+
+
+def octets(least: int, most: int) -> Callable[[Any], str]:
+    """Octets in hexadecimal, so many. The function raises ValueError."""
+    allowed = f"{least} to {most} octets in hexadecimal"
+
+    def convert(value: Any) -> str:
+        try:
+            found = bytes.fromhex(value)
+        except (TypeError, ValueError):
+            raise refused(allowed) from None
+        if not least <= len(found) <= most:
+            raise refused(allowed)
+        return str(value)
+
+    return convert
+
+
+def _yes_or_no(value: Any) -> bool:
+    known = {"true": True, "yes": True, "false": False, "no": False}
+    if isinstance(value, str) and value.lower() in known:
+        return known[value.lower()]
+    if not isinstance(value, bool):
+        raise refused("true or false")
+    return value
+
+
+YesNo = Annotated[bool, PlainValidator(_yes_or_no)]
+Text = Annotated[str, PlainValidator(text)]
+Milliseconds = Annotated[float, quantity("a delay from 0 to 10s, such as 5ms (a bare number is ms)", 0, 10_000, DELAYS)]
+Share = Annotated[float, quantity("a share of packets from 0% to 100%", 0, 100, {"%": 1.0})]
+Rate = Annotated[
+    float | None,
+    quantity("a rate from 1kbps to 100Gbps (a bare number is Mbit/s), or none", 0.001, 100_000, RATES, none=True),
+]
+
+
+def seconds(least: float, most: float) -> PlainValidator:
+    """Seconds, or a text with ms, s or min."""
+    allowed = f"{least:,g} to {most:,g} seconds"
+    return quantity(allowed, least, most, {**TIMES, "ms": 0.001})
+
+
+def shown(value: Any) -> str:
+    """A bad value in an error: not the whole of a long one."""
+    said = repr(value)
+    return said if len(said) <= _SHOWN else f"{said[: _SHOWN - 3]}..."
+
+
+def finite(value: Any) -> bool:
+    """Whether it is a number that can be computed with; truth values are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def explained(
+    error: ValidationError, what: str, names: Iterable[str], where: Callable[..., Location | str]
+) -> Iterator[InputError]:
+    """Each error of pydantic's in four parts. `what`: "option", "argument"; `names`: those there are; `where` turns a
+    path into a place."""
+    known = list(names)
+    for problem in error.errors(include_url=False):
+        path, value = problem["loc"], problem.get("input")
+        name = ".".join(map(str, path))
+        said = str(problem["msg"]).removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            beside = known if len(path) == 1 else ()
+            yield InputError(
+                f"unknown {what} {name!r}{nearest(name, beside)}", where=where(*path),
+                allowed=(some(sorted(beside), 24) or f"no {what}s") if len(path) == 1 else None,
+            )  # fmt: skip
+        elif problem["type"] == "missing":
+            yield InputError(f"{name} is missing", where=where(*path), allowed=", ".join(known))
+        elif said.startswith(ALLOWED):
+            yield InputError(
+                f"{name} is {shown(value)}" if name else shown(value), where=where(*path),
+                allowed=said.removeprefix(ALLOWED),
+            )  # fmt: skip
+        else:
+            expected = problem.get("ctx", {}).get("expected")
+            yield InputError(
+                f"{name} is {shown(value)}", where=where(*path), allowed=str(expected or said[:1].lower() + said[1:])
+            )
