@@ -23,11 +23,19 @@ LAB = [sys.executable, "-m", "testbed.cli"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT), "TERM": "xterm-256color"}
 
 
+RING = """\
+links: [r1-r2, r2-r3, r3-r4, r4-r1]
+hosts: {desk-of-a.colleague: {on: r1}}
+"""
+
+
 @pytest.fixture(scope="module")
-def prompt() -> Iterator[subprocess.Popen[str]]:
+def prompt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
     """A laboratory that is up, its prompt's lines written to one pipe and read from another."""
+    topology = tmp_path_factory.mktemp("topology") / "ring.yaml"
+    topology.write_text(RING)
     up = subprocess.Popen(
-        [*LAB, "up", "ring:4", "--keying", "lks", "--name", NAME],
+        [*LAB, "up", topology, "--keying", "lks", "--name", NAME],
         env=ENVIRONMENT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -61,6 +69,16 @@ def test_lines_of_a_script_run_in_their_turn(prompt: subprocess.Popen[str]) -> N
     said = typed(prompt, "r1 ping -c1 r2\nsh echo done")
     assert "1 packets transmitted, 1 received" in said
     assert said.endswith("done\n")
+
+
+def test_a_name_with_hyphens_and_dots_is_typed_and_captured_as_any_other(prompt: subprocess.Popen[str]) -> None:
+    said = typed(prompt, "desk-of-a.colleague hostname\nr1 ping -c1 desk-of-a.colleague\nlinks")
+    assert said.startswith("desk-of-a.colleague\n")
+    assert "1 packets transmitted, 1 received" in said
+    assert "desk-of-a.colleague-eth0<->r1--desk-of-a.colleague-1 OK" in said
+    assert lab("shell", "desk-of-a.colleague", "--", "ip", "-br", "link", "show", "eth0").returncode == 0
+    heard = lab("capture", "desk-of-a.colleague-eth0", "-c", "1")
+    assert (heard.returncode, b"10.32.0.1" in heard.stdout) == (0, True)
 
 
 def test_a_line_that_fails_is_told_and_the_next_ones_run(prompt: subprocess.Popen[str]) -> None:
