@@ -200,12 +200,13 @@ def as_text(found: Mapping[str, Any]) -> list[str]:
     lines = [f"{found['router']} is accepted by no router any more after at most:"]
     for case in found["cases"].values():
         lines += ["", f"{case['what']}: {_shown(case['total_s'])}"]
+        width = max((len(f"{each['router']}:{each['interface']}") for each in case["neighbors"]), default=0)
         for each in case["neighbors"]:
             parts = ""
             if each["told_s"] is not None and each["total_s"] != each["lease_s"]:
                 parts = f" = told {each['told_s']:g} s + keys {each['keys_s']:g} s + delays {each['delays_s']:g} s"
             where = f"{each['router']}:{each['interface']}"
-            lines.append(f"  {where:24} {_shown(each['total_s'])}{parts}; {each['why']}")
+            lines.append(f"  {where:{width}} {_shown(each['total_s'])}{parts}; {each['why']}")
     return lines
 
 

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def capture(
-        link: Annotated[str, typer.Argument(help="An interface (r1-eth0) or a segment (r1--r2).")],
+        link: Annotated[str, typer.Argument(help="An interface (r1-eth0) or a segment (r1--r2, r1--r2#2).")],
         write: Annotated[
             Path | None,
             typer.Option("-w", help="Write a file instead: pcap, or pcapng where it ends so; - for stdout (pcapng)."),

@@ -22,7 +22,7 @@ from testbed.record.writer import Recorder
 _GROUPS = 0x1 | 0x40 | 0x400 | 1 << 31  # links, IPv4 routes, IPv6 routes, next-hop objects
 _RECEIVE_BYTES = 1 << 20
 _SO_RCVBUFFORCE = 33
-_KERNELS_OWN = re.compile(r"lo|pimreg.*|(sit|erspan|gre|gretap|tunl|ip6tnl|ip6gre|ip_vti|ip6_vti)[0-9]+")
+_KERNELS_OWN = re.compile(r"lo|pimreg[0-9]*|(sit|erspan|gre|gretap|tunl|ip6tnl|ip6gre|ip_vti|ip6_vti)0")
 """Interfaces that nobody plugged in. A router may well be called london."""
 _Key = tuple[str, int]
 

@@ -44,6 +44,27 @@ def test_a_cut_link_leaves_the_keys_and_the_ike_sas_of_the_other_alone() -> None
     assert {each.fields["interface"] for each in ended} <= {"a-e0", "b-e0"}
 
 
+def test_a_removed_router_is_out_on_all_of_its_links() -> None:
+    network = Network(TWICE, dks=True)
+    network.power_on_all()
+    assert network.run(60, network.all_keyed)
+    block = network.domain.router("a").spi
+    heard = lambda: {sa.interface for sa in network.nodes["b"].kernel.sas if block.holds(sa.spi)}  # noqa: E731
+    assert heard() == {"b-e0", "b-e1"}
+    network.remove("a")
+    assert network.run(1000, lambda: not heard())
+
+
+def test_both_links_come_back_together_when_a_neighbour_reboots() -> None:
+    network = Network(TWICE, loss=0.1, overtake=0.1)
+    network.power_on_all()
+    assert network.run(60, network.all_keyed)
+    network.power_off("a")
+    network.run(80)
+    network.power_on("a")
+    assert network.run(140, network.all_keyed)
+
+
 def test_a_rekey_of_one_link_is_none_of_the_other() -> None:
     network = Network(TWICE)
     network.power_on_all()
