@@ -35,7 +35,7 @@ from agents.ikev2.codec.transforms import (
     parse_transforms,
     transform,
 )
-from agents.ikev2.config import IkeConfig, Offer, Retransmission
+from agents.ikev2.config import IkeConfig, Offer
 from agents.ikev2.endpoint import IkeEndpoint
 from agents.ikev2.errors import (
     IkeError,
@@ -67,6 +67,7 @@ from agents.ikev2.events import (
 )
 from agents.ikev2.handle import SaHandle
 from agents.ikev2.model import Authenticate, Datagram, LocalIdentity, PeerAddress, PeerCredential, PeerKey
+from agents.ikev2.round_trip import Retransmission
 
 __all__ = [
     "Attribute", "AuthPayload", "AuthRequest", "Authenticate", "CertPayload", "CertRequestPayload", "ChildClosed",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from agents.ikev2.codec.transforms import Transform, transform
 from agents.ikev2.model import PeerAddress
 from agents.ikev2.registry import Encr, ExchangeType, HashAlgorithm, Integ, KeMethod, Kwa, Prf, TransformType
+from agents.ikev2.round_trip import HANDSHAKE_S, Retransmission
 
 _T = TransformType
 
@@ -40,21 +41,6 @@ WITH_KWA: Offer = (*PLAIN, KW_5649_256)
 
 
 @dataclass(frozen=True, slots=True)
-class Retransmission:
-    """When an unanswered request goes again: after `first_s`, then each time `factor` longer up to
-    `cap_s`; given up `tries` transmissions after the first, when the last wait is over."""
-
-    first_s: float = 1.0
-    factor: float = 1.8
-    cap_s: float = 30.0
-    tries: int = 6
-
-    def delay(self, tries_done: int) -> float:
-        """Seconds to wait after transmission number `tries_done` (0: the first)."""
-        return float(min(self.cap_s, self.first_s * self.factor**tries_done))
-
-
-@dataclass(frozen=True, slots=True)
 class IkeConfig:
     """Settings of one endpoint. Times in seconds; 0 turns a periodic action off."""
 
@@ -67,7 +53,7 @@ class IkeConfig:
     signature_hashes: tuple[int, ...] = (HashAlgorithm.IDENTITY, HashAlgorithm.SHA2_256, HashAlgorithm.SHA2_384)
     nonce_octets: int = 32
     retransmission: Retransmission = field(default_factory=Retransmission)
-    half_open_timeout_s: float = 30.0
+    half_open_timeout_s: float = HANDSHAKE_S
     max_half_open: int = 1000
     max_half_open_per_address: int = 5
     half_open_prefixes: int = 16  # one IPv6 /64 has at most this part of max_half_open, whatever its addresses
@@ -75,15 +61,15 @@ class IkeConfig:
     cookie_threshold: int = 30
     cookie_threshold_per_address: int = 3
     cookie_rotation_s: float = 120.0
-    cookie_grace_s: float = 10.0
+    cookie_grace_s: float = HANDSHAKE_S
     max_cookie_rounds: int = 5
     window: int = 1
     liveness_s: float = 0.0
     ike_lifetime_s: float = 0.0
     child_lifetime_s: float = 0.0
     rekey_jitter: float = 0.1  # a lifetime is shortened by a random part up to this fraction
-    retry_s: float = 5.0  # after TEMPORARY_FAILURE a rekey is tried again so much later
-    linger_s: float = 30.0  # how long a closed SA still repeats its last answers
+    retry_s: float = 5.0  # after TEMPORARY_FAILURE a rekey is tried again so much later, or a round trip later
+    linger_s: float = 30.0  # how long a closed SA still repeats its last answers, and as long as the peer may ask
     fragmentation: bool = True
     max_datagram: int = 1232  # octets of UDP payload before a message is fragmented
     max_fragments: int = 64

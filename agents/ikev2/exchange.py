@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 
 from agents.ikev2.codec.header import Header
 from agents.ikev2.codec.payloads import Payload
-from agents.ikev2.config import Retransmission
 from agents.ikev2.events import FailureReason
 from agents.ikev2.protect import Opened
+from agents.ikev2.round_trip import Timing
 
 if TYPE_CHECKING:
     from agents.ikev2.sa import IkeSa
 
 MAX_MESSAGE_ID = 0xFFFFFFFF
+MAX_TIMES = 64
+"""Of the transmissions of one request: more of them say nothing of the way to the peer."""
+_ROUNDING_S = 1e-6
 
 
 class Task:
@@ -54,7 +57,14 @@ class Outstanding:
     task: Task
     datagrams: list[bytes] = field(repr=False)
     deadline: float
-    transmissions: int = 1
+    began: float  # its patience counts from here
+    sent_at: list[float]
+    waits: int = 1  # since the backoff began
+
+    def again(self, now: float) -> None:
+        """It is sent once more."""
+        if len(self.sent_at) < MAX_TIMES:
+            self.sent_at.append(now)
 
 
 class RequestWindow:
@@ -79,32 +89,37 @@ class RequestWindow:
             return None
         return self.queue.popleft()
 
-    def sent(self, message_id: int, task: Task, datagrams: list[bytes], now: float, timing: Retransmission) -> None:
-        self.outstanding[message_id] = Outstanding(task, datagrams, now + timing.delay(0))
+    def sent(self, message_id: int, task: Task, datagrams: list[bytes], now: float, timing: Timing) -> None:
+        self.outstanding[message_id] = Outstanding(task, datagrams, now + timing.delay(0), now, [now])
 
     def deadline(self) -> float | None:
         if not self.outstanding:
             return None
         return min(item.deadline for item in self.outstanding.values())
 
-    def due(self, now: float, timing: Retransmission) -> tuple[list[bytes], bool]:
+    def due(self, now: float, timing: Timing) -> tuple[list[bytes], bool]:
         """The datagrams to send again now, and whether a request has been given up."""
         again: list[bytes] = []
         for item in self.outstanding.values():
             if item.deadline > now:
                 continue
-            if item.transmissions > timing.tries:
+            ends_at = item.began + timing.patience_s
+            if now >= ends_at - _ROUNDING_S:
                 return [], True
-            item.deadline = now + timing.delay(item.transmissions)
-            item.transmissions += 1
+            item.deadline = min(now + timing.delay(item.waits), ends_at)
+            item.waits += 1
+            item.again(now)
             again += item.datagrams
         return again, False
 
-    def poke(self, now: float, timing: Retransmission) -> list[bytes]:
-        """All that is outstanding, to be sent again at once; the backoff begins anew."""
+    def poke(self, now: float, timing: Timing, *, anew: bool) -> list[bytes]:
+        """All that is outstanding, to be sent again at once; the backoff begins anew. `anew`: patience as well."""
         again: list[bytes] = []
         for item in self.outstanding.values():
-            item.transmissions, item.deadline = 1, now + timing.delay(0)
+            if anew:
+                item.began = now
+            item.waits, item.deadline = 1, min(now + timing.delay(0), item.began + timing.patience_s)
+            item.again(now)
             again += item.datagrams
         return again
 

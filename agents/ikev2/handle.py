@@ -51,6 +51,16 @@ class SaHandle:
         return self._sa.initiator
 
     @property
+    def answer_within_s(self) -> float:
+        """How many seconds this peer takes to answer, at most, as far as that was measured; 0 when it was not."""
+        return self._sa.way.timeout_s or 0.0
+
+    @property
+    def patience_s(self) -> float:
+        """After how many seconds a request over this SA that is made now is given up, and the SA with it."""
+        return self._sa.timing().patience_s
+
+    @property
     def peer(self) -> PeerAddress:
         return self._sa.peer
 

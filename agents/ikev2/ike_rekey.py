@@ -112,7 +112,7 @@ class RekeyIke(Task):
                 sa.enqueue(RekeyIke(sa, method), now)
         else:
             patience = 1 if error.type == NotifyType.TEMPORARY_FAILURE else 12
-            sa.rekey_at = now + patience * sa.party.config.retry_s
+            sa.rekey_at = now + patience * max(sa.party.config.retry_s, sa.way.timeout_s or 0.0)
 
     def failed(self, sa: IkeSa, reason: FailureReason, now: float) -> None:
         self.superseded(sa, now)
@@ -131,6 +131,7 @@ def _successor(
     new = IkeSa(old.party, initiator, old.peer, spi_i, spi_r, SaState.ESTABLISHED, old.handler, now, old.handle)
     new.peer_id = old.peer_id
     new.peer_fragments = old.peer_fragments
+    new.way, new.hint_s = old.way, old.hint_s
     new.established_at = now
     new.children = old.children  # one table: the peer may use the new SA before we know which one stays
     new.set_keys(suite, key_schedule.rekeyed_keys(old.suite.prf, old.keys.sk_d, suite, secret, ni, nr, spi_i, spi_r))
@@ -147,7 +148,7 @@ def adopt(old: IkeSa, new: IkeSa, now: float) -> None:
     old.requests.queue.clear()
     old.state = SaState.REKEYED
     old.rekey_at = None
-    old.expires_at = now + party.config.linger_s
+    old.linger(now)
     old.handle.move(new)
     party.down(old)
     party.up(new)

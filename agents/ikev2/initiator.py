@@ -79,6 +79,7 @@ class Initiator(Handler):
         self._ni = party.random(party.config.nonce_octets)
         self.sa = IkeSa(party, True, peer, party.new_spi(), ZERO_SPI, SaState.INIT_SENT, self, now)
         self.sa.peer_id = expected
+        self.sa.way = party.way(expected)
         party.add(self.sa)
         self._send_init(now)
 
@@ -97,7 +98,7 @@ class Initiator(Handler):
         header = Header(sa.spi_i, ZERO_SPI, first, ExchangeType.IKE_SA_INIT, Flag.INITIATOR, 0)
         self._message = encode_header(header, 28 + len(body)) + body
         sa.requests.outstanding.clear()
-        sa.requests.sent(0, _InitTask(), [self._message], now, config.retransmission)
+        sa.requests.sent(0, _InitTask(), [self._message], now, sa.timing())
         sa.send([self._message])
         self._party.schedule(sa)
 
@@ -118,6 +119,8 @@ class Initiator(Handler):
 
     def _init_refused(self, payloads: list[Payload], now: float) -> None:
         cookies = notifies(payloads, NotifyType.COOKIE)
+        if cookies and cookies[0].data == self._cookie:
+            return  # the answer to a repetition from before we had it
         wanted = notifies(payloads, NotifyType.INVALID_KE_PAYLOAD)
         if cookies or wanted:
             self._rounds += 1
@@ -160,7 +163,8 @@ class Initiator(Handler):
         sa.peer_fragments = config.fragmentation and bool(notifies(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED))
         self._nr, self._response, self._peer_hashes = nr, data, hashes
         self._additional = list(suite.additional_ke)
-        sa.requests.outstanding.clear()
+        asked = sa.requests.outstanding.pop(0)
+        sa.hint_s = now - asked.sent_at[0]
         sa.requests.next_id = 1
         self._next(now)
 

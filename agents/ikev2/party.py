@@ -18,6 +18,7 @@ from agents.ikev2.cookie import CookieJar
 from agents.ikev2.events import Dropped, Event, Send
 from agents.ikev2.fragments import FragmentBudget
 from agents.ikev2.model import Authenticate, LocalIdentity, PeerAddress, RandomSource, source_prefix
+from agents.ikev2.round_trip import MOST_PEERS, RoundTrip
 from agents.ikev2.suites import ike_suite
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Party:
         self.by_spi: dict[bytes, IkeSa] = {}
         self.by_init: dict[bytes, IkeSa] = {}  # digest of the IKE_SA_INIT request → responder's SA
         self.by_peer: dict[Identification, set[IkeSa]] = {}
+        self._ways: dict[Identification, RoundTrip] = {}
         self.half_open = 0
         self.half_open_by_address: dict[str, int] = {}
         self._half_open_by_prefix: dict[str, int] = {}
@@ -93,6 +95,15 @@ class Party:
         """The SA's peer is authenticated."""
         assert sa.peer_id is not None
         self.by_peer.setdefault(sa.peer_id, set()).add(sa)
+
+    def way(self, peer_id: Identification) -> RoundTrip:
+        """What is known of the way to this peer. Whoever asks has authenticated it, or begins towards it."""
+        found = self._ways.get(peer_id)
+        if found is None:
+            if len(self._ways) >= MOST_PEERS:
+                del self._ways[next(iter(self._ways))]
+            found = self._ways[peer_id] = RoundTrip()
+        return found
 
     def down(self, sa: IkeSa) -> None:
         """The SA is no longer established."""

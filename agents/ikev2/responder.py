@@ -213,6 +213,8 @@ class Responder(Handler):
             sa.close(CloseReason.AUTHENTICATION_FAILED, now)
             return
         sa.peer_id = ident.identification
+        sa.way = party.way(sa.peer_id)
+        sa.hint_s = now - sa.created_at  # no sample: its request may have been repeated
         sa.state = SaState.AUTH_DECIDING
         self._auth = payloads
         if exchange != ExchangeType.IKE_AUTH:

@@ -29,6 +29,7 @@ from agents.ikev2.keys import IkeKeys
 from agents.ikev2.model import PeerAddress
 from agents.ikev2.protect import Opened, Protection, open_message, seal_fragments, seal_message
 from agents.ikev2.registry import Flag, NotifyType
+from agents.ikev2.round_trip import RoundTrip, Timing
 from agents.ikev2.suites import IkeSuite
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class IkeSa:
         "half_open_address",
         "handle",
         "handler",
+        "hint_s",
         "init_digest",
         "initiator",
         "keys",
@@ -128,6 +130,7 @@ class IkeSa:
         "state",
         "suite",
         "tokens",
+        "way",
     )  # fmt: skip
 
     def __init__(
@@ -159,6 +162,8 @@ class IkeSa:
         self.peer_fragments = False
         self.half_open_address: str | None = None
         self.rekeying: Task | None = None
+        self.hint_s: float | None = None  # what the first answer of the handshake took at most
+        self.way = RoundTrip()  # the peer's own as soon as it is known who that is
         self._out: Protection | None = None
         self._in: Protection | None = None
         self._fragments: Reassembler | None = None
@@ -187,6 +192,13 @@ class IkeSa:
         if self.party.config.log_keys:
             wrap = None if suite.kwa is None else KeyWrapEntry(self.spi_i, self.spi_r, self.key_wrap_key()).line()
             self.party.emit(KeysDerived(decryption_table_line(self.spi_i, self.spi_r, suite, keys), wrap))
+
+    def timing(self) -> Timing:
+        """How requests over this SA are repeated now."""
+        usual = self.party.config.retransmission
+        if self.established_at is not None:
+            return self.way.timing(usual, self.hint_s or 0.0)
+        return self.way.handshake(usual, self.hint_s)
 
     def derive(self, label: bytes, length: int) -> bytes:
         assert self.suite is not None and self.keys is not None
@@ -229,7 +241,7 @@ class IkeSa:
             message_id = self.requests.next_id
             datagrams = self.seal(task.exchange, message_id, False, payloads)
             self.requests.next_id += 1
-            self.requests.sent(message_id, task, datagrams, now, self.party.config.retransmission)
+            self.requests.sent(message_id, task, datagrams, now, self.timing())
             self.send(datagrams)
         self.party.schedule(self)
 
@@ -240,7 +252,9 @@ class IkeSa:
         self.send(datagrams)
 
     def poke(self, now: float) -> None:
-        self.send(self.requests.poke(now, self.party.config.retransmission), retransmission=True)
+        # A first message is as good as a new one. What follows it may be meant for a peer that is gone.
+        anew = self.state is SaState.INIT_SENT
+        self.send(self.requests.poke(now, self.timing(), anew=anew), retransmission=True)
         self.party.schedule(self)
 
     # -- in --------------------------------------------------------------------------------------
@@ -336,6 +350,8 @@ class IkeSa:
             del self.requests.outstanding[message_id]
             waiting.task.received(self, header, whole)
             waiting.task.complete(self, parse_payloads(whole.first, whole.inner), now)
+            if self.established_at is not None:  # before that nobody has proven who answers
+                self.way.answered(waiting.sent_at, now)
         except MalformedMessage:
             self.requests.outstanding.pop(message_id, None)
             waiting.task.failed(self, FailureReason.SA_CLOSED, now)
@@ -367,8 +383,9 @@ class IkeSa:
                 self.close(CloseReason.HALF_OPEN_TIMEOUT, now)
                 self.party.forget(self)
             return
-        again, given_up = self.requests.due(now, self.party.config.retransmission)
+        again, given_up = self.requests.due(now, self.timing())
         if given_up:
+            self.way.unanswered(min(item.sent_at[0] for item in self.requests.outstanding.values()))
             self.close(CloseReason.TIMEOUT, now)
             return
         self.send(again, retransmission=True)
@@ -414,8 +431,13 @@ class IkeSa:
         if not announced and self.handle.current is self:
             self.children.clear()
             self.party.emit(Closed(self.handle, reason, notify))
-        self.expires_at = now + self.party.config.linger_s
+        self.linger(now)
         self.party.schedule(self)
+
+    def linger(self, now: float) -> None:
+        """Go on answering repeats as long as the peer may make them, and then be forgotten."""
+        patience_s = self.timing().patience_s if self.established_at is not None else 0.0
+        self.expires_at = now + max(self.party.config.linger_s, patience_s)
 
     def end_half_open(self) -> None:
         """This SA no longer counts as half-open."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -39,6 +40,7 @@ from agents.ikev2 import (
     UnknownSa,
 )
 from agents.ikev2.registry import ExchangeType, NotifyType
+from agents.ikev2.round_trip import HANDSHAKE_S
 from agents.lks.central import CentralGroups
 from agents.lks.confirming import Confirming
 from agents.lks.context import Context
@@ -89,6 +91,8 @@ class DksLink:
         self._asked_lease: dict[int, float] = {}
         self._connect_began = now
         document = context.document
+        # Where there is another address to try, one that does not answer is left as soon as on a short way.
+        handshake_s = HANDSHAKE_S if len(document.dks.addresses) == 1 else 0.0
         self._entry, self._port = document.dks, port
         self._key = public_key_from_spki(document.dks.key)
         self._id = context.party(document.dks.name)
@@ -98,7 +102,7 @@ class DksLink:
             self._authenticate,
             random=context.random,
             config=IkeConfig(
-                retransmission=EAGER if central is not None else PATIENT,
+                retransmission=replace(EAGER if central is not None else PATIENT, handshake_s=handshake_s),
                 liveness_s=LIVENESS_S,
                 upper_exchanges=EXCHANGES,
                 log_keys=context.log_keys,

@@ -25,6 +25,11 @@ class Issuing:
         dks = self._dks()
         return dks is not None and dks.order(group, held, now)
 
+    def answer_within_s(self) -> float:
+        """As Orders.answer_within_s."""
+        dks = self._dks()
+        return dks.sa.answer_within_s if dks is not None and dks.sa is not None else 0.0
+
     def report(self, now: float) -> None:
         """As Orders.report."""
         dks = self._dks()

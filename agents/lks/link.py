@@ -77,7 +77,6 @@ class Link:
                 # neighbour itself, which gets them, always finds one free.
                 cookie_threshold_per_address=2,
                 max_half_open_per_address=16,
-                half_open_timeout_s=10.0,
                 upper_exchanges=EXCHANGES,
                 log_keys=context.log_keys,
             ),

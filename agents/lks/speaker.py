@@ -31,8 +31,9 @@ REKEY_FRACTION = 0.75
 """A new generation is made when so much of the old one's lifetime is over, or up to a tenth of it earlier."""
 
 PATIENCE_S = 30.0
-"""How long at most the old generation is sent with while members that live have not acknowledged the new one. A member
-that does not answer loses its IKE SA long before, and is no longer waited for."""
+"""How long at most the old generation is sent with while members that live have not acknowledged the new one, or as
+long as requests to the furthest of them are repeated. A member that does not answer loses its IKE SA by then, and is no
+longer waited for."""
 
 MAX_DELAY_S = 65535
 """What an activation delay can say (RFC 9838 §4.4.3: two octets)."""
@@ -42,7 +43,8 @@ ATTEMPTS = 3
 
 
 DKS_PATIENCE_S = 5.0
-"""How long at most a rekey waits for the DKS's answer; never more than a tenth of a key's lifetime."""
+"""How long at most a rekey waits for the DKS's answer, or two measured round trips to it; never more than a tenth of a
+key's lifetime."""
 
 
 class Orders(Protocol):
@@ -50,6 +52,9 @@ class Orders(Protocol):
 
     def order(self, group: GroupId, held: bytes, now: float) -> bool:
         """Ask for the generation after the one of this signed state; False when the DKS cannot be asked now."""
+
+    def answer_within_s(self) -> float:
+        """How many seconds the DKS takes to answer, at most, as far as that was measured."""
 
     def report(self, now: float) -> None:
         """We have made a generation without it: it is told soon, or when it is back."""
@@ -219,7 +224,8 @@ class Speaker:
             return
         newest = self.sending.waiting or self.sending.active
         if self._orders is not None and newest is not None and self._orders.order(self.group, newest.state, now):
-            patience_s = min(DKS_PATIENCE_S, self._context.document.lifetimes.group_s / 10)
+            patience_s = max(DKS_PATIENCE_S, 2 * self._orders.answer_within_s())
+            patience_s = min(patience_s, self._context.document.lifetimes.group_s / 10)
             self._ordered = _Ordered(reason, excluding, now + patience_s)
             return
         self._renew(self._make(now), now, reason, excluding=excluding)
@@ -261,7 +267,8 @@ class Speaker:
     def _renew(self, keys: GroupKeys, now: float, reason: str, *, excluding: bool) -> None:
         active = self.sending.active
         ends_at = now if active is None else self._ends[active.generation]
-        patience_s = max(0.0, min(PATIENCE_S, ends_at - now))
+        slowest_s = max((sa.patience_s for sa in self.members.values()), default=0.0)
+        patience_s = max(0.0, min(max(PATIENCE_S, slowest_s), ends_at - now))
         atd_s = keys.atd_s if excluding else max(keys.atd_s, math.ceil(patience_s))
         # Members are told how long we may take, since so long they have to hear the old generation.
         keys = replace(keys, atd_s=min(atd_s, MAX_DELAY_S))

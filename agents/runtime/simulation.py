@@ -91,6 +91,8 @@ class Simulation:
         self.nodes: dict[str, Node] = {}
         self.events: list[Seen] = []
         self.delay_s, self.loss, self.duplicate, self.overtake = delay_s, loss, duplicate, overtake
+        self.jitter = 1.0
+        """By up to which part of `delay_s` a datagram takes longer."""
         self.cut: set[str] = set()
         """Segments that nothing passes, and nobody notices: silent blackholes."""
         self.remote: dict[str, str] = {}
@@ -246,7 +248,7 @@ class Simulation:
             datagram = passing.datagram
             for _copy in range(2 if self._random.random() < self.duplicate else 1):
                 slow = 100 * self._random.random() if self._random.random() < self.overtake else 0.0
-                delay_s = self.delay_s * (1 + self._random.random() + slow)
+                delay_s = self.delay_s * (1 + self.jitter * self._random.random() + slow)
                 self.at(self.now + delay_s, lambda: self.deliver(other.name, datagram))
 
     def deliver(self, name: str, datagram: Datagram) -> None:

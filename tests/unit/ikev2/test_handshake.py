@@ -208,7 +208,9 @@ def test_gsa_auth_is_not_taken_where_ike_auth_is_expected() -> None:
 
 
 def test_silence_ends_in_a_timeout_after_all_tries() -> None:
-    net, a, b = pair(IkeConfig(retransmission=Retransmission(first_s=1.0, factor=2.0, cap_s=5.0, tries=4)))
+    net, a, b = pair(
+        IkeConfig(retransmission=Retransmission(first_s=1.0, factor=2.0, cap_s=5.0, tries=4, handshake_s=0))
+    )
     net.filter = lambda wire: False
     a.connect(b)
     net.run(200)
