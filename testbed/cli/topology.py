@@ -39,7 +39,8 @@ def register(app: typer.Typer) -> None:
         for name, topology in known.items():
             typer.echo(f"{name:12} {len(topology.routers):3} routers  {topology.description}".rstrip())
         typer.echo("generators:  " + ", ".join(FORMS.values()))
-        typer.echo("files:       .yaml of your own, .graphml and .gml of the Topology Zoo")
+        typer.echo("files:       .yaml of your own or of containerlab, .graphml and .gml of the Topology Zoo,")
+        typer.echo("             .json of TopoHub, .xml and text of SNDlib")
 
     @group.command()
     def show(

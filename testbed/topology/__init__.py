@@ -1,5 +1,6 @@
-"""Topologies: from a person's YAML, a generator's words or a Topology Zoo file to routers with every address settled.
+"""Topologies: from a person's YAML, a generator's words or a published network to routers with every address settled.
 
-Stages, one a file: source (what may be written) → read (files, lines) → generate, zoo → check → address → resolved.
+Stages, one a file: source (what may be written) → read (files, lines) → generate, and zoo, topohub, sndlib and
+containerlab (what others publish) → check → address → resolved.
 Knows nothing of namespaces, FRR or keys.
 """

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from testbed.errors import InputError, Location
-from testbed.topology import adjacent, check, generate, zoo
+from testbed.topology import adjacent, check, containerlab, generate, sndlib, topohub, zoo
 from testbed.topology.address import resolve
 from testbed.topology.findings import Caution, TopologyErrors, nearest, some
-from testbed.topology.read import Reading, read
+from testbed.topology.read import Reading, opened, read, validated
 from testbed.topology.resolved import Topology
 from testbed.topology.source import TopologySource
 
 LIBRARY = Path(__file__).resolve().parents[2] / "topologies"
 YAML_SUFFIXES = (".yaml", ".yml")
-GRAPH_SUFFIXES = (".graphml", ".gml")
+GRAPHS = {".graphml": zoo.read_graph, ".gml": zoo.read_graph, ".json": topohub.read_graph, ".xml": sndlib.read_xml}
 
 
 def library() -> list[str]:
@@ -23,7 +23,10 @@ def library() -> list[str]:
 
 
 def load(spec: str) -> Topology:
-    """Resolve "abilene", "ring:20", "mine.yaml" or "zoo.graphml". Raises InputError with all that is wrong."""
+    """Resolve "abilene", "ring:20", "mine.yaml", "zoo.graphml" or another published network.
+
+    Raises InputError with all that is wrong.
+    """
     return examine(spec)[0]
 
 
@@ -63,18 +66,24 @@ def _cautions(topology: Topology, reading: Reading) -> list[Caution]:
 
 def _read(spec: str) -> tuple[Reading, str]:
     path = Path(spec)
-    if path.suffix.lower() in GRAPH_SUFFIXES:
-        return _made(zoo.read_graph(path), path), path.stem
+    if path.suffix.lower() in GRAPHS:
+        return _made(GRAPHS[path.suffix.lower()](path), path), path.stem
+    if sndlib.is_native(path):
+        return _made(sndlib.read_native(path), path), path.stem
     if path.suffix.lower() in YAML_SUFFIXES:
-        return read(path), path.stem
+        data, lines = opened(path)
+        if containerlab.is_one(data):
+            return containerlab.reading(data, lines, path), path.name.split(".")[0]
+        return validated(data, lines), path.stem
     if generate.is_generator(spec):
         return _made(generate.generate(spec), spec), spec.replace(":", "-").replace("=", "")
     if spec in library():
         return read(LIBRARY / f"{spec}.yaml"), spec
     known = [*library(), *generate.FORMS]
+    files = f"a {', '.join([*YAML_SUFFIXES, *GRAPHS])} file, or SNDlib's text"
     raise InputError(
         f"unknown topology {spec!r}{nearest(spec.split(':')[0], known)}",
-        allowed=f"{', '.join(library())}; {', '.join(generate.FORMS.values())}; a .yaml, .graphml or .gml file",
+        allowed=f"{', '.join(library())}; {', '.join(generate.FORMS.values())}; {files}",
         next_command="lab topology list",
     )
 

@@ -64,6 +64,11 @@ class Lines:
 
 def read(file: Path) -> Reading:
     """What a YAML file says. Raises InputError when it is not YAML with a mapping in it."""
+    return validated(*opened(file))
+
+
+def opened(file: Path) -> tuple[dict[Any, Any], Lines]:
+    """The mapping in a YAML file, and where its parts stand. Raises InputError when there is none."""
     marked = parse(file)
     if not isinstance(marked, dict):
         raise InputError(
@@ -72,8 +77,11 @@ def read(file: Path) -> Reading:
             allowed="links: [r1-r2, r2-r3]",
             next_command="lab topology schema",
         )
-    lines = Lines(file, marked)
-    data = plain(marked, file)
+    return plain(marked, file), Lines(file, marked)
+
+
+def validated(data: dict[Any, Any], lines: Lines) -> Reading:
+    """What the data of a topology file say."""
     try:
         return Reading(TopologySource.model_validate(data), lines.of, [], True)
     except ValidationError as error:

@@ -163,10 +163,19 @@ def _area_type(value: Any) -> str:
     return word
 
 
+INTERFACE_ALLOWED = "an interface's name: 1 to 15 letters, digits, '.', '_' and '-', such as eth1; not lo or mgmt"
+
+
+def is_interface(value: Any) -> bool:
+    """Whether an interface can be called so."""
+    taken = ("lo", "all", "default", "mgmt")
+    return isinstance(value, str) and INTERFACE.fullmatch(value) is not None and value not in taken
+
+
 def _interface(value: Any) -> str:
-    if not isinstance(value, str) or not INTERFACE.fullmatch(value) or value in ("lo", "all", "default", "mgmt"):
-        raise _refuse("an interface's name: 1 to 15 letters, digits, '.', '_' and '-', such as eth1; not lo or mgmt")
-    return value
+    if not is_interface(value):
+        raise _refuse(INTERFACE_ALLOWED)
+    return str(value)
 
 
 def _switch(value: Any) -> bool:
