@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
     @group.command("list")
     def list_(as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False) -> None:
         """The topologies at hand."""
-        from testbed.topology.generate import FORMS
+        from testbed.topology.generate import FORMS, MORE
         from testbed.topology.load import library, load
 
         known = {name: load(name) for name in library()}
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
         for name, topology in known.items():
             typer.echo(f"{name:12} {len(topology.routers):3} routers  {topology.description}".rstrip())
         typer.echo("generators:  " + ", ".join(FORMS.values()))
+        typer.echo(f"             {MORE}")
         typer.echo("files:       .yaml of your own or of containerlab, .graphml and .gml of the Topology Zoo,")
         typer.echo("             .json of TopoHub, .xml and text of SNDlib")
 

@@ -24,6 +24,8 @@ FORMS = {
     "waxman": "waxman:N:seed=S",
 }
 LIMIT = 500
+MORE = ":links=L behind any but lan:N, for L links side by side in place of each"
+MOST_LINKS = 8
 
 
 def is_generator(spec: str) -> bool:
@@ -32,6 +34,8 @@ def is_generator(spec: str) -> bool:
 
 def generate(spec: str) -> TopologySource:
     """The source of a generated topology. Raises InputError for words that name none."""
+    if side_by_side := re.fullmatch(r"(?!lan:)((?:(?!:links=).)+):links=(\d+)", spec):
+        return _side_by_side(spec, generate(side_by_side[1]), int(side_by_side[2]))
     kind, *words = spec.split(":")
     makers: dict[str, Callable[..., TopologySource]] = {"line": _line, "ring": _ring, "star": _star, "lan": _lan}
     if kind == "grid" and len(words) == 1 and (size := re.fullmatch(r"(\d+)x(\d+)", words[0])):
@@ -53,7 +57,19 @@ def generate(spec: str) -> TopologySource:
     if kind in makers and len(words) == 1 and words[0].isdigit():
         _bounded(spec, int(words[0]), 3 if kind == "ring" else 2)
         return makers[kind](int(words[0]))
-    raise InputError(f"{spec!r} is no generator", allowed=", ".join(FORMS.values()), next_command="lab topology list")
+    allowed = f"{', '.join(FORMS.values())}; {MORE}"
+    raise InputError(f"{spec!r} is no generator", allowed=allowed, next_command="lab topology list")
+
+
+def _side_by_side(spec: str, source: TopologySource, count: int) -> TopologySource:
+    """The same with so many links for each."""
+    if not 1 <= count <= MOST_LINKS:
+        raise InputError(
+            f"{spec!r} has {count} links side by side", allowed=f"1 to {MOST_LINKS}", next_command="lab topology list"
+        )
+    links = [link for link in source.links for _ in range(count)]
+    text = f"{source.description}, {count} links for each"
+    return source.model_copy(update={"links": links, "description": text})
 
 
 def _bounded(spec: str, routers: int, least: int) -> None:

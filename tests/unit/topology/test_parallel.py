@@ -109,6 +109,17 @@ def test_every_experiment_plays_links_side_by_side_or_says_why_not(tmp_path: Pat
         check_plan(plan)
 
 
+def test_a_generator_gives_links_side_by_side_when_asked_for_them() -> None:
+    topology = load("ring:4:links=2")
+    assert topology.name == "ring-4-links2"
+    assert len(topology.routers) == 4 and topology.graph().number_of_edges("r4", "r1") == 2
+    assert len(adjacency.expected(topology)) == 16
+    assert load("waxman:12:seed=3:links=1").segments == load("waxman:12:seed=3").segments
+    for spec in ("lan:4:links=2", "ring:4:links=0", "ring:4:links=9", "ring:4:links=x", "ring:4:links=2:links=9"):
+        with pytest.raises(InputError):
+            load(spec)
+
+
 def test_two_links_between_two_routers_are_no_bridge(tmp_path: Path) -> None:
     chosen = sys.modules[type(find("link_cut")).__module__].chosen
     assert chosen(resolved(tmp_path, "links: [a-b, b-c, c-d, a-b]")) == "a--b"
