@@ -1,7 +1,8 @@
 """Names that become part of a path, and folders that may be removed.
 
-`plain_name` is the one check of a name; `claim` makes a folder and marks it as the laboratory's own; `remove` removes
-a folder that bears the mark, and no other. Standard library only: both sides of a guest use it.
+`plain_name` is the one check of a name, by the agents' own rule; `claim` makes a folder and marks it as the
+laboratory's own; `remove` removes a folder that bears the mark, and no other; `fresh` does both. Standard library only:
+both sides of a guest use it.
 """
 
 from __future__ import annotations
@@ -59,6 +60,12 @@ def remove(folder: Path) -> bool:
             entry.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     return True
+
+
+def fresh(folder: Path, where: str) -> None:
+    """An empty folder that bears the mark, whatever of ours was there. InputError when something else is."""
+    remove(folder)
+    claim(folder, where)
 
 
 def _is_empty(folder: Path) -> bool:

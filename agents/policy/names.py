@@ -17,8 +17,8 @@ RESERVED = frozenset({DKS_NAME, "revocation"})
 CONTROL_INTERFACE, CONTROL_PROTOCOL = "-", "policy"
 MAX_GROUP_OCTETS = 256
 
-DOMAIN_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
-ROUTER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+DOMAIN_PATTERN = ROUTER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+"""What can be one part of a path too, wherever such a name becomes one."""
 INTERFACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,14}$"
 
 _DOMAIN = re.compile(DOMAIN_PATTERN + r"\Z")

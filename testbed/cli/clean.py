@@ -14,19 +14,29 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--cache", help="also remove what setup made, except what is in use")
         ] = False,
     ) -> None:
-        """Remove half-made artefacts; with --cache, every artefact but the Python environment in use."""
-        from testbed.setup import kernel, python_env
+        """Remove half-made artefacts; with --cache, every artefact but the Python environment in use.
+
+        Only folders that bear the laboratory's mark are removed, whatever LAB_CACHE names.
+        """
+        from testbed.owned import MARK, is_own
+        from testbed.setup import kernel, python_env, tree
         from testbed.setup.artefact import leftovers, remove, unused
         from testbed.setup.paths import cache_dir
 
-        folder, found = cache_dir(), False
+        folder, found, others = cache_dir(), False, 0
         for path in leftovers():
             remove(path)
             typer.echo(f"removed {path}")
             found = True
-        kept = {python_env.venv().path.name, "locks"}
+        for made in (tree.tree(), kernel.kernel()):
+            if cache and made.ready:  # the name alone says so, of one that was made before there were marks
+                (made.path / MARK).touch()
+        kept = {python_env.venv().path.name, "locks", "up"}
         for path in sorted(folder.iterdir()) if cache and folder.is_dir() else ():
             if path.name in kept or path.suffix == ".part":
+                continue
+            if not is_own(path):
+                others += 1
                 continue
             found = True
             with unused(kernel.DOWNLOADS if path.name == kernel.APT_FOLDER else path.name) as free:
@@ -35,3 +45,5 @@ def register(app: typer.Typer) -> None:
                 typer.echo(f"{'removed' if free else 'in use, kept:'} {path}")
         if not found:
             typer.echo("nothing to remove")
+        if others:
+            typer.echo(f"kept, since nothing says that the laboratory made them: {others} in {folder}")

@@ -51,13 +51,14 @@ def register(app: typer.Typer) -> None:
 
 
 def _print(rows: list[Row], changed: list[str]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from testbed.cli.shown import show
 
     table = Table()
     for heading in ("keying", "measure", "n", "medians", "ratio (95 %)", "verdict"):
         left = heading in ("keying", "measure", "verdict")
-        table.add_column(heading, justify="left" if left else "right", overflow="fold")
+        table.add_column(heading, justify="left" if left else "right")
     for row in rows:
         middles = " → ".join(_middle(row, side) for side in (0, 1))
         word = "never" if is_span(row.measure) else "not measured"
@@ -65,13 +66,12 @@ def _print(rows: list[Row], changed: list[str]) -> None:
         table.add_row(
             row.keying, row.measure, f"{row.n[0]}, {row.n[1]}", middles, _interval(row), f"{row.verdict}{never}"
         )
-    console = Console(width=None if Console().is_terminal else 150)
-    console.print(table)
-    console.print(LEGEND, highlight=False)
+    show(table)
+    typer.echo(LEGEND)
     for line in changed:
-        console.print(f"changed  {line}", highlight=False, soft_wrap=True)
+        typer.echo(f"changed  {line}")
     if not changed:
-        console.print("changed  nothing that both were made from", highlight=False)
+        typer.echo("changed  nothing that both were made from")
 
 
 def _interval(row: Row) -> str:

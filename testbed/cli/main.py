@@ -6,6 +6,7 @@ reads standard output any more. With --json, standard output holds one document:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -25,6 +26,9 @@ VERBS = (
     "decode", "fault", "report", "compare", "replay", "bench", "models", "fuzz", "soak", "abuse",
     "sweep", "reproduce", "calibrate",
 )  # fmt: skip
+
+# What is wrong with the machine, where it is not with what was typed.
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 app = typer.Typer(
     name="lab",
@@ -58,7 +62,8 @@ def _main() -> int:
     except _ClickException as error:
         return _usage(error)
     except OSError as error:  # of a file that a verb did not expect to fail
-        return _told(EnvironmentFailure(error.strerror or str(error), where=error.filename))
+        kind = EnvironmentFailure if error.errno in MACHINE else InputError
+        return _told(kind(error.strerror or str(error), where=error.filename))
 
 
 def _usage(error: Any) -> int:

@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps(done.summary, indent=1))
         else:
             print_summary(done.summary, done.folder)
-            simulated.show_cost(done.summary)
+            _show_cost(done.summary)
         if problem := execute.first_problem(done.outcomes):
             raise problem
         if not done.summary["ok"]:
@@ -116,8 +116,9 @@ class Progress:
 
 def print_summary(summary: dict[str, Any], folder: Path) -> None:
     """The table, the verdicts and the findings, for a person."""
-    from rich.console import Console
     from rich.table import Table
+
+    from testbed.cli.shown import show
 
     measured = summary["measured"]
     table = Table(
@@ -133,30 +134,33 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         "DKS requests in the\nfirst 60 s of power",
         "DKS requests before\nfirst scheduled",
     ):
-        table.add_column(heading, justify="left" if heading == "keying" else "right", overflow="fold")
+        table.add_column(heading, justify="left" if heading == "keying" else "right")
     for name, row in summary["keyings"].items():
         table.add_row(name, *_cells(row))
-    console = Console()
-    console.print(table)
+    show(table)
     for line in legend(measured):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        typer.echo(line)
     for verdict in summary["criteria"]:
-        console.print(
-            f"{'ok    ' if verdict['ok'] else 'FAILED'}  {verdict['keying']}: {verdict['text']}: {verdict['value']}",
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+        mark = "ok    " if verdict["ok"] else "FAILED"
+        typer.echo(f"{mark}  {verdict['keying']}: {verdict['text']}: {verdict['value']}")
     for finding in summary["findings"]:
-        console.print(f"found   {finding}", highlight=False, markup=False, soft_wrap=True)
+        typer.echo(f"found   {finding}")
     for flaw in summary.get("flaws", ()):
-        console.print(f"flaw    {flaw}", highlight=False, markup=False, soft_wrap=True)
+        typer.echo(f"flaw    {flaw}")
     for keying in summary["keyings"]:
         played = [each for each in summary["runs"] if each["keying"] == keying and each["status"] == "done"]
         if played:
             run_s, wall_s, times = pace(played)
-            console.print(
-                f"pace    {keying}: {run_s} s in {wall_s} s of wall time, {times} × real time", highlight=False
-            )
-    console.print(f"report  {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+            typer.echo(f"pace    {keying}: {run_s} s in {wall_s} s of wall time, {times} × real time")
+    typer.echo(f"report  {folder / 'report.html'}")
+
+
+def _show_cost(summary: Mapping[str, Any]) -> None:
+    """What each case took on this machine, for a person; nothing for a summary without cases."""
+    for label, cost in summary.get("cost", {}).items():
+        typer.echo(
+            f"cost    {label}: {cost['wall_s']:.0f} s, {cost['cpu_s']:.0f} s of a processor, {cost['peak_mib']} MiB"
+        )
 
 
 def legend(measured: Mapping[str, Any]) -> list[str]:

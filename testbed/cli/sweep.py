@@ -40,7 +40,9 @@ def register(app: typer.Typer) -> None:
 
         asked = sweepfile.read(file)
         if dry:
-            typer.echo(f"{asked.name}: {len(asked.cells)} runs of {asked.experiment.name}: {', '.join(asked.factors)}")
+            about = {"name": asked.name, "runs": len(asked.cells), "experiment": asked.experiment.name}
+            text = f"{asked.name}: {len(asked.cells)} runs of {asked.experiment.name}: {', '.join(asked.factors)}"
+            typer.echo(json.dumps({**about, "factors": list(asked.factors)}) if as_json else text)
             return
         make_all(asked.kernel)
         player = remote.dask(scheduler) if scheduler else sweeping.local(jobs or os.cpu_count() or 1)
@@ -91,28 +93,27 @@ def progress(count: int) -> Iterator[Told]:
 
 
 def _print(done: Swept, factors: Sequence[str], main: Span) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from testbed.cli.run import pace
+    from testbed.cli.shown import show
 
-    console = Console()
     table = Table()
     for heading in (*factors, "n", f"{main.name}, s\nmedian (95 %)"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading)
     for heading in ("run, s", "wall, s", "× real\ntime"):
         table.add_column(heading, justify="right")
     for levels, rows in _cells(done.rows, factors).items():
         times = [row["convergence_s"] for row in rows]
         table.add_row(*levels, str(len(rows)), _shown(times), *pace(rows))
-    console.print(table)
-    console.print(f"{main.name}: from {main.since} to {main.until}", highlight=False, markup=False, soft_wrap=True)
-    console.print(LEGEND, highlight=False)
+    show(table)
+    typer.echo(f"{main.name}: from {main.since} to {main.until}")
+    typer.echo(LEGEND)
     for each in done.failures:
         named = ", ".join(f"{name} {each[name]}" for name in factors)
-        console.print(f"FAILED  {named}, seed {each['seed']}: {each['status']} ({each['folder']})", highlight=False)
+        typer.echo(f"FAILED  {named}, seed {each['seed']}: {each['status']} ({each['folder']})")
     if done.rows:
-        console.print(f"results {done.folder / 'results.parquet'}", highlight=False)
+        typer.echo(f"results {done.folder / 'results.parquet'}")
 
 
 def _cells(rows: Sequence[Mapping[str, Any]], factors: Sequence[str]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:

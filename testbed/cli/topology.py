@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from testbed.topology.resolved import Interface, Router, Topology
 
 Spec = Annotated[str, typer.Argument(help="a file, a name in topologies/, or a generator such as ring:20")]
-# What a table needs where no terminal says its width, as in a pipe or a file.
-WIDTH = 140
 
 
 def register(app: typer.Typer) -> None:
@@ -76,24 +74,22 @@ def register(app: typer.Typer) -> None:
 
 
 def _print_tables(topology: Topology) -> None:
-    from rich.console import Console
+    from testbed.cli.shown import show
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=WIDTH, highlight=False)
     interfaces, common = _interfaces(topology)
-    for part in (interfaces, common, _segments(topology)):
-        if part:
-            console.print(part)
+    show(interfaces)
+    if common:
+        typer.echo(common)
+    show(_segments(topology))
     ospf = topology.ospf
     versions = " and ".join(name for name, on in (("OSPFv2", ospf.v2), ("OSPFv3", ospf.v3)) if on)
-    console.print(f"{versions}, hello {ospf.hello_s} s, dead {ospf.dead_s} s; domain {topology.domain}")
+    typer.echo(f"{versions}, hello {ospf.hello_s} s, dead {ospf.dead_s} s; domain {topology.domain}")
     if topology.pim is not None:
-        console.print(f"PIM-SM, rendezvous point {topology.pim.rp} ({topology.pim.rp_address})")
+        typer.echo(f"PIM-SM, rendezvous point {topology.pim.rp} ({topology.pim.rp_address})")
     for host in topology.hosts.values():
-        console.print(f"host {host.name} {host.ipv4} behind {host.gateway} on {host.segment}")
+        typer.echo(f"host {host.name} {host.ipv4} behind {host.gateway} on {host.segment}")
     dks = topology.dks
-    console.print(
+    typer.echo(
         f"DKS {dks.address} behind {dks.router}; on the management network {dks.management.subnet}"
         f" it is {dks.management.address}"
     )

@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
         if name is not None:
             plain_name(name, "--name")
         resolved = loaded(topology)
-        name = name or plain_name(f"{resolved.name}-{os.getpid()}", topology)
+        name = name or f"{resolved.name[:50]}-{os.getpid()}"
         plan = Plan(
             experiment="up",
             topology=resolved,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from testbed import owned
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.guest import native, uml
 from testbed.setup import children, kernel, tree
@@ -75,8 +75,7 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
     environment = {**os.environ, NAME_IN_ENVIRONMENT: str(run_dir)}
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(control, ignore_errors=True)
-        control.mkdir()
+        owned.fresh(control, str(control))
         answer.unlink(missing_ok=True)
         (run_dir / "guest.json").write_text(json.dumps({"command": spec.command, "console": spec.console}))
         log.write_bytes(b"")
@@ -101,7 +100,7 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
         with in_use(tree.tree().name, kernel.kernel().name):
             _wait(argv, spec, log, {"env": environment, "cwd": control}, timeout_s)
     finally:
-        shutil.rmtree(control, ignore_errors=True)
+        owned.remove(control)
     wall_s = time.monotonic() - started
     if not answer.exists():
         raise EnvironmentFailure(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import mininet.net
 from mininet.net import Mininet
 
+from testbed import owned
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.keying.base import Keying
 from testbed.net.disk import Disk, make_images
@@ -76,7 +76,7 @@ class Laboratory:
 
         What an earlier laboratory left in the folder is removed.
         """
-        shutil.rmtree(self.folder, ignore_errors=True)
+        owned.fresh(self.folder, str(self.folder))
         for name in ("logs", "events", "clock", "retained", "volatile", "frr"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         # FRR's user passes through; the files themselves are not for everyone.
@@ -361,4 +361,4 @@ class Laboratory:
             node.terminate()
         if self._built:
             self.wires.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        owned.remove(self.folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -19,12 +18,14 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from testbed import owned
 from testbed.analysis.run import Run
 from testbed.errors import EnvironmentFailure, InputError, LabError
 from testbed.faults.check import check_plan
 from testbed.guest.boot import GuestSpec, Kernel, run_guest, tail
 from testbed.record.plan import Plan
 from testbed.record.reading import document
+from testbed.record.summary import read_summary
 from testbed.runner import origin
 from testbed.setup import children, kernel, tree
 from testbed.setup.artefact import digest, require_space
@@ -98,11 +99,15 @@ def run_key(plan: Plan, kind: str, code: str) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Only one program at a time writes into a results folder. Raises InputError when another does."""
+def locked(folder: Path, *, new: bool = False) -> Iterator[None]:
+    """Only one program at a time writes into a results folder. Raises InputError when another does; with `new`, for new
+    results, also when the folder is not new or empty and holds none, and then nothing is written."""
     import fcntl
 
     try:
+        folder = folder.resolve()  # a link to another disk is as good
+        if new and not _holds_results(folder):
+            owned.claim(folder, str(folder))
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
@@ -117,6 +122,16 @@ def locked(folder: Path) -> Iterator[None]:
                 "another lab is writing there", where=str(folder), allowed="waiting, or --out with another folder"
             ) from None
         yield
+
+
+def _holds_results(folder: Path) -> bool:
+    """Whether results without a mark are there, as those of an archive are."""
+    if any(folder.glob(f"{RUNS}/*/plan.json")) or any(folder.glob(f"{RUNS}/*/case.json")):
+        return True
+    try:
+        return bool(read_summary(folder))
+    except InputError:
+        return False
 
 
 def play(
@@ -188,7 +203,7 @@ def shuffled(count: int) -> list[int]:
 
 def run_name(plan: Plan, kind: str, code: str) -> str:
     """The name of a run's folder."""
-    return f"{plan.keying}-{plan.seed}-{run_key(plan, kind, code)}"
+    return owned.plain_name(f"{plan.keying}-{plan.seed}-{run_key(plan, kind, code)}", "a run's folder")
 
 
 def outcome_of(own: Path) -> Outcome:
@@ -216,7 +231,7 @@ def kept(own: Path, flaws: Callable[[Path], list[InputError]] = lambda own: Run(
 def _put_aside(own: Path, why: InputError) -> None:
     aside = own.parent.parent / DAMAGED / own.name
     try:
-        shutil.rmtree(aside, ignore_errors=True)
+        owned.remove(aside)
         aside.parent.mkdir(exist_ok=True)
         own.rename(aside)
     except OSError as error:
@@ -240,9 +255,7 @@ def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = Fa
     own = folder / "runs" / run_name(plan, kind, code)
     if not fresh and (done := kept(own)) is not None:
         return done
-    if own.exists():
-        shutil.rmtree(own)
-    own.mkdir(parents=True)
+    owned.fresh(own, str(own))
     plan.write(own / "plan.json")
     origin.here(kind, code).write(own)
     command = ("python3", "-m", "testbed.inside", "/lab/run/plan.json")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from testbed.analysis.run import Run
 from testbed.errors import InputError, Location
 from testbed.faults.steps import make
+from testbed.owned import plain_name
 from testbed.record.plan import Flow, Plan, Step
 from testbed.setup.paths import PROJECT
 from testbed.topology.resolved import Topology
@@ -202,7 +203,7 @@ def names() -> list[str]:
 def find(spec: str) -> Experiment:
     """An experiment by name or by the path of its file. Raises InputError when there is none in it."""
     path = Path(spec) if spec.endswith(".py") else FOLDER / f"{spec}.py"
-    if not path.is_file():
+    if not (path.is_file() if spec.endswith(".py") else spec in names()):
         raise InputError(
             f"unknown experiment {spec!r}", allowed=f"{', '.join(names())}, or the path of a .py file",
             next_command="lab run --help",
@@ -223,4 +224,5 @@ def find(spec: str) -> Experiment:
     ]
     if len(kinds) != 1:
         raise InputError(f"holds {len(kinds)} experiments", where=str(path), allowed="one subclass of Experiment")
+    plain_name(str(getattr(kinds[0], "name", "")), f"{path}: name")
     return kinds[0]()

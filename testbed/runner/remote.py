@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import socket
 import tarfile
 import tempfile
@@ -17,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from testbed import owned
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.guest.boot import Kernel
 from testbed.record.plan import Plan
@@ -107,10 +107,9 @@ def play_one(plan_json: str, made: dict[str, Any]) -> bytes:
 def _unpacked(packed: bytes, own: Path) -> Outcome:
     """Keep a run that came back; its outcome last, so that one half written is not taken for whole."""
     part = own.with_name(f".{own.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    owned.fresh(part, str(part))
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
         archive.extractall(part, filter="data")
-    shutil.rmtree(own, ignore_errors=True)
+    owned.remove(own)
     part.rename(own)
     return execute.outcome_of(own)

@@ -89,7 +89,7 @@ def replay(folders: Sequence[Path], out: Path, jobs: int, told: Callable[[Outcom
             "no run here can be played again:\n" + "\n".join(each.failure for each in found.values()),
             where=str(folders[0].parent), allowed="runs in virtual time, with plan and record",
         )  # fmt: skip
-    with execute.locked(out):
+    with execute.locked(out, new=True):
         outcomes = execute.play([plan for plan, _ in plans.values()], out, "virtual", jobs, fresh=True, told=told)
     for (folder, (_, why)), outcome in zip(plans.items(), outcomes, strict=True):
         found[folder] = Replayed(

@@ -65,7 +65,7 @@ def run(request: Request, told: Told) -> Session:
     plans = [experiment.plan(topology, keying, seed, request.options) for seed in seeds for keying in keyings]
     folder = request.out or Path("runs") / f"{experiment.name}-{topology.name}-{request.kernel}"
     refuse_another(folder, experiment.name)
-    with execute.locked(folder):
+    with execute.locked(folder, new=True):
         outcomes = execute.play(plans, folder, request.kernel, request.jobs, fresh=request.fresh, told=told)
         if not any(outcome.done for outcome in outcomes):
             problem = execute.first_problem(outcomes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from testbed import owned
 from testbed.analysis.run import Run
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.record.flaws import told_of, tried
@@ -111,7 +111,7 @@ def run(experiment: Simulated, request: Request, told: Told) -> Session:
     folder = request.out or Path("runs") / experiment.name
     code = code_digest()
     refuse_another(folder, experiment.name)
-    with locked(folder):
+    with locked(folder, new=True):
         room_for_runs(folder)
         outcomes = _play(experiment, cases, folder, code, request, told)
         failed = [each for each in outcomes if not each.done]
@@ -213,11 +213,11 @@ def _one(
     module: str, case: tuple[str, int, Mapping[str, Any]], folder: Path, code: str, fresh: bool, jobs: int = 1
 ) -> Outcome:
     label, seed, values = case
-    own = folder / "runs" / f"{label.replace(' ', '-')}-{seed}-{digest(json.dumps(values), code)}"
+    name = f"{label.replace(' ', '-')}-{seed}-{digest(json.dumps(values), code)}"
+    own = folder / "runs" / owned.plain_name(name, "a case's folder")
     if not fresh and (before := kept(own, _case_flaws)) is not None:
         return before
-    shutil.rmtree(own, ignore_errors=True)
-    own.mkdir(parents=True)
+    owned.fresh(own, str(own))
     (own / "case.json").write_text(json.dumps(values, indent=1) + "\n")
     # What Python hashes must not depend on the process: sets would be gone through in another order.
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
@@ -277,15 +277,3 @@ def _provenance(commit: str | None, code: str, outcomes: Sequence[Outcome]) -> d
             if (each.folder / RESULT).is_file()
         },
     }
-
-
-def show_cost(summary: Mapping[str, Any]) -> None:
-    """What each case took on this machine, for a person; nothing for a summary without cases."""
-    from rich.console import Console
-
-    console = Console()
-    for label, cost in summary.get("cost", {}).items():
-        console.print(
-            f"cost    {label}: {cost['wall_s']:.0f} s, {cost['cpu_s']:.0f} s of a processor, {cost['peak_mib']} MiB",
-            highlight=False,
-        )

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from testbed import owned
 from testbed.analysis.run import RECORD, Run
 from testbed.errors import InputError
 from testbed.guest.boot import Kernel
@@ -52,10 +52,10 @@ def local(jobs: int) -> Player:
 
 def play(sweep: Sweep, folder: Path, player: Player, told: Told) -> Swept:
     """Play what is not done yet, measure all that is, and write the tables. Raises InputError for a busy folder."""
-    with execute.locked(folder):
+    with execute.locked(folder, new=True):
         outcomes = player([cell.plan for cell in sweep.cells], folder, sweep.kernel, told)
         rows, failures = [], []
-        shutil.rmtree(folder / FAILED, ignore_errors=True)
+        owned.remove(folder / FAILED)
         for cell, outcome in zip(sweep.cells, outcomes, strict=True):
             if not outcome.done:
                 failures.append(_failure(cell, outcome, folder))
@@ -101,7 +101,7 @@ def _failure(cell: Cell, outcome: Outcome, folder: Path) -> dict[str, Any]:
     kept = folder / FAILED / outcome.folder.name
     if outcome.folder.exists():
         with written(folder):
-            kept.parent.mkdir(exist_ok=True)
+            owned.claim(kept.parent, str(kept.parent))
             outcome.folder.rename(kept)
     return {
         **cell.levels, "seed": cell.seed, "status": outcome.status, "folder": str(kept.relative_to(folder)),

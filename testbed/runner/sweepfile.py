@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from testbed.errors import InputError, Location
 from testbed.faults.check import check_plan
+from testbed.owned import plain_name
 from testbed.record.plan import Plan
 from testbed.runner.experiment import Experiment, find
 from testbed.topology.findings import TopologyErrors, nearest
@@ -109,7 +110,7 @@ def _multiplied(source: SweepSource, experiment: Experiment, lines: Lines, file:
             except InputError as error:
                 raise _at(error, lines.of("factors")) from error
             cells.append(Cell(chosen, seed, plan))
-    return Sweep(file.stem, experiment, source.kernel, tuple(factors), cells)
+    return Sweep(plain_name(file.stem, str(file)), experiment, source.kernel, tuple(factors), cells)
 
 
 def _try_each(

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed import owned
 from testbed.errors import EnvironmentFailure
 from testbed.setup.paths import cache_dir
 from testbed.setup.progress import say, step
@@ -81,7 +82,7 @@ class Artefact:
         # Our own number: a process that outlived a killed build must not write into this one.
         part = cache_dir() / f"{self.name}.{os.getpid()}.part"
         try:
-            part.mkdir()
+            owned.claim(part, str(part))
             with step(f"making the {self.kind}"):
                 self.build(part)
                 os.sync()  # before the name: a power cut must not leave the name with empty files
@@ -143,7 +144,7 @@ def unused(name: str) -> Iterator[bool]:
 def leftovers() -> list[Path]:
     """What killed builds left, without what another process is building now."""
     left: list[Path] = []
-    for part in _parts("*"):
+    for part in filter(owned.is_own, _parts("*")):
         with unused(part.name.rsplit(".", 2)[0]) as free:
             if free:
                 left.append(part)
@@ -183,6 +184,9 @@ def remove(folder: Path) -> None:
         os.chmod(os.path.dirname(path), 0o700)
         function(path)
 
+    for entry in folder.iterdir():  # the mark last: what is left by an interruption is ours still
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, onerror=retry)
     shutil.rmtree(folder, onerror=retry)
 
 
@@ -197,6 +201,8 @@ def mounted_below(folder: Path, mountinfo: str | None = None) -> list[Path]:
 
 def _try_to_remove(left: Path) -> None:
     """What a killed build started may still be ending, and write meanwhile; nobody reads there, so it may stay."""
+    if not owned.is_own(left):
+        return
     for _ in range(REMOVAL_TRIES):
         try:
             remove(left)

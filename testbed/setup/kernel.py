@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
+from testbed.owned import claim
 from testbed.setup import host_packages
 from testbed.setup.artefact import Artefact, digest, held
 from testbed.setup.command import run
@@ -20,7 +21,7 @@ from testbed.setup.mirrors import source_lines
 from testbed.setup.paths import PROJECT, cache_dir
 from testbed.setup.progress import Counter, say, step
 
-APT_FOLDER = "apt"
+APT_FOLDER = "kernel-source"
 # The lock that whoever reads or writes that folder holds.
 DOWNLOADS = "linux-source"
 FOLDER = PROJECT / "testbed" / "guest" / "kernel"
@@ -115,6 +116,7 @@ def _download() -> Path:
     with held(DOWNLOADS, "another process fetches the kernel source"):
         state = cache_dir() / APT_FOLDER
         archives = state / "archives"
+        claim(state, str(state))
         for part in (state / "lists" / "partial", archives / "partial"):
             part.mkdir(parents=True, exist_ok=True)
         sources = state / "sources.list"

@@ -8,7 +8,6 @@ but a LAN. Of a graph in several parts the largest is taken. Knows no file forma
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 import networkx
 
 from testbed.errors import InputError
-from testbed.topology.names import from_labels
+from testbed.topology.names import from_labels, of_file
 from testbed.topology.source import LanSource, LinkSource, RouterSource, TopologySource
 
 MS_PER_KM = 0.0049
@@ -67,7 +66,7 @@ def source_of(graph: networkx.Graph, file: Path, about: str = "") -> TopologySou
     labels = [str(whole.nodes[node].get("label", node)) for node in nodes]
     names = dict(zip(nodes, from_labels(labels, lans), strict=True))
     return TopologySource(
-        name=re.sub(r"[^A-Za-z0-9_.-]", "-", file.stem)[:64],
+        name=of_file(file.stem),
         description=f"imported from {file.name[:100]}{_left_out(graph, plain, whole)}{about and f'; {about}'}",
         routers={names[node]: RouterSource(at=_at(whole.nodes[node])) for node in nodes},
         links=[

@@ -8,6 +8,7 @@ from testbed.errors import InputError, Location
 from testbed.topology import adjacent, check, containerlab, generate, sndlib, topohub, zoo
 from testbed.topology.address import resolve
 from testbed.topology.findings import Caution, TopologyErrors, nearest, some
+from testbed.topology.names import of_file
 from testbed.topology.read import Reading, opened, read, validated
 from testbed.topology.resolved import Topology
 from testbed.topology.source import TopologySource
@@ -39,7 +40,7 @@ def examine(spec: str) -> tuple[Topology, list[Caution]]:
     if errors or reading.source is None:
         raise TopologyErrors(errors)
     try:
-        topology = resolve(reading.source, name)
+        topology = resolve(reading.source, of_file(name))
     except ValueError as error:
         raise InputError(str(error), where=spec, allowed="fewer or smaller networks") from error
     return topology, _cautions(topology, reading)

@@ -47,6 +47,11 @@ def refusal(name: str, *, node: bool = True) -> str | None:
     return None
 
 
+def of_file(stem: str) -> str:
+    """The name of a topology that gives itself none: it becomes part of paths."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:MAX_NAME] or "topology"
+
+
 def alike(names: Iterable[str]) -> dict[str, str]:
     """Names that differ from an earlier one in letter case only, with that one."""
     first: dict[str, str] = {}

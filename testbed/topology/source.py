@@ -179,8 +179,8 @@ class DksSource(Source):
 class TopologySource(Source):
     """A network of routers for the laboratory."""
 
-    name: str = Field(default="", max_length=64)
-    """for reports; the file's name"""
+    name: Name = ""
+    """for reports and result folders; the file's name"""
     description: str = Field(default="", max_length=1000)
     """for reports and lists"""
     domain: Domain = "example"

@@ -13,10 +13,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from net_lab import from_yaml, in_engine
 
-from testbed.inside.control import _start_in_terminal
+from testbed.inside.carry import in_terminal
 from testbed.inside.engine import Engine
 from testbed.keying.none import NoKeying
 from testbed.net.laboratory import Laboratory
+from testbed.net.names import SHELL_PROMPT
 from testbed.net.node import LabNode
 from testbed.record.writer import Recorder
 
@@ -31,7 +32,9 @@ hosts: {h1: {on: r3}}
 
 def typed(node: LabNode, argv: list[str], line: str) -> str:
     """All that a terminal shows of a program, to which one line is typed before it ends."""
-    process, source, sink = _start_in_terminal(node.net_namespace, argv, 24, 80)
+    command = in_terminal(node.net_namespace, argv, 24, 80, SHELL_PROMPT)
+    source, sink = command.sources["out"], command.sink
+    assert sink is not None
     os.write(sink, line.encode() + b"\nexit\n")
     shown = b""
     try:
@@ -39,7 +42,7 @@ def typed(node: LabNode, argv: list[str], line: str) -> str:
             shown += part
     except OSError:  # a terminal's end
         pass
-    process.wait(timeout=30)
+    command.process.wait(timeout=30)
     os.close(source)
     os.close(sink)
     return shown.decode()

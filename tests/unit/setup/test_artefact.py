@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import EnvironmentFailure
+from testbed.owned import MARK, claim
 from testbed.setup.artefact import Artefact, digest, held, in_use, require_space, unused
 
 
@@ -49,10 +50,10 @@ def test_a_build_cut_short_leaves_nothing_that_could_be_taken_for_whole(
 
 
 def test_what_a_killed_build_left_is_removed_by_the_next(cache: Path) -> None:
-    (cache / "thing-k.1.part").mkdir(parents=True)
+    claim(cache / "thing-k.1.part", "")
     (cache / "thing-k.1.part" / "old").write_text("")
     made = thing(lambda folder: (folder / "new").write_text("") and None).make()
-    assert [path.name for path in made.iterdir()] == ["new"]
+    assert sorted(path.name for path in made.iterdir()) == [MARK, "new"]
 
 
 def test_a_full_disk_is_an_environment_failure_that_says_what_to_do() -> None:

@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from testbed.cli import clean, doctor
+from testbed.owned import claim
 from testbed.setup import examine, host_packages, kernel, python_env, tree
 
 
@@ -63,7 +64,7 @@ def test_too_little_room_is_bad_and_says_how_much_is_needed(monkeypatch: pytest.
 
 def test_a_leftover_is_named_and_cleaned_but_never_what_is_whole(machine: Path) -> None:
     part = machine / "guest-tree-abc.1.part"
-    part.mkdir(parents=True)
+    claim(part, "")
     tree.tree().path.mkdir()
     assert state_of("leftover of a killed build").detail == str(part)
     assert run("clean").output == f"removed {part}\n"

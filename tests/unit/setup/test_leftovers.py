@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import EnvironmentFailure
+from testbed.owned import claim
 from testbed.setup.artefact import Artefact, held, leftovers, mounted_below, remove
 
 
@@ -18,12 +19,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_folder_that_a_killed_build_left_is_a_leftover(cache: Path) -> None:
-    (cache / "thing-k.123.part").mkdir()
+    claim(cache / "thing-k.123.part", "")
+    (cache / "film.7.part").mkdir()
     assert leftovers() == [cache / "thing-k.123.part"]
 
 
 def test_a_folder_that_is_being_built_is_not_a_leftover(cache: Path) -> None:
-    (cache / "thing-k.123.part").mkdir()
+    claim(cache / "thing-k.123.part", "")
     with held("thing-k", "waiting"):
         assert leftovers() == []
 
