@@ -53,32 +53,39 @@ class Confirmations:
         look: Look | None = None,
     ) -> None:
         self._domain, self._documents, self._emit, self._look = domain, documents, emit, look
-        self._found: dict[str, tuple[Confirmation, bytes]] = {}
+        self._found: dict[str, tuple[Confirmation, bytes, bytes]] = {}
+        """By router: what it said, the octets, and the key that signed them."""
         self._not_before: dict[str, float] = {}
         self._learn(kept)
 
     def _learn(self, kept: Mapping[str, bytes]) -> None:
         for router, signed in kept.items():
-            if router in self._found and self._found[router][1] == signed:
+            known = self._said(router)
+            if known is not None and self._found[router][1] == signed:
                 continue
             try:
-                said = self._verified(signed, router)
+                said, key = self._verified(signed, router)
             except PolicyError:
                 continue
-            if router not in self._found or said.version >= self._found[router][0].version:
-                self._found[router] = said, signed
+            if known is None or said.version >= known.version:
+                self._found[router] = said, signed, key
+
+    def _said(self, router: str) -> Confirmation | None:
+        """The newest word of this router under the key that it has now: what another key said binds nobody."""
+        found, document = self._found.get(router), self._documents.of(router)
+        return found[0] if found is not None and document is not None and found[2] == document.identity else None
 
     def look(self, router: str | None = None) -> None:
         """Learn what other processes of this DKS have taken meanwhile, of one router or of all. OSError."""
         if self._look is not None:
             self._learn(self._look(router))
 
-    def _verified(self, signed: bytes, router: str) -> Confirmation:
+    def _verified(self, signed: bytes, router: str) -> tuple[Confirmation, bytes]:
         document = self._documents.of(router)
         if document is None:
             raise PolicyError(f"there is no document of {router}")
         key = public_key_from_spki(document.identity)
-        return verify_confirmation(signed, key, domain=self._domain, router=router)
+        return verify_confirmation(signed, key, domain=self._domain, router=router), document.identity
 
     def take(self, signed: bytes, router: str, now: float | None) -> Confirmation | None:
         """The word of an authenticated router; None when it says nothing new. PolicyError, TooOften.
@@ -89,14 +96,14 @@ class Confirmations:
             if now < self._not_before.get(router, now):
                 raise TooOften
             self._not_before[router] = now + MIN_S
-        said = self._verified(signed, router)
+        said, key = self._verified(signed, router)
         self.look(router)
-        before = self._found[router][0] if router in self._found else None
+        before = self._said(router)
         if before is not None and said.version < before.version:
             raise PolicyError(f"{router} has confirmed version {before.version} already, not only {said.version}")
         if said.says_the_same(before):
             return None
-        self._found[router] = said, signed
+        self._found[router] = said, signed, key
         self._emit(Persist(f"{FOLDER}/{router}{SUFFIX}", signed))
         return said
 
@@ -107,15 +114,15 @@ class Confirmations:
 
     def _missing(self, router: str) -> list[str]:
         document = self._documents.of(router)
-        said = self._found[router][0] if router in self._found else None
-        return [] if document is None else missing(document, said)
+        return [] if document is None else missing(document, self._said(router))
 
     def status(self) -> dict[str, dict[str, Any]]:
         """Every router's word, what is missing against its document, and the octets (base64)."""
         found = {}
         for router in self._documents.routers():
             document = self._documents.of(router)
-            said, signed = self._found.get(router, (None, b""))
+            said = self._said(router)
+            signed = self._found[router][1] if said is not None else b""
             found[router] = {
                 "document_version": None if document is None else document.version,
                 "said": None if said is None else shown(said),

@@ -376,10 +376,11 @@ class DksCore:
             if group.domain != self._domain or group.router != router:
                 raise PolicyError(f"a report of {group} is not for {router} to make")
             state = verify_group_state(signed, public_key_from_spki(document.identity), group)
+            fresh = self._book.reported(group, state.v, state.g, key=document.identity, newest_version=document.version)
         except PolicyError as error:
             self._event("error", what="report", peer=router, detail=str(error))
             return
-        if self._book.reported(group, state.v, state.g):
+        if fresh:
             self._event("reported", peer=router, group=str(group), generation=state.g)
 
     def _respond(self, token: int, payloads: list[Payload], now: float) -> None:

@@ -210,7 +210,8 @@ class Groups:
                 raise PolicyError(f"{group}: a speaker has to show which generation it has")
             keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
             state = verify_issued_state(shown[0], keys.get, group)
-            self._book.reported(group, state.v, state.g)
+            newest = speaker.version if state.issuer == "lks" else None
+            self._book.reported(group, state.v, state.g, key=speaker.identity, newest_version=newest)
             made = self._keys(speaker, group)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
@@ -230,12 +231,12 @@ class Groups:
             except PolicyError:
                 return None, None  # as if it had said nothing, which is safe
             if state.issuer != "dks" and (
-                state.v > speaker.version or state.g > self._book.last(group)[1] + MOST_AHEAD
+                state.v > speaker.version or state.g > self._book.last(group, speaker.identity)[1] + MOST_AHEAD
             ):
                 detail = f"{group.router} says that there was generation {state.g} under version {state.v}"
                 self._event(Event("error", {"what": "registration", "group": str(group), "detail": detail}))
                 return None, None
-            self._book.reported(group, state.v, state.g)
+            self._book.reported(group, state.v, state.g, key=speaker.identity)
             return (state.g if state.issuer == "dks" else None), state.g
         return None, None
 
@@ -253,7 +254,7 @@ class Groups:
         return any(each == group for _interface, _neighbor, each in member.neighbor_groups())
 
     def _keys(self, speaker: PolicyDocument, group: GroupId, ahead: int = 0) -> GroupKeys:
-        generation = self._book.next(group, speaker.version, ahead=ahead)
+        generation = self._book.next(group, speaker.version, key=speaker.identity, ahead=ahead)
         state = sign_group_state(GroupState.of(group, speaker.version, generation, "dks"), self._key)
         return make_group_keys(speaker, group, generation, self._random, state)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import random
@@ -25,7 +26,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import write_public
 from agents.policy.names import check_router
 from agents.policy.revocation import FILE as REVOCATION
-from agents.policy.revocation import verify_list
+from agents.policy.revocation import Revocations, verify_list
 from agents.runtime.effects import Event
 
 PERIOD_S, LONGEST_S, FACTOR = 5.0, 300.0, 2.0
@@ -52,7 +53,8 @@ class PolicyClient:
 
     def round(self) -> list[Event]:
         """Ask once for everything; what is to go on record. PolicyServerError, OSError."""
-        events = [*self._documents(), *self._revocation()]
+        # The list first: a document of an administrator whom it revokes stands in nobody's way.
+        events = [*self._revocation(), *self._documents()]
         return [*events, *self._confirm()]
 
     def _get(self, path: str) -> bytes | None:
@@ -83,12 +85,22 @@ class PolicyClient:
         document = verify_document(signed, self._key, domain=self._domain, router=name)
         path = self._places.documents / f"{name}.cose"
         try:
-            before = verify_document(path.read_bytes(), self._key, domain=self._domain, router=name).version
+            kept = path.read_bytes()
+            before = verify_document(
+                kept, self._key, domain=self._domain, router=name, revoked=self._revocations().revokes_administrator
+            ).version
         except (FileNotFoundError, PolicyError):
             before = 0
         if document.version > before:
             write_public(path, signed)
         return document.version > before
+
+    def _revocations(self) -> Revocations:
+        """The list that is there."""
+        found = Revocations(self._domain, self._key)
+        with contextlib.suppress(FileNotFoundError, PolicyError):
+            found.take((self._places.documents / REVOCATION).read_bytes())
+        return found
 
     def _revocation(self) -> list[Event]:
         signed = self._get("/v1/revocation")

@@ -36,14 +36,15 @@ BOOK = "generations.sqlite"
 
 
 class _Folder:
-    """The documents' folder: read again when it has changed."""
+    """The documents' folder: read again when it has changed, and when the revocation list has: what an administrator
+    whose key is revoked signed makes room for older documents."""
 
     def __init__(self, path: Path, documents: Documents, log: EventLog) -> None:
         self._path, self._documents, self._log = path, documents, log
-        self._seen = 0
+        self._seen = (0, 0)
 
     def __call__(self) -> list[PolicyDocument]:
-        changed = self._path.stat().st_mtime_ns
+        changed = (self._path.stat().st_mtime_ns, self._documents.revocations.version)
         if changed == self._seen:
             return []
         self._seen = changed

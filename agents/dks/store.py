@@ -11,17 +11,27 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from agents.policy.errors import PolicyError
+from agents.policy.group import MAX_COUNTER, MOST_AHEAD, MOST_VERSIONS_AHEAD
 from agents.policy.names import GroupId
+from agents.policy.revocation import key_hash
 from agents.runtime.storage import transaction
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS generations (
-    name TEXT PRIMARY KEY,
+CREATE TABLE IF NOT EXISTS marks (
+    name TEXT NOT NULL,
+    key TEXT NOT NULL,
     version INTEGER NOT NULL CHECK (version >= 0),
     generation INTEGER NOT NULL CHECK (generation >= 0),
-    source TEXT NOT NULL CHECK (source IN ('made', 'reported'))
+    source TEXT NOT NULL CHECK (source IN ('made', 'reported')),
+    PRIMARY KEY (name, key)
 ) STRICT, WITHOUT ROWID
 """
+"""`key`: SHA-256 of the speaker's key, hexadecimal. What a speaker came to, or lied, is nothing to another one that
+gets its name."""
+_UNKNOWN = ""
+"""Whose an older book's marks are, which did not say: of whichever key asks first."""
+SCHEMA_VERSION = 3
 
 _REVOCATION = """
 CREATE TABLE IF NOT EXISTS revocation (
@@ -49,41 +59,79 @@ class GenerationBook:
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute(_SCHEMA)
         self._connection.execute(_REVOCATION)
+        self._take_over()
         columns = {row[1] for row in self._connection.execute("PRAGMA table_info(revocation)")}
         if "version" not in columns:  # a book of before there were workers
             self._connection.execute("ALTER TABLE revocation ADD COLUMN version INTEGER NOT NULL DEFAULT 0")
+
+    def _take_over(self) -> None:
+        """The marks of a book of before they belonged to keys."""
+        with transaction(self._connection):
+            (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if found > SCHEMA_VERSION:
+                raise sqlite3.DatabaseError(
+                    f"the book has format {found}, and this program reads up to {SCHEMA_VERSION}"
+                )
+            older = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'generations'"
+            if self._connection.execute(older).fetchone():
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO marks SELECT name, ?, version, generation, source FROM generations",
+                    (_UNKNOWN,),
+                )
+                self._connection.execute("DROP TABLE generations")
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
-    def last(self, group: GroupId) -> tuple[int, int]:
-        """The highest (v, g) of this group; (0, 0) when there was none."""
+    def last(self, group: GroupId, key: bytes | None = None) -> tuple[int, int]:
+        """The highest (v, g) of this group under this speaker's key (SubjectPublicKeyInfo), or under any; (0, 0) when
+        there was none."""
+        keys = "" if key is None else "AND key IN (?, ?)"
         row = self._connection.execute(
-            "SELECT version, generation FROM generations WHERE name = ?", (str(group),)
+            f"SELECT version, generation FROM marks WHERE name = ? {keys} ORDER BY generation DESC",
+            (str(group),) if key is None else (str(group), _hash(key), _UNKNOWN),
         ).fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
-    def next(self, group: GroupId, version: int, *, ahead: int = 0) -> int:
+    def next(self, group: GroupId, version: int, *, key: bytes = b"", ahead: int = 0) -> int:
         """The next generation of a DKS, an even one since LKSs make the odd ones, under this version of the speaker's
-        policy: in the book when this returns. `ahead`: so many are left out."""
+        policy and this key of it: in the book when this returns. `ahead`: so many are left out. PolicyError when there
+        is none."""
         with transaction(self._connection):
-            generation = self.last(group)[1] + 1 + ahead
+            generation = self.last(group, key)[1] + 1 + ahead
             # Policy can have one of them go on where the other has stopped, and some hear of it late.
             generation += generation % 2
-            self._set(group, version, generation, "made")
+            if generation > MAX_COUNTER:
+                raise PolicyError(f"{group}: there is no generation after {generation - 1}")
+            self._set(group, version, generation, "made", key)
         return generation
 
-    def reported(self, group: GroupId, version: int, generation: int) -> bool:
-        """An LKS made this one while we were away. False when we know of as high a one."""
-        if (version, generation) <= self.last(group):
+    def reported(
+        self, group: GroupId, version: int, generation: int, *, key: bytes = b"", newest_version: int | None = None
+    ) -> bool:
+        """An LKS made this one while we were away. False when we know of as high a one. `newest_version`: of the
+        speaker's policy, where it is the LKS's own word: PolicyError when that is further ahead than anybody could
+        be."""
+        if newest_version is not None:
+            self._believable(group, version, generation, key, newest_version)
+        if (version, generation) <= self.last(group, key):
             return False
         with transaction(self._connection):
-            last = self.last(group)
+            last = self.last(group, key)
             if (version, generation) <= last:
                 return False  # another process has just been told
-            self._set(group, version, max(generation, last[1]), "reported")
+            self._set(group, version, max(generation, last[1]), "reported", key)
         return True
+
+    def _believable(self, group: GroupId, version: int, generation: int, key: bytes, newest_version: int) -> None:
+        last = self.last(group, key)[1]
+        if version > newest_version + MOST_VERSIONS_AHEAD or generation > last + MOST_AHEAD:
+            raise PolicyError(
+                f"{group.router} says that there was generation {generation} of {group} under version {version}: "
+                f"too far ahead of {last} and {newest_version}"
+            )
 
     def revocation(self) -> bytes | None:
         """The newest revocation list that was in force here."""
@@ -100,12 +148,18 @@ class GenerationBook:
 
     def entries(self) -> dict[str, tuple[int, int]]:
         """The highest (v, g) of every group, by its name."""
-        rows = self._connection.execute("SELECT name, version, generation FROM generations ORDER BY name")
+        rows = self._connection.execute("SELECT name, version, max(generation) FROM marks GROUP BY name ORDER BY name")
         return {str(name): (int(version), int(generation)) for name, version, generation in rows}
 
-    def _set(self, group: GroupId, version: int, generation: int, source: str) -> None:
+    def _set(self, group: GroupId, version: int, generation: int, source: str, key: bytes = b"") -> None:
         self._connection.execute(
-            "INSERT INTO generations VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE"
+            "INSERT INTO marks VALUES (?, ?, ?, ?, ?) ON CONFLICT (name, key) DO UPDATE"
             " SET version = excluded.version, generation = excluded.generation, source = excluded.source",
-            (str(group), version, generation, source),
+            (str(group), _hash(key), version, generation, source),
         )
+        if key:  # it has taken over what an older book had
+            self._connection.execute("DELETE FROM marks WHERE name = ? AND key = ?", (str(group), _UNKNOWN))
+
+
+def _hash(key: bytes) -> str:
+    return key_hash(key).hex() if key else _UNKNOWN

@@ -33,13 +33,13 @@ from agents.ikev2 import (
 from agents.ikev2.registry import Kwa, NotifyType, PayloadType, Protocol, TransformType
 from agents.ipsec.protection import Suite
 from agents.policy.errors import PolicyError
-from agents.policy.group import Issuer, claimed_group, verify_issued_state
+from agents.policy.group import GroupState, Issuer, claimed_group, verify_issued_state
 from agents.policy.names import GroupId
 
 IssuerKey = Callable[[GroupId, Issuer], Ed25519PublicKey | None]
 """The key with which an issuer of this kind signs for a group; None when it may not speak for it."""
-Minimum = Callable[[GroupId], tuple[int, int]]
-"""The highest (v, g) ever taken for a group; (0, 0) when there was none."""
+Minimum = Callable[[GroupState], tuple[int, int]]
+"""The lowest (v, g) that this state, which is signed as it must be, may have. PolicyError when it is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,9 @@ class GroupMember:
         if signed is None:
             raise UnusableGroup(f"{group}: no group state")
         try:
-            state = verify_issued_state(
-                signed, lambda issuer: self._issuer_key(group, issuer), group, self._minimum(group)
-            )
+            state = verify_issued_state(signed, lambda issuer: self._issuer_key(group, issuer), group)
+            if state.counters < (minimum := self._minimum(state)):
+                raise PolicyError(f"group {group}: state {state.counters} is older than {minimum}")
         except PolicyError as error:
             raise UnusableGroup(str(error)) from error
         return from_payloads(group, state.g, GsaPayload.parse(gsa), KdPayload.parse(kd), kwk, signed)

@@ -5,7 +5,7 @@ Knows nothing of how any part works.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agents.gikev2 import DataSa
 from agents.ikev2 import Identification, KeysDerived, LocalIdentity
 from agents.ipsec.protection import IPAddress
-from agents.lks.retained import Retained
+from agents.lks.retained import ROOT, Retained
 from agents.policy.document import PolicyDocument
-from agents.policy.group import GroupState, sign_group_state
+from agents.policy.group import GroupState, Issuer, sign_group_state
 from agents.policy.names import GroupId, party_id
 from agents.runtime.effects import Effect, Event, KeyLines
 
@@ -44,8 +44,12 @@ class Context:
         random: RandomSource,
         sequence: Counter,
         log_keys: bool = False,
+        signer: bytes = ROOT,
+        revoked: Callable[[bytes], bool] = lambda _key: False,
     ) -> None:
-        """CorruptRecord for a damaged retained record, PolicyError for a document older than one that was in force."""
+        """CorruptRecord for a damaged retained record, PolicyError for a document older than one that was in force.
+        `signer`: the administrator's key that signed the document; `revoked`: whether one with this hash counts no
+        more."""
         self.effects: list[Effect] = []
         self.document = document
         self.private_key = private_key
@@ -53,14 +57,37 @@ class Context:
         self.log_keys = log_keys
         self.kernel_dirty = True
         self._sequence = sequence
-        self.retained = Retained(retained_record, self.effects.append)
-        self.retained.acts_on(document.version)
+        self._revoked = revoked
+        self.retained = Retained(retained_record, self.effects.append, self)
+        self.retained.acts_on(document.version, signer)
         self.removal: Removal
         """Set by the core, which is what acts on a removal."""
         self.policy_shown = 0
         """The highest version of our policy that a neighbour has shown our own signed word for."""
         self._generation = self.retained.generation_floor
         self.identity = LocalIdentity(Identification.key_id(party_id(document.domain, document.router)), private_key)
+
+    # -- whose marks count (Standing) ---------------------------------------------------------------
+
+    def signers(self, group: GroupId) -> Mapping[Issuer, bytes]:
+        """As Standing.signers: the speaker's own LKS, and the DKS."""
+        found: dict[Issuer, bytes] = {"dks": self.document.dks.key}
+        if group.router == self.document.router:
+            found["lks"] = self.document.identity
+        else:
+            interfaces = self.document.interfaces
+            neighbor = next((each for one in interfaces for each in one.neighbors if each.router == group.router), None)
+            if neighbor is not None:
+                found["lks"] = neighbor.key
+        return found
+
+    def newest_version(self) -> int:
+        """As Standing.newest_version."""
+        return self.document.version
+
+    def revoked(self, key: bytes) -> bool:
+        """As Standing.revoked."""
+        return self._revoked(key)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Put something on record."""

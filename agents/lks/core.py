@@ -29,9 +29,10 @@ from agents.lks.pairs import Pairs
 from agents.lks.readiness import Readiness
 from agents.lks.removal import Removal
 from agents.lks.status import keyed, status
-from agents.policy.delegation import split, verify_delegation
+from agents.policy.delegation import signer_of
 from agents.policy.document import InterfacePolicy, PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
+from agents.policy.group import MOST_VERSIONS_AHEAD
 from agents.policy.revocation import Revocations
 from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Send
@@ -72,10 +73,18 @@ class LksCore:
         if revocation is not None:
             revocations.take(revocation)
         acted_on = revocations.without_revoked(document)
+        self._signer = signer_of(signed_document, policy_server_key, domain=domain)
         self._context = Context(
-            acted_on, private_key, retained_record, random=random, sequence=sequence, log_keys=log_keys
+            acted_on,
+            private_key,
+            retained_record,
+            random=random,
+            sequence=sequence,
+            log_keys=log_keys,
+            signer=self._signer[1],
+            revoked=revocations.revokes_administrator_hash,
         )
-        self._whole, self._signed = document, signed_document
+        self._whole = document
         self._context.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
         self._policy_server_key, self._wall, self._port = policy_server_key, wall, port
         self._confirming = Confirming(self._context, self._keyed_with, wall)
@@ -269,23 +278,26 @@ class LksCore:
     # -- policy --------------------------------------------------------------------------------------
 
     def _new_document(self, signed: bytes, now: float) -> None:
-        """The DKS gave a document: taken when the Policy Server signed it for us and it is newer."""
+        """The DKS gave a document: taken when the Policy Server signed it for us and it is newer. Where the key that
+        signed the one in force counts no more, newer is what is above the others' marks."""
         context = self._context
-        document = context.document
+        document, before = context.document, context.retained.version
         try:
             fresh = verify_document(
                 signed,
                 self._policy_server_key,
                 domain=document.domain,
                 router=document.router,
-                minimum_version=document.version,
+                minimum_version=before,
                 wall_s=self._wall(),
                 revoked=context.removal.revokes_administrator,
             )
         except PolicyError as error:
             context.event("error", what="policy", detail=str(error))
             return
-        if fresh.version > document.version:
+        if fresh.version > before + MOST_VERSIONS_AHEAD:
+            context.event("error", what="policy", detail=f"version {fresh.version} is too far ahead of {before}")
+        elif fresh.version > before:
             self._pending = (fresh, signed)
 
     def _adopt(self, now: float) -> None:
@@ -295,10 +307,10 @@ class LksCore:
         (whole_document, signed), self._pending = self._pending, None
         context = self._context
         self._whole, fresh = whole_document, context.removal.effective(whole_document)
-        self._signed = signed or self._signed
         old, context.document = context.document, fresh
         if signed is not None:
-            context.retained.document(signed, fresh.version)
+            self._signer = signer_of(signed, self._policy_server_key, domain=fresh.domain)
+            context.retained.document(signed, fresh.version, self._signer[1])
             self._lease.shorten(fresh.lease.seconds, now)
             context.event("policy", version=fresh.version)
         context.kernel_dirty = True
@@ -344,12 +356,13 @@ class LksCore:
     def _revoked(self, now: float) -> None:
         """A newer revocation list is kept: go on under the same document, without whom it names. One that a revoked
         administrator signed stays in force too, until the next one comes or the lease ends."""
-        delegation, _document = split(self._signed)
-        if delegation is not None:
-            signer, _key = verify_delegation(delegation, self._policy_server_key, domain=self._whole.domain)
-            if self._context.removal.revokes_administrator(signer.key):
-                detail = f"the policy in force is signed by administrator {signer.name}, whose key is revoked"
-                self._context.event("error", what="policy", detail=detail)
+        name, key = self._signer
+        if key and self._context.removal.revokes_administrator(key):
+            detail = f"the policy in force is signed by administrator {name}, whose key is revoked"
+            self._context.event("error", what="policy", detail=detail)
+            if self._dks is not None:
+                self._dks.come_soon(now)
+                self._dks.report_soon(now)  # its answer brings the policy
         if self._pending is None:
             self._pending = (self._whole, None)
 

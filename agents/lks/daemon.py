@@ -22,6 +22,7 @@ from agents.lks.lease import LEASE
 from agents.lks.lockdown import lockdown, lockdown_unicast
 from agents.lks.retained import COUNTERS, DOCUMENT, Retained
 from agents.lks.status import as_text
+from agents.policy.delegation import signer_of
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
@@ -172,7 +173,9 @@ def _document(config: LksConfig) -> PolicyDocument | None:
         signed = _read(config.state_dir / DOCUMENT)
         document = verify_document(signed, server, domain=config.domain, router=config.name)
         with contextlib.suppress(CorruptRecord):
-            Retained(_read_optional(config.state_dir / COUNTERS), lambda _effect: None).acts_on(document.version)
+            Retained(_read_optional(config.state_dir / COUNTERS), lambda _effect: None).acts_on(
+                document.version, signer_of(signed, server, domain=config.domain)[1]
+            )
         return document
     except (PolicyError, OSError):
         return None

@@ -113,7 +113,7 @@ class DksLink:
         )
         self._spread = Spread(self._endpoint, context.removal)
         self._rekeys = RekeySas(self._key, context.uniform)
-        self._member = GroupMember((document.suite,), self._issuer_key, context.retained.floor)
+        self._member = GroupMember((document.suite,), self._issuer_key, context.retained.minimum)
         self._schedule = Schedule(document.reconnect, context.uniform, eager=central is not None)
         self.connect_at: float | None = None
         """When the next contact is due; None while there is one."""

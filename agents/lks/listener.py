@@ -70,7 +70,7 @@ class Listener:
         }
         self._neighbor_key = public_key_from_spki(neighbor.key)
         self._dks_key = public_key_from_spki(context.document.dks.key)
-        self._member = GroupMember((context.document.suite,), self._issuer_key, context.retained.floor)
+        self._member = GroupMember((context.document.suite,), self._issuer_key, context.retained.minimum)
         self.sa: SaHandle | None = None
         self._asked: dict[int, GroupId] = {}
         self._first: GroupId | None = None

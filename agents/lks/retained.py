@@ -3,51 +3,79 @@
 - How far generations of its own groups may have gone. A generation is used only when a mark above it
   is on the disk, so that after a failure the next one is certainly new. Marks are set in blocks, or
   every rekey would wait for the disk.
-- The highest version of its policy that it acted on: an older document in the same place is a restored one,
-  and may allow a neighbour that was since taken out.
+- The highest version of its policy that it acted on, of each key that signed any: an older document in the same place
+  is a restored one, and may allow a neighbour that was since taken out.
 - The highest version of the revocation list that it acted on: an older list, or none, is a restored one.
-- The highest (v, g) that it took of each neighbour's group: it takes no lower one, ever (RFC 9838 leaves
-  this open). With it the signed state that said so: a neighbour whose folder was lost, or put back to an older
+- The highest (v, g) that it took of each neighbour's group, of each key that said so: it takes no lower one, ever (RFC
+  9838 leaves this open). With it the signed state: a neighbour whose folder was lost, or put back to an older
   one, is shown what it came to in its own words.
+
+A mark belongs to the key that made it. A router or administrator that comes back with a new key begins anew, and the
+marks of a key that counts no more bind nobody: else the last word of one that lied would shut out its successor.
 
 No traffic key is in here: keys are made anew. Gives Persist effects; knows nothing of files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 from agents.policy import cbor
 from agents.policy.errors import PolicyError
-from agents.policy.group import GroupState
+from agents.policy.group import MOST_AHEAD, MOST_VERSIONS_AHEAD, GroupState, Issuer, signed_by
 from agents.policy.names import GroupId
 from agents.policy.revocation import FILE as REVOCATION
+from agents.policy.revocation import key_hash
 from agents.runtime.effects import Persist
 from agents.runtime.storage import CorruptRecord, seal, unseal
 
 DOCUMENT, COUNTERS = "policy.cose", "counters"
-_KIND = "router-keys/lks-counters/2"
+_KIND, _OLDER_KIND = "router-keys/lks-counters/3", "router-keys/lks-counters/2"
 _MAX = (1 << 63) - 1
 _LONGEST_STATE = 2048
+MOST_FLOORS = 1 << 15
+"""Marks of groups that are kept; beyond it those of keys that count no more go first, and then the oldest."""
+ROOT = b""
+"""Whose mark a document's version is when the domain's root key signed it."""
+_UNKNOWN = "?"
+"""Whose an older record's mark is, which did not say: of whoever signed the document in force under it."""
 
 Counters = tuple[int, int]
 _Floor = tuple[int, int, bytes]
-_NO_FLOOR: _Floor = (0, 0, b"")
+_Place = tuple[str, str]
+"""A group's name and the key's hash, hexadecimal."""
+
+
+class Standing(Protocol):
+    """Whose marks count now."""
+
+    def signers(self, group: GroupId) -> Mapping[Issuer, bytes]:
+        """The keys (SubjectPublicKeyInfo) that may speak for this group."""
+
+    def newest_version(self) -> int:
+        """The version of the policy in force here."""
+
+    def revoked(self, key: bytes) -> bool:
+        """Whether the administrator's key with this hash counts no more."""
 
 
 class Retained:
-    """The retained state of one router, in memory; every change gives its Persist before it may be acted on."""
+    """The retained state of one router, in memory; every change gives its Persist before it may be acted on.
 
-    def __init__(self, record: bytes | None, emit: Callable[[Persist], None]) -> None:
+    `standing`: None where nobody's marks are looked at.
+    """
+
+    def __init__(self, record: bytes | None, emit: Callable[[Persist], None], standing: Standing | None = None) -> None:
         """From the record that was read, or None at the first start. CorruptRecord for a damaged one:
         the router then must not send, for nobody knows which generations it used."""
-        self._emit = emit
+        self._emit, self._standing = emit, standing
         self._reserved = 0
-        self._version = 0
+        self._versions: dict[str, int] = {}
         self._revocation = 0
-        self._floors: dict[str, _Floor] = {}
+        self._floors: dict[_Place, _Floor] = {}
         if record is not None:
-            self._reserved, self._version, self._revocation, self._floors = _decode(unseal(_KIND, record))
+            self._reserved, self._versions, self._revocation, self._floors = _read(record)
         self.generation_floor = self._reserved
         """No generation up to and including this one may be used again."""
 
@@ -62,33 +90,88 @@ class Retained:
         """The mark on the disk: no generation above it has been used."""
         return self._reserved
 
+    # -- groups ------------------------------------------------------------------------------------
+
     def floor(self, group: GroupId) -> Counters:
-        """The highest (v, g) taken of this group; (0, 0) when there was none."""
-        version, generation, _signed = self._floors.get(str(group), _NO_FLOOR)
-        return version, generation
+        """The highest (v, g) taken of this group, of keys that may speak for it now; (0, 0) when there was none."""
+        return self._floor(group)[:2]
 
     def shown(self, group: GroupId) -> bytes | None:
         """The signed state that `floor` is from; None when there was none."""
-        return self._floors.get(str(group), _NO_FLOOR)[2] or None
+        return self._floor(group)[2] or None
+
+    def minimum(self, state: GroupState) -> Counters:
+        """The lowest (v, g) that this state, which the caller has verified, may have. PolicyError when it is further
+        ahead than anybody could be."""
+        version, generation = self.floor(state.group)
+        newest = self._standing.newest_version() if self._standing is not None else _MAX
+        if state.v > newest + MOST_VERSIONS_AHEAD:
+            raise PolicyError(f"group {state.group}: version {state.v} is too far ahead of {newest}")
+        if state.issuer == "lks" and generation and state.g > generation + MOST_AHEAD:
+            raise PolicyError(f"group {state.group}: generation {state.g} is too far ahead of {generation}")
+        if version > newest and state.g > generation:
+            # The speaker acted on a version that we have not seen, and does so no more: an administrator signed it
+            # whose key is revoked. Its generations go on all the same.
+            return min(version, state.v), 0
+        return version, generation
 
     def took(self, state: GroupState, signed: bytes) -> None:
         """This state was taken, which the caller has verified."""
-        if state.counters > self.floor(state.group):
-            self._floors[str(state.group)] = (*state.counters, signed)
+        place = (str(state.group), self._signer(state.group, state.issuer))
+        if state.counters != self._floors.get(place, (0, 0, b""))[:2]:
+            self._floors.pop(place, None)  # the newest last
+            self._floors[place] = (*state.counters, signed)
+            self._floors.pop((place[0], _UNKNOWN), None)
             self._write()
 
-    def document(self, signed: bytes, version: int) -> None:
+    def _floor(self, group: GroupId) -> _Floor:
+        return max((each for _key, each in self._counting(group)), default=(0, 0, b""))
+
+    def _counting(self, group: GroupId) -> Iterator[tuple[str, _Floor]]:
+        signers = self._standing.signers(group) if self._standing is not None else {}
+        for issuer in signers:
+            place = (str(group), self._signer(group, issuer))
+            if place in self._floors:
+                yield place[1], self._floors[place]
+        unknown = self._floors.get((str(group), _UNKNOWN))
+        if unknown is not None and (not unknown[2] or signed_by(unknown[2], signers.values())):
+            yield _UNKNOWN, unknown
+
+    def _signer(self, group: GroupId, issuer: Issuer) -> str:
+        key = self._standing.signers(group).get(issuer) if self._standing is not None else None
+        return _UNKNOWN if key is None else key_hash(key).hex()
+
+    # -- policy ------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """The highest version that was in force here by a key that counts."""
+        return max((version for key, version in self._versions.items() if not self._is_revoked(key)), default=0)
+
+    def document(self, signed: bytes, version: int, signer: bytes = ROOT) -> None:
         """Keep this signed document; the caller has verified it."""
         self._emit(Persist(DOCUMENT, signed))
-        self.acts_on(version)
+        self.acts_on(version, signer)
 
-    def acts_on(self, version: int) -> None:
-        """This version is in force now. PolicyError when a later one has been."""
-        if version < self._version:
-            raise PolicyError(f"the retained policy has version {version}, but version {self._version} was in force")
-        if version > self._version:
-            self._version = version
+    def acts_on(self, version: int, signer: bytes = ROOT) -> None:
+        """This version, signed by this key, is in force now. PolicyError when a later one has been by a key that
+        counts."""
+        key = "" if signer == ROOT else key_hash(signer).hex()
+        if self._versions.get(_UNKNOWN) == version:
+            self._versions[key] = self._versions.pop(_UNKNOWN)
+        later = max((each for of, each in self._versions.items() if of == key or not self._is_revoked(of)), default=0)
+        if version < later:
+            raise PolicyError(f"the retained policy has version {version}, but version {later} was in force")
+        if version > self._versions.get(key, 0):
+            self._versions[key] = version
+            self._versions.pop(_UNKNOWN, None)
+            self._versions = {of: each for of, each in self._versions.items() if of == key or not self._is_revoked(of)}
             self._write()
+
+    def _is_revoked(self, key: str) -> bool:
+        return key not in ("", _UNKNOWN) and self._standing is not None and self._standing.revoked(bytes.fromhex(key))
+
+    # -- revocation --------------------------------------------------------------------------------
 
     def revocation(self, signed: bytes, version: int) -> None:
         """Keep this revocation list; the caller has verified it. The list is on the disk before its number is: a
@@ -106,33 +189,104 @@ class Retained:
             self._revocation = version
             self._write()
 
+    # -- the record --------------------------------------------------------------------------------
+
     def _write(self) -> None:
-        floors = {name: list(floor) for name, floor in sorted(self._floors.items())}
-        numbers = {"reserved": self._reserved, "version": self._version, "revocation": self._revocation}
+        self._forget()
+        floors: dict[str, list[list[object]]] = {}
+        for (name, key), floor in self._floors.items():
+            floors.setdefault(name, []).append([key, *floor])
+        numbers = {"reserved": self._reserved, "versions": self._versions, "revocation": self._revocation}
         payload = cbor.encode({**numbers, "floors": floors})
         self._emit(Persist(COUNTERS, seal(_KIND, payload)))
 
+    def _forget(self) -> None:
+        over = len(self._floors) - MOST_FLOORS
+        if over > 0:
+            counts = {
+                (name, key): any(key == each for each, _floor in self._counting(GroupId.decode(name.encode())))
+                for name, key in self._floors
+            }
+            for place in sorted(self._floors, key=lambda each: counts[each])[:over]:
+                del self._floors[place]
 
-def _decode(payload: bytes) -> tuple[int, int, int, dict[str, _Floor]]:
+
+_Record = tuple[int, dict[str, int], int, dict[_Place, _Floor]]
+
+
+def _read(record: bytes) -> _Record:
+    """A record of this format, or of the one before it, which did not say whose the marks were. CorruptRecord."""
+    try:
+        return _decode(unseal(_KIND, record))
+    except CorruptRecord as error:
+        try:
+            older = unseal(_OLDER_KIND, record)
+        except CorruptRecord:
+            raise error from None
+    return _decode_older(older)
+
+
+def _map(payload: bytes, *names: str) -> dict[str, object]:
     try:
         value = cbor.decode(payload)
     except PolicyError as error:
         raise CorruptRecord(str(error)) from error
-    numbers = ("reserved", "version", "revocation")
-    counters = isinstance(value, dict) and all(_counter(value.get(name)) for name in numbers)
-    if not isinstance(value, dict) or not counters or not isinstance(value.get("floors"), dict):
-        raise CorruptRecord("the retained counters have another form")
-    floors: dict[str, _Floor] = {}
-    for name, floor in value["floors"].items():
-        if not isinstance(name, str) or not isinstance(floor, list) or len(floor) != 3 or not _is_floor(*floor):
-            raise CorruptRecord("the retained counters have another form")
-        floors[name] = (floor[0], floor[1], floor[2])
-    return value["reserved"], value["version"], value["revocation"], floors
+    if not isinstance(value, dict) or not all(_counter(value.get(name)) for name in names):
+        raise _other_form()
+    return value
 
 
-def _is_floor(version: object, generation: object, signed: object) -> bool:
-    return _counter(version) and _counter(generation) and isinstance(signed, bytes) and len(signed) <= _LONGEST_STATE
+def _decode(payload: bytes) -> _Record:
+    value = _map(payload, "reserved", "revocation")
+    versions, kept = value.get("versions"), value.get("floors")
+    if not isinstance(versions, dict) or not isinstance(kept, dict):
+        raise _other_form()
+    if not all(_is_key(key) and _counter(each) for key, each in versions.items()):
+        raise _other_form()
+    floors: dict[_Place, _Floor] = {}
+    for name, entries in kept.items():
+        if not isinstance(name, str) or not isinstance(entries, list):
+            raise _other_form()
+        for entry in entries:
+            if not isinstance(entry, list) or len(entry) != 4 or not _is_key(entry[0]):
+                raise _other_form()
+            floors[name, entry[0]] = _as_floor(entry[1:])
+    return _number(value["reserved"]), versions, _number(value["revocation"]), floors
+
+
+def _decode_older(payload: bytes) -> _Record:
+    value = _map(payload, "reserved", "version", "revocation")
+    kept = value.get("floors")
+    if not isinstance(kept, dict) or not all(isinstance(name, str) for name in kept):
+        raise _other_form()
+    floors: dict[_Place, _Floor] = {(name, _UNKNOWN): _as_floor(floor) for name, floor in kept.items()}
+    version = _number(value["version"])
+    versions = {_UNKNOWN: version} if version else {}
+    return _number(value["reserved"]), versions, _number(value["revocation"]), floors
+
+
+def _as_floor(value: object) -> _Floor:
+    if isinstance(value, list) and len(value) == 3:
+        version, generation, signed = value
+        if _counter(version) and _counter(generation) and isinstance(signed, bytes) and len(signed) <= _LONGEST_STATE:
+            return version, generation, signed
+    raise _other_form()
+
+
+def _is_key(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    return value in ("", _UNKNOWN) or (len(value) == 64 and all(each in "0123456789abcdef" for each in value))
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)
+    return value
 
 
 def _counter(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX
+
+
+def _other_form() -> CorruptRecord:
+    return CorruptRecord("the retained counters have another form")

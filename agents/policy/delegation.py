@@ -74,6 +74,16 @@ def split(data: bytes) -> tuple[bytes | None, bytes]:
     return value[0], value[1]
 
 
+def signer_of(data: bytes, root: Ed25519PublicKey, *, domain: str) -> tuple[str, bytes]:
+    """Name and key (SubjectPublicKeyInfo) of the administrator who signed a document; empty both where the root key
+    did. PolicyError."""
+    delegation, _signed = split(data)
+    if delegation is None:
+        return "", b""
+    found, _key = verify_delegation(delegation, root, domain=domain)
+    return found.name, found.key
+
+
 _ARRAY_OF_TWO = b"\x82"
 
 

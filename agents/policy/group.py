@@ -5,7 +5,7 @@ A receiver takes no pair (v, g) lower than one it has had, across reboots too. K
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agents.policy import cbor, cose
 from agents.policy.document import plain
 from agents.policy.errors import PolicyError
+from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 
 Issuer = Literal["lks", "dks"]
@@ -22,6 +23,11 @@ MAX_COUNTER = (1 << 63) - 1
 MOST_AHEAD = 1 << 36
 """How far beyond what one knows of a group another party's word on its generation is believed: what one knows may have
 been put back to something older, but nobody is to use up the numbers."""
+
+
+MOST_VERSIONS_AHEAD = 1 << 20
+"""How far beyond the version of the policy in force a version is believed: nobody commits so often that another could
+have missed more."""
 
 
 class GroupState(BaseModel):
@@ -90,6 +96,17 @@ def verify_issued_state(
     if key is None:
         raise PolicyError(f"group {group}: the word of {issuer} does not count")
     return verify_group_state(data, key, group, minimum)
+
+
+def signed_by(data: bytes, keys: Iterable[bytes]) -> bool:
+    """Whether one of these keys (SubjectPublicKeyInfo) signed a state."""
+    for key in keys:
+        try:
+            cose.verify(LABEL, data, public_key_from_spki(key))
+            return True
+        except PolicyError:
+            continue
+    return False
 
 
 def claimed_group(data: bytes) -> GroupId:

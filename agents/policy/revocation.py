@@ -171,6 +171,10 @@ class Revocations:
         """Whether this administrator's key counts no more."""
         return self._held is not None and key_hash(spki) in self._held.administrators
 
+    def revokes_administrator_hash(self, key: bytes) -> bool:
+        """As `revokes_administrator`, of a key of which only the hash is known."""
+        return self._held is not None and key in self._held.administrators
+
     def without_revoked(self, document: PolicyDocument) -> PolicyDocument:
         """The document as it is to be acted on: without neighbours and pairs whose keys are revoked, and for a
         router whose own key is revoked without any."""

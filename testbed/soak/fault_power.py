@@ -6,7 +6,6 @@ import contextlib
 
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.policy.errors import PolicyError
-from agents.policy.names import GroupId
 from agents.policy.revocation import FILE as REVOCATION
 from agents.runtime.control import CommandRefused
 from agents.runtime.storage import CorruptRecord
@@ -108,9 +107,10 @@ def dks_crash(world: World, _who: str, size: float) -> None:
 def old_book(world: World, _who: str, size: float) -> None:
     """The DKS starts with a book of before, in part."""
     world.power_off("dks")
-    for name, (version, generation) in world.book.entries().items():
+    for name, (_version, generation) in world.book.entries().items():
         if world.chance.random() < 0.5:
-            world.book._set(GroupId.decode(name.encode()), version, max(1, generation - 2), "made")
+            older = (max(1, generation - 2), name)
+            world.book._connection.execute("UPDATE marks SET generation = ? WHERE name = ?", older)
     world.later("dks", size / 5)
 
 

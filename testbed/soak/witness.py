@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _DOCUMENT, _LIST = "router-keys/policy-document/1", "router-keys/revocation/1"
-_COUNTERS = b"router-keys/lks-counters/2"
+_COUNTERS = b"router-keys/lks-counters/3"
 _FIRST_FAMILY = ("ospf", "pim")
 
 Address = IPv4Address | IPv6Address
@@ -118,8 +118,8 @@ def kept(record: bytes) -> Kept:
     if record[:36] != b"RKS1" + hashlib.sha256(_COUNTERS + b"\0" + payload).digest():
         raise Untrue("the counters are damaged")
     value = cbor2.loads(payload)
-    floors = {name: (pair[0], pair[1]) for name, pair in value["floors"].items()}
-    return Kept(value["reserved"], value["version"], value["revocation"], floors)
+    floors = {name: max((v, g) for _key, v, g, _signed in marks) for name, marks in value["floors"].items()}
+    return Kept(value["reserved"], max(value["versions"].values(), default=0), value["revocation"], floors)
 
 
 def _digest(spki: bytes) -> bytes:

@@ -232,7 +232,7 @@ def test_after_an_outage_routers_show_a_dks_with_an_older_book_how_far_it_was(la
     group = GroupId.of("example", "a", "a-e0", RoutingProtocol.OSPF)
     for name in network.nodes:
         network.power_off(name)
-    network.book._connection.execute("DELETE FROM generations")
+    network.book._connection.execute("DELETE FROM marks")
     for name in network.nodes:
         if name != late:
             network.power_on(name)
@@ -280,7 +280,7 @@ def test_a_member_cannot_use_up_the_numbers_of_a_group(liar: str) -> None:
 
 def claiming(core: LksCore, group: GroupId) -> LksCore:
     state = GroupState.of(group, 1, 1 << 40, "lks")
-    core._context.retained._floors[str(group)] = (1, 1 << 40, sign_group_state(state, core._context.private_key))
+    core._context.retained.took(state, sign_group_state(state, core._context.private_key))
     return core
 
 

@@ -9,17 +9,24 @@ import pytest
 
 from agents.dks.confirmations import FOLDER, Confirmations, TooOften, kept
 from agents.dks.confirmations_cli import export
+from agents.dks.documents import Documents
+from agents.dks.serve import _Folder
 from agents.ipsec.protection import Mode
 from agents.lks.confirming import MIN_S
 from agents.policy import edit
 from agents.policy.confirmation import Confirmation, InForce, sign_confirmation, verify_confirmation
-from agents.policy.document import Reconnect
+from agents.policy.delegation import Delegation, join, sign_delegation
+from agents.policy.document import Reconnect, sign_document
 from agents.policy.domain import Domain, Settings
 from agents.policy.errors import PolicyError
+from agents.policy.keys import spki
+from agents.policy.revocation import Revoked, key_hash, make_list, sign_list
 from agents.runtime.effects import Persist
+from agents.runtime.events import EventLog
 from agents.runtime.storage import write_atomic
-from testbed.soak.network import Network, key, ring
+from testbed.soak.network import POLICY_SERVER, Network, key, ring
 
+MAX_VERSION = (1 << 63) - 1
 SOON = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=1, first_max_s=3, max_s=10))
 
 
@@ -155,6 +162,40 @@ def test_only_the_router_s_own_word_is_taken_and_no_older_one() -> None:
         found.take(word(1), "r1", None)
     assert found.take(word(2), "r1", None) is None  # says nothing new
     assert [each.name for each in written] == ["confirmations/r1.confirmation"]
+
+
+def test_the_last_word_of_a_key_that_was_replaced_binds_nobody_and_counts_for_nobody() -> None:
+    found, _written, net = book()
+    assert found.take(word(MAX_VERSION), "r1", None) is not None
+    new = key("r1, new machine")
+    replaced = net.documents["r1"].model_copy(update={"identity": spki(new), "version": 2})
+    found._documents.add(sign_document(replaced, POLICY_SERVER))
+    assert found.status()["r1"]["said"] is None and found.status()["r1"]["missing"] == ["r1 has confirmed nothing"]
+    state = InForce(name="r1-e0", mode=Mode.REQUIRED, keyed=())
+    said = Confirmation(domain="example", router="r1", version=2, at=1, interfaces=(state,))
+    assert found.take(sign_confirmation(said, new), "r1", None) == said
+    with pytest.raises(PolicyError):
+        found.take(word(MAX_VERSION), "r1", None)  # and it says nothing more
+
+
+def test_a_document_of_a_revoked_administrator_keeps_no_older_one_out_of_the_dks(tmp_path: Path) -> None:
+    """Whichever comes first, the list or the root key's next document."""
+    net, rogue = Network(ring(3), settings=SOON), key("rogue administrator")
+    word_of = Delegation(domain="example", name="rogue", key=spki(rogue), issued_at=0, expires_at=1 << 30)
+    last = net.documents["r1"].model_copy(update={"version": MAX_VERSION})
+    of_rogue = join(sign_delegation(word_of, POLICY_SERVER), sign_document(last, rogue))
+    revocation = make_list("example", 1, 0, (), [Revoked(name="rogue", key=key_hash(spki(rogue)))])
+    documents = Documents("example", POLICY_SERVER.public_key())
+    folder = _Folder(tmp_path, documents, EventLog(None, "dks"))
+    (tmp_path / "rogue.cose").write_bytes(of_rogue)
+    (tmp_path / "root.cose").write_bytes(net.signed["r1"])
+    folder()
+    found = documents.of("r1")
+    assert found is not None and found.version == MAX_VERSION
+    documents.revocations.take(sign_list(revocation, POLICY_SERVER))
+    assert documents.drop_refused() == ["r1"]
+    assert [each.version for each in folder()] == [1], "the folder is read again though nothing in it has changed"
+    assert folder() == []
 
 
 def test_who_pushes_too_often_has_to_wait() -> None:

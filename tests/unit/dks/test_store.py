@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from agents.dks.store import GenerationBook
+from agents.policy.errors import PolicyError
+from agents.policy.group import MAX_COUNTER, MOST_AHEAD, MOST_VERSIONS_AHEAD
 from agents.policy.names import GroupId
 
 GROUP = GroupId("example", "r1", "eth0", "ospf")
+OLD, NEW = b"the old key", b"the new key"
 
 
 def test_one_who_looks_sees_what_the_dks_has_written_and_cannot_write(tmp_path: Path) -> None:
@@ -28,3 +32,55 @@ def test_looking_makes_no_book(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError):
         GenerationBook(tmp_path / "none.sqlite", read_only=True).entries()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mark_is_its_key_s_and_another_machine_under_the_name_begins_anew() -> None:
+    book = GenerationBook(":memory:")
+    assert book.reported(GROUP, 3, MOST_AHEAD, key=OLD, newest_version=3)
+    assert book.next(GROUP, 4, key=NEW) == 2
+    assert book.last(GROUP, OLD) == (3, MOST_AHEAD) and book.last(GROUP, NEW) == (4, 2)
+    assert book.entries() == {str(GROUP): (3, MOST_AHEAD)}, "who looks sees the highest of all"
+
+
+@pytest.mark.parametrize(
+    ("version", "generation"), [(3, MAX_COUNTER), (3, 9 + MOST_AHEAD), (MAX_COUNTER, 9), (4 + MOST_VERSIONS_AHEAD, 9)]
+)
+def test_a_report_that_is_too_far_ahead_is_refused_and_nothing_is_kept(version: int, generation: int) -> None:
+    book = GenerationBook(":memory:")
+    book.reported(GROUP, 3, 8, key=OLD, newest_version=3)
+    with pytest.raises(PolicyError, match="too far ahead"):
+        book.reported(GROUP, version, generation, key=OLD, newest_version=3)
+    assert book.last(GROUP) == (3, 8)
+
+
+@pytest.mark.parametrize("last", [MAX_COUNTER, MAX_COUNTER - 1, MAX_COUNTER - 2])
+def test_a_group_without_a_number_more_is_an_error_and_no_end(last: int) -> None:
+    book = GenerationBook(":memory:")
+    book.reported(GROUP, 3, last, key=OLD)
+    if last < MAX_COUNTER - 1:
+        assert book.next(GROUP, 3, key=OLD) == MAX_COUNTER - 1
+    with pytest.raises(PolicyError, match="no generation after"):
+        book.next(GROUP, 3, key=OLD)
+
+
+def test_a_book_of_the_format_before_is_taken_over_by_the_key_that_asks_first(tmp_path: Path) -> None:
+    path = tmp_path / "book.sqlite"
+    with closing(sqlite3.connect(path)) as older:
+        older.executescript(
+            "CREATE TABLE generations (name TEXT PRIMARY KEY, version INTEGER, generation INTEGER, source TEXT);"
+            f"INSERT INTO generations VALUES ('{GROUP}', 3, 41, 'made');"
+        )
+    book = GenerationBook(path)
+    assert book.entries() == {str(GROUP): (3, 41)}
+    assert book.next(GROUP, 3, key=OLD) == 42
+    assert book.next(GROUP, 4, key=NEW) == 2
+    book.close()
+    assert GenerationBook(path).last(GROUP, OLD) == (3, 42)
+
+
+def test_a_book_of_a_later_format_is_not_written_to(tmp_path: Path) -> None:
+    GenerationBook(tmp_path / "book.sqlite").close()
+    with closing(sqlite3.connect(tmp_path / "book.sqlite")) as later:
+        later.execute("PRAGMA user_version = 99")
+    with pytest.raises(sqlite3.DatabaseError, match="format 99"):
+        GenerationBook(tmp_path / "book.sqlite")

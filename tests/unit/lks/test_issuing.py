@@ -182,7 +182,7 @@ def test_a_dks_whose_book_was_put_back_learns_from_what_it_is_shown() -> None:
     network = shared()
     network.run(200)
     used = sent(network)
-    network.book._connection.execute("DELETE FROM generations")
+    network.book._connection.execute("DELETE FROM marks")
     network.power_off("dks")
     network.power_on("dks")
     network.run(330)

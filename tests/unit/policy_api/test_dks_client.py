@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi.testclient import TestClient
 
 from agents.dks.config import read_config
@@ -19,6 +20,11 @@ from agents.dks.policy_http import PolicyHttp, PolicyServerError
 from agents.policy import edit
 from agents.policy.api.app import create_app
 from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.delegation import Delegation, join, sign_delegation
+from agents.policy.document import sign_document, verify_document
+from agents.policy.keys import read_private_key, spki
+from agents.policy.revocation import FILE as REVOCATION
+from agents.policy.revocation import Revoked, key_hash, make_list, sign_list
 from agents.policy.store import PolicyStore
 from agents.runtime.settings import ConfigError
 from tests.unit.policy.test_rollout import domain, say
@@ -65,7 +71,7 @@ def test_documents_and_revocations_come_down_once_and_newer_ones_again(setup: Se
     assert setup.client.round() == []
     setup.store.edit(edit.remove_router(setup.store.draft(), "r4"))
     setup.store.commit("admin", "r4 is out", 1001)
-    assert [each.fields for each in setup.client.round()] == [{"documents": 2}, {"revocation": 1}]
+    assert [each.fields for each in setup.client.round()] == [{"revocation": 1}, {"documents": 2}]
     signed = setup.store.documents()["r1"]
     assert (setup.places.documents / "r1.cose").read_bytes() == signed
 
@@ -131,6 +137,22 @@ def test_an_older_document_does_not_replace_a_newer_one(setup: Setup) -> None:
     )  # fmt: skip
     assert client.round() == []
     assert (setup.places.documents / "r1.cose").read_bytes() == setup.store.documents()["r1"]
+
+
+def test_a_document_of_a_revoked_administrator_is_replaced_by_one_of_a_lower_number(setup: Setup) -> None:
+    setup.client.round()
+    rogue, root = Ed25519PrivateKey.generate(), read_private_key(setup.store.folder / "key.pem")
+    name, signed = next(iter(setup.store.documents().items()))
+    document = verify_document(signed, setup.store.public_key, domain="example")
+    word = Delegation(domain="example", name="rogue", key=spki(rogue), issued_at=0, expires_at=1 << 30)
+    last = document.model_copy(update={"version": (1 << 63) - 1})
+    path = setup.places.documents / f"{name}.cose"
+    path.write_bytes(join(sign_delegation(word, root), sign_document(last, rogue)))
+    assert setup.client.round() == []
+    revoked = Revoked(name="rogue", key=key_hash(spki(rogue)))
+    (setup.places.documents / REVOCATION).write_bytes(sign_list(make_list("example", 9, 0, (), [revoked]), root))
+    setup.client.round()
+    assert path.read_bytes() == signed
 
 
 def test_a_server_that_fails_is_asked_later_and_later_and_at_once_when_it_is_back(setup: Setup) -> None:
