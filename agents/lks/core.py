@@ -26,7 +26,7 @@ from agents.lks.issuing import Issuing
 from agents.lks.lease import Lease
 from agents.lks.link import Link
 from agents.lks.pairs import Pairs
-from agents.lks.readiness import Readiness
+from agents.lks.readiness import Missing, Readiness
 from agents.lks.removal import Removal
 from agents.lks.status import keyed, status
 from agents.policy.delegation import signer_of
@@ -203,7 +203,7 @@ class LksCore:
         """When something is due."""
         dks = self._dks.next_timer() if self._dks is not None else None
         lease = self._lease.next_timer()
-        ready = self._readiness.next_timer(self._all_keyed()) if self._readiness is not None else None
+        ready = self._readiness.next_timer(self._missing()) if self._readiness is not None else None
         links = [link.next_timer() for link in self._links.values()]
         return earliest([dks, lease, ready, self._pairs.next_timer(), *links])
 
@@ -402,6 +402,11 @@ class LksCore:
             return self._central.complete
         return all(link.keyed(router) for link in self._links.values() if link.up for router in link.listeners)
 
+    def _missing(self) -> Missing:
+        up = [link for link in self._links.values() if link.up]
+        present = any(not link.keyed(router) for link in up for router in link.present)
+        return Missing.of(keyed=self._all_keyed(), present=present)
+
     def _keyed_with(self, interface: str, router: str) -> bool:
         """Whether this neighbour and we have each other's keys, and they are in use."""
         policy = self._context.document.interface(interface)
@@ -422,7 +427,7 @@ class LksCore:
                 self._dks.come_soon(now)
 
     def _look_whether_ready(self, now: float) -> None:
-        if self._readiness is not None and self._readiness.reached(self._all_keyed(), now):
+        if self._readiness is not None and self._readiness.reached(self._missing(), now):
             self._context.event("ready", keyed=self._all_keyed())
 
     # -- effects -------------------------------------------------------------------------------------

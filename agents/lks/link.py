@@ -14,6 +14,7 @@ from agents.gikev2.spread import Spread
 from agents.ikev2 import (
     AuthRequest,
     Closed,
+    CloseReason,
     Datagram,
     Dropped,
     Established,
@@ -50,6 +51,7 @@ from agents.runtime.effects import Send as SendEffect
 
 RETRANSMISSION = Retransmission(first_s=0.25, factor=1.8, cap_s=1.0, tries=10)
 LIVENESS_S = 20.0
+REFUSALS = frozenset({CloseReason.AUTHENTICATION_FAILED, CloseReason.REFUSED, CloseReason.NO_PROPOSAL_CHOSEN})
 EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 
 
@@ -93,6 +95,9 @@ class Link:
             for each in policy.neighbors
         }
         self._keyed: set[str] = set()
+        self.present: set[str] = set()
+        """Neighbours that an IKE message came from, whoever sent it in their name, unless we refused each other."""
+        self._refused: set[str] = set()
         self._drops = Drops(context.event, policy.name)
 
     # -- who may speak to us --------------------------------------------------------------------------
@@ -191,6 +196,7 @@ class Link:
         come = [each for router, each in new.items() if old.get(router) != each]
         for speaker in self.speakers.values():
             speaker.exclude(gone, now)
+        self.present.difference_update(gone)
         for router in gone:
             self.listeners.pop(router).stop(now)
             for sa in self._endpoint.sas(self._context.party(router)):
@@ -269,10 +275,13 @@ class Link:
 
     def _seen(self, event: MessageSeen, now: float) -> None:
         """A neighbour's very first packet: it is there, so what we have for it need not wait for a timer."""
+        neighbor = self._addresses.get(event.peer.ip)
+        if neighbor is None:
+            return
+        if neighbor.router not in self._refused:
+            self.present.add(neighbor.router)
         if event.request and event.exchange == ExchangeType.IKE_SA_INIT and not event.retransmission:
-            neighbor = self._addresses.get(event.peer.ip)
-            if neighbor is not None:
-                self.listeners[neighbor.router].hailed(now)
+            self.listeners[neighbor.router].hailed(now)
 
     def _established(self, event: Established, now: float) -> None:
         neighbor = self._neighbor(event.peer_id)
@@ -293,6 +302,9 @@ class Link:
 
     def _closed(self, event: Closed, now: float) -> None:
         neighbor = self._neighbor(event.sa.peer_id)
+        if neighbor is not None and event.reason in REFUSALS:
+            self._refused.add(neighbor.router)
+            self.present.discard(neighbor.router)
         self._context.event(
             "ike",
             peer=neighbor.router if neighbor else None,

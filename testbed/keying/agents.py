@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from agents.dks.serve import BOOK
 from agents.dks.store import GenerationBook
+from agents.lks.readiness import PRESENT_S
 from agents.policy.domain import Domain
 from agents.policy.names import DKS_NAME
 from agents.runtime.control import CommandRefused, ask
@@ -38,8 +39,8 @@ from testbed.topology.resolved import Router, Topology
 LKS_MODULE = "agents.lks.daemon"
 DKS_MODULE = "agents.dks.daemon"
 
-READY_TIMEOUT_S = 5.0
-"""An agent holds up a boot for a second at most; one that says nothing for so long has failed."""
+READY_TIMEOUT_S = PRESENT_S + 4.0
+"""An agent holds up a boot for PRESENT_S at most; one that says nothing for longer has failed."""
 COMMISSIONING_TABLE = 848
 COMMISSIONING_RULE = 33000
 """After the main table (32766): what OSPF knows goes first, and zebra and the record do not see these routes."""

@@ -7,7 +7,7 @@ import pytest
 from agents.ikev2.registry import Flag
 from agents.policy.domain import Settings
 from agents.runtime.simulation import Passing
-from testbed.soak.network import Network
+from testbed.soak.network import Network, key
 
 PAIR = {"ab": ("a", "b")}
 LAN = {"lan": ("a", "b", "c", "d")}
@@ -121,3 +121,20 @@ def test_routers_far_from_the_dks_get_its_policy(issuer: str) -> None:
     network = far(Network(PAIR, settings=settings, dks=True, loss=0.1), 10, jitter=0.2)
     network.power_on_all()
     assert network.run(300, lambda: len(network.seen("dks_contact", ok=True)) == 2)
+
+
+@pytest.mark.parametrize(("delay_s", "after_s"), [(0.002, 0.1), (0.1, 0.6), (0.4, 2.4)])
+def test_a_boot_waits_for_the_keys_of_a_neighbour_that_is_far(delay_s: float, after_s: float) -> None:
+    network = far(Network(PAIR), delay_s)
+    network.power_on_all()
+    assert network.run(10, lambda: len(network.seen("ready", keyed=True)) == 2)
+    assert network.now <= after_s + 0.01
+
+
+def test_a_boot_waits_a_second_for_a_neighbour_that_refuses_us_or_is_off() -> None:
+    network = far(Network(LAN), 0.002)
+    network.keys = lambda name: key("another") if name == "b" else key(name)
+    for name in "abc":
+        network.power_on(name)
+    network.run(20)
+    assert {each.t for each in network.seen("ready")} == {1.0}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.lks.readiness import LONGEST_S, SHORTEST_S, Readiness
+from agents.lks.readiness import PRESENT_S, SHORTEST_S, SILENT_S, Missing, Readiness
 from agents.runtime import notify
 
 UNITS = Path(__file__).resolve().parents[3] / "packaging" / "systemd"
@@ -16,22 +16,29 @@ UNITS = Path(__file__).resolve().parents[3] / "packaging" / "systemd"
 
 def test_it_is_ready_when_all_are_keyed_but_not_before_links_had_a_moment() -> None:
     readiness = Readiness(10.0)
-    assert not readiness.reached(True, 10.0)
-    assert readiness.next_timer(True) == 10.0 + SHORTEST_S
-    assert readiness.reached(True, 10.0 + SHORTEST_S)
+    assert not readiness.reached(Missing.NOBODY, 10.0)
+    assert readiness.next_timer(Missing.NOBODY) == 10.0 + SHORTEST_S
+    assert readiness.reached(Missing.NOBODY, 10.0 + SHORTEST_S)
 
 
 def test_it_is_said_once() -> None:
     readiness = Readiness(0.0)
-    assert readiness.reached(True, 0.5)
-    assert not readiness.reached(True, 0.6) and readiness.next_timer(True) is None
+    assert readiness.reached(Missing.NOBODY, 0.5)
+    assert not readiness.reached(Missing.NOBODY, 0.6) and readiness.next_timer(Missing.NOBODY) is None
 
 
 def test_a_neighbour_that_is_off_holds_a_boot_up_for_a_second_and_no_longer() -> None:
     readiness = Readiness(0.0)
-    assert not readiness.reached(False, LONGEST_S - 0.01)
-    assert readiness.next_timer(False) == LONGEST_S
-    assert readiness.reached(False, LONGEST_S)
+    assert not readiness.reached(Missing.SILENT, SILENT_S - 0.01)
+    assert readiness.next_timer(Missing.SILENT) == SILENT_S
+    assert readiness.reached(Missing.SILENT, SILENT_S)
+
+
+def test_a_neighbour_that_is_far_holds_a_boot_up_until_it_is_keyed_but_less_than_a_hello_interval() -> None:
+    readiness = Readiness(0.0)
+    assert not readiness.reached(Missing.PRESENT, PRESENT_S - 0.01)
+    assert readiness.next_timer(Missing.PRESENT) == PRESENT_S < 10
+    assert readiness.reached(Missing.NOBODY, PRESENT_S - 0.01)
 
 
 def test_the_service_manager_is_told_on_its_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
