@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.errors import InputError
+from testbed.topology.labels import Box, places
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
     import networkx
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
 
 Positions = dict[str, tuple[float, float]]
 
@@ -21,8 +23,11 @@ MOST_LABELS = 50
 BEND = 0.3
 """Between two links side by side, as a part of their length."""
 ROOM = 9
-"""Characters that stand in a router's circle; a longer name stands below it, in lines of at most LINE where it can."""
+"""Characters that stand in a router's circle; with a longer name, all stand beside small circles."""
 LINE = 18
+"""Characters in a line of a long name, where it can be broken."""
+NODES = 15
+"""More nodes with long names than this need more paper."""
 
 
 def draw(topology: Topology, output: Path) -> None:
@@ -44,38 +49,34 @@ def draw(topology: Topology, output: Path) -> None:
     positions = _positions(topology, graph)
     routers = [node for node in graph if node in topology.routers]
     fills = ["#f2b134" if node == topology.dks.router else "white" for node in routers]
-    figure, axes = pyplot.subplots(figsize=(9, 6))
+    beside = any(len(node) > ROOM for node in graph)
+    paper = max(1.0, (len(graph) / NODES) ** 0.5) if beside else 1.0
+    figure, axes = pyplot.subplots(figsize=(9 * paper, 6 * paper))
     alone = [(one, other) for one, other in graph.edges() if graph.number_of_edges(one, other) == 1]
     networkx.draw_networkx_edges(graph, positions, edgelist=alone, ax=axes, edge_color="0.6", arrows=False)
     labelled = graph.number_of_edges() <= MOST_LABELS
-    _side_by_side(graph, positions, axes, labelled)
+    words = _side_by_side(graph, positions, axes, labelled)
+    size = 130 if beside else 1100
     networkx.draw_networkx_nodes(
-        graph, positions, nodelist=routers, ax=axes, node_color=fills, edgecolors="black", node_size=1100
+        graph, positions, nodelist=routers, ax=axes, node_color=fills, edgecolors="black", node_size=size
     )
     lans = [node for node in graph if node not in topology.routers]
+    size = 130 if beside else 800
     networkx.draw_networkx_nodes(
-        graph, positions, nodelist=lans, ax=axes, node_color="0.9", edgecolors="0.4", node_size=800, node_shape="s"
+        graph, positions, nodelist=lans, ax=axes, node_color="0.9", edgecolors="0.4", node_size=size, node_shape="s"
     )
-    short = {node: node for node in graph if len(node) <= ROOM}
-    networkx.draw_networkx_labels(graph, positions, short, ax=axes, font_size=6.5)
-    for node in graph:
-        if node not in short:
-            below: dict[str, Any] = {
-                "textcoords": "offset points",
-                "xytext": (0, -18),
-                "ha": "center",
-                "va": "top",
-                "fontsize": 6.5,
-            }
-            paper: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-            axes.annotate(_in_lines(node), positions[node], bbox=paper, **below)
+    if not beside:
+        networkx.draw_networkx_labels(graph, positions, ax=axes, font_size=6.5)
     if labelled:
         delays = {
             (one, other): f"{ms:g} ms"
             for one, other, ms in graph.edges(data="delay_ms")
             if ms is not None and graph.number_of_edges(one, other) == 1
         }
-        networkx.draw_networkx_edge_labels(graph, positions, delays, ax=axes, font_size=5, font_color="0.35")
+        straight = networkx.draw_networkx_edge_labels(graph, positions, delays, ax=axes, font_size=5, font_color="0.35")
+        words += straight.values()
+    if beside:
+        _names_beside(axes, positions, words)
     axes.set_title(f"{topology.name} (filled: the DKS is behind it)", fontsize=8)
     axes.set_axis_off()
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(kind)
@@ -89,24 +90,50 @@ def draw(topology: Topology, output: Path) -> None:
         pyplot.close(figure)
 
 
-def _side_by_side(graph: networkx.MultiGraph, positions: Positions, axes: Axes, labelled: bool) -> None:
-    """Links between the same two routers: bent, so that each is seen, with their numbers."""
+def _names_beside(axes: Axes, positions: Positions, words: list[Text]) -> None:
+    """The nodes' names where nothing else stands, with a line to the node where that is far."""
+    figure = axes.figure
+    figure.canvas.draw()
+    dot = figure.dpi / 72
+    white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+    texts = [
+        axes.text(*positions[node], _in_lines(node), fontsize=6.5, ha="center", va="center", zorder=5, bbox=white)
+        for node in positions
+    ]
+    sizes = [(box.width + 2 * dot, box.height + 2 * dot) for box in (text.get_window_extent() for text in texts)]
+    points = [(float(x), float(y)) for x, y in axes.transData.transform(list(positions.values()))]
+    taken = [Box(*word.get_window_extent().extents) for word in words]
+    back = axes.transData.inverted()
+    for text, (x, y), (width, height), center in zip(
+        texts, points, sizes, places(points, sizes, 8 * dot, taken), strict=True
+    ):
+        across, up = back.transform(center)
+        text.set_position((float(across), float(up)))
+        if abs(center[0] - x) > width / 2 + 12 * dot or abs(center[1] - y) > height / 2 + 12 * dot:
+            axes.plot(*zip(back.transform((x, y)), (across, up), strict=True), color="0.3", lw=0.4, zorder=0.5)
+
+
+def _side_by_side(graph: networkx.MultiGraph, positions: Positions, axes: Axes, labelled: bool) -> list[Text]:
+    """Links between the same two routers: bent, so that each is seen, with their numbers, which are given back."""
     import networkx
 
+    drawn: list[Text] = []
     for one, other, number in graph.edges(keys=True):
         count = graph.number_of_edges(one, other)
         if count == 1:
             continue
         bend = f"arc3,rad={BEND * (number - (count - 1) / 2):g}"
-        style: dict[str, Any] = {"ax": axes, "connectionstyle": bend}
+        style: dict[str, Any] = {"ax": axes, "connectionstyle": bend, "node_size": 130}
         networkx.draw_networkx_edges(
             graph, positions, [(one, other, number)], arrows=True, arrowstyle="-", edge_color="0.6", **style
         )
         if labelled:
             words = f"{'' if number == 0 else f'#{number + 1}: '}{graph.edges[one, other, number]['delay_ms']:g} ms"
-            networkx.draw_networkx_edge_labels(
+            made = networkx.draw_networkx_edge_labels(
                 graph, positions, {(one, other, number): words}, font_size=5, font_color="0.35", **style
             )
+            drawn += made.values()
+    return drawn
 
 
 def _in_lines(name: str) -> str:
