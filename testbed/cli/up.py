@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
         """
         from testbed.cli.cautions import loaded
         from testbed.faults.check import check_plan
+        from testbed.faults.steps import MAX_S
         from testbed.guest.boot import GuestSpec, run_guest
         from testbed.inside.channel import CONSOLE
         from testbed.inside.running import Running, taken
@@ -56,7 +57,7 @@ def register(app: typer.Typer) -> None:
             topology=resolved,
             keying=keying,
             seed=seed,
-            duration_s=1e9,
+            duration_s=MAX_S,
             captures="all" if capture else (),
         )
         check_plan(plan)
