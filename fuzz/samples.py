@@ -24,7 +24,7 @@ def endpoint(name: str, peer: str) -> IkeEndpoint:
         LocalIdentity(Identification.key_id(name), key(name)),
         lambda claimed, credential, address: PeerKey.from_spki(spki(key(peer))),
         random=random.Random(name).randbytes,
-        config=IkeConfig(hop_limit=255, notify_unknown_spi=False),
+        config=IkeConfig(hop_limit=255),
         auth_exchange=ExchangeType.GSA_AUTH,
     )
 

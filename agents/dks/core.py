@@ -130,6 +130,9 @@ class DksCore:
         document = self._documents.of(router) if router is not None else None
         return PeerKey.from_spki(document.identity) if document is not None else None
 
+    def _party(self, router: str) -> Identification:
+        return Identification.key_id(party_id(self._domain, router))
+
     def _router(self, identity: Identification | None) -> str | None:
         if identity is None:
             return None
@@ -245,6 +248,7 @@ class DksCore:
     def _changed(self, document: PolicyDocument, now: float) -> None:
         """Push a new document to its router, if it is connected (RFC 9838 §2.4.2)."""
         self._event("policy", router=document.router, version=document.version)
+        self._endpoint.review(now, self._party(document.router))
         sa, signed = self._control.get(document.router), self._documents.signed(document.router)
         if sa is not None and signed is not None:
             try:
@@ -263,9 +267,8 @@ class DksCore:
 
     def _revoked(self, now: float) -> None:
         """A newer list: the revoked lose their IKE SAs and every group's next generation; all others are told."""
+        self._endpoint.review(now)
         for document in self._documents.revoked():
-            for sa in self._endpoint.sas(Identification.key_id(party_id(self._domain, document.router))):
-                self._endpoint.close(sa, now)
             for group in (*document.own_groups(), *(group for _i, _n, group in document.neighbor_groups())):
                 self._groups.rekey(group, now, "revocation")
         for router, sa in list(self._control.items()):
@@ -301,6 +304,8 @@ class DksCore:
                 answer = self._spread.answer(event.payloads, router, now)
                 answer = [*answer, *self._confirmed(event.payloads, router, now)]
             self._respond(event.token, answer, now)
+            if router is not None:
+                self._spread.push(event.sa, router, now)
         elif isinstance(event, ResponseReceived | RequestFailed):
             if isinstance(event, ResponseReceived):
                 self._spread.answered(event.request_id, event.payloads, now)
@@ -308,7 +313,10 @@ class DksCore:
                 self._spread.failed(event.request_id)
             self._groups.answered(event.request_id, now, failed=isinstance(event, RequestFailed))
         elif isinstance(event, Established):
-            self._event("ike", peer=self._router(event.peer_id), role="responder", state="established")
+            router = self._router(event.peer_id)
+            self._event("ike", peer=router, role="responder", state="established")
+            if router is not None:
+                self._spread.push(event.sa, router, now)
         elif isinstance(event, Closed):
             self._groups.forget(event.sa, now)
             peer = self._router(event.sa.peer_id)
@@ -349,7 +357,7 @@ class DksCore:
         self._confirmed(request.payloads, router, None)
         self._event("registered", peer=router, group=str(request.group), generation=0)
         self._spread.forget(router)
-        return KeyServer.control_answer(signed, self._spread.answer(request.payloads, router, now))
+        return KeyServer.control_answer(signed, self._spread.greet(request.payloads, router, now))
 
     def _confirmed(self, payloads: tuple[Payload, ...], router: str | None, now: float | None) -> list[Payload]:
         """A router's word on what is in force there, with a registration or by itself."""

@@ -1,8 +1,8 @@
 """How a revocation list spreads: two parties show which one they have, and the older list is replaced by the newer.
 
-POLICY_SUMMARY goes both ways in every GSA_AUTH; REVOCATION goes to whoever showed an older version, in the answer or
-in an INFORMATIONAL request, which is answered when the list is kept. Private notifications of ours, RFC 9838 knows
-nothing like it. Knows nothing of what a list does.
+POLICY_SUMMARY goes both ways in every GSA_AUTH; REVOCATION goes to whoever showed an older version, in an
+INFORMATIONAL exchange: never beside keys or a policy document, with which it might not fit into one message. Private
+notifications of ours, RFC 9838 knows nothing like it. Knows nothing of what a list does.
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ class Spread:
             self._shown[peer] = summary.revocation
             if summary.revocation == self._holder.version and summary.digest != self._holder.digest:
                 self._holder.doubt(peer, f"it has another revocation list of version {summary.revocation}")
+
+    def greet(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
+        """What the answer to a registration says of us. Our list follows by itself, in a message of its own."""
+        self.heard(payloads, peer, now)
+        return self.hello()
 
     def answer(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
         """What the answer to these payloads says of us, with our list if the peer's is older."""

@@ -31,6 +31,7 @@ class CreateChild(Task):
         self._method = method
         self._rounds = rounds
         self._ni = b""
+        self._known = True
         self._request: ChildRequest | None = None
         # The peer's rekey of the same Child SA, answered while ours was on its way.
         self._crossing: tuple[bytes, ChildSa] | None = None
@@ -42,6 +43,7 @@ class CreateChild(Task):
         if old is not None and (old.replaced or sa.children.get(old.sa.spi_in) is not old):
             old.busy = None
             return None
+        self._known = old is None or old.known_to_peer(sa)
         self._ni = sa.party.random(sa.party.config.nonce_octets)
         request = self._request = ChildRequest(
             sa, self._offer, with_ke=True, replaces=None if old is None else old.sa, method=self._method
@@ -87,9 +89,7 @@ class CreateChild(Task):
                 old.rekey_at = now + party.config.retry_s
             return
         if old is not None and refusal.notify == NotifyType.CHILD_SA_NOT_FOUND:
-            if not old.sa.initiator and not old.doubted:
-                # The peer asked for it, and may not have our answer yet.
-                old.doubted = True
+            if not self._known:
                 old.rekey_at = now + party.config.retry_s
                 return
             # §2.25: it is gone there. If we were told so meanwhile, that was meant.
@@ -126,6 +126,7 @@ def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> N
         sa.respond(message_id, exchange, [NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN)])
         return
     sa.respond(message_id, exchange, [*head, NoncePayload(nr), *tail])
+    sa.children[event.child.spi_in].answered = sa, message_id
     if old is not None:
         if isinstance(old.busy, CreateChild):
             old.busy.crossed(min(ni, nr), event.child)

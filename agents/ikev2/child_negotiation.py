@@ -155,8 +155,10 @@ class ChildRequest:
         chosen = check_answer(self.proposals, answer.proposals, 4)
         local, remote = _selectors(payloads, PayloadType.TSi), _selectors(payloads, PayloadType.TSr)
         transport = bool(notifies(payloads, NotifyType.USE_TRANSPORT_MODE))
-        if not (_covers(self.offer.local, local) and _covers(self.offer.remote, remote)):
-            raise MalformedMessage("peer widened the traffic selectors")
+        if not local or not remote or not (_covers(self.offer.local, local) and _covers(self.offer.remote, remote)):
+            raise MalformedMessage("peer widened the traffic selectors, or named none that we know")
+        if _is_reserved(chosen.spi):
+            raise MalformedMessage(f"SPI {chosen.spi.hex()} is reserved")
         if transport and not self.offer.transport:
             raise MalformedMessage("peer answered transport mode, which was not asked for")
         encryption, integrity = key_lengths(chosen.transforms)
@@ -180,8 +182,13 @@ class ChildRequest:
 def _new_spi(sa: IkeSa) -> bytes:
     while True:
         spi = sa.party.random(4)
-        if int.from_bytes(spi, "big") > 255 and spi not in sa.children:  # 1 to 255 are reserved
+        if not _is_reserved(spi) and spi not in sa.children:
             return spi
+
+
+def _is_reserved(spi: bytes) -> bool:
+    """RFC 4303 §2.1: 0 to 255 name no SA."""
+    return int.from_bytes(spi, "big") < 256
 
 
 def answer_child(
@@ -195,6 +202,8 @@ def answer_child(
     request = find(payloads, SaPayload)
     if request is None:
         raise MalformedMessage("no proposals for a Child SA")
+    if len(sa.children) >= sa.party.config.max_children or not sa.pace.take(now):
+        raise ChildRefused(NotifyType.NO_ADDITIONAL_SAS)
     theirs, ours = _selectors(payloads, PayloadType.TSi), _selectors(payloads, PayloadType.TSr)
     offer = replaces.offer if replaces is not None else _ask_policy(sa, ours, theirs)
     proposals: Sequence[Proposal] = request.proposals
@@ -204,7 +213,7 @@ def answer_child(
         offers = tuple(without_ke(item) for item in offers)
     chosen = choose(offers, proposals, offer.protocol, 4)
     asked = bool(notifies(payloads, NotifyType.USE_TRANSPORT_MODE))
-    if chosen is None or (offer.transport and not asked):
+    if chosen is None or _is_reserved(chosen.spi) or (offer.transport and not asked):
         raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN)
     local, remote = narrow(offer.local, ours), narrow(offer.remote, theirs)
     if not local or not remote:

@@ -58,6 +58,9 @@ class IkeConfig:
     max_half_open_per_address: int = 5
     half_open_prefixes: int = 16  # one IPv6 /64 has at most this part of max_half_open, whatever its addresses
     max_sas_per_peer: int = 16  # the oldest is deleted for one more
+    max_children: int = 16  # Child SAs of one IKE SA; a rekey has two for a moment
+    creations: int = 32  # CREATE_CHILD_SA requests of a peer that are served at once
+    creation_every_s: float = 2.0  # and one more after each so many seconds
     cookie_threshold: int = 30
     cookie_threshold_per_address: int = 3
     cookie_rotation_s: float = 120.0
@@ -76,7 +79,5 @@ class IkeConfig:
     max_fragment_octets: int = 8 << 20  # kept of all peers that are not authenticated yet
     hop_limit: int | None = None  # drop datagrams that came with another one
     admit: Callable[[PeerAddress], bool] | None = None  # drop datagrams from elsewhere
-    notify_unknown_spi: bool = True  # answer unknown SPIs with INVALID_IKE_SPI, at most `hints_per_s`
-    hints_per_s: float = 2.0
     spi_share: tuple[int, int] = (0, 1)  # this endpoint's number and how many share a port, told apart by their SPIs
     log_keys: bool = False  # experiments only: emit KeysDerived with the secrets

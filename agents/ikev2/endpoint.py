@@ -9,15 +9,8 @@ from collections.abc import Callable, Sequence
 
 from agents.ikev2.child import ChildOffer, ChildPolicy, ChildSa
 from agents.ikev2.child_exchange import CreateChild
-from agents.ikev2.codec.header import HEADER_LENGTH, ZERO_SPI, Header, encode_header, parse_header
-from agents.ikev2.codec.payloads import (
-    Identification,
-    NotifyPayload,
-    Payload,
-    encode_payloads,
-    notifies,
-    parse_payloads,
-)
+from agents.ikev2.codec.header import ZERO_SPI, Header, parse_header
+from agents.ikev2.codec.payloads import Identification, Payload
 from agents.ikev2.config import IkeConfig
 from agents.ikev2.errors import MalformedMessage, UnknownSa
 from agents.ikev2.events import CloseReason, Event, FailureReason, RequestFailed, ResponseReceived, Send
@@ -28,12 +21,11 @@ from agents.ikev2.informational import DeleteChild, DeleteIke, Liveness
 from agents.ikev2.initiator import Initiator
 from agents.ikev2.model import Authenticate, Datagram, LocalIdentity, PeerAddress, RandomSource
 from agents.ikev2.party import Party
-from agents.ikev2.registry import ExchangeType, Flag, NotifyType, PayloadType
+from agents.ikev2.registry import ExchangeType
 from agents.ikev2.responder import Responder, answer_init
 from agents.ikev2.sa import ChildRecord, IkeSa, SaState
 
 _MAJOR_VERSION = 2
-_ENCRYPTED = frozenset({int(PayloadType.SK), int(PayloadType.SKF)})
 
 Payloads = Sequence[Payload] | Callable[[], Sequence[Payload] | None]
 """Of a request: as they are, or made when it is about to be sent (None: it is no longer wanted)."""
@@ -118,8 +110,9 @@ class IkeEndpoint:
         return number
 
     def respond(self, token: int, payloads: Sequence[Payload], now: float) -> None:
-        """Answer an AuthRequest or RequestReceived. UnknownSa when its SA is gone or it was answered before."""
-        found = self._party.take_token(token)
+        """Answer an AuthRequest or RequestReceived. UnknownSa when its SA is gone or it was answered before;
+        MessageTooLong when this cannot be carried, and then another answer may be given."""
+        found = self._party.token(token)
         if found is None:
             raise UnknownSa(f"token {token}")
         sa, message_id, exchange = found
@@ -127,6 +120,7 @@ class IkeEndpoint:
             sa.handler.finish(message_id, exchange, payloads, now)
         else:
             sa.respond(message_id, exchange, payloads)
+        self._party.take_token(token)
         self._party.schedule(sa)
 
     def close(self, sa: SaHandle, now: float) -> None:
@@ -141,9 +135,19 @@ class IkeEndpoint:
         """Forget the SA without a word to the peer."""
         sa.current.close(CloseReason.DELETED_BY_US, now)
 
+    def review(self, now: float, peer_id: Identification | None = None) -> None:
+        """Policy has changed, for all peers or one: an SA stands only if its peer would be authenticated now, and with
+        the very key that proved it."""
+        for sa in self.sas(peer_id):
+            current, party = sa.current, self._party
+            assert current.peer_id is not None
+            if party.authenticate(current.peer_id, None, current.peer) != current.peer_key:
+                self.close(sa, now)
+
     def poke(self, sa: SaHandle, now: float) -> None:
         """Retransmit what is outstanding now, and begin the backoff anew."""
-        sa.current.poke(now)
+        for each in sa.current.handler.poked(sa.current):
+            each.poke(now)
 
     def check_liveness(self, sa: SaHandle, now: float) -> None:
         """Send an empty INFORMATIONAL request; silence ends in Closed(TIMEOUT)."""
@@ -204,8 +208,6 @@ class IkeEndpoint:
             return
         if header.major != _MAJOR_VERSION:
             party.drop(f"major version {header.major}", peer)
-            if header.major > _MAJOR_VERSION and not header.is_response:
-                self._hint(header, NotifyType.INVALID_MAJOR_VERSION, peer, now)
         elif header.exchange == ExchangeType.IKE_SA_INIT:
             self._receive_init(data, header, peer, now)
         else:
@@ -230,36 +232,12 @@ class IkeEndpoint:
         sa = party.by_spi.get(header.spi_r if header.from_initiator else header.spi_i)
         if sa is None or sa.initiator == header.from_initiator:
             party.drop("unknown SPI", peer)
-            if not header.is_response and party.config.notify_unknown_spi:
-                self._hint(header, NotifyType.INVALID_IKE_SPI, peer, now)
             return
-        if sa.peer_spi != (header.spi_i if header.from_initiator else header.spi_r):
+        meant = sa.handler.meant(sa, header.spi_i if header.from_initiator else header.spi_r)
+        if not meant:
             party.drop("SPIs do not belong together", peer)
-            return
-        if header.next_payload not in _ENCRYPTED and self._is_hint(data, header, sa, now):
-            return
-        sa.receive(data, header, peer, now)
-
-    def _is_hint(self, data: bytes, header: Header, sa: IkeSa, now: float) -> bool:
-        """An unprotected INVALID_IKE_SPI proves nothing, but is a reason to look whether the peer lives (§2.4)."""
-        try:
-            payloads = parse_payloads(header.next_payload, data, HEADER_LENGTH)
-        except MalformedMessage:
-            return False
-        if not header.is_response or not notifies(payloads, NotifyType.INVALID_IKE_SPI):
-            return False
-        if sa.state is SaState.ESTABLISHED and not sa.requests.outstanding and self._party.hint_allowed(now):
-            sa.enqueue(Liveness(), now)
-        return True
-
-    def _hint(self, header: Header, kind: NotifyType, peer: PeerAddress, now: float) -> None:
-        """An unprotected answer, rate-limited, with the request's SPIs and Message ID (§2.21.4)."""
-        if not self._party.hint_allowed(now):
-            return
-        first, body = encode_payloads([NotifyPayload(kind)])
-        flags = Flag.RESPONSE | (0 if header.from_initiator else Flag.INITIATOR)
-        reply = Header(header.spi_i, header.spi_r, first, header.exchange, int(flags), header.message_id)
-        self._party.emit(Send(encode_header(reply, HEADER_LENGTH + len(body)) + body, peer))
+        for each in meant:
+            each.receive(data, header, peer, now)
 
     # -- time and effects ------------------------------------------------------------------------
 

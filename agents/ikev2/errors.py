@@ -23,6 +23,10 @@ class IntegrityFailure(IkeError):
     """The ICV is wrong, or there is none: the message is to be dropped without an answer."""
 
 
+class MessageTooLong(IkeError):
+    """A message of ours that no number of fragments may carry. Nothing of it was sent."""
+
+
 class UnsupportedAlgorithm(IkeError):
     """A transform, key or signature algorithm that this package does not implement."""
 

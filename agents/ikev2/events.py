@@ -29,6 +29,8 @@ class CloseReason(Enum):
     INVALID_SYNTAX = "invalid syntax"
     INITIAL_CONTACT = "peer started anew"
     HALF_OPEN_TIMEOUT = "half-open for too long"
+    MESSAGE_IDS_EXHAUSTED = "no Message ID is left"
+    FAULT = "a fault of ours"
 
 
 class FailureReason(Enum):
@@ -36,6 +38,7 @@ class FailureReason(Enum):
 
     TIMEOUT = "no answer"
     SA_CLOSED = "IKE SA closed"
+    NOT_MADE = "the request could not be made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,8 @@ class ChildFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class MessageSeen(Event):
-    """A well-formed datagram came in (statistics). Nothing is said about who sent it."""
+    """A message came in whose ICV is right, the repeat of one octet for octet that is answered again, or one of
+    IKE_SA_INIT for which an SA is kept: anybody may send that (statistics)."""
 
     exchange: int
     request: bool

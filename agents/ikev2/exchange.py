@@ -5,6 +5,7 @@ Knows Message IDs and octets; what a request is for is its Task's affair.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from agents.ikev2.codec.header import Header
 from agents.ikev2.codec.payloads import Payload
 from agents.ikev2.events import FailureReason
+from agents.ikev2.model import PeerAddress
 from agents.ikev2.protect import Opened
 from agents.ikev2.round_trip import Timing
 
@@ -40,8 +42,12 @@ class Task:
         """The response is here. A MalformedMessage raised here closes the SA."""
         raise NotImplementedError
 
+    def repeated(self, datagrams: list[bytes]) -> list[bytes]:
+        """What a retransmission sends: bit for bit what was sent first."""
+        return datagrams
+
     def failed(self, sa: IkeSa, reason: FailureReason, now: float) -> None:
-        """There will be no response, because the SA is gone."""
+        """There will be no response: the SA is gone, or the request could not be made."""
 
     def received(self, sa: IkeSa, header: Header, opened: Opened) -> None:
         """The authentic response, before it is parsed (IntAuth of RFC 9242)."""
@@ -52,7 +58,7 @@ class Task:
 
 @dataclass(slots=True)
 class Outstanding:
-    """A request on its way. The datagrams of a retransmission are the first ones, bit for bit."""
+    """A request on its way."""
 
     task: Task
     datagrams: list[bytes] = field(repr=False)
@@ -89,6 +95,11 @@ class RequestWindow:
             return None
         return self.queue.popleft()
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether no Message ID is left but the one for a Delete (§2.2)."""
+        return self.next_id >= MAX_MESSAGE_ID
+
     def sent(self, message_id: int, task: Task, datagrams: list[bytes], now: float, timing: Timing) -> None:
         self.outstanding[message_id] = Outstanding(task, datagrams, now + timing.delay(0), now, [now])
 
@@ -109,7 +120,7 @@ class RequestWindow:
             item.deadline = min(now + timing.delay(item.waits), ends_at)
             item.waits += 1
             item.again(now)
-            again += item.datagrams
+            again += item.task.repeated(item.datagrams)
         return again, False
 
     def poke(self, now: float, timing: Timing, *, anew: bool) -> list[bytes]:
@@ -120,7 +131,7 @@ class RequestWindow:
                 item.began = now
             item.waits, item.deadline = 1, min(now + timing.delay(0), item.began + timing.patience_s)
             item.again(now)
-            again += item.datagrams
+            again += item.task.repeated(item.datagrams)
         return again
 
 
@@ -128,43 +139,84 @@ class Arrival(Enum):
     """What the Message ID of a request says."""
 
     NEW = "new"
-    PENDING = "being worked on"
-    ANSWERED = "answered before"
+    SEEN = "seen before"
     OUTSIDE = "outside of the window"
+
+
+REPEAT_S = 0.05
+"""An answer is sent again no more often than this to the address that the request came from, and to all others
+together. A retransmission waits longer; a forger that sends copies has no more than this from us."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A request that was authenticated. `begins`: digest of the datagram that began it, as its repeats do."""
+
+    peer: PeerAddress
+    begins: bytes
+    answer: list[bytes] = field(default_factory=list, repr=False)
+    repeated_at: dict[bool, float] = field(default_factory=dict)
 
 
 class ResponseWindow:
     """The peer's requests: which were seen, and the answers to those that it may repeat."""
 
-    __slots__ = ("_answers", "_lowest_new", "_seen", "size")
+    __slots__ = ("_begun", "_lowest_new", "_seen", "size")
 
     def __init__(self, next_id: int = 0, size: int = 1) -> None:
         self.size = size
         self._lowest_new = next_id
-        self._seen: set[int] = set()
-        self._answers: dict[int, list[bytes]] = {}
+        self._begun: dict[int, bytes] = {}
+        self._seen: dict[int, _Seen] = {}
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the peer has no Message ID left."""
+        return self._lowest_new > MAX_MESSAGE_ID
 
     def arrival(self, message_id: int) -> Arrival:
-        if message_id in self._answers:
-            return Arrival.ANSWERED
         if message_id in self._seen:
-            return Arrival.PENDING
+            return Arrival.SEEN
         if self._lowest_new <= message_id < self._lowest_new + self.size:
             return Arrival.NEW
         return Arrival.OUTSIDE
 
-    def accept(self, message_id: int) -> None:
-        """A request that was authenticated and will be answered."""
-        self._seen.add(message_id)
+    def answer_is_known(self, message_id: int) -> bool:
+        """Whether the peer has our answer to this request, as its later ones show (§2.3)."""
+        return max(self._seen, default=0) >= message_id + self.size
+
+    def begins(self, message_id: int, data: bytes) -> None:
+        """This authentic datagram is a new request, or its first fragment."""
+        self._begun[message_id] = hashlib.sha256(data).digest()
+
+    def accept(self, message_id: int, peer: PeerAddress) -> None:
+        """A request that was authenticated, is whole and will be answered, to where it came from (§2.11)."""
+        self._seen[message_id] = _Seen(peer, self._begun.pop(message_id, b""))
         while self._lowest_new in self._seen:
             self._lowest_new += 1
         for old in [i for i in self._seen if i < self._lowest_new - self.size]:
-            self._seen.discard(old)
-            self._answers.pop(old, None)
+            del self._seen[old]
 
-    def answered(self, message_id: int, datagrams: list[bytes]) -> None:
-        if message_id in self._seen:
-            self._answers[message_id] = datagrams
+    def answered(self, message_id: int, datagrams: list[bytes]) -> PeerAddress | None:
+        """These answer the request; where they go, None when they have nowhere to go."""
+        seen = self._seen.get(message_id)
+        if seen is None:
+            return None
+        seen.answer = datagrams
+        return seen.peer
 
-    def answer(self, message_id: int) -> list[bytes]:
-        return self._answers.get(message_id, [])
+    def repeat(self, message_id: int, data: bytes, peer: PeerAddress, now: float) -> list[bytes]:
+        """The answer to send again now: to a datagram that is, octet for octet, one that began a request seen before.
+
+        It need not come from who sent it first. So an address other than the first one's gets no more than came.
+        """
+        seen = self._seen.get(message_id)
+        if seen is None or not seen.answer or hashlib.sha256(data).digest() != seen.begins:
+            return []
+        same = peer == seen.peer
+        if not same and sum(map(len, seen.answer)) > len(data):
+            return []
+        if now - seen.repeated_at.get(same, float("-inf")) < REPEAT_S:
+            return []
+        seen.repeated_at[same] = now
+        return seen.answer

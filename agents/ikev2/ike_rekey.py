@@ -51,7 +51,7 @@ class RekeyIke(Task):
         if sa.state is not SaState.ESTABLISHED or sa.suite is None:
             return None
         party = sa.party
-        offers = [offer for offer in party.config.offers if not _has_additional(offer)]
+        offers = [offer for offer in _offers(sa) if not _has_additional(offer)]
         if sa.suite.additional_ke or not offers:
             sa.rekeying = None  # that needs IKE_FOLLOWUP_KE (RFC 9370 §2.2.4), which we do not have
             return None
@@ -118,6 +118,23 @@ class RekeyIke(Task):
         self.superseded(sa, now)
 
 
+def _offers(sa: IkeSa) -> list[tuple[Transform, ...]]:
+    """What we offer and take for the successor: one that had a key wrap algorithm has the same, one without has none,
+    since the layer above has built on it."""
+    assert sa.suite is not None
+    kwa = sa.suite.kwa
+    return [
+        tuple(item for item in offer if item.type != TransformType.KWA or item.id == kwa)
+        for offer in sa.party.config.offers
+        if any(item.type == TransformType.KWA and item.id == kwa for item in offer)
+        or (kwa is None and not _wraps(offer))
+    ]
+
+
+def _wraps(offer: Iterable[Transform]) -> bool:
+    return any(item.type == TransformType.KWA for item in offer)
+
+
 def _has_additional(transforms: Iterable[Transform]) -> bool:
     return any(item.type in _ADDITIONAL and item.id for item in transforms)
 
@@ -129,7 +146,7 @@ def _successor(
     """The new IKE SA: same peer and children, new keys, Message IDs from 0."""
     assert old.suite is not None and old.keys is not None
     new = IkeSa(old.party, initiator, old.peer, spi_i, spi_r, SaState.ESTABLISHED, old.handler, now, old.handle)
-    new.peer_id = old.peer_id
+    new.peer_id, new.peer_key, new.pace = old.peer_id, old.peer_key, old.pace
     new.peer_fragments = old.peer_fragments
     new.way, new.hint_s = old.way, old.hint_s
     new.established_at = now
@@ -165,10 +182,10 @@ def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> N
         raise MalformedMessage("no proposals")
     others = any(not isinstance(item.task, RekeyIke) for item in sa.requests.outstanding.values())
     crossing = sa.rekeying if isinstance(sa.rekeying, RekeyIke) and sa.requests.outstanding else None
-    if others or sa.tokens:
+    if others or sa.tokens or not sa.pace.take(now):
         sa.respond(message_id, exchange, [NotifyPayload(NotifyType.TEMPORARY_FAILURE)])
         return
-    chosen = choose(party.config.offers, request.proposals, Proto.IKE, 8)
+    chosen = choose(_offers(sa), request.proposals, Proto.IKE, 8)
     if chosen is None or _has_additional(chosen.transforms):
         sa.respond(message_id, exchange, [NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN)])
         return

@@ -10,6 +10,13 @@ from agents.ikev2.exchange import Task
 from agents.ikev2.registry import FIRST_PRIVATE_STATUS_NOTIFY, ExchangeType, NotifyType, Protocol
 from agents.ikev2.sa import ChildRecord, IkeSa, SaState
 
+_FATAL: dict[int, CloseReason] = {
+    NotifyType.AUTHENTICATION_FAILED: CloseReason.AUTHENTICATION_FAILED,
+    NotifyType.INVALID_SYNTAX: CloseReason.INVALID_SYNTAX,
+    NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD: CloseReason.INVALID_SYNTAX,
+}
+"""§2.21.2: errors that end the IKE SA without a Delete."""
+
 
 class Liveness(Task):
     """An empty request: any authentic answer proves that the peer lives."""
@@ -71,12 +78,15 @@ def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> N
     """A peer's INFORMATIONAL request."""
     deletes = [item for item in payloads if isinstance(item, DeletePayload)]
     exchange = ExchangeType.INFORMATIONAL
-    failed = any(isinstance(p, NotifyPayload) and p.type == NotifyType.AUTHENTICATION_FAILED for p in payloads)
-    if failed or any(item.protocol == Protocol.IKE for item in deletes):
+    failed = next((p for p in payloads if isinstance(p, NotifyPayload) and p.type in _FATAL), None)
+    if failed is not None or any(item.protocol == Protocol.IKE for item in deletes):
         sa.respond(message_id, exchange, [])
         if sa.rekeying is not None:
             sa.rekeying.superseded(sa, now)
-        sa.close(CloseReason.AUTHENTICATION_FAILED if failed else CloseReason.DELETED_BY_PEER, now)
+        if failed is None:
+            sa.close(CloseReason.DELETED_BY_PEER, now)
+        else:
+            sa.close(_FATAL[failed.type], now, failed.type)
         return
     rest = [item for item in payloads if not isinstance(item, DeletePayload)]
     private = any(isinstance(p, NotifyPayload) and p.type >= FIRST_PRIVATE_STATUS_NOTIFY for p in rest)

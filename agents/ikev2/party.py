@@ -57,7 +57,6 @@ class Party:
         self._timers: list[tuple[float, int, IkeSa]] = []
         self._counter = 0
         self._tokens: dict[int, tuple[IkeSa, int, int]] = {}
-        self._hint_at = float("-inf")
         for offer in config.offers:
             _check_offer(offer)
 
@@ -139,18 +138,15 @@ class Party:
         sa.tokens.add(token)
         return token
 
-    def take_token(self, token: int) -> tuple[IkeSa, int, int] | None:
+    def token(self, token: int) -> tuple[IkeSa, int, int] | None:
+        """The request of this name: its SA, Message ID and exchange."""
+        return self._tokens.get(token)
+
+    def take_token(self, token: int) -> None:
+        """The request of this name was answered, or can no longer be."""
         found = self._tokens.pop(token, None)
         if found is not None:
             found[0].tokens.discard(token)
-        return found
-
-    def hint_allowed(self, now: float) -> bool:
-        """Whether an unprotected hint may be sent now (rate limit, RFC 7296 §2.21.4)."""
-        if now - self._hint_at < 1.0 / self.config.hints_per_s:
-            return False
-        self._hint_at = now
-        return True
 
     def schedule(self, sa: IkeSa) -> None:
         """See to it that sa.tick is called no later than its next deadline."""

@@ -14,8 +14,15 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from agents.ikev2.codec.header import GENERIC_HEADER_LENGTH, HEADER_LENGTH, Header, encode_header, parse_generic
-from agents.ikev2.errors import IntegrityFailure, MalformedMessage, UnsupportedAlgorithm
+from agents.ikev2.codec.header import (
+    GENERIC_HEADER_LENGTH,
+    HEADER_LENGTH,
+    MAX_MESSAGE,
+    Header,
+    encode_header,
+    parse_generic,
+)
+from agents.ikev2.errors import IntegrityFailure, MalformedMessage, MessageTooLong, UnsupportedAlgorithm
 from agents.ikev2.model import RandomSource
 from agents.ikev2.registry import Encr, Integ, PayloadType
 
@@ -173,10 +180,10 @@ class Opened:
 
 
 def seal_message(header: Header, first: int, inner: bytes, protection: Protection) -> bytes:
-    """A whole message with one SK payload; `first` is the type of the first inner payload."""
+    """A whole message with one SK payload; `first` is the type of the first inner payload. MessageTooLong."""
     body = protection.body_length(len(inner))
-    if GENERIC_HEADER_LENGTH + body > 0xFFFF:
-        raise ValueError(f"message of {body} octets")
+    if GENERIC_HEADER_LENGTH + body > MAX_MESSAGE - HEADER_LENGTH:
+        raise MessageTooLong(f"message of {body} octets")
     start = encode_header(
         replace(header, next_payload=PayloadType.SK), HEADER_LENGTH + GENERIC_HEADER_LENGTH + body
     ) + struct.pack("!BBH", first, 0, GENERIC_HEADER_LENGTH + body)
@@ -186,7 +193,8 @@ def seal_message(header: Header, first: int, inner: bytes, protection: Protectio
 def seal_fragments(
     header: Header, first: int, inner: bytes, protection: Protection, max_datagram: int, max_fragments: int = 64
 ) -> list[bytes]:
-    """The message as SKF fragments of at most `max_datagram` octets each; one SK message when it fits."""
+    """The message as SKF fragments of at most `max_datagram` octets each; one SK message when it fits. MessageTooLong
+    also for what the other side would not put together."""
     overhead = HEADER_LENGTH + GENERIC_HEADER_LENGTH
     if overhead + protection.body_length(len(inner)) <= max_datagram:
         return [seal_message(header, first, inner, protection)]
@@ -194,8 +202,8 @@ def seal_fragments(
     while size > 0 and overhead + _FRAGMENT.size + protection.body_length(size) > max_datagram:
         size -= 1
     total = -(-len(inner) // size) if size > 0 else max_fragments + 1
-    if total > max_fragments:
-        raise ValueError(f"message of {len(inner)} octets does not fit {max_fragments} fragments")
+    if total > max_fragments or len(inner) > MAX_MESSAGE:
+        raise MessageTooLong(f"message of {len(inner)} octets does not fit {max_fragments} fragments")
     header = replace(header, next_payload=PayloadType.SKF)
     out = []
     for number in range(1, total + 1):
@@ -226,8 +234,12 @@ def find_encrypted(data: bytes, header: Header) -> tuple[int, int, int] | None:
 
 
 def open_message(data: bytes, header: Header, protection: Protection) -> Opened:
-    """Open SK or one SKF. IntegrityFailure: drop it; MalformedMessage: it is authentic and wrong, or has no form."""
-    place = find_encrypted(data, header)
+    """Open SK or one SKF. IntegrityFailure: drop it, nobody is known to have sent it; MalformedMessage: it is authentic
+    and wrong."""
+    try:
+        place = find_encrypted(data, header)
+    except MalformedMessage as error:
+        raise IntegrityFailure(str(error)) from error
     if place is None:
         raise IntegrityFailure("no encrypted payload")
     kind, first, offset = place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents.ikev2 import child_exchange, ike_rekey, informational
 from agents.ikev2.codec.payloads import DeletePayload, NotifyPayload, Payload, SaPayload, find
-from agents.ikev2.events import RequestReceived
+from agents.ikev2.events import CloseReason, RequestReceived
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.ikev2.registry import Protocol as Proto
 from agents.ikev2.sa import Handler, IkeSa, SaState
@@ -15,7 +15,7 @@ _OWN = frozenset({int(ExchangeType.CREATE_CHILD_SA), int(ExchangeType.INFORMATIO
 class Established(Handler):
     """The handler of every SA whose peer is authenticated. It has no state of its own."""
 
-    def before_open(self, sa: IkeSa, exchange: int) -> bool:
+    def wants(self, sa: IkeSa, exchange: int) -> bool:
         return exchange in _OWN or exchange in sa.party.config.upper_exchanges
 
     def request(self, sa: IkeSa, message_id: int, exchange: int, payloads: list[Payload], now: float) -> None:
@@ -33,6 +33,13 @@ class Established(Handler):
         else:
             token = sa.party.new_token(sa, message_id, exchange)
             sa.party.emit(RequestReceived(token, sa.handle, exchange, tuple(payloads)))
+
+    def exhausted(self, sa: IkeSa, now: float) -> None:
+        sa.end(informational.DeleteIke(), CloseReason.MESSAGE_IDS_EXHAUSTED, now)
+
+    def malformed(self, sa: IkeSa, now: float) -> None:
+        # §2.21.3: the peer hears it, or it would hold an SA that we have not.
+        sa.end(informational.DeleteIke(NotifyType.INVALID_SYNTAX), CloseReason.INVALID_SYNTAX, now)
 
     def periodic(self, sa: IkeSa, now: float) -> None:
         config = sa.party.config

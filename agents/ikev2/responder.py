@@ -6,8 +6,10 @@ acceptable, and under load not until it brings our cookie back.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from agents.ikev2 import auth, key_exchange
 from agents.ikev2 import keys as key_schedule
@@ -27,9 +29,10 @@ from agents.ikev2.codec.payloads import (
     notifies,
     parse_payloads,
 )
-from agents.ikev2.errors import MalformedMessage, UnsupportedAlgorithm
+from agents.ikev2.errors import MalformedMessage, UnsupportedAlgorithm, UnsupportedCriticalPayload
 from agents.ikev2.establish import establish
 from agents.ikev2.events import AuthRequest, ChildEstablished, CloseReason, MessageSeen, Send
+from agents.ikev2.exchange import REPEAT_S
 from agents.ikev2.handshake import (
     IntAuth,
     announcements,
@@ -38,9 +41,10 @@ from agents.ikev2.handshake import (
     hashes_of,
     required_nonce,
 )
+from agents.ikev2.keys import IkeKeys
 from agents.ikev2.model import PeerAddress, PeerKey
 from agents.ikev2.party import Party
-from agents.ikev2.protect import Opened
+from agents.ikev2.protect import Opened, Protection
 from agents.ikev2.registry import ExchangeType, Flag, NotifyType, PayloadType, Protocol
 from agents.ikev2.sa import Handler, IkeSa, SaState
 from agents.ikev2.suites import IkeSuite, choose, ike_suite
@@ -50,17 +54,17 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
     """An IKE_SA_INIT request."""
     digest = hashlib.sha256(data).digest()
     known = party.by_init.get(digest)
-    party.emit(MessageSeen(header.exchange, True, known is not None, peer))
     if known is not None:
         if known.state is SaState.HALF_OPEN and isinstance(known.handler, Responder):
-            known.send([known.handler.response], retransmission=True)
+            known.handler.repeat(peer, now)
         return
     try:
         payloads = parse_payloads(header.next_payload, data, 28)
         sa, ke, nonce = find(payloads, SaPayload), find(payloads, KePayload), required_nonce(payloads)
         if sa is None or ke is None:
             raise MalformedMessage("SA or KE is missing")
-        if not _admitted(party, payloads, nonce, header, peer, now):
+        admitted = _admitted(party, payloads, nonce, header, peer, now)
+        if admitted is None:
             return
         chosen = choose(party.config.offers, sa.proposals, Protocol.IKE, 0)
         if chosen is None:
@@ -74,37 +78,82 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
             return
         if suite.additional_ke and not notifies(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED):
             raise MalformedMessage("additional key exchange without IKE_INTERMEDIATE")
-        answer = SaPayload((chosen,))
-        Responder(party, data, header, peer, payloads, suite, answer, ke.data, nonce, digest, now)
+        draft = Draft.of(party, header, suite, SaPayload((chosen,)))
+        if len(draft.response) > len(data) and not admitted:
+            # Who gets more than came must be there: else anybody could have us send to anybody (RFC 7296 §2.6).
+            _ask_for_cookie(party, nonce, header, peer, now)
+            return
+        Responder(party, data, header, peer, payloads, suite, draft, ke.data, nonce, digest, now)
+    except UnsupportedCriticalPayload as error:
+        _refuse(
+            party, header, peer, NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((error.payload_type,)))
+        )
     except (MalformedMessage, UnsupportedAlgorithm) as error:
         party.drop(f"IKE_SA_INIT request: {error}", peer)
 
 
 def _refuse(party: Party, header: Header, peer: PeerAddress, notify: NotifyPayload) -> None:
-    """An answer that keeps no state: the responder's SPI is zero."""
+    """An answer that keeps no state: the responder's SPI is zero. It is no longer than what came."""
     first, body = encode_payloads([notify])
     reply = Header(header.spi_i, ZERO_SPI, first, ExchangeType.IKE_SA_INIT, Flag.RESPONSE, 0)
-    party.emit(Send(encode_header(reply, 28 + len(body)) + body, peer))
+    if 28 + len(body) <= header.length:
+        party.emit(Send(encode_header(reply, 28 + len(body)) + body, peer))
 
 
 def _admitted(
     party: Party, payloads: list[Payload], nonce: bytes, header: Header, peer: PeerAddress, now: float
-) -> bool:
-    """Whether this request may cost us state now; under load only with our cookie (§2.6)."""
+) -> bool | None:
+    """Whether the sender was found to be at its address, by our cookie; None: the request may cost us no state now.
+
+    Under load only a request with our cookie may (§2.6)."""
     config = party.config
     of_address = party.half_open_by_address.get(peer.ip, 0)
     if not party.has_share(peer.ip):
         party.drop("too many half-open SAs", peer)
-        return False
-    if party.half_open < config.cookie_threshold and of_address < config.cookie_threshold_per_address:
-        return True
-    address = f"{peer.ip}|{peer.port}"
+        return None
     cookies = notifies(payloads, NotifyType.COOKIE)
-    if cookies and party.cookies.check(cookies[0].data, nonce, address, header.spi_i, now):
+    if cookies and party.cookies.check(cookies[0].data, nonce, _place(peer), header.spi_i, now):
         return True
-    cookie = party.cookies.make(nonce, address, header.spi_i, now)
-    _refuse(party, header, peer, NotifyPayload(NotifyType.COOKIE, cookie))
-    return False
+    if party.half_open < config.cookie_threshold and of_address < config.cookie_threshold_per_address:
+        return False
+    _ask_for_cookie(party, nonce, header, peer, now)
+    return None
+
+
+def _ask_for_cookie(party: Party, nonce: bytes, header: Header, peer: PeerAddress, now: float) -> None:
+    _refuse(
+        party,
+        header,
+        peer,
+        NotifyPayload(NotifyType.COOKIE, party.cookies.make(nonce, _place(peer), header.spi_i, now)),
+    )
+
+
+def _place(peer: PeerAddress) -> str:
+    return f"{peer.ip}|{peer.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Our answer to an IKE_SA_INIT request, before any state is kept for it."""
+
+    spi: bytes
+    nonce: bytes
+    ke: key_exchange.KeyExchange
+    response: bytes
+
+    @classmethod
+    def of(cls, party: Party, header: Header, suite: IkeSuite, answer: SaPayload) -> Draft:
+        config = party.config
+        ke, nonce, spi = key_exchange.begin(suite.ke, party.random), party.random(config.nonce_octets), party.new_spi()
+        reply: list[Payload] = [answer, KePayload(suite.ke, ke.public), NoncePayload(nonce), *announcements(config)]
+        if config.childless:
+            reply.append(NotifyPayload(NotifyType.CHILDLESS_IKEV2_SUPPORTED))
+        if suite.additional_ke:
+            reply.append(NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED))
+        first, body = encode_payloads(reply)
+        head = Header(header.spi_i, spi, first, ExchangeType.IKE_SA_INIT, Flag.RESPONSE, 0)
+        return cls(spi, nonce, ke, encode_header(head, 28 + len(body)) + body)
 
 
 class Responder(Handler):
@@ -112,64 +161,67 @@ class Responder(Handler):
 
     def __init__(
         self, party: Party, data: bytes, header: Header, peer: PeerAddress, payloads: list[Payload],
-        suite: IkeSuite, answer: SaPayload, public: bytes, nonce: bytes, digest: bytes, now: float,
+        suite: IkeSuite, draft: Draft, public: bytes, nonce: bytes, digest: bytes, now: float,
     ) -> None:  # fmt: skip
         config = party.config
         self._party = party
         self._message = data
         self._suite = suite
         self._peer_public = public
-        self._ni = nonce
-        self._nr = party.random(config.nonce_octets)
-        self._secret: bytes | None = None
-        self._ke: key_exchange.KeyExchange | None = None
+        self._ni, self._nr = nonce, draft.nonce
+        self._ke: key_exchange.KeyExchange | None = draft.ke
+        self._keys: IkeKeys | None = None
         self._additional = list(suite.additional_ke)
         self._peer_hashes = hashes_of(payloads)
         self._auth: list[Payload] = []
-        self._token = 0
+        self._repeated_at: dict[bool, float] = {}
         self.int_auth = IntAuth()
-        self._ke = key_exchange.begin(suite.ke, party.random)
-        sa = self._sa = IkeSa(party, False, peer, header.spi_i, party.new_spi(), SaState.HALF_OPEN, self, now)
+        sa = self._sa = IkeSa(party, False, peer, header.spi_i, draft.spi, SaState.HALF_OPEN, self, now)
         sa.suite = suite
         sa.init_digest = digest
         sa.responses = type(sa.responses)(next_id=1, size=1)
         sa.peer_fragments = config.fragmentation and bool(notifies(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED))
-        reply: list[Payload] = [answer, KePayload(suite.ke, self._ke.public), NoncePayload(self._nr)]
-        reply += announcements(config)
-        if config.childless:
-            reply.append(NotifyPayload(NotifyType.CHILDLESS_IKEV2_SUPPORTED))
-        if suite.additional_ke:
-            reply.append(NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED))
-        first, body = encode_payloads(reply)
-        head = Header(sa.spi_i, sa.spi_r, first, ExchangeType.IKE_SA_INIT, Flag.RESPONSE, 0)
-        self.response = encode_header(head, 28 + len(body)) + body
+        self.response = draft.response
         party.add(sa)
         party.by_init[digest] = sa
         sa.half_open_address = peer.ip
         party.count_half_open(peer.ip, +1)
         sa.expires_at = now + config.half_open_timeout_s
+        party.emit(MessageSeen(header.exchange, True, False, peer))
         sa.send([self.response])
         party.schedule(sa)
 
+    def repeat(self, peer: PeerAddress, now: float) -> None:
+        """The very request came again: so does the answer; to another address only if it is no longer."""
+        same = peer == self._sa.peer
+        if not same and len(self.response) > len(self._message):
+            return
+        if now - self._repeated_at.get(same, float("-inf")) >= REPEAT_S:
+            self._repeated_at[same] = now
+            self._party.emit(MessageSeen(ExchangeType.IKE_SA_INIT, True, True, peer))
+            self._sa.send([self.response], retransmission=True, to=peer)
+
     # -- protected messages ----------------------------------------------------------------------
 
-    def before_open(self, sa: IkeSa, exchange: int) -> bool:
-        if sa.state is not SaState.HALF_OPEN:
-            return False
+    def wants(self, sa: IkeSa, exchange: int) -> bool:
         wanted = {int(ExchangeType.IKE_INTERMEDIATE)} if self._additional else self._party.accept_auth
-        if exchange not in wanted:
-            return False
-        if sa.keys is None and self._ke is not None:
-            try:
-                secret = self._ke.shared(self._peer_public)
-            except MalformedMessage:
-                self._ke = None
-                return False
-            sa.set_keys(
-                self._suite,
-                key_schedule.initial_keys(self._suite, secret, self._ni, self._nr, sa.spi_i, sa.spi_r),
-            )
-        return sa.keys is not None
+        return sa.state is SaState.HALF_OPEN and exchange in wanted
+
+    def untried(self, sa: IkeSa) -> Protection | None:
+        """The shared secret is computed when the first message comes that may be under it."""
+        if self._ke is not None:
+            ke, self._ke = self._ke, None
+            with contextlib.suppress(MalformedMessage):
+                secret = ke.shared(self._peer_public)
+                self._keys = key_schedule.initial_keys(self._suite, secret, self._ni, self._nr, sa.spi_i, sa.spi_r)
+        if self._keys is None:
+            return None
+        return self._suite.protection(self._keys.sk_ei, self._keys.sk_ai, self._party.random)
+
+    def proven(self, sa: IkeSa) -> None:
+        assert self._keys is not None
+        sa.set_keys(self._suite, self._keys)
+        self._keys = None
 
     def sealed_request(self, sa: IkeSa, header: Header, opened: Opened) -> None:
         if header.exchange == ExchangeType.IKE_INTERMEDIATE:
@@ -212,15 +264,14 @@ class Responder(Handler):
             sa.respond(message_id, exchange, [NotifyPayload(NotifyType.AUTHENTICATION_FAILED)])
             sa.close(CloseReason.AUTHENTICATION_FAILED, now)
             return
-        sa.peer_id = ident.identification
+        sa.peer_id, sa.peer_key = ident.identification, key
         sa.way = party.way(sa.peer_id)
         sa.hint_s = now - sa.created_at  # no sample: its request may have been repeated
         sa.state = SaState.AUTH_DECIDING
         self._auth = payloads
         if exchange != ExchangeType.IKE_AUTH:
-            self._token = party.new_token(sa, message_id, exchange)
-            extra = for_layer_above(payloads)
-            party.emit(AuthRequest(self._token, sa.handle, sa.peer_id, sa.peer, extra))
+            token, extra = party.new_token(sa, message_id, exchange), for_layer_above(payloads)
+            party.emit(AuthRequest(token, sa.handle, sa.peer_id, sa.peer, extra))
         else:
             self.finish(message_id, exchange, (), now)
 

@@ -17,20 +17,22 @@ from agents.ikev2.codec.payloads import (
     NotifyPayload,
     Payload,
     encode_payloads,
+    notifies,
     parse_payloads,
 )
-from agents.ikev2.errors import IntegrityFailure, MalformedMessage, UnsupportedCriticalPayload
+from agents.ikev2.errors import IkeError, IntegrityFailure, MalformedMessage, UnsupportedCriticalPayload
 from agents.ikev2.events import Closed, CloseReason, FailureReason, KeysDerived, MessageSeen, Send
 from agents.ikev2.exchange import Arrival, RequestWindow, ResponseWindow, Task
 from agents.ikev2.fragments import Reassembler
 from agents.ikev2.handle import SaHandle
 from agents.ikev2.keylog import KeyWrapEntry, decryption_table_line
 from agents.ikev2.keys import IkeKeys
-from agents.ikev2.model import PeerAddress
+from agents.ikev2.model import PeerAddress, PeerKey
 from agents.ikev2.protect import Opened, Protection, open_message, seal_fragments, seal_message
 from agents.ikev2.registry import Flag, NotifyType
 from agents.ikev2.round_trip import RoundTrip, Timing
 from agents.ikev2.suites import IkeSuite
+from agents.runtime.pace import TokenBucket
 
 if TYPE_CHECKING:
     from agents.ikev2.child import ChildOffer, ChildSa
@@ -57,15 +59,50 @@ class Handler:
     def request(self, sa: IkeSa, message_id: int, exchange: int, payloads: list[Payload], now: float) -> None:
         raise NotImplementedError
 
-    def before_open(self, sa: IkeSa, exchange: int) -> bool:
-        """Whether a protected message of this exchange type is wanted now; may derive keys that were put off."""
-        return True
+    def wants(self, sa: IkeSa, exchange: int) -> bool:
+        """Whether a protected request of this exchange type is wanted now."""
+        return False
+
+    def untried(self, sa: IkeSa) -> Protection | None:
+        """What protects the peer's messages, for an SA that has no keys before the first of them was opened."""
+        return None
+
+    def proven(self, sa: IkeSa) -> None:
+        """A message was opened with what `untried` gave: the SA is to have its keys."""
 
     def sealed_request(self, sa: IkeSa, header: Header, opened: Opened) -> None:
         """Called with each authenticated request before it is parsed (IntAuth of RFC 9242)."""
 
     def periodic(self, sa: IkeSa, now: float) -> None:
         """What an established SA does by itself: liveness, lifetimes."""
+
+    def meant(self, sa: IkeSa, peer_spi: bytes) -> Sequence[IkeSa]:
+        """The SAs that a datagram with our SPI of `sa` and this one of the peer may be for."""
+        return (sa,) if sa.peer_spi == peer_spi else ()
+
+    def poked(self, sa: IkeSa) -> Sequence[IkeSa]:
+        """The SAs whose requests go again when somebody is impatient."""
+        return (sa,)
+
+    def unanswered(self, sa: IkeSa, now: float) -> None:
+        """A request has been given up."""
+        sa.close(CloseReason.TIMEOUT, now)
+
+    def expired(self, sa: IkeSa, now: float) -> None:
+        """The time of the handshake is over."""
+        sa.close(CloseReason.HALF_OPEN_TIMEOUT, now)
+        sa.party.forget(sa)
+
+    def closed(self, sa: IkeSa, reason: CloseReason, notify: int | None, now: float) -> None:
+        """The SA is gone, or about to be."""
+
+    def exhausted(self, sa: IkeSa, now: float) -> None:
+        """No Message ID is left for another request, or the peer has none."""
+        sa.close(CloseReason.MESSAGE_IDS_EXHAUSTED, now)
+
+    def malformed(self, sa: IkeSa, now: float) -> None:
+        """An authentic answer of the peer has no meaning."""
+        sa.close(CloseReason.INVALID_SYNTAX, now)
 
 
 class _Orphan(Task):
@@ -81,19 +118,23 @@ class _Orphan(Task):
 class ChildRecord:
     """A Child SA that stands, with what we would agree to when it is rekeyed."""
 
-    __slots__ = ("busy", "doubted", "offer", "rekey_at", "replaced", "sa")
+    __slots__ = ("answered", "busy", "offer", "rekey_at", "replaced", "sa")
 
     def __init__(self, sa: ChildSa, offer: ChildOffer, rekey_at: float | None) -> None:
         self.sa = sa
         self.offer = offer
         self.rekey_at = rekey_at
         self.busy: Task | None = None  # our own rekey or delete of it
-        self.doubted = False  # the peer once said that it does not know it
+        self.answered: tuple[IkeSa, int] | None = None  # the peer's request that made it
         self.replaced = False  # the peer has rekeyed it and will delete it
 
     @property
     def may_rekey(self) -> bool:
         return self.busy is None and not self.replaced
+
+    def known_to_peer(self, sa: IkeSa) -> bool:
+        """Whether the peer certainly has our answer that made it: else it may say that it does not know it."""
+        return self.answered is None or self.answered[0] is not sa or sa.responses.answer_is_known(self.answered[1])
 
 
 class IkeSa:
@@ -116,10 +157,12 @@ class IkeSa:
         "initiator",
         "keys",
         "last_heard",
+        "pace",
         "party",
         "peer",
         "peer_fragments",
         "peer_id",
+        "peer_key",
         "rekey_at",
         "rekeying",
         "requests",
@@ -148,6 +191,8 @@ class IkeSa:
         self.last_heard = now
         self.handle = SaHandle(party.number(), self) if handle is None else handle
         self.peer_id: Identification | None = None
+        self.peer_key: PeerKey | None = None  # that proved it
+        self.pace = TokenBucket(1 / party.config.creation_every_s, party.config.creations)
         self.suite: IkeSuite | None = None
         self.keys: IkeKeys | None = None
         self.requests = RequestWindow()
@@ -210,16 +255,16 @@ class IkeSa:
 
     # -- out -------------------------------------------------------------------------------------
 
-    def send(self, datagrams: Sequence[bytes], retransmission: bool = False) -> None:
+    def send(self, datagrams: Sequence[bytes], retransmission: bool = False, to: PeerAddress | None = None) -> None:
         for data in datagrams:
-            self.party.emit(Send(data, self.peer, retransmission))
+            self.party.emit(Send(data, to or self.peer, retransmission))
 
     def _header(self, exchange: int, message_id: int, response: bool) -> Header:
         flags = (Flag.INITIATOR if self.initiator else 0) | (Flag.RESPONSE if response else 0)
         return Header(self.spi_i, self.spi_r, 0, exchange, int(flags), message_id)
 
     def seal(self, exchange: int, message_id: int, response: bool, payloads: Sequence[Payload]) -> list[bytes]:
-        """The datagrams of one protected message; fragmented only when the peer understands it."""
+        """The datagrams of one protected message; fragmented only when the peer understands it. MessageTooLong."""
         assert self._out is not None
         first, inner = encode_payloads(payloads)
         header = self._header(exchange, message_id, response)
@@ -233,23 +278,30 @@ class IkeSa:
         self.pump(now)
 
     def pump(self, now: float) -> None:
-        """Send what the window has room for."""
+        """Send what the window has room for. A request that cannot be made fails, and nothing else does."""
+        if self.requests.exhausted and self.is_established:
+            self.handler.exhausted(self, now)
         while (task := self.requests.next_task()) is not None:
-            payloads = task.payloads(self, now)
-            if payloads is None:
-                continue
             message_id = self.requests.next_id
-            datagrams = self.seal(task.exchange, message_id, False, payloads)
+            try:
+                payloads = task.payloads(self, now)
+                if payloads is None:
+                    continue
+                datagrams = self.seal(task.exchange, message_id, False, payloads)
+            except IkeError:
+                task.failed(self, FailureReason.NOT_MADE, now)
+                continue
             self.requests.next_id += 1
             self.requests.sent(message_id, task, datagrams, now, self.timing())
             self.send(datagrams)
         self.party.schedule(self)
 
     def respond(self, message_id: int, exchange: int, payloads: Sequence[Payload]) -> None:
-        """Answer a request, and keep the answer for repeats."""
+        """Answer a request to where it came from, and keep the answer for repeats. MessageTooLong: nothing was done."""
         datagrams = self.seal(exchange, message_id, True, payloads)
-        self.responses.answered(message_id, datagrams)
-        self.send(datagrams)
+        to = self.responses.answered(message_id, datagrams)
+        if to is not None:
+            self.send(datagrams, to=to)
 
     def poke(self, now: float) -> None:
         # A first message is as good as a new one. What follows it may be meant for a peer that is gone.
@@ -260,21 +312,27 @@ class IkeSa:
     # -- in --------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
-        """A message with our SPI and an SK or SKF payload."""
+        """A datagram with our SPIs. Nothing changes before its ICV was found right."""
         if header.is_response:
             self._receive_response(data, header, peer, now)
         else:
             self._receive_request(data, header, peer, now)
 
-    def _open(self, data: bytes, header: Header, peer: PeerAddress) -> Opened | None:
-        if self._in is None:
+    def _open(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> Opened | None:
+        protection = self._in or self.handler.untried(self)
+        if protection is None:
             self.party.drop("no keys yet", peer)
             return None
         try:
-            return open_message(data, header, self._in)
+            opened = open_message(data, header, protection)
         except IntegrityFailure as error:
             self.party.drop(str(error), peer)
             return None
+        except MalformedMessage:
+            self._authentic(header, peer, now)
+            raise
+        self._authentic(header, peer, now)
+        return opened
 
     def _assemble(self, header: Header, opened: Opened) -> Opened | None:
         if not opened.total:
@@ -294,25 +352,28 @@ class IkeSa:
     def _receive_request(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
         party, message_id, exchange = self.party, header.message_id, header.exchange
         arrival = self.responses.arrival(message_id)
-        party.emit(MessageSeen(exchange, True, arrival in (Arrival.ANSWERED, Arrival.PENDING), peer))
-        if arrival is not Arrival.NEW:
-            if arrival is Arrival.ANSWERED and _begins_message(data, header):
-                self.send(self.responses.answer(message_id), retransmission=True)
-            elif arrival is Arrival.OUTSIDE:
-                party.drop("Message ID outside of the window", peer)
+        if arrival is Arrival.SEEN:
+            answer = self.responses.repeat(message_id, data, peer, now)
+            if answer:
+                party.emit(MessageSeen(exchange, True, True, peer))
+                self.send(answer, retransmission=True, to=peer)
             return
-        if self.state is SaState.CLOSED or not self.handler.before_open(self, exchange):
+        if arrival is Arrival.OUTSIDE:
+            party.drop("Message ID outside of the window", peer)
+            return
+        if self.state is SaState.CLOSED or not self.handler.wants(self, exchange):
             party.drop(f"exchange {exchange} while {self.state.value}", peer)
             return
         try:
-            opened = self._open(data, header, peer)
+            opened = self._open(data, header, peer, now)
             if opened is None:
                 return
-            self.last_heard = now
+            if opened.fragment <= 1:
+                self.responses.begins(message_id, data)
             whole = self._assemble(header, opened)
             if whole is None:
                 return
-            self.responses.accept(message_id)
+            self.responses.accept(message_id, peer)
             self.peer = peer if not self.is_established else self.peer
             self.handler.sealed_request(self, header, whole)
             payloads = parse_payloads(whole.first, whole.inner)
@@ -327,35 +388,49 @@ class IkeSa:
                 self.close(CloseReason.INVALID_SYNTAX, now)
         except MalformedMessage:
             # RFC 7296 §2.21.3: said under protection, and the SA does not survive it.
-            self.responses.accept(message_id)
+            if self.responses.arrival(message_id) is Arrival.NEW:
+                self.responses.accept(message_id, peer)
             self.respond(message_id, exchange, [NotifyPayload(NotifyType.INVALID_SYNTAX)])
             self.close(CloseReason.INVALID_SYNTAX, now)
+        if self.responses.exhausted and self.is_established:
+            self.handler.exhausted(self, now)
         party.schedule(self)
+
+    def _authentic(self, header: Header, peer: PeerAddress, now: float) -> None:
+        """The peer itself has sent this datagram."""
+        if self._in is None:
+            self.handler.proven(self)
+        self.party.emit(MessageSeen(header.exchange, not header.is_response, False, peer))
+        self.last_heard = now
 
     def _receive_response(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
         party, message_id = self.party, header.message_id
         waiting = self.requests.outstanding.get(message_id)
-        party.emit(MessageSeen(header.exchange, False, waiting is None, peer))
         if waiting is None or waiting.task.exchange != header.exchange:
             party.drop("response to no request", peer)
             return
         try:
-            opened = self._open(data, header, peer)
+            opened = self._open(data, header, peer, now)
             if opened is None:
                 return
-            self.last_heard = now
             whole = self._assemble(header, opened)
             if whole is None:
                 return
             del self.requests.outstanding[message_id]
             waiting.task.received(self, header, whole)
-            waiting.task.complete(self, parse_payloads(whole.first, whole.inner), now)
+            payloads = parse_payloads(whole.first, whole.inner)
+            if self.is_established and notifies(payloads, NotifyType.INVALID_SYNTAX):
+                # §2.21.3: the peer has no SA any more.
+                waiting.task.failed(self, FailureReason.SA_CLOSED, now)
+                self.close(CloseReason.INVALID_SYNTAX, now, NotifyType.INVALID_SYNTAX)
+            else:
+                waiting.task.complete(self, payloads, now)
             if self.established_at is not None:  # before that nobody has proven who answers
                 self.way.answered(waiting.sent_at, now)
         except MalformedMessage:
             self.requests.outstanding.pop(message_id, None)
             waiting.task.failed(self, FailureReason.SA_CLOSED, now)
-            self.close(CloseReason.INVALID_SYNTAX, now)
+            self.handler.malformed(self, now)
         self.pump(now)
 
     # -- time and end ----------------------------------------------------------------------------
@@ -380,13 +455,13 @@ class IkeSa:
                 self.close(CloseReason.DELETED_BY_US, now)
                 self.party.forget(self)
             else:
-                self.close(CloseReason.HALF_OPEN_TIMEOUT, now)
-                self.party.forget(self)
+                self.handler.expired(self, now)
             return
         again, given_up = self.requests.due(now, self.timing())
         if given_up:
-            self.way.unanswered(min(item.sent_at[0] for item in self.requests.outstanding.values()))
-            self.close(CloseReason.TIMEOUT, now)
+            if self.state not in (SaState.AUTH_SENT, SaState.INTERMEDIATE_SENT):  # anybody may have answered before
+                self.way.unanswered(min(item.sent_at[0] for item in self.requests.outstanding.values()))
+            self.handler.unanswered(self, now)
             return
         self.send(again, retransmission=True)
         if self.state is SaState.ESTABLISHED:
@@ -401,8 +476,10 @@ class IkeSa:
         self.expires_at = None
         self.end_half_open()
         self.party.down(self)
-        self.children.clear()
-        self.party.emit(Closed(self.handle, reason))
+        if self.handle.current is self:
+            self.children.clear()
+            self.party.emit(Closed(self.handle, reason))
+        self.handler.closed(self, reason, None, now)
         self.enqueue(task, now)
 
     def _fail_tasks(self, why: FailureReason, now: float) -> None:
@@ -433,6 +510,8 @@ class IkeSa:
             self.party.emit(Closed(self.handle, reason, notify))
         self.linger(now)
         self.party.schedule(self)
+        if not announced:
+            self.handler.closed(self, reason, notify, now)
 
     def linger(self, now: float) -> None:
         """Go on answering repeats as long as the peer may make them, and then be forgotten."""
@@ -444,10 +523,3 @@ class IkeSa:
         if self.half_open_address is not None:
             self.party.count_half_open(self.half_open_address, -1)
             self.half_open_address = None
-
-
-def _begins_message(data: bytes, header: Header) -> bool:
-    """Whether this datagram is a whole message or its first fragment (RFC 7383 §2.6.1)."""
-    if header.next_payload != 53:
-        return True
-    return data[32:34] == b"\x00\x01"

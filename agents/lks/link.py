@@ -201,6 +201,7 @@ class Link:
             self.listeners.pop(router).stop(now)
             for sa in self._endpoint.sas(self._context.party(router)):
                 self._endpoint.close(sa, now)
+        self._endpoint.review(now)
         for listener in self.listeners.values():
             listener.interface = policy
         for each in come:
@@ -249,7 +250,7 @@ class Link:
 
     def _event(self, event: IkeEvent, now: float) -> None:
         if isinstance(event, MessageSeen):
-            self._seen(event, now)
+            self._seen(event)
         elif isinstance(event, Dropped):
             self._drops.saw(event.peer.ip, event.reason, now)
         elif isinstance(event, AuthRequest):
@@ -273,15 +274,11 @@ class Link:
         elif isinstance(event, KeysDerived):
             self._context.keys_derived(event)
 
-    def _seen(self, event: MessageSeen, now: float) -> None:
-        """A neighbour's very first packet: it is there, so what we have for it need not wait for a timer."""
+    def _seen(self, event: MessageSeen) -> None:
+        """A neighbour's first message says no more than that it may be there: the boot waits a little longer for it."""
         neighbor = self._addresses.get(event.peer.ip)
-        if neighbor is None:
-            return
-        if neighbor.router not in self._refused:
+        if neighbor is not None and neighbor.router not in self._refused:
             self.present.add(neighbor.router)
-        if event.request and event.exchange == ExchangeType.IKE_SA_INIT and not event.retransmission:
-            self.listeners[neighbor.router].hailed(now)
 
     def _established(self, event: Established, now: float) -> None:
         neighbor = self._neighbor(event.peer_id)
@@ -297,8 +294,11 @@ class Link:
         elif neighbor is not None:
             for speaker in self.speakers.values():
                 speaker.registered(neighbor.router, now)
+            self._spread.push(event.sa, neighbor.router, now)
+            listener = self.listeners[neighbor.router]
+            listener.wake(now)
             if not event.initial_contact:
-                self.listeners[neighbor.router].check(now)
+                listener.check(now)
 
     def _closed(self, event: Closed, now: float) -> None:
         neighbor = self._neighbor(event.sa.peer_id)
@@ -344,7 +344,7 @@ class Link:
                 self._own(event.sa, lambda listener: listener.rekey(event, now))
             except (IkeError, PolicyError) as error:
                 self._context.event("error", what="rekey", interface=self.policy.name, detail=str(error))
-                answer = KeyServer.refuse(NotifyType.INVALID_SYNTAX)
+                answer = KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
         self._respond(event.token, answer, now)
 
     def _answer(self, event: AuthRequest | RequestReceived, identity: Identification | None, now: float) -> None:
@@ -359,7 +359,7 @@ class Link:
             return
         answer = speaker.register(request, neighbor.router, event.sa, now)
         if isinstance(event, AuthRequest):
-            answer = [*answer, *self._spread.answer(event.payloads, neighbor.router, now)]
+            answer = [*answer, *self._spread.greet(event.payloads, neighbor.router, now)]
         self._respond(event.token, answer, now)
         if isinstance(event, RequestReceived):
             speaker.registered(neighbor.router, now)

@@ -42,8 +42,6 @@ SOON = frozenset({CloseReason.DELETED_BY_PEER, CloseReason.DELETED_BY_US})
 SOON_S = (0.02, 0.1)
 RETRY_S = (0.5, 1.5)
 """How long to wait after the neighbour refused or closed: uniform in this range, in seconds."""
-HAILED_S = 0.25
-"""A first message in the neighbour's name wakes us so often at most; as long as our own first retransmission waits."""
 
 
 class Listener:
@@ -76,7 +74,6 @@ class Listener:
         self._first: GroupId | None = None
         self._again_at: dict[GroupId, float] = {}
         self._connect_at: float | None = None
-        self._hailed_at: float | None = None
 
     # -- beginning -----------------------------------------------------------------------------------
 
@@ -90,18 +87,11 @@ class Listener:
         self.sa = self._endpoint.connect(self._peer, self._context.party(self.neighbor.router), first, now)
 
     def wake(self, now: float) -> None:
-        """The neighbour gives signs of life, or the interface came up: do not wait for a timer."""
+        """The neighbour has authenticated itself, or the interface came up: do not wait for a timer."""
         if self.sa is None:
             self.start(now)
         elif not self.sa.established:
             self._endpoint.poke(self.sa, now)
-
-    def hailed(self, now: float) -> None:
-        """Its first message seems to have come. Anybody on the link can send one in its name, so that wakes us only so
-        often: else each forged message would make us send one of our own."""
-        if self._hailed_at is None or now - self._hailed_at >= HAILED_S:
-            self._hailed_at = now
-            self.wake(now)
 
     def check(self, now: float) -> None:
         """See whether the neighbour still knows our IKE SA."""

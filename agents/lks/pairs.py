@@ -167,6 +167,7 @@ class Pairs:
         self._ours = frozenset(
             {(str(remote), str(local)) for each in self._peers.values() for local, remote in each.keys.wanted} - facing
         )
+        self._endpoint.review(now)
         self._context.kernel_dirty = True
         self._drain(now)
 

@@ -214,7 +214,7 @@ class Intruder:
             LocalIdentity(Identification.key_id(party_id(domain, name)), laboratory_key(seed, key)),
             lambda _claimed, _credential, _address: PeerKey.from_spki(spki(laboratory_key(seed, victim))),
             random=self._random.randbytes,
-            config=IkeConfig(hop_limit=255, notify_unknown_spi=False),
+            config=IkeConfig(hop_limit=255),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
         member = GroupMember((Suite.default(),), lambda _group, _issuer: server, lambda _group: None)  # type: ignore[arg-type, return-value]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from agents.ikev2.errors import MalformedMessage
+from agents.ikev2.errors import MalformedMessage, MessageTooLong
 
 HEADER_LENGTH = 28
 GENERIC_HEADER_LENGTH = 4
@@ -74,10 +74,10 @@ def parse_header(data: bytes) -> Header:
 
 
 def encode_generic(next_payload: int, body_length: int, critical: bool = False) -> bytes:
-    """The generic payload header for a body of `body_length` octets; ValueError when it cannot fit 16 bits."""
+    """The generic payload header for a body of `body_length` octets; MessageTooLong when it cannot fit 16 bits."""
     length = body_length + GENERIC_HEADER_LENGTH
     if length > 0xFFFF:
-        raise ValueError(f"payload of {length} octets")
+        raise MessageTooLong(f"payload of {length} octets")
     return _GENERIC.pack(next_payload, 0x80 if critical else 0, length)
 
 

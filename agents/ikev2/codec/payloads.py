@@ -22,6 +22,7 @@ MIN_NONCE, MAX_NONCE = 16, 256
 
 _NOTIFY = struct.Struct("!BBH")
 _SELECTOR = struct.Struct("!BBHHH")
+_TS_TYPES = frozenset(int(kind) for kind in TsType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,7 @@ class TrafficSelector:
 
 @dataclass(frozen=True, slots=True)
 class TsPayload(Payload):
-    """TSi or TSr."""
+    """TSi or TSr. Read without the selectors of types that we do not know: none may be left."""
 
     payload_type: int
     selectors: tuple[TrafficSelector, ...]
@@ -299,12 +300,23 @@ def _parse_delete(body: bytes) -> Payload:
     return DeletePayload(protocol, tuple(body[4 + size * i : 4 + size * (i + 1)] for i in range(count)))
 
 
+def _skip_selector(body: bytes, offset: int) -> int:
+    """The offset behind a selector of a type that we do not know: we cannot narrow to it, and that is all (§3.13)."""
+    length = int.from_bytes(body[offset + 2 : offset + 4], "big")
+    if not 4 <= length <= len(body) - offset:
+        raise MalformedMessage("traffic selector is cut short")
+    return offset + length
+
+
 def _parse_ts(kind: int) -> Callable[[bytes], Payload]:
     def parse(body: bytes) -> Payload:
         if len(body) < 4 or not body[0]:
             raise MalformedMessage("TS payload is cut short or empty")
         selectors, offset = [], 4
         for _ in range(body[0]):
+            if body[offset : offset + 1] and body[offset] not in _TS_TYPES:
+                offset = _skip_selector(body, offset)
+                continue
             selector, offset = TrafficSelector.parse(body, offset)
             selectors.append(selector)
         if offset != len(body):

@@ -30,6 +30,7 @@ from agents.ikev2 import (
     ResponseReceived,
 )  # fmt: skip
 from agents.ikev2 import Send as IkeSend
+from agents.ikev2.initiator import GRACE_S
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.ipsec.protection import RoutingProtocol, Suite
 from agents.policy.document import PolicyDocument, sign_document
@@ -235,6 +236,9 @@ def test_a_router_without_the_right_key_gets_nothing() -> None:
     domain = Domain(rogue)
     rogue.connect(GROUPS["r1"], sender=True)
     domain.run()
+    for now in (GRACE_S, 2 * GRACE_S):
+        rogue.endpoint.tick(now)
+        domain.run(now)
     assert rogue.closed and not rogue.keys and not domain.kinds("registered")
 
 

@@ -109,7 +109,7 @@ def test_before_there_is_a_route_nothing_is_given_up() -> None:
     assert found.run(found.now + 12, keyed(found))
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 3, 5])
 def test_keys_are_replaced_in_time_and_the_receiver_always_has_what_is_sent_with(seed: int) -> None:
     found = network(seed, loss=0.1, settings=SHORT)
     start(found)

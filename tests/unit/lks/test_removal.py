@@ -103,7 +103,7 @@ def test_a_router_that_visits_the_dks_later_gets_the_list_with_its_policy() -> N
     network.remove("x")
     network.power_on("dks")
     assert network.run(60, out(network, "x"))
-    assert network.seen("revocation", "r2", version=1)
+    assert network.run(60, lambda: bool(network.seen("revocation", "r2", version=1)))
 
 
 def test_a_dks_that_missed_a_removal_learns_it_from_a_router_and_keeps_it() -> None:

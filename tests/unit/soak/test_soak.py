@@ -55,7 +55,7 @@ SCENES: dict[str, tuple[int, list[Fault], str]] = {
         "one key for a generation",
     ),
     "the DKS gives keys to whoever asks": (2, [Fault(16, Kind.LIE, "c", 60)], "keys are for members"),
-    "neighbours show a router nothing": (0, [Fault(130, Kind.FOLDER, "a", 0)], "one key for a generation"),
+    "neighbours show a router nothing": (0, [Fault(100, Kind.FOLDER, "a", 0)], "one key for a generation"),
     "checksum not looked at": (0, [Fault(60, Kind.TORN, "b", 1)], AGAIN),
     "older list acted on": (
         0,
