@@ -165,7 +165,7 @@ def _rows(panel: Axes, view: _View) -> None:
     places = {row: number for number, row in enumerate(view.rows)}
     for event in view.run.where("agent"):
         found = _place(view.run, event) if event["kind"] in ticks else None
-        if found is not None:
+        if found in places:  # not so where no adjacency comes up, though there are keys
             ticks[event["kind"]].append((view.seconds(event["t"]), places[found]))
     for row, directions in enumerate(view.rows.values()):
         panel.axhline(row, color="#e3e3e3", linewidth=0.5, zorder=0)

@@ -12,6 +12,7 @@ from testbed.report.convergence import titled
 from testbed.report.requests import asked, origin
 from testbed.report.style import ordered
 from testbed.report.timeline import _View, down_spans, draw_timeline, pair_spans
+from testbed.topology.resolved import Topology
 
 Build = Callable[..., Run]
 
@@ -87,3 +88,11 @@ def test_late_requests_get_their_own_window_and_early_ones_do_not(build: Build) 
 def test_a_timeline_is_laid_out_without_a_complaint(build: Build, tmp_path: Path, keying: str) -> None:
     draw_timeline(tmp_path, build(keying, 1), "timeline")
     assert (tmp_path / "timeline.png").exists()
+
+
+def test_keys_over_a_link_that_brings_no_adjacency_up_have_no_row(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("links: [{between: [a, b], loss: 100%}, b-c, c-a]\n")
+    run = build("lks", 1, topology=Topology.load(str(tmp_path / "t.yaml")))
+    assert {event.get("neighbor") for event in run.where("agent", "keyed", node="a")} == {"b", "c"}
+    draw_timeline(tmp_path, run, "timeline-lks")
+    assert set(_View(run).rows) == {("a", "c", "c--a"), ("b", "c", "b--c")}
