@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,23 +15,31 @@ from typing import Any
 from agents.policy.confirmation import SUFFIX
 from agents.policy.errors import PolicyError
 from agents.policy.names import check_router
+from agents.runtime.client import nobody
 from agents.runtime.control import CommandRefused, ask
-from agents.runtime.exits import EXIT_DONE, EXIT_NO_AGENT, EXIT_REFUSED
+from agents.runtime.exits import EXIT_DONE, EXIT_REFUSED, EXIT_STATE
 from agents.runtime.storage import write_atomic
+from agents.runtime.told import tell
 
 
 def show(socket: Path, *, as_json: bool, folder: Path | None) -> int:
     """Ask, print, and with `folder` write ROUTER.confirmation files. 0: done, 1: refused, 3: no answer or no disk."""
     try:
         answer = ask(socket, "confirmations")
+    except (OSError, ValueError) as error:
+        return nobody("dks", socket, error)
+    except CommandRefused as refusal:
+        tell("dks", str(refusal))
+        return EXIT_REFUSED
+    try:
         if folder is not None:
             export(answer, folder)
-    except (CommandRefused, PolicyError) as refusal:
-        print(f"dks: {refusal}", file=sys.stderr)
+    except PolicyError as refusal:
+        tell("dks", str(refusal))
         return EXIT_REFUSED
     except (OSError, ValueError) as error:
-        print(f"dks: {socket}: {error}", file=sys.stderr)
-        return EXIT_NO_AGENT
+        tell("dks", f"{folder}: {getattr(error, 'strerror', None) or error}")
+        return EXIT_STATE
     print(json.dumps(answer, indent=2) if as_json else as_text(answer))
     return EXIT_DONE
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sqlite3
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +18,7 @@ from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.settings import ConfigError
+from agents.runtime.told import Words, tell
 
 CONFIG = Path("/etc/router-keys/dks.toml")
 
@@ -27,7 +26,7 @@ CONFIG = Path("/etc/router-keys/dks.toml")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
     system, or no answer."""
-    parser = argparse.ArgumentParser(prog="dks", description="Domain Key Server, or a question to the running one")
+    parser = Words(prog="dks", description="Domain Key Server, or a question to the running one")
     parser.add_argument(
         "command", nargs="?", choices=("run", "status", "metrics", "events", "confirmations", "rekey"), default="run"
     )
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = read_config(arguments.config)
         key_log = keylog.KeyLog(arguments.ike_log) if arguments.ike_log is not None else None
     except ConfigError as error:
-        print(f"dks: {error}", file=sys.stderr)
+        tell("dks", str(error))
         return EXIT_USAGE
     harden.process()
     log = EventLog(config.events, config.name)
@@ -65,11 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             asyncio.run(serve(config, log, key_log))
     except ConfigError as error:
-        print(f"dks: {error}", file=sys.stderr)
+        tell("dks", str(error))
         return EXIT_USAGE
     except (PolicyError, sqlite3.Error, OSError, WorkerFailed) as error:
         log.write(Event("error", {"what": "fatal", "detail": str(error)}))
-        print(f"dks: {error}", file=sys.stderr)
+        tell("dks", str(error))
         return EXIT_STATE
     finally:
         log.close()

@@ -7,7 +7,6 @@ import asyncio
 import base64
 import contextlib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -37,6 +36,7 @@ from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.links import snapshot
 from agents.runtime.settings import ConfigError
 from agents.runtime.storage import CorruptRecord
+from agents.runtime.told import Words, tell
 from agents.runtime.udp import UdpPort
 
 CONFIG = Path("/etc/router-keys/lks.toml")
@@ -45,9 +45,7 @@ CONFIG = Path("/etc/router-keys/lks.toml")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
     system, or no answer."""
-    parser = argparse.ArgumentParser(
-        prog="lks", description="Local Key Server of a router, or a question to the running one"
-    )
+    parser = Words(prog="lks", description="Local Key Server of a router, or a question to the running one")
     parser.add_argument("command", nargs="?", choices=("run", "status", "events", "rekey", "revocation"), default="run")
     parser.add_argument(
         "words",
@@ -72,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = read_config(arguments.config)
         key_log = keylog.KeyLog(arguments.ike_log) if arguments.ike_log is not None else None
     except ConfigError as error:
-        print(f"lks: {error}", file=sys.stderr)
+        tell("lks", str(error))
         return EXIT_USAGE
     harden.process()
     log = EventLog(config.events, config.name)
@@ -80,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncio.run(_run(config, log, key_log))
     except (PolicyError, CorruptRecord, OSError) as error:
         log.write(Event("error", {"what": "fatal", "detail": str(error)}))
-        print(f"lks {config.name}: {error}", file=sys.stderr)
+        tell("lks", f"{config.name}: {error}")
         return EXIT_STATE
     finally:
         log.close()

@@ -6,9 +6,9 @@ Knows nothing of how documents reach routers.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,8 +25,9 @@ from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import bound, edit
 from agents.policy.admin_cli import app as admin_app
 from agents.policy.deploy_cli import app as deploy_app
+from agents.policy.deploy_cli import login_name
 from agents.policy.difference import difference
-from agents.policy.document import DksEntry, plain, verify_document
+from agents.policy.document import MAX_INTERFACES, DksEntry, plain, verify_document
 from agents.policy.domain import Domain, problems
 from agents.policy.errors import PolicyError
 from agents.policy.export import export_documents
@@ -37,6 +38,7 @@ from agents.policy.serve_cli import serve, token_app
 from agents.policy.store import PolicyStore, Signer
 from agents.runtime import stdio
 from agents.runtime.exits import EXIT_STATE, EXIT_USAGE
+from agents.runtime.told import MISNAMED, tell, usage
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -76,10 +78,7 @@ def options(
 
 @contextmanager
 def _open(context: typer.Context) -> Iterator[PolicyStore]:
-    try:
-        store = PolicyStore(context.obj)
-    except PolicyError as error:
-        raise PolicyError(f"{error}\n  next: policy --store {context.obj} init DOMAIN …") from error
+    store = PolicyStore(context.obj)
     try:
         yield store
     finally:
@@ -141,7 +140,7 @@ def router_add(
     context: typer.Context,
     name: Name,
     key: KeyFile,
-    room: Annotated[int, typer.Option(help="For how many interfaces to reserve SPIs.")] = 4,
+    room: Annotated[int, typer.Option(min=1, max=MAX_INTERFACES, help="For how many interfaces to reserve SPIs.")] = 4,
     as_json: Json = False,
 ) -> None:
     """Add a router, not approved yet."""
@@ -311,7 +310,7 @@ def commit(
     if administrator is not None and delegation is not None:
         signer = Signer(read_private_key(administrator), delegation.read_bytes())
     with _open(context) as store:
-        done, fresh = store.commit(who or getpass.getuser(), message, int(time.time()), signer=signer)
+        done, fresh = store.commit(who or login_name(), message, int(time.time()), signer=signer)
     lines = [f"version {done.version}: {len(fresh)} new documents", *sorted(f"  {name}" for name in fresh)]
     _answer(as_json, {**asdict(done), "documents": sorted(fresh)}, lines)
 
@@ -409,14 +408,16 @@ def _main(arguments: list[str] | None) -> int:
         return exit_.exit_code
     except (PolicyError, ValidationError) as error:
         text = str(error) if isinstance(error, PolicyError) else _first(error)
-        typer.echo(f"policy: {text}", err=True)
+        tell("policy", text)
         return EXIT_USAGE
     except OSError as error:
-        typer.echo(f"policy: {error.filename}: {error.strerror}", err=True)
+        tell("policy", f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return EXIT_USAGE if isinstance(error, MISNAMED) else EXIT_STATE
+    except sqlite3.Error as error:
+        tell("policy", f"the store cannot be used: {error}")
         return EXIT_STATE
     except _UsageError as error:
-        error.show()
-        return EXIT_USAGE
+        return usage("policy", error)
 
 
 def _first(error: ValidationError) -> str:

@@ -17,6 +17,7 @@ import typer
 from agents.ipsec.protection import Mode
 from agents.policy import confirmed
 from agents.policy.deploy import Deployer, Done, Held, from_folder, now
+from agents.policy.errors import PolicyError
 from agents.policy.export import export_documents
 from agents.policy.store import PolicyStore
 
@@ -42,6 +43,8 @@ Export = Annotated[Path | None, typer.Option("--export", help="Write the documen
 
 @contextmanager
 def _deployer(context: typer.Context, folder: Path | None) -> Iterator[tuple[Deployer, PolicyStore]]:
+    if folder is not None and not folder.is_dir():
+        raise PolicyError(f"--confirmations: {folder} is no folder\n  next:    dks confirmations --export {folder}")
     store = PolicyStore(context.obj)
     try:
         yield Deployer(store, from_folder(folder or store.folder / confirmed.FOLDER)), store
@@ -75,6 +78,14 @@ def _done(as_json: bool, done: Done, store: PolicyStore, export: Path | None) ->
     )
 
 
+def login_name() -> str:
+    """Who types. PolicyError for a user without a name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError) as error:
+        raise PolicyError("this user has no login name\n  allowed: a name, with --who") from error
+
+
 @app.command()
 def plan(
     context: typer.Context, words: Words = None, to: To = Mode.REQUIRED, at_once: AtOnce = 1, as_json: Json = False
@@ -101,7 +112,7 @@ def start(
     """Begin, and take the first step. Exit code 1: somebody has not confirmed where it is now."""
     with _deployer(context, confirmations) as (deployer, store):
         try:
-            done = deployer.start(words or (), to, at_once, who or getpass.getuser(), now(), without or ())
+            done = deployer.start(words or (), to, at_once, who or login_name(), now(), without or ())
         except Held as held:
             raise _held(as_json, held) from held
         _done(as_json, done, store, export)
@@ -119,7 +130,7 @@ def step(
     """Take the next step, if all members have confirmed the one before. Exit code 1: they have not, and who."""
     with _deployer(context, confirmations) as (deployer, store):
         try:
-            done = deployer.step(who or getpass.getuser(), now(), without or ())
+            done = deployer.step(who or login_name(), now(), without or ())
         except Held as held:
             raise _held(as_json, held) from held
         if done is None:
@@ -142,7 +153,7 @@ def back(
     """Turn round, the last segment first, and take the first step back. `step` goes on with it."""
     with _deployer(context, confirmations) as (deployer, store):
         try:
-            done = deployer.back(to, at_once, who or getpass.getuser(), now(), without or ())
+            done = deployer.back(to, at_once, who or login_name(), now(), without or ())
         except Held as held:
             raise _held(as_json, held) from held
         _done(as_json, done, store, export)

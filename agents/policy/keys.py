@@ -91,7 +91,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise PolicyError(f"{path}: no private key: {error}") from error
+        raise PolicyError(f"{path}: no private key\n  allowed: PEM of an Ed25519 private key") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise PolicyError(f"{path}: not an Ed25519 private key")
     return key
@@ -117,7 +117,7 @@ def public_key_from_pem(data: bytes, where: str = "the key") -> Ed25519PublicKey
     try:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise PolicyError(f"{where}: no public key: {error}") from error
+        raise PolicyError(f"{where}: no public key\n  allowed: PEM of an Ed25519 public key") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise PolicyError(f"{where}: not an Ed25519 public key")
+        raise PolicyError(f"{where}: a key of another kind\n  allowed: PEM of an Ed25519 public key")
     return key

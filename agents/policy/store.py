@@ -95,7 +95,7 @@ class PolicyStore:
         self.folder = folder
         path = folder / "policy.db"
         if not path.is_file():
-            raise PolicyError(f"{folder} holds no policy store")
+            raise PolicyError(f"{folder} holds no policy store\n  next:    policy --store {folder} init DOMAIN …")
         self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from agents.runtime.control import CommandRefused, ask, follow
 from agents.runtime.exits import EXIT_DONE, EXIT_NO_AGENT, EXIT_REFUSED
+from agents.runtime.told import tell
 
 
 def show(program: str, path: Path, command: str, as_text: Callable[[Mapping[str, Any]], str] | None) -> int:
@@ -17,10 +17,10 @@ def show(program: str, path: Path, command: str, as_text: Callable[[Mapping[str,
     try:
         answer = ask(path, command)
     except CommandRefused as refusal:
-        print(f"{program}: {refusal}", file=sys.stderr)
+        tell(program, str(refusal))
         return EXIT_REFUSED
     except (OSError, ValueError) as error:
-        return _nobody(program, path, error)
+        return nobody(program, path, error)
     print(json.dumps(answer, indent=2) if as_text is None else as_text(answer))
     return EXIT_DONE
 
@@ -33,10 +33,13 @@ def show_events(program: str, path: Path) -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         return EXIT_DONE
     except (OSError, ValueError) as error:
-        return _nobody(program, path, error)
+        return nobody(program, path, error)
     return EXIT_DONE
 
 
-def _nobody(program: str, path: Path, error: Exception) -> int:
-    print(f"{program}: no answer from an agent at {path}: {error}", file=sys.stderr)
+def nobody(program: str, path: Path, error: Exception) -> int:
+    """Say that no agent answers there; the exit code."""
+    tell(
+        program, f"no answer from an agent at {path}: {getattr(error, 'strerror', None) or error}", f"{program} --help"
+    )
     return EXIT_NO_AGENT

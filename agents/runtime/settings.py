@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_KINDS: dict[type, str] = {str: "a text in quotes", int: "a whole number", bool: "true or false"}
 
 
 class ConfigError(Exception):
@@ -20,7 +23,9 @@ class Table:
         """ConfigError when there is no such file, or it is no TOML."""
         self._path = path
         try:
-            self._values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+            self._text = path.read_text(encoding="utf-8")
+            self._values: dict[str, Any] = tomllib.loads(self._text)
+            self._taken: list[str] = []
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -34,7 +39,7 @@ class Table:
         """An integer within bounds."""
         value = self._take(name, int, default)
         if not lowest <= value <= highest:
-            raise ConfigError(f"{self._path}: {name} is {value}, not {lowest} to {highest}")
+            raise ConfigError(f"{self._at(name)}: {name} is {value}\n  allowed: {lowest} to {highest}")
         return value
 
     def flag(self, name: str) -> bool:
@@ -52,13 +57,23 @@ class Table:
 
     def finish(self) -> None:
         """ConfigError when the file holds a name that nobody took."""
-        if self._values:
-            raise ConfigError(f"{self._path}: unknown setting {', '.join(sorted(self._values))}")
+        for name in sorted(self._values):
+            raise ConfigError(
+                f"{self._at(name)}: unknown setting {name!r}\n  allowed: {', '.join(sorted(self._taken))}"
+            )
 
     def _take(self, name: str, kind: type[T], default: T | None) -> T:
+        self._taken.append(name)
         value = self._values.pop(name, default)
         if value is None:
-            raise ConfigError(f"{self._path}: {name} is missing")
+            near = difflib.get_close_matches(name, self._values, 1)
+            meant = f"; was {near[0]!r} meant for it ({self._at(near[0])})?" if near else ""
+            raise ConfigError(f"{self._path}: the setting {name!r} is missing{meant}")
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ConfigError(f"{self._path}: {name} is no {kind.__name__}")
+            raise ConfigError(f"{self._at(name)}: {name} is {value!r}\n  allowed: {_KINDS[kind]}")
         return value
+
+    def _at(self, name: str) -> str:
+        """The file, and the line on which the name stands if it can be seen there."""
+        found = re.search(rf"^[ \t]*[\"']?{re.escape(name)}[\"']?[ \t]*=", self._text, re.MULTILINE)
+        return f"{self._path}:{self._text.count(chr(10), 0, found.start()) + 1}" if found else str(self._path)

@@ -163,7 +163,9 @@ def _ike(handshakes: int, routers: int, kernel: str, as_json: bool) -> None:
 def _laboratory(topology: str, as_json: bool) -> None:
     from testbed.runner import execute, session
     from testbed.setup.all import make_all
+    from testbed.topology.load import load
 
+    load(topology)
     make_all("virtual")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:

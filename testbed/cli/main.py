@@ -11,13 +11,14 @@ import json
 import os
 import signal
 import sys
+from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import typer
 
 from agents.runtime import stdio
+from agents.runtime.told import tell
 from testbed.errors import EnvironmentFailure, InputError, LabError
 from testbed.setup import children
 
@@ -51,12 +52,17 @@ def main() -> None:
     stdio.run("lab", _main)
 
 
-def _main() -> int:
+@cache
+def registered() -> typer.Typer:
+    """The program with all of its verbs."""
     for verb in VERBS:
-        if find_spec(f"testbed.cli.{verb}") is not None:
-            import_module(f"testbed.cli.{verb}").register(app)
+        import_module(f"testbed.cli.{verb}").register(app)
+    return app
+
+
+def _main() -> int:
     try:
-        return int(app(prog_name="lab", standalone_mode=False) or 0)
+        return int(registered()(prog_name="lab", standalone_mode=False) or 0)
     except LabError as error:
         return _told(error)
     except _ClickException as error:
@@ -68,10 +74,10 @@ def _main() -> int:
 
 def _usage(error: Any) -> int:
     context = getattr(error, "ctx", None)
-    if context is None or type(error).__name__ == "NoArgsIsHelpError":
+    if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return InputError.exit_code
-    command = context.command_path
+    command = "lab" if context is None else context.command_path
     where = None if command == "lab" else command
     return _told(InputError(error.format_message(), where=where, next_command=f"{command} --help"))
 
@@ -90,8 +96,7 @@ def _told(error: LabError) -> int:
     if _as_json() and not stdio.written():
         told = {"problem": error.problem, "where": error.where and str(error.where), "allowed": error.allowed}
         print(json.dumps({"error": {**told, "next_command": error.next_command}}))
-    for line in error.lines():
-        print(f"lab: {line}", file=sys.stderr)
+    tell("lab", str(error))
     return error.exit_code
 
 

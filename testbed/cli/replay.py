@@ -30,9 +30,12 @@ def register(app: typer.Typer) -> None:
         """
         from testbed.cli.run import Progress
         from testbed.runner import replay as replaying
+        from testbed.runner.execute import refuse_file
         from testbed.setup.all import make_all
 
         folders = replaying.runs_of(run)
+        if out is not None:
+            refuse_file(out)
         make_all("virtual")
         with ExitStack() as stack:
             folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-replay-")))

@@ -32,12 +32,15 @@ def register(app: typer.Typer) -> None:
         when a command could not be run.
         """
         from testbed.runner import reproduce as again
+        from testbed.runner.session import refuse_another
         from testbed.setup.all import make_all
 
         flaws: list[InputError] = []
         asked = again.recorded(names or (), results or again.RESULTS, flaws)
         for flaw in flaws:
             typer.echo("\n".join(f"lab: {line}" for line in flaw.lines()), err=True)
+        for name, summary in asked.items():
+            refuse_another(out / name, summary["experiment"])
         make_all("virtual")
         done = []
         for name, summary in asked.items():

@@ -85,8 +85,10 @@ def register(app: typer.Typer) -> None:
 def check(request: Any, experiment: Any) -> None:
     """Everything that can be wrong with the request, before minutes are spent on setting up."""
     from testbed.cli.cautions import loaded
+    from testbed.runner.session import folder_of, refuse_another
 
     topology = loaded(request.topology or experiment.topology)
+    refuse_another(folder_of(request, experiment.name, topology.name), experiment.name)
     for name in request.keyings or experiment.keyings:
         experiment.plan(topology, name, 1, request.options)
 

@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
         """
         from testbed.runner import remote, sweepfile
         from testbed.runner import sweep as sweeping
+        from testbed.runner.execute import refuse_file
         from testbed.setup.all import make_all
 
         asked = sweepfile.read(file)
@@ -44,10 +45,14 @@ def register(app: typer.Typer) -> None:
             text = f"{asked.name}: {len(asked.cells)} runs of {asked.experiment.name}: {', '.join(asked.factors)}"
             typer.echo(json.dumps({**about, "factors": list(asked.factors)}) if as_json else text)
             return
+        folder = out or Path("runs") / f"sweep-{asked.name}"
+        refuse_file(folder)
+        if scheduler:
+            remote.check(scheduler)
         make_all(asked.kernel)
         player = remote.dask(scheduler) if scheduler else sweeping.local(jobs or os.cpu_count() or 1)
         with progress(len(asked.cells)) as told:
-            done = sweeping.play(asked, out or Path("runs") / f"sweep-{asked.name}", player, told)
+            done = sweeping.play(asked, folder, player, told)
         if as_json:
             shown = {"folder": str(done.folder), "done": len(done.rows), "failed": len(done.failures)}
             typer.echo(json.dumps(shown))

@@ -98,6 +98,15 @@ def run_key(plan: Plan, kind: str, code: str) -> str:
     return digest(plan.model_dump_json(), kind, code, tree.tree().key, kernel.kernel().key)
 
 
+def refuse_file(folder: Path) -> None:
+    """InputError for results that cannot be written there since something else is; it changes nothing."""
+    for each in (folder, *folder.parents):
+        if each.is_dir():
+            return
+        if each.exists() or each.is_symlink():
+            raise InputError("is no folder", where=str(each), allowed="a new or a results folder, with --out")
+
+
 @contextmanager
 def locked(folder: Path, *, new: bool = False) -> Iterator[None]:
     """Only one program at a time writes into a results folder. Raises InputError when another does; with `new`, for new

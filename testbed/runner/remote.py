@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import tarfile
 import tempfile
@@ -42,13 +43,17 @@ def dask(address: str) -> Player:
     return player
 
 
+def check(address: str) -> None:
+    """InputError for what is no scheduler's address."""
+    if not re.fullmatch(r"(tcp|tls)://[^/]+:\d{1,5}", address):
+        raise InputError(f"{address!r} is no scheduler", where="--scheduler", allowed="tcp://host:port")
+
+
 def _client(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
         raise EnvironmentFailure("distributed is not installed", next_command="./lab setup") from error
-    if "://" not in address:
-        raise InputError(f"{address!r} is no scheduler", where="--scheduler", allowed="tcp://host:port")
     try:
         return Client(address, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:

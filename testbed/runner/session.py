@@ -63,7 +63,7 @@ def run(request: Request, told: Told) -> Session:
     keyings = request.keyings or experiment.keyings
     seeds = request.seeds or tuple(range(1, experiment.seeds + 1))
     plans = [experiment.plan(topology, keying, seed, request.options) for seed in seeds for keying in keyings]
-    folder = request.out or Path("runs") / f"{experiment.name}-{topology.name}-{request.kernel}"
+    folder = folder_of(request, experiment.name, topology.name)
     refuse_another(folder, experiment.name)
     with execute.locked(folder, new=True):
         outcomes = execute.play(plans, folder, request.kernel, request.jobs, fresh=request.fresh, told=told)
@@ -83,8 +83,15 @@ def run(request: Request, told: Told) -> Session:
     return Session(folder, summary, outcomes)
 
 
+def folder_of(request: Request, experiment: str, topology: str) -> Path:
+    """Where the results go."""
+    return request.out or Path("runs") / f"{experiment}-{topology}-{request.kernel}"
+
+
 def refuse_another(folder: Path, experiment: str) -> None:
-    """InputError for a folder with the results of another experiment, which would be written over."""
+    """InputError for a folder with the results of another experiment, which would be written over, and for what is
+    no folder."""
+    execute.refuse_file(folder)
     try:
         there = read_summary(folder)["experiment"]
     except InputError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from matplotlib.figure import Figure
@@ -15,17 +17,24 @@ from tests.unit.results import made
 Copy = Callable[..., Path]
 
 
-@pytest.fixture(autouse=True, scope="session")
-def unpainted() -> Any:
+@contextmanager
+def unpainted_figures() -> Iterator[None]:
+    """Figures are drawn, and their files are empty."""
+
     def save(_self: Figure, target: Any, **_options: Any) -> None:
         if isinstance(target, Path):
             target.write_bytes(b"")
         else:
             target.write("<svg ></svg>\n")
 
-    before, Figure.savefig = Figure.savefig, save  # type: ignore[method-assign, assignment]
-    yield
-    Figure.savefig = before  # type: ignore[method-assign]
+    with patch.object(Figure, "savefig", save):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unpainted() -> Iterator[None]:
+    with unpainted_figures():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -82,4 +82,26 @@ def _events(converged_s: float) -> list[dict[str, Any]]:
     return found
 
 
-__all__ = ["KEYINGS", "RING", "SEEDS", "Plan", "only", "results", "run", "seal"]
+KEY_LINE = (
+    f'{"11" * 8},{"22" * 8},{"00" * 20},{"00" * 20},"AES-GCM-128 with 16 octet ICV [RFC5282]",,,"NONE [RFC4306]"\n'
+)
+
+
+def capture(path: Path, count: int = 2) -> Path:
+    """IKE_SA_INIT datagrams that hold nothing, on UDP port 500."""
+    ike = bytes(7) + b"\x01" + bytes(8) + bytes((0, 0x20, 34, 0x08)) + bytes(4) + (28).to_bytes(4, "big")
+    udp = (500).to_bytes(2, "big") * 2 + (8 + len(ike)).to_bytes(2, "big") + bytes(2) + ike
+    ip = (
+        bytes((0x45, 0))
+        + (20 + len(udp)).to_bytes(2, "big")
+        + bytes(4)
+        + bytes((64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2))
+    )
+    frame = ip + udp
+    record = bytes(8) + len(frame).to_bytes(4, "little") * 2 + frame
+    head = b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(8) + (65535).to_bytes(4, "little") + (101).to_bytes(4, "little")
+    path.write_bytes(head + record * count)
+    return path
+
+
+__all__ = ["KEYINGS", "KEY_LINE", "RING", "SEEDS", "Plan", "capture", "only", "results", "run", "seal"]

@@ -21,6 +21,7 @@ from testbed.runner import execute
 from testbed.runner.calibrate import plans
 from testbed.runner.execute import Outcome
 from tests.unit.results import made
+from tests.unit.results.made import KEY_LINE, capture
 
 VERBS: dict[str, Any] = {
     "report": report, "compare": compare, "replay": replay, "decode": decode, "reproduce": reproduce,
@@ -346,23 +347,6 @@ def test_reproduce_names_the_summaries_that_cannot_be_read_and_does_the_others(
     assert done.code == 2 and asked == ["good"] and "is cut off" in done.err
 
 
-def capture(path: Path, count: int = 2) -> Path:
-    """IKE_SA_INIT datagrams that hold nothing, on UDP port 500."""
-    ike = bytes(7) + b"\x01" + bytes(8) + bytes((0, 0x20, 34, 0x08)) + bytes(4) + (28).to_bytes(4, "big")
-    udp = (500).to_bytes(2, "big") * 2 + (8 + len(ike)).to_bytes(2, "big") + bytes(2) + ike
-    ip = (
-        bytes((0x45, 0))
-        + (20 + len(udp)).to_bytes(2, "big")
-        + bytes(4)
-        + bytes((64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2))
-    )
-    frame = ip + udp
-    record = bytes(8) + len(frame).to_bytes(4, "little") * 2 + frame
-    head = b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(8) + (65535).to_bytes(4, "little") + (101).to_bytes(4, "little")
-    path.write_bytes(head + record * count)
-    return path
-
-
 def test_a_capture_that_is_cut_is_decoded_up_to_there(tmp_path: Path) -> None:
     path = capture(tmp_path / "x.pcap")
     whole = lab("decode", path)
@@ -378,9 +362,7 @@ def test_a_capture_that_is_cut_is_decoded_up_to_there(tmp_path: Path) -> None:
 
 def test_rubbish_among_keys_is_left_out_by_line_and_a_file_of_rubbish_is_refused(tmp_path: Path) -> None:
     path, keys = capture(tmp_path / "x.pcap"), tmp_path / "keys"
-    key = "00" * 16
-    entry = f'{"11" * 8},{"22" * 8},{key}00000000,{key}00000000,"AES-GCM-128 with 16 octet ICV [RFC5282]",,,"NONE [RFC4306]"\n'
-    keys.write_text("rubbish\n" + entry)
+    keys.write_text("rubbish\n" + KEY_LINE)
     done = lab("decode", path, "--keys", keys)
     assert done.code == 0 and f"{keys}:1: " in done.err and "left out" in done.err
     keys.write_bytes(bytes(range(256)))

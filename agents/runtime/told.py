@@ -1,0 +1,39 @@
+"""What a program says of an error on standard error, every line with its own name before it. Knows no errors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, NoReturn
+
+from agents.runtime.exits import EXIT_USAGE
+
+MISNAMED = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+"""What comes of a path that is not what was meant: bad input, and no failure of the system."""
+
+
+def tell(program: str, text: str, next_command: str | None = None) -> None:
+    """The error, and the command to try next."""
+    lines = text.splitlines() or ["(no reason was given)"]
+    for line in [*lines, *([f"  next:    {next_command}"] if next_command else [])]:
+        print(f"{program}: {line}", file=sys.stderr)
+
+
+def usage(program: str, error: Any) -> int:
+    """An error of usage that click has found; its exit code."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return EXIT_USAGE
+    command = program if context is None else context.command_path
+    where = "" if command == program else f"{command}: "
+    tell(program, f"{where}{error.format_message()}", f"{command} --help")
+    return EXIT_USAGE
+
+
+class Words(argparse.ArgumentParser):
+    """A command line whose errors of usage look as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        tell(self.prog, message, f"{self.prog} --help")
+        raise SystemExit(EXIT_USAGE)
