@@ -135,13 +135,13 @@ class RekeySoak(Experiment):
 
 
 def direct_pairs(topology: Topology) -> list[tuple[str, str]]:
-    """Routers whose shortest paths to each other's loopback are one link, and that one alone."""
+    """Routers whose shortest paths to each other's loopback are one link, or several side by side."""
     paths = expected_paths(topology)
 
     def direct(one: str, other: str) -> bool:
         hops = paths[one].get(topology.routers[other].loopback.network, frozenset())
         ends = {interface.ipv4.ip for interface in topology.routers[other].interfaces}
-        return len(hops) == 1 and set(hops) <= ends
+        return bool(hops) and hops <= ends
 
     pairs = {(min(name, each.neighbor_router), max(name, each.neighbor_router))
              for name in topology.routers for each in topology.neighbors(name)}  # fmt: skip

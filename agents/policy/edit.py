@@ -34,6 +34,9 @@ def add_router(domain: Domain, name: str, key: bytes, *, room: int = 4, approved
     check_router(name)
     if name in domain.routers:
         raise PolicyError(f"there is a router {name!r} already")
+    twin = next((each for each in domain.routers if each.lower() == name.lower()), None)
+    if twin is not None:
+        raise PolicyError(f"{name!r} differs from {twin!r} in letter case only, and host names have none (RFC 4343)")
     public_key_from_spki(key)
     if any(each.key == key_hash(key) for each in domain.revoked_routers):
         raise PolicyError(f"that key is revoked: make a new one for {name}")

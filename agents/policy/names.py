@@ -29,7 +29,7 @@ _PROTOCOLS = frozenset(protocol.value for protocol in RoutingProtocol)
 
 def check_router(name: str) -> str:
     """The name itself; PolicyError when no router can be called so."""
-    if not _ROUTER.match(name) or name in RESERVED:
+    if not _ROUTER.match(name) or name.lower() in RESERVED:
         words = " or ".join(repr(each) for each in sorted(RESERVED))
         raise PolicyError(f"{name!r} cannot be a router's name: letters, digits and . _ -, and not {words}")
     return name

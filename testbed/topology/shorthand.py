@@ -6,6 +6,7 @@ between two names, the names that the rest of the file uses decide, if just one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,7 +26,10 @@ def _long(text: str, known: set[Any]) -> Any:
 
 
 def _plain(text: str) -> list[str] | None:
-    """The ends where there is one way to read the text: with no hyphen, one, or one pair of them."""
+    """The ends where there is one way to read the text: no hyphen, one, one pair of them, or one between spaces."""
+    apart = re.split(r"\s+--?\s+", text.strip())
+    if len(apart) == 2:
+        return apart
     for mark in ("--", "-"):
         if text.count(mark) == 1:
             return [end.strip() for end in text.split(mark)]

@@ -64,3 +64,8 @@ def test_more_losses_than_the_links_have_are_found(tmp_path: Path) -> None:
 def test_a_second_without_any_packet_is_found(tmp_path: Path) -> None:
     outage = event(99, "lab", "probe", "loss", flow=0, first_seq=100, last_seq=109, sent_first_ns=1, sent_last_ns=2)
     assert broken(tmp_path, outage) == {"at most 8 probes lost in a row"}
+
+
+def test_probes_go_over_one_link_or_over_several_side_by_side() -> None:
+    flows = {(flow.src, flow.dst) for flow in SOAK.flows(load("ring:4:links=2"))}
+    assert flows and flows == {(flow.src, flow.dst) for flow in SOAK.flows(RING)}

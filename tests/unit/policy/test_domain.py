@@ -137,3 +137,10 @@ def test_a_difference_says_each_change_once(samples: ModuleType) -> None:
 def test_a_domain_comes_back_from_json(samples: ModuleType) -> None:
     domain = lan_domain(samples)
     assert Domain.model_validate_json(domain.model_dump_json()) == domain
+
+
+def test_two_routers_are_not_told_apart_by_letter_case_alone(samples: ModuleType) -> None:
+    domain = lan_domain(samples)
+    for name, match in (("R1", "letter case only"), ("DKS", "cannot be a router's name"), ("r1", "already")):
+        with pytest.raises(PolicyError, match=match):
+            edit.add_router(domain, name, spki(samples.private_key("other")))

@@ -27,7 +27,7 @@ CITIES = """links:
   - {between: [core-ams-01, core-lon-02], delay: 4ms}
   - core-lon-02-edge.nyc.example
   - edge.nyc.example--core-ams-01
-  - 1st-r2
+  - 1st - r2
   - r2--core-ams-01
 lans: {lab.floor-3: [core-lon-02, r2]}
 hosts: {desk-of-a.colleague: {on: edge.nyc.example}}
