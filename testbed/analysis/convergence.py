@@ -84,6 +84,16 @@ def converged_at(topology: Topology, events: Iterable[Event], expected: Routes, 
     return watch.since
 
 
+def first_right_at(topology: Topology, events: Iterable[Event], expected: Routes, since: int) -> int | None:
+    """The first moment (ns) from `since` on at which all tables were right, whatever came later; None without one."""
+    watch = Watch(topology, wanted(topology, expected))
+    for event in events:
+        watch.see(event)
+        if watch.since is not None and event["t"] >= since:
+            return max(since, watch.since)
+    return None
+
+
 def right_routes(topology: Topology, events: Iterable[Event], expected: Routes) -> tuple[int, int]:
     """How many of the wanted routes are right at the end, and how many are wanted."""
     fib = wanted(topology, expected)

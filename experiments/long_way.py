@@ -1,0 +1,125 @@
+"""Routers boot over long ways that lose and reorder packets: when are they keyed, and when is routing there?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from testbed.analysis import adjacency, requests
+from testbed.analysis.convergence import converged_at, first_right_at
+from testbed.analysis.run import NS, Run
+from testbed.errors import InputError
+from testbed.record.plan import Plan, Step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step
+from testbed.topology.resolved import Topology
+
+OFF_S, ON_S, SPREAD_S = 2.0, 5.0, 2.0
+KEYED = "first boot to last neighbour keyed, s"
+FOR_GOOD = "first boot to routes right for good, s"
+LIMITS = {"delay_ms": (0.0, 10_000.0), "loss_percent": (0.0, 100.0), "jitter": (0.0, 1.0)}
+
+
+class LongWay(Experiment):
+    name = "long_way"
+    title = "A power failure where every link is long, and loses and reorders packets"
+    question = "Up to which delay, loss and jitter do routers get their keys, and what does that add to convergence?"
+    method = (
+        "Every link has the delay, the loss and the jitter of the options, in each direction; packets overtake each "
+        f"other within the jitter. All routers lose their power at {OFF_S:g} s and boot from {ON_S:g} s on, within "
+        f"{SPREAD_S:g} s of each other, drawn at random for each seed and the same for every keying mode. No process "
+        "remembers how long the way is. Convergence is counted from the first boot to the first moment at which the "
+        "forwarding table of every router is what shortest paths say; keying to the moment at which the agents of all "
+        "routers have said of all neighbours that they are keyed."
+    )
+    shows_not = (
+        "How long adjacencies last: where a third of the packets is lost, four Hellos in turn are, now and then, and "
+        "OSPF gives a neighbour up under any keying. OSPF's hello and dead intervals are 10 s and 40 s unless the "
+        "topology says otherwise, whatever the delay. Rekeys and reboots of single routers over such ways are in "
+        "tests/unit/lks/test_long_ways.py."
+    )
+    topology = "line:2"
+    keyings = ("none", "lks")
+    seeds = 3
+    duration_s = 480.0
+    main = Span(
+        "first boot to routes first right",
+        "the first boot of a router after the power returned",
+        "the first moment at which every router's forwarding table was what shortest paths say",
+    )
+    requests_since = "the return of the power"
+    options: ClassVar = {"delay_ms": 1000.0, "loss_percent": 0.0, "jitter": 0.0}
+    """`jitter`: as a part of the delay."""
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        return [
+            step(OFF_S, "power_off", nodes="all", dks=True),
+            step(ON_S, "mark", name="power_returns"),
+            step(ON_S, "power_on", nodes="all", dks=True, jitter_s=SPREAD_S),
+        ]
+
+    def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
+        """As Experiment.plan, with all links between routers as the options say."""
+        asked = {name: _number(name, options.get(name, usual)) for name, usual in self.options.items()}
+        delay_ms = asked["delay_ms"]
+        links = {
+            name: segment.model_copy(
+                update={
+                    "delay_ms": delay_ms,
+                    "jitter_ms": delay_ms * asked["jitter"],
+                    "loss_percent": asked["loss_percent"],
+                }
+            )
+            if sum(node in topology.routers for node, _interface in segment.members) > 1
+            else segment
+            for name, segment in topology.segments.items()
+        }
+        return super().plan(topology.model_copy(update={"segments": links}), keying, seed, {**options, **asked})
+
+    def measure(self, run: Run) -> Measures:
+        topology = run.plan.topology
+        first = min(event["t"] for event in run.where("fault", "power_on") if event["node"] in topology.routers)
+        right = first_right_at(topology, run.events, run.expected(), first)
+        for_good = converged_at(topology, run.events, run.expected())
+        asked = requests.at_dks(run, run.mark("power_returns"))
+        keyed = _keyed_at(run, first)
+        return Measures(
+            convergence_s=None if right is None else (right - first) / NS,
+            adjacencies_expected=len(adjacency.expected(topology)),
+            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            dks_total=asked.total,
+            dks_unique=asked.unique,
+            dks_before_schedule=asked.before_schedule,
+            dks_peak_per_s=asked.peak_per_s,
+            extra={
+                FOR_GOOD: None if for_good is None else (for_good - first) / NS,
+                **({} if run.plan.keying == "none" else {KEYED: None if keyed is None else (keyed - first) / NS}),
+            },
+        )
+
+    def judge(self, table: Table) -> list[Criterion]:
+        if "lks" not in table or "none" not in table:
+            return []
+        ours, none = table.median_s("lks"), table.median_s("none")
+        value = " against ".join("never" if each is None else f"{each:.2f} s" for each in (ours, none))
+        # Where OSPF itself does not come up in the time, nothing is asked of keying.
+        text = "routes are right wherever they are without keys"
+        return [Criterion("lks", text, value, ours is not None or none is None)]
+
+
+def _number(name: str, value: Any) -> float:
+    low, high = LIMITS[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise InputError(f"{name} is {value!r}", where=f"-o {name}", allowed=f"a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def _keyed_at(run: Run, since: int) -> int | None:
+    """When each router had said of every neighbour that they understand each other; None when one never did."""
+    topology = run.plan.topology
+    missing = {(name, each.interface.name) for name in topology.routers for each in topology.neighbors(name)}
+    for event in run.where("agent", "keyed"):
+        missing.discard((event["node"], event["interface"]) if event["t"] >= since else ("", ""))
+        if not missing:
+            return int(event["t"])
+    return None

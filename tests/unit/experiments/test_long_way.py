@@ -1,0 +1,83 @@
+"""The long way's plans and numbers, of records made by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.analysis.run import NS, Run
+from testbed.errors import InputError
+from testbed.record.plan import Plan
+from testbed.runner.experiment import Measures, Table, find
+from testbed.topology.load import load
+from testbed.topology.paths import expected_paths
+
+LINE = load("line:2")
+
+
+def event(now_s: float, node: str, source: str, kind: str, **more: Any) -> dict[str, Any]:
+    return {"t": round(now_s * NS), "node": node, "source": source, "kind": kind, **more}
+
+
+def routes(now_s: float, kind: str = "add") -> list[dict[str, Any]]:
+    own = {router.loopback.network for router in LINE.routers.values()}
+    return [
+        event(now_s, node, "route", kind, dst=str(prefix), nexthops=[{"via": str(hop), "dev": "x"} for hop in hops])
+        for node, table in expected_paths(LINE).items()
+        for prefix, hops in table.items()
+        if prefix in own
+    ]
+
+
+def keyed(now_s: float, node: str) -> dict[str, Any]:
+    interface = LINE.neighbors(node)[0].interface.name
+    return event(now_s, node, "agent", "keyed", interface=interface, neighbor="x")
+
+
+def measured(folder: Path, *after: dict[str, Any], keying: str = "lks") -> Measures:
+    """Routers boot at 5 and 6 s; what came before counts for nothing."""
+    Plan(experiment="long_way", topology=LINE, keying=keying, seed=1, duration_s=480).write(folder / "plan.json")
+    events = [keyed(1.0, "r1"), *routes(1.5), *routes(2.0, "del"), event(5, "lab", "lab", "mark", name="power_returns")]
+    events += [event(5, "r1", "fault", "power_on"), event(6, "r2", "fault", "power_on"), *after]
+    events = sorted(events, key=lambda each: each["t"])
+    (folder / "record.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
+    return find("long_way").measure(Run(folder))
+
+
+def test_links_get_what_the_options_say_and_stubs_do_not() -> None:
+    asked = {"delay_ms": 10000, "loss_percent": 30, "jitter": 0.5}
+    plan = find("long_way").plan(LINE, "lks", 1, asked)
+    ways = {each.kind: (each.delay_ms, each.jitter_ms, each.loss_percent) for each in plan.topology.segments.values()}
+    assert ways.pop("p2p") == (10000.0, 5000.0, 30.0)
+    assert all(delay_ms < 1 for delay_ms, _jitter, _loss in ways.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("delay_ms", 10001), ("loss_percent", -1), ("jitter", 1.5), ("jitter", "x")]
+)
+def test_a_way_that_no_topology_can_have_is_refused(name: str, value: object) -> None:
+    with pytest.raises(InputError, match=name):
+        find("long_way").plan(LINE, "lks", 1, {name: value})
+
+
+def test_routes_count_when_they_are_right_first_and_keys_when_all_have_them(tmp_path: Path) -> None:
+    after = (keyed(9, "r1"), keyed(11, "r2"), *routes(30), *routes(50, "del"), *routes(70))
+    found = measured(tmp_path, *after)
+    assert found.convergence_s == 25
+    assert found.extra["first boot to routes right for good, s"] == 65
+    assert found.extra["first boot to last neighbour keyed, s"] == 6
+
+
+def test_who_is_never_keyed_is_never_and_without_keys_nothing_is_said_of_them(tmp_path: Path) -> None:
+    assert measured(tmp_path, keyed(9, "r1")).extra["first boot to last neighbour keyed, s"] is None
+    assert "first boot to last neighbour keyed, s" not in measured(tmp_path, keying="none").extra
+
+
+def test_where_ospf_itself_does_not_come_up_nothing_is_asked_of_keying() -> None:
+    judge = find("long_way").judge
+    for none, ours, ok in ((None, None, True), (20.0, None, False), (20.0, 90.0, True)):
+        table = Table({"none": [Measures(none, 2, 2)], "lks": [Measures(ours, 2, 2)]})
+        assert [each.ok for each in judge(table)] == [ok]
