@@ -10,7 +10,7 @@ from agents.gikev2 import notifies
 from agents.gikev2.registry import PrivateNotify
 from agents.ikev2 import MalformedMessage, NotifyPayload
 from agents.ikev2.registry import NotifyType
-from agents.policy import cbor, cose
+from agents.policy import carriage, cbor, cose
 from agents.policy.errors import PolicyError
 
 Fields = dict[str, Any]
@@ -41,7 +41,7 @@ def _number(key: str) -> Callable[[bytes], Fields]:
 
 
 _READERS: dict[int, Callable[[bytes], Fields]] = {
-    PrivateNotify.POLICY_DOCUMENT: _signed,
+    PrivateNotify.POLICY_DOCUMENT: lambda data: _signed(carriage.unpacked(data)),
     PrivateNotify.GROUP_STATE: _signed,
     PrivateNotify.GROUP_REPORT: _signed,
     PrivateNotify.REVOCATION: _signed,

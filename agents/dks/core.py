@@ -59,7 +59,9 @@ from agents.runtime.links import LinkState
 from agents.runtime.pace import TokenBucket
 
 POLL_S = 2.0
-MAX_REPORTS = 256
+MAX_REPORTS = 64
+MAX_ORDERS = 32
+"""Of one message, which has 64 payloads at most."""
 EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 Poll = Callable[[], Iterable[PolicyDocument]]
 PollList = Callable[[], bytes | None]
@@ -234,7 +236,8 @@ class DksCore:
             if sa is None:
                 raise CommandRefused(f"{router} is not connected; on the router itself: lks rekey")
             orders = [notifies.rekey_order(each) for each in groups]
-            self._endpoint.request(sa, ExchangeType.INFORMATIONAL, orders, now)
+            for first in range(0, len(orders), MAX_ORDERS):
+                self._endpoint.request(sa, ExchangeType.INFORMATIONAL, orders[first : first + MAX_ORDERS], now)
         elif not self._groups.alone:
             raise CommandRefused(f"{router} has no local_key_server: its keys are made by a DKS with workers = 1")
         else:
@@ -303,6 +306,7 @@ class DksCore:
             if event.exchange == ExchangeType.INFORMATIONAL and router is not None:
                 answer = self._spread.answer(event.payloads, router, now)
                 answer = [*answer, *self._confirmed(event.payloads, router, now)]
+                self._reported(event.payloads, router)
             self._respond(event.token, answer, now)
             if router is not None:
                 self._spread.push(event.sa, router, now)
@@ -352,8 +356,7 @@ class DksCore:
         if request.group.router != router or signed is None:
             return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
         self._control[router] = sa
-        for report in notifies.find_group_reports(request.payloads)[:MAX_REPORTS]:
-            self._report(report, router)
+        self._reported(request.payloads, router)
         self._confirmed(request.payloads, router, None)
         self._event("registered", peer=router, group=str(request.group), generation=0)
         self._spread.forget(router)
@@ -374,6 +377,10 @@ class DksCore:
         if said is not None:
             self._event("confirmed", peer=router, version=said.version)
         return []
+
+    def _reported(self, payloads: Sequence[Payload], router: str) -> None:
+        for report in notifies.find_group_reports(payloads)[:MAX_REPORTS]:
+            self._report(report, router)
 
     def _report(self, signed: bytes, router: str) -> None:
         document = self._documents.of(router)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from agents.gikev2.registry import PrivateNotify
 from agents.ikev2 import MalformedMessage, NotifyPayload, Payload
 from agents.ikev2.registry import NotifyType
+from agents.policy import carriage
 from agents.policy.errors import PolicyError
 from agents.policy.names import GroupId
 
@@ -42,12 +43,16 @@ def _one(payloads: Iterable[Payload], kind: int) -> bytes | None:
 
 def policy_document(signed: bytes) -> NotifyPayload:
     """Carry a signed policy document."""
-    return NotifyPayload(PrivateNotify.POLICY_DOCUMENT, signed)
+    return NotifyPayload(PrivateNotify.POLICY_DOCUMENT, carriage.packed(signed))
 
 
 def find_policy_document(payloads: Iterable[Payload]) -> bytes | None:
     """The signed document, not verified."""
-    return _one(payloads, PrivateNotify.POLICY_DOCUMENT)
+    data = _one(payloads, PrivateNotify.POLICY_DOCUMENT)
+    try:
+        return None if data is None else carriage.unpacked(data)
+    except PolicyError as error:
+        raise MalformedMessage(f"POLICY_DOCUMENT: {error}") from error
 
 
 def group_state(signed: bytes) -> NotifyPayload:

@@ -59,6 +59,8 @@ EAGER = Retransmission(first_s=0.5, factor=1.8, cap_s=3.0, tries=20)
 LIVENESS_S = 60.0
 EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 RETRY_S = (1.0, 3.0)
+MOST_REPORTS = 32
+"""Signed states in one message: a router may have a thousand groups, and a message 64 payloads."""
 REPORT_S = 1.0
 """How long reports of several groups wait for each other."""
 Issued = Callable[[GroupId, GroupKeys | None, int, float], None]
@@ -211,14 +213,25 @@ class DksLink:
             return
         address = addresses[self._tries % len(addresses)]
         self._tries += 1
-        reports = (notifies.group_report(state) for state in self._reports())
-        extra: list[Payload] = [*self._spread.hello(), *reports]
+        extra: list[Payload] = [*self._spread.hello(), *self._reported()[0]]
         if self._confirming is not None:
             extra += self._confirming.offer(now)
         first = self._member.request(self._control, extra=extra)
         self.sa = self._endpoint.connect(
             PeerAddress(str(address), self._entry.port, "", "", self._port), self._id, first, now
         )
+
+    def _reported(self) -> list[list[Payload]]:
+        """What our LKS did, as many states to a message as it takes: the first go with a registration."""
+        found: list[Payload] = [notifies.group_report(state) for state in self._reports()]
+        return [found[first : first + MOST_REPORTS] for first in range(0, max(1, len(found)), MOST_REPORTS)]
+
+    def _report_rest(self, now: float) -> None:
+        """The states that a registration had no room for, each batch in a message of its own."""
+        if self.sa is not None:
+            with contextlib.suppress(UnknownSa):
+                for batch in self._reported()[1:]:
+                    self._endpoint.request(self.sa, ExchangeType.INFORMATIONAL, batch, now)
 
     # -- events --------------------------------------------------------------------------------------
 
@@ -283,6 +296,7 @@ class DksLink:
         self._policy(payloads, now)
         self._spread.heard(payloads, DKS_NAME, now)
         self._spread.push(sa, DKS_NAME, now)
+        self._report_rest(now)
         if self.central is not None:
             for group, _sender in self.central.groups():
                 self._register(group, now)
@@ -390,7 +404,7 @@ class DksLink:
             self._again_at[group] = self._paced[group]
             return
         if group.is_control:
-            extra = [*self._spread.hello(), *(notifies.group_report(state) for state in self._reports())]
+            extra = [*self._spread.hello(), *self._reported()[0]]
             self._request_keys(group, self._member.request(group, extra=extra), now)
             return
         if self.central is None:
@@ -425,7 +439,7 @@ class DksLink:
     def _report(self, now: float) -> None:
         self._report_at = None
         if self.sa is not None and self.sa.established and self._control not in self._asked.values():
-            extra = [notifies.group_report(state) for state in self._reports()]
+            extra = self._reported()[0]
             self._request_keys(self._control, self._member.request(self._control, extra=extra), now)
 
     def _request_keys(self, group: GroupId, payloads: Sequence[Payload], now: float) -> bool:

@@ -36,6 +36,7 @@ _MAX = (1 << 63) - 1
 _LONGEST_STATE = 2048
 MOST_FLOORS = 1 << 15
 """Marks of groups that are kept; beyond it those of keys that count no more go first, and then the oldest."""
+MOST_OCTETS = MOST_FLOORS * (_LONGEST_STATE + 512)
 ROOT = b""
 """Whose mark a document's version is when the domain's root key signed it."""
 _UNKNOWN = "?"
@@ -119,9 +120,9 @@ class Retained:
         """This state was taken, which the caller has verified."""
         place = (str(state.group), self._signer(state.group, state.issuer))
         if state.counters != self._floors.get(place, (0, 0, b""))[:2]:
-            self._floors.pop(place, None)  # the newest last
-            self._floors[place] = (*state.counters, signed)
-            self._floors.pop((place[0], _UNKNOWN), None)
+            for before in (place, (place[0], _UNKNOWN)):
+                self._floors.pop(before, None)
+            self._floors[place] = (*state.counters, signed)  # the newest last
             self._write()
 
     def _floor(self, group: GroupId) -> _Floor:
@@ -228,7 +229,7 @@ def _read(record: bytes) -> _Record:
 
 def _map(payload: bytes, *names: str) -> dict[str, object]:
     try:
-        value = cbor.decode(payload)
+        value = cbor.decode(payload, most_octets=MOST_OCTETS, most_items=8 * MOST_FLOORS)
     except PolicyError as error:
         raise CorruptRecord(str(error)) from error
     if not isinstance(value, dict) or not all(_counter(value.get(name)) for name in names):

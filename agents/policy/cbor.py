@@ -12,8 +12,8 @@ import cbor2
 
 from agents.policy.errors import PolicyError
 
-MAX_OCTETS = 65_536
-MAX_ITEMS = 16_384
+MAX_OCTETS = 1 << 19
+MAX_ITEMS = 1 << 17
 MAX_DEPTH = 8
 
 _FLOATS = {25: (">e", 2), 26: (">f", 4), 27: (">d", 8)}
@@ -28,14 +28,14 @@ def encode(value: object) -> bytes:
         raise PolicyError(f"no CBOR form: {error}") from error
 
 
-def decode(data: bytes) -> object:
+def decode(data: bytes, *, most_octets: int = MAX_OCTETS, most_items: int = MAX_ITEMS) -> object:
     """The value of these octets; PolicyError unless they are exactly what `encode` makes of it.
 
     Integers, octets, text, arrays, maps, booleans, null, floats. A tag gives (tag, value).
     """
-    if len(data) > MAX_OCTETS:
-        raise PolicyError(f"{len(data)} octets are more than {MAX_OCTETS}")
-    reader = _Reader(data)
+    if len(data) > most_octets:
+        raise PolicyError(f"{len(data)} octets are more than {most_octets}")
+    reader = _Reader(data, most_items)
     value = reader.item(0)
     if reader.offset != len(data):
         raise PolicyError("octets behind the CBOR value")
@@ -55,8 +55,8 @@ def _untuple(value: object) -> object:
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    def __init__(self, data: bytes, most_items: int) -> None:
+        self.data, self._most_items = data, most_items
         self.offset = 0
         self._items = 0
 
@@ -76,7 +76,7 @@ class _Reader:
 
     def item(self, depth: int) -> object:
         self._items += 1
-        if depth > MAX_DEPTH or self._items > MAX_ITEMS:
+        if depth > MAX_DEPTH or self._items > self._most_items:
             raise PolicyError("CBOR is nested too deep or has too many items")
         head = self._take(1)[0]
         major, info = head >> 5, head & 31

@@ -16,6 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import ValidationError
 
+from agents.policy.carriage import check_carried
 from agents.policy.compile import compile_documents
 from agents.policy.delegation import Delegation, join, sign_delegation, split, verify_delegation
 from agents.policy.document import PolicyDocument, sign_document, verify_document
@@ -296,6 +297,8 @@ class PolicyStore:
             fresh = frozenset(name for name, each in documents.items() if each is not before.get(name))
             for name, document in documents.items():
                 signed = self._sign(document, key, signer) if name in fresh else signed_before[name]
+                if name in fresh:
+                    check_carried(document, signed)
                 self._db.execute("INSERT INTO documents VALUES (?, ?, ?)", (last + 1, name, signed))
             self._revoke(domain, last + 1, at, root, key)
             self._db.execute("UPDATE draft SET based_on = ?", (last + 1,))

@@ -1,0 +1,79 @@
+"""How a signed document is carried in one message, and what none can carry: refused before it is signed for a router.
+
+A message has 64 fragments and 65,535 octets. Documents say the same things of many interfaces, so that zlib (RFC 1950)
+makes a large one four times as small; a small one goes as it is. Knows nothing of messages otherwise.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from agents.policy import cbor
+from agents.policy.confirmation import MAX_OCTETS as MAX_CONFIRMATION
+from agents.policy.confirmation import Confirmation, InForce
+from agents.policy.document import PolicyDocument, plain
+from agents.policy.errors import PolicyError
+
+MAX_CARRIED = 60_000
+"""Octets of a document in a message, beside what else an answer to a registration holds."""
+MAX_DOCUMENT = cbor.MAX_OCTETS
+"""Octets of a document that anybody reads."""
+_PLAIN = 16_384
+_ZLIB = 0x78
+"""The first octet of zlib's format; a signed document begins with 0xd2 or 0x82."""
+_SIGNATURE = 160
+
+
+def packed(signed: bytes) -> bytes:
+    """A signed document as it goes into a message."""
+    return signed if len(signed) <= _PLAIN else zlib.compress(signed, 9)
+
+
+def unpacked(data: bytes) -> bytes:
+    """The signed document, not verified. PolicyError for what `packed` does not give, before it takes more memory than
+    a document may."""
+    if data[:1] != bytes((_ZLIB,)):
+        return data
+    reader = zlib.decompressobj()
+    try:
+        signed = reader.decompress(data, MAX_DOCUMENT + 1)
+    except zlib.error as error:
+        raise PolicyError(f"a document that was packed wrongly: {error}") from error
+    if len(signed) > MAX_DOCUMENT or not reader.eof or reader.unused_data:
+        raise PolicyError(f"a document that was packed wrongly, or has more than {MAX_DOCUMENT} octets")
+    return signed
+
+
+def check_carried(document: PolicyDocument, signed: bytes) -> None:
+    """PolicyError, with the numbers, when this document cannot be brought to its router, or the router could not
+    confirm it."""
+    counts = (
+        f"{len(document.interfaces)} interfaces with {sum(len(each.neighbors) for each in document.interfaces)} "
+        f"neighbours and {len(document.pairs)} pairs"
+    )
+    if len(signed) > MAX_DOCUMENT or len(packed(signed)) > MAX_CARRIED:
+        raise PolicyError(
+            f"{document.router}: its document of {len(signed)} octets ({len(packed(signed))} packed) is more than the "
+            f"{MAX_DOCUMENT} ({MAX_CARRIED}) that one message carries: {counts}; divide them among several routers"
+        )
+    octets = len(cbor.encode(plain(_fullest(document)))) + _SIGNATURE
+    if octets > MAX_CONFIRMATION:
+        raise PolicyError(
+            f"{document.router}: its confirmation would have up to {octets} octets, more than the {MAX_CONFIRMATION} "
+            f"that one message carries: {counts}; divide them among several routers, or give routers shorter names"
+        )
+
+
+def _fullest(document: PolicyDocument) -> Confirmation:
+    """The longest word that the router may have to say on this document."""
+    interfaces = (
+        InForce(name=each.name, mode=each.mode, keyed=tuple(sorted({neighbor.router for neighbor in each.neighbors})))
+        for each in document.interfaces
+    )
+    return Confirmation(
+        domain=document.domain,
+        router=document.router,
+        version=document.version,
+        at=1 << 40,
+        interfaces=tuple(interfaces),
+    )
