@@ -13,7 +13,7 @@ from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.record.plan import Flow, Step
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step
-from testbed.topology.adjacent import live_graph
+from testbed.topology.adjacent import live_graph, live_segments
 from testbed.topology.resolved import Topology
 
 SETTLE_S, DOWN_S, UP_S = 60, 60, 60
@@ -33,10 +33,9 @@ def chosen(topology: Topology) -> str:
     A link over which no adjacency comes up is dead before it is cut. InputError when there is no other.
     """
     graph = live_graph(topology)
-    live = {segment for _one, _other, segment in graph.edges(data="segment")}
     used = networkx.edge_betweenness_centrality(networkx.Graph(graph))
     bridges = {frozenset(edge) for edge in networkx.bridges(graph)}
-    links = [segment for segment in topology.segments.values() if segment.name in live]
+    links = live_segments(topology)
     if not links:
         raise InputError(
             "no adjacency comes up, so no link can be cut",
@@ -49,7 +48,7 @@ def chosen(topology: Topology) -> str:
         ends = tuple(node for node, _ in topology.segments[name].members[:2])
         return frozenset(ends) not in bridges, used.get(ends, used.get(ends[::-1], 0.0))
 
-    return max((segment.name for segment in links), key=worth)
+    return max(links, key=worth)
 
 
 class LinkCut(Experiment):

@@ -20,6 +20,7 @@ from testbed.runner.experiment import (
     between,
     step,
 )
+from testbed.topology.adjacent import live_segments
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Topology
 
@@ -57,7 +58,7 @@ class RekeySoak(Experiment):
     options: ClassVar = {"policy": {"lifetimes": {"group_s": LIFETIME_S, "ike_s": 300, "atd_s": 2, "dtd_s": 5}}}
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        links = [segment.name for segment in topology.segments.values() if segment.kind != "stub"]
+        links = live_segments(topology)  # a dead one would come to life by losing less
         worse = {"delay_ms": DELAY_MS, "jitter_ms": JITTER_MS, "loss_percent": LOSS_PERCENT}
         return [
             step(SETTLE_S, "mark", name=MARK),

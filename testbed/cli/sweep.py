@@ -40,6 +40,8 @@ def register(app: typer.Typer) -> None:
         from testbed.setup.all import make_all
 
         asked = sweepfile.read(file)
+        for each in asked.cautions:
+            typer.echo(each.line(), err=True)
         if dry:
             about = {"name": asked.name, "runs": len(asked.cells), "experiment": asked.experiment.name}
             text = f"{asked.name}: {len(asked.cells)} runs of {asked.experiment.name}: {', '.join(asked.factors)}"

@@ -18,8 +18,8 @@ from testbed.faults.check import check_plan
 from testbed.owned import plain_name
 from testbed.record.plan import Plan
 from testbed.runner.experiment import Experiment, find
-from testbed.topology.findings import TopologyErrors, nearest
-from testbed.topology.load import load
+from testbed.topology.findings import Caution, TopologyErrors, nearest
+from testbed.topology.load import examine
 from testbed.topology.read import Lines, parse, plain
 from testbed.topology.resolved import Topology
 
@@ -62,6 +62,8 @@ class Sweep:
     kernel: Literal["virtual", "uml", "native"]
     factors: Sequence[str]
     cells: Sequence[Cell]
+    cautions: Sequence[Caution]
+    """what of its topologies will not come up"""
 
 
 def read(file: Path) -> Sweep:
@@ -95,9 +97,8 @@ def _multiplied(source: SweepSource, experiment: Experiment, lines: Lines, file:
         count *= len(levels)
     if count > MAX_RUNS:
         raise InputError(f"{count} runs", where=lines.of("factors"), allowed=f"at most {MAX_RUNS}")
-    topologies = {
-        level: _topology(level, lines.of("factors", TOPOLOGY, n)) for n, level in enumerate(factors[TOPOLOGY])
-    }
+    examined = {level: _examined(level, lines.of("factors", TOPOLOGY, n)) for n, level in enumerate(factors[TOPOLOGY])}
+    topologies = {level: topology for level, (topology, _cautions) in examined.items()}
     _try_each(source, experiment, factors, next(iter(topologies.values())), lines)
     cells = []
     for row in itertools.product(*factors.values()):
@@ -110,7 +111,8 @@ def _multiplied(source: SweepSource, experiment: Experiment, lines: Lines, file:
             except InputError as error:
                 raise _at(error, lines.of("factors")) from error
             cells.append(Cell(chosen, seed, plan))
-    return Sweep(plain_name(file.stem, str(file)), experiment, source.kernel, tuple(factors), cells)
+    cautions = [caution for _topology, found in examined.values() for caution in found]
+    return Sweep(plain_name(file.stem, str(file)), experiment, source.kernel, tuple(factors), cells, cautions)
 
 
 def _try_each(
@@ -142,11 +144,11 @@ def _try_each(
                 raise _at(error, lines.of("factors", name, number)) from error
 
 
-def _topology(level: Any, place: Location) -> Topology:
+def _examined(level: Any, place: Location) -> tuple[Topology, list[Caution]]:
     if not isinstance(level, str):
         raise InputError(f"{level!r} is no topology", where=place, allowed="ring:4, abilene, mine.yaml, in quotes")
     try:
-        return load(level)
+        return examine(level)
     except TopologyErrors:
         raise  # they name the topology's own file and lines
     except InputError as error:

@@ -101,6 +101,12 @@ def live_graph(topology: Topology) -> networkx.MultiGraph:
     return graph
 
 
+def live_segments(topology: Topology) -> list[str]:
+    """Those over which an adjacency comes up, in the topology's order."""
+    live = {segment for _one, _other, segment in live_graph(topology).edges(data="segment")}
+    return [name for name in topology.segments if name in live]
+
+
 def apart(topology: Topology) -> list[list[str]]:
     """The routers in the parts that the adjacencies which come up leave, the largest first. One part is the rule."""
     found = networkx.connected_components(live_graph(topology))

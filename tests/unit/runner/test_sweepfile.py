@@ -87,3 +87,10 @@ def test_too_many_runs_are_refused_before_anything_is_started(tmp_path: Path) ->
     levels = ", ".join(map(str, range(1000)))
     with pytest.raises(InputError, match="5000000 runs"):
         read(tmp_path, f"experiment: recovery_storm\nfactors: {{boot_jitter_s: [{levels}]}}\nseeds: 1000\n")
+
+
+def test_what_of_a_topology_will_not_come_up_is_told_before_the_first_run(tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text("links: [{between: [a, b], loss: 100%}, b-c, c-a]\n")
+    text = f"experiment: power_cycle\nfactors: {{topology: ['ring:4', '{tmp_path / 'odd.yaml'}']}}\nseeds: 1\n"
+    (caution,) = read(tmp_path, text).cautions
+    assert caution.line().startswith(f"{tmp_path / 'odd.yaml'}:1:9: warning: a--b: loses every packet")
