@@ -3,6 +3,7 @@ checked in files of their own."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from testbed.errors import InputError
@@ -16,6 +17,7 @@ from testbed.topology.source import TopologySource
 
 MAX_ROUTERS = 500
 MAX_MEMBERS = 250
+MAX_SIDE_BY_SIDE = 64
 
 
 def check(source: TopologySource, where: Where, whole: bool = True) -> list[InputError]:
@@ -29,6 +31,8 @@ def check(source: TopologySource, where: Where, whole: bool = True) -> list[Inpu
         findings.wrong(
             f"{len(routers)} router{'' if len(routers) == 1 else 's'}", "links", allowed=f"2 to {MAX_ROUTERS} routers"
         )
+    if len(routers) > MAX_ROUTERS:  # what else is wrong with so many would take long to find, and to read
+        return findings.errors
     named = _names(source, routers, findings, whole)
     _links(source, findings)
     _lans(source, findings)
@@ -103,13 +107,13 @@ def _meanings(source: TopologySource, routers: list[str], findings: Findings) ->
     }
     twins = alike([*routers, *source.hosts, *source.lans])
     for name, (section, what) in places.items():
-        place = _first_use(source, section, name)
         if (reason := refusal(name, node=section != "lans")) is not None:
+            place = _first_use(source, section, name)
             findings.wrong(f"a {what} named {name!r}", *place, allowed=f"another name: {reason}")
         if name in twins:
             findings.wrong(
                 f"{what} {name!r} differs from {places[twins[name]][1]} {twins[name]!r} in letter case only",
-                *place,
+                *_first_use(source, section, name),
                 allowed="names that differ in more: host names have no letter case (RFC 4343)",
             )
 
@@ -141,8 +145,15 @@ def _first_use(source: TopologySource, section: str, name: str) -> tuple[Any, ..
 
 
 def _links(source: TopologySource, findings: Findings) -> None:
+    side_by_side: Counter[frozenset[str]] = Counter()
     for index, link in enumerate(source.links):
         one, other = link.between
+        side_by_side[frozenset(link.between)] += 1
+        if side_by_side[frozenset(link.between)] == MAX_SIDE_BY_SIDE + 1:
+            findings.wrong(
+                f"more than {MAX_SIDE_BY_SIDE} links between {one!r} and {other!r}", "links", index,
+                allowed=f"at most {MAX_SIDE_BY_SIDE}",
+            )  # fmt: skip
         if one == other:
             findings.wrong(f"a link from {one!r} to itself", "links", index, allowed="two different routers")
         if link.cost is not None and link.costs is not None:
