@@ -17,13 +17,15 @@ def register(app: typer.Typer) -> None:
         """End the laboratories that `lab up` started, running or crashed, and nothing else."""
         from testbed.errors import InputError
         from testbed.inside.running import laboratories
+        from testbed.owned import plain_name
         from testbed.setup.paths import cache_dir
 
         found = laboratories(cache_dir() / "up")
         if lab is not None:
-            found = [one for one in found if one.name == lab]
+            names = ", ".join(one.name for one in found) or "none is there"
+            found = [one for one in found if one.name == plain_name(lab, "--lab")]
             if not found:
-                raise InputError(f"there is no laboratory {lab!r}", where="--lab")
+                raise InputError(f"there is no laboratory {lab!r}", where="--lab", allowed=names)
         for one in found:
             was_up = one.end()
             typer.echo(f"{one.name}: {'ended' if was_up else 'was not running; its folder is removed'}")

@@ -37,8 +37,8 @@ def register(app: typer.Typer) -> None:
         from testbed.faults.steps import MAX_S
         from testbed.guest.boot import GuestSpec, run_guest
         from testbed.inside.channel import CONSOLE
-        from testbed.inside.running import Running, taken
-        from testbed.owned import claim, plain_name
+        from testbed.inside.running import Running
+        from testbed.owned import plain_name
         from testbed.record.plan import Plan
         from testbed.setup.paths import cache_dir
 
@@ -62,19 +62,14 @@ def register(app: typer.Typer) -> None:
         )
         check_plan(plan)
         lab = Running(cache_dir() / "up" / name)
-        if lab.processes():
-            raise taken(lab)
-        claim(lab.folder, str(lab.folder))
-        plan.write(lab.folder / "plan.json")
         command: tuple[str, ...] = ("python3", "-u", "-m", "testbed.inside", "--interactive", "/lab/run/plan.json")
         console = sys.stdin.isatty() and sys.stdout.isatty()
         if not console:
             command = ("python3", "-m", "testbed.inside.carry", f"/lab/run/control/streams/{CONSOLE}", *command)
         spec = GuestSpec(kernel, command, lab.folder, seed=seed, console=console)  # type: ignore[arg-type]
-        try:
+        with lab.begun():
+            plan.write(lab.folder / "plan.json")
             result = run_guest(spec) if console else _scripted(lab, spec)
-        finally:
-            lab.end()
         raise typer.Exit(result.exit_code)
 
 

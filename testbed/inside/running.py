@@ -8,6 +8,7 @@ that folder's path in an environment variable: so what is left after a crash is 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -25,7 +26,8 @@ from typing import Any
 from agents.runtime import stdio
 from testbed.errors import EnvironmentFailure, InputError, LabError
 from testbed.inside.channel import CHUNK, CONSOLE, STREAM_POLL_S, Stream, encode, folders, new_id, put
-from testbed.owned import is_own, plain_name, remove
+from testbed.owned import MARK as OWNED
+from testbed.owned import claim, is_own, plain_name, remove
 
 MARK = "ROUTER_KEYS_LAB"
 """The environment variable of a guest's processes; its value is the run folder."""
@@ -160,6 +162,23 @@ class Running:
                 looked = time.monotonic()
                 if not self.processes():
                     raise EnvironmentFailure(f"laboratory {self.name} has ended")
+
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[None]:
+        """Its folder is made, and the name taken, until it has ended, which is when the block is left. InputError when
+        one of the name is up or begins at the same moment."""
+        if self.processes():
+            raise taken(self)
+        claim(self.folder, str(self.folder))
+        with (self.folder / OWNED).open("a") as mark:
+            try:
+                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise taken(self) from None
+            try:
+                yield
+            finally:
+                self.end()
 
     def end(self) -> bool:
         """End it: in order if it answers, else by SIGKILL. Whether there was anything to end."""

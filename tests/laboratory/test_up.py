@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,7 +141,7 @@ def test_a_capture_ends_when_its_reader_goes_and_at_an_interruption() -> None:
         assert capture.stdout is not None and capture.stderr is not None
         assert capture.stdout.read(4) == MAGIC
         if interrupted:
-            capture.send_signal(2)
+            capture.send_signal(signal.SIGINT)
             assert capture.stdout.read()
         else:
             capture.stdout.close()
@@ -169,3 +170,16 @@ def test_a_second_laboratory_of_the_name_is_refused_and_the_end_of_the_input_end
 def test_no_input_at_all_is_a_laboratory_that_ends_at_once() -> None:
     done = subprocess.run([*LAB, "up", "line:2"], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_an_interruption_ends_a_script_and_all_of_its_laboratory() -> None:
+    up = subprocess.Popen(
+        [*LAB, "up", "line:2", "--name", NAME],
+        env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert up.stderr is not None and up.stdout is not None
+    assert up.stderr.readline() == b"*** Starting 2 routers, keying none\n"
+    up.send_signal(signal.SIGINT)
+    assert (up.stderr.read(), up.stdout.read()) == (b"lab: interrupted\n", b"")
+    assert up.wait() == 130
+    assert not (cache_dir() / "up" / NAME).exists()

@@ -13,7 +13,7 @@ import pytest
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.inside.channel import MAX_UNREAD, Stream, encode, folders, put, take
 from testbed.inside.running import MARK, Refused, Running, chosen, laboratories, marked_processes, taken
-from testbed.owned import claim
+from testbed.owned import claim, is_own
 
 
 def test_a_stream_gives_the_bytes_in_order_and_once(tmp_path: Path) -> None:
@@ -134,6 +134,35 @@ def test_what_is_up_is_said_and_advice_touches_one_laboratory_only(
     with pytest.raises(InputError, match="cannot be a name"):
         chosen(tmp_path, "../a")
     assert taken(Running(tmp_path / "a")).next_command == "lab down --lab a"
+    with pytest.raises(InputError, match="'a' is up"), Running(tmp_path / "a").begun():
+        pass
     with pytest.raises(EnvironmentFailure) as silent:
         Running(tmp_path / "a").ask("status", timeout_s=0.05)
     assert silent.value.next_command == "lab down --lab a"
+
+
+def test_of_two_that_begin_at_the_same_moment_one_is_refused_and_the_other_keeps_its_folder(tmp_path: Path) -> None:
+    with Running(tmp_path / "a").begun():
+        (tmp_path / "a" / "plan.json").touch()
+        with pytest.raises(InputError, match="'a' is up"), Running(tmp_path / "a").begun():
+            pass
+        assert (tmp_path / "a" / "plan.json").exists()
+    assert not (tmp_path / "a").exists()
+    with Running(tmp_path / "a").begun():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("c", "allowed: a"), ("../a", "allowed: 1 to 63"), ("", "allowed: 1 to 63")]
+)
+def test_a_laboratory_that_is_not_there_cannot_be_ended_and_what_is_there_stays(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    claim(tmp_path / "up" / "a", "")
+    done = subprocess.run(
+        [sys.executable, "-m", "testbed.cli", "down", "--lab", name],
+        env={**os.environ, "LAB_CACHE": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert is_own(tmp_path / "up" / "a")
