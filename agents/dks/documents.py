@@ -66,13 +66,17 @@ class Documents:
         return fresh, wrong
 
     def of(self, router: str) -> PolicyDocument | None:
-        """The document of this router; None when it has none or its key is revoked."""
+        """The document of this router; None when it has none, its key is revoked, or the document expired before the
+        revocation list begins."""
         document = self._documents.get(router)
-        return document if document is not None and not self.revocations.revokes(document.identity) else None
+        return document if document is not None and not self._is_out(document) else None
+
+    def _is_out(self, document: PolicyDocument) -> bool:
+        return self.revocations.revokes(document.identity) or self.revocations.outdated(document)
 
     def revoked(self) -> list[PolicyDocument]:
-        """The documents of routers whose keys are revoked."""
-        return [each for each in self._documents.values() if self.revocations.revokes(each.identity)]
+        """The documents of routers whose keys are revoked, or may be."""
+        return [each for each in self._documents.values() if self._is_out(each)]
 
     def signed(self, router: str) -> bytes | None:
         """Its octets, as the Policy Server signed them."""

@@ -356,6 +356,11 @@ class LksCore:
     def _revoked(self, now: float) -> None:
         """A newer revocation list is kept: go on under the same document, without whom it names. One that a revoked
         administrator signed stays in force too, until the next one comes or the lease ends."""
+        if self._context.removal.outdated:
+            detail = "the policy in force expired before the revocation list begins: nobody is heard until the next one"
+            self._context.event("error", what="policy", detail=detail)
+            if self._dks is not None:
+                self._dks.come_soon(now)
         name, key = self._signer
         if key and self._context.removal.revokes_administrator(key):
             detail = f"the policy in force is signed by administrator {name}, whose key is revoked"

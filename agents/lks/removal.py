@@ -47,8 +47,14 @@ class Removal:
 
     @property
     def alone(self) -> bool:
-        """Whether our own key is revoked: nobody is heard any more."""
-        return self._revocations.revokes(self._whole().identity)
+        """Whether nobody is heard any more: our own key is revoked, or our document expired before the list began."""
+        whole = self._whole()
+        return self._revocations.revokes(whole.identity) or self.outdated
+
+    @property
+    def outdated(self) -> bool:
+        """Whether our document is so old that the list may not name all of whom it names that are revoked."""
+        return self._revocations.outdated(self._whole())
 
     def revokes_administrator(self, spki: bytes) -> bool:
         """Whether no new document signed with this key is taken any more."""

@@ -25,7 +25,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import check_router
 from agents.policy.pairs import sources, speaks_pim
-from agents.policy.revocation import Revoked, key_hash
+from agents.policy.revocation import Revoked, RevokedRouter, key_hash
 from agents.policy.spi import GENERATION_BITS, block_size
 
 
@@ -59,7 +59,7 @@ def approve_router(domain: Domain, name: str, key: bytes) -> Domain:
 def remove_router(domain: Domain, name: str) -> Domain:
     """Take a router and all its adjacencies out, and revoke its key if it was approved: it never counts again."""
     entry = domain.router(name)
-    revoked = (Revoked(name=name, key=key_hash(entry.key)),) if entry.approved else ()
+    revoked = (RevokedRouter(name=name, key=key_hash(entry.key)),) if entry.approved else ()
     return _with(
         domain,
         revoked_routers=(*domain.revoked_routers, *revoked),

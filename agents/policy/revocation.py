@@ -1,7 +1,10 @@
-"""The signed revocation list: every key that the domain has taken back, for ever, in one object.
+"""The signed revocation list: every key that the domain has taken back and that a document may still name.
 
 It spreads by itself, from any party that has it to any that has an older one, so it is complete, small and
-signed by the domain's root key alone. Knows nothing of who carries it or what is done about the revoked.
+signed by the domain's root key alone. Where it would outgrow a message, entries go whose keys no document names that
+has not expired, the oldest first, and the list says up to which expiry that holds (`expired_before`). Whoever acts on
+an older document than that cannot tell from this list whom it names, and hears nobody (`Revocations.outdated`).
+Knows nothing of who carries it or what is done about the revoked.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from agents.policy.errors import PolicyError
 
 LABEL = "router-keys/revocation/1"
 FILE = "revocation.cose"
-MAX_ROUTERS = 400
+MAX_ENTRIES = 1 << 12
 MAX_ADMINISTRATORS = 64
+"""At a time. Those that are revoked are bounded by the list's octets."""
 MAX_OCTETS = 53_248
 """The whole list must fit one IKE message, fragments put together."""
 MAX_VERSION = (1 << 63) - 1
@@ -48,14 +52,23 @@ class Revoked(_Value):
     key: KeyHash
 
 
+class RevokedRouter(Revoked):
+    """As the Policy Server keeps it. `until`: Unix seconds at which the last document that names the key has expired;
+    0: not known yet."""
+
+    until: int = Field(default=0, ge=0, le=1 << 41)
+
+
 class RevocationList(_Value):
-    """All keys revoked up to `version`. `issued_at`: Unix seconds, for people; `version` alone orders lists."""
+    """All keys revoked up to `version` that a document names which expires after `expired_before` (Unix seconds; 0: all
+    there ever were). `issued_at`: Unix seconds, for people; `version` alone orders lists."""
 
     domain: DomainName
     version: int = Field(ge=1, le=MAX_VERSION)
     issued_at: int = Field(ge=0, le=1 << 40)
-    routers: tuple[Revoked, ...] = Field(max_length=MAX_ROUTERS)
-    administrators: tuple[Revoked, ...] = Field(max_length=MAX_ADMINISTRATORS)
+    routers: tuple[Revoked, ...] = Field(max_length=MAX_ENTRIES)
+    administrators: tuple[Revoked, ...] = Field(max_length=MAX_ENTRIES)
+    expired_before: int = Field(default=0, ge=0, le=1 << 41)
 
     @model_validator(mode="after")
     def _ordered(self) -> RevocationList:
@@ -67,7 +80,12 @@ class RevocationList(_Value):
 
 
 def make_list(
-    domain: str, version: int, issued_at: int, routers: Iterable[Revoked], administrators: Iterable[Revoked] = ()
+    domain: str,
+    version: int,
+    issued_at: int,
+    routers: Iterable[Revoked],
+    administrators: Iterable[Revoked] = (),
+    expired_before: int = 0,
 ) -> RevocationList:
     """The list with its entries in their order. PolicyError when they are too many."""
     try:
@@ -75,16 +93,57 @@ def make_list(
             domain=domain,
             version=version,
             issued_at=issued_at,
-            routers=tuple(sorted(routers, key=lambda each: each.key)),
+            routers=tuple(Revoked(name=each.name, key=each.key) for each in sorted(routers, key=lambda each: each.key)),
             administrators=tuple(sorted(administrators, key=lambda each: each.key)),
+            expired_before=expired_before,
         )
     except ValidationError as error:
         raise PolicyError(f"revocation list: {error.errors()[0]['msg']}") from error
 
 
+def shortened(
+    routers: Iterable[RevokedRouter], administrators: Iterable[Revoked], now_s: int
+) -> tuple[tuple[RevokedRouter, ...], int]:
+    """The entries that a list of now has room for, and up to which expiry those that went were named; 0 when none went.
+    PolicyError, with the numbers, when not enough documents have expired."""
+    kept = sorted(routers, key=lambda each: (each.until, each.key))
+    room = MAX_OCTETS - _FRAME - sum(_octets(each) for each in administrators)
+    over = sum(_octets(each) for each in kept) - room
+    gone = 0
+    while over > 0 and gone < len(kept):
+        over -= _octets(kept[gone])
+        gone += 1
+    if not gone:
+        return tuple(kept), 0
+    expired_before = kept[gone - 1].until
+    rest = tuple(each for each in kept[gone:] if each.until > expired_before)
+    if over > 0 or not 0 < expired_before <= now_s:
+        raise PolicyError(
+            f"{len(kept)} revoked keys do not fit a list of {MAX_OCTETS} octets, and documents that name the oldest of "
+            f"them are valid for {max(0, expired_before - now_s)} s more: wait, or give documents a shorter validity_s"
+        )
+    return rest, expired_before
+
+
+_FRAME = 512
+"""Octets of a list without entries, and to spare."""
+
+
+def _octets(entry: Revoked) -> int:
+    return len(cbor.encode({"name": entry.name, "key": entry.key}))
+
+
+def _payload(revocation: RevocationList) -> bytes:
+    """A list that names all there ever were has no word on it, as lists had before there were others."""
+    value = {name: plain(getattr(revocation, name)) for name in type(revocation).model_fields}
+    if not revocation.expired_before:
+        del value["expired_before"]
+    return cbor.encode(value)
+
+
 def sign_list(revocation: RevocationList, root: Ed25519PrivateKey) -> bytes:
     """The list as COSE_Sign1. PolicyError when it is longer than any party takes."""
-    signed = cose.sign(LABEL, cbor.encode(plain(revocation)), root)
+    signed = cose.sign(LABEL, _payload(revocation), root)
     if len(signed) > MAX_OCTETS:
         raise PolicyError(f"a revocation list of {len(signed)} octets is longer than {MAX_OCTETS}")
     return signed
@@ -101,7 +160,7 @@ def verify_list(data: bytes, root: Ed25519PublicKey, *, domain: str) -> Revocati
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise PolicyError(f"revocation list: {place or 'whole'}: {first['msg']}") from error
-    if cbor.encode(plain(found)) != payload:
+    if _payload(found) != payload:
         raise PolicyError("revocation list holds a value in another form than its own")
     if found.domain != domain:
         raise PolicyError(f"the revocation list is of domain {found.domain}")
@@ -175,10 +234,15 @@ class Revocations:
         """As `revokes_administrator`, of a key of which only the hash is known."""
         return self._held is not None and key in self._held.administrators
 
+    def outdated(self, document: PolicyDocument) -> bool:
+        """Whether this document expired so long ago that the list may not name all of whom it names that are
+        revoked."""
+        return self._held is not None and document.expires_at <= self._held.found.expired_before
+
     def without_revoked(self, document: PolicyDocument) -> PolicyDocument:
-        """The document as it is to be acted on: without neighbours and pairs whose keys are revoked, and for a
-        router whose own key is revoked without any."""
-        alone = self.revokes(document.identity)
+        """The document as it is to be acted on: without neighbours and pairs whose keys are revoked, and without any
+        for a router whose own key is revoked, or whose document is `outdated`."""
+        alone = self.revokes(document.identity) or self.outdated(document)
         interfaces = tuple(
             each.model_copy(
                 update={

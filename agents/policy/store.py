@@ -23,10 +23,18 @@ from agents.policy.document import PolicyDocument, sign_document, verify_documen
 from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, read_private_key, read_public_key, write_private_key, write_public
-from agents.policy.revocation import RevocationList, key_hash, make_list, sign_list, verify_list
+from agents.policy.revocation import (
+    RevocationList,
+    RevokedRouter,
+    key_hash,
+    make_list,
+    shortened,
+    sign_list,
+    verify_list,
+)
 from agents.runtime.storage import transaction
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MAX_REASON = 1000
 
 _SCHEMA = """
@@ -54,6 +62,14 @@ CREATE TRIGGER revocations_stay BEFORE UPDATE ON revocations BEGIN SELECT RAISE(
 CREATE TRIGGER revocations_last BEFORE DELETE ON revocations BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
 """
 """What version 2 of the store has that version 1 had not."""
+
+_FORGOTTEN = """
+CREATE TABLE forgotten (key BLOB PRIMARY KEY, name TEXT NOT NULL, committed_in INTEGER NOT NULL) STRICT;
+CREATE TRIGGER forgotten_stay BEFORE UPDATE ON forgotten BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
+CREATE TRIGGER forgotten_last BEFORE DELETE ON forgotten BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
+"""
+"""And version 3: revoked keys that are on no list any more, since every document that named them has expired. They
+never count again all the same."""
 
 
 class VersionConflict(PolicyError):
@@ -104,8 +120,9 @@ class PolicyStore:
             (found,) = self._db.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as error:
             raise PolicyError(f"{path} is no policy store: {error}") from error
-        if found == 1:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_REVOCATIONS} PRAGMA user_version = 2; COMMIT;")
+        if found in (1, 2):
+            steps = f"{_REVOCATIONS if found == 1 else ''} {_FORGOTTEN}"
+            self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif found != SCHEMA_VERSION:
             raise PolicyError(f"{path} has version {found} of the store, not {SCHEMA_VERSION}")
 
@@ -122,7 +139,7 @@ class PolicyStore:
         fresh.unlink(missing_ok=True)
         os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(fresh)) as db, db:
-            db.executescript(_SCHEMA + _REVOCATIONS)
+            db.executescript(_SCHEMA + _REVOCATIONS + _FORGOTTEN)
             db.execute("INSERT INTO draft VALUES (1, 0, ?)", (text,))
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         key = key or Ed25519PrivateKey.generate()
@@ -219,15 +236,50 @@ class PolicyStore:
         delegation = Delegation(domain=domain.name, name=name, key=entry.key, issued_at=at, expires_at=at + lifetime_s)
         return sign_delegation(delegation, read_private_key(self.folder / "key.pem"))
 
+    def _dated(self, domain: Domain, last: int, at: int) -> tuple[Domain, int]:
+        """The domain with the time up to which documents name each revoked key, and without the entries that no list
+        has room for; and up to which expiry those were named. PolicyError."""
+        known = self.domain(last).documents_until if last else 0
+        if last and not known:  # of a store that did not keep it
+            validity = "json_extract(domain, '$.settings.validity_s')"
+            (known,) = self._db.execute(f"SELECT max(at + {validity}) FROM versions").fetchone()
+        dated = tuple(
+            each if getattr(each, "until", 0) else RevokedRouter(name=each.name, key=each.key, until=max(1, known))
+            for each in domain.revoked_routers
+        )
+        kept, expired_before = shortened(dated, domain.revoked_administrators, at)
+        until = max(known, at + domain.settings.validity_s)
+        names = {each.key for each in kept}
+        rows = [(each.key, each.name, last + 1) for each in dated if each.key not in names]
+        self._db.executemany("INSERT OR IGNORE INTO forgotten VALUES (?, ?, ?)", rows)
+        return domain.model_copy(update={"revoked_routers": kept, "documents_until": until}), expired_before
+
+    def _refuse_forgotten(self, domain: Domain) -> None:
+        """PolicyError when a router has a key that was revoked so long ago that no list has it."""
+        if self._db.execute("SELECT 1 FROM forgotten LIMIT 1").fetchone() is None:
+            return
+        for router in domain.routers.values():
+            if self._db.execute("SELECT 1 FROM forgotten WHERE key = ?", (key_hash(router.key),)).fetchone():
+                raise PolicyError(f"{router.name} has a revoked key: remove it, and add it again with a new one")
+
     def _revoke(
-        self, domain: Domain, committed_in: int, at: int, root: Ed25519PublicKey, key: Ed25519PrivateKey | None
+        self,
+        domain: Domain,
+        committed_in: int,
+        at: int,
+        root: Ed25519PublicKey,
+        key: Ed25519PrivateKey | None,
+        expired_before: int,
     ) -> None:
         """Sign a new list when this domain revokes other keys than the newest list does. PolicyError without the root
         key."""
         signed = self.revocation()
         last = verify_list(signed, root, domain=domain.name) if signed is not None else None
         version = 1 if last is None else last.version + 1
-        fresh = make_list(domain.name, version, at, domain.revoked_routers, domain.revoked_administrators)
+        expired_before = max(expired_before, 0 if last is None else last.expired_before)
+        fresh = make_list(
+            domain.name, version, at, domain.revoked_routers, domain.revoked_administrators, expired_before
+        )
         before = ((), ()) if last is None else (last.routers, last.administrators)
         if (fresh.routers, fresh.administrators) != before:
             if key is None:
@@ -284,11 +336,19 @@ class PolicyStore:
                     raise VersionConflict("the draft has changes that are not committed: policy diff, then commit")
                 self._put_draft(domain)
             domain = domain or present
-            text = domain.model_dump_json()
             if last and self.domain(last) == domain:
                 raise PolicyError(f"the draft is the same as version {last}")
+            self._refuse_forgotten(domain)
+            domain, expired_before = self._dated(domain, last, at)
+            self._put_draft(domain)
+            text = domain.model_dump_json()
             signed_before = self.documents() if last else {}
-            before = self._still_good(signed_before, domain)
+            # A document that a list has outlived is signed anew, so that its router is not left alone with it.
+            before = {
+                name: each
+                for name, each in self._still_good(signed_before, domain).items()
+                if each.expires_at > expired_before
+            }
             if signer is not None:
                 signer.check(root, domain, at)
             documents = compile_documents(domain, last + 1, at, before)
@@ -300,7 +360,7 @@ class PolicyStore:
                 if name in fresh:
                     check_carried(document, signed)
                 self._db.execute("INSERT INTO documents VALUES (?, ?, ?)", (last + 1, name, signed))
-            self._revoke(domain, last + 1, at, root, key)
+            self._revoke(domain, last + 1, at, root, key, expired_before)
             self._db.execute("UPDATE draft SET based_on = ?", (last + 1,))
         return Commit(last + 1, at, who, why, digest), fresh
 
@@ -315,6 +375,7 @@ class PolicyStore:
             kept = {
                 "next_spi": max(domain.next_spi, self.draft().next_spi),
                 "revoked_routers": newest.revoked_routers,
+                "documents_until": newest.documents_until,
                 "administrators": newest.administrators,
                 "revoked_administrators": newest.revoked_administrators,
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 from types import ModuleType
@@ -10,24 +11,27 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.policy import cbor, cose, edit
+from agents.policy import cbor, cose, edit, revocation
 from agents.policy.cli import main
-from agents.policy.document import DksEntry, sign_document
+from agents.policy.document import DksEntry, sign_document, verify_document
 from agents.policy.domain import Domain, problems
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, spki
 from agents.policy.revocation import (
     FILE,
     LABEL,
-    MAX_ROUTERS,
+    MAX_OCTETS,
     Revocations,
     Revoked,
+    RevokedRouter,
     key_hash,
     make_list,
+    shortened,
     sign_list,
     verify_list,
 )
 from agents.policy.store import PolicyStore
+from testbed.soak.network import POLICY_SERVER, Network, key
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -105,11 +109,129 @@ def test_a_list_with_one_bit_changed_is_refused(samples: ModuleType, place: int,
 
 
 def test_the_longest_list_fits_and_one_entry_more_is_refused(samples: ModuleType) -> None:
-    full = [Revoked(name="r" * 63, key=number.to_bytes(32, "big")) for number in range(MAX_ROUTERS)]
-    data = sign_list(make_list("d" * 63, 1, 0, full, full[:64]), samples.SERVER)
-    assert len(verify_list(data, samples.SERVER.public_key(), domain="d" * 63).routers) == MAX_ROUTERS
-    with pytest.raises(PolicyError):
-        make_list("example", 1, 0, [*full, Revoked(name="x", key=b"x" * 32)])
+    full = [RevokedRouter(name="r" * 63, key=number.to_bytes(32, "big"), until=number + 1) for number in range(600)]
+    kept, expired_before = shortened(full, full[:64], 10_000)
+    data = sign_list(make_list("d" * 63, 1, 0, kept, full[:64], expired_before), samples.SERVER)
+    assert MAX_OCTETS - 1024 < len(data) <= MAX_OCTETS
+    assert len(verify_list(data, samples.SERVER.public_key(), domain="d" * 63).routers) == len(kept)
+    with pytest.raises(PolicyError, match=str(MAX_OCTETS)):
+        sign_list(make_list("d" * 63, 1, 0, full, full[:64]), samples.SERVER)
+
+
+# -- ten thousand removals ------------------------------------------------------------------------
+
+DAY = 86_400
+
+
+def test_ten_thousand_removals_in_a_domain_s_life_find_room_and_none_goes_that_a_document_may_name() -> None:
+    """400 in a year, documents valid for 90 days: whoever went was named by no document that expires later."""
+    kept: tuple[RevokedRouter, ...] = ()
+    began = 0
+    for number in range(10_000):
+        now = number * 365 * DAY // 400
+        entry = RevokedRouter(
+            name=f"router-{number:05}", key=hashlib.sha256(b"%d" % number).digest(), until=now + 90 * DAY
+        )
+        kept, expired_before = shortened((*kept, entry), (), now)
+        began = max(began, expired_before)
+        assert kept[-1].key == entry.key and began <= now
+        assert all(each.until > began for each in kept)
+    assert 800 < len(kept) < 1200
+    assert began > 20 * 365 * DAY
+
+
+def test_where_no_document_has_expired_one_more_is_refused_with_the_numbers() -> None:
+    entries = [RevokedRouter(name=f"r{number}", key=number.to_bytes(32, "big"), until=5000) for number in range(2000)]
+    with pytest.raises(PolicyError, match=r"2000 revoked keys .* valid for 1000 s more"):
+        shortened(entries, (), 4000)
+
+
+def test_a_list_that_names_all_is_as_it_was_before_there_were_others(samples: ModuleType) -> None:
+    payload = cose.verify(LABEL, signed(samples, 1, "r1"), samples.SERVER.public_key())
+    value = cbor.decode(payload)
+    assert isinstance(value, dict) and "expired_before" not in value
+    again = cose.sign(LABEL, cbor.encode({**value, "expired_before": 0}), samples.SERVER)
+    with pytest.raises(PolicyError, match="another form"):
+        verify_list(again, samples.SERVER.public_key(), domain="example")
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists have room for some ten entries."""
+    monkeypatch.setattr(revocation, "MAX_OCTETS", 1024)
+
+
+@pytest.mark.usefixtures("short")
+def test_a_store_goes_on_removing_routers_and_what_it_forgets_never_counts_again(tmp_path: Path) -> None:
+    base = Network({"a--b": ("a", "b")}).domain
+    domain = base.model_copy(update={"settings": base.settings.model_copy(update={"validity_s": 90 * DAY})})
+    store = PolicyStore.create(tmp_path / "store", domain, POLICY_SERVER)
+    store.commit("admin", "begin", 1)
+    first = key("machine 0")
+    for number in range(40):
+        at = (1 + number * 10) * DAY
+        added = edit.add_router(store.draft(), "guest", spki(key(f"machine {number}")), approved=True)
+        store.edit(added)
+        store.commit("admin", "a guest", at)
+        store.edit(edit.remove_router(store.draft(), "guest"))
+        store.commit("admin", "it goes", at + 1)
+        lists = store.revocations()
+        documents = [verify_document(each, store.public_key, domain="example") for each in store.documents().values()]
+        assert all(each.expires_at > lists[0].expired_before for each in documents), "nobody in force is left alone"
+    assert len(lists) == 40 and len(lists[0].routers) < 15 and lists[0].expired_before > 0
+    store.edit(edit.add_router(store.draft(), "guest", spki(first), approved=True))
+    with pytest.raises(PolicyError, match="guest has a revoked key"):
+        store.commit("admin", "the first one again", 500 * DAY)
+    store.edit(store.rollback(2))
+    with pytest.raises(PolicyError, match="guest has a revoked key"):
+        store.commit("admin", "back to when it was there", 500 * DAY)
+    assert store.verify() == []
+
+
+@pytest.mark.usefixtures("short")
+def test_removals_that_no_list_has_room_for_are_refused_and_nothing_is_kept(tmp_path: Path) -> None:
+    base = Network({"a--b": ("a", "b")}).domain
+    store = PolicyStore.create(tmp_path / "store", base, POLICY_SERVER)
+    gone = tuple(RevokedRouter(name=f"r{number}", key=number.to_bytes(32, "big")) for number in range(30))
+    store.commit("admin", "begin", 1)
+    store.edit(store.draft().model_copy(update={"revoked_routers": gone}))
+    with pytest.raises(PolicyError, match="30 revoked keys do not fit"):
+        store.commit("admin", "thirty at once", 2)
+    assert store.version == 1 and store.revocation() is None
+
+
+def test_a_router_with_a_document_older_than_the_list_begins_hears_nobody_until_the_next_one() -> None:
+    """It was off while the key of its neighbour was revoked, and forgotten."""
+    network = Network({"a--b": ("a", "b")})
+    network.power_on_all()
+    assert network.run(5, network.all_keyed)
+    expires_at = network.documents["a"].expires_at
+    for began, heard in ((expires_at - 1, True), (expires_at, False)):
+        version = 1 + (began == expires_at)
+        network.hand_over("a", sign_list(make_list("example", version, 0, (), (), began), POLICY_SERVER))
+        network.run(network.now + 10)
+        assert network.hears("a", "b") is heard
+    assert network.command("a", "status")["revoked"] is True
+    assert "expired before the revocation list begins" in network.seen("error", "a", what="policy")[-1].fields["detail"]
+    network.power_off("a")
+    network.power_on("a")
+    network.run(network.now + 10)
+    assert not network.hears("a", "b"), "through a reboot too"
+    for name in ("a", "b"):  # who heard of the list is alone as well
+        anew = network.documents[name].model_copy(update={"version": 2, "expires_at": expires_at + 1})
+        network.lks(name)._new_document(sign_document(anew, POLICY_SERVER), network.now)
+        network.lks(name)._adopt(network.now)
+        network._after(network.nodes[name])
+    assert network.run(network.now + 20, network.all_keyed)
+
+
+def test_a_dks_with_a_document_older_than_the_list_begins_admits_nobody_under_it() -> None:
+    network = Network({"a--b": ("a", "b")})
+    documents = network.held()
+    assert documents.of("a") is not None
+    began = network.documents["a"].expires_at
+    documents.revocations.take(sign_list(make_list("example", 1, 0, (), (), began), POLICY_SERVER))
+    assert documents.of("a") is None and documents.signed("a") is None and len(documents.revoked()) == 2
 
 
 def test_a_holder_takes_newer_lists_only_and_notices_two_of_one_version(samples: ModuleType) -> None:
@@ -205,7 +327,7 @@ def test_a_store_of_the_first_schema_gets_room_for_revocations(samples: ModuleTy
     store = new_store(samples, tmp_path / "s")
     store.close()
     with sqlite3.connect(tmp_path / "s" / "policy.db") as db:
-        db.executescript("DROP TABLE revocations; PRAGMA user_version = 1;")
+        db.executescript("DROP TABLE revocations; DROP TABLE forgotten; PRAGMA user_version = 1;")
     store = PolicyStore(tmp_path / "s")
     store.edit(edit.remove_router(store.draft(), "r2"))
     store.commit("anna", "r2", 2)
