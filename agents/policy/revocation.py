@@ -93,12 +93,17 @@ def make_list(
             domain=domain,
             version=version,
             issued_at=issued_at,
-            routers=tuple(Revoked(name=each.name, key=each.key) for each in sorted(routers, key=lambda each: each.key)),
-            administrators=tuple(sorted(administrators, key=lambda each: each.key)),
+            routers=_entries(routers),
+            administrators=_entries(administrators),
             expired_before=expired_before,
         )
     except ValidationError as error:
         raise PolicyError(f"revocation list: {error.errors()[0]['msg']}") from error
+
+
+def _entries(revoked: Iterable[Revoked]) -> tuple[Revoked, ...]:
+    ordered = sorted(revoked, key=lambda each: each.key)
+    return tuple(Revoked(name=each.name, key=each.key) for each in ordered)
 
 
 def shortened(
