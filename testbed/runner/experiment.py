@@ -21,6 +21,7 @@ from testbed.faults.steps import make
 from testbed.owned import plain_name
 from testbed.record.plan import Flow, Plan, Step
 from testbed.setup.paths import PROJECT
+from testbed.topology.adjacent import live_segments
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ class Experiment(ABC):
         return ()
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
-        """The plan of one run. Raises InputError for an unknown keying mode or option, or a network without OSPFv2."""
+        """The plan of one run. Raises InputError for an unknown keying mode or option, or a network without
+        OSPFv2 or without an adjacency."""
         if keying not in KEYINGS:
             raise InputError(f"unknown keying mode {keying!r}", allowed=", ".join(KEYINGS))
         known = sorted({*OPTIONS, *self.options})
@@ -155,6 +157,13 @@ class Experiment(ABC):
                 "convergence is measured in OSPFv2's routes, and this network has none",
                 where=f"topology {topology.name}", allowed="ospf versions [2] or [2, 3]",
             )  # fmt: skip
+        if not live_segments(topology):
+            raise InputError(
+                "convergence is measured in OSPF's routes, and no adjacency comes up in this network",
+                where=f"topology {topology.name}",
+                allowed="a link or LAN whose ends agree, and that does not lose every packet",
+                next_command="lab validate FILE, which says what keeps each down; lab up brings it up all the same",
+            )
         rng, factor = random.Random(f"{self.name} {seed}"), stretch(topology)
         return Plan(
             experiment=self.name,

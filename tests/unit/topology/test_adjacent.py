@@ -9,9 +9,11 @@ import networkx
 import pytest
 
 from agents.ikev2.config import IkeConfig
-from experiments.link_cut import LinkCut, chosen
+from experiments.link_cut import chosen
 from testbed.analysis.adjacency import expected
 from testbed.errors import InputError
+from testbed.runner.experiment import find, names
+from testbed.runner.simulated import Simulated
 from testbed.topology.adjacent import live_graph
 from testbed.topology.load import examine, load
 from testbed.topology.paths import expected_paths
@@ -126,13 +128,20 @@ def test_the_live_graph_lacks_only_what_is_dead(tmp_path: Path) -> None:
     assert networkx.utils.graphs_equal(live_graph(whole), whole.graph())
 
 
-def test_link_cut_cuts_a_link_that_is_alive_or_says_that_there_is_none(tmp_path: Path) -> None:
+def test_link_cut_cuts_a_link_that_is_alive(tmp_path: Path) -> None:
     topology, _told = examined(tmp_path, TRIANGLE.format(", loss: 100%"))
     assert chosen(topology) != "a--b"
-    (tmp_path / "dead.yaml").write_text("links: [{between: [a, b], loss: 100%}]\n")
-    with pytest.raises(InputError) as raised:
-        LinkCut().plan(load(str(tmp_path / "dead.yaml")), "none", 1, {})
-    assert raised.value.exit_code == 2 and "no link can be cut" in raised.value.problem
+
+
+@pytest.mark.parametrize("text", ["links: [{between: [a, b], mtu: [1400, 1500]}]", LAN.format(", priority: 0")])
+def test_no_experiment_is_begun_where_no_adjacency_comes_up(tmp_path: Path, text: str) -> None:
+    topology, _told = examined(tmp_path, text)
+    for name in names():
+        experiment = find(name)
+        if not isinstance(experiment, Simulated):
+            with pytest.raises(InputError) as raised:
+                experiment.plan(topology, "none", 1, {})
+            assert raised.value.exit_code == 2 and "no adjacency comes up" in raised.value.problem
 
 
 def test_ikes_largest_datagram_fits_the_smallest_mtu_over_ipv6() -> None:
