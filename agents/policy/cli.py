@@ -38,6 +38,7 @@ from agents.policy.serve_cli import serve, token_app
 from agents.policy.store import PolicyStore, Signer
 from agents.runtime import stdio
 from agents.runtime.exits import EXIT_STATE, EXIT_USAGE
+from agents.runtime.storage import read_all
 from agents.runtime.told import MISNAMED, tell, usage
 
 app = typer.Typer(
@@ -61,6 +62,9 @@ app.add_typer(token_app, name="token")
 app.command()(serve)
 app.add_typer(rp_app, name="rp")
 
+MAX_VERSION = (1 << 63) - 1
+"""What the store's database counts to."""
+Version = Annotated[int, typer.Argument(min=1, max=MAX_VERSION, help="One of policy history.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Name = Annotated[str, typer.Argument(help="The router's name.")]
 KeyFile = Annotated[Path, typer.Option("--key", help="Its public key, PEM.")]
@@ -108,6 +112,13 @@ def _end(text: str) -> tuple[str, str]:
     if not (router and separator and interface):
         raise PolicyError(f"{text!r} is not ROUTER:INTERFACE")
     return router, interface
+
+
+def _octets(path: Path) -> bytes:
+    try:
+        return read_all(path)
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from error
 
 
 def _key(path: Path) -> bytes:
@@ -308,7 +319,7 @@ def commit(
         raise PolicyError("--administrator and --delegation are given both or not at all")
     signer = None
     if administrator is not None and delegation is not None:
-        signer = Signer(read_private_key(administrator), delegation.read_bytes())
+        signer = Signer(read_private_key(administrator), _octets(delegation))
     with _open(context) as store:
         done, fresh = store.commit(who or login_name(), message, int(time.time()), signer=signer)
     lines = [f"version {done.version}: {len(fresh)} new documents", *sorted(f"  {name}" for name in fresh)]
@@ -316,7 +327,7 @@ def commit(
 
 
 @app.command()
-def rollback(context: typer.Context, version: int, as_json: Json = False) -> None:
+def rollback(context: typer.Context, version: Version, as_json: Json = False) -> None:
     """Make the draft what a version was; commit it to put it in force."""
     with _open(context) as store:
         before = store.draft()
@@ -344,7 +355,7 @@ def _utc(at: int) -> str:
 def export(
     context: typer.Context,
     folder: Path,
-    version: Annotated[int | None, typer.Option(help="The last by default.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, max=MAX_VERSION, help="The last by default.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write the signed documents, ROUTER.cose each, the revocation list, and the Policy Server's public key."""
@@ -375,7 +386,7 @@ def verify(
             domain = domain or store.draft().name
     else:
         public = read_public_key(key)
-    octets = file.read_bytes()
+    octets = _octets(file)
     try:
         document = verify_document(octets, public, domain=domain, wall_s=time.time())
     except PolicyError as error:

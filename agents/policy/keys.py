@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from agents.policy.errors import PolicyError
+from agents.runtime.storage import read_all
 
 
 def spki(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
@@ -106,7 +107,7 @@ def public_pem(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
 def read_public_key(path: Path) -> Ed25519PublicKey:
     """From a PEM file; PolicyError when it holds no Ed25519 public key."""
     try:
-        data = path.read_bytes()
+        data = read_all(path)
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}") from error
     return public_key_from_pem(data, str(path))

@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agents.runtime.storage import read_all
+
 T = TypeVar("T")
 _KINDS: dict[type, str] = {str: "a text in quotes", int: "a whole number", bool: "true or false"}
 
@@ -23,7 +25,7 @@ class Table:
         """ConfigError when there is no such file, or it is no TOML."""
         self._path = path
         try:
-            self._text = path.read_text(encoding="utf-8")
+            self._text = read_all(path).decode()
             self._values: dict[str, Any] = tomllib.loads(self._text)
             self._taken: list[str] = []
         except OSError as error:

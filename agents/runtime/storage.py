@@ -5,6 +5,7 @@ Knows nothing of what is in them.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,15 @@ _DIGEST = 32
 
 class CorruptRecord(Exception):
     """A retained record that is cut, altered or of another kind: it must not be acted on."""
+
+
+def read_all(path: Path, most: int = 1 << 20) -> bytes:
+    """The octets of a file that somebody has named. OSError, also for more than `most`: a device may have no end."""
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return data
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:

@@ -110,3 +110,18 @@ def test_the_agents_programs_answer_for_their_output(program: str, redirected: s
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (code, said.format(program))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "agents.dks --config /dev/zero",
+        "agents.lks --config /dev/zero",
+        "agents.policy verify /dev/zero --domain example --key /dev/zero",
+        "agents.policy rollback 99999999999999999999",
+    ],
+)
+def test_a_file_or_a_number_without_end_is_bad_input(words: str) -> None:
+    done = subprocess.run([sys.executable, "-m", *words.split()], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) <= 3
