@@ -17,7 +17,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,10 @@ class Command:
     terminal: bool = False
 
 
-def in_terminal(namespace: Namespace, argv: Sequence[str], rows: int, columns: int, prompt: str) -> Command:
-    """Start it in a terminal of its own of this size, `prompt` for shells (PS1). OSError."""
+def in_terminal(
+    namespace: Namespace, argv: Sequence[str], rows: int, columns: int, words: Mapping[str, str]
+) -> Command:
+    """Start it in a terminal of its own of this size, with `words` more in its environment. OSError."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
@@ -53,7 +55,7 @@ def in_terminal(namespace: Namespace, argv: Sequence[str], rows: int, columns: i
         with namespace.enter():
             process = subprocess.Popen(
                 argv, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_terminal,
-                env={**os.environ, "TERM": os.environ.get("TERM", "xterm"), "PS1": prompt},
+                env={**os.environ, "TERM": os.environ.get("TERM", "xterm"), **words},
             )  # fmt: skip
     except OSError:
         os.close(master)
@@ -63,12 +65,14 @@ def in_terminal(namespace: Namespace, argv: Sequence[str], rows: int, columns: i
     return Command(process, os.dup(master), {"out": master}, terminal=True)
 
 
-def with_pipes(argv: Sequence[str], namespace: Namespace | None = None) -> Command:
-    """Start it with three pipes. OSError."""
+def with_pipes(
+    argv: Sequence[str], namespace: Namespace | None = None, words: Mapping[str, str] | None = None
+) -> Command:
+    """Start it with three pipes, with `words` more in its environment. OSError."""
     with namespace.enter() if namespace is not None else contextlib.nullcontext():
         process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
-            start_new_session=True, env={**os.environ, **_PLAIN},
+            start_new_session=True, env={**os.environ, **_PLAIN, **(words or {})},
         )  # fmt: skip
     assert process.stdin and process.stdout and process.stderr
     found = [os.dup(each.fileno()) for each in (process.stdin, process.stdout, process.stderr)]

@@ -87,9 +87,11 @@ class Control:
         columns: int = 80,
     ) -> dict[str, Any]:
         lab = self._engine.lab
+        words = {"PS1": SHELL_PROMPT}
         if node == WIRES:
             namespace = lab.wires.namespace
         else:
+            words |= lab.node(node).shell_words()
             namespace = lab.node(node).net_namespace
             if not lab.node(node).powered:
                 raise InputError(f"{node} has no power", next_command=f"lab fault power_on nodes={node}")
@@ -98,7 +100,7 @@ class Control:
         folder = self._streams / name
         folder.mkdir(exist_ok=True)
         try:
-            command = in_terminal(namespace, argv, rows, columns, SHELL_PROMPT) if tty else with_pipes(argv, namespace)
+            command = in_terminal(namespace, argv, rows, columns, words) if tty else with_pipes(argv, namespace, words)
         except OSError as error:
             raise InputError(f"cannot be started in {node}: {error.strerror}", where=argv[0]) from None
         task = asyncio.get_running_loop().create_task(carry(command, folder))

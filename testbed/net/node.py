@@ -76,6 +76,7 @@ class LabNode(Host):  # type: ignore[misc]
         self._mnopts = mnopts
 
     def _popen(self, cmd: list[str], **params: Any) -> Popen[bytes]:
+        params.setdefault("env", {**os.environ, **self.shell_words()})
         with self._ns.enter():
             return Popen(cmd, **params)
 
@@ -98,10 +99,10 @@ class LabNode(Host):  # type: ignore[misc]
         finally:
             self.inNamespace = True
             self.pid = self._ns.pid
-        self.shell_started()
 
-    def shell_started(self) -> None:
-        """Prepare a fresh shell; a kind of node may have something to say in it."""
+    def shell_words(self) -> dict[str, str]:
+        """What a person's shell in the node has in its environment beside the rest."""
+        return {}
 
     def end_shell(self) -> None:
         """End Mininet's shell, if it was started; the next command starts another."""

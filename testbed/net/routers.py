@@ -58,10 +58,10 @@ class FrrRouter(LabRouter):
             lambda interface, daemon: keying.frr_interface_lines(topology, interface, daemon),
         )
 
-    def shell_started(self) -> None:
-        """`vtysh` typed in this router's shell means this router."""
+    def shell_words(self) -> dict[str, str]:
+        """`vtysh` typed in a shell of this router means this router."""
         words = " ".join(shlex.quote(word) for word in self.frr.vtysh())
-        self.cmd(f'vtysh() {{ command {words} "$@"; }}')
+        return {"BASH_FUNC_vtysh%%": f'() {{ command {words} "$@"; }}'}
 
     def vty(self, daemon: str) -> Vty:
         """A connection to one of its daemons."""

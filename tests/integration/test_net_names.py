@@ -32,7 +32,7 @@ hosts: {h1: {on: r3}}
 
 def typed(node: LabNode, argv: list[str], line: str) -> str:
     """All that a terminal shows of a program, to which one line is typed before it ends."""
-    command = in_terminal(node.net_namespace, argv, 24, 80, SHELL_PROMPT)
+    command = in_terminal(node.net_namespace, argv, 24, 80, {"PS1": SHELL_PROMPT, **node.shell_words()})
     source, sink = command.sources["out"], command.sink
     assert sink is not None
     os.write(sink, line.encode() + b"\nexit\n")
@@ -63,6 +63,7 @@ def test_every_node_has_its_hostname_finds_the_others_by_name_and_shows_its_own_
         assert held != os.readlink("/proc/self/ns/uts")
         assert "root@r2:" in typed(router, ["bash", "--norc", "-i"], "true")
         assert "r2#" in typed(router, router.frr.vtysh(), "show version")
+        assert "FRRouting" in typed(router, ["bash", "--norc", "-i"], "vtysh -c 'show version'")
         mininets = lab.net["h1"]
         assert mininets.cmd("hostname").strip() == "h1"
         popened = mininets.popen("hostname")
