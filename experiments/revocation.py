@@ -16,7 +16,8 @@ from agents.policy.errors import PolicyError
 from testbed.analysis import adjacency, requests
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
-from testbed.keying.provision import domain_of, settings_from
+from testbed.keying.options import AgentOptions
+from testbed.keying.provision import domain_of
 from testbed.record.plan import Step
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step
 from testbed.topology.resolved import Topology
@@ -171,7 +172,8 @@ def _most(values: Iterable[float | None]) -> float:
 
 def _domain(run: Run) -> Domain:
     """The domain as the run's Policy Server had it."""
-    settings = settings_from(run.plan.options, issuer="lks", local_key_server=True)
+    options = run.plan.options if isinstance(run.plan.options, AgentOptions) else AgentOptions()
+    settings = options.settings(issuer="lks", local_key_server=True)
     try:
         return domain_of(run.plan.topology, run.plan.seed, IPv4Address(run.plan.topology.dks.address), settings)
     except PolicyError as error:

@@ -15,6 +15,8 @@ from testbed.runner.session import Request
 from testbed.runner.simulated import Simulated
 from testbed.storm.case import Case
 from testbed.storm.service import Service
+from testbed.topology.findings import nearest
+from testbed.values import finite
 
 SPREAD_S = 4.0
 WHOLE = 1000
@@ -199,26 +201,29 @@ def _options(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, An
     """What was asked for, in the defaults' place. InputError."""
     for name in given:
         if name not in known:
-            raise InputError(f"unknown option {name!r}", where=f"-o {name}", allowed=", ".join(sorted(known)))
+            raise InputError(
+                f"unknown option {name!r}{nearest(name, known)}", where=f"-o {name}", allowed=", ".join(sorted(known))
+            )
     asked = {**known, **given}
     sizes = asked["sizes"]
     if isinstance(sizes, str):
         sizes = [each.strip() for each in sizes.split(",")]
     try:
-        asked["sizes"] = [int(each) for each in (sizes if isinstance(sizes, list) else [sizes])]
-    except (TypeError, ValueError):
+        asked["sizes"] = [int(str(each)) for each in (sizes if isinstance(sizes, list) else [sizes])]
+    except ValueError:
         raise InputError(f"{sizes!r} are no sizes", where="-o sizes", allowed="numbers of routers: 100,1000") from None
-    for size in asked["sizes"]:
+    for number, size in enumerate(asked["sizes"]):
+        if size in asked["sizes"][:number]:
+            raise InputError(f"{size} stands twice", where="-o sizes", allowed="each size once")
         if not FEWEST <= size <= MOST:
             raise InputError(f"{size} routers", where="-o sizes", allowed=f"{FEWEST} to {MOST:,} routers")
     for name in ("first_s", "rate", "burst"):
-        if isinstance(asked[name], bool) or not isinstance(asked[name], int | float) or asked[name] <= 0:
+        if not finite(asked[name]) or asked[name] <= 0:
             raise InputError(f"{asked[name]!r}", where=f"-o {name}", allowed="a number above 0")
     names = {each.name for each in fields(Service)}
     service = asked["service"]
     if not isinstance(service, dict) or not all(
-        name in names and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        for name, value in service.items()
+        name in names and finite(value) and value >= 0 for name, value in service.items()
     ):
         raise InputError(
             f"{service!r}", where="-o service", allowed=f"JSON with numbers for {', '.join(sorted(names))}"

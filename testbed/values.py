@@ -11,15 +11,20 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, PlainValidator, ValidationError
 
 from testbed.errors import InputError, Location
 from testbed.topology.findings import nearest, some
+from testbed.topology.resolved import Topology
 from testbed.topology.units import ALLOWED, DELAYS, RATES, TIMES
 
 _AMOUNT = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*([a-zµ%]*(?:/s)?)\s*", re.IGNORECASE)
 _SHOWN = 80
 """Characters of a bad value that an error shows."""
+
+
+Wrong = tuple[str, str]
+"""What is wrong, and what is allowed."""
 
 
 def refused(allowed: str) -> ValueError:
@@ -137,8 +142,30 @@ Rate = Annotated[
 
 def seconds(least: float, most: float) -> PlainValidator:
     """Seconds, or a text with ms, s or min."""
-    allowed = f"{least:,g} to {most:,g} seconds"
+    allowed = f"{least:,.10g} to {most:,.10g} seconds"
     return quantity(allowed, least, most, {**TIMES, "ms": 0.001})
+
+
+class OneOf:
+    """Marks an argument that names something of the topology: one, or a list of them."""
+
+    def __init__(self, what: str, of: Callable[[Topology], Iterable[str]]) -> None:
+        self.what, self.of = what, of
+
+    def wrong(self, value: Any, topology: Topology) -> Iterator[Wrong]:
+        """What of the value the topology does not have."""
+        known = list(self.of(topology))
+        for name in [value] if isinstance(value, str) else value or ():
+            if name not in known:
+                yield f"there is no {self.what} {name!r}{nearest(name, known)}", some(sorted(known), 24)
+
+
+def misnamed(model: BaseModel, topology: Topology) -> Iterator[tuple[str, Wrong]]:
+    """What the model's fields name and the topology does not have, by field."""
+    for name, field in type(model).model_fields.items():
+        for mark in field.metadata:
+            if isinstance(mark, OneOf):
+                yield from ((name, wrong) for wrong in mark.wrong(getattr(model, name), topology))
 
 
 def shown(value: Any) -> str:
@@ -153,30 +180,30 @@ def finite(value: Any) -> bool:
 
 
 def explained(
-    error: ValidationError, what: str, names: Iterable[str], where: Callable[..., Location | str]
+    error: ValidationError, what: str, model: type[BaseModel], where: Callable[..., Location | str]
 ) -> Iterator[InputError]:
-    """Each error of pydantic's in four parts. `what`: "option", "argument"; `names`: those there are; `where` turns a
-    path into a place."""
-    known = list(names)
+    """Each error of pydantic's about a model in four parts. `what`: "option", "argument"; `where` turns a path into a
+    place."""
     for problem in error.errors(include_url=False):
         path, value = problem["loc"], problem.get("input")
-        name = ".".join(map(str, path))
+        name, known = ".".join(map(str, path)), _names(model, path[:-1])
         said = str(problem["msg"]).removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            beside = known if len(path) == 1 else ()
-            yield InputError(
-                f"unknown {what} {name!r}{nearest(name, beside)}", where=where(*path),
-                allowed=(some(sorted(beside), 24) or f"no {what}s") if len(path) == 1 else None,
-            )  # fmt: skip
+            told = f"unknown {what} {name!r}{nearest(str(path[-1]), known)}"
+            allowed = some(known, 24) or f"no {what}s"
         elif problem["type"] == "missing":
-            yield InputError(f"{name} is missing", where=where(*path), allowed=", ".join(known))
-        elif said.startswith(ALLOWED):
-            yield InputError(
-                f"{name} is {shown(value)}" if name else shown(value), where=where(*path),
-                allowed=said.removeprefix(ALLOWED),
-            )  # fmt: skip
+            told, allowed = f"{name} is missing", ", ".join(known)
         else:
+            told = f"{name} is {shown(value)}" if name else shown(value)
             expected = problem.get("ctx", {}).get("expected")
-            yield InputError(
-                f"{name} is {shown(value)}", where=where(*path), allowed=str(expected or said[:1].lower() + said[1:])
-            )
+            allowed = str(expected or said.removeprefix(ALLOWED).removeprefix("Input should be "))
+        yield InputError(told, where=where(*path), allowed=allowed)
+
+
+def _names(model: Any, path: Iterable[int | str]) -> list[str]:
+    """The names that a model, or one within it, has for people."""
+    for part in path:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = None if field is None else field.annotation
+    hidden = getattr(model, "hidden", ())
+    return [name for name in getattr(model, "model_fields", ()) if name not in hidden]

@@ -293,14 +293,18 @@ def _ends(adjacency: AdjacencyEntry, a: InterfaceEntry, b: InterfaceEntry) -> It
         )
 
 
-def _settings(domain: Domain) -> Iterator[str]:
-    settings = domain.settings
+def settings_problems(settings: Settings) -> Iterator[str]:
+    """What of the settings does not fit together."""
     if settings.issuer == "lks" and not settings.local_key_server:
         yield "issuer lks needs local_key_server"
     if not settings.suite.parameters.group:
         yield f"{settings.suite.value} is a counter mode: not for a group SA"
     if settings.lifetimes.atd_s + settings.lifetimes.dtd_s >= settings.lifetimes.group_s:
         yield "the delays atd_s + dtd_s are not shorter than group_s"
+
+
+def _settings(domain: Domain) -> Iterator[str]:
+    yield from settings_problems(domain.settings)
     if not domain.dks.addresses:
         yield "the DKS has no address"
     try:

@@ -17,7 +17,8 @@ from agents.policy.domain import Settings
 from agents.policy.names import GroupId
 from agents.policy.spi import places
 from testbed.analysis.run import Run
-from testbed.keying.provision import ISSUED_AT, VALIDITY_S, domain_of
+from testbed.keying.options import VALIDITY_S
+from testbed.keying.provision import ISSUED_AT, domain_of
 from testbed.topology.resolved import Topology
 
 

@@ -19,7 +19,7 @@ import typer
 
 from agents.runtime import stdio
 from agents.runtime.told import tell
-from testbed.errors import EnvironmentFailure, InputError, LabError
+from testbed.errors import EnvironmentFailure, InputError, Interrupted, LabError
 from testbed.setup import children
 
 VERBS = (
@@ -88,7 +88,7 @@ def _interrupted(number: int, _: object) -> None:
         signal.signal(again, lambda number, _: os._exit(128 + number))  # no more patience; the kernel ends the rest
     children.end_all()
     print("lab: interrupted", file=sys.stderr)
-    sys.exit(128 + number)
+    raise Interrupted(128 + number)
 
 
 def _told(error: LabError) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from testbed.analysis.words import ABSENT, LEGEND, NEVER
-from testbed.errors import InputError
+from testbed.errors import InputError, refuse
 
 if TYPE_CHECKING:
     from testbed.runner.execute import Outcome
@@ -29,22 +29,24 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(help="none,native,manual,central,central-mgmt,dks-lks,lks; default: the experiment's")
         ] = "",
         seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="how many seeds, from 1 on")] = None,
-        seed: Annotated[int | None, typer.Option(min=0, help="just this seed")] = None,
+        seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="just this seed")] = None,
         kernel: Annotated[str, typer.Option(help="virtual, uml or native")] = "virtual",
-        jobs: Annotated[int | None, typer.Option(min=1, help="guests at a time; default: one a core")] = None,
+        jobs: Annotated[int | None, typer.Option(min=1, max=1024, help="guests at a time; default: one a core")] = None,
         out: Annotated[
             Path | None, typer.Option(help="the results folder; default: runs/EXPERIMENT-TOPOLOGY-KERNEL")
         ] = None,
         fresh: Annotated[bool, typer.Option("--fresh", help="do again what is already done")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="print the summary for a program")] = False,
         option: Annotated[
-            list[str] | None, typer.Option("-o", "--option", help="NAME=VALUE for the experiment")
+            list[str] | None,
+            typer.Option("-o", "--option", help="NAME=VALUE, as JSON, plain text or @FILE: captures, policy, ..."),
         ] = None,
     ) -> None:
         """Run an experiment, print what was measured, and write figures and report.html.
 
         Exit code 1 when something that must hold does not, 2 for bad input, 3 when the runs could not be made.
         """
+        from testbed.cli.cautions import loaded
         from testbed.runner import execute, session, simulated
         from testbed.runner.experiment import find
         from testbed.setup.all import KERNELS, make_all
@@ -56,21 +58,23 @@ def register(app: typer.Typer) -> None:
         request = session.Request(
             experiment=experiment,
             topology=topology,
-            keyings=tuple(filter(None, keying.split(","))),
+            keyings=tuple(filter(None, map(str.strip, keying.split(",")))),
             seeds=(seed,) if seed is not None else tuple(range(1, seeds + 1)) if seeds else (),
             kernel=kernel,  # type: ignore[arg-type]
             jobs=jobs or os.cpu_count() or 1,
             out=out,
             fresh=fresh,
-            options=dict(_option(each) for each in option or ()),
+            options=options(option or ()),
         )
         found = find(experiment)
         if isinstance(found, simulated.Simulated):
             done = simulated.run(found, request, Progress())
         else:
-            check(request, found)
+            network = loaded(topology or found.topology)
+            session.refuse_another(session.folder_of(request, found.name, network.name), found.name)
+            prepared = session.prepare(found, request, network)
             make_all(kernel)
-            done = session.run(request, Progress())
+            done = session.run(request, Progress(), prepared)
         if as_json:
             typer.echo(json.dumps(done.summary, indent=1))
         else:
@@ -82,25 +86,43 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-def check(request: Any, experiment: Any) -> None:
-    """Everything that can be wrong with the request, before minutes are spent on setting up."""
-    from testbed.cli.cautions import loaded
-    from testbed.runner.session import folder_of, refuse_another
-
-    topology = loaded(request.topology or experiment.topology)
-    refuse_another(folder_of(request, experiment.name, topology.name), experiment.name)
-    for name in request.keyings or experiment.keyings:
-        experiment.plan(topology, name, 1, request.options)
+def options(texts: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE words as options; InputErrors for what is no such word, or stands twice."""
+    found: dict[str, Any] = {}
+    wrong = []
+    for each in texts:
+        try:
+            name, value = _option(each)
+            if name in found:
+                raise InputError("stands twice", where=f"-o {name}", allowed="each option once")
+            found[name] = value
+        except InputError as error:
+            wrong.append(error)
+    refuse(wrong)
+    return found
 
 
 def _option(text: str) -> tuple[str, Any]:
     name, mark, value = text.partition("=")
     if not mark or not name:
-        raise InputError(f"-o {text!r}", allowed="NAME=VALUE, the value as JSON or as plain text")
+        raise InputError(
+            f"-o {text!r}", allowed="NAME=VALUE, the value as JSON, as plain text, or @FILE with YAML or JSON"
+        )
+    if value.startswith("@"):
+        return name, _from_file(name, Path(value[1:]))
     try:
         return name, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, value
+
+
+def _from_file(name: str, path: Path) -> Any:
+    from testbed.topology.read import parse, plain
+
+    try:
+        return plain(parse(path), path)
+    except InputError as error:
+        raise InputError(f"-o {name}: {error.problem}", where=error.where, allowed="a file of YAML or JSON") from error
 
 
 class Progress:

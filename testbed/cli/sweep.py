@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     def sweep(
         file: Annotated[Path, typer.Argument(help="a sweep file, such as experiments/sweeps/storm_by_size.yaml")],
         out: Annotated[Path | None, typer.Option(help="the folder; default: runs/sweep-NAME")] = None,
-        jobs: Annotated[int | None, typer.Option(min=1, help="guests at a time; default: one a core")] = None,
+        jobs: Annotated[int | None, typer.Option(min=1, max=1024, help="guests at a time; default: one a core")] = None,
         scheduler: Annotated[str, typer.Option(help="a Dask scheduler, tcp://host:port, instead of this machine")] = "",
         dry: Annotated[bool, typer.Option("--dry-run", help="say how many runs it would be")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="a line of JSON at the end, for a program")] = False,

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from testbed.errors import InputError, Location, refuse
-from testbed.faults.steps import OneOf, Step
+from testbed.faults.steps import Step
 from testbed.keying.base import keying_names
 from testbed.record.plan import Flow, Plan
 from testbed.topology.resolved import Topology, label
+from testbed.values import OneOf, misnamed
 
 
 def check_plan(plan: Plan) -> None:
@@ -42,7 +43,9 @@ def _wrong(plan: Plan) -> Iterator[InputError]:
                 f"{prefix}nobody is on {segment} before", where=place, allowed=f"a tap of {segment} earlier"
             )
     yield from _contradictions(plan.topology, steps)
-    yield from _named(OneOf("interface", known_interfaces), plan.captures, plan.topology, "captures")
+    yield from _named(OneOf("interface", known_interfaces), plan.captures, plan.topology, "-o captures")
+    for name, (problem, allowed) in misnamed(plan.options, plan.topology):
+        yield InputError(problem, where=f"-o {name}", allowed=allowed)
     for number, flow in enumerate(plan.flows):
         yield from _flow(plan, flow, f"flows[{number}]")
 

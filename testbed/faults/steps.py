@@ -6,7 +6,7 @@ the requests of `lab fault` have it. Pure; usable on the host. It must not know 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
@@ -22,16 +22,19 @@ from pydantic import (
 )
 
 from testbed.errors import InputError, InputErrors, Location
-from testbed.topology.findings import nearest, some
+from testbed.topology.findings import nearest
 from testbed.topology.resolved import Topology, label
 from testbed.values import (
     Milliseconds,
+    OneOf,
     Rate,
     Share,
     Text,
+    Wrong,
     YesNo,
     explained,
     listed,
+    misnamed,
     octets,
     one_of,
     quantity,
@@ -47,23 +50,6 @@ _MAX_JITTER_MS = 2147
 """netem keeps jitter in 31 bits of nanoseconds, and cuts off what is more (net/sched/sch_netem.c)."""
 _FRAME = (34, 9014)
 """Octets of a frame that is injected: Ethernet and IPv4 headers at least."""
-
-Wrong = tuple[str, str]
-"""What is wrong, and what is allowed."""
-
-
-class OneOf:
-    """Marks an argument that names something of the topology: one, or a list of them."""
-
-    def __init__(self, what: str, of: Callable[[Topology], Iterable[str]]) -> None:
-        self.what, self.of = what, of
-
-    def wrong(self, value: Any, topology: Topology) -> Iterator[Wrong]:
-        """What of the value the topology does not have."""
-        known = list(self.of(topology))
-        for name in [value] if isinstance(value, str) else value or ():
-            if name not in known:
-                yield f"there is no {self.what} {name!r}{nearest(name, known)}", some(sorted(known), 24)
 
 
 def _nodes(topology: Topology) -> list[str]:
@@ -112,6 +98,8 @@ class Step(BaseModel):
 
     at_s: Annotated[float, seconds(0, MAX_S), AfterValidator(float)]
     action: str
+    hidden: ClassVar[tuple[str, ...]] = ("at_s", "action")
+    """What is no argument."""
     needs_tap: ClassVar[bool] = False
     """Only where somebody listens on the segment already."""
     _written: Location | None = PrivateAttr(None)
@@ -143,14 +131,11 @@ class Step(BaseModel):
     @classmethod
     def arguments(cls) -> list[str]:
         """The names of the action's arguments."""
-        return [name for name in cls.model_fields if name not in Step.model_fields]
+        return [name for name in cls.model_fields if name not in cls.hidden]
 
     def wrong(self, topology: Topology) -> Iterator[Wrong]:
         """What of it the topology does not have, and what of its arguments does not fit together."""
-        for name in self.arguments():
-            for mark in type(self).model_fields[name].metadata:
-                if isinstance(mark, OneOf):
-                    yield from mark.wrong(getattr(self, name), topology)
+        yield from (wrong for _, wrong in misnamed(self, topology))
 
     def sets(self, topology: Topology) -> dict[tuple[str, ...], Any]:
         """What it makes of which part of the network. Two steps of one moment that differ in one contradict."""
@@ -482,7 +467,7 @@ def make(action: Any, args: Mapping[str, Any], at_s: Any = 0, written: Location 
     try:
         made = kind.model_validate({"at_s": at_s, "action": action, "args": args})
     except ValidationError as error:
-        found = explained(error, "argument", kind.arguments(), lambda *_: written or action)
+        found = explained(error, "argument", kind, lambda *_: written or action)
         raise InputErrors(
             InputError(prefix + each.problem, where=each.where, allowed=each.allowed) for each in found
         ) from error

@@ -53,7 +53,7 @@ class Engine:
         self.observers = Observers(self.lab, self.plan, self.run_folder)
         self.observers.start()
         self.faults = Faults(self.lab, self.observers.snapshot)
-        jitter = float(self.plan.options.get("boot_jitter_s", 0.0))
+        jitter = self.plan.options.boot_jitter_s
         others = [name for name in self.lab.nodes if name not in self.plan.topology.routers]
         for name in others:
             self.faults.boot(name, 0.0, tell=False)
@@ -119,7 +119,7 @@ class Engine:
                 "experiment": self.plan.experiment,
                 "keying": self.plan.keying,
                 "seed": self.plan.seed,
-                "options": self.plan.options,
+                "options": self.plan.options.model_dump(mode="json"),
                 "status": status,
                 "events": count,
                 "packets_captured": capture.packets if capture else 0,

@@ -53,8 +53,9 @@ class Observers:
         wanted = self._plan.captures
         devices = self._lab.wires.devices
         labels = devices.keys() if wanted == "all" else wanted
-        if labels:
-            ports = {devices[label]: label for label in labels}
+        # The DKS's interface is in the topology, and in the network of some keying modes only.
+        ports = {devices[label]: label for label in labels if label in devices}
+        if ports:
             self.capture = Capture(self._lab.wires.namespace, ports, self._pcap_folder, self.offset_ns)
             self._tasks.append(loop.create_task(self._drain_capture()))
         if self._lab.nursery is not None:
@@ -102,7 +103,7 @@ class Observers:
             counters = xfrm_counters(node.pid)
             if counters:
                 self._lab.record(name, "xfrm", "stat", at=at, counters=counters)
-        if self._plan.options.get("costs", False) and self._lab.nursery is not None:
+        if self._plan.options.costs and self._lab.nursery is not None:
             for agent in self._lab.nursery.agents():
                 spent = cpu_ns(agent.pid)
                 if spent is not None:
@@ -144,7 +145,7 @@ class Observers:
             flow.report(self._lab.recorder)
             flow.close()
         self.snapshot("end")
-        if self._plan.options.get("sad", False):
+        if self._plan.options.sad:
             self._sad()
         if self.capture is not None:
             self.capture.close()

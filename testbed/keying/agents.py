@@ -17,21 +17,21 @@ from typing import Any, ClassVar
 
 from agents.dks.serve import BOOK
 from agents.dks.store import GenerationBook
+from agents.ipsec.protection import Mode
 from agents.lks.readiness import PRESENT_S
 from agents.policy.domain import Domain
 from agents.policy.names import DKS_NAME
 from agents.runtime.control import CommandRefused, ask
 from testbed.errors import EnvironmentFailure
 from testbed.keying.base import AgentProcess, Keying, KeyingLab, KeyingNode
+from testbed.keying.options import AgentOptions, CentralOptions, PlanOptions
 from testbed.keying.policy_server import LaboratoryPolicyServer
 from testbed.keying.provision import (
     Places,
     dks_config,
     domain_of,
     lks_config,
-    mode_from,
     provision,
-    settings_from,
 )
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Router, Topology
@@ -51,6 +51,7 @@ class AgentKeying(Keying):
 
     retained_disks: ClassVar[bool] = True
     dks: ClassVar[bool] = True
+    options: ClassVar[type[PlanOptions]] = AgentOptions
     preload: ClassVar[tuple[str, ...]] = (LKS_MODULE, DKS_MODULE)
     issuer: ClassVar[str] = "dks"
     local_key_server: ClassVar[bool] = False
@@ -61,11 +62,12 @@ class AgentKeying(Keying):
         self._policy: LaboratoryPolicyServer | None = None
         self._domain: Callable[[], tuple[Domain, Path, int]]
 
-    def prepare(self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]) -> None:
+    def prepare(self, topology: Topology, folder: Path, seed: int, options: PlanOptions) -> None:
         """Identities, documents and retained folders of every router and the DKS."""
-        settings = settings_from(options, issuer=self.issuer, local_key_server=self.local_key_server)
+        assert isinstance(options, AgentOptions)
+        settings = options.settings(issuer=self.issuer, local_key_server=self.local_key_server)
         address = topology.dks.management.address if self.management else topology.dks.address
-        mode = mode_from(options)
+        mode = Mode(options.mode)
         provision(topology, folder, seed, address, settings, mode)
         self._domain = lambda: (domain_of(topology, seed, address, settings, mode), folder, seed)
 
@@ -90,7 +92,7 @@ class AgentKeying(Keying):
                 socket=node.volatile / "lks.sock",
                 events=lab.events_file(node.name),
                 clock=lab.clock_file(node.name),
-                timings=bool(lab.options.get("costs", False)),
+                timings=lab.options.costs,
             ),
             encoding="utf-8",
         )
@@ -190,6 +192,7 @@ class CentralKeying(AgentKeying):
     """
 
     name: ClassVar[str] = "central"
+    options: ClassVar[type[PlanOptions]] = CentralOptions
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +202,7 @@ class CentralKeying(AgentKeying):
         """The first time with commissioning routes; the agent each time."""
         if node.name not in self._commissioned:
             self._commissioned.add(node.name)
-            if lab.options.get("commission", True):
+            if isinstance(lab.options, CentralOptions) and lab.options.commission:
                 self._commission(node, lab)
         super().start_node(node, lab)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from testbed.errors import InputError
+from testbed.keying.options import PlanOptions
 
 if TYPE_CHECKING:
     from testbed.topology.resolved import Interface, Router, Topology
@@ -81,7 +82,7 @@ class KeyingLab(Protocol):
     folder: Path
     """Where `prepare` wrote; folder/"retained"/NODE is NODE's retained folder."""
     seed: int
-    options: Mapping[str, Any]
+    options: PlanOptions
     """`options` of the plan."""
 
     def node(self, name: str) -> KeyingNode:
@@ -135,6 +136,8 @@ class Keying:
     dks: ClassVar[bool] = False
     #: The DKS and all routers have an interface on a management network; otherwise the DKS is in-band.
     management: ClassVar[bool] = False
+    #: What it reads of a run's options, beside what the engine reads.
+    options: ClassVar[type[PlanOptions]] = PlanOptions
     #: Modules that the nursery imports before it forks agents.
     preload: ClassVar[tuple[str, ...]] = ()
 
@@ -146,8 +149,8 @@ class Keying:
         """Lines for `interface NAME` in a daemon's configuration."""
         return []
 
-    def prepare(self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]) -> None:
-        """Write keys, documents and configuration files below `folder`."""
+    def prepare(self, topology: Topology, folder: Path, seed: int, options: PlanOptions) -> None:
+        """Write keys, documents and configuration files below `folder`. `options`: an instance of the mode's own."""
 
     def policy_step(self, direction: str, at_once: int) -> Mapping[str, Any] | None:
         """Try the next step of a deployment, "up" or "back"; what came of it. None: this mode has no policy."""

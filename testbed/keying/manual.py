@@ -9,13 +9,13 @@ PIM's unicast Registers are not covered, only its link-local messages.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from testbed.errors import InputError
 from testbed.keying.base import Keying, KeyingLab, KeyingNode
+from testbed.keying.options import ManualOptions, PlanOptions
 
 if TYPE_CHECKING:
     from testbed.topology.resolved import Router, Topology
@@ -27,24 +27,18 @@ _OSPF, _PIM, _SENT_BY_HEADER = 89, 103, 255
 _OSPF_GROUPS = tuple(IPv4Address(text) for text in ("224.0.0.5", "224.0.0.6"))
 _OSPF6_GROUPS = tuple(IPv6Address(text) for text in ("ff02::5", "ff02::6"))
 _PIM_GROUPS = (IPv4Address("224.0.0.13"),)
-_TRANSFORMS = {"esp": "ESP AES-128-CBC", "esp-null": "ESP NULL", "ah": "AH"}
 
 
 class ManualKeying(Keying):
     """One key. Option `transform`: esp (default), esp-null or ah; all with HMAC-SHA-256-128."""
 
     name: ClassVar[str] = "manual"
+    options: ClassVar[type[PlanOptions]] = ManualOptions
 
-    def prepare(self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]) -> None:
-        """Write each router's file. InputError for a transform that there is none of."""
-        transform = options.get("transform", "esp")
-        if transform not in _TRANSFORMS:
-            raise InputError(
-                f"there is no transform {transform!r}",
-                where="options.transform",
-                allowed=", ".join(_TRANSFORMS),
-            )
-        keys = _key_words(str(transform), seed)
+    def prepare(self, topology: Topology, folder: Path, seed: int, options: PlanOptions) -> None:
+        """Write each router's file."""
+        assert isinstance(options, ManualOptions)
+        keys = _key_words(options.transform, seed)
         for name, router in topology.routers.items():
             path = folder / "retained" / name / _FILE
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,11 +8,11 @@ Nothing is encrypted, and nothing replaces the key.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from testbed.keying.base import Keying
+from testbed.keying.options import NativeOptions, PlanOptions
 
 if TYPE_CHECKING:
     from testbed.topology.resolved import Interface, Router, Topology
@@ -27,13 +27,15 @@ class NativeKeying(Keying):
     """One key chain on every router. Option `wrong_key`: routers that get another key."""
 
     name: ClassVar[str] = "native"
+    options: ClassVar[type[PlanOptions]] = NativeOptions
 
     def __init__(self) -> None:
         self._keys: dict[str, str] = {}
 
-    def prepare(self, topology: Topology, folder: Path, seed: int, options: Mapping[str, Any]) -> None:
+    def prepare(self, topology: Topology, folder: Path, seed: int, options: PlanOptions) -> None:
         """Draw the network's key from the seed."""
-        wrong = frozenset(options.get("wrong_key", ()))
+        assert isinstance(options, NativeOptions)
+        wrong = frozenset(options.wrong_key)
         for name in topology.routers:
             text = f"{seed}/native/{name if name in wrong else ''}"
             self._keys[name] = hashlib.sha256(text.encode()).hexdigest()[:_KEY_CHARACTERS]

@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import ValidationError
 
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
@@ -32,7 +30,6 @@ ISSUED_AT = 0
 """Documents of the laboratory are issued at Unix time 0 and valid for longer than any run: a guest in
 virtual time begins where its seed says, and expiry is tested by giving other times."""
 
-VALIDITY_S = 1 << 33
 PORT = 848
 POLICY_SERVER = "policy-server"
 
@@ -135,32 +132,6 @@ def _protocols(topology: Topology, interface: Interface) -> tuple[RoutingProtoco
     if topology.pim is not None and interface.pim:
         found.append(RoutingProtocol.PIM)
     return tuple(found)
-
-
-def settings_from(options: Mapping[str, Any], **fixed: Any) -> Settings:
-    """The domain's settings: the laboratory's, with those of the plan's option `policy` over them. InputError."""
-    given = options.get("policy", {})
-    if not isinstance(given, Mapping):
-        raise InputError("the option `policy` is no table of settings", where="options.policy")
-    try:
-        return Settings.model_validate({"validity_s": VALIDITY_S, **given, **fixed})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            f"{first['msg']} (given: {first['input']!r})",
-            where="options.policy." + ".".join(str(part) for part in first["loc"]),
-            allowed=", ".join(Settings.model_fields),
-        ) from error
-
-
-def mode_from(options: Mapping[str, Any]) -> Mode:
-    """The mode of every interface at the start: the plan's option `mode`. InputError."""
-    given = options.get("mode", Mode.REQUIRED.value)
-    try:
-        return Mode(given)
-    except ValueError as error:
-        allowed = ", ".join(each.value for each in Mode)
-        raise InputError(f"there is no mode {given!r}", where="options.mode", allowed=allowed) from error
 
 
 def provision(

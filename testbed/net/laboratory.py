@@ -20,6 +20,7 @@ from mininet.net import Mininet
 from testbed import owned
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.keying.base import Keying
+from testbed.keying.options import PlanOptions
 from testbed.net.disk import Disk, make_images
 from testbed.net.frr import FrrInstance
 from testbed.net.names import Names
@@ -33,7 +34,6 @@ from testbed.topology.resolved import DEFAULT_MTU, Topology
 MANAGEMENT = "management"
 _READY_TIMEOUT_S = 120.0
 _READY_PAUSE_S = 0.005
-_RETAINED_MIB = 8
 
 # Mininet would raise the limit of open files to 16384 and then close every one at each start
 # of a shell: 0.8 s a node.
@@ -49,13 +49,13 @@ class Laboratory:
         keying: Keying,
         *,
         seed: int,
-        options: Mapping[str, Any],
+        options: PlanOptions | None = None,
         record: Recorder,
         folder: Path = Path("/run/lab"),
     ) -> None:
         """`folder`: in memory; logs and events are below it, and the nodes' own folders."""
         self.topology, self.keying = topology, keying
-        self.seed, self.options = seed, options
+        self.seed, self.options = seed, options or keying.options()
         self.recorder = record
         self.folder = folder
         self.wires: Wires
@@ -180,7 +180,7 @@ class Laboratory:
             return
         names = [*self.topology.routers, *([DKS] if self.keying.dks else [])]
         images = [self.folder / "disks" / f"{name}.ext4" for name in names]
-        make_images(images, int(self.options.get("retained_mib", _RETAINED_MIB)))
+        make_images(images, self.options.retained_mib)
         for name, image in zip(names, images, strict=True):
             disk = Disk(image, self._nodes[name].retained)
             disk.mount()

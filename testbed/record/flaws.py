@@ -22,7 +22,12 @@ def tried(what: str, flaws: list[InputError], folder: Path | None = None) -> Ite
     try:
         yield
     except LabError as error:
-        flaws.append(InputError(f"{what}: {error.problem}", where=error.where or place, allowed=error.allowed))
+        flaw = InputError(
+            f"{what}: {error.problem}", where=error.where or place, allowed=error.allowed,
+            next_command=error.next_command,
+        )  # fmt: skip
+        flaw.exit_code = error.exit_code
+        flaws.append(flaw)
     except Exception as error:  # a record whose events are not what they should be may raise anything anywhere
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raised = f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"

@@ -6,12 +6,15 @@ router runs for the first time); `duration_s` too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 from testbed.faults.steps import MAX_S, AnyStep, Step
+from testbed.keying.base import KEYINGS
+from testbed.keying.options import PlanOptions, options_of
 from testbed.record.reading import document
 from testbed.topology.resolved import Topology
 from testbed.values import Text, listed, quantity, seconds
@@ -19,6 +22,12 @@ from testbed.values import Text, listed, quantity, seconds
 __all__ = ["Flow", "Plan", "Step"]
 
 Moment = Annotated[float, seconds(0, MAX_S), AfterValidator(float)]
+
+
+Captures = Annotated[
+    tuple[str, ...] | Literal["all"], listed('"all", or interfaces such as r1-eth0,r2-eth0', every="all")
+]
+"""The interfaces whose packets are kept."""
 
 
 class _Frozen(BaseModel):
@@ -51,12 +60,23 @@ class Plan(_Frozen):
     duration_s: Annotated[float, seconds(0.001, MAX_S), AfterValidator(float)]
     timeline: tuple[AnyStep, ...] = ()
     flows: tuple[Flow, ...] = ()
-    captures: Annotated[
-        tuple[str, ...] | Literal["all"], listed('"all", or interfaces such as r1-eth0,r2-eth0', every="all")
-    ] = ()
-    options: dict[str, Any] = Field(default_factory=dict)
-    """For the keying mode and the engine. The engine knows: boot_jitter_s (float, first power-on),
-    retained_mib (int), frr_debug (bool)."""
+    captures: Captures = ()
+    options: SerializeAsAny[PlanOptions] = PlanOptions()
+    """Of the engine and of the keying mode, whose own model it is."""
+    own: dict[str, Any] = Field(default_factory=dict)
+    """Options that nobody but the experiment reads."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_the_mode(cls, data: Any) -> Any:
+        """Options that other modes read, and this one does not, are left out."""
+        if not isinstance(data, Mapping) or data.get("keying") not in KEYINGS:
+            return data
+        kind, given = KEYINGS[data["keying"]].options, data.get("options", {})
+        if isinstance(given, Mapping):
+            others = {name for name in given if name not in kind.model_fields and name in all_options()}
+            given = options_of(kind, {name: value for name, value in given.items() if name not in others})
+        return {**data, "options": given}
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -66,3 +86,12 @@ class Plan(_Frozen):
     def write(self, path: Path) -> None:
         """Write the JSON file that `read` reads."""
         path.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+
+
+def all_options() -> dict[str, list[str]]:
+    """Every option that the engine or a keying mode reads, and the modes that read it."""
+    found: dict[str, list[str]] = {}
+    for keying, mode in KEYINGS.items():
+        for name in mode.options.model_fields:
+            found.setdefault(name, []).append(keying)
+    return found

@@ -19,6 +19,7 @@ from testbed.record.flaws import listed
 from testbed.record.plan import Plan
 from testbed.record.reading import document
 from testbed.runner import execute, origin
+from testbed.runner.answers import measured
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Experiment, Measures
 
@@ -91,8 +92,8 @@ def calibrate(
     if problem := execute.first_problem(outcomes):
         raise problem
     name = experiment.main.name
-    virtual = _series(name, [(plan.keying, experiment.measure(Run(own))) for own, plan in chosen.items()])
-    real = _series(name, [(outcome.keying, experiment.measure(Run(outcome.folder))) for outcome in outcomes])
+    virtual = _series(name, [(plan.keying, measured(experiment, Run(own))) for own, plan in chosen.items()])
+    real = _series(name, [(outcome.keying, measured(experiment, Run(outcome.folder))) for outcome in outcomes])
     return [row(keying, name, virtual[keying, name], real.get((keying, name), [])) for keying, name in virtual]
 
 

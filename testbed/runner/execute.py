@@ -35,6 +35,8 @@ from testbed.setup.progress import say
 # A guest that is this much slower than it should ever be has lost its way.
 TIMEOUT_S = 1800.0
 SPACE_MIB = 200
+NO_GUEST, NOT_MEASURED = "no guest", "not measured"
+MEASURE_AGAIN = "the same command again when the experiment's file is mended: the runs are kept, and only measured"
 OUTCOME, RUNS, DAMAGED = "outcome.json", "runs", "damaged"
 PLAYS = (
     "agents",
@@ -278,7 +280,7 @@ def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = Fa
             plan.keying, plan.seed, own, status, round(ended.wall_s, 2), round(ended.virtual_s, 2), detail
         )
     except EnvironmentFailure as error:
-        outcome = Outcome(plan.keying, plan.seed, own, "no guest", time.monotonic() - started, 0.0, str(error))
+        outcome = Outcome(plan.keying, plan.seed, own, NO_GUEST, time.monotonic() - started, 0.0, str(error))
     keep(outcome)
     return outcome
 
@@ -291,5 +293,22 @@ def first_problem(outcomes: Sequence[Outcome]) -> LabError | None:
     listed = "\n".join(f"  {each.keying}, seed {each.seed}: {each.status}\n{each.detail}" for each in failed[:3])
     return EnvironmentFailure(
         f"{len(failed)} of {len(outcomes)} runs failed:\n{listed}", where=str(failed[0].folder),
-        next_command="the same command again: what is done is kept",
+        next_command=_next(failed),
     )  # fmt: skip
+
+
+def _next(failed: Sequence[Outcome]) -> str:
+    """What can help: in virtual time a run that failed by itself fails again."""
+    if all(each.status == NOT_MEASURED for each in failed):
+        return MEASURE_AGAIN
+    if any(each.status == NO_GUEST or not _virtual(each.folder) for each in failed):
+        return "the same command again: what is done is kept"
+    return f"less {failed[0].folder / 'console.log'}"
+
+
+def _virtual(own: Path) -> bool:
+    try:
+        made = origin.read(own)
+    except InputError:
+        return False
+    return made is not None and made.kind == "virtual"

@@ -6,34 +6,37 @@ An experiment is one file with one subclass of Experiment. Those in experiments/
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import random
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import ValidationError
+
 from testbed.analysis.run import Run
-from testbed.errors import InputError, Location
-from testbed.faults.steps import make
+from testbed.errors import InputError, InputErrors, Location, refuse
+from testbed.faults.steps import MAX_S, make
+from testbed.keying.base import keying_names
 from testbed.owned import plain_name
 from testbed.record.plan import Flow, Plan, Step
+from testbed.runner.hosted import class_line, file_of, hosted, useless
+from testbed.runner.options import choose
 from testbed.setup.paths import PROJECT
 from testbed.topology.adjacent import live_segments
+from testbed.topology.findings import nearest
 from testbed.topology.resolved import Topology
+from testbed.values import explained, finite, shown
 
 if TYPE_CHECKING:
     from testbed.report.page import Drawn
 
 FOLDER = PROJECT / "experiments"
-KEYINGS = ("none", "native", "manual", "central", "central-mgmt", "dks-lks", "lks")
-# What the engine and the keying modes look at. A word that none of them knows would change nothing, in silence.
-OPTIONS = (
-    "boot_jitter_s", "captures", "commission", "costs", "mode", "policy", "retained_mib", "sad", "transform",
-    "wrong_key",
-)  # fmt: skip
+KEYINGS = keying_names()
 USUAL_DEAD_S = 40
 """OSPF's dead interval for which the timelines are written (RFC 2328, appendix C.3, has four times a hello of 10 s)."""
 
@@ -144,14 +147,10 @@ class Experiment(ABC):
         return ()
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
-        """The plan of one run. Raises InputError for an unknown keying mode or option, or a network without
-        OSPFv2 or without an adjacency."""
+        """The plan of one run. Raises InputErrors for an unknown keying mode, what is wrong with options, timeline and
+        flows, or a network without OSPFv2 or without an adjacency."""
         if keying not in KEYINGS:
-            raise InputError(f"unknown keying mode {keying!r}", allowed=", ".join(KEYINGS))
-        known = sorted({*OPTIONS, *self.options})
-        for name in options:
-            if name not in known:
-                raise InputError(f"unknown option {name!r}", where=f"-o {name}", allowed=", ".join(known))
+            raise InputError(f"unknown keying mode {keying!r}{nearest(keying, KEYINGS)}", allowed=", ".join(KEYINGS))
         if not topology.ospf.v2:
             raise InputError(
                 "convergence is measured in OSPFv2's routes, and this network has none",
@@ -164,18 +163,38 @@ class Experiment(ABC):
                 allowed="a link or LAN whose ends agree, and that does not lose every packet",
                 next_command="lab validate FILE, which says what keeps each down; lab up brings it up all the same",
             )
-        rng, factor = random.Random(f"{self.name} {seed}"), stretch(topology)
-        return Plan(
-            experiment=self.name,
-            topology=topology,
-            keying=keying,
-            seed=seed,
-            duration_s=self.duration_s * factor,
-            timeline=tuple(sorted(_later(self.timeline(topology, rng), factor), key=lambda step: step.at_s)),
-            flows=tuple(_longer(flow, factor) for flow in self.flows(topology)),
-            captures=options.get("captures", ()),
-            options={**self.options, **{name: value for name, value in options.items() if name != "captures"}},
-        )
+        chosen = choose(self.options, keying, options, str(class_line(type(self))))
+        rng, factor, file = random.Random(f"{self.name} {seed}"), stretch(topology), file_of(self)
+        with hosted(file, "timeline()", InputError):
+            steps = _all_of(self, "timeline", self.timeline(topology, rng), Step, "a list of step(…)")
+        with hosted(file, "flows()", InputError):
+            flows = _all_of(self, "flows", self.flows(topology), Flow, "a list of Flow(…)")
+        try:
+            return Plan(
+                experiment=self.name,
+                topology=topology,
+                keying=keying,
+                seed=seed,
+                duration_s=self.duration_s * factor,
+                timeline=tuple(sorted(_later(steps, factor), key=lambda step: step.at_s)),
+                flows=tuple(_longer(flow, factor) for flow in flows),
+                captures=chosen.captures,
+                options=chosen.options,
+                own=chosen.own,
+            )
+        except ValidationError as error:
+            place = class_line(type(self))
+            raise InputErrors(explained(error, "part of a plan", Plan, lambda *_: place)) from error
+
+
+def _all_of(owner: Experiment, method: str, found: Any, kind: type, allowed: str) -> list[Any]:
+    """What a method returned, if all of it is of this kind."""
+    if not isinstance(found, list | tuple):
+        raise useless(owner, method, found, allowed, InputError)
+    for each in found:
+        if not isinstance(each, kind):
+            raise useless(owner, method, each, allowed, InputError)
+    return list(found)
 
 
 def stretch(topology: Topology) -> float:
@@ -222,16 +241,53 @@ def find(spec: str) -> Experiment:
         raise InputError("is no Python file", where=str(path))
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
-    try:
+    with hosted(str(path), "the file", InputError):
         module_spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises
-        raise InputError(f"cannot be loaded: {type(error).__name__}: {error}", where=str(path)) from error
     kinds = [
         kind
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Experiment) and kind.__module__ == module.__name__
     ]
-    if len(kinds) != 1:
-        raise InputError(f"holds {len(kinds)} experiments", where=str(path), allowed="one subclass of Experiment")
-    plain_name(str(getattr(kinds[0], "name", "")), f"{path}: name")
-    return kinds[0]()
+    whole = [kind for kind in kinds if not inspect.isabstract(kind)]
+    if len(whole) != 1:
+        listed = f": {', '.join(kind.__name__ for kind in whole)}" if whole else ""
+        missing = sorted(set().union(*(kind.__abstractmethods__ for kind in kinds)))
+        raise InputError(
+            f"holds {len(whole)} experiments{listed}", where=str(path),
+            allowed="one subclass of Experiment" + (f", with {', '.join(missing)}" if kinds and not whole else ""),
+        )  # fmt: skip
+    (kind,) = whole
+    with hosted(str(path), f"{kind.__name__}()", InputError):
+        experiment = kind()
+    _check_facts(experiment)
+    return experiment
+
+
+_FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("title", "question", "method"), (lambda value: isinstance(value, str), "a text")),
+    "topology": (lambda value: isinstance(value, str) and bool(value), 'a text such as "ring:4"'),
+    "seeds": (lambda value: type(value) is int and 1 <= value <= 1000, "a whole number from 1 to 1000"),
+    "options": (lambda value: isinstance(value, Mapping), "a table of options by name"),
+    "keyings": (
+        lambda value: isinstance(value, list | tuple) and bool(value) and all(isinstance(each, str) for each in value),
+        'a tuple of keying modes, such as ("none", "lks")',
+    ),
+    "duration_s": (lambda value: finite(value) and 0 <= value <= MAX_S, f"seconds, at most {MAX_S:,}"),
+}
+"""What a class must say of its experiment."""
+
+
+def _check_facts(experiment: Experiment) -> None:
+    """InputErrors for what the class does not say, or says wrongly."""
+    found, place = [], class_line(type(experiment))
+    name = getattr(experiment, "name", None)
+    try:
+        plain_name(name if isinstance(name, str) else "", f"{place}: name")
+    except InputError as error:
+        found.append(InputError(f"name is {name!r}", where=place, allowed=error.allowed))
+    for fact, (fits, allowed) in _FACTS.items():
+        value = getattr(experiment, fact, None)
+        if not fits(value):
+            problem = f"{fact} is {shown(value)}" if hasattr(experiment, fact) else f"{fact} is missing"
+            found.append(InputError(problem, where=place, allowed=allowed))
+    refuse(found)

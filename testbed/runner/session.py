@@ -12,22 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.analysis.run import PLAN, RECORD, Run
-from testbed.errors import InputError
+from testbed.errors import EnvironmentFailure, InputError, refuse
 from testbed.guest.boot import Kernel
 from testbed.record.flaws import listed, tried
 from testbed.record.manifest import Manifest
+from testbed.record.plan import Plan
 from testbed.record.summary import FILE, read_summary
 from testbed.runner import calibrate, execute, origin
-from testbed.runner.execute import Outcome
-from testbed.runner.experiment import Experiment, Measures, find, stretch
+from testbed.runner.answers import drawn as drawn_by
+from testbed.runner.answers import measured, planned
+from testbed.runner.execute import NOT_MEASURED, Outcome
+from testbed.runner.experiment import KEYINGS, Experiment, Measures, find, stretch
+from testbed.runner.options import unread
 from testbed.runner.summarise import summarise
+from testbed.topology.findings import nearest
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
     from testbed.report.page import Drawn
 
 Told = Callable[[Outcome, int, int], None]
-NOT_MEASURED = "not measured"
+MANY = 20
+"""So many errors are enough for once."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +60,56 @@ class Session:
     outcomes: Sequence[Outcome]
 
 
-def run(request: Request, told: Told) -> Session:
-    """Play, measure, write summary and report. Raises InputError before anything is started, EnvironmentFailure when
-    no run at all came to its end."""
-    experiment = find(request.experiment)
-    spec = request.topology or experiment.topology
-    topology = Topology.load(spec)
-    keyings = request.keyings or experiment.keyings
+@dataclass(frozen=True)
+class Prepared:
+    """A request with all plans made and checked."""
+
+    experiment: Experiment
+    topology: Topology
+    keyings: tuple[str, ...]
+    seeds: tuple[int, ...]
+    plans: Sequence[Plan]
+
+
+def prepare(experiment: Experiment, request: Request, topology: Topology) -> Prepared:
+    """Everything that can be wrong with a request, found before minutes are spent: InputErrors with all of it."""
+    keyings = tuple(request.keyings or experiment.keyings)
     seeds = request.seeds or tuple(range(1, experiment.seeds + 1))
-    plans = [experiment.plan(topology, keying, seed, request.options) for seed in seeds for keying in keyings]
+    found = list(wrong_keyings(keyings, KEYINGS))
+    known = [each for each in dict.fromkeys(keyings) if each in KEYINGS]
+    found += unread(request.options, known, experiment.options) if known else ()
+    plans = []
+    for seed in seeds:
+        for keying in known:
+            try:
+                plans.append(planned(experiment, topology, keying, seed, request.options))
+            except InputError as error:
+                found.append(error)
+        if len(found) > MANY:
+            break
+    refuse(found)
+    return Prepared(experiment, topology, keyings, seeds, plans)
+
+
+def wrong_keyings(asked: Sequence[str], known: Sequence[str]) -> Iterator[InputError]:
+    """What is wrong with a list of keying modes."""
+    for number, name in enumerate(asked):
+        if name not in known:
+            yield InputError(
+                f"unknown keying mode {name!r}{nearest(name, known)}", where="--keying", allowed=", ".join(known)
+            )
+        elif name in asked[:number]:
+            yield InputError(f"{name} stands twice", where="--keying", allowed="each keying mode once")
+
+
+def run(request: Request, told: Told, prepared: Prepared | None = None) -> Session:
+    """Play, measure, write summary and report. Raises InputError before anything is started, EnvironmentFailure when
+    no run at all came to its end, or a method of the experiment failed."""
+    if prepared is None:
+        experiment = find(request.experiment)
+        prepared = prepare(experiment, request, Topology.load(request.topology or experiment.topology))
+    experiment, topology, keyings, seeds = prepared.experiment, prepared.topology, prepared.keyings, prepared.seeds
+    spec, plans = request.topology or experiment.topology, prepared.plans
     folder = folder_of(request, experiment.name, topology.name)
     refuse_another(folder, experiment.name)
     with execute.locked(folder, new=True):
@@ -150,7 +197,7 @@ def conclude(
         figures.mkdir(parents=True, exist_ok=True)
         drawn: Sequence[Drawn] = ()
         with tried("the experiment's own figures cannot be drawn", found):
-            drawn = experiment.draw(figures, runs)
+            drawn = drawn_by(experiment, figures, runs)
         write_report(folder, summary, runs, drawn, found)
         (folder / FILE).write_text(json.dumps(summary, indent=1) + "\n")
     return summary
@@ -172,7 +219,7 @@ def measure(
                 if (plan.experiment, plan.keying, plan.seed) != (experiment.name, each.keying, each.seed):
                     found = f"is of {plan.experiment}, {plan.keying}, seed {plan.seed}"
                     raise InputError(found, where=str(each.folder / PLAN))
-                taken.append((run, experiment.measure(run)))
+                taken.append((run, measured(experiment, run)))
             if len(flaws) > count:
                 each = replace(each, status=NOT_MEASURED)
             else:
@@ -193,11 +240,14 @@ def written(folder: Path) -> Iterator[None]:
 
 
 def nothing_left(folder: Path, flaws: Sequence[InputError]) -> InputError:
-    """The error of a folder in which nothing can be measured."""
-    return InputError(
+    """The error of a folder in which nothing can be measured: a failure when the experiment's own code is to blame."""
+    error = InputError(
         f"no run here can be measured:{listed(flaws)}" if flaws else "no finished run is here", where=str(folder),
         allowed="a folder with the record of one finished run at least", next_command="lab run --help",
     )  # fmt: skip
+    if any(each.exit_code == EnvironmentFailure.exit_code for each in flaws):
+        error.exit_code, error.allowed, error.next_command = EnvironmentFailure.exit_code, None, execute.MEASURE_AGAIN
+    return error
 
 
 def provenance(runs: Sequence[Run]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from testbed import owned
 from testbed.analysis.run import Run
-from testbed.errors import EnvironmentFailure, InputError
+from testbed.errors import EnvironmentFailure, InputError, refuse
 from testbed.record.flaws import told_of, tried
 from testbed.record.plan import Plan, Step
 from testbed.record.reading import document
@@ -30,10 +30,12 @@ from testbed.record.summary import FILE
 from testbed.report.page import Drawn, write_page
 from testbed.report.table import write_csv
 from testbed.runner import origin
-from testbed.runner.execute import Outcome, digest_of, keep, kept, locked, pool_of, room_for_runs, take
+from testbed.runner.answers import figures as figures_of
+from testbed.runner.answers import sound
+from testbed.runner.execute import NOT_MEASURED, Outcome, digest_of, keep, kept, locked, pool_of, room_for_runs, take
 from testbed.runner.experiment import Experiment, Measures
+from testbed.runner.hosted import file_of, hosted, useless
 from testbed.runner.session import (
-    NOT_MEASURED,
     Request,
     Session,
     Told,
@@ -106,8 +108,7 @@ class Simulated(Experiment):
 
 def run(experiment: Simulated, request: Request, told: Told) -> Session:
     """Compute all cases, `request.jobs` at a time, longest first; summary and report."""
-    experiment.check(request)
-    cases = experiment.cases(request)
+    cases = _cases(experiment, request)
     folder = request.out or Path("runs") / experiment.name
     code = code_digest()
     refuse_another(folder, experiment.name)
@@ -123,6 +124,33 @@ def run(experiment: Simulated, request: Request, told: Told) -> Session:
             )
         summary = conclude(experiment, outcomes, folder, _about(experiment, request, cases, outcomes, code))
     return Session(folder, summary, outcomes)
+
+
+def _cases(experiment: Simulated, request: Request) -> list[tuple[str, int, Mapping[str, Any]]]:
+    """The experiment's cases. InputErrors for what cannot be asked, or an answer that is no list of cases."""
+    refuse(
+        InputError(f"{each} stands twice", where="--keying", allowed="each keying mode once")
+        for each in dict.fromkeys(request.keyings)
+        if request.keyings.count(each) > 1
+    )
+    allowed = "a list of (label, seed, values), with whole numbers for routers and processes among the values"
+    with hosted(file_of(experiment), "cases()", InputError):
+        experiment.check(request)
+        found = experiment.cases(request)
+    if not isinstance(found, list | tuple) or not found:
+        raise useless(experiment, "cases", found, allowed, InputError)
+    for each in found:
+        try:
+            label, seed, values = each
+            fits = isinstance(label, str) and all(
+                type(n) is int for n in (seed, values["routers"], values["processes"])
+            )
+            json.dumps(values)
+        except (TypeError, ValueError, KeyError):
+            fits = False
+        if not fits:
+            raise useless(experiment, "cases", each, allowed, InputError)
+    return list(found)
 
 
 def conclude(
@@ -145,7 +173,8 @@ def conclude(
         if each.done:
             with tried(f"{each.keying}, seed {each.seed}, cannot be measured", found, each.folder):
                 result, cost = document(each.folder / RESULT, dict[str, Any]), document(each.folder / COST, _Cost)
-                numbers = experiment.read(result)
+                with hosted(file_of(experiment), "read()", EnvironmentFailure):
+                    numbers = sound(experiment, "read", experiment.read(result))
                 results.setdefault(each.keying, []).append(result)
                 measures.setdefault(each.keying, []).append(numbers)
                 costs[f"{each.keying}-{each.seed}"] = cost.model_dump()
@@ -160,8 +189,9 @@ def conclude(
         figures = folder / "figures"
         figures.mkdir(parents=True, exist_ok=True)
         drawn: Sequence[Drawn] = ()
-        with tried("the figures cannot be drawn", found):
-            drawn = experiment.figures(figures, results)
+        told_by = hosted(file_of(experiment), "figures()", EnvironmentFailure)
+        with tried("the figures cannot be drawn", found), told_by:
+            drawn = figures_of(experiment, "figures", experiment.figures(figures, results), figures)
         summary["flaws"] = told_of(found, folder)
         (folder / FILE).write_text(json.dumps(summary, indent=1) + "\n")
         write_csv(folder / "summary.csv", summary)

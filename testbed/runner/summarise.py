@@ -9,6 +9,7 @@ from typing import Any
 
 from testbed.analysis.statistics import Interval, median_of, percentile, ratio_of_medians
 from testbed.record.summary import FORMAT
+from testbed.runner.answers import findings, judged
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Criterion, Experiment, Measures, Table
 
@@ -43,7 +44,7 @@ def summarise(
 ) -> dict[str, Any]:
     """`about`: topology, routers, kernel, command, seeds, provenance. `ok`: no run and no criterion failed."""
     table = Table(measures)
-    criteria = experiment.judge(table)
+    criteria = judged(experiment, table)
     keyings = {
         name: _keying(name, table, criteria, outcomes) for name in dict.fromkeys(each.keying for each in outcomes)
     }
@@ -60,7 +61,7 @@ def summarise(
         **about,
         "ok": all(each.done for each in outcomes) and all(each.ok for each in criteria),
         "criteria": [vars(each) for each in criteria],
-        "findings": experiment.findings(table),
+        "findings": findings(experiment, table),
         "keyings": keyings,
         "runs": [
             {

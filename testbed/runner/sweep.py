@@ -20,9 +20,10 @@ from testbed.guest.boot import Kernel
 from testbed.record.flaws import tried
 from testbed.record.plan import Plan
 from testbed.runner import execute, origin
-from testbed.runner.execute import Outcome
+from testbed.runner.answers import measured
+from testbed.runner.execute import NOT_MEASURED, Outcome
 from testbed.runner.experiment import Experiment
-from testbed.runner.session import NOT_MEASURED, written
+from testbed.runner.session import written
 from testbed.runner.sweepfile import Cell, Sweep
 
 Told = Callable[[Outcome, int, int], None]
@@ -81,7 +82,7 @@ def play(sweep: Sweep, folder: Path, player: Player, told: Told) -> Swept:
 def row(experiment: Experiment, cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """The measures of one run, with the levels that made it. Raises InputError for a record that cannot be read."""
     run = Run(outcome.folder)
-    found = experiment.measure(run)
+    found = measured(experiment, run)
     measures = {name: value for name, value in vars(found).items() if name != "extra"}
     return {
         **cell.levels,

@@ -6,18 +6,21 @@ Every error names the file and the line. It must not know how runs are played.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from testbed.errors import InputError, Location
-from testbed.faults.check import check_plan
+from testbed.errors import InputError, Location, parts, refuse
 from testbed.owned import plain_name
 from testbed.record.plan import Plan
-from testbed.runner.experiment import Experiment, find
+from testbed.runner.answers import planned
+from testbed.runner.experiment import KEYINGS, Experiment, find
+from testbed.runner.hosted import file_of, hosted
+from testbed.runner.options import unread
+from testbed.runner.session import MANY
 from testbed.topology.findings import Caution, TopologyErrors, nearest
 from testbed.topology.load import examine
 from testbed.topology.read import Lines, parse, plain
@@ -79,69 +82,94 @@ def read(file: Path) -> Sweep:
     try:
         experiment = find(source.experiment)
     except InputError as error:
-        raise _at(error, lines.of("experiment")) from error
+        refuse(_at(error, lines.of("experiment")))
+        raise
     return _multiplied(source, experiment, lines, file)
 
 
 def _multiplied(source: SweepSource, experiment: Experiment, lines: Lines, file: Path) -> Sweep:
     factors = {TOPOLOGY: [experiment.topology], KEYING: list(experiment.keyings), **source.factors}
-    for name, levels in factors.items():
-        for number, level in enumerate(levels):
-            if level in levels[:number]:
-                raise InputError(
-                    f"level {level!r} stands twice", where=lines.of("factors", name, number), allowed="each level once"
-                )
     seeds = list(range(1, source.seeds + 1)) if isinstance(source.seeds, int) else list(dict.fromkeys(source.seeds))
     count = len(seeds)
     for levels in factors.values():
         count *= len(levels)
     if count > MAX_RUNS:
         raise InputError(f"{count} runs", where=lines.of("factors"), allowed=f"at most {MAX_RUNS}")
-    examined = {level: _examined(level, lines.of("factors", TOPOLOGY, n)) for n, level in enumerate(factors[TOPOLOGY])}
-    topologies = {level: topology for level, (topology, _cautions) in examined.items()}
-    _try_each(source, experiment, factors, next(iter(topologies.values())), lines)
+    wrong = list(_doubles(factors, lines))
+    topologies: dict[str, Topology] = {}
+    cautions: list[Caution] = []
+    for number, level in enumerate(factors[TOPOLOGY]):
+        try:
+            topologies[str(level)], found = _examined(level, lines.of("factors", TOPOLOGY, number))
+            cautions += found
+        except InputError as error:
+            wrong.append(error)
+    if topologies:
+        wrong += _each_alone(source, experiment, factors, next(iter(topologies.values())), lines)
+    refuse(wrong)
     cells = []
     for row in itertools.product(*factors.values()):
         chosen = dict(zip(factors, row, strict=True))
         options = {**source.options, **{name: chosen[name] for name in chosen if name not in (TOPOLOGY, KEYING)}}
         for seed in seeds:
             try:
-                plan = experiment.plan(topologies[chosen[TOPOLOGY]], chosen[KEYING], seed, options)
-                check_plan(plan)
+                plan = planned(experiment, topologies[chosen[TOPOLOGY]], chosen[KEYING], seed, options)
             except InputError as error:
-                raise _at(error, lines.of("factors")) from error
+                wrong += _at(error, lines.of("factors"))
+                break  # another seed of the same levels has the same to say
             cells.append(Cell(chosen, seed, plan))
-    cautions = [caution for _topology, found in examined.values() for caution in found]
+        if len(wrong) > MANY:
+            break
+    refuse(wrong)
     return Sweep(plain_name(file.stem, str(file)), experiment, source.kernel, tuple(factors), cells, cautions)
 
 
-def _try_each(
+def _doubles(factors: Mapping[str, list[Any]], lines: Lines) -> Iterator[InputError]:
+    for name, levels in factors.items():
+        for number, level in enumerate(levels):
+            if level in levels[:number]:
+                yield InputError(
+                    f"level {level!r} stands twice", where=lines.of("factors", name, number), allowed="each level once"
+                )
+
+
+def _each_alone(
     source: SweepSource, experiment: Experiment, factors: Mapping[str, list[Any]], topology: Topology, lines: Lines
-) -> None:
-    """Every level of every factor by itself, so that an error can name its line."""
-    usual = factors[KEYING][0]
+) -> Iterator[InputError]:
+    """What is wrong with every level of every factor by itself, at its line."""
+    options = {name: levels for name, levels in factors.items() if name not in (TOPOLOGY, KEYING)}
+    known = [level for level in factors[KEYING] if level in KEYINGS]
+
+    def alone(place: Location, keyings: Sequence[str], given: Mapping[str, Any]) -> Iterator[InputError]:
+        for keying in keyings:
+            try:
+                with hosted(file_of(experiment), "plan()", InputError):
+                    experiment.plan(topology, keying, 1, given)
+            except InputError as error:
+                yield from _at(error, place)
+
     for number, level in enumerate(factors[KEYING]):
-        try:
-            experiment.plan(topology, level, 1, {})
-        except InputError as error:
-            raise _at(error, lines.of("factors", KEYING, number)) from error
-    for name in source.options:
-        try:
-            experiment.plan(topology, usual, 1, {name: source.options[name]})
-        except InputError as error:
-            raise _at(error, lines.of("options", name)) from error
-    for name in (name for name in factors if name not in (TOPOLOGY, KEYING)):
-        if name in source.options:
-            raise InputError(
+        if level not in KEYINGS:
+            near = nearest(str(level), KEYINGS)
+            yield InputError(
+                f"unknown keying mode {level!r}{near}", where=lines.of("factors", KEYING, number),
+                allowed=", ".join(KEYINGS), next_command=_look(),
+            )  # fmt: skip
+    for name, value in source.options.items():
+        if name in options:
+            yield InputError(
                 f"{name!r} is an option for every run and a factor",
                 where=lines.of("options", name),
                 allowed="one of them",
             )
-        for number, level in enumerate(factors[name]):
-            try:
-                experiment.plan(topology, usual, 1, {name: level})
-            except (InputError, ValidationError) as error:
-                raise _at(error, lines.of("factors", name, number)) from error
+        for error in unread({name: value}, known, experiment.options) if known else ():
+            yield from _at(error, lines.of("options", name))
+        yield from alone(lines.of("options", name), known, {name: value})
+    for name, levels in options.items():
+        for error in unread({name: levels}, known, experiment.options) if known else ():
+            yield from _at(error, lines.of("factors", name))
+        for number, level in enumerate(levels):
+            yield from alone(lines.of("factors", name, number), known, {name: level})
 
 
 def _examined(level: Any, place: Location) -> tuple[Topology, list[Caution]]:
@@ -152,13 +180,18 @@ def _examined(level: Any, place: Location) -> tuple[Topology, list[Caution]]:
     except TopologyErrors:
         raise  # they name the topology's own file and lines
     except InputError as error:
-        raise _at(error, place) from error
+        refuse(_at(error, place))
+        raise
 
 
-def _at(error: InputError | ValidationError, place: Location) -> InputError:
-    if isinstance(error, ValidationError):
-        return InputError(str(error.errors()[0]["msg"]), where=place)
-    return InputError(error.problem, where=place, allowed=error.allowed, next_command=error.next_command or _look())
+def _at(error: InputError, place: Location) -> list[InputError]:
+    """Each part of an error at this place, unless it names a line of a file itself."""
+    return [
+        each
+        if isinstance(each.where, Location)
+        else InputError(each.problem, where=place, allowed=each.allowed, next_command=each.next_command or _look())
+        for each in parts(error)
+    ]
 
 
 def _explained(problem: Any, lines: Lines) -> InputError:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agents.policy.domain import Settings
 from testbed.analysis.run import NS, Run
-from testbed.keying.provision import settings_from
+from testbed.keying.options import AgentOptions
 from testbed.storm.case import PROTOCOLS, SETTINGS
 from testbed.storm.domain import DKS, places
 from testbed.storm.world import Storm, instant
@@ -73,8 +73,13 @@ def compare(run: Run) -> tuple[Side, Side]:
     if run.plan.keying not in SETTINGS:
         raise ValueError(f"{run.folder}: {run.plan.keying} is not computed")
     usual = SETTINGS[run.plan.keying]
-    fixed = {"issuer": usual.issuer, "local_key_server": usual.local_key_server}
-    return there, computed(settings_from(run.plan.options, **fixed), boots, run.plan.seed, end_s)
+    assert isinstance(run.plan.options, AgentOptions)
+    return there, computed(
+        run.plan.options.settings(issuer=usual.issuer, local_key_server=usual.local_key_server),
+        boots,
+        run.plan.seed,
+        end_s,
+    )
 
 
 def main(folders: Sequence[str]) -> int:

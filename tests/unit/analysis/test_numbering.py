@@ -11,7 +11,8 @@ from agents.policy.domain import Settings
 from agents.policy.spi import places
 from testbed.analysis.numbering import Numbering, numbering
 from testbed.analysis.run import Run
-from testbed.keying.provision import VALIDITY_S, domain_of
+from testbed.keying.options import VALIDITY_S
+from testbed.keying.provision import domain_of
 from testbed.record.plan import Plan
 from testbed.topology.load import load
 

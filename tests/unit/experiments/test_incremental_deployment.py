@@ -15,15 +15,14 @@ from agents.policy.document import verify_document
 from testbed.analysis.protected import Share, between
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
+from testbed.keying.options import AgentOptions, options_of
 from testbed.keying.policy_server import LaboratoryPolicyServer
 from testbed.keying.provision import (
     POLICY_SERVER,
     Places,
     domain_of,
     laboratory_key,
-    mode_from,
     provision,
-    settings_from,
 )
 from testbed.runner.experiment import find
 from testbed.topology.load import load
@@ -44,7 +43,11 @@ def test_the_plan_can_be_played_and_cuts_the_power_of_a_router_whose_link_is_und
 
 
 def test_steps_wait_for_the_routers_words_and_put_documents_where_the_dks_finds_them(tmp_path: Path) -> None:
-    topology, address, settings = load("ring"), IPv4Address("192.0.2.1"), settings_from({})
+    topology, address, settings = (
+        load("ring"),
+        IPv4Address("192.0.2.1"),
+        AgentOptions().settings(issuer="lks", local_key_server=True),
+    )
     provision(topology, tmp_path, 1, address, settings, Mode.CLEAR)
     server = LaboratoryPolicyServer(domain_of(topology, 1, address, settings, Mode.CLEAR), tmp_path, 1)
     dks = Places(tmp_path / "retained" / "dks")
@@ -66,8 +69,9 @@ def test_steps_wait_for_the_routers_words_and_put_documents_where_the_dks_finds_
 
 
 def test_an_unknown_mode_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(InputError, match="no mode"):
-        mode_from({"mode": "closed"})
+    with pytest.raises(InputError, match="mode is 'closed'") as caught:
+        options_of(AgentOptions, {"mode": "closed"})
+    assert caught.value.errors[0].allowed == "clear, listen, permissive, required"  # type: ignore[attr-defined]
 
 
 def test_a_share_is_of_whole_intervals_only() -> None:

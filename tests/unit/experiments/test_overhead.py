@@ -125,4 +125,4 @@ def test_a_handshake_for_a_new_key_is_found() -> None:
 
 def test_every_interface_is_captured_and_costs_are_written_down_unless_one_says_otherwise() -> None:
     plan = OVERHEAD.plan(RING, "lks", 1, {})
-    assert plan.captures == "all" and plan.options["costs"] and plan.options["sad"]
+    assert plan.captures == "all" and plan.options.costs and plan.options.sad

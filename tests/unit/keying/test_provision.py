@@ -13,7 +13,8 @@ from agents.policy.keys import read_private_key, read_public_key, spki
 from testbed.errors import InputError
 from testbed.keying import agents as modes
 from testbed.keying.base import keying
-from testbed.keying.provision import Places, laboratory_key, provision, settings_from
+from testbed.keying.options import AgentOptions, options_of
+from testbed.keying.provision import Places, laboratory_key, provision
 from testbed.topology.resolved import (
     DksAttachment,
     Interface,
@@ -94,7 +95,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_router_finds_its_identity_and_a_document_that_names_it(tmp_path: Path) -> None:
-    keying("lks").prepare(small_topology(), tmp_path, 7, {})
+    keying("lks").prepare(small_topology(), tmp_path, 7, AgentOptions())
     server = laboratory_key(7, "policy-server").public_key()
     for name in ("r1", "r2", "r3"):
         places = Places(tmp_path / "retained" / name)
@@ -107,7 +108,13 @@ def test_every_router_finds_its_identity_and_a_document_that_names_it(tmp_path: 
 
 
 def test_documents_hold_every_adjacency_and_protocol_and_leave_stubs_out(tmp_path: Path) -> None:
-    documents = provision(small_topology(), tmp_path, 1, IPv4Address("10.0.2.9"), settings_from({}))
+    documents = provision(
+        small_topology(),
+        tmp_path,
+        1,
+        IPv4Address("10.0.2.9"),
+        AgentOptions().settings(issuer="lks", local_key_server=True),
+    )
     link, lan = documents["r1"].interfaces
     assert [each.router for each in link.neighbors] == ["r2"]
     assert {each.router for each in lan.neighbors} == {"r2", "r3"}
@@ -118,14 +125,14 @@ def test_documents_hold_every_adjacency_and_protocol_and_leave_stubs_out(tmp_pat
 
 def test_one_seed_gives_the_same_files_and_another_gives_other_keys(tmp_path: Path) -> None:
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
-        keying("lks").prepare(small_topology(), tmp_path / folder, seed, {})
+        keying("lks").prepare(small_topology(), tmp_path / folder, seed, AgentOptions())
     assert _files(tmp_path / "a") == _files(tmp_path / "b")
     assert laboratory_key(1, "r1").private_bytes_raw() != laboratory_key(2, "r1").private_bytes_raw()
 
 
 def test_the_central_modes_say_that_the_dks_makes_the_keys_and_where_it_is(tmp_path: Path) -> None:
     for mode, address in (("central", "10.0.2.9"), ("central-mgmt", "10.250.0.1")):
-        keying(mode).prepare(small_topology(), tmp_path / mode, 1, {})
+        keying(mode).prepare(small_topology(), tmp_path / mode, 1, keying(mode).options())
         data = Places(tmp_path / mode / "retained" / "r1").document.read_bytes()
         document = verify_document(data, laboratory_key(1, "policy-server").public_key(), domain="example")
         assert (document.issuer, document.local_key_server) == ("dks", False)
@@ -133,9 +140,13 @@ def test_the_central_modes_say_that_the_dks_makes_the_keys_and_where_it_is(tmp_p
 
 
 def test_settings_of_the_plan_go_into_the_documents_and_bad_ones_are_named() -> None:
-    assert settings_from({"policy": {"lifetimes": {"group_s": 120}}}).lifetimes.group_s == 120
+    given = options_of(AgentOptions, {"policy": {"lifetimes": {"group_s": 120}}})
+    assert isinstance(given, AgentOptions)
+    settings = given.settings(issuer="dks", local_key_server=False)
+    assert (settings.lifetimes.group_s, settings.issuer, settings.local_key_server) == (120, "dks", False)
+    assert given.model_dump(mode="json") == {"policy": {"lifetimes": given.policy.lifetimes.model_dump()}}
     with pytest.raises(InputError, match="lifetimes"):
-        settings_from({"policy": {"lifetimes": {"group_s": 1}}})
+        options_of(AgentOptions, {"policy": {"lifetimes": {"group_s": 1}}})
 
 
 def test_commissioning_routes_lead_to_every_prefix_over_the_routers_own_links() -> None:

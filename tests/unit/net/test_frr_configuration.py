@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from testbed.keying.native import NativeKeying
+from testbed.keying.options import NativeOptions
 from testbed.net.frr import configuration, daemons_of
 from testbed.topology.load import load
 from testbed.topology.resolved import Topology
@@ -63,7 +64,7 @@ def test_pimd_knows_the_rendezvous_point(tmp_path: Path) -> None:
 def test_native_keys_come_in_a_key_chain_that_interfaces_use(tmp_path: Path) -> None:
     topology = everything(tmp_path)
     mode = NativeKeying()
-    mode.prepare(topology, tmp_path, 1, {})
+    mode.prepare(topology, tmp_path, 1, NativeOptions())
     router = topology.routers["r1"]
     found = configuration(
         topology,
@@ -81,7 +82,7 @@ def test_native_keys_come_in_a_key_chain_that_interfaces_use(tmp_path: Path) -> 
 def test_a_wrong_native_key_is_another_key(tmp_path: Path) -> None:
     topology = everything(tmp_path)
     mode = NativeKeying()
-    mode.prepare(topology, tmp_path, 1, {"wrong_key": ["r2"]})
+    mode.prepare(topology, tmp_path, 1, NativeOptions(wrong_key=("r2",)))
     keys = [mode.frr_global_lines(topology, topology.routers[name], "ospfd")[2] for name in ("r1", "r2", "r3")]
     assert keys[0] == keys[2] != keys[1]
 

@@ -45,7 +45,7 @@ def test_the_keying_mode_of_the_page_writes_frrs_configuration(tmp_path: Path, m
     module(entry[0], blocks("add-keying.md")["md5.py"])
     monkeypatch.setitem(base._MODES, "md5", entry)
     mode, topology = base.keying("md5"), load("line:2")
-    mode.prepare(topology, tmp_path, 1, {})
+    mode.prepare(topology, tmp_path, 1, mode.options())
     router = topology.routers["r1"]
 
     def configured(by: base.Keying) -> str:
@@ -57,7 +57,7 @@ def test_the_keying_mode_of_the_page_writes_frrs_configuration(tmp_path: Path, m
     text = configured(mode)
     assert text.count("ip ospf authentication message-digest") == sum(not i.passive for i in router.interfaces) > 0
     other = base.keying("md5")
-    other.prepare(topology, tmp_path, 2, {})
+    other.prepare(topology, tmp_path, 2, other.options())
     assert configured(other) != text
 
 

@@ -10,7 +10,7 @@ import pytest
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.runner.execute import run_key
-from testbed.runner.experiment import KEYINGS, OPTIONS, Measures, Table, find, names
+from testbed.runner.experiment import KEYINGS, Measures, Table, find, names
 from testbed.runner.simulated import Simulated
 from testbed.runner.summarise import spread
 from testbed.topology.load import load
@@ -86,11 +86,6 @@ def test_an_option_that_nobody_reads_is_refused() -> None:
     with pytest.raises(InputError, match="boot_jiter_s") as raised:
         find("power_cycle").plan(load("ring"), "lks", 1, {"boot_jiter_s": 5})
     assert "boot_jitter_s" in str(raised.value.allowed)
-
-
-def test_every_option_that_is_read_is_known() -> None:
-    text = "".join(path.read_text() for part in ("testbed", "agents") for path in (ROOT / part).rglob("*.py"))
-    assert set(re.findall(r"\boptions\.get\(\s*\"(\w+)\"", text)) <= {*OPTIONS}
 
 
 def test_a_network_without_ospfv2_is_refused_and_not_called_broken(tmp_path: Path) -> None:

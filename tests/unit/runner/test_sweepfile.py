@@ -34,7 +34,7 @@ def test_every_level_meets_every_other_and_every_seed_once(tmp_path: Path) -> No
     for cell in sweep.cells:
         assert cell.plan.topology.name == cell.levels["topology"].replace(":", "-")
         assert cell.plan.keying == cell.levels["keying"] and cell.plan.seed == cell.seed
-        assert cell.plan.options["boot_jitter_s"] == cell.levels["boot_jitter_s"]
+        assert cell.plan.options.boot_jitter_s == cell.levels["boot_jitter_s"]
 
 
 def test_what_is_not_said_is_the_experiments_own(tmp_path: Path) -> None:

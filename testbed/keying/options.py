@@ -1,0 +1,122 @@
+"""Options of a run: those of the engine, and those that each keying mode reads as well.
+
+Their names are what a person gives with -o, a sweep as factors, and an experiment as its `options`. Pure; usable on
+the host.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
+
+from agents.ipsec.protection import Mode
+from agents.policy.domain import Settings, settings_problems
+from testbed.errors import InputErrors
+from testbed.values import OneOf, YesNo, explained, listed, one_of, refused, seconds, whole
+
+VALIDITY_S = 1 << 33
+
+
+class PlanOptions(BaseModel):
+    """What the engine knows. A keying mode with options of its own has a subclass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    boot_jitter_s: Annotated[float, seconds(0, 3600)] = 0.0
+    """Every router's first boot comes within so long, drawn from the seed."""
+    costs: YesNo = False
+    """Write down processor times of agents, and how long their kernels took."""
+    sad: YesNo = False
+    """Write down every kernel's SAs and the DKS's book at the end."""
+    retained_mib: Annotated[int, whole("8 to 1024 MiB", 8, 1024)] = 8
+    """The disk that survives a power cut, MiB a node."""
+
+    @model_serializer(mode="wrap")
+    def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+
+
+class NativeOptions(PlanOptions):
+    """Of `native`."""
+
+    wrong_key: Annotated[
+        tuple[str, ...], listed("a list of routers"), OneOf("router", lambda topology: topology.routers)
+    ] = ()
+    """Routers that get another key."""
+
+
+class ManualOptions(PlanOptions):
+    """Of `manual`."""
+
+    transform: Annotated[str, one_of("esp", "esp-null", "ah")] = "esp"
+    """All with HMAC-SHA-256-128."""
+
+
+class LaboratorySettings(Settings):
+    """The domain's settings as the laboratory has them. Issuer and Local Key Server are the keying mode's."""
+
+    hidden: ClassVar[tuple[str, ...]] = ("issuer", "local_key_server")
+    """What a keying mode decides, and no option."""
+
+    validity_s: int = Field(default=VALIDITY_S, ge=60, le=1 << 33)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _finite(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise refused('a table of settings, such as {"lease": {"seconds": 240}}, or @FILE with one')
+        known = [name for name in cls.model_fields if name not in cls.hidden]
+        for name in cls.hidden:
+            if name in data:
+                raise refused(f"--keying decides {name}; here {', '.join(known)}")
+        if not _all_finite(data):
+            raise refused("finite numbers")
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LaboratorySettings:
+        if problems := list(settings_problems(self)):
+            raise ValueError("; ".join(problems))
+        return self
+
+    @model_serializer(mode="wrap")
+    def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+
+
+def _all_finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_all_finite, value.values()))
+    return math.isfinite(value) if isinstance(value, float) else True
+
+
+class AgentOptions(PlanOptions):
+    """Of the modes with a DKS."""
+
+    mode: Annotated[str, one_of(*(each.value for each in Mode))] = Mode.REQUIRED.value
+    """What is asked of every interface at the start."""
+    policy: LaboratorySettings = LaboratorySettings()
+
+    def settings(self, *, issuer: str, local_key_server: bool) -> Settings:
+        """The domain's settings under a keying mode."""
+        fixed = {"issuer": issuer, "local_key_server": local_key_server}
+        return Settings.model_validate({**self.policy.__dict__, **fixed})
+
+
+class CentralOptions(AgentOptions):
+    """Of `central`."""
+
+    commission: YesNo = True
+    """Static routes to the DKS at the first power-on."""
+
+
+def options_of(kind: type[PlanOptions], given: Mapping[str, Any], where: str = "-o ") -> PlanOptions:
+    """The options that were given, checked. InputErrors, each at `where` and its name."""
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise InputErrors(explained(error, "option", kind, lambda *path: where + ".".join(map(str, path)))) from error

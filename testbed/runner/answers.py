@@ -1,0 +1,128 @@
+"""Asks an experiment for its plan, its numbers, its verdicts and its figures, and checks every answer.
+
+Before anything boots a bad answer is bad input (exit code 2); once runs are there it is a failure (3), and they stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from testbed.analysis.run import Run
+from testbed.errors import EnvironmentFailure, InputError, parts, refuse
+from testbed.faults.check import check_plan
+from testbed.record.plan import Plan
+from testbed.runner.experiment import Criterion, Experiment, Measures, Table
+from testbed.runner.hosted import file_of, hosted, line_of, useless
+from testbed.topology.resolved import Topology
+from testbed.values import finite, shown
+
+if TYPE_CHECKING:
+    from testbed.report.page import Drawn
+
+
+def planned(
+    experiment: Experiment, topology: Topology, keying: str, seed: int, options: Mapping[str, Any] | None = None
+) -> Plan:
+    """The plan of one run, checked. InputErrors with all that is wrong with it."""
+    with hosted(file_of(experiment), "plan()", InputError):
+        plan = experiment.plan(topology, keying, seed, options or {})
+    if not isinstance(plan, Plan):
+        raise useless(experiment, "plan", plan, "a Plan, such as super().plan(…) gives", InputError)
+    try:
+        check_plan(plan)
+    except InputError as error:
+        refuse(_placed(experiment, each) for each in parts(error))
+    return plan
+
+
+def _placed(experiment: Experiment, error: InputError) -> InputError:
+    """What is wrong with a flow, or with a step of unknown origin, is wrong with the method that gave it."""
+    for method in ("flows", "timeline"):
+        if str(error.where).startswith(f"{method}["):
+            error.problem, error.where = f"{error.where}: {error.problem}", line_of(experiment, method)
+    return error
+
+
+def measured(experiment: Experiment, run: Run) -> Measures:
+    """The numbers of one run. LabError."""
+    with hosted(file_of(experiment), "measure()", EnvironmentFailure):
+        found = experiment.measure(run)
+    return sound(experiment, "measure", found)
+
+
+def sound(experiment: Experiment, method: str, found: object) -> Measures:
+    """The measures that a method returned. EnvironmentFailure for what is none, or holds what is no number."""
+    if not isinstance(found, Measures):
+        raise useless(experiment, method, found, "Measures", EnvironmentFailure)
+    wrong: list[tuple[str, Any]] = []
+    for each in fields(found):
+        value, optional = getattr(found, each.name), "None" in str(each.type)
+        if each.name == "extra":
+            continue
+        whole = each.name != "convergence_s"
+        if not ((value is None and optional) or (finite(value) and (not whole or value >= 0))):
+            wrong.append((each.name, value))
+    if not isinstance(found.extra, Mapping):
+        wrong.append(("extra", found.extra))
+    else:
+        wrong += [
+            (f"extra[{name!r}]", value)
+            for name, value in found.extra.items()
+            if not isinstance(name, str) or not (value is None or isinstance(value, bool) or finite(value))
+        ]
+    if wrong:
+        name, value = wrong[0]
+        error = useless(experiment, method, value, "finite numbers, or None for what did not come", EnvironmentFailure)
+        error.problem = f"{method}() returned {name} = {shown(value)}"
+        raise error
+    return found
+
+
+def judged(experiment: Experiment, table: Table) -> list[Criterion]:
+    """What must hold. EnvironmentFailure for an answer that is none."""
+    with hosted(file_of(experiment), "judge()", EnvironmentFailure):
+        found = _list(experiment, "judge", experiment.judge(table), "a list of Criterion")
+    for each in found:
+        kinds = (("keying", str), ("text", str), ("value", str), ("ok", bool))
+        if not isinstance(each, Criterion) or not all(isinstance(getattr(each, name), kind) for name, kind in kinds):
+            allowed = "a list of Criterion(keying, text, value, ok): three texts, True or False"
+            raise useless(experiment, "judge", each, allowed, EnvironmentFailure)
+    return found
+
+
+def findings(experiment: Experiment, table: Table) -> list[str]:
+    """What was found, in sentences. EnvironmentFailure for an answer that is none."""
+    with hosted(file_of(experiment), "findings()", EnvironmentFailure):
+        found = _list(experiment, "findings", experiment.findings(table), "a list of texts")
+    for each in found:
+        if not isinstance(each, str):
+            raise useless(experiment, "findings", each, "a list of texts", EnvironmentFailure)
+    return found
+
+
+def drawn(experiment: Experiment, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
+    """The experiment's own figures. EnvironmentFailure for an answer that is none."""
+    with hosted(file_of(experiment), "draw()", EnvironmentFailure):
+        return figures(experiment, "draw", experiment.draw(folder, runs), folder)
+
+
+def figures(experiment: Experiment, method: str, found: object, folder: Path) -> Sequence[Drawn]:
+    """The figures that a method returned, whose files are there. EnvironmentFailure."""
+    from testbed.report.page import Drawn
+
+    listed = _list(experiment, method, found, "a list of Drawn")
+    for each in listed:
+        if not isinstance(each, Drawn):
+            raise useless(experiment, method, each, "a list of Drawn", EnvironmentFailure)
+        if not (folder / f"{each.name}.svg").is_file():
+            raise useless(experiment, method, each, f"figures whose {each.name}.svg is written", EnvironmentFailure)
+    return listed
+
+
+def _list(experiment: Experiment, method: str, found: object, allowed: str) -> list[Any]:
+    if isinstance(found, str | bytes | Mapping) or not isinstance(found, list | tuple | Sequence):
+        raise useless(experiment, method, found, allowed, EnvironmentFailure)
+    return list(found)

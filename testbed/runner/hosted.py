@@ -1,0 +1,95 @@
+"""Runs what a user wrote (his experiment's file and its methods) as a guest in our house.
+
+What it raises, whatever that is, and what it returns that is of no use, becomes an error with his file, his line and
+the method. An interrupt stays an interrupt. Knows nothing of what the methods are for.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import InputError, Interrupted, LabError, Location
+from testbed.values import shown
+
+DEBUG = "LAB_DEBUG"
+"""The environment variable that has tracebacks printed."""
+_LONGEST = 300
+_OURS = Path(__file__).parent
+
+
+def file_of(owner: object) -> str:
+    """The file of an experiment's class."""
+    module = sys.modules.get(type(owner).__module__)
+    return getattr(module, "__file__", None) or type(owner).__module__
+
+
+@contextmanager
+def hosted(file: str, what: str, failure: type[LabError]) -> Iterator[None]:
+    """What is raised within is raised as a `failure` at the line of `file` that it came from; a LabError that names a
+    place of its own as it is. `what`: "measure()"."""
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted, GeneratorExit):
+        raise
+    except LabError as error:
+        if failure is InputError or isinstance(error.where, Location):
+            raise
+        place = f" ({error.where})" if error.where else ""
+        raise failure(f"{what}: {error.problem}{place}", where=_place(error, file), allowed=error.allowed) from error
+    except BaseException as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exception(error)
+        raise failure(
+            f"{what} raised {_said(error)}", where=_place(error, file),
+            next_command=None if os.environ.get(DEBUG) else f"the same with {DEBUG}=1, for the traceback",
+        ) from error  # fmt: skip
+
+
+def useless(owner: object, method: str, value: object, allowed: str, failure: type[LabError]) -> LabError:
+    """The error of a method that returned something else."""
+    return failure(f"{method}() returned {shown(value)}", where=line_of(owner, method), allowed=allowed)
+
+
+def line_of(owner: object, method: str) -> Location:
+    """Where the class, or its own method, is written."""
+    kind = type(owner)
+    try:
+        found: Any = inspect.unwrap(getattr(kind, method))
+        return Location(inspect.getsourcefile(found) or file_of(owner), found.__code__.co_firstlineno)
+    except (AttributeError, TypeError):
+        return class_line(kind)
+
+
+def class_line(kind: type) -> Location:
+    """Where a class is written."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or kind.__module__
+    try:
+        return Location(file, inspect.getsourcelines(kind)[1])
+    except (OSError, TypeError):
+        return Location(file)
+
+
+def _place(error: BaseException, file: str) -> Location:
+    """The innermost line of the user's own file that led to the error; else that of a file beside it."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return Location(error.filename, error.lineno)
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [each for each in frames if Path(each[0]) == Path(file)]
+    near = [each for each in frames if Path(each[0]).is_file() and not Path(each[0]).is_relative_to(_OURS)]
+    return Location(*(own or near)[-1]) if own or near else Location(file)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # its own __str__ fails
+        text = ""
+    text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return f"{type(error).__name__}{': ' if text else ''}{text}"

@@ -1,0 +1,75 @@
+"""Options of a run as a person gives them: who reads which, and what is wrong with them.
+
+The models of the engine and the keying modes say what is allowed (`testbed.keying.options`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from testbed.errors import InputError, parts, refuse
+from testbed.keying.base import KEYINGS
+from testbed.keying.options import PlanOptions, options_of
+from testbed.record.plan import Captures, all_options
+from testbed.topology.findings import nearest
+from testbed.values import explained
+
+CAPTURES = "captures"
+FLAG = "-o "
+_CAPTURES: TypeAdapter[Any] = TypeAdapter(Captures)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The options of one run, by who reads them: engine and keying mode, captures, the experiment."""
+
+    options: PlanOptions
+    captures: Any
+    own: dict[str, Any]
+
+
+def choose(defaults: Mapping[str, Any], keying: str, given: Mapping[str, Any], file: str) -> Chosen:
+    """What was given over the experiment's own. Options of other keying modes are left out: runs of one command share
+    them. InputErrors at "-o NAME", or at `file` for the experiment's own."""
+    readers, found = all_options(), []
+    for name in given:
+        if name not in {*readers, CAPTURES, *defaults}:
+            known = sorted({*readers, CAPTURES, *defaults})
+            found.append(
+                InputError(
+                    f"unknown option {name!r}{nearest(name, known)}", where=f"{FLAG}{name}", allowed=", ".join(known)
+                )
+            )
+    values = {**defaults, **given}
+    mode, options, captures = KEYINGS[keying].options, PlanOptions(), ()
+    try:
+        options = options_of(mode, {name: values[name] for name in values if name in mode.model_fields}, FLAG)
+    except InputError as error:
+        for each in parts(error):
+            if str(each.where).removeprefix(FLAG).split(".")[0] not in given:
+                each.problem, each.where = f"options: {each.problem}", file
+            found.append(each)
+    try:
+        captures = _CAPTURES.validate_python(values.get(CAPTURES, ()))
+    except ValidationError as error:
+        for each in explained(error, "option", PlanOptions, lambda *_: FLAG + CAPTURES):
+            each.problem = f"{CAPTURES} is {each.problem}"
+            found.append(each)
+    refuse(found)
+    return Chosen(
+        options, captures, {name: values[name] for name in values if name not in readers and name != CAPTURES}
+    )
+
+
+def unread(given: Mapping[str, Any], keyings: Sequence[str], own: Mapping[str, Any]) -> Iterator[InputError]:
+    """An error for each option that a keying mode reads, and none of these."""
+    for name, readers in all_options().items():
+        if name in given and name not in own and not set(readers) & set(keyings):
+            yield InputError(
+                f"no keying mode of {', '.join(keyings)} reads it", where=f"{FLAG}{name}",
+                allowed=f"it is for --keying {', '.join(readers)}",
+            )  # fmt: skip

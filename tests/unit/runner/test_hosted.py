@@ -1,0 +1,369 @@
+"""What a user's experiment raises or returns wrongly is told with his file, his line and the method; runs stay."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.errors import InputError, Interrupted, LabError
+from testbed.runner import answers, execute, session, simulated, sweepfile
+from testbed.runner.execute import MEASURE_AGAIN, Outcome, first_problem
+from testbed.runner.experiment import Experiment, Table, find
+from testbed.runner.hosted import hosted
+from testbed.setup.paths import PROJECT
+from testbed.topology.load import load
+
+RING = load("ring:4")
+HEAD = """\
+import sys
+from testbed.record.plan import Flow
+from testbed.runner.experiment import Criterion, Experiment, Measures, step
+class Mine(Experiment):
+    name = "mine"; title = "t"; question = "q"; method = "m"; topology = "ring:4"; keyings = ("none",); seeds = 1
+    duration_s = 60.0
+"""
+GOOD = {
+    "timeline": "[step(20, 'mark', name='x')]",
+    "flows": "[]",
+    "measure": "Measures(1.0, 8, 8)",
+    "judge": "[Criterion('none', 'holds', '1', True)]",
+    "findings": "['found']",
+    "draw": "[]",
+}
+ARGUMENTS = {
+    "timeline": "topology, rng", "flows": "topology", "measure": "run", "judge": "table", "findings": "table",
+    "draw": "folder, runs",
+}  # fmt: skip
+
+
+def write(folder: Path, more: str = "", **answers_: str) -> Path:
+    """An experiment's file, with other answers for some methods; "!x" raises x."""
+    text = HEAD
+    for method, answer in {**GOOD, **answers_}.items():
+        body = f"raise {answer[1:]}" if answer.startswith("!") else f"return {answer}"
+        text += f"    def {method}(self, {ARGUMENTS[method]}):\n        {body}\n"
+    (folder / "mine.py").write_text(text + more)
+    return folder / "mine.py"
+
+
+def line(path: Path, words: str) -> int:
+    return next(number for number, text in enumerate(path.read_text().splitlines(), 1) if words in text)
+
+
+RAISED = [
+    ("!ZeroDivisionError('oops')", "raised ZeroDivisionError: oops"),
+    ("!SystemExit(0)", "raised SystemExit: 0"),
+    ("!RecursionError('deep')", "raised RecursionError: deep"),
+    ("!KeyError('k')", "raised KeyError: 'k'"),
+    ("!BaseException()", "raised BaseException"),
+    ("!type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})()", "raised Odd"),
+    ("![]", "raised TypeError: exceptions must derive from BaseException"),
+]
+CALLS: dict[str, Callable[[Experiment, Path], Any]] = {
+    "timeline": lambda mine, _: answers.planned(mine, RING, "none", 1),
+    "flows": lambda mine, _: answers.planned(mine, RING, "none", 1),
+    "measure": lambda mine, _: answers.measured(mine, None),  # type: ignore[arg-type]
+    "judge": lambda mine, _: answers.judged(mine, Table({})),
+    "findings": lambda mine, _: answers.findings(mine, Table({})),
+    "draw": lambda mine, folder: answers.drawn(mine, folder, []),
+}
+WRONG = {
+    "timeline": ["None", "'power_off'", "[None]", "[(5, 'mark')]", "{'a': 1}", "5"],
+    "flows": ["None", "[('r1', 'r2')]", "5"],
+    "measure": [
+        "None", "1.0", "Measures(float('nan'), 8, 8)", "Measures(float('inf'), 8, 8)", "Measures('1', 8, 8)",
+        "Measures(1.0, None, 8)", "Measures(1.0, 8, -1)", "Measures(1.0, 8, True)", "Measures(1.0, 8, 8, extra=None)",
+        "Measures(1.0, 8, 8, extra={'a': float('nan')})", "Measures(1.0, 8, 8, extra={'a': 'b'})",
+        "Measures(1.0, 8, 8, extra={1: 2})",
+    ],
+    "judge": ["None", "True", "['ok']", "[Criterion('none', 'a', 5, True)]", "[Criterion('none', 'a', 'b', 'yes')]"],
+    "findings": ["None", "'one text'", "[5]"],
+    "draw": ["None", "['figure.svg']", "5"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "told"), RAISED, ids=[told for _, told in RAISED])
+@pytest.mark.parametrize("method", GOOD)
+def test_what_a_method_raises_is_told_with_file_line_and_method(
+    method: str, answer: str, told: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, **{method: answer})
+    with pytest.raises(LabError) as caught:
+        CALLS[method](find(str(path)), tmp_path)
+    assert caught.value.lines()[0] == f"{path}:{line(path, 'raise ')}: {method}() {told}"
+    assert caught.value.exit_code == (2 if method in ("timeline", "flows") else 3)
+
+
+@pytest.mark.parametrize(("method", "answer"), [(method, each) for method, found in WRONG.items() for each in found])
+def test_what_a_method_returns_that_is_of_no_use_is_told_in_the_same_way(
+    method: str, answer: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, **{method: answer})
+    with pytest.raises(LabError) as caught:
+        CALLS[method](find(str(path)), tmp_path)
+    first = caught.value.lines()[0]
+    assert first.startswith(f"{path}:{line(path, f'def {method}')}: {method}() returned ") and caught.value.allowed
+    assert caught.value.exit_code == (2 if method in ("timeline", "flows") else 3)
+
+
+def test_answers_as_they_should_be_pass(tmp_path: Path) -> None:
+    mine = find(str(write(tmp_path)))
+    for call in CALLS.values():
+        call(mine, tmp_path)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, lambda: Interrupted(130), GeneratorExit])
+def test_an_interrupt_stays_an_interrupt(error: Callable[[], BaseException]) -> None:
+    with pytest.raises(type(error())), hosted("mine.py", "measure()", InputError):
+        raise error()
+
+
+def test_the_line_is_the_users_own_also_when_it_called_something_that_raised(tmp_path: Path) -> None:
+    path = write(tmp_path, timeline="topology.routers['nobody'].interface('x')")
+    with pytest.raises(InputError, match=r"timeline\(\) raised KeyError: 'nobody'") as caught:
+        answers.planned(find(str(path)), RING, "none", 1)
+    assert str(caught.value.where) == f"{path}:{line(path, 'nobody')}"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "told"),
+    [
+        ("import nonsense_module\n", 1, "the file raised ModuleNotFoundError: No module named 'nonsense_module'"),
+        ("x = 1\ndef broken(:\n", 2, "the file raised SyntaxError"),
+        ("x = 1\n\nimport sys\nsys.exit(0)\n", 4, "the file raised SystemExit: 0"),
+        ("def f(): f()\nf()\n", 1, "the file raised RecursionError"),
+        ("", None, "holds 0 experiments"),
+        (HEAD, None, "holds 0 experiments"),
+        (HEAD + HEAD.replace("Mine", "Other"), None, "holds 0 experiments"),
+        ("x = '\0'\n", None, "raised"),
+        ("raise KeyError\n", 1, "the file raised KeyError"),
+    ],
+)
+def test_a_file_that_is_no_experiment_is_told_with_its_line(
+    text: str, place: int | None, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        find(str(path))
+    first = caught.value.lines()[0]
+    assert told in first and first.startswith(f"{path}:{place}: " if place else str(path))
+
+
+def test_two_experiments_in_a_file_are_named_and_a_base_class_is_none(tmp_path: Path) -> None:
+    path = write(tmp_path, "class Other(Mine):\n    name = 'other'\n")
+    with pytest.raises(InputError, match="holds 2 experiments: Mine, Other"):
+        find(str(path))
+    text = path.read_text().replace("class Mine", "class Base").replace("(Mine)", "(Base)")
+    path.write_text(text.replace("def measure(self, run)", "def other(self, run)") + "    measure = None\n")
+    path.write_text(path.read_text().replace("    measure = None", "    def measure(self, run): return None"))
+    assert find(str(path)).name == "other"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('name = "mine"', 'name = "../mine"', "name is '../mine'"),
+        ('name = "mine"', "name = 5", "name is 5"),
+        ('name = "mine"; ', "", "name is None"),
+        ('title = "t"; ', "", "title is missing"),
+        ('keyings = ("none",)', 'keyings = "none"', "keyings is 'none'"),
+        ('keyings = ("none",)', "keyings = ()", "keyings is ()"),
+        ("seeds = 1", "seeds = 0", "seeds is 0"),
+        ("seeds = 1", "seeds = True", "seeds is True"),
+        ("duration_s = 60.0", "duration_s = -1", "duration_s is -1"),
+        ("duration_s = 60.0", "duration_s = float('nan')", "duration_s is nan"),
+        ("duration_s = 60.0", "duration_s = 1e12", "duration_s is 1000000000000.0"),
+        ("duration_s = 60.0", "pass", "duration_s is missing"),
+        ("duration_s = 60.0", "duration_s = 60.0; options = None", "options is None"),
+        ("duration_s = 60.0", "duration_s = 60.0; topology = 5", "topology is 5"),
+    ],
+)
+def test_what_a_class_does_not_say_of_itself_is_told_with_its_line(
+    old: str, new: str, told: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError) as caught:
+        find(str(path))
+    assert caught.value.lines()[0] == f"{path}:{line(path, 'class Mine')}: {told}" and caught.value.allowed
+
+
+def test_a_duration_of_zero_and_options_that_are_wrong_are_told_where_the_class_is(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    text = path.read_text()
+    for new, told in (
+        ("duration_s = 0", "duration_s is 0"),
+        ("duration_s = 60.0; options = {'mode': 'bogus'}; keyings = ('lks',)", "options: mode is 'bogus'"),
+    ):
+        path.write_text(text.replace("duration_s = 60.0", new))
+        with pytest.raises(InputError) as caught:
+            answers.planned(find(str(path)), RING, "lks", 1)
+        assert caught.value.lines()[0].startswith(f"{path}:{line(path, 'class Mine')}: {told}")
+
+
+def test_a_plan_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "    def plan(self, *_):\n        return {'keying': 'none'}\n")
+    with pytest.raises(InputError, match=r"plan\(\) returned \{'keying': 'none'\}"):
+        answers.planned(find(str(path)), RING, "none", 1)
+    path = write(tmp_path, "    def plan(self, *_):\n        raise OSError('no')\n")
+    with pytest.raises(InputError, match=r"plan\(\) raised OSError: no"):
+        answers.planned(find(str(path)), RING, "none", 1)
+
+
+def test_a_flow_that_cannot_be_is_told_at_the_method_that_gave_it(tmp_path: Path) -> None:
+    path = write(tmp_path, flows="[Flow(src='r1', dst='r1', rate_pps=1)]")
+    with pytest.raises(InputError) as caught:
+        answers.planned(find(str(path)), RING, "none", 1)
+    assert caught.value.lines()[0] == f"{path}:{line(path, 'def flows')}: flows[0]: r1 sends to itself"
+
+
+def finished(folder: Path, mine: Experiment) -> list[Outcome]:
+    """A finished run of it, as a guest would have left it."""
+    own = folder / "runs" / "none-1-x"
+    own.mkdir(parents=True)
+    answers.planned(mine, RING, "none", 1).write(own / "plan.json")
+    events = [("run_start", 0), ("ready", 1), ("run_end", 60)]
+    (own / "record.jsonl").write_text(
+        "".join(
+            json.dumps({"t": at * 10**9, "node": "lab", "source": "lab", "kind": kind, "status": "done"}) + "\n"
+            for kind, at in events
+        )
+    )
+    hashes = {name: hashlib.sha256((own / name).read_bytes()).hexdigest() for name in ("plan.json", "record.jsonl")}
+    (own / "manifest.json").write_text(json.dumps({"sha256": hashes}))
+    outcome = Outcome("none", 1, own, "done", 1.0, 60.0)
+    execute.keep(outcome)
+    return [outcome]
+
+
+ABOUT = {"topology": "ring-4", "routers": 4, "kernel": "virtual", "command": "./lab run mine.py", "seeds": [1],
+         "source": None}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["measure", "judge", "findings"])
+def test_runs_that_could_not_be_measured_stay_and_are_measured_when_the_file_is_mended(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "provenance", lambda _runs: {})
+    path = write(tmp_path, **{method: "!ValueError('oops')"})
+    outcomes = finished(tmp_path, find(str(path)))
+    with pytest.raises(LabError) as caught:
+        session.conclude(find(str(path)), outcomes, ABOUT, tmp_path)
+    assert caught.value.exit_code == 3 and f"{path}:{line(path, 'raise')}" in str(caught.value)
+    assert f"{method}() raised ValueError: oops" in str(caught.value)
+    assert execute.kept(outcomes[0].folder) is not None and not (tmp_path / "summary.json").exists()
+    summary = session.conclude(find(str(write(tmp_path))), outcomes, ABOUT, tmp_path)
+    assert summary["ok"] and summary["findings"] == ["found"]
+
+
+def test_a_figure_that_fails_is_told_in_a_report_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "provenance", lambda _runs: {})
+    path = write(tmp_path, draw="!SystemExit(1)")
+    summary = session.conclude(find(str(path)), finished(tmp_path, find(str(path))), ABOUT, tmp_path)
+    assert any("draw() raised SystemExit: 1" in each and "mine.py:" in each for each in summary["flaws"])
+
+
+def test_the_same_command_again_is_advised_where_it_can_help_only(tmp_path: Path) -> None:
+    def next_command(status: str, kind: str) -> str | None:
+        (tmp_path / "origin.json").write_text(json.dumps({"kind": kind, "kernel": "", "tree": "", "code": ""}))
+        problem = first_problem([Outcome("lks", 1, tmp_path, status, 1.0, 1.0)])
+        assert problem is not None
+        return problem.next_command
+
+    assert next_command("no guest", "virtual") == "the same command again: what is done is kept"
+    assert next_command("exit code 1", "uml") == "the same command again: what is done is kept"
+    assert next_command("exit code 1", "virtual") == f"less {tmp_path}/console.log"
+    assert next_command("not measured", "virtual") == MEASURE_AGAIN
+
+
+SIMULATED = """\
+from testbed.runner.experiment import Measures
+from testbed.runner.simulated import Simulated
+class Mine(Simulated):
+    name = "mine"; title = "t"; question = "q"; method = "m"; topology = "rings"; keyings = ("lks",); seeds = 1
+    module = "testbed.storm"
+    def cases(self, request): {cases}
+    def read(self, result): {read}
+    def figures(self, folder, results): {figures}
+"""
+
+
+@pytest.mark.parametrize(
+    "cases", ["raise KeyError('c')", "return None", "return []", "return [1]", "return [('a', 1, {})]",
+              "return [('a', 1, {'routers': 1, 'processes': 1, 'x': set()})]"],
+)  # fmt: skip
+def test_cases_of_a_computed_experiment_that_are_none_are_told_before_anything_is_computed(
+    cases: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(SIMULATED.format(cases=cases, read="return None", figures="return []"))
+    mine = find(str(path))
+    assert isinstance(mine, simulated.Simulated)
+    with pytest.raises(InputError) as caught:
+        simulated.run(mine, session.Request(str(path), out=tmp_path / "out"), lambda *_: None)
+    assert caught.value.lines()[0].startswith(f"{path}:6: cases() ") and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("read", ["raise KeyError('r')", "return None", "return Measures(float('nan'), 1, 1)"])
+def test_results_of_a_computed_experiment_that_cannot_be_read_are_told_and_stay(read: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(SIMULATED.format(cases="return []", read=read, figures="return []"))
+    own = tmp_path / "runs" / "lks-1-x"
+    own.mkdir(parents=True)
+    (own / "result.json").write_text("{}")
+    (own / "cost.json").write_text('{"wall_s": 1, "cpu_s": 1, "peak_mib": 1}')
+    mine = find(str(path))
+    assert isinstance(mine, simulated.Simulated)
+    with pytest.raises(LabError, match=r"read\(\) r") as caught:
+        simulated.conclude(mine, [Outcome("lks", 1, own, "done", 1.0, 1.0)], tmp_path, {**ABOUT, "provenance": {}})
+    assert caught.value.exit_code == 3 and f"{path}:7" in str(caught.value) and (own / "result.json").exists()
+
+
+def test_a_sweep_tells_every_error_of_every_cell_once_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(
+        "experiment: recovery_storm\nfactors:\n  topology: ['ring:4', 'nowhere']\n  keying: [none, lks, lsk]\n"
+        "  boot_jitter_s: [1, -5, abc, .nan]\n  mode: [clear, bogus]\n  transform: [esp]\n"
+    )
+    with pytest.raises(InputError) as caught:
+        sweepfile.read(tmp_path / "sweep.yaml")
+    heads = [each.removeprefix(f"{tmp_path}/") for each in caught.value.lines() if not each.startswith(" ")]
+    assert [head.split(":")[1] for head in heads] == ["3", "4", "5", "5", "5", "6", "7"]
+    assert len(set(heads)) == len(heads) and "did you mean 'lks'?" in heads[1]
+
+
+def test_a_sweep_over_a_users_experiment_tells_his_line_once(tmp_path: Path) -> None:
+    path = write(tmp_path, timeline="!KeyError('mine')")
+    (tmp_path / "sweep.yaml").write_text(f"experiment: {path}\nfactors:\n  boot_jitter_s: [1, 2]\nseeds: 5\n")
+    with pytest.raises(InputError) as caught:
+        sweepfile.read(tmp_path / "sweep.yaml")
+    assert [each for each in caught.value.lines() if not each.startswith(" ")] == [
+        f"{path}:{line(path, 'raise')}: timeline() raised KeyError: 'mine'"
+    ]
+
+
+@pytest.mark.parametrize("case", ["raise2", "neg", "badnetem"])
+def test_a_user_sees_no_traceback_unless_he_asks_for_it(case: str, tmp_path: Path) -> None:
+    text = {
+        "raise2": "!KeyError('oops')",
+        "neg": "[step(-5, 'mark', name='a')]",
+        "badnetem": "[step(5, 'link_netem', segment=next(iter(topology.segments)), loss_percent=500)]",
+    }[case]
+    path = write(tmp_path, timeline=text)
+    for debug in ("", "1"):
+        done = subprocess.run(
+            [sys.executable, "-m", "testbed.cli", "run", str(path), "--out", str(tmp_path / "out")], cwd=PROJECT,
+            env={**os.environ, "LAB_DEBUG": debug}, text=True, capture_output=True, stdin=subprocess.DEVNULL,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 2 and f"{path}:" in done.stderr and not (tmp_path / "out").exists()
+        assert ("Traceback" in done.stderr) == (debug == "1" and case == "raise2")
