@@ -21,6 +21,13 @@ ABSENT = "missing"
 """The status of a run that the summary speaks of and that is not there."""
 
 
+def _nothing(folder: Path) -> InputError:
+    return InputError(
+        "no run is here", where=str(folder / RUNS), allowed="a folder that `lab run` wrote, with its runs",
+        next_command="lab run --help",
+    )  # fmt: skip
+
+
 def again(folder: Path) -> dict[str, Any]:
     """The summary of the folder, measured and drawn anew; `flaws` says what could not be used, or was changed.
 
@@ -28,6 +35,8 @@ def again(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         read_summary(folder)  # says what is there instead
+    if not (folder / RUNS).exists() and not (folder / FILE).exists():
+        raise _nothing(folder)
     with locked(folder):
         flaws: list[InputError] = []
         try:
@@ -37,10 +46,7 @@ def again(folder: Path) -> dict[str, Any]:
             flaws.append(InputError(f"{error.problem}: what it said is taken from the runs", where=error.where))
         outcomes = _outcomes(folder, kept.get("runs", ()), flaws)
         if not outcomes:
-            raise InputError(
-                "no run is here", where=str(folder / RUNS), allowed="a folder that `lab run` wrote, with its runs",
-                next_command="lab run --help",
-            )  # fmt: skip
+            raise _nothing(folder)
         plan = _a_plan(outcomes)
         name = kept.get("source") or kept.get("experiment") or (plan and plan.experiment)
         if not name:

@@ -18,6 +18,7 @@ from agents.policy.names import GroupId, check_router
 from testbed.errors import InputError
 from testbed.inside.running import Running, chosen, laboratories
 from testbed.owned import MARK, claim, fresh, is_own, plain_name, remove
+from testbed.runner.afresh import again
 from testbed.runner.execute import locked
 from testbed.runner.experiment import find
 from testbed.setup.paths import PROJECT
@@ -137,6 +138,13 @@ def test_a_topology_without_a_name_has_its_files_made_plain(tmp_path: Path, stem
     (tmp_path / f"{stem}.yaml").write_text("links: [r1-r2]\n")
     assert load(str(tmp_path / f"{stem}.yaml")).name == name
     assert plain_name(name, "") == name
+
+
+def test_a_folder_without_results_gets_nothing_from_a_report(tmp_path: Path) -> None:
+    (tmp_path / "notes").touch()
+    with pytest.raises(InputError, match="no run is here"):
+        again(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["notes"]
 
 
 def test_results_are_written_into_a_new_folder_or_one_with_results_and_no_other(tmp_path: Path) -> None:
