@@ -16,7 +16,7 @@ from agents.gikev2.registry import GsaAttribute
 from agents.ikev2 import Attribute, TrafficSelector, Transform, transform
 from agents.ikev2.registry import Integ, Protocol, SequenceNumbers, TransformType
 from agents.ipsec.protection import GroupSa, IPAddress, Suite
-from agents.policy.document import InterfacePolicy, Neighbor, PolicyDocument
+from agents.policy.document import InterfacePolicy, Lifetimes, Neighbor, PolicyDocument
 from agents.policy.names import GroupId
 from agents.policy.spi import places
 
@@ -117,6 +117,8 @@ def check_speaker(keys: GroupKeys, interface: InterfacePolicy, neighbor: Neighbo
     if protocol.unicast_on(interface.link):
         allowed.add(interface.local_for(protocol))
     speaker = neighbor.address_for(protocol)
+    if len({sa.destination for sa in keys.sas}) != len(keys.sas):
+        raise UnusableGroup(f"{keys.group}: {len(keys.sas)} SAs, and two of them to one destination")
     for sa in keys.sas:
         if sa.speaker != speaker or sa.ip_protocol != protocol.ip_protocol or sa.destination not in allowed:
             raise UnusableGroup(f"{keys.group}: {sa.speaker} to {sa.destination} is not for this neighbour to send")
@@ -126,10 +128,21 @@ def check_speaker(keys: GroupKeys, interface: InterfacePolicy, neighbor: Neighbo
             )
 
 
-def bounded(keys: GroupKeys, life_s: int) -> GroupKeys:
-    """The same keys, for no longer than `life_s`: who gives them may say less, and neither more nor nothing."""
-    lives = [min(life_s, life_s if sa.lifetime_s is None else sa.lifetime_s) for sa in keys.sas]
-    return replace(keys, sas=tuple(replace(sa, lifetime_s=life) for sa, life in zip(keys.sas, lives, strict=True)))
+LEAST_LIFE_S = 10
+"""A receiver asks for new keys at the end of a key's life: whoever gives keys of no life is asked seldom."""
+
+
+def bounded(keys: GroupKeys, lifetimes: Lifetimes) -> GroupKeys:
+    """The same keys for a receiver, for no longer and with no longer delays than policy says: who gives them may say
+    less, and neither more nor nothing."""
+    life_s = lifetimes.group_s
+    lives = [life_s if sa.lifetime_s is None else min(life_s, max(LEAST_LIFE_S, sa.lifetime_s)) for sa in keys.sas]
+    return replace(
+        keys,
+        sas=tuple(replace(sa, lifetime_s=life) for sa, life in zip(keys.sas, lives, strict=True)),
+        atd_s=min(keys.atd_s, life_s),
+        dtd_s=min(keys.dtd_s, lifetimes.dtd_s),
+    )
 
 
 def own_keys(keys: GroupKeys, document: PolicyDocument) -> GroupKeys:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup, notifies
+from agents.gikev2.keys import bounded
 from agents.gikev2.member import parse_delete, rekey_sa
 from agents.gikev2.spread import Spread
 from agents.ikev2 import (
@@ -496,6 +497,8 @@ class DksLink:
     def _use(self, keys: GroupKeys, now: float, *, registration: bool) -> None:
         assert self.central is not None
         self.central.check(keys)
+        if keys.group in self.central.hearing:
+            keys = bounded(keys, self._context.document.lifetimes)
         self._context.retained.took(verify_group_state(keys.state, self._key, keys.group), keys.state)
         self.central.take(keys, now, registration=registration)
         if registration:

@@ -200,7 +200,7 @@ class Listener:
 
     def _checked(self, keys: GroupKeys) -> GroupKeys:
         check_speaker(keys, self.interface, self.neighbor, self._context.document)
-        return bounded(keys, self._context.document.lifetimes.group_s)
+        return bounded(keys, self._context.document.lifetimes)
 
     def _issuer_key(self, group: GroupId, issuer: Issuer) -> Ed25519PublicKey | None:
         """Who may have made keys of a group that this neighbour hands out: itself, and under `issuer: dks` the DKS."""

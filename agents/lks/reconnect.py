@@ -13,6 +13,9 @@ from agents.policy.document import Reconnect
 Uniform = Callable[[float, float], float]
 EAGER_S = (0.5, 1.5)
 
+LONGEST_HINT_S = 3600
+"""So long a DKS may ask a router to stay away: 20,000 routers that come at once wait less."""
+
 
 class Schedule:
     """Waits before contacts. `eager`: at once, and again soon after each failure."""
@@ -37,6 +40,7 @@ class Schedule:
 
     def hinted(self, seconds: int) -> float:
         """Seconds until the next try, when the DKS asked us to stay away for so long."""
+        seconds = min(seconds, max(LONGEST_HINT_S, self._settings.max_s))
         return seconds * (1 + self._uniform(0, self._settings.jitter))
 
     def succeeded(self) -> None:

@@ -17,8 +17,8 @@ from agents.ikev2.registry import ExchangeType
 from agents.lks.core import LksCore
 from agents.lks.link import Link
 from agents.policy import cbor, cose
-from agents.policy.document import plain
-from agents.policy.group import GroupState, sign_group_state
+from agents.policy.confirmation import LABEL as CONFIRMATION
+from agents.policy.group import LABEL, MAX_COUNTER, GroupState, sign_group_state
 from agents.policy.names import GroupId
 from agents.policy.revocation import make_list, sign_list
 from testbed.soak.network import key
@@ -26,6 +26,10 @@ from testbed.soak.world import World
 
 EVERY_S = 1.7
 YEARS_S = 0xFFFFFFFF
+COUNTERS = (0, 1, MAX_COUNTER, MAX_COUNTER + 1)
+WIDE = (0, 1, (1 << 64) - 1)
+DELAYS = (0, 1, 65535)
+SPIS = (0, 1, 255, 256, 0xFFFFFFFF)
 
 
 def lie(world: World, who: str, size: float) -> None:
@@ -107,11 +111,26 @@ class Insider:
             lambda: replace(own, sas=tuple(replace(sa, lifetime_s=YEARS_S) for sa in self._fresh(own).sas)),
             lambda: replace(own, sas=tuple(replace(sa, lifetime_s=None) for sa in own.sas)),
         )
-        keys = self._chance.choice(lies)()
+        keys = self._extreme(own) if self._chance.random() < 0.5 else self._chance.choice(lies)()
         try:
             return KeyServer.rekey(keys, "", sa.key_wrap_key())
         except IkeError:
             return []
+
+    def _extreme(self, keys: GroupKeys) -> GroupKeys:
+        """One number of its own keys, which is for it to choose, at the end of its range."""
+        number = self._chance.choice
+        fresh = self._next(keys)
+        choices: tuple[Callable[[], GroupKeys], ...] = (
+            lambda: self._claim(keys, keys.group, number(COUNTERS), "lks"),
+            lambda: self._claim(keys, keys.group, keys.generation + 2, "lks", version=number(COUNTERS)),
+            lambda: replace(fresh, sas=tuple(replace(sa, lifetime_s=number((0, 1, YEARS_S))) for sa in fresh.sas)),
+            lambda: replace(fresh, atd_s=number(DELAYS), dtd_s=number(DELAYS)),
+            lambda: replace(fresh, sas=tuple(replace(sa, spi=number(SPIS)) for sa in fresh.sas)),
+            lambda: replace(fresh, sas=tuple(replace(sa, replay_floor=number((0, 1, YEARS_S))) for sa in fresh.sas)),
+            lambda: replace(fresh, sas=fresh.sas[:1] * number((0, 2, 200))),
+        )
+        return number(choices)()
 
     def _fresh(self, keys: GroupKeys) -> GroupKeys:
         return replace(keys, sas=tuple(replace(sa, keymat=self._octets(len(sa.keymat))) for sa in keys.sas))
@@ -120,13 +139,19 @@ class Insider:
         return self._claim(keys, keys.group, keys.generation + 2, "lks")
 
     def _claim(
-        self, keys: GroupKeys, group: GroupId, generation: int, issuer: str, label: str | None = None
-    ) -> GroupKeys:
-        state = GroupState.of(group, self._core.document.version, generation, issuer)  # type: ignore[arg-type]
-        signed = sign_group_state(state, self._key)
-        if label is not None:
-            signed = cose.sign(label, cbor.encode(plain(state)), self._key)
-        return replace(self._fresh(keys), generation=generation, state=signed)
+        self, keys: GroupKeys, group: GroupId, generation: int, issuer: str, label: str = LABEL,
+        version: int | None = None,
+    ) -> GroupKeys:  # fmt: skip
+        version = self._core.document.version if version is None else version
+        return replace(
+            self._fresh(keys), generation=generation, state=self._word(group, version, generation, issuer, label)
+        )
+
+    def _word(self, group: GroupId, version: int, generation: int, issuer: str, label: str = LABEL) -> bytes:
+        """A signed state, also with numbers that none can have."""
+        state = GroupState.of(group, 1, 1, issuer)  # type: ignore[arg-type]
+        said = {**dict(state), "v": version, "g": generation}
+        return cose.sign(label, cbor.encode(said), self._key)
 
     def _octets(self, count: int) -> bytes:
         return self._chance.randbytes(count)
@@ -158,6 +183,30 @@ class Insider:
         groups = [group for _interface, _neighbor, group in self._core.document.neighbor_groups()]
         return [notifies.rekey_order(each) for each in groups[:4]]
 
+    def _numbers(self) -> Sequence[Payload]:
+        """What it may say of itself, with the ends of the ranges: a report, a confirmation, which policy it has."""
+        number = self._chance.choice
+        domain, version = self._world.domain.name, number(COUNTERS)
+        said = {
+            "domain": domain,
+            "router": self._name,
+            "version": version,
+            "at": number((0, 1 << 40)),
+            "interfaces": [],
+        }
+        confirmation = cose.sign(CONFIRMATION, cbor.encode(said), self._key)
+        own = self._core.document.own_groups()
+        word = self._word(number(own), version, number(COUNTERS), "lks") if own else b""
+        summary = notifies.PolicySummary(number(WIDE), number(WIDE), bytes(32))
+        return number(
+            (
+                [notifies.group_report(word)] * number((1, 40)),
+                [notifies.confirmation(confirmation)],
+                [notifies.policy_summary(summary)],
+                [notifies.reconnect_hint(YEARS_S)],
+            )
+        )
+
     # -- to the DKS ---------------------------------------------------------------------------------------------------
 
     def _tell_dks(self) -> None:
@@ -180,5 +229,6 @@ class Insider:
             [idg(group)],
         )
         self._say(dks._endpoint, dks.sa, ExchangeType.GSA_REGISTRATION, self._chance.choice(lies))
+        self._say(dks._endpoint, dks.sa, ExchangeType.INFORMATIONAL, self._numbers())
         if self._chance.random() < 0.3:
             self._say(dks._endpoint, dks.sa, ExchangeType.INFORMATIONAL, self._list())

@@ -44,3 +44,19 @@ def test_every_experiment_that_the_page_names_exists() -> None:
     }
     assert names
     assert {each for each in names if not (PROJECT / "experiments" / f"{each}.py").exists()} == set()
+
+
+def test_every_number_of_the_table_has_a_bound_a_module_and_a_test() -> None:
+    part = PAGE.split("## Numbers that somebody else chooses")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in part.splitlines() if "`test_" in line]
+    numbers = " ".join(row[0] for row in rows)
+    for word in (
+        "generation", "policy version", "lifetime", "activation and deactivation delay", "SPI", "Child SAs and rekeys",
+        "octets and fragments", "octets of a document", "replay floor", "wait hint", "Message ID", "groups of a router",
+    ):  # fmt: skip
+        assert word in numbers, word
+    for row in rows:
+        assert len(row) == 5 and all(row), row
+        module = re.fullmatch(r"`([\w/]+\.py)`", row[3])
+        assert module and (PROJECT / module[1]).is_file(), row
+        assert set(re.findall(r"`(test_\w+)`", row[4])) <= defined() and "`test_" in row[4], row
