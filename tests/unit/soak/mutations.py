@@ -57,8 +57,8 @@ def _forget_floor(self: Retained, state: GroupState, signed: bytes) -> None:
     """Not kept."""
 
 
-def _acts_on_any(self: Retained, version: int) -> None:
-    self._version = version
+def _acts_on_any(self: Retained, version: int, signer: bytes = b"") -> None:
+    self._versions[""] = version
     self._write()
 
 
@@ -93,19 +93,19 @@ replaced("older document acted on", Retained, "acts_on", _acts_on_any)
 replaced("received keys never expire", Hearing, "_set", _no_expiry)
 replaced("old generations are heard for ever", Hearing, "follow", _follow_for_ever)
 replaced("neighbours that go are kept", Link, "adopt", lambda self, policy, now: True)
-replaced("document not kept", Retained, "document", lambda self, signed, version: self.acts_on(version))
+replaced("document not kept", Retained, "document", lambda self, signed, version, signer: self.acts_on(version, signer))
 replaced("list not kept", Retained, "revocation", lambda self, signed, version: self.acts_on_revocation(version))
 replaced("neighbours show a router nothing", Retained, "shown", lambda self, group: None)
 replaced("nothing rekeyed at the end of a life", lks_speaker, "REKEY_FRACTION", 1e6)
-replaced("a reported generation not written down", GenerationBook, "reported", lambda *_args: False)
+replaced("a reported generation not written down", GenerationBook, "reported", lambda *_args, **_named: False)
 
 
 @mutation("generations of all boots from one")
 def _from_one(patch: MonkeyPatch) -> None:
     genuine = Retained.__init__
 
-    def begin(self: Retained, record: bytes | None, emit: Any) -> None:
-        genuine(self, record, emit)
+    def begin(self: Retained, *args: Any, **named: Any) -> None:
+        genuine(self, *args, **named)
         self.generation_floor = self._reserved = 0
 
     patch.setattr(Retained, "__init__", begin)

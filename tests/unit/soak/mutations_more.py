@@ -41,8 +41,8 @@ def _mark_too_low(self: Retained, generation: int, block: int) -> None:
         self._write()
 
 
-def _unwritten(self: GenerationBook, group: GroupId, version: int, *, ahead: int = 0) -> int:
-    generation = self.last(group)[1] + 1 + ahead
+def _unwritten(self: GenerationBook, group: GroupId, version: int, *, key: bytes = b"", ahead: int = 0) -> int:
+    generation = self.last(group, key)[1] + 1 + ahead
     return generation + generation % 2
 
 

@@ -35,7 +35,7 @@ CAUGHT = {
     "signature of a list not verified": (0, "only what the Policy Server signed"),
     "list not spread on": (0, "neighbours have one list"),
     "wait hint ignored": (5, "who is asked to wait does"),
-    "a neighbour may send what it likes": (13, "no agent dies"),
+    "a neighbour may send what it likes": (13, "no unauthorised speaker"),
 }
 """Which seed shows it, and as what."""
 SCENES: dict[str, tuple[int, list[Fault], str]] = {
