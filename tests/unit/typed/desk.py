@@ -35,29 +35,44 @@ def _stop(*_words: object, **_more: object) -> object:
 
 _LONG = {
     "models.checks.all_checks": _nothing, "testbed.soak.run.run": _stop, "fuzz.__main__.main": _nothing,
-    "agents.runtime.harden.process": _nothing, "testbed.setup.host_packages.for_models": _nothing,
+    "agents.runtime.harden.process": _nothing, "testbed.setup.host_packages.for_models": tuple,
 }  # fmt: skip
 """Verbs that compute in this process; what would change this process itself."""
 
 
 def lay(root: Path) -> Path:
-    """Make the desk below `root` anew; where it is."""
-    at = root / "a" / "b" / "c" / "desk"
-    template = _template()
-    shutil.rmtree(root, ignore_errors=True)
-    shutil.copytree(template, at, symlinks=True)
-    (root / "tmp").mkdir()
+    """Make the desk below `root`, or what of it has changed since; where it is."""
+    at, template = root / "a" / "b" / "c" / "desk", _template()
+    if not at.is_dir():
+        shutil.copytree(template, at, symlinks=True)
+        (root / "tmp").mkdir()
+    for text in sorted(house.changed):
+        path = Path(text)
+        _away(path)
+        whole = template / path.relative_to(at) if path.is_relative_to(at) else None
+        if whole is not None and whole.is_dir():
+            shutil.copytree(whole, path, symlinks=True)
+        elif whole is not None and whole.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(whole, path)
+        elif path.name == "tmp" and path.parent == root:
+            path.mkdir()
     house.changed.clear()
     house.refused.clear()
     return at
 
 
+def _away(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def laid(root: Path) -> Iterator[Path]:
     """Go to the desk below `root`, which is made anew if it is not as it was, and come back."""
-    at = root / "a" / "b" / "c" / "desk"
-    if house.changed or not at.is_dir():
-        lay(root)
+    at = lay(root)
     before, environment = Path.cwd(), {
         "LAB_CACHE": root / "cache", "HOME": root / "home", "TMPDIR": root / "tmp", "COLUMNS": "100", "TERM": "dumb",
         "MPLCONFIGDIR": root / "matplotlib", "NO_COLOR": "1",

@@ -2,7 +2,8 @@
 
 A row is three parts: `# the kind`, `$ the command line`, and `→ the exit code` with what stands on standard error.
 To add one, write the first two and run `PYTHONPATH=. python tests/unit/typed/golden.py`, which writes the rest of every
-row anew; then read the difference. ROOT stands for the folder of the test, PROJECT for the checkout.
+row anew; then read the difference. ROOT stands for the folder of the test, PROJECT for the checkout, and
+EXPERIMENTS for the names of all experiments.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import traceback
 from pathlib import Path
 from typing import NamedTuple
 
+from testbed.runner import experiment
 from tests.unit.typed import house
 from tests.unit.typed.desk import laid
 
@@ -61,6 +63,7 @@ def tried(row: Row, root: Path) -> str:
     assert not wrong, f"{shlex.join(row.words)}: {wrong}\n{done.err}"
     assert house.refused == [], house.refused
     shown = done.err.replace(str(root), "ROOT").replace(str(PROJECT), "PROJECT").rstrip()
+    shown = shown.replace(", ".join(experiment.names()), "EXPERIMENTS")
     return f"→ {done.code}\n{shown}".rstrip() + "\n"
 
 

@@ -156,10 +156,10 @@ def well_said(program: str, done: Done) -> str:
     if "Traceback (most recent call last)" in done.out + done.err:
         return "a traceback"
     lines = done.err.splitlines()
-    if done.code in (2, 3) and not lines and "{" not in done.out:
+    if done.code in (2, 3) and not lines and not done.out.startswith(("{", "[")):
         return "no word of what is wrong"
     named = any(line.startswith(f"{program}: ") for line in lines)
-    if done.code in (2, 3) and not named and not ("Usage: " in done.err + done.out or _findings(lines)):
+    if done.code in (2, 3) and lines and not named and not ("Usage: " in done.err + done.out or _findings(lines)):
         return f"no line begins with '{program}: '"
     for line in lines:
         if line.startswith(f"{program}:   ") and not line.startswith(

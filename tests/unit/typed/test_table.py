@@ -16,7 +16,7 @@ ROWS = rows()
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_bad_input_is_told_as_the_table_says(row: Row, root: Path) -> None:
-    assert tried(row, root) == row.told
+    assert tried(row, root) == row.told, "run PYTHONPATH=. python tests/unit/typed/golden.py, and read the difference"
 
 
 def commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
