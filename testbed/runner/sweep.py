@@ -1,7 +1,8 @@
 """Plays a sweep, here or on other machines, and gathers what was measured into one table.
 
 A run is known by the hash of all that decides it, as every run is: what is done is not done again, whenever and
-however the sweep was ended. Failed runs are moved out of the way, listed, and tried again the next time.
+however the sweep was ended. Failed runs are moved out of the way, listed, and tried again the next time; those
+that could not be measured stay, are listed, and are measured again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,8 @@ def play(sweep: Sweep, folder: Path, player: Player, told: Told) -> Swept:
             flaws: list[InputError] = []
             with tried("cannot be measured", flaws, outcome.folder):
                 rows.append(row(sweep.experiment, cell, outcome))
-            if flaws:  # a record that cannot be measured is a failure of this run alone
-                detail = {"status": NOT_MEASURED, "detail": str(flaws[0])}
-                failures.append({**_failure(cell, outcome, folder), **detail})
+            if flaws:  # a failure of this run alone; it stays where it is, to be measured when that can be
+                failures.append(_told(cell, replace(outcome, status=NOT_MEASURED, detail=str(flaws[0])), folder))
         made = origin.here(sweep.kernel, execute.code_digest())
         about = {
             "experiment": sweep.experiment.name,
@@ -104,8 +104,12 @@ def _failure(cell: Cell, outcome: Outcome, folder: Path) -> dict[str, Any]:
         with written(folder):
             owned.claim(kept.parent, str(kept.parent))
             outcome.folder.rename(kept)
+    return _told(cell, replace(outcome, folder=kept), folder)
+
+
+def _told(cell: Cell, outcome: Outcome, folder: Path) -> dict[str, Any]:
     return {
-        **cell.levels, "seed": cell.seed, "status": outcome.status, "folder": str(kept.relative_to(folder)),
+        **cell.levels, "seed": cell.seed, "status": outcome.status, "folder": str(outcome.folder.relative_to(folder)),
         "detail": outcome.detail,
     }  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from testbed.errors import InputError, Interrupted, LabError
-from testbed.runner import answers, execute, session, simulated, sweepfile
+from testbed.runner import answers, execute, session, simulated, sweep, sweepfile
 from testbed.runner.execute import MEASURE_AGAIN, Outcome, first_problem
 from testbed.runner.experiment import Experiment, Table, find
 from testbed.runner.hosted import hosted
@@ -349,6 +349,23 @@ def test_a_sweep_over_a_users_experiment_tells_his_line_once(tmp_path: Path) -> 
     assert [each for each in caught.value.lines() if not each.startswith(" ")] == [
         f"{path}:{line(path, 'raise')}: timeline() raised KeyError: 'mine'"
     ]
+
+
+def test_a_run_of_a_sweep_that_could_not_be_measured_stays_and_is_only_measured_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep.origin, "here", lambda *_: sweep.origin.Origin("virtual", "", "", ""))
+    path = write(tmp_path, measure="!ValueError('oops')")
+    (tmp_path / "sweep.yaml").write_text(f"experiment: {path}\nseeds: 1\n")
+    out = tmp_path / "out"
+    outcomes = finished(out, find(str(path)))
+    first = sweep.play(sweepfile.read(tmp_path / "sweep.yaml"), out, lambda *_: outcomes, lambda *_: None)
+    (failure,) = first.failures
+    assert failure["status"] == "not measured" and f"{path}:{line(path, 'raise')}" in failure["detail"]
+    assert (out / failure["folder"] / "record.jsonl").exists() and execute.kept(outcomes[0].folder) is not None
+    write(tmp_path)
+    again = sweep.play(sweepfile.read(tmp_path / "sweep.yaml"), out, lambda *_: outcomes, lambda *_: None)
+    assert not again.failures and again.rows[0]["convergence_s"] == 1.0
 
 
 @pytest.mark.parametrize("case", ["raise2", "neg", "badnetem"])
