@@ -131,10 +131,17 @@ def test_a_boot_waits_for_the_keys_of_a_neighbour_that_is_far(delay_s: float, af
     assert network.now <= after_s + 0.01
 
 
-def test_a_boot_waits_a_second_for_a_neighbour_that_refuses_us_or_is_off() -> None:
+def test_a_boot_waits_a_second_for_a_neighbour_that_is_off() -> None:
     network = far(Network(LAN), 0.002)
-    network.keys = lambda name: key("another") if name == "b" else key(name)
     for name in "abc":
         network.power_on(name)
     network.run(20)
     assert {each.t for each in network.seen("ready")} == {1.0}
+
+
+def test_a_neighbour_that_is_refused_holds_a_boot_up_no_longer_than_its_attempt_lasts() -> None:
+    network = far(Network(LAN), 0.002)
+    network.keys = lambda name: key("another") if name == "b" else key(name)
+    network.power_on_all()
+    network.run(20)
+    assert len(network.seen("ready")) == 4 and max(each.t for each in network.seen("ready")) < 2.5
