@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +21,7 @@ from agents.dks.documents import Documents
 from agents.dks.rekey_sas import COPIES_S, RekeySas
 from agents.dks.store import GenerationBook
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, notifies
-from agents.gikev2.keys import make_group_keys
+from agents.gikev2.keys import MAX_DELAY_S, make_group_keys
 from agents.gikev2.server import MemberRekeySa
 from agents.ikev2 import IkeEndpoint, IkeError, Payload, PeerAddress, SaHandle
 from agents.ikev2.registry import ExchangeType, NotifyType
@@ -37,10 +37,14 @@ RETURN_S = 120
 """How long a speaker that still has keys goes on with them while its receivers come back to a DKS that was away:
 by then all have noticed that it was."""
 DOUBT_S = 1.0
-"""How long after a push that is not answered the member gets the same keys under its Rekey SA. It may have lost its IKE
-SA without our knowledge, and would be deaf until the push is given up."""
+"""How long after a push that is not answered the member gets the same keys under its Rekey SA, or as its answers
+take long. It may have lost its IKE SA without our knowledge, and would be deaf until the push is given up."""
+FAR_S = 1.0
+"""Members whose answers take longer have no place in the usual delays: half of the old keys' last quarter is theirs to
+answer in, and receivers hear the old keys to their end."""
 PLACES = 1 << 20
 """At how many places above its book a DKS that gives keys to all members may begin."""
+EXCLUDING = frozenset({"revocation", "policy"})
 EventSink = Callable[[Event], None]
 
 
@@ -54,6 +58,7 @@ class _Group:
     has: dict[str, int] = field(default_factory=dict)  # which generation a member is known to have
     told: dict[str, int] = field(default_factory=dict)  # which one it was last sent under its Rekey SA
     gave: dict[str, int] = field(default_factory=dict)  # the highest generation that was sent to it since our start
+    heard_s: int = 0  # how long receivers are told that the older keys may still be sent with, at least
     blind: bool = False  # receivers apart have been told, who acknowledge nothing
     unanswered: set[int] = field(default_factory=set)  # pushes to receivers
     awaited: set[str] = field(default_factory=set)  # receivers that have not come back to us yet
@@ -64,6 +69,12 @@ class _Group:
     def due(self) -> float:
         """When time alone changes something."""
         return self.rekey_at if self.speaker_at is None else min(self.rekey_at, self.speaker_at)
+
+    def for_(self, router: str) -> GroupKeys:
+        """The keys as this member is told them."""
+        if router == self.keys.group.router:
+            return self.keys
+        return replace(self.keys, atd_s=max(self.keys.atd_s, min(self.heard_s, MAX_DELAY_S)))
 
     def to_renew(self, held: int | None) -> bool:
         """Whether a sender that registers, and holds this generation, must get a new one.
@@ -115,7 +126,7 @@ class Groups:
         self._pushed: dict[int, _Push] = {}
         # No datagram may cost a look at all groups: a large domain has hundreds of thousands.
         self._due: list[tuple[float, int, GroupId, _Group]] = []
-        self._doubts: deque[_Push] = deque()
+        self._doubts: list[tuple[float, int, _Push]] = []
         self._over: dict[SaHandle, dict[GroupId, None]] = {}
         self._number = itertools.count()
 
@@ -273,6 +284,10 @@ class Groups:
         known.sent_with = False
         fields = {"group": str(group), "generation": known.keys.generation, "reason": reason}
         self._event(Event("rekeyed", {**fields, "members": len(known.members), "apart": len(known.apart)}))
+        left_s = speaker.lifetimes.group_s * (1 - REKEY_FRACTION)
+        # Who may not have the new keys is to be shut out soon: then nobody is waited for any longer than policy says.
+        far = reason not in EXCLUDING and any(sa.answer_within_s > FAR_S for sa in known.members.values())
+        known.heard_s = math.ceil(left_s) if far else 0
         # Receivers first: what the speaker sends with the new keys is then understood by all.
         known.unanswered, known.awaited = set(), set()
         others = {except_router, group.router}
@@ -281,7 +296,8 @@ class Groups:
         for router in [each for each in known.members if each not in others]:
             self._push(known, router, now)
         known.blind = bool(set(known.apart) - others)
-        known.speaker_at = now + max(1, speaker.lifetimes.atd_s, COPIES_S[-1] if known.blind else 0)
+        wait_s = max(1, speaker.lifetimes.atd_s, COPIES_S[-1] if known.blind else 0)
+        known.speaker_at = now + max(wait_s, left_s / 2 if far else 0)
         if group.router == except_router or group.router not in {*known.members, *known.apart}:
             known.speaker_at = None
         self._to_speaker(known, now)
@@ -303,14 +319,15 @@ class Groups:
     def _push(self, known: _Group, router: str, now: float) -> None:
         sa = known.members[router]
         try:
-            payloads = KeyServer.rekey(known.keys, router, sa.key_wrap_key())
+            payloads = KeyServer.rekey(known.for_(router), router, sa.key_wrap_key())
             number = self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
         except IkeError:
             self._part(known, router, sa.peer, now)
             return
         known.gave[router] = known.keys.generation
-        push = self._pushed[number] = _Push(known, router, known.keys.generation, sa.peer, now + DOUBT_S)
-        self._doubts.append(push)
+        doubt_at = now + max(DOUBT_S, sa.answer_within_s)
+        push = self._pushed[number] = _Push(known, router, known.keys.generation, sa.peer, doubt_at)
+        heapq.heappush(self._doubts, (doubt_at, number, push))
         if router != known.keys.group.router:
             known.unanswered.add(number)
 
@@ -321,10 +338,10 @@ class Groups:
                 self._send_rekey(known, push.router, push.peer, now)
 
     def _in_doubt(self) -> _Push | None:
-        """The oldest push that is not answered and not yet doubted: all are after the same time."""
-        while self._doubts and self._doubts[0].doubt_at is None:
-            self._doubts.popleft()
-        return self._doubts[0] if self._doubts else None
+        """The push to be doubted next of those that are not answered and not yet doubted."""
+        while self._doubts and self._doubts[0][2].doubt_at is None:
+            heapq.heappop(self._doubts)
+        return self._doubts[0][2] if self._doubts else None
 
     def _send_apart(self, known: _Group, router: str, now: float) -> None:
         """GSA_REKEY to a member without an IKE SA. It is none any more when its Rekey SA is over."""
@@ -335,7 +352,7 @@ class Groups:
         """GSA_REKEY with the newest keys; False when the member has no Rekey SA."""
 
         def payloads(kwk: bytes) -> list[Payload]:
-            return KeyServer.rekey(known.keys, router, kwk)
+            return KeyServer.rekey(known.for_(router), router, kwk)
 
         group = known.keys.group
         if not self._rekeys.send(group, router, peer, payloads, now):

@@ -14,7 +14,8 @@ import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
+"""For each step of a request: a connection alone takes 20 s where the Policy Server is 10 s away, more with losses."""
 MAX_ANSWER = 64 << 20
 MAX_TOKEN = 200
 

@@ -20,6 +20,9 @@ from agents.policy.document import InterfacePolicy, Lifetimes, Neighbor, PolicyD
 from agents.policy.names import GroupId
 from agents.policy.spi import places
 
+MAX_DELAY_S = 65535
+"""What an activation delay can say (RFC 9838 §4.4.3: two octets)."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataSa:

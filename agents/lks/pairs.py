@@ -261,7 +261,8 @@ class Pairs:
             if peer is None:
                 return
             if isinstance(event, ChildClosed):
-                peer.keys.ended(event.sa, event.child, now, float(self._lifetimes.dtd_s))
+                dtd_s = max(float(self._lifetimes.dtd_s), event.sa.answer_within_s)
+                peer.keys.ended(event.sa, event.child, now, dtd_s)
                 self._context.kernel_dirty = True
             else:
                 self._context.event("error", what="pair", peer=peer.policy.router, detail=f"notify {event.notify}")
@@ -294,7 +295,9 @@ class Pairs:
         peer = self._named(event.sa.peer_id)
         lives = self._lifetimes
         life_s = float(lives.group_s + lives.atd_s + lives.dtd_s + REKEY_S)
-        if peer is None or not peer.keys.add(event.sa, event.child, now, float(lives.atd_s), life_s):
+        # Our answer may be lost, and asked for again when it is late.
+        atd_s = max(float(lives.atd_s), min(2 * event.sa.answer_within_s, lives.group_s / 10))
+        if peer is None or not peer.keys.add(event.sa, event.child, now, atd_s, life_s):
             self._endpoint.delete_child(event.sa, event.child, now)
             return
         self._context.kernel_dirty = True

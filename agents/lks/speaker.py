@@ -16,7 +16,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, UnusableGroup, notifies
-from agents.gikev2.keys import make_group_keys, own_keys
+from agents.gikev2.keys import MAX_DELAY_S, make_group_keys, own_keys
 from agents.ikev2 import IkeEndpoint, NotifyPayload, Payload, SaHandle, UnknownSa, UnsupportedAlgorithm
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.ipsec.protection import GroupSa
@@ -34,9 +34,6 @@ PATIENCE_S = 30.0
 """How long at most the old generation is sent with while members that live have not acknowledged the new one, or as
 long as requests to the furthest of them are repeated. A member that does not answer loses its IKE SA by then, and is no
 longer waited for."""
-
-MAX_DELAY_S = 65535
-"""What an activation delay can say (RFC 9838 §4.4.3: two octets)."""
 
 ATTEMPTS = 3
 """How often a member that refuses a rekey is sent it."""

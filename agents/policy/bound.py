@@ -23,7 +23,14 @@ DKS_PUSH_S = 25.936
 VISIT_S = 35.864
 """The same of a request of a router's to the DKS."""
 HOP_S = 9.51
-"""The same of a request between neighbours."""
+"""The same of a request between neighbours.
+
+All three are those of short ways. Where a round trip is longer than the first wait (0.25 s between neighbours, 0.5 s from
+the DKS, 1 s to it) each is as many measured round trips as it has transmissions: 9, 7 and 11, of 30 s at most."""
+SHORT_WAYS = (
+    "Round trips are taken to be below 0.25 s between neighbours, 0.5 s from the DKS and 1 s to it. Over longer ones a "
+    "request may take as long as 11, 9 and 7 of them."
+)
 PAIR = "PIM pair"
 """Where a bound is not one of an interface."""
 
@@ -207,7 +214,7 @@ def as_text(found: Mapping[str, Any]) -> list[str]:
                 parts = f" = told {each['told_s']:g} s + keys {each['keys_s']:g} s + delays {each['delays_s']:g} s"
             where = f"{each['router']}:{each['interface']}"
             lines.append(f"  {where:{width}} {_shown(each['total_s'])}{parts}; {each['why']}")
-    return lines
+    return [*lines, "", SHORT_WAYS]
 
 
 def _shown(seconds: float | None) -> str:

@@ -145,3 +145,24 @@ def test_a_neighbour_that_is_refused_holds_a_boot_up_no_longer_than_its_attempt_
     network.power_on_all()
     network.run(20)
     assert len(network.seen("ready")) == 4 and max(each.t for each in network.seen("ready")) < 2.5
+
+
+@pytest.mark.parametrize("local_key_server", [False, True])
+@pytest.mark.parametrize(("delay_s", "loss"), [(0.002, 0.0), (10, 0.0), (10, 0.3)])
+def test_keys_of_a_dks_far_away_follow_each_other_without_a_gap(
+    local_key_server: bool, delay_s: float, loss: float
+) -> None:
+    settings = Settings.model_validate(
+        {
+            **{"validity_s": 1 << 33, "issuer": "dks", "local_key_server": local_key_server},
+            **{"lifetimes": {"group_s": 600}, "reconnect": {"first_min_s": 1, "first_max_s": 5}},
+        }
+    )
+    network = far(Network({"lan": ("a", "b", "c")}, settings=settings, dks=True, loss=loss), delay_s, jitter=0.2)
+    network.power_on_all()
+    assert network.run(400, network.all_keyed)
+    end = network.now + 3 * 600
+    while network.now < end:
+        network.run(network.now + 5)
+        assert network.all_keyed()
+    assert len(network.seen("issued" if local_key_server else "rekeyed", "dks")) >= 3 * 6

@@ -263,3 +263,14 @@ def test_forged_handshakes_from_a_pairs_address_do_not_keep_the_pair_out() -> No
     found.tap = copy
     start(found)
     assert found.run(15, keyed(found))
+
+
+def test_a_pair_ten_seconds_apart_is_keyed_and_rekeyed_without_a_gap() -> None:
+    found = network(settings=Settings(validity_s=1 << 33, lifetimes=Lifetimes(group_s=600, ike_s=3600)))
+    found.delay_s, found.jitter = 10.0, 0.2
+    start(found)
+    assert found.run(4 * 24, keyed(found))
+    end = found.now + 3 * 600
+    while found.now < end:
+        found.run(found.now + 4)
+        assert all_heard(found)
