@@ -25,8 +25,8 @@ VISIT_S = 35.864
 HOP_S = 9.51
 """The same of a request between neighbours.
 
-All three are those of short ways. Where a round trip is longer than the first wait (0.25 s between neighbours, 0.5 s from
-the DKS, 1 s to it) each is as many measured round trips as it has transmissions: 9, 7 and 11, of 30 s at most."""
+All three are those of short ways. Where a round trip is longer than the first wait (0.25 s between neighbours, 0.5 s
+from the DKS, 1 s to it) each is as many measured round trips as it has transmissions: 9, 7 and 11, of 30 s at most."""
 SHORT_WAYS = (
     "Round trips are taken to be below 0.25 s between neighbours, 0.5 s from the DKS and 1 s to it. Over longer ones a "
     "request may take as long as 11, 9 and 7 of them."
