@@ -25,6 +25,8 @@ from testbed.setup.paths import PROJECT
 
 RESULTS = PROJECT / "results"
 PROGRAM = "./lab"
+SWEEP = "sweep.csv"
+"""What the folder of a sweep has in place of a summary: its runs are not done again here."""
 # The run's own exit code: all held, or a criterion did not; either way it has numbers.
 RAN = (0, 1)
 
@@ -52,7 +54,7 @@ def recorded(only: Sequence[str], folder: Path, flaws: list[InputError]) -> dict
 
     Raises InputError for a name that is not there, and when nothing is left to be done.
     """
-    there = {path.name: path for path in sorted(folder.glob("*")) if path.is_dir()}
+    there = {path.name: path for path in sorted(folder.glob("*")) if path.is_dir() and not (path / SWEEP).is_file()}
     for name in only:
         if name not in there:
             raise InputError(
