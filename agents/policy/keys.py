@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from agents.policy.errors import PolicyError
-from agents.runtime.storage import read_all
+from agents.runtime.storage import read_all, sync_folder, write_atomic
 
 
 def spki(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
@@ -44,34 +44,18 @@ def public_key_from_spki(der: bytes) -> Ed25519PublicKey:
 
 def write_secret(path: Path, data: bytes) -> None:
     """A new file with mode 0600, synced with its folder. FileExistsError when there is one already."""
-    _write_new(path, data, 0o600)
-
-
-def write_public(path: Path, data: bytes) -> None:
-    """A file that all may read, put in the place of an older one in one step and synced with its folder."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    _write_new(fresh, data, 0o644)
-    fresh.replace(path)
-    _sync_folder(path.parent)
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), mode)
+        os.fchmod(file.fileno(), 0o600)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def write_public(path: Path, data: bytes) -> None:
+    """A file that all may read, put in the place of an older one as `write_atomic` does."""
+    write_atomic(path, data, 0o644)
 
 
 def write_private_key(path: Path, key: Ed25519PrivateKey) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,21 @@ def test_a_configuration_with_a_fault_is_refused(tmp_path: Path, text: str) -> N
     (tmp_path / "lks.toml").write_text(text)
     with pytest.raises(ConfigError):
         read_config(tmp_path / "lks.toml")
+
+
+def test_a_pipe_that_is_named_for_output_is_written_into_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomic(pipe, b"signed")
+        assert os.read(reader, 100) == b"signed"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+
+
+def test_a_device_that_is_named_for_output_stays() -> None:
+    before = os.stat("/dev/null")
+    write_atomic(Path("/dev/null"), b"signed")
+    assert os.stat("/dev/null").st_ino == before.st_ino

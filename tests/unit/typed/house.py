@@ -65,7 +65,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 def _inside(event: str, path: Any) -> None:
     assert _root is not None
     text = os.path.abspath(os.fsdecode(path))
-    if text.startswith((f"{_root}{os.sep}", "/dev/null", "/dev/full")) or text == str(_root):
+    written_into = event == "open" and text in ("/dev/null", "/dev/full")
+    if written_into or text.startswith(f"{_root}{os.sep}") or text == str(_root):
         changed.add(text)
         return
     refused.append(f"{event} {text}")
