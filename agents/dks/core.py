@@ -19,6 +19,7 @@ from agents.dks.metrics import Metrics
 from agents.dks.removal import DksRemoval
 from agents.dks.store import GenerationBook
 from agents.gikev2 import KeyServer, RegistrationRequest, notifies
+from agents.gikev2.party import IkeParty
 from agents.gikev2.spread import Spread
 from agents.ikev2 import (
     AuthRequest,
@@ -29,7 +30,6 @@ from agents.ikev2 import (
     IkeConfig,
     IkeEndpoint,
     IkeError,
-    KeysDerived,
     LocalIdentity,
     MalformedMessage,
     MessageSeen,
@@ -43,18 +43,16 @@ from agents.ikev2 import (
     ResponseReceived,
     Retransmission,
     SaHandle,
-    Send,
 )
-from agents.ikev2 import Event as IkeEvent
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.group import claimed_group, verify_group_state
 from agents.policy.keys import public_key_from_spki
-from agents.policy.names import GroupId, parse_party_id, party_id
+from agents.policy.names import GroupId, party_id
+from agents.runtime.boundary import Boundary
 from agents.runtime.control import CommandRefused
-from agents.runtime.effects import Effect, Event, Kernel, KeyLines
-from agents.runtime.effects import Send as SendEffect
+from agents.runtime.effects import Effect, Event, Kernel
 from agents.runtime.links import LinkState
 from agents.runtime.pace import TokenBucket
 
@@ -67,7 +65,7 @@ Poll = Callable[[], Iterable[PolicyDocument]]
 PollList = Callable[[], bytes | None]
 
 
-class DksCore:
+class DksCore(IkeParty):
     """One DKS. `poll`: takes new documents into `documents` and gives them; `poll_list`: the signed revocation list
     that is to be in force, if there is one. Both are asked every two seconds."""
 
@@ -99,7 +97,7 @@ class DksCore:
         self._effects: list[Effect] = []
         self._documents, self._book, self._domain, self._poll = documents, book, domain, poll
         self._poll_list = poll_list
-        self._endpoint = IkeEndpoint(
+        endpoint = IkeEndpoint(
             LocalIdentity(Identification.key_id(party_id(domain, name)), private_key),
             self._authenticate,
             random=random,
@@ -114,6 +112,7 @@ class DksCore:
             ),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
+        super().__init__(endpoint, domain, self._effects.append, Boundary(self._event))
         self._removal = DksRemoval(documents, book, self._effects.append, self._revoked)
         self._spread = Spread(self._endpoint, self._removal)
         emit = self._effects.append
@@ -128,21 +127,9 @@ class DksCore:
     def _authenticate(
         self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
     ) -> PeerKey | None:
-        router = self._router(claimed)
+        router = self.router_of(claimed)
         document = self._documents.of(router) if router is not None else None
         return PeerKey.from_spki(document.identity) if document is not None else None
-
-    def _party(self, router: str) -> Identification:
-        return Identification.key_id(party_id(self._domain, router))
-
-    def _router(self, identity: Identification | None) -> str | None:
-        if identity is None:
-            return None
-        try:
-            domain, router = parse_party_id(identity.data)
-        except PolicyError:
-            return None
-        return router if domain == self._domain else None
 
     # -- input ---------------------------------------------------------------------------------------
 
@@ -167,23 +154,32 @@ class DksCore:
         """Do what is due."""
         if self._poll_at is not None and self._poll_at <= now:
             self._poll_at = now + POLL_S
-            self._look_for_list(now)  # before documents: the revoked are not to be told any
-            for document in self._poll() if self._poll is not None else ():
-                self._changed(document, now)
-        self._groups.tick(now)
+            # Before documents: the revoked are not to be told any.
+            self.boundary.run("revocation list", lambda: self._look_for_list(now))
+            self.boundary.run("documents", lambda: self._look_for_documents(now))
+        self.boundary.timer("groups", lambda: self._groups.tick(now), now)
         self._endpoint.tick(now)
+        self._drops.tick(now)
         self._drain(now)
+
+    def _look_for_documents(self, now: float) -> None:
+        for document in self._poll() if self._poll is not None else ():
+            self.boundary.run("document", lambda document=document: self._changed(document, now))  # type: ignore[misc]
 
     def stop(self, now: float) -> None:
         """Nothing is kept for an orderly end only."""
 
     def next_timer(self) -> float | None:
         """When something is due."""
-        timers = (self._poll_at, self._groups.next_timer(), self._endpoint.next_timer())
+        groups = self.boundary.due("groups", self._groups.next_timer())
+        timers = (self._poll_at, groups, self._endpoint.next_timer(), self._drops.next_timer())
         return min((time for time in timers if time is not None), default=None)
 
     def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
         """`status`, `metrics`, `confirmations`, and `rekey ROUTER [INTERFACE...]`. CommandRefused."""
+        return self.boundary.command(lambda: self._command(words, now))
+
+    def _command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
         match list(words):
             case ["status"]:
                 self._confirmations.look()
@@ -251,7 +247,7 @@ class DksCore:
     def _changed(self, document: PolicyDocument, now: float) -> None:
         """Push a new document to its router, if it is connected (RFC 9838 §2.4.2)."""
         self._event("policy", router=document.router, version=document.version)
-        self._endpoint.review(now, self._party(document.router))
+        self._endpoint.review(now, self.party_of(document.router))
         sa, signed = self._control.get(document.router), self._documents.signed(document.router)
         if sa is not None and signed is not None:
             try:
@@ -273,69 +269,58 @@ class DksCore:
         self._endpoint.review(now)
         for document in self._documents.revoked():
             for group in (*document.own_groups(), *(group for _i, _n, group in document.neighbor_groups())):
-                self._groups.rekey(group, now, "revocation")
+                self.boundary.run("rekey", lambda group=group: self._groups.rekey(group, now, "revocation"))  # type: ignore[misc]
         for router, sa in list(self._control.items()):
             self._spread.push(sa, router, now)
 
     # -- events --------------------------------------------------------------------------------------
 
-    def _drain(self, now: float) -> None:
-        while effects := self._endpoint.take():
-            for effect in effects:
-                if isinstance(effect, Send):
-                    self._effects.append(SendEffect(effect.data, effect.peer, effect.retransmission))
-                else:
-                    self._handle(effect, now)
+    def on_seen(self, event: MessageSeen, now: float) -> None:
+        if event.request:
+            exchange = _exchange(event.exchange)
+            self._event("request", exchange=exchange, peer=event.peer.ip, retransmission=event.retransmission)
 
-    def _handle(self, event: IkeEvent, now: float) -> None:
-        if isinstance(event, MessageSeen):
-            if event.request:
-                self._event(
-                    "request",
-                    exchange=_exchange(event.exchange),
-                    peer=event.peer.ip,
-                    retransmission=event.retransmission,
-                )
-        elif isinstance(event, AuthRequest):
-            self._respond(event.token, self._answer(event.payloads, event.peer_id, event.sa, now), now)
-        elif isinstance(event, RequestReceived):
-            answer: list[Payload] = []
-            if event.exchange == ExchangeType.GSA_REGISTRATION:
-                answer = self._answer(event.payloads, event.sa.peer_id, event.sa, now)
-            router = self._router(event.sa.peer_id)
-            if event.exchange == ExchangeType.INFORMATIONAL and router is not None:
-                answer = self._spread.answer(event.payloads, router, now)
-                answer = [*answer, *self._confirmed(event.payloads, router, now)]
-                self._reported(event.payloads, router)
-            self._respond(event.token, answer, now)
-            if router is not None:
-                self._spread.push(event.sa, router, now)
-        elif isinstance(event, ResponseReceived | RequestFailed):
-            if isinstance(event, ResponseReceived):
-                self._spread.answered(event.request_id, event.payloads, now)
-            else:
-                self._spread.failed(event.request_id)
-            self._groups.answered(event.request_id, now, failed=isinstance(event, RequestFailed))
-        elif isinstance(event, Established):
-            router = self._router(event.peer_id)
-            self._event("ike", peer=router, role="responder", state="established")
-            if router is not None:
-                self._spread.push(event.sa, router, now)
-        elif isinstance(event, Closed):
-            self._groups.forget(event.sa, now)
-            peer = self._router(event.sa.peer_id)
-            if peer is not None and self._control.get(peer) is event.sa:
-                del self._control[peer]
-            self._event("ike", peer=peer, role="responder", state=event.reason.name.lower())
+    def on_auth_request(self, event: AuthRequest, now: float) -> None:
+        self._respond(event.token, self._answer(event.payloads, event.peer_id, event.sa, now), now)
 
-        elif isinstance(event, KeysDerived):
-            lines = (event.line, event.key_wrap_line)
-            self._effects.append(KeyLines(tuple(line for line in lines if line is not None)))
+    def on_request(self, event: RequestReceived, now: float) -> None:
+        answer: list[Payload] = []
+        if event.exchange == ExchangeType.GSA_REGISTRATION:
+            answer = self._answer(event.payloads, event.sa.peer_id, event.sa, now)
+        router = self.router_of(event.sa.peer_id)
+        if event.exchange == ExchangeType.INFORMATIONAL and router is not None:
+            answer = self._spread.answer(event.payloads, router, now)
+            answer = [*answer, *self._confirmed(event.payloads, router, now)]
+            self._reported(event.payloads, router)
+        self._respond(event.token, answer, now)
+        if router is not None:
+            self._spread.push(event.sa, router, now)
+
+    def on_response(self, event: ResponseReceived, now: float) -> None:
+        self._spread.answered(event.request_id, event.payloads, now)
+        self._groups.answered(event.request_id, now)
+
+    def on_failure(self, event: RequestFailed, now: float) -> None:
+        self._spread.failed(event.request_id)
+        self._groups.answered(event.request_id, now, failed=True)
+
+    def on_established(self, event: Established, now: float) -> None:
+        router = self.router_of(event.peer_id)
+        self._event("ike", peer=router, role="responder", state="established")
+        if router is not None:
+            self._spread.push(event.sa, router, now)
+
+    def on_closed(self, event: Closed, now: float) -> None:
+        peer = self.router_of(event.sa.peer_id)
+        if peer is not None and self._control.get(peer) is event.sa:
+            del self._control[peer]
+        self._event("ike", peer=peer, role="responder", state=event.reason.name.lower())
+        self._groups.forget(event.sa, now)
 
     def _answer(
         self, payloads: tuple[Payload, ...], identity: Identification | None, sa: SaHandle, now: float
     ) -> list[Payload]:
-        router = self._router(identity)
+        router = self.router_of(identity)
         try:
             request = KeyServer.read(payloads)
         except MalformedMessage:
@@ -397,12 +382,6 @@ class DksCore:
             return
         if fresh:
             self._event("reported", peer=router, group=str(group), generation=state.g)
-
-    def _respond(self, token: int, payloads: list[Payload], now: float) -> None:
-        try:
-            self._endpoint.respond(token, payloads, now)
-        except IkeError as error:
-            self._event("error", what="answer", detail=str(error))
 
 
 def _exchange(number: int) -> str:

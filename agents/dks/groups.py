@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -42,6 +43,8 @@ take long. It may have lost its IKE SA without our knowledge, and would be deaf 
 FAR_S = 1.0
 """Members whose answers take longer have no place in the usual delays: half of the old keys' last quarter is theirs to
 answer in, and receivers hear the old keys to their end."""
+AGAIN_S = 30.0
+"""When a group is tried again whose rekey the book refused."""
 PLACES = 1 << 20
 """At how many places above its book a DKS that gives keys to all members may begin."""
 EXCLUDING = frozenset({"revocation", "policy"})
@@ -442,7 +445,12 @@ class Groups:
             known.looked_at = None
             self._to_speaker(known, now)
             if known.rekey_at <= now:
-                self.rekey(group, now, "lifetime")
+                try:
+                    self.rekey(group, now, "lifetime")
+                except (PolicyError, sqlite3.Error) as error:
+                    # The old keys end by themselves. Others go on.
+                    self._event(Event("error", {"what": "rekey", "group": str(group), "detail": str(error)}))
+                    known.rekey_at = now + AGAIN_S
             if self._groups.get(group) is known:
                 self._look_later(known)
 

@@ -13,7 +13,7 @@ from agents.ikev2.codec.header import ZERO_SPI, Header, parse_header
 from agents.ikev2.codec.payloads import Identification, Payload
 from agents.ikev2.config import IkeConfig
 from agents.ikev2.errors import MalformedMessage, UnknownSa
-from agents.ikev2.events import CloseReason, Event, FailureReason, RequestFailed, ResponseReceived, Send
+from agents.ikev2.events import CloseReason, Event, FailureReason, Faulted, RequestFailed, ResponseReceived, Send
 from agents.ikev2.exchange import Task
 from agents.ikev2.handle import SaHandle
 from agents.ikev2.ike_rekey import RekeyIke
@@ -192,7 +192,13 @@ class IkeEndpoint:
     # -- datagrams -------------------------------------------------------------------------------
 
     def receive(self, datagram: Datagram, now: float) -> None:
-        """Take a datagram in. Never raises for what a peer may send."""
+        """Take a datagram in. Raises nothing: a fault closes the SA that an authentic message was for, and is told."""
+        try:
+            self._receive(datagram, now)
+        except Exception as error:
+            self._party.emit(Faulted("datagram", error))
+
+    def _receive(self, datagram: Datagram, now: float) -> None:
         party, peer, data = self._party, datagram.peer, datagram.data
         config = party.config
         if config.hop_limit is not None and datagram.hop_limit != config.hop_limit:

@@ -181,6 +181,15 @@ class Dropped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Faulted(Event):
+    """Something was raised that nobody expected. If it was for an authentic message or a timer of an SA, that SA is
+    closed; nothing else is touched."""
+
+    what: str
+    cause: BaseException
+
+
+@dataclass(frozen=True, slots=True)
 class KeysDerived(Event):
     """Experiments only (config.log_keys): a line of Wireshark's ikev2_decryption_table, and our comment with GSK_w
     where a key wrap algorithm was agreed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from agents.ikev2 import key_exchange
 from agents.ikev2 import keys as key_schedule
@@ -14,6 +15,7 @@ from agents.ikev2.codec.payloads import (
     SaPayload,
     find,
     first_error,
+    notifies,
 )
 from agents.ikev2.codec.transforms import Proposal, Transform
 from agents.ikev2.errors import MalformedMessage
@@ -51,9 +53,9 @@ class RekeyIke(Task):
         if sa.state is not SaState.ESTABLISHED or sa.suite is None:
             return None
         party = sa.party
-        offers = [offer for offer in _offers(sa) if not _has_additional(offer)]
-        if sa.suite.additional_ke or not offers:
-            sa.rekeying = None  # that needs IKE_FOLLOWUP_KE (RFC 9370 §2.2.4), which we do not have
+        offers = _offers(sa)
+        if not offers:
+            sa.rekeying = None
             return None
         self._spi = party.new_spi()
         self._proposals = proposals_from(offers, Proto.IKE, self._spi)
@@ -89,8 +91,35 @@ class RekeyIke(Task):
         nr = required_nonce(payloads, suite.prf)
         if ke is None or ke.method != suite.ke or ke.method != self._ke.method:
             raise MalformedMessage("key exchange methods differ")
-        secret = self._ke.shared(ke.data)
-        new = _successor(sa, True, self._spi, chosen.spi, suite, secret, self._ni, nr, now)
+        made = _Made(suite, self._spi, chosen.spi, self._ke.shared(ke.data), self._ni, nr)
+        if suite.additional_ke:
+            sa.rekeying = self
+            self._follow_up(sa, made, payloads)
+        else:
+            self._finish(sa, made, now)
+
+    def _follow_up(self, sa: IkeSa, made: _Made, payloads: list[Payload]) -> None:
+        """The next of several key exchanges; nothing else goes before it."""
+        link = notifies(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE)
+        if not link:
+            raise MalformedMessage("no link to the next key exchange")
+        sa.requests.queue.appendleft(_FollowUp(self, made, link[0].data, sa))
+
+    def followed_up(self, sa: IkeSa, made: _Made, payloads: list[Payload], now: float) -> None:
+        """One more key exchange is done, or the peer does not go on."""
+        sa.rekeying = None
+        if sa.state not in (SaState.ESTABLISHED, SaState.REKEYED):
+            return
+        if first_error(payloads) is not None:
+            self._refused(sa, payloads, now)
+        elif made.missing:
+            sa.rekeying = self
+            self._follow_up(sa, made, payloads)
+        else:
+            self._finish(sa, made, now)
+
+    def _finish(self, sa: IkeSa, made: _Made, now: float) -> None:
+        new, nr = _successor(sa, True, made, now), made.nr
         if self._superseded or (self._crossing is not None and min(self._ni, nr) < self._crossing[0]):
             self.superseded(sa, now)  # ours has the lowest nonce: it goes, by our Delete on it
             new.state = SaState.DELETING
@@ -112,22 +141,71 @@ class RekeyIke(Task):
                 sa.enqueue(RekeyIke(sa, method), now)
         else:
             patience = 1 if error.type == NotifyType.TEMPORARY_FAILURE else 12
-            sa.rekey_at = now + patience * max(sa.party.config.retry_s, sa.way.timeout_s or 0.0)
+            # Both sides may have been in each other's way, and are not to be so again.
+            part = int.from_bytes(sa.party.random(4), "big") / 2**32
+            sa.rekey_at = now + patience * max(sa.party.config.retry_s * (0.5 + part), sa.way.timeout_s or 0.0)
 
     def failed(self, sa: IkeSa, reason: FailureReason, now: float) -> None:
         self.superseded(sa, now)
 
 
+@dataclass
+class _Made:
+    """What a rekey has come to: the suite and, of each of its key exchanges so far, the secret."""
+
+    suite: IkeSuite
+    spi_i: bytes
+    spi_r: bytes
+    secret: bytes = field(repr=False)
+    ni: bytes
+    nr: bytes
+    further: list[bytes] = field(default_factory=list, repr=False)
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The methods of the key exchanges that are still to come."""
+        return self.suite.additional_ke[len(self.further) :]
+
+
+class _FollowUp(Task):
+    """One additional key exchange of our rekey (RFC 9370 §2.2.4). `link`: what the peer knows the rekey by."""
+
+    exchange = ExchangeType.IKE_FOLLOWUP_KE
+    exclusive = True
+
+    def __init__(self, rekey: RekeyIke, made: _Made, link: bytes, sa: IkeSa) -> None:
+        self._rekey, self._made, self._link = rekey, made, link
+        self._ke = key_exchange.begin(made.missing[0], sa.party.random)
+
+    def payloads(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
+        link = NotifyPayload(NotifyType.ADDITIONAL_KEY_EXCHANGE, self._link)
+        return [KePayload(self._ke.method, self._ke.public), link]
+
+    def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
+        ke = find(payloads, KePayload)
+        if first_error(payloads) is None:
+            if ke is None or ke.method != self._ke.method:
+                raise MalformedMessage("IKE_FOLLOWUP_KE response without the KE that was asked for")
+            self._made.further.append(self._ke.shared(ke.data))
+        self._rekey.followed_up(sa, self._made, payloads, now)
+
+    def failed(self, sa: IkeSa, reason: FailureReason, now: float) -> None:
+        self._rekey.failed(sa, reason, now)
+
+
 def _offers(sa: IkeSa) -> list[tuple[Transform, ...]]:
     """What we offer and take for the successor: one that had a key wrap algorithm has the same, one without has none,
-    since the layer above has built on it."""
+    since the layer above has built on it; and one that was made with several key exchanges is so again."""
     assert sa.suite is not None
-    kwa = sa.suite.kwa
+    kwa, several = sa.suite.kwa, bool(sa.suite.additional_ke)
     return [
         tuple(item for item in offer if item.type != TransformType.KWA or item.id == kwa)
         for offer in sa.party.config.offers
-        if any(item.type == TransformType.KWA and item.id == kwa for item in offer)
-        or (kwa is None and not _wraps(offer))
+        if _has_additional(offer) is several
+        and (
+            any(item.type == TransformType.KWA and item.id == kwa for item in offer)
+            or (kwa is None and not _wraps(offer))
+        )
     ]
 
 
@@ -140,18 +218,22 @@ def _has_additional(transforms: Iterable[Transform]) -> bool:
 
 
 def _successor(
-    old: IkeSa, initiator: bool, spi_i: bytes, spi_r: bytes, suite: IkeSuite, secret: bytes, ni: bytes, nr: bytes,
-    now: float,
+    old: IkeSa, initiator: bool, made: _Made, now: float,
 ) -> IkeSa:  # fmt: skip
     """The new IKE SA: same peer and children, new keys, Message IDs from 0."""
     assert old.suite is not None and old.keys is not None
+    spi_i, spi_r = made.spi_i, made.spi_r
     new = IkeSa(old.party, initiator, old.peer, spi_i, spi_r, SaState.ESTABLISHED, old.handler, now, old.handle)
     new.peer_id, new.peer_key, new.pace = old.peer_id, old.peer_key, old.pace
     new.peer_fragments = old.peer_fragments
     new.way, new.hint_s = old.way, old.hint_s
     new.established_at = now
     new.children = old.children  # one table: the peer may use the new SA before we know which one stays
-    new.set_keys(suite, key_schedule.rekeyed_keys(old.suite.prf, old.keys.sk_d, suite, secret, ni, nr, spi_i, spi_r))
+    further = b"".join(made.further)
+    keys = key_schedule.rekeyed_keys(
+        old.suite.prf, old.keys.sk_d, made.suite, made.secret, made.ni, made.nr, spi_i, spi_r, further
+    )
+    new.set_keys(made.suite, keys)
     lifetime = old.party.config.ike_lifetime_s
     new.rekey_at = now + jittered(old, lifetime) if lifetime else None
     old.party.add(new)
@@ -186,10 +268,14 @@ def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> N
         sa.respond(message_id, exchange, [NotifyPayload(NotifyType.TEMPORARY_FAILURE)])
         return
     chosen = choose(_offers(sa), request.proposals, Proto.IKE, 8)
-    if chosen is None or _has_additional(chosen.transforms):
+    if chosen is None:
         sa.respond(message_id, exchange, [NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN)])
         return
     suite = ike_suite(chosen.transforms)
+    if suite.additional_ke and crossing is not None:
+        # Rekeys of several exchanges do not cross: both sides wait, and not for equally long.
+        sa.respond(message_id, exchange, [NotifyPayload(NotifyType.TEMPORARY_FAILURE)])
+        return
     ni = required_nonce(payloads, suite.prf)
     if ke is None or ke.method != suite.ke:
         wanted = NotifyPayload(NotifyType.INVALID_KE_PAYLOAD, suite.ke.to_bytes(2, "big"))
@@ -197,14 +283,54 @@ def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> N
         return
     public, secret = key_exchange.answer(suite.ke, ke.data, party.random)
     nr, spi = party.random(party.config.nonce_octets), party.new_spi()
-    new = _successor(sa, False, chosen.spi, spi, suite, secret, ni, nr, now)
+    made = _Made(suite, chosen.spi, spi, secret, ni, nr)
     reply = SaPayload((Proposal(chosen.number, chosen.protocol, spi, chosen.transforms),))
-    sa.respond(message_id, exchange, [reply, NoncePayload(nr), KePayload(suite.ke, public)])
+    answer: list[Payload] = [reply, NoncePayload(nr), KePayload(suite.ke, public)]
+    if suite.additional_ke:
+        sa.respond(message_id, exchange, [*answer, _link(sa, made)])
+        return
+    new = _successor(sa, False, made, now)
+    sa.respond(message_id, exchange, answer)
     if crossing is not None:
         crossing.crossed(min(ni, nr), new)
     else:
-        if isinstance(sa.rekeying, RekeyIke):  # still in the queue: no longer wanted
-            if sa.rekeying in sa.requests.queue:
-                sa.requests.queue.remove(sa.rekeying)
-            sa.rekeying = None
-        adopt(sa, new, now)
+        _give_way(sa, new, now)
+
+
+def _give_way(sa: IkeSa, new: IkeSa, now: float) -> None:
+    """The peer's rekey is the one: ours, if it is still in the queue, is no longer wanted."""
+    if isinstance(sa.rekeying, RekeyIke):
+        if sa.rekeying in sa.requests.queue:
+            sa.requests.queue.remove(sa.rekeying)
+        sa.rekeying = None
+    adopt(sa, new, now)
+
+
+def _link(sa: IkeSa, made: _Made) -> NotifyPayload:
+    """What the peer names in the next key exchange of its rekey; one rekey at a time has one."""
+    link = sa.party.random(8)
+    sa.follow_up = link, made
+    return NotifyPayload(NotifyType.ADDITIONAL_KEY_EXCHANGE, link)
+
+
+def handle_follow_up(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> None:
+    """A peer's IKE_FOLLOWUP_KE request: the next key exchange of its rekey, and after the last the new SA."""
+    exchange = ExchangeType.IKE_FOLLOWUP_KE
+    link, ke = notifies(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE), find(payloads, KePayload)
+    waiting, sa.follow_up = sa.follow_up, None
+    if waiting is None or not link or link[0].data != waiting[0]:
+        sa.respond(message_id, exchange, [NotifyPayload(NotifyType.STATE_NOT_FOUND)])
+        return
+    made = waiting[1]
+    assert isinstance(made, _Made)
+    if ke is None or ke.method != made.missing[0]:
+        raise MalformedMessage("IKE_FOLLOWUP_KE without the KE that was agreed")
+    public, secret = key_exchange.answer(ke.method, ke.data, sa.party.random)
+    made.further.append(secret)
+    answer: list[Payload] = [KePayload(ke.method, public)]
+    if made.missing:
+        sa.respond(message_id, exchange, [*answer, _link(sa, made)])
+        return
+    new = _successor(sa, False, made, now)
+    sa.respond(message_id, exchange, answer)
+    _give_way(sa, new, now)

@@ -50,9 +50,11 @@ def rekeyed_keys(
     nr: bytes,
     spi_i: bytes,
     spi_r: bytes,
+    further: bytes = b"",
 ) -> IkeKeys:
-    """Keys after an IKE SA was rekeyed (§2.18); the old SA's PRF makes SKEYSEED."""
-    return _expand(suite, old_prf(old_sk_d, secret + ni + nr), ni + nr + spi_i + spi_r)
+    """Keys after an IKE SA was rekeyed (§2.18); the old SA's PRF makes SKEYSEED. `further`: the secrets of
+    IKE_FOLLOWUP_KE, in order (RFC 9370 §2.2.4)."""
+    return _expand(suite, old_prf(old_sk_d, secret + ni + nr + further), ni + nr + spi_i + spi_r)
 
 
 def additional_keys(

@@ -15,7 +15,7 @@ from agents.ikev2.codec.payloads import Identification
 from agents.ikev2.codec.transforms import Transform
 from agents.ikev2.config import IkeConfig
 from agents.ikev2.cookie import CookieJar
-from agents.ikev2.events import Dropped, Event, Send
+from agents.ikev2.events import Dropped, Event, Faulted, Send
 from agents.ikev2.fragments import FragmentBudget
 from agents.ikev2.model import Authenticate, LocalIdentity, PeerAddress, RandomSource, source_prefix
 from agents.ikev2.round_trip import MOST_PEERS, RoundTrip
@@ -166,7 +166,11 @@ class Party:
         while (due := self.next_timer()) is not None and due <= now:
             sa = heapq.heappop(self._timers)[2]
             sa.scheduled = None
-            sa.tick(now)
+            try:
+                sa.tick(now)
+            except Exception as error:
+                self.emit(Faulted("timer", error))
+                sa.broken(now)
             self.schedule(sa)
 
 

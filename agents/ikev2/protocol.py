@@ -9,7 +9,7 @@ from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.ikev2.registry import Protocol as Proto
 from agents.ikev2.sa import Handler, IkeSa, SaState
 
-_OWN = frozenset({int(ExchangeType.CREATE_CHILD_SA), int(ExchangeType.INFORMATIONAL)})
+_OWN = frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL, ExchangeType.IKE_FOLLOWUP_KE})
 
 
 class Established(Handler):
@@ -30,6 +30,8 @@ class Established(Handler):
                 ike_rekey.handle(sa, message_id, payloads, now)
             else:
                 child_exchange.handle(sa, message_id, payloads, now)
+        elif exchange == ExchangeType.IKE_FOLLOWUP_KE:
+            ike_rekey.handle_follow_up(sa, message_id, payloads, now)
         else:
             token = sa.party.new_token(sa, message_id, exchange)
             sa.party.emit(RequestReceived(token, sa.handle, exchange, tuple(payloads)))

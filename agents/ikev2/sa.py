@@ -21,7 +21,7 @@ from agents.ikev2.codec.payloads import (
     parse_payloads,
 )
 from agents.ikev2.errors import IkeError, IntegrityFailure, MalformedMessage, UnsupportedCriticalPayload
-from agents.ikev2.events import Closed, CloseReason, FailureReason, KeysDerived, MessageSeen, Send
+from agents.ikev2.events import Closed, CloseReason, FailureReason, Faulted, KeysDerived, MessageSeen, Send
 from agents.ikev2.exchange import Arrival, RequestWindow, ResponseWindow, Task
 from agents.ikev2.fragments import Reassembler
 from agents.ikev2.handle import SaHandle
@@ -145,10 +145,12 @@ class IkeSa:
         "_fragments",
         "_in",
         "_out",
+        "_touched",
         "children",
         "created_at",
         "established_at",
         "expires_at",
+        "follow_up",
         "half_open_address",
         "handle",
         "handler",
@@ -207,9 +209,11 @@ class IkeSa:
         self.peer_fragments = False
         self.half_open_address: str | None = None
         self.rekeying: Task | None = None
+        self.follow_up: tuple[bytes, object] | None = None  # of the peer's rekey, between its key exchanges
         self.hint_s: float | None = None  # what the first answer of the handshake took at most
         self.way = RoundTrip()  # the peer's own as soon as it is known who that is
         self._out: Protection | None = None
+        self._touched = False  # by the datagram that is being taken in: it is authentic
         self._in: Protection | None = None
         self._fragments: Reassembler | None = None
 
@@ -288,7 +292,9 @@ class IkeSa:
                 if payloads is None:
                     continue
                 datagrams = self.seal(task.exchange, message_id, False, payloads)
-            except IkeError:
+            except Exception as error:
+                if not isinstance(error, IkeError):
+                    self.party.emit(Faulted("request", error))
                 task.failed(self, FailureReason.NOT_MADE, now)
                 continue
             self.requests.next_id += 1
@@ -313,10 +319,17 @@ class IkeSa:
 
     def receive(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
         """A datagram with our SPIs. Nothing changes before its ICV was found right."""
-        if header.is_response:
-            self._receive_response(data, header, peer, now)
-        else:
-            self._receive_request(data, header, peer, now)
+        try:
+            if header.is_response:
+                self._receive_response(data, header, peer, now)
+            else:
+                self._receive_request(data, header, peer, now)
+        except Exception:
+            if self._touched:
+                self.broken(now)
+            raise
+        finally:
+            self._touched = False
 
     def _open(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> Opened | None:
         protection = self._in or self.handler.untried(self)
@@ -398,6 +411,7 @@ class IkeSa:
 
     def _authentic(self, header: Header, peer: PeerAddress, now: float) -> None:
         """The peer itself has sent this datagram."""
+        self._touched = True
         if self._in is None:
             self.handler.proven(self)
         self.party.emit(MessageSeen(header.exchange, not header.is_response, False, peer))
@@ -517,6 +531,17 @@ class IkeSa:
         """Go on answering repeats as long as the peer may make them, and then be forgotten."""
         patience_s = self.timing().patience_s if self.established_at is not None else 0.0
         self.expires_at = now + max(self.party.config.linger_s, patience_s)
+
+    def broken(self, now: float) -> None:
+        """A fault of ours has left this SA half changed: it goes, with whatever it takes to be gone."""
+        try:
+            self.close(CloseReason.FAULT, now)
+        except Exception as error:
+            self.party.emit(Faulted("close", error))
+            self.requests.outstanding.clear()
+            self.expires_at = now + self.party.config.linger_s
+            if self.handle.current is self:
+                self.party.emit(Closed(self.handle, CloseReason.FAULT))
 
     def end_half_open(self) -> None:
         """This SA no longer counts as half-open."""

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.gikev2 import DataSa
-from agents.ikev2 import Identification, KeysDerived, LocalIdentity
+from agents.ikev2 import Identification, LocalIdentity
 from agents.ipsec.protection import IPAddress
 from agents.lks.retained import ROOT, Retained
 from agents.policy.document import PolicyDocument
 from agents.policy.group import GroupState, Issuer, sign_group_state
 from agents.policy.names import GroupId, party_id
-from agents.runtime.effects import Effect, Event, KeyLines
+from agents.runtime.boundary import Boundary
+from agents.runtime.effects import Effect, Event
 
 if TYPE_CHECKING:
     from agents.lks.removal import Removal
@@ -60,6 +61,7 @@ class Context:
         self._revoked = revoked
         self.retained = Retained(retained_record, self.effects.append, self)
         self.retained.acts_on(document.version, signer)
+        self.boundary = Boundary(self.event)
         self.removal: Removal
         """Set by the core, which is what acts on a removal."""
         self.policy_shown = 0
@@ -92,10 +94,6 @@ class Context:
     def event(self, kind: str, **fields: Any) -> None:
         """Put something on record."""
         self.effects.append(Event(kind, fields))
-
-    def keys_derived(self, event: KeysDerived) -> None:
-        """An IKE SA has keys: for the key log of an experiment."""
-        self.effects.append(KeyLines(tuple(line for line in (event.line, event.key_wrap_line) if line is not None)))
 
     def next_generation(self, in_use: Iterable[int] = (), above: int = 0) -> int:
         """A generation `above` this one that no group of ours ever had, reserved on the disk before it is used.

@@ -154,6 +154,10 @@ class LksCore:
     def receive(self, datagram: Datagram, now: float) -> None:
         """A datagram came."""
         self._now = now
+        self._context.boundary.run("datagram", lambda: self._take_in(datagram, now))
+        self._look(now)
+
+    def _take_in(self, datagram: Datagram, now: float) -> None:
         link = self._links.get(datagram.peer.interface)
         if self._pairs.is_from(datagram):
             self._pairs.receive(datagram, now)
@@ -162,28 +166,33 @@ class LksCore:
         elif link is not None:
             link.receive(datagram, now)
             self._look_whether_older(now)
-        self._adopt(now)
-        self._look_whether_ready(now)
-        self._confirming.look(now)
+
+    def _look(self, now: float) -> None:
+        """What may follow from any input."""
+        for what, job in (
+            ("policy", self._adopt),
+            ("readiness", self._look_whether_ready),
+            ("confirmation", self._confirming.look),
+        ):
+            self._context.boundary.run(what, lambda job=job: job(now))  # type: ignore[misc]
 
     def enforced(self, kernel: Kernel | None, now: float) -> None:
         """This is in the kernel now; None: it refused some of it."""
         self._now = now
-        self._confirming.enforced(kernel)
-        self._confirming.look(now)
+        self._context.boundary.run("confirmation", lambda: self._confirming.enforced(kernel))
+        self._look(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
         self._now = now
+        run = self._context.boundary.run
         for link in self._links.values():
-            link.tick(now)
-        if self._dks is not None:
-            self._dks.tick(now)
-        self._pairs.tick(now)
-        self._check_lease(now)
-        self._adopt(now)
-        self._look_whether_ready(now)
-        self._confirming.look(now)
+            run("link", lambda link=link: link.tick(now))  # type: ignore[misc]
+        if (dks := self._dks) is not None:
+            run("DKS", lambda: dks.tick(now))
+        run("pairs", lambda: self._pairs.tick(now))
+        run("lease", lambda: self._check_lease(now))
+        self._look(now)
 
     def lost(self, now: float) -> None:
         """Somebody else took SAs of ours out of the kernel, and with them the count of what was sent and heard. No key
@@ -210,6 +219,9 @@ class LksCore:
     def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
         """`status`; `rekey [INTERFACE]`: new generations of own groups. CommandRefused."""
         self._now = now
+        return self._context.boundary.command(lambda: self._command(words, now))
+
+    def _command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
         match list(words):
             case ["status"]:
                 lease = round(self._lease.left(now), 3)
@@ -263,7 +275,8 @@ class LksCore:
     def _links_up(self, now: float) -> None:
         for name, link in self._links.items():
             state = self._found.get(name)
-            link.set_up(state is not None and state.running and str(link.policy.address) in state.addresses, now)
+            up = state is not None and state.running and str(link.policy.address) in state.addresses
+            self._context.boundary.run("link", lambda link=link, up=up: link.set_up(up, now))  # type: ignore[misc]
 
     def _reports(self) -> list[bytes]:
         """Our groups' signed states: what the DKS is told that we did without it."""
@@ -442,7 +455,7 @@ class LksCore:
         context = self._context
         if context.kernel_dirty and self._started:
             context.kernel_dirty = False
-            self._kernel()
+            context.boundary.run("kernel", self._kernel)
         effects, context.effects[:] = list(context.effects), []
         return [effect for kind in _ORDER for effect in effects if isinstance(effect, kind)]
 

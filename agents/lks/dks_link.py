@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup, notifies
 from agents.gikev2.keys import bounded
 from agents.gikev2.member import parse_delete, rekey_sa
+from agents.gikev2.party import IkeParty
 from agents.gikev2.spread import Spread
 from agents.ikev2 import (
     Closed,
@@ -26,7 +27,7 @@ from agents.ikev2 import (
     IkeConfig,
     IkeEndpoint,
     IkeError,
-    KeysDerived,
+    IntegrityFailure,
     NotifyPayload,
     Payload,
     PeerAddress,
@@ -37,7 +38,6 @@ from agents.ikev2 import (
     ResponseReceived,
     Retransmission,
     SaHandle,
-    Send,
     UnknownSa,
 )
 from agents.ikev2.registry import ExchangeType, NotifyType
@@ -53,7 +53,6 @@ from agents.policy.errors import PolicyError
 from agents.policy.group import Issuer, verify_group_state
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import DKS_NAME, GroupId
-from agents.runtime.effects import Send as SendEffect
 
 PATIENT = Retransmission(first_s=1.0, factor=1.8, cap_s=8.0, tries=6)
 EAGER = Retransmission(first_s=0.5, factor=1.8, cap_s=3.0, tries=20)
@@ -68,7 +67,7 @@ Issued = Callable[[GroupId, GroupKeys | None, int, float], None]
 """Group, its new keys or None when the DKS gives none, the policy version that they are under, and the time."""
 
 
-class DksLink:
+class DksLink(IkeParty):
     """Contact with the DKS. `central`: the groups whose keys it makes, or None when it makes none."""
 
     def __init__(
@@ -100,7 +99,7 @@ class DksLink:
         self._key = public_key_from_spki(document.dks.key)
         self._id = context.party(document.dks.name)
         self._control = GroupId.control(document.domain, document.router)
-        self._endpoint = IkeEndpoint(
+        endpoint = IkeEndpoint(
             context.identity,
             self._authenticate,
             random=context.random,
@@ -114,6 +113,7 @@ class DksLink:
             ),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
+        super().__init__(endpoint, document.domain, context.effects.append, context.boundary)
         self._spread = Spread(self._endpoint, context.removal)
         self._rekeys = RekeySas(self._key, context.uniform)
         self._member = GroupMember((document.suite,), self._issuer_key, context.retained.minimum)
@@ -153,13 +153,19 @@ class DksLink:
     def receive(self, datagram: Datagram, now: float) -> None:
         """A datagram from the DKS's address."""
         if self._rekeys.is_message(datagram.data):
-            self._rekey_message(datagram.data, now)
+            self.boundary.run("GSA_REKEY", lambda: self._rekey_message(datagram, now))
         else:
             self._endpoint.receive(datagram, now)
         self._drain(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        self.boundary.timer("DKS", lambda: self._due(now), now)
+        self._endpoint.tick(now)
+        self._drops.tick(now)
+        self._drain(now)
+
+    def _due(self, now: float) -> None:
         if self.connect_at is not None and self.connect_at <= now:
             self._connect(now)
         if self._ask_at is not None and self._ask_at <= now:
@@ -175,8 +181,6 @@ class DksLink:
         if self._report_at is not None and self._report_at <= now:
             self._report(now)
         self._confirm(now)
-        self._endpoint.tick(now)
-        self._drain(now)
 
     def next_timer(self) -> float | None:
         """When something is due."""
@@ -184,7 +188,8 @@ class DksLink:
         if self._confirming is not None and self.sa is not None and self.sa.established:
             central = earliest([central, self._confirming.next_timer()])
         timers = [self.connect_at, self._ask_at, self._report_at, *self._again_at.values()]
-        return earliest([*timers, central, self._rekeys.next_timer(), self._endpoint.next_timer()])
+        due = self.boundary.due("DKS", earliest([*timers, central, self._rekeys.next_timer()]))
+        return earliest([due, self._endpoint.next_timer(), self._drops.next_timer()])
 
     def _ask(self, now: float) -> None:
         """Whether the DKS still answers us: that renews the lease. Only an answer to what was just asked does: what
@@ -237,35 +242,28 @@ class DksLink:
     # -- events --------------------------------------------------------------------------------------
 
     def _drain(self, now: float) -> None:
-        while effects := self._endpoint.take():
-            for effect in effects:
-                if isinstance(effect, Send):
-                    self._context.effects.append(SendEffect(effect.data, effect.peer, effect.retransmission))
-                elif isinstance(effect, Established):
-                    self._established(effect, now)
-                elif isinstance(effect, ResponseReceived | RequestFailed) and self._confirmed(effect, now):
-                    pass
-                elif isinstance(effect, ResponseReceived):
-                    self._spread.answered(effect.request_id, effect.payloads, now)
-                    if effect.request_id in self._asked_lease:
-                        self._renewed(self._asked_lease.pop(effect.request_id), now)
-                    group = self._asked.pop(effect.request_id, None)
-                    if group is not None:
-                        self._take(group, effect.payloads, now)
-                elif isinstance(effect, RequestFailed):
-                    self._spread.failed(effect.request_id)
-                    self._asked_lease.pop(effect.request_id, None)
-                    group = self._asked.pop(effect.request_id, None)
-                    if group is not None:
-                        self._unanswered(group, now)
-                elif isinstance(effect, RequestReceived):
-                    self._request(effect, now)
-                elif isinstance(effect, Closed):
-                    self._closed(effect, now)
-                elif isinstance(effect, KeysDerived):
-                    self._context.keys_derived(effect)
+        super()._drain(now)
         if self.central is not None:
             self.central.note_keyed()
+
+    def on_response(self, event: ResponseReceived, now: float) -> None:
+        if self._confirmed(event, now):
+            return
+        self._spread.answered(event.request_id, event.payloads, now)
+        if event.request_id in self._asked_lease:
+            self._renewed(self._asked_lease.pop(event.request_id), now)
+        group = self._asked.pop(event.request_id, None)
+        if group is not None:
+            self._take(group, event.payloads, now)
+
+    def on_failure(self, event: RequestFailed, now: float) -> None:
+        if self._confirmed(event, now):
+            return
+        self._spread.failed(event.request_id)
+        self._asked_lease.pop(event.request_id, None)
+        group = self._asked.pop(event.request_id, None)
+        if group is not None:
+            self._unanswered(group, now)
 
     def _confirmed(self, event: ResponseReceived | RequestFailed, now: float) -> bool:
         if self._confirming is None:
@@ -275,7 +273,7 @@ class DksLink:
         )
         return self._confirming.answered(event.request_id, now, ok=not refused)
 
-    def _established(self, event: Established, now: float) -> None:
+    def on_established(self, event: Established, now: float) -> None:
         self.last_contact = now
         self._schedule.succeeded()
         self._context.event("dks_contact", ok=True)
@@ -319,7 +317,7 @@ class DksLink:
         self._context.event("put_off", group=str(group), wait_s=round(wait_s, 6))
         return True
 
-    def _closed(self, event: Closed, now: float) -> None:
+    def on_closed(self, event: Closed, now: float) -> None:
         if event.sa is not self.sa:
             return
         self.sa, self._ask_at = None, None
@@ -330,9 +328,10 @@ class DksLink:
             self._confirming.parted()
         self._context.event("dks_contact", ok=False, reason=event.reason.name.lower())
         hint, self._hint = self._hint, None
+        self.connect_at = now + LIVENESS_S  # whatever becomes of the plan
         self._plan(now, self._schedule.failed() if hint is None else self._schedule.hinted(hint))
 
-    def _request(self, event: RequestReceived, now: float) -> None:
+    def on_request(self, event: RequestReceived, now: float) -> None:
         """GSA_INBAND_REKEY: a policy, keys, or SAs to give up. It is answered when it is in force."""
         answer: list[Payload] = []
         if event.exchange == ExchangeType.INFORMATIONAL:
@@ -347,10 +346,7 @@ class DksLink:
                 self._rekey(event, now)
         except (IkeError, PolicyError) as error:
             self._context.event("error", what="rekey", detail=str(error))
-        try:
-            self._endpoint.respond(event.token, answer, now)
-        except UnknownSa as error:
-            self._context.event("error", what="answer", detail=str(error))
+        self._respond(event.token, answer, now)
 
     def _rekey(self, event: RequestReceived, now: float) -> None:
         if self.central is None:
@@ -362,10 +358,10 @@ class DksLink:
         elif notifies.find_group_state(event.payloads) is not None:
             self._use(self._member.rekey(event.payloads, event.sa.key_wrap_key()), now, registration=False)
 
-    def _rekey_message(self, data: bytes, now: float) -> None:
+    def _rekey_message(self, datagram: Datagram, now: float) -> None:
         """GSA_REKEY: the DKS has no IKE SA with us, and tells us all the same. Nothing is answered."""
         try:
-            told = self._rekeys.open(data, now)
+            told = self._rekeys.open(datagram.data, now)
             if told is None or self.central is None:
                 return
             delete = parse_delete(told.payloads)
@@ -383,6 +379,8 @@ class DksLink:
                     raise UnusableGroup(f"{told.group}: keys of another group under its Rekey SA")
                 self._use(keys, now, registration=False)
                 self._context.event("rekey_message", group=str(told.group), generation=keys.generation)
+        except IntegrityFailure as error:
+            self._drops.saw(datagram.peer.ip, f"GSA_REKEY: {error}", now)
         except (IkeError, PolicyError) as error:
             self._context.event("error", what="rekey message", detail=str(error))
 

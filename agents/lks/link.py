@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from agents.gikev2 import GroupKeys, KeyServer
+from agents.gikev2.party import IkeParty
 from agents.gikev2.spread import Spread
 from agents.ikev2 import (
     AuthRequest,
     Closed,
     CloseReason,
     Datagram,
-    Dropped,
     Established,
     Identification,
     IkeConfig,
     IkeEndpoint,
     IkeError,
-    KeysDerived,
     MalformedMessage,
     MessageSeen,
     Payload,
@@ -34,9 +33,7 @@ from agents.ikev2 import (
     ResponseReceived,
     Retransmission,
     SaHandle,
-    Send,
 )
-from agents.ikev2 import Event as IkeEvent
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
@@ -45,9 +42,7 @@ from agents.lks.listener import Listener
 from agents.lks.speaker import Orders, Speaker
 from agents.policy.document import InterfacePolicy, Neighbor
 from agents.policy.errors import PolicyError
-from agents.policy.names import GroupId, parse_party_id
-from agents.runtime.drops import Drops
-from agents.runtime.effects import Send as SendEffect
+from agents.policy.names import GroupId
 
 RETRANSMISSION = Retransmission(first_s=0.25, factor=1.8, cap_s=1.0, tries=10)
 LIVENESS_S = 20.0
@@ -55,7 +50,7 @@ REFUSALS = frozenset({CloseReason.AUTHENTICATION_FAILED, CloseReason.REFUSED, Cl
 EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 
 
-class Link:
+class Link(IkeParty):
     """Key management with all neighbours of one interface."""
 
     def __init__(
@@ -65,7 +60,7 @@ class Link:
         self._context, self.policy, self._port = context, policy, port
         self.up = False
         self._addresses = {str(each.address): each for each in policy.neighbors}
-        self._endpoint = IkeEndpoint(
+        endpoint = IkeEndpoint(
             context.identity,
             self._authenticate,
             random=context.random,
@@ -84,6 +79,7 @@ class Link:
             ),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
+        super().__init__(endpoint, context.document.domain, context.effects.append, context.boundary, policy.name)
         self._spread = Spread(self._endpoint, context.removal)
         domain, router = context.document.domain, context.document.router
         self.speakers = {
@@ -98,7 +94,6 @@ class Link:
         self.present: set[str] = set()
         """Neighbours that an IKE message came from, whoever sent it in their name, unless we refused each other."""
         self._refused: set[str] = set()
-        self._drops = Drops(context.event, policy.name)
 
     # -- who may speak to us --------------------------------------------------------------------------
 
@@ -115,13 +110,8 @@ class Link:
         return PeerKey.from_spki(neighbor.key)
 
     def _neighbor(self, identity: Identification | None) -> Neighbor | None:
-        if identity is None:
-            return None
-        try:
-            domain, router = parse_party_id(identity.data)
-        except PolicyError:
-            return None
-        return self.policy.neighbor(router) if domain == self._context.document.domain else None
+        router = self.router_of(identity)
+        return None if router is None else self.policy.neighbor(router)
 
     # -- input ---------------------------------------------------------------------------------------
 
@@ -131,7 +121,7 @@ class Link:
         self.up = up
         if came_up:
             for listener in self.listeners.values():
-                listener.wake(now)
+                self.boundary.run("listener", lambda listener=listener: listener.wake(now))  # type: ignore[misc]
         self._drain(now)
 
     def receive(self, datagram: Datagram, now: float) -> None:
@@ -141,19 +131,19 @@ class Link:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        for speaker in self.speakers.values():
-            speaker.tick(now)
-        for listener in self.listeners.values():
-            listener.tick(now)
+        for part in self._parts():
+            self.boundary.timer(str(part), lambda part=part: part.tick(now), now)  # type: ignore[misc]
         self._endpoint.tick(now)
         self._drops.tick(now)
         self._drain(now)
 
     def next_timer(self) -> float | None:
         """When something is due."""
-        speakers = [each.next_timer() for each in self.speakers.values()]
-        listeners = [each.next_timer() for each in self.listeners.values()]
-        return earliest([self._endpoint.next_timer(), self._drops.next_timer(), *speakers, *listeners])
+        parts = [self.boundary.due(str(each), each.next_timer()) for each in self._parts()]
+        return earliest([self._endpoint.next_timer(), self._drops.next_timer(), *parts])
+
+    def _parts(self) -> list[Speaker | Listener]:
+        return [*self.speakers.values(), *self.listeners.values()]
 
     def rekey(self, now: float, reason: str, *, excluding: bool = False) -> None:
         """New generations of all own groups here. `excluding`: somebody is not to hear them any more."""
@@ -239,48 +229,34 @@ class Link:
     # -- events --------------------------------------------------------------------------------------
 
     def _drain(self, now: float) -> None:
-        while effects := self._endpoint.take():
-            for effect in effects:
-                if isinstance(effect, Send):
-                    if self.up:
-                        self._context.effects.append(SendEffect(effect.data, effect.peer, effect.retransmission))
-                else:
-                    self._event(effect, now)
+        super()._drain(now)
         self._note_keyed()
 
-    def _event(self, event: IkeEvent, now: float) -> None:
-        if isinstance(event, MessageSeen):
-            self._seen(event)
-        elif isinstance(event, Dropped):
-            self._drops.saw(event.peer.ip, event.reason, now)
-        elif isinstance(event, AuthRequest):
-            self._answer(event, event.peer_id, now)
-        elif isinstance(event, RequestReceived):
-            self._request(event, now)
-        elif isinstance(event, Established):
-            self._established(event, now)
-        elif isinstance(event, ResponseReceived):
-            if self._spread.answered(event.request_id, event.payloads, now):
-                return
-            if not self._acknowledged(event.request_id, now, payloads=event.payloads):
-                self._own(event.sa, lambda listener: listener.response(event, now))
-        elif isinstance(event, RequestFailed):
-            if self._spread.failed(event.request_id):
-                return
-            if not self._acknowledged(event.request_id, now, failed=True):
-                self._own(event.sa, lambda listener: listener.failed(event, now))
-        elif isinstance(event, Closed):
-            self._closed(event, now)
-        elif isinstance(event, KeysDerived):
-            self._context.keys_derived(event)
+    def _may_send(self) -> bool:
+        return self.up
 
-    def _seen(self, event: MessageSeen) -> None:
+    def on_auth_request(self, event: AuthRequest, now: float) -> None:
+        self._answer(event, event.peer_id, now)
+
+    def on_response(self, event: ResponseReceived, now: float) -> None:
+        if self._spread.answered(event.request_id, event.payloads, now):
+            return
+        if not self._acknowledged(event.request_id, now, payloads=event.payloads):
+            self._own(event.sa, lambda listener: listener.response(event, now))
+
+    def on_failure(self, event: RequestFailed, now: float) -> None:
+        if self._spread.failed(event.request_id):
+            return
+        if not self._acknowledged(event.request_id, now, failed=True):
+            self._own(event.sa, lambda listener: listener.failed(event, now))
+
+    def on_seen(self, event: MessageSeen, now: float) -> None:
         """A neighbour's first message says no more than that it may be there: the boot waits a little longer for it."""
         neighbor = self._addresses.get(event.peer.ip)
         if neighbor is not None and neighbor.router not in self._refused:
             self.present.add(neighbor.router)
 
-    def _established(self, event: Established, now: float) -> None:
+    def on_established(self, event: Established, now: float) -> None:
         neighbor = self._neighbor(event.peer_id)
         role = "initiator" if event.initiator else "responder"
         name = neighbor.router if neighbor else None
@@ -300,7 +276,7 @@ class Link:
             if not event.initial_contact:
                 listener.check(now)
 
-    def _closed(self, event: Closed, now: float) -> None:
+    def on_closed(self, event: Closed, now: float) -> None:
         neighbor = self._neighbor(event.sa.peer_id)
         if neighbor is not None and event.reason in REFUSALS:
             self._refused.add(neighbor.router)
@@ -313,7 +289,7 @@ class Link:
             state=event.reason.name.lower(),
         )
         for speaker in self.speakers.values():
-            speaker.forget(event.sa, now)
+            self.boundary.run("closed", lambda speaker=speaker: speaker.forget(event.sa, now))  # type: ignore[misc]
         self._own(event.sa, lambda listener: listener.closed(event, now))
 
     def _own(self, sa: SaHandle, job: Callable[[Listener], None]) -> None:
@@ -331,7 +307,7 @@ class Link:
 
     # -- requests ------------------------------------------------------------------------------------
 
-    def _request(self, event: RequestReceived, now: float) -> None:
+    def on_request(self, event: RequestReceived, now: float) -> None:
         if event.exchange == ExchangeType.GSA_REGISTRATION:
             self._answer(event, event.sa.peer_id, now)
             return
@@ -363,12 +339,6 @@ class Link:
         self._respond(event.token, answer, now)
         if isinstance(event, RequestReceived):
             speaker.registered(neighbor.router, now)
-
-    def _respond(self, token: int, payloads: Sequence[Payload], now: float) -> None:
-        try:
-            self._endpoint.respond(token, payloads, now)
-        except IkeError as error:
-            self._context.event("error", what="answer", interface=self.policy.name, detail=str(error))
 
     # -- whether we understand each other ------------------------------------------------------------
 

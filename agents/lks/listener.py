@@ -75,16 +75,20 @@ class Listener:
         self._again_at: dict[GroupId, float] = {}
         self._connect_at: float | None = None
 
+    def __str__(self) -> str:
+        return f"listener to {self.neighbor.router} on {self.interface.name}"
+
     # -- beginning -----------------------------------------------------------------------------------
 
     def start(self, now: float) -> None:
         """Begin towards the neighbour, if that is not under way."""
         if self.sa is not None or not self.hearing:
             return
-        self._connect_at = None
+        self._connect_at = now  # until it is done
         self._first = next(iter(self.hearing))
         first = self._member.request(self._first, extra=[*self._shown(self._first), *self._spread.hello()])
         self.sa = self._endpoint.connect(self._peer, self._context.party(self.neighbor.router), first, now)
+        self._connect_at = None
 
     def wake(self, now: float) -> None:
         """The neighbour has authenticated itself, or the interface came up: do not wait for a timer."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
 
+from agents.gikev2.party import IkeParty
 from agents.ikev2 import (
     ChildClosed,
     ChildEstablished,
@@ -21,22 +22,18 @@ from agents.ikev2 import (
     Closed,
     CloseReason,
     Datagram,
-    Dropped,
     Established,
     Identification,
     IkeConfig,
     IkeEndpoint,
-    KeysDerived,
     PeerAddress,
     PeerCredential,
     PeerKey,
     Retransmission,
     SaHandle,
-    Send,
     TrafficSelector,
     UnknownSa,
 )
-from agents.ikev2 import Event as IkeEvent
 from agents.ikev2.registry import ExchangeType
 from agents.ipsec.protection import Mode
 from agents.ipsec.unicast import Unicast, UnicastPoint
@@ -44,10 +41,6 @@ from agents.lks.context import Context
 from agents.lks.generations import earliest
 from agents.lks.pair_keys import PairKeys
 from agents.policy.document import InterfacePolicy, PairPolicy, PolicyDocument
-from agents.policy.errors import PolicyError
-from agents.policy.names import parse_party_id
-from agents.runtime.drops import Drops
-from agents.runtime.effects import Send as SendEffect
 
 RETRANSMISSION = Retransmission(first_s=0.5, factor=1.8, cap_s=2.0, tries=10)
 LIVENESS_S = 20.0
@@ -76,7 +69,7 @@ class _Peer:
         return self.keys.policy
 
 
-class Pairs:
+class Pairs(IkeParty):
     """All pairs of one router. `adopt` at the beginning and for each new document."""
 
     def __init__(self, context: Context, port: int) -> None:
@@ -85,9 +78,8 @@ class Pairs:
         self._addresses: dict[str, _Peer] = {}
         self._ours: frozenset[tuple[str, str]] = frozenset()
         document = context.document
-        self._drops = Drops(context.event, "")
         self._suite, self._lifetimes = document.suite, document.lifetimes
-        self._endpoint = IkeEndpoint(
+        endpoint = IkeEndpoint(
             context.identity,
             self._authenticate,
             random=context.random,
@@ -108,6 +100,7 @@ class Pairs:
             auth_exchange=ExchangeType.IKE_AUTH,
             child_policy=self._agree,
         )
+        super().__init__(endpoint, document.domain, context.effects.append, context.boundary)
 
     # -- who may speak to us -------------------------------------------------------------------------
 
@@ -135,13 +128,8 @@ class Pairs:
         return found.keys.offer(addresses) if found is not None and addresses is not None else None
 
     def _named(self, identity: Identification | None) -> _Peer | None:
-        if identity is None:
-            return None
-        try:
-            domain, router = parse_party_id(identity.data)
-        except PolicyError:
-            return None
-        return self._peers.get(router) if domain == self._context.document.domain else None
+        router = self.router_of(identity)
+        return None if router is None else self._peers.get(router)
 
     # -- policy --------------------------------------------------------------------------------------
 
@@ -192,6 +180,12 @@ class Pairs:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        self.boundary.timer("pairs", lambda: self._due(now), now)
+        self._endpoint.tick(now)
+        self._drops.tick(now)
+        self._drain(now)
+
+    def _due(self, now: float) -> None:
         for peer in self._peers.values():
             if peer.connect_at is not None and peer.connect_at <= now:
                 self._connect(peer, now)
@@ -201,16 +195,14 @@ class Pairs:
                     self._endpoint.close(sa, now)
             if peer.keys.tick(now):
                 self._context.kernel_dirty = True
-        self._endpoint.tick(now)
-        self._drops.tick(now)
-        self._drain(now)
 
     def next_timer(self) -> float | None:
         """When something is due."""
         peers = (
             when for each in self._peers.values() for when in (each.connect_at, each.surplus_at, each.keys.next_timer())
         )
-        return earliest([self._endpoint.next_timer(), self._drops.next_timer(), *peers])
+        due = self.boundary.due("pairs", earliest(peers))
+        return earliest([self._endpoint.next_timer(), self._drops.next_timer(), due])
 
     def _connect(self, peer: _Peer, now: float) -> None:
         """An IKE SA, or in the one that there is the Child SAs that are missing."""
@@ -237,40 +229,26 @@ class Pairs:
 
     # -- events --------------------------------------------------------------------------------------
 
-    def _drain(self, now: float) -> None:
-        while effects := self._endpoint.take():
-            for effect in effects:
-                if isinstance(effect, Send):
-                    self._context.effects.append(SendEffect(effect.data, effect.peer, effect.retransmission))
-                else:
-                    self._event(effect, now)
+    def on_child_closed(self, event: ChildClosed, now: float) -> None:
+        peer = self._named(event.sa.peer_id)
+        if peer is not None:
+            dtd_s = max(float(self._lifetimes.dtd_s), event.sa.answer_within_s)
+            peer.keys.ended(event.sa, event.child, now, dtd_s)
+            self._context.kernel_dirty = True
+            self._missed(peer, now, AGAIN_S)
 
-    def _event(self, event: IkeEvent, now: float) -> None:
-        if isinstance(event, Dropped):
-            self._drops.saw(event.peer.ip, event.reason, now)
-        elif isinstance(event, Established):
-            self._established(event, now)
-        elif isinstance(event, KeysDerived):
-            self._context.keys_derived(event)
-        elif isinstance(event, Closed):
-            self._closed(event, now)
-        elif isinstance(event, ChildEstablished):
-            self._child(event, now)
-        elif isinstance(event, ChildClosed | ChildFailed):
-            peer = self._named(event.sa.peer_id)
-            if peer is None:
-                return
-            if isinstance(event, ChildClosed):
-                dtd_s = max(float(self._lifetimes.dtd_s), event.sa.answer_within_s)
-                peer.keys.ended(event.sa, event.child, now, dtd_s)
-                self._context.kernel_dirty = True
-            else:
-                self._context.event("error", what="pair", peer=peer.policy.router, detail=f"notify {event.notify}")
-            self._note(peer)
-            if peer.keys.missing:
-                self._again(peer, now, REFUSED_S if isinstance(event, ChildFailed) else AGAIN_S)
+    def on_child_failed(self, event: ChildFailed, now: float) -> None:
+        peer = self._named(event.sa.peer_id)
+        if peer is not None:
+            self._context.event("error", what="pair", peer=peer.policy.router, detail=f"notify {event.notify}")
+            self._missed(peer, now, REFUSED_S)
 
-    def _established(self, event: Established, now: float) -> None:
+    def _missed(self, peer: _Peer, now: float, wait: tuple[float, float]) -> None:
+        self._note(peer)
+        if peer.keys.missing:
+            self._again(peer, now, wait)
+
+    def on_established(self, event: Established, now: float) -> None:
         peer = self._named(event.peer_id)
         if peer is None:
             self._endpoint.close(event.sa, now)
@@ -291,7 +269,7 @@ class Pairs:
             # Who came asks for what is wanted. Should it not, we do.
             self._again(peer, now, REFUSED_S)
 
-    def _child(self, event: ChildEstablished, now: float) -> None:
+    def on_child_established(self, event: ChildEstablished, now: float) -> None:
         peer = self._named(event.sa.peer_id)
         lives = self._lifetimes
         life_s = float(lives.group_s + lives.atd_s + lives.dtd_s + REKEY_S)
@@ -305,7 +283,7 @@ class Pairs:
             peer.connect_at = None
         self._note(peer)
 
-    def _closed(self, event: Closed, now: float) -> None:
+    def on_closed(self, event: Closed, now: float) -> None:
         peer = self._named(event.sa.peer_id)
         if peer is None:
             return

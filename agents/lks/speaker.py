@@ -87,6 +87,9 @@ class Speaker:
         self.sending.begin(self._make(now))
         context.kernel_dirty = True
 
+    def __str__(self) -> str:
+        return f"speaker of {self.group}"
+
     @property
     def generation(self) -> int:
         """The newest generation."""

@@ -293,7 +293,7 @@ class Driver:
         except SasLost as loss:
             self._core.enforced(None, time.monotonic())
             self._begin_anew(loss)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._core.enforced(None, time.monotonic())
             # An interface that has just gone, an SPI that somebody else holds. All the rest is in force.
             self._log.write(Event("error", {"what": "kernel", "detail": str(error)}))

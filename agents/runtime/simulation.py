@@ -101,6 +101,8 @@ class Simulation:
         """Address → node of loopbacks, between which the network carries what is sent to no interface in particular,
         unless the segment "routed" is cut."""
         self.tap: Callable[[Passing], Passing | None] | None = None
+        self.faults_wanted = False
+        """Whether a fault of a core is only put on record, as its daemon does, and not raised."""
         self._random = random.Random(seed)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._number = itertools.count()
@@ -207,6 +209,8 @@ class Simulation:
             if node.core is not None:
                 node.core.enforced(effect, self.now)
         elif isinstance(effect, Event):
+            if effect.kind == "fault" and not self.faults_wanted:
+                raise RuntimeError(f"{node.name}: {dict(effect.fields)}")
             self.events.append(Seen(self.now, node.name, effect.kind, effect.fields))
         elif isinstance(effect, Send):
             node.sent += 1

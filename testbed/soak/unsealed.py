@@ -18,6 +18,7 @@ from agents.ikev2.registry import ExchangeType
 
 _LEFT_OUT = frozenset(
     {
+        ("Boundary", "*"),
         ("CookieJar", "*"),
         ("Drops", "*"),
         ("Metrics", "*"),

@@ -28,10 +28,12 @@ from agents.ikev2 import (
     Retransmission,
     TrafficSelector,
     UnknownSa,
+    key_exchange,
 )
 from agents.ikev2 import config as suites
 from agents.ikev2.codec.header import Header
 from agents.ikev2.codec.transforms import transform
+from agents.ikev2.model import RandomSource
 from agents.ikev2.protect import seal_message
 from agents.ikev2.registry import ExchangeType, NotifyType, SequenceNumbers, TransformType
 from agents.ikev2.sa import IkeSa
@@ -465,9 +467,69 @@ def test_a_datagram_is_never_a_reason_to_raise() -> None:
     assert b.endpoint.sas()
 
 
-def test_an_sa_with_an_additional_key_exchange_is_not_rekeyed_in_place() -> None:
-    net, a, b = linked(IkeConfig(offers=((*suites.PLAIN, suites.ADD_ML_KEM_768),), ike_lifetime_s=20), child=False)
+POST_QUANTUM = (*suites.WITH_KWA, suites.ADD_ML_KEM_768)
+
+
+def talks(net: Net, a: Node, b: Node) -> bool:
+    """Whether both are of one mind about their IKE SA and its keys."""
+    answer_all(b)
+    before = len(a.all(ResponseReceived))
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [])
+    net.run(5)
+    same = a.sa.spi_i == b.sa.spi_i and a.sa.derive(b"x", 32) == b.sa.derive(b"x", 32)
+    return same and len(a.all(ResponseReceived)) == before + 1
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_an_sa_of_several_key_exchanges_is_rekeyed_with_as_many(side: str) -> None:
+    net, a, b = linked(IkeConfig(offers=(POST_QUANTUM, suites.WITH_KWA)), child=False)
+    for _ in range(3):
+        before = a.sa.spi_i
+        one = a if side == "a" else b
+        one.do("rekey_ike", one.sa)
+        net.run(5)
+        assert a.sa.spi_i != before and talks(net, a, b)
+        assert a.sa.current.suite.additional_ke == b.sa.current.suite.additional_ke == (suites.ADD_ML_KEM_768.id,)
+    assert len(a.all(IkeSaRekeyed)) == len(b.all(IkeSaRekeyed)) == 3
+    assert [wire.data[18] for wire in net.wire].count(ExchangeType.IKE_FOLLOWUP_KE) >= 6
+
+
+def test_the_further_secret_is_in_the_keys_of_the_rekeyed_sa(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, a, b = linked(IkeConfig(offers=(POST_QUANTUM,)), child=False)
+    genuine = key_exchange.answer
+
+    def wrong(method: int, public: bytes, random: RandomSource) -> tuple[bytes, bytes]:
+        answer, secret = genuine(method, public, random)
+        return answer, bytes(len(secret)) if method == suites.ADD_ML_KEM_768.id else secret
+
+    monkeypatch.setattr(key_exchange, "answer", wrong)
     a.do("rekey_ike", a.sa)
-    net.run(100)
-    assert not a.all(IkeSaRekeyed) and not b.all(IkeSaRekeyed)
-    assert a.endpoint.sas() and not a.all(Closed)
+    net.run(5)
+    assert a.sa.derive(b"x", 32) != b.sa.derive(b"x", 32)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_rekeys_of_several_key_exchanges_that_cross_or_are_lost_leave_one_sa(seed: int) -> None:
+    config = IkeConfig(
+        offers=(POST_QUANTUM,), retransmission=Retransmission(first_s=0.5, factor=1.5, cap_s=3, tries=25)
+    )
+    net, a, b = linked(config, child=False, seed=seed)
+    net.loss, net.repeat = 0.2, 0.1
+    for _ in range(3):
+        for each in (a, b):
+            if each.sa.established:
+                each.do("rekey_ike", each.sa)
+        net.run(net.random.random() * 3)
+    net.loss = net.repeat = 0.0
+    net.run(120)
+    assert talks(net, a, b) and len(a.endpoint.sas()) == len(b.endpoint.sas()) == 1
+
+
+def test_a_follow_up_that_belongs_to_no_rekey_is_refused_and_ends_nothing() -> None:
+    net, a, b = linked(IkeConfig(offers=(POST_QUANTUM,)), child=False)
+    link = NotifyPayload(NotifyType.ADDITIONAL_KEY_EXCHANGE, bytes(8))
+    a.do("request", a.sa, ExchangeType.IKE_FOLLOWUP_KE, [link])
+    net.run(1)
+    [refused] = a.last(ResponseReceived).payloads
+    assert refused.type == NotifyType.STATE_NOT_FOUND
+    assert talks(net, a, b)

@@ -1,0 +1,83 @@
+"""The fault boundary of a core: what is raised for one datagram, timer, event or command ends that, and nothing else.
+
+Errors that are expected have types of their own and are caught where they belong. What comes as far as this is a fault
+of ours, or a store that refuses: it is put on record with its cause, counted, and the caller undoes what was begun. A
+timer that raises has a pause, or it would be due again at once. Knows nothing of what it guards.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from agents.runtime.control import CommandRefused
+
+T = TypeVar("T")
+PAUSE_S = 1.0
+EACH = 8
+"""So many faults of one place are told one by one, and after that every so-manieth."""
+
+
+class Tell(Protocol):
+    """Puts an event on record."""
+
+    def __call__(self, kind: str, **fields: object) -> None: ...
+
+
+class Boundary:
+    """Of one core. `tell`: where faults are put on record, as `fault`."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._counts: Counter[str] = Counter()
+        self._paused: dict[str, float] = {}
+
+    @property
+    def count(self) -> int:
+        """Faults since the start."""
+        return self._counts.total()
+
+    def run(self, what: str, job: Callable[[], T]) -> T | None:
+        """The job; None when it raised."""
+        try:
+            return job()
+        except Exception as error:
+            self.fault(what, error)
+            return None
+
+    def command(self, job: Callable[[], T]) -> T:
+        """An administrator's command; CommandRefused also for a fault of ours."""
+        try:
+            return job()
+        except CommandRefused:
+            raise
+        except Exception as error:
+            self.fault("command", error)
+            raise CommandRefused(f"it failed, and nothing else did: {type(error).__name__}: {error}") from error
+
+    def fault(self, what: str, cause: BaseException) -> None:
+        """Put this on record."""
+        self._counts[what] += 1
+        count = self._counts[what]
+        if count <= EACH or count % (EACH * EACH) == 0:
+            frames = traceback.extract_tb(cause.__traceback__)
+            place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+            self._tell("fault", what=what, cause=f"{type(cause).__name__}: {cause}"[:200], at=place, count=count)
+
+    def timer(self, what: str, job: Callable[[], T], now: float) -> T | None:
+        """A job that is due, unless it raised less than PAUSE_S ago."""
+        if now < self._paused.get(what, now):
+            return None
+        self._paused.pop(what, None)
+        before = self._counts[what]
+        found = self.run(what, job)
+        if self._counts[what] != before:
+            self._paused[what] = now + PAUSE_S
+        return found
+
+    def due(self, what: str, when: float | None) -> float | None:
+        """When a job that is due then can run."""
+        return None if when is None else max(when, self._paused.get(what, when))
