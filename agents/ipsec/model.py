@@ -160,7 +160,7 @@ class SecurityAssociation:
     if_id: int | None = None
     lifetime: Lifetime = UNLIMITED
     flags: int = 0
-    added_s: int = field(default=0, compare=False)
+    added_s: int = field(default=0, compare=False, repr=False)
     """When the kernel made it, in Unix seconds: its lifetimes count from there."""
 
     def __post_init__(self) -> None:
