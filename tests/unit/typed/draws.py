@@ -140,18 +140,21 @@ def document(whole: str) -> st.SearchStrategy[bytes]:
 
 
 TOPOLOGY = """name: mine
-defaults: {delay: 2ms, mtu: 1500}
+defaults: {delay: 2ms}
 routers:
   r1: {loopback: 10.255.0.1}
-  r2:
+  r2: {}
+  r3: {}
+  r4: {}
 links:
   - r1-r2
-  - {ends: [r2, r3], cost: 10, delay: 5ms, loss: 1%}
+  - {between: [r2, r3], cost: 10, delay: 5ms, loss: 1%}
 lans:
-  lan1: {members: [r1, r3, r4]}
-hosts: {h1: r1}
-ospf: {hello_s: 1, dead_s: 4, versions: [2]}
-dks: {router: r1}
+  lan1: {routers: [r1, r3, r4], priority: {r1: 5}}
+hosts:
+  h1: {on: r1}
+ospf: {hello: 1s, dead: 4s, versions: [2]}
+dks: {attach: r1}
 """
 SWEEP = """experiment: link_cut
 factors:

@@ -42,6 +42,13 @@ def tell(root: Path, words: Sequence[str], files: dict[str, bytes] | None = None
     return done
 
 
+def test_the_files_that_are_bent_are_good_before(root: Path) -> None:
+    files = {"t.yaml": draws.TOPOLOGY, "s.yaml": draws.SWEEP, "mine.py": draws.EXPERIMENT}
+    written = {name: text.encode() for name, text in files.items()}
+    for words, code in (("validate t.yaml", 0), ("sweep s.yaml --dry-run", 0), ("run mine.py --seed 1", 3)):
+        assert tell(root, ["lab", *words.split()], written).code == code, words
+
+
 @drawn(220)
 @given(words=draws.lines_of(EVERY))
 def test_command_lines(root: Path, words: list[str]) -> None:
