@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.record.plan import Plan
 from testbed.runner.experiment import Measures, Table, find
+from testbed.setup.paths import PROJECT
 from testbed.topology.load import load
 from testbed.topology.paths import expected_paths
 
@@ -81,3 +83,23 @@ def test_where_ospf_itself_does_not_come_up_nothing_is_asked_of_keying() -> None
     for none, ours, ok in ((None, None, True), (20.0, None, False), (20.0, 90.0, True)):
         table = Table({"none": [Measures(none, 2, 2)], "lks": [Measures(ours, 2, 2)]})
         assert [each.ok for each in judge(table)] == [ok]
+
+
+def test_the_notebook_draws_what_a_sweep_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pandas
+
+    rows = [
+        {"delay_ms": delay, "loss_percent": loss, "jitter": 0.5, "keying": keying, "seed": 1, "convergence_s": 9.0}
+        | {"first boot to last neighbour keyed, s": 3.0 if keying == "lks" else None}
+        for delay in (1, 10_000)
+        for loss in (0, 30)
+        for keying in ("none", "lks")
+    ]
+    pandas.DataFrame(rows).to_parquet(tmp_path / "results.parquet")
+    monkeypatch.setenv("SWEEP_RESULTS", str(tmp_path / "results.parquet"))
+    notebook = json.loads((PROJECT / "experiments" / "sweeps" / "long_ways.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    (tmp_path / "notebook.py").write_text("\n".join("".join(cell["source"]) for cell in cells))
+    names = runpy.run_path(str(tmp_path / "notebook.py"))
+    assert names["table"]["lks keyed_s"].tolist() == [3.0] * 4 and set(names["added"]) == {0.0}
+    assert (tmp_path / "long_ways.svg").is_file() and (tmp_path / "sweep.csv").is_file()
