@@ -77,9 +77,10 @@ def replay(folders: Sequence[Path], out: Path, jobs: int, told: Callable[[Outcom
     plans: dict[Path, tuple[Plan, list[str]]] = {}
     for folder in folders:
         try:
+            why = notes(folder, now)
             plan = _plan(folder)
             _comparable(folder)
-            plans[folder] = plan, notes(folder, now)
+            plans[folder] = plan, why
         except InputError as error:
             if len(folders) == 1:
                 raise

@@ -169,8 +169,8 @@ def test_what_is_done_is_not_done_again_and_a_busy_folder_is_left_alone(storm: t
         (("run", "link_cut", "--kernel", "hurd"), "unknown kernel"),
         (("run", "link_cut", "--seed", "1", "--seeds", "2"), "both --seed and --seeds"),
         (("run", "link_cut", "-o", "x"), "NAME=VALUE"),
-        (("report", "/nonexistent"), "no results"),
-        (("compare", "/nonexistent", "/nonexistent"), "no summary"),
+        (("report", "/nonexistent"), "no such folder"),
+        (("compare", "/nonexistent", "/nonexistent"), "no such folder"),
         (("nonsense",), "No such command"),
     ],
 )
