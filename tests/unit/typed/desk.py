@@ -5,6 +5,7 @@ The folder is nested, so that a few `..` stay inside what a test may write.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -96,6 +97,7 @@ def laid(root: Path) -> Iterator[Path]:
 def _template() -> Path:
     """Made once a process."""
     folder = Path(tempfile.mkdtemp(prefix="lab-desk-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     at = folder / "desk"
     shutil.copytree(FILES, at)
     (at / "empty").mkdir()
