@@ -104,7 +104,8 @@ class Confirmations:
         if said.says_the_same(before):
             return None
         self._found[router] = said, signed, key
-        self._emit(Persist(f"{FOLDER}/{router}{SUFFIX}", signed))
+        # Not binding: one router's word is to hold up no other, and it says it again when it registers.
+        self._emit(Persist(f"{FOLDER}/{router}{SUFFIX}", signed, binding=False))
         return said
 
     def count(self) -> tuple[int, int]:

@@ -260,7 +260,9 @@ class DksCore(IkeParty):
     # -- removal -------------------------------------------------------------------------------------
 
     def _look_for_list(self, now: float) -> None:
-        self._removal.look(self._book.revocation(), "book", now)  # another process of this DKS may have put it there
+        self._removal.keep_again()
+        # Another process of this DKS may have put one there. A book that is damaged hides no list in the folder.
+        self.boundary.run("book", lambda: self._removal.look(self._book.revocation(), "book", now))
         if self._poll_list is not None:
             self._removal.look(self._poll_list(), "folder", now)
 

@@ -1,11 +1,13 @@
 """What the DKS does about revoked keys: it keeps the newest list, refuses whom it names, and tells the others.
 
-A list is in the book, synced, before anything follows from it. It comes from the documents' folder, or from a router
+A list is in the book, synced, before anything follows from it; where the book refuses it, it is in force all the same,
+since it only takes away, and the book is tried again. It comes from the documents' folder, or from a router
 that had it from a neighbour while the DKS was away. Knows nothing of files or of group keys.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 
 from agents.dks.documents import Documents
@@ -29,6 +31,8 @@ class DksRemoval:
         """Takes the list that the book has; PolicyError when that is no signed list of this domain."""
         self._documents, self._book, self._event, self._changed = documents, book, event, changed
         self._refused: dict[str, bytes] = {}  # by where it lies
+        self._unkept = False
+        """Whether the list in force is not in the book yet."""
         kept = book.revocation()
         if kept is not None:
             documents.revocations.take(kept)
@@ -55,12 +59,27 @@ class DksRemoval:
             return
         if found is None:
             return
-        self._book.keep_revocation(signed, found.version)
+        self._unkept = True
+        self._keep(source)
         names = sorted(each.router for each in self._documents.revoked())
         for router in self._documents.drop_refused():
             self.doubt(source, f"the document of {router} is signed by an administrator whose key is revoked")
         self._event(Event("revocation", {"version": found.version, "source": source, "routers": names}))
         self._changed(now)
+
+    def _keep(self, source: str) -> None:
+        if self.signed is None:
+            return
+        try:
+            self._book.keep_revocation(self.signed, self.version)
+            self._unkept = False
+        except sqlite3.Error as error:
+            self.doubt(source, f"the book does not take list {self.version}: {error}")
+
+    def keep_again(self) -> None:
+        """Put the list in force into the book that refused it."""
+        if self._unkept:
+            self._keep("book")
 
     def look(self, lies: bytes | None, source: str, now: float) -> None:
         """What lies in a place that is looked at again and again. What is wrong with it is said once."""

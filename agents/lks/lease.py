@@ -119,7 +119,8 @@ class Lease:
             "slack_s": int(self._slack if slack is None else slack),
             "wall_s": max(0, min(_MAX, int(self._wall()))),
         }
-        self._emit(Persist(LEASE, seal(_KIND, cbor.encode(record))))
+        # Not binding: an older record ends no later by the wall clock, and no key rests on it.
+        self._emit(Persist(LEASE, seal(_KIND, cbor.encode(record)), binding=False))
 
 
 def _left(record: bytes | None, first: bool, whole: float, wall_s: float) -> float:

@@ -1,7 +1,8 @@
 """Runs an agent's core on real sockets, files, kernel and clock.
 
-Effects are executed strictly in order, in one thread; a retained file that cannot be written ends
-the agent, since nothing that depends on it may happen. Knows nothing of protocols.
+Effects are executed strictly in order, in one thread. While a retained file cannot be written, nothing that may rest on
+it happens: keys leave the kernel and none comes in, nothing is sent, and the file is tried again. What is in force
+stays. Knows nothing of protocols.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from agents.ipsec.model import Guard
 from agents.ipsec.port import Change, ChangeKind, KeyPort, SasLost
 from agents.runtime import notify
 from agents.runtime.control import CommandRefused, ControlServer
+from agents.runtime.disk import Disk
 from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Send
 from agents.runtime.events import EventLog
 from agents.runtime.keylog import KeyLog
 from agents.runtime.links import LinkMonitor, LinkState, snapshot
 from agents.runtime.pace import TokenBucket
-from agents.runtime.storage import write_atomic
 from agents.runtime.udp import UdpPort
 
 KERNEL_RETRY_S = 1.0
+DISK_RETRY_S = 1.0
 MOST_DATAGRAMS = 64
 """So many are read before timers and commands have their turn, however many more wait."""
 MENDS_A_SECOND, MENDS_AT_ONCE = 1.0, 10
@@ -104,7 +106,11 @@ class Driver:
         self._cause_ns = time.monotonic_ns()
         """When the datagram, timer or command came whose effects are being executed."""
         self._key_log = key_log
-        self._core, self._port, self._state_dir, self._log = core, port, state_dir, log
+        self._core, self._port, self._log = core, port, log
+        self._disk = Disk(state_dir, log.write)
+        self._disk_later: asyncio.TimerHandle | None = None
+        self._covered: Kernel | None = None
+        """The last protection whose retained files are all on the disk."""
         self._kernel = kernel
         self._monitor = LinkMonitor() if watch_links else None
         self._control = ControlServer(control, self._command) if control is not None else None
@@ -121,7 +127,7 @@ class Driver:
         self._done: asyncio.Event | None = None
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT, or until an effect cannot be executed: then that error is raised."""
+        """Until SIGTERM or SIGINT, or until what nobody foresaw is raised: then that is raised."""
         loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -149,7 +155,7 @@ class Driver:
             if self._watch is not None:
                 loop.remove_reader(self._watch.fileno())
                 self._watch.close()
-            for timer in (self._timer, self._retry, self._mend_later, self._anew_later):
+            for timer in (self._timer, self._retry, self._mend_later, self._anew_later, self._disk_later):
                 if timer is not None:
                     timer.cancel()
         if self._failure is not None:
@@ -262,24 +268,50 @@ class Driver:
     def _execute_all(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Persist):
-                write_atomic(self._state_dir / effect.name, effect.data)
+                self._disk.keep(effect)
+                self._write_later()
             elif isinstance(effect, Kernel):
                 self._apply(effect)
             elif isinstance(effect, Send):
-                self._port.send(effect)
+                # A datagram may give away a number that is not on the disk, a repeated one too. It is as if lost.
+                if not self._disk.refuses:
+                    self._port.send(effect)
             elif isinstance(effect, KeyLines):
-                if self._key_log is not None:
-                    self._key_log.write(effect)
+                self._log_keys(effect)
             else:
                 self._log.write(effect)
                 if effect.kind == "ready":
                     notify.ready()
 
+    def _log_keys(self, effect: KeyLines) -> None:
+        if self._key_log is not None:
+            try:
+                self._key_log.write(effect)
+            except OSError as error:
+                self._log.write(Event("error", {"what": "key log", "detail": str(error)}))
+
+    def _write_later(self) -> None:
+        if self._disk.behind and self._disk_later is None:
+            self._disk_later = asyncio.get_running_loop().call_later(DISK_RETRY_S, self._guarded(self._write_again))
+
+    def _write_again(self) -> None:
+        self._disk_later = None
+        refused = self._disk.refuses
+        self._disk.again()
+        self._write_later()
+        if refused and not self._disk.refuses:
+            self._apply_again()
+
     def _apply(self, effect: Kernel) -> Sequence[Change]:
-        """Have this in the kernel; what had to be changed for it."""
+        """Have this in the kernel, or as much of it as the disk covers; what had to be changed for it."""
         if self._kernel is None:
             return ()
         self._wanted = effect
+        whole = not self._disk.refuses
+        if whole:
+            self._covered = effect
+        else:
+            effect = effect.within(self._covered)
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -288,7 +320,7 @@ class Driver:
             changes = self._kernel.apply(effect.wanted(time.monotonic()))
             if self._timings and changes:
                 self._log.write(self._installed(changes, began_ns))
-            self._core.enforced(effect, time.monotonic())
+            self._core.enforced(effect if whole else None, time.monotonic())
             return changes
         except SasLost as loss:
             self._core.enforced(None, time.monotonic())

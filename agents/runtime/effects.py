@@ -8,7 +8,7 @@ Knows nothing of who executes them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents.ikev2.model import PeerAddress
@@ -20,10 +20,12 @@ from agents.ipsec.unicast import NONE, Unicast, with_unicast
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Have this file in the state folder, whole and synced, before anything that follows."""
+    """Have this file in the state folder, whole and synced, before anything that follows. `binding`: nothing that
+    follows may be done without it; else it is only written later when the disk refuses it."""
 
     name: str
     data: bytes = field(repr=False)
+    binding: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,18 @@ class Kernel:
         hold."""
         now = self.at if now is None else now
         return with_unicast(wanted_state(self.interfaces, self.sas, now), self.unicast, now)
+
+    def within(self, covered: Kernel | None) -> Kernel:
+        """Of this no group's key and no policy that `covered` has not: keys go, and none comes. Fail-closed policies
+        alone where nothing is covered. Pairs keep their own: their keys rest on no file."""
+        if covered is None:
+            return replace(self, sas=())
+        known = {_key_of(each) for each in covered.sas}
+        return replace(self, interfaces=covered.interfaces, sas=tuple(sa for sa in self.sas if _key_of(sa) in known))
+
+
+def _key_of(sa: GroupSa) -> tuple[object, ...]:
+    return sa.interface, sa.destination, sa.spi, sa.outbound, sa.keymat
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,18 +24,36 @@ class EventLog:
         """Gets every line too."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o644) if path is not None else None
+        self._lost = 0
+        self._torn = False
 
     def write(self, event: Event) -> None:
-        """Append one event. OSError when the disk is full."""
+        """Append one event. One that the disk refuses is counted, and an event `lost` tells the count later."""
         if self._descriptor is None and self.subscriber is None:
             return
         values: dict[str, Any] = {"t": time.monotonic_ns(), "node": self._node, "kind": event.kind}
         values.update(_plain(event.fields))
         line = json.dumps(values, separators=(",", ":"))
         if self._descriptor is not None:
-            os.write(self._descriptor, (line + "\n").encode())
+            self._append(self._descriptor, line)
         if self.subscriber is not None:
             self.subscriber(line)
+
+    def _append(self, descriptor: int, line: str) -> None:
+        told = "\n" if self._torn else ""
+        if self._lost:
+            values = {"t": time.monotonic_ns(), "node": self._node, "kind": "lost", "events": self._lost}
+            told += json.dumps(values, separators=(",", ":")) + "\n"
+        octets = f"{told}{line}\n".encode()
+        try:
+            written = os.write(descriptor, octets)
+        except OSError:
+            written = 0
+        if written == len(octets):
+            self._lost, self._torn = 0, False
+        else:
+            self._lost += 1
+            self._torn = self._torn or written > 0
 
     def close(self) -> None:
         """Close the file."""

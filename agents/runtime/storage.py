@@ -84,7 +84,8 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
+        database.execute("COMMIT")  # it may be refused as well, and then the transaction is still open
     except BaseException:
-        database.execute("ROLLBACK")
+        if database.in_transaction:  # SQLite itself ends one that finds the disk full
+            database.execute("ROLLBACK")
         raise
-    database.execute("COMMIT")

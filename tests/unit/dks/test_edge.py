@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from functools import partial
 
 import pytest
@@ -12,7 +13,7 @@ from agents.dks.core import POLL_S
 from agents.dks.store import GenerationBook
 from agents.gikev2 import notifies
 from agents.policy import edit
-from agents.policy.document import Reconnect, sign_document
+from agents.policy.document import Lifetimes, Reconnect, sign_document
 from agents.policy.domain import Settings
 from agents.policy.group import MAX_COUNTER, MOST_AHEAD, GroupState, sign_group_state
 from agents.policy.keys import spki
@@ -98,3 +99,52 @@ def test_document_and_list_each_have_a_message_of_their_own(
     network.run(12)
     assert network.seen("dks_contact", "hub", ok=True) and not network.seen("dks_contact", "hub", ok=False)
     assert bool(network.seen("revocation", "hub", version=revoked)) is bool(revoked) or not revoked
+
+
+class RefusingBook(GenerationBook):
+    """Its disk is full, its file locked or damaged, while `error` is set."""
+
+    error: sqlite3.Error | None = None
+    ALL = ("last", "next", "reported", "revocation", "keep_revocation", "entries")
+
+    def __getattribute__(self, name: str) -> object:
+        if name in RefusingBook.ALL and (error := RefusingBook.error) is not None:
+            raise error
+        return super().__getattribute__(name)
+
+
+REFUSALS = {
+    "full": sqlite3.OperationalError("database or disk is full"),
+    "locked": sqlite3.OperationalError("database is locked"),
+    "read-only": sqlite3.OperationalError("attempt to write a readonly database"),
+    "damaged": sqlite3.DatabaseError("database disk image is malformed"),
+}
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+def test_a_book_that_refuses_is_the_error_of_each_operation_and_all_goes_on_once_it_writes(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lifetimes = Lifetimes(group_s=100)
+    reconnect = Reconnect(first_min_s=1, first_max_s=3, max_s=10)
+    settings = Settings(
+        validity_s=1 << 33, issuer="dks", local_key_server=False, lifetimes=lifetimes, reconnect=reconnect
+    )
+    network = Network({"lan": ("a", "b", "c")}, settings=settings, dks=True)
+    network.book = RefusingBook(":memory:")
+    network.faults_wanted = True
+    network.power_on_all()
+    assert network.run(20, network.all_keyed)
+    monkeypatch.setattr(RefusingBook, "error", REFUSALS[why])
+    signed = network.remove("c")
+    network.run(network.now + 2 * POLL_S)
+    core_ = network.nodes["dks"].core
+    assert core_ is not None and network.command("dks", "status")["revocation_version"] == 1
+    assert network.command("dks", "status")["connected"] == ["a", "b"], "who is removed is out though the book is not"
+    network.run(network.now + 130)  # keys have ended meanwhile: no number was to be had
+    assert network.nodes["dks"].core is core_ and [each for each in network.events if each.node == "dks"]
+    monkeypatch.setattr(RefusingBook, "error", None)
+    network.run(network.now + 2 * POLL_S)
+    assert network.book.revocation() == signed
+    assert network.run(network.now + 60, network.all_keyed)
+    assert not network.hears("a", "c") and not network.hears("b", "c")

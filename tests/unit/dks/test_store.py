@@ -84,3 +84,43 @@ def test_a_book_of_a_later_format_is_not_written_to(tmp_path: Path) -> None:
         later.execute("PRAGMA user_version = 99")
     with pytest.raises(sqlite3.DatabaseError, match="format 99"):
         GenerationBook(tmp_path / "book.sqlite")
+
+
+def test_a_full_disk_is_the_error_of_one_operation_and_the_book_goes_on(tmp_path: Path) -> None:
+    book = GenerationBook(tmp_path / "book.sqlite")
+    assert book.next(GROUP, 1) == 2
+    connection = book._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        for number in range(1000):
+            book.next(GroupId("example", f"x{number}", "eth0", "ospf"), 1)
+    assert not connection.in_transaction
+    assert book.next(GROUP, 1) == 4, "a number that needs no more room"
+    connection.execute("PRAGMA max_page_count = 100000")
+    assert book.next(GroupId("example", "new", "eth0", "ospf"), 1) == 2
+
+
+def test_a_commit_that_is_refused_leaves_no_transaction_open_and_no_number_behind(tmp_path: Path) -> None:
+    book = GenerationBook(tmp_path / "book.sqlite")
+    connection = book._connection
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("CREATE TABLE refusing (mark INTEGER REFERENCES marks2 (mark) DEFERRABLE INITIALLY DEFERRED)")
+    connection.execute("CREATE TABLE marks2 (mark INTEGER PRIMARY KEY)")
+    connection.execute("CREATE TRIGGER refuse AFTER INSERT ON marks BEGIN INSERT INTO refusing VALUES (1); END")
+    with pytest.raises(sqlite3.IntegrityError):
+        book.next(GROUP, 1)
+    assert not connection.in_transaction and book.last(GROUP) == (0, 0)
+    connection.execute("DROP TRIGGER refuse")
+    assert book.next(GROUP, 1) == 2
+
+
+def test_a_locked_book_is_the_error_of_one_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.dks.store._PATIENCE_S", 0.0)
+    book = GenerationBook(tmp_path / "book.sqlite")
+    with closing(sqlite3.connect(tmp_path / "book.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            book.next(GROUP, 1)
+        other.execute("ROLLBACK")
+    assert book.next(GROUP, 1) == 2
