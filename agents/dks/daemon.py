@@ -53,11 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _question(" ".join([arguments.command, *arguments.words]), socket)
         config = read_config(arguments.config)
         key_log = keylog.KeyLog(arguments.ike_log) if arguments.ike_log is not None else None
+        log = EventLog(config.events, config.name)
     except ConfigError as error:
         tell("dks", str(error))
         return EXIT_USAGE
     harden.process()
-    log = EventLog(config.events, config.name)
     try:
         if config.workers > 1:
             asyncio.run(Supervisor(arguments.config, config, log, arguments.ike_log).run())

@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = read_config(given.config)
         key_log = KeyLog(given.ike_log) if given.ike_log is not None else None
+        log = EventLog(config.events, config.name)
     except ConfigError as error:
         print(f"dks: {error}", file=sys.stderr)
         return EXIT_USAGE
-    log = EventLog(config.events, config.name)
     sockets = [socket.socket(fileno=int(each)) for each in given.sockets.split(",")]
     number, of = map(int, given.share.split("/"))
     try:

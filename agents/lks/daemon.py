@@ -69,11 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _question(arguments, arguments.socket or read_config(arguments.config).socket)
         config = read_config(arguments.config)
         key_log = keylog.KeyLog(arguments.ike_log) if arguments.ike_log is not None else None
+        log = EventLog(config.events, config.name)
     except ConfigError as error:
         tell("lks", str(error))
         return EXIT_USAGE
     harden.process()
-    log = EventLog(config.events, config.name)
     try:
         asyncio.run(_run(config, log, key_log))
     except (PolicyError, CorruptRecord, OSError) as error:

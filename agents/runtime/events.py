@@ -13,17 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from agents.runtime.effects import Event
+from agents.runtime.settings import ConfigError
 
 
 class EventLog:
     """Appends events with the monotonic time (ns) at which they are written. Without a path: nowhere."""
 
     def __init__(self, path: Path | None, node: str) -> None:
+        """ConfigError when the file cannot be opened. A pipe that nobody reads is refused, and not waited for."""
         self._node = node
         self.subscriber: Callable[[str], None] | None = None
         """Gets every line too."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, 0o644) if path is not None else None
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            self._descriptor = os.open(path, flags, 0o644) if path is not None else None
+        except OSError as error:
+            raise ConfigError(f"{path}: events cannot be written there: {error.strerror}") from error
         self._lost = 0
         self._torn = False
 
