@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from agents.runtime.settings import ConfigError, Table
@@ -61,4 +62,9 @@ def read_config(path: Path) -> DksConfig:
     table.finish()
     if bool(config.policy_url) != (config.policy_token is not None):
         raise ConfigError(f"{path}: policy_url and policy_token are given both or not at all")
+    if config.listen:
+        try:
+            ip_address(config.listen)
+        except ValueError as error:
+            raise ConfigError(f"{path}: listen is {config.listen!r}\n  allowed: an IPv4 or IPv6 address") from error
     return config

@@ -17,13 +17,14 @@ from agents.policy.errors import PolicyError
 from agents.policy.names import check_router
 from agents.runtime.client import nobody
 from agents.runtime.control import CommandRefused, ask
-from agents.runtime.exits import EXIT_DONE, EXIT_REFUSED, EXIT_STATE
-from agents.runtime.storage import write_atomic
-from agents.runtime.told import tell
+from agents.runtime.exits import EXIT_DONE, EXIT_REFUSED, EXIT_STATE, EXIT_USAGE
+from agents.runtime.storage import make_folder, write_atomic
+from agents.runtime.told import MISNAMED, tell
 
 
 def show(socket: Path, *, as_json: bool, folder: Path | None) -> int:
-    """Ask, print, and with `folder` write ROUTER.confirmation files. 0: done, 1: refused, 3: no answer or no disk."""
+    """Ask, print, and with `folder` write ROUTER.confirmation files. 0: done, 1: refused, 2: no folder can be there,
+    3: no answer or no disk."""
     try:
         answer = ask(socket, "confirmations")
     except (OSError, ValueError) as error:
@@ -39,14 +40,14 @@ def show(socket: Path, *, as_json: bool, folder: Path | None) -> int:
         return EXIT_REFUSED
     except (OSError, ValueError) as error:
         tell("dks", f"{folder}: {getattr(error, 'strerror', None) or error}")
-        return EXIT_STATE
+        return EXIT_USAGE if isinstance(error, MISNAMED) else EXIT_STATE
     print(json.dumps(answer, indent=2) if as_json else as_text(answer))
     return EXIT_DONE
 
 
 def export(answer: Mapping[str, Any], folder: Path) -> None:
     """Write each router's signed word to FOLDER/ROUTER.confirmation. OSError; PolicyError for a name that is none."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for router, each in answer["routers"].items():
         if each["signed"] is not None:
             path = folder / f"{check_router(router)}{SUFFIX}"

@@ -18,7 +18,7 @@ from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.settings import ConfigError
-from agents.runtime.told import Words, tell
+from agents.runtime.told import Words, reason, tell
 
 CONFIG = Path("/etc/router-keys/dks.toml")
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except (PolicyError, sqlite3.Error, OSError, WorkerFailed) as error:
         log.write(Event("error", {"what": "fatal", "detail": str(error)}))
-        tell("dks", str(error))
+        tell("dks", reason(error))
         return EXIT_STATE
     finally:
         log.close()

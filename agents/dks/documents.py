@@ -13,6 +13,7 @@ from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import Revocations
+from agents.runtime.storage import read_all
 
 
 class Documents:
@@ -57,7 +58,7 @@ class Documents:
             if path.name == REVOCATION:
                 continue
             try:
-                document = self.add(path.read_bytes())
+                document = self.add(read_all(path))
             except (PolicyError, OSError) as error:
                 wrong.append(f"{path.name}: {error}")
                 continue

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agents.dks.config import DksConfig
 from agents.dks.confirmations import FOLDER, kept
@@ -23,13 +23,14 @@ from agents.dks.policy_http import PolicyHttp, PolicyServerError
 from agents.dks.store import GenerationBook
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
-from agents.policy.keys import read_private_key, read_public_key
+from agents.policy.keys import read_private_key, read_public_key, spki
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import MAX_OCTETS
 from agents.runtime import harden, keylog
 from agents.runtime.asyncio_driver import Driver
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
+from agents.runtime.told import tell
 from agents.runtime.udp import UdpPort
 
 BOOK = "generations.sqlite"
@@ -107,11 +108,13 @@ async def run_core(
     documents = Documents(config.domain, read_public_key(config.policy_server_key))
     folder = _Folder(config.documents, documents, log)
     folder()
+    identity = read_private_key(config.identity)
+    _compare(config, identity, documents, log)
     confirmed = config.state_dir / FOLDER
     book = GenerationBook(config.state_dir / BOOK)
     try:
         core = DksCore(
-            read_private_key(config.identity),
+            identity,
             documents,
             book,
             domain=config.domain,
@@ -129,6 +132,19 @@ async def run_core(
         await Driver(core, port, config.state_dir, log, control=control, key_log=key_log).run()
     finally:
         book.close()
+
+
+def _compare(config: DksConfig, identity: Ed25519PrivateKey, documents: Documents, log: EventLog) -> None:
+    """Say that routers expect another DKS than this one. It begins all the same: documents may come that name it."""
+    for name in documents.routers():
+        document = documents.of(name)
+        if document is None or (document.dks.name, document.dks.key) == (config.name, spki(identity)):
+            continue
+        what = f"name {config.name!r}" if document.dks.name != config.name else f"identity {config.identity}"
+        detail = f"{what}: not that of the DKS that the document of {name} names, so routers refuse this one"
+        log.write(Event("error", {"what": "identity", "detail": detail}))
+        tell("dks", detail)
+        return
 
 
 def _policy_client(config: DksConfig, key: Ed25519PublicKey) -> PolicyClient | None:

@@ -19,12 +19,12 @@ from agents.lks.config import LksConfig, read_config
 from agents.lks.core import LksCore
 from agents.lks.lease import LEASE
 from agents.lks.lockdown import lockdown, lockdown_unicast
-from agents.lks.retained import COUNTERS, DOCUMENT, Retained
+from agents.lks.retained import COUNTERS, DOCUMENT, MOST_OCTETS, Retained
 from agents.lks.status import as_text
 from agents.policy.delegation import signer_of
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
-from agents.policy.keys import read_private_key, read_public_key
+from agents.policy.keys import read_private_key, read_public_key, spki
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import MAX_OCTETS
 from agents.runtime import client, harden, keylog
@@ -35,8 +35,8 @@ from agents.runtime.events import EventLog
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.links import snapshot
 from agents.runtime.settings import ConfigError
-from agents.runtime.storage import CorruptRecord
-from agents.runtime.told import Words, tell
+from agents.runtime.storage import CorruptRecord, read_all
+from agents.runtime.told import Words, reason, tell
 from agents.runtime.udp import UdpPort
 
 CONFIG = Path("/etc/router-keys/lks.toml")
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncio.run(_run(config, log, key_log))
     except (PolicyError, CorruptRecord, OSError) as error:
         log.write(Event("error", {"what": "fatal", "detail": str(error)}))
-        tell("lks", f"{config.name}: {error}")
+        tell("lks", f"{config.name}: {reason(error)}")
         return EXIT_STATE
     finally:
         log.close()
@@ -94,25 +94,26 @@ def _question(arguments: argparse.Namespace, path: Path | None) -> int:
     words = arguments.words
     if arguments.command == "revocation":
         try:
-            words = [base64.b64encode(Path(words[0]).read_bytes()[: MAX_OCTETS + 1]).decode()]
+            words = [base64.b64encode(read_all(Path(words[0]))[: MAX_OCTETS + 1]).decode()]
         except OSError as error:
             raise ConfigError(f"{words[0]}: {error.strerror}") from error
     return client.show("lks", path, " ".join([arguments.command, *words]), text)
 
 
 async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) -> None:
-    harden.folder(config.state_dir)
     xfrm, guard = Xfrm(), GuardedOnce(NftGuard().apply, log)
     kernel = Reconciler(xfrm, guard)
     port = UdpPort(config.port)  # first: where another one runs, its keys are not to be touched
     try:
         try:
+            harden.folder(config.state_dir)
             core = _core(config, kernel, log_keys=key_log is not None)
         except (PolicyError, CorruptRecord, OSError):
             document = _document(config)
             kernel.apply(Kernel(lockdown(document, snapshot()), (), lockdown_unicast(document)).wanted())
             log.write(Event("closed", {"detail": "no usable state: routing protocols stay closed"}))
             raise
+        _compare(config, core, log)
         driver = Driver(
             core,
             port,
@@ -164,9 +165,19 @@ def _core(config: LksConfig, kernel: Reconciler, *, log_keys: bool) -> LksCore:
     )
 
 
+def _compare(config: LksConfig, core: LksCore, log: EventLog) -> None:
+    """Say that the key is not the document's. The LKS begins all the same: the DKS may have the document that names
+    this key."""
+    if spki(read_private_key(config.identity)) != core.document.identity:
+        detail = f"{config.identity}: not the key that {config.name}'s document names, so no neighbour takes it"
+        log.write(Event("error", {"what": "identity", "detail": detail}))
+        tell("lks", f"{config.name}: {detail}")
+
+
 def _document(config: LksConfig) -> PolicyDocument | None:
-    """The document, if that is not what is unusable."""
+    """The document, if that is not what is unusable. Where others can put files, none is believed."""
     try:
+        harden.folder(config.state_dir)
         server = read_public_key(config.policy_server_key)
         signed = _read(config.state_dir / DOCUMENT)
         document = verify_document(signed, server, domain=config.domain, router=config.name)
@@ -188,7 +199,7 @@ def _read(path: Path) -> bytes:
 
 def _read_optional(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_all(path, MOST_OCTETS) if path.name == COUNTERS else read_all(path)
     except FileNotFoundError:
         return None
 

@@ -11,6 +11,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import write_public
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.store import PolicyStore
+from agents.runtime.storage import make_folder
 
 
 def export_documents(store: PolicyStore, folder: Path, version: int | None = None) -> list[str]:
@@ -18,7 +19,7 @@ def export_documents(store: PolicyStore, folder: Path, version: int | None = Non
     documents = store.documents(version)
     if not documents:
         raise PolicyError("there are no documents; the next step is: policy commit -m REASON")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name, octets in documents.items():
         write_public(folder / f"{name}.cose", octets)
     for name in {each.name for each in store.draft().revoked_routers} - set(documents):

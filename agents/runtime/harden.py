@@ -12,6 +12,8 @@ import resource
 import stat
 from pathlib import Path
 
+from agents.runtime.storage import make_folder
+
 _PR_SET_DUMPABLE = 4
 
 
@@ -24,7 +26,7 @@ def process() -> None:
 def folder(path: Path) -> None:
     """Make it for this user alone, if it is not there. PermissionError when others could put files into it or take
     them away: what is retained there is believed."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path, 0o700)
     found = path.stat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
         mode = stat.S_IMODE(found.st_mode)

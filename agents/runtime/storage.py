@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,8 +42,19 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
         path.write_bytes(data)  # a folder refuses
         return
     fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        fresh.unlink(missing_ok=True)
+        _write_synced(fresh, data, mode)
+        os.replace(fresh, path)
+    except OSError as error:  # which names the file that was asked for, and nothing stays of the other
+        with suppress(OSError):
+            fresh.unlink()
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
+    sync_folder(path.parent)
+
+
+def _write_synced(path: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         os.fchmod(descriptor, mode)
         view = memoryview(data)
@@ -52,8 +63,14 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.replace(fresh, path)
-    sync_folder(path.parent)
+
+
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Make a folder and those above it, where they are not there. OSError, which says what something else is not."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=mode)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
 
 
 def sync_folder(path: Path) -> None:

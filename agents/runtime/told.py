@@ -19,6 +19,13 @@ def tell(program: str, text: str, next_command: str | None = None) -> None:
         print(f"{program}: {line}", file=sys.stderr)
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, without the number that an OSError begins with."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
 def usage(program: str, error: Any) -> int:
     """An error of usage that click has found; its exit code."""
     context = getattr(error, "ctx", None)

@@ -147,7 +147,11 @@ def bind(port: int, address: str = "", *, shared: bool = False) -> list[socket.s
                 each.setsockopt(level, option, value)
             if shared:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            each.bind((address, port))
+            try:
+                each.bind((address, port))
+            except OSError as error:
+                where = f"{address} port {port}" if address else f"port {port}"
+                raise OSError(error.errno, f"UDP {where}: {error.strerror}") from error
     except BaseException:
         for each in bound:
             each.close()

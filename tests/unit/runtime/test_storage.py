@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -13,7 +14,8 @@ from agents.lks.config import read_config
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.settings import ConfigError
-from agents.runtime.storage import CorruptRecord, seal, unseal, write_atomic
+from agents.runtime.storage import CorruptRecord, make_folder, seal, unseal, write_atomic
+from agents.runtime.told import reason
 
 
 def test_a_file_is_replaced_as_a_whole_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
@@ -85,3 +87,28 @@ def test_a_device_that_is_named_for_output_stays() -> None:
     before = os.stat("/dev/null")
     write_atomic(Path("/dev/null"), b"signed")
     assert os.stat("/dev/null").st_ino == before.st_ino
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+def test_a_write_that_fails_names_its_file_and_leaves_the_old_one_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    path = tmp_path / "counters"
+    write_atomic(path, b"old")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(f"agents.runtime.storage.os.{step}", full)
+    with pytest.raises(OSError) as failed:
+        write_atomic(path, b"new")
+    assert reason(failed.value) == f"{path}: No space left on device"
+    assert [each.name for each in tmp_path.iterdir()] == ["counters"] and path.read_bytes() == b"old"
+
+
+def test_what_lies_where_a_folder_is_to_be_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        make_folder(tmp_path / "file")
+    make_folder(tmp_path / "new" / "folder")
+    make_folder(tmp_path / "new" / "folder")

@@ -1,0 +1,93 @@
+"""Mistakes in a DKS's configuration: told at once, since no router says what it misses."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agents.dks import serve
+from agents.dks.config import read_config
+from agents.dks.daemon import main
+from agents.dks.documents import Documents
+from agents.policy import edit
+from agents.policy.document import DksEntry
+from agents.policy.domain import Domain
+from agents.policy.keys import public_pem, read_public_key, spki, write_private_key
+from agents.policy.store import PolicyStore
+from agents.runtime.settings import ConfigError
+
+CONFIG = (
+    'domain = "example"\nidentity = "dks.pem"\npolicy_server_key = "server.pem"\ndocuments = "documents"\n'
+    'state_dir = "state"\nevents = "events"\nlisten = "127.0.0.1"\n'
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DKS's files, as they should be."""
+    keys = {name: Ed25519PrivateKey.generate() for name in ("dks", "r1")}
+    dks = DksEntry.model_validate({"name": "dks", "key": spki(keys["dks"]), "addresses": ["10.9.0.1"]})
+    domain = edit.add_router(Domain(name="example", dks=dks), "r1", spki(keys["r1"]), approved=True)
+    store = PolicyStore.create(tmp_path / "store", domain)
+    store.commit("anna", "first", 1)
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "r1.cose").write_bytes(store.documents()["r1"])
+    (tmp_path / "server.pem").write_bytes(public_pem(store.public_key))
+    store.close()
+    write_private_key(tmp_path / "dks.pem", keys["dks"])
+    monkeypatch.setattr("agents.dks.daemon.harden.process", lambda: None)
+    return tmp_path
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+@pytest.mark.parametrize("wrong", ["", "name", "key"])
+def test_a_dks_that_the_documents_do_not_name_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    class Idle:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        async def run(self) -> None: ...
+
+    monkeypatch.setattr(serve, "Driver", Idle)
+    if wrong == "key":
+        (folder / "dks.pem").unlink()
+        write_private_key(folder / "dks.pem", Ed25519PrivateKey.generate())
+    name = 'name = "key-server"\n' if wrong == "name" else ""
+    (folder / "dks.toml").write_text(f"{name}port = {free_port()}\n{CONFIG}")
+    assert main(["--config", str(folder / "dks.toml")]) == 0
+    said = capsys.readouterr().err
+    events = [json.loads(line) for line in (folder / "events").read_text().splitlines()]
+    assert [each["what"] for each in events if each["kind"] == "error"] == (["identity"] if wrong else [])
+    assert ("not that of the DKS that the document of r1 names" in said) is bool(wrong)
+
+
+def test_a_port_that_is_taken_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        (folder / "dks.toml").write_text(f"port = {port}\n{CONFIG}")
+        assert main(["--config", str(folder / "dks.toml")]) == 3
+    assert capsys.readouterr().err == f"dks: UDP 127.0.0.1 port {port}: Address already in use\n"
+
+
+def test_an_address_that_is_none_is_bad_input(folder: Path) -> None:
+    (folder / "dks.toml").write_text(CONFIG.replace("127.0.0.1", "everywhere"))
+    with pytest.raises(ConfigError, match="an IPv4 or IPv6 address"):
+        read_config(folder / "dks.toml")
+
+
+def test_a_document_without_an_end_keeps_no_other_one_out(folder: Path) -> None:
+    (folder / "documents" / "a.cose").symlink_to("/dev/zero")
+    documents = Documents("example", read_public_key(folder / "server.pem"))
+    fresh, wrong = documents.load(folder / "documents")
+    assert [each.router for each in fresh] == ["r1"] and "a.cose" in wrong[0] and "File too large" in wrong[0]

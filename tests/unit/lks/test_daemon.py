@@ -1,0 +1,123 @@
+"""The LKS as a process, on a kernel of the test: what it does and says when it cannot work."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agents.ipsec.model import Wanted
+from agents.ipsec.protection import Mode, RoutingProtocol
+from agents.lks import daemon
+from agents.policy import edit
+from agents.policy.document import DksEntry
+from agents.policy.domain import Domain
+from agents.policy.keys import public_pem, spki, write_private_key
+from agents.policy.store import PolicyStore
+from agents.runtime.udp import UdpPort
+
+
+@dataclass
+class KernelOfTests:
+    """In the place of XFRM and what reconciles it."""
+
+    applied: list[Wanted] = field(default_factory=list)
+    port: int = 0
+
+    def apply(self, wanted: Wanted) -> list[Any]:
+        self.applied.append(wanted)
+        return []
+
+    def sequence(self, *_: object) -> int:
+        return 0
+
+
+@dataclass
+class Router:
+    """r1, commissioned, in a folder of its own."""
+
+    folder: Path
+    kernel: KernelOfTests
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def run(self) -> int:
+        return daemon.main(["--config", str(self.folder / "lks.toml")])
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        lines = (self.folder / "events").read_text().splitlines()
+        return [each for each in map(json.loads, lines) if each["kind"] == kind]
+
+
+@pytest.fixture
+def router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Router:
+    """As it was left by whoever commissioned it."""
+    keys = {name: Ed25519PrivateKey.generate() for name in ("dks", "r1")}
+    dks = DksEntry.model_validate({"name": "dks", "key": spki(keys["dks"]), "addresses": ["10.9.0.1"]})
+    domain = edit.add_router(Domain(name="example", dks=dks), "r1", spki(keys["r1"]), approved=True)
+    address, local = IPv4Interface("10.0.0.1/24"), IPv6Address("fe80::1")
+    domain = edit.add_interface(domain, "r1", "e0", address, local, "p2p", (RoutingProtocol.OSPF,), Mode.REQUIRED)
+    store = PolicyStore.create(tmp_path / "store", domain)
+    store.commit("anna", "first", 1)
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state" / "policy.cose").write_bytes(store.documents()["r1"])
+    (tmp_path / "server.pem").write_bytes(public_pem(store.public_key))
+    store.close()
+    write_private_key(tmp_path / "identity.pem", keys["r1"])
+    (tmp_path / "lks.toml").write_text(
+        'name = "r1"\ndomain = "example"\nidentity = "identity.pem"\npolicy_server_key = "server.pem"\n'
+        'state_dir = "state"\nevents = "events"\n'
+    )
+    kernel = KernelOfTests()
+    monkeypatch.setattr(daemon, "Xfrm", lambda: kernel)
+    monkeypatch.setattr(daemon, "Reconciler", lambda *_: kernel)
+    monkeypatch.setattr(daemon, "UdpPort", lambda _port: UdpPort(0, "127.0.0.1"))
+    monkeypatch.setattr(daemon, "_Watch", lambda *_: None)
+    monkeypatch.setattr(daemon, "snapshot", lambda: {"e0": object(), "e7": object()})
+    monkeypatch.setattr(daemon.harden, "process", lambda: None)
+    return Router(tmp_path, kernel)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o720])
+def test_a_state_folder_that_others_may_write_to_closes_the_kernel_and_no_document_in_it_is_believed(
+    router: Router, capsys: pytest.CaptureFixture[str], mode: int
+) -> None:
+    router.state.chmod(mode)
+    assert router.run() == 3
+    assert "nobody else may write" in capsys.readouterr().err
+    (wanted,) = router.kernel.applied
+    closed = {policy.selector.interface for policy in wanted.policies if policy.selector.interface}
+    assert router.events("closed") and {"e0", "e7"} <= closed
+
+
+def test_a_document_without_an_end_is_not_read_for_ever(router: Router, capsys: pytest.CaptureFixture[str]) -> None:
+    (router.state / "policy.cose").unlink()
+    (router.state / "policy.cose").symlink_to("/dev/zero")
+    assert router.run() == 3
+    assert capsys.readouterr().err == f"lks: r1: {router.state}/policy.cose: File too large\n"
+    assert router.events("closed") and len(router.kernel.applied) == 1
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_key_that_is_not_the_documents_is_said_at_the_start(
+    router: Router, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own: bool
+) -> None:
+    class Idle:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        async def run(self) -> None: ...
+
+    monkeypatch.setattr(daemon, "Driver", Idle)
+    if not own:
+        (router.folder / "identity.pem").unlink()
+        write_private_key(router.folder / "identity.pem", Ed25519PrivateKey.generate())
+    assert router.run() == 0
+    assert ("not the key that r1's document names" in capsys.readouterr().err) is not own
+    assert [each["what"] for each in router.events("error")] == ([] if own else ["identity"])
