@@ -39,7 +39,7 @@ from agents.policy.store import PolicyStore, Signer
 from agents.runtime import stdio
 from agents.runtime.exits import EXIT_STATE, EXIT_USAGE
 from agents.runtime.storage import read_all
-from agents.runtime.told import MISNAMED, tell, usage
+from agents.runtime.told import MISNAMED, reason, tell, usage
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -177,18 +177,23 @@ def router_remove(
     as_json: Json = False,
 ) -> None:
     """Take a router and its adjacencies out, and revoke its key."""
+    if lease_left and not explain:
+        raise PolicyError("--lease-left only helps to --explain; without both the router is removed")
     if explain:
         with _open(context) as store:
-            found = bound.explain(store.draft(), name, _leases(lease_left or []))
+            domain = store.draft()
+            found = bound.explain(domain, name, _leases(lease_left or [], domain))
         _answer(as_json, found, bound.as_text(found))
         return
     _step(context, as_json, lambda domain: edit.remove_router(domain, name))
 
 
-def _leases(given: list[str]) -> dict[str, float]:
+def _leases(given: list[str], domain: Domain) -> dict[str, float]:
     found = {}
     for text in given:
         router, _separator, seconds = text.partition("=")
+        if router not in domain.routers:
+            raise PolicyError(f"--lease-left {text!r}: there is no router {router!r} in domain {domain.name}")
         try:
             found[router] = float(seconds)
         except ValueError as error:
@@ -212,9 +217,13 @@ def interface_add(
     """Add an interface to a router; `clear` unless said otherwise."""
     router, name = _end(end)
     try:
-        ipv4, ipv6 = IPv4Interface(address), IPv6Address(link_local)
+        ipv4 = IPv4Interface(address if "/" in address else "")
     except ValueError as error:
-        raise PolicyError(str(error)) from error
+        raise PolicyError(f"--address is {address!r}\n  allowed: an IPv4 address with its prefix length") from error
+    try:
+        ipv6 = IPv6Address(link_local)
+    except ValueError as error:
+        raise PolicyError(f"--link-local is {link_local!r}\n  allowed: an IPv6 address") from error
     protocols = tuple(protocol or (RoutingProtocol.OSPF,))
     link = "lan" if lan else "p2p"
     _step(
@@ -342,9 +351,15 @@ def history(context: typer.Context, as_json: Json = False) -> None:
         found = store.history()
     stamp = "%Y-%m-%d %H:%M:%SZ"
     lines = [
-        f"{each.version:5}  {time.strftime(stamp, time.gmtime(each.at))}  {each.who}: {each.why}" for each in found
+        f"{each.version:5}  {time.strftime(stamp, time.gmtime(each.at))}  {_line(each.who)}: {_line(each.why)}"
+        for each in found
     ]
     _answer(as_json, [asdict(each) for each in found], lines or ["no version has been committed"])
+
+
+def _line(text: str) -> str:
+    """What somebody else wrote, so that it makes no lines and no colours of its own."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _utc(at: int) -> str:
@@ -422,7 +437,7 @@ def _main(arguments: list[str] | None) -> int:
         tell("policy", text)
         return EXIT_USAGE
     except OSError as error:
-        tell("policy", f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        tell("policy", reason(error))
         return EXIT_USAGE if isinstance(error, MISNAMED) else EXIT_STATE
     except sqlite3.Error as error:
         tell("policy", f"the store cannot be used: {error}")

@@ -103,6 +103,8 @@ def public_key_from_pem(data: bytes, where: str = "the key") -> Ed25519PublicKey
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise PolicyError(f"{where}: no public key\n  allowed: PEM of an Ed25519 public key") from error
+    if data.count(b"-----BEGIN") != 1:
+        raise PolicyError(f"{where}: more than one key\n  allowed: PEM of one Ed25519 public key")
     if not isinstance(key, Ed25519PublicKey):
         raise PolicyError(f"{where}: a key of another kind\n  allowed: PEM of an Ed25519 public key")
     return key

@@ -31,7 +31,10 @@ def check_router(name: str) -> str:
     """The name itself; PolicyError when no router can be called so."""
     if not _ROUTER.match(name) or name.lower() in RESERVED:
         words = " or ".join(repr(each) for each in sorted(RESERVED))
-        raise PolicyError(f"{name!r} cannot be a router's name: letters, digits and . _ -, and not {words}")
+        raise PolicyError(
+            f"{name!r} cannot be a router's name: up to 63 letters, digits and . _ -, a letter or digit first, "
+            f"and not {words}"
+        )
     return name
 
 

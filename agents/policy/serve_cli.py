@@ -10,6 +10,7 @@ import ipaddress
 import json
 import logging
 import signal
+import ssl
 import stat
 import time
 from pathlib import Path
@@ -50,6 +51,19 @@ def check_listening(host: str, certificate: Path | None, key: Path | None) -> No
             raise PolicyError(f"{key}: a private key's file must have mode 0600, not {stat.S_IMODE(mode):04o}")
 
 
+def _check_tls(certificate: Path | None, key: Path | None) -> None:
+    if certificate is not None and key is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        except ssl.SSLError as error:
+            raise PolicyError(
+                f"--tls-cert {certificate}, --tls-key {key}: no TLS with these: {error.reason or error}\n"
+                "  allowed: PEM of a certificate chain, and of the private key of its first certificate"
+            ) from error
+        except OSError as error:
+            raise PolicyError(f"{certificate}: {error.strerror}") from error
+
+
 def _loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -67,6 +81,7 @@ def serve(
 ) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT."""
     check_listening(listen, tls_cert, tls_key)
+    _check_tls(tls_cert, tls_key)
     harden.process()
     try:
         import uvicorn
@@ -85,6 +100,8 @@ def serve(
     # uvicorn ends in order and then raises the signal again: an end that was asked for is none by signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    scheme, shown = "https" if tls_cert else "http", f"[{listen}]" if ":" in listen else listen
+    logging.getLogger("policy.api").info("begins at %s://%s:%d", scheme, shown, port)
     uvicorn.run(
         app,
         host=listen,

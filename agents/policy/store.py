@@ -6,10 +6,12 @@ one transaction. Knows nothing of the command line.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +34,7 @@ from agents.policy.revocation import (
     sign_list,
     verify_list,
 )
-from agents.runtime.storage import transaction
+from agents.runtime.storage import make_folder, transaction
 
 SCHEMA_VERSION = 3
 MAX_REASON = 1000
@@ -133,7 +135,15 @@ class PolicyStore:
         if path.exists():
             raise PolicyError(f"{folder} holds a policy store already")
         text = domain.model_dump_json()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder, 0o700)
+        with _alone(folder):
+            cls._fill(folder, path, text, key)
+        return cls(folder)
+
+    @staticmethod
+    def _fill(folder: Path, path: Path, text: str, key: Ed25519PrivateKey | None) -> None:
+        if path.exists():  # meanwhile
+            raise PolicyError(f"{folder} holds a policy store already")
         # Under another name until it is whole: an interrupted start leaves no half store.
         fresh = folder / ".policy.db.new"
         fresh.unlink(missing_ok=True)
@@ -149,7 +159,6 @@ class PolicyStore:
             raise PolicyError(f"{folder / 'key.pem'} is there already: move it away, or use another folder") from error
         write_public(folder / "key.pub", public_pem(key))
         fresh.replace(path)
-        return cls(folder)
 
     def close(self) -> None:
         """Close the database."""
@@ -161,6 +170,14 @@ class PolicyStore:
     def public_key(self) -> Ed25519PublicKey:
         """The key that documents are verified with."""
         return read_public_key(self.folder / "key.pub")
+
+    def _root_key(self) -> Ed25519PrivateKey:
+        """The key that routers pin. PolicyError when it is not here, or another one lies in its place."""
+        path = self.folder / "key.pem"
+        key = read_private_key(path)
+        if key.public_key() != self.public_key:
+            raise PolicyError(f"{path}: not the key of key.pub, so no router would take what it signs")
+        return key
 
     @property
     def version(self) -> int:
@@ -234,7 +251,7 @@ class PolicyStore:
         if entry is None:
             raise PolicyError(f"there is no administrator {name!r} in the last version: policy admin add, then commit")
         delegation = Delegation(domain=domain.name, name=name, key=entry.key, issued_at=at, expires_at=at + lifetime_s)
-        return sign_delegation(delegation, read_private_key(self.folder / "key.pem"))
+        return sign_delegation(delegation, self._root_key())
 
     def _dated(self, domain: Domain, last: int, at: int) -> tuple[Domain, int]:
         """The domain with the time up to which documents name each revoked key, and without the entries that no list
@@ -323,7 +340,7 @@ class PolicyStore:
         if not who.strip() or not why.strip() or len(why) > MAX_REASON or len(who) > MAX_REASON:
             raise PolicyError("a commit needs to say who and why, in up to 1000 characters each")
         root = self.public_key
-        key = read_private_key(self.folder / "key.pem") if signer is None else None
+        key = self._root_key() if signer is None else None
         with transaction(self._db):
             last = self.version
             if expected is not None and expected != last:
@@ -405,6 +422,17 @@ class PolicyStore:
         except PolicyError as error:
             found.append(str(error))
         return found
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else makes a store in this folder meanwhile. The lock is the folder's own, and ends with the process."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _digest(text: str) -> str:
