@@ -19,7 +19,7 @@ from agents.policy import confirmed, rollout
 from agents.policy.confirmation import Confirmation
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.domain import Domain
-from agents.policy.errors import PolicyError
+from agents.policy.errors import NothingToDo, PolicyError
 from agents.policy.rollout import Deployment, Segment, Step
 from agents.policy.store import Commit, PolicyStore
 from agents.runtime.storage import write_atomic
@@ -123,14 +123,14 @@ class Deployer:
         """Turn round: the same segments towards `goal`, the last one first, and take the first step.
 
         Taking back the very step that was taken last needs nobody's word: every member has either the mode before
-        or the one after, and these two hear each other. Held for anything else.
+        or the one after, and these two hear each other. Held for anything else; NothingToDo when all have the goal.
         """
         deployment, domain = self._under_way(), self._committed()
         turned = rollout.back(deployment, goal)
         if at_once is not None:
             turned = turned.model_copy(update={"at_once": at_once})
         if rollout.next_step(domain, turned) is None:
-            raise PolicyError(f"every segment of the deployment is {goal.value} already")
+            raise NothingToDo(f"every segment of the deployment is {goal.value} already")
         backwards = goal.step < deployment.goal.step
         return self._step(domain, turned, who, at, without, taken_back=deployment.last if backwards else ())
 

@@ -18,7 +18,7 @@ from agents.policy import edit
 from agents.policy.confirmation import Confirmation, missing
 from agents.policy.document import InterfaceName, PolicyDocument, RouterName
 from agents.policy.domain import Domain, Value
-from agents.policy.errors import PolicyError
+from agents.policy.errors import NothingToDo, PolicyError
 
 MAX_SEGMENTS = 100_000
 
@@ -223,11 +223,11 @@ def _sentences(
 def begin(
     domain: Domain, words: Iterable[str] = (), *, goal: Mode = Mode.REQUIRED, at_once: int = 1, backwards: bool = False
 ) -> Deployment:
-    """A deployment of these segments; `backwards`: the last one first. PolicyError when there is nothing to do."""
+    """A deployment of these segments; `backwards`: the last one first. NothingToDo when all have the goal."""
     found = chosen(domain, words)
     made = Deployment(goal=goal, segments=tuple(reversed(found)) if backwards else found, at_once=at_once)
     if next_step(domain, made) is None:
-        raise PolicyError(f"every one of {len(found)} segments is {goal.value} already")
+        raise NothingToDo(f"every one of {len(found)} segments is {goal.value} already")
     return made
 
 

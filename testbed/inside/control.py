@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from testbed.errors import InputError, LabError
+from testbed.errors import InputError
 from testbed.faults.check import check_step
 from testbed.faults.steps import make
+from testbed.inside.answer import answered
 from testbed.inside.carry import carry, in_terminal, with_pipes
 from testbed.inside.channel import POLL_S, encode, folders, put, take
 from testbed.inside.engine import Engine
@@ -36,25 +36,16 @@ class Control:
         """Look for requests, for ever."""
         while True:
             for name, data in take(self._requests, ".json"):
-                answer = self._answer(name, data)
-                put(self._answers / f"{name}.json", encode(answer))
+                put(self._answers / f"{name}.json", encode(answered(partial(self._handle, name, data))))
             await asyncio.sleep(POLL_S)
 
-    def _answer(self, name: str, data: bytes) -> dict[str, Any]:
-        try:
-            request = json.loads(data)
-            verb = request.pop("verb")
-            handler = getattr(self, f"_{verb}", None)
-            if handler is None:
-                raise InputError(f"there is no request {verb!r}")
-            return {"ok": True, **handler(name, **request)}
-        except LabError as error:
-            return {"ok": False, "exit_code": error.exit_code, "lines": error.lines()}
-        except ValidationError as error:
-            first = error.errors()[0]
-            return {"ok": False, "exit_code": 2, "lines": [str(first["msg"])]}
-        except (ValueError, TypeError, OSError) as error:
-            return {"ok": False, "exit_code": 3, "lines": [str(error)]}
+    def _handle(self, name: str, data: bytes) -> dict[str, Any]:
+        request = json.loads(data)
+        verb = request.pop("verb")
+        handler = getattr(self, f"_{verb}", None)
+        if handler is None:
+            raise InputError(f"there is no request {verb!r}")
+        return dict(handler(name, **request))
 
     def _status(self, _name: str) -> dict[str, Any]:
         lab = self._engine.lab

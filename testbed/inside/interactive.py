@@ -84,7 +84,7 @@ class LabPrompt(CLI):  # type: ignore[misc]
         def call() -> None:
             try:
                 done.set_result(function())
-            except LabError as error:
+            except Exception as error:  # whatever it is, the prompt waits for it
                 done.set_exception(error)
 
         self.loop.call_soon_threadsafe(call)

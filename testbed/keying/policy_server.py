@@ -16,6 +16,7 @@ from agents.ipsec.protection import Mode
 from agents.policy import edit
 from agents.policy.deploy import Deployer, Done, Held, from_folder
 from agents.policy.domain import Domain
+from agents.policy.errors import NothingToDo
 from agents.policy.export import export_documents
 from agents.policy.names import DKS_NAME
 from agents.policy.store import PolicyStore
@@ -40,6 +41,8 @@ class LaboratoryPolicyServer:
             done = self._try(direction, at_once)
         except Held as held:
             return {"result": "held", "waiting": held.missing}
+        except NothingToDo:
+            done = None
         if done is None:
             return {"result": "done"}
         export_documents(self._store, self._documents)

@@ -68,6 +68,16 @@ def test_steps_wait_for_the_routers_words_and_put_documents_where_the_dks_finds_
     assert server.step("back")["result"] == "taken"  # taking back the last step needs nobody's word
 
 
+@pytest.mark.parametrize("mode", [Mode.REQUIRED, Mode.CLEAR])
+def test_a_step_where_there_is_none_is_no_error(mode: Mode, tmp_path: Path) -> None:
+    topology, address = load("ring"), IPv4Address("192.0.2.1")
+    settings = AgentOptions().settings(issuer="lks", local_key_server=True)
+    provision(topology, tmp_path, 1, address, settings, mode)
+    server = LaboratoryPolicyServer(domain_of(topology, 1, address, settings, mode), tmp_path, 1)
+    assert server.step("up")["result"] == ("done" if mode is Mode.REQUIRED else "held")
+    assert server.step("back")["result"] == ("held" if mode is Mode.REQUIRED else "done")
+
+
 def test_an_unknown_mode_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(InputError, match="mode is 'closed'") as caught:
         options_of(AgentOptions, {"mode": "closed"})

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from agents.policy.errors import PolicyError
 from testbed.errors import EnvironmentFailure, InputError
+from testbed.inside.answer import answered
 from testbed.inside.channel import MAX_UNREAD, Stream, encode, folders, put, take
 from testbed.inside.running import MARK, Refused, Running, chosen, laboratories, marked_processes, taken
 from testbed.owned import claim, is_own
@@ -166,3 +168,21 @@ def test_a_laboratory_that_is_not_there_cannot_be_ended_and_what_is_there_stays(
     assert done.returncode == 2
     assert said in done.stderr
     assert is_own(tmp_path / "up" / "a")
+
+
+@pytest.mark.parametrize("error", [AssertionError("x"), KeyError("x"), RecursionError("x"), PolicyError("x")])
+def test_an_error_that_nobody_foresaw_is_an_answer_too(error: Exception, capfd: pytest.CaptureFixture[str]) -> None:
+    def handle() -> dict[str, str]:
+        raise error
+
+    said = answered(handle)
+    assert (said["ok"], said["exit_code"], said["lines"]) == (False, 3, [f"{type(error).__name__}: {error}"])
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_refusal_has_its_own_exit_code_and_an_answer_what_was_asked_for() -> None:
+    def refuse() -> dict[str, str]:
+        raise InputError("no", allowed="yes")
+
+    assert answered(refuse) == {"ok": False, "exit_code": 2, "lines": ["no", "  allowed: yes"]}
+    assert answered(lambda: {"a": 1}) == {"ok": True, "a": 1}
