@@ -7,7 +7,8 @@ line prints it and leaves. This module knows nothing of what went wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,15 @@ def refuse(errors: Iterable[InputError]) -> None:
     """Raise what was found: nothing when nothing was, a single error as itself, several as InputErrors."""
     if found := list(errors):
         raise InputErrors(found) if len(found) > 1 else found[0]
+
+
+@contextmanager
+def gathered(found: list[InputError]) -> Iterator[None]:
+    """Bad input within is put to what was `found`, to be told with the rest."""
+    try:
+        yield
+    except InputError as error:
+        found.append(error)
 
 
 class Interrupted(SystemExit):

@@ -149,15 +149,20 @@ def seconds(least: float, most: float) -> PlainValidator:
 class OneOf:
     """Marks an argument that names something of the topology: one, or a list of them."""
 
-    def __init__(self, what: str, of: Callable[[Topology], Iterable[str]]) -> None:
-        self.what, self.of = what, of
+    def __init__(
+        self, what: str, of: Callable[[Topology], Iterable[str]], meant: Callable[[str], str] = lambda name: name
+    ) -> None:
+        """`meant`: another way to write a name, which may be the right one."""
+        self.what, self.of, self.meant = what, of, meant
 
     def wrong(self, value: Any, topology: Topology) -> Iterator[Wrong]:
         """What of the value the topology does not have."""
         known = list(self.of(topology))
         for name in [value] if isinstance(value, str) else value or ():
             if name not in known:
-                yield f"there is no {self.what} {name!r}{nearest(name, known)}", some(sorted(known), 24)
+                meant = self.meant(name)
+                near = f"; did you mean {meant!r}?" if meant in known else nearest(name, known)
+                yield f"there is no {self.what} {name!r}{near}", some(sorted(known), 24)
 
 
 def misnamed(model: BaseModel, topology: Topology) -> Iterator[tuple[str, Wrong]]:

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def calibrate(
         folder: Annotated[Path, typer.Argument(help="a results folder of runs in virtual time")],
-        keying: Annotated[str, typer.Option(help="only these modes, such as none,lks")] = "",
+        keying: Annotated[str | None, typer.Option(help="only these modes, such as none,lks")] = None,
         seeds: Annotated[int | None, typer.Option(min=1, help="at most so many seeds of each; default: all")] = None,
         jobs: Annotated[int, typer.Option(min=1, help="guests at a time: more than one disturb each other")] = 1,
         as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         It takes as long as the runs' own time. What comes out is written to calibration.json and into report.html.
         Exit code 0 whatever the difference, 3 when a run on the real clock failed.
         """
-        from testbed.cli.run import Progress
+        from testbed.cli.run import Progress, modes
         from testbed.record.summary import read_summary
         from testbed.runner import calibrate as calibrating
         from testbed.runner.afresh import again
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
         summary = read_summary(folder)
         experiment = find(summary.get("source") or summary["experiment"])
         flaws: list[InputError] = []
-        chosen = calibrating.plans(folder, tuple(filter(None, keying.split(","))), seeds, flaws)
+        chosen = calibrating.plans(folder, modes(keying), seeds, flaws)
         for flaw in flaws:
             say(f"{flaw.where}: {flaw.problem}")
         needed = sum(plan.duration_s for plan in chosen.values()) / jobs / 60

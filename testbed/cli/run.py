@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from testbed.analysis.words import ABSENT, LEGEND, NEVER
-from testbed.errors import InputError, refuse
+from testbed.errors import InputError, gathered, refuse
 
 if TYPE_CHECKING:
     from testbed.runner.execute import Outcome
@@ -23,11 +23,12 @@ def register(app: typer.Typer) -> None:
     def run(
         experiment: Annotated[str, typer.Argument(help="a name in experiments/, or the path of a file of your own")],
         topology: Annotated[
-            str, typer.Option(help="a name, a generator (ring:20), a file; default: the experiment's")
-        ] = "",
+            str | None, typer.Option(help="a name, a generator (ring:20), a file; default: the experiment's")
+        ] = None,
         keying: Annotated[
-            str, typer.Option(help="none,native,manual,central,central-mgmt,dks-lks,lks; default: the experiment's")
-        ] = "",
+            str | None,
+            typer.Option(help="none,native,manual,central,central-mgmt,dks-lks,lks; default: the experiment's"),
+        ] = None,
         seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="how many seeds, from 1 on")] = None,
         seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="just this seed")] = None,
         kernel: Annotated[str, typer.Option(help="virtual, uml or native")] = "virtual",
@@ -55,24 +56,28 @@ def register(app: typer.Typer) -> None:
             raise InputError(f"unknown kernel {kernel!r}", allowed=", ".join(KERNELS))
         if seed is not None and seeds is not None:
             raise InputError("both --seed and --seeds", allowed="--seed for one, --seeds for the first so many")
+        wrong: list[InputError] = []
         request = session.Request(
             experiment=experiment,
-            topology=topology,
-            keyings=tuple(filter(None, map(str.strip, keying.split(",")))),
+            topology=topology or "",
+            keyings=modes(keying),
             seeds=(seed,) if seed is not None else tuple(range(1, seeds + 1)) if seeds else (),
             kernel=kernel,  # type: ignore[arg-type]
             jobs=jobs or os.cpu_count() or 1,
             out=out,
             fresh=fresh,
-            options=options(option or ()),
+            options=options(option or (), wrong),
         )
         found = find(experiment)
         if isinstance(found, simulated.Simulated):
+            refuse(wrong)
             done = simulated.run(found, request, Progress())
         else:
-            network = loaded(topology or found.topology)
+            network = loaded(found.topology if topology is None else topology)
             session.refuse_another(session.folder_of(request, found.name, network.name), found.name)
-            prepared = session.prepare(found, request, network)
+            with gathered(wrong):
+                prepared = session.prepare(found, request, network)
+            refuse(wrong)
             make_all(kernel)
             done = session.run(request, Progress(), prepared)
         if as_json:
@@ -86,19 +91,20 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-def options(texts: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE words as options; InputErrors for what is no such word, or stands twice."""
+def modes(keying: str | None) -> tuple[str, ...]:
+    """The keying modes that `--keying` names; an empty text is one that there is not, and no option at all none."""
+    return () if keying is None else tuple(filter(None, map(str.strip, keying.split(",")))) or (keying,)
+
+
+def options(texts: Sequence[str], wrong: list[InputError]) -> dict[str, Any]:
+    """NAME=VALUE words as options; `wrong` gets what is no such word, or stands twice."""
     found: dict[str, Any] = {}
-    wrong = []
     for each in texts:
-        try:
+        with gathered(wrong):
             name, value = _option(each)
             if name in found:
                 raise InputError("stands twice", where=f"-o {name}", allowed="each option once")
             found[name] = value
-        except InputError as error:
-            wrong.append(error)
-    refuse(wrong)
     return found
 
 

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         keying: Annotated[str, typer.Option(help="How the routers get their keys.")] = "none",
         kernel: Annotated[str, typer.Option(help="uml or native: people need the real clock.")] = "uml",
         name: Annotated[str | None, typer.Option(help="Its name, for --lab.")] = None,
-        seed: Annotated[int, typer.Option(help="Keys and addresses repeat with it.")] = 1,
+        seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Keys and addresses repeat with it.")] = 1,
         capture: Annotated[bool, typer.Option(help="Capture every interface into pcap files.")] = False,
     ) -> None:
         """Start a laboratory and give the mininet> prompt; leaving the prompt ends it.

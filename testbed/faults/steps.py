@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from testbed.errors import InputError, InputErrors, Location
+from testbed.errors import InputError, InputErrors, Location, refuse
 from testbed.topology.findings import nearest
 from testbed.topology.resolved import Topology, label
 from testbed.values import (
@@ -57,7 +57,15 @@ def _nodes(topology: Topology) -> list[str]:
 
 
 _A_NODE = OneOf("node", lambda topology: [*_nodes(topology), "all"])
-Segment = Annotated[Text, OneOf("segment", lambda topology: topology.segments)]
+
+
+def _turned(segment: str) -> str:
+    """The same link from its other end: r2--r1#2 for r1--r2#2."""
+    ends, mark, number = segment.partition("#")
+    return "--".join(reversed(ends.split("--"))) + mark + number
+
+
+Segment = Annotated[Text, OneOf("segment", lambda topology: topology.segments, _turned)]
 Router = Annotated[Text, OneOf("router", lambda topology: topology.routers)]
 Nodes = Annotated[tuple[str, ...] | Literal["all"], listed('"all" or a list of nodes', every="all"), _A_NODE]
 Jitter = Annotated[
@@ -464,6 +472,11 @@ def make(action: Any, args: Mapping[str, Any], at_s: Any = 0, written: Location 
             f"there is no action {action!r}{nearest(str(action), ACTIONS)}", where=written, allowed=", ".join(ACTIONS)
         )
     kind, prefix = ACTIONS[action], f"{action}: " if written else ""
+    foreign = [
+        InputError(f"{prefix}unknown argument {name!r}", where=written or action, allowed=", ".join(kind.arguments()))
+        for name in Step.hidden if name in args
+    ]  # fmt: skip
+    refuse(foreign)
     try:
         made = kind.model_validate({"at_s": at_s, "action": action, "args": args})
     except ValidationError as error:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from testbed.analysis.run import Run
 from testbed.analysis.statistics import difference_of_medians, median_of
-from testbed.errors import InputError
+from testbed.errors import InputError, refuse
 from testbed.record.flaws import listed
 from testbed.record.plan import Plan
 from testbed.record.reading import document
@@ -49,6 +49,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def plans(folder: Path, keyings: Sequence[str], most: int | None, flaws: list[InputError]) -> dict[Path, Plan]:
     """The finished runs in virtual time to be calibrated and their plans, at most so many seeds of each keying mode.
+    InputErrors for a keying mode that has none.
 
     `flaws` says of those that are damaged, and are left out, and of those that were changed.
     """
@@ -58,10 +59,9 @@ def plans(folder: Path, keyings: Sequence[str], most: int | None, flaws: list[In
             made, run = origin.read(own), Run(own)
             if not execute.outcome_of(own).done or made is None or made.kind != "virtual":
                 continue
-            if not keyings or run.plan.keying in keyings:
-                assert run.events
-                found[own] = run.plan
-                flaws += run.flaws()
+            assert run.events
+            found[own] = run.plan
+            flaws += run.flaws()
         except InputError as error:
             flaws.append(InputError(f"left out: {error.problem}", where=error.where))
     if not found:
@@ -69,6 +69,12 @@ def plans(folder: Path, keyings: Sequence[str], most: int | None, flaws: list[In
             f"no finished run in virtual time is here{listed(flaws)}", where=str(folder),
             allowed="a folder that `lab run` wrote", next_command="lab run --help",
         )  # fmt: skip
+    there = list(dict.fromkeys(plan.keying for plan in found.values()))
+    refuse(
+        InputError(f"no finished run of {each!r} is here", where="--keying", allowed=", ".join(there))
+        for each in keyings if each not in there
+    )  # fmt: skip
+    found = {own: plan for own, plan in found.items() if plan.keying in (keyings or there)}
     seeds: dict[str, set[int]] = {}
     for plan in found.values():
         seeds.setdefault(plan.keying, set()).add(plan.seed)

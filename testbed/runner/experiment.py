@@ -10,7 +10,9 @@ import inspect
 import random
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ValidationError
 
 from testbed.analysis.run import Run
-from testbed.errors import InputError, InputErrors, Location, refuse
+from testbed.errors import InputError, InputErrors, Location, gathered, refuse
 from testbed.faults.steps import MAX_S, make
 from testbed.keying.base import keying_names
 from testbed.owned import plain_name
@@ -163,12 +165,15 @@ class Experiment(ABC):
                 allowed="a link or LAN whose ends agree, and that does not lose every packet",
                 next_command="lab validate FILE, which says what keeps each down; lab up brings it up all the same",
             )
-        chosen = choose(self.options, keying, options, str(class_line(type(self))))
+        wrong: list[InputError] = []
+        with gathered(wrong):
+            chosen = choose(self.options, keying, options, str(class_line(type(self))))
         rng, factor, file = random.Random(f"{self.name} {seed}"), stretch(topology), file_of(self)
-        with hosted(file, "timeline()", InputError):
+        with gathered(wrong), _steps_told(wrong), hosted(file, "timeline()", InputError):
             steps = _all_of(self, "timeline", self.timeline(topology, rng), Step, "a list of step(…)")
-        with hosted(file, "flows()", InputError):
+        with gathered(wrong), hosted(file, "flows()", InputError):
             flows = _all_of(self, "flows", self.flows(topology), Flow, "a list of Flow(…)")
+        refuse(wrong)
         try:
             return Plan(
                 experiment=self.name,
@@ -191,9 +196,7 @@ def _all_of(owner: Experiment, method: str, found: Any, kind: type, allowed: str
     """What a method returned, if all of it is of this kind."""
     if not isinstance(found, list | tuple):
         raise useless(owner, method, found, allowed, InputError)
-    for each in found:
-        if not isinstance(each, kind):
-            raise useless(owner, method, each, allowed, InputError)
+    refuse(useless(owner, method, each, allowed, InputError) for each in found if not isinstance(each, kind))
     return list(found)
 
 
@@ -218,9 +221,28 @@ def between(numbers: Iterable[float]) -> str:
 
 
 def step(at_s: float, action: str, **args: Any) -> Step:
-    """One step of a timeline. InputErrors, with the line that called, for arguments that the action does not take."""
-    caller = sys._getframe(1)
-    return make(action, args, at_s, Location(caller.f_code.co_filename, caller.f_lineno))
+    """One step of a timeline. InputErrors, with the line that called, for arguments that the action does not take:
+    while a plan is made, when the timeline has named all its steps."""
+    caller, told = sys._getframe(1), _TOLD.get()
+    place = Location(caller.f_code.co_filename, caller.f_lineno)
+    if told is None:
+        return make(action, args, at_s, place)
+    with gathered(told):
+        return make(action, args, at_s, place)
+    return make("mark", {"name": "a step that is wrong"}, 0, place)
+
+
+_TOLD: ContextVar[list[InputError] | None] = ContextVar("told", default=None)
+"""Where `step` puts what is wrong with steps, so that all of a timeline is told at once."""
+
+
+@contextmanager
+def _steps_told(wrong: list[InputError]) -> Iterator[None]:
+    token = _TOLD.set(wrong)
+    try:
+        yield
+    finally:
+        _TOLD.reset(token)
 
 
 def names() -> list[str]:

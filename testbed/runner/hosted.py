@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from testbed.errors import InputError, Interrupted, LabError, Location
 from testbed.values import shown
@@ -21,6 +21,7 @@ from testbed.values import shown
 DEBUG = "LAB_DEBUG"
 """The environment variable that has tracebacks printed."""
 _LONGEST = 300
+Failure = TypeVar("Failure", bound=LabError)
 _OURS = Path(__file__).parent
 
 
@@ -52,7 +53,7 @@ def hosted(file: str, what: str, failure: type[LabError]) -> Iterator[None]:
         ) from error  # fmt: skip
 
 
-def useless(owner: object, method: str, value: object, allowed: str, failure: type[LabError]) -> LabError:
+def useless(owner: object, method: str, value: object, allowed: str, failure: type[Failure]) -> Failure:
     """The error of a method that returned something else."""
     return failure(f"{method}() returned {shown(value)}", where=line_of(owner, method), allowed=allowed)
 

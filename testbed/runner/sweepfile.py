@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from testbed.errors import InputError, Location, parts, refuse
+from testbed.errors import InputError, InputErrors, Location, gathered, parts, refuse
 from testbed.owned import plain_name
 from testbed.record.plan import Plan
 from testbed.runner.answers import planned
@@ -75,16 +75,31 @@ def read(file: Path) -> Sweep:
     if not isinstance(marked, dict):
         raise InputError("a sweep is a mapping of keys", where=Location(file, 1), allowed=_keys(), next_command=_look())
     lines = Lines(file, marked)
+    written = plain(marked, file)
     try:
-        source = SweepSource.model_validate(plain(marked, file))
+        return _checked(SweepSource.model_validate(written), lines, file)
     except ValidationError as error:
-        raise TopologyErrors([_explained(each, lines) for each in error.errors(include_url=False)]) from error
+        problems = error.errors(include_url=False)
+        wrong = [_explained(each, lines) for each in problems if not _other_branch(each)]
+        rest = {key: value for key, value in written.items() if key not in {each["loc"][0] for each in problems}}
+        if "experiment" in rest:
+            with gathered(wrong):
+                _checked(SweepSource.model_validate(rest), lines, file)
+        raise InputErrors(wrong) from error
+
+
+def _checked(source: SweepSource, lines: Lines, file: Path) -> Sweep:
     try:
         experiment = find(source.experiment)
     except InputError as error:
         refuse(_at(error, lines.of("experiment")))
         raise
     return _multiplied(source, experiment, lines, file)
+
+
+def _other_branch(problem: Any) -> bool:
+    """Whether it says of a number that it is no list, or of a list that it is no number: seeds may be either."""
+    return (problem["type"], type(problem.get("input"))) in (("list_type", int), ("int_type", list))
 
 
 def _multiplied(source: SweepSource, experiment: Experiment, lines: Lines, file: Path) -> Sweep:

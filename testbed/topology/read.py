@@ -69,7 +69,7 @@ def read(file: Path) -> Reading:
 
 def opened(file: Path) -> tuple[dict[Any, Any], Lines]:
     """The mapping in a YAML file, and where its parts stand. Raises InputError when there is none."""
-    marked = parse(file)
+    marked = parse(file, "lab topology list")
     if not isinstance(marked, dict):
         raise InputError(
             "a topology is a mapping of keys",
@@ -91,16 +91,15 @@ def validated(data: dict[Any, Any], lines: Lines) -> Reading:
     return Reading(source, where, errors, False)
 
 
-def parse(file: Path) -> Any:
-    """A YAML file with the places of its parts. Raises InputError when it cannot be read or is not YAML."""
+def parse(file: Path, look: str | None = None) -> Any:
+    """A YAML file with the places of its parts. Raises InputError when it cannot be read (`look` is the next command
+    then) or is not YAML."""
     try:
         if file.stat().st_size > MAX_BYTES:
             raise InputError("the file is too large", where=str(file), allowed=f"at most {MAX_BYTES} bytes")
         raw = file.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"cannot be read: {error.strerror}", where=str(file), next_command="lab topology list"
-        ) from error
+        raise InputError(f"cannot be read: {error.strerror}", where=str(file), next_command=look) from error
     try:
         return YAML(typ="rt").load(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

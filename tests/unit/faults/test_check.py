@@ -288,6 +288,8 @@ def test_a_word_is_what_its_argument_takes(typed: str, args: dict[str, Any]) -> 
         ("link_netem segment=x delay_ms=nan", "delay_ms is 'nan'"),
         ("link_netem segment=x delay_ms=1e999", "delay_ms is '1e999'"),
         ("policy_step direction=up at_once=two", "at_once is 'two'"),
+        ("mark name=x at_s=5", "unknown argument 'at_s'"),
+        ("mark name=x action=heal", "unknown argument 'action'"),
         ("inject segment=x frames=0011223", "frames is '0011223'"),
     ],
 )
@@ -295,6 +297,11 @@ def test_words_that_no_argument_takes_are_refused_before_a_laboratory_is_asked(t
     with pytest.raises(InputError) as caught:
         parse_fault(typed.split())
     assert problem in str(caught.value) and "allowed:" in str(caught.value)
+
+
+def test_a_link_that_is_named_from_its_other_end_is_told_as_what_it_is() -> None:
+    with pytest.raises(InputError, match="did you mean 'r1--r2'"):
+        check_plan(plan(step("link_heal", segment="r2--r1")))
 
 
 def test_every_action_is_documented() -> None:

@@ -16,7 +16,7 @@ import pytest
 from testbed.errors import InputError, Interrupted, LabError
 from testbed.runner import answers, execute, session, simulated, sweep, sweepfile
 from testbed.runner.execute import MEASURE_AGAIN, Outcome, first_problem
-from testbed.runner.experiment import Experiment, Table, find
+from testbed.runner.experiment import Experiment, Table, find, step
 from testbed.runner.hosted import hosted
 from testbed.setup.paths import PROJECT
 from testbed.topology.load import load
@@ -339,6 +339,41 @@ def test_a_sweep_tells_every_error_of_every_cell_once_with_its_line(tmp_path: Pa
     heads = [each.removeprefix(f"{tmp_path}/") for each in caught.value.lines() if not each.startswith(" ")]
     assert [head.split(":")[1] for head in heads] == ["3", "4", "5", "5", "5", "6", "7"]
     assert len(set(heads)) == len(heads) and "did you mean 'lks'?" in heads[1]
+
+
+def test_a_sweep_tells_what_is_wrong_with_its_keys_and_with_its_levels_at_once(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(
+        "experiment: recovery_storm\nfactors:\n  topology: ['ring:4', 'nowhere']\n  keying: [none, lsk]\n"
+        "seeds: 0\nkernel: other\nmore: 1\noptions: {bogus: 1}\n"
+    )
+    with pytest.raises(InputError) as caught:
+        sweepfile.read(tmp_path / "sweep.yaml")
+    heads = [each.removeprefix(f"{tmp_path}/") for each in caught.value.lines() if not each.startswith(" ")]
+    assert [head.split(":")[1] for head in heads] == ["5", "6", "7", "3", "4", "8"]
+
+
+def test_all_steps_of_a_timeline_that_are_wrong_are_told_at_once_with_options_and_flows(tmp_path: Path) -> None:
+    steps = "[step(1, 'mork'), step('x', 'mark', name='a'), None, step(3, 'link_heal', at='r1--r2'), 7]"
+    path = write(tmp_path, timeline=steps, flows="[1]")
+    with pytest.raises(InputError) as caught:
+        answers.planned(find(str(path)), RING, "none", 1, {"sad": "maybe"})
+    told = caught.value.lines()
+    for words in (
+        "-o sad", "no action 'mork'", "at_s is 'x'", "segment is missing", "unknown argument 'at'",
+        "timeline() returned None", "timeline() returned 7", "flows() returned 1",
+    ):  # fmt: skip
+        assert sum(words in each for each in told) == 1, (words, told)
+    assert not any("a step that is wrong" in each for each in told)
+    with pytest.raises(InputError, match="no action 'mork'"):
+        step(1, "mork")
+
+
+def test_a_timeline_that_raises_after_a_wrong_step_is_told_with_both(tmp_path: Path) -> None:
+    path = write(tmp_path, timeline="[step(1, 'mork'), 1 / 0]")
+    with pytest.raises(InputError) as caught:
+        answers.planned(find(str(path)), RING, "none", 1)
+    told = str(caught.value)
+    assert "no action 'mork'" in told and "timeline() raised ZeroDivisionError" in told
 
 
 def test_a_sweep_over_a_users_experiment_tells_his_line_once(tmp_path: Path) -> None:
