@@ -39,7 +39,7 @@ from agents.policy.store import PolicyStore, Signer
 from agents.runtime import stdio
 from agents.runtime.exits import EXIT_STATE, EXIT_USAGE
 from agents.runtime.storage import read_all
-from agents.runtime.told import MISNAMED, reason, tell, usage
+from agents.runtime.told import MISNAMED, empty_word, reason, tell, usage
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -192,14 +192,14 @@ def _leases(given: list[str], domain: Domain) -> dict[str, float]:
     found = {}
     for text in given:
         router, _separator, seconds = text.partition("=")
-        if router not in domain.routers:
-            raise PolicyError(f"--lease-left {text!r}: there is no router {router!r} in domain {domain.name}")
         try:
             found[router] = float(seconds)
         except ValueError as error:
             raise PolicyError(f"--lease-left {text!r} is not ROUTER=SECONDS") from error
         if not 0 <= found[router] < float("inf"):
             raise PolicyError(f"--lease-left {text!r}: seconds are 0 or more")
+        if router not in domain.routers:
+            raise PolicyError(f"--lease-left {text!r}: there is no router {router!r} in domain {domain.name}")
     return found
 
 
@@ -427,6 +427,10 @@ def entry() -> NoReturn:
 
 def _main(arguments: list[str] | None) -> int:
     os.umask(0o077)
+    wrong = empty_word(sys.argv[1:] if arguments is None else arguments)
+    if wrong is not None:
+        tell("policy", wrong, "policy --help")
+        return EXIT_USAGE
     try:
         result = app(arguments, prog_name="policy", standalone_mode=False)
         return result if isinstance(result, int) else 0

@@ -12,6 +12,7 @@ import logging
 import signal
 import ssl
 import stat
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -135,8 +136,14 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Make a token and print it: now, and never again."""
-    made = _book(context).add(name, role, int(time.time()))
-    typer.echo(json.dumps({"name": name, "role": role.value, "token": made}) if as_json else made)
+    book = _book(context)
+    made = book.add(name, role, int(time.time()))
+    try:
+        typer.echo(json.dumps({"name": name, "role": role.value, "token": made}) if as_json else made)
+        sys.stdout.flush()
+    except BaseException:  # nobody has seen it, and nobody ever could
+        book.revoke(name)
+        raise
 
 
 @token_app.command("list")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from agents.runtime.exits import EXIT_USAGE
@@ -38,8 +39,25 @@ def usage(program: str, error: Any) -> int:
     return EXIT_USAGE
 
 
+def empty_word(words: Sequence[str]) -> str | None:
+    """What is wrong where a word or an option's value is empty; None when none is. No path, name or reason is."""
+    for before, word in zip(["", *words], words, strict=False):
+        name, separator, value = word.partition("=")
+        if not word or (name.startswith("--") and separator and not value):
+            where = name or (before if before.startswith("-") else "")
+            return f"{where or 'a word of the command'} is empty; was a variable of the shell not set?"
+    return None
+
+
 class Words(argparse.ArgumentParser):
     """A command line whose errors of usage look as all others."""
+
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As of ArgumentParser; no word may be empty."""
+        wrong = empty_word(sys.argv[1:] if args is None else args)
+        if wrong is not None:
+            self.error(wrong)
+        return super().parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         tell(self.prog, message, f"{self.prog} --help")

@@ -91,3 +91,10 @@ def test_a_document_without_an_end_keeps_no_other_one_out(folder: Path) -> None:
     documents = Documents("example", read_public_key(folder / "server.pem"))
     fresh, wrong = documents.load(folder / "documents")
     assert [each.router for each in fresh] == ["r1"] and "a.cose" in wrong[0] and "File too large" in wrong[0]
+
+
+@pytest.mark.parametrize("words", [["rekey", ""], ["confirmations", "--export", ""], ["--config="]])
+def test_an_empty_word_is_no_path_and_no_name(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2 and "is empty" in capsys.readouterr().err

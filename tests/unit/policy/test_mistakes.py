@@ -112,3 +112,34 @@ def test_a_mistake_is_told_with_what_is_allowed_and_changes_nothing(
     assert code == 2 and told in text
     assert opened.draft() == before
     opened.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", ""],
+        ["commit", "-m", "x", "--who", ""],
+        ["router", "add", "", "--key", "x"],
+        ["verify", "--key="],
+        ["--store", "", "diff"],
+    ],
+)
+def test_an_empty_word_is_no_path_and_no_name(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    (store.parent / "here").mkdir()
+    monkeypatch.chdir(store.parent / "here")
+    PolicyStore(store).commit("anna", "first", 1)
+    code, text = said(capsys, store, *words)
+    assert code == 2 and "is empty; was a variable of the shell not set?" in text
+    assert not list((store.parent / "here").iterdir()) and PolicyStore(store).version == 1
+
+
+def test_a_token_that_could_not_be_printed_is_none(store: Path) -> None:
+    command = [sys.executable, "-m", "agents.policy", "--store", str(store), "token"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*command, "add", "alice", "--role", "read"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 3 and b"No space left" in done.stderr
+    assert "alice" not in subprocess.run([*command, "list"], capture_output=True, text=True, check=True).stdout
