@@ -14,6 +14,7 @@ from agents.runtime.simulation import Files, Node, Passing
 from testbed.soak.faults import PHANTOMS, SEGMENTS, pace_of, settings_of
 from testbed.soak.invariants import Invariants
 from testbed.soak.network import Network, key
+from testbed.soak.outsider import Outsider
 
 PASSED = 2000
 """How many datagrams are kept to be replayed."""
@@ -48,6 +49,7 @@ class World(Network):
         self.folders: dict[str, list[Files]] = {}
         """Copies of routers' folders, the oldest first."""
         self._cuts: dict[str, int] = {}
+        self.outsider = Outsider(self, seed)
         self.tap = self._tap
 
     def _tap(self, passing: Passing) -> Passing | None:
@@ -55,6 +57,7 @@ class World(Network):
             self.passed.append(passing)
         else:
             self.passed[self.chance.randrange(PASSED)] = passing
+        self.outsider.saw(passing)
         return None if self.unreached and "dks" in (passing.sender, passing.receiver) else passing
 
     def _do(self, node: Node, effect: Effect) -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from fuzz import harness, mutate
 from fuzz.harness import Finding, Target, execute, load, promise
+from tests.unit.soak import mutations_unsealed  # noqa: F401  adds its own to the table
+from tests.unit.soak.mutations import MUTATIONS
 
 ALL = harness.names()
 INSIDE = [name for name in ALL if name.startswith("inside_")]
@@ -62,6 +64,20 @@ def test_random_octets_break_no_bound(name: str) -> None:
         execute(target, data)
 
     feed()
+
+
+def test_what_is_believed_before_its_check_is_found_by_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    MUTATIONS["a window that notes a request before its check"](monkeypatch)
+    target = load("unsealed_sequence")
+    findings = [execute_or_finding(target, data) for data in islice(target.seeds(), 0, None, 3)]
+    assert any("changed the state" in each for each in findings)
+
+
+def execute_or_finding(target: Target, data: bytes) -> str:
+    try:
+        return execute(target, data)
+    except Finding as finding:
+        return str(finding)
 
 
 # -- the harness itself ----------------------------------------------------------------------------

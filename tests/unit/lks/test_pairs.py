@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -17,6 +18,8 @@ from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from agents.runtime.simulation import Passing
 from testbed.soak.network import Network
+from testbed.soak.outsider import forged, stir
+from testbed.soak.unsealed import claims_to_be_sealed
 
 POINT, FIRST_HOP, SECOND = "10.99.0.3", "10.99.0.1", "10.99.1.1"
 SHORT = Settings(validity_s=1 << 33, lifetimes=Lifetimes(group_s=40, ike_s=100, atd_s=2, dtd_s=5))
@@ -274,3 +277,26 @@ def test_a_pair_ten_seconds_apart_is_keyed_and_rekeyed_without_a_gap() -> None:
     while found.now < end:
         found.run(found.now + 4)
         assert all_heard(found)
+
+
+def test_no_unsealed_datagram_changes_a_pair_amid_its_handshake_or_later() -> None:
+    found = network()
+    passed: list[Passing] = []
+    found.tap = lambda passing: (passed.append(passing), passing)[1]
+    start(found)
+    chosen = random.Random(1)
+    judged = 0
+    for _ in range(60):
+        found.run(found.now + 0.05)
+        pairs = [each for each in passed if not each.datagram.peer.interface or each.datagram.hop_limit == 60]
+        if not pairs:
+            continue
+        target = chosen.choice(pairs[-6:])
+        ends = {target.sender, target.receiver}
+        seen = [each.datagram.data for each in pairs if {each.sender, each.receiver} == ends][-24:]
+        made = [forged(seen, chosen.randrange) for _ in range(12)]
+        made = [each for each in made if each not in seen and claims_to_be_sealed(each)]
+        core = found.nodes[target.receiver].core
+        assert stir(core, [replace(target.datagram, data=each) for each in made], found.now) is None
+        judged += 1
+    assert judged > 20 and found.run(found.now + 60, keyed(found))

@@ -6,9 +6,10 @@ import pytest
 
 from testbed.soak.faults import Fault, Kind
 from testbed.soak.run import run
-from tests.unit.soak import mutations_more  # noqa: F401  adds its own to the table
+from tests.unit.soak import mutations_more, mutations_unsealed  # noqa: F401  add their own to the table
 from tests.unit.soak.mutations import MUTATIONS
 
+UNSEALED = "no unsealed datagram changes anything"
 AGAIN = "no older policy, list or (v, g)"
 CAUGHT = {
     "mark not reserved": (0, "no generation above the mark"),
@@ -36,6 +37,13 @@ CAUGHT = {
     "list not spread on": (0, "neighbours have one list"),
     "wait hint ignored": (5, "who is asked to wait does"),
     "a neighbour may send what it likes": (13, "no unauthorised speaker"),
+    "a window that notes a request before its check": (0, UNSEALED),
+    "an answer to a header alone": (0, UNSEALED),
+    "an attempt ended by a refusal in clear": (0, "no unsealed answer ends an attempt"),
+    "a broken seal ends the SA": (1, UNSEALED),
+    "an address believed before the check": (1, UNSEALED),
+    "a notification in clear that counts": (0, UNSEALED),
+    "a forged answer counts as a try": (2, UNSEALED),
 }
 """Which seed shows it, and as what."""
 SCENES: dict[str, tuple[int, list[Fault], str]] = {
@@ -80,6 +88,7 @@ def test_nothing_is_violated_under_faults(seed: int) -> None:
     outcome = run(seed)
     assert outcome.violated is None
     assert outcome.checked["adjacencies come back"] >= 3
+    assert outcome.checked[UNSEALED]
 
 
 @pytest.mark.parametrize("name", CAUGHT)
