@@ -15,7 +15,7 @@ from agents.ikev2.codec.payloads import Identification
 from agents.ikev2.codec.transforms import Transform
 from agents.ikev2.config import IkeConfig
 from agents.ikev2.cookie import CookieJar
-from agents.ikev2.events import Dropped, Event, Faulted, Send
+from agents.ikev2.events import CloseReason, Dropped, Event, Faulted, Send
 from agents.ikev2.fragments import FragmentBudget
 from agents.ikev2.model import Authenticate, LocalIdentity, PeerAddress, RandomSource, source_prefix
 from agents.ikev2.round_trip import MOST_PEERS, RoundTrip
@@ -23,6 +23,9 @@ from agents.ikev2.suites import ike_suite
 
 if TYPE_CHECKING:
     from agents.ikev2.sa import IkeSa
+
+_SPARE_TIMERS = 64
+"""So many timers are kept beyond two for each SA before those that nobody waits for are taken out."""
 
 
 class Party:
@@ -50,6 +53,7 @@ class Party:
         self.by_spi: dict[bytes, IkeSa] = {}
         self.by_init: dict[bytes, IkeSa] = {}  # digest of the IKE_SA_INIT request → responder's SA
         self.by_peer: dict[Identification, set[IkeSa]] = {}
+        self._going: dict[Identification, dict[IkeSa, None]] = {}  # closed or being deleted, the oldest first
         self._ways: dict[Identification, RoundTrip] = {}
         self.half_open = 0
         self.half_open_by_address: dict[str, int] = {}
@@ -89,6 +93,10 @@ class Party:
             del self.by_spi[sa.our_spi]
         if sa.init_digest is not None and self.by_init.get(sa.init_digest) is sa:
             del self.by_init[sa.init_digest]
+        if sa.peer_id is not None and (going := self._going.get(sa.peer_id)) is not None:
+            going.pop(sa, None)
+            if not going:
+                del self._going[sa.peer_id]
 
     def up(self, sa: IkeSa) -> None:
         """The SA's peer is authenticated."""
@@ -110,6 +118,19 @@ class Party:
             others.discard(sa)
             if not others:
                 del self.by_peer[sa.peer_id]
+
+    def going(self, sa: IkeSa, now: float) -> None:
+        """An SA that was established is over, and kept for a while for what the peer repeats: of each peer as many as
+        it may have SAs, so that one handshake after the other fills no memory. The oldest is forgotten for one more."""
+        assert sa.peer_id is not None
+        going = self._going.setdefault(sa.peer_id, {})
+        if sa in going:
+            return
+        going[sa] = None
+        if len(going) > self.config.max_sas_per_peer:
+            oldest = next(iter(going))
+            oldest.close(CloseReason.DELETED_BY_US, now)
+            self.forget(oldest)
 
     def count_half_open(self, address: str, step: int) -> None:
         self.half_open += step
@@ -155,6 +176,10 @@ class Party:
             return
         sa.scheduled = deadline
         heapq.heappush(self._timers, (deadline, self.number(), sa))
+        # An earlier deadline leaves the later one behind: of an SA that has gone, all of it until its life were over.
+        if len(self._timers) > 2 * len(self.by_spi) + _SPARE_TIMERS:
+            self._timers = [each for each in self._timers if each[2].scheduled == each[0]]
+            heapq.heapify(self._timers)
 
     def next_timer(self) -> float | None:
         timers = self._timers

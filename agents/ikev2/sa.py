@@ -490,6 +490,8 @@ class IkeSa:
         self.expires_at = None
         self.end_half_open()
         self.party.down(self)
+        if self.established_at is not None:
+            self.party.going(self, now)
         if self.handle.current is self:
             self.children.clear()
             self.party.emit(Closed(self.handle, reason))
@@ -523,6 +525,8 @@ class IkeSa:
             self.children.clear()
             self.party.emit(Closed(self.handle, reason, notify))
         self.linger(now)
+        if self.established_at is not None:
+            self.party.going(self, now)
         self.party.schedule(self)
         if not announced:
             self.handler.closed(self, reason, notify, now)

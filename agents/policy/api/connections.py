@@ -2,7 +2,8 @@
 
 A request must be there as a whole, head and body, within `RECEIVE_S`, and its answer be taken within `ANSWER_S`. A
 client that opens more connections than its share loses the oldest that waits for a request, so that whoever has one
-finds a place whatever others hold open. Knows nothing of what is asked.
+finds a place whatever others hold open; one that sends request upon request ahead of the answers is closed. Knows
+nothing of what is asked.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ CONNECTIONS = 64
 EACH = 16
 """Of one client that wait for a request: of an IPv4 address or an IPv6 /64."""
 RECEIVE_S, ANSWER_S = 10.0, 60.0
+AHEAD = 64 << 10
+"""Octets of later requests that a client may send before its answer: uvicorn reads on, and keeps all of them."""
 
 
 def bounded() -> type[H11Protocol]:
@@ -44,6 +47,11 @@ def bounded() -> type[H11Protocol]:
         def connection_lost(self, exc: Exception | None) -> None:
             self._settle()
             super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if len(self.conn.trailing_data[0]) > AHEAD:
+                self.part()
 
         def handle_events(self) -> None:
             super().handle_events()
@@ -80,4 +88,4 @@ def bounded() -> type[H11Protocol]:
     return Bounded
 
 
-__all__ = ["ANSWER_S", "CONNECTIONS", "EACH", "RECEIVE_S", "bounded"]
+__all__ = ["AHEAD", "ANSWER_S", "CONNECTIONS", "EACH", "RECEIVE_S", "bounded"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
-from simnet import Net, Node, Wire, answer_all, established, pair
+from simnet import Net, Node, Wire, answer_all, ed25519_key, established, pair
 
 from agents.ikev2 import (
     AuthRequest,
@@ -574,3 +574,35 @@ def test_crossing_rekeys_with_loss_leave_one_child_sa_that_both_own(seed: int) -
     ours = {(child.spi_in, child.keys_in.encryption, child.keys_out.encryption) for child in a.sa.children}
     theirs = {(child.spi_out, child.keys_out.encryption, child.keys_in.encryption) for child in b.sa.children}
     assert ours == theirs and len(ours) == 1 and len(a.endpoint.sas()) == len(b.endpoint.sas()) == 1
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize("contact", [True, False])
+def test_one_handshake_after_the_other_fills_no_memory_whether_or_not_deletes_are_answered(
+    contact: bool, answers: bool
+) -> None:
+    net = Net()
+    a, b = net.add("a"), net.add("b", IkeConfig(max_sas_per_peer=4))
+    for number in range(60):
+        if contact or not answers:
+            a = net.replace(a, key=ed25519_key(1))
+        handle = a.connect(b, initial_contact=contact)
+        net.run(0.2)
+        assert handle.established
+        kept = b.endpoint._party.by_spi
+        assert len(kept) <= 9, f"{len(kept)} after {number} handshakes"
+    net.run(300)
+    assert not b.endpoint._party._going
+
+
+def test_an_sa_that_is_gone_is_not_kept_until_its_life_would_have_ended() -> None:
+    net = Net()
+    config = IkeConfig(ike_lifetime_s=360_000, max_sas_per_peer=2)
+    a, b = net.add("a", config), net.add("b", config)
+    for _ in range(120):
+        a.connect(b)
+        net.run(70)
+    for node in (a, b):
+        party = node.endpoint._party
+        assert len({sa for _, _, sa in party._timers}) < 90, "nobody points to most of them"
+        assert len(node.endpoint.sas()) == 2

@@ -21,6 +21,7 @@ from agents.runtime.drops import EACH as EACH_LINE
 from agents.runtime.drops import WINDOW_S
 
 LONG = 32 << 20
+MANY = 16 << 20
 HALF_A_BODY = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx"
 
 
@@ -113,6 +114,26 @@ def test_an_answer_must_be_taken_in_time(served: Served, monkeypatch: pytest.Mon
         while served.server.server_state.connections:  # it reads nothing
             threading.Event().wait(0.01)
     assert served.ask("/long") == 200, "who takes it gets it"
+
+
+def test_who_sends_requests_without_end_ahead_of_the_answers_is_parted_from_and_nothing_piles_up(
+    served: Served,
+) -> None:
+    sent, asked = 0, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2000
+    with served.connect() as held, pytest.raises(ConnectionError):
+        while sent < MANY:  # without a bound all of it is taken, and kept
+            sent += held.send(asked)
+    assert sent < MANY
+    assert served.ask() == 200
+
+
+def test_a_few_requests_ahead_of_the_answers_are_answered(served: Served) -> None:
+    with served.connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 20) as held:
+        answers = b""
+        while answers.count(b"yes") < 20:
+            more = held.recv(1 << 16)
+            assert more, answers
+            answers += more
 
 
 def test_requests_one_after_the_other_over_one_connection_are_answered(served: Served) -> None:
