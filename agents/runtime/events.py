@@ -1,6 +1,7 @@
 """The events file: one JSON object a line, each written in one write, appended to by several processes.
 
-Knows nothing of what events mean.
+Of errors a few of a kind are written in a minute, and then how many more there were. Knows nothing else of what events
+mean.
 """
 
 from __future__ import annotations
@@ -8,12 +9,18 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.runtime.drops import EACH, OTHERS, WINDOW_S
 from agents.runtime.effects import Event
 from agents.runtime.settings import ConfigError
+
+KINDS = 256
+"""So many kinds of errors are counted apart in a window."""
+_KIND = ("what", "peer", "group", "interface")
 
 
 class EventLog:
@@ -31,11 +38,36 @@ class EventLog:
             raise ConfigError(f"{path}: events cannot be written there: {error.strerror}") from error
         self._lost = 0
         self._torn = False
+        self._errors: Counter[tuple[tuple[str, str], ...]] = Counter()  # what went wrong with whom, in this window
+        self._until = 0.0
 
     def write(self, event: Event) -> None:
         """Append one event. One that the disk refuses is counted, and an event `lost` tells the count later."""
         if self._descriptor is None and self.subscriber is None:
             return
+        for each in self._few(event):
+            self._write(each)
+
+    def _few(self, event: Event) -> list[Event]:
+        """This event, unless it is an error of a kind that has been told often enough in this window; and at a window's
+        end, how many more there were. Whoever has a key can make an error with each request."""
+        now = time.monotonic()
+        told: list[Event] = []
+        if now >= self._until:
+            more = [(kind, count - EACH) for kind, count in self._errors.items() if count > EACH]
+            told = [Event("error", {**dict(kind), "suppressed": count}) for kind, count in more]
+            self._errors.clear()
+            self._until = now + WINDOW_S
+        if event.kind == "error":
+            kind = tuple((name, str(event.fields[name])) for name in _KIND if name in event.fields)
+            if kind not in self._errors and len(self._errors) >= KINDS:
+                kind = (("what", OTHERS),)
+            self._errors[kind] += 1
+            if self._errors[kind] > EACH:
+                return told
+        return [*told, event]
+
+    def _write(self, event: Event) -> None:
         values: dict[str, Any] = {"t": time.monotonic_ns(), "node": self._node, "kind": event.kind}
         values.update(_plain(event.fields))
         line = json.dumps(values, separators=(",", ":"))
