@@ -50,8 +50,8 @@ from agents.ikev2.suites import IkeSuite, check_answer, ike_suite, proposals_fro
 GRACE_S = 2.0
 """How long an attempt goes on after an answer that was tried turned out to be no good: the good one may still come."""
 TRIED = 8
-"""How many answers are tried at a time, and how many more for each time that the request goes out. Each costs a key
-exchange and a signature."""
+"""How many answers are tried for each time that the request goes out: the first ones, and as many drawn from those that
+came after them the time before. Each costs a key exchange and a signature."""
 
 _Verdict = tuple[CloseReason, int | None]
 
@@ -76,6 +76,8 @@ class Initiator(Handler):
         self._messages: dict[int, bytes] = {}  # the last request of each key exchange method
         self._answers: set[bytes] = set()
         self._left = TRIED
+        self._more = 0  # usable answers beyond those since the request went out
+        self._drawn: list[tuple[bytes, Header, list[Payload], float]] = []  # some of these, and how long they took
         self._tried: list[_Accepted] = []
         self._verdict: _Verdict | None = None
         self._method = next(item.id for item in self._proposals[0].transforms if item.type == TransformType.KE)
@@ -130,7 +132,11 @@ class Initiator(Handler):
             payloads = parse_payloads(header.next_payload, data, 28)
             if find(payloads, SaPayload) is None:
                 self._init_refused(payloads, now)
-            elif self._left > 0:
+            elif self._left == 0:
+                self._draw(data, header, payloads, now - waiting.sent_at[0])
+            else:
+                if self._left == TRIED:
+                    self._try_drawn(now)
                 took_s = now - waiting.sent_at[0]
                 self._init_accepted(data, header, payloads, took_s, now)
                 self._answers.add(digest)
@@ -140,6 +146,28 @@ class Initiator(Handler):
                 self.party.schedule(sa)
         except (MalformedMessage, UnsupportedAlgorithm) as error:
             self.party.drop(f"IKE_SA_INIT response: {error}", peer)
+
+    def _draw(self, data: bytes, header: Header, payloads: list[Payload], took_s: float) -> None:
+        """Of the answers that came after those that are tried keep some, each with the same chance: who reads the link
+        may always be quicker than the peer, and has to send very much more to keep it out."""
+        self._more += 1
+        if len(self._drawn) < TRIED:
+            self._drawn.append((data, header, payloads, took_s))
+        elif (place := int.from_bytes(self.party.random(8), "big") % self._more) < TRIED:
+            self._drawn[place] = data, header, payloads, took_s
+
+    def _try_drawn(self, now: float) -> None:
+        """The first answer since the request went out again is there: try what was drawn before."""
+        drawn, self._drawn, self._more = self._drawn, [], 0
+        for data, header, payloads, took_s in drawn:
+            digest = hashlib.sha256(data).digest()
+            if digest in self._answers:
+                continue
+            self._answers.add(digest)
+            try:
+                self._init_accepted(data, header, payloads, took_s, now)
+            except (MalformedMessage, UnsupportedAlgorithm) as error:
+                self.party.drop(f"IKE_SA_INIT response: {error}", self.sa.peer)
 
     def _init_refused(self, payloads: list[Payload], now: float) -> None:
         """What a refusal asks for is done at once a few times, and after that, or while an answer is tried, when the
@@ -186,7 +214,7 @@ class Initiator(Handler):
             raise MalformedMessage("peer makes no IKE SA without a Child SA")
         accepted = _Accepted(self, message, data, header.spi_r, suite, own.shared(ke.data), nr, payloads, now)
         accepted.sa.way, accepted.sa.hint_s = self.sa.way, took_s
-        if len(self._live) == TRIED:
+        if len(self._live) == 2 * TRIED:
             self._live[0].sa.close(CloseReason.TIMEOUT, now)
         self._tried.append(accepted)
         accepted.next(now)

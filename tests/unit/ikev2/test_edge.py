@@ -338,6 +338,30 @@ def test_answers_of_impostors_with_keys_of_their_own_do_not_displace_the_peers(a
     assert a.sa.spi_r == b.sa.spi_r
 
 
+def test_a_forger_that_is_quicker_than_the_peer_each_time_does_not_keep_it_out() -> None:
+    net, a, b = pair(IkeConfig(retransmission=Retransmission(first_s=0.5, cap_s=1, tries=20)))
+    maker = net.add("x")
+    made: list[bytes] = []
+    real, count = net._send, iter(range(1, 1 << 20))
+
+    def send(node: Node, effect: object) -> None:
+        real(node, effect)  # type: ignore[arg-type]
+        data = net.wire[-1].data
+        if node is not a or data[18] != ExchangeType.IKE_SA_INIT:
+            return
+        if not made:
+            maker.endpoint.receive(_from(net.wire[-1], a, maker), net.now)
+            made.extend(item.data for item in maker.endpoint.take() if hasattr(item, "data"))
+        for _ in range(5 * TRIED):  # usable, and never the same twice
+            net.inject(a, made[0][:8] + struct.pack("!Q", next(count)) + made[0][16:], source=b.ip)
+
+    net._send = send  # type: ignore[method-assign,assignment]
+    a.connect(b)
+    net.run(40)
+    assert established(a) and established(b)
+    assert a.sa.spi_r == b.sa.spi_r
+
+
 def test_an_attempt_that_an_impostor_alone_answers_ends_and_says_why() -> None:
     net, a, b = pair()
     genuine = net.keys[b.endpoint._party.identity.id]
