@@ -62,6 +62,9 @@ mount --bind {shlex.quote(str(run_dir.resolve()))} "$root/lab/run"
 mount --rbind /dev "$root/dev"
 mount --rbind /sys "$root/sys"
 mount -t proc proc "$root/proc"
+# What `mount` itself writes must not come into the tree: every other guest's moments hang on what is there.
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+mount -o remount,bind,ro "$root"
 exec chroot "$root" python3 /lab/project/testbed/guest/process1.py
 """
     return ["unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-c", script]

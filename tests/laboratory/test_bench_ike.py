@@ -23,7 +23,10 @@ def lab(*words: str, of: str = "ike") -> subprocess.CompletedProcess[str]:
 
 
 def test_both_responders_are_asked_as_often_and_what_it_cost_them_is_told() -> None:
+    run = tree.tree().path / "root" / "run"
+    before = sorted(run.iterdir())
     done = lab("--handshakes", "20", "--routers", "12", "--json")
+    assert sorted(run.iterdir()) == before, "every other guest's moments hang on what is in the tree"
     # 1: on a busy machine so few handshakes may come out as less than half of charon's.
     assert done.returncode in (0, 1), done.stderr
     found = json.loads(done.stdout)
