@@ -136,6 +136,10 @@ class Hearing:
 
     def _set(self, keys: GroupKeys, now: float) -> None:
         self.current = keys
+        # A kernel holds one SA of an SPI: a generation that lost its own to this one would come back when this one
+        # goes, and be heard again from its first packet on.
+        spis = {sa.spi for sa in keys.sas}
+        self._retiring = [each for each in self._retiring if not any(sa.spi in spis for sa in each.keys.sas)]
         lifetimes = [sa.lifetime_s for sa in keys.sas if sa.lifetime_s is not None]
         self.expires_at = now + min(lifetimes) + keys.dtd_s if lifetimes else None
 

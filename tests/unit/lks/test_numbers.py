@@ -67,3 +67,17 @@ def test_the_dks_keeps_a_router_away_for_an_hour_at_most(hint_s: int, most_s: fl
     schedule = Schedule(Reconnect(jitter=0.25), lambda _low, high: high, eager=False)
     assert schedule.hinted(hint_s) == most_s
     assert LONGEST_HINT_S == 3600
+
+
+def test_a_generation_whose_spi_a_neighbour_gave_to_another_does_not_come_back() -> None:
+    """A kernel holds one SA of an SPI. The older one's packets would be heard again from the first on."""
+    network, first = keys()
+    document = network.documents["b"]
+    later = [make_group_keys(document, first.group, number, network.octets).for_member("a") for number in (7, 9)]
+    lie = replace(
+        later[0], sas=tuple(replace(new, spi=old.spi) for new, old in zip(later[0].sas, first.sas, strict=True))
+    )
+    hearing = Hearing(first.group, "a-e0")
+    for now, each in enumerate((first, lie, later[1])):
+        hearing.follow(each, float(now))
+    assert {sa.generation for sa in hearing.sas()} == {7, 9}
