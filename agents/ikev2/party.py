@@ -89,6 +89,7 @@ class Party:
         """Drop all that points to this SA. Until then one that failed counts as half-open: it takes memory."""
         sa.end_half_open()
         sa.forget_fragments()
+        sa.scheduled = None  # its timer is one that nobody waits for
         if self.by_spi.get(sa.our_spi) is sa:
             del self.by_spi[sa.our_spi]
         if sa.init_digest is not None and self.by_init.get(sa.init_digest) is sa:

@@ -607,14 +607,15 @@ def test_one_handshake_after_the_other_fills_no_memory_whether_or_not_deletes_ar
 ) -> None:
     net = Net()
     a, b = net.add("a"), net.add("b", IkeConfig(max_sas_per_peer=4))
-    for number in range(60):
+    for number in range(150):
         if contact or not answers:
             a = net.replace(a, key=ed25519_key(1))
         handle = a.connect(b, initial_contact=contact)
         net.run(0.2)
         assert handle.established
-        kept = b.endpoint._party.by_spi
-        assert len(kept) <= 9, f"{len(kept)} after {number} handshakes"
+        party = b.endpoint._party
+        assert len(party.by_spi) <= 9, f"{len(party.by_spi)} after {number} handshakes"
+        assert len({sa for _, _, sa in party._timers}) <= 90, f"timers after {number} handshakes"
     net.run(300)
     assert not b.endpoint._party._going
 
