@@ -78,7 +78,8 @@ def ended(children: Sequence[subprocess.Popen[str]], patience_s: float) -> bool:
         for child in children:
             child.poll()
         bury()
-        if not descendants():
+        # No list of /proc is of one moment: what had its parent in it and lost it meanwhile is ours at the second look.
+        if not descendants() and not descendants():
             break
         if time.monotonic() > end:
             return False
