@@ -94,7 +94,9 @@ def test_what_another_program_takes_out_of_the_kernel_is_mended_at_once_and_said
         assert after > before, "no key is used on without its counters"
     else:
         assert after == before and sorted(ip("a", "xfrm", "policy").splitlines()) == sorted(policies.splitlines())
-    assert len(told()) == 1, told()
+    # `deleteall` takes them out one by one, and what is mended between two of them is told each time.
+    most = 8 if command.endswith("deleteall") else 1
+    assert 1 <= len(told()) <= most, "\n".join(map(str, told()))
     guard = subprocess.run(["ip", "netns", "exec", "a", "nft", "list", "ruleset"], capture_output=True, text=True)
     assert "routing_key_guard" in guard.stdout
     assert len(pair.routers["b"].events("mended")) == 0
