@@ -357,6 +357,9 @@ def test_the_command_line_removes_revokes_and_exports(
     run("commit", "-m", "r2 was stolen")
     run("export", str(out))
     assert not (out / "r2.cose").exists()
+    (out / "r2.cose").write_text("somebody's own notes")
+    run("export", str(out))
+    assert (out / "r2.cose").read_text() == "somebody's own notes"
     store = PolicyStore(tmp_path / "s")
     found = verify_list((out / FILE).read_bytes(), store.public_key, domain="example")
     assert [each.name for each in found.routers] == ["r2"]
