@@ -1,4 +1,5 @@
-"""Checks a plan as a whole, before anything is built: steps against topology and each other, flows, captures.
+"""Checks a plan as a whole, before anything is built: steps against topology and each other, flows, streams,
+captures.
 
 Every error is told at once. Pure; usable on the host. It must not know how a fault is made.
 """
@@ -6,12 +7,13 @@ Every error is told at once. Pure; usable on the host. It must not know how a fa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address
 from typing import Any
 
 from testbed.errors import InputError, Location, refuse
 from testbed.faults.steps import Step
 from testbed.keying.base import keying_names
-from testbed.record.plan import Flow, Plan
+from testbed.record.plan import SOURCE_SPECIFIC, Flow, Plan, Stream
 from testbed.topology.resolved import Topology, label
 from testbed.values import OneOf, misnamed
 
@@ -48,6 +50,12 @@ def _wrong(plan: Plan) -> Iterator[InputError]:
         yield InputError(problem, where=f"-o {name}", allowed=allowed)
     for number, flow in enumerate(plan.flows):
         yield from _flow(plan, flow, f"flows[{number}]")
+    names: set[str] = set()
+    for number, stream in enumerate(plan.streams):
+        yield from _stream(plan, stream, f"streams[{number}]")
+        if stream.name in names:
+            yield InputError(f"another stream is called {stream.name!r}", where=f"streams[{number}]")
+        names.add(stream.name)
 
 
 def _place(number: int, step: Step) -> tuple[Location | str, str]:
@@ -72,19 +80,40 @@ def _contradictions(topology: Topology, steps: Iterable[tuple[int, Step]]) -> It
                 break
 
 
+_ENDS = OneOf("node", lambda topology: [*topology.routers, *topology.hosts])
+
+
 def _flow(plan: Plan, flow: Flow, where: str) -> Iterator[InputError]:
-    ends = OneOf("node", lambda topology: [*topology.routers, *topology.hosts])
-    yield from _named(ends, (flow.src, flow.dst), plan.topology, where)
+    yield from _named(_ENDS, (flow.src, flow.dst), plan.topology, where)
     if flow.src == flow.dst:
         yield InputError(f"{flow.src} sends to itself", where=where, allowed="two nodes")
-    stop_s = plan.duration_s if flow.stop_s is None else flow.stop_s
+    yield from _times(plan, flow.start_s, flow.stop_s, where)
+
+
+def _stream(plan: Plan, stream: Stream, where: str) -> Iterator[InputError]:
+    if plan.topology.pim is None:
+        yield InputError(
+            "multicast streams need PIM, and this topology has none", where=where, allowed="a topology without pim: off"
+        )
+    yield from _named(_ENDS, (stream.source, *stream.receivers), plan.topology, where)
+    if stream.source in stream.receivers:
+        yield InputError(f"{stream.source} sends to itself", where=where, allowed="other nodes as receivers")
+    if stream.specific != (IPv4Address(stream.group) in SOURCE_SPECIFIC):
+        kind = "source-specific" if stream.specific else "for any source"
+        allowed = f"in {SOURCE_SPECIFIC}" if stream.specific else f"outside {SOURCE_SPECIFIC}, or specific=True"
+        yield InputError(f"{stream.group} is no group {kind}", where=where, allowed=f"a group {allowed}")
+    yield from _times(plan, stream.since_s, stream.until_s, where)
+
+
+def _times(plan: Plan, start_s: float, stop_s: float | None, where: str) -> Iterator[InputError]:
+    stop_s = plan.duration_s if stop_s is None else stop_s
     if stop_s > plan.duration_s:
         yield InputError(
             f"stops at {stop_s:g} s, after the end of the run", where=where, allowed=f"0 to {plan.duration_s:g} s"
         )
-    if flow.start_s >= stop_s:
+    if start_s >= stop_s:
         yield InputError(
-            f"starts at {flow.start_s:g} s and stops at {stop_s:g} s", where=where, allowed="a start before the stop"
+            f"starts at {start_s:g} s and stops at {stop_s:g} s", where=where, allowed="a start before the stop"
         )
 
 

@@ -1,27 +1,42 @@
 """The plan of one run: what the host asks the guest to do. Pure data, checked by pydantic.
 
-`at_s` of a step and of a flow count seconds from the event `ready` (every daemon of every
-router runs for the first time); `duration_s` too.
+`at_s` of a step, the times of flows and streams and `duration_s` count seconds from the event `ready` (every daemon of
+every router runs for the first time).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, SerializeAsAny, model_validator
 
 from testbed.faults.steps import MAX_S, AnyStep, Step
 from testbed.keying.base import KEYINGS
 from testbed.keying.options import PlanOptions, options_of
 from testbed.record.reading import document
 from testbed.topology.resolved import Topology
-from testbed.values import Text, listed, quantity, seconds
+from testbed.values import Text, listed, quantity, refused, seconds
 
-__all__ = ["Flow", "Plan", "Step"]
+__all__ = ["Flow", "Plan", "Step", "Stream"]
+
+SOURCE_SPECIFIC = IPv4Network("232.0.0.0/8")
+"""The groups that are joined for one source only (RFC 4607 §1), by pimd's default too."""
 
 Moment = Annotated[float, seconds(0, MAX_S), AfterValidator(float)]
+Rate = Annotated[float, quantity("0.001 to 10,000 packets a second", 0.001, 10_000, {}), AfterValidator(float)]
+
+
+def _group(value: Any) -> str:
+    try:
+        found = IPv4Address(value if isinstance(value, str) else "")
+    except ValueError:
+        found = IPv4Address(0)
+    if not found.is_multicast or found in IPv4Network("224.0.0.0/24"):
+        raise refused("a group that routers forward: 224.0.1.0 to 239.255.255.255, such as 239.1.1.1")
+    return str(found)
 
 
 Captures = Annotated[
@@ -39,7 +54,7 @@ class Flow(_Frozen):
 
     src: Text
     dst: Text
-    rate_pps: Annotated[float, quantity("0.001 to 10,000 packets a second", 0.001, 10_000, {}), AfterValidator(float)]
+    rate_pps: Rate
     start_s: Moment = 0.0
     stop_s: Moment | None = None
     """None: to the end of the run."""
@@ -48,6 +63,22 @@ class Flow(_Frozen):
     def name(self) -> str:
         """How the record names it."""
         return f"{self.src}->{self.dst}"
+
+
+class Stream(_Frozen):
+    """A multicast stream: numbered UDP packets from one node to a group, which the receivers join by IGMPv3."""
+
+    name: Text
+    """How the record names it."""
+    source: Text
+    group: Annotated[str, PlainValidator(_group)]
+    receivers: Annotated[tuple[Text, ...], listed("the names of one or more nodes", least=1)]
+    rate_pps: Rate
+    since_s: Moment = 0.0
+    until_s: Moment | None = None
+    """None: to the end of the run."""
+    specific: bool = False
+    """The receivers join (source, group) in place of the group: in 232.0.0.0/8, and only there."""
 
 
 class Plan(_Frozen):
@@ -60,6 +91,7 @@ class Plan(_Frozen):
     duration_s: Annotated[float, seconds(0.001, MAX_S), AfterValidator(float)]
     timeline: tuple[AnyStep, ...] = ()
     flows: tuple[Flow, ...] = ()
+    streams: tuple[Stream, ...] = ()
     captures: Captures = ()
     options: SerializeAsAny[PlanOptions] = PlanOptions()
     """Of the engine and of the keying mode, whose own model it is."""

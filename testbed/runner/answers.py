@@ -39,8 +39,8 @@ def planned(
 
 
 def _placed(experiment: Experiment, error: InputError) -> InputError:
-    """What is wrong with a flow, or with a step of unknown origin, is wrong with the method that gave it."""
-    for method in ("flows", "timeline"):
+    """What is wrong with a flow or stream, or with a step of unknown origin, is wrong with the method that gave it."""
+    for method in ("flows", "streams", "timeline"):
         if str(error.where).startswith(f"{method}["):
             error.problem, error.where = f"{error.where}: {error.problem}", line_of(experiment, method)
     return error

@@ -25,7 +25,7 @@ from testbed.errors import InputError, InputErrors, Location, gathered, refuse
 from testbed.faults.steps import MAX_S, make
 from testbed.keying.base import keying_names
 from testbed.owned import plain_name
-from testbed.record.plan import Flow, Plan, Step
+from testbed.record.plan import Flow, Plan, Step, Stream
 from testbed.runner.hosted import class_line, file_of, hosted, useless
 from testbed.runner.options import choose
 from testbed.setup.paths import PROJECT
@@ -136,6 +136,10 @@ class Experiment(ABC):
         """Streams of probe packets through the network."""
         return []
 
+    def streams(self, topology: Topology) -> list[Stream]:
+        """Multicast streams through the network; `testbed.runner.streams` has the usual ones of a topology."""
+        return []
+
     def judge(self, table: Table) -> list[Criterion]:
         """What must hold; the program exits with 1 when something does not."""
         return []
@@ -149,8 +153,8 @@ class Experiment(ABC):
         return ()
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
-        """The plan of one run. Raises InputErrors for an unknown keying mode, what is wrong with options, timeline and
-        flows, or a network without OSPFv2 or without an adjacency."""
+        """The plan of one run. Raises InputErrors for an unknown keying mode, what is wrong with options, timeline,
+        flows and streams, or a network without OSPFv2 or without an adjacency."""
         if keying not in KEYINGS:
             raise InputError(f"unknown keying mode {keying!r}{nearest(keying, KEYINGS)}", allowed=", ".join(KEYINGS))
         if not topology.ospf.v2:
@@ -173,6 +177,8 @@ class Experiment(ABC):
             steps = _all_of(self, "timeline", self.timeline(topology, rng), Step, "a list of step(…)")
         with gathered(wrong), hosted(file, "flows()", InputError):
             flows = _all_of(self, "flows", self.flows(topology), Flow, "a list of Flow(…)")
+        with gathered(wrong), hosted(file, "streams()", InputError):
+            streams = _all_of(self, "streams", self.streams(topology), Stream, "a list of Stream(…)")
         refuse(wrong)
         try:
             return Plan(
@@ -183,6 +189,7 @@ class Experiment(ABC):
                 duration_s=self.duration_s * factor,
                 timeline=tuple(sorted(_later(steps, factor), key=lambda step: step.at_s)),
                 flows=tuple(_longer(flow, factor) for flow in flows),
+                streams=tuple(_drawn_out(stream, factor) for stream in streams),
                 captures=chosen.captures,
                 options=chosen.options,
                 own=chosen.own,
@@ -212,6 +219,11 @@ def _later(steps: Iterable[Step], factor: float) -> list[Step]:
 def _longer(flow: Flow, factor: float) -> Flow:
     stop_s = None if flow.stop_s is None else flow.stop_s * factor
     return flow.model_copy(update={"start_s": flow.start_s * factor, "stop_s": stop_s})
+
+
+def _drawn_out(stream: Stream, factor: float) -> Stream:
+    until_s = None if stream.until_s is None else stream.until_s * factor
+    return stream.model_copy(update={"since_s": stream.since_s * factor, "until_s": until_s})
 
 
 def between(numbers: Iterable[float]) -> str:

@@ -120,6 +120,8 @@ class Pim(Frozen):
 
     rp: str
     rp_address: IPv4Address
+    chosen: bool = False
+    """By the rule of `testbed.topology.rendezvous`, since the topology named none."""
 
 
 class ManagementInterface(Frozen):

@@ -14,15 +14,15 @@ from testbed.errors import InputError, InputErrors
 from testbed.faults.check import check_plan
 from testbed.faults.steps import ACTIONS, LinkNetem, PowerOff
 from testbed.faults.words import parse_fault
-from testbed.record.plan import Flow, Plan
+from testbed.record.plan import Flow, Plan, Stream
 from testbed.runner.experiment import step as experiment_step
 from testbed.setup.paths import PROJECT
 from testbed.topology.load import load
 
 
 def plan(*steps: Any, **fields: Any) -> Plan:
-    settings = {"experiment": "test", "keying": "none", "duration_s": 10, **fields}
-    return Plan(topology=load("ring:4"), timeline=steps, **settings)
+    settings = {"experiment": "test", "keying": "none", "duration_s": 10, "topology": load("ring:4"), **fields}
+    return Plan(timeline=steps, **settings)
 
 
 def step(action: str, **args: Any) -> dict[str, Any]:
@@ -189,6 +189,54 @@ def test_flows_that_cannot_be_are_refused(flow: dict[str, Any], problem: str) ->
     with pytest.raises(InputError, match=r"flows\[0\]") as caught:
         check_plan(plan(flows=[flow]))
     assert problem in str(caught.value)
+
+
+MULTICAST = load(str(PROJECT / "topologies" / "office.yaml"))
+STREAM = {"name": "a", "source": "r1", "group": "239.1.1.1", "receivers": ["r2", "r3"], "rate_pps": 1}
+
+
+def test_a_stream_that_can_be_passes() -> None:
+    specific = {**STREAM, "name": "b", "group": "232.1.1.1", "specific": True, "since_s": 1, "until_s": 9}
+    check_plan(plan(streams=[STREAM, specific], topology=MULTICAST))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"source": "r2"}, "r2 sends to itself"),
+        ({"source": "r9"}, "there is no node 'r9'"),
+        ({"receivers": ["r2", "r9"]}, "there is no node 'r9'"),
+        ({"group": "232.1.1.1"}, "232.1.1.1 is no group for any source"),
+        ({"specific": True}, "239.1.1.1 is no group source-specific"),
+        ({"since_s": 6, "until_s": 5}, "starts at 6 s and stops at 5 s"),
+        ({"until_s": 11}, "stops at 11 s, after the end of the run"),
+    ],
+)
+def test_streams_that_cannot_be_are_refused(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=r"streams\[0\]") as caught:
+        check_plan(plan(streams=[{**STREAM, **change}], topology=MULTICAST))
+    assert problem in str(caught.value) and "allowed:" in str(caught.value)
+
+
+def test_streams_of_one_name_and_streams_without_pim_are_refused() -> None:
+    with pytest.raises(InputError, match="another stream is called 'a'"):
+        check_plan(plan(streams=[STREAM, STREAM], topology=MULTICAST))
+    with pytest.raises(InputError, match="streams need PIM"):
+        check_plan(plan(streams=[STREAM], topology=MULTICAST.model_copy(update={"pim": None})))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("group", each) for each in ("10.0.0.1", "224.0.0.5", "240.0.0.1", "ff05::1", "all", 5, None, "239.1.1.1/32")),
+        *(("receivers", each) for each in ((), "", [5], None, [["r2"]])),
+        *(("rate_pps", each) for each in (0, -1, NAN, INF, 10_001, "fast", True)),
+        ("since_s", -1), ("since_s", NAN), ("until_s", INF), ("source", ""), ("name", ""),
+    ],
+)  # fmt: skip
+def test_a_stream_of_other_values_is_none(name: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Stream(**{**STREAM, name: value})
 
 
 @pytest.mark.parametrize("rate", [0, -1, NAN, INF, 10_001, "fast", True])

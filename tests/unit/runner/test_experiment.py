@@ -9,6 +9,7 @@ import pytest
 
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
+from testbed.record.plan import Stream
 from testbed.runner.execute import run_key
 from testbed.runner.experiment import KEYINGS, Measures, Table, find, names
 from testbed.runner.simulated import Simulated
@@ -94,12 +95,17 @@ def test_a_network_without_ospfv2_is_refused_and_not_called_broken(tmp_path: Pat
         find("power_cycle").plan(load(str(tmp_path / "six.yaml")), "lks", 1, {})
 
 
-def test_routers_with_long_timers_get_the_time_to_notice(tmp_path: Path) -> None:
+def test_routers_with_long_timers_get_the_time_to_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slow.yaml").write_text("links: [a-b, b-c, c-a]\nospf: {hello: 30, dead: 120}\n")
     slow = load(str(tmp_path / "slow.yaml"))
-    plan = find("link_cut").plan(slow, "none", 1, {})
+    experiment = find("link_cut")
+    plan = experiment.plan(slow, "none", 1, {})
     at_s = {each.args["name"]: each.at_s for each in plan.timeline if "name" in each.args}
     assert at_s["heal blackhole"] - at_s["cut blackhole"] > slow.ospf.dead_s
+    stream = Stream(name="a", source="a", group="239.1.1.1", receivers=("b",), rate_pps=1, since_s=5, until_s=50)
+    monkeypatch.setattr(experiment, "streams", lambda _topology: [stream])
+    (longer,) = experiment.plan(slow, "none", 1, {}).streams
+    assert (longer.since_s, longer.until_s) == (15, 150)
     assert plan.flows[0].stop_s is not None and at_s["heal blackhole"] < plan.flows[0].stop_s < plan.duration_s
     check_plan(plan)
 

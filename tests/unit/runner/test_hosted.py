@@ -24,7 +24,7 @@ from testbed.topology.load import load
 RING = load("ring:4")
 HEAD = """\
 import sys
-from testbed.record.plan import Flow
+from testbed.record.plan import Flow, Stream
 from testbed.runner.experiment import Criterion, Experiment, Measures, step
 class Mine(Experiment):
     name = "mine"; title = "t"; question = "q"; method = "m"; topology = "ring:4"; keyings = ("none",); seeds = 1
@@ -33,13 +33,14 @@ class Mine(Experiment):
 GOOD = {
     "timeline": "[step(20, 'mark', name='x')]",
     "flows": "[]",
+    "streams": "[]",
     "measure": "Measures(1.0, 8, 8)",
     "judge": "[Criterion('none', 'holds', '1', True)]",
     "findings": "['found']",
     "draw": "[]",
 }
 ARGUMENTS = {
-    "timeline": "topology, rng", "flows": "topology", "measure": "run", "judge": "table", "findings": "table",
+    "timeline": "topology, rng", "flows": "topology", "streams": "topology", "measure": "run", "judge": "table", "findings": "table",
     "draw": "folder, runs",
 }  # fmt: skip
 
@@ -70,6 +71,7 @@ RAISED = [
 CALLS: dict[str, Callable[[Experiment, Path], Any]] = {
     "timeline": lambda mine, _: answers.planned(mine, RING, "none", 1),
     "flows": lambda mine, _: answers.planned(mine, RING, "none", 1),
+    "streams": lambda mine, _: answers.planned(mine, RING, "none", 1),
     "measure": lambda mine, _: answers.measured(mine, None),  # type: ignore[arg-type]
     "judge": lambda mine, _: answers.judged(mine, Table({})),
     "findings": lambda mine, _: answers.findings(mine, Table({})),
@@ -78,6 +80,7 @@ CALLS: dict[str, Callable[[Experiment, Path], Any]] = {
 WRONG = {
     "timeline": ["None", "'power_off'", "[None]", "[(5, 'mark')]", "{'a': 1}", "5"],
     "flows": ["None", "[('r1', 'r2')]", "5"],
+    "streams": ["None", "['239.1.1.1']", "[Flow(src='r1', dst='r2', rate_pps=1)]"],
     "measure": [
         "None", "1.0", "Measures(float('nan'), 8, 8)", "Measures(float('inf'), 8, 8)", "Measures('1', 8, 8)",
         "Measures(1.0, None, 8)", "Measures(1.0, 8, -1)", "Measures(1.0, 8, True)", "Measures(1.0, 8, 8, extra=None)",
@@ -99,7 +102,7 @@ def test_what_a_method_raises_is_told_with_file_line_and_method(
     with pytest.raises(LabError) as caught:
         CALLS[method](find(str(path)), tmp_path)
     assert caught.value.lines()[0] == f"{path}:{line(path, 'raise ')}: {method}() {told}"
-    assert caught.value.exit_code == (2 if method in ("timeline", "flows") else 3)
+    assert caught.value.exit_code == (2 if method in ("timeline", "flows", "streams") else 3)
 
 
 @pytest.mark.parametrize(("method", "answer"), [(method, each) for method, found in WRONG.items() for each in found])
@@ -111,7 +114,7 @@ def test_what_a_method_returns_that_is_of_no_use_is_told_in_the_same_way(
         CALLS[method](find(str(path)), tmp_path)
     first = caught.value.lines()[0]
     assert first.startswith(f"{path}:{line(path, f'def {method}')}: {method}() returned ") and caught.value.allowed
-    assert caught.value.exit_code == (2 if method in ("timeline", "flows") else 3)
+    assert caught.value.exit_code == (2 if method in ("timeline", "flows", "streams") else 3)
 
 
 def test_answers_as_they_should_be_pass(tmp_path: Path) -> None:
@@ -225,6 +228,14 @@ def test_a_flow_that_cannot_be_is_told_at_the_method_that_gave_it(tmp_path: Path
     with pytest.raises(InputError) as caught:
         answers.planned(find(str(path)), RING, "none", 1)
     assert caught.value.lines()[0] == f"{path}:{line(path, 'def flows')}: flows[0]: r1 sends to itself"
+
+
+def test_a_stream_that_cannot_be_is_told_at_the_method_that_gave_it(tmp_path: Path) -> None:
+    stream = "Stream(name='a', source='r1', group='239.1.1.1', receivers=['r1'], rate_pps=1)"
+    path = write(tmp_path, streams=f"[{stream}]")
+    with pytest.raises(InputError) as caught:
+        answers.planned(find(str(path)), RING, "none", 1)
+    assert f"{path}:{line(path, 'def streams')}: streams[0]: r1 sends to itself" in caught.value.lines()
 
 
 def finished(folder: Path, mine: Experiment) -> list[Outcome]:
