@@ -44,7 +44,7 @@ def _from(source: str, steps: dict[str, list[tuple[str, int]]], topology: Topolo
 
 
 def central(topology: Topology) -> str:
-    """The router that most others reach; of those the one with the least sum of their costs; of those the first name."""
+    """The router that most others reach; of those the one with the least sum of their costs; then by name."""
     reached, total = _sums(topology)
     return min(topology.routers, key=lambda name: (-reached[name], total[name], name))
 

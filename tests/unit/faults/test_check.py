@@ -228,7 +228,7 @@ def test_streams_of_one_name_and_streams_without_pim_are_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("group", each) for each in ("10.0.0.1", "224.0.0.5", "240.0.0.1", "ff05::1", "all", 5, None, "239.1.1.1/32")),
+        *(("group", each) for each in ("10.0.0.1", "224.0.0.5", "240.0.0.1", "ff05::1", "all", 5, None, "239.1.1.1/8")),
         *(("receivers", each) for each in ((), "", [5], None, [["r2"]])),
         *(("rate_pps", each) for each in (0, -1, NAN, INF, 10_001, "fast", True)),
         ("since_s", -1), ("since_s", NAN), ("until_s", INF), ("source", ""), ("name", ""),

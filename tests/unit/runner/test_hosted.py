@@ -40,8 +40,8 @@ GOOD = {
     "draw": "[]",
 }
 ARGUMENTS = {
-    "timeline": "topology, rng", "flows": "topology", "streams": "topology", "measure": "run", "judge": "table", "findings": "table",
-    "draw": "folder, runs",
+    "timeline": "topology, rng", "flows": "topology", "streams": "topology", "measure": "run", "judge": "table",
+    "findings": "table", "draw": "folder, runs",
 }  # fmt: skip
 
 
