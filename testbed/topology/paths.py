@@ -78,7 +78,7 @@ def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
     """
     alive = {name: router for name, router in topology.routers.items() if name not in down}
     ends = {end for router in topology.routers.values() for end in router.interfaces}
-    lit = {end for end in ends if end.router in alive and _lit(topology, end, down)}
+    lit = {end for end in ends if end.router in alive and has_carrier(topology, end, down)}
     dark = ends - lit
     areas: dict[str, _Area] = {}
     connected: dict[str, set[IPv4Network]] = {}
@@ -103,8 +103,8 @@ def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
     }
 
 
-def _lit(topology: Topology, interface: Interface, down: Set[str]) -> bool:
-    """Whether an interface has carrier."""
+def has_carrier(topology: Topology, interface: Interface, down: Set[str]) -> bool:
+    """Whether an interface has carrier; `down` as for expected_paths."""
     segment = topology.segments[interface.segment]
     ends = segment.members if segment.kind == "p2p" else ((interface.router, interface.name),)
     return segment.name not in down and not any(node in down or f"{node}:{end}" in down for node, end in ends)

@@ -1,0 +1,108 @@
+"""What multicast streams lost and when all heard again, on records made by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.analysis.multicast import DUPLICATED, LOST, Phase, series
+from testbed.analysis.run import NS, Run
+from testbed.record.plan import Plan, Stream
+from testbed.topology.load import load
+
+STREAM = Stream(name="s", source="src", group="232.1.1.1", receivers=("one", "two"), rate_pps=10, specific=True)
+ANYONE = STREAM.model_copy(update={"group": "239.1.1.1", "specific": False})
+START, END = 1, 100
+
+
+def loss(receiver: str, first: int, last: int, stream: Stream = STREAM) -> dict[str, Any]:
+    """Packets `first` to `last` were not heard; ten a second are sent from START on."""
+    sent = [START * NS + number * NS // 10 for number in (first, last)]
+    return {
+        "t": sent[0], "node": "lab", "source": "probe", "kind": "stream_loss", "stream": stream.name,
+        "receiver": receiver, "first_seq": first, "last_seq": last, "sent_first_ns": sent[0], "sent_last_ns": sent[1],
+    }  # fmt: skip
+
+
+def event(t_s: float, node: str, source: str, kind: str, **more: Any) -> dict[str, Any]:
+    return {"t": round(t_s * NS), "node": node, "source": source, "kind": kind, **more}
+
+
+def run(folder: Path, events: Iterable[dict[str, Any]], streams: tuple[Stream, ...] = (STREAM,)) -> Run:
+    (folder / "line.yaml").write_text(
+        "pim: {rp: b}\nlinks: [a-b, b-c]\nhosts: {src: {on: a}, one: {on: b}, two: {on: c}}\n"
+    )
+    topology = load(str(folder / "line.yaml"))
+    plan = Plan(experiment="x", topology=topology, keying="lks", duration_s=END - START, streams=streams)
+    plan.write(folder / "plan.json")
+    every = [event(START, "lab", "lab", "ready"), *events, event(END, "lab", "lab", "run_end")]
+    every.sort(key=lambda each: int(each["t"]))
+    (folder / "record.jsonl").write_text("".join(json.dumps(each) + "\n" for each in every))
+    return Run(folder)
+
+
+CUT = event(30, "a--b", "fault", "link_carrier_down")
+
+
+def test_all_hear_again_when_the_last_of_them_misses_no_packet_any_more(tmp_path: Path) -> None:
+    told = [event(END, "lab", "probe", "stream", stream="s", receiver=name, sent=990, received=900, duplicated=count)
+            for name, count in (("one", 2), ("two", 3))]  # fmt: skip
+    losses = [loss("one", 0, 20), loss("one", 290, 299), loss("two", 292, 349), loss("two", 360, 360)]
+    found = series(run(tmp_path, [CUT, *losses, *told]), {"cut": Phase(30 * NS)})
+    assert found["cut to all receivers hear, s"] == pytest.approx(7.1)
+    assert found[LOST] == 10 + 58 + 1, "what was lost before the first fault is another question"
+    assert found[DUPLICATED] == 5
+
+
+def test_who_misses_packets_to_the_end_never_hears_again(tmp_path: Path) -> None:
+    found = series(run(tmp_path, [CUT, loss("two", 300, 989)]), {"cut": Phase(30 * NS)})
+    assert found["cut to all receivers hear, s"] is None
+
+
+def test_each_phase_has_its_own_losses_and_one_may_end_before_the_next_begins(tmp_path: Path) -> None:
+    losses = [loss("one", 290, 309), loss("two", 590, 609), loss("two", 700, 700)]
+    phases = {"cut": Phase(30 * NS), "healed": Phase(60 * NS, until=65 * NS), "again": Phase(80 * NS)}
+    found = series(run(tmp_path, [CUT, *losses]), phases)
+    assert [found[f"{name} to all receivers hear, s"] for name in phases] == pytest.approx([2.0, 2.0, 0.0])
+
+
+def test_a_loss_that_goes_on_into_the_next_phase_has_no_end_in_its_own(tmp_path: Path) -> None:
+    found = series(run(tmp_path, [CUT, loss("one", 290, 620)]), {"cut": Phase(30 * NS), "healed": Phase(60 * NS)})
+    assert found["cut to all receivers hear, s"] is None
+    assert found["healed to all receivers hear, s"] == pytest.approx(3.1)
+
+
+def test_a_receiver_that_no_path_leads_to_is_not_waited_for(tmp_path: Path) -> None:
+    cut = {"cut": Phase(30 * NS, frozenset({"b--c"}))}
+    assert series(run(tmp_path, [CUT, loss("two", 290, 989)]), cut)["cut to all receivers hear, s"] == 0
+    assert series(run(tmp_path, [CUT, loss("one", 290, 989)]), cut)["cut to all receivers hear, s"] is None
+
+
+def test_without_a_fault_packets_are_lost_from_the_moment_on_at_which_all_heard(tmp_path: Path) -> None:
+    found = series(run(tmp_path, [loss("one", 0, 49), loss("two", 0, 29)]), {"run's start": Phase(0)})
+    assert (found["run's start to all receivers hear, s"], found[LOST]) == (pytest.approx(6.0), 0)
+
+
+def test_registers_are_keyed_when_every_router_and_the_rendezvous_point_say_so_since_their_last_boot(
+    tmp_path: Path,
+) -> None:
+    def keyed(t_s: float, node: str, peer: str, state: str = "keyed") -> dict[str, Any]:
+        return event(t_s, node, "agent", "pair", peer=peer, state=state)
+
+    before = [keyed(3, "a", "b"), keyed(4, "b", "a"), keyed(5, "c", "b"), keyed(6, "b", "c")]
+    power = [event(30, "a", "fault", "power_off"), event(40, "a", "fault", "power_on")]
+    after = [keyed(45, "a", "b"), keyed(46, "b", "a", "lost"), keyed(47, "b", "a")]
+    phases = {"boot": Phase(40 * NS)}
+    streams = (ANYONE,)
+    name = "boot to keys for Registers, s"
+    assert series(run(tmp_path, [*before, *power, *after], streams), phases)[name] == pytest.approx(7)
+    assert series(run(tmp_path, [*before, *power], streams), phases)[name] is None
+    assert name not in series(run(tmp_path, power, streams), phases), "no agent makes such keys in this mode"
+
+
+def test_a_run_without_streams_has_no_such_measures(tmp_path: Path) -> None:
+    assert series(run(tmp_path, [CUT], ()), {"cut": Phase(30 * NS)}) == {}
