@@ -14,6 +14,8 @@ from testbed.analysis.run import NS, Event, Run
 from testbed.record.plan import Stream
 
 HEARS = "the last moment at which a receiver began to hear every packet of a stream that it had joined"
+HEARD, TREES, REGISTERS = " to all receivers hear, s", " to trees right, s", " to keys for Registers, s"
+"""Series, behind the name of the phase that they count from."""
 LOST, DUPLICATED = "multicast packets lost from the first fault on", "multicast packets heard twice"
 SPARE = "branches at the end to where nobody wants packets"
 
@@ -30,7 +32,7 @@ class Phase:
 
 def hears(begin: str) -> str:
     """The series of the phase of that name that says when all receivers hear."""
-    return f"{begin} to all receivers hear, s"
+    return f"{begin}{HEARD}"
 
 
 def series(run: Run, phases: Mapping[str, Phase]) -> dict[str, float | None]:
@@ -47,9 +49,9 @@ def series(run: Run, phases: Mapping[str, Phase]) -> dict[str, float | None]:
     right = {moment: (each.since, each.spare) for moment, each in trees.watch(run, changes, end)}
     found: dict[str, float | None] = {}
     for until, (name, phase) in zip(untils, ordered, strict=True):
-        moments = {hears(name): heard_at(run, phase, until), f"{name} to trees right, s": right[phase.since][0]}
+        moments = {hears(name): heard_at(run, phase, until), f"{name}{TREES}": right[phase.since][0]}
         if run.where("agent", "pair"):
-            moments[f"{name} to keys for Registers, s"] = paired_at(run, phase, until)
+            moments[f"{name}{REGISTERS}"] = paired_at(run, phase, until)
         found |= {key: None if moment is None else (moment - phase.since) / NS for key, moment in moments.items()}
     return {**found, LOST: lost(run), DUPLICATED: duplicated(run), SPARE: right[max(right)][1]}
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.analysis.words import ABSENT, LEGEND, NEVER
+from testbed.analysis.words import ABSENT, LEGEND, NEVER, is_span, missing
 from testbed.errors import InputError, gathered, refuse
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from testbed.runner.execute import Outcome
 
 
@@ -168,6 +170,8 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     for name, row in summary["keyings"].items():
         table.add_row(name, *_cells(row))
     show(table)
+    if "multicast" in measured:
+        show(multicast(summary))
     for line in legend(measured):
         typer.echo(line)
     for verdict in summary["criteria"]:
@@ -185,6 +189,24 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     typer.echo(f"report  {folder / 'report.html'}")
 
 
+def multicast(summary: dict[str, Any]) -> Table:
+    """The table of the multicast streams, for a person."""
+    from rich.table import Table
+
+    from testbed.analysis.multicast import DUPLICATED, LOST, REGISTERS, TREES
+
+    hears = summary["measured"]["multicast"]["name"]
+    begin = hears.split(" to ")[0]
+    table, further = Table(title="Multicast"), (f"{begin}{TREES}", f"{begin}{REGISTERS}", LOST, DUPLICATED)
+    for heading in ("keying", f"{hears}, s\nmedian (95 %)", "× none", *(f"{name}\nmedian" for name in further)):
+        table.add_column(heading, justify="left" if heading == "keying" else "right")
+    for keying, row in summary["keyings"].items():
+        if "multicast" in row:
+            cells = [_time(row["multicast"]["heard_s"]), _ratio(row["multicast"])]
+            table.add_row(keying, *cells, *(_middle(name, row["extra"].get(name, [])) for name in further))
+    return table
+
+
 def _show_cost(summary: Mapping[str, Any]) -> None:
     """What each case took on this machine, for a person; nothing for a summary without cases."""
     for label, cost in summary.get("cost", {}).items():
@@ -195,9 +217,9 @@ def _show_cost(summary: Mapping[str, Any]) -> None:
 
 def legend(measured: Mapping[str, Any]) -> list[str]:
     """What the headings of a summary's table mean: from what to what each number is."""
-    main = measured["main"]
+    spans = [measured["main"], *([measured["multicast"]] if "multicast" in measured else [])]
     return [
-        f"{main['name']}: from {main['since']} to {main['until']}",
+        *(f"{span['name']}: from {span['since']} to {span['until']}" for span in spans),
         f"DKS requests: datagrams that reach the DKS, from {measured['requests']} to the end of the run",
         LEGEND,
     ]
@@ -214,14 +236,7 @@ def pace(runs: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
 def _cells(row: dict[str, Any]) -> list[str]:
     from statistics import median
 
-    time_s, asked = row["convergence_s"], row["dks_requests"]
-    never = sum(value is None for value in time_s["values"])
-    if time_s["median"] is None:
-        converged = NEVER if time_s["values"] else ABSENT
-    else:
-        converged = f"{time_s['median']:.2f}{_between(time_s['low'], time_s['high'])}" + (
-            f", {never} never" if never else ""
-        )
+    asked = row["dks_requests"]
     restored = row["adjacencies"]["restored"]
     total, early = (
         [value for value in asked[name] if value is not None]
@@ -229,13 +244,34 @@ def _cells(row: dict[str, Any]) -> list[str]:
     )
     return [
         f"{row['n']}",
-        converged,
-        ABSENT if row["ratio_to_none"] is None else f"{row['ratio_to_none']:.3f}",
+        _time(row["convergence_s"]),
+        _ratio(row),
         f"{min(restored)} of {row['adjacencies']['expected']}" if restored else ABSENT,
         f"{median(total):g}" if total else ABSENT,
         ABSENT if "requests_first_60s" not in row else f"{row['requests_first_60s']['median']:g}",
         f"{max(early)}" if early else ABSENT,
     ]
+
+
+def _time(spread: Mapping[str, Any]) -> str:
+    if spread["median"] is None:
+        return NEVER if spread["values"] else ABSENT
+    never = sum(value is None for value in spread["values"])
+    return f"{spread['median']:.2f}{_between(spread['low'], spread['high'])}" + (f", {never} never" if never else "")
+
+
+def _ratio(row: Mapping[str, Any]) -> str:
+    return ABSENT if row["ratio_to_none"] is None else f"{row['ratio_to_none']:.3f}"
+
+
+def _middle(series: str, values: Sequence[float | None]) -> str:
+    from statistics import median
+
+    known = [value for value in values if value is not None]
+    if not known:
+        return missing(series) if values else ABSENT
+    never = len(values) - len(known)
+    return f"{median(known):.2f}".removesuffix(".00") + (f", {never} never" if never and is_span(series) else "")
 
 
 def _between(low: float | None, high: float | None) -> str:

@@ -48,6 +48,12 @@ class _Adjacencies(_Part):
     restored: Values = []
 
 
+class _Multicast(_Part):
+    heard_s: _Spread
+    ratio_to_none: float | None = None
+    ratio_interval: tuple[float, float] | None = None
+
+
 class _Keying(_Part):
     n: int = Field(0, ge=0)
     failed: int = 0
@@ -55,6 +61,7 @@ class _Keying(_Part):
     adjacencies: _Adjacencies = _Adjacencies()
     dks_requests: dict[str, Values] = {}
     requests_first_60s: _Spread | None = None
+    multicast: _Multicast | None = None
     ratio_to_none: float | None = None
     ratio_interval: tuple[float, float] | None = None
     extra: dict[str, Values] = {}
@@ -70,6 +77,7 @@ class _Span(_Part):
 
 class _Measured(_Part):
     main: _Span | None = None
+    multicast: _Span | None = None
     restored: str = ""
     requests: str = ""
 

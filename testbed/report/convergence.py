@@ -24,15 +24,22 @@ _BAND = 0.17
 
 
 def draw_convergence(folder: Path, summary: Summary) -> None:
-    """convergence.png and .svg: every seed a point; those whose span never ended in a band at the top."""
-    keyings = ordered(summary["keyings"])
-    spread = {keying: summary["keyings"][keying].get("convergence_s", {}) for keying in keyings}
-    values: dict[str, Values] = {keying: each.get("values", []) for keying, each in spread.items()}
-    unit, factor = _unit(values)
-    with figure(COLUMN_IN, 2.6, "convergence") as made:
-        panel = made.add_subplot()
-        _points(panel, values, spread, factor, never="never (runs of n)")
-        panel.set_ylabel(axis_of(summary, unit))
+    """The figure convergence: every seed a point; those whose span never ended in a band at the top. Below it the same
+    of the multicast streams, where there were any."""
+    keyings, measured = ordered(summary["keyings"]), summary["measured"]
+    spans = [(measured["main"], {key: summary["keyings"][key].get("convergence_s", {}) for key in keyings})]
+    if "multicast" in measured:
+        rows = {key: summary["keyings"][key].get("multicast", {}) for key in keyings}
+        spans.append((measured["multicast"], {key: row.get("heard_s", {}) for key, row in rows.items()}))
+    with figure(COLUMN_IN, 2.6 * len(spans), "convergence") as made:
+        for number, (span, spread) in enumerate(spans, 1):
+            panel = made.add_subplot(len(spans), 1, number)
+            values: dict[str, Values] = {keying: each.get("values", []) for keying, each in spread.items()}
+            unit, factor = _unit(values)
+            _points(panel, values, spread, factor, never="never (runs of n)")
+            panel.set_ylabel(axis_of(span, unit))
+            if number < len(spans):
+                panel.set_xlabel("")
         save(made, folder, "convergence")
 
 
@@ -82,9 +89,9 @@ def draw_first_minute(folder: Path, summary: Summary) -> bool:
     return True
 
 
-def axis_of(summary: Summary, unit: str) -> str:
-    """What an axis of the main span says: from what to what, in two lines."""
-    return f"{summary['measured']['main']['name']} ({unit})".replace(" to ", "\nto ", 1)
+def axis_of(span: Mapping[str, str], unit: str) -> str:
+    """What an axis of a span says: from what to what, in two lines."""
+    return f"{span['name']} ({unit})".replace(" to ", "\nto ", 1)
 
 
 def _unit(series: Mapping[str, Values]) -> tuple[str, float]:

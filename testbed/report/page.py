@@ -82,16 +82,12 @@ def _verdict(summary: Summary) -> str:
 def _result(summary: Summary, keying: str) -> dict[str, Any]:
     each = summary["keyings"][keying]
     times, asked, back = (each.get(name, {}) for name in ("convergence_s", "dks_requests", "adjacencies"))
-    values = times.get("values", [])
     runs = str(each["n"]) + (f" ({each['failed']} failed)" if each.get("failed") else "")
     counts = ("total", "unique", "before_first_scheduled_reconnection", "peak_per_s")
+    hears = each.get("multicast", {})
     cells = [
         runs,
-        f"{len(present(values))}/{len(values)}",
-        _short(times.get("median")),
-        _between(times.get("low"), times.get("high")),
-        _short(times.get("p95")),
-        _between(times.get("min"), times.get("max")),
+        *_times(times),
         _ratio(each),
         f"{_spread(back.get('restored', []))} of {number(back.get('expected')) or _NOTHING}",
     ]
@@ -100,10 +96,23 @@ def _result(summary: Summary, keying: str) -> dict[str, Any]:
     return {
         "keying": keying,
         "recovery": cells,
+        "multicast": [*_times(hears.get("heard_s", {})), _ratio(hears)],
         "requests": requests,
         "verdict": verdict(summary, keying),
         "reasons": each.get("reasons", []),
     }
+
+
+def _times(spread: dict[str, Any]) -> list[str]:
+    """A span of time: the cells that all tables of one share."""
+    values = spread.get("values", [])
+    return [
+        f"{len(present(values))}/{len(values)}",
+        _short(spread.get("median")),
+        _between(spread.get("low"), spread.get("high")),
+        _short(spread.get("p95")),
+        _between(spread.get("min"), spread.get("max")),
+    ]
 
 
 def _calibrated(row: dict[str, Any]) -> list[str]:

@@ -87,6 +87,9 @@ def _convergence(summary: Summary) -> str:
         f"Time from {main['since']} to {main['until']}, by keying mode. Every run is a point, in the order of the "
         "seeds; the bar is the median, the box the quartiles, the bracket beside it the 95 % interval of the median."
     )
+    if "multicast" in summary["measured"]:
+        hears = summary["measured"]["multicast"]
+        text += f" Below, in the same way, multicast: to {hears['until']}."
     if not any(lost.values()):
         return text
     named = ", ".join(f"{key} {lost[key]}" for key in ordered(lost) if lost[key])

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
 
+from testbed.analysis.multicast import HEARS, hears
 from testbed.analysis.run import Run
 from testbed.errors import InputError, InputErrors, Location, gathered, refuse
 from testbed.faults.steps import MAX_S, make
@@ -28,6 +29,7 @@ from testbed.owned import plain_name
 from testbed.record.plan import Flow, Plan, Step, Stream
 from testbed.runner.hosted import class_line, file_of, hosted, useless
 from testbed.runner.options import choose
+from testbed.runner.streams import RATE_PPS
 from testbed.setup.paths import PROJECT
 from testbed.topology.adjacent import live_segments
 from testbed.topology.findings import nearest
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 FOLDER = PROJECT / "experiments"
 KEYINGS = keying_names()
+MAX_RATIO = 1.10
+"""How long recovery may take, against that without security."""
 USUAL_DEAD_S = 40
 """OSPF's dead interval for which the timelines are written (RFC 2328, appendix C.3, has four times a hello of 10 s)."""
 
@@ -92,16 +96,25 @@ class Table:
     def __contains__(self, keying: str) -> bool:
         return bool(self.measures.get(keying))
 
-    def median_s(self, keying: str) -> float | None:
-        """The median convergence time; None when a run of that mode did not converge, or there is none."""
-        values = [each.convergence_s for each in self.measures.get(keying, ())]
+    def has(self, keying: str, series: str) -> bool:
+        """Whether a further series was measured in that mode."""
+        return any(series in run.extra for run in self.measures.get(keying, ()))
+
+    def values(self, keying: str, series: str | None = None) -> list[float | None]:
+        """A further series of that mode, or the main span, run by run."""
+        runs = self.measures.get(keying, ())
+        return [run.convergence_s if series is None else run.extra.get(series) for run in runs]
+
+    def median_s(self, keying: str, series: str | None = None) -> float | None:
+        """The median of such a series; None when a run of that mode has no number, or there is none."""
+        values = self.values(keying, series)
         known = [value for value in values if value is not None]
         return median(known) if known and len(known) == len(values) else None
 
-    def ratio(self, keying: str) -> float | None:
-        """Median convergence against that without security; None where either is missing."""
-        own, none = self.median_s(keying), self.median_s("none")
-        return own / none if own is not None and none else None
+    def ratio(self, keying: str, series: str | None = None) -> float | None:
+        """Its median against that without security; None where either is missing."""
+        own, none = self.median_s(keying, series), self.median_s("none", series)
+        return own / none if own is not None and none is not None else None
 
 
 class Experiment(ABC):
@@ -124,6 +137,16 @@ class Experiment(ABC):
     """From when on requests at the DKS are counted; to the end of the run."""
     options: ClassVar[Mapping[str, Any]] = {}
 
+    @property
+    def begin(self) -> str:
+        """What its main span begins with, such as "first boot": the name of that phase for multicast.series."""
+        return self.main.name.split(" to ")[0]
+
+    @property
+    def hears(self) -> Span:
+        """The span of the multicast streams that is shown and judged beside the main one."""
+        return Span(hears(self.begin).removesuffix(", s"), self.main.since, HEARS)
+
     @abstractmethod
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         """What happens, in seconds since all daemons run. `rng` is the same for every keying mode of a seed."""
@@ -143,6 +166,19 @@ class Experiment(ABC):
     def judge(self, table: Table) -> list[Criterion]:
         """What must hold; the program exits with 1 when something does not."""
         return []
+
+    def hears_in_time(self, table: Table, keying: str, phase: str = "") -> list[Criterion]:
+        """That after this phase, by default the main one, all receivers hear again as fast as without security. None
+        where multicast was not measured in both modes."""
+        series = hears(phase or self.begin)
+        if not (table.has(keying, series) and table.has("none", series)):
+            return []
+        own, none = (table.median_s(each, series) for each in (keying, "none"))
+        # That somebody hears is known to a packet; where that is much of the whole, a ratio is one of two noises.
+        ok = own is not None and none is not None and own <= max(MAX_RATIO * none, none + 1 / RATE_PPS)
+        text = f"{series.removesuffix(', s')}: median at most {MAX_RATIO:.2f} × that of none, or one packet more"
+        value = " against ".join("never" if each is None else f"{each:.2f} s" for each in (own, none))
+        return [Criterion(keying, text, value, ok)]
 
     def findings(self, table: Table) -> list[str]:
         """What was found, in sentences with numbers."""

@@ -43,15 +43,15 @@ def summarise(
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """`about`: topology, routers, kernel, command, seeds, provenance. `ok`: no run and no criterion failed."""
-    table = Table(measures)
+    table, series = Table(measures), f"{experiment.hears.name}, s"
     criteria = judged(experiment, table)
-    keyings = {
-        name: _keying(name, table, criteria, outcomes) for name in dict.fromkeys(each.keying for each in outcomes)
-    }
+    named = dict.fromkeys(each.keying for each in outcomes)
+    keyings = {name: _keying(name, table, series, criteria, outcomes) for name in named}
     return {
         "format": FORMAT,
         "measured": {
             "main": asdict(experiment.main), "restored": experiment.restored, "requests": experiment.requests_since,
+            **({"multicast": asdict(experiment.hears)} if any(table.has(each, series) for each in keyings) else {}),
         },
         "experiment": experiment.name,
         "title": experiment.title,
@@ -73,14 +73,16 @@ def summarise(
     }  # fmt: skip
 
 
-def _keying(name: str, table: Table, criteria: Sequence[Criterion], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _keying(
+    name: str, table: Table, series: str, criteria: Sequence[Criterion], outcomes: Sequence[Outcome]
+) -> dict[str, Any]:
+    """`series`: that of the multicast streams which stands beside the main span."""
     runs = table.measures.get(name, ())
     own = [each for each in criteria if each.keying == name]
     failed = sum(not each.done for each in outcomes if each.keying == name)
     reasons = [f"{each.text}: {each.value}" for each in own if not each.ok]
     if failed:
         reasons.append(f"{failed} runs failed")
-    ratio = _ratio(table, name)
     first = [run.dks_first_60s for run in runs if run.dks_first_60s is not None]
     return {
         "n": len(runs),
@@ -97,8 +99,8 @@ def _keying(name: str, table: Table, criteria: Sequence[Criterion], outcomes: Se
             "peak_per_s": [run.dks_peak_per_s for run in runs],
         },
         **({"requests_first_60s": spread(first)} if first else {}),
-        "ratio_to_none": None if ratio is None else round(ratio.value, 4),
-        "ratio_interval": None if ratio is None or ratio.low is None else [_rounded(ratio.low), _rounded(ratio.high)],
+        **_against_none(table, name, None),
+        **({"multicast": _multicast(table, name, series)} if table.has(name, series) else {}),
         "extra": {
             key: [run.extra.get(key) for run in runs] for key in dict.fromkeys(chain(*(run.extra for run in runs)))
         },
@@ -107,9 +109,22 @@ def _keying(name: str, table: Table, criteria: Sequence[Criterion], outcomes: Se
     }
 
 
-def _ratio(table: Table, name: str) -> Interval | None:
-    """Median convergence against that without security; None where a run of either never converged."""
-    if not table.ratio(name):
+def _multicast(table: Table, name: str, series: str) -> dict[str, Any]:
+    """Of the multicast streams what stands beside the main span; the rest of them is under `extra`."""
+    return {"heard_s": spread(table.values(name, series)), **_against_none(table, name, series)}
+
+
+def _against_none(table: Table, name: str, series: str | None) -> dict[str, Any]:
+    ratio = _ratio(table, name, series)
+    return {
+        "ratio_to_none": None if ratio is None else round(ratio.value, 4),
+        "ratio_interval": None if ratio is None or ratio.low is None else [_rounded(ratio.low), _rounded(ratio.high)],
+    }
+
+
+def _ratio(table: Table, name: str, series: str | None) -> Interval | None:
+    """Its median against that without security; None where a run of either has no number."""
+    if not table.ratio(name, series):
         return None
-    sides = [[run.convergence_s for run in table.measures[each]] for each in ("none", name)]
+    sides = [table.values(each, series) for each in ("none", name)]
     return ratio_of_medians(*([value for value in side if value is not None] for side in sides))

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from testbed.analysis.multicast import LOST
 from testbed.analysis.run import Run
 from testbed.analysis.words import ABSENT, LEGEND, NEVER, is_span, missing
 from testbed.cli.run import print_summary
 from testbed.report.write import write_report
 from testbed.runner import experiment
-from testbed.runner.experiment import Measures
+from testbed.runner.experiment import Measures, Table
 from testbed.runner.summarise import summarise
 
 Build = Callable[..., Run]
@@ -45,15 +46,21 @@ def test_series_of_seconds_in_an_experiments_file_say_from_what_to_what(name: st
         assert is_span(series) or series.startswith(lengths), series
 
 
-def summary(*runs: Measures, name: str = "link_cut") -> dict[str, Any]:
+def summary(*runs: Measures, name: str = "link_cut", **more: list[Measures]) -> dict[str, Any]:
+    """Of runs with lks, or of those given by keying mode."""
     found = experiment.find(name)
     about = {
         "topology": "ring-4", "routers": 4, "kernel": "virtual", "command": "./lab run", "seeds": [1], "provenance": {},
     }  # fmt: skip
     from testbed.runner.execute import Outcome
 
-    outcomes = [Outcome("lks", seed, Path(f"lks-{seed}"), "done", 1.0, 1.0) for seed in range(1, len(runs) + 1)]
-    return summarise(found, outcomes, {"lks": list(runs)}, about)
+    measures = more or {"lks": list(runs)}
+    outcomes = [
+        Outcome(keying, seed, Path(f"{keying}-{seed}"), "done", 1.0, 1.0)
+        for keying, mine in measures.items()
+        for seed in range(1, len(mine) + 1)
+    ]
+    return summarise(found, outcomes, measures, about)
 
 
 def test_a_summary_shows_what_its_times_and_counts_are_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -87,3 +94,50 @@ def test_page_figures_and_table_take_their_headings_from_the_experiment(build: B
     (values,) = csv.DictReader((tmp_path / "summary.csv").read_text().splitlines())
     assert values["measured"] == "carrier loss to routes right" and values["requests_counted_from"] == "the first cut"
     assert json.dumps(made)  # as summary.json
+
+
+def heard(*seconds: float | None) -> list[Measures]:
+    return [Measures(9.0, 8, 8, extra={"carrier loss to all receivers hear, s": each, LOST: 3}) for each in seconds]
+
+
+def test_multicast_stands_beside_the_main_span_in_tables_figures_and_legend(
+    capsys: pytest.CaptureFixture[str], build: Build, tmp_path: Path
+) -> None:
+    made = summary(lks=heard(2.0, None), none=heard(4.0, 8.0))
+    print_summary(made, tmp_path)
+    out = capsys.readouterr().out
+    rows = [line.strip("│").split("│") for line in out.splitlines() if line.startswith(("│ lks", "│ none"))]
+    # cells of the second table: the spans of both modes, and what was measured of neither
+    assert [[each.strip() for each in row] for row in rows[2:]] == [
+        ["lks", "2.00, 1 never", ABSENT, ABSENT, ABSENT, "3", ABSENT],
+        ["none", "6.00", "1.000", ABSENT, ABSENT, "3", ABSENT],
+    ]
+    assert (
+        "carrier loss to all receivers hear: from the loss of the carrier at both ends of the link to the last" in out
+    )
+    write_report(tmp_path, made, [build("lks", 1), build("none", 1)])
+    page = (tmp_path / "report.html").read_text()
+    assert "Carrier loss to all receivers hear: from the loss of the carrier at both ends" in page
+    assert "Below, in the same way, multicast" in page
+
+
+def test_a_summary_without_streams_says_nothing_of_multicast(
+    capsys: pytest.CaptureFixture[str], build: Build, tmp_path: Path
+) -> None:
+    made = summary(lks=[Measures(1.0, 8, 8)])
+    print_summary(made, tmp_path)
+    write_report(tmp_path, made, [build("lks", 1)])
+    assert "ulticast" not in capsys.readouterr().out + (tmp_path / "report.html").read_text()
+
+
+def test_multicast_is_judged_as_the_routes_are() -> None:
+    found = experiment.find("link_cut")
+
+    def judged(ours: list[float | None], none: list[float | None]) -> list[bool]:
+        return [each.ok for each in found.hears_in_time(Table({"lks": heard(*ours), "none": heard(*none)}), "lks")]
+
+    assert judged([10.9, 11.0, 50.0], [10.0, 10.0, 1.0]) == [True]
+    assert judged([11.1, 11.1, 1.0], [10.0, 10.0, 50.0]) == [False]
+    assert judged([0.4], [0.2]) == [True], "one packet more"
+    assert judged([1.0, None], [10.0, 10.0]) == [False]
+    assert found.hears_in_time(Table({"lks": heard(1.0)}), "lks") == []
