@@ -198,7 +198,7 @@ class CentralGroups:
 
 
 def _same_keys(interface: InterfacePolicy | None, before: InterfacePolicy | None) -> bool:
-    """Whether nothing differs but the mode: how strictly keys are used is no reason for others."""
+    """Whether nothing differs but the modes: how strictly keys are used is no reason for others."""
     if interface is None or before is None:
         return interface is before
-    return interface.model_copy(update={"mode": before.mode}) == before
+    return interface.model_copy(update={"mode": before.mode, "modes": before.modes}) == before

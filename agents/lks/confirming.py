@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from agents.gikev2 import notifies
 from agents.ikev2 import Payload
-from agents.ipsec.protection import Mode
+from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.lks.context import Context
 from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
+from agents.policy.document import InterfacePolicy, ProtocolMode
 from agents.policy.errors import PolicyError
 from agents.runtime.effects import Kernel
 
@@ -21,7 +22,8 @@ MIN_S = 2.0
 SETTLE_S = 0.3
 
 Keyed = Callable[[str, str], bool]
-_Said = tuple[int, tuple[tuple[str, Mode | None, tuple[str, ...]], ...]]
+_Modes = tuple[Mode | None, tuple[ProtocolMode, ...] | None]
+_Said = tuple[int, tuple[tuple[str, _Modes, tuple[str, ...]], ...]]
 """Of a confirmation: all but its time."""
 
 
@@ -31,7 +33,7 @@ class Confirming:
 
     def __init__(self, context: Context, keyed: Keyed, wall: Callable[[], float]) -> None:
         self._context, self._keyed, self._wall = context, keyed, wall
-        self._in_force: dict[str, Mode] = {}
+        self._in_force: dict[str, dict[RoutingProtocol, Mode]] = {}
         self._said: _Said | None = None
         self._offered: Confirmation | None = None
         self._pushed: int | None = None
@@ -41,7 +43,9 @@ class Confirming:
     def enforced(self, kernel: Kernel | None) -> None:
         """This is in the kernel now; None: nobody knows, since the kernel refused some of it."""
         interfaces = () if kernel is None else kernel.interfaces
-        self._in_force = {each.name: each.mode for each in interfaces}
+        self._in_force = {}
+        for each in interfaces:
+            self._in_force.setdefault(each.name, {})[each.protocol] = each.mode
 
     def _saying(self) -> _Said:
         """What a confirmation of now would say; this is looked at after every datagram."""
@@ -49,11 +53,19 @@ class Confirming:
         return document.version, tuple(
             (
                 each.name,
-                self._in_force.get(each.name),
+                self._modes(each),
                 tuple(sorted(n.router for n in each.neighbors if self._keyed(each.name, n.router))),
             )
             for each in document.interfaces
         )
+
+    def _modes(self, interface: InterfacePolicy) -> _Modes:
+        """What the kernel has of it; None unless it has something of every protocol."""
+        found = self._in_force.get(interface.name, {})
+        if not found or any(each not in found for each in interface.protocols):
+            return None, None
+        fields = interface.with_modes({each: found[each] for each in interface.protocols})
+        return fields["mode"], fields["modes"]
 
     def _now(self) -> Confirmation:
         document = self._context.document
@@ -62,7 +74,10 @@ class Confirming:
             router=document.router,
             version=document.version,
             at=max(0, int(self._wall())),
-            interfaces=tuple(InForce(name=name, mode=mode, keyed=keyed) for name, mode, keyed in self._saying()[1]),
+            interfaces=tuple(
+                InForce(name=name, mode=mode, modes=modes, keyed=keyed)
+                for name, (mode, modes), keyed in self._saying()[1]
+            ),
         )
 
     def look(self, now: float) -> None:
@@ -125,4 +140,5 @@ class Confirming:
 
 
 def _said(confirmation: Confirmation) -> _Said:
-    return confirmation.version, tuple((each.name, each.mode, each.keyed) for each in confirmation.interfaces)
+    interfaces = ((each.name, (each.mode, each.modes), each.keyed) for each in confirmation.interfaces)
+    return confirmation.version, tuple(interfaces)

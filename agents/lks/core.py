@@ -16,7 +16,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agents.ikev2 import Datagram
-from agents.ipsec.protection import GroupSa, IPAddress, Mode, ProtectedInterface
+from agents.ipsec.protection import GroupSa, IPAddress, ProtectedInterface
 from agents.lks.central import CentralGroups
 from agents.lks.confirming import Confirming
 from agents.lks.context import Context, Counter, RandomSource
@@ -268,7 +268,7 @@ class LksCore:
         )
 
     def _add_link(self, interface: InterfacePolicy, now: float) -> None:
-        if interface.name not in self._links and interface.mode is not Mode.CLEAR and interface.protocols:
+        if interface.name not in self._links and interface.protected:
             orders = self._issuing if self._context.shared else None
             self._links[interface.name] = Link(self._context, interface, self._port, now, orders)
 
@@ -330,7 +330,7 @@ class LksCore:
         whole = _common(old) != _common(fresh)
         for name, link in list(self._links.items()):
             policy = fresh.interface(name)
-            kept = not whole and policy is not None and policy.mode is not Mode.CLEAR
+            kept = not whole and policy is not None and bool(policy.protected)
             if not (kept and policy is not None and (policy == link.policy or link.adopt(policy, now))):
                 link.stop(now)
                 del self._links[name]
@@ -518,7 +518,7 @@ def protected(interface: InterfacePolicy) -> Iterator[ProtectedInterface]:
         yield ProtectedInterface(
             name=interface.name,
             protocol=protocol,
-            mode=interface.mode,
+            mode=interface.mode_of(protocol),
             link=interface.link,
             local=local,
             subnet=interface.subnet if local.version == 4 else _LINK_LOCAL,

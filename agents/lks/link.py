@@ -81,10 +81,11 @@ class Link(IkeParty):
         )
         super().__init__(endpoint, context.document.domain, context.effects.append, context.boundary, policy.name)
         self._spread = Spread(self._endpoint, context.removal)
-        domain, router = context.document.domain, context.document.router
+        self._orders = orders
         self.speakers = {
             group: Speaker(context, self._endpoint, group, now, orders)
-            for group in (GroupId.of(domain, router, policy.name, protocol) for protocol in policy.protocols)
+            for group in context.document.own_groups()
+            if group.interface == policy.name
         }
         self.listeners = {
             each.router: Listener(context, self._endpoint, self._spread, policy, each, port)
@@ -171,14 +172,15 @@ class Link(IkeParty):
         self._drain(now)
 
     def adopt(self, policy: InterfacePolicy, now: float) -> bool:
-        """Go on under a newer policy of this interface. False when it changes more than its mode or neighbours.
+        """Go on under a newer policy of this interface. False when it changes more than its modes or neighbours.
 
         Neighbours that stay notice nothing but a rekey, which keeps out those that go and has pair SAs for those
-        that come.
+        that come. Keys of a protocol whose mode does not change go on undisturbed.
         """
         old = {each.router: each for each in self.policy.neighbors}
         new = {each.router: each for each in policy.neighbors}
-        if policy.model_copy(update={"mode": self.policy.mode, "neighbors": self.policy.neighbors}) != self.policy:
+        same = {each: getattr(self.policy, each) for each in ("mode", "modes", "neighbors")}
+        if policy.model_copy(update=same) != self.policy:
             return False
         self.policy = policy
         self._addresses = {str(each.address): each for each in policy.neighbors}
@@ -192,8 +194,15 @@ class Link(IkeParty):
             for sa in self._endpoint.sas(self._context.party(router)):
                 self._endpoint.close(sa, now)
         self._endpoint.review(now)
+        own = [each for each in self._context.document.own_groups() if each.interface == policy.name]
+        for group in [each for each in self.speakers if each not in own]:
+            del self.speakers[group]
+            self._context.kernel_dirty = True
+        for group in own:
+            if group not in self.speakers:
+                self.speakers[group] = Speaker(self._context, self._endpoint, group, now, self._orders)
         for listener in self.listeners.values():
-            listener.interface = policy
+            listener.adopt(policy, now)
         for each in come:
             self.listeners[each.router] = Listener(
                 self._context, self._endpoint, self._spread, policy, each, self._port

@@ -63,7 +63,7 @@ class Listener:
         self.hearing = {
             group: Hearing(group, interface.name)
             for group in (
-                GroupId.of(domain, neighbor.router, neighbor.interface, protocol) for protocol in interface.protocols
+                GroupId.of(domain, neighbor.router, neighbor.interface, protocol) for protocol in interface.protected
             )
         }
         self._neighbor_key = public_key_from_spki(neighbor.key)
@@ -96,6 +96,21 @@ class Listener:
             self.start(now)
         elif not self.sa.established:
             self._endpoint.poke(self.sa, now)
+
+    def adopt(self, interface: InterfacePolicy, now: float) -> None:
+        """Go on under a newer policy of the interface: groups of protocols that are protected now are registered, and
+        those of protocols that are not any more are given up."""
+        self.interface, neighbor = interface, self.neighbor
+        domain = self._context.document.domain
+        wanted = [GroupId.of(domain, neighbor.router, neighbor.interface, each) for each in interface.protected]
+        for group in [each for each in self.hearing if each not in wanted]:
+            self.hearing.pop(group).stop()
+            self._again_at.pop(group, None)
+            self._context.kernel_dirty = True
+        for group in wanted:
+            if group not in self.hearing:
+                self.hearing[group] = Hearing(group, interface.name)
+                self._register(group, now)
 
     def check(self, now: float) -> None:
         """See whether the neighbour still knows our IKE SA."""
@@ -191,6 +206,8 @@ class Listener:
         return [] if signed is None else [notifies.group_report(signed)]
 
     def _take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
+        if group not in self.hearing:
+            return  # given up since it was asked for
         assert self.sa is not None
         try:
             keys = self._checked(self._member.answer(group, payloads, self.sa.key_wrap_key()))
@@ -220,7 +237,8 @@ class Listener:
         self._context.kernel_dirty = True
 
     def _later(self, group: GroupId, now: float) -> None:
-        self._again_at[group] = now + self._context.uniform(*RETRY_S)
+        if group in self.hearing:
+            self._again_at[group] = now + self._context.uniform(*RETRY_S)
 
     # -- time ----------------------------------------------------------------------------------------
 

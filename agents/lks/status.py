@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agents.ipsec.protection import Mode
 from agents.lks.central import CentralGroups
 from agents.lks.context import Context
 from agents.lks.dks_link import DksLink
 from agents.lks.generations import Hearing, Sending
 from agents.lks.link import Link
+from agents.policy.difference import shown_modes
 from agents.policy.document import InterfacePolicy
 from agents.policy.names import GroupId
 
@@ -48,10 +48,10 @@ def _interface(
 ) -> dict[str, Any]:
     return {
         "name": policy.name,
-        "mode": policy.mode.value,
+        "mode": shown_modes(policy),
         "protocols": [each.value for each in policy.protocols],
         "up": None if link is None else link.up,
-        "groups": [] if policy.mode is Mode.CLEAR else list(_groups(policy, link, central, now)),
+        "groups": list(_groups(policy, link, central, now)),
         "neighbors": [
             {
                 "router": each.router,

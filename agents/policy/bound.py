@@ -82,8 +82,11 @@ def removal_bound(
     for interface in entry.interfaces:
         others = [(other, there) for _index, other, there in domain.neighbors(router, interface.name) if other.approved]
         for other, there in others:
-            if there.mode is not Mode.REQUIRED:
-                why = f"{there.mode.value}: {other.name} asks no key of anybody on {there.name}"
+            weak = {each: mode for each, mode in there.by_protocol().items() if mode is not Mode.REQUIRED}
+            if weak or there.mode is not Mode.REQUIRED:
+                what = f" for {', '.join(each.value for each in weak)}" if there.modes is not None else ""
+                mode = next(iter(weak.values()), there.mode)
+                why = f"{mode.value}: {other.name} asks no key of anybody on {there.name}{what}"
                 found.append(NeighborBound(other.name, there.name, None, 0, 0, None, None, why))
                 continue
             life = domain.settings.lifetimes
@@ -173,7 +176,7 @@ def distance(domain: Domain, removed: str, name: str) -> int | None:
         entries = [
             router.interface(end.interface) for router, end in zip(ends, (adjacency.a, adjacency.b), strict=True)
         ]
-        keyed = all(each is not None and each.mode is not Mode.CLEAR for each in entries)
+        keyed = all(each is not None and each.protected for each in entries)
         if keyed and all(router.approved and router.name != removed for router in ends):
             reach.setdefault(ends[0].name, set()).add(ends[1].name)
             reach.setdefault(ends[1].name, set()).add(ends[0].name)

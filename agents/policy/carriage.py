@@ -67,7 +67,12 @@ def check_carried(document: PolicyDocument, signed: bytes) -> None:
 def _fullest(document: PolicyDocument) -> Confirmation:
     """The longest word that the router may have to say on this document."""
     interfaces = (
-        InForce(name=each.name, mode=each.mode, keyed=tuple(sorted({neighbor.router for neighbor in each.neighbors})))
+        InForce(
+            name=each.name,
+            mode=each.mode,
+            modes=each.modes,
+            keyed=tuple(sorted({neighbor.router for neighbor in each.neighbors})),
+        )
         for each in document.interfaces
     )
     return Confirmation(

@@ -235,11 +235,18 @@ def interface_add(
 
 @interface_app.command("mode")
 def interface_mode(
-    context: typer.Context, end: End, mode: Annotated[Mode, typer.Argument()], as_json: Json = False
+    context: typer.Context,
+    end: End,
+    mode: Annotated[Mode, typer.Argument()],
+    protocol: Annotated[
+        list[RoutingProtocol] | None,
+        typer.Option(help="This protocol alone; all by default. May be given several times."),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Set an interface to clear, listen, permissive or required. For a network in service: policy deploy."""
     router, name = _end(end)
-    _step(context, as_json, lambda domain: edit.set_mode(domain, router, name, mode))
+    _step(context, as_json, lambda domain: edit.set_mode(domain, router, name, mode, protocol or ()))
 
 
 @adjacency_app.command("allow")

@@ -82,6 +82,7 @@ def _interface(domain: Domain, router: RouterEntry, entry: InterfaceEntry) -> In
         address6=entry.address6,
         link=entry.link,
         mode=entry.mode,
+        modes=entry.modes,
         protocols=entry.protocols,
         neighbors=tuple(sorted(neighbors, key=lambda neighbor: neighbor.index)),
     )

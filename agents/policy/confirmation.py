@@ -14,7 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from agents.ipsec.protection import Mode
+from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import cbor, cose
 from agents.policy.document import (
     MAX_INTERFACES,
@@ -23,6 +23,7 @@ from agents.policy.document import (
     InterfaceName,
     InterfacePolicy,
     PolicyDocument,
+    ProtocolMode,
     RouterName,
     plain,
 )
@@ -40,11 +41,12 @@ class _Value(BaseModel):
 
 class InForce(_Value):
     """One interface of the document. `mode`: what the kernel has; None where the kernel has nothing of ours, because
-    the interface is not there or the kernel refused. `keyed`: neighbours whose packets are heard and who have the
-    keys for ours, by name and in order."""
+    the interface is not there or the kernel refused. `modes`: of protocols with another one, as in the document.
+    `keyed`: neighbours whose packets are heard and who have the keys for ours, by name and in order."""
 
     name: InterfaceName
     mode: Mode | None
+    modes: tuple[ProtocolMode, ...] | None = Field(default=None, max_length=len(RoutingProtocol))
     keyed: tuple[RouterName, ...] = Field(max_length=MAX_NEIGHBORS)
 
     @model_validator(mode="after")
@@ -103,9 +105,17 @@ def _missing(router: str, policy: InterfacePolicy, state: InForce | None) -> lis
         return []
     if state is None or state.mode is None:
         return [f"{place} has nothing in force"]
-    if state.mode is not policy.mode:
+    others = {each.protocol: each.mode for each in state.modes or ()}
+    differing = {
+        protocol: (others.get(protocol, state.mode), mode)
+        for protocol, mode in policy.by_protocol().items()
+        if others.get(protocol, state.mode) is not mode
+    }
+    if policy.modes is None and state.modes is None and differing:
         return [f"{place} is {state.mode.value}, not {policy.mode.value}"]
-    if policy.mode is Mode.CLEAR:
+    if differing:
+        return [f"{place}: {each.value} is {has.value}, not {shall.value}" for each, (has, shall) in differing.items()]
+    if not policy.protected:
         return []
     unkeyed = [each.router for each in policy.neighbors if each.router not in state.keyed]
     return [f"{place} is not keyed with {', '.join(unkeyed)}"] if unkeyed else []

@@ -14,9 +14,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agents.ipsec.protection import Mode
+from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import confirmed, rollout
 from agents.policy.confirmation import Confirmation
+from agents.policy.difference import shown_modes
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.domain import Domain
 from agents.policy.errors import NothingToDo, PolicyError
@@ -89,13 +90,23 @@ class Deployer:
 
     # -- verbs
 
-    def plan(self, words: Iterable[str], goal: Mode, at_once: int) -> list[Step]:
+    def plan(
+        self, words: Iterable[str], goal: Mode, at_once: int, protocols: Iterable[RoutingProtocol] = ()
+    ) -> list[Step]:
         """Every step that `start` and `step` would take."""
         domain = self._committed()
-        return list(rollout.steps(domain, rollout.begin(domain, words, goal=goal, at_once=at_once)))
+        made = rollout.begin(domain, words, goal=goal, at_once=at_once, protocols=protocols)
+        return list(rollout.steps(domain, made))
 
     def start(
-        self, words: Iterable[str], goal: Mode, at_once: int, who: str, at: int, without: Collection[str] = ()
+        self,
+        words: Iterable[str],
+        goal: Mode,
+        at_once: int,
+        who: str,
+        at: int,
+        without: Collection[str] = (),
+        protocols: Iterable[RoutingProtocol] = (),
     ) -> Done:
         """Begin and take the first step. PolicyError while another deployment has not come to its end; Held."""
         domain = self._committed()
@@ -105,7 +116,7 @@ class Deployer:
                 f"a deployment to {before.goal.value} is under way; policy deploy step goes on with it, "
                 "policy deploy back turns it round"
             )
-        made = rollout.begin(domain, words, goal=goal, at_once=at_once)
+        made = rollout.begin(domain, words, goal=goal, at_once=at_once, protocols=protocols)
         last = before.last if before is not None else ()
         return self._step(domain, made.model_copy(update={"last": last}), who, at, without)
 
@@ -143,7 +154,11 @@ class Deployer:
         concerned = {*deployment.last, *(step.segments if step else ())}
         missing, wrong = self._waiting(domain, concerned)
         return {
-            "deployment": {"goal": deployment.goal.value, "at_once": deployment.at_once},
+            "deployment": {
+                "goal": deployment.goal.value,
+                "protocols": [each.value for each in deployment.protocols],
+                "at_once": deployment.at_once,
+            },
             "version": self._store.version,
             "segments": _modes(domain, deployment.segments),
             "next": None if step is None else [str(each) for each in step.changes],
@@ -190,7 +205,7 @@ def _modes(domain: Domain, segments: Iterable[Segment]) -> list[dict[str, Any]]:
     return [
         {
             "segment": each.name,
-            "modes": {str(p): m.value for p, m in zip(each.members, rollout.modes(domain, each), strict=True)},
+            "modes": {str(place): shown_modes(entry) for place, entry in rollout.entries(domain, each)},
         }
         for each in segments
     ]

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agents.ipsec.protection import Mode
+from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import confirmed
 from agents.policy.deploy import Deployer, Done, Held, from_folder, now
 from agents.policy.errors import PolicyError
@@ -32,6 +32,10 @@ Words = Annotated[
 ]
 AtOnce = Annotated[int, typer.Option(min=1, help="How many segments take each step together.")]
 To = Annotated[Mode, typer.Option("--to", help="Where to.")]
+Protocols = Annotated[
+    list[RoutingProtocol] | None,
+    typer.Option("--protocol", help="This protocol alone; all by default. May be given several times."),
+]
 Folder = Annotated[
     Path | None,
     typer.Option("--confirmations", help="From dks confirmations --export; the store's own by default."),
@@ -88,11 +92,16 @@ def login_name() -> str:
 
 @app.command()
 def plan(
-    context: typer.Context, words: Words = None, to: To = Mode.REQUIRED, at_once: AtOnce = 1, as_json: Json = False
+    context: typer.Context,
+    words: Words = None,
+    to: To = Mode.REQUIRED,
+    at_once: AtOnce = 1,
+    protocol: Protocols = None,
+    as_json: Json = False,
 ) -> None:
     """Show the steps, and change nothing."""
     with _deployer(context, None) as (deployer, _store):
-        steps = deployer.plan(words or (), to, at_once)
+        steps = deployer.plan(words or (), to, at_once, protocol or ())
     value = [[str(change) for change in step.changes] for step in steps]
     _say(as_json, {"steps": value}, [f"{n:4}  {'; '.join(changes)}" for n, changes in enumerate(value, 1)])
 
@@ -103,6 +112,7 @@ def start(
     words: Words = None,
     to: To = Mode.REQUIRED,
     at_once: AtOnce = 1,
+    protocol: Protocols = None,
     confirmations: Folder = None,
     without: Without = None,
     who: Who = None,
@@ -112,7 +122,7 @@ def start(
     """Begin, and take the first step. Exit code 1: somebody has not confirmed where it is now."""
     with _deployer(context, confirmations) as (deployer, store):
         try:
-            done = deployer.start(words or (), to, at_once, who or login_name(), now(), without or ())
+            done = deployer.start(words or (), to, at_once, who or login_name(), now(), without or (), protocol or ())
         except Held as held:
             raise _held(as_json, held) from held
         _done(as_json, done, store, export)
@@ -171,7 +181,8 @@ def status(context: typer.Context, confirmations: Folder = None, as_json: Json =
     if found["deployment"] is None:
         lines.append("no deployment is under way")
     else:
-        lines.append(f"to {found['deployment']['goal']}, {found['left']} steps left")
+        which = "".join(f"{each}, " for each in found["deployment"]["protocols"])
+        lines.append(f"{which}to {found['deployment']['goal']}, {found['left']} steps left")
         lines += [f"  next: {each}" for each in found["next"] or ()]
         lines += [f"  waiting: {each}" for each in found["waiting_for"]]
         lines += [f"  ! {each}" for each in found["problems"]]

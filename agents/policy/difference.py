@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agents.policy.document import Modes
 from agents.policy.domain import Domain, RouterEntry, Settings
 
 
@@ -44,14 +45,23 @@ def _interfaces(was: RouterEntry, now: RouterEntry) -> Iterator[str]:
     for name in sorted(old.keys() | new.keys()):
         place = f"{now.name}:{name}"
         if name not in old:
-            yield f"+ interface {place} {new[name].address} {new[name].mode.value}"
+            yield f"+ interface {place} {new[name].address} {shown_modes(new[name])}"
         elif name not in new:
             yield f"- interface {place}"
         else:
             for field in type(old[name]).model_fields:
                 before, after = getattr(old[name], field), getattr(new[name], field)
-                if before != after:
+                if before != after and field not in ("mode", "modes"):
                     yield f"~ interface {place}: {field} {_text(before)} -> {_text(after)}"
+            if shown_modes(old[name]) != shown_modes(new[name]):
+                yield f"~ interface {place}: mode {shown_modes(old[name])} -> {shown_modes(new[name])}"
+
+
+def shown_modes(interface: Modes) -> str:
+    """The mode of an interface in a word, or those of its protocols."""
+    if interface.modes is None:
+        return interface.mode.value
+    return ", ".join(f"{protocol.value} {mode.value}" for protocol, mode in interface.by_protocol().items())
 
 
 def _adjacencies(old: Domain, new: Domain) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -92,7 +92,53 @@ class Neighbor(_Value):
 _IPV4 = frozenset({RoutingProtocol.OSPF, RoutingProtocol.PIM})
 
 
-class InterfacePolicy(_Value):
+class ProtocolMode(_Value):
+    """What is asked of one protocol of an interface, where the interface's own mode is another one."""
+
+    protocol: RoutingProtocol
+    mode: Mode
+
+
+class Modes:
+    """The mode of each protocol of an interface. `mode` is that of the first protocol; `modes` names those that have
+    another one, in the order of `protocols`, and is None where there are none. So every set of modes has one form."""
+
+    if TYPE_CHECKING:  # fields of who has the modes; pydantic would take them from here, in this order
+        mode: Mode
+        modes: tuple[ProtocolMode, ...] | None
+        protocols: tuple[RoutingProtocol, ...]
+
+    def mode_of(self, protocol: RoutingProtocol) -> Mode:
+        """What is asked of this protocol."""
+        return next((each.mode for each in self.modes or () if each.protocol is protocol), self.mode)
+
+    @property
+    def protected(self) -> tuple[RoutingProtocol, ...]:
+        """The protocols that have keys: those whose mode is not `clear`."""
+        return tuple(each for each in self.protocols if self.mode_of(each) is not Mode.CLEAR)
+
+    def by_protocol(self) -> dict[RoutingProtocol, Mode]:
+        """Every protocol's mode."""
+        return {each: self.mode_of(each) for each in self.protocols}
+
+    def with_modes(self, wanted: Mapping[RoutingProtocol, Mode]) -> dict[str, Any]:
+        """The fields `mode` and `modes` for these modes; a protocol that is not named keeps its own."""
+        found = {**self.by_protocol(), **wanted}
+        mode = next(iter(found.values()), self.mode)
+        others = tuple(ProtocolMode(protocol=each, mode=of) for each, of in found.items() if of is not mode)
+        return {"mode": mode, "modes": others or None}
+
+    def check_modes(self) -> None:
+        """ValueError unless the modes are in their one form."""
+        named = [each.protocol for each in self.modes or ()]
+        if not set(named) <= set(self.protocols):
+            raise ValueError("a mode is given for a protocol that the interface does not have")
+        fields = self.with_modes({each.protocol: each.mode for each in self.modes or ()})
+        if (self.mode, self.modes) != (fields["mode"], fields["modes"]):
+            raise ValueError("modes are not those that differ from the first protocol's, in the protocols' order")
+
+
+class InterfacePolicy(Modes, _Value):
     """One interface: what is protected there, how strictly, and who may be heard.
 
     `index` is its fixed place in the layout of SPIs; it does not change while the interface exists.
@@ -105,6 +151,7 @@ class InterfacePolicy(_Value):
     address6: IPv6Address
     link: Literal["p2p", "lan"]
     mode: Mode
+    modes: tuple[ProtocolMode, ...] | None = Field(default=None, max_length=len(RoutingProtocol))
     protocols: tuple[RoutingProtocol, ...] = Field(max_length=len(RoutingProtocol))
     neighbors: tuple[Neighbor, ...] = Field(max_length=MAX_NEIGHBORS)
 
@@ -112,6 +159,7 @@ class InterfacePolicy(_Value):
     def _consistent(self) -> InterfacePolicy:
         if len(set(self.protocols)) != len(self.protocols):
             raise ValueError(f"interface {self.name} names a protocol twice")
+        self.check_modes()
         routers = {(each.router, each.interface) for each in self.neighbors}
         addresses = {each.address for each in self.neighbors}
         indices = {each.index for each in self.neighbors}
@@ -266,12 +314,11 @@ class PolicyDocument(_Value):
         return next((each for each in self.interfaces if each.name == name), None)
 
     def own_groups(self) -> tuple[GroupId, ...]:
-        """The groups that this router is the speaker of: those of interfaces that are not `clear`."""
+        """The groups that this router is the speaker of: those of protocols that are not `clear`."""
         return tuple(
             GroupId.of(self.domain, self.router, interface.name, protocol)
             for interface in self.interfaces
-            if interface.mode is not Mode.CLEAR
-            for protocol in interface.protocols
+            for protocol in interface.protected
         )
 
     def neighbor_groups(self) -> tuple[tuple[InterfacePolicy, Neighbor, GroupId], ...]:
@@ -279,8 +326,7 @@ class PolicyDocument(_Value):
         return tuple(
             (interface, neighbor, GroupId.of(self.domain, neighbor.router, neighbor.interface, protocol))
             for interface in self.interfaces
-            if interface.mode is not Mode.CLEAR
-            for protocol in interface.protocols
+            for protocol in interface.protected
             for neighbor in interface.neighbors
         )
 
@@ -289,7 +335,7 @@ class PolicyDocument(_Value):
         interface = self.interface(group.interface)
         if (group.domain, group.router) != (self.domain, self.router) or interface is None:
             return None
-        if interface.mode is Mode.CLEAR or group.protocol not in {each.value for each in interface.protocols}:
+        if group.protocol not in {each.value for each in interface.protected}:
             return None
         return interface.neighbor(router)
 
@@ -298,9 +344,14 @@ class PolicyDocument(_Value):
 
 
 def plain(value: object) -> object:
-    """A model as maps, arrays, text and numbers: the form that is signed and shown."""
+    """A model as maps, arrays, text and numbers: the form that is signed and shown.
+
+    An optional field that is not used is left out. So a document without it has the octets that it had before there
+    was such a field, and those who know no such field read it.
+    """
     if isinstance(value, BaseModel):
-        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+        fields = {name: (getattr(value, name), each) for name, each in type(value).model_fields.items()}
+        return {name: plain(item) for name, (item, field) in fields.items() if item is not None or field.is_required()}
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

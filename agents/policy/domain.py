@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agents.ipsec.protection import Mode, RoutingProtocol, Suite
 from agents.policy.document import (
@@ -24,6 +24,8 @@ from agents.policy.document import (
     InterfaceName,
     Lease,
     Lifetimes,
+    Modes,
+    ProtocolMode,
     Reconnect,
     RouterName,
     SpiBlock,
@@ -45,7 +47,7 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
 
 
-class InterfaceEntry(Value):
+class InterfaceEntry(Modes, Value):
     """An interface of a router. `index` is allotted once and fixes its SPIs."""
 
     name: InterfaceName
@@ -54,7 +56,13 @@ class InterfaceEntry(Value):
     address6: IPv6Address
     link: Literal["p2p", "lan"]
     mode: Mode
+    modes: tuple[ProtocolMode, ...] | None = None
     protocols: tuple[RoutingProtocol, ...]
+
+    @model_validator(mode="after")
+    def _one_form(self) -> InterfaceEntry:
+        self.check_modes()
+        return self
 
 
 class RouterEntry(Value):
@@ -286,11 +294,13 @@ def _ends(adjacency: AdjacencyEntry, a: InterfaceEntry, b: InterfaceEntry) -> It
         yield f"adjacency {adjacency}: one end is {a.link}, the other {b.link}"
     if set(a.protocols) != set(b.protocols):
         yield f"adjacency {adjacency}: the ends protect different protocols"
-    if abs(a.mode.step - b.mode.step) > 1:
-        yield (
-            f"adjacency {adjacency}: one end is {a.mode.value} and the other {b.mode.value}, so they cannot hear each "
-            f"other; allowed is one step apart ({', '.join(each.value for each in Mode)})"
-        )
+    for protocol in set(a.protocols) & set(b.protocols):
+        one, other = a.mode_of(protocol), b.mode_of(protocol)
+        if abs(one.step - other.step) > 1:
+            yield (
+                f"adjacency {adjacency}: one end's {protocol.value} is {one.value} and the other's {other.value}, so "
+                f"they cannot hear each other; allowed is one step apart ({', '.join(each.value for each in Mode)})"
+            )
 
 
 def settings_problems(settings: Settings) -> Iterator[str]:

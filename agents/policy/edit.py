@@ -5,7 +5,7 @@ PolicyError says why a step cannot be taken. Knows nothing of versions, files or
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Any, Literal
 
@@ -98,12 +98,19 @@ def add_interface(
     return _replace(domain, entry.model_copy(update={"interfaces": (*entry.interfaces, added)}))
 
 
-def set_mode(domain: Domain, router: str, name: str, mode: Mode) -> Domain:
-    """Set what is asked of an interface."""
+def set_mode(domain: Domain, router: str, name: str, mode: Mode, protocols: Collection[RoutingProtocol] = ()) -> Domain:
+    """Set what is asked of an interface; of these protocols alone, if any are named."""
     entry = domain.router(router)
-    if entry.interface(name) is None:
+    interface = entry.interface(name)
+    if interface is None:
         raise PolicyError(f"{router} has no interface {name!r}")
-    changed = tuple(each.model_copy(update={"mode": mode}) if each.name == name else each for each in entry.interfaces)
+    unknown = [each.value for each in protocols if each not in interface.protocols]
+    if unknown:
+        allowed = ", ".join(each.value for each in interface.protocols) or "none: the interface has no protocol"
+        raise PolicyError(f"{router}:{name} has no protocol {', '.join(unknown)}\n  allowed: {allowed}")
+    wanted = dict.fromkeys(protocols or interface.protocols, mode)
+    fields = interface.with_modes(wanted) if wanted else {"mode": mode, "modes": None}
+    changed = tuple(each.model_copy(update=fields) if each.name == name else each for each in entry.interfaces)
     return _replace(domain, entry.model_copy(update={"interfaces": changed}))
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from agents.ipsec.protection import Mode
+from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
 from agents.policy.confirmation import Confirmation, missing
 from agents.policy.document import InterfaceName, PolicyDocument, RouterName
-from agents.policy.domain import Domain, Value
+from agents.policy.domain import Domain, InterfaceEntry, Value
 from agents.policy.errors import NothingToDo, PolicyError
 
 MAX_SEGMENTS = 100_000
@@ -45,10 +45,12 @@ class Segment(Value):
 
 
 class Deployment(Value):
-    """What is under way: these segments, in this order, to this mode. `at_once`: how many segments take
-    each step together; `last`: those that took the latest one, whose members must confirm it."""
+    """What is under way: these segments, in this order, to this mode. `protocols`: of these alone, of all when empty.
+    `at_once`: how many segments take each step together; `last`: those that took the latest one, whose members must
+    confirm it."""
 
     goal: Mode
+    protocols: tuple[RoutingProtocol, ...] = Field(default=(), max_length=len(RoutingProtocol))
     segments: tuple[Segment, ...] = Field(min_length=1, max_length=MAX_SEGMENTS)
     at_once: int = Field(default=1, ge=1, le=MAX_SEGMENTS)
     last: tuple[Segment, ...] = ()
@@ -56,14 +58,17 @@ class Deployment(Value):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One interface takes one step."""
+    """Protocols of one interface take one step. `whole`: they are all that it has."""
 
     place: Place
+    protocols: tuple[RoutingProtocol, ...]
     before: Mode
     after: Mode
+    whole: bool = True
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.before.value} -> {self.after.value}"
+        which = "" if self.whole else f" {', '.join(each.value for each in self.protocols)}"
+        return f"{self.place}{which}: {self.before.value} -> {self.after.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +83,16 @@ class Step:
         """Why the version is made, for the history."""
         modes = sorted({each.after for each in self.changes}, key=lambda mode: mode.step)
         names = ", ".join(each.name for each in self.segments)
-        return f"deploy {'/'.join(mode.value for mode in modes)}: {names}"[:1000]
+        which = {each.value: None for change in self.changes if not change.whole for each in change.protocols}
+        return f"deploy {'/'.join([*which, *(mode.value for mode in modes)])}: {names}"[:1000]
 
 
 # -- segments -----------------------------------------------------------------------------------------
 
 
-def segments(domain: Domain) -> tuple[Segment, ...]:
-    """All segments of the domain with a protocol to protect, in the order of their names."""
+def segments(domain: Domain, protocols: Collection[RoutingProtocol] = ()) -> tuple[Segment, ...]:
+    """All segments of the domain with a protocol to protect, one of these if any are named, in the order of their
+    names."""
     leader: dict[tuple[str, str], tuple[str, str]] = {}
 
     def find(place: tuple[str, str]) -> tuple[str, str]:
@@ -96,7 +103,7 @@ def segments(domain: Domain) -> tuple[Segment, ...]:
 
     for router in domain.routers.values():
         for interface in router.interfaces:
-            if interface.protocols:
+            if _of(interface, protocols):
                 leader[router.name, interface.name] = (router.name, interface.name)
     for adjacency in domain.adjacencies:
         if adjacency.a.place in leader and adjacency.b.place in leader:
@@ -110,35 +117,42 @@ def segments(domain: Domain) -> tuple[Segment, ...]:
     )
 
 
-def chosen(domain: Domain, words: Iterable[str]) -> tuple[Segment, ...]:
+def _of(interface: InterfaceEntry, protocols: Collection[RoutingProtocol]) -> tuple[RoutingProtocol, ...]:
+    return tuple(each for each in interface.protocols if not protocols or each in protocols)
+
+
+def chosen(domain: Domain, words: Iterable[str], protocols: Collection[RoutingProtocol] = ()) -> tuple[Segment, ...]:
     """The segments that hold these interfaces (ROUTER:INTERFACE) or routers, in the order of the words; all without
     words. PolicyError for a word that names none."""
-    every = segments(domain)
+    every = segments(domain, protocols)
+    which = " or ".join(each.value for each in protocols) or "a protocol to protect"
     found: dict[Segment, None] = {}
     given = list(words)
     for word in given:
         fitting = [each for each in every if any(word in (str(place), place.router) for place in each.members)]
         if not fitting:
-            raise PolicyError(
-                f"no segment has a member {word!r}; allowed: a router, or ROUTER:INTERFACE with a protocol to protect"
-            )
+            raise PolicyError(f"no segment has a member {word!r}; allowed: a router, or ROUTER:INTERFACE with {which}")
         found.update(dict.fromkeys(fitting))
     result = tuple(found) if given else every
     if not result:
-        raise PolicyError("the domain has no interface with a protocol to protect")
+        raise PolicyError(f"the domain has no interface with {which}")
     return result
 
 
-def modes(domain: Domain, segment: Segment) -> list[Mode]:
-    """The mode of every member. PolicyError when one is gone."""
-    return [_mode(domain, place) for place in segment.members]
+def entries(domain: Domain, segment: Segment) -> list[tuple[Place, InterfaceEntry]]:
+    """Every member as it is now. PolicyError when one is gone."""
+    found = []
+    for place in segment.members:
+        entry = domain.router(place.router).interface(place.interface)
+        if entry is None:
+            raise PolicyError(f"there is no {place} any more; begin anew: policy deploy start")
+        found.append((place, entry))
+    return found
 
 
-def _mode(domain: Domain, place: Place) -> Mode:
-    entry = domain.router(place.router).interface(place.interface)
-    if entry is None:
-        raise PolicyError(f"there is no {place} any more; begin anew: policy deploy start")
-    return entry.mode
+def modes(domain: Domain, segment: Segment, protocols: Collection[RoutingProtocol] = ()) -> list[Mode]:
+    """The mode of each of these protocols of every member. PolicyError when one is gone."""
+    return [entry.mode_of(each) for _, entry in entries(domain, segment) for each in _of(entry, protocols)]
 
 
 # -- steps --------------------------------------------------------------------------------------------
@@ -146,22 +160,26 @@ def _mode(domain: Domain, place: Place) -> Mode:
 
 def next_step(domain: Domain, deployment: Deployment) -> Step | None:
     """What comes next; None when every segment is where it shall be."""
-    open_ = [each for each in deployment.segments if any(mode is not deployment.goal for mode in modes(domain, each))]
+    goal, protocols = deployment.goal, deployment.protocols
+    open_ = [each for each in deployment.segments if any(mode is not goal for mode in modes(domain, each, protocols))]
     if not open_:
         return None
     taken = tuple(open_[: deployment.at_once])
-    changes = [change for segment in taken for change in _towards(domain, segment, deployment.goal)]
-    return Step(taken, tuple(changes))
+    return Step(taken, tuple(change for segment in taken for change in _towards(domain, segment, deployment)))
 
 
-def _towards(domain: Domain, segment: Segment, goal: Mode) -> Iterator[Change]:
-    """Members that are the furthest from the goal go one step towards it; who is ahead waits for them."""
-    order = list(Mode)
-    now = modes(domain, segment)
-    distance = max(abs(mode.step - goal.step) for mode in now)
-    for place, mode in zip(segment.members, now, strict=True):
-        if abs(mode.step - goal.step) == distance:
-            yield Change(place, mode, order[mode.step + (1 if mode.step < goal.step else -1)])
+def _towards(domain: Domain, segment: Segment, deployment: Deployment) -> Iterator[Change]:
+    """What of the members is the furthest from the goal goes one step towards it; what is ahead waits for it."""
+    order, goal = list(Mode), deployment.goal
+    distance = max(abs(mode.step - goal.step) for mode in modes(domain, segment, deployment.protocols))
+    for place, entry in entries(domain, segment):
+        going: dict[Mode, list[RoutingProtocol]] = {}
+        for each in _of(entry, deployment.protocols):
+            if abs(entry.mode_of(each).step - goal.step) == distance:
+                going.setdefault(entry.mode_of(each), []).append(each)
+        for mode, which in going.items():
+            after = order[mode.step + (1 if mode.step < goal.step else -1)]
+            yield Change(place, tuple(which), mode, after, whole=len(which) == len(entry.protocols))
 
 
 def steps(domain: Domain, deployment: Deployment) -> Iterator[Step]:
@@ -174,7 +192,7 @@ def steps(domain: Domain, deployment: Deployment) -> Iterator[Step]:
 def taken(domain: Domain, step: Step) -> Domain:
     """The domain after this step."""
     for change in step.changes:
-        domain = edit.set_mode(domain, change.place.router, change.place.interface, change.after)
+        domain = edit.set_mode(domain, change.place.router, change.place.interface, change.after, change.protocols)
     return domain
 
 
@@ -221,11 +239,20 @@ def _sentences(
 
 
 def begin(
-    domain: Domain, words: Iterable[str] = (), *, goal: Mode = Mode.REQUIRED, at_once: int = 1, backwards: bool = False
+    domain: Domain,
+    words: Iterable[str] = (),
+    *,
+    goal: Mode = Mode.REQUIRED,
+    at_once: int = 1,
+    backwards: bool = False,
+    protocols: Iterable[RoutingProtocol] = (),
 ) -> Deployment:
-    """A deployment of these segments; `backwards`: the last one first. NothingToDo when all have the goal."""
-    found = chosen(domain, words)
-    made = Deployment(goal=goal, segments=tuple(reversed(found)) if backwards else found, at_once=at_once)
+    """A deployment of these segments and protocols, all when none are named; `backwards`: the last segment first.
+    NothingToDo when all have the goal."""
+    only = tuple(dict.fromkeys(protocols))
+    found = chosen(domain, words, only)
+    ordered = tuple(reversed(found)) if backwards else found
+    made = Deployment(goal=goal, protocols=only, segments=ordered, at_once=at_once)
     if next_step(domain, made) is None:
         raise NothingToDo(f"every one of {len(found)} segments is {goal.value} already")
     return made
@@ -247,10 +274,17 @@ def jumps(before: Domain | None, after: Domain) -> list[str]:
         old = before.routers.get(router.name)
         for interface in router.interfaces:
             was = old.interface(interface.name) if old is not None else None
-            far = was is not None and abs(was.mode.step - interface.mode.step) > 1
-            if was is not None and far and (router.name, interface.name) in used:
+            if was is None or (router.name, interface.name) not in used:
+                continue
+            far = {
+                (was.mode_of(each), interface.mode_of(each)): each
+                for each in interface.protocols
+                if abs(was.mode_of(each).step - interface.mode_of(each).step) > 1
+            }
+            for (before_, after_), protocol in far.items():
+                which = "" if was.modes is interface.modes is None else f" {protocol.value}"
                 found.append(
-                    f"{router.name}:{interface.name} goes from {was.mode.value} to {interface.mode.value} at once: its "
+                    f"{router.name}:{interface.name}{which} goes from {before_.value} to {after_.value} at once: its "
                     "neighbours do not hear it until both ends have the new policy; policy deploy takes the steps"
                 )
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from agents.gikev2 import notifies
 from agents.ikev2.registry import ExchangeType
-from agents.ipsec.protection import Mode
+from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
 from agents.policy.document import Lifetimes, sign_document
 from agents.policy.revocation import make_list, sign_list
@@ -43,19 +43,20 @@ def deny(world: World, _who: str, size: float) -> None:
 
 
 def mode(world: World, who: str, size: float) -> None:
-    """All of a segment go down by some steps, one at a time, and up again."""
+    """All of a segment go down by some steps, one at a time, and up again: all protocols, or one of them."""
     world.keep_documents()
     down = [Mode.PERMISSIVE, Mode.LISTEN, Mode.CLEAR][: 1 + int(size) % 3]
+    which = ((), (RoutingProtocol.OSPF,), (RoutingProtocol.PIM,))[int(size) // 3 % 3]
     for number, step in enumerate([*down, *reversed(down[:-1]), Mode.REQUIRED]):
-        world.at(world.now + number * (3 + size / 5), lambda step=step: _set_mode(world, who, step))  # type: ignore[misc]
+        world.at(world.now + number * (3 + size / 5), lambda step=step: _set_mode(world, who, step, which))  # type: ignore[misc]
 
 
-def _set_mode(world: World, segment: str, wanted: Mode) -> None:
+def _set_mode(world: World, segment: str, wanted: Mode, which: tuple[RoutingProtocol, ...]) -> None:
     domain = world.domain
     for node in world.nodes.values():
         for name, (_address, there) in node.interfaces.items():
             if there == segment and node.name in domain.routers:
-                domain = edit.set_mode(domain, node.name, name, wanted)
+                domain = edit.set_mode(domain, node.name, name, wanted, which)
     world.publish(domain)
 
 

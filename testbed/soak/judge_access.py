@@ -37,18 +37,19 @@ class Access:
         told = self._files.told(node)
         self._speakers(node, kernel)
         for each in kernel.interfaces:
-            right = each.mode.value == told.modes.get(each.name)
-            self._hold("mode as signed", right, f"{node.name} {each.name}: {each.mode}")
-        strict = {name for name, mode in told.modes.items() if mode == Mode.REQUIRED.value}
-        self._hold("mode as signed", strict <= {each.name for each in kernel.interfaces}, (node.name, strict))
+            right = each.mode.value == told.modes.get((each.name, each.protocol.value))
+            self._hold("mode as signed", right, f"{node.name} {each.name} {each.protocol.value}: {each.mode}")
+        strict = {place for place, mode in told.modes.items() if mode == Mode.REQUIRED.value}
+        there = {(each.name, each.protocol.value) for each in kernel.interfaces}
+        self._hold("mode as signed", strict <= there, (node.name, strict))
         # Policies follow from interfaces and from what is sent with, and nothing else.
         active = [sa for sa in kernel.sas if sa.outbound and sa.active]
         sending = {(sa.interface, sa.protocol, sa.destination, sa.spi) for sa in active}
         state = (kernel.interfaces, sending, strict)
         if self._clear.get(node.name) != state:
             wanted = kernel.wanted()
-            for name in strict:
-                self._nothing_in_clear(node, wanted, name)
+            for name, protocol in strict:
+                self._nothing_in_clear(node, wanted, name, RoutingProtocol(protocol))
             self._clear[node.name] = state
         self._on_the_disk(node, kernel)
 
@@ -79,19 +80,18 @@ class Access:
             heard = sa.outbound or (sa.interface, sa.speaker) in allowed
             self._hold("no unauthorised speaker", heard, f"{node.name} hears {sa.speaker} on {sa.interface}")
 
-    def _nothing_in_clear(self, node: Node, wanted: Wanted, name: str) -> None:
+    def _nothing_in_clear(self, node: Node, wanted: Wanted, name: str, protocol: RoutingProtocol) -> None:
         """Neighbours, a stranger on the link and one from elsewhere say something there, and our daemons do."""
         own = IPv4Address(node.interfaces[name][0])
         others = (IPv4Address(address) for address, _segment in node.interfaces.values())
         sources = {IPv4Address(int(own) - int(own) % 256 + each) for each in (1, 2, 3, STRANGER)} | {ELSEWHERE, *others}
-        for protocol in (RoutingProtocol.OSPF, RoutingProtocol.PIM):
-            groups = [each for each in protocol.reserved_groups if isinstance(each, IPv4Address)]
-            for to in [*groups, own] if protocol.ip_protocol == 89 else groups:
-                for source in sources:
-                    heard = heard_in_clear(wanted, name, protocol.ip_protocol, source, to)
-                    self._hold("no cleartext", not heard, f"{node.name} hears {source} to {to} in clear on {name}")
-            for to in groups:
-                self._hold("no cleartext", not sent_in_clear(wanted, name, to), f"{node.name} sends to {to} on {name}")
+        groups = [each for each in protocol.reserved_groups if isinstance(each, IPv4Address)]
+        for to in [*groups, own] if protocol.ip_protocol == 89 else groups:
+            for source in sources:
+                heard = heard_in_clear(wanted, name, protocol.ip_protocol, source, to)
+                self._hold("no cleartext", not heard, f"{node.name} hears {source} to {to} in clear on {name}")
+        for to in groups:
+            self._hold("no cleartext", not sent_in_clear(wanted, name, to), f"{node.name} sends to {to} on {name}")
 
     def _on_the_disk(self, node: Node, kernel: Kernel) -> None:
         """What is heard has its floor on the disk, before anything follows from it."""

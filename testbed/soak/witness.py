@@ -46,7 +46,8 @@ class Told:
     router: str
     version: int
     local_key_server: bool
-    modes: Mapping[str, str]
+    modes: Mapping[tuple[str, str], str]
+    """By interface and protocol."""
     heard: frozenset[Heard]
 
 
@@ -108,7 +109,10 @@ def told(signed: bytes, revocation: bytes | None, root: bytes, domain: str, rout
                 address = neighbor["address"] if protocol in _FIRST_FAMILY else neighbor["address6"]
                 group = f"{domain}/{neighbor['router']}/{neighbor['interface']}/{protocol}"
                 heard.add(Heard(interface["name"], protocol, ip_address(address), group))
-    modes = {each["name"]: each["mode"] for each in document["interfaces"]}
+    modes: dict[tuple[str, str], str] = {}
+    for each in document["interfaces"]:
+        others = {other["protocol"]: other["mode"] for other in each.get("modes", ())}
+        modes |= {(each["name"], protocol): others.get(protocol, each["mode"]) for protocol in each["protocols"]}
     return Told(router, document["version"], document["local_key_server"], modes, frozenset(heard))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.ipsec.protection import Mode
+from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy.api import edits
 from agents.policy.store import MAX_REASON
 
@@ -48,6 +48,9 @@ class Plan(_Body):
 
     segments: Words = ()
     to: Mode = Mode.REQUIRED
+    protocols: tuple[RoutingProtocol, ...] = Field(
+        default=(), max_length=len(RoutingProtocol), description="These alone; all when empty."
+    )
     at_once: AtOnce = 1
 
 

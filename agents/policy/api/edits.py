@@ -64,6 +64,9 @@ class SetMode(_Step):
     op: Literal["interface.mode"]
     at: End
     mode: Mode
+    protocols: tuple[RoutingProtocol, ...] = Field(
+        default=(), max_length=len(RoutingProtocol), description="Of these alone; of all when empty."
+    )
 
 
 class Allow(_Step):
@@ -110,7 +113,7 @@ def _take(domain: Domain, step: EditStep) -> Domain:
                 step.mode,
             )
         case SetMode():
-            return edit.set_mode(domain, step.at.router, step.at.interface, step.mode)
+            return edit.set_mode(domain, step.at.router, step.at.interface, step.mode, step.protocols)
         case Allow():
             return edit.allow(domain, _place(step.a), _place(step.b))
         case Deny():

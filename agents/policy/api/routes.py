@@ -207,7 +207,7 @@ def rollout_status(_who: Reader, folder: Folder) -> dict[str, Any]:
 def rollout_plan(_who: Reader, folder: Folder, body: bodies.Plan) -> dict[str, Any]:
     """The steps of a deployment; changes nothing."""
     with opened(folder) as store:
-        steps = deployer(store).plan(body.segments, body.to, body.at_once)
+        steps = deployer(store).plan(body.segments, body.to, body.at_once, body.protocols)
         return {"steps": [[str(each) for each in step.changes] for step in steps]}
 
 
@@ -216,7 +216,9 @@ def rollout_start(who: Writer, folder: Folder, body: bodies.Start) -> dict[str, 
     """Begin, and take the first step; 409 with names while somebody has not confirmed."""
     with opened(folder) as store:
         at = int(time.time())
-        return _done(deployer(store).start(body.segments, body.to, body.at_once, who.name, at, body.without))
+        return _done(
+            deployer(store).start(body.segments, body.to, body.at_once, who.name, at, body.without, body.protocols)
+        )
 
 
 @router.post("/rollout/step")

@@ -11,6 +11,7 @@ import pytest
 from agents.ipsec.model import Action, Direction, Policy, Wanted
 from agents.ipsec.plan import OWN_PRIORITIES, OWN_REQID, wanted_state
 from agents.ipsec.protection import GroupSa, Mode, ProtectedInterface, RoutingProtocol, Suite
+from testbed.soak.spd import heard_in_clear, sent_in_clear
 
 OSPF, OSPF6, PIM = RoutingProtocol.OSPF, RoutingProtocol.OSPF6, RoutingProtocol.PIM
 
@@ -212,3 +213,15 @@ def test_no_policy_touches_ike() -> None:
     for policy in wanted_state(everything(), [key("10.0.0.2")]).policies:
         assert policy.selector.protocol != 17
         assert policy.selector.protocol or policy.selector.destination.is_multicast
+
+
+@pytest.mark.parametrize(("strict", "free"), [(PIM, OSPF), (OSPF, PIM)])
+def test_one_protocol_of_an_interface_is_required_and_the_other_passes_in_clear(
+    strict: RoutingProtocol, free: RoutingProtocol
+) -> None:
+    wanted = wanted_state([interface(strict), interface(free, Mode.CLEAR)], [])
+    neighbor = ip_address("10.0.0.2")
+    for protocol, passes in ((strict, False), (free, True)):
+        for group in protocol.reserved_groups:
+            assert heard_in_clear(wanted, "r1-eth0", protocol.ip_protocol, neighbor, group) is passes
+            assert sent_in_clear(wanted, "r1-eth0", group) is passes

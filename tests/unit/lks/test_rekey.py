@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from agents.ipsec.protection import Mode
+from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.lks.retained import DOCUMENT
 from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
 from agents.policy.errors import PolicyError
+from testbed.soak.faults import with_issuer
 from testbed.soak.network import Network, ring
 
 SHORT = Settings(validity_s=1 << 33, lifetimes=Lifetimes(group_s=60), reconnect=Reconnect(first_min_s=5, first_max_s=6))
@@ -179,3 +180,33 @@ def test_a_change_of_mode_changes_policies_and_no_key() -> None:
     assert before is not None and after is not None
     assert {each.mode for each in after.interfaces} == {Mode.PERMISSIVE}
     assert set(after.sas) == set(before.sas)
+
+
+@pytest.mark.parametrize("issuer", ["lks", "dks", "central"])
+def test_protocols_of_an_interface_are_stepped_one_by_one_and_the_other_keeps_its_keys(issuer: str) -> None:
+    settings = SHORT.model_copy(update={"lifetimes": Lifetimes()})
+    network = Network({"lan": ("a", "b", "c")}, dks=True, settings=with_issuer(settings, issuer))
+    network.power_on_all()
+    assert network.run(10, network.all_keyed)
+
+    def keys(protocol: RoutingProtocol) -> dict[str, set[object]]:
+        kernels = {name: node.kernel for name, node in network.nodes.items() if node.kernel is not None}
+        return {n: {(s.spi, s.keymat) for s in k.sas if s.protocol is protocol} for n, k in kernels.items()}
+
+    def confirmed() -> bool:
+        answer = network.nodes["dks"].core.command(["status"], network.now)  # type: ignore[union-attr]
+        return bool(answer["confirmed"]["complete"] == 3) and not network.fresh
+
+    ospf, pim = RoutingProtocol.OSPF, RoutingProtocol.PIM
+    for moved, other in ((ospf, pim), (pim, ospf)):
+        for mode in (Mode.PERMISSIVE, Mode.LISTEN, Mode.CLEAR, Mode.LISTEN, Mode.PERMISSIVE, Mode.REQUIRED):
+            before = keys(other)
+            for router in network.routers:  # one after the other, and never all at the same time
+                network.publish(edit.set_mode(network.domain, router, f"{router}-e0", mode, (moved,)))
+                network.run(network.now + 0.05)
+                assert keys(other) == before and all(before.values())
+            assert network.run(network.now + 30, confirmed), (moved, mode)
+            assert keys(other) == before
+            assert all(not each for each in keys(moved).values()) == (mode is Mode.CLEAR)
+            assert all(len(set(each)) == len(each) for each in keys(moved).values())
+    assert network.all_keyed()

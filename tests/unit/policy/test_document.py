@@ -161,3 +161,32 @@ def test_a_group_state_is_bound_to_its_group_signer_and_counters(samples: Module
     ):
         with pytest.raises(PolicyError):
             verify_group_state(data, wrong_key.public_key(), wrong_group, minimum)
+
+
+def test_a_protocol_may_have_a_mode_of_its_own_and_documents_without_one_are_as_they_were(samples: ModuleType) -> None:
+    plain_document = samples.document()
+    assert b"modes" not in encode_document(plain_document)
+    other = ({"protocol": "pim", "mode": "clear"},)
+    mixed = samples.document(interfaces=(samples.interface("r1", 1, samples.neighbor("r2", 2), modes=other),))
+    (interface,) = mixed.interfaces
+    assert {each.value: mode.value for each, mode in interface.by_protocol().items()} == {
+        "ospf": "required", "ospf6": "required", "pim": "clear",
+    }  # fmt: skip
+    assert [each.protocol for each in mixed.own_groups()] == ["ospf", "ospf6"]
+    assert mixed.may_join(plain_document.own_groups()[-1], "r2") is None
+    assert decode_document(encode_document(mixed)) == mixed
+
+
+@pytest.mark.parametrize(
+    "modes",
+    [
+        (),
+        ({"protocol": "pim6", "mode": "clear"},),
+        ({"protocol": "pim", "mode": "required"},),
+        ({"protocol": "ospf", "mode": "clear"},),
+        ({"protocol": "pim", "mode": "clear"}, {"protocol": "ospf6", "mode": "clear"}),
+    ],
+)
+def test_modes_have_one_form(samples: ModuleType, modes: tuple[dict[str, str], ...]) -> None:
+    with pytest.raises(ValueError, match="mode"):
+        samples.interface("r1", 1, samples.neighbor("r2", 2), modes=modes)

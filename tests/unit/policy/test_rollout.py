@@ -59,7 +59,12 @@ def say(store: PolicyStore, *routers: str, **changes: object) -> None:
         if routers and name not in routers:
             continue
         states = tuple(
-            InForce(name=i.name, mode=i.mode, keyed=tuple(sorted(n.router for n in i.neighbors if i.mode.step)))
+            InForce(
+                name=i.name,
+                mode=i.mode,
+                modes=i.modes,
+                keyed=tuple(sorted(n.router for n in i.neighbors if i.protected)),
+            )
             for i in document.interfaces
         )
         fields = {"version": document.version, "interfaces": states, **changes}
@@ -276,3 +281,88 @@ def test_a_jump_of_modes_is_warned_of_before_a_commit(store: PolicyStore) -> Non
     after = domain(Mode.REQUIRED)
     assert len(rollout.jumps(store.domain(1), after)) == 7
     assert rollout.jumps(None, after) == []
+
+
+def both(made: Domain) -> Domain:
+    """Every interface speaks PIM as well."""
+    protocols = {"protocols": (RoutingProtocol.OSPF, RoutingProtocol.PIM)}
+    routers = {
+        name: router.model_copy(update={"interfaces": tuple(i.model_copy(update=protocols) for i in router.interfaces)})
+        for name, router in made.routers.items()
+    }
+    return made.model_copy(update={"routers": routers})
+
+
+def test_protocols_are_deployed_one_after_the_other_and_the_one_that_is_not_named_stays(tmp_path: Path) -> None:
+    store = PolicyStore.create(tmp_path / "store", both(domain()))
+    store.commit("admin", "begin", 1000)
+    work = deployer(store)
+    say(store)
+    done = work.start(["r1:a"], Mode.REQUIRED, 1, "admin", 1001, protocols=(RoutingProtocol.PIM,))
+    assert [str(each) for each in done.step.changes] == [f"{router}:a pim: clear -> listen" for router in ("r1", "r2")]
+    assert store.history()[0].why == "deploy pim/listen: r1:a -- r2:a"
+    say(store, "r1")
+    unmoved = InForce(name="a", mode=Mode.CLEAR, keyed=("r1",))
+    say(store, "r2", interfaces=(unmoved,))
+    with pytest.raises(Held, match="r2:a: pim is clear, not listen"):
+        work.step("admin", 1002)
+    say(store)
+    while work.step("admin", 1003) is not None:
+        say(store)
+    entry = store.domain(store.version).router("r1").interface("a")
+    assert entry is not None
+    assert entry.by_protocol() == {RoutingProtocol.OSPF: Mode.CLEAR, RoutingProtocol.PIM: Mode.REQUIRED}
+    assert work.status()["segments"][0]["modes"]["r1:a"] == "ospf clear, pim required"
+    # Then all the rest: the interface comes back to one mode, and PIM is never asked for less than it was.
+    work.start(["r1:a"], Mode.REQUIRED, 1, "admin", 1004)
+    say(store)
+    while work.step("admin", 1005) is not None:
+        say(store)
+    entry = store.domain(store.version).router("r1").interface("a")
+    assert entry is not None and (entry.mode, entry.modes) == (Mode.REQUIRED, None)
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(Mode)), st.sampled_from([(), ("ospf",), ("pim",)])), max_size=6))
+def test_from_any_modes_of_protocols_every_step_is_consistent_and_one_mode_further(
+    given_: list[tuple[Mode, tuple[str, ...]]],
+) -> None:
+    made = both(domain())
+    for mode, protocols in given_:
+        for router, name in (("r1", "a"), ("r2", "a")):
+            made = edit.set_mode(made, router, name, mode, [RoutingProtocol(each) for each in protocols])
+    for only in ((), (RoutingProtocol.PIM,)):
+        deployment = rollout.Deployment(goal=Mode.REQUIRED, segments=rollout.segments(made), protocols=only, at_once=2)
+        now = made
+        for step in rollout.steps(now, deployment):
+            after = rollout.taken(now, step)
+            assert rollout.jumps(now, after) == []
+            validate(after)
+            now = after
+        assert {mode for each in rollout.segments(now) for mode in rollout.modes(now, each, only)} == {Mode.REQUIRED}
+
+
+def test_the_command_line_sets_and_deploys_one_protocol(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "store"
+    PolicyStore.create(folder, both(domain())).close()
+
+    def policy(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as exit_:
+            main(["--store", str(folder), *words])
+        out = capsys.readouterr()
+        return int(exit_.value.code or 0), out.out + out.err
+
+    assert policy("commit", "-m", "begin")[0] == 0
+    assert policy("interface", "mode", "r1:a", "listen", "--protocol", "pim") == (
+        0, "~ interface r1:a: mode clear -> ospf clear, pim listen\n",
+    )  # fmt: skip
+    code, text = policy("interface", "mode", "r1:a", "listen", "--protocol", "pim6")
+    assert code == 2 and "r1:a has no protocol pim6" in text and "ospf, pim" in text
+    assert policy("interface", "mode", "r1:a", "required", "--protocol", "pim")[0] == 0
+    code, text = policy("diff")
+    assert code == 1 and "one end's pim is required and the other's clear" in text
+    assert "r1:a pim goes from clear to required at once" in text
+    assert policy("interface", "mode", "r1:a", "clear")[0] == 0
+    code, text = policy("deploy", "plan", "r1:a", "--protocol", "pim")
+    assert code == 0 and text.splitlines()[0].endswith("r1:a pim: clear -> listen; r2:a pim: clear -> listen")
+    code, text = policy("deploy", "plan", "--protocol", "ospf6")
+    assert code == 2 and "no interface with ospf6" in text
