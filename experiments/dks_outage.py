@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from experiments.link_cut import chosen
-from testbed.analysis import adjacency, requests
+from testbed.analysis import adjacency, multicast, requests
 from testbed.analysis.convergence import phases
+from testbed.analysis.multicast import Phase
 from testbed.analysis.numbering import numbering
 from testbed.analysis.run import NS, Event, Run
-from testbed.record.plan import Step
+from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import (
     ROUTES_RIGHT,
     Criterion,
@@ -22,6 +23,7 @@ from testbed.runner.experiment import (
     between,
     step,
 )
+from testbed.runner.streams import usual_streams
 from testbed.topology.resolved import Topology
 
 LIFETIME_S = 60
@@ -93,6 +95,9 @@ class DksOutage(Experiment):
             step(BACK_S, "dks_start"),
         ]
 
+    def streams(self, topology: Topology) -> list[Stream]:
+        return usual_streams(topology)
+
     def measure(self, run: Run) -> Measures:
         topology, link = run.plan.topology, chosen(run.plan.topology)
         dead, cut, healed, back = (run.mark(name) for name in (DEAD, CUT, HEALED, BACK))
@@ -112,6 +117,8 @@ class DksOutage(Experiment):
             AT_HEAL: sum(grown(run, HEALED, SETTLED).values()),
             **drops,
         }
+        cuts = {"link cut": Phase(cut, frozenset({link})), self.begin: Phase(healed)}
+        extra |= multicast.series(run, cuts)
         found = numbering(run)
         if found is not None:
             extra |= {

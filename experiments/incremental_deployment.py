@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from testbed.analysis import adjacency, protected, requests
+from testbed.analysis import adjacency, multicast, protected, requests, trees
 from testbed.analysis.convergence import converged_at
+from testbed.analysis.multicast import LOST, Phase
 from testbed.analysis.run import NS, Event, Run
-from testbed.record.plan import Flow, Plan, Step
+from testbed.record.plan import Flow, Plan, Step, Stream
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, between, step
+from testbed.runner.streams import ANY_SOURCE, SOURCE_SPECIFIC
+from testbed.runner.streams import RATE_PPS as STREAM_PPS
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
@@ -126,6 +129,23 @@ class IncrementalDeployment(Experiment):
         pairs = ((one, other), (other, one))
         return [Flow(src=a, dst=b, rate_pps=RATE_PPS, start_s=START_S - 20) for a, b in pairs]
 
+    def streams(self, topology: Topology) -> list[Stream]:
+        """From one router to all others that no path leads to through the one that will be without power."""
+        gone = down(topology)
+        source, *others = [name for name in sorted(topology.routers) if name != gone]
+        found = []
+        for name, group in (("any", f"{ANY_SOURCE}.1"), ("specific", f"{SOURCE_SPECIFIC}.1")):
+            specific = name == "specific"
+            stream = Stream(
+                name=name, source=source, group=group, receivers=tuple(others), rate_pps=STREAM_PPS, specific=specific,
+                since_s=START_S - 60,
+            )  # fmt: skip
+            wanted = trees.expected(topology, [stream], frozenset()).values()
+            far = {each for each in others for tree in wanted if gone in (tree.root, *tree.through(each))}
+            near = tuple(each for each in others if wanted and each not in far)
+            found += [stream.model_copy(update={"receivers": near})] if near else []
+        return found
+
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
         made = super().plan(topology, keying, seed, {"captures": "all", **options})
         last = max(each.at_s for each in made.timeline)
@@ -161,6 +181,7 @@ class IncrementalDeployment(Experiment):
                 AHEAD: float(sum(off < each["t"] < on and self._concerns(each, down(topology)) for each in taken)),
                 SHARE: self._percent(found, turn - int(20 * NS), turn),
                 BACK: self._percent(found, end - int(20 * NS), end),
+                **multicast.series(run, {self.begin: Phase(on)}),
             },
         )
 
@@ -222,6 +243,11 @@ class IncrementalDeployment(Experiment):
             found += [
                 Criterion(keying, "no adjacency is lost", f"{total(LOSSES):g}", total(LOSSES) == 0),
                 Criterion(keying, "no probe packet is lost", f"{total(PROBES):g}", total(PROBES) == 0),
+                *(
+                    [Criterion(keying, "no multicast packet is lost", f"{total(LOST):g}", total(LOST) == 0)]
+                    if table.has(keying, LOST)
+                    else []
+                ),
                 Criterion(keying, "all is protected at required", _shown(runs, SHARE), every(SHARE, 100)),
                 Criterion(keying, "all is in clear again at the end", _shown(runs, BACK), every(BACK, 0)),
                 Criterion(

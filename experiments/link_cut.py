@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
-from statistics import median
 
 import networkx
 
-from testbed.analysis import adjacency, requests
+from testbed.analysis import adjacency, multicast, requests
 from testbed.analysis.convergence import phases
+from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
-from testbed.record.plan import Flow, Step
-from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step
+from testbed.record.plan import Flow, Step, Stream
+from testbed.runner.experiment import MAX_RATIO, Criterion, Experiment, Measures, Span, Table, step
+from testbed.runner.streams import usual_streams
 from testbed.topology.adjacent import live_graph, live_segments
 from testbed.topology.resolved import Topology
 
@@ -24,7 +25,6 @@ KINDS = {
 }
 SPAN = "{} to routes right, s"
 RATE_PPS = 20.0
-MAX_RATIO = 1.10
 
 
 def chosen(topology: Topology) -> str:
@@ -80,6 +80,9 @@ class LinkCut(Experiment):
         one, other = (node for node, _ in topology.segments[chosen(topology)].members[:2])
         return [Flow(src=one, dst=other, rate_pps=RATE_PPS, start_s=SETTLE_S - 20, stop_s=self.duration_s - 2)]
 
+    def streams(self, topology: Topology) -> list[Stream]:
+        return usual_streams(topology)
+
     def measure(self, run: Run) -> Measures:
         topology = run.plan.topology
         whole, cut = run.expected(), run.expected(frozenset({chosen(topology)}))
@@ -97,6 +100,12 @@ class LinkCut(Experiment):
                 run, run.mark(f"cut {kind}"), run.mark(f"heal {kind}")
             )
             extra[f"data lost in {kind}, s"] = lost_s(run, run.mark(f"cut {kind}"), run.mark(f"heal {kind}"))
+        link = frozenset({chosen(topology)})
+        extra |= multicast.series(
+            run,
+            {kind if what == "cut" else f"healed after {kind}": Phase(moment, link if what == "cut" else frozenset())
+             for moment, (what, kind) in moments.items()},
+        )  # fmt: skip
         asked = requests.at_dks(run, min(moments))
         return Measures(
             convergence_s=extra[SPAN.format("carrier loss")],
@@ -114,17 +123,18 @@ class LinkCut(Experiment):
             return []
         found = []
         for kind in KINDS:
-            ours, none = (_median(table, keying, SPAN.format(kind)) for keying in ("lks", "none"))
+            ours, none = (table.median_s(keying, SPAN.format(kind)) for keying in ("lks", "none"))
             # Where a cut is noticed within milliseconds, a ratio of medians is one of two noises; allow 50 ms.
             ok = ours is not None and none is not None and ours <= max(MAX_RATIO * none, none + 0.05)
             text = f"{kind} to routes right: median at most {MAX_RATIO:.2f} × that of none, or 50 ms more"
             found.append(Criterion("lks", text, f"{_shown(ours)} against {_shown(none)}", ok))
+            found += self.hears_in_time(table, "lks", kind)
         return found
 
     def findings(self, table: Table) -> list[str]:
         if "none" not in table:
             return []
-        times = ", ".join(f"{kind} {_shown(_median(table, 'none', SPAN.format(kind)))}" for kind in KINDS)
+        times = ", ".join(f"{kind} {_shown(table.median_s('none', SPAN.format(kind)))}" for kind in KINDS)
         return [f"Without security the network goes around the cut in: {times} (medians)."]
 
 
@@ -163,12 +173,6 @@ def lost_s(run: Run, since: int, until: int) -> float:
         if last >= first:
             lost += last - first + gap
     return lost / NS
-
-
-def _median(table: Table, keying: str, name: str) -> float | None:
-    values = [run.extra.get(name) for run in table.measures.get(keying, ())]
-    known = [value for value in values if value is not None]
-    return median(known) if known and len(known) == len(values) else None
 
 
 def _shown(value: float | None) -> str:

@@ -8,12 +8,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from testbed.analysis import adjacency, costs, traffic
+from testbed.analysis import adjacency, costs, multicast, traffic
 from testbed.analysis.convergence import converged_at
+from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.analysis.traffic import CLEAR, IKE, PROTECTED
-from testbed.record.plan import Plan, Step
+from testbed.record.plan import Plan, Step, Stream
 from testbed.runner.experiment import ROUTES_RIGHT, Criterion, Experiment, Measures, Span, Table, step
+from testbed.runner.streams import usual_streams
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
@@ -79,6 +81,9 @@ class Overhead(Experiment):
         """As Experiment.plan; everything is captured."""
         return super().plan(topology, keying, seed, {"captures": "all", **options})
 
+    def streams(self, topology: Topology) -> list[Stream]:
+        return usual_streams(topology)
+
     def measure(self, run: Run) -> Measures:
         topology = run.plan.topology
         since, until = run.mark(STEADY), run.mark(END)
@@ -111,6 +116,7 @@ class Overhead(Experiment):
                 SAS: max((len(each["sas"]) for each in run.where("xfrm", "sad")), default=None),
                 **costs.processor(run, STEADY, END, lifetimes),
                 **costs.installation(run, STEADY),
+                **multicast.series(run, {self.begin: Phase(0)}),
             },
         )
 

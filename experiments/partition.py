@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import networkx
 
-from testbed.analysis import adjacency, requests
+from testbed.analysis import adjacency, multicast, requests
 from testbed.analysis.convergence import phases
+from testbed.analysis.multicast import Phase
 from testbed.analysis.numbering import numbering
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
-from testbed.record.plan import Step
+from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import (
     ROUTES_RIGHT,
     Criterion,
@@ -26,6 +27,7 @@ from testbed.runner.experiment import (
     between,
     step,
 )
+from testbed.runner.streams import usual_streams
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
@@ -169,6 +171,9 @@ class Partition(Experiment):
             step(BACK_S, "power_on", nodes=[stolen(topology)], jitter_s=0),
         ]
 
+    def streams(self, topology: Topology) -> list[Stream]:
+        return usual_streams(topology)
+
     def measure(self, run: Run) -> Measures:
         topology, cut, healed, back = run.plan.topology, run.mark(CUT), run.mark(HEALED), run.mark(BACK)
         near, far = sides(topology)
@@ -206,6 +211,7 @@ class Partition(Experiment):
             counts = (found.foreign, len(found.keyless), len(found.two_keys))
             extra |= {"SAs compared": found.compared, **dict(zip(WRONG, counts, strict=True))}
             extra[BESIDE] = len(found.beside_book)
+        extra |= multicast.series(run, {self.begin: Phase(healed, frozenset({gone}), until=back)})
         return Measures(
             convergence_s=None if right is None else (right - healed) / NS,
             adjacencies_expected=len(kept),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
-from testbed.analysis import adjacency, requests
+from testbed.analysis import adjacency, multicast, requests
 from testbed.analysis.convergence import converged_at
+from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
-from testbed.record.plan import Step
+from testbed.errors import InputError
+from testbed.record.plan import Plan, Step, Stream
 from testbed.runner.experiment import (
+    MAX_RATIO,
     ROUTES_RIGHT,
     Criterion,
     Experiment,
@@ -18,16 +23,64 @@ from testbed.runner.experiment import (
     between,
     step,
 )
+from testbed.runner.streams import usual_streams
+from testbed.topology.findings import nearest
 from testbed.topology.resolved import Topology
 
 SETTLE_S = 90
 DARK_S = 60
-MAX_RATIO = 1.10
 
 
 def busiest(topology: Topology) -> str:
     """The router with the most neighbours; of several the first."""
     return max(topology.routers, key=lambda name: len(topology.neighbors(name)))
+
+
+def rendezvous_point(topology: Topology) -> str:
+    """InputError without PIM."""
+    if topology.pim is None:
+        raise InputError("has no rendezvous point", where=f"topology {topology.name}", allowed="one without pim: off")
+    return topology.pim.rp
+
+
+def designated(topology: Topology) -> str:
+    """The router that PIM elects on the first LAN: of one priority the one with the greatest address (RFC 7761 §4.3.2).
+    InputError without a LAN."""
+    for segment in topology.segments.values():
+        if segment.kind == "lan":
+            ends = [
+                topology.routers[node].interface(name) for node, name in segment.members if node in topology.routers
+            ]
+            return max(ends, key=lambda end: end.ipv4.ip).router
+    raise InputError("has no LAN, whose designated router could be cut off", where=f"topology {topology.name}")
+
+
+def first_hop(topology: Topology) -> str:
+    """The router of the first multicast source. InputError without one."""
+    sources = [stream.source for stream in usual_streams(topology)]
+    if not sources:
+        raise InputError("has no multicast source", where=f"topology {topology.name}", allowed="one without pim: off")
+    if sources[0] in topology.routers:
+        return sources[0]
+    members = topology.segments[topology.hosts[sources[0]].segment].members
+    return next(node for node, _ in members if node in topology.routers)
+
+
+VICTIMS: Mapping[str, Callable[[Topology], str]] = {
+    "busiest": busiest, "rp": rendezvous_point, "dr": designated, "first-hop": first_hop,
+}  # fmt: skip
+
+
+def victim(topology: Topology, which: str) -> str:
+    """The router whose power is cut: a word of VICTIMS, or a router's name. InputError."""
+    if which in VICTIMS:
+        return VICTIMS[which](topology)
+    if which not in topology.routers:
+        known = [*VICTIMS, *topology.routers]
+        raise InputError(
+            f"there is no router {which!r}{nearest(which, known)}", where="-o which", allowed=", ".join(known)
+        )
+    return which
 
 
 class PowerCycle(Experiment):
@@ -36,13 +89,17 @@ class PowerCycle(Experiment):
     question = "How long after its boot does a router have its neighbours and its routes again, and whom does it ask?"
     method = (
         f"The network runs for {SETTLE_S} s. The router with the most neighbours is cut off, and boots again {DARK_S} "
-        "s later, long after its neighbours gave it up. Convergence is counted from that boot to the last moment at "
-        "which the forwarding table of every router became what shortest paths say, and stayed so."
+        "s later, long after its neighbours gave it up. `-o which=` takes another: rp, the rendezvous point; dr, the "
+        "designated router of the first LAN; first-hop, that of the first multicast source; or a name. Convergence is "
+        "counted from that boot to the last moment at which the forwarding table of every router became what shortest "
+        "paths say, and stayed so; for multicast, from the cut and from the boot to the moment from which on every "
+        "receiver that a path leads to hears every packet of its streams."
     )
     shows_not = "Computation costs nothing in virtual time. One router boots; for a crowd see recovery_storm."
     duration_s = 270.0
     main = Span("boot to routes right", "the boot of the router whose power was cut", ROUTES_RIGHT)
     requests_since = "the return of the power"
+    options: ClassVar = {"which": "busiest"}
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         phase_s = round(rng.uniform(0, 10), 3)  # against the phase of the hello timers
@@ -53,9 +110,23 @@ class PowerCycle(Experiment):
             step(SETTLE_S + phase_s + DARK_S, "power_on", nodes=[node], jitter_s=0),
         ]
 
+    def streams(self, topology: Topology) -> list[Stream]:
+        return usual_streams(topology)
+
+    def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
+        """As Experiment.plan, with the router that `which` names."""
+        nodes = (victim(topology, str(options.get("which", self.options["which"]))),)
+        made = super().plan(topology, keying, seed, options)
+        steps = (
+            each.model_copy(update={"nodes": nodes}) if each.action in ("power_off", "power_on") else each
+            for each in made.timeline
+        )
+        return made.model_copy(update={"timeline": tuple(steps)})
+
     def measure(self, run: Run) -> Measures:
         topology = run.plan.topology
-        node = busiest(topology)
+        off = run.where("fault", "power_off")[0]
+        node = off["node"]
         boot = min(event["t"] for event in run.where("fault", "power_on"))
         converged = converged_at(topology, run.events, run.expected())
         ups = [
@@ -76,6 +147,7 @@ class PowerCycle(Experiment):
             extra={
                 "boot to first adjacency, s": (min(known) - boot) / NS if known else None,
                 "boot to last adjacency, s": (max(known) - boot) / NS if len(known) == len(ups) else None,
+                **multicast.series(run, {"power cut": Phase(off["t"], frozenset({node})), self.begin: Phase(boot)}),
             },
         )
 
@@ -91,7 +163,7 @@ class PowerCycle(Experiment):
             value = "never" if ratio is None else f"{ratio:.3f}"
             text = f"{self.main.name}: median at most {MAX_RATIO:.2f} × that of none"
             found.append(Criterion("lks", text, value, ratio is not None and ratio <= MAX_RATIO))
-        return found
+        return [*found, *self.hears_in_time(table, "lks", "power cut"), *self.hears_in_time(table, "lks")]
 
     def findings(self, table: Table) -> list[str]:
         return [

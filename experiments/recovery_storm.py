@@ -6,11 +6,13 @@ import random
 from statistics import median
 from typing import ClassVar
 
-from testbed.analysis import adjacency, requests
+from testbed.analysis import adjacency, multicast, requests
 from testbed.analysis.convergence import converged_at
+from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
-from testbed.record.plan import Step
+from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import (
+    MAX_RATIO,
     ROUTES_RIGHT,
     Criterion,
     Experiment,
@@ -20,12 +22,12 @@ from testbed.runner.experiment import (
     between,
     step,
 )
+from testbed.runner.streams import usual_streams
 from testbed.topology.resolved import Topology
 
 SETTLE_S = 90
 DARK_S = 10
 BOOT_SPREAD_S = 4.0
-MAX_RATIO = 1.10
 FIRST_S = 60.0
 """Routers with an LKS first go to the DKS later than this; the others have all been there."""
 ASKING = ("central", "central-mgmt", "lks")
@@ -44,7 +46,8 @@ class RecoveryStorm(Experiment):
         f"and each node boots within the next {BOOT_SPREAD_S:g} s, drawn at random for each seed and the same for "
         "every keying mode. Only what was flushed to a node's retained folder is there after the cut. Convergence is "
         "counted from the moment the first router boots to the last moment at which the forwarding table of every "
-        "router became what shortest paths say, and stayed so."
+        "router became what shortest paths say, and stayed so; for multicast, to the moment from which on every "
+        "receiver hears every packet of its streams."
     )
     shows_not = (
         "Computation costs nothing in virtual time: how fast a DKS can answer is not in these figures, only how much "
@@ -68,6 +71,9 @@ class RecoveryStorm(Experiment):
             step(SETTLE_S + DARK_S, "power_on", nodes="all", dks=True, jitter_s=BOOT_SPREAD_S),
         ]
 
+    def streams(self, topology: Topology) -> list[Stream]:
+        return usual_streams(topology)
+
     def measure(self, run: Run) -> Measures:
         topology = run.plan.topology
         # The DKS boots too, and only in the modes that have one; time counts from the routers.
@@ -88,14 +94,17 @@ class RecoveryStorm(Experiment):
                 **({PENDING: requests.due_after_end(run)} if run.plan.keying in requests.SCHEDULES else {}),
                 "last boot to routes right, s": None if converged is None else (converged - max(boots)) / NS,
                 "first start to routes right, s": None if settled is None else settled / NS,
+                **multicast.series(
+                    run,
+                    {"first start": Phase(0, until=run.mark("settled")), self.begin: Phase(min(boots))},
+                ),
             },
         )
 
     def judge(self, table: Table) -> list[Criterion]:
         return [each for keying in requests.SCHEDULES if keying in table for each in self._judge(keying, table)]
 
-    @staticmethod
-    def _judge(keying: str, table: Table) -> list[Criterion]:
+    def _judge(self, keying: str, table: Table) -> list[Criterion]:
         runs = table.measures[keying]
         restored = sum(run.adjacencies_restored for run in runs)
         expected = sum(run.adjacencies_expected for run in runs)
@@ -110,7 +119,7 @@ class RecoveryStorm(Experiment):
             found.append(
                 Criterion(keying, text, "never" if ratio is None else f"{ratio:.3f}", (ratio or 99) <= MAX_RATIO)
             )
-        return found
+        return found + self.hears_in_time(table, keying)
 
     def findings(self, table: Table) -> list[str]:
         found = []

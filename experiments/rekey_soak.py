@@ -6,10 +6,11 @@ import math
 import random
 from typing import ClassVar
 
-from testbed.analysis import adjacency, requests
+from testbed.analysis import adjacency, multicast, requests
 from testbed.analysis.convergence import converged_at
+from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
-from testbed.record.plan import Flow, Step
+from testbed.record.plan import Flow, Step, Stream
 from testbed.runner.experiment import (
     ROUTES_RIGHT,
     Criterion,
@@ -20,6 +21,7 @@ from testbed.runner.experiment import (
     between,
     step,
 )
+from testbed.runner.streams import usual_streams
 from testbed.topology.adjacent import live_segments
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Topology
@@ -73,6 +75,9 @@ class RekeySoak(Experiment):
                 found.append(flow)
         return found
 
+    def streams(self, topology: Topology) -> list[Stream]:
+        return usual_streams(topology)
+
     def measure(self, run: Run) -> Measures:
         topology, since = run.plan.topology, run.mark(MARK)
         converged = converged_at(topology, run.events, run.expected())
@@ -91,6 +96,7 @@ class RekeySoak(Experiment):
         }
         for counter, count in dropped(run).items():
             extra[counter] = count
+        extra |= multicast.series(run, {self.begin: Phase(0, until=since)})
         return Measures(
             convergence_s=None if converged is None else converged / NS,
             adjacencies_expected=len(adjacency.expected(topology)),

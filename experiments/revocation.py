@@ -13,13 +13,15 @@ from agents.policy import edit
 from agents.policy.bound import Case, removal_bound
 from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
-from testbed.analysis import adjacency, requests
+from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.keying.options import AgentOptions
 from testbed.keying.provision import domain_of
-from testbed.record.plan import Step
+from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step
+from testbed.runner.streams import usual_streams
 from testbed.topology.resolved import Topology
 
 SETTLE_S, GAP_S = 90, 60
@@ -115,6 +117,9 @@ class Revocation(Experiment):
             step(parted + 5 + phase[2], "router_remove", router=chosen.third, hand_to=chosen.rest[0]),
         ]
 
+    def streams(self, topology: Topology) -> list[Stream]:
+        return usual_streams(topology)
+
     def measure(self, run: Run) -> Measures:
         topology, chosen = run.plan.topology, Choice(run.plan.topology)
         domain = _domain(run)
@@ -133,6 +138,8 @@ class Revocation(Experiment):
             if len(limits) == len(bounds):
                 extra[f"bound, {case}, s"] = max(limits)
             domain = edit.remove_router(domain, router)
+        moments = [event["t"] for event in run.where("fault", "router_remove")]
+        extra |= multicast.series(run, {self.begin: Phase(moments[0], frozenset({chosen.first}), until=moments[1])})
         asked = requests.at_dks(run, 0)
         return Measures(
             convergence_s=extra[SPAN.format("DKS reachable")],

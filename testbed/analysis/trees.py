@@ -88,6 +88,20 @@ class Tree:
             self._segments.get((router, oif)) not in wanted for router, entry in entries.items() for oif in entry.oifs
         )
 
+    def through(self, receiver: str) -> frozenset[str]:
+        """The routers that one of the shortest paths from the root to a receiver leads through, its own among them."""
+        found: set[str] = set()
+        waiting = [receiver]
+        while waiting:
+            node = waiting.pop()
+            if node in self.topology.hosts:
+                members = self.topology.segments[self.topology.hosts[node].segment].members
+                waiting += [each for each, _ in members if each in self.ways and each not in found]
+            elif node not in found:
+                found.add(node)
+                waiting += [each for near in self.ways.get(node, {}).values() for each in near if each != self.root]
+        return frozenset(found)
+
     def _wanted(self, entries: Entries) -> _Wanted:
         """The routers that must have a route, and the segments that must be fed, from the receivers up."""
         feeders, found = self._feeders(entries), _Wanted(set(), set())

@@ -96,3 +96,17 @@ def test_the_router_that_loses_its_power_is_no_designated_one_where_another_can(
     assert deployment.down(load("ring")) == "r4"
     assert deployment.down(load("lan:3")) == "r3"
     assert deployment.elected(load("lan")) == {"r4", "r5"}
+
+
+def test_multicast_goes_to_all_that_no_path_leads_to_through_the_router_without_power(tmp_path: Path) -> None:
+    """So that every packet that is lost is the deployment's."""
+    (tmp_path / "t.yaml").write_text("pim: {rp: a}\nlinks: [a-b, b-c, c-d, d-a, d-e]\n")
+    topology = load(str(tmp_path / "t.yaml"))
+    experiment = find("incremental_deployment")
+    gone = deployment.down(topology)
+    assert gone == "e"
+    assert [each.receivers for each in experiment.streams(topology)] == [("b", "c", "d")] * 2
+    (tmp_path / "t.yaml").write_text("pim: {rp: a}\nlinks: [a-b, b-c, c-d, d-a]\n")
+    topology = load(str(tmp_path / "t.yaml"))
+    assert deployment.down(topology) == "d"
+    assert [each.receivers for each in experiment.streams(topology)] == [("b",)] * 2, "c is as near by way of d"
