@@ -6,6 +6,7 @@ difference, where a median is 0), or when so many more runs came to no end that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -120,10 +121,15 @@ def _verdict(
 
 def rare(never: tuple[int, int], of: tuple[int, int]) -> bool:
     """Whether one side has so many more runs without a number that chance does it in less than 5 % (Fisher's exact)."""
-    from scipy.stats import fisher_exact
+    total, whole = sum(never), sum(of)
 
-    table = [[count, whole - count] for count, whole in zip(never, of, strict=True)]
-    return never[0] / of[0] != never[1] / of[1] and float(fisher_exact(table).pvalue) < CHANCE
+    def ways(first: int) -> int:
+        """In how many ways `total` runs without a number are spread with `first` of them on the first side."""
+        return math.comb(of[0], first) * math.comb(of[1], total - first)
+
+    seen = ways(never[0])
+    as_rare = sum(many for first in range(total + 1) if (many := ways(first)) <= seen)
+    return never[0] / of[0] != never[1] / of[1] and as_rare / math.comb(whole, total) < CHANCE
 
 
 def provenance(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -25,12 +25,15 @@ def register(app: typer.Typer) -> None:
         from fuzz.__main__ import main
         from fuzz.harness import names
         from testbed.errors import InputError
+        from testbed.setup import python_env
 
         for name in target or ():
             if name not in names():
                 raise InputError(f"unknown target {name!r}", allowed=", ".join(names()), next_command="lab fuzz --help")
         if engine not in ("auto", "atheris", "mutation"):
             raise InputError(f"unknown engine {engine!r}", where="--engine", allowed="auto, atheris, mutation")
+        if engine != "mutation":
+            python_env.use("fuzz")
         words = ["--seconds", str(seconds), "--seed", str(seed), "--engine", engine, "--findings", str(findings)]
         if main([*(target or ()), *words]):
             raise typer.Exit(1)

@@ -11,11 +11,25 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def setup(
         kernel: Annotated[str, typer.Option(help="virtual, uml (no kernel is built for it) or native")] = "virtual",
+        also: Annotated[
+            list[str] | None, typer.Option("--with", help="sweep, grid, models, fuzz or test: what that verb adds")
+        ] = None,
     ) -> None:
-        """Make the Python environment, guest tree and kernel, and install what tests need, if they are missing."""
+        """Make the Python environment, guest tree and kernel that `lab run` needs, if they are missing.
+
+        What only other verbs need is added by these, or here by --with.
+        """
+        from testbed.errors import InputError
+        from testbed.setup import python_env
         from testbed.setup.all import make_all, make_for_models
         from testbed.setup.progress import say
 
+        for each in also or ():
+            if each not in python_env.LAYERS:
+                raise InputError(f"unknown layer {each!r}", where="--with", allowed=", ".join(python_env.LAYERS))
         make_all(kernel)
-        make_for_models()
+        for each in also or ():
+            python_env.use(*(python_env.FOR_TESTS if each == "test" else (each,)))
+        if {"models", "test"} & set(also or ()):
+            make_for_models()
         say("all is there")

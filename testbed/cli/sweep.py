@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
         from testbed.runner import remote, sweepfile
         from testbed.runner import sweep as sweeping
         from testbed.runner.execute import refuse_file
+        from testbed.setup import python_env
         from testbed.setup.all import make_all
 
         asked = sweepfile.read(file)
@@ -51,6 +52,7 @@ def register(app: typer.Typer) -> None:
         refuse_file(folder)
         if scheduler:
             remote.check(scheduler)
+        python_env.use("sweep", *(("grid",) if scheduler else ()))
         make_all(asked.kernel)
         player = remote.dask(scheduler) if scheduler else sweeping.local(jobs or os.cpu_count() or 1)
         with progress(len(asked.cells)) as told:

@@ -17,9 +17,11 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run the tests; the last line is the sum of all of them, in pytest's words."""
         from testbed import testing
+        from testbed.setup import python_env
         from testbed.setup.all import make_all, make_for_models
 
         started = time.monotonic()
+        python_env.use(*python_env.FOR_TESTS)
         if not unit:
             make_all("virtual")
         if unit or not guest:

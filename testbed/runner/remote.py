@@ -53,7 +53,7 @@ def _client(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
-        raise EnvironmentFailure("distributed is not installed", next_command="./lab setup") from error
+        raise EnvironmentFailure("distributed is not installed", next_command="./lab setup --with grid") from error
     try:
         return Client(address, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:

@@ -120,16 +120,14 @@ def _table(folder: Path, sweep: Sweep, rows: Sequence[dict[str, Any]], about: di
     if not rows:
         path.unlink(missing_ok=True)
         return
-    import pyarrow
-    from pyarrow import parquet
+    import polars
 
     names = list(dict.fromkeys(name for each in rows for name in each))
     columns = {
         name: _column([each.get(name) for each in rows], float_=name.endswith("_s") or ", s" in name) for name in names
     }
-    table = pyarrow.table(columns).replace_schema_metadata({**about, "factors": ",".join(sweep.factors)})
     part = path.with_suffix(".part")
-    parquet.write_table(table, part)
+    polars.DataFrame(columns).write_parquet(part, metadata={**about, "factors": ",".join(sweep.factors)})
     os.replace(part, path)
 
 

@@ -33,13 +33,14 @@ def make_all(kind: str) -> None:
 
 
 def make_for_models() -> None:
-    """Make what checking models/ needs. Raises EnvironmentFailure when it cannot."""
+    """Make what checking models/ needs, for this process. Raises EnvironmentFailure when it cannot."""
+    python_env.use("models")
     if needed := host_packages.for_models():
         host_packages.install(needed)
 
 
 def _make_side_by_side(missing: list[Artefact]) -> None:
-    """The tree needs the Python environment, and its own builder makes it; the kernel needs neither."""
+    """None needs another; what fetches wheels for two of them is made once, and waited for."""
     with ThreadPoolExecutor(len(missing)) as pool:
         waiting = [pool.submit(made.make) for made in missing]
         try:

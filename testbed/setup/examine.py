@@ -39,6 +39,7 @@ def examine() -> list[Finding]:
         _cache(),
         _memory(),
         *(_made(artefact) for artefact in (python_env.venv(), tree.tree(), kernel.kernel())),
+        *(_layer(name, what) for name, what in python_env.LAYERS.items()),
         _ready_kernel(),
         _native(),
         *(Finding("leftover of a killed build", "missing", str(path), "./lab clean") for path in _leftovers()),
@@ -99,6 +100,13 @@ def _made(artefact: Artefact) -> Finding:
     if artefact.ready:
         return Finding(artefact.kind, "ok", str(artefact.path))
     return Finding(artefact.kind, "missing", "not made yet", "./lab setup makes it")
+
+
+def _layer(name: str, what: str) -> Finding:
+    made = python_env.layer(name)
+    if made.ready:
+        return Finding(f"Python layer {name}", "ok", str(made.path))
+    return Finding(f"Python layer {name}", "ok", f"not made: only {what} needs it, and adds it")
 
 
 def _ready_kernel() -> Finding:

@@ -1,22 +1,38 @@
-"""The locked Python environment of the host: a venv made from locks/host.txt, every wheel checked by its hash."""
+"""The locked Python environment of the host, and the layers that only some verbs need.
+
+The environment is a venv made from locks/run.txt: all that `lab run` needs. A layer is a folder of its own beside it,
+made from locks/NAME.txt when a verb needs it the first time, and put on the module search path of that verb alone.
+"""
 
 from __future__ import annotations
 
-import importlib.util
+import os
+import site
 import sys
 from pathlib import Path
 
-from testbed.setup import host_packages
+from testbed.setup import installer
 from testbed.setup.artefact import Artefact, digest
 from testbed.setup.command import run
 from testbed.setup.paths import PROJECT
+from testbed.setup.progress import say
 
-LOCK = PROJECT / "locks" / "host.txt"
+LOCKS = PROJECT / "locks"
+LOCK = LOCKS / "run.txt"
+LAYERS = {
+    "sweep": "the table that a sweep leaves",
+    "grid": "runs on other machines",
+    "models": "the search in models/",
+    "fuzz": "fuzzing by coverage",
+    "test": "the tests, lint and types",
+}
+"""What each layer is for. Its wheels are those of the extra of that name in pyproject.toml."""
+FOR_TESTS = ("sweep", "grid", "models", "test")
+SPACE_MIB = {"sweep": 350, "grid": 150, "fuzz": 300, "test": 300}
 
 
 def venv() -> Artefact:
-    version = f"{sys.version_info.major}.{sys.version_info.minor} {sys.base_prefix}"
-    return Artefact("venv", digest(LOCK, version), _build, space_mib=700)
+    return Artefact("venv", digest(LOCK, installer.this_python()), _build, space_mib=700)
 
 
 def python() -> Path:
@@ -24,15 +40,35 @@ def python() -> Path:
     return venv().path / "bin" / "python"
 
 
+def layer(name: str) -> Artefact:
+    """One of LAYERS."""
+    lock = LOCKS / f"{name}.txt"
+
+    def build(folder: Path) -> None:
+        installer.install(lock, into=folder, what=f"installing what {LAYERS[name]} needs")
+
+    return Artefact(f"layer-{name}", digest(lock, installer.this_python()), build, SPACE_MIB.get(name, 100))
+
+
+def use(*names: str) -> None:
+    """Make these layers where they are missing, for this process and all that it starts.
+
+    Raises EnvironmentFailure when one cannot be made.
+    """
+    for name in names:
+        if not layer(name).ready:
+            say(f"{LAYERS[name]}: its Python packages are added now, once")
+        folder = str(layer(name).make())
+        if folder in sys.path:
+            continue
+        site.addsitedir(folder)
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = folder if not before else f"{before}{os.pathsep}{folder}"
+
+
 def _build(folder: Path) -> None:
-    if importlib.util.find_spec("ensurepip") is None:
-        host_packages.install(host_packages.FOR_VENV)
-    run([sys.executable, "-m", "venv", folder], what="python -m venv")
-    run(
-        [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-         "--require-hashes", "--only-binary=:all:", "-r", LOCK],
-        what="installing the locked Python packages", tries=3,
-    )  # fmt: skip
+    run([sys.executable, "-m", "venv", "--without-pip", folder], what="python -m venv")
+    installer.install(LOCK, into=folder, what="installing the locked Python packages")
     _rename_inside(folder, venv().path)
 
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from testbed.setup import host_packages, python_env
+from testbed.setup import host_packages, installer
 from testbed.setup.artefact import Artefact, digest, remove
 from testbed.setup.command import run
 from testbed.setup.mirrors import source_lines
@@ -70,14 +70,8 @@ def _build(folder: Path) -> None:
         (root / point).mkdir(parents=True, exist_ok=True)
     shutil.copy2(STAGE1, root / INIT)
     (root / INIT).chmod(0o755)
-    python_env.venv().make()
-    # pip 23 holds some wheels against the Python it runs on, not the one named; the lock has settled the versions.
-    run(
-        [python_env.python(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
-         "--only-binary=:all:", "--python-version", GUEST_PYTHON, "--implementation", "cp", "--ignore-requires-python",
-         *(f"--platform={platform}" for platform in PLATFORMS), "--no-compile", "--target", root / SITE, "-r", LOCK],
-        what="installing the guest's Python packages", tries=3, before_retry=lambda: remove(root / SITE),
-    )  # fmt: skip
+    guest = installer.Guest(GUEST_PYTHON, PLATFORMS)
+    installer.install(LOCK, into=root / SITE, what="installing the guest's Python packages", guest=guest)
     run(
         [*become_root, "chroot", root, "python3", "-m", "compileall", "-q", f"/{SITE}"],
         what="compiling the guest's Python packages",

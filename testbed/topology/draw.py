@@ -28,6 +28,8 @@ LINE = 18
 """Characters in a line of a long name, where it can be broken."""
 NODES = 15
 """More nodes with long names than this need more paper."""
+STRESS_ROUNDS = 300
+"""After these nothing moves any more that could be seen."""
 
 
 def draw(topology: Topology, output: Path) -> None:
@@ -161,18 +163,47 @@ def _graph(topology: Topology) -> networkx.MultiGraph:
     return graph
 
 
+def spread(graph: networkx.MultiGraph) -> Positions:
+    """Every two nodes about as far apart as there are links between them: stress majorization of Gansner, Koren and
+    North (Graph Drawing 2004) with weights 1/d², from classical scaling on, so that a graph always looks the same."""
+    import networkx
+    import numpy
+
+    nodes = list(graph)
+    hops = dict(networkx.all_pairs_shortest_path_length(graph))
+    far = max(max(each.values()) for each in hops.values()) + 1  # where there is no way
+    apart = numpy.array([[hops[one].get(other, far) for other in nodes] for one in nodes], float)
+    if len(nodes) == 1:
+        return {nodes[0]: (0.0, 0.0)}
+    numpy.fill_diagonal(apart, 1.0)
+    weights = apart**-2.0
+    numpy.fill_diagonal(weights, 0.0)
+    solve = numpy.linalg.pinv(numpy.diag(weights.sum(1)) - weights)
+    turn = 2 * numpy.pi * numpy.arange(len(nodes)) / len(nodes)
+    middle = numpy.eye(len(nodes)) - 1 / len(nodes)
+    strengths, ways = numpy.linalg.eigh(middle @ -((apart - numpy.eye(len(nodes))) ** 2) @ middle / 2)
+    places = ways[:, -2:] * numpy.sqrt(numpy.maximum(strengths[-2:], 0.0))
+    if numpy.linalg.norm(places[:, None] - places[None], axis=2)[weights > 0].min() < 0.01:  # on one another
+        places += 0.05 * numpy.stack([numpy.cos(turn), numpy.sin(turn)], 1)
+    for _ in range(STRESS_ROUNDS):
+        between = numpy.linalg.norm(places[:, None] - places[None], axis=2)
+        numpy.fill_diagonal(between, 1.0)
+        pull = -weights * apart / numpy.maximum(between, 1e-9)
+        numpy.fill_diagonal(pull, 0.0)
+        numpy.fill_diagonal(pull, -pull.sum(1))
+        places = solve @ (pull @ places)
+    return {node: (round(float(x), 6), round(float(y), 6)) for node, (x, y) in zip(nodes, places, strict=True)}
+
+
 def _positions(topology: Topology, graph: networkx.MultiGraph) -> Positions:
     """By coordinates if every router has them, and LANs in the middle of theirs; else a layout."""
-    import networkx
-
     known: Positions = {
         router.name: (router.longitude, router.latitude)
         for router in topology.routers.values()
         if router.longitude is not None and router.latitude is not None
     }
     if len(known) < len(topology.routers) or len(set(known.values())) < len(known):
-        layout: Positions = networkx.kamada_kawai_layout(graph)
-        return layout
+        return spread(graph)
     for node in graph:
         if node not in topology.routers:
             around = [known[neighbor] for neighbor in graph[node]]

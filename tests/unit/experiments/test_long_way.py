@@ -86,7 +86,7 @@ def test_where_ospf_itself_does_not_come_up_nothing_is_asked_of_keying() -> None
 
 
 def test_the_notebook_draws_what_a_sweep_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pandas
+    import polars
 
     rows = [
         {"delay_ms": delay, "loss_percent": loss, "jitter": 0.5, "keying": keying, "seed": 1, "convergence_s": 9.0}
@@ -95,11 +95,11 @@ def test_the_notebook_draws_what_a_sweep_left(tmp_path: Path, monkeypatch: pytes
         for loss in (0, 30)
         for keying in ("none", "lks")
     ]
-    pandas.DataFrame(rows).to_parquet(tmp_path / "results.parquet")
+    polars.DataFrame(rows).write_parquet(tmp_path / "results.parquet")
     monkeypatch.setenv("SWEEP_RESULTS", str(tmp_path / "results.parquet"))
     notebook = json.loads((PROJECT / "experiments" / "sweeps" / "long_ways.ipynb").read_text())
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     (tmp_path / "notebook.py").write_text("\n".join("".join(cell["source"]) for cell in cells))
     names = runpy.run_path(str(tmp_path / "notebook.py"))
-    assert names["table"]["lks keyed_s"].tolist() == [3.0] * 4 and set(names["added"]) == {0.0}
+    assert names["table"]["lks keyed_s"].to_list() == [3.0] * 4 and set(names["added"]["added"]) == {0.0}
     assert (tmp_path / "long_ways.svg").is_file() and (tmp_path / "sweep.csv").is_file()
