@@ -38,9 +38,8 @@ from agents.ikev2 import (
     PeerAddress,
     PeerCredential,
     PeerKey,
-    RequestFailed,
+    Request,
     RequestReceived,
-    ResponseReceived,
     Retransmission,
     SaHandle,
 )
@@ -233,7 +232,7 @@ class DksCore(IkeParty):
                 raise CommandRefused(f"{router} is not connected; on the router itself: lks rekey")
             orders = [notifies.rekey_order(each) for each in groups]
             for first in range(0, len(orders), MAX_ORDERS):
-                self._endpoint.request(sa, ExchangeType.INFORMATIONAL, orders[first : first + MAX_ORDERS], now)
+                self._endpoint.request(sa, ExchangeType.INFORMATIONAL, Request(orders[first : first + MAX_ORDERS]), now)
         elif not self._groups.alone:
             raise CommandRefused(f"{router} has no local_key_server: its keys are made by a DKS with workers = 1")
         else:
@@ -251,8 +250,8 @@ class DksCore(IkeParty):
         sa, signed = self._control.get(document.router), self._documents.signed(document.router)
         if sa is not None and signed is not None:
             try:
-                payloads = [notifies.policy_document(signed)]
-                self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
+                push = Request([notifies.policy_document(signed)])
+                self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, push, now)
             except IkeError:
                 del self._control[document.router]
         self._groups.policy_changed(document.router, now)
@@ -297,14 +296,6 @@ class DksCore(IkeParty):
         self._respond(event.token, answer, now)
         if router is not None:
             self._spread.push(event.sa, router, now)
-
-    def on_response(self, event: ResponseReceived, now: float) -> None:
-        self._spread.answered(event.request_id, event.payloads, now)
-        self._groups.answered(event.request_id, now)
-
-    def on_failure(self, event: RequestFailed, now: float) -> None:
-        self._spread.failed(event.request_id)
-        self._groups.answered(event.request_id, now, failed=True)
 
     def on_established(self, event: Established, now: float) -> None:
         router = self.router_of(event.peer_id)

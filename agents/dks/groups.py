@@ -13,7 +13,7 @@ import heapq
 import itertools
 import math
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,7 +24,7 @@ from agents.dks.store import GenerationBook
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, notifies
 from agents.gikev2.keys import MAX_DELAY_S, make_group_keys
 from agents.gikev2.server import MemberRekeySa
-from agents.ikev2 import IkeEndpoint, IkeError, Payload, PeerAddress, SaHandle
+from agents.ikev2 import FailureReason, IkeEndpoint, IkeError, Payload, PeerAddress, Request, SaHandle, UnknownSa
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
@@ -63,7 +63,7 @@ class _Group:
     gave: dict[str, int] = field(default_factory=dict)  # the highest generation that was sent to it since our start
     heard_s: int = 0  # how long receivers are told that the older keys may still be sent with, at least
     blind: bool = False  # receivers apart have been told, who acknowledge nothing
-    unanswered: set[int] = field(default_factory=set)  # pushes to receivers
+    unanswered: set[PushGeneration] = field(default_factory=set)  # to receivers
     awaited: set[str] = field(default_factory=set)  # receivers that have not come back to us yet
     speaker_at: float | None = None  # when the speaker gets it though receivers have not answered
     looked_at: float | None = None  # when it is looked at next
@@ -94,15 +94,27 @@ class _Group:
         return generation <= self.gave.get(router, 0)
 
 
-@dataclass(slots=True)
-class _Push:
-    """GSA_INBAND_REKEY that is not answered yet. `doubt_at`: when its keys are sent under the Rekey SA as well."""
+class PushGeneration(Request):
+    """GSA_INBAND_REKEY: a group's newest keys to one member. `doubt_at`: when they are sent under the Rekey SA as well,
+    None when that is not to be (any more)."""
 
-    known: _Group
-    router: str
-    generation: int
-    peer: PeerAddress
-    doubt_at: float | None
+    def __init__(self, groups: Groups, known: _Group, router: str, sa: SaHandle, now: float) -> None:
+        self._groups, self.known, self.router, self.sa = groups, known, router, sa
+        self.generation = known.keys.generation
+        self.doubt_at: float | None = now + max(DOUBT_S, sa.answer_within_s)
+
+    def payloads(self) -> Sequence[Payload] | None:
+        if self.generation != self.known.keys.generation:
+            return None
+        return KeyServer.rekey(self.known.for_(self.router), self.router, self.sa.key_wrap_key())
+
+    def answered(self, payloads: Sequence[Payload], now: float) -> None:
+        if self.router in self.known.members:
+            self.known.has[self.router] = self.generation
+        self._groups.ended(self, now)
+
+    def failed(self, reason: FailureReason, now: float) -> None:
+        self._groups.ended(self, now)
 
 
 class Groups:
@@ -126,10 +138,9 @@ class Groups:
         self._random, self._event = random, event
         self._rekeys = RekeySas(key, random, send)
         self._groups: dict[GroupId, _Group] = {}
-        self._pushed: dict[int, _Push] = {}
         # No datagram may cost a look at all groups: a large domain has hundreds of thousands.
         self._due: list[tuple[float, int, GroupId, _Group]] = []
-        self._doubts: list[tuple[float, int, _Push]] = []
+        self._doubts: list[tuple[float, int, PushGeneration]] = []
         self._over: dict[SaHandle, dict[GroupId, None]] = {}
         self._number = itertools.count()
 
@@ -321,26 +332,24 @@ class Groups:
 
     def _push(self, known: _Group, router: str, now: float) -> None:
         sa = known.members[router]
+        push = PushGeneration(self, known, router, sa, now)
         try:
-            payloads = KeyServer.rekey(known.for_(router), router, sa.key_wrap_key())
-            number = self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
-        except IkeError:
+            self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, push, now)
+        except UnknownSa:
             self._part(known, router, sa.peer, now)
             return
         known.gave[router] = known.keys.generation
-        doubt_at = now + max(DOUBT_S, sa.answer_within_s)
-        push = self._pushed[number] = _Push(known, router, known.keys.generation, sa.peer, doubt_at)
-        heapq.heappush(self._doubts, (doubt_at, number, push))
+        heapq.heappush(self._doubts, (push.doubt_at or now, next(self._number), push))
         if router != known.keys.group.router:
-            known.unanswered.add(number)
+            known.unanswered.add(push)
 
     def _doubt(self, now: float) -> None:
         while (push := self._in_doubt()) is not None and push.doubt_at is not None and push.doubt_at <= now:
             push.doubt_at, known = None, push.known
             if push.router in known.members and push.generation == known.keys.generation:
-                self._send_rekey(known, push.router, push.peer, now)
+                self._send_rekey(known, push.router, push.sa.peer, now)
 
-    def _in_doubt(self) -> _Push | None:
+    def _in_doubt(self) -> PushGeneration | None:
         """The push to be doubted next of those that are not answered and not yet doubted."""
         while self._doubts and self._doubts[0][2].doubt_at is None:
             heapq.heappop(self._doubts)
@@ -391,16 +400,12 @@ class Groups:
             self._event(Event("excluded", {"peer": router, "group": str(known.keys.group)}))
         self._forget_member(known, router)
 
-    def answered(self, request_id: int, now: float, *, failed: bool = False) -> None:
+    def ended(self, push: PushGeneration, now: float) -> None:
         """A push was answered, or will not be."""
-        pushed = self._pushed.pop(request_id, None)
-        if pushed is not None:
-            pushed.doubt_at, known = None, pushed.known
-            if not failed and pushed.router in known.members:
-                known.has[pushed.router] = pushed.generation
-            if request_id in known.unanswered:
-                known.unanswered.discard(request_id)
-                self._to_speaker(known, now)
+        push.doubt_at, known = None, push.known
+        if push in known.unanswered:
+            known.unanswered.discard(push)
+            self._to_speaker(known, now)
 
     def rekey(self, group: GroupId, now: float, reason: str) -> None:
         """A new generation for all members that still may have it."""

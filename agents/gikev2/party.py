@@ -4,8 +4,8 @@ have in common.
 An endpoint's effects are drained here, and every event is dispatched here and nowhere else, each behind the fault
 boundary: what is raised for one closes its IKE SA at most, and a request is answered all the same.
 
-    datagram, timer, command → endpoint → drain → on_established, on_closed, on_auth_request, on_request, on_response,
-    on_failure, on_child_established, on_child_closed, on_child_failed, on_seen
+    datagram, timer, command → endpoint → drain → Request.answered, Request.failed, on_established, on_closed,
+    on_auth_request, on_request, on_child_established, on_child_closed, on_child_failed, on_seen
 
 Knows nothing of what any of them means.
 """
@@ -119,9 +119,9 @@ class IkeParty:
             case Established():
                 self.on_established(event, now)
             case ResponseReceived():
-                self.on_response(event, now)
+                event.request.answered(event.payloads, now)
             case RequestFailed():
-                self.on_failure(event, now)
+                event.request.failed(event.reason, now)
             case Closed():
                 self.on_closed(event, now)
             case ChildEstablished():
@@ -142,12 +142,6 @@ class IkeParty:
 
     def on_established(self, event: Established, now: float) -> None:
         """An IKE SA stands."""
-
-    def on_response(self, event: ResponseReceived, now: float) -> None:
-        """A request of ours was answered."""
-
-    def on_failure(self, event: RequestFailed, now: float) -> None:
-        """A request of ours will not be answered."""
 
     def on_closed(self, event: Closed, now: float) -> None:
         """An IKE SA is gone."""

@@ -7,11 +7,12 @@ notifications of ours, RFC 9838 knows nothing like it. Knows nothing of what a l
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Protocol
 
 from agents.gikev2 import notifies
-from agents.ikev2 import IkeEndpoint, IkeError, MalformedMessage, Payload, SaHandle
+from agents.ikev2 import FailureReason, IkeEndpoint, MalformedMessage, Payload, Request, SaHandle, UnknownSa
 from agents.ikev2.registry import ExchangeType
 
 
@@ -41,13 +42,28 @@ class ListHolder(Protocol):
         """Put on record that something about this peer's lists is wrong."""
 
 
+class SendRevocations(Request):
+    """Our list, to a peer that showed an older one. Its answer shows what the peer has now."""
+
+    def __init__(self, spread: Spread, peer: str, version: int) -> None:
+        self._spread, self._peer, self._version = spread, peer, version
+
+    def payloads(self) -> Sequence[Payload] | None:
+        return self._spread.list_of(self._version)
+
+    def answered(self, payloads: Sequence[Payload], now: float) -> None:
+        self._spread.heard(payloads, self._peer, now)
+
+    def failed(self, reason: FailureReason, now: float) -> None:
+        self._spread.not_sent(self._peer)
+
+
 class Spread:
     """The lists of one endpoint's peers, as far as they have shown them. Peers are known by authenticated names."""
 
     def __init__(self, endpoint: IkeEndpoint, holder: ListHolder) -> None:
         self._endpoint, self._holder = endpoint, holder
         self._shown: dict[str, int] = {}
-        self._sent: dict[int, str] = {}
         self._trying: dict[str, int] = {}
 
     def hello(self) -> list[Payload]:
@@ -88,38 +104,23 @@ class Spread:
 
     def push(self, sa: SaHandle, peer: str, now: float) -> None:
         """Send our list to a peer that showed an older one, unless it is on its way."""
-        version, signed = self._holder.version, self._holder.signed
-        if signed is None or self._shown.get(peer, version) >= version or self._trying.get(peer) == version:
+        version = self._holder.version
+        if not version or self._shown.get(peer, version) >= version or self._trying.get(peer) == version:
             return
-        try:
-            number = self._endpoint.request(
-                sa, ExchangeType.INFORMATIONAL, [*self.hello(), notifies.revocation(signed)], now
-            )
-        except IkeError:
-            return
-        self._sent[number] = peer
-        self._trying[peer] = version
+        with contextlib.suppress(UnknownSa):
+            self._endpoint.request(sa, ExchangeType.INFORMATIONAL, SendRevocations(self, peer, version), now)
+            self._trying[peer] = version
 
-    def ask(self, sa: SaHandle, peer: str, now: float) -> int:
-        """Show what we have and have the peer show its own; the request's number. UnknownSa."""
-        number = self._endpoint.request(sa, ExchangeType.INFORMATIONAL, self.hello(), now)
-        self._sent[number] = peer
-        return number
+    def list_of(self, version: int) -> list[Payload] | None:
+        """What goes with the list of this version, as long as there is no later one."""
+        signed = self._holder.signed
+        if signed is None or version != self._holder.version:
+            return None
+        return [*self.hello(), notifies.revocation(signed)]
 
-    def answered(self, request_id: int, payloads: Sequence[Payload], now: float) -> bool:
-        """The answer to a push. False when the request was none of ours."""
-        peer = self._sent.pop(request_id, None)
-        if peer is None:
-            return False
-        self.heard(payloads, peer, now)
-        return True
-
-    def failed(self, request_id: int) -> bool:
-        """A push was not answered: over the next IKE SA it is tried again. False when it was none of ours."""
-        peer = self._sent.pop(request_id, None)
-        if peer is not None:
-            self._trying.pop(peer, None)
-        return peer is not None
+    def not_sent(self, peer: str) -> None:
+        """A list was not answered: over the next IKE SA it is tried again."""
+        self._trying.pop(peer, None)
 
     def forget(self, peer: str) -> None:
         """Over a new IKE SA the peer shows anew what it has."""

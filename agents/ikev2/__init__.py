@@ -55,7 +55,6 @@ from agents.ikev2.events import (
     Dropped,
     Established,
     Event,
-    FailureReason,
     IkeSaRekeyed,
     KeysDerived,
     MessageSeen,
@@ -67,6 +66,7 @@ from agents.ikev2.events import (
 )
 from agents.ikev2.handle import SaHandle
 from agents.ikev2.model import Authenticate, Datagram, LocalIdentity, PeerAddress, PeerCredential, PeerKey
+from agents.ikev2.request import FailureReason, Request
 from agents.ikev2.round_trip import Retransmission
 
 __all__ = [
@@ -75,9 +75,9 @@ __all__ = [
     "Datagram", "DeletePayload", "Dropped", "Established", "Event", "FailureReason", "Header", "IdPayload",
     "Identification", "IkeConfig", "IkeEndpoint", "IkeError", "IkeSaRekeyed", "IntegrityFailure", "KePayload",
     "KeysDerived", "LocalIdentity", "MalformedMessage", "MessageSeen", "NoncePayload", "Notified", "NotifyPayload",
-    "Offer", "Payload", "PeerAddress", "PeerCredential", "PeerKey", "Proposal", "RawPayload", "RequestFailed",
-    "RequestReceived", "ResponseReceived", "Retransmission", "SaHandle", "SaPayload", "Send", "TrafficSelector",
-    "Transform", "TsPayload", "UnknownSa", "UnsupportedAlgorithm", "UnsupportedCriticalPayload", "VendorPayload",
-    "encode_attributes", "encode_payloads", "encode_transforms", "parse_attributes", "parse_payloads",
+    "Offer", "Payload", "PeerAddress", "PeerCredential", "PeerKey", "Proposal", "RawPayload", "Request",
+    "RequestFailed", "RequestReceived", "ResponseReceived", "Retransmission", "SaHandle", "SaPayload", "Send",
+    "TrafficSelector", "Transform", "TsPayload", "UnknownSa", "UnsupportedAlgorithm", "UnsupportedCriticalPayload",
+    "VendorPayload", "encode_attributes", "encode_payloads", "encode_transforms", "parse_attributes", "parse_payloads",
     "parse_transforms", "transform",
 ]  # fmt: skip

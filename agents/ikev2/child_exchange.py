@@ -8,11 +8,12 @@ from agents.ikev2.child import ChildOffer, ChildSa
 from agents.ikev2.child_negotiation import ChildRefused, ChildRequest, answer_child
 from agents.ikev2.codec.payloads import NoncePayload, NotifyPayload, Payload, notifies
 from agents.ikev2.errors import MalformedMessage, UnsupportedAlgorithm
-from agents.ikev2.events import ChildFailed, FailureReason
+from agents.ikev2.events import ChildFailed
 from agents.ikev2.exchange import Task
 from agents.ikev2.handshake import required_nonce
 from agents.ikev2.informational import DeleteChild, remove_child
 from agents.ikev2.registry import ExchangeType, NotifyType
+from agents.ikev2.request import FailureReason
 from agents.ikev2.sa import ChildRecord, IkeSa, SaState
 
 _MAX_GROUP_ROUNDS = 2

@@ -5,7 +5,7 @@ Finds the SA that a datagram belongs to and hands it over. Knows nothing of payl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from agents.ikev2.child import ChildOffer, ChildPolicy, ChildSa
 from agents.ikev2.child_exchange import CreateChild
@@ -13,7 +13,7 @@ from agents.ikev2.codec.header import ZERO_SPI, Header, parse_header
 from agents.ikev2.codec.payloads import Identification, Payload
 from agents.ikev2.config import IkeConfig
 from agents.ikev2.errors import MalformedMessage, UnknownSa
-from agents.ikev2.events import CloseReason, Event, FailureReason, Faulted, RequestFailed, ResponseReceived, Send
+from agents.ikev2.events import CloseReason, Event, Faulted, RequestFailed, ResponseReceived, Send
 from agents.ikev2.exchange import Task
 from agents.ikev2.handle import SaHandle
 from agents.ikev2.ike_rekey import RekeyIke
@@ -22,31 +22,28 @@ from agents.ikev2.initiator import Initiator
 from agents.ikev2.model import Authenticate, Datagram, LocalIdentity, PeerAddress, RandomSource
 from agents.ikev2.party import Party
 from agents.ikev2.registry import ExchangeType
+from agents.ikev2.request import FailureReason, Request
 from agents.ikev2.responder import Responder, answer_init
 from agents.ikev2.sa import ChildRecord, IkeSa, SaState
 
 _MAJOR_VERSION = 2
 
-Payloads = Sequence[Payload] | Callable[[], Sequence[Payload] | None]
-"""Of a request: as they are, or made when it is about to be sent (None: it is no longer wanted)."""
-
 
 class _UpperRequest(Task):
-    """A request of the layer above."""
+    """A request of the layer above. What comes of it is an event: it acts when the endpoint is at rest again."""
 
-    def __init__(self, request_id: int, exchange: int, payloads: Payloads) -> None:
+    def __init__(self, exchange: int, request: Request) -> None:
         self.exchange = int(exchange)
-        self._request_id = request_id
-        self._payloads = payloads if callable(payloads) else tuple(payloads)
+        self._request = request
 
     def payloads(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
-        return self._payloads() if callable(self._payloads) else self._payloads
+        return self._request.payloads()
 
     def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
-        sa.party.emit(ResponseReceived(sa.handle, self._request_id, self.exchange, tuple(payloads)))
+        sa.party.emit(ResponseReceived(sa.handle, self._request, tuple(payloads)))
 
     def failed(self, sa: IkeSa, reason: FailureReason, now: float) -> None:
-        sa.party.emit(RequestFailed(sa.handle, self._request_id, self.exchange, reason))
+        sa.party.emit(RequestFailed(sa.handle, self._request, reason))
 
 
 class IkeEndpoint:
@@ -98,16 +95,10 @@ class IkeEndpoint:
         """
         return Initiator(self._party, peer, expected, first, child, initial_contact, now).sa.handle
 
-    def request(self, sa: SaHandle, exchange: int, payloads: Payloads, now: float) -> int:
-        """Send a protected request, or queue it while the window is full; ResponseReceived or RequestFailed follows.
-
-        Payloads that depend on the SA's keys are given as a function, since the SA may be rekeyed while the request
-        waits. Nothing is sent, and nothing follows, when that gives None.
-        Raises UnknownSa unless the SA is established.
-        """
-        number = self._party.number()
-        self._established(sa).enqueue(_UpperRequest(number, exchange, payloads), now)
-        return number
+    def request(self, sa: SaHandle, exchange: int, request: Request, now: float) -> None:
+        """Send a protected request, or queue it while the window is full; ResponseReceived or RequestFailed with it
+        follows. Raises UnknownSa unless the SA is established."""
+        self._established(sa).enqueue(_UpperRequest(exchange, request), now)
 
     def respond(self, token: int, payloads: Sequence[Payload], now: float) -> None:
         """Answer an AuthRequest or RequestReceived. UnknownSa when its SA is gone or it was answered before;

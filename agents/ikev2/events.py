@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agents.ikev2.child import ChildSa
 from agents.ikev2.codec.payloads import Identification, Payload
 from agents.ikev2.model import PeerAddress
+from agents.ikev2.request import FailureReason, Request
 
 if TYPE_CHECKING:
     from agents.ikev2.handle import SaHandle
@@ -31,14 +32,6 @@ class CloseReason(Enum):
     HALF_OPEN_TIMEOUT = "half-open for too long"
     MESSAGE_IDS_EXHAUSTED = "no Message ID is left"
     FAULT = "a fault of ours"
-
-
-class FailureReason(Enum):
-    """Why a request has no response."""
-
-    TIMEOUT = "no answer"
-    SA_CLOSED = "IKE SA closed"
-    NOT_MADE = "the request could not be made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +87,19 @@ class RequestReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResponseReceived(Event):
-    """The answer to request(...) number `request_id`."""
+    """The answer to this request, which acts on it."""
 
     sa: SaHandle
-    request_id: int
-    exchange: int
+    request: Request
     payloads: tuple[Payload, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed(Event):
-    """request(...) number `request_id` will have no answer."""
+    """This request will have no answer."""
 
     sa: SaHandle
-    request_id: int
-    exchange: int
+    request: Request
     reason: FailureReason
 
 

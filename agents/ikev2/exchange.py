@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from agents.ikev2.codec.header import Header
 from agents.ikev2.codec.payloads import Payload
-from agents.ikev2.events import FailureReason
 from agents.ikev2.model import PeerAddress
 from agents.ikev2.protect import Opened
+from agents.ikev2.request import FailureReason
 from agents.ikev2.round_trip import Timing
 
 if TYPE_CHECKING:

@@ -19,13 +19,14 @@ from agents.ikev2.codec.payloads import (
 )
 from agents.ikev2.codec.transforms import Proposal, Transform
 from agents.ikev2.errors import MalformedMessage
-from agents.ikev2.events import FailureReason, IkeSaRekeyed
+from agents.ikev2.events import IkeSaRekeyed
 from agents.ikev2.exchange import Task
 from agents.ikev2.handshake import required_nonce
 from agents.ikev2.informational import DeleteIke
 from agents.ikev2.lifetimes import jittered
 from agents.ikev2.registry import ExchangeType, NotifyType, TransformType
 from agents.ikev2.registry import Protocol as Proto
+from agents.ikev2.request import FailureReason
 from agents.ikev2.sa import IkeSa, SaState
 from agents.ikev2.suites import IkeSuite, check_answer, choose, ike_suite, proposals_from
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.ikev2.codec.payloads import DeletePayload, NotifyPayload, Payload
-from agents.ikev2.events import ChildClosed, CloseReason, FailureReason, Notified, RequestReceived
+from agents.ikev2.events import ChildClosed, CloseReason, Notified, RequestReceived
 from agents.ikev2.exchange import Task
 from agents.ikev2.registry import FIRST_PRIVATE_STATUS_NOTIFY, ExchangeType, NotifyType, Protocol
+from agents.ikev2.request import FailureReason
 from agents.ikev2.sa import ChildRecord, IkeSa, SaState
 
 _FATAL: dict[int, CloseReason] = {

@@ -30,7 +30,7 @@ from agents.ikev2.codec.payloads import (
 )
 from agents.ikev2.errors import MalformedMessage, UnsupportedAlgorithm
 from agents.ikev2.establish import establish
-from agents.ikev2.events import ChildFailed, CloseReason, FailureReason, MessageSeen
+from agents.ikev2.events import ChildFailed, CloseReason, MessageSeen
 from agents.ikev2.exchange import Task
 from agents.ikev2.handshake import (
     IntAuth,
@@ -44,6 +44,7 @@ from agents.ikev2.model import PeerAddress
 from agents.ikev2.party import Party
 from agents.ikev2.protect import Opened
 from agents.ikev2.registry import ExchangeType, Flag, NotifyType, PayloadType, Protocol, TransformType
+from agents.ikev2.request import FailureReason
 from agents.ikev2.sa import Handler, IkeSa, SaState
 from agents.ikev2.suites import IkeSuite, check_answer, ike_suite, proposals_from
 

@@ -21,7 +21,7 @@ from agents.ikev2.codec.payloads import (
     parse_payloads,
 )
 from agents.ikev2.errors import IkeError, IntegrityFailure, MalformedMessage, UnsupportedCriticalPayload
-from agents.ikev2.events import Closed, CloseReason, FailureReason, Faulted, KeysDerived, MessageSeen, Send
+from agents.ikev2.events import Closed, CloseReason, Faulted, KeysDerived, MessageSeen, Send
 from agents.ikev2.exchange import Arrival, RequestWindow, ResponseWindow, Task
 from agents.ikev2.fragments import Reassembler
 from agents.ikev2.handle import SaHandle
@@ -30,6 +30,7 @@ from agents.ikev2.keys import IkeKeys
 from agents.ikev2.model import PeerAddress, PeerKey
 from agents.ikev2.protect import Opened, Protection, open_message, seal_fragments, seal_message
 from agents.ikev2.registry import Flag, NotifyType
+from agents.ikev2.request import FailureReason
 from agents.ikev2.round_trip import RoundTrip, Timing
 from agents.ikev2.suites import IkeSuite
 from agents.runtime.pace import TokenBucket

@@ -2,15 +2,16 @@
 
 Not more often than every MIN_S seconds, and not before things have been quiet for SETTLE_S or the time is up, so
 that a boot with many neighbours is told in one. What the DKS has not acknowledged is said again. Knows nothing of
-IKE: the link to the DKS carries it.
+windows and SAs: the link to the DKS carries it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agents.gikev2 import notifies
-from agents.ikev2 import Payload
+from agents.ikev2 import FailureReason, Payload, Request
+from agents.ikev2.codec.payloads import first_error
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.lks.context import Context
 from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
@@ -27,6 +28,20 @@ _Said = tuple[int, tuple[tuple[str, _Modes, tuple[str, ...]], ...]]
 """Of a confirmation: all but its time."""
 
 
+class Confirm(Request):
+    """Our confirmation in a message of its own (INFORMATIONAL)."""
+
+    def __init__(self, confirming: Confirming, payloads: Sequence[Payload]) -> None:
+        super().__init__(payloads)
+        self._confirming = confirming
+
+    def answered(self, payloads: Sequence[Payload], now: float) -> None:
+        self._confirming.ended(self, now, ok=first_error(payloads) is None)
+
+    def failed(self, reason: FailureReason, now: float) -> None:
+        self._confirming.ended(self, now, ok=False)
+
+
 class Confirming:
     """One router's. `keyed`: whether a neighbour (interface, router) and we understand each other; `wall`: Unix
     seconds."""
@@ -36,7 +51,7 @@ class Confirming:
         self._in_force: dict[str, dict[RoutingProtocol, Mode]] = {}
         self._said: _Said | None = None
         self._offered: Confirmation | None = None
-        self._pushed: int | None = None
+        self._sent: Confirm | None = None
         self._due: float | None = None
         self._not_before = 0.0
 
@@ -104,26 +119,27 @@ class Confirming:
 
     def due(self, now: float) -> bool:
         """Whether it is time to say something, and no answer is waited for."""
-        return self._due is not None and self._due <= now and self._pushed is None
+        return self._due is not None and self._due <= now and self._sent is None
 
     def next_timer(self) -> float | None:
         """When something is due."""
-        return self._due if self._pushed is None else None
+        return self._due if self._sent is None else None
 
-    def pushed(self, request_id: int) -> None:
-        """What was offered is on its way in a request of its own."""
-        self._pushed = request_id
+    def request(self, now: float) -> Confirm | None:
+        """What is to be sent by itself now; None when it cannot be carried."""
+        payloads = self.offer(now)
+        self._sent = Confirm(self, payloads) if payloads else None
+        return self._sent
 
-    def answered(self, request_id: int, now: float, *, ok: bool) -> bool:
-        """The answer to a push. False when it was not one of ours."""
-        if request_id != self._pushed:
-            return False
-        self._pushed = None
+    def ended(self, request: Confirm, now: float, *, ok: bool) -> None:
+        """A request of ours was answered, or will not be."""
+        if request is not self._sent:
+            return
+        self._sent = None
         if ok:
             self.delivered(now)
         else:
             self._due = self._not_before = now + MIN_S
-        return True
 
     def delivered(self, now: float) -> None:
         """The DKS has what was offered last."""
@@ -136,7 +152,7 @@ class Confirming:
 
     def parted(self) -> None:
         """There is no IKE SA with the DKS: the next contact carries it."""
-        self._pushed, self._offered = None, None
+        self._sent, self._offered = None, None
 
 
 def _said(confirmation: Confirmation) -> _Said:

@@ -23,24 +23,24 @@ from agents.ikev2 import (
     Closed,
     Datagram,
     Established,
+    FailureReason,
     Identification,
     IkeConfig,
     IkeEndpoint,
     IkeError,
     IntegrityFailure,
-    NotifyPayload,
     Payload,
     PeerAddress,
     PeerCredential,
     PeerKey,
-    RequestFailed,
+    Request,
     RequestReceived,
-    ResponseReceived,
     Retransmission,
     SaHandle,
     UnknownSa,
 )
-from agents.ikev2.registry import ExchangeType, NotifyType
+from agents.ikev2.codec.payloads import first_error
+from agents.ikev2.registry import ExchangeType
 from agents.ikev2.round_trip import HANDSHAKE_S
 from agents.lks.central import CentralGroups
 from agents.lks.confirming import Confirming
@@ -67,6 +67,39 @@ Issued = Callable[[GroupId, GroupKeys | None, int, float], None]
 """Group, its new keys or None when the DKS gives none, the policy version that they are under, and the time."""
 
 
+class Register(Request):
+    """GSA_REGISTRATION of one group at the DKS."""
+
+    def __init__(self, link: DksLink, group: GroupId, payloads: Sequence[Payload]) -> None:
+        super().__init__(payloads)
+        self._link, self.group = link, group
+
+    def answered(self, payloads: Sequence[Payload], now: float) -> None:
+        if self._link.ends(self):
+            self._link.take(self.group, payloads, now)
+
+    def failed(self, reason: FailureReason, now: float) -> None:
+        if self._link.ends(self):
+            self._link.unanswered(self.group, now)
+
+
+class RenewLease(Request):
+    """Whether the DKS still answers us. Only an answer to what was just asked renews the lease, counted from the
+    question: what else comes may be old."""
+
+    def __init__(self, link: DksLink, since: float) -> None:
+        self._link, self.since = link, since
+
+    def payloads(self) -> Sequence[Payload] | None:
+        return self._link.hello()
+
+    def answered(self, payloads: Sequence[Payload], now: float) -> None:
+        self._link.renewed(self, payloads, now)
+
+    def failed(self, reason: FailureReason, now: float) -> None:
+        self._link.not_renewed(self)
+
+
 class DksLink(IkeParty):
     """Contact with the DKS. `central`: the groups whose keys it makes, or None when it makes none."""
 
@@ -88,9 +121,9 @@ class DksLink(IkeParty):
         self._report_at: float | None = None
         self._confirming = confirming
         self._context, self.central, self._reports, self._new_document = context, central, reports, new_document
-        self._renewed = renewed
+        self._renew_lease = renewed
         self._ask_at: float | None = None
-        self._asked_lease: dict[int, float] = {}
+        self._renewing: RenewLease | None = None
         self._connect_began = now
         document = context.document
         # Where there is another address to try, one that does not answer is left as soon as on a short way.
@@ -126,7 +159,7 @@ class DksLink(IkeParty):
         self._paced: dict[GroupId, float] = {}
         """Until when it told us not to come with each registration, whatever else gives us reason to."""
         self.sa: SaHandle | None = None
-        self._asked: dict[int, GroupId] = {}
+        self._asked: dict[GroupId, Register] = {}
         self._again_at: dict[GroupId, float] = {}
         self.last_contact: float | None = None
         self._plan(now, self._schedule.first())
@@ -192,23 +225,37 @@ class DksLink(IkeParty):
         return earliest([due, self._endpoint.next_timer(), self._drops.next_timer()])
 
     def _ask(self, now: float) -> None:
-        """Whether the DKS still answers us: that renews the lease. Only an answer to what was just asked does: what
-        else comes may be old."""
         self._ask_at = None
         if self.sa is not None and self.sa.established:
             self._ask_at = now + ask_every_s(self._context.document.lease.seconds)
-            if not self._asked_lease:
-                self._asked_lease[self._spread.ask(self.sa, DKS_NAME, now)] = now
+            if self._renewing is None:
+                self._renewing = RenewLease(self, now)
+                self._endpoint.request(self.sa, ExchangeType.INFORMATIONAL, self._renewing, now)
+
+    def hello(self) -> list[Payload]:
+        """What we have, so that the DKS shows what it has."""
+        return self._spread.hello()
+
+    def renewed(self, request: RenewLease, payloads: Sequence[Payload], now: float) -> None:
+        """The DKS has answered what was asked."""
+        self._spread.heard(payloads, DKS_NAME, now)
+        if request is self._renewing:
+            self._renewing = None
+            self._renew_lease(request.since, now)
+
+    def not_renewed(self, request: RenewLease) -> None:
+        """The DKS has not answered what was asked."""
+        if request is self._renewing:
+            self._renewing = None
 
     def _confirm(self, now: float) -> None:
         """Say what is in force, if that has changed: INFORMATIONAL with one notification."""
         confirming, sa = self._confirming, self.sa
         if confirming is None or sa is None or not sa.established or not confirming.due(now):
             return
-        payloads = confirming.offer(now)
-        if payloads:
-            with contextlib.suppress(UnknownSa):
-                confirming.pushed(self._endpoint.request(sa, ExchangeType.INFORMATIONAL, payloads, now))
+        request = confirming.request(now)
+        if request is not None:
+            self._endpoint.request(sa, ExchangeType.INFORMATIONAL, request, now)
 
     def _connect(self, now: float) -> None:
         self.connect_at, self._connect_began = None, now
@@ -237,7 +284,7 @@ class DksLink(IkeParty):
         if self.sa is not None:
             with contextlib.suppress(UnknownSa):
                 for batch in self._reported()[1:]:
-                    self._endpoint.request(self.sa, ExchangeType.INFORMATIONAL, batch, now)
+                    self._endpoint.request(self.sa, ExchangeType.INFORMATIONAL, Request(batch), now)
 
     # -- events --------------------------------------------------------------------------------------
 
@@ -246,40 +293,13 @@ class DksLink(IkeParty):
         if self.central is not None:
             self.central.note_keyed()
 
-    def on_response(self, event: ResponseReceived, now: float) -> None:
-        if self._confirmed(event, now):
-            return
-        self._spread.answered(event.request_id, event.payloads, now)
-        if event.request_id in self._asked_lease:
-            self._renewed(self._asked_lease.pop(event.request_id), now)
-        group = self._asked.pop(event.request_id, None)
-        if group is not None:
-            self._take(group, event.payloads, now)
-
-    def on_failure(self, event: RequestFailed, now: float) -> None:
-        if self._confirmed(event, now):
-            return
-        self._spread.failed(event.request_id)
-        self._asked_lease.pop(event.request_id, None)
-        group = self._asked.pop(event.request_id, None)
-        if group is not None:
-            self._unanswered(group, now)
-
-    def _confirmed(self, event: ResponseReceived | RequestFailed, now: float) -> bool:
-        if self._confirming is None:
-            return False
-        refused = isinstance(event, RequestFailed) or any(
-            isinstance(each, NotifyPayload) and each.type == NotifyType.TEMPORARY_FAILURE for each in event.payloads
-        )
-        return self._confirming.answered(event.request_id, now, ok=not refused)
-
     def on_established(self, event: Established, now: float) -> None:
         self.last_contact = now
         self._schedule.succeeded()
         self._context.event("dks_contact", ok=True)
         self._spread.forget(DKS_NAME)
-        self._renewed(self._connect_began, now)
-        self._asked_lease.clear()
+        self._renew_lease(self._connect_began, now)
+        self._renewing = None
         self._ask_at = now + ask_every_s(self._context.document.lease.seconds)
         if self._put_off(self._control, event.payloads, now):
             if self._confirming is not None:
@@ -307,8 +327,7 @@ class DksLink(IkeParty):
             hint = notifies.find_reconnect_hint(payloads)
         except IkeError:
             return False  # whoever reads the rest of the answer says what is wrong with it
-        refused = any(isinstance(each, NotifyPayload) and each.is_error for each in payloads)
-        if hint is None or not refused:
+        if hint is None or first_error(payloads) is None:
             return False
         if group.is_control:
             self._hint = hint
@@ -397,7 +416,7 @@ class DksLink(IkeParty):
 
     def _register(self, group: GroupId, now: float) -> None:
         self._again_at.pop(group, None)
-        if self.sa is None or not self.sa.established or group in self._asked.values():
+        if self.sa is None or not self.sa.established or group in self._asked:
             return
         if now < self._paced.get(group, now):
             self._again_at[group] = self._paced[group]
@@ -416,12 +435,11 @@ class DksLink(IkeParty):
 
     def order(self, group: GroupId, held: bytes, now: float) -> bool:
         """Ask for a new generation of an own group. `held`: our newest one's signed state. False without contact."""
-        busy = self.sa is None or not self.sa.established or group in self._asked.values()
+        busy = self.sa is None or not self.sa.established or group in self._asked
         if busy or now < self._paced.get(group, now):
             return False
         payloads = self._member.request(group, sender=True, extra=[notifies.group_report(held)])
-        if not self._request_keys(group, payloads, now):
-            return False
+        self._request_keys(group, payloads, now)
         self._drain(now)
         return True
 
@@ -437,19 +455,24 @@ class DksLink(IkeParty):
 
     def _report(self, now: float) -> None:
         self._report_at = None
-        if self.sa is not None and self.sa.established and self._control not in self._asked.values():
+        if self.sa is not None and self.sa.established and self._control not in self._asked:
             extra = self._reported()[0]
             self._request_keys(self._control, self._member.request(self._control, extra=extra), now)
 
-    def _request_keys(self, group: GroupId, payloads: Sequence[Payload], now: float) -> bool:
+    def _request_keys(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
         assert self.sa is not None
-        try:
-            self._asked[self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, payloads, now)] = group
-        except UnknownSa:
-            return False
-        return True
+        self._asked[group] = Register(self, group, payloads)
+        self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, self._asked[group], now)
 
-    def _unanswered(self, group: GroupId, now: float) -> None:
+    def ends(self, request: Register) -> bool:
+        """This request is over. Whether it was still waited for."""
+        waited = self._asked.get(request.group) is request
+        if waited:
+            del self._asked[request.group]
+        return waited
+
+    def unanswered(self, group: GroupId, now: float) -> None:
+        """A registration has no answer."""
         if self.central is not None:
             self._later(group, now)
         elif not group.is_control and self._issued is not None:
@@ -473,7 +496,8 @@ class DksLink(IkeParty):
         except UnusableGroup as error:
             self._context.event("error", what="order", group=str(group), detail=str(error))
 
-    def _take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
+    def take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
+        """The answer to a registration."""
         assert self.sa is not None
         if (group.is_control or self.central is not None) and self._put_off(group, payloads, now):
             return

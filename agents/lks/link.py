@@ -7,7 +7,7 @@ interface with hop limit 255 (RFC 5082), so no packet from beyond the link gets 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from agents.gikev2 import GroupKeys, KeyServer
 from agents.gikev2.party import IkeParty
@@ -28,9 +28,7 @@ from agents.ikev2 import (
     PeerAddress,
     PeerCredential,
     PeerKey,
-    RequestFailed,
     RequestReceived,
-    ResponseReceived,
     Retransmission,
     SaHandle,
 )
@@ -247,18 +245,6 @@ class Link(IkeParty):
     def on_auth_request(self, event: AuthRequest, now: float) -> None:
         self._answer(event, event.peer_id, now)
 
-    def on_response(self, event: ResponseReceived, now: float) -> None:
-        if self._spread.answered(event.request_id, event.payloads, now):
-            return
-        if not self._acknowledged(event.request_id, now, payloads=event.payloads):
-            self._own(event.sa, lambda listener: listener.response(event, now))
-
-    def on_failure(self, event: RequestFailed, now: float) -> None:
-        if self._spread.failed(event.request_id):
-            return
-        if not self._acknowledged(event.request_id, now, failed=True):
-            self._own(event.sa, lambda listener: listener.failed(event, now))
-
     def on_seen(self, event: MessageSeen, now: float) -> None:
         """A neighbour's first message says no more than that it may be there: the boot waits a little longer for it."""
         neighbor = self._addresses.get(event.peer.ip)
@@ -305,14 +291,6 @@ class Link(IkeParty):
         for listener in self.listeners.values():
             if listener.sa is sa:
                 job(listener)
-
-    def _acknowledged(
-        self, request_id: int, now: float, *, payloads: Sequence[Payload] = (), failed: bool = False
-    ) -> bool:
-        return any(
-            speaker.acknowledged(request_id, now, payloads=payloads, failed=failed)
-            for speaker in self.speakers.values()
-        )
 
     # -- requests ------------------------------------------------------------------------------------
 

@@ -19,15 +19,14 @@ from agents.ikev2 import (
     Closed,
     CloseReason,
     Established,
+    FailureReason,
     IkeEndpoint,
     IkeError,
     Payload,
     PeerAddress,
-    RequestFailed,
+    Request,
     RequestReceived,
-    ResponseReceived,
     SaHandle,
-    UnknownSa,
 )
 from agents.ikev2.registry import ExchangeType
 from agents.lks.context import Context
@@ -42,6 +41,25 @@ SOON = frozenset({CloseReason.DELETED_BY_PEER, CloseReason.DELETED_BY_US})
 SOON_S = (0.02, 0.1)
 RETRY_S = (0.5, 1.5)
 """How long to wait after the neighbour refused or closed: uniform in this range, in seconds."""
+
+
+class Register(Request):
+    """GSA_REGISTRATION of one group at the neighbour's LKS."""
+
+    def __init__(self, listener: Listener, group: GroupId) -> None:
+        self._listener, self._group = listener, group
+
+    def payloads(self) -> Sequence[Payload] | None:
+        return self._listener.asks(self._group)
+
+    def answered(self, payloads: Sequence[Payload], now: float) -> None:
+        if self._listener.ends(self, self._group):
+            self._listener.take(self._group, payloads, now)
+
+    def failed(self, reason: FailureReason, now: float) -> None:
+        """If the IKE SA is gone too, everything is asked anew over the next."""
+        if self._listener.ends(self, self._group):
+            self._listener.later(self._group, now)
 
 
 class Listener:
@@ -70,7 +88,7 @@ class Listener:
         self._dks_key = public_key_from_spki(context.document.dks.key)
         self._member = GroupMember((context.document.suite,), self._issuer_key, context.retained.minimum)
         self.sa: SaHandle | None = None
-        self._asked: dict[int, GroupId] = {}
+        self._asked: dict[GroupId, Register] = {}
         self._first: GroupId | None = None
         self._again_at: dict[GroupId, float] = {}
         self._connect_at: float | None = None
@@ -86,7 +104,7 @@ class Listener:
             return
         self._connect_at = now  # until it is done
         self._first = next(iter(self.hearing))
-        first = self._member.request(self._first, extra=[*self._shown(self._first), *self._spread.hello()])
+        first = [*self.asks(self._first), *self._spread.hello()]
         self.sa = self._endpoint.connect(self._peer, self._context.party(self.neighbor.router), first, now)
         self._connect_at = None
 
@@ -143,19 +161,7 @@ class Listener:
             if group != first:
                 self._register(group, now)
         if first is not None:
-            self._take(first, event.payloads, now)
-
-    def response(self, event: ResponseReceived, now: float) -> None:
-        """GSA_REGISTRATION was answered."""
-        group = self._asked.pop(event.request_id, None)
-        if group is not None:
-            self._take(group, event.payloads, now)
-
-    def failed(self, event: RequestFailed, now: float) -> None:
-        """No answer: if the IKE SA is gone too, everything is asked anew over the next."""
-        group = self._asked.pop(event.request_id, None)
-        if group is not None:
-            self._later(group, now)
+            self.take(first, event.payloads, now)
 
     def closed(self, event: Closed, now: float) -> None:
         """The IKE SA is gone. What is heard stays, until it expires or the next registration replaces it."""
@@ -177,7 +183,7 @@ class Listener:
         if delete is not None:
             for group, hearing in self.hearing.items():
                 if hearing.delete(delete.spis, delete.everything):
-                    self._later(group, now)
+                    self.later(group, now)
             self._context.kernel_dirty = True
             return
         keys = self._member.rekey(event.payloads, event.sa.key_wrap_key())
@@ -190,22 +196,25 @@ class Listener:
 
     def _register(self, group: GroupId, now: float) -> None:
         self._again_at.pop(group, None)
-        if self.sa is None or not self.sa.established or group in self._asked.values():
-            return
-        try:
-            payloads = self._member.request(group, extra=self._shown(group))
-            number = self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, payloads, now)
-        except UnknownSa:
-            return
-        self._asked[number] = group
+        if self.sa is not None and self.sa.established and group not in self._asked:
+            self._asked[group] = Register(self, group)
+            self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, self._asked[group], now)
 
-    def _shown(self, group: GroupId) -> list[Payload]:
-        """What the neighbour said last of this group, in its signed words: should its disk have lost that, it gives us
-        no number again that we have had."""
+    def asks(self, group: GroupId) -> list[Payload]:
+        """A registration, with what the neighbour said last of this group in its signed words: should its disk have
+        lost that, it gives us no number again that we have had."""
         signed = self._context.retained.shown(group)
-        return [] if signed is None else [notifies.group_report(signed)]
+        return self._member.request(group, extra=[] if signed is None else [notifies.group_report(signed)])
 
-    def _take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
+    def ends(self, request: Register, group: GroupId) -> bool:
+        """This request is over. Whether it was still waited for."""
+        waited = self._asked.get(group) is request
+        if waited:
+            del self._asked[group]
+        return waited
+
+    def take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
+        """The answer to a registration."""
         if group not in self.hearing:
             return  # given up since it was asked for
         assert self.sa is not None
@@ -213,7 +222,7 @@ class Listener:
             keys = self._checked(self._member.answer(group, payloads, self.sa.key_wrap_key()))
         except (GroupRefused, UnusableGroup, IkeError) as error:
             self._context.event("error", what="registration", group=str(group), detail=str(error))
-            self._later(group, now)
+            self.later(group, now)
             return
         self.hearing[group].replace(keys, now)
         self._taken(keys)
@@ -236,7 +245,8 @@ class Listener:
         self._context.retained.took(state, keys.state)
         self._context.kernel_dirty = True
 
-    def _later(self, group: GroupId, now: float) -> None:
+    def later(self, group: GroupId, now: float) -> None:
+        """Register again after a while."""
         if group in self.hearing:
             self._again_at[group] = now + self._context.uniform(*RETRY_S)
 

@@ -17,7 +17,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, UnusableGroup, notifies
 from agents.gikev2.keys import MAX_DELAY_S, make_group_keys, own_keys
-from agents.ikev2 import IkeEndpoint, NotifyPayload, Payload, SaHandle, UnknownSa, UnsupportedAlgorithm
+from agents.ikev2 import (
+    FailureReason,
+    IkeEndpoint,
+    Payload,
+    Request,
+    SaHandle,
+    UnknownSa,
+    UnsupportedAlgorithm,
+)
+from agents.ikev2.codec.payloads import first_error
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
@@ -64,6 +73,24 @@ class _Ordered:
     until: float
 
 
+class PushGeneration(Request):
+    """GSA_INBAND_REKEY: a generation of ours to one member. Made when it is sent, and not when there is a newer one."""
+
+    def __init__(self, speaker: Speaker, keys: GroupKeys, router: str, sa: SaHandle) -> None:
+        self._speaker, self._keys, self.router, self.sa = speaker, keys, router, sa
+
+    def payloads(self) -> Sequence[Payload] | None:
+        if self._keys.generation != self._speaker.generation:
+            return None
+        return KeyServer.rekey(self._keys, self.router, self.sa.key_wrap_key())
+
+    def answered(self, payloads: Sequence[Payload], now: float) -> None:
+        self._speaker.pushed(self, now, refused=first_error(payloads) is not None)
+
+    def failed(self, reason: FailureReason, now: float) -> None:
+        self._speaker.not_pushed(self, now)
+
+
 class Speaker:
     """Keys, members and rekeys of one own group. `orders`: under `issuer: dks`."""
 
@@ -76,8 +103,7 @@ class Speaker:
         self._ordered: _Ordered | None = None
         self.sending = Sending(group, group.interface)
         self.members: dict[str, SaHandle] = {}
-        self._unacknowledged: dict[int, str] = {}
-        self._sent_over: dict[int, SaHandle] = {}
+        self._pushes: set[PushGeneration] = set()  # of the newest generation, and not answered
         self._registering: set[str] = set()  # have been given the active generation, and get the waiting one next
         self._attempts: dict[str, int] = {}
         self._ends: dict[int, float] = {}
@@ -272,7 +298,7 @@ class Speaker:
         atd_s = keys.atd_s if excluding else max(keys.atd_s, math.ceil(patience_s))
         # Members are told how long we may take, since so long they have to hear the old generation.
         keys = replace(keys, atd_s=min(atd_s, MAX_DELAY_S))
-        self._unacknowledged, self._attempts, self._sent_over = {}, {}, {}
+        self._pushes, self._attempts = set(), {}
         self._registering.clear()
         # A generation that still waits for its turn never gets one: not all members may have it.
         self.sending.prepare(keys, now + keys.atd_s)
@@ -292,55 +318,47 @@ class Speaker:
         keys, sa = self.sending.waiting, self.members[router]
         if keys is None:
             return
-
-        def payloads() -> Sequence[Payload] | None:
-            # Wrapped when it is sent: an IKE SA that is rekeyed while the request waits has other keys then.
-            newest = keys.generation == self.generation
-            return KeyServer.rekey(keys, router, sa.key_wrap_key()) if newest else None
-
+        push = PushGeneration(self, keys, router, sa)
         try:
-            sa.key_wrap_key()
-            number = self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, payloads, now)
-        except (UnknownSa, UnsupportedAlgorithm):
+            self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, push, now)
+        except UnknownSa:
             self.members.pop(router, None)
             return
         self._given[keys.generation].add(router)
-        self._unacknowledged[number] = router
-        self._sent_over[number] = sa
+        self._pushes.add(push)
         self._attempts[router] = self._attempts.get(router, 0) + 1
 
-    def acknowledged(
-        self, request_id: int, now: float, *, payloads: Sequence[Payload] = (), failed: bool = False
-    ) -> bool:
-        """The answer to a rekey, or that there will be none. False when it was not one of ours."""
-        router = self._unacknowledged.pop(request_id, None)
-        if router is None:
-            return False
-        sa = self._sent_over.pop(request_id, None)
-        if failed:
-            # Over another IKE SA than the one that is gone it may be a member again already.
-            if self.members.get(router) is sa:
-                self.members.pop(router, None)
-        elif any(isinstance(item, NotifyPayload) and item.type < NotifyType.INITIAL_CONTACT for item in payloads):
-            self._refused(router, now)
+    def pushed(self, push: PushGeneration, now: float, *, refused: bool) -> None:
+        """The answer to a rekey. A member that refuses could not use it, and does not hear the new generation."""
+        if push not in self._pushes:
+            return  # there is a newer generation, or the member is none any more
+        self._pushes.discard(push)
+        if refused:
+            self._context.event("error", what="rekey refused", group=str(self.group), peer=push.router)
+            if push.router in self.members and self._attempts.get(push.router, 0) < ATTEMPTS:
+                self._push(push.router, now)
         self._all_have_it(now)
-        return True
 
-    def _refused(self, router: str, now: float) -> None:
-        """The member could not use the rekey: it does not hear the new generation."""
-        self._context.event("error", what="rekey refused", group=str(self.group), peer=router)
-        if router in self.members and self._attempts.get(router, 0) < ATTEMPTS:
-            self._push(router, now)
+    def not_pushed(self, push: PushGeneration, now: float) -> None:
+        """There will be no answer to a rekey."""
+        if push not in self._pushes:
+            return
+        self._pushes.discard(push)
+        # Over another IKE SA than the one that is gone it may be a member again already.
+        if self.members.get(push.router) is push.sa:
+            self.members.pop(push.router, None)
+        self._all_have_it(now)
 
     def _drop_pending(self, router: str, now: float) -> None:
-        if router in self._registering or router in self._unacknowledged.values():
+        pending = {push for push in self._pushes if push.router == router}
+        if router in self._registering or pending:
             self._registering.discard(router)
-            self._unacknowledged = {n: name for n, name in self._unacknowledged.items() if name != router}
+            self._pushes -= pending
             self._all_have_it(now)
 
     def _all_have_it(self, now: float) -> None:
         """Nobody is waited for any more: the activation delay need not run out."""
-        if not self._unacknowledged and not self._registering and self.sending.activate(now):
+        if not self._pushes and not self._registering and self.sending.activate(now):
             self._context.kernel_dirty = True
 
     # -- time --------------------------------------------------------------------------------------

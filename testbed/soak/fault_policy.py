@@ -4,6 +4,7 @@ and how much."""
 from __future__ import annotations
 
 from agents.gikev2 import notifies
+from agents.ikev2 import Request
 from agents.ikev2.registry import ExchangeType
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
@@ -140,6 +141,6 @@ def false_document(world: World, who: str, size: float) -> None:
         own,
         sign_document(opened.model_copy(update={"router": other}), POLICY_SERVER),
     )[int(size) % 6]
-    dks._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, [notifies.policy_document(wrong)], world.now)
+    dks._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, Request([notifies.policy_document(wrong)]), world.now)
     dks.tick(world.now)
     world._after(world.nodes["dks"])

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from agents.gikev2 import GroupKeys, KeyServer, notifies
 from agents.gikev2.member import idg
-from agents.ikev2 import IkeEndpoint, IkeError, Payload, SaHandle
+from agents.ikev2 import IkeEndpoint, IkeError, Payload, Request, SaHandle
 from agents.ikev2.registry import ExchangeType
 from agents.lks.core import LksCore
 from agents.lks.link import Link
@@ -83,7 +83,7 @@ class Insider:
         if payloads and sa.established:
             self._world.judge.checked["lies told"] += 1
             with contextlib.suppress(IkeError):
-                endpoint.request(sa, exchange, payloads, self._world.now)
+                endpoint.request(sa, exchange, Request(payloads), self._world.now)
 
     # -- to neighbours ------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from agents.ikev2 import (
     LocalIdentity,
     PeerAddress,
     PeerKey,
+    Request,
     RequestReceived,
     Send,
 )
@@ -86,7 +87,7 @@ class Conversation:
             ours.respond(event.token, KeyServer.answer(self.keys[0], "r2", event.sa.key_wrap_key(), extra), 0.0)
         elif isinstance(event, Established) and name == "r1":
             rekey = KeyServer.rekey(self.keys[1], "r2", event.sa.key_wrap_key())
-            ours.request(event.sa, ExchangeType.GSA_INBAND_REKEY, rekey, 0.0)
+            ours.request(event.sa, ExchangeType.GSA_INBAND_REKEY, Request(rekey), 0.0)
         elif isinstance(event, RequestReceived):
             ours.respond(event.token, [], 0.0)
 

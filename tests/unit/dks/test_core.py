@@ -26,6 +26,7 @@ from agents.ikev2 import (
     LocalIdentity,
     PeerAddress,
     PeerKey,
+    Request,
     RequestReceived,
     ResponseReceived,
 )  # fmt: skip
@@ -56,6 +57,17 @@ def documents(version: int = 3, issuer: str = "dks") -> dict[str, tuple[bytes, P
     return {name: (sign_document(document, samples.SERVER), document) for name, document in made.items()}
 
 
+class Asked(Request):
+    """A registration of a member, which reads the answer."""
+
+    def __init__(self, member: Member, group: GroupId, payloads: list) -> None:
+        super().__init__(payloads)
+        self.member, self.group = member, group
+
+    def answered(self, payloads: tuple, now: float) -> None:
+        self.member.read(self.group, payloads, self.member.sa)
+
+
 class Member:
     """A router that registers at the DKS and does what it is told."""
 
@@ -75,7 +87,6 @@ class Member:
         self.refused: list[int] = []
         self.answers: list[tuple] = []
         self.closed = 0
-        self.asked: dict[int, GroupId] = {}
 
     def connect(self, group: GroupId, **words: object) -> None:
         self.first = group
@@ -83,15 +94,15 @@ class Member:
         self.endpoint.connect(DKS, expected, self.group.request(group, **words), 0.0)
 
     def ask(self, group: GroupId, now: float = 0.0, **words: object) -> None:
-        number = self.endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, self.group.request(group, **words), now)
-        self.asked[number] = group
+        request = Asked(self, group, self.group.request(group, **words))
+        self.endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, request, now)
 
     def handle(self, item: object, now: float) -> None:
         if isinstance(item, Established):
             self.sa = item.sa
-            self._read(self.first, item.payloads, item.sa)
+            self.read(self.first, item.payloads, item.sa)
         elif isinstance(item, ResponseReceived):
-            self._read(self.asked[item.request_id], item.payloads, item.sa)
+            item.request.answered(item.payloads, now)
         elif isinstance(item, RequestReceived):
             self.answers.append(item.payloads)
             if notifies.find_policy_document(item.payloads) is None:
@@ -100,7 +111,7 @@ class Member:
         elif isinstance(item, Closed):
             self.closed += 1
 
-    def _read(self, group: GroupId, payloads: tuple, sa: object) -> None:
+    def read(self, group: GroupId, payloads: tuple, sa: object) -> None:
         self.answers.append(payloads)
         if group.is_control:
             return

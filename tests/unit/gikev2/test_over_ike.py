@@ -20,6 +20,7 @@ from agents.ikev2 import (
     LocalIdentity,
     PeerAddress,
     PeerKey,
+    Request,
     RequestReceived,
     ResponseReceived,
     Send,
@@ -94,11 +95,11 @@ def test_a_neighbour_registers_for_two_groups_and_is_rekeyed() -> None:
             sas[name] = event.sa
             if name == "r2":
                 got.append(member.answer(ospf, event.payloads, event.sa.key_wrap_key()))
-                parties["r2"].request(event.sa, ExchangeType.GSA_REGISTRATION, member.request(pim), 0.0)
+                parties["r2"].request(event.sa, ExchangeType.GSA_REGISTRATION, Request(member.request(pim)), 0.0)
         elif isinstance(event, ResponseReceived) and name == "r2":
             got.append(member.answer(pim, event.payloads, event.sa.key_wrap_key()))
             rekey = KeyServer.rekey(keys[ospf, 2], "r2", sas["r1"].key_wrap_key())
-            parties["r1"].request(sas["r1"], ExchangeType.GSA_INBAND_REKEY, rekey, 0.0)
+            parties["r1"].request(sas["r1"], ExchangeType.GSA_INBAND_REKEY, Request(rekey), 0.0)
         elif isinstance(event, RequestReceived):
             got.append(member.rekey(event.payloads, event.sa.key_wrap_key()))
             parties["r2"].respond(event.token, [], 0.0)

@@ -24,6 +24,7 @@ from agents.ikev2 import (
     NotifyPayload,
     Payload,
     PeerAddress,
+    Request,
     RequestReceived,
     ResponseReceived,
     Retransmission,
@@ -125,7 +126,7 @@ def test_nothing_without_a_key_changes_anything_while_a_handshake_goes_on_or_lat
     net.run(1)
     assert established(a) and established(b)
     nothing_happens(net, a, b)
-    a.do("request", handle, ExchangeType.GSA_REGISTRATION, [])
+    a.do("request", handle, ExchangeType.GSA_REGISTRATION, Request())
     net.run(1, until=lambda: bool(b.all(RequestReceived)))
     nothing_happens(net, a, b)  # a request is outstanding at one side and being worked on at the other
     b.do("respond", b.last(RequestReceived).token, [])
@@ -147,7 +148,7 @@ def test_fragments_without_a_key_change_nothing_while_a_message_is_put_together(
     a.connect(b)
     net.run(1)
     net.filter = lambda wire: wire.data[16] != SKF or wire.data[33] != 2
-    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [RawPayload(51, bytes(2000))])
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request([RawPayload(51, bytes(2000))]))
     net.run(0.1)
     nothing_happens(net, a, b)
     net.filter = None
@@ -455,12 +456,13 @@ def test_a_request_that_cannot_be_made_fails_alone() -> None:
     a.connect(b)
     net.run(1)
 
-    def impossible() -> list[Payload]:
-        raise IkeError("no key wrap algorithm")
+    class Impossible(Request):
+        def payloads(self) -> list[Payload]:
+            raise IkeError("no key wrap algorithm")
 
-    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, impossible)
-    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [RawPayload(51, bytes(60_000))] * 2)
-    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [])
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Impossible())
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request([RawPayload(51, bytes(60_000))] * 2))
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request())
     net.run(1)
     assert len(a.all(RequestFailed)) == 2 and len(a.all(ResponseReceived)) == 1 and established(a)
 
@@ -505,7 +507,7 @@ def test_invalid_syntax_after_authentication_ends_the_sa_on_both_sides() -> None
     answer_all(b)
     a.connect(b)
     net.run(1)
-    a.do("request", a.sa, ExchangeType.CREATE_CHILD_SA, [RawPayload(PayloadType.NONCE, b"short")])
+    a.do("request", a.sa, ExchangeType.CREATE_CHILD_SA, Request([RawPayload(PayloadType.NONCE, b"short")]))
     net.run(1)
     assert [each.reason for node in (a, b) for each in node.all(Closed)] == [CloseReason.INVALID_SYNTAX] * 2
 
@@ -525,7 +527,7 @@ def test_an_unknown_critical_payload_is_answered(protected: bool) -> None:
     if protected:
         a.connect(b)
         net.run(1)
-        a.do("request", a.sa, ExchangeType.CREATE_CHILD_SA, [Critical()])
+        a.do("request", a.sa, ExchangeType.CREATE_CHILD_SA, Request([Critical()]))
         net.run(1)
         found = a.last(ResponseReceived).payloads
     else:
@@ -553,7 +555,7 @@ def test_the_last_message_id_is_for_a_delete() -> None:
     net.run(1)
     a.sa.current.requests.next_id = MAX_MESSAGE_ID - 1
     b.sa.current.responses._lowest_new = MAX_MESSAGE_ID - 1
-    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [])
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request())
     net.run(1)
     assert a.all(ResponseReceived)
     assert a.last(Closed).reason is CloseReason.MESSAGE_IDS_EXHAUSTED

@@ -22,6 +22,7 @@ from agents.ikev2 import (
     MessageSeen,
     NotifyPayload,
     RawPayload,
+    Request,
     RequestFailed,
     RequestReceived,
     ResponseReceived,
@@ -204,14 +205,15 @@ def test_the_ike_sa_is_rekeyed_from_either_side_and_works_on() -> None:
 
 def test_a_rekey_waits_while_the_other_side_has_requests_open() -> None:
     net, a, b = linked(child=False, config=IkeConfig(retry_s=5.0))
-    request = a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [])
+    request = Request()
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, request)
     net.run(0.5)
     b.do("rekey_ike", b.sa)
     net.run(0.5)
     assert not b.all(IkeSaRekeyed), "TEMPORARY_FAILURE"
     b.do("respond", b.last(RequestReceived).token, [])
     net.run(10)
-    assert a.last(ResponseReceived).request_id == request
+    assert a.last(ResponseReceived).request is request
     assert len(a.all(IkeSaRekeyed)) == len(b.all(IkeSaRekeyed)) == 1
 
 
@@ -228,20 +230,22 @@ def test_lifetimes_rekey_by_themselves_and_never_lose_a_child_sa() -> None:
 
 def test_requests_of_the_layer_above_go_one_after_the_other() -> None:
     net, a, b = linked(child=False)
-    numbers = [a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [RawPayload(51, bytes((i,)))]) for i in range(5)]
+    requests = [Request([RawPayload(51, bytes((i,)))]) for i in range(5)]
+    for each in requests:
+        a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, each)
     net.run(0.1)
     assert len(b.all(RequestReceived)) == 1, "window of one"
     answer_all(b, RawPayload(52, b"keys"))
     b.do("respond", b.last(RequestReceived).token, [])
     net.run(5)
-    assert [item.request_id for item in a.all(ResponseReceived)] == numbers
+    assert [item.request for item in a.all(ResponseReceived)] == requests
     assert [item.payloads[0].body() for item in b.all(RequestReceived)] == [bytes((i,)) for i in range(5)]
 
 
 def test_a_larger_window_lets_several_requests_go_at_once() -> None:
     net, a, b = linked(IkeConfig(window=4), child=False)
     for number in range(6):
-        a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [RawPayload(51, bytes((number,)))])
+        a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request([RawPayload(51, bytes((number,)))]))
     net.run(0.5)
     assert len(b.all(RequestReceived)) == 4
     for item in reversed(b.all(RequestReceived)):
@@ -257,8 +261,8 @@ def test_requests_cross() -> None:
     net, a, b = linked(child=False)
     for node in (a, b):
         answer_all(node, RawPayload(52, node.name.encode()))
-    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [])
-    b.do("request", b.sa, ExchangeType.GSA_INBAND_REKEY, [])
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request())
+    b.do("request", b.sa, ExchangeType.GSA_INBAND_REKEY, Request())
     net.run(5)
     assert a.last(ResponseReceived).payloads[0].body() == b"b"
     assert b.last(ResponseReceived).payloads[0].body() == b"a"
@@ -270,7 +274,7 @@ def test_each_request_is_given_to_the_layer_above_exactly_once(seed: int) -> Non
     net, a, b = linked(IkeConfig(retransmission=timing), child=False, seed=seed, loss=0.25, repeat=0.5)
     answer_all(b)
     for number in range(20):
-        a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [RawPayload(51, bytes((number,)))])
+        a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request([RawPayload(51, bytes((number,)))]))
     net.run(300)
     assert [item.payloads[0].body() for item in b.all(RequestReceived)] == [bytes((i,)) for i in range(20)]
     assert len(a.all(ResponseReceived)) == 20
@@ -280,7 +284,7 @@ def test_each_request_is_given_to_the_layer_above_exactly_once(seed: int) -> Non
 def test_private_notifies_in_informational_go_to_the_layer_above_when_it_wants_them() -> None:
     upper = frozenset({int(ExchangeType.INFORMATIONAL)})
     net, a, b = linked(IkeConfig(upper_exchanges=upper), child=False)
-    a.do("request", a.sa, ExchangeType.INFORMATIONAL, [NotifyPayload(40999, b"digest")])
+    a.do("request", a.sa, ExchangeType.INFORMATIONAL, Request([NotifyPayload(40999, b"digest")]))
     net.run(0.5)
     b.do("respond", b.last(RequestReceived).token, [NotifyPayload(40999, b"mine")])
     net.run(0.5)
@@ -300,15 +304,16 @@ def test_liveness_is_checked_after_silence_and_a_dead_peer_is_noticed() -> None:
 
 def test_open_requests_fail_when_the_sa_is_closed() -> None:
     net, a, b = linked(child=False)
-    number = a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [])
-    later = a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [])
+    first, later = Request(), Request()
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, first)
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, later)
     net.run(0.5)
     b.do("close", b.sa)
     net.run(5)
-    assert [item.request_id for item in a.all(RequestFailed)] == [number, later]
+    assert [item.request for item in a.all(RequestFailed)] == [first, later]
     assert a.last(Closed).reason is CloseReason.DELETED_BY_PEER
     with pytest.raises(UnknownSa):
-        a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [])
+        a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request())
     with pytest.raises(UnknownSa):
         b.do("respond", b.last(RequestReceived).token, [])
 
@@ -395,7 +400,7 @@ def test_large_messages_go_in_fragments_and_lost_ones_come_again(offer_: suites.
     seen: set[tuple[str, int]] = set()
     net.filter = lose_each_once
     body = bytes(range(251)) * 20
-    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [RawPayload(51, body)])
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request([RawPayload(51, body)]))
     net.run(20)
     assert b.last(RequestReceived).payloads == (RawPayload(51, body),)
     assert len(b.all(RequestReceived)) == 1
@@ -436,7 +441,7 @@ def test_fragments_are_not_sent_to_a_peer_that_did_not_announce_them() -> None:
     answer_all(b)
     a.connect(b)
     net.run(1)
-    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [RawPayload(51, bytes(3000))])
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request([RawPayload(51, bytes(3000))]))
     net.run(1)
     assert a.all(ResponseReceived) and not [w for w in net.wire if w.data[16] == 53]
 
@@ -445,7 +450,7 @@ def test_an_sa_keeps_one_timer_however_much_it_talks() -> None:
     net, a, b = linked(IkeConfig(liveness_s=30), child=False)
     answer_all(b)
     for _ in range(200):
-        a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [])
+        a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request())
         net.run(0.1)
     assert len(a.endpoint._party._timers) < 20 and len(b.endpoint._party._timers) < 20
 
@@ -474,7 +479,7 @@ def talks(net: Net, a: Node, b: Node) -> bool:
     """Whether both are of one mind about their IKE SA and its keys."""
     answer_all(b)
     before = len(a.all(ResponseReceived))
-    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, [])
+    a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, Request())
     net.run(5)
     same = a.sa.spi_i == b.sa.spi_i and a.sa.derive(b"x", 32) == b.sa.derive(b"x", 32)
     return same and len(a.all(ResponseReceived)) == before + 1
@@ -528,7 +533,7 @@ def test_rekeys_of_several_key_exchanges_that_cross_or_are_lost_leave_one_sa(see
 def test_a_follow_up_that_belongs_to_no_rekey_is_refused_and_ends_nothing() -> None:
     net, a, b = linked(IkeConfig(offers=(POST_QUANTUM,)), child=False)
     link = NotifyPayload(NotifyType.ADDITIONAL_KEY_EXCHANGE, bytes(8))
-    a.do("request", a.sa, ExchangeType.IKE_FOLLOWUP_KE, [link])
+    a.do("request", a.sa, ExchangeType.IKE_FOLLOWUP_KE, Request([link]))
     net.run(1)
     [refused] = a.last(ResponseReceived).payloads
     assert refused.type == NotifyType.STATE_NOT_FOUND

@@ -10,23 +10,25 @@ import pytest
 
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
+from agents.dks.groups import PushGeneration as PushFromDks
 from agents.dks.removal import DksRemoval
 from agents.dks.store import GenerationBook
 from agents.gikev2.member import GroupMember
 from agents.gikev2.server import KeyServer
-from agents.gikev2.spread import Spread
+from agents.gikev2.spread import SendRevocations, Spread
 from agents.ikev2.fragments import Reassembler
 from agents.ikev2.ike_rekey import RekeyIke
 from agents.ikev2.initiator import Initiator, _Accepted
 from agents.ikev2.responder import Responder
 from agents.lks.central import CentralGroups
-from agents.lks.confirming import Confirming
-from agents.lks.dks_link import DksLink
+from agents.lks.confirming import Confirm, Confirming
+from agents.lks.dks_link import DksLink, RenewLease
+from agents.lks.dks_link import Register as RegisterAtDks
 from agents.lks.generations import Hearing, Sending
 from agents.lks.link import Link
-from agents.lks.listener import Listener
+from agents.lks.listener import Listener, Register
 from agents.lks.removal import Removal
-from agents.lks.speaker import Speaker
+from agents.lks.speaker import PushGeneration, Speaker
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
 from agents.runtime.boundary import EACH, PAUSE_S, Boundary
@@ -39,6 +41,7 @@ QUICK = Settings(
     reconnect=Reconnect(first_min_s=1, first_max_s=2, max_s=4),
 )
 OF_LKS = (Speaker, Listener, Link, Spread, DksLink, KeyServer, GroupMember, Hearing, Sending, Confirming, Removal)
+OF_LKS += (Register, PushGeneration, Confirm, RenewLease, SendRevocations)
 OF_IKE = (Initiator, _Accepted, Responder, RekeyIke, Reassembler)
 OF_DKS = (Groups, GenerationBook, Documents, DksRemoval, Spread, KeyServer)
 UNGUARDED = {
@@ -100,7 +103,7 @@ def survives(network: Network, once: Once) -> None:
 
 
 def test_a_fault_while_an_interface_comes_up_passes() -> None:
-    for kind, name in ((Listener, "_shown"), (GroupMember, "_capabilities"), (Link, "on_closed")):
+    for kind, name in ((Listener, "asks"), (GroupMember, "_capabilities"), (Link, "on_closed")):
         with pytest.MonkeyPatch.context() as patch:
             network = Network({"a--b": ("a", "b")}, settings=QUICK)
             network.faults_wanted = True
@@ -117,7 +120,7 @@ def test_what_is_raised_anywhere_in_a_local_key_server_passes(
     survives(network, Once(monkeypatch, kind, name))
 
 
-@pytest.mark.parametrize(("kind", "name"), methods(*OF_DKS, CentralGroups))
+@pytest.mark.parametrize(("kind", "name"), methods(*OF_DKS, CentralGroups, PushFromDks, RegisterAtDks))
 def test_what_is_raised_anywhere_under_a_dks_that_makes_the_keys_passes(
     kind: type, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

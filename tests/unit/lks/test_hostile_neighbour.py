@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agents.gikev2 import GroupKeys
-from agents.ikev2 import IkeEndpoint, Payload, RawPayload
+from agents.ikev2 import IkeEndpoint, Payload, RawPayload, Request
 from agents.lks import speaker
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
@@ -52,8 +52,11 @@ def spoil(monkeypatch: pytest.MonkeyPatch, liar: str, chance: random.Random) -> 
         def lie(self: IkeEndpoint, *words: object, honest=honest, place=place, **more: object) -> object:  # type: ignore[no-untyped-def]
             if self._party.identity.id.data.decode().endswith(f"/{liar}") and chance.randrange(3):
                 given = words[place]
-                payloads = given() if callable(given) else given
-                words = (*words[:place], spoiled(payloads or (), chance), *words[place + 1 :])  # type: ignore[arg-type]
+                if isinstance(given, Request):
+                    genuine = given.payloads
+                    given.payloads = lambda: spoiled(genuine() or (), chance)  # type: ignore[method-assign]
+                else:
+                    words = (*words[:place], spoiled(given, chance), *words[place + 1 :])  # type: ignore[arg-type]
             return honest(self, *words, **more)
 
         monkeypatch.setattr(IkeEndpoint, name, lie)

@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from agents.gikev2 import notifies
+from agents.ikev2 import Request
 from agents.lks.core import LksCore
 from agents.lks.retained import DOCUMENT
 from agents.policy import edit
@@ -184,7 +185,7 @@ def test_a_removed_router_that_relays_old_documents_and_lists_changes_nothing() 
     sa = link._endpoint.sas(core._context.party("r2"))[0]
     forged = sign_list(make_list("example", 9, 0, ()), key("x"))
     for data in (old_list, forged, network.signed["r2"], b"", signed[:-1]):
-        link._endpoint.request(sa, 37, [notifies.revocation(data)], network.now)
+        link._endpoint.request(sa, 37, Request([notifies.revocation(data)]), network.now)
         link._drain(network.now)
         network._after(network.nodes["x"])
         network.run(network.now + 1)
@@ -354,7 +355,7 @@ def test_a_tapped_summary_of_another_length_is_said_and_costs_nothing() -> None:
     sa = link._endpoint.sas(core._context.party("a"))[0]
     payload = notifies.policy_summary(notifies.PolicySummary(1, 0, bytes(32)))
     short = replace(payload, data=payload.data[:-1])
-    link._endpoint.request(sa, 37, [short], network.now)
+    link._endpoint.request(sa, 37, Request([short]), network.now)
     link._drain(network.now)
     network._after(network.nodes["b"])
     network.run(network.now + 1)
