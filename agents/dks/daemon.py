@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from agents import __version__
 from agents.dks.config import read_config
 from agents.dks.confirmations_cli import show
 from agents.dks.serve import serve
 from agents.dks.supervisor import Supervisor, WorkerFailed
 from agents.policy.errors import PolicyError
-from agents.runtime import client, harden, keylog
+from agents.runtime import client, harden, journal, keylog
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.settings import ConfigError
 from agents.runtime.told import Words, reason, tell
+from agents.runtime.version import Version
 
 CONFIG = Path("/etc/router-keys/dks.toml")
 
@@ -34,13 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=CONFIG, help=f"dks.toml ({CONFIG})")
     parser.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
     parser.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
-    parser.add_argument("--json", action="store_true", help="confirmations: for programs")
+    parser.add_argument("--json", action="store_true", help="confirmations: machine-readable JSON")
+    parser.add_argument("--version", action=Version)
+    journal.add_options(parser)
     parser.add_argument(
         "--export", type=Path, metavar="FOLDER", help="confirmations: write them there, ROUTER.confirmation each"
     )
     arguments = parser.parse_intermixed_args(argv)
     if arguments.ike_log is not None and arguments.command != "run":
         parser.error(f"{arguments.command} takes no --ike-log")
+    if journal.options(arguments) and arguments.command != "run":
+        parser.error(f"{arguments.command} takes no {journal.options(arguments)[0]}")
     if arguments.export is not None and arguments.command != "confirmations":
         parser.error(f"{arguments.command} takes no --export")
     if bool(arguments.words) != (arguments.command == "rekey"):
@@ -53,23 +59,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _question(" ".join([arguments.command, *arguments.words]), socket)
         config = read_config(arguments.config)
         key_log = keylog.KeyLog(arguments.ike_log) if arguments.ike_log is not None else None
-        log = EventLog(config.events, config.name)
+        log = EventLog(config.events, config.name, journal.from_options("dks", arguments))
     except ConfigError as error:
         tell("dks", str(error))
         return EXIT_USAGE
     harden.process()
+    began = {"version": __version__, "config": arguments.config, "name": config.name, "domain": config.domain}
+    places = {"documents": config.documents, "state_dir": config.state_dir, "workers": config.workers}
+    log.write(Event("began", {**began, "listen": config.listen or "any", "port": config.port, **places}))
     try:
         if config.workers > 1:
-            asyncio.run(Supervisor(arguments.config, config, log, arguments.ike_log).run())
+            asyncio.run(Supervisor(arguments.config, config, log, arguments.ike_log, journal.options(arguments)).run())
         else:
             asyncio.run(serve(config, log, key_log))
     except ConfigError as error:
         tell("dks", str(error))
         return EXIT_USAGE
     except (PolicyError, sqlite3.Error, OSError, WorkerFailed) as error:
-        log.write(Event("error", {"what": "fatal", "detail": str(error)}))
+        log.write(Event("error", {"what": "fatal", "detail": str(error)}), told=True)
         tell("dks", reason(error))
         return EXIT_STATE
+    else:
+        log.write(Event("ended"))
     finally:
         log.close()
     return EXIT_DONE

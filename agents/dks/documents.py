@@ -5,6 +5,7 @@ The DKS cannot make or alter one. Knows nothing of messages.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -52,9 +53,9 @@ class Documents:
         return refused
 
     def load(self, folder: Path) -> tuple[list[PolicyDocument], list[str]]:
-        """Take all *.cose of a folder: the new documents, and what was wrong with others."""
+        """Take all *.cose of a folder: the new documents, and what was wrong with others. OSError for the folder."""
         fresh, wrong = [], []
-        for path in sorted(folder.glob("*.cose")):
+        for path in sorted(folder / name for name in os.listdir(folder) if name.endswith(".cose")):
             if path.name == REVOCATION:
                 continue
             try:

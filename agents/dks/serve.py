@@ -30,7 +30,6 @@ from agents.runtime import harden, keylog
 from agents.runtime.asyncio_driver import Driver
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
-from agents.runtime.told import tell
 from agents.runtime.udp import UdpPort
 
 BOOK = "generations.sqlite"
@@ -108,6 +107,8 @@ async def run_core(
     documents = Documents(config.domain, read_public_key(config.policy_server_key))
     folder = _Folder(config.documents, documents, log)
     folder()
+    if not len(documents):
+        log.write(Event("no_routers", {"documents": config.documents, "allowed": "ROUTER.cose of each router"}))
     identity = read_private_key(config.identity)
     _compare(config, identity, documents, log)
     confirmed = config.state_dir / FOLDER
@@ -129,7 +130,7 @@ async def run_core(
             rate=config.rate,
             burst=config.burst,
         )
-        await Driver(core, port, config.state_dir, log, control=control, key_log=key_log).run()
+        await Driver(core, port, config.state_dir, log, control=control, key_log=key_log, ready_at_once=True).run()
     finally:
         book.close()
 
@@ -143,7 +144,6 @@ def _compare(config: DksConfig, identity: Ed25519PrivateKey, documents: Document
         what = f"name {config.name!r}" if document.dks.name != config.name else f"identity {config.identity}"
         detail = f"{what}: not that of the DKS that the document of {name} names, so routers refuse this one"
         log.write(Event("error", {"what": "identity", "detail": detail}))
-        tell("dks", detail)
         return
 
 

@@ -25,6 +25,7 @@ from agents.dks.documents import Documents
 from agents.dks.serve import BOOK, prepare
 from agents.dks.store import GenerationBook
 from agents.policy.keys import read_public_key
+from agents.runtime import notify
 from agents.runtime.control import CommandRefused, ControlServer, ask
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
@@ -38,6 +39,7 @@ LIVED_S = 60.0
 """A worker that lived so long is replaced at once, as the first time."""
 ANSWER_S = 5.0
 END_S = 10.0
+READY_LOOK_S = 0.1
 
 
 class WorkerFailed(Exception):
@@ -45,9 +47,12 @@ class WorkerFailed(Exception):
 
 
 class Supervisor:
-    """`path`: the configuration's file, which the workers read themselves."""
+    """`path`: the configuration's file, which the workers read themselves. `words`: options for their command lines."""
 
-    def __init__(self, path: Path, config: DksConfig, log: EventLog, ike_log: Path | None) -> None:
+    def __init__(
+        self, path: Path, config: DksConfig, log: EventLog, ike_log: Path | None, words: Sequence[str] = ()
+    ) -> None:
+        self._words = words
         self._path, self._config, self._log, self._ike_log = path, config, log, ike_log
         self._numbers = range(config.workers)
         self._processes: dict[int, asyncio.subprocess.Process] = {}
@@ -63,16 +68,19 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._done.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reopen)
         shared = bind_shared(self._config.port, self._config.listen, len(self._numbers))
         tasks = [asyncio.create_task(self._keep(number, shared[number])) for number in self._numbers]
         if policy is not None:
             tasks.append(asyncio.create_task(policy.run(self._log.write)))
         control = await self._open_control()
+        tasks += [asyncio.create_task(self._tell_ready()), asyncio.create_task(self._tell_alive())]
         done = asyncio.create_task(self._done.wait())
         try:
             ended, _others = await asyncio.wait([done, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()  # raises what ended it
+            notify.stopping()
         finally:
             self._done.set()
             if control is not None:
@@ -108,12 +116,25 @@ class Supervisor:
             words += ["--control", str(control)]
         if self._ike_log is not None:
             words += ["--ike-log", str(self._ike_log)]
+        words += self._words
+        # The service manager is told by this process alone.
+        environment = {
+            name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")
+        }
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "agents.dks.worker", *words, pass_fds=descriptors, stdin=asyncio.subprocess.DEVNULL
-        )
+            sys.executable, "-m", "agents.dks.worker", *words,
+            pass_fds=descriptors, stdin=asyncio.subprocess.DEVNULL, env=environment,
+        )  # fmt: skip
         self._processes[number] = process
         self._log.write(Event("worker", {"worker": number, "state": "started", "pid": process.pid}))
         return process
+
+    def _reopen(self) -> None:
+        """The events file has been moved away: all open it anew."""
+        self._log.reopen()
+        for each in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                each.send_signal(signal.SIGHUP)
 
     async def _end_workers(self) -> None:
         running = list(self._processes.values())
@@ -127,6 +148,22 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     each.kill()
                 await each.wait()
+
+    # -- the service manager -----------------------------------------------------------------------------
+
+    async def _tell_ready(self) -> None:
+        """When every worker answers; without a `socket`, where none can be asked, when all have been started. Goes on
+        for ever then: the end of a task ends the DKS."""
+        while self._config.socket is not None and None in [await self._ask(n, ["status"]) for n in self._numbers]:
+            await asyncio.sleep(READY_LOOK_S)
+        notify.ready()
+        await asyncio.Event().wait()
+
+    async def _tell_alive(self) -> None:
+        while (every_s := notify.watchdog_s()) is not None:
+            notify.alive()
+            await asyncio.sleep(every_s)
+        await asyncio.Event().wait()
 
     # -- the administrator -------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from agents.dks.config import read_config
 from agents.dks.serve import serve_share
 from agents.policy.errors import PolicyError
-from agents.runtime import harden
+from agents.runtime import harden, journal
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sockets", required=True)
     parser.add_argument("--control", type=Path)
     parser.add_argument("--ike-log", type=Path)
+    journal.add_options(parser)
     given = parser.parse_args(argv)
     harden.process()
     if not _end_with(given.parent):
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = read_config(given.config)
         key_log = KeyLog(given.ike_log) if given.ike_log is not None else None
-        log = EventLog(config.events, config.name)
+        log = EventLog(config.events, config.name, journal.from_options("dks", given))
     except ConfigError as error:
         print(f"dks: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(serve_share(config, log, key_log, share=(number, of), sockets=sockets, control=given.control))
     except (PolicyError, sqlite3.Error, OSError) as error:
-        log.write(Event("error", {"what": "fatal", "detail": str(error)}))
+        log.write(Event("error", {"what": "fatal", "detail": str(error)}), told=True)
         print(f"dks: {error}", file=sys.stderr)
         return EXIT_STATE
     finally:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from agents import __version__
 from agents.ipsec.guard import NftGuard
 from agents.ipsec.monitor import KernelMonitor
 from agents.ipsec.reconciler import Reconciler
@@ -27,7 +28,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key, spki
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import MAX_OCTETS
-from agents.runtime import client, harden, keylog
+from agents.runtime import client, harden, journal, keylog
 from agents.runtime.asyncio_driver import Driver, GuardedOnce
 from agents.runtime.clock import WallClock
 from agents.runtime.effects import Event, Kernel
@@ -38,6 +39,7 @@ from agents.runtime.settings import ConfigError
 from agents.runtime.storage import CorruptRecord, read_all
 from agents.runtime.told import Words, reason, tell
 from agents.runtime.udp import UdpPort
+from agents.runtime.version import Version
 
 CONFIG = Path("/etc/router-keys/lks.toml")
 
@@ -56,10 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=CONFIG, help=f"lks.toml ({CONFIG})")
     parser.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
     parser.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
-    parser.add_argument("--json", action="store_true", help="status: for programs")
+    parser.add_argument("--json", action="store_true", help="status: machine-readable JSON")
+    parser.add_argument("--version", action=Version)
+    journal.add_options(parser)
     arguments = parser.parse_intermixed_args(argv)
     if arguments.ike_log is not None and arguments.command != "run":
         parser.error(f"{arguments.command} takes no --ike-log")
+    if journal.options(arguments) and arguments.command != "run":
+        parser.error(f"{arguments.command} takes no {journal.options(arguments)[0]}")
     if arguments.words and arguments.command not in ("rekey", "revocation"):
         parser.error(f"{arguments.command} takes no words")
     if arguments.command == "revocation" and len(arguments.words) != 1:
@@ -69,17 +75,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _question(arguments, arguments.socket or read_config(arguments.config).socket)
         config = read_config(arguments.config)
         key_log = keylog.KeyLog(arguments.ike_log) if arguments.ike_log is not None else None
-        log = EventLog(config.events, config.name)
+        log = EventLog(config.events, config.name, journal.from_options("lks", arguments))
     except ConfigError as error:
         tell("lks", str(error))
         return EXIT_USAGE
     harden.process()
+    began = {"version": __version__, "config": arguments.config, "router": config.name, "domain": config.domain}
+    log.write(Event("began", {**began, "port": config.port, "state_dir": config.state_dir}))
     try:
         asyncio.run(_run(config, log, key_log))
     except (PolicyError, CorruptRecord, OSError) as error:
-        log.write(Event("error", {"what": "fatal", "detail": str(error)}))
+        log.write(Event("error", {"what": "fatal", "detail": str(error)}), told=True)
         tell("lks", f"{config.name}: {reason(error)}")
         return EXIT_STATE
+    else:
+        log.write(Event("ended"))
     finally:
         log.close()
     return EXIT_DONE
@@ -171,7 +181,6 @@ def _compare(config: LksConfig, core: LksCore, log: EventLog) -> None:
     if spki(read_private_key(config.identity)) != core.document.identity:
         detail = f"{config.identity}: not the key that {config.name}'s document names, so no neighbour takes it"
         log.write(Event("error", {"what": "identity", "detail": detail}))
-        tell("lks", f"{config.name}: {detail}")
 
 
 def _document(config: LksConfig) -> PolicyDocument | None:

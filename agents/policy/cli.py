@@ -40,6 +40,7 @@ from agents.runtime import stdio
 from agents.runtime.exits import EXIT_STATE, EXIT_USAGE
 from agents.runtime.storage import read_all
 from agents.runtime.told import MISNAMED, empty_word, reason, tell, usage
+from agents.runtime.version import version
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,10 +72,20 @@ KeyFile = Annotated[Path, typer.Option("--key", help="Its public key, PEM.")]
 End = Annotated[str, typer.Argument(metavar="ROUTER:INTERFACE")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"policy {version()}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     context: typer.Context,
     store: Annotated[Path, typer.Option(envvar="POLICY_STORE", help="The store's folder.")] = Path("policy"),
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Print version and commit."),
+    ] = False,
 ) -> None:
     """Kept for the commands."""
     context.obj = store

@@ -14,15 +14,36 @@ import ssl
 import stat
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from agents import __version__
 from agents.policy.api.tokens import Role, TokenBook
 from agents.policy.errors import PolicyError
 from agents.policy.store import PolicyStore
-from agents.runtime import harden
+from agents.runtime import harden, journal
+from agents.runtime.effects import Event
+from agents.runtime.exits import EXIT_STATE
+
+
+class LogLevel(StrEnum):
+    """As journal.LEVELS."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+    DEBUG = "debug"
+
+
+class LogFormat(StrEnum):
+    """As journal.FORMATS."""
+
+    TEXT = "text"
+    JSON = "json"
+
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PORT = 8484
@@ -79,6 +100,9 @@ def serve(
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM, mode 0600.")] = None,
     host: Annotated[list[str] | None, typer.Option(help="A name that clients use; others are not answered.")] = None,
+    log_level: Annotated[LogLevel, typer.Option(help="What is told on standard error.")] = LogLevel.INFO,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="As --log-level debug.")] = False,
+    log_format: Annotated[LogFormat, typer.Option(help="A line an event, as text or as JSON.")] = LogFormat.TEXT,
 ) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT."""
     check_listening(listen, tls_cert, tls_key)
@@ -90,21 +114,29 @@ def serve(
         from agents.policy.api.app import create_app
         from agents.policy.api.connections import CONNECTIONS, bounded
         from agents.policy.api.quiet import quieten
+        from agents.policy.api.server import Server
     except ImportError as error:
         raise PolicyError(
             f"{error.name} is not installed; the next step is: pip install 'router-keys[server]'"
         ) from error
     names = {listen, *(host or ()), *(LOOPBACK if _loopback(listen) else ())}
     app = create_app(context.obj, names)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    level = LogLevel.DEBUG if verbose else log_level
+    told = journal.Journal("policy", journal.Level[level.name], log_format is LogFormat.JSON)
+    logging.basicConfig(
+        level=logging.NOTSET if level is LogLevel.DEBUG else logging.INFO, handlers=[journal.Handler(told)]
+    )
     quieten(logging.getLogger("uvicorn.error"))
     # uvicorn ends in order and then raises the signal again: an end that was asked for is none by signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     scheme, shown = "https" if tls_cert else "http", f"[{listen}]" if ":" in listen else listen
-    logging.getLogger("policy.api").info("begins at %s://%s:%d", scheme, shown, port)
-    uvicorn.run(
+    address = f"{scheme}://{shown}:{port}"
+    told.write(Event("began", {"version": __version__, "store": context.obj, "address": address}))
+
+    config = uvicorn.Config(
         app,
+        log_config=None,
         host=listen,
         port=port,
         ssl_certfile=tls_cert,
@@ -121,6 +153,11 @@ def serve(
         ws="none",
         lifespan="off",
     )
+    server = Server(config)
+    server.run()
+    if not server.started:
+        raise typer.Exit(EXIT_STATE)
+    told.write(Event("ended"))
 
 
 def _book(context: typer.Context) -> TokenBook:

@@ -85,7 +85,8 @@ class Driver:
     """One core on one UDP port. `kernel`: None for an agent that protects nothing itself. `control`: the
     path of the Unix socket for the administrator, or None. `timings`: an event `installed` tells of each change of
     the kernel how long it took. `watch`: whose changes of the kernel are put right. `lost`: told when SAs are gone
-    that others took out; they are not put back."""
+    that others took out; they are not put back. `ready_at_once`: the core is ready when it has started, and says no
+    `ready` of its own."""
 
     def __init__(
         self,
@@ -101,8 +102,10 @@ class Driver:
         timings: bool = False,
         watch: Watch | None = None,
         lost: Callable[[float], None] | None = None,
+        ready_at_once: bool = False,
     ) -> None:
-        self._timings = timings
+        self._timings, self._ready_at_once = timings, ready_at_once
+        self._watchdog: asyncio.TimerHandle | None = None
         self._cause_ns = time.monotonic_ns()
         """When the datagram, timer or command came whose effects are being executed."""
         self._key_log = key_log
@@ -127,11 +130,13 @@ class Driver:
         self._done: asyncio.Event | None = None
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT, or until what nobody foresaw is raised: then that is raised."""
+        """Until SIGTERM or SIGINT, or until what nobody foresaw is raised: then that is raised. SIGHUP: the events file
+        is opened anew."""
         loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._done.set)
+        loop.add_signal_handler(signal.SIGHUP, self._log.reopen)
         loop.add_reader(self._port.fileno(), self._guarded(self._readable))
         if self._monitor is not None:
             loop.add_reader(self._monitor.fileno(), self._guarded(self._links_changed))
@@ -140,7 +145,11 @@ class Driver:
         try:
             self._guarded(self._start)()
             await self._open_control()
+            if self._ready_at_once and not self._done.is_set():
+                notify.ready()
+            self._tell_alive()
             await self._done.wait()
+            notify.stopping()
             if self._failure is None:
                 self._core.stop(time.monotonic())
                 self._execute()
@@ -155,7 +164,8 @@ class Driver:
             if self._watch is not None:
                 loop.remove_reader(self._watch.fileno())
                 self._watch.close()
-            for timer in (self._timer, self._retry, self._mend_later, self._anew_later, self._disk_later):
+            timers = (self._timer, self._retry, self._mend_later, self._anew_later, self._disk_later, self._watchdog)
+            for timer in timers:
                 if timer is not None:
                     timer.cancel()
         if self._failure is not None:
@@ -188,6 +198,13 @@ class Driver:
             self._log.subscriber = self._control.publish
         except OSError as error:
             self._log.write(Event("error", {"what": "control socket", "detail": str(error)}))
+
+    def _tell_alive(self) -> None:
+        """From the loop itself: one that hangs is not alive."""
+        every_s = notify.watchdog_s()
+        if every_s is not None:
+            notify.alive()
+            self._watchdog = asyncio.get_running_loop().call_later(every_s, self._tell_alive)
 
     def _command(self, words: Sequence[str]) -> Mapping[str, Any]:
         found: list[Mapping[str, Any]] = []

@@ -16,6 +16,7 @@ from typing import Any
 
 from agents.runtime.drops import EACH, OTHERS, WINDOW_S
 from agents.runtime.effects import Event
+from agents.runtime.journal import Journal
 from agents.runtime.settings import ConfigError
 
 KINDS = 256
@@ -24,16 +25,16 @@ _KIND = ("what", "peer", "group", "interface")
 
 
 class EventLog:
-    """Appends events with the monotonic time (ns) at which they are written. Without a path: nowhere."""
+    """Appends events with the monotonic time (ns) at which they are written, and tells them to a journal. Without a
+    path there is no file."""
 
-    def __init__(self, path: Path | None, node: str) -> None:
+    def __init__(self, path: Path | None, node: str, journal: Journal | None = None) -> None:
         """ConfigError when the file cannot be opened. A pipe that nobody reads is refused, and not waited for."""
-        self._node = node
+        self._node, self._path, self._journal = node, path, journal
         self.subscriber: Callable[[str], None] | None = None
         """Gets every line too."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            self._descriptor = os.open(path, flags, 0o644) if path is not None else None
+            self._descriptor = _opened(path) if path is not None else None
         except OSError as error:
             raise ConfigError(f"{path}: events cannot be written there: {error.strerror}") from error
         self._lost = 0
@@ -41,12 +42,16 @@ class EventLog:
         self._errors: Counter[tuple[tuple[str, str], ...]] = Counter()  # what went wrong with whom, in this window
         self._until = 0.0
 
-    def write(self, event: Event) -> None:
-        """Append one event. One that the disk refuses is counted, and an event `lost` tells the count later."""
-        if self._descriptor is None and self.subscriber is None:
+    def write(self, event: Event, *, told: bool = False) -> None:
+        """Append one event. One that the disk refuses is counted, and an event `lost` tells the count later.
+
+        `told`: standard error says it in other words.
+        """
+        heard = self._journal is not None and self._journal.shows(event.kind) and not told
+        if self._descriptor is None and self.subscriber is None and not heard:
             return
         for each in self._few(event):
-            self._write(each)
+            self._write(each, heard)
 
     def _few(self, event: Event) -> list[Event]:
         """This event, unless it is an error of a kind that has been told often enough in this window; and at a window's
@@ -67,7 +72,24 @@ class EventLog:
                 return told
         return [*told, event]
 
-    def _write(self, event: Event) -> None:
+    def reopen(self) -> None:
+        """Close the file and open it under its name again: somebody has moved it away. One that cannot be opened is
+        told, and the old one is kept."""
+        if self._path is None:
+            return
+        try:
+            fresh = _opened(self._path)
+        except OSError as error:
+            self.write(Event("error", {"what": "events", "detail": f"{self._path}: {error.strerror}"}))
+            return
+        self.close()
+        self._descriptor, self._torn = fresh, False
+
+    def _write(self, event: Event, heard: bool) -> None:
+        if self._journal is not None and heard:
+            self._journal.write(event)
+        if self._descriptor is None and self.subscriber is None:
+            return
         values: dict[str, Any] = {"t": time.monotonic_ns(), "node": self._node, "kind": event.kind}
         values.update(_plain(event.fields))
         line = json.dumps(values, separators=(",", ":"))
@@ -97,6 +119,10 @@ class EventLog:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:

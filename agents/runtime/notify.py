@@ -1,4 +1,4 @@
-"""Tells the service manager that an agent is ready: sd_notify's protocol, for units of Type=notify.
+"""Tells the service manager how an agent is: sd_notify's protocol, for units of Type=notify.
 
 What must come after keys, such as the routing daemons, is ordered after the agent's unit. Knows nothing of keys.
 """
@@ -8,16 +8,43 @@ from __future__ import annotations
 import os
 import socket
 
+NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+"""Of the environment's variables, those that are for one process."""
+
 
 def ready() -> None:
-    """Send READY=1 to $NOTIFY_SOCKET. Nothing happens without a service manager, or when it does not listen."""
+    """The agent does its work from now on."""
+    _send("READY=1")
+
+
+def stopping() -> None:
+    """The agent ends in order."""
+    _send("STOPPING=1")
+
+
+def alive() -> None:
+    """Reset the watchdog's timer."""
+    _send("WATCHDOG=1")
+
+
+def watchdog_s() -> float | None:
+    """How often `alive` is to be called: half of the unit's WatchdogSec (sd_watchdog_enabled(3)). None: not at all."""
+    try:
+        usec, pid = int(os.environ["WATCHDOG_USEC"]), int(os.environ.get("WATCHDOG_PID", os.getpid()))
+    except (KeyError, ValueError):
+        return None
+    return usec / 2e6 if usec > 0 and pid == os.getpid() else None
+
+
+def _send(state: str) -> None:
+    """To $NOTIFY_SOCKET. Nothing happens without a service manager, or when it does not listen."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
     path = "\0" + address[1:] if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sender:
         try:
             sender.connect(path)
-            sender.send(b"READY=1")
+            sender.send(state.encode())
         except OSError:
             return

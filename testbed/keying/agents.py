@@ -40,6 +40,8 @@ LKS_MODULE = "agents.lks.daemon"
 DKS_MODULE = "agents.dks.daemon"
 
 READY_TIMEOUT_S = PRESENT_S + 4.0
+QUIET = ("--log-level", "error")
+"""The record has their events; on standard error they would only cost time."""
 """An agent holds up a boot for PRESENT_S at most; one that says nothing for longer has failed."""
 COMMISSIONING_TABLE = 848
 COMMISSIONING_RULE = 33000
@@ -100,7 +102,7 @@ class AgentKeying(Keying):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         listener.bind(str(notices))
         self._notices[node.name] = listener
-        words, environment = ["--config", str(config)], {"NOTIFY_SOCKET": str(notices)}
+        words, environment = [*QUIET, "--config", str(config)], {"NOTIFY_SOCKET": str(notices)}
         self._agents[node.name] = lab.spawn(node.name, LKS_MODULE, words, name="lks", env=environment)
 
     async def wait_node(self, node: KeyingNode, lab: KeyingLab) -> None:
@@ -145,7 +147,7 @@ class AgentKeying(Keying):
             ),
             encoding="utf-8",
         )
-        self._agents[DKS_NAME] = lab.spawn(DKS_NAME, DKS_MODULE, ["--config", str(config)], name="dks")
+        self._agents[DKS_NAME] = lab.spawn(DKS_NAME, DKS_MODULE, [*QUIET, "--config", str(config)], name="dks")
 
     def key_book(self, lab: KeyingLab) -> Mapping[str, int]:
         """The DKS's own file, read beside it."""

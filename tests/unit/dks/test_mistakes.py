@@ -49,15 +49,18 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
+class Idle:
+    """In the place of what drives the core."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    async def run(self) -> None: ...
+
+
 @pytest.mark.parametrize("wrong", ["", "name", "key"])
 def test_a_dks_that_the_documents_do_not_name_says_so(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], wrong: str
 ) -> None:
-    class Idle:
-        def __init__(self, *_: object, **__: object) -> None: ...
-
-        async def run(self) -> None: ...
-
     monkeypatch.setattr(serve, "Driver", Idle)
     if wrong == "key":
         (folder / "dks.pem").unlink()
@@ -65,10 +68,27 @@ def test_a_dks_that_the_documents_do_not_name_says_so(
     name = 'name = "key-server"\n' if wrong == "name" else ""
     (folder / "dks.toml").write_text(f"{name}port = {free_port()}\n{CONFIG}")
     assert main(["--config", str(folder / "dks.toml")]) == 0
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     events = [json.loads(line) for line in (folder / "events").read_text().splitlines()]
     assert [each["what"] for each in events if each["kind"] == "error"] == (["identity"] if wrong else [])
     assert ("not that of the DKS that the document of r1 names" in said) is bool(wrong)
+
+
+def test_a_dks_without_documents_says_so_and_where_it_looked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(serve, "Driver", Idle)
+    (folder / "documents" / "r1.cose").unlink()
+    (folder / "dks.toml").write_text(f"port = {free_port()}\n{CONFIG}")
+    assert main(["--config", str(folder / "dks.toml")]) == 0
+    assert f"warning no_routers documents={folder}/documents" in capfd.readouterr().err
+
+
+def test_documents_that_cannot_be_listed_end_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = CONFIG.replace('"documents"', '"dks.pem"')
+    (folder / "dks.toml").write_text(f"port = {free_port()}\n{settings}")
+    assert main(["--config", str(folder / "dks.toml")]) == 3
+    assert "dks.pem: Not a directory" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,12 +33,13 @@ PATIENCE_S = 60.0
 
 @dataclass
 class Running:
-    """A DKS with workers. `process`: its supervisor."""
+    """A DKS with workers. `process`: its supervisor. `manager`: what a service manager hears."""
 
     folder: Path
     port: int
     domain: BenchDomain
     process: subprocess.Popen[bytes]
+    manager: socket.socket
 
     def ask(self, command: str) -> dict[str, Any]:
         return ask(self.folder / "dks.sock", command, PATIENCE_S)
@@ -93,7 +94,10 @@ def free_port() -> int:
 
 
 def started(folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "agents.dks", "--config", str(folder / "dks.toml")])
+    words = [sys.executable, "-m", "agents.dks", "--config", str(folder / "dks.toml")]
+    environment = {**os.environ, "NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "10000000"}
+    with (folder / "log").open("a") as log:
+        return subprocess.Popen(words, env=environment, stderr=log)
 
 
 def written(folder: Path, port: int, *, local_key_server: bool = True) -> BenchDomain:
@@ -115,7 +119,12 @@ def dks(tmp_path: Path) -> Iterator[Running]:
     port = free_port()
     folder = tmp_path / "d"
     domain = written(folder, port)
-    running = Running(folder, port, domain, started(folder))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(folder / "notify"))
+        yield from _running(Running(folder, port, domain, started(folder), manager))
+
+
+def _running(running: Running) -> Iterator[Running]:
     try:
         until(lambda: serving(running) or running.process.poll() is not None)
         yield running
@@ -126,6 +135,29 @@ def dks(tmp_path: Path) -> Iterator[Running]:
 
 def gone(pids: list[int]) -> bool:
     return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_the_service_manager_hears_that_it_is_ready_when_every_worker_answers_and_that_it_is_alive(
+    dks: Running,
+) -> None:
+    dks.manager.settimeout(PATIENCE_S)
+    heard = {dks.manager.recv(64)}
+    while b"READY=1" not in heard:
+        heard.add(dks.manager.recv(64))
+    assert serving(dks)
+    while b"WATCHDOG=1" not in heard:
+        heard.add(dks.manager.recv(64))
+
+
+def test_the_journal_tells_the_start_and_a_moved_events_file_is_made_anew_by_all(dks: Running) -> None:
+    line = next(line for line in (dks.folder / "log").read_text().splitlines() if " began " in line)
+    assert f"port={dks.port} " in line and f"workers={WORKERS}" in line and f"config={dks.folder}/dks.toml" in line
+    (dks.folder / "events.jsonl").rename(dks.folder / "events.1")
+    dks.process.send_signal(signal.SIGHUP)
+    until((dks.folder / "events.jsonl").exists)
+    dks.register(*range(WORKERS * 2))
+    assert "registered" in (dks.folder / "events.jsonl").read_text()
+    assert dks.process.poll() is None
 
 
 def test_routers_are_divided_and_answers_are_of_all(dks: Running) -> None:
@@ -198,7 +230,7 @@ def test_they_end_with_a_supervisor_that_is_killed_and_another_one_can_start(dks
     dks.process.kill()
     dks.process.wait()
     until(lambda: gone(workers))
-    again = Running(dks.folder, dks.port, dks.domain, started(dks.folder))
+    again = Running(dks.folder, dks.port, dks.domain, started(dks.folder), dks.manager)
     try:
         until(lambda: serving(again))
         again.register(0)

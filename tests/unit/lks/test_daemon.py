@@ -107,7 +107,7 @@ def test_a_document_without_an_end_is_not_read_for_ever(router: Router, capsys: 
 
 @pytest.mark.parametrize("own", [True, False])
 def test_a_key_that_is_not_the_documents_is_said_at_the_start(
-    router: Router, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own: bool
+    router: Router, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], own: bool
 ) -> None:
     class Idle:
         def __init__(self, *_: object, **__: object) -> None: ...
@@ -119,5 +119,5 @@ def test_a_key_that_is_not_the_documents_is_said_at_the_start(
         (router.folder / "identity.pem").unlink()
         write_private_key(router.folder / "identity.pem", Ed25519PrivateKey.generate())
     assert router.run() == 0
-    assert ("not the key that r1's document names" in capsys.readouterr().err) is not own
+    assert ("not the key that r1's document names" in capfd.readouterr().err) is not own
     assert [each["what"] for each in router.events("error")] == ([] if own else ["identity"])

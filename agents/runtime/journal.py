@@ -1,0 +1,169 @@
+"""What a daemon tells on standard error, for the journal of a service manager: one line an event, by level.
+
+A reader that does not read holds nobody up: what cannot be written at once is counted, and the count is told later.
+Knows nothing of what events mean beside their level.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import re
+import select
+import stat
+import time
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+from agents.runtime.effects import Event
+
+
+class Level(IntEnum):
+    """The numbers are syslog's severities (RFC 5424, section 6.2.1)."""
+
+    ERROR = 3
+    WARNING = 4
+    INFO = 6
+    DEBUG = 7
+
+
+LEVELS = tuple(each.name.lower() for each in Level)
+FORMATS = ("text", "json")
+_ERRORS = frozenset({"error", "closed"})
+_WARNINGS = frozenset({"behind", "dropped", "excluded", "lost", "mended", "no_routers"})
+_DETAILS = frozenset(
+    {"installed", "issued", "member", "paced", "put_off", "registered", "rekey_message", "reported", "request", "sa"}
+)
+"""One for each datagram, key or request: too many for a journal that a person reads."""
+_BARE = re.compile(r"[A-Za-z0-9_.:/@%+,-]+")
+_LONGEST = 1024
+"""Octets of a value: a peer chooses some of them."""
+
+
+def level_of(kind: str) -> Level:
+    """How much an event of this kind matters to who runs the router."""
+    if kind in _ERRORS:
+        return Level.ERROR
+    if kind in _WARNINGS:
+        return Level.WARNING
+    return Level.DEBUG if kind in _DETAILS else Level.INFO
+
+
+class Journal:
+    """Lines on a descriptor, standard error unless told otherwise. Writes nothing below `level`."""
+
+    def __init__(self, program: str, level: Level, as_json: bool = False, descriptor: int = 2) -> None:
+        self._program, self._level, self._json, self._descriptor = program, level, as_json, descriptor
+        self._to_journald = _is_journald(descriptor)
+        self._writable = select.poll()
+        self._writable.register(descriptor, select.POLLOUT)
+        self._lost = 0
+
+    def shows(self, kind: str) -> bool:
+        """Whether events of this kind are told."""
+        return level_of(kind) <= self._level
+
+    def write(self, event: Event, level: Level | None = None) -> None:
+        """Tell an event, if its level is told: that of its kind, or the one given."""
+        level = level_of(event.kind) if level is None else level
+        if level > self._level:
+            return
+        lost = self._lost
+        if lost and self._put(Event("lost", {"events": lost}), Level.WARNING):
+            self._lost -= lost
+        if not self._put(event, level):
+            self._lost += 1
+
+    def _put(self, event: Event, level: Level) -> bool:
+        """Whether it could be written without waiting."""
+        line = (self._as_json if self._json else self._as_text)(event, level).encode() + b"\n"
+        try:
+            ready = self._writable.poll(0)
+            return bool(ready) and bool(ready[0][1] & select.POLLOUT) and os.write(self._descriptor, line) == len(line)
+        except OSError:
+            return False
+
+    def _as_text(self, event: Event, level: Level) -> str:
+        words = [event.kind, *(f"{name}={_quoted(value)}" for name, value in event.fields.items())]
+        if self._to_journald:  # which has the time and the program already, and takes the level from the number
+            return f"<{level.value}>{' '.join(words)}"
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return " ".join([moment, self._program, level.name.lower(), *words])
+
+    def _as_json(self, event: Event, level: Level) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        head = {"time": moment, "program": self._program, "level": level.name.lower(), "kind": event.kind}
+        return json.dumps({**head, **{name: _short(value) for name, value in event.fields.items()}})
+
+
+class Handler(logging.Handler):
+    """Has a journal tell what libraries log, and programs that log with them."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell one record. What a fault raised stands in the field `trace`."""
+        fields = {"from": record.name, "message": record.getMessage()}
+        if record.exc_info is not None:
+            fields["trace"] = self._formatter.formatException(record.exc_info)
+        level = next((each for least, each in _LEVELS if record.levelno >= least), Level.DEBUG)
+        self._journal.write(Event("log", fields), level)
+
+    _formatter = logging.Formatter()
+
+
+_LEVELS = ((logging.ERROR, Level.ERROR), (logging.WARNING, Level.WARNING), (logging.INFO, Level.INFO))
+
+
+def _is_journald(descriptor: int) -> bool:
+    """Whether systemd's journal reads it: $JOURNAL_STREAM is DEVICE:INODE (systemd.exec(5))."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    return stat.S_ISSOCK(found.st_mode) and os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _short(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _quoted(value: Any) -> str:
+    """A value on one line, of printable characters alone: a peer may have chosen it."""
+    short = _short(value)
+    if short is None:
+        return "-"
+    if isinstance(short, bool):
+        return "yes" if short else "no"
+    text = str(short)
+    return text if _BARE.fullmatch(text) else json.dumps(text)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """--log-level, -v and --log-format."""
+    parser.add_argument(
+        "--log-level", choices=LEVELS, help="what the running daemon tells on standard error (default: info)"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="as --log-level debug")
+    parser.add_argument("--log-format", choices=FORMATS, help="a line an event, as text (default) or as JSON")
+
+
+def options(arguments: argparse.Namespace) -> list[str]:
+    """The options as they were given, for a process of our own."""
+    given: Mapping[str, str | None] = {"--log-level": arguments.log_level, "--log-format": arguments.log_format}
+    words = [word for name, value in given.items() if value is not None for word in (name, value)]
+    return [*words, *(["--verbose"] if arguments.verbose else [])]
+
+
+def from_options(program: str, arguments: argparse.Namespace) -> Journal:
+    """The journal that the command line asks for."""
+    level = "debug" if arguments.verbose else arguments.log_level or "info"
+    return Journal(program, Level[level.upper()], arguments.log_format == "json")
