@@ -165,7 +165,7 @@ class Groups:
         if speaker is None or group not in speaker.own_groups():
             return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
         if (
-            speaker.issuer != "dks"
+            speaker.issuer_of(group) != "dks"
             or not self._may(speaker, group, router)
             or request.sender != (router == group.router)
         ):
@@ -413,7 +413,7 @@ class Groups:
         if known is None:
             return
         gone = speaker is None or group not in speaker.own_groups()
-        if speaker is None or gone or speaker.issuer != "dks" or speaker.local_key_server:
+        if speaker is None or gone or speaker.issuer_of(group) != "dks" or speaker.local_key_server:
             for name in [*known.members, *known.apart]:
                 self._exclude(known, name, now)
             del self._groups[group]

@@ -109,10 +109,9 @@ class Context:
         self.retained.reserve(self._generation, self.document.generation_block)
         return self._generation
 
-    @property
-    def shared(self) -> bool:
-        """Whether the DKS makes generations of our groups, and we do when it is not there."""
-        return self.document.issuer == "dks" and self.document.local_key_server
+    def shared(self, group: GroupId) -> bool:
+        """Whether the DKS makes generations of this group, and its speaker does when that is not there."""
+        return self.document.issuer_of(group) == "dks" and self.document.local_key_server
 
     def clashes(self, generation: int, in_use: Iterable[int]) -> bool:
         """Whether a generation has the SPIs of one that is in use."""

@@ -269,8 +269,7 @@ class LksCore:
 
     def _add_link(self, interface: InterfacePolicy, now: float) -> None:
         if interface.name not in self._links and interface.protected:
-            orders = self._issuing if self._context.shared else None
-            self._links[interface.name] = Link(self._context, interface, self._port, now, orders)
+            self._links[interface.name] = Link(self._context, interface, self._port, now, self._issuing)
 
     def _links_up(self, now: float) -> None:
         for name, link in self._links.items():
@@ -508,7 +507,7 @@ class LksCore:
 
 def _common(document: PolicyDocument) -> tuple[object, ...]:
     """What all groups have in common: when it changes, all of them begin anew."""
-    return document.issuer, document.local_key_server, document.dks, document.suite, document.spi
+    return document.issuer, document.issuers, document.local_key_server, document.dks, document.suite, document.spi
 
 
 def protected(interface: InterfacePolicy) -> Iterator[ProtectedInterface]:

@@ -54,7 +54,7 @@ class Link(IkeParty):
     def __init__(
         self, context: Context, policy: InterfacePolicy, port: int, now: float, orders: Orders | None = None
     ) -> None:
-        """`orders`: the way to the DKS, when that makes our groups' generations."""
+        """`orders`: the way to the DKS, for groups of ours whose generations that makes."""
         self._context, self.policy, self._port = context, policy, port
         self.up = False
         self._addresses = {str(each.address): each for each in policy.neighbors}
@@ -81,7 +81,7 @@ class Link(IkeParty):
         self._spread = Spread(self._endpoint, context.removal)
         self._orders = orders
         self.speakers = {
-            group: Speaker(context, self._endpoint, group, now, orders)
+            group: Speaker(context, self._endpoint, group, now, orders if context.shared(group) else None)
             for group in context.document.own_groups()
             if group.interface == policy.name
         }
@@ -198,7 +198,8 @@ class Link(IkeParty):
             self._context.kernel_dirty = True
         for group in own:
             if group not in self.speakers:
-                self.speakers[group] = Speaker(self._context, self._endpoint, group, now, self._orders)
+                orders = self._orders if self._context.shared(group) else None
+                self.speakers[group] = Speaker(self._context, self._endpoint, group, now, orders)
         for listener in self.listeners.values():
             listener.adopt(policy, now)
         for each in come:

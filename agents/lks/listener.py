@@ -238,7 +238,7 @@ class Listener:
             return None
         if issuer == "lks":
             return self._neighbor_key
-        return self._dks_key if self._context.shared else None
+        return self._dks_key if self._context.shared(group) else None
 
     def _taken(self, keys: GroupKeys) -> None:
         state = verify_issued_state(keys.state, lambda issuer: self._issuer_key(keys.group, issuer), keys.group)

@@ -27,6 +27,7 @@ def status(
         "router": document.router,
         "domain": document.domain,
         "issuer": document.issuer,
+        "issuers": {each.protocol.value: each.issuer for each in document.issuers or ()},
         "policy_version": document.version,
         "policy_expires_at": document.expires_at,
         "generation_reserved": context.retained.reserved,
@@ -119,7 +120,8 @@ def as_text(found: Mapping[str, Any]) -> str:
     dks = found["dks"]
     lines = [
         f"{found['router']} in {found['domain']}: policy version {found['policy_version']}, "
-        f"keys from the {found['issuer']}",
+        f"keys from the {found['issuer']}"
+        + "".join(f", of {protocol} from the {issuer}" for protocol, issuer in found["issuers"].items()),
         "DKS: " + ("connected" if dks["connected"] else _until(dks["next_contact_in_s"])) if dks else "DKS: none",
     ]
     for interface in found["interfaces"]:

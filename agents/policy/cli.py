@@ -27,7 +27,7 @@ from agents.policy.admin_cli import app as admin_app
 from agents.policy.deploy_cli import app as deploy_app
 from agents.policy.deploy_cli import login_name
 from agents.policy.difference import difference
-from agents.policy.document import MAX_INTERFACES, DksEntry, plain, verify_document
+from agents.policy.document import MAX_INTERFACES, DksEntry, Issuer, plain, verify_document
 from agents.policy.domain import Domain, problems
 from agents.policy.errors import PolicyError
 from agents.policy.export import export_documents
@@ -70,6 +70,10 @@ Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Name = Annotated[str, typer.Argument(help="The router's name.")]
 KeyFile = Annotated[Path, typer.Option("--key", help="Its public key, PEM.")]
 End = Annotated[str, typer.Argument(metavar="ROUTER:INTERFACE")]
+Protocols = Annotated[
+    list[RoutingProtocol] | None,
+    typer.Option("--protocol", help="This protocol alone; all by default. May be given several times."),
+]
 
 
 def _show_version(wanted: bool) -> None:
@@ -249,15 +253,28 @@ def interface_mode(
     context: typer.Context,
     end: End,
     mode: Annotated[Mode, typer.Argument()],
-    protocol: Annotated[
-        list[RoutingProtocol] | None,
-        typer.Option(help="This protocol alone; all by default. May be given several times."),
-    ] = None,
+    protocol: Protocols = None,
     as_json: Json = False,
 ) -> None:
     """Set an interface to clear, listen, permissive or required. For a network in service: policy deploy."""
     router, name = _end(end)
     _step(context, as_json, lambda domain: edit.set_mode(domain, router, name, mode, protocol or ()))
+
+
+@app.command("issuer")
+def issuer_(
+    context: typer.Context,
+    issuer: Annotated[
+        Issuer,
+        typer.Argument(
+            help="lks: each router's own Local Key Server. dks: the DKS, and the Local Key Server while it is away."
+        ),
+    ],
+    protocol: Protocols = None,
+    as_json: Json = False,
+) -> None:
+    """Who makes the keys of all groups, or of one protocol's."""
+    _step(context, as_json, lambda domain: edit.set_issuer(domain, issuer, protocol or ()))
 
 
 @adjacency_app.command("allow")

@@ -45,6 +45,7 @@ def _document(domain: Domain, router: RouterEntry, version: int, issued_at: int)
         issued_at=issued_at,
         expires_at=issued_at + settings.validity_s,
         issuer=settings.issuer,
+        issuers=settings.issuers,
         local_key_server=settings.local_key_server,
         identity=router.key,
         spi=router.spi,

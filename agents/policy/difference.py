@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.policy.document import Modes
+from agents.policy.document import Modes, ProtocolIssuer
 from agents.policy.domain import Domain, RouterEntry, Settings
 
 
@@ -103,6 +103,10 @@ def _common(old: Domain, new: Domain) -> Iterator[str]:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, ProtocolIssuer):
+        return f"{value.protocol.value} {value.issuer}"
     if isinstance(value, tuple):
         return ", ".join(_text(each) for each in value) or "none"
+    if value is None:
+        return "none"
     return str(getattr(value, "value", value))

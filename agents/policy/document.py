@@ -6,7 +6,7 @@ are kept, who carries them, or what a router does with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,6 +32,8 @@ Spki = Annotated[bytes, Field(min_length=40, max_length=200)]
 DomainName = Annotated[str, StringConstraints(pattern=DOMAIN_PATTERN)]
 RouterName = Annotated[str, StringConstraints(pattern=ROUTER_PATTERN)]
 InterfaceName = Annotated[str, StringConstraints(pattern=INTERFACE_PATTERN)]
+Issuer = Literal["lks", "dks"]
+"""Which kind of key server makes a group's keys."""
 Seconds = Annotated[int, Field(ge=0, le=_U32)]
 
 
@@ -228,6 +230,31 @@ def _with_pairs(protocol: RoutingProtocol) -> RoutingProtocol:
 UnicastProtocol = Annotated[RoutingProtocol, AfterValidator(_with_pairs)]
 
 
+class ProtocolIssuer(_Value):
+    """Who makes the keys of one protocol's groups, where it is not whom the document names for all."""
+
+    protocol: RoutingProtocol
+    issuer: Issuer
+
+
+def issuer_of(issuer: Issuer, issuers: tuple[ProtocolIssuer, ...] | None, protocol: str) -> Issuer:
+    """Who makes the keys of this protocol's groups, by the two fields `issuer` and `issuers`."""
+    return next((each.issuer for each in issuers or () if each.protocol.value == protocol), issuer)
+
+
+def issuer_problems(
+    issuer: Issuer, issuers: tuple[ProtocolIssuer, ...] | None, *, local_key_server: bool
+) -> Iterator[str]:
+    """What of these fields does not fit together. `issuers` has one form: those that differ, in RoutingProtocol's
+    order, or None."""
+    order = list(RoutingProtocol)
+    named = [order.index(each.protocol) for each in issuers or ()]
+    if named != sorted(set(named)) or issuers == () or any(each.issuer == issuer for each in issuers or ()):
+        yield "issuers are not those that differ from issuer, once each and in the order of protocols"
+    if not local_key_server and "lks" in (issuer, *(each.issuer for each in issuers or ())):
+        yield "issuer lks needs local_key_server"
+
+
 class PointPolicy(_Value):
     """A rendezvous point of the domain: where unicast PIM goes to and comes from. `own`: this router is it."""
 
@@ -273,7 +300,8 @@ class PolicyDocument(_Value):
     version: int = Field(ge=1, le=(1 << 63) - 1)
     issued_at: int = Field(ge=0, le=1 << 40)
     expires_at: int = Field(ge=0, le=1 << 40)
-    issuer: Literal["lks", "dks"]
+    issuer: Issuer
+    issuers: tuple[ProtocolIssuer, ...] | None = Field(default=None, max_length=len(RoutingProtocol))
     local_key_server: bool
     identity: Spki
     spi: SpiBlock
@@ -297,8 +325,8 @@ class PolicyDocument(_Value):
             raise ValueError("the document expires before it is issued")
         if not self.suite.parameters.group:
             raise ValueError(f"{self.suite.value} is a counter mode: not for a group SA")
-        if self.issuer == "lks" and not self.local_key_server:
-            raise ValueError("issuer lks needs local_key_server")
+        for problem in issuer_problems(self.issuer, self.issuers, local_key_server=self.local_key_server):
+            raise ValueError(problem)
         if any(each.router == self.router for interface in self.interfaces for each in interface.neighbors):
             raise ValueError("a router cannot be its own neighbour")
         peers = {each.router for each in self.pairs}
@@ -312,6 +340,10 @@ class PolicyDocument(_Value):
     def interface(self, name: str) -> InterfacePolicy | None:
         """The interface of this name, if the document has it."""
         return next((each for each in self.interfaces if each.name == name), None)
+
+    def issuer_of(self, group: GroupId) -> Issuer:
+        """Which kind of key server makes this group's keys, while both can be reached."""
+        return issuer_of(self.issuer, self.issuers, group.protocol)
 
     def own_groups(self) -> tuple[GroupId, ...]:
         """The groups that this router is the speaker of: those of protocols that are not `clear`."""

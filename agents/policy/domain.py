@@ -22,14 +22,17 @@ from agents.policy.document import (
     DksEntry,
     DomainName,
     InterfaceName,
+    Issuer,
     Lease,
     Lifetimes,
     Modes,
+    ProtocolIssuer,
     ProtocolMode,
     Reconnect,
     RouterName,
     SpiBlock,
     Spki,
+    issuer_problems,
 )
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
@@ -121,7 +124,9 @@ class AdministratorEntry(Value):
 class Settings(Value):
     """What holds for every router of the domain."""
 
-    issuer: Literal["lks", "dks"] = "lks"
+    issuer: Issuer = "lks"
+    issuers: tuple[ProtocolIssuer, ...] | None = None
+    """Of protocols whose keys another kind of key server makes."""
     local_key_server: bool = True
     suite: Suite = Suite.ESP_AES128_SHA256
     lifetimes: Lifetimes = Lifetimes()
@@ -305,8 +310,7 @@ def _ends(adjacency: AdjacencyEntry, a: InterfaceEntry, b: InterfaceEntry) -> It
 
 def settings_problems(settings: Settings) -> Iterator[str]:
     """What of the settings does not fit together."""
-    if settings.issuer == "lks" and not settings.local_key_server:
-        yield "issuer lks needs local_key_server"
+    yield from issuer_problems(settings.issuer, settings.issuers, local_key_server=settings.local_key_server)
     if not settings.suite.parameters.group:
         yield f"{settings.suite.value} is a counter mode: not for a group SA"
     if settings.lifetimes.atd_s + settings.lifetimes.dtd_s >= settings.lifetimes.group_s:

@@ -10,7 +10,15 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Any, Literal
 
 from agents.ipsec.protection import Mode, RoutingProtocol
-from agents.policy.document import MAX_INTERFACES, MAX_NEIGHBORS, MAX_PAIR_ADDRESSES, SpiBlock
+from agents.policy.document import (
+    MAX_INTERFACES,
+    MAX_NEIGHBORS,
+    MAX_PAIR_ADDRESSES,
+    Issuer,
+    ProtocolIssuer,
+    SpiBlock,
+    issuer_of,
+)
 from agents.policy.domain import (
     AdjacencyEntry,
     AdministratorEntry,
@@ -195,6 +203,16 @@ def set_sources(domain: Domain, router: str, addresses: Iterable[IPv4Address]) -
     if len(given) > MAX_PAIR_ADDRESSES:
         raise PolicyError(f"{router} is given {len(given)} addresses; allowed are {MAX_PAIR_ADDRESSES}")
     return _replace(domain, domain.router(router).model_copy(update={"sources": given}))
+
+
+def set_issuer(domain: Domain, issuer: Issuer, protocols: Collection[RoutingProtocol] = ()) -> Domain:
+    """Who makes the groups' keys in the whole domain; of these protocols alone, if any are named."""
+    settings = domain.settings
+    wanted = {each: issuer_of(settings.issuer, settings.issuers, each.value) for each in RoutingProtocol}
+    wanted.update(dict.fromkeys(protocols or RoutingProtocol, issuer))
+    usual = settings.issuer if protocols else issuer
+    others = tuple(ProtocolIssuer(protocol=each, issuer=of) for each, of in wanted.items() if of != usual)
+    return with_settings(domain, settings.model_copy(update={"issuer": usual, "issuers": others or None}))
 
 
 def with_settings(domain: Domain, settings: Settings) -> Domain:

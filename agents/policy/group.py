@@ -6,18 +6,17 @@ A receiver takes no pair (v, g) lower than one it has had, across reboots too. K
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.policy import cbor, cose
+from agents.policy.document import Issuer as Issuer
 from agents.policy.document import plain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 
-Issuer = Literal["lks", "dks"]
 LABEL = "router-keys/group-state/1"
 MAX_COUNTER = (1 << 63) - 1
 MOST_AHEAD = 1 << 36

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
-from agents.policy.document import InterfaceName, RouterName
+from agents.policy.document import InterfaceName, Issuer, RouterName
 from agents.policy.domain import Domain
 from agents.policy.keys import public_key_from_pem, spki
 
@@ -69,6 +69,14 @@ class SetMode(_Step):
     )
 
 
+class SetIssuer(_Step):
+    op: Literal["issuer"]
+    issuer: Issuer
+    protocols: tuple[RoutingProtocol, ...] = Field(
+        default=(), max_length=len(RoutingProtocol), description="Of these alone; of all when empty."
+    )
+
+
 class Allow(_Step):
     op: Literal["adjacency.allow"]
     a: End
@@ -82,7 +90,8 @@ class Deny(_Step):
 
 
 EditStep = Annotated[
-    AddRouter | ApproveRouter | RemoveRouter | AddInterface | SetMode | Allow | Deny, Field(discriminator="op")
+    AddRouter | ApproveRouter | RemoveRouter | AddInterface | SetMode | SetIssuer | Allow | Deny,
+    Field(discriminator="op"),
 ]
 
 
@@ -114,6 +123,8 @@ def _take(domain: Domain, step: EditStep) -> Domain:
             )
         case SetMode():
             return edit.set_mode(domain, step.at.router, step.at.interface, step.mode, step.protocols)
+        case SetIssuer():
+            return edit.set_issuer(domain, step.issuer, step.protocols)
         case Allow():
             return edit.allow(domain, _place(step.a), _place(step.b))
         case Deny():

@@ -8,7 +8,7 @@ import pytest
 
 from agents.gikev2 import UnusableGroup
 from agents.ipsec.protection import RoutingProtocol
-from agents.lks.retained import COUNTERS
+from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.lks.speaker import Speaker
 from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
@@ -283,3 +283,33 @@ def test_a_mark_for_the_generations_of_the_dks_is_on_the_disk_before_they_are_us
     network.power_off("r1")
     network.power_on("r1")
     assert min(g for group, g in sent(network).items() if group.router == "r1") > max(seen)
+
+
+def test_protocols_of_an_interface_have_different_key_servers() -> None:
+    network = Network(LAN, settings=SHARED.model_copy(update={"issuer": "lks"}), dks=True)
+    network.publish(edit.set_issuer(network.domain, "dks", [RoutingProtocol.PIM]))
+    for name in network.routers:
+        network.nodes[name].files[DOCUMENT] = network.signed[name]
+    network.power_on_all()
+    assert network.run(10, network.all_keyed)
+    network.run(130)
+    assert network.all_keyed()
+    assert {group.protocol: generation % 2 for group, generation in sent(network).items()} == {"ospf": 1, "pim": 0}
+    assert {str(each.fields["group"]).rsplit("/")[-1] for each in network.seen("issued", "dks")} == {"pim"}
+    network.power_off("dks")
+    network.run(400)
+    assert network.all_keyed() and all(generation % 2 for generation in sent(network).values())
+    one_key_each(network)
+
+
+def test_the_dks_gives_no_keys_of_a_protocol_that_policy_leaves_to_the_lks() -> None:
+    network = shared(settings=SHARED.model_copy(update={"issuer": "lks"}))
+    assert network.run(10, network.all_keyed)
+    network.publish(edit.set_issuer(network.domain, "dks", [RoutingProtocol.PIM]))
+    assert network.run(200, lambda: bool(network.seen("issued", "dks")))
+    network.publish(edit.set_issuer(network.domain, "lks"))
+    network.run(network.now + 20)
+    before = len(network.seen("issued", "dks"))
+    network.run(network.now + 200)
+    assert len(network.seen("issued", "dks")) == before and network.all_keyed()
+    one_key_each(network)

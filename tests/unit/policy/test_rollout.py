@@ -17,8 +17,9 @@ from agents.policy import confirmed, edit, rollout
 from agents.policy.cli import main
 from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
 from agents.policy.deploy import Deployer, Held, from_folder
+from agents.policy.difference import difference
 from agents.policy.document import DksEntry, PolicyDocument, verify_document
-from agents.policy.domain import Domain, validate
+from agents.policy.domain import Domain, problems, validate
 from agents.policy.errors import PolicyError
 from agents.policy.keys import spki
 from agents.policy.store import PolicyStore, VersionConflict
@@ -366,3 +367,15 @@ def test_the_command_line_sets_and_deploys_one_protocol(tmp_path: Path, capsys: 
     assert code == 0 and text.splitlines()[0].endswith("r1:a pim: clear -> listen; r2:a pim: clear -> listen")
     code, text = policy("deploy", "plan", "--protocol", "ospf6")
     assert code == 2 and "no interface with ospf6" in text
+
+
+def test_another_issuer_of_one_protocol_is_said_in_one_form() -> None:
+    made = edit.set_issuer(domain(), "dks", [RoutingProtocol.PIM])
+    assert [(each.protocol.value, each.issuer) for each in made.settings.issuers or ()] == [("pim", "dks")]
+    assert difference(domain(), made) == ["~ setting issuers: none -> pim dks"]
+    for word in ("lks", "dks"):
+        assert edit.set_issuer(made, word).settings.issuers is None
+    back = edit.set_issuer(made, "lks", [RoutingProtocol.PIM])
+    assert back == domain()
+    central = made.model_copy(update={"settings": made.settings.model_copy(update={"local_key_server": False})})
+    assert "issuer lks needs local_key_server" in problems(central)
