@@ -11,11 +11,13 @@ from testbed.analysis import adjacency, multicast, protected, requests, trees
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.multicast import LOST, Phase
 from testbed.analysis.run import NS, Event, Run
+from testbed.errors import InputError
 from testbed.record.plan import Flow, Plan, Step, Stream
-from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, between, step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, between, in_order, step
 from testbed.runner.streams import ANY_SOURCE, SOURCE_SPECIFIC
 from testbed.runner.streams import RATE_PPS as STREAM_PPS
 from testbed.topology.resolved import Topology
+from testbed.values import shown
 
 if TYPE_CHECKING:
     from testbed.report.page import Drawn
@@ -55,6 +57,12 @@ def down(topology: Topology) -> str:
     return ([name for name in names[2:] if name not in elected(topology)] or names)[-1]
 
 
+def deployed(topology: Topology) -> list[str]:
+    """The protocols that can be deployed one after the other, in the order of the way up."""
+    there = {"ospf": topology.ospf.v2, "ospf6": topology.ospf.v3, "pim": topology.pim is not None}
+    return [name for name, runs in there.items() if runs]
+
+
 def elected(topology: Topology) -> set[str]:
     """The two routers of each LAN that ospfd elects when all begin together (RFC 2328, section 9.4): of one priority
     those with the greatest IDs."""
@@ -76,8 +84,9 @@ class IncrementalDeployment(Experiment):
         "only when all members have confirmed the one before. While one of its links is under way a router loses its "
         f"power for {DARK_S:g} s; it holds that step, comes back with its older document, and goes to the DKS 30 "
         "to 60 s later, so that neighbours act under two policies for longer than the dead interval. Then everything "
-        "goes back to clear. What is protected is counted in captures of every interface. Adjacencies of the router "
-        "that has no power are not counted as lost while it has none."
+        "goes back to clear. `-o apart=true` deploys one protocol after the other: OSPF, then PIM; back, PIM first. "
+        "What is protected is counted in captures of every interface. Adjacencies of the router that has no power are "
+        "not counted as lost while it has none. Multicast goes to routers that no path leads to through that one."
     )
     shows_not = (
         "Computation costs nothing in virtual time. One small network; routers of one make. An administrator who takes "
@@ -94,30 +103,38 @@ class IncrementalDeployment(Experiment):
     )
     requests_since = "the run's start"
     options: ClassVar[Mapping[str, Any]] = {
+        "apart": False,
         "mode": "clear",
         "policy": {"reconnect": {"first_min_s": 30, "first_max_s": 60, "max_s": 60}},
     }
 
-    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        count = len(segments(topology)) * MODES
+    def timeline(self, topology: Topology, rng: random.Random, *, apart: bool = False) -> list[Step]:
+        count, protocols = len(segments(topology)) * MODES, deployed(topology) if apart else ["all"]
         found = []
         # Near the end of the way up, when the links of the last router are under way.
         first = next(n for n, name in enumerate(sorted(segments(topology))) if self._touches(topology, name))
         cut_s = (
             START_S + TRY_S * (first * MODES + rng.randrange(1, MODES + 1)) + round(rng.uniform(0.2, TRY_S - 0.2), 3)
         )
-        attempts = range(count + int((HELD_S + MARGIN_S) / TRY_S))
-        found += [step(START_S + TRY_S * n, "policy_step", direction="up") for n in attempts]
-        turn_s = START_S + TRY_S * len(attempts) + MARGIN_S
-        found += [step(turn_s - 1, "mark", name="turn")]
-        found += [
-            step(turn_s + TRY_S * n, "policy_step", direction="back") for n in range(count + int(MARGIN_S / TRY_S))
-        ]
-        node = down(topology)
+        node, now_s = down(topology), START_S
         found += [
             step(cut_s, "power_off", nodes=[node]),
             step(cut_s + DARK_S, "power_on", nodes=[node], jitter_s=0),
         ]
+
+        def steps(direction: str, protocol: str, spare_s: float) -> float:
+            attempts = count + int(spare_s / TRY_S)
+            for number in range(attempts):
+                at_s = now_s + TRY_S * number
+                found.append(step(at_s, "policy_step", direction=direction, protocol=protocol))
+            return now_s + TRY_S * attempts
+
+        for protocol in protocols:
+            now_s = steps("up", protocol, HELD_S + MARGIN_S if protocol == protocols[0] else MARGIN_S)
+        now_s += MARGIN_S
+        found.append(step(now_s - 1, "mark", name="turn"))
+        for protocol in reversed(protocols):
+            now_s = steps("back", protocol, MARGIN_S)
         return found
 
     @staticmethod
@@ -148,6 +165,11 @@ class IncrementalDeployment(Experiment):
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
         made = super().plan(topology, keying, seed, {"captures": "all", **options})
+        if not isinstance(made.own["apart"], bool):
+            raise InputError(f"apart is {shown(made.own['apart'])}", where="-o apart", allowed="true or false")
+        if made.own["apart"]:
+            steps = self.timeline(topology, random.Random(f"{self.name} {seed}"), apart=True)
+            made = made.model_copy(update={"timeline": in_order(steps, topology)})
         last = max(each.at_s for each in made.timeline)
         return made.model_copy(update={"duration_s": max(made.duration_s, last + MARGIN_S)})
 
@@ -176,7 +198,7 @@ class IncrementalDeployment(Experiment):
                 LOSSES: float(self._losses(run, off, on)),
                 PROBES: float(self._probes(run)),
                 TAKEN: float(len(taken)),
-                LEFT: float(2 * MODES * len(segments(topology)) - len(taken)),
+                LEFT: float(2 * MODES * len(segments(topology)) * self._deployments(run) - len(taken)),
                 HELD: float(sum(each["result"] == "held" for each in tried)),
                 AHEAD: float(sum(off < each["t"] < on and self._concerns(each, down(topology)) for each in taken)),
                 SHARE: self._percent(found, turn - int(20 * NS), turn),
@@ -184,6 +206,10 @@ class IncrementalDeployment(Experiment):
                 **multicast.series(run, {self.begin: Phase(on)}),
             },
         )
+
+    @staticmethod
+    def _deployments(run: Run) -> int:
+        return len(deployed(run.plan.topology)) if run.plan.own["apart"] else 1
 
     @staticmethod
     def _moment(run: Run, kind: str) -> int:

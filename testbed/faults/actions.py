@@ -81,7 +81,7 @@ class Faults:
             case steps.ClockStep():
                 return self._clock_step(step)
             case steps.PolicyStep():
-                outcome = lab.keying.policy_step(step.direction, step.at_once)
+                outcome = lab.keying.policy_step(step.direction, step.at_once, step.protocol)
                 if outcome is None:
                     return f"keying {lab.keying.name} has no policy"
                 lab.record("lab", "lab", "deploy", direction=step.direction, **outcome)

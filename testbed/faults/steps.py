@@ -365,11 +365,13 @@ class Mark(Step):
 
 
 class PolicyStep(Step):
-    """The Policy Server takes the next step of a deployment, if all have confirmed the one before."""
+    """The Policy Server takes the next step of a deployment, of all protocols or of one, if all have confirmed the one
+    before."""
 
     action: Literal["policy_step"] = "policy_step"
     direction: Annotated[str, one_of("up", "back")]
     at_once: Count = 1
+    protocol: Annotated[str, one_of("all", "ospf", "ospf6", "pim", "pim6")] = "all"
 
     def sets(self, topology: Topology) -> dict[tuple[str, ...], Any]:
         return {("policy",): self.direction}

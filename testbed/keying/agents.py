@@ -73,9 +73,9 @@ class AgentKeying(Keying):
         provision(topology, folder, seed, address, settings, mode)
         self._domain = lambda: (domain_of(topology, seed, address, settings, mode), folder, seed)
 
-    def policy_step(self, direction: str, at_once: int) -> Mapping[str, Any]:
+    def policy_step(self, direction: str, at_once: int, protocol: str) -> Mapping[str, Any]:
         """As Keying.policy_step."""
-        return self._policy_server().step(direction, at_once)
+        return self._policy_server().step(direction, at_once, protocol)
 
     def _policy_server(self) -> LaboratoryPolicyServer:
         """It is made when it is first needed: most runs need none."""

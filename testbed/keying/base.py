@@ -152,8 +152,9 @@ class Keying:
     def prepare(self, topology: Topology, folder: Path, seed: int, options: PlanOptions) -> None:
         """Write keys, documents and configuration files below `folder`. `options`: an instance of the mode's own."""
 
-    def policy_step(self, direction: str, at_once: int) -> Mapping[str, Any] | None:
-        """Try the next step of a deployment, "up" or "back"; what came of it. None: this mode has no policy."""
+    def policy_step(self, direction: str, at_once: int, protocol: str) -> Mapping[str, Any] | None:
+        """Try the next step of a deployment, "up" or "back", of one protocol or "all"; what came of it. None: this mode
+        has no policy."""
         return None
 
     def start_dks(self, lab: KeyingLab) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.dks.confirmations import FOLDER as CONFIRMATIONS
-from agents.ipsec.protection import Mode
+from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
 from agents.policy.deploy import Deployer, Done, Held, from_folder
 from agents.policy.domain import Domain
@@ -35,10 +35,11 @@ class LaboratoryPolicyServer:
         self._documents = dks.documents
         self._deployer = Deployer(self._store, from_folder(dks.state / CONFIRMATIONS))
 
-    def step(self, direction: str, at_once: int = 1) -> Mapping[str, Any]:
-        """Try the next step "up" (to `required`) or "back" (to `clear`): what came of it, for the record."""
+    def step(self, direction: str, at_once: int = 1, protocol: str = "all") -> Mapping[str, Any]:
+        """Try the next step "up" (to `required`) or "back" (to `clear`), of all protocols or one: what came of it, for
+        the record. A deployment of another protocol begins when the one before is at its end."""
         try:
-            done = self._try(direction, at_once)
+            done = self._try(direction, at_once, () if protocol == "all" else (RoutingProtocol(protocol),))
         except Held as held:
             return {"result": "held", "waiting": held.missing}
         except NothingToDo:
@@ -71,11 +72,15 @@ class LaboratoryPolicyServer:
         assert signed is not None
         return signed
 
-    def _try(self, direction: str, at_once: int) -> Done | None:
+    def _try(self, direction: str, at_once: int, protocols: tuple[RoutingProtocol, ...]) -> Done | None:
         goal = Mode.REQUIRED if direction == "up" else Mode.CLEAR
         under_way = self._deployer.current()
+        if under_way is not None and under_way.protocols != protocols:
+            if (before := self._deployer.step(WHO, ISSUED_AT)) is not None:
+                return before
+            under_way = None
         if under_way is None:
-            return self._deployer.start((), goal, at_once, WHO, ISSUED_AT)
+            return self._deployer.start((), goal, at_once, WHO, ISSUED_AT, protocols=protocols)
         if under_way.goal is not goal:
             return self._deployer.back(goal, at_once, WHO, ISSUED_AT)
         return self._deployer.step(WHO, ISSUED_AT)

@@ -223,7 +223,7 @@ class Experiment(ABC):
                 keying=keying,
                 seed=seed,
                 duration_s=self.duration_s * factor,
-                timeline=tuple(sorted(_later(steps, factor), key=lambda step: step.at_s)),
+                timeline=in_order(steps, topology),
                 flows=tuple(_longer(flow, factor) for flow in flows),
                 streams=tuple(_drawn_out(stream, factor) for stream in streams),
                 captures=chosen.captures,
@@ -248,8 +248,11 @@ def stretch(topology: Topology) -> float:
     return max(1.0, topology.ospf.dead_s / USUAL_DEAD_S)
 
 
-def _later(steps: Iterable[Step], factor: float) -> list[Step]:
-    return [each.model_copy(update={"at_s": each.at_s * factor}) for each in steps]
+def in_order(steps: Iterable[Step], topology: Topology) -> tuple[Step, ...]:
+    """The timeline of a plan: steps as an experiment writes them, as late as the topology's timers ask for."""
+    factor = stretch(topology)
+    late = [each.model_copy(update={"at_s": each.at_s * factor}) for each in steps]
+    return tuple(sorted(late, key=lambda step: step.at_s))
 
 
 def _longer(flow: Flow, factor: float) -> Flow:

@@ -110,3 +110,57 @@ def test_multicast_goes_to_all_that_no_path_leads_to_through_the_router_without_
     topology = load(str(tmp_path / "t.yaml"))
     assert deployment.down(topology) == "d"
     assert [each.receivers for each in experiment.streams(topology)] == [("b",)] * 2, "c is as near by way of d"
+
+
+def test_protocols_are_deployed_one_after_the_other_when_asked_for(tmp_path: Path) -> None:
+    experiment, topology = find("incremental_deployment"), load("office")
+
+    def order(apart: object) -> list[tuple[str, str]]:
+        plan = experiment.plan(topology, "lks", 1, {"apart": apart})
+        check_plan(plan)
+        steps = [each.args for each in plan.timeline if each.action == "policy_step"]
+        return list(dict.fromkeys((each["direction"], each["protocol"]) for each in steps))
+
+    assert order(False) == [("up", "all"), ("back", "all")]
+    assert order(True) == [("up", "ospf"), ("up", "pim"), ("back", "pim"), ("back", "ospf")]
+    with pytest.raises(InputError, match="apart is 'both'"):
+        order("both")
+
+
+def test_a_deployment_of_another_protocol_begins_when_the_one_before_is_at_its_end(tmp_path: Path) -> None:
+    topology, address = load("office"), IPv4Address("192.0.2.1")
+    settings = AgentOptions().settings(issuer="lks", local_key_server=True)
+    provision(topology, tmp_path, 1, address, settings, Mode.CLEAR)
+    server = LaboratoryPolicyServer(domain_of(topology, 1, address, settings, Mode.CLEAR), tmp_path, 1)
+    dks, public = Places(tmp_path / "retained" / "dks"), laboratory_key(1, POLICY_SERVER).public_key()
+    (dks.state / "confirmations").mkdir()
+
+    def confirm() -> None:
+        """All routers say that everything is in force."""
+        for name in topology.routers:
+            document = verify_document((dks.documents / f"{name}.cose").read_bytes(), public, domain=topology.domain)
+            states = tuple(
+                InForce(
+                    name=each.name, mode=each.mode, modes=each.modes,
+                    keyed=tuple(sorted(other.router for other in each.neighbors if each.protected)),
+                )
+                for each in document.interfaces
+            )  # fmt: skip
+            said = Confirmation(domain=topology.domain, router=name, version=document.version, at=0, interfaces=states)
+            signed = sign_confirmation(said, laboratory_key(1, name))
+            (dks.state / "confirmations" / f"{name}.confirmation").write_bytes(signed)
+
+    up: list[tuple[str, str, str]] = []
+    for protocol in ("ospf", "pim"):
+        for _attempt in range(40):
+            outcome = server.step("up", protocol=protocol)
+            up.append((protocol, outcome["result"], ", ".join(outcome.get("changes", ()))))
+            if outcome["result"] == "held":
+                confirm()
+            elif outcome["result"] == "done":
+                break
+    taken = [(protocol, changes) for protocol, result, changes in up if result == "taken"]
+    assert {protocol for protocol, changes in taken} == {"ospf", "pim"}
+    assert all(f" {protocol}: " in changes for protocol, changes in taken)
+    assert len(taken) == 2 * 3 * 2, "three modes of two segments, of two protocols"
+    assert server.step("up", protocol="ospf") == server.step("up", protocol="pim") == {"result": "done"}
