@@ -29,6 +29,10 @@ class Run:
 
     folder: Path
 
+    def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
+        """To another process goes where it stands, not what was read of it."""
+        return Run, (self.folder,)
+
     @cached_property
     def plan(self) -> Plan:
         """Raises InputError, with the line, for one that is missing or damaged."""

@@ -56,7 +56,7 @@ def _print(rows: list[Row], changed: list[str]) -> None:
     from testbed.cli.shown import show
 
     table = Table()
-    for heading in ("keying", "measure", "n", "medians", "ratio (95 %)", "verdict"):
+    for heading in ("keying", "measure", "n", "medians", "ratio", "95 % from", "to", "verdict"):
         left = heading in ("keying", "measure", "verdict")
         table.add_column(heading, justify="left" if left else "right")
     for row in rows:
@@ -64,7 +64,7 @@ def _print(rows: list[Row], changed: list[str]) -> None:
         word = "never" if is_span(row.measure) else "not measured"
         never = f"; {word} {row.never[0]} and {row.never[1]}" if any(row.never) else ""
         table.add_row(
-            row.keying, row.measure, f"{row.n[0]}, {row.n[1]}", middles, _interval(row), f"{row.verdict}{never}"
+            row.keying, row.measure, f"{row.n[0]}, {row.n[1]}", middles, *_interval(row), f"{row.verdict}{never}"
         )
     show(table)
     typer.echo(LEGEND)
@@ -74,14 +74,14 @@ def _print(rows: list[Row], changed: list[str]) -> None:
         typer.echo("changed  nothing that both were made from")
 
 
-def _interval(row: Row) -> str:
+def _interval(row: Row) -> list[str]:
+    """The ratio, or a difference with a plus before it, and both ends of its interval."""
     found = row.ratio or row.difference
     if found is None:
-        return ABSENT
+        return [ABSENT] * 3
     mark = "" if row.ratio else "+ "
-    return f"{mark}{found.value:.3f}" + (
-        f" ({found.low:.3f} to {found.high:.3f})" if found.low is not None and found.high is not None else ""
-    )
+    ends = (ABSENT if end is None else f"{end:.3f}" for end in (found.low, found.high))
+    return [f"{mark}{found.value:.3f}", *ends]
 
 
 def _middle(row: Row, side: int) -> str:

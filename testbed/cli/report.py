@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,22 @@ import typer
 
 def register(app: typer.Typer) -> None:
     @app.command()
-    def report(folder: Annotated[Path, typer.Argument(help="a results folder that lab run wrote")]) -> None:
+    def report(
+        folder: Annotated[Path, typer.Argument(help="a results folder that lab run wrote")],
+        formats: Annotated[
+            str, typer.Option(help="what figures are written as: svg (always), png, pdf, with commas")
+        ] = "svg",
+    ) -> None:
         """Compute summary, figures and report.html of a results folder anew from its records.
 
         What is missing, damaged or changed since the run is told, and the rest is measured. Exit code 2 when nothing
         is left to measure.
         """
         from testbed.cli.run import print_summary
+        from testbed.report.drawing import drawing
+        from testbed.report.style import formats_of
         from testbed.runner.afresh import again
 
-        print_summary(again(folder), folder)
+        with drawing(formats_of(formats), os.cpu_count() or 1) as figures:
+            summary = again(folder, figures)
+        print_summary(summary, folder)

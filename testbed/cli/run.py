@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.analysis.words import ABSENT, LEGEND, NEVER, is_span, missing
+from testbed.analysis.words import LEGEND
+from testbed.cli.table import multicast_of, table_of, time_of
 from testbed.errors import InputError, gathered, refuse
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.live import Live
 
     from testbed.runner.execute import Outcome
 
@@ -40,6 +44,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         fresh: Annotated[bool, typer.Option("--fresh", help="do again what is already done")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="print the summary for a program")] = False,
+        formats: Annotated[
+            str, typer.Option(help="what figures are written as: svg (always), png, pdf, with commas")
+        ] = "svg",
         option: Annotated[
             list[str] | None,
             typer.Option("-o", "--option", help="NAME=VALUE, as JSON, plain text or @FILE: captures, policy, ..."),
@@ -47,11 +54,16 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run an experiment, print what was measured, and write figures and report.html.
 
+        Each mode's first seed comes first. Ctrl-C keeps and reports what is done (exit code 130); a second one ends at
+        once, and the same command goes on where it was.
+
         Exit code 1 when something that must hold does not, 2 for bad input, 3 when the runs could not be made.
         """
         from testbed.cli.cautions import loaded
+        from testbed.report.style import formats_of
         from testbed.runner import execute, session, simulated
         from testbed.runner.experiment import find
+        from testbed.setup import children
         from testbed.setup.all import KERNELS, make_all
 
         if kernel not in KERNELS:
@@ -68,12 +80,14 @@ def register(app: typer.Typer) -> None:
             jobs=jobs or os.cpu_count() or 1,
             out=out,
             fresh=fresh,
+            formats=formats_of(formats),
             options=options(option or (), wrong),
         )
         found = find(experiment)
         if isinstance(found, simulated.Simulated):
             refuse(wrong)
-            done = simulated.run(found, request, Progress())
+            with children.stoppable(_stopping):
+                done = simulated.run(found, request, Progress())
         else:
             network = loaded(found.topology if topology is None else topology)
             session.refuse_another(session.folder_of(request, found.name, network.name), found.name)
@@ -81,16 +95,23 @@ def register(app: typer.Typer) -> None:
                 prepared = session.prepare(found, request, network)
             refuse(wrong)
             make_all(kernel)
-            done = session.run(request, Progress(), prepared)
+            with children.stoppable(_stopping), following(prepared.keyings) as told:
+                done = session.run(request, told, prepared, told.so_far)
         if as_json:
             typer.echo(json.dumps(done.summary, indent=1))
         else:
             print_summary(done.summary, done.folder)
             _show_cost(done.summary)
+        if "partial" in done.summary:
+            raise typer.Exit(128 + signal.SIGINT)
         if problem := execute.first_problem(done.outcomes):
             raise problem
         if not done.summary["ok"]:
             raise typer.Exit(1)
+
+
+def _stopping() -> None:
+    typer.echo("lab: stopping: what is done is kept, and reported now; Ctrl-C again ends at once", err=True)
 
 
 def modes(keying: str | None) -> tuple[str, ...]:
@@ -134,77 +155,106 @@ def _from_file(name: str, path: Path) -> Any:
 
 
 class Progress:
-    """One line on stderr for each run that ends, with the time left."""
+    """One line on stderr for each run that ends, with its mode's numbers so far and the time left."""
 
-    def __init__(self) -> None:
+    def __init__(self, modes: Sequence[str] = ()) -> None:
+        self.modes, self.table = tuple(modes), dict[str, Any]()
         self._started = time.monotonic()
 
+    def so_far(self, table: Mapping[str, Any]) -> None:
+        """The table of what has ended."""
+        self.table = dict(table)
+
     def __call__(self, outcome: Outcome, done: int, of: int) -> None:
+        typer.echo(self.said(outcome, done, of), err=True)
+        if done == len(self.modes) < of and len(self.table.get("keyings", ())) == done:
+            from testbed.cli.shown import WIDTH, show, width
+
+            show(table_of(self.table, width(errors=True) or WIDTH)[0], errors=True)
+
+    def said(self, outcome: Outcome, done: int, of: int) -> str:
+        """The line."""
         spent = time.monotonic() - self._started
-        left = spent / done * (of - done)
         state = f"{outcome.virtual_s:.0f} s in {outcome.wall_s:.0f} s" if outcome.done else f"FAILED: {outcome.status}"
-        typer.echo(f"[{done}/{of}] {outcome.keying}, seed {outcome.seed}: {state}; about {left:.0f} s left", err=True)
+        row = self.table.get("keyings", {}).get(outcome.keying)
+        median = f"; so far {time_of(row)}" if row and outcome.done else ""
+        left = f"about {spent / done * (of - done):.0f} s left"
+        return f"[{done}/{of}] {outcome.keying}, seed {outcome.seed}: {state}{median}; {left}"
+
+
+class Filling(Progress):
+    """On a terminal: the table, which fills as runs end, above the line of the last one."""
+
+    def __init__(self, modes: Sequence[str], live: Live) -> None:
+        super().__init__(modes)
+        self._live = live
+
+    def __call__(self, outcome: Outcome, done: int, of: int) -> None:
+        from rich.console import Group
+        from rich.text import Text
+
+        line = self.said(outcome, done, of)
+        if not outcome.done:
+            self._live.console.print(Text(line))  # a failure stays to be seen
+        parts: list[Any] = [Text(line)]
+        if self.table:
+            parts.insert(0, table_of(self.table, self._live.console.width, self.modes)[0])
+        self._live.update(Group(*parts), refresh=True)
+
+
+@contextmanager
+def following(modes: Sequence[str]) -> Iterator[Progress]:
+    """What is told while runs are played: a table that fills where somebody watches it, else lines; on stderr."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal or console.is_dumb_terminal or not sys.stdout.isatty():
+        yield Progress(modes)
+        return
+    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=True) as live:
+        yield Filling(modes, live)
 
 
 def print_summary(summary: dict[str, Any], folder: Path) -> None:
     """The table, the verdicts and the findings, for a person."""
-    from rich.table import Table
+    from testbed.cli.shown import WIDTH, folded, show, width
 
-    from testbed.cli.shown import show
-
-    measured = summary["measured"]
-    table = Table(
-        title=f"{summary['title']}: {summary['topology']}, {summary['routers']} routers, {len(summary['seeds'])} seeds"
-    )
-    for heading in (
-        "keying",
-        "n",
-        f"{measured['main']['name']}, s\nmedian (95 %)",
-        "× none",
-        measured["restored"],
-        "DKS requests\nmedian",
-        "DKS requests in the\nfirst 60 s of power",
-        "DKS requests before\nfirst scheduled",
-    ):
-        table.add_column(heading, justify="left" if heading == "keying" else "right")
-    for name, row in summary["keyings"].items():
-        table.add_row(name, *_cells(row))
+    lines = [f"{summary['title']}: {summary['topology']}, {summary['routers']} routers, {counted(summary['seeds'])}"]
+    if partial := summary.get("partial"):
+        lines[0] += f"; stopped: {partial['done']} of {partial['of']} runs"
+    table, left_out = table_of(summary, width() or WIDTH)
+    for line in lines:
+        typer.echo(folded(line))
+    typer.echo()
     show(table)
-    if "multicast" in measured:
-        show(multicast(summary))
-    for line in legend(measured):
-        typer.echo(line)
+    if "multicast" in summary["measured"]:
+        streams, further = multicast_of(summary, width() or WIDTH)
+        left_out += further
+        typer.echo("\nMulticast\n")
+        show(streams)
+    typer.echo()
+    said = legend(summary["measured"])
+    if left_out:
+        said.append(f"left out for the width of the terminal, in report.html: {'; '.join(left_out)}")
     for verdict in summary["criteria"]:
         mark = "ok    " if verdict["ok"] else "FAILED"
-        typer.echo(f"{mark}  {verdict['keying']}: {verdict['text']}: {verdict['value']}")
-    for finding in summary["findings"]:
-        typer.echo(f"found   {finding}")
-    for flaw in summary.get("flaws", ()):
-        typer.echo(f"flaw    {flaw}")
+        said.append(f"{mark}  {verdict['keying']}: {verdict['text']}: {verdict['value']}")
+    said += [f"found   {finding}" for finding in summary["findings"]]
+    said += [f"flaw    {flaw}" for flaw in summary.get("flaws", ())]
     for keying in summary["keyings"]:
         played = [each for each in summary["runs"] if each["keying"] == keying and each["status"] == "done"]
         if played:
             run_s, wall_s, times = pace(played)
-            typer.echo(f"pace    {keying}: {run_s} s in {wall_s} s of wall time, {times} × real time")
+            said.append(f"pace    {keying}: {run_s} s in {wall_s} s of wall time, {times} × real time")
+    for line in said:
+        typer.echo(folded(line))
     typer.echo(f"report  {folder / 'report.html'}")
 
 
-def multicast(summary: dict[str, Any]) -> Table:
-    """The table of the multicast streams, for a person."""
-    from rich.table import Table
-
-    from testbed.analysis.multicast import DUPLICATED, LOST, REGISTERS, TREES
-
-    hears = summary["measured"]["multicast"]["name"]
-    begin = hears.split(" to ")[0]
-    table, further = Table(title="Multicast"), (f"{begin}{TREES}", f"{begin}{REGISTERS}", LOST, DUPLICATED)
-    for heading in ("keying", f"{hears}, s\nmedian (95 %)", "× none", *(f"{name}\nmedian" for name in further)):
-        table.add_column(heading, justify="left" if heading == "keying" else "right")
-    for keying, row in summary["keyings"].items():
-        if "multicast" in row:
-            cells = [_time(row["multicast"]["heard_s"]), _ratio(row["multicast"])]
-            table.add_row(keying, *cells, *(_middle(name, row["extra"].get(name, [])) for name in further))
-    return table
+def counted(seeds: Sequence[int]) -> str:
+    """How many seeds."""
+    return f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
 
 
 def _show_cost(summary: Mapping[str, Any]) -> None:
@@ -231,48 +281,3 @@ def pace(runs: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
 
     run_s, wall_s = (median(each[name] for each in runs) for name in ("virtual_s", "wall_s"))
     return f"{run_s:.0f}", f"{wall_s:.0f}" if wall_s >= 10 else f"{wall_s:.1f}", f"{run_s / max(wall_s, 0.01):.1f}"
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    from statistics import median
-
-    asked = row["dks_requests"]
-    restored = row["adjacencies"]["restored"]
-    total, early = (
-        [value for value in asked[name] if value is not None]
-        for name in ("total", "before_first_scheduled_reconnection")
-    )
-    return [
-        f"{row['n']}",
-        _time(row["convergence_s"]),
-        _ratio(row),
-        f"{min(restored)} of {row['adjacencies']['expected']}" if restored else ABSENT,
-        f"{median(total):g}" if total else ABSENT,
-        ABSENT if "requests_first_60s" not in row else f"{row['requests_first_60s']['median']:g}",
-        f"{max(early)}" if early else ABSENT,
-    ]
-
-
-def _time(spread: Mapping[str, Any]) -> str:
-    if spread["median"] is None:
-        return NEVER if spread["values"] else ABSENT
-    never = sum(value is None for value in spread["values"])
-    return f"{spread['median']:.2f}{_between(spread['low'], spread['high'])}" + (f", {never} never" if never else "")
-
-
-def _ratio(row: Mapping[str, Any]) -> str:
-    return ABSENT if row["ratio_to_none"] is None else f"{row['ratio_to_none']:.3f}"
-
-
-def _middle(series: str, values: Sequence[float | None]) -> str:
-    from statistics import median
-
-    known = [value for value in values if value is not None]
-    if not known:
-        return missing(series) if values else ABSENT
-    never = len(values) - len(known)
-    return f"{median(known):.2f}".removesuffix(".00") + (f", {never} never" if never and is_span(series) else "")
-
-
-def _between(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"

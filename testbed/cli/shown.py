@@ -1,4 +1,4 @@
-"""Prints tables: as wide as the terminal, wide enough where there is none, and never with anything cut off.
+"""Prints tables and sentences: as wide as the terminal, folded between words only, and never with anything cut off.
 
 Knows nothing of what is in them.
 """
@@ -6,19 +6,70 @@ Knows nothing of what is in them.
 from __future__ import annotations
 
 import os
+import textwrap
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 WIDTH = 150
-"""Columns where no terminal and no COLUMNS says how many."""
+"""Columns of a table where no terminal and no COLUMNS says how many."""
 
 
-def show(table: Table) -> None:
-    """Print it. What does not fit folds; where words would not, it is wider than the terminal, which wraps it."""
+def width(*, errors: bool = False) -> int | None:
+    """The columns of standard output, or standard error; None where neither a terminal nor COLUMNS says how many."""
+    usual = Console(stderr=errors)
+    return usual.width if usual.is_terminal or "COLUMNS" in os.environ else None
+
+
+def show(table: Table, *, errors: bool = False) -> None:
+    """Print it. What does not fit folds between words, sentences before numbers; where words would not fit, the table
+    is wider than the terminal, which wraps it."""
+    needed = fit(table, width(errors=errors) or WIDTH)
+    Console(stderr=errors, width=needed, markup=False, highlight=False, emoji=False).print(table)
+
+
+def fit(table: Table, given: int) -> int:
+    """Give each column its width, so that the table takes `given` columns if it can; how many it takes."""
     for column in table.columns:
-        column.overflow = "fold"
-    usual = Console()
-    given = usual.width if usual.is_terminal or "COLUMNS" in os.environ else WIDTH
-    least = Console(width=10_000).measure(table).minimum
-    Console(width=max(given, least), markup=False, highlight=False, emoji=False).print(table)
+        column.width = None
+    most = [max(map(cell_len, _lines(column)), default=0) for column in table.columns]
+    frame = Console(width=10_000).measure(table).maximum - sum(most)
+    widths = list(most)
+    for least in (
+        [_least(each, numbers_whole=True) for each in table.columns],
+        [_least(each) for each in table.columns],
+    ):
+        while sum(widths) + frame > given:
+            widest = max(range(len(widths)), key=lambda at: (widths[at] > least[at], widths[at]), default=None)
+            if widest is None or widths[widest] <= least[widest]:
+                break
+            widths[widest] -= 1
+    for column, columns in zip(table.columns, widths, strict=True):
+        column.width = columns
+    return max(given, sum(widths) + frame)
+
+
+def folded(text: str) -> str:
+    """A line as it is printed: folded between words for a terminal, the second line and others indented; else whole."""
+    columns = width()
+    if columns is None or cell_len(text) <= columns:
+        return text
+    return textwrap.fill(
+        text, max(columns, 20), subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False,
+        drop_whitespace=True, replace_whitespace=False,
+    )  # fmt: skip
+
+
+def _lines(column: Column) -> list[str]:
+    return [line for cell in (column.header, *column.cells) for line in str(cell).split("\n")]
+
+
+def _least(column: Column, *, numbers_whole: bool = False) -> int:
+    """The width in which no word is folded; with `numbers_whole`, no cell of a column of numbers either."""
+    found = {word for line in _lines(column) for word in line.split()}
+    if column.no_wrap:
+        found |= set(_lines(column))
+    elif numbers_whole and column.justify == "right":
+        found |= {line for cell in column.cells for line in str(cell).split("\n")}
+    return max(map(cell_len, found), default=0)

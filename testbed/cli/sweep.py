@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.analysis.words import LEGEND, NEVER
+from testbed.analysis.words import ABSENT, LEGEND, NEVER
 
 if TYPE_CHECKING:
     from testbed.runner.execute import Outcome
@@ -108,13 +108,13 @@ def _print(done: Swept, factors: Sequence[str], main: Span) -> None:
     from testbed.cli.shown import show
 
     table = Table()
-    for heading in (*factors, "n", f"{main.name}, s\nmedian (95 %)"):
+    for heading in factors:
         table.add_column(heading)
-    for heading in ("run, s", "wall, s", "× real\ntime"):
+    for heading in ("n", f"{main.name}, s: median", "95 % from", "to", NEVER, "run, s", "wall, s", "× real time"):
         table.add_column(heading, justify="right")
     for levels, rows in _cells(done.rows, factors).items():
         times = [row["convergence_s"] for row in rows]
-        table.add_row(*levels, str(len(rows)), _shown(times), *pace(rows))
+        table.add_row(*levels, str(len(rows)), *_shown(times), *pace(rows))
     show(table)
     typer.echo(f"{main.name}: from {main.since} to {main.until}")
     typer.echo(LEGEND)
@@ -132,13 +132,13 @@ def _cells(rows: Sequence[Mapping[str, Any]], factors: Sequence[str]) -> dict[tu
     return found
 
 
-def _shown(values: Sequence[float | None]) -> str:
+def _shown(values: Sequence[float | None]) -> list[str]:
+    """Median, both ends of its interval, and how many never came."""
     from testbed.analysis.statistics import median_of
 
     known = [value for value in values if value is not None]
-    never = f"{len(values) - len(known)} never" if len(known) < len(values) else ""
+    never = str(len(values) - len(known))
     if not known:
-        return NEVER
+        return [NEVER, ABSENT, ABSENT, never]
     found = median_of(known)
-    interval = "" if found.low is None or found.high is None else f" ({found.low:.2f} to {found.high:.2f})"
-    return ", ".join(filter(None, [f"{found.value:.2f}{interval}", never]))
+    return [ABSENT if value is None else f"{value:.2f}" for value in (found.value, found.low, found.high)] + [never]

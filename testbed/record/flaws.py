@@ -29,9 +29,13 @@ def tried(what: str, flaws: list[InputError], folder: Path | None = None) -> Ite
         flaw.exit_code = error.exit_code
         flaws.append(flaw)
     except Exception as error:  # a record whose events are not what they should be may raise anything anywhere
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raised = f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
-        flaws.append(InputError(f"{what}: {raised}", where=place))
+        flaws.append(InputError(f"{what}: {said(error)}", where=place))
+
+
+def said(error: Exception) -> str:
+    """What an error that nobody foresaw says, and the line that raised it."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 def told_of(flaws: Sequence[InputError], folder: Path) -> list[str]:

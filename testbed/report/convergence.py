@@ -14,7 +14,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from testbed.analysis.words import is_span
 from testbed.report.style import COLUMN_IN, FAINT, INK, PAGE_IN, PALE, figure, look, ordered, save, wrapped
-from testbed.report.table import Summary, Values, middle, present
+from testbed.report.table import Summary, Values, middle, present, titled
 
 _BOX = 0.34
 _TITLE = {1: 48, 2: 48, 3: 32}
@@ -44,7 +44,7 @@ def draw_convergence(folder: Path, summary: Summary) -> None:
 
 
 def draw_extra(folder: Path, summary: Summary) -> bool:
-    """extra.png and .svg: one panel for each further series. False, and nothing drawn, when there is none."""
+    """The figure extra: one panel for each further series. False, and nothing drawn, when there is none."""
     keyings = ordered(summary["keyings"])
     extra: dict[str, dict[str, Values]] = {key: summary["keyings"][key].get("extra", {}) for key in keyings}
     # What was not measured is left out; a span of time that never ended is not.
@@ -76,7 +76,7 @@ def draw_extra(folder: Path, summary: Summary) -> bool:
 
 
 def draw_first_minute(folder: Path, summary: Summary) -> bool:
-    """requests-first-60s.png, .pdf and .svg. False, and nothing drawn, where no power failure was measured."""
+    """The figure requests-first-60s. False, and nothing drawn, where no power failure was measured."""
     rows = summary["keyings"]
     spread = {key: rows[key]["requests_first_60s"] for key in ordered(rows) if "requests_first_60s" in rows[key]}
     if not any(any(each["values"]) for each in spread.values()):
@@ -98,15 +98,6 @@ def _unit(series: Mapping[str, Values]) -> tuple[str, float]:
     """Seconds, or milliseconds where all is shorter than half a second; and how many make a second."""
     there = [value for values in series.values() for value in present(values)]
     return ("ms", 1000.0) if 0 < max(there, default=0.0) < 0.5 else ("s", 1.0)
-
-
-def titled(name: str) -> str:
-    """A series' name for people: a unit at its end goes into brackets."""
-    for unit in ("ms", "s"):
-        for sign in ("_", ", "):
-            if name.endswith(sign + unit):
-                return f"{name[: -len(sign + unit)].replace('_', ' ')} ({unit})"
-    return name.replace("_", " ")
 
 
 def _points(

@@ -11,7 +11,7 @@ from testbed.report.table import Summary, present
 
 
 def draw_ecdf(folder: Path, summary: Summary) -> None:
-    """ecdf.png, .pdf and .svg: the share of all runs whose span had ended after so many seconds."""
+    """The figure ecdf: the share of all runs whose span had ended after so many seconds."""
     rows = summary["keyings"]
     with figure(COLUMN_IN, 2.7, "ecdf") as made:
         panel = made.add_subplot()

@@ -12,9 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from testbed.analysis.words import ABSENT, LEGEND, NEVER, is_span
-from testbed.report.convergence import titled
 from testbed.report.style import ordered, slug
-from testbed.report.table import Summary, Values, middle, number, present, verdict
+from testbed.report.table import Summary, Values, middle, number, present, titled, verdict
+from testbed.whole import put
 
 _CLOCKS = {
     "virtual": "virtual time",
@@ -52,7 +52,7 @@ def write_page(path: Path, summary: Summary, figures: Sequence[Drawn], more: Seq
         provenance=list(_flat(summary["provenance"])),
         runs=[_run(summary, run) for run in summary["runs"]],
     )
-    path.write_text(text, encoding="utf-8")
+    put(path, text)
 
 
 def _figure(drawn: Drawn, drawings: Path) -> dict[str, Any]:

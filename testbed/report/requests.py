@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from testbed.analysis.requests import SCHEDULES, at_dks
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.report.style import COLUMN_IN, FAINT, INK, figure, look, ordered, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 POWER_RETURNS = "power_returns"
 
@@ -77,9 +77,15 @@ def local(keying: str) -> bool:
     return keying in SCHEDULES
 
 
-def draw_requests(folder: Path, runs: Sequence[Run]) -> None:
-    """requests.png and .svg. Light: one run each; bold: the median of a keying mode's runs at each moment."""
-    every = {key: [asked(run) for run in runs if run.plan.keying == key] for key in {run.plan.keying for run in runs}}
+def by_mode(runs: Sequence[Run]) -> dict[str, list[Asked]]:
+    """What the DKS was asked in each run, by keying mode."""
+    return {key: [asked(run) for run in runs if run.plan.keying == key] for key in {run.plan.keying for run in runs}}
+
+
+def draw_requests(folder: Path, every: Mapping[str, Sequence[Asked]]) -> None:
+    """The figure requests. Light: one run each; bold: the median of a keying mode's runs at each moment."""
+    from matplotlib.ticker import MaxNLocator
+
     asking = [key for key in ordered(every) if any(run.has_agents or run.times_s for run in every[key])]
     silent = [key for key in ordered(every) if key not in asking]
     found = [run for key in asking for run in every[key]]

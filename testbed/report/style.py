@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from testbed.errors import InputError
+from testbed.whole import put
+
+if TYPE_CHECKING:  # a page of figures that others draw does not need matplotlib
+    from matplotlib.figure import Figure
 
 COLUMN_IN = 3.5
 PAGE_IN = 7.16
 """Widths of one column and of a page's two, in inches, as IEEE and ACM print them."""
+FORMATS = ("svg", "png", "pdf")
+"""What figures can be written as. SVG always is: report.html holds it."""
 INK = "#222222"
 FAINT = "#8a8a8a"
 PALE = "#efefef"
@@ -94,7 +99,9 @@ def ordered(keyings: Iterable[str]) -> list[str]:
 @contextmanager
 def figure(width_in: float, height_in: float, name: str) -> Iterator[Figure]:
     """A figure made, and to be saved, under this project's settings alone, whatever the user's matplotlibrc says."""
-    from matplotlib import rcParamsDefault
+    from matplotlib import rc_context, rcParamsDefault
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     # The backend must not be touched: switching it would import a display's.
     settings: dict[str, Any] = {key: value for key, value in rcParamsDefault.items() if not key.startswith("backend")}
@@ -105,19 +112,50 @@ def figure(width_in: float, height_in: float, name: str) -> Iterator[Figure]:
         yield made
 
 
-def save(made: Figure, folder: Path, name: str, *, printed: bool = True) -> None:
-    """Write `name`.svg and, to be printed, .png (300 dpi) and .pdf; the same figure gives the same bytes.
+_written: ContextVar[Sequence[str]] = ContextVar("_written", default=("svg",))
 
-    Call inside `figure`.
+
+@contextmanager
+def written_as(formats: Sequence[str]) -> Iterator[None]:
+    """Figures that are saved within are written in these formats, and as SVG."""
+    token = _written.set(tuple(formats))
+    try:
+        yield
+    finally:
+        _written.reset(token)
+
+
+def formats_of(text: str) -> tuple[str, ...]:
+    """The formats that a list with commas names. InputError."""
+    found = tuple(dict.fromkeys(each.strip().lower() for each in text.split(",")))
+    for each in found:
+        if each not in FORMATS:
+            raise InputError(f"unknown format {each!r}", where="--formats", allowed=f"{', '.join(FORMATS)}, or several")
+    return found
+
+
+def save(made: Figure, folder: Path, name: str, *, printed: bool = True) -> None:
+    """Write `name`.svg and, to be printed, .png (300 dpi) and .pdf, where they were asked for (`written_as`).
+
+    The same figure gives the same bytes, whatever else is written. Call inside `figure`.
     """
-    if printed:
-        made.savefig(folder / f"{name}.png", dpi=300, metadata={"Software": None})
+    # Placed once for all formats, which would each do it again.
+    if (engine := made.get_layout_engine()) is not None:
+        engine.execute(made)
+        made.set_layout_engine("none")
+    kept = io.BytesIO()
+    if printed and "png" in _written.get():
+        made.savefig(kept, format="png", dpi=300, metadata={"Software": None})
+        put(folder / f"{name}.png", kept.getvalue())
+    if printed and "pdf" in _written.get():
+        kept = io.BytesIO()
         undated = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
-        made.savefig(folder / f"{name}.pdf", format="pdf", metadata=undated)
+        made.savefig(kept, format="pdf", metadata=undated)
+        put(folder / f"{name}.pdf", kept.getvalue())
     text = io.StringIO()
     made.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     # matplotlib ends many lines with a blank; files that people commit should not have them.
-    (folder / f"{name}.svg").write_text(re.sub(r"[ \t]+$", "", text.getvalue(), flags=re.MULTILINE), encoding="utf-8")
+    put(folder / f"{name}.svg", re.sub(r"[ \t]+$", "", text.getvalue(), flags=re.MULTILINE))
 
 
 def wrapped(keying: str) -> str:

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from testbed.report.style import ordered
+from testbed.whole import put
 
 Summary = dict[str, Any]
 Values = Sequence[float | None]
@@ -46,7 +47,7 @@ def write_csv(path: Path, summary: Summary) -> None:
     out = csv.DictWriter(text, list(found[0]) if found else ["experiment", "topology", "keying"], lineterminator="\n")
     out.writeheader()
     out.writerows(found)
-    path.write_text(text.getvalue(), encoding="utf-8")
+    put(path, text.getvalue())
 
 
 def _row(summary: Summary, keying: str, extra: list[str]) -> dict[str, str]:
@@ -92,3 +93,12 @@ def number(value: float | None) -> str:
     if value is None:
         return ""
     return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def titled(name: str) -> str:
+    """A series' name for people: a unit at its end goes into brackets."""
+    for unit in ("ms", "s"):
+        for sign in ("_", ", "):
+            if name.endswith(sign + unit):
+                return f"{name[: -len(sign + unit)].replace('_', ' ')} ({unit})"
+    return name.replace("_", " ")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from testbed.analysis.run import Run
 from testbed.errors import InputError
 from testbed.record.flaws import told_of, tried
-from testbed.report.convergence import draw_convergence, draw_extra, draw_first_minute
-from testbed.report.ecdf import draw_ecdf
+from testbed.report.drawing import Drawing
 from testbed.report.page import Drawn, write_page
-from testbed.report.requests import asked, draw_requests, local, origin
+from testbed.report.requests import asked, by_mode, local, origin
 from testbed.report.style import ordered, slug
 from testbed.report.table import Summary, write_csv
-from testbed.report.timeline import draw_timeline
 
 
 def write_report(
@@ -24,44 +24,65 @@ def write_report(
     runs: Sequence[Run],
     more: Sequence[Drawn] = (),
     flaws: list[InputError] | None = None,
+    drawing: Drawing | None = None,
 ) -> None:
-    """Write the table, the figures as PNG, PDF and SVG, and the page. The same input gives the same bytes.
+    """Write the table, the figures and the page. The same input gives the same bytes.
 
     `summary` is what summary.json holds; `more` are figures of the experiment's own, drawn already; `runs` are those
-    whose records can be read, which may be fewer than the summary speaks of. A figure that cannot be drawn is left
-    out, and is one of the `flaws`, which the summary then names. Raises OSError when the folder cannot be written.
+    whose records can be read, which may be fewer than the summary speaks of. `drawing` draws the others; some it may
+    have drawn already (`ask_timeline`). A figure that cannot be drawn is left out, and is one of the `flaws`, which the
+    summary then names. Raises OSError when the folder cannot be written.
     """
-    flaws = [] if flaws is None else flaws
-    figures = folder / "figures"
+    flaws, drawing = [] if flaws is None else flaws, drawing or Drawing()
+    figures = (folder / "figures").resolve()
     figures.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "summary.csv", summary)
-    draw_convergence(figures, summary)
-    drawn = [Drawn("convergence", _convergence(summary), "column")]
-    draw_ecdf(figures, summary)
-    drawn.append(Drawn("ecdf", _ecdf(summary), "column"))
+    whole = "partial" not in summary
+    first = "Requests at the DKS in the first 60 s after the power returned. Every run is a point, the bar the median."
+    extra = "What else was measured, by keying mode. Every run is a point; the bar is the median."
+    waiting: list[tuple[Drawn, Future[Any]]] = []
+
+    def ask(drawn: Drawn, what: str, *of: Any) -> None:
+        waiting.append((drawn, drawing.ask(f"testbed.report.{what}", figures, *of, printed=whole)))
+
+    ask(Drawn("convergence", _convergence(summary), "column"), "convergence:draw_convergence", summary)
+    ask(Drawn("ecdf", _ecdf(summary), "column"), "ecdf:draw_ecdf", summary)
     with _drawn("requests", flaws):
-        draw_requests(figures, runs)
-        drawn.append(Drawn("requests", _requests(runs), "column"))
-    if draw_first_minute(figures, summary):
-        first = (
-            "Requests at the DKS in the first 60 s after the power returned. Every run is a point, the bar the median."
-        )
-        drawn.append(Drawn("requests-first-60s", first, "column"))
-    if draw_extra(figures, summary):
-        extra = "What else was measured, by keying mode. Every run is a point; the bar is the median."
-        drawn.append(Drawn("extra", extra, "page"))
-    drawn += more
-    every: list[Drawn] = []
+        ask(Drawn("requests", _requests(runs), "column"), "requests:draw_requests", by_mode(runs))
+    ask(Drawn("requests-first-60s", first, "column"), "convergence:draw_first_minute", summary)
+    ask(Drawn("extra", extra, "page"), "convergence:draw_extra", summary)
+    firsts: list[tuple[Drawn, Future[Any]]] = []
+    others: list[tuple[Drawn, Future[Any]]] = []
     for keying in ordered({run.plan.keying for run in runs}):
         mine = sorted((run for run in runs if run.plan.keying == keying), key=lambda run: run.plan.seed)
         for run in mine:
-            name = f"timeline-{slug(keying)}" + ("" if run is mine[0] else f"-{run.plan.seed}")
-            with _drawn(name, flaws):
-                draw_timeline(figures, run, name, printed=run is mine[0])
+            with _drawn(f"timeline of {keying}, seed {run.plan.seed}", flaws):
+                name, made = ask_timeline(drawing, folder, run, first=run is mine[0])
                 # The first of each mode stands among the figures, the others are there to be opened.
-                (drawn if run is mine[0] else every).append(Drawn(name, _timeline(run), "page"))
+                (firsts if run is mine[0] else others).append((Drawn(name, _timeline(run), "page"), made))
+    shown = [*_taken(waiting, flaws), *more, *_taken(firsts, flaws)]
+    every = _taken(others, flaws)
     summary["flaws"] = told_of(flaws, folder)
-    write_page(folder / "report.html", summary, drawn, every, figures)
+    write_page(folder / "report.html", summary, shown, every, figures)
+
+
+def ask_timeline(drawing: Drawing, folder: Path, run: Run, *, first: bool) -> tuple[str, Future[Any]]:
+    """Have the timeline of a run drawn, unless it is; its figure's name. `first`: of its keying mode, to be printed."""
+    name = f"timeline-{slug(run.plan.keying)}" + ("" if first else f"-{run.plan.seed}")
+    figures = (folder / "figures").resolve()
+    figures.mkdir(parents=True, exist_ok=True)
+    what, again = "testbed.report.timeline:draw_timeline", (name, run.folder)
+    return name, drawing.ask(what, figures, run, name, first, once=again, printed=first)
+
+
+def _taken(waiting: Sequence[tuple[Drawn, Future[Any]]], flaws: list[InputError]) -> list[Drawn]:
+    """Those that were drawn: some functions return False where there is nothing to draw."""
+    found = []
+    for drawn, made in waiting:
+        with _drawn(drawn.name, flaws):
+            if made.result() is not False:
+                found.append(drawn)
+    return found
 
 
 @contextmanager

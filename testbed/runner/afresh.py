@@ -13,6 +13,7 @@ from testbed.analysis.run import PLAN
 from testbed.errors import InputError
 from testbed.record.plan import Plan
 from testbed.record.summary import FILE, read_summary
+from testbed.report.drawing import Drawing
 from testbed.runner import origin, session, simulated
 from testbed.runner.execute import OUTCOME, RUNS, Outcome, locked, outcome_of
 from testbed.runner.experiment import find
@@ -28,7 +29,7 @@ def _nothing(folder: Path) -> InputError:
     )  # fmt: skip
 
 
-def again(folder: Path) -> dict[str, Any]:
+def again(folder: Path, figures: Drawing | None = None) -> dict[str, Any]:
     """The summary of the folder, measured and drawn anew; `flaws` says what could not be used, or was changed.
 
     Raises InputError for a folder in which nothing can be measured.
@@ -60,11 +61,12 @@ def again(folder: Path) -> dict[str, Any]:
             "command": kept.get("command") or "not known: the summary was lost",
             "seeds": kept.get("seeds") or sorted({each.seed for each in outcomes}),
             "source": kept.get("source"),
+            **({"partial": kept["partial"]} if "partial" in kept else {}),
         }
         provenance = kept.get("provenance")
         if isinstance(experiment, simulated.Simulated):
-            return simulated.conclude(experiment, outcomes, folder, {**about, "provenance": provenance}, flaws)
-        return session.conclude(experiment, outcomes, about, folder, provenance, flaws)
+            return simulated.conclude(experiment, outcomes, folder, {**about, "provenance": provenance}, flaws, figures)
+        return session.conclude(experiment, outcomes, about, folder, provenance, flaws, figures)
 
 
 def _outcomes(folder: Path, told: Sequence[dict[str, Any]], flaws: list[InputError]) -> list[Outcome]:

@@ -7,7 +7,6 @@ that has finished is not done again; one that was cut short is. Failures are kep
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +30,7 @@ from testbed.setup import children, kernel, tree
 from testbed.setup.artefact import digest, require_space
 from testbed.setup.paths import PROJECT
 from testbed.setup.progress import say
+from testbed.whole import put
 
 # A guest that is this much slower than it should ever be has lost its way.
 TIMEOUT_S = 1800.0
@@ -154,7 +154,8 @@ def play(
     fresh: bool,
     told: Callable[[Outcome, int, int], None],
 ) -> list[Outcome]:
-    """Play all plans; the outcomes in the order of the plans. `told` hears of each as it ends, with how many are done.
+    """Play all plans, seed by seed; the outcomes in the order of the plans. `told` hears of each as it ends, with how
+    many have. When the work is stopped (`children.stoppable`) all guests end, and runs that had not ended are left out.
 
     Raises InputError for a plan that cannot be played, EnvironmentFailure without room. On Ctrl-C all guests end.
     """
@@ -166,10 +167,11 @@ def play(
     outcomes: dict[int, Outcome] = {}
     with pool_of(jobs) as pool:
         waiting = {
-            pool.submit(play_one, plans[index], folder, kind, code, fresh): index for index in shuffled(len(plans))
+            pool.submit(play_one, plans[index], folder, kind, code, fresh): index
+            for index in shuffled([plan.seed for plan in plans])
         }
-        take(waiting, outcomes, lambda outcome: told(outcome, len(outcomes), len(plans)))
-    return [outcomes[index] for index in range(len(plans))]
+        take(pool, waiting, outcomes, lambda outcome: told(outcome, len(outcomes), len(plans)))
+    return [outcomes[index] for index in sorted(outcomes)]
 
 
 def room_for_runs(folder: Path) -> None:
@@ -196,19 +198,36 @@ def pool_of(jobs: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown()
 
 
-def take(waiting: dict[Future[Outcome], int], outcomes: dict[int, Outcome], told: Callable[[Outcome], None]) -> None:
-    """Put each outcome under its number as it comes, and tell of it."""
-    while waiting:
-        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-            index = waiting.pop(future)
-            outcomes[index] = future.result()
-            told(outcomes[index])
+def take(
+    pool: ThreadPoolExecutor,
+    waiting: dict[Future[Outcome], int],
+    outcomes: dict[int, Outcome],
+    told: Callable[[Outcome], None],
+) -> None:
+    """Put each outcome under its number as it comes, and tell of it; none more once the work is stopped."""
+    try:
+        while waiting:
+            ended = wait(waiting, return_when=FIRST_COMPLETED).done
+            for future in [each for each in waiting if each in ended]:  # in the order of play
+                outcomes[waiting[future]] = future.result()
+                told(outcomes[waiting.pop(future)])
+    except KeyboardInterrupt:
+        if not children.stopped():
+            raise
+        pool.shutdown(cancel_futures=True)
+        for future, index in waiting.items():
+            if not future.cancelled() and future.exception() is None:
+                outcomes[index] = future.result()
 
 
-def shuffled(count: int) -> list[int]:
-    """The order in which so many runs are played: what drifts on the machine must fall on no keying mode alone."""
-    order = list(range(count))
-    random.Random(0).shuffle(order)
+def shuffled(seeds: Sequence[int]) -> list[int]:
+    """The order in which runs of these seeds are played: every first seed before any second, so that there is soon
+    something to see; shuffled among those of one seed, since what drifts on the machine must fall on no mode alone."""
+    draw, order = random.Random(0), []
+    for seed in dict.fromkeys(seeds):
+        mine = [index for index, each in enumerate(seeds) if each == seed]
+        draw.shuffle(mine)
+        order += mine
     return order
 
 
@@ -255,10 +274,7 @@ def _put_aside(own: Path, why: InputError) -> None:
 
 def keep(outcome: Outcome) -> None:
     """Write down how a run ended, whole or not at all, for `kept` to find."""
-    result = outcome.folder / OUTCOME
-    part = result.with_suffix(".part")
-    part.write_text(json.dumps({**asdict(outcome), "folder": outcome.folder.name}))
-    os.replace(part, result)
+    put(outcome.folder / OUTCOME, json.dumps({**asdict(outcome), "folder": outcome.folder.name}))
 
 
 def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = False) -> Outcome:

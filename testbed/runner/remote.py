@@ -69,7 +69,7 @@ def _play(client: Any, plans: Sequence[Plan], folder: Path, kind: Kernel, told: 
     names = [execute.run_name(plan, kind, made.code) for plan in plans]
     found: dict[int, Outcome] = {}
     waiting = {}
-    for index in execute.shuffled(len(plans)):
+    for index in execute.shuffled([plan.seed for plan in plans]):
         kept = execute.kept(folder / "runs" / names[index])
         if kept is not None:
             found[index] = kept

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from testbed.analysis.run import PLAN, RECORD, Run
-from testbed.errors import EnvironmentFailure, InputError, refuse
+from testbed.errors import EnvironmentFailure, InputError, Interrupted, refuse
 from testbed.guest.boot import Kernel
 from testbed.record.flaws import listed, tried
 from testbed.record.manifest import Manifest
 from testbed.record.plan import Plan
 from testbed.record.summary import FILE, read_summary
+from testbed.report.drawing import Drawing, drawing
+from testbed.report.page import Drawn
+from testbed.report.style import FORMATS
+from testbed.report.write import ask_timeline, write_report
 from testbed.runner import calibrate, execute, origin
 from testbed.runner.answers import drawn as drawn_by
 from testbed.runner.answers import measured, planned
 from testbed.runner.execute import NOT_MEASURED, Outcome
 from testbed.runner.experiment import KEYINGS, Experiment, Measures, find, stretch
 from testbed.runner.options import unread
-from testbed.runner.summarise import summarise
+from testbed.runner.summarise import summarise, table_of
 from testbed.topology.findings import nearest
 from testbed.topology.resolved import Topology
-
-if TYPE_CHECKING:
-    from testbed.report.page import Drawn
+from testbed.whole import put
 
 Told = Callable[[Outcome, int, int], None]
+SoFar = Callable[[Mapping[str, Any]], None]
+Known = dict[Path, tuple[Run, Measures]]
+ANEW_S = 20.0
+"""A report of what has ended so far is made anew after so long at the earliest: it costs a second or two."""
 MANY = 20
 """So many errors are enough for once."""
 
@@ -49,11 +57,13 @@ class Request:
     out: Path | None = None
     fresh: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    formats: Sequence[str] = FORMATS[:1]
+    """What figures are written as."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """A finished experiment."""
+    """A finished experiment, or one that was stopped: then its summary has `partial`."""
 
     folder: Path
     summary: dict[str, Any]
@@ -102,32 +112,97 @@ def wrong_keyings(asked: Sequence[str], known: Sequence[str]) -> Iterator[InputE
             yield InputError(f"{name} stands twice", where="--keying", allowed="each keying mode once")
 
 
-def run(request: Request, told: Told, prepared: Prepared | None = None) -> Session:
-    """Play, measure, write summary and report. Raises InputError before anything is started, EnvironmentFailure when
-    no run at all came to its end, or a method of the experiment failed."""
+def run(request: Request, told: Told, prepared: Prepared | None = None, so_far: SoFar = lambda _table: None) -> Session:
+    """Play, measure, write summary and report. `so_far` gets the table of what has ended before `told` hears of a run.
+
+    When the work is stopped (`children.stoppable`), what is done is measured and reported. Raises InputError before
+    anything is started, EnvironmentFailure when no run at all came to its end, or a method of the experiment failed,
+    Interrupted when it was stopped before any came to its end.
+    """
     if prepared is None:
         experiment = find(request.experiment)
         prepared = prepare(experiment, request, Topology.load(request.topology or experiment.topology))
-    experiment, topology, keyings, seeds = prepared.experiment, prepared.topology, prepared.keyings, prepared.seeds
+    experiment, topology = prepared.experiment, prepared.topology
     spec, plans = request.topology or experiment.topology, prepared.plans
     folder = folder_of(request, experiment.name, topology.name)
     refuse_another(folder, experiment.name)
-    with execute.locked(folder, new=True):
-        outcomes = execute.play(plans, folder, request.kernel, request.jobs, fresh=request.fresh, told=told)
+    about = {
+        "topology": topology.name,
+        "routers": len(topology.routers),
+        "kernel": request.kernel,
+        "command": command_line(request, spec, prepared.keyings, prepared.seeds),
+        "source": str(Path(request.experiment).resolve()) if request.experiment.endswith(".py") else None,
+    }
+    with execute.locked(folder, new=True), drawing(request.formats, request.jobs) as figures:
+        course = _Course(prepared, folder, about, figures, so_far)
+
+        def heard(outcome: Outcome, done: int, of: int) -> None:
+            course.add(outcome)
+            told(outcome, done, of)
+            course.report_if_due()
+
+        outcomes = execute.play(plans, folder, request.kernel, request.jobs, fresh=request.fresh, told=heard)
+        if not outcomes:
+            raise Interrupted(128 + signal.SIGINT)
         if not any(outcome.done for outcome in outcomes):
             problem = execute.first_problem(outcomes)
             assert problem is not None
             raise problem
-        about = {
-            "topology": topology.name,
-            "routers": len(topology.routers),
-            "kernel": request.kernel,
-            "command": command_line(request, spec, keyings, seeds),
-            "seeds": list(seeds),
-            "source": str(Path(request.experiment).resolve()) if request.experiment.endswith(".py") else None,
-        }
-        summary = conclude(experiment, outcomes, about, folder)
+        summary = course.report(outcomes)
     return Session(folder, summary, outcomes)
+
+
+class _Course:
+    """What is known of an experiment's runs while they are played: each is measured, and its own figure drawn, as it
+    ends; and there is a report of those that have ended, made anew when all modes of one more seed have."""
+
+    def __init__(
+        self, prepared: Prepared, folder: Path, about: Mapping[str, Any], figures: Drawing, so_far: SoFar
+    ) -> None:
+        self._experiment, self._seeds, self._folder = prepared.experiment, prepared.seeds, folder
+        self._about, self._figures, self._so_far = about, figures, so_far
+        self._places = {(plan.keying, plan.seed): place for place, plan in enumerate(prepared.plans)}
+        self._ended: list[Outcome] = []
+        self._known: Known = {}
+        self._reported_at = time.monotonic()
+
+    def add(self, outcome: Outcome) -> None:
+        """One more has ended. What is wrong with it is told when all have."""
+        self._ended.append(outcome)
+        self._ended.sort(key=lambda each: self._places[each.keying, each.seed])
+        if not outcome.done:
+            return
+        with tried("", []):
+            run = Run(outcome.folder)
+            self._known[outcome.folder] = run, measured(self._experiment, run)
+            ask_timeline(self._figures, self._folder, run, first=outcome.seed == self._seeds[0])
+            numbers: dict[str, list[Measures]] = {}
+            for each in self._ended:
+                if each.folder in self._known:
+                    numbers.setdefault(each.keying, []).append(self._known[each.folder][1])
+            about = {"seeds": self._seeds_of(self._ended), **self._about}
+            self._so_far(table_of(self._experiment, self._ended, numbers, about))
+
+    def report_if_due(self) -> None:
+        """A report of what has ended, when it is that of whole seeds and the last one is not of just now."""
+        waited = time.monotonic() - self._reported_at
+        seeds = self._seeds_of(self._ended)
+        due = len(self._ended) == len(seeds) * len(self._places) // len(self._seeds)
+        if due and len(self._ended) < len(self._places) and waited >= ANEW_S:
+            with tried("", []):
+                self.report(self._ended)
+            self._reported_at = time.monotonic()
+
+    def report(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """Of these outcomes."""
+        about = {"seeds": self._seeds_of(outcomes), **self._about}
+        if len(outcomes) < len(self._places):
+            about["partial"] = {"done": len(outcomes), "of": len(self._places)}
+        return conclude(self._experiment, outcomes, about, self._folder, figures=self._figures, known=self._known)
+
+    def _seeds_of(self, outcomes: Sequence[Outcome]) -> list[int]:
+        there = {each.seed for each in outcomes}
+        return [seed for seed in self._seeds if seed in there]
 
 
 def folder_of(request: Request, experiment: str, topology: str) -> Path:
@@ -165,16 +240,17 @@ def conclude(
     folder: Path,
     kept: Mapping[str, Any] | None = None,
     flaws: Sequence[InputError] = (),
+    figures: Drawing | None = None,
+    known: Known | None = None,
 ) -> dict[str, Any]:
     """Measure the finished runs, and write summary.json and the report. `kept`: the provenance of records that were
-    not made now; what plays runs may have changed since. `flaws`: what is known to be missing or damaged.
+    not made now; what plays runs may have changed since. `flaws`: what is known to be missing or damaged. `figures`
+    draws. `known`: runs that are measured already, by their folders.
 
     Raises InputError when nothing can be measured, and then writes nothing.
     """
-    from testbed.report.write import write_report
-
-    found = list(flaws)
-    outcomes, taken = measure(experiment, outcomes, found)
+    found, figures = list(flaws), figures or Drawing()
+    outcomes, taken = measure(experiment, outcomes, found, known or {})
     if not taken:
         raise nothing_left(folder, found)
     runs = [run for run, _ in taken]
@@ -193,21 +269,21 @@ def conclude(
         except InputError as error:
             found.append(error)
     with written(folder):
-        figures = folder / "figures"
-        figures.mkdir(parents=True, exist_ok=True)
+        own = folder / "figures"
+        own.mkdir(parents=True, exist_ok=True)
         drawn: Sequence[Drawn] = ()
-        with tried("the experiment's own figures cannot be drawn", found):
-            drawn = drawn_by(experiment, figures, runs)
-        write_report(folder, summary, runs, drawn, found)
-        (folder / FILE).write_text(json.dumps(summary, indent=1) + "\n")
+        with tried("the experiment's own figures cannot be drawn", found), figures.here():
+            drawn = drawn_by(experiment, own, runs)
+        write_report(folder, summary, runs, drawn, found, figures)
+        put(folder / FILE, json.dumps(summary, indent=1) + "\n")
     return summary
 
 
 def measure(
-    experiment: Experiment, outcomes: Sequence[Outcome], flaws: list[InputError]
+    experiment: Experiment, outcomes: Sequence[Outcome], flaws: list[InputError], known: Known
 ) -> tuple[list[Outcome], list[tuple[Run, Measures]]]:
-    """The numbers of every finished run that has them. One that cannot be measured is no longer `done`, and `flaws`
-    says why; so it does of one whose files were changed since."""
+    """The numbers of every finished run that has them, which may be `known`. One that cannot be measured is no longer
+    `done`, and `flaws` says why; so it does of one whose files were changed since."""
     told, taken = [], []
     for each in outcomes:
         if each.done:
@@ -219,7 +295,7 @@ def measure(
                 if (plan.experiment, plan.keying, plan.seed) != (experiment.name, each.keying, each.seed):
                     found = f"is of {plan.experiment}, {plan.keying}, seed {plan.seed}"
                     raise InputError(found, where=str(each.folder / PLAN))
-                taken.append((run, measured(experiment, run)))
+                taken.append(known.get(each.folder) or (run, measured(experiment, run)))
             if len(flaws) > count:
                 each = replace(each, status=NOT_MEASURED)
             else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -22,11 +23,12 @@ from pydantic import BaseModel
 
 from testbed import owned
 from testbed.analysis.run import Run
-from testbed.errors import EnvironmentFailure, InputError, refuse
+from testbed.errors import EnvironmentFailure, InputError, Interrupted, refuse
 from testbed.record.flaws import told_of, tried
 from testbed.record.plan import Plan, Step
 from testbed.record.reading import document
 from testbed.record.summary import FILE
+from testbed.report.drawing import Drawing
 from testbed.report.page import Drawn, write_page
 from testbed.report.table import write_csv
 from testbed.runner import origin
@@ -49,6 +51,7 @@ from testbed.setup import children
 from testbed.setup.artefact import digest
 from testbed.setup.paths import PROJECT
 from testbed.topology.resolved import Topology
+from testbed.whole import put
 
 RESULT, COST = "result.json", "cost.json"
 _PLAYS = ("agents", "testbed/storm", "testbed/runner")
@@ -107,7 +110,8 @@ class Simulated(Experiment):
 
 
 def run(experiment: Simulated, request: Request, told: Told) -> Session:
-    """Compute all cases, `request.jobs` at a time, longest first; summary and report."""
+    """Compute all cases, `request.jobs` at a time, longest first; summary and report, also of those that are done when
+    the work is stopped. Interrupted when none is."""
     cases = _cases(experiment, request)
     folder = request.out or Path("runs") / experiment.name
     code = code_digest()
@@ -115,6 +119,8 @@ def run(experiment: Simulated, request: Request, told: Told) -> Session:
     with locked(folder, new=True):
         room_for_runs(folder)
         outcomes = _play(experiment, cases, folder, code, request, told)
+        if not outcomes:
+            raise Interrupted(128 + signal.SIGINT)
         failed = [each for each in outcomes if not each.done]
         if failed:
             raise EnvironmentFailure(
@@ -122,7 +128,8 @@ def run(experiment: Simulated, request: Request, told: Told) -> Session:
                 f"{failed[0].detail}",
                 where=str(failed[0].folder),
             )
-        summary = conclude(experiment, outcomes, folder, _about(experiment, request, cases, outcomes, code))
+        about = _about(experiment, request, cases, outcomes, code)
+        summary = conclude(experiment, outcomes, folder, about, figures=Drawing(request.formats))
     return Session(folder, summary, outcomes)
 
 
@@ -159,6 +166,7 @@ def conclude(
     folder: Path,
     about: Mapping[str, Any],
     flaws: Sequence[InputError] = (),
+    figures: Drawing | None = None,
 ) -> dict[str, Any]:
     """Measure and draw what the cases left. A case whose result is missing or damaged is left out and told.
 
@@ -186,16 +194,16 @@ def conclude(
     summary = summarise(experiment, told, measures, about)
     summary["cost"] = costs
     with written(folder):
-        figures = folder / "figures"
-        figures.mkdir(parents=True, exist_ok=True)
+        own = folder / "figures"
+        own.mkdir(parents=True, exist_ok=True)
         drawn: Sequence[Drawn] = ()
         told_by = hosted(file_of(experiment), "figures()", EnvironmentFailure)
-        with tried("the figures cannot be drawn", found), told_by:
-            drawn = figures_of(experiment, "figures", experiment.figures(figures, results), figures)
+        with tried("the figures cannot be drawn", found), told_by, (figures or Drawing()).here():
+            drawn = figures_of(experiment, "figures", experiment.figures(own, results), own)
         summary["flaws"] = told_of(found, folder)
-        (folder / FILE).write_text(json.dumps(summary, indent=1) + "\n")
+        put(folder / FILE, json.dumps(summary, indent=1) + "\n")
         write_csv(folder / "summary.csv", summary)
-        write_page(folder / "report.html", summary, drawn, [], figures)
+        write_page(folder / "report.html", summary, drawn, [], own)
     return summary
 
 
@@ -233,10 +241,12 @@ def _play(
 
     with pool_of(jobs) as pool:
         for index in large:
-            take({pool.submit(_one, module, cases[index], folder, code, fresh, jobs): index}, done, tell)
-        others = (index for index in order if index not in large)
-        take({pool.submit(_one, module, cases[index], folder, code, fresh): index for index in others}, done, tell)
-    return [done[index] for index in range(len(cases))]
+            if not children.stopped():
+                take(pool, {pool.submit(_one, module, cases[index], folder, code, fresh, jobs): index}, done, tell)
+        others = [] if children.stopped() else [index for index in order if index not in large]
+        waiting = {pool.submit(_one, module, cases[index], folder, code, fresh): index for index in others}
+        take(pool, waiting, done, tell)
+    return [done[index] for index in sorted(done)]
 
 
 def _one(
@@ -287,6 +297,7 @@ def _about(
         "kernel": "virtual",
         "command": words,
         "seeds": seeds,
+        **({} if len(outcomes) == len(cases) else {"partial": {"done": len(outcomes), "of": len(cases)}}),
         "source": str(Path(request.experiment).resolve()) if request.experiment.endswith(".py") else None,
         "provenance": _provenance(origin.commit(), code, outcomes),
     }

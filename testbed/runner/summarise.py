@@ -43,8 +43,32 @@ def summarise(
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """`about`: topology, routers, kernel, command, seeds, provenance. `ok`: no run and no criterion failed."""
-    table, series = Table(measures), f"{experiment.hears.name}, s"
+    table = Table(measures)
     criteria = judged(experiment, table)
+    return {
+        **table_of(experiment, outcomes, measures, about, criteria),
+        "ok": all(each.done for each in outcomes) and all(each.ok for each in criteria),
+        "criteria": [vars(each) for each in criteria],
+        "findings": findings(experiment, table),
+        "runs": [
+            {
+                "keying": each.keying, "seed": each.seed, "folder": f"runs/{each.folder.name}", "status": each.status,
+                "wall_s": each.wall_s, "virtual_s": each.virtual_s,
+            }
+            for each in outcomes
+        ],
+    }  # fmt: skip
+
+
+def table_of(
+    experiment: Experiment,
+    outcomes: Sequence[Outcome],
+    measures: Mapping[str, Sequence[Measures]],
+    about: Mapping[str, Any],
+    criteria: Sequence[Criterion] = (),
+) -> dict[str, Any]:
+    """The part of the summary that its table is made from: for runs of which some may be missing, and not judged."""
+    table, series = Table(measures), f"{experiment.hears.name}, s"
     named = dict.fromkeys(each.keying for each in outcomes)
     keyings = {name: _keying(name, table, series, criteria, outcomes) for name in named}
     return {
@@ -59,17 +83,7 @@ def summarise(
         "method": experiment.method,
         "shows_not": experiment.shows_not,
         **about,
-        "ok": all(each.done for each in outcomes) and all(each.ok for each in criteria),
-        "criteria": [vars(each) for each in criteria],
-        "findings": findings(experiment, table),
         "keyings": keyings,
-        "runs": [
-            {
-                "keying": each.keying, "seed": each.seed, "folder": f"runs/{each.folder.name}", "status": each.status,
-                "wall_s": each.wall_s, "virtual_s": each.virtual_s,
-            }
-            for each in outcomes
-        ],
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from testbed.runner.execute import NOT_MEASURED, Outcome
 from testbed.runner.experiment import Experiment
 from testbed.runner.session import written
 from testbed.runner.sweepfile import Cell, Sweep
+from testbed.whole import put
 
 Told = Callable[[Outcome, int, int], None]
 # (plans, folder, kind, told) → an outcome for each plan, in their order, its folder below `folder`.
@@ -74,7 +75,7 @@ def play(sweep: Sweep, folder: Path, player: Player, told: Told) -> Swept:
             **{name: str(value) for name, value in vars(made).items()},
         }
         with written(folder):
-            _write(folder / FAILURES, "".join(json.dumps(each, default=str) + "\n" for each in failures))
+            put(folder / FAILURES, "".join(json.dumps(each, default=str) + "\n" for each in failures))
             _table(folder, sweep, rows, about)
     return Swept(folder, rows, failures)
 
@@ -140,9 +141,3 @@ def _column(values: list[Any], *, float_: bool) -> list[Any]:
     if len({type(value) for value in there}) == 1 and isinstance(there[0], bool | str):
         return values
     return [None if value is None else json.dumps(value) for value in values]
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    os.replace(part, path)

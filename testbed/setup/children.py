@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ LAUNCH = Path(__file__).with_name("launch.py")
 
 PATIENCE_S = 3.0
 
-_running: dict[int, tuple[subprocess.Popen[Any], signal.Signals | None, bool]] = {}
+_running: dict[int, tuple[subprocess.Popen[Any], signal.Signals | None, bool, bool]] = {}
 _lock = threading.Lock()
-_ended = threading.Event()
+_ended, _work_ended = threading.Event(), threading.Event()
 
 
 @contextmanager
@@ -30,23 +30,31 @@ def started(
     *,
     on_end: signal.Signals | None = signal.SIGTERM,
     own_group: bool = True,
+    outlasts: bool = False,
     **options: Any,
 ) -> Iterator[subprocess.Popen[Any]]:
     """Start a program; it gets `on_end` when this thread or process ends before it (None: it must not be cut short).
 
     `own_group` keeps the terminal's Ctrl-C from it, and lets all of its processes be ended together.
-    Nothing of it runs any more when the block is left. Raises KeyboardInterrupt after `end_all`.
+    `outlasts`: it goes on when the work is ended (`stoppable`). Nothing of it runs any more when the block is left.
+    Raises KeyboardInterrupt after `end_all`, and when work is ended.
     """
     launcher = [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), str(int(on_end or 0))]
     with _lock:
-        if _ended.is_set():
+        if _over(outlasts):
             raise KeyboardInterrupt
         child = subprocess.Popen([*launcher, *(str(word) for word in argv)], start_new_session=own_group, **options)
-        _running[child.pid] = child, on_end, own_group
+        _running[child.pid] = child, on_end, own_group, outlasts
     try:
-        yield child
-        if _ended.is_set():
+        if _over(outlasts):  # since then: nobody has told this one
             raise KeyboardInterrupt
+        yield child
+        if _over(outlasts):
+            raise KeyboardInterrupt
+    except Exception as error:
+        if _over(outlasts):  # a failure that is only our own doing
+            raise KeyboardInterrupt from error
+        raise
     finally:
         _finish(child, on_end, own_group)
         with _lock:
@@ -56,8 +64,41 @@ def started(
 def end_all() -> None:
     """End every process started here, and let none start any more. Safe in a signal handler of the main thread."""
     _ended.set()
-    for child, on_end, own_group in list(_running.values()):
-        if on_end is not None:
+    _end(all_of_them=True)
+
+
+@contextmanager
+def stoppable(told: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C within ends the work, which raises KeyboardInterrupt where it is waited for, and lets what
+    outlasts it go on; `told` is called then. The second one is as anywhere else. For the main thread."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        _work_ended.set()
+        _end(all_of_them=False)
+        told()
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _work_ended.clear()
+
+
+def stopped() -> bool:
+    """Whether work was ended, and the program goes on."""
+    return _work_ended.is_set() and not _ended.is_set()
+
+
+def _over(outlasts: bool) -> bool:
+    return _ended.is_set() or (_work_ended.is_set() and not outlasts)
+
+
+def _end(*, all_of_them: bool) -> None:
+    for child, on_end, own_group, outlasts in list(_running.values()):
+        if on_end is not None and (all_of_them or not outlasts):
             _send(child, on_end, own_group)
 
 

@@ -76,9 +76,9 @@ def test_what_was_not_measured_is_a_dash_and_what_never_came_is_never(
 ) -> None:
     made = summary(Measures(None, 8, 6, extra={"cut to healed, s": None, "lost, %": None}))
     print_summary(made, tmp_path)
-    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("│ lks"))
-    cells = [each.strip() for each in row.strip("│").split("│")]
-    assert cells == ["lks", "1", NEVER, ABSENT, "6 of 8", ABSENT, ABSENT, ABSENT]
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("lks"))
+    between, unmeasured = [ABSENT, ABSENT], [ABSENT, ABSENT]
+    assert re.split(r"  +", row.strip()) == ["lks", "1", NEVER, *between, ABSENT, "6 of 8", *unmeasured]
     assert made["keyings"]["lks"]["dks_requests"]["total"] == [None]
     assert (missing("cut to healed, s"), missing("lost, %"), missing("bound, s")) == (NEVER, ABSENT, ABSENT)
 
@@ -106,11 +106,11 @@ def test_multicast_stands_beside_the_main_span_in_tables_figures_and_legend(
     made = summary(lks=heard(2.0, None), none=heard(4.0, 8.0))
     print_summary(made, tmp_path)
     out = capsys.readouterr().out
-    rows = [line.strip("│").split("│") for line in out.splitlines() if line.startswith(("│ lks", "│ none"))]
+    rows = [re.split(r"  +", line.strip()) for line in out.splitlines() if line.startswith(("lks", "none"))]
     # cells of the second table: the spans of both modes, and what was measured of neither
-    assert [[each.strip() for each in row] for row in rows[2:]] == [
-        ["lks", "2.00, 1 never", ABSENT, ABSENT, ABSENT, "3", ABSENT],
-        ["none", "6.00", "1.000", ABSENT, ABSENT, "3", ABSENT],
+    assert rows[2:] == [
+        ["lks", "2.00", ABSENT, ABSENT, "1", ABSENT, ABSENT, ABSENT, "3", ABSENT],
+        ["none", "6.00", ABSENT, ABSENT, "0", "1.000", ABSENT, ABSENT, "3", ABSENT],
     ]
     assert (
         "carrier loss to all receivers hear: from the loss of the carrier at both ends of the link to the last" in out

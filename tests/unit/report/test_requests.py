@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.analysis.run import NS, Run
-from testbed.report.requests import draw_requests
+from testbed.report.requests import by_mode, draw_requests
 
 
 def test_a_reconnection_due_after_the_end_of_the_record_does_not_push_the_figure_apart(
@@ -25,4 +25,4 @@ def test_a_reconnection_due_after_the_end_of_the_record_does_not_push_the_figure
     (folder / "record.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        draw_requests(tmp_path, [Run(folder)])
+        draw_requests(tmp_path, by_mode([Run(folder)]))

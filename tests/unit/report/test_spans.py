@@ -87,7 +87,7 @@ def test_late_requests_get_their_own_window_and_early_ones_do_not(build: Build) 
 @pytest.mark.parametrize("keying", ["none", "central-mgmt", "lks"])
 def test_a_timeline_is_laid_out_without_a_complaint(build: Build, tmp_path: Path, keying: str) -> None:
     draw_timeline(tmp_path, build(keying, 1), "timeline")
-    assert (tmp_path / "timeline.png").exists()
+    assert (tmp_path / "timeline.svg").exists()
 
 
 def test_keys_over_a_link_that_brings_no_adjacency_up_have_no_row(build: Build, tmp_path: Path) -> None:

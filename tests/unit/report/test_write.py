@@ -16,6 +16,8 @@ import pytest
 from testbed.analysis.run import Run
 from testbed.report import style
 from testbed.report.convergence import draw_extra
+from testbed.report.drawing import Drawing
+from testbed.report.style import FORMATS
 from testbed.report.write import write_report
 from testbed.topology.resolved import Topology
 
@@ -62,7 +64,7 @@ def written(build: Build, summarize: Summarize, tmp_path_factory: pytest.TempPat
     """The report of a storm, for tests that only read it."""
     folder = tmp_path_factory.mktemp("report")
     runs = [build(keying, seed, stuck=keying == "central") for keying in NEVER for seed in (1, 2)]
-    write_report(folder, summarize(NEVER), runs)
+    write_report(folder, summarize(NEVER), runs, drawing=Drawing(FORMATS))
     return folder
 
 
@@ -76,9 +78,9 @@ def test_it_writes_the_table_the_page_and_each_figure_for_screen_and_print(writt
 
 def test_the_same_input_gives_the_same_bytes_whatever_the_user_has_set(storm: Any, tmp_path: Path) -> None:
     summary, runs = storm
-    write_report(tmp_path / "one", summary, runs)
+    write_report(tmp_path / "one", summary, runs, drawing=Drawing(FORMATS))
     with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": None, "axes.grid": True}):
-        write_report(tmp_path / "two", summary, [Run(run.folder) for run in runs])
+        write_report(tmp_path / "two", summary, [Run(run.folder) for run in runs], drawing=Drawing(FORMATS))
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
@@ -148,14 +150,14 @@ def test_a_mode_of_which_no_criterion_speaks_is_not_judged(written: Path) -> Non
 
 def test_one_keying_mode_and_one_seed_are_enough(build: Build, summarize: Summarize, tmp_path: Path) -> None:
     write_report(tmp_path / "out", summarize({"lks": [14.0]}), [build("lks", 7)])
-    assert (tmp_path / "out/figures/timeline-lks.png").exists()
+    assert (tmp_path / "out/figures/timeline-lks.svg").exists()
 
 
 def test_a_mode_whose_every_run_failed_stands_in_the_table(build: Build, summarize: Summarize, tmp_path: Path) -> None:
     write_report(tmp_path / "out", summarize({"none": [14.0], "lks": []}), [build("none", 1)])
     rows = list(csv.DictReader((tmp_path / "out/summary.csv").open()))
     assert [row["keying"] for row in rows] == ["none", "lks"]
-    assert not (tmp_path / "out/figures/timeline-lks.png").exists()
+    assert not (tmp_path / "out/figures/timeline-lks.svg").exists()
 
 
 def test_a_summary_without_any_run_still_makes_a_page(summarize: Summarize, tmp_path: Path) -> None:
@@ -183,7 +185,7 @@ def test_a_keying_mode_nobody_knows_gets_a_safe_file_name(build: Build, summariz
 def test_a_topology_of_many_adjacencies_can_be_drawn(build: Build, summarize: Summarize, tmp_path: Path) -> None:
     run = build("none", 1, topology=Topology.load("ring:80"))
     write_report(tmp_path / "out", summarize({"none": [14.0]}), [run])
-    assert (tmp_path / "out/figures/timeline-none.png").stat().st_size > 20_000
+    assert (tmp_path / "out/figures/timeline-none.svg").stat().st_size > 20_000
 
 
 def test_the_requests_of_the_first_minute_have_a_figure_and_a_column_where_they_were_measured(
@@ -193,7 +195,7 @@ def test_the_requests_of_the_first_minute_have_a_figure_and_a_column_where_they_
     minute = {"median": 84.0, "low": 80.0, "high": 90.0, "p25": 82.0, "p75": 88.0, "n": 2, "values": [80.0, 88.0]}
     summary["keyings"]["lks"]["requests_first_60s"] = minute
     write_report(tmp_path, summary, runs)
-    assert (tmp_path / "figures/requests-first-60s.pdf").exists()
+    assert (tmp_path / "figures/requests-first-60s.svg").exists()
     assert "84 (80–88)" in Page((tmp_path / "report.html").read_text()).words
     (row,) = [row for row in csv.DictReader((tmp_path / "summary.csv").open()) if row["keying"] == "lks"]
     assert row["dks_requests_first_60s_median"] == "84"

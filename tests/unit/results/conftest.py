@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tests.unit.results import made
 
@@ -27,7 +28,7 @@ def unpainted_figures() -> Iterator[None]:
         else:
             target.write("<svg ></svg>\n")
 
-    with patch.object(Figure, "savefig", save):
+    with patch.object(Figure, "savefig", save), patch.object(ConstrainedLayoutEngine, "execute"):
         yield
 
 

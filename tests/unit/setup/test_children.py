@@ -141,3 +141,51 @@ def test_every_line_is_seen_as_it_comes() -> None:
     seen: list[str] = []
     command.run(["printf", "a\\nb\\n"], what="x", on_line=seen.append)
     assert seen == ["a\n", "b\n"]
+
+
+STOPPABLE = """
+import os, signal, sys, threading
+from testbed.setup import children
+FOREVER = {forever!r}
+seen = []
+
+def work(outlasts, up):
+    try:
+        with children.started(FOREVER, stdout=-1, outlasts=outlasts) as child:
+            child.stdout.readline()
+            up.set()
+            child.wait()
+    except KeyboardInterrupt:
+        seen.append(outlasts)
+
+def start(outlasts):
+    up = threading.Event()
+    thread = threading.Thread(target=work, args=(outlasts, up))
+    thread.start()
+    up.wait()
+    return thread
+
+with children.stoppable(lambda: seen.append("told")):
+    first, second = start(False), start(True)
+    os.kill(os.getpid(), signal.SIGINT)
+    first.join()
+    assert sorted(map(str, seen)) == ["False", "told"] and children.stopped(), seen
+    with children.started(["true"], outlasts=True) as child:
+        child.wait()
+    try:
+        with children.started(["true"]):
+            raise AssertionError("work began")
+    except KeyboardInterrupt:
+        pass
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the second one is as anywhere else")
+    except KeyboardInterrupt:
+        children.end_all()
+    second.join()
+assert seen[-1] is True and not children.stopped()
+"""
+
+
+def test_the_first_ctrl_c_ends_the_work_alone_and_the_second_is_as_anywhere_else() -> None:
+    subprocess.run([sys.executable, "-c", STOPPABLE.replace("{forever!r}", repr(FOREVER))], cwd=PROJECT, check=True)

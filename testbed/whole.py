@@ -1,0 +1,20 @@
+"""Files of results that are seen whole or not at all. Knows nothing of what is in them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def put(path: Path, data: bytes | str) -> None:
+    """Put a file in the place of an older one, whatever ends this process meanwhile. OSError, which names `path`."""
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        fresh.write_bytes(data.encode() if isinstance(data, str) else data)
+        os.replace(fresh, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with suppress(OSError):
+            fresh.unlink()  # an interrupt too leaves nothing behind
