@@ -61,7 +61,8 @@ def test_a_sweep_killed_without_warning_goes_on_where_it_was(swept: tuple[Path, 
     assert time.monotonic() - started < 30  # nothing is played again
 
 
-def test_the_results_are_a_table_with_a_row_a_run_that_polars_pandas_and_duckdb_read(swept: tuple[Path, Path]) -> None:
+def test_the_results_are_a_table_with_a_row_a_run_that_polars_and_duckdb_read(swept: tuple[Path, Path]) -> None:
+    import duckdb
     import polars
 
     path = swept[1] / "results.parquet"
@@ -74,15 +75,8 @@ def test_the_results_are_a_table_with_a_row_a_run_that_polars_pandas_and_duckdb_
         for keying in ("none", "manual")
         for seed in (1, 2)
     }
-    for name, read in (
-        ("pandas", lambda module: len(module.read_parquet(path))),
-        ("duckdb", lambda module: module.sql(f"select count(*) from '{path}'").fetchone()[0]),
-    ):
-        try:
-            module = __import__(name)
-        except ImportError:
-            continue
-        assert read(module) == 8
+    count = duckdb.sql(f"select count(*) from '{path}'").fetchone()
+    assert count is not None and count[0] == 8
 
 
 def test_the_notebook_runs_on_the_results(swept: tuple[Path, Path], tmp_path: Path, monkeypatch: object) -> None:
