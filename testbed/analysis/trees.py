@@ -29,6 +29,10 @@ from testbed.topology.resolved import Topology
 
 ANY = "*"
 """The origin of a shared tree's routes in the record."""
+BOOTING_S = 10
+_GOES = frozenset({"power_off", "link_admin_down", "link_carrier_down", "link_blackhole", "partition", "router_remove"})
+_COMES = frozenset({"link_admin_up", "link_carrier_up", "link_heal", "heal"})
+RECEIVERS = "receivers"
 _NO_BRANCHES = frozenset({"lo", "pimreg"})
 """Packets for the router itself, and those that go to the rendezvous point in Registers."""
 
@@ -67,10 +71,8 @@ class Tree:
         """What is wrong, in words; nothing when it is right."""
         feeders, wanted = self._feeders(entries), self._wanted(entries)
         for router in sorted(wanted.routers):
-            entry, ways = entries.get(router), self.ways.get(router, {})
-            if entry is None:
-                yield f"{router} has no route"
-            elif entry.iif not in ways:
+            entry, ways = entries[router], self.ways.get(router, {})
+            if entry.iif not in ways:
                 yield f"{router} takes it from {entry.iif}, not from {' or '.join(sorted(ways)) or 'anywhere'}"
             else:
                 near = feeders.get(self._segments[router, entry.iif], frozenset())
@@ -79,7 +81,7 @@ class Tree:
         for segment in sorted(wanted.segments):
             near = feeders.get(segment, frozenset())
             if len(near) != 1:
-                yield f"{segment} has it from {', '.join(sorted(near)) or 'nobody'}"
+                yield f"{segment}: fed by {', '.join(sorted(near)) or 'nobody'}"
 
     def spare(self, entries: Entries) -> int:
         """How many branches lead to where nobody wants the packets."""
@@ -105,19 +107,18 @@ class Tree:
     def _wanted(self, entries: Entries) -> _Wanted:
         """The routers that must have a route, and the segments that must be fed, from the receivers up."""
         feeders, found = self._feeders(entries), _Wanted(set(), set())
-        waiting = sorted(self.receivers)
+        waiting = [
+            self.topology.hosts[each].segment if each in self.topology.hosts else self._segments[each, RECEIVERS]
+            for each in self.receivers
+        ]
         while waiting:
-            node = waiting.pop()
-            if node in found.routers or node == self.root:
-                continue
-            if node in self.topology.hosts:
-                segment: str | None = self.topology.hosts[node].segment
-            else:
-                found.routers.add(node)
-                segment = self._segments.get((node, entries[node].iif)) if node in entries else None
-            if segment is not None and segment not in found.segments:
+            segment = waiting.pop()
+            if segment not in found.segments:
                 found.segments.add(segment)
-                waiting += feeders.get(segment, ())
+                for node in feeders.get(segment, frozenset()) - {self.root}:
+                    found.routers.add(node)
+                    taken = self._segments.get((node, entries[node].iif))
+                    waiting += [] if taken is None else [taken]
         return found
 
     def _feeders(self, entries: Entries) -> Mapping[str, frozenset[str]]:
@@ -134,11 +135,11 @@ class Tree:
 
     @cached_property
     def _segments(self) -> dict[tuple[str, str], str]:
-        return {
-            (each.router, each.name): each.segment
-            for router in self.topology.routers.values()
-            for each in router.interfaces
-        }
+        """By router and interface. A router's own receivers are behind an interface of their own."""
+        found = {(name, RECEIVERS): f"{name}'s receivers" for name in self.topology.routers}
+        for router in self.topology.routers.values():
+            found |= {(each.router, each.name): each.segment for each in router.interfaces}
+        return found
 
 
 class _Wanted(NamedTuple):
@@ -219,12 +220,15 @@ class Watch:
         self._wanted: Trees = {}
         self._wrong: set[Key] = set()
         self.since: int | None = 0
+        self.wrong: list[tuple[int, int | None]] = []
+        """When (from, to; ns) they were not right; the last may have no end yet."""
 
     def expect(self, wanted: Trees, moment: int) -> None:
         """From `moment` (ns) on other trees are wanted."""
         self._wanted = wanted
         self._wrong = {key for key in wanted if self._faulty(key)}
         self.since = None if self._wrong else moment
+        self._note(moment)
 
     def see(self, event: Event) -> None:
         """One event of the record; multicast routes change something, and so does a router's loss of power."""
@@ -261,6 +265,14 @@ class Watch:
             self.since = None
         elif self.since is None:
             self.since = moment
+        self._note(moment)
+
+    def _note(self, moment: int) -> None:
+        was_wrong = bool(self.wrong) and self.wrong[-1][1] is None
+        if self._wrong and not was_wrong:
+            self.wrong.append((moment, None))
+        elif was_wrong and not self._wrong:
+            self.wrong[-1] = (self.wrong[-1][0], moment)
 
     def _faulty(self, key: Key) -> bool:
         return any(self._wanted[key].faults(self._entries.get(key, {})))
@@ -287,6 +299,33 @@ def watch(run: Run, changes: Mapping[int, frozenset[str]], until: int | None = N
         seen.see(event)
     if current is not None:
         yield current, seen
+
+
+def wrong_spans(run: Run) -> list[tuple[int, int]]:
+    """When (from, to; ns) the trees of the streams that ran were not right, for what was not down then."""
+    every = [seen for _moment, seen in watch(run, outages(run))]  # one and the same, as it came to be
+    end = int(run.events[-1]["t"]) if run.events else 0
+    return [(since, end if until is None else until) for since, until in every[-1].wrong]
+
+
+def outages(run: Run) -> dict[int, frozenset[str]]:
+    """What was down from which moment (ns) on, as the record's faults say. Of routers that boot within BOOTING_S of
+    each other all are there with the last: each moment costs a computation of all paths."""
+    boots: list[list[Event]] = []
+    for event in run.where("fault", "power_on"):
+        if not boots or event["t"] - boots[-1][-1]["t"] > BOOTING_S * NS:
+            boots.append([])
+        boots[-1].append(event)
+    changes = [(int(together[-1]["t"]), str(each["node"]), False) for together in boots for each in together]
+    for event in run.where("fault"):
+        if event["kind"] in _GOES | _COMES:
+            changes.append((int(event["t"]), str(event.get("segment", event["node"])), event["kind"] in _GOES))
+    down: set[str] = set()
+    found = {0: frozenset[str]()}
+    for moment, name, goes in sorted(changes, key=lambda each: each[0]):
+        (down.add if goes else down.discard)(name)
+        found[moment] = frozenset(down)
+    return found
 
 
 def ready_at(run: Run) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from testbed.analysis.adjacency import Ends, timeline
+from testbed.analysis.multicast import silences
 from testbed.analysis.requests import at_dks
 from testbed.analysis.run import NS, Event, Run
+from testbed.analysis.trees import wrong_spans
 from testbed.report.requests import Origin, origin
 from testbed.report.style import INK, PAGE_IN, figure, look, save
 
@@ -43,12 +46,12 @@ def down_spans(changes: Sequence[tuple[int, bool]], start: int, end: int) -> lis
     return [(low, high) for low, high in clipped if high > low]
 
 
-def pair_spans(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> list[tuple[int, int, bool]]:
-    """When an adjacency was not up both ways: (from, to, whether it was down in both directions)."""
-    edges = sorted({edge for span in (*one, *other) for edge in span})
+def pair_spans(*ways: Sequence[tuple[int, int]]) -> list[tuple[int, int, bool]]:
+    """When an adjacency was not up both ways, or a stream not heard by all: (from, to, whether it was so for all)."""
+    edges = sorted({edge for spans in ways for span in spans for edge in span})
     found: list[tuple[int, int, bool]] = []
     for low, high in itertools.pairwise(edges):
-        covered = [any(a <= low and high <= b for a, b in spans) for spans in (one, other)]
+        covered = [any(a <= low and high <= b for a, b in spans) for spans in ways]
         if not any(covered):
             continue
         if found and found[-1][1] == low and found[-1][2] == all(covered):
@@ -64,9 +67,9 @@ def draw_timeline(folder: Path, run: Run, name: str, printed: bool = True) -> No
     """
     view = _View(run)
     windows = view.windows()
-    names = [_name(row, list(view.rows)) for row in view.rows]
+    names = [*(_name(row, list(view.rows)) for row in view.rows), *view.lanes]
     row_in = _ROW_IN * max((len(name.split("\n")) for name in names), default=1)
-    height = min(max(row_in * len(view.rows), _LEAST_IN), _MOST_IN)
+    height = min(max(row_in * len(names), _LEAST_IN), _MOST_IN)
     widths = [1.0] if len(windows) == 1 else [2.6, 1.0]
     with figure(PAGE_IN, height + 1.9, name) as made:
         panels = made.subplots(
@@ -83,6 +86,7 @@ def draw_timeline(folder: Path, run: Run, name: str, printed: bool = True) -> No
         for column, window in enumerate(windows):
             rows, below = panels[0][column], panels[1][column]
             _rows(rows, view)
+            _lanes(rows, view)
             _asked(below, view, width, window)
             for panel in (rows, below):
                 for fault in faults:
@@ -124,6 +128,13 @@ class _View:
         self.requests = [
             time + self.seconds(self.start) for time in (at_dks(run, self.start).times_s if run.events else ())
         ]
+
+    @cached_property
+    def lanes(self) -> dict[str, list[tuple[int, int, bool]]]:
+        """Of each multicast stream, and of their trees, when not all was well (from, to; ns), and whether for all."""
+        silent, streams = silences(self.run), self.run.plan.streams
+        found = {each.name: pair_spans(*(silent[each.name, name] for name in each.receivers)) for each in streams}
+        return found | {"trees": pair_spans(wrong_spans(self.run))} if found else {}
 
     def seconds(self, moment: int) -> float:
         """Of a moment in ns."""
@@ -198,6 +209,19 @@ def _rows(panel: Axes, view: _View) -> None:
             # Beside each other, for all three often happen in one moment.
             lift = 0.14 if kind == "keyed" else -0.2
             panel.scatter(times, [number + lift for number in numbers], **marks[kind])
+
+
+def _lanes(panel: Axes, view: _View) -> None:
+    """Below the adjacencies: the multicast streams and their trees."""
+    first = len(view.rows)
+    if view.lanes:
+        panel.axhline(first - 0.5, color=INK, linewidth=0.5, zorder=2)
+    for row, spans in enumerate(view.lanes.values(), first):
+        panel.axhline(row, color="#e3e3e3", linewidth=0.5, zorder=0)
+        for low, high, every in spans:
+            style: dict[str, Any] = {"facecolor": _DOWN if every else "white", "edgecolor": _EDGE, "linewidth": 0.4}
+            place = [(view.seconds(low), (high - low) / NS)]
+            panel.broken_barh(place, (row - 0.36, 0.72), hatch=None if every else "//////", zorder=1.5, **style)
 
 
 def _asked(panel: Axes, view: _View, width: int, window: Span) -> None:

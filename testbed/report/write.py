@@ -144,6 +144,11 @@ def _timeline(run: Run) -> str:
         f"down, hatched while only one of its two routers holds it up. Time counts from when "
         f"{_clause(origin(run).name)}; dashed lines are faults."
     )
+    if run.plan.streams:
+        text += (
+            " Under the adjacencies are the multicast streams: dark while no receiver hears one, hatched while some do "
+            "not; and their trees: dark while they are not right."
+        )
     if run.where("agent"):
         text += (
             " Below: requests at the DKS; small triangles on the axis are the reconnections that routers scheduled. "

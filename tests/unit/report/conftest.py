@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from testbed.analysis.run import NS, Run
-from testbed.record.plan import Plan
+from testbed.record.plan import Plan, Stream
 from testbed.topology.resolved import Topology
 
 Build = Callable[..., Run]
@@ -26,11 +26,12 @@ def ring() -> Topology:
 def build(tmp_path_factory: pytest.TempPathFactory, ring: Topology) -> Build:
     """A function that writes one run of a power failure and gives it back."""
 
-    def made(keying: str, seed: int, *, topology: Topology = ring, stuck: bool = False) -> Run:
+    def made(
+        keying: str, seed: int, *, topology: Topology = ring, stuck: bool = False, streams: tuple[Stream, ...] = ()
+    ) -> Run:
         folder = tmp_path_factory.mktemp("run")
-        Plan(experiment="storm", topology=topology, keying=keying, seed=seed, duration_s=END_S).write(
-            folder / "plan.json"
-        )
+        plan = Plan(experiment="storm", topology=topology, keying=keying, seed=seed, duration_s=END_S, streams=streams)
+        plan.write(folder / "plan.json")
         events = sorted(_events(topology, keying, seed, stuck), key=lambda event: event["t"])
         (folder / "record.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
         return Run(folder)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from testbed.analysis.run import NS, Run
+from testbed.analysis.trees import outages
+from testbed.record.plan import Stream
 from testbed.report.convergence import titled
 from testbed.report.requests import asked, origin
 from testbed.report.style import ordered
@@ -96,3 +98,34 @@ def test_keys_over_a_link_that_brings_no_adjacency_up_have_no_row(build: Build, 
     assert {event.get("neighbor") for event in run.where("agent", "keyed", node="a")} == {"b", "c"}
     draw_timeline(tmp_path, run, "timeline-lks")
     assert set(_View(run).rows) == {("a", "c", "c--a"), ("b", "c", "b--c")}
+
+
+def test_the_timeline_has_a_lane_for_each_stream_and_one_for_their_trees(build: Build, tmp_path: Path) -> None:
+    stream = Stream(name="any-1", source="r1", group="239.1.1.1", receivers=("r2", "r3"), rate_pps=5)
+    (tmp_path / "t.yaml").write_text("pim: {rp: r1}\nlinks: [r1-r2, r2-r3, r3-r1]\n")
+    run = build("lks", 1, topology=Topology.load(str(tmp_path / "t.yaml")), streams=(stream,))
+    fields = {"node": "lab", "source": "probe", "kind": "stream_loss", "stream": "any-1"}
+    for receiver, first, last in (("r2", 90, 120), ("r3", 110, 130)):
+        sent = {"sent_first_ns": first * NS, "sent_last_ns": last * NS - NS // 5}
+        run.events.insert(-1, {"t": first * NS, "receiver": receiver, "first_seq": 1, "last_seq": 2, **sent, **fields})
+    view = _View(run)
+    assert [(low // NS, high // NS, every) for low, high, every in view.lanes["any-1"]] == [
+        (90, 110, False), (110, 120, True), (120, 130, False)
+    ]  # fmt: skip
+    # No router has a route, and none is wanted while r1, source and rendezvous point, is without power.
+    (_start, cut, _all), (boot, end, _every) = view.lanes["trees"]
+    assert cut == 90 * NS and 100 * NS < boot < 105 * NS and end == 300 * NS
+    draw_timeline(tmp_path, run, "timeline")
+    assert _View(build("lks", 1)).lanes == {}
+
+
+def test_outages_are_what_faults_took_down_and_routers_that_boot_together_come_back_with_the_last(
+    build: Build,
+) -> None:
+    run = build("none", 1)
+    run.events.append({"t": 250 * NS, "node": "r1", "source": "fault", "kind": "link_admin_down", "segment": "r1--r2"})
+    found = list(outages(run).items())
+    assert [names for _moment, names in found] == [
+        frozenset(), frozenset(run.plan.topology.routers), frozenset(), frozenset({"r1--r2"})
+    ]  # fmt: skip
+    assert found[2][0] == max(event["t"] for event in run.where("fault", "power_on"))
