@@ -69,9 +69,9 @@ class AgentKeying(Keying):
         assert isinstance(options, AgentOptions)
         settings = options.settings(issuer=self.issuer, local_key_server=self.local_key_server)
         address = topology.dks.management.address if self.management else topology.dks.address
-        mode = Mode(options.mode)
-        provision(topology, folder, seed, address, settings, mode)
-        self._domain = lambda: (domain_of(topology, seed, address, settings, mode), folder, seed)
+        mode, clear = Mode(options.mode), options.in_clear
+        provision(topology, folder, seed, address, settings, mode, clear)
+        self._domain = lambda: (domain_of(topology, seed, address, settings, mode, clear), folder, seed)
 
     def policy_step(self, direction: str, at_once: int, protocol: str) -> Mapping[str, Any]:
         """As Keying.policy_step."""

@@ -9,11 +9,12 @@ PIM's unicast Registers are not covered, only its link-local messages.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from agents.ipsec.protection import RoutingProtocol
 from testbed.keying.base import Keying, KeyingLab, KeyingNode
 from testbed.keying.options import ManualOptions, PlanOptions
 
@@ -43,7 +44,7 @@ class ManualKeying(Keying):
             path = folder / "retained" / name / _FILE
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
-            path.write_text("\n".join(batch_lines(topology, router, keys)) + "\n")
+            path.write_text("\n".join(batch_lines(topology, router, keys, options.in_clear)) + "\n")
 
     def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """Load the file, policies and SAs in one go."""
@@ -60,17 +61,21 @@ def _key_words(transform: str, seed: int) -> str:
     return f"proto esp spi {_SPI:#x} mode transport reqid {_REQID} {authentication} enc {cipher}"
 
 
-def batch_lines(topology: Topology, router: Router, keys: str) -> Iterator[str]:
-    """The lines of one router's file: policies first, so that nothing ever passes in clear."""
+def batch_lines(
+    topology: Topology, router: Router, keys: str, clear: Collection[RoutingProtocol] = ()
+) -> Iterator[str]:
+    """The lines of one router's file: policies first, so that nothing passes in clear but the protocols of `clear`."""
+    v2 = topology.ospf.v2 and RoutingProtocol.OSPF not in clear
+    v3 = topology.ospf.v3 and RoutingProtocol.OSPF6 not in clear
     template = f"tmpl proto {keys.split()[1]} reqid {_REQID} mode transport"
     groups: list[tuple[_Address, int]] = []
-    if topology.ospf.v2:
+    if v2:
         groups += [(group, _OSPF) for group in _OSPF_GROUPS]
-    if topology.ospf.v3:
+    if v3:
         groups += [(group, _OSPF) for group in _OSPF6_GROUPS]
-    if topology.pim is not None:
+    if topology.pim is not None and RoutingProtocol.PIM not in clear:
         groups += [(group, _PIM) for group in _PIM_GROUPS]
-    own, neighbors = _unicast(topology, router)
+    own, neighbors = _unicast(topology, router, v2, v3)
 
     for group, protocol in groups:
         yield from _policy("out", group, None, template)
@@ -86,7 +91,7 @@ def batch_lines(topology: Topology, router: Router, keys: str) -> Iterator[str]:
         yield f"xfrm state add src {anyone} dst {address} {keys} replay-window 0"
 
 
-def _unicast(topology: Topology, router: Router) -> tuple[list[_Address], list[_Address]]:
+def _unicast(topology: Topology, router: Router, v2: bool, v3: bool) -> tuple[list[_Address], list[_Address]]:
     """The router's own addresses that unicast OSPF comes to, and its neighbours' likewise."""
     own: dict[_Address, None] = {}
     neighbors: dict[_Address, None] = {}
@@ -96,9 +101,9 @@ def _unicast(topology: Topology, router: Router) -> tuple[list[_Address], list[_
             if interface.segment not in segments:
                 continue
             found = own if other.name == router.name else neighbors
-            if topology.ospf.v2:
+            if v2:
                 found[interface.ipv4.ip] = None
-            if topology.ospf.v3:
+            if v3:
                 found[interface.ipv6_link_local] = None
     return list(own), list(neighbors)
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
-from agents.ipsec.protection import Mode
+from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy.domain import Settings, settings_problems
 from testbed.errors import InputErrors
 from testbed.values import OneOf, YesNo, explained, listed, one_of, refused, seconds, whole
@@ -49,7 +49,25 @@ class NativeOptions(PlanOptions):
     """Routers that get another key."""
 
 
-class ManualOptions(PlanOptions):
+def _protocol(value: Any) -> str:
+    return RoutingProtocol(value).value
+
+
+class ProtectingOptions(PlanOptions):
+    """Of the modes with IPsec."""
+
+    clear: Annotated[
+        tuple[str, ...], listed(f"a list of {', '.join(each.value for each in RoutingProtocol)}", part=_protocol)
+    ] = ()
+    """Protocols that are left in clear."""
+
+    @property
+    def in_clear(self) -> frozenset[RoutingProtocol]:
+        """The same as protocols."""
+        return frozenset(map(RoutingProtocol, self.clear))
+
+
+class ManualOptions(ProtectingOptions):
     """Of `manual`."""
 
     transform: Annotated[str, one_of("esp", "esp-null", "ah")] = "esp"
@@ -94,7 +112,7 @@ def _all_finite(value: Any) -> bool:
     return math.isfinite(value) if isinstance(value, float) else True
 
 
-class AgentOptions(PlanOptions):
+class AgentOptions(ProtectingOptions):
     """Of the modes with a DKS."""
 
     mode: Annotated[str, one_of(*(each.value for each in Mode))] = Mode.REQUIRED.value

@@ -8,7 +8,7 @@ Knows nothing of processes or nodes; the files' places are in `Places`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -73,9 +73,15 @@ class Places:
 
 
 def domain_of(
-    topology: Topology, seed: int, dks_address: IPv4Address, settings: Settings, mode: Mode = Mode.REQUIRED
+    topology: Topology,
+    seed: int,
+    dks_address: IPv4Address,
+    settings: Settings,
+    mode: Mode = Mode.REQUIRED,
+    clear: Collection[RoutingProtocol] = (),
 ) -> Domain:
-    """The domain that an administrator would have approved for this topology: every adjacency it draws, all in `mode`.
+    """The domain that an administrator would have approved for this topology: every adjacency it draws, all in `mode`
+    but for the protocols that stay `clear`.
 
     InputError when the Policy Server would refuse it.
     """
@@ -88,6 +94,7 @@ def domain_of(
             domain = edit.add_router(domain, router.name, key, room=max(4, len(protected)))
             domain = edit.approve_router(domain, router.name, key)
             for interface in protected:
+                protocols = _protocols(topology, interface)
                 domain = edit.add_interface(
                     domain,
                     router.name,
@@ -95,12 +102,15 @@ def domain_of(
                     interface.ipv4,
                     interface.ipv6_link_local,
                     "lan" if interface.kind == "lan" else "p2p",
-                    _protocols(topology, interface),
+                    protocols,
                     mode,
                 )
+                free = [each for each in protocols if each in clear]
+                if free:
+                    domain = edit.set_mode(domain, router.name, interface.name, Mode.CLEAR, free)
             if topology.pim is not None:
                 domain = edit.set_sources(domain, router.name, _registers_from(router))
-                if router.pim_rp:
+                if router.pim_rp and RoutingProtocol.PIM not in clear:
                     domain = edit.set_point(domain, router.name, topology.pim.rp_address)
         for router in topology.routers.values():
             for adjacency in topology.neighbors(router.name):
@@ -141,6 +151,7 @@ def provision(
     dks_address: IPv4Address,
     settings: Settings,
     mode: Mode = Mode.REQUIRED,
+    clear: Collection[RoutingProtocol] = (),
 ) -> dict[str, PolicyDocument]:
     """Write every node's retained folder below folder/"retained" and give the documents by router.
 
@@ -148,7 +159,7 @@ def provision(
     """
     server = laboratory_key(seed, POLICY_SERVER)
     try:
-        documents = compile_documents(domain_of(topology, seed, dks_address, settings, mode), 1, ISSUED_AT)
+        documents = compile_documents(domain_of(topology, seed, dks_address, settings, mode, clear), 1, ISSUED_AT)
     except PolicyError as error:
         raise InputError(str(error), where=f"topology {topology.name}") from error
     signed = {name: sign_document(document, server) for name, document in documents.items()}

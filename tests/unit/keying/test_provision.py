@@ -9,10 +9,12 @@ import pytest
 
 from agents.ipsec.protection import RoutingProtocol
 from agents.policy.document import verify_document
+from agents.policy.domain import Settings
 from agents.policy.keys import read_private_key, read_public_key, spki
 from testbed.errors import InputError
 from testbed.keying import agents as modes
 from testbed.keying.base import keying
+from testbed.keying.manual import batch_lines
 from testbed.keying.options import AgentOptions, options_of
 from testbed.keying.provision import Places, laboratory_key, provision
 from testbed.topology.resolved import (
@@ -154,3 +156,16 @@ def test_commissioning_routes_lead_to_every_prefix_over_the_routers_own_links() 
     routes = list(modes.commissioning_routes(topology, topology.routers["r1"]))
     assert any(each.startswith("10.0.2.0/24 via 10.0.1.3 dev r1-eth1 ") for each in routes)
     assert all(each.endswith("table 848") for each in routes)
+
+
+def test_a_protocol_is_left_in_clear_and_the_others_are_protected(tmp_path: Path) -> None:
+    topology, clear = small_topology(), options_of(AgentOptions, {"clear": "ospf,ospf6"})
+    assert isinstance(clear, AgentOptions)
+    documents = provision(topology, tmp_path, 1, topology.dks.address, Settings(), clear=clear.in_clear)
+    for document in documents.values():
+        assert {group.protocol for group in document.own_groups()} <= {"pim"}
+    assert documents["r1"].own_groups()
+    text = "\n".join(batch_lines(topology, topology.routers["r1"], "proto esp spi 0x100", clear.in_clear))
+    assert "224.0.0.13" in text and "224.0.0.5" not in text and "proto 89" not in text
+    free = provision(topology, tmp_path / "free", 1, topology.dks.address, Settings(), clear=[RoutingProtocol.PIM])
+    assert {group.protocol for group in free["r1"].own_groups()} == {"ospf", "ospf6"}

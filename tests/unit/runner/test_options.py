@@ -61,6 +61,7 @@ BAD = [
     *(("commission", value, f"is {value!r}") for value in (2, "perhaps")),
     ("wrong_key", "r9", "there is no router 'r9'"),
     ("wrong_key", 5, "is 5"),
+    *(("clear", value, f"is {value!r}") for value in ("bgp", "ospf,rip", 5)),
     *(("policy", value, f"is {value!r}") for value in ("lease", 5, None, [], True)),
     ("policy", {"issuer": "dks"}, "is {'issuer': 'dks'}"),
     ("policy", {"lifetimes": {"group_s": 12, "atd_s": 8, "dtd_s": 8}}, "policy is"),
@@ -86,8 +87,8 @@ def test_a_value_that_is_none_is_refused_once_with_its_option_and_what_is_allowe
             {"boot_jiter_s": 5},
             [
                 "-o boot_jiter_s: unknown option 'boot_jiter_s'; did you mean 'boot_jitter_s'?",
-                "  allowed: boot_jitter_s, captures, commission, costs, mode, policy, retained_mib, sad, transform, "
-                "wrong_key",
+                "  allowed: boot_jitter_s, captures, clear, commission, costs, mode, policy, retained_mib, sad, "
+                "transform, which, wrong_key",
             ],
         ),
         (
@@ -96,7 +97,7 @@ def test_a_value_that_is_none_is_refused_once_with_its_option_and_what_is_allowe
                 "-o policy.lifetimes.grp_s: unknown option 'policy.lifetimes.grp_s'; did you mean 'group_s'?",
                 "  allowed: group_s, ike_s, atd_s, dtd_s",
                 "-o policy.nope: unknown option 'policy.nope'",
-                "  allowed: suite, lifetimes, reconnect, lease, generation_block, validity_s",
+                "  allowed: issuers, suite, lifetimes, reconnect, lease, generation_block, validity_s",
             ],
         ),
         (
