@@ -29,7 +29,7 @@ class Numbering:
     groups: int
     """Speakers' groups that policy has."""
     compared: int
-    """SAs of all kernels."""
+    """SAs of all kernels but those of PIM's pairs, which have no group and no generation."""
     foreign: int
     """SAs that are of no group, or that the router's agent has not told of."""
     keyless: tuple[str, ...]
@@ -57,6 +57,7 @@ def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | No
     documents = _documents(run.plan.topology, run.plan.seed, removed)
     bits = next(iter(documents.values())).spi.generation_bits
     places_of = dict(_spis(documents))
+    pairs = _pairs(documents)
     told = {
         (event["node"], event["spi"], event["destination"]): int(event["generation"])
         for event in run.where("agent", "sa")
@@ -66,6 +67,8 @@ def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | No
     foreign = compared = 0
     for dump in dumps:
         for sa in dump["sas"] if dump["node"] not in removed else ():
+            if (sa["source"], sa["destination"]) in pairs:
+                continue
             compared += 1
             spi = int(sa["spi"], 16)
             group = places_of.get(spi >> bits << bits)
@@ -113,6 +116,17 @@ def _spis(documents: dict[str, PolicyDocument]) -> Iterator[tuple[int, GroupId]]
             if interface is not None:
                 for place in places(interface, group.routing_protocol):
                     yield place.spi(document.spi, 0), group
+
+
+def _pairs(documents: dict[str, PolicyDocument]) -> set[tuple[str, str]]:
+    """Between which addresses pairs of routers have SAs of their own."""
+    return {
+        (str(local), str(remote))
+        for document in documents.values()
+        for pair in document.pairs
+        for local in pair.local
+        for remote in pair.remote
+    }
 
 
 def _receivers(documents: dict[str, PolicyDocument]) -> dict[GroupId, tuple[str, ...]]:

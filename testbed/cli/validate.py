@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
         """
         from testbed.topology.findings import TopologyErrors
         from testbed.topology.load import examine
+        from testbed.topology.rendezvous import reason
 
         results: list[dict[str, Any]] = []
         for spec in topologies:
@@ -44,11 +45,15 @@ def register(app: typer.Typer) -> None:
                         "ok": True,
                         "routers": len(topology.routers),
                         "segments": links,
+                        "rendezvous_point": topology.pim.rp if topology.pim is not None else None,
+                        "rendezvous_point_why": reason(topology),
                         "warnings": told,
                     }
                 )
                 if not as_json:
                     typer.echo(_summary(spec, topology, links))
+                    what = f"PIM's rendezvous point is {topology.pim.rp}" if topology.pim else "PIM does not run"
+                    typer.echo(f"{spec}: {what}: {reason(topology)}")
                     for each in cautions:
                         typer.echo(each.line(), err=True)
         if as_json:

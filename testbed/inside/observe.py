@@ -17,8 +17,10 @@ from testbed.probes.capture import Capture
 from testbed.probes.cpu import cpu_ns
 from testbed.probes.flows import ProbeFlow
 from testbed.probes.frrlog import read_log
+from testbed.probes.pimwatch import PimWatch
 from testbed.probes.routes import NodeMonitor
 from testbed.probes.sad import held_sas
+from testbed.probes.streams import End, ProbeStream
 from testbed.probes.xfrmstat import xfrm_counters
 from testbed.record.plan import Plan
 from testbed.record.writer import agent_events
@@ -35,7 +37,8 @@ class Observers:
         self.offset_ns = time.time_ns() - time.monotonic_ns()
         """Wall-clock time minus monotonic time. The guest's wall clock is never set in a run."""
         self._monitors: list[NodeMonitor] = []
-        self._flows: list[ProbeFlow] = []
+        self._watches: list[PimWatch] = []
+        self._flows: list[ProbeFlow | ProbeStream] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._stop_flows = asyncio.Event()
         self.capture: Capture | None = None
@@ -50,6 +53,12 @@ class Observers:
             )
             self._monitors.append(monitor)
             loop.add_reader(monitor, monitor.read)
+        for router in self._lab.routers if self._lab.topology.pim is not None else ():
+            own = [router.router.loopback, *(interface.ipv4 for interface in router.router.interfaces)]
+            addresses = frozenset(str(address.ip) for address in own)
+            watch = PimWatch(router.name, router.net_namespace, addresses, self._lab.recorder)
+            self._watches.append(watch)
+            loop.add_reader(watch, watch.read)
         wanted = self._plan.captures
         devices = self._lab.wires.devices
         labels = devices.keys() if wanted == "all" else wanted
@@ -69,7 +78,7 @@ class Observers:
             asyncio.get_running_loop().add_reader(nursery, nursery.collect)
 
     def start_flows(self, zero: float) -> None:
-        """Send the plan's probes; `zero` is the event loop's time of `ready`."""
+        """Send the plan's probes, and join their groups; `zero` is the event loop's time of `ready`."""
         loop = asyncio.get_running_loop()
         for number, asked in enumerate(self._plan.flows):
             source = self._lab.node(asked.src)
@@ -85,6 +94,32 @@ class Observers:
             self._flows.append(flow)
             stop = self._plan.duration_s if asked.stop_s is None else asked.stop_s
             self._tasks.append(loop.create_task(flow.send(zero + asked.start_s, zero + stop)))
+        for number, wanted in enumerate(self._plan.streams):
+            stream = ProbeStream(
+                number,
+                wanted.name,
+                wanted.group,
+                self._source(wanted.source),
+                {name: self._receiver(name) for name in wanted.receivers},
+                specific=wanted.specific,
+                rate_pps=wanted.rate_pps,
+                sending=partial(_has_power, self._lab.node(wanted.source)),
+            )
+            self._flows.append(stream)
+            stop = self._plan.duration_s if wanted.until_s is None else wanted.until_s
+            self._tasks.append(loop.create_task(stream.send(zero + wanted.since_s, zero + stop)))
+
+    def _source(self, name: str) -> End:
+        """A router sends from its loopback."""
+        host = self._lab.topology.hosts.get(name)
+        return End(self._lab.node(name).net_namespace, self._address(name), "lo" if host is None else host.interface)
+
+    def _receiver(self, name: str) -> End:
+        """What receives for a router stands behind it."""
+        host, behind = self._lab.topology.hosts.get(name), self._lab.receivers
+        if host is None and behind is not None:
+            return End(behind.namespace, "0.0.0.0", behind.device(name))
+        return self._source(name)
 
     def _address(self, name: str) -> str:
         router = self._lab.topology.routers.get(name)
@@ -98,11 +133,13 @@ class Observers:
             await asyncio.sleep(_DRAIN_S)
 
     def snapshot(self, at: str) -> None:
-        """Write every node's IPsec counters: at marks and at the end."""
+        """Write every node's counters of IPsec and PIM: at marks and at the end."""
         for name, node in self._lab.nodes.items():
             counters = xfrm_counters(node.pid)
             if counters:
                 self._lab.record(name, "xfrm", "stat", at=at, counters=counters)
+        for watch in self._watches:
+            watch.snapshot(at)
         if self._plan.options.costs and self._lab.nursery is not None:
             for agent in self._lab.nursery.agents():
                 spent = cpu_ns(agent.pid)
@@ -145,6 +182,9 @@ class Observers:
             flow.report(self._lab.recorder)
             flow.close()
         self.snapshot("end")
+        for watch in self._watches:
+            loop.remove_reader(watch)
+            watch.close()
         if self._plan.options.sad:
             self._sad()
         if self.capture is not None:

@@ -124,9 +124,9 @@ def domain_of(
 
 
 def _registers_from(router: Router) -> list[IPv4Address]:
-    """pimd takes the address on the link of the source; a router without such a link is known by its loopback."""
+    """pimd takes the address on the link of the source: that of a host, or the loopback for what the router sends."""
     stubs = [each.ipv4.ip for each in router.interfaces if each.kind == "stub" and each.pim]
-    return stubs[:MAX_PAIR_ADDRESSES] or [router.loopback.ip]
+    return [*stubs[: MAX_PAIR_ADDRESSES - 1], router.loopback.ip]
 
 
 def _protected(interface: Interface) -> bool:

@@ -21,6 +21,7 @@ from testbed.errors import EnvironmentFailure
 from testbed.net.disk import writable
 from testbed.net.runner import Daemon
 from testbed.net.vty import Vty, answers
+from testbed.topology.resolved import RECEIVERS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -32,6 +33,9 @@ _DAEMONS = Path("/usr/lib/frr")
 _SOCKETS = Path("/run/frr")
 _STATE = Path("/var/lib/frr")
 _CONNECT_PAUSE_S = 0.002
+_IGMP_ANSWER_DS = 10
+"""Receivers answer a query within a second (RFC 9776 has 10 s, in tenths of a second as here), so that a router that
+boots knows them before it knows its neighbours, and IGMP is no part of what is measured."""
 
 _AREA_WORDS = {
     "stub": "stub",
@@ -120,6 +124,8 @@ def configuration(
             area_words=_AREA_WORDS,
             loopback_area="0.0.0.0" if not areas or "0.0.0.0" in areas else areas[0],
             rendezvous_points=points,
+            receivers=RECEIVERS,
+            igmp_answer_ds=_IGMP_ANSWER_DS,
             global_lines=global_lines,
             lines=interface_lines,
         )

@@ -26,6 +26,7 @@ from testbed.net.frr import FrrInstance
 from testbed.net.names import Names
 from testbed.net.node import LabNode
 from testbed.net.processes import Agent, Nursery
+from testbed.net.receivers import Receivers
 from testbed.net.routers import DKS, FrrRouter, LabHost, LanSwitch, connect
 from testbed.net.wires import Netem, Port, Wires, WireSegment
 from testbed.record.writer import Recorder
@@ -61,6 +62,7 @@ class Laboratory:
         self.wires: Wires
         self.net: Mininet
         self.nursery: Nursery | None = None
+        self.receivers: Receivers | None = None
         self.on_nursery: Callable[[Nursery], None] = lambda _nursery: None
         self._nodes: dict[str, LabNode] = {}
         self._disks: dict[str, Disk] = {}
@@ -150,6 +152,8 @@ class Laboratory:
         self.wires.build(built)
         for segment_built in built:
             connect(self.net, self._nodes, segment_built, LanSwitch)
+        if self.topology.pim is not None:
+            self.receivers = Receivers({each.name: each.net_namespace for each in self.routers if each.multicast})
 
     def _management_segment(self) -> WireSegment:
         management = self.topology.dks.management
@@ -359,6 +363,8 @@ class Laboratory:
             self._names.close()
         for node in self._nodes.values():
             node.terminate()
+        if self.receivers is not None:
+            self.receivers.close()
         if self._built:
             self.wires.close()
         owned.remove(self.folder)

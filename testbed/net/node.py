@@ -57,6 +57,8 @@ class LabNode(Host):  # type: ignore[misc]
 
     isSetup = True  # Mininet's check for ifconfig: nothing here uses it
     sysctls: ClassVar[dict[str, str | int]] = {}
+    unplugged: tuple[str, ...] = ()
+    """Its interfaces that are on no segment, beside the loopback."""
 
     def __init__(self, name: str, *, folder: Path, **params: Any) -> None:
         """`folder`: the laboratory's; the node's own folders are below it."""
@@ -173,7 +175,7 @@ class LabNode(Host):  # type: ignore[misc]
         self._on = False
         self.end_shell()
         self.kill_processes()
-        interfaces = ["lo", *[str(name) for name in self.nameToIntf]]
+        interfaces = ["lo", *[str(name) for name in self.nameToIntf], *self.unplugged]
         # Forced: that a table is empty is no reason to stop.
         batch(
             "ip",

@@ -11,6 +11,7 @@ from mininet.node import Node
 from testbed.net.frr import FrrInstance
 from testbed.net.node import LabNode, LabRouter, Wire, add_interface
 from testbed.net.vty import Vty
+from testbed.topology.resolved import RECEIVERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +32,11 @@ class FrrRouter(LabRouter):
 
     def __init__(self, name: str, *, router: Router, **params: Any) -> None:
         """`router`: its part of the resolved topology."""
-        self.router = router
+        self.router, self.multicast = router, any(interface.pim for interface in router.interfaces)
         self.management: tuple[str, IPv4Interface] | None = None
         super().__init__(name, **params)
+        if self.multicast:
+            self.unplugged = (RECEIVERS,)
 
     def address_lines(self) -> list[str]:
         """Loopbacks, interfaces, and the management network where there is one."""
@@ -44,6 +47,8 @@ class FrrRouter(LabRouter):
         for interface in router.interfaces:
             lines.append(f"address add {interface.ipv4} dev {interface.name}")
             lines.append(f"link set {interface.name} up")
+        if self.multicast:
+            lines += [f"address add {router.loopback} dev {RECEIVERS}", f"link set {RECEIVERS} up"]
         if self.management is not None:
             name, address = self.management
             lines += [f"address add {address} dev {name}", f"link set {name} up"]

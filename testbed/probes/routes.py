@@ -1,4 +1,4 @@
-"""Watches the links and the main routing tables of all nodes, in one process.
+"""Watches the links, the main routing tables and the multicast forwarding entries of all nodes, in one process.
 
 One netlink socket per node, opened in its namespace. A table is mirrored, so that what the
 kernel does in silence is seen too: it drops the IPv4 routes of an interface that goes down, and
@@ -16,13 +16,16 @@ from collections.abc import Callable
 
 from testbed.net.namespace import Namespace
 from testbed.probes import rtnetlink
-from testbed.probes.rtnetlink import Link, Message, Route
+from testbed.probes.rtnetlink import Link, Message, MulticastRoute, Route
 from testbed.record.writer import Recorder
+from testbed.topology.resolved import RECEIVERS
 
-_GROUPS = 0x1 | 0x40 | 0x400 | 1 << 31  # links, IPv4 routes, IPv6 routes, next-hop objects
+# Links, IPv4 and IPv6 routes, IPv4 and IPv6 multicast forwarding, next-hop objects. The groups MROUTE_R are left out:
+# what the kernel asks pimd of each packet without an entry is no route.
+_GROUPS = 0x1 | 0x40 | 0x400 | 0x20 | 0x200 | 1 << 31
 _RECEIVE_BYTES = 1 << 20
 _SO_RCVBUFFORCE = 33
-_KERNELS_OWN = re.compile(r"lo|pimreg[0-9]*|(sit|erspan|gre|gretap|tunl|ip6tnl|ip6gre|ip_vti|ip6_vti)0")
+_UNPLUGGED = re.compile(rf"lo|{RECEIVERS}|pimreg[0-9]*|(sit|erspan|gre|gretap|tunl|ip6tnl|ip6gre|ip_vti|ip6_vti)0")
 """Interfaces that nobody plugged in. A router may well be called london."""
 _Key = tuple[str, int]
 
@@ -47,7 +50,9 @@ class NodeMonitor:
             self._questions = self._open(0)
         self._events.setblocking(False)
         self._links: dict[int, Link] = {}
+        self._names = {1: "lo"}
         self._routes: dict[_Key, Route] = {}
+        self._entries: dict[tuple[str, str], MulticastRoute] = {}
         self._nexthops: set[int] = set()
         self._sequence = 0
         for kind, body in self._dump(Message.GETLINK, 0):
@@ -67,7 +72,7 @@ class NodeMonitor:
 
     def read(self) -> None:
         """Take in all that has come. Links are told once, as they are at the end of it."""
-        silent = False
+        silent = lost = False
         before = {link.name: link.up for link in self._links.values()}
         while True:
             try:
@@ -76,17 +81,21 @@ class NodeMonitor:
                 break
             except OSError:
                 # The kernel lost events (ENOBUFS): the tables tell what they were.
-                silent = True
+                silent = lost = True
                 continue
             for kind, _flags, body in rtnetlink.messages(data):
                 if kind in (Message.NEWLINK, Message.DELLINK):
                     silent |= self._link(kind, body)
+                elif kind in (Message.NEWROUTE, Message.DELROUTE) and rtnetlink.is_multicast(body):
+                    self._entry(rtnetlink.decode_multicast(kind, body))
                 elif kind in (Message.NEWROUTE, Message.DELROUTE):
                     self._route(rtnetlink.decode_route(kind, body))
                 elif kind in (Message.NEWNEXTHOP, Message.DELNEXTHOP):
                     silent |= self._nexthop(kind, rtnetlink.decode_nexthop(body))
         if silent:
             self._compare()
+        if lost:
+            self._compare_entries()
         for link in self._links.values():
             if before.get(link.name) != link.up:
                 self._on_link(link.name, link.up)
@@ -99,7 +108,10 @@ class NodeMonitor:
     def _link(self, kind: int, body: bytes) -> bool:
         """Whether routes may have gone in silence."""
         link = rtnetlink.decode_link(kind, body)
-        if link is None or _KERNELS_OWN.fullmatch(link.name):
+        if link is None:
+            return False
+        self._names[link.index] = link.name
+        if _UNPLUGGED.fullmatch(link.name):
             return False
         old = self._links.get(link.index)
         if link.gone:
@@ -150,10 +162,43 @@ class NodeMonitor:
         )
 
     def _device(self, index: int) -> str:
-        if index == 1:
-            return "lo"
-        link = self._links.get(index)
-        return link.name if link is not None else f"#{index}"
+        return self._names.get(index, f"#{index}")
+
+    def _entry(self, entry: MulticastRoute | None) -> None:
+        if entry is None:
+            return
+        key = (entry.origin, entry.group)
+        old = self._entries.get(key)
+        if entry.gone:
+            if old is not None:
+                del self._entries[key]
+                self._tell_entry("del", old)
+        elif old != entry:
+            self._entries[key] = entry
+            self._tell_entry("add" if old is None else "replace", entry)
+
+    def _tell_entry(self, kind: str, entry: MulticastRoute) -> None:
+        self._record(
+            self._node,
+            "mroute",
+            kind,
+            origin=entry.origin,
+            group=entry.group,
+            iif=self._device(entry.iif) if entry.iif else None,
+            oifs=sorted(self._device(index) for index in entry.oifs),
+        )
+
+    def _compare_entries(self) -> None:
+        present = {}
+        for family in (rtnetlink.FAMILY_IPMR, rtnetlink.FAMILY_IP6MR):
+            for kind, body in self._dump(Message.GETROUTE, family):
+                entry = rtnetlink.decode_multicast(kind, body)
+                if entry is not None:
+                    present[(entry.origin, entry.group)] = entry
+        for key in [key for key in self._entries if key not in present]:
+            self._tell_entry("del", self._entries.pop(key))
+        for entry in present.values():
+            self._entry(entry)
 
     def _compare(self) -> None:
         present: dict[_Key, Route] = {}

@@ -1,4 +1,4 @@
-"""Reads rtnetlink messages: links and routes. Only the fields that the record needs.
+"""Reads rtnetlink messages: links, routes and multicast routes. Only the fields that the record needs.
 
 Pure: bytes in, objects out. It must not know of sockets, nodes or records.
 """
@@ -21,6 +21,8 @@ _NHMSG_SIZE = 8
 IFF_UP, IFF_RUNNING, IFF_LOWER_UP = 0x1, 0x40, 0x10000
 RT_TABLE_MAIN = 254
 _TYPE_MASK = 0x3FFF
+FAMILY_IPMR, FAMILY_IP6MR = 128, 129
+_UNRESOLVED = 0x20  # RTNH_F_UNRESOLVED
 _UNICAST, _BLACKHOLE, _UNREACHABLE, _PROHIBIT = 1, 6, 7, 8
 
 
@@ -68,6 +70,18 @@ class Route:
     nexthops: tuple[tuple[str | None, int], ...]
     gone: bool = False
     family: int = 2
+
+
+@dataclass(frozen=True)
+class MulticastRoute:
+    """An entry of the kernel's multicast forwarding cache. `iif` and `oifs`: interface numbers; 0 is none."""
+
+    origin: str
+    """The source, or "*" for any."""
+    group: str
+    iif: int
+    oifs: tuple[int, ...]
+    gone: bool = False
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -137,6 +151,31 @@ def decode_route(kind: int, body: bytes) -> Route | None:
         kind == Message.DELROUTE,
         family,
     )
+
+
+def is_multicast(body: bytes) -> bool:
+    """Whether a route message is about multicast forwarding."""
+    return body[:1] in (bytes([FAMILY_IPMR]), bytes([FAMILY_IP6MR]))
+
+
+def decode_multicast(kind: int, body: bytes) -> MulticastRoute | None:
+    """A route message of a multicast family; None for one that the routing daemon has not resolved yet."""
+    _, _, _, _, _, _, _, _, flags = _RTMSG.unpack_from(body)
+    if flags & _UNRESOLVED:
+        return None
+    origin = group = ""
+    iif, oifs = 0, []
+    for number, value in _attributes(body[_RTMSG.size :]):
+        if number == 1:
+            group = _address(value)
+        elif number == 2:
+            origin = _address(value)
+        elif number == 3:
+            iif = struct.unpack("=I", value)[0]
+        elif number == 9:
+            oifs = sorted({device for _, device in _multipath(value)})
+    anyone = origin in ("0.0.0.0", "::")
+    return MulticastRoute("*" if anyone else origin, group, iif, tuple(oifs), kind == Message.DELROUTE)
 
 
 def decode_nexthop(body: bytes) -> int:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from itertools import count
 from typing import Any
 
-from testbed.topology import pools
+from testbed.topology import pools, rendezvous
 from testbed.topology.check_addresses import given_networks
 from testbed.topology.parts import (
     area_of,
@@ -84,8 +84,7 @@ class _Resolver:
         hosts = {name: self._stub(name, host.on, host.interfaces) for name, host in self.source.hosts.items()}
         attached = self.source.dks.attach if self.source.dks else self.routers[0]
         key_server = self._stub(DKS, attached)
-        rp = self.source.pim.rp if self.source.pim else None
-        return Topology(
+        topology = Topology(
             name=self.name,
             description=self.source.description,
             domain=self.source.domain,
@@ -96,7 +95,6 @@ class _Resolver:
                     loopback=loopbacks[name],
                     loopback6=IPv6Interface((LOOPBACKS6 + number, 128)),
                     interfaces=tuple(self.interfaces[name]),
-                    pim_rp=name == rp,
                     latitude=self._at(name)[0],
                     longitude=self._at(name)[1],
                     area_types=self._area_types(name),
@@ -112,7 +110,6 @@ class _Resolver:
                 dead_s=int(self.source.ospf.dead),
                 throttle=Throttle() if self.source.ospf.fast else None,
             ),
-            pim=Pim(rp=rp, rp_address=loopbacks[rp].ip) if rp else None,
             dks=DksAttachment(
                 router=attached,
                 segment=key_server.segment,
@@ -122,6 +119,22 @@ class _Resolver:
                 management=self._management(),
             ),
         )
+        return self._with_pim(topology)
+
+    def _with_pim(self, topology: Topology) -> Topology:
+        """With its rendezvous point, or with PIM on no interface where it does not run."""
+        asked, routers = self.source.pim, dict(topology.routers)
+        if asked is None:
+            return topology
+        if asked.rp is None and rendezvous.hindrance(topology) is not None:
+            for name, router in routers.items():
+                silent = tuple(each.model_copy(update={"pim": False}) for each in router.interfaces)
+                routers[name] = router.model_copy(update={"interfaces": silent})
+            return topology.model_copy(update={"routers": routers})
+        rp = asked.rp or rendezvous.central(topology)
+        routers[rp] = routers[rp].model_copy(update={"pim_rp": True})
+        pim = Pim(rp=rp, rp_address=routers[rp].loopback.ip, chosen=asked.rp is None)
+        return topology.model_copy(update={"routers": routers, "pim": pim})
 
     def _at(self, router: str) -> tuple[float | None, float | None]:
         told = self.source.routers.get(router, RouterSource())

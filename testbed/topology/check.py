@@ -12,6 +12,7 @@ from testbed.topology.check_graph import check_graph
 from testbed.topology.findings import Findings, Where, nearest, some
 from testbed.topology.names import alike, refusal
 from testbed.topology.parts import areas_of, interface_name, interfaces_of, link_names, routers_of, stub_name
+from testbed.topology.rendezvous import crowded
 from testbed.topology.resolved import label
 from testbed.topology.source import TopologySource
 
@@ -89,9 +90,19 @@ def _names(source: TopologySource, routers: list[str], findings: Findings, whole
     _segments(source, findings)
     if source.dks is not None:
         known(source.dks.attach, "dks", "attach")
-    if source.pim is not None:
+    if source.pim is not None and source.pim.rp is not None:
         known(source.pim.rp, "pim", "rp")
+        if (problem := crowded(_interfaces_by_router(source))) is not None:
+            findings.wrong(f"no PIM: {problem}", "pim", allowed="pim: off, or fewer links, LANs and hosts at it")
     return not unknown
+
+
+def _interfaces_by_router(source: TopologySource) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for members in (*(link.between for link in source.links), *(lan.routers for lan in source.lans.values())):
+        found.update(members)
+    found.update(host.on for host in source.hosts.values())
+    return found
 
 
 def _meanings(source: TopologySource, routers: list[str], findings: Findings) -> None:

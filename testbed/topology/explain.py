@@ -29,7 +29,7 @@ SHORT = 60
 SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "defaults": (Defaults, "defaults: {delay: 2ms, cost: 10}"),
     "ospf": (OspfSource, "ospf: {versions: [2], hello: 10s, dead: 40s}"),
-    "pim": (PimSource, "pim: {rp: r1}"),
+    "pim": (PimSource, "pim: {rp: r1}, or pim: off"),
     "dks": (DksSource, "dks: {attach: r1}"),
     "routers": (RouterSource, "routers: [r1, r2], or routers: {r1: {loopback: 10.0.0.1}, r2: }"),
     "links": (LinkSource, "links: [r1-r2, {between: [r2, r3], delay: 5ms}]"),

@@ -1,4 +1,4 @@
-"""Which router is the rendezvous point where nobody named one, and what shortest paths cost.
+"""Whether PIM runs where nobody said so, which router is then the rendezvous point, and what shortest paths cost.
 
 The most central router: the one that the others reach at the least cost. Costs are OSPF's, added up over the
 adjacencies that come up, over all areas alike. Knows nothing of PIM's messages nor of records.
@@ -7,12 +7,16 @@ adjacencies that come up, over all areas alike. Knows nothing of PIM's messages 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from heapq import heappop, heappush
 
 from testbed.topology.adjacent import transits
 from testbed.topology.resolved import Topology
 
 Costs = dict[str, dict[str, int]]
+MOST_INTERFACES = 29
+"""A Linux router forwards multicast between 32 (MAXVIFS of linux/mroute.h): pimd's own, the loopback and the carrier of
+the router's receivers are three of them."""
 
 
 def costs(topology: Topology) -> Costs:
@@ -43,6 +47,26 @@ def _from(source: str, steps: dict[str, list[tuple[str, int]]], topology: Topolo
     return {name: cost for name, cost in found.items() if name in topology.routers}
 
 
+def hindrance(topology: Topology) -> str | None:
+    """Why PIM does not run here unless somebody names a rendezvous point; None when it does."""
+    if not topology.ospf.v2:
+        return "it finds its ways by IPv4's routes, and OSPFv2 does not run"
+    return crowded(
+        {
+            name: sum(each.segment != topology.dks.segment for each in router.interfaces)
+            for name, router in topology.routers.items()
+        }
+    )
+
+
+def crowded(interfaces: Mapping[str, int]) -> str | None:
+    """Which router has more interfaces than it can forward multicast between."""
+    for name, many in interfaces.items():
+        if many > MOST_INTERFACES:
+            return f"{name} has {many} interfaces, and Linux forwards multicast between {MOST_INTERFACES} of a router"
+    return None
+
+
 def central(topology: Topology) -> str:
     """The router that most others reach; of those the one with the least sum of their costs; then by name."""
     reached, total = _sums(topology)
@@ -50,15 +74,15 @@ def central(topology: Topology) -> str:
 
 
 def reason(topology: Topology) -> str:
-    """Why the topology's rendezvous point is that. "" without PIM."""
+    """Why PIM has this rendezvous point, or why it does not run."""
     if topology.pim is None:
-        return ""
+        return hindrance(topology) or "the topology says so"
     if not topology.pim.chosen:
-        return "named by the topology"
-    _reached, total = _sums(topology)
-    return (
-        f"the most central router: the OSPF costs from all others to it add up to {total[topology.pim.rp]}, the least"
-    )
+        return "the topology names it"
+    reached, total = _sums(topology)
+    others, cost = reached[topology.pim.rp] - 1, total[topology.pim.rp]
+    who = "all others" if others == len(topology.routers) - 1 else f"{others} others, which alone reach it,"
+    return f"it is the most central router: OSPF costs from {who} to it add up to {cost}"
 
 
 def _sums(topology: Topology) -> tuple[Counter[str], Counter[str]]:

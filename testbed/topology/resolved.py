@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Kind = Literal["p2p", "lan", "stub"]
 AreaType = Literal["normal", "stub", "totally-stubby", "nssa", "totally-nssa"]
 BACKBONE = "0.0.0.0"
+RECEIVERS = "receivers"
+"""Where PIM runs, a router's interface towards receivers of multicast that no host of the topology stands for."""
 DEFAULT_MTU = 1500
 """Also what the kernel gives a new interface."""
 

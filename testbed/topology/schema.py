@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from testbed.owned import NAME_PATTERN
-from testbed.topology.source import TopologySource
+from testbed.topology.source import OFF, ON, TopologySource
 
 _NAME: dict[str, Any] = {"type": "string", "pattern": NAME_PATTERN}
 _LINK: dict[str, Any] = {
@@ -25,6 +25,7 @@ def schema() -> dict[str, Any]:
     properties = found["properties"]
     for key in properties:
         _or(properties, key, {"type": "null"})
+    properties["pim"]["anyOf"].append({"enum": [*ON, *OFF]})
     links = _member(properties["links"], "array")
     _or(links, "items", _LINK)
     routers = _member(properties["routers"], "object")

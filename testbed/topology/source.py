@@ -37,6 +37,9 @@ from testbed.topology.units import (
     Version,
 )
 
+ON, OFF = (True, "on", "yes"), (False, "off", "no")
+"""`pim: off` and the like; for YAML 1.2 all of them but true and false are texts."""
+
 
 class Source(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -163,8 +166,8 @@ class OspfSource(Source):
 class PimSource(Source):
     """PIM-SM with one rendezvous point."""
 
-    rp: Name
-    """the router that is the rendezvous point"""
+    rp: Name | None = None
+    """the router that is the rendezvous point; without it the most central one is chosen"""
 
 
 class DksSource(Source):
@@ -189,8 +192,8 @@ class TopologySource(Source):
     """for every link and LAN that does not say otherwise"""
     ospf: OspfSource = OspfSource()
     """which OSPF runs, and its timers"""
-    pim: PimSource | None = None
-    """PIM-SM on every link and LAN; without it there is no multicast routing"""
+    pim: PimSource | None = PimSource()
+    """PIM-SM on every link and LAN, where OSPFv2 runs; off: no multicast routing"""
     routers: dict[Name, RouterSource] = {}
     """the routers: their names, or a mapping of their names; without it those that links and LANs name"""
     links: list[LinkSource] = []
@@ -216,6 +219,14 @@ class TopologySource(Source):
         if not isinstance(value, dict) or not isinstance(value.get("links"), list):
             return value
         return {**value, "links": shorthand.expanded(value)}
+
+    @field_validator("pim", mode="before")
+    @classmethod
+    def _on_or_off(cls, value: Any) -> Any:
+        if isinstance(value, str | bool):
+            word = value.lower() if isinstance(value, str) else value
+            return {} if word in ON else None if word in OFF else value
+        return value
 
     @field_validator("routers", mode="before")
     @classmethod

@@ -163,12 +163,14 @@ def _area_type(value: Any) -> str:
     return word
 
 
-INTERFACE_ALLOWED = "an interface's name: 1 to 15 letters, digits, '.', '_' and '-', such as eth1; not lo or mgmt"
+INTERFACE_ALLOWED = (
+    "an interface's name: 1 to 15 letters, digits, '.', '_' and '-', such as eth1; not lo, mgmt or receivers"
+)
 
 
 def is_interface(value: Any) -> bool:
     """Whether an interface can be called so."""
-    taken = ("lo", "all", "default", "mgmt")
+    taken = ("lo", "all", "default", "mgmt", "receivers")
     return isinstance(value, str) and INTERFACE.fullmatch(value) is not None and value not in taken
 
 

@@ -101,6 +101,15 @@ def test_an_sa_of_nobody_is_found(tmp_path: Path) -> None:
     assert found is not None and found.foreign == 1 and not found.consistent
 
 
+def test_an_sa_between_a_rendezvous_point_and_a_router_that_registers_is_of_no_group(tmp_path: Path) -> None:
+    sas, book = everything()
+    (pair,) = DOCUMENTS["r1"].pairs
+    for one, other in ((pair.local[0], pair.remote[0]), (pair.remote[0], pair.local[0])):
+        sas["r1"].append({"spi": "0x00000101", "source": str(one), "destination": str(other), "key": "0"})
+    found = compared(tmp_path, sas, book)
+    assert found is not None and found.consistent
+
+
 def test_an_sa_whose_spi_is_not_that_of_the_generation_told_is_found(tmp_path: Path) -> None:
     found = compared(tmp_path, *everything(), told=NEWEST + 1)
     assert found is not None and found.foreign == found.compared
@@ -112,10 +121,10 @@ def test_a_run_without_a_book_is_not_compared(tmp_path: Path) -> None:
 
 def test_a_removed_router_s_kernel_is_not_asked_and_others_may_hold_nothing_of_it(tmp_path: Path) -> None:
     sas, book = everything()
+    own = {str(group) for group in DOCUMENTS["r1"].own_groups()}
     found = compared(tmp_path, sas, book, removed=frozenset({"r2"}))
-    assert found is not None and (found.groups, found.compared) == (1, len(sas["r1"]))
-    assert found.foreign == 1
-    (own,) = {str(group) for group in DOCUMENTS["r1"].own_groups()}
+    assert found is not None and (found.groups, found.compared) == (len(own), len(sas["r1"]))
+    assert found.foreign == len(own)
     mine = [sa for sa in sas["r1"] if DOCUMENTS["r1"].spi.holds(int(sa["spi"], 16))]
-    found = compared(tmp_path, {"r1": mine, "r2": sas["r2"]}, {own: NEWEST}, removed=frozenset({"r2"}))
+    found = compared(tmp_path, {"r1": mine, "r2": sas["r2"]}, dict.fromkeys(own, NEWEST), removed=frozenset({"r2"}))
     assert found is not None and found.consistent

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from testbed.keying.native import NativeKeying
 from testbed.keying.options import NativeOptions
 from testbed.net.frr import configuration, daemons_of
 from testbed.topology.load import load
-from testbed.topology.resolved import Topology
+from testbed.topology.resolved import RECEIVERS, Topology
 
 LOG = Path("/run/lab/logs/r1/x.log")
 
@@ -52,13 +53,31 @@ def test_without_throttle_frr_keeps_its_own_brakes() -> None:
 
 
 def test_only_the_daemons_that_are_needed_run_and_mgmtd_is_first(tmp_path: Path) -> None:
-    assert daemons_of(load("ring:4")) == ("mgmtd", "zebra", "ospfd")
+    assert daemons_of(load("ring:4").model_copy(update={"pim": None})) == ("mgmtd", "zebra", "ospfd")
+    assert daemons_of(load("ring:4")) == ("mgmtd", "zebra", "ospfd", "pimd")
     assert daemons_of(everything(tmp_path)) == ("mgmtd", "zebra", "ospfd", "ospf6d", "pimd")
 
 
 def test_pimd_knows_the_rendezvous_point(tmp_path: Path) -> None:
     topology = everything(tmp_path)
     assert f"rp {topology.routers['r1'].loopback.ip} 224.0.0.0/4" in text(topology, "pimd", "r2")
+
+
+def test_pimd_asks_for_receivers_where_they_can_be_and_speaks_pim_alone_on_a_link(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text("links: [r1-r2]\nlans: {a: [r1, r2, r3]}\nhosts: {h: {on: r1}}\ndks: {attach: r2}\n")
+    topology = load(str(path))
+    blocks = dict(re.findall(r"^interface (\S+)\n(.*?)^exit", text(topology, "pimd"), re.MULTILINE | re.DOTALL))
+    link, lan, stub = (interface.name for interface in topology.routers["r1"].interfaces)
+    silent = {name for name, block in blocks.items() if " ip pim passive\n" in block}
+    asked = {name for name, block in blocks.items() if " ip igmp\n" in block}
+    assert blocks.keys() == {link, lan, stub, "lo", RECEIVERS} and all(" ip pim\n" in each for each in blocks.values())
+    assert silent == {stub, "lo", RECEIVERS} and asked == {lan, stub, RECEIVERS}
+
+
+def test_pimd_writes_no_traces_and_takes_no_rendezvous_point_from_the_network() -> None:
+    found = text(load("ring:4"), "pimd")
+    assert "debug" not in found and "no autorp discovery\n" in found
 
 
 def test_native_keys_come_in_a_key_chain_that_interfaces_use(tmp_path: Path) -> None:

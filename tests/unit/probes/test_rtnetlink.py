@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 
 from testbed.probes import rtnetlink
-from testbed.probes.rtnetlink import Link, Message
+from testbed.probes.rtnetlink import Link, Message, MulticastRoute, decode_multicast, is_multicast
 
 
 def attribute(number: int, value: bytes) -> bytes:
@@ -68,3 +68,23 @@ def test_routes_of_other_tables_and_local_ones_are_left_out() -> None:
     address = attribute(1, packed("10.0.0.1"))
     assert rtnetlink.decode_route(Message.NEWROUTE, route(32, address, table=255)) is None
     assert rtnetlink.decode_route(Message.NEWROUTE, route(32, address, kind=2)) is None
+
+
+def entry(origin: str, iif: int, oifs: tuple[int, ...], flags: int = 0, family: int = 128) -> bytes:
+    hops = b"".join(struct.pack("=HBBi", 8, 0, 1, number) for number in oifs)
+    found = struct.pack("=BBBBBBBBI", family, 32, 32, 0, 253, 17, 0, 5, flags)
+    found += attribute(2, IPv4Address(origin).packed) + attribute(1, IPv4Address("239.1.1.1").packed)
+    return found + (attribute(3, struct.pack("=I", iif)) if iif else b"") + attribute(9, hops)
+
+
+def test_an_entry_of_multicast_forwarding_is_read_with_its_interfaces() -> None:
+    found = decode_multicast(Message.NEWROUTE, entry("10.0.0.3", 4, (7, 5)))
+    assert found == MulticastRoute("10.0.0.3", "239.1.1.1", 4, (5, 7))
+    gone = decode_multicast(Message.DELROUTE, entry("0.0.0.0", 0, ()))
+    assert gone == MulticastRoute("*", "239.1.1.1", 0, (), gone=True)
+
+
+def test_an_entry_that_the_daemon_has_not_resolved_is_none_and_unicast_routes_are_told_apart() -> None:
+    assert decode_multicast(Message.NEWROUTE, entry("10.0.0.3", 0, (), flags=0x20)) is None
+    assert is_multicast(entry("10.0.0.3", 1, ())) and is_multicast(entry("10.0.0.3", 1, (), family=129))
+    assert not is_multicast(entry("10.0.0.3", 1, (), family=2)) and not is_multicast(b"")

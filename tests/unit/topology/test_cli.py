@@ -51,7 +51,11 @@ def test_programs_get_file_line_column_and_the_next_command(bad: str) -> None:
     done = lab("validate", "ring:4", bad, "nowhere", "--json")
     assert done.exit_code == 2
     good, wrong, absent = json.loads(done.stdout)
-    assert good == {"topology": "ring:4", "ok": True, "routers": 4, "segments": 4, "warnings": []}
+    why = good.pop("rendezvous_point_why")
+    assert why == "it is the most central router: OSPF costs from all others to it add up to 40"
+    assert good == {
+        "topology": "ring:4", "ok": True, "routers": 4, "segments": 4, "rendezvous_point": "r1", "warnings": []
+    }  # fmt: skip
     assert [(error["file"], error["line"], error["column"]) for error in wrong["errors"]] == [
         (bad, 1, 19),
         (bad, 3, 23),

@@ -73,14 +73,15 @@ def test_equal_links_share_the_traffic_and_a_dear_one_waits_for_the_others(tmp_p
     assert next_hops(resolved(tmp_path, FIVE.replace("30", "15")), "b", "c", down="b--c") == {"b--c#2"}
 
 
-def test_every_link_is_an_adjacency_and_two_groups_of_its_own(tmp_path: Path) -> None:
+def test_every_link_is_an_adjacency_and_two_groups_of_its_own_for_each_protocol(tmp_path: Path) -> None:
     topology = resolved(tmp_path)
     domain = domain_of(topology, 1, topology.dks.address, AgentOptions().settings(issuer="lks", local_key_server=True))
     assert [str(each) for each in domain.adjacencies][:2] == ["a:a-eth0 -- b:b-eth0", "a:a-eth1 -- b:b-eth1"]
     documents = compile_documents(domain, 1, 0)
-    assert sum(len(document.own_groups()) for document in documents.values()) == 10
+    assert sum(len(document.own_groups()) for document in documents.values()) == 2 * 10
     heard = [str(group) for _here, neighbor, group in documents["a"].neighbor_groups() if neighbor.router == "b"]
-    assert heard == [str(GroupId("example", "b", f"b-eth{number}", "ospf")) for number in (0, 1)]
+    each = [(number, protocol) for number in (0, 1) for protocol in ("ospf", "pim")]
+    assert heard == [str(GroupId("example", "b", f"b-eth{number}", protocol)) for number, protocol in each]
     numbers = [
         place.spi(document.spi, 0)
         for document in documents.values()

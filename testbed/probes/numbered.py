@@ -1,0 +1,116 @@
+"""Numbered UDP packets: who sends them, who ticks off what arrived, and the runs of numbers that never did.
+
+The sender notes when each number was sent. Losses are told at the end with those times: the length of an outage in the
+data plane does not depend on when a receiver looks. Knows nothing of addresses, groups or routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import time
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+
+_PAYLOAD = struct.Struct("!IQQ")  # stream, number, sent at (monotonic ns)
+_DRAIN_S = 0.25
+_MOST_COPIES = 255
+_SO_RCVBUFFORCE = 33
+
+
+class Sender:
+    """Sends the packets of one stream."""
+
+    def __init__(
+        self,
+        opened: socket.socket,
+        destination: tuple[str, int],
+        number: int,
+        rate_pps: float,
+        sending: Callable[[], bool],
+    ) -> None:
+        """`opened` is bound; `number` is the stream's, in every packet. `sending()` tells whether the source has power;
+        without, no packet's number is used up."""
+        self._socket, self._destination, self._number = opened, destination, number
+        self._interval_s, self._sending = 1.0 / rate_pps, sending
+        self._socket.setblocking(False)
+        self.sent_at = array("q")
+
+    async def send(self, start: float, stop: float, receivers: Iterable[Receiver]) -> None:
+        """Send from `start` to `stop` (seconds of the event loop's clock), and let the receivers read now and then."""
+        loop = asyncio.get_running_loop()
+        due, drain = start, start + _DRAIN_S
+        while due < stop:
+            now = loop.time()
+            if due > now:
+                await asyncio.sleep(due - now)
+            if self._sending():
+                self._send_one()
+            due += self._interval_s
+            if due > drain:
+                for receiver in receivers:
+                    receiver.drain(len(self.sent_at))
+                drain = due + _DRAIN_S
+
+    def _send_one(self) -> None:
+        now, number = time.monotonic_ns(), len(self.sent_at)
+        self.sent_at.append(now)
+        # No route, no address: the packet counts as sent and lost.
+        with contextlib.suppress(OSError):
+            self._socket.sendto(_PAYLOAD.pack(self._number, number, now), self._destination)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+
+class Receiver:
+    """Ticks off what one socket hears of a stream."""
+
+    def __init__(self, opened: socket.socket, number: int) -> None:
+        """`number` is the stream's."""
+        self._socket, self._number = opened, number
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 16 << 20)
+        self._socket.setblocking(False)
+        self._copies = bytearray()
+
+    def drain(self, sent: int) -> None:
+        """Tick off what has arrived of the first `sent` numbers; others are none of ours."""
+        self._copies.extend(bytes(sent - len(self._copies)))
+        while True:
+            try:
+                data = self._socket.recv(64)
+            except BlockingIOError:
+                return
+            if len(data) != _PAYLOAD.size:
+                continue
+            stream, number, _ = _PAYLOAD.unpack(data)
+            if stream == self._number and number < sent:
+                self._copies[number] = min(self._copies[number] + 1, _MOST_COPIES)
+
+    @property
+    def received(self) -> int:
+        """How many numbers arrived."""
+        return len(self._copies) - self._copies.count(0)
+
+    @property
+    def duplicated(self) -> int:
+        """How many packets came beyond the first of their number."""
+        return sum(self._copies) - self.received
+
+    def lost(self) -> Iterator[tuple[int, int]]:
+        """The first and the last number of each run that never arrived."""
+        first: int | None = None
+        for number in range(len(self._copies) + 1):
+            missing = number < len(self._copies) and not self._copies[number]
+            if missing and first is None:
+                first = number
+            elif not missing and first is not None:
+                yield first, number - 1
+                first = None
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()

@@ -1,0 +1,102 @@
+"""Hears the PIM messages that a router's kernel gives to pimd: Joins, Prunes, Registers and Register-Stops.
+
+A raw socket of its own beside pimd's hears what has passed the kernel's policies and been decrypted, whatever the
+keying mode, and nothing that the router itself sends. Every message is counted; told is what matters for trees. It must
+not know what anybody ought to join.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections import Counter
+from typing import Any
+
+from testbed.net.namespace import Namespace
+from testbed.probes.pim import Kind, Told, kind_of, told
+from testbed.record.writer import Recorder
+
+_PROTOCOL = 103
+_IP_PKTINFO = 8
+_SO_RCVBUFFORCE = 33
+_LARGEST = 65535
+_ROW_NS = 5 * 10**9
+_MOST = 5000
+"""Events of one router in one run, whatever a flood holds; counters go on."""
+
+
+class PimWatch:
+    """Watches one router."""
+
+    def __init__(self, node: str, namespace: Namespace, addresses: frozenset[str], record: Recorder) -> None:
+        """`addresses`: the router's own. A Join that names another is heard on a LAN, and is not for this router."""
+        self._node, self._namespace, self._record = node, namespace, record
+        self._addresses = addresses
+        with namespace.enter():
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, _PROTOCOL)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
+        self._socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        self._socket.setblocking(False)
+        self._counts: Counter[str] = Counter()
+        self._names: dict[int, str] = {}
+        self._rows: dict[tuple[str, Told], int] = {}
+        self._events = 0
+
+    def fileno(self) -> int:
+        """Readable when there is something to hear."""
+        return self._socket.fileno()
+
+    def read(self) -> None:
+        """Take in all that has come."""
+        while True:
+            try:
+                packet, ancillary, _, (neighbor, _) = self._socket.recvmsg(_LARGEST, 64)
+            except BlockingIOError:
+                return
+            kind = kind_of(packet)
+            self._counts[kind.name.lower() if kind is not None else "other"] += 1
+            if kind in (Kind.JOIN_PRUNE, Kind.REGISTER, Kind.REGISTER_STOP):
+                index = int.from_bytes(ancillary[0][2][:4], "little") if ancillary else 0
+                for each in told(packet):
+                    self._tell(each, neighbor, index)
+
+    def _tell(self, each: Told, neighbor: str, index: int) -> None:
+        if self._events >= _MOST or (each.upstream and each.upstream not in self._addresses):
+            return
+        fields: dict[str, Any] = {"neighbor": neighbor, "origin": each.origin, "group": each.group}
+        if each.what == "register":
+            self._counts["null_register"] += each.null
+            if not self._begins(each, neighbor):
+                return
+            fields["null"] = each.null
+        elif each.what in ("join", "prune"):
+            fields = {"ifname": self._name(index), **fields}
+            if each.rp_tree:
+                fields["rpt"] = True
+        self._events += 1
+        self._record(self._node, "pim", each.what, **fields)
+
+    def _begins(self, each: Told, neighbor: str) -> bool:
+        """Whether it is the first Register of a row: a source that nobody stops registers every packet."""
+        now, key = time.monotonic_ns(), (neighbor, each)
+        before = self._rows.pop(key, None)
+        if len(self._rows) > _MOST:
+            self._rows.clear()
+        self._rows[key] = now
+        return before is None or now - before > _ROW_NS
+
+    def _name(self, index: int) -> str:
+        if index not in self._names:
+            with self._namespace.enter(), contextlib.suppress(OSError):
+                self._names[index] = socket.if_indextoname(index)
+        return self._names.get(index, f"#{index}")
+
+    def snapshot(self, at: str) -> None:
+        """Write how many messages of each kind were heard so far."""
+        self.read()
+        self._record(self._node, "pim", "stat", at=at, counters=dict(sorted(self._counts.items())))
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._socket.close()

@@ -1,0 +1,43 @@
+"""Numbered packets: what a receiver says of what it heard."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from testbed.probes.numbered import Receiver
+
+
+def receiver(*numbers: int, stream: int = 7, sent: int) -> Receiver:
+    """One that heard these numbers of the first `sent`."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    made = Receiver(ours, 7)
+    for number in numbers:
+        theirs.send(struct.pack("!IQQ", stream, number, 0))
+    theirs.send(b"something else")
+    made.drain(sent)
+    theirs.close()
+    return made
+
+
+def test_runs_of_numbers_that_never_came_are_told_and_copies_counted() -> None:
+    found = receiver(1, 2, 2, 5, 2, sent=8)
+    assert (found.received, found.duplicated) == (3, 2)
+    assert list(found.lost()) == [(0, 0), (3, 4), (6, 7)]
+    found.close()
+
+
+def test_numbers_that_were_never_sent_and_other_streams_are_none_of_ours() -> None:
+    found = receiver(0, 1, 2**40, sent=2)
+    assert (found.received, found.duplicated, list(found.lost())) == (2, 0, [])
+    assert receiver(0, 1, stream=8, sent=2).received == 0
+
+
+def test_what_comes_later_is_ticked_off_later() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    found = Receiver(ours, 7)
+    found.drain(3)
+    theirs.send(struct.pack("!IQQ", 7, 1, 0))
+    theirs.send(struct.pack("!IQQ", 7, 3, 0))
+    found.drain(4)
+    assert (found.received, list(found.lost())) == (2, [(0, 0), (2, 2)])
