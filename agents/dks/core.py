@@ -19,16 +19,12 @@ from agents.dks.metrics import Metrics
 from agents.dks.removal import DksRemoval
 from agents.dks.store import GenerationBook
 from agents.gikev2 import KeyServer, RegistrationRequest, notifies
-from agents.gikev2.party import IkeParty
-from agents.gikev2.spread import Spread
+from agents.gikev2.party import GroupParty
 from agents.ikev2 import (
-    AuthRequest,
     Closed,
-    Datagram,
     Established,
     Identification,
     IkeConfig,
-    IkeEndpoint,
     IkeError,
     LocalIdentity,
     MalformedMessage,
@@ -39,7 +35,6 @@ from agents.ikev2 import (
     PeerCredential,
     PeerKey,
     Request,
-    RequestReceived,
     Retransmission,
     SaHandle,
 )
@@ -51,7 +46,7 @@ from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId, party_id
 from agents.runtime.boundary import Boundary
 from agents.runtime.control import CommandRefused
-from agents.runtime.effects import Effect, Event, Kernel
+from agents.runtime.effects import Effect, Event, Kernel, in_order
 from agents.runtime.links import LinkState
 from agents.runtime.pace import TokenBucket
 
@@ -64,7 +59,7 @@ Poll = Callable[[], Iterable[PolicyDocument]]
 PollList = Callable[[], bytes | None]
 
 
-class DksCore(IkeParty):
+class DksCore(GroupParty):
     """One DKS. `poll`: takes new documents into `documents` and gives them; `poll_list`: the signed revocation list
     that is to be in force, if there is one. Both are asked every two seconds."""
 
@@ -94,27 +89,20 @@ class DksCore(IkeParty):
         self._bucket = TokenBucket(rate / share[1], max(1, burst // share[1]))
         self._metrics = Metrics()
         self._effects: list[Effect] = []
-        self._documents, self._book, self._domain, self._poll = documents, book, domain, poll
+        self._documents, self._book, self._poll = documents, book, poll
         self._poll_list = poll_list
-        endpoint = IkeEndpoint(
-            LocalIdentity(Identification.key_id(party_id(domain, name)), private_key),
-            self._authenticate,
-            random=random,
-            config=IkeConfig(
-                retransmission=Retransmission(first_s=0.5, factor=1.8, cap_s=4.0, tries=8),
-                max_sas_per_peer=2,
-                max_half_open=20_000,
-                cookie_threshold=200,
-                upper_exchanges=EXCHANGES,
-                log_keys=log_keys,
-                spi_share=share,
-            ),
-            auth_exchange=ExchangeType.GSA_AUTH,
+        config = IkeConfig(
+            retransmission=Retransmission(first_s=0.5, factor=1.8, cap_s=4.0, tries=8),
+            max_sas_per_peer=2,
+            max_half_open=20_000,
+            cookie_threshold=200,
+            log_keys=log_keys,
+            spi_share=share,
         )
-        super().__init__(endpoint, domain, self._effects.append, Boundary(self._event))
-        self._removal = DksRemoval(documents, book, self._effects.append, self._revoked)
-        self._spread = Spread(self._endpoint, self._removal)
         emit = self._effects.append
+        identity = LocalIdentity(Identification.key_id(party_id(domain, name)), private_key)
+        self._removal = DksRemoval(documents, book, emit, self._revoked)
+        super().__init__(identity, config, random, domain, self._removal, emit, Boundary(self._event))
         self._groups = Groups(self._endpoint, documents, book, private_key, random, emit, emit, alone=share[1] == 1)
         self._confirmations = Confirmations(domain, documents, confirmed or {}, emit, look)
         self._control: dict[str, SaHandle] = {}
@@ -143,11 +131,6 @@ class DksCore(IkeParty):
 
     def enforced(self, kernel: Kernel | None, now: float) -> None:
         """The DKS protects nothing itself."""
-
-    def receive(self, datagram: Datagram, now: float) -> None:
-        """A datagram came."""
-        self._endpoint.receive(datagram, now)
-        self._drain(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -215,7 +198,7 @@ class DksCore(IkeParty):
         for effect in effects:
             if isinstance(effect, Event):
                 self._metrics.observe(effect)
-        return effects
+        return in_order(effects)
 
     def _rekey(self, router: str, interfaces: Sequence[str], now: float) -> list[GroupId]:
         """New generations of a router's groups: made here, or ordered from its LKS (REKEY_ORDER). CommandRefused."""
@@ -271,8 +254,7 @@ class DksCore(IkeParty):
         for document in self._documents.revoked():
             for group in (*document.own_groups(), *(group for _i, _n, group in document.neighbor_groups())):
                 self.boundary.run("rekey", lambda group=group: self._groups.rekey(group, now, "revocation"))  # type: ignore[misc]
-        for router, sa in list(self._control.items()):
-            self._spread.push(sa, router, now)
+        self._spread(now)
 
     # -- events --------------------------------------------------------------------------------------
 
@@ -281,27 +263,11 @@ class DksCore(IkeParty):
             exchange = _exchange(event.exchange)
             self._event("request", exchange=exchange, peer=event.peer.ip, retransmission=event.retransmission)
 
-    def on_auth_request(self, event: AuthRequest, now: float) -> None:
-        self._respond(event.token, self._answer(event.payloads, event.peer_id, event.sa, now), now)
-
-    def on_request(self, event: RequestReceived, now: float) -> None:
-        answer: list[Payload] = []
-        if event.exchange == ExchangeType.GSA_REGISTRATION:
-            answer = self._answer(event.payloads, event.sa.peer_id, event.sa, now)
-        router = self.router_of(event.sa.peer_id)
-        if event.exchange == ExchangeType.INFORMATIONAL and router is not None:
-            answer = self._spread.answer(event.payloads, router, now)
-            answer = [*answer, *self._confirmed(event.payloads, router, now)]
-            self._reported(event.payloads, router)
-        self._respond(event.token, answer, now)
-        if router is not None:
-            self._spread.push(event.sa, router, now)
-
     def on_established(self, event: Established, now: float) -> None:
         router = self.router_of(event.peer_id)
         self._event("ike", peer=router, role="responder", state="established")
         if router is not None:
-            self._spread.push(event.sa, router, now)
+            self._lists.push(event.sa, router, now)
 
     def on_closed(self, event: Closed, now: float) -> None:
         peer = self.router_of(event.sa.peer_id)
@@ -310,23 +276,20 @@ class DksCore(IkeParty):
         self._event("ike", peer=peer, role="responder", state=event.reason.name.lower())
         self._groups.forget(event.sa, now)
 
-    def _answer(
-        self, payloads: tuple[Payload, ...], identity: Identification | None, sa: SaHandle, now: float
-    ) -> list[Payload]:
-        router = self.router_of(identity)
-        try:
-            request = KeyServer.read(payloads)
-        except MalformedMessage:
-            request = None
-        if router is None or request is None or request.group.domain != self._domain:
-            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+    # -- requests to us ------------------------------------------------------------------------------
+
+    def register(self, request: RegistrationRequest, peer: str, sa: SaHandle, now: float) -> list[Payload]:
         if not request.leaving and not self._bucket.take(now):
             wait_s = self._bucket.wait_s(now)
-            self._event("paced", peer=router, group=str(request.group), wait_s=wait_s)
+            self._event("paced", peer=peer, group=str(request.group), wait_s=wait_s)
             return [*KeyServer.refuse(NotifyType.REGISTRATION_FAILED), notifies.reconnect_hint(wait_s)]
         if request.group.is_control:
-            return self._policy(request, router, sa, now)
-        return self._groups.register(request, router, sa, now)
+            return self._policy(request, peer, sa, now)
+        return self._groups.register(request, peer, sa, now)
+
+    def informed(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
+        self._reported(payloads, peer)
+        return self._confirmed(payloads, peer, now)
 
     def _policy(self, request: RegistrationRequest, router: str, sa: SaHandle, now: float) -> list[Payload]:
         """A router's own control group: its policy down, its reports up."""
@@ -337,14 +300,14 @@ class DksCore(IkeParty):
         self._reported(request.payloads, router)
         self._confirmed(request.payloads, router, None)
         self._event("registered", peer=router, group=str(request.group), generation=0)
-        self._spread.forget(router)
-        return KeyServer.control_answer(signed, self._spread.greet(request.payloads, router, now))
+        self._lists.forget(router)
+        return KeyServer.control_answer(signed, self._lists.greet(request.payloads, router, now))
 
-    def _confirmed(self, payloads: tuple[Payload, ...], router: str | None, now: float | None) -> list[Payload]:
+    def _confirmed(self, payloads: Sequence[Payload], router: str, now: float | None) -> list[Payload]:
         """A router's word on what is in force there, with a registration or by itself."""
         try:
             signed = notifies.find_confirmation(payloads)
-            if signed is None or router is None:
+            if signed is None:
                 return []
             said = self._confirmations.take(signed, router, now)
         except TooOften:

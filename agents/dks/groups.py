@@ -25,10 +25,11 @@ from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, notifies
 from agents.gikev2.keys import MAX_DELAY_S, make_group_keys
 from agents.gikev2.server import MemberRekeySa
 from agents.ikev2 import FailureReason, IkeEndpoint, IkeError, Payload, PeerAddress, Request, SaHandle, UnknownSa
+from agents.ikev2.codec.payloads import first_error
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
-from agents.policy.group import MOST_AHEAD, GroupState, sign_group_state, verify_issued_state
+from agents.policy.group import MOST_AHEAD, GroupState, SignedState, verify_issued_state
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 from agents.runtime.effects import Event, Send
@@ -109,7 +110,7 @@ class PushGeneration(Request):
         return KeyServer.rekey(self.known.for_(self.router), self.router, self.sa.key_wrap_key())
 
     def answered(self, payloads: Sequence[Payload], now: float) -> None:
-        if self.router in self.known.members:
+        if self.router in self.known.members and first_error(payloads) is None:
             self.known.has[self.router] = self.generation
         self._groups.ended(self, now)
 
@@ -280,8 +281,8 @@ class Groups:
 
     def _keys(self, speaker: PolicyDocument, group: GroupId, ahead: int = 0) -> GroupKeys:
         generation = self._book.next(group, speaker.version, key=speaker.identity, ahead=ahead)
-        state = sign_group_state(GroupState.of(group, speaker.version, generation, "dks"), self._key)
-        return make_group_keys(speaker, group, generation, self._random, state)
+        state = SignedState.sign(GroupState.of(group, speaker.version, generation, "dks"), self._key)
+        return make_group_keys(speaker, self._random, state)
 
     def _make(self, speaker: PolicyDocument, group: GroupId, now: float) -> _Group:
         # Should our book be an older one, then whoever has had later keys may not have come to us yet. So each life of

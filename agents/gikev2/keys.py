@@ -17,6 +17,7 @@ from agents.ikev2 import Attribute, TrafficSelector, Transform, transform
 from agents.ikev2.registry import Integ, Protocol, SequenceNumbers, TransformType
 from agents.ipsec.protection import GroupSa, IPAddress, Suite
 from agents.policy.document import InterfacePolicy, Lifetimes, Neighbor, PolicyDocument
+from agents.policy.group import SignedState
 from agents.policy.names import GroupId
 from agents.policy.spi import places
 
@@ -41,14 +42,14 @@ class DataSa:
 
 @dataclass(frozen=True, slots=True)
 class GroupKeys:
-    """One generation of a speaker's group. `state`: the key server's signed word on (v, g)."""
+    """One generation of a speaker's group. `state`: the key server's signed word on (v, g), verified."""
 
     group: GroupId
     generation: int
     sas: tuple[DataSa, ...]
-    atd_s: int = 0
-    dtd_s: int = 0
-    state: bytes = b""
+    atd_s: int
+    dtd_s: int
+    state: SignedState
 
     def for_member(self, router: str) -> GroupKeys:
         """What this router may have: the multicast SAs, and the pair SAs that are its own.
@@ -85,13 +86,12 @@ class GroupKeys:
         )
 
 
-def make_group_keys(
-    document: PolicyDocument, group: GroupId, generation: int, random: Callable[[int], bytes], state: bytes = b""
-) -> GroupKeys:
-    """A new generation of a group whose speaker the document is for: fresh keys for every SA.
+def make_group_keys(document: PolicyDocument, random: Callable[[int], bytes], state: SignedState) -> GroupKeys:
+    """The generation of this state, of a group whose speaker the document is for: fresh keys for every SA.
 
     UnusableGroup when the document has no such group, PolicyError when its SPI block is too small.
     """
+    group, generation = state.said.group, state.said.g
     interface = document.interface(group.interface)
     if group not in document.own_groups() or interface is None:
         raise UnusableGroup(f"{group} is not in the document of {document.router}, version {document.version}")
@@ -215,15 +215,14 @@ def to_payloads(keys: GroupKeys, kwk: bytes, *, floors: bool = True) -> tuple[Gs
     return GsaPayload(tuple(policies), wide), KdPayload(tuple(bags))
 
 
-def from_payloads(
-    group: GroupId, generation: int, gsa: GsaPayload, kd: KdPayload, kwk: bytes, state: bytes = b""
-) -> GroupKeys:
-    """The keys that GSA and KD hold. UnusableGroup for what we cannot use, IntegrityFailure for a wrong wrap."""
+def from_payloads(state: SignedState, gsa: GsaPayload, kd: KdPayload, kwk: bytes) -> GroupKeys:
+    """The keys of this state, from GSA and KD. UnusableGroup for what we cannot use, IntegrityFailure for a wrong
+    wrap."""
     sas = tuple(_data_sa(policy, kd, kwk) for policy in gsa.policies if policy.protocol != Protocol.GIKE_UPDATE)
     if not sas:
-        raise UnusableGroup(f"{group}: no Data-Security SA")
+        raise UnusableGroup(f"{state.said.group}: no Data-Security SA")
     wide = gsa.group_wide or GroupWidePolicy()
-    return GroupKeys(group, generation, sas, wide.atd_s, wide.dtd_s, state)
+    return GroupKeys(state.said.group, state.said.g, sas, wide.atd_s, wide.dtd_s, state)
 
 
 def _data_sa(policy: GroupPolicy, kd: KdPayload, kwk: bytes) -> DataSa:

@@ -33,7 +33,7 @@ from agents.ikev2 import (
 from agents.ikev2.registry import Kwa, NotifyType, PayloadType, Protocol, TransformType
 from agents.ipsec.protection import Suite
 from agents.policy.errors import PolicyError
-from agents.policy.group import GroupState, Issuer, claimed_group, verify_issued_state
+from agents.policy.group import GroupState, Issuer, SignedState, claimed_group, verify_issued_state
 from agents.policy.names import GroupId
 
 IssuerKey = Callable[[GroupId, Issuer], Ed25519PublicKey | None]
@@ -111,7 +111,7 @@ class GroupMember:
                 raise PolicyError(f"group {group}: state {state.counters} is older than {minimum}")
         except PolicyError as error:
             raise UnusableGroup(str(error)) from error
-        return from_payloads(group, state.g, GsaPayload.parse(gsa), KdPayload.parse(kd), kwk, signed)
+        return from_payloads(SignedState(state, signed), GsaPayload.parse(gsa), KdPayload.parse(kd), kwk)
 
     def _capabilities(self) -> SaPayload:
         """SAg: what we can do. Proposals with one number belong together (RFC 9838 §4.2)."""

@@ -1,49 +1,68 @@
-"""One party of IKE exchanges above its endpoint: what the LKS on a link, its relation to the DKS, its pairs and the DKS
-have in common.
+"""One party above its endpoint: what the LKS on a link, its relation to the DKS, its pairs and the DKS have in common.
 
 An endpoint's effects are drained here, and every event is dispatched here and nowhere else, each behind the fault
 boundary: what is raised for one closes its IKE SA at most, and a request is answered all the same.
 
-    datagram, timer, command → endpoint → drain → Request.answered, Request.failed, on_established, on_closed,
-    on_auth_request, on_request, on_child_established, on_child_closed, on_child_failed, on_seen
+    datagram, timer, command → endpoint → drain ─┬→ an answer to us    the Request that it is for
+                                                 ├→ an IKE SA          on_established, on_closed
+                                                 ├→ a Child SA         on_child_…
+                                                 └→ a request to us    GSA_AUTH, GSA_REGISTRATION → register
+                                                                       GSA_INBAND_REKEY           → rekeyed
+                                                                       INFORMATIONAL              → lists, informed
 
-Knows nothing of what any of them means.
+`IkeParty` has all but the last line, and pairs are such parties. Knows nothing of what keys are for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from agents.gikev2.server import KeyServer, RegistrationRequest
+from agents.gikev2.spread import ListHolder, Spread
 from agents.ikev2 import (
     AuthRequest,
     ChildClosed,
     ChildEstablished,
     ChildFailed,
     Closed,
+    Datagram,
     Dropped,
     Established,
+    FailureReason,
     Identification,
+    IkeConfig,
     IkeEndpoint,
     IkeError,
     KeysDerived,
+    LocalIdentity,
+    MalformedMessage,
     MessageSeen,
     NotifyPayload,
     Payload,
+    PeerAddress,
+    PeerCredential,
+    PeerKey,
+    Request,
     RequestFailed,
     RequestReceived,
     ResponseReceived,
+    SaHandle,
     Send,
     UnknownSa,
 )
 from agents.ikev2 import Event as IkeEvent
 from agents.ikev2.events import Faulted
-from agents.ikev2.registry import NotifyType
+from agents.ikev2.model import RandomSource
+from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.errors import PolicyError
-from agents.policy.names import parse_party_id, party_id
+from agents.policy.names import GroupId, parse_party_id, party_id
 from agents.runtime.boundary import Boundary
 from agents.runtime.drops import Drops
 from agents.runtime.effects import Effect, Event, KeyLines
 from agents.runtime.effects import Send as SendEffect
+
+EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 
 
 class IkeParty:
@@ -54,7 +73,7 @@ class IkeParty:
         self, endpoint: IkeEndpoint, domain: str, emit: Callable[[Effect], None], boundary: Boundary, place: str = ""
     ) -> None:
         self._endpoint, self._emit, self.boundary = endpoint, emit, boundary
-        self._party_domain = domain
+        self._domain = domain
         self._drops = Drops(self._tell, place)
 
     def _tell(self, kind: str, **fields: object) -> None:
@@ -64,7 +83,7 @@ class IkeParty:
 
     def party_of(self, router: str) -> Identification:
         """The IKE identity of a router or the DKS of our domain."""
-        return Identification.key_id(party_id(self._party_domain, router))
+        return Identification.key_id(party_id(self._domain, router))
 
     def router_of(self, identity: Identification | None) -> str | None:
         """The router of our domain that has this identity, if it is one's at all."""
@@ -74,7 +93,7 @@ class IkeParty:
             domain, router = parse_party_id(identity.data)
         except PolicyError:
             return None
-        return router if domain == self._party_domain else None
+        return router if domain == self._domain else None
 
     # -- what the endpoint gives -----------------------------------------------------------------------
 
@@ -173,3 +192,141 @@ class IkeParty:
             self._endpoint.respond(token, [NotifyPayload(NotifyType.REGISTRATION_FAILED)], now)
         except IkeError:
             return  # it was answered, or its SA is gone
+
+
+class Registration(Request):
+    """GSA_REGISTRATION of one group. `under_way`: those of one IKE SA, a group's one at a time."""
+
+    def __init__(self, under_way: dict[GroupId, Registration], group: GroupId) -> None:
+        self._under_way, self.group = under_way, group
+
+    def answered(self, payloads: Sequence[Payload], now: float) -> None:
+        if self._is_waited_for():
+            self.taken(payloads, now)
+
+    def failed(self, reason: FailureReason, now: float) -> None:
+        if self._is_waited_for():
+            self.missed(now)
+
+    def _is_waited_for(self) -> bool:
+        waited = self._under_way.get(self.group) is self
+        if waited:
+            del self._under_way[self.group]
+        return waited
+
+    def taken(self, payloads: Sequence[Payload], now: float) -> None:
+        """The answer."""
+
+    def missed(self, now: float) -> None:
+        """There will be none."""
+
+
+class GroupParty(IkeParty):
+    """A party that speaks of groups. `config`: of its endpoint; `holder`: keeps the revocation list.
+
+    Peers have names here: `_peer` gives that of whoever is authenticated and may speak with us."""
+
+    def __init__(
+        self,
+        identity: LocalIdentity,
+        config: IkeConfig,
+        random: RandomSource,
+        domain: str,
+        holder: ListHolder,
+        emit: Callable[[Effect], None],
+        boundary: Boundary,
+        place: str = "",
+    ) -> None:
+        config = replace(config, upper_exchanges=EXCHANGES)
+        endpoint = IkeEndpoint(
+            identity, self._authenticate, random=random, config=config, auth_exchange=ExchangeType.GSA_AUTH
+        )
+        super().__init__(endpoint, domain, emit, boundary, place)
+        self._place = {"interface": place} if place else {}
+        self._lists = Spread(endpoint, holder)
+
+    def _authenticate(
+        self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
+    ) -> PeerKey | None:
+        """The key of whoever this is, if it may speak to us from there."""
+        raise NotImplementedError
+
+    def _peer(self, identity: Identification | None) -> str | None:
+        """The name of an authenticated peer; None when it may not speak with us (any more)."""
+        return self.router_of(identity)
+
+    def receive(self, datagram: Datagram, now: float) -> None:
+        """A datagram came."""
+        self._endpoint.receive(datagram, now)
+        self._drain(now)
+
+    # -- requests to us --------------------------------------------------------------------------------
+
+    def on_auth_request(self, event: AuthRequest, now: float) -> None:
+        self._respond(event.token, self._registration(event.payloads, event.peer_id, event.sa, now), now)
+
+    def on_request(self, event: RequestReceived, now: float) -> None:
+        answer: list[Payload] = []
+        peer = self._peer(event.sa.peer_id)
+        try:
+            match event.exchange:
+                case ExchangeType.GSA_REGISTRATION:
+                    answer = self._registration(event.payloads, event.sa.peer_id, event.sa, now)
+                case ExchangeType.GSA_INBAND_REKEY:
+                    self.rekeyed(event.payloads, event.sa, now)
+                case ExchangeType.INFORMATIONAL if peer is not None:
+                    answer = self._lists.answer(event.payloads, peer, now)
+                    answer += self.informed(event.payloads, peer, now)
+        except (IkeError, PolicyError) as error:
+            self._tell("error", what="rekey", **self._place, detail=str(error))
+            answer = KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
+        self._respond(event.token, answer, now)
+        if event.exchange == ExchangeType.GSA_REGISTRATION and peer is not None:
+            self.registered(event.sa, peer, now)
+
+    def _registration(
+        self, payloads: Sequence[Payload], identity: Identification | None, sa: SaHandle, now: float
+    ) -> list[Payload]:
+        peer = self._peer(identity)
+        try:
+            request = KeyServer.read(payloads)
+        except MalformedMessage:
+            request = None
+        if peer is None or request is None or request.group.domain != self._domain:
+            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+        return self.register(request, peer, sa, now)
+
+    def register(self, request: RegistrationRequest, peer: str, sa: SaHandle, now: float) -> list[Payload]:
+        """The answer to a registration."""
+        return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+
+    def registered(self, sa: SaHandle, peer: str, now: float) -> None:
+        """An answer to a registration is on its way, over an SA that stands."""
+        self._lists.push(sa, peer, now)
+
+    def rekeyed(self, payloads: Sequence[Payload], sa: SaHandle, now: float) -> None:
+        """A key server has keys or policy for us, or takes keys: in force before the answer. IkeError, PolicyError."""
+
+    def informed(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
+        """What else is in an INFORMATIONAL, and what the answer says of it."""
+        return []
+
+    # -- revocation lists ------------------------------------------------------------------------------
+
+    def _met(self, sa: SaHandle, peer: str, payloads: Sequence[Payload], now: float) -> None:
+        """A peer has answered our GSA_AUTH and shown what it has."""
+        self._lists.forget(peer)
+        self._lists.heard(payloads, peer, now)
+        self._lists.push(sa, peer, now)
+
+    def _spread(self, now: float) -> None:
+        """Our revocation list, to all that have shown an older one."""
+        for sa in self._endpoint.sas():
+            peer = self._peer(sa.peer_id)
+            if peer is not None:
+                self._lists.push(sa, peer, now)
+
+    def pass_on(self, now: float) -> None:
+        """Our revocation list, to all that have shown an older one."""
+        self._spread(now)
+        self._drain(now)

@@ -98,14 +98,14 @@ class KeyServer:
             gsa,
             kd,
             NotifyPayload(NotifyType.USE_TRANSPORT_MODE),
-            notifies.group_state(keys.state),
+            notifies.group_state(keys.state.octets),
             *extra,
         ]
 
     @staticmethod
     def rekey(keys: GroupKeys, member: str, kwk: bytes, extra: Sequence[Payload] = ()) -> list[Payload]:
         """GSA_INBAND_REKEY for this member."""
-        return [*to_payloads(keys.for_member(member), kwk), notifies.group_state(keys.state), *extra]
+        return [*to_payloads(keys.for_member(member), kwk), notifies.group_state(keys.state.octets), *extra]
 
     @staticmethod
     def control_answer(document: bytes, extra: Sequence[Payload] = ()) -> list[Payload]:

@@ -49,29 +49,33 @@ class SendRevocations(Request):
         self._spread, self._peer, self._version = spread, peer, version
 
     def payloads(self) -> Sequence[Payload] | None:
-        return self._spread.list_of(self._version)
+        newest = self._version == self._spread.holder.version
+        return self._spread.with_list() if newest else None
 
     def answered(self, payloads: Sequence[Payload], now: float) -> None:
         self._spread.heard(payloads, self._peer, now)
 
     def failed(self, reason: FailureReason, now: float) -> None:
-        self._spread.not_sent(self._peer)
+        """Over the next IKE SA it is tried again."""
+        self._spread.trying.pop(self._peer, None)
 
 
 class Spread:
     """The lists of one endpoint's peers, as far as they have shown them. Peers are known by authenticated names."""
 
     def __init__(self, endpoint: IkeEndpoint, holder: ListHolder) -> None:
-        self._endpoint, self._holder = endpoint, holder
+        self._endpoint, self.holder = endpoint, holder
         self._shown: dict[str, int] = {}
-        self._trying: dict[str, int] = {}
+        self.trying: dict[str, int] = {}
 
     def hello(self) -> list[Payload]:
         """What a request of GSA_AUTH says of us."""
-        holder = self._holder
-        return [
-            notifies.policy_summary(notifies.PolicySummary(holder.policy_version, holder.version, holder.digest)),
-        ]
+        holder = self.holder
+        return [notifies.policy_summary(notifies.PolicySummary(holder.policy_version, holder.version, holder.digest))]
+
+    def with_list(self) -> list[Payload]:
+        """The same, and our list."""
+        return [*self.hello(), *([] if self.holder.signed is None else [notifies.revocation(self.holder.signed)])]
 
     def heard(self, payloads: Sequence[Payload], peer: str, now: float) -> None:
         """Read what a peer shows and take what it brings."""
@@ -79,14 +83,14 @@ class Spread:
             signed = notifies.find_revocation(payloads)
             summary = notifies.find_policy_summary(payloads)
         except MalformedMessage as error:
-            self._holder.doubt(peer, str(error))
+            self.holder.doubt(peer, str(error))
             return
         if signed is not None:
-            self._holder.offer(signed, peer, now)
+            self.holder.offer(signed, peer, now)
         if summary is not None:
             self._shown[peer] = summary.revocation
-            if summary.revocation == self._holder.version and summary.digest != self._holder.digest:
-                self._holder.doubt(peer, f"it has another revocation list of version {summary.revocation}")
+            if summary.revocation == self.holder.version and summary.digest != self.holder.digest:
+                self.holder.doubt(peer, f"it has another revocation list of version {summary.revocation}")
 
     def greet(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
         """What the answer to a registration says of us. Our list follows by itself, in a message of its own."""
@@ -96,33 +100,18 @@ class Spread:
     def answer(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
         """What the answer to these payloads says of us, with our list if the peer's is older."""
         self.heard(payloads, peer, now)
-        found = self.hello()
-        signed = self._holder.signed
-        if signed is not None and self._shown.get(peer, 0) < self._holder.version:
-            found.append(notifies.revocation(signed))
-        return found
+        return self.with_list() if self._shown.get(peer, 0) < self.holder.version else self.hello()
 
     def push(self, sa: SaHandle, peer: str, now: float) -> None:
         """Send our list to a peer that showed an older one, unless it is on its way."""
-        version = self._holder.version
-        if not version or self._shown.get(peer, version) >= version or self._trying.get(peer) == version:
+        version = self.holder.version
+        if not version or self._shown.get(peer, version) >= version or self.trying.get(peer) == version:
             return
         with contextlib.suppress(UnknownSa):
             self._endpoint.request(sa, ExchangeType.INFORMATIONAL, SendRevocations(self, peer, version), now)
-            self._trying[peer] = version
-
-    def list_of(self, version: int) -> list[Payload] | None:
-        """What goes with the list of this version, as long as there is no later one."""
-        signed = self._holder.signed
-        if signed is None or version != self._holder.version:
-            return None
-        return [*self.hello(), notifies.revocation(signed)]
-
-    def not_sent(self, peer: str) -> None:
-        """A list was not answered: over the next IKE SA it is tried again."""
-        self._trying.pop(peer, None)
+            self.trying[peer] = version
 
     def forget(self, peer: str) -> None:
         """Over a new IKE SA the peer shows anew what it has."""
         self._shown.pop(peer, None)
-        self._trying.pop(peer, None)
+        self.trying.pop(peer, None)

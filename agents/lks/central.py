@@ -1,20 +1,25 @@
 """Groups whose keys the DKS makes (`issuer: dks`): our own as sender, the neighbours' as receiver.
 
-What is sent with and heard, from GSA and KD of the DKS. Knows nothing of IKE SAs or of when to register.
+`CentralGroups` is what is sent with and heard; `CentralLink` registers for it at the DKS and takes its rekeys.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
-from agents.gikev2 import GroupKeys, UnusableGroup
-from agents.gikev2.keys import check_speaker, own_keys
+from agents.gikev2 import GroupKeys, GroupRefused, UnusableGroup, notifies
+from agents.gikev2.keys import bounded, check_speaker, own_keys
+from agents.gikev2.member import GroupDelete, parse_delete, rekey_sa
+from agents.ikev2 import Datagram, IkeError, IntegrityFailure, Payload, SaHandle
 from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
+from agents.lks.dks_link import EAGER, AtDks, DksLink, RouterSide
 from agents.lks.generations import Hearing, Sending, earliest
+from agents.lks.rekey_sas import RekeySas
 from agents.policy.document import InterfacePolicy, Neighbor
+from agents.policy.errors import PolicyError
 from agents.policy.names import GroupId
 
 
@@ -37,12 +42,10 @@ class CentralGroups:
         self._used: dict[GroupId, int] = {}
         """The highest generation of each own group that was ever in the kernel since we started."""
 
-    def groups(self) -> Iterator[tuple[GroupId, bool]]:
-        """Every group to register at, own ones first, and whether we are its sender."""
-        for group in self.sending:
-            yield group, True
-        for group in self.hearing:
-            yield group, False
+    def groups(self) -> Iterator[GroupId]:
+        """Every group to register at, own ones first."""
+        yield from self.sending
+        yield from self.hearing
 
     def held(self, group: GroupId) -> bytes | None:
         """The signed state of the keys that we send with (we have not lost count of what was sent), or hear."""
@@ -50,7 +53,7 @@ class CentralGroups:
         if place is None:
             return None
         keys = place.active if isinstance(place, Sending) else place.current
-        return None if keys is None else keys.state
+        return None if keys is None else keys.state.octets
 
     def has(self, group: GroupId) -> bool:
         """Whether this group has keys."""
@@ -195,6 +198,143 @@ class CentralGroups:
             elif place not in self._keyed:
                 self._keyed.add(place)
                 self._context.event("keyed", interface=place[0], neighbor=place[1])
+
+
+class Register(AtDks):
+    """As the sender of a group when it is our own."""
+
+    def __init__(self, contact: CentralLink, group: GroupId) -> None:
+        super().__init__(contact, group)
+        self._central = contact
+
+    def payloads(self) -> Sequence[Payload] | None:
+        return self._central.asks(self.group)
+
+    def taken(self, payloads: Sequence[Payload], now: float) -> None:
+        if not self._central.put_off(self.group, payloads, now):
+            self._central.given(self.group, payloads, now)
+
+
+class CentralLink(DksLink):
+    """Contact with the DKS of a router that has all its keys from it. `groups`: what comes of them."""
+
+    retransmission = EAGER
+    eager = True
+
+    def __init__(self, context: Context, side: RouterSide, groups: CentralGroups, port: int, now: float) -> None:
+        super().__init__(context, side, port, now)
+        self.groups = groups
+        self._rekeys = RekeySas(self._key, context.uniform)
+
+    # -- input ---------------------------------------------------------------------------------------
+
+    def receive(self, datagram: Datagram, now: float) -> None:
+        """A datagram from the DKS's address."""
+        if RekeySas.is_message(datagram.data):
+            self.boundary.run("GSA_REKEY", lambda: self._rekey_message(datagram, now))
+            self._drain(now)
+        else:
+            super().receive(datagram, now)
+
+    def _due(self, now: float) -> None:
+        super()._due(now)
+        for group in (*self.groups.tick(now), *self._rekeys.due(now)):
+            self._register(group, now)
+
+    def _timers(self) -> list[float | None]:
+        return [*super()._timers(), self.groups.next_timer(), self._rekeys.next_timer()]
+
+    def _drain(self, now: float) -> None:
+        super()._drain(now)
+        self.groups.note_keyed()
+
+    # -- registration --------------------------------------------------------------------------------
+
+    def admitted(self, payloads: Sequence[Payload], now: float) -> None:
+        super().admitted(payloads, now)
+        for group in self.groups.groups():
+            self._register(group, now)
+
+    def register_missing(self, now: float) -> None:
+        """Policy has brought groups that have no keys yet."""
+        for group in self.groups.groups():
+            if not self.groups.has(group):
+                self._register(group, now)
+        self._drain(now)
+
+    def _register(self, group: GroupId, now: float) -> None:
+        if group in self.groups.sending or group in self.groups.hearing:
+            self.ask(Register(self, group), now)
+        else:
+            super()._register(group, now)
+
+    def asks(self, group: GroupId) -> list[Payload]:
+        """A registration, with the newest signed word on the group that we have."""
+        sender, held = group in self.groups.sending, self.groups.held(group)
+        if held is None:
+            held = self._context.mark(group) if sender else self._context.retained.shown(group)
+        return self.member.request(group, sender=sender, extra=[] if held is None else [notifies.group_report(held)])
+
+    def given(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
+        """The DKS has answered a registration."""
+        assert self.sa is not None
+        try:
+            kwk = self.sa.key_wrap_key()
+            grant = rekey_sa(payloads, self._key, kwk)
+            keys = self.member.answer(group, payloads, kwk)
+            self._use(keys, now, registration=True)
+        except (GroupRefused, IkeError, PolicyError) as error:
+            self._context.event("error", what="registration", group=str(group), detail=str(error))
+            self.later(group, now)
+            return
+        self._context.event("registered", group=str(group), at="dks", generation=keys.generation)
+        self._rekeys.take(group, grant, now)
+
+    def _use(self, keys: GroupKeys, now: float, *, registration: bool = False) -> None:
+        self.groups.check(keys)
+        if keys.group in self.groups.hearing:
+            keys = bounded(keys, self._context.document.lifetimes)
+        self._context.retained.took(keys.state)
+        self.groups.take(keys, now, registration=registration)
+
+    # -- rekeys --------------------------------------------------------------------------------------
+
+    def rekeyed(self, payloads: Sequence[Payload], sa: SaHandle, now: float) -> None:
+        super().rekeyed(payloads, sa, now)
+        delete = parse_delete(payloads)
+        if delete is not None:
+            self._deleted(delete, now)
+        elif notifies.find_group_state(payloads) is not None:
+            self._use(self.member.rekey(payloads, sa.key_wrap_key()), now)
+
+    def _deleted(self, delete: GroupDelete, now: float) -> None:
+        for group in self.groups.delete(delete.spis, delete.everything):
+            self.later(group, now)
+
+    def _rekey_message(self, datagram: Datagram, now: float) -> None:
+        """GSA_REKEY: the DKS has no IKE SA with us, and tells us all the same. Nothing is answered."""
+        try:
+            told = self._rekeys.open(datagram.data, now)
+            if told is None:
+                return
+            delete = parse_delete(told.payloads)
+            if delete is not None and delete.excluded:
+                self._context.event("excluded", group=str(told.group))
+                self._rekeys.drop(told.group)
+                self.groups.give_up(told.group)
+                self.later(told.group, now)
+            elif delete is not None:
+                self._deleted(delete, now)
+            else:
+                keys = self.member.rekey(told.payloads, told.key_wrap_key)
+                if keys.group != told.group:
+                    raise UnusableGroup(f"{told.group}: keys of another group under its Rekey SA")
+                self._use(keys, now)
+                self._context.event("rekey_message", group=str(told.group), generation=keys.generation)
+        except IntegrityFailure as error:
+            self._drops.saw(datagram.peer.ip, f"GSA_REKEY: {error}", now)
+        except (IkeError, PolicyError) as error:
+            self._context.event("error", what="rekey message", detail=str(error))
 
 
 def _same_keys(interface: InterfacePolicy | None, before: InterfacePolicy | None) -> bool:

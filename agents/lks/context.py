@@ -6,7 +6,7 @@ Knows nothing of how any part works.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -19,9 +19,6 @@ from agents.policy.group import GroupState, Issuer, sign_group_state
 from agents.policy.names import GroupId, party_id
 from agents.runtime.boundary import Boundary
 from agents.runtime.effects import Effect, Event
-
-if TYPE_CHECKING:
-    from agents.lks.removal import Removal
 
 RandomSource = Callable[[int], bytes]
 
@@ -41,6 +38,7 @@ class Context:
         document: PolicyDocument,
         private_key: Ed25519PrivateKey,
         retained_record: bytes | None,
+        effects: list[Effect],
         *,
         random: RandomSource,
         sequence: Counter,
@@ -49,9 +47,9 @@ class Context:
         revoked: Callable[[bytes], bool] = lambda _key: False,
     ) -> None:
         """CorruptRecord for a damaged retained record, PolicyError for a document older than one that was in force.
-        `signer`: the administrator's key that signed the document; `revoked`: whether one with this hash counts no
-        more."""
-        self.effects: list[Effect] = []
+        `effects`: takes what is to be done; `signer`: the administrator's key that signed the document; `revoked`:
+        whether one with this hash counts no more."""
+        self.effects = effects
         self.document = document
         self.private_key = private_key
         self.random = random
@@ -62,8 +60,6 @@ class Context:
         self.retained = Retained(retained_record, self.effects.append, self)
         self.retained.acts_on(document.version, signer)
         self.boundary = Boundary(self.event)
-        self.removal: Removal
-        """Set by the core, which is what acts on a removal."""
         self.policy_shown = 0
         """The highest version of our policy that a neighbour has shown our own signed word for."""
         self._generation = self.retained.generation_floor

@@ -15,14 +15,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from agents.gikev2 import GroupKeys
 from agents.ikev2 import Datagram
 from agents.ipsec.protection import GroupSa, IPAddress, ProtectedInterface
-from agents.lks.central import CentralGroups
+from agents.lks.central import CentralGroups, CentralLink
 from agents.lks.confirming import Confirming
 from agents.lks.context import Context, Counter, RandomSource
 from agents.lks.dks_link import DksLink
 from agents.lks.generations import earliest
-from agents.lks.issuing import Issuing
 from agents.lks.lease import Lease
 from agents.lks.link import Link
 from agents.lks.pairs import Pairs
@@ -33,13 +33,13 @@ from agents.policy.delegation import signer_of
 from agents.policy.document import InterfacePolicy, PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.group import MOST_VERSIONS_AHEAD
+from agents.policy.names import GroupId
 from agents.policy.revocation import Revocations
 from agents.runtime.control import CommandRefused
-from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Send
+from agents.runtime.effects import Effect, Kernel, in_order
 from agents.runtime.links import LinkState
 
 _LINK_LOCAL = IPv6Network("fe80::/10")
-_ORDER = (Persist, Kernel, Send, Event, KeyLines)
 
 
 class LksCore:
@@ -74,10 +74,20 @@ class LksCore:
             revocations.take(revocation)
         acted_on = revocations.without_revoked(document)
         self._signer = signer_of(signed_document, policy_server_key, domain=domain)
+        effects: list[Effect] = []
+        # Before the counters: those without a lease are of a router whose lease was taken away.
+        self._lease = Lease(
+            lease_record,
+            first=retained_record is None,
+            seconds=document.lease.seconds,
+            wall=wall,
+            emit=effects.append,
+        )
         self._context = Context(
             acted_on,
             private_key,
             retained_record,
+            effects,
             random=random,
             sequence=sequence,
             log_keys=log_keys,
@@ -85,15 +95,14 @@ class LksCore:
             revoked=revocations.revokes_administrator_hash,
         )
         self._whole = document
-        self._context.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
+        self.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
         self._policy_server_key, self._wall, self._port = policy_server_key, wall, port
-        self._confirming = Confirming(self._context, self._keyed_with, wall)
+        self.confirming = Confirming(self._context, self._keyed_with, wall)
         self._pairs = Pairs(self._context, port)
         self._found: Mapping[str, LinkState] = {}
         self._links: dict[str, Link] = {}
         self._dks: DksLink | None = None
         self._central: CentralGroups | None = None
-        self._issuing = Issuing(self._links, lambda: self._dks)
         self._pending: tuple[PolicyDocument, bytes | None] | None = None
         self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
         self._now = 0.0
@@ -103,15 +112,6 @@ class LksCore:
         self._started = False
         self._missed = 0
         self._readiness: Readiness | None = None
-        self._lease = Lease(
-            lease_record,
-            first=retained_record is None,
-            seconds=document.lease.seconds,
-            wall=wall,
-            emit=self._context.effects.append,
-        )
-        # Before the counters: those without a lease are of a router whose lease was taken away.
-        self._context.effects.insert(0, self._context.effects.pop())
 
     @property
     def document(self) -> PolicyDocument:
@@ -132,7 +132,7 @@ class LksCore:
         context.event("started", router=context.document.router, issuer=context.document.issuer)
         context.event("state_loaded", generation_floor=context.retained.generation_floor)
         context.event("policy", version=context.document.version)
-        context.event("revocation", version=context.removal.version, source="disk", alone=context.removal.alone)
+        context.event("revocation", version=self.removal.version, source="disk", alone=self.removal.alone)
         self._build(now)
         self._pairs.adopt(context.document, now)
         self._lease.start(now)
@@ -172,14 +172,14 @@ class LksCore:
         for what, job in (
             ("policy", self._adopt),
             ("readiness", self._look_whether_ready),
-            ("confirmation", self._confirming.look),
+            ("confirmation", self.confirming.look),
         ):
             self._context.boundary.run(what, lambda job=job: job(now))  # type: ignore[misc]
 
     def enforced(self, kernel: Kernel | None, now: float) -> None:
         """This is in the kernel now; None: it refused some of it."""
         self._now = now
-        self._context.boundary.run("confirmation", lambda: self._confirming.enforced(kernel))
+        self._context.boundary.run("confirmation", lambda: self.confirming.enforced(kernel))
         self._look(now)
 
     def tick(self, now: float) -> None:
@@ -226,7 +226,7 @@ class LksCore:
             case ["status"]:
                 lease = round(self._lease.left(now), 3)
                 found = status(self._context, self._links, self._central, self._dks, now)
-                removal = {"revocation_version": self._context.removal.version, "revoked": self._context.removal.alone}
+                removal = {"revocation_version": self.removal.version, "revoked": self.removal.alone}
                 found = {**found, **removal, "pairs": self._pairs.status()}
                 return {**found, "lease_left_s": lease, "all_keyed": self._all_keyed()}
             case ["revocation", text]:
@@ -254,22 +254,14 @@ class LksCore:
                 self._add_link(interface, now)
         else:
             self._central = CentralGroups(self._context)
-        self._dks = DksLink(
-            self._context,
-            self._central,
-            self._reports,
-            self._new_document,
-            self._renew_lease,
-            self._port,
-            now,
-            self._confirming,
-            self._issuing.answered,
-            self._issuing.ordered,
-        )
+        if self._central is None:
+            self._dks = DksLink(self._context, self, self._port, now)
+        else:
+            self._dks = CentralLink(self._context, self, self._central, self._port, now)
 
     def _add_link(self, interface: InterfacePolicy, now: float) -> None:
         if interface.name not in self._links and interface.protected:
-            self._links[interface.name] = Link(self._context, interface, self._port, now, self._issuing)
+            self._links[interface.name] = Link(self._context, self.removal, interface, self._port, now, self)
 
     def _links_up(self, now: float) -> None:
         for name, link in self._links.items():
@@ -277,21 +269,21 @@ class LksCore:
             up = state is not None and state.running and str(link.policy.address) in state.addresses
             self._context.boundary.run("link", lambda link=link, up=up: link.set_up(up, now))  # type: ignore[misc]
 
-    def _reports(self) -> list[bytes]:
-        """Our groups' signed states: what the DKS is told that we did without it."""
+    # -- for the contact with the DKS (RouterSide) ----------------------------------------------------
+
+    def states(self) -> list[bytes]:
+        """As RouterSide.states."""
         found = []
         for link in self._links.values():
             for speaker in link.speakers.values():
                 keys = speaker.sending.waiting or speaker.sending.active
                 if keys is not None:
-                    found.append(keys.state)
+                    found.append(keys.state.octets)
         return found
 
-    # -- policy --------------------------------------------------------------------------------------
-
-    def _new_document(self, signed: bytes, now: float) -> None:
-        """The DKS gave a document: taken when the Policy Server signed it for us and it is newer. Where the key that
-        signed the one in force counts no more, newer is what is above the others' marks."""
+    def take_document(self, signed: bytes, now: float) -> None:
+        """As RouterSide.take_document: taken when the Policy Server signed it for us and it is newer. Where the key
+        that signed the one in force counts no more, newer is what is above the others' marks."""
         context = self._context
         document, before = context.document, context.retained.version
         try:
@@ -302,7 +294,7 @@ class LksCore:
                 router=document.router,
                 minimum_version=before,
                 wall_s=self._wall(),
-                revoked=context.removal.revokes_administrator,
+                revoked=self.removal.revokes_administrator,
             )
         except PolicyError as error:
             context.event("error", what="policy", detail=str(error))
@@ -312,13 +304,47 @@ class LksCore:
         elif fresh.version > before:
             self._pending = (fresh, signed)
 
+    def renew_lease(self, since: float, now: float) -> None:
+        """As RouterSide.renew_lease."""
+        if self._lease.renew(since, self._context.document.lease.seconds, now) or self._lease_binds:
+            self._context.kernel_dirty = True
+
+    def make_generations(self, groups: Sequence[GroupId], now: float) -> None:
+        """As RouterSide.make_generations."""
+        for group in groups:
+            if (link := self._links.get(group.interface)) is not None:
+                link.rekey_group(group, now, "ordered")
+        self.report(now)
+
+    def issued(self, group: GroupId, keys: GroupKeys | None, now: float) -> None:
+        """As RouterSide.issued."""
+        if (link := self._links.get(group.interface)) is not None:
+            link.issued(group, keys, now)
+
+    # -- the way to a DKS that makes generations of our groups (Orders) --------------------------------
+
+    def order(self, group: GroupId, held: bytes, now: float) -> bool:
+        """As Orders.order."""
+        return self._dks is not None and self._dks.order(group, held, now)
+
+    def answer_within_s(self) -> float:
+        """As Orders.answer_within_s."""
+        return self._dks.sa.answer_within_s if self._dks is not None and self._dks.sa is not None else 0.0
+
+    def report(self, now: float) -> None:
+        """As Orders.report."""
+        if self._dks is not None:
+            self._dks.report_soon(now)
+
+    # -- policy --------------------------------------------------------------------------------------
+
     def _adopt(self, now: float) -> None:
         """Act on a new document: what it leaves as it was goes on undisturbed."""
         if self._pending is None:
             return
         (whole_document, signed), self._pending = self._pending, None
         context = self._context
-        self._whole, fresh = whole_document, context.removal.effective(whole_document)
+        self._whole, fresh = whole_document, self.removal.effective(whole_document)
         old, context.document = context.document, fresh
         if signed is not None:
             self._signer = signer_of(signed, self._policy_server_key, domain=fresh.domain)
@@ -335,10 +361,10 @@ class LksCore:
                 del self._links[name]
         if whole:
             self._begin_anew(now)
-        elif self._central is not None and self._dks is not None:
+        elif isinstance(self._dks, CentralLink):
             central = CentralGroups(context)
-            central.inherit(self._central)
-            self._central = self._dks.central = central
+            central.inherit(self._dks.groups)
+            self._central = self._dks.groups = central
             self._dks.register_missing(now)
         else:
             for interface in fresh.interfaces:
@@ -368,13 +394,13 @@ class LksCore:
     def _revoked(self, now: float) -> None:
         """A newer revocation list is kept: go on under the same document, without whom it names. One that a revoked
         administrator signed stays in force too, until the next one comes or the lease ends."""
-        if self._context.removal.outdated:
+        if self.removal.outdated:
             detail = "the policy in force expired before the revocation list begins: nobody is heard until the next one"
             self._context.event("error", what="policy", detail=detail)
             if self._dks is not None:
                 self._dks.come_soon(now)
         name, key = self._signer
-        if key and self._context.removal.revokes_administrator(key):
+        if key and self.removal.revokes_administrator(key):
             detail = f"the policy in force is signed by administrator {name}, whose key is revoked"
             self._context.event("error", what="policy", detail=detail)
             if self._dks is not None:
@@ -389,7 +415,7 @@ class LksCore:
             signed = base64.b64decode(text, validate=True)
         except ValueError as error:
             raise CommandRefused(f"no base64: {error}") from error
-        removal, before = self._context.removal, self._context.removal.version
+        removal, before = self.removal, self.removal.version
         removal.offer(signed, "administrator", now)
         self._adopt(now)
         if removal.signed != signed:
@@ -399,11 +425,6 @@ class LksCore:
         return {"revocation_version": removal.version, "before": before}
 
     # -- lease ---------------------------------------------------------------------------------------
-
-    def _renew_lease(self, since: float, now: float) -> None:
-        """The DKS answered what was asked at `since`."""
-        if self._lease.renew(since, self._context.document.lease.seconds, now) or self._lease_binds:
-            self._context.kernel_dirty = True
 
     def _check_lease(self, now: float) -> None:
         if not self._lease.tick(now):
@@ -450,13 +471,13 @@ class LksCore:
     # -- effects -------------------------------------------------------------------------------------
 
     def take(self) -> list[Effect]:
-        """What is to be done, in the order in which it must be done: disk, kernel, wire, record."""
+        """What is to be done, in the order in which it must be done."""
         context = self._context
         if context.kernel_dirty and self._started:
             context.kernel_dirty = False
             context.boundary.run("kernel", self._kernel)
         effects, context.effects[:] = list(context.effects), []
-        return [effect for kind in _ORDER for effect in effects if isinstance(effect, kind)]
+        return in_order(effects)
 
     def _kernel(self) -> None:
         closes = self._context.document.lease.at_end == "close"

@@ -1,167 +1,189 @@
-"""The router's relation to the DKS: its control group, and under `issuer: dks` all its groups.
+"""The router's contact with the DKS: when it comes about, what goes up and down, and the lease that answers renew.
 
-At the scheduled time: IKE, GSA_AUTH for the control group (policy down, reports up), then GSA_REGISTRATION
-for groups whose keys the DKS gives out, or for each new generation that it makes for our LKS to give out.
-The IKE SA stays, so that the DKS can push policy and keys.
-Knows nothing of neighbours' LKSs.
+At the scheduled time: IKE, GSA_AUTH for the control group (policy down, reports up). The IKE SA stays, so that the DKS
+can push policy and keys. Whatever asks for keys over it does so with a request of its own (`AtDks`). One object for
+each DKS. Knows nothing of neighbours' LKSs, nor of what becomes of keys.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup, notifies
-from agents.gikev2.keys import bounded
-from agents.gikev2.member import parse_delete, rekey_sa
-from agents.gikev2.party import IkeParty
-from agents.gikev2.spread import Spread
+from agents.gikev2.party import GroupParty, Registration
+from agents.gikev2.spread import ListHolder
 from agents.ikev2 import (
+    AuthRequest,
     Closed,
     Datagram,
     Established,
     FailureReason,
     Identification,
     IkeConfig,
-    IkeEndpoint,
     IkeError,
-    IntegrityFailure,
     Payload,
     PeerAddress,
     PeerCredential,
     PeerKey,
     Request,
-    RequestReceived,
     Retransmission,
     SaHandle,
-    UnknownSa,
 )
 from agents.ikev2.codec.payloads import first_error
 from agents.ikev2.registry import ExchangeType
 from agents.ikev2.round_trip import HANDSHAKE_S
-from agents.lks.central import CentralGroups
 from agents.lks.confirming import Confirming
 from agents.lks.context import Context
 from agents.lks.generations import earliest
 from agents.lks.lease import ask_every_s
 from agents.lks.reconnect import Schedule
-from agents.lks.rekey_sas import RekeySas
 from agents.policy.errors import PolicyError
-from agents.policy.group import Issuer, verify_group_state
+from agents.policy.group import Issuer
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import DKS_NAME, GroupId
 
 PATIENT = Retransmission(first_s=1.0, factor=1.8, cap_s=8.0, tries=6)
 EAGER = Retransmission(first_s=0.5, factor=1.8, cap_s=3.0, tries=20)
 LIVENESS_S = 60.0
-EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 RETRY_S = (1.0, 3.0)
 MOST_REPORTS = 32
 """Signed states in one message: a router may have a thousand groups, and a message 64 payloads."""
 REPORT_S = 1.0
 """How long reports of several groups wait for each other."""
-Issued = Callable[[GroupId, GroupKeys | None, int, float], None]
-"""Group, its new keys or None when the DKS gives none, the policy version that they are under, and the time."""
 
 
-class Register(Request):
-    """GSA_REGISTRATION of one group at the DKS."""
+class RouterSide(Protocol):
+    """The router, as its contact with the DKS needs it."""
 
-    def __init__(self, link: DksLink, group: GroupId, payloads: Sequence[Payload]) -> None:
-        super().__init__(payloads)
-        self._link, self.group = link, group
+    @property
+    def removal(self) -> ListHolder:
+        """The revocation list of the router."""
 
-    def answered(self, payloads: Sequence[Payload], now: float) -> None:
-        if self._link.ends(self):
-            self._link.take(self.group, payloads, now)
+    @property
+    def confirming(self) -> Confirming:
+        """What the router has to say of what is in force."""
 
-    def failed(self, reason: FailureReason, now: float) -> None:
-        if self._link.ends(self):
-            self._link.unanswered(self.group, now)
+    def states(self) -> Sequence[bytes]:
+        """The signed states of our groups: what the DKS is told that we did without it."""
+
+    def take_document(self, signed: bytes, now: float) -> None:
+        """The DKS gave a policy document."""
+
+    def renew_lease(self, since: float, now: float) -> None:
+        """The DKS has answered what was asked at `since`."""
+
+    def make_generations(self, groups: Sequence[GroupId], now: float) -> None:
+        """The DKS orders new generations (REKEY_ORDER)."""
+
+    def issued(self, group: GroupId, keys: GroupKeys | None, now: float) -> None:
+        """The DKS's answer to an order: keys, or none. UnusableGroup for keys that policy or time forbid."""
+
+
+class AtDks(Registration):
+    """At the DKS."""
+
+    def __init__(self, contact: DksLink, group: GroupId) -> None:
+        super().__init__(contact.under_way, group)
+        self.contact = contact
+
+    def missed(self, now: float) -> None:
+        self.contact.later(self.group, now)
+
+
+class Report(AtDks):
+    """At our control group: what our LKS did goes up, policy comes down."""
+
+    def payloads(self) -> Sequence[Payload] | None:
+        return self.contact.report()
+
+    def taken(self, payloads: Sequence[Payload], now: float) -> None:
+        if not self.contact.put_off(self.group, payloads, now):
+            self.contact.admitted(payloads, now)
+
+
+class OrderGeneration(AtDks):
+    """The next generation of a group that our LKS gives to its members. `held`: the newest one's signed state."""
+
+    def __init__(self, contact: DksLink, group: GroupId, held: bytes) -> None:
+        super().__init__(contact, group)
+        self._held = held
+
+    def payloads(self) -> Sequence[Payload] | None:
+        return self.contact.member.request(self.group, sender=True, extra=[notifies.group_report(self._held)])
+
+    def taken(self, payloads: Sequence[Payload], now: float) -> None:
+        self.contact.put_off(self.group, payloads, now)
+        self.contact.issued(self.group, payloads, now)
+
+    def missed(self, now: float) -> None:
+        self.contact.issued(self.group, None, now)
 
 
 class RenewLease(Request):
     """Whether the DKS still answers us. Only an answer to what was just asked renews the lease, counted from the
     question: what else comes may be old."""
 
-    def __init__(self, link: DksLink, since: float) -> None:
-        self._link, self.since = link, since
+    def __init__(self, contact: DksLink, since: float) -> None:
+        self._contact, self._since = contact, since
 
     def payloads(self) -> Sequence[Payload] | None:
-        return self._link.hello()
+        return self._contact.hello()
 
     def answered(self, payloads: Sequence[Payload], now: float) -> None:
-        self._link.renewed(self, payloads, now)
+        self._contact.renewed(payloads, self._since, now)
 
     def failed(self, reason: FailureReason, now: float) -> None:
-        self._link.not_renewed(self)
+        self._contact.renew_later(now)
 
 
-class DksLink(IkeParty):
-    """Contact with the DKS. `central`: the groups whose keys it makes, or None when it makes none."""
+class DksLink(GroupParty):
+    """Contact with one DKS, of a router whose groups have their keys from its own LKS and its neighbours'.
 
-    def __init__(
-        self,
-        context: Context,
-        central: CentralGroups | None,
-        reports: Callable[[], Sequence[bytes]],
-        new_document: Callable[[bytes, float], None],
-        renewed: Callable[[float, float], None],
-        port: int,
-        now: float,
-        confirming: Confirming | None = None,
-        issued: Issued | None = None,
-        ordered: Callable[[Sequence[GroupId], float], None] | None = None,
-    ) -> None:
-        """`issued`: takes the answers to `order`; `ordered`: the groups that are to get a new generation."""
-        self._issued, self._ordered = issued, ordered
-        self._report_at: float | None = None
-        self._confirming = confirming
-        self._context, self.central, self._reports, self._new_document = context, central, reports, new_document
-        self._renew_lease = renewed
-        self._ask_at: float | None = None
-        self._renewing: RenewLease | None = None
-        self._connect_began = now
+    `agents.lks.central` has the contact of a router that gets them from the DKS."""
+
+    retransmission = PATIENT
+    eager = False
+    """Whether nothing works without the DKS."""
+
+    def __init__(self, context: Context, side: RouterSide, port: int, now: float) -> None:
         document = context.document
-        # Where there is another address to try, one that does not answer is left as soon as on a short way.
-        handshake_s = HANDSHAKE_S if len(document.dks.addresses) == 1 else 0.0
-        self._entry, self._port = document.dks, port
+        self._context, self._side, self._port = context, side, port
+        # IPv4 first: the others come in turn when it does not answer.
+        self._addresses = [str(each) for each in sorted(document.dks.addresses, key=lambda each: each.version)]
+        self._to_port = document.dks.port
         self._key = public_key_from_spki(document.dks.key)
         self._id = context.party(document.dks.name)
         self._control = GroupId.control(document.domain, document.router)
-        endpoint = IkeEndpoint(
-            context.identity,
-            self._authenticate,
-            random=context.random,
-            config=IkeConfig(
-                retransmission=replace(EAGER if central is not None else PATIENT, handshake_s=handshake_s),
-                liveness_s=LIVENESS_S,
-                upper_exchanges=EXCHANGES,
-                log_keys=context.log_keys,
-                ike_lifetime_s=float(document.lifetimes.ike_s),
-                admit=lambda peer: peer.ip in {str(each) for each in self._entry.addresses},
-            ),
-            auth_exchange=ExchangeType.GSA_AUTH,
+        # Where there is another address to try, one that does not answer is left as soon as on a short way.
+        handshake_s = HANDSHAKE_S if len(self._addresses) == 1 else 0.0
+        config = IkeConfig(
+            retransmission=replace(self.retransmission, handshake_s=handshake_s),
+            liveness_s=LIVENESS_S,
+            log_keys=context.log_keys,
+            ike_lifetime_s=float(document.lifetimes.ike_s),
+            admit=lambda peer: peer.ip in self._addresses,
         )
-        super().__init__(endpoint, document.domain, context.effects.append, context.boundary)
-        self._spread = Spread(self._endpoint, context.removal)
-        self._rekeys = RekeySas(self._key, context.uniform)
-        self._member = GroupMember((document.suite,), self._issuer_key, context.retained.minimum)
-        self._schedule = Schedule(document.reconnect, context.uniform, eager=central is not None)
+        emit, boundary = context.effects.append, context.boundary
+        super().__init__(context.identity, config, context.random, document.domain, side.removal, emit, boundary)
+        self.member = GroupMember((document.suite,), self._issuer_key, context.retained.minimum)
+        self._schedule = Schedule(document.reconnect, context.uniform, eager=self.eager)
+        self.sa: SaHandle | None = None
+        self.last_contact: float | None = None
         self.connect_at: float | None = None
         """When the next contact is due; None while there is one."""
+        self._connect_began = now
         self._tries = 0
         self._hint: int | None = None
         """How long the DKS last told us to stay away, until it has admitted us."""
+        self.under_way: dict[GroupId, Registration] = {}
+        self._again_at: dict[GroupId, float] = {}
         self._paced: dict[GroupId, float] = {}
         """Until when it told us not to come with each registration, whatever else gives us reason to."""
-        self.sa: SaHandle | None = None
-        self._asked: dict[GroupId, Register] = {}
-        self._again_at: dict[GroupId, float] = {}
-        self.last_contact: float | None = None
+        self._renew_at: float | None = None
         self._plan(now, self._schedule.first())
 
     def _plan(self, now: float, wait_s: float) -> None:
@@ -174,22 +196,22 @@ class DksLink(IkeParty):
     ) -> PeerKey | None:
         return PeerKey(self._key) if claimed == self._id else None
 
+    def _peer(self, identity: Identification | None) -> str | None:
+        return DKS_NAME if identity == self._id else None
+
     def _issuer_key(self, _group: GroupId, issuer: Issuer) -> Ed25519PublicKey | None:
         return self._key if issuer == "dks" else None
 
     def is_from(self, datagram: Datagram) -> bool:
         """Whether the datagram came from an address of the DKS, in answer or over an SA that we began."""
-        return datagram.peer.ip in {str(each) for each in self._entry.addresses}
+        return datagram.peer.ip in self._addresses
+
+    @property
+    def _there(self) -> SaHandle | None:
+        """The IKE SA, if it stands."""
+        return self.sa if self.sa is not None and self.sa.established else None
 
     # -- input ---------------------------------------------------------------------------------------
-
-    def receive(self, datagram: Datagram, now: float) -> None:
-        """A datagram from the DKS's address."""
-        if self._rekeys.is_message(datagram.data):
-            self.boundary.run("GSA_REKEY", lambda: self._rekey_message(datagram, now))
-        else:
-            self._endpoint.receive(datagram, now)
-        self._drain(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -201,126 +223,80 @@ class DksLink(IkeParty):
     def _due(self, now: float) -> None:
         if self.connect_at is not None and self.connect_at <= now:
             self._connect(now)
-        if self._ask_at is not None and self._ask_at <= now:
-            self._ask(now)
+        if self._renew_at is not None and self._renew_at <= now:
+            self._renew(now)
         for group, when in list(self._again_at.items()):
             if when <= now:
                 self._register(group, now)
-        if self.central is not None:
-            for group in self.central.tick(now):
-                self._register(group, now)
-        for group in self._rekeys.due(now):
-            self._register(group, now)
-        if self._report_at is not None and self._report_at <= now:
-            self._report(now)
-        self._confirm(now)
+                if self._again_at.get(group) == when:
+                    del self._again_at[group]  # no use to ask now
+        confirming, sa = self._side.confirming, self._there
+        request = confirming.request(now) if sa is not None and confirming.due(now) else None
+        if sa is not None and request is not None:
+            self._endpoint.request(sa, ExchangeType.INFORMATIONAL, request, now)
 
     def next_timer(self) -> float | None:
         """When something is due."""
-        central = self.central.next_timer() if self.central is not None else None
-        if self._confirming is not None and self.sa is not None and self.sa.established:
-            central = earliest([central, self._confirming.next_timer()])
-        timers = [self.connect_at, self._ask_at, self._report_at, *self._again_at.values()]
-        due = self.boundary.due("DKS", earliest([*timers, central, self._rekeys.next_timer()]))
+        due = self.boundary.due("DKS", earliest(self._timers()))
         return earliest([due, self._endpoint.next_timer(), self._drops.next_timer()])
 
-    def _ask(self, now: float) -> None:
-        self._ask_at = None
-        if self.sa is not None and self.sa.established:
-            self._ask_at = now + ask_every_s(self._context.document.lease.seconds)
-            if self._renewing is None:
-                self._renewing = RenewLease(self, now)
-                self._endpoint.request(self.sa, ExchangeType.INFORMATIONAL, self._renewing, now)
+    def _timers(self) -> list[float | None]:
+        confirm = None if self._there is None else self._side.confirming.next_timer()
+        return [self.connect_at, self._renew_at, confirm, *self._again_at.values()]
 
-    def hello(self) -> list[Payload]:
-        """What we have, so that the DKS shows what it has."""
-        return self._spread.hello()
-
-    def renewed(self, request: RenewLease, payloads: Sequence[Payload], now: float) -> None:
-        """The DKS has answered what was asked."""
-        self._spread.heard(payloads, DKS_NAME, now)
-        if request is self._renewing:
-            self._renewing = None
-            self._renew_lease(request.since, now)
-
-    def not_renewed(self, request: RenewLease) -> None:
-        """The DKS has not answered what was asked."""
-        if request is self._renewing:
-            self._renewing = None
-
-    def _confirm(self, now: float) -> None:
-        """Say what is in force, if that has changed: INFORMATIONAL with one notification."""
-        confirming, sa = self._confirming, self.sa
-        if confirming is None or sa is None or not sa.established or not confirming.due(now):
-            return
-        request = confirming.request(now)
-        if request is not None:
-            self._endpoint.request(sa, ExchangeType.INFORMATIONAL, request, now)
+    # -- contact -------------------------------------------------------------------------------------
 
     def _connect(self, now: float) -> None:
-        self.connect_at, self._connect_began = None, now
-        # IPv4 first: the others come in turn when it does not answer.
-        addresses = sorted(self._entry.addresses, key=lambda each: each.version)
-        if not addresses:
+        self._connect_began = now
+        if not self._addresses:
+            self.connect_at = None
             self._context.event("error", what="dks", detail="the DKS has no address")
             return
-        address = addresses[self._tries % len(addresses)]
+        address = self._addresses[self._tries % len(self._addresses)]
         self._tries += 1
-        extra: list[Payload] = [*self._spread.hello(), *self._reported()[0]]
-        if self._confirming is not None:
-            extra += self._confirming.offer(now)
-        first = self._member.request(self._control, extra=extra)
-        self.sa = self._endpoint.connect(
-            PeerAddress(str(address), self._entry.port, "", "", self._port), self._id, first, now
-        )
+        first = [*self.report(), *self._side.confirming.offer(now)]
+        self.sa = self._endpoint.connect(PeerAddress(address, self._to_port, "", "", self._port), self._id, first, now)
+        self.connect_at = None
 
-    def _reported(self) -> list[list[Payload]]:
-        """What our LKS did, as many states to a message as it takes: the first go with a registration."""
-        found: list[Payload] = [notifies.group_report(state) for state in self._reports()]
-        return [found[first : first + MOST_REPORTS] for first in range(0, max(1, len(found)), MOST_REPORTS)]
+    def come_soon(self, now: float) -> None:
+        """There is a policy for us that we do not have: do not wait for the schedule."""
+        if self.connect_at is not None:
+            self.connect_at = min(self.connect_at, now)
 
-    def _report_rest(self, now: float) -> None:
-        """The states that a registration had no room for, each batch in a message of its own."""
+    def stop(self, now: float) -> None:
+        """Part from the DKS: another entry has taken its place."""
+        self.connect_at = None
         if self.sa is not None:
-            with contextlib.suppress(UnknownSa):
-                for batch in self._reported()[1:]:
-                    self._endpoint.request(self.sa, ExchangeType.INFORMATIONAL, Request(batch), now)
+            sa, self.sa = self.sa, None
+            self._endpoint.close(sa, now)
+        self._drain(now)
 
-    # -- events --------------------------------------------------------------------------------------
-
-    def _drain(self, now: float) -> None:
-        super()._drain(now)
-        if self.central is not None:
-            self.central.note_keyed()
+    def on_auth_request(self, event: AuthRequest, now: float) -> None:
+        """The DKS begins nothing: who does so in its name has no answer."""
 
     def on_established(self, event: Established, now: float) -> None:
         self.last_contact = now
         self._schedule.succeeded()
         self._context.event("dks_contact", ok=True)
-        self._spread.forget(DKS_NAME)
-        self._renew_lease(self._connect_began, now)
-        self._renewing = None
-        self._ask_at = now + ask_every_s(self._context.document.lease.seconds)
-        if self._put_off(self._control, event.payloads, now):
-            if self._confirming is not None:
-                self._confirming.parted()  # the DKS has read nothing of what came with the registration
+        self._side.renew_lease(self._connect_began, now)
+        self.renew_later(now)
+        if self.put_off(self._control, event.payloads, now):
+            self._side.confirming.parted()  # the DKS has read nothing of what came with the registration
         else:
-            if self._confirming is not None:
-                self._confirming.delivered(now)
-            self._admitted(event.sa, event.payloads, now)
+            self._side.confirming.delivered(now)
+            self.admitted(event.payloads, now)
 
-    def _admitted(self, sa: SaHandle, payloads: Sequence[Payload], now: float) -> None:
+    def admitted(self, payloads: Sequence[Payload], now: float) -> None:
         """The DKS has answered at our control group: its policy, then all groups whose keys it gives out."""
         self._hint = None
         self._policy(payloads, now)
-        self._spread.heard(payloads, DKS_NAME, now)
-        self._spread.push(sa, DKS_NAME, now)
-        self._report_rest(now)
-        if self.central is not None:
-            for group, _sender in self.central.groups():
-                self._register(group, now)
+        sa = self._there
+        if sa is not None:
+            self._met(sa, DKS_NAME, payloads, now)
+            for batch in self._reports()[1:]:  # what a registration had no room for
+                self._endpoint.request(sa, ExchangeType.INFORMATIONAL, Request(batch), now)
 
-    def _put_off(self, group: GroupId, payloads: Sequence[Payload], now: float) -> bool:
+    def put_off(self, group: GroupId, payloads: Sequence[Payload], now: float) -> bool:
         """Whether the DKS has too many registrations at the moment, and told us when to come with this one again. It
         is asked over the IKE SA that stands: a handshake costs the DKS more than what it would refuse."""
         try:
@@ -339,69 +315,46 @@ class DksLink(IkeParty):
     def on_closed(self, event: Closed, now: float) -> None:
         if event.sa is not self.sa:
             return
-        self.sa, self._ask_at = None, None
-        self._asked.clear()
+        self.sa, self._renew_at = None, None
+        self.under_way.clear()
         self._again_at.clear()
-        self._report_at = None
-        if self._confirming is not None:
-            self._confirming.parted()
+        self._side.confirming.parted()
         self._context.event("dks_contact", ok=False, reason=event.reason.name.lower())
         hint, self._hint = self._hint, None
         self.connect_at = now + LIVENESS_S  # whatever becomes of the plan
         self._plan(now, self._schedule.failed() if hint is None else self._schedule.hinted(hint))
 
-    def on_request(self, event: RequestReceived, now: float) -> None:
-        """GSA_INBAND_REKEY: a policy, keys, or SAs to give up. It is answered when it is in force."""
-        answer: list[Payload] = []
-        if event.exchange == ExchangeType.INFORMATIONAL:
-            answer = self._spread.answer(event.payloads, DKS_NAME, now)
-        try:
-            if event.exchange == ExchangeType.INFORMATIONAL and self._ordered is not None:
-                groups = notifies.find_rekey_orders(event.payloads)
-                if groups:
-                    self._ordered(groups, now)
-            if event.exchange == ExchangeType.GSA_INBAND_REKEY:
-                self._policy(event.payloads, now)
-                self._rekey(event, now)
-        except (IkeError, PolicyError) as error:
-            self._context.event("error", what="rekey", detail=str(error))
-        self._respond(event.token, answer, now)
+    # -- the lease -----------------------------------------------------------------------------------
 
-    def _rekey(self, event: RequestReceived, now: float) -> None:
-        if self.central is None:
-            return
-        delete = parse_delete(event.payloads)
-        if delete is not None:
-            for group in self.central.delete(delete.spis, delete.everything):
-                self._later(group, now)
-        elif notifies.find_group_state(event.payloads) is not None:
-            self._use(self._member.rekey(event.payloads, event.sa.key_wrap_key()), now, registration=False)
+    def _renew(self, now: float) -> None:
+        self._renew_at = None
+        if (sa := self._there) is not None:
+            self._endpoint.request(sa, ExchangeType.INFORMATIONAL, RenewLease(self, now), now)
 
-    def _rekey_message(self, datagram: Datagram, now: float) -> None:
-        """GSA_REKEY: the DKS has no IKE SA with us, and tells us all the same. Nothing is answered."""
-        try:
-            told = self._rekeys.open(datagram.data, now)
-            if told is None or self.central is None:
-                return
-            delete = parse_delete(told.payloads)
-            if delete is not None and delete.excluded:
-                self._context.event("excluded", group=str(told.group))
-                self._rekeys.drop(told.group)
-                self.central.give_up(told.group)
-                self._later(told.group, now)
-            elif delete is not None:
-                for group in self.central.delete(delete.spis, delete.everything):
-                    self._later(group, now)
-            else:
-                keys = self._member.rekey(told.payloads, told.key_wrap_key)
-                if keys.group != told.group:
-                    raise UnusableGroup(f"{told.group}: keys of another group under its Rekey SA")
-                self._use(keys, now, registration=False)
-                self._context.event("rekey_message", group=str(told.group), generation=keys.generation)
-        except IntegrityFailure as error:
-            self._drops.saw(datagram.peer.ip, f"GSA_REKEY: {error}", now)
-        except (IkeError, PolicyError) as error:
-            self._context.event("error", what="rekey message", detail=str(error))
+    def hello(self) -> list[Payload]:
+        """What we have, so that the DKS shows what it has."""
+        return self._lists.hello()
+
+    def renewed(self, payloads: Sequence[Payload], since: float, now: float) -> None:
+        """The DKS has answered what was asked at `since`."""
+        self._lists.heard(payloads, DKS_NAME, now)
+        self._side.renew_lease(since, now)
+        self.renew_later(since)
+
+    def renew_later(self, since: float) -> None:
+        """Ask again in due time after the last time."""
+        self._renew_at = since + ask_every_s(self._context.document.lease.seconds)
+
+    # -- requests to us ------------------------------------------------------------------------------
+
+    def informed(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
+        groups = notifies.find_rekey_orders(payloads)
+        if groups:
+            self._side.make_generations(groups, now)
+        return []
+
+    def rekeyed(self, payloads: Sequence[Payload], sa: SaHandle, now: float) -> None:
+        self._policy(payloads, now)
 
     def _policy(self, payloads: Sequence[Payload], now: float) -> None:
         try:
@@ -410,143 +363,65 @@ class DksLink(IkeParty):
             self._context.event("error", what="policy", detail=str(error))
             return
         if signed is not None:
-            self._new_document(signed, now)
+            self._side.take_document(signed, now)
 
     # -- registration --------------------------------------------------------------------------------
 
-    def _register(self, group: GroupId, now: float) -> None:
-        self._again_at.pop(group, None)
-        if self.sa is None or not self.sa.established or group in self._asked:
-            return
+    def ask(self, request: AtDks, now: float) -> bool:
+        """Send this registration, or see to it that its group's turn comes when the DKS has time. False when it was not
+        sent: there is no contact, or this group is asked for already."""
+        group, sa = request.group, self._there
+        if sa is None or group in self.under_way:
+            return False
         if now < self._paced.get(group, now):
             self._again_at[group] = self._paced[group]
-            return
-        if group.is_control:
-            extra = [*self._spread.hello(), *self._reported()[0]]
-            self._request_keys(group, self._member.request(group, extra=extra), now)
-            return
-        if self.central is None:
-            return
-        held, sender = self.central.held(group), group in self.central.sending
-        if held is None:
-            held = self._context.mark(group) if sender else self._context.retained.shown(group)
-        extra = [] if held is None else [notifies.group_report(held)]
-        self._request_keys(group, self._member.request(group, sender=sender, extra=extra), now)
-
-    def order(self, group: GroupId, held: bytes, now: float) -> bool:
-        """Ask for a new generation of an own group. `held`: our newest one's signed state. False without contact."""
-        busy = self.sa is None or not self.sa.established or group in self._asked
-        if busy or now < self._paced.get(group, now):
             return False
-        payloads = self._member.request(group, sender=True, extra=[notifies.group_report(held)])
-        self._request_keys(group, payloads, now)
-        self._drain(now)
+        self._again_at.pop(group, None)
+        self._endpoint.request(sa, ExchangeType.GSA_REGISTRATION, request, now)
+        self.under_way[group] = request
         return True
 
-    def come_soon(self, now: float) -> None:
-        """There is a policy for us that we do not have: do not wait for the schedule."""
-        if self.connect_at is not None:
-            self.connect_at = min(self.connect_at, now)
+    def later(self, group: GroupId, now: float) -> None:
+        """Register again after a while."""
+        self._again_at[group] = now + self._context.uniform(*RETRY_S)
+
+    def _register(self, group: GroupId, now: float) -> None:
+        if group.is_control:
+            self.ask(Report(self, group), now)
+
+    # -- what our LKS did, and wants to do -----------------------------------------------------------
+
+    def report(self) -> list[Payload]:
+        """A registration at our control group."""
+        return self.member.request(self._control, extra=[*self.hello(), *self._reports()[0]])
+
+    def _reports(self) -> list[list[Payload]]:
+        """What our LKS did, as many states to a message as it takes: the first go with a registration."""
+        found: list[Payload] = [notifies.group_report(state) for state in self._side.states()]
+        return [found[first : first + MOST_REPORTS] for first in range(0, max(1, len(found)), MOST_REPORTS)]
 
     def report_soon(self, now: float) -> None:
         """Our groups have generations that the DKS did not make. Without contact the next one reports them anyway."""
-        if self._report_at is None and self.sa is not None and self.sa.established:
-            self._report_at = max(now + REPORT_S, self._paced.get(self._control, now))
+        if self._there is not None:
+            self._again_at.setdefault(self._control, max(now + REPORT_S, self._paced.get(self._control, now)))
 
-    def _report(self, now: float) -> None:
-        self._report_at = None
-        if self.sa is not None and self.sa.established and self._control not in self._asked:
-            extra = self._reported()[0]
-            self._request_keys(self._control, self._member.request(self._control, extra=extra), now)
+    def order(self, group: GroupId, held: bytes, now: float) -> bool:
+        """Ask for a new generation of an own group. `held`: our newest one's signed state. False when the DKS cannot be
+        asked now."""
+        asked = self.ask(OrderGeneration(self, group, held), now)
+        if asked:
+            self._drain(now)
+        return asked
 
-    def _request_keys(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
-        assert self.sa is not None
-        self._asked[group] = Register(self, group, payloads)
-        self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, self._asked[group], now)
-
-    def ends(self, request: Register) -> bool:
-        """This request is over. Whether it was still waited for."""
-        waited = self._asked.get(request.group) is request
-        if waited:
-            del self._asked[request.group]
-        return waited
-
-    def unanswered(self, group: GroupId, now: float) -> None:
-        """A registration has no answer."""
-        if self.central is not None:
-            self._later(group, now)
-        elif not group.is_control and self._issued is not None:
-            self._issued(group, None, 0, now)
-
-    def _given(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
-        """The answer to an order."""
-        assert self.sa is not None
-        self._put_off(group, payloads, now)
-        if self._issued is None:
-            return
+    def issued(self, group: GroupId, payloads: Sequence[Payload] | None, now: float) -> None:
+        """The answer to an order, if there is one."""
+        keys = None
         try:
-            keys = self._member.answer(group, payloads, self.sa.key_wrap_key())
-            version = verify_group_state(keys.state, self._key, group).v
+            if payloads is not None and self.sa is not None:
+                keys = self.member.answer(group, payloads, self.sa.key_wrap_key())
         except (GroupRefused, IkeError, PolicyError) as error:
             self._context.event("error", what="order", group=str(group), detail=str(error))
-            self._issued(group, None, 0, now)
-            return
         try:
-            self._issued(group, keys, version, now)
+            self._side.issued(group, keys, now)
         except UnusableGroup as error:
             self._context.event("error", what="order", group=str(group), detail=str(error))
-
-    def take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
-        """The answer to a registration."""
-        assert self.sa is not None
-        if (group.is_control or self.central is not None) and self._put_off(group, payloads, now):
-            return
-        if group.is_control:
-            self._admitted(self.sa, payloads, now)
-            return
-        if self.central is None:
-            self._given(group, payloads, now)
-            return
-        try:
-            kwk = self.sa.key_wrap_key()
-            grant = rekey_sa(payloads, self._key, kwk)
-            self._use(self._member.answer(group, payloads, kwk), now, registration=True)
-            self._rekeys.take(group, grant, now)
-        except (GroupRefused, IkeError, PolicyError) as error:
-            self._context.event("error", what="registration", group=str(group), detail=str(error))
-            self._later(group, now)
-
-    def _use(self, keys: GroupKeys, now: float, *, registration: bool) -> None:
-        assert self.central is not None
-        self.central.check(keys)
-        if keys.group in self.central.hearing:
-            keys = bounded(keys, self._context.document.lifetimes)
-        self._context.retained.took(verify_group_state(keys.state, self._key, keys.group), keys.state)
-        self.central.take(keys, now, registration=registration)
-        if registration:
-            self._context.event("registered", group=str(keys.group), at="dks", generation=keys.generation)
-
-    def _later(self, group: GroupId, now: float) -> None:
-        self._again_at[group] = now + self._context.uniform(*RETRY_S)
-
-    def pass_on(self, now: float) -> None:
-        """Our revocation list, should the DKS have shown an older one."""
-        if self.sa is not None and self.sa.established:
-            self._spread.push(self.sa, DKS_NAME, now)
-            self._drain(now)
-
-    def stop(self, now: float) -> None:
-        """Part from the DKS: another entry has taken its place."""
-        self.connect_at = None
-        if self.sa is not None:
-            sa, self.sa = self.sa, None
-            self._endpoint.close(sa, now)
-        self._drain(now)
-
-    def register_missing(self, now: float) -> None:
-        """Policy has brought groups that have no keys yet."""
-        if self.central is not None:
-            for group, _sender in self.central.groups():
-                if not self.central.has(group):
-                    self._register(group, now)
-        self._drain(now)

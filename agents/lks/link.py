@@ -7,78 +7,69 @@ interface with hop limit 255 (RFC 5082), so no packet from beyond the link gets 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from agents.gikev2 import GroupKeys, KeyServer
-from agents.gikev2.party import IkeParty
-from agents.gikev2.spread import Spread
+from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest
+from agents.gikev2.party import GroupParty
+from agents.gikev2.spread import ListHolder
 from agents.ikev2 import (
-    AuthRequest,
     Closed,
     CloseReason,
-    Datagram,
     Established,
     Identification,
     IkeConfig,
-    IkeEndpoint,
-    IkeError,
-    MalformedMessage,
     MessageSeen,
     Payload,
     PeerAddress,
     PeerCredential,
     PeerKey,
-    RequestReceived,
     Retransmission,
     SaHandle,
 )
-from agents.ikev2.registry import ExchangeType, NotifyType
+from agents.ikev2.registry import NotifyType
 from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
 from agents.lks.generations import earliest
 from agents.lks.listener import Listener
 from agents.lks.speaker import Orders, Speaker
-from agents.policy.document import InterfacePolicy, Neighbor
-from agents.policy.errors import PolicyError
+from agents.policy.document import InterfacePolicy
 from agents.policy.names import GroupId
 
 RETRANSMISSION = Retransmission(first_s=0.25, factor=1.8, cap_s=1.0, tries=10)
 LIVENESS_S = 20.0
 REFUSALS = frozenset({CloseReason.AUTHENTICATION_FAILED, CloseReason.REFUSED, CloseReason.NO_PROPOSAL_CHOSEN})
-EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 
 
-class Link(IkeParty):
+class Link(GroupParty):
     """Key management with all neighbours of one interface."""
 
     def __init__(
-        self, context: Context, policy: InterfacePolicy, port: int, now: float, orders: Orders | None = None
+        self,
+        context: Context,
+        holder: ListHolder,
+        policy: InterfacePolicy,
+        port: int,
+        now: float,
+        orders: Orders,
     ) -> None:
         """`orders`: the way to the DKS, for groups of ours whose generations that makes."""
         self._context, self.policy, self._port = context, policy, port
         self.up = False
         self._addresses = {str(each.address): each for each in policy.neighbors}
-        endpoint = IkeEndpoint(
-            context.identity,
-            self._authenticate,
-            random=context.random,
-            config=IkeConfig(
-                retransmission=RETRANSMISSION,
-                hop_limit=255,
-                admit=self._admit,
-                liveness_s=LIVENESS_S,
-                ike_lifetime_s=float(context.document.lifetimes.ike_s),
-                # Whoever forges a neighbour's address fills two places and then needs answers to it, so the
-                # neighbour itself, which gets them, always finds one free.
-                cookie_threshold_per_address=2,
-                max_half_open_per_address=16,
-                upper_exchanges=EXCHANGES,
-                log_keys=context.log_keys,
-            ),
-            auth_exchange=ExchangeType.GSA_AUTH,
+        config = IkeConfig(
+            retransmission=RETRANSMISSION,
+            hop_limit=255,
+            admit=self._admit,
+            liveness_s=LIVENESS_S,
+            ike_lifetime_s=float(context.document.lifetimes.ike_s),
+            # Whoever forges a neighbour's address fills two places and then needs answers to it, so the
+            # neighbour itself, which gets them, always finds one free.
+            cookie_threshold_per_address=2,
+            max_half_open_per_address=16,
+            log_keys=context.log_keys,
         )
-        super().__init__(endpoint, context.document.domain, context.effects.append, context.boundary, policy.name)
-        self._spread = Spread(self._endpoint, context.removal)
+        domain, emit = context.document.domain, context.effects.append
+        super().__init__(context.identity, config, context.random, domain, holder, emit, context.boundary, policy.name)
         self._orders = orders
         self.speakers = {
             group: Speaker(context, self._endpoint, group, now, orders if context.shared(group) else None)
@@ -86,7 +77,7 @@ class Link(IkeParty):
             if group.interface == policy.name
         }
         self.listeners = {
-            each.router: Listener(context, self._endpoint, self._spread, policy, each, port)
+            each.router: Listener(context, self._endpoint, self._lists.hello, policy, each, port)
             for each in policy.neighbors
         }
         self._keyed: set[str] = set()
@@ -108,9 +99,9 @@ class Link(IkeParty):
             return None
         return PeerKey.from_spki(neighbor.key)
 
-    def _neighbor(self, identity: Identification | None) -> Neighbor | None:
+    def _peer(self, identity: Identification | None) -> str | None:
         router = self.router_of(identity)
-        return None if router is None else self.policy.neighbor(router)
+        return None if router is None or self.policy.neighbor(router) is None else router
 
     # -- input ---------------------------------------------------------------------------------------
 
@@ -121,11 +112,6 @@ class Link(IkeParty):
         if came_up:
             for listener in self.listeners.values():
                 self.boundary.run("listener", lambda listener=listener: listener.wake(now))  # type: ignore[misc]
-        self._drain(now)
-
-    def receive(self, datagram: Datagram, now: float) -> None:
-        """A datagram that came in on this interface."""
-        self._endpoint.receive(datagram, now)
         self._drain(now)
 
     def tick(self, now: float) -> None:
@@ -156,18 +142,16 @@ class Link(IkeParty):
             self.speakers[group].rekey(now, reason)
         self._drain(now)
 
-    def given(self, keys: GroupKeys, version: int, now: float) -> None:
-        """The DKS has made these keys for a group of ours here. UnusableGroup."""
+    def issued(self, group: GroupId, keys: GroupKeys | None, now: float) -> None:
+        """The DKS has made these keys for a group of ours here, or makes none now. UnusableGroup."""
+        speaker = self.speakers.get(group)
         try:
-            self.speakers[keys.group].given(keys, version, now)
+            if speaker is not None and keys is not None:
+                speaker.given(keys, now)
+            elif speaker is not None:
+                speaker.not_given(now)
         finally:
             self._drain(now)
-
-    def not_given(self, group: GroupId, now: float) -> None:
-        """The DKS makes no keys for this group now."""
-        if group in self.speakers:
-            self.speakers[group].not_given(now)
-        self._drain(now)
 
     def adopt(self, policy: InterfacePolicy, now: float) -> bool:
         """Go on under a newer policy of this interface. False when it changes more than its modes or neighbours.
@@ -204,7 +188,7 @@ class Link(IkeParty):
             listener.adopt(policy, now)
         for each in come:
             self.listeners[each.router] = Listener(
-                self._context, self._endpoint, self._spread, policy, each, self._port
+                self._context, self._endpoint, self._lists.hello, policy, each, self._port
             )
             if self.up:
                 self.listeners[each.router].wake(now)
@@ -212,13 +196,6 @@ class Link(IkeParty):
             self.rekey(now, "policy", excluding=bool(gone))
         self._drain(now)
         return True
-
-    def pass_on(self, now: float) -> None:
-        """Our revocation list, to the neighbours that showed an older one."""
-        for router in self.listeners:
-            for sa in self._endpoint.sas(self._context.party(router))[:1]:
-                self._spread.push(sa, router, now)
-        self._drain(now)
 
     def stop(self, now: float) -> None:
         """Part from all neighbours."""
@@ -243,9 +220,6 @@ class Link(IkeParty):
     def _may_send(self) -> bool:
         return self.up
 
-    def on_auth_request(self, event: AuthRequest, now: float) -> None:
-        self._answer(event, event.peer_id, now)
-
     def on_seen(self, event: MessageSeen, now: float) -> None:
         """A neighbour's first message says no more than that it may be there: the boot waits a little longer for it."""
         neighbor = self._addresses.get(event.peer.ip)
@@ -253,37 +227,28 @@ class Link(IkeParty):
             self.present.add(neighbor.router)
 
     def on_established(self, event: Established, now: float) -> None:
-        neighbor = self._neighbor(event.peer_id)
+        router = self._peer(event.peer_id)
         role = "initiator" if event.initiator else "responder"
-        name = neighbor.router if neighbor else None
-        self._context.event("ike", peer=name, interface=self.policy.name, role=role, state="established")
+        self._context.event("ike", peer=router, interface=self.policy.name, role=role, state="established")
         if event.initiator:
             self._own(event.sa, lambda listener: listener.established(event, now))
-            if neighbor is not None:
-                self._spread.forget(neighbor.router)
-                self._spread.heard(event.payloads, neighbor.router, now)
-                self._spread.push(event.sa, neighbor.router, now)
-        elif neighbor is not None:
-            for speaker in self.speakers.values():
-                speaker.registered(neighbor.router, now)
-            self._spread.push(event.sa, neighbor.router, now)
-            listener = self.listeners[neighbor.router]
+            if router is not None:
+                self._met(event.sa, router, event.payloads, now)
+        elif router is not None:
+            self.registered(event.sa, router, now)
+            listener = self.listeners[router]
             listener.wake(now)
             if not event.initial_contact:
                 listener.check(now)
 
     def on_closed(self, event: Closed, now: float) -> None:
-        neighbor = self._neighbor(event.sa.peer_id)
-        if neighbor is not None and event.reason in REFUSALS:
-            self._refused.add(neighbor.router)
-            self.present.discard(neighbor.router)
-        self._context.event(
-            "ike",
-            peer=neighbor.router if neighbor else None,
-            interface=self.policy.name,
-            role="initiator" if event.sa.initiator else "responder",
-            state=event.reason.name.lower(),
-        )
+        router = self._peer(event.sa.peer_id)
+        if router is not None and event.reason in REFUSALS:
+            self._refused.add(router)
+            self.present.discard(router)
+        role = "initiator" if event.sa.initiator else "responder"
+        state = event.reason.name.lower()
+        self._context.event("ike", peer=router, interface=self.policy.name, role=role, state=state)
         for speaker in self.speakers.values():
             self.boundary.run("closed", lambda speaker=speaker: speaker.forget(event.sa, now))  # type: ignore[misc]
         self._own(event.sa, lambda listener: listener.closed(event, now))
@@ -293,40 +258,22 @@ class Link(IkeParty):
             if listener.sa is sa:
                 job(listener)
 
-    # -- requests ------------------------------------------------------------------------------------
+    # -- requests to us ------------------------------------------------------------------------------
 
-    def on_request(self, event: RequestReceived, now: float) -> None:
-        if event.exchange == ExchangeType.GSA_REGISTRATION:
-            self._answer(event, event.sa.peer_id, now)
-            return
-        answer: list[Payload] = []
-        neighbor = self._neighbor(event.sa.peer_id)
-        if event.exchange == ExchangeType.INFORMATIONAL and neighbor is not None:
-            answer = self._spread.answer(event.payloads, neighbor.router, now)
-        if event.exchange == ExchangeType.GSA_INBAND_REKEY:
-            try:
-                self._own(event.sa, lambda listener: listener.rekey(event, now))
-            except (IkeError, PolicyError) as error:
-                self._context.event("error", what="rekey", interface=self.policy.name, detail=str(error))
-                answer = KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
-        self._respond(event.token, answer, now)
+    def register(self, request: RegistrationRequest, peer: str, sa: SaHandle, now: float) -> list[Payload]:
+        speaker = self.speakers.get(request.group)
+        if speaker is None:
+            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+        answer = speaker.register(request, peer, sa, now)
+        return answer if sa.established else [*answer, *self._lists.greet(request.payloads, peer, now)]
 
-    def _answer(self, event: AuthRequest | RequestReceived, identity: Identification | None, now: float) -> None:
-        neighbor = self._neighbor(identity)
-        try:
-            request = KeyServer.read(event.payloads)
-        except MalformedMessage:
-            request = None
-        speaker = self.speakers.get(request.group) if request is not None else None
-        if neighbor is None or request is None or speaker is None:
-            self._respond(event.token, KeyServer.refuse(NotifyType.INVALID_GROUP_ID), now)
-            return
-        answer = speaker.register(request, neighbor.router, event.sa, now)
-        if isinstance(event, AuthRequest):
-            answer = [*answer, *self._spread.greet(event.payloads, neighbor.router, now)]
-        self._respond(event.token, answer, now)
-        if isinstance(event, RequestReceived):
-            speaker.registered(neighbor.router, now)
+    def registered(self, sa: SaHandle, peer: str, now: float) -> None:
+        for speaker in self.speakers.values():
+            speaker.registered(peer, now)
+        super().registered(sa, peer, now)
+
+    def rekeyed(self, payloads: Sequence[Payload], sa: SaHandle, now: float) -> None:
+        self._own(sa, lambda listener: listener.rekey(payloads, sa, now))
 
     # -- whether we understand each other ------------------------------------------------------------
 

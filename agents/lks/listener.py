@@ -7,32 +7,29 @@ up: the neighbour may be without power for days. Knows nothing of our own groups
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup, notifies
 from agents.gikev2.keys import bounded, check_speaker
 from agents.gikev2.member import parse_delete
-from agents.gikev2.spread import Spread
+from agents.gikev2.party import Registration
 from agents.ikev2 import (
     Closed,
     CloseReason,
     Established,
-    FailureReason,
     IkeEndpoint,
     IkeError,
     Payload,
     PeerAddress,
-    Request,
-    RequestReceived,
     SaHandle,
 )
 from agents.ikev2.registry import ExchangeType
 from agents.lks.context import Context
 from agents.lks.generations import Hearing, earliest
 from agents.policy.document import InterfacePolicy, Neighbor
-from agents.policy.group import Issuer, verify_issued_state
+from agents.policy.group import Issuer
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 
@@ -43,38 +40,37 @@ RETRY_S = (0.5, 1.5)
 """How long to wait after the neighbour refused or closed: uniform in this range, in seconds."""
 
 
-class Register(Request):
-    """GSA_REGISTRATION of one group at the neighbour's LKS."""
+class Register(Registration):
+    """At the neighbour's LKS."""
 
     def __init__(self, listener: Listener, group: GroupId) -> None:
-        self._listener, self._group = listener, group
+        super().__init__(listener.under_way, group)
+        self._listener = listener
 
     def payloads(self) -> Sequence[Payload] | None:
-        return self._listener.asks(self._group)
+        return self._listener.asks(self.group)
 
-    def answered(self, payloads: Sequence[Payload], now: float) -> None:
-        if self._listener.ends(self, self._group):
-            self._listener.take(self._group, payloads, now)
+    def taken(self, payloads: Sequence[Payload], now: float) -> None:
+        self._listener.take(self.group, payloads, now)
 
-    def failed(self, reason: FailureReason, now: float) -> None:
+    def missed(self, now: float) -> None:
         """If the IKE SA is gone too, everything is asked anew over the next."""
-        if self._listener.ends(self, self._group):
-            self._listener.later(self._group, now)
+        self._listener.later(self.group, now)
 
 
 class Listener:
-    """Registrations at one neighbour's LKS. `port`: the neighbour's UDP port."""
+    """Registrations at one neighbour's LKS. `hello`: what GSA_AUTH says of us; `port`: the neighbour's UDP port."""
 
     def __init__(
         self,
         context: Context,
         endpoint: IkeEndpoint,
-        spread: Spread,
+        hello: Callable[[], list[Payload]],
         interface: InterfacePolicy,
         neighbor: Neighbor,
         port: int,
     ) -> None:
-        self._context, self._endpoint, self._spread = context, endpoint, spread
+        self._context, self._endpoint, self._hello = context, endpoint, hello
         self.interface, self.neighbor = interface, neighbor
         self._peer = PeerAddress(str(neighbor.address), port, str(interface.address), interface.name, port)
         domain = context.document.domain
@@ -88,7 +84,7 @@ class Listener:
         self._dks_key = public_key_from_spki(context.document.dks.key)
         self._member = GroupMember((context.document.suite,), self._issuer_key, context.retained.minimum)
         self.sa: SaHandle | None = None
-        self._asked: dict[GroupId, Register] = {}
+        self.under_way: dict[GroupId, Registration] = {}
         self._first: GroupId | None = None
         self._again_at: dict[GroupId, float] = {}
         self._connect_at: float | None = None
@@ -104,7 +100,7 @@ class Listener:
             return
         self._connect_at = now  # until it is done
         self._first = next(iter(self.hearing))
-        first = [*self.asks(self._first), *self._spread.hello()]
+        first = [*self.asks(self._first), *self._hello()]
         self.sa = self._endpoint.connect(self._peer, self._context.party(self.neighbor.router), first, now)
         self._connect_at = None
 
@@ -166,7 +162,7 @@ class Listener:
     def closed(self, event: Closed, now: float) -> None:
         """The IKE SA is gone. What is heard stays, until it expires or the next registration replaces it."""
         self.sa, self._first = None, None
-        self._asked.clear()
+        self.under_way.clear()
         self._again_at.clear()
         if event.reason in AT_ONCE:
             self._connect_at = now
@@ -177,16 +173,16 @@ class Listener:
                 "error", what="ike", peer=self.neighbor.router, detail=event.reason.value, notify=event.notify
             )
 
-    def rekey(self, event: RequestReceived, now: float) -> None:
+    def rekey(self, payloads: Sequence[Payload], sa: SaHandle, now: float) -> None:
         """GSA_INBAND_REKEY of the neighbour: new keys, or keys to give up. The caller answers."""
-        delete = parse_delete(event.payloads)
+        delete = parse_delete(payloads)
         if delete is not None:
             for group, hearing in self.hearing.items():
                 if hearing.delete(delete.spis, delete.everything):
                     self.later(group, now)
             self._context.kernel_dirty = True
             return
-        keys = self._member.rekey(event.payloads, event.sa.key_wrap_key())
+        keys = self._member.rekey(payloads, sa.key_wrap_key())
         hearing = self.hearing[keys.group]
         keys = self._checked(keys)
         hearing.follow(keys, now)
@@ -196,22 +192,16 @@ class Listener:
 
     def _register(self, group: GroupId, now: float) -> None:
         self._again_at.pop(group, None)
-        if self.sa is not None and self.sa.established and group not in self._asked:
-            self._asked[group] = Register(self, group)
-            self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, self._asked[group], now)
+        if self.sa is not None and self.sa.established and group not in self.under_way:
+            request = Register(self, group)
+            self._endpoint.request(self.sa, ExchangeType.GSA_REGISTRATION, request, now)
+            self.under_way[group] = request
 
     def asks(self, group: GroupId) -> list[Payload]:
         """A registration, with what the neighbour said last of this group in its signed words: should its disk have
         lost that, it gives us no number again that we have had."""
         signed = self._context.retained.shown(group)
         return self._member.request(group, extra=[] if signed is None else [notifies.group_report(signed)])
-
-    def ends(self, request: Register, group: GroupId) -> bool:
-        """This request is over. Whether it was still waited for."""
-        waited = self._asked.get(group) is request
-        if waited:
-            del self._asked[group]
-        return waited
 
     def take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
         """The answer to a registration."""
@@ -241,8 +231,7 @@ class Listener:
         return self._dks_key if self._context.shared(group) else None
 
     def _taken(self, keys: GroupKeys) -> None:
-        state = verify_issued_state(keys.state, lambda issuer: self._issuer_key(keys.group, issuer), keys.group)
-        self._context.retained.took(state, keys.state)
+        self._context.retained.took(keys.state)
         self._context.kernel_dirty = True
 
     def later(self, group: GroupId, now: float) -> None:

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from agents.policy import cbor
 from agents.policy.errors import PolicyError
-from agents.policy.group import MOST_AHEAD, MOST_VERSIONS_AHEAD, GroupState, Issuer, signed_by
+from agents.policy.group import MOST_AHEAD, MOST_VERSIONS_AHEAD, GroupState, Issuer, SignedState, signed_by
 from agents.policy.names import GroupId
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import key_hash
@@ -116,13 +116,14 @@ class Retained:
             return min(version, state.v), 0
         return version, generation
 
-    def took(self, state: GroupState, signed: bytes) -> None:
-        """This state was taken, which the caller has verified."""
+    def took(self, taken: SignedState) -> None:
+        """This state was taken."""
+        state = taken.said
         place = (str(state.group), self._signer(state.group, state.issuer))
         if state.counters != self._floors.get(place, (0, 0, b""))[:2]:
             for before in (place, (place[0], _UNKNOWN)):
                 self._floors.pop(before, None)
-            self._floors[place] = (*state.counters, signed)  # the newest last
+            self._floors[place] = (*state.counters, taken.octets)  # the newest last
             self._write()
 
     def _floor(self, group: GroupId) -> _Floor:

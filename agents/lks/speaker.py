@@ -32,7 +32,7 @@ from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
 from agents.lks.generations import Sending, earliest
 from agents.policy.errors import PolicyError
-from agents.policy.group import MOST_AHEAD, GroupState, Issuer, sign_group_state, verify_issued_state
+from agents.policy.group import MOST_AHEAD, GroupState, Issuer, SignedState, verify_issued_state
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 
@@ -88,7 +88,7 @@ class PushGeneration(Request):
         self._speaker.pushed(self, now, refused=first_error(payloads) is not None)
 
     def failed(self, reason: FailureReason, now: float) -> None:
-        self._speaker.not_pushed(self, now)
+        self._speaker.pushed(self, now, failed=True)
 
 
 class Speaker:
@@ -107,7 +107,6 @@ class Speaker:
         self._registering: set[str] = set()  # have been given the active generation, and get the waiting one next
         self._attempts: dict[str, int] = {}
         self._ends: dict[int, float] = {}
-        self._versions: dict[int, int] = {}  # of the policy that each generation is under
         self._given: dict[int, set[str]] = {}  # generation → who was sent it
         self.rekey_at = now
         self.sending.begin(self._make(now))
@@ -131,19 +130,18 @@ class Speaker:
         # Under another policy the DKS may have given this group's keys, and receivers keep to the highest number.
         generation = context.next_generation(self.sending.held(), context.retained.floor(self.group)[1])
         state = GroupState.of(self.group, context.document.version, generation, "lks")
-        signed = sign_group_state(state, context.private_key)
-        keys = make_group_keys(context.document, self.group, generation, context.random, signed)
-        self._lives(keys, context.document.version, now)
+        signed = SignedState.sign(state, context.private_key)
+        keys = make_group_keys(context.document, context.random, signed)
+        self._lives(keys, now)
         return keys
 
-    def _lives(self, keys: GroupKeys, version: int, now: float) -> None:
+    def _lives(self, keys: GroupKeys, now: float) -> None:
         life = self._context.document.lifetimes.group_s
         self.rekey_at = now + life * (REKEY_FRACTION - self._context.uniform(0, 0.1))
         held = set(self.sending.held())
         self._ends = {each: end for each, end in self._ends.items() if each in held}
-        self._versions = {each: of for each, of in self._versions.items() if each in held}
         self._given = {each: whom for each, whom in self._given.items() if each in held}
-        self._ends[keys.generation], self._versions[keys.generation] = now + life, version
+        self._ends[keys.generation] = now + life
         self._given[keys.generation] = set()
 
     # -- registrations -------------------------------------------------------------------------------
@@ -200,7 +198,7 @@ class Speaker:
         """Whether what a neighbour shows is later than these keys; or it is of their very number, and not of them."""
         if generation == keys.generation and router not in self._given[generation]:
             return True
-        return version > self._versions[keys.generation] or generation > keys.generation
+        return version > keys.state.said.v or generation > keys.generation
 
     def _shown(self, request: RegistrationRequest) -> GroupState | None:
         """What a neighbour says that we said last of this group, in our own or the DKS's signed words."""
@@ -226,9 +224,10 @@ class Speaker:
 
     def registered(self, router: str, now: float) -> None:
         """The answer is on its way: a generation that waits for its turn follows it."""
-        self._registering.discard(router)
-        if self.sending.waiting is not None and router in self.members:
-            self._push(router, now)
+        if router in self._registering:
+            self._registering.discard(router)
+            if router in self.members:
+                self._push(router, now)
 
     def forget(self, sa: SaHandle, now: float) -> None:
         """This IKE SA is gone, and whoever registered over it is no member any more (RFC 9838 §2.3.3)."""
@@ -249,7 +248,7 @@ class Speaker:
             self._ordered.excluding = self._ordered.excluding or excluding
             return
         newest = self.sending.waiting or self.sending.active
-        if self._orders is not None and newest is not None and self._orders.order(self.group, newest.state, now):
+        if self._orders is not None and newest is not None and self._orders.order(self.group, newest.state.octets, now):
             patience_s = max(DKS_PATIENCE_S, 2 * self._orders.answer_within_s())
             patience_s = min(patience_s, self._context.document.lifetimes.group_s / 10)
             self._ordered = _Ordered(reason, excluding, now + patience_s)
@@ -258,9 +257,10 @@ class Speaker:
         if self._orders is not None:
             self._orders.report(now)
 
-    def given(self, keys: GroupKeys, version: int, now: float) -> None:
-        """The DKS's answer to `order`: keys under this version of the policy. UnusableGroup when they are not what
-        policy allows, or come too late, and then we make our own."""
+    def given(self, keys: GroupKeys, now: float) -> None:
+        """The DKS's answer to `order`. UnusableGroup when these keys are not what policy allows, or come too late, and
+        then we make our own."""
+        version = keys.state.said.v
         ordered, self._ordered = self._ordered, None
         try:
             keys = own_keys(keys, self._context.document)
@@ -276,7 +276,7 @@ class Speaker:
             self.not_given(now)
             raise
         self._context.given_generation(keys.generation)
-        self._lives(keys, version, now)
+        self._lives(keys, now)
         self._renew(keys, now, ordered.reason, excluding=ordered.excluding)
 
     def not_given(self, now: float) -> None:
@@ -328,25 +328,20 @@ class Speaker:
         self._pushes.add(push)
         self._attempts[router] = self._attempts.get(router, 0) + 1
 
-    def pushed(self, push: PushGeneration, now: float, *, refused: bool) -> None:
-        """The answer to a rekey. A member that refuses could not use it, and does not hear the new generation."""
+    def pushed(self, push: PushGeneration, now: float, *, refused: bool = False, failed: bool = False) -> None:
+        """The answer to a rekey, or that there will be none. A member that refuses could not use it, and does not hear
+        the new generation."""
         if push not in self._pushes:
             return  # there is a newer generation, or the member is none any more
         self._pushes.discard(push)
-        if refused:
-            self._context.event("error", what="rekey refused", group=str(self.group), peer=push.router)
-            if push.router in self.members and self._attempts.get(push.router, 0) < ATTEMPTS:
-                self._push(push.router, now)
-        self._all_have_it(now)
-
-    def not_pushed(self, push: PushGeneration, now: float) -> None:
-        """There will be no answer to a rekey."""
-        if push not in self._pushes:
-            return
-        self._pushes.discard(push)
+        router = push.router
         # Over another IKE SA than the one that is gone it may be a member again already.
-        if self.members.get(push.router) is push.sa:
-            self.members.pop(push.router, None)
+        if failed and self.members.get(router) is push.sa:
+            del self.members[router]
+        if refused:
+            self._context.event("error", what="rekey refused", group=str(self.group), peer=router)
+            if router in self.members and self._attempts.get(router, 0) < ATTEMPTS:
+                self._push(router, now)
         self._all_have_it(now)
 
     def _drop_pending(self, router: str, now: float) -> None:

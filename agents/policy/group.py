@@ -6,6 +6,7 @@ A receiver takes no pair (v, g) lower than one it has had, across reboots too. K
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -63,6 +64,19 @@ class GroupState(BaseModel):
     def counters(self) -> tuple[int, int]:
         """(v, g), in the order in which they are compared."""
         return self.v, self.g
+
+
+@dataclass(frozen=True, slots=True)
+class SignedState:
+    """A state with the octets that were signed. Whoever makes one has verified it, or signed it himself."""
+
+    said: GroupState
+    octets: bytes
+
+    @classmethod
+    def sign(cls, state: GroupState, key: Ed25519PrivateKey) -> SignedState:
+        """Our own word."""
+        return cls(state, sign_group_state(state, key))
 
 
 def sign_group_state(state: GroupState, key: Ed25519PrivateKey) -> bytes:

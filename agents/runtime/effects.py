@@ -1,13 +1,13 @@
 """What an agent's core asks of the world: values, given in the order in which they must be done.
 
-A core never opens a file or a socket. Whoever drives it executes these one after the other and goes
-on only when one is done: what is to be kept is on the disk before the datagram that depends on it.
-Knows nothing of who executes them.
+A core never opens a file or a socket. It notes what is to be done as it comes to it, and `in_order` gives it in ORDER,
+each kind as it was noted. Whoever drives it executes these one after the other and goes on only when one is done: what
+is to be kept is on the disk before the kernel or a datagram depends on it. Knows nothing of who executes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -81,3 +81,10 @@ class KeyLines:
 
 
 Effect = Persist | Kernel | Send | Event | KeyLines
+ORDER = (Persist, Kernel, Send, Event, KeyLines)
+"""Disk, kernel, wire, record. No generation is used that is not reserved, and none acknowledged that is not heard."""
+
+
+def in_order(effects: Sequence[Effect]) -> list[Effect]:
+    """What one input of a core comes to, in ORDER."""
+    return [effect for kind in ORDER for effect in effects if isinstance(effect, kind)]

@@ -49,9 +49,9 @@ def seeds() -> Iterator[bytes]:
     for number in range(1, len(_KINDS)):
         for keys in states:
             assert keys is not None
-            yield bytes((number,)) + keys.state
+            yield bytes((number,)) + keys.state.octets
             first = next(each for each in range(0x80, 0x100) if each % len(_KINDS) == number)
-            yield bytes((first,)) + cose.unverified_payload(keys.state)
+            yield bytes((first,)) + cose.unverified_payload(keys.state.octets)
 
 
 TARGET = Target(run, (PolicyError,), seeds)

@@ -143,9 +143,8 @@ class Insider:
         version: int | None = None,
     ) -> GroupKeys:  # fmt: skip
         version = self._core.document.version if version is None else version
-        return replace(
-            self._fresh(keys), generation=generation, state=self._word(group, version, generation, issuer, label)
-        )
+        word = self._word(group, version, generation, issuer, label)
+        return replace(self._fresh(keys), generation=generation, state=replace(keys.state, octets=word))
 
     def _word(self, group: GroupId, version: int, generation: int, issuer: str, label: str = LABEL) -> bytes:
         """A signed state, also with numbers that none can have."""

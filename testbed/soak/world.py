@@ -147,8 +147,8 @@ class World(Network):
 
 def deafen(core: LksCore) -> None:
     """Have a router act on no list and no new document, as one does whose owner does not want to be removed."""
-    core._new_document = _nothing  # type: ignore[method-assign, assignment]
-    core._context.removal.offer = _nothing  # type: ignore[method-assign, assignment]
+    core.take_document = _nothing  # type: ignore[method-assign, assignment]
+    core.removal.offer = _nothing  # type: ignore[method-assign, assignment]
 
 
 def _nothing(*_words: object) -> None:

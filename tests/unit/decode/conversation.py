@@ -32,7 +32,7 @@ from agents.ikev2 import (
 from agents.ikev2.registry import ExchangeType
 from agents.ipsec.protection import RoutingProtocol, Suite
 from agents.policy.document import sign_document
-from agents.policy.group import GroupState, sign_group_state
+from agents.policy.group import GroupState, SignedState
 from agents.policy.names import GroupId, parse_party_id, party_id
 
 _spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
@@ -51,7 +51,7 @@ class Conversation:
     def __init__(self, max_datagram: int = 500) -> None:
         self.datagrams: list[tuple[str, bytes]] = []
         self.key_lines: list[str] = []
-        self.keys = [make_group_keys(samples.document("r1"), GROUP, g, _source(100 + g), _state(g)) for g in (1, 2)]
+        self.keys = [make_group_keys(samples.document("r1"), _source(100 + g), _state(g)) for g in (1, 2)]
         self._parties = {name: _endpoint(name, seed, max_datagram) for seed, name in enumerate(ADDRESS)}
         self._sa: dict[str, object] = {}
         member = GroupMember([Suite.ESP_AES128_SHA256], lambda group: samples.private_key("r1").public_key(), _floor)
@@ -96,8 +96,8 @@ def _source(seed: int) -> Callable[[int], bytes]:
     return random.Random(seed).randbytes
 
 
-def _state(generation: int) -> bytes:
-    return sign_group_state(GroupState.of(GROUP, 3, generation, "lks"), samples.private_key("r1"))
+def _state(generation: int) -> SignedState:
+    return SignedState.sign(GroupState.of(GROUP, 3, generation, "lks"), samples.private_key("r1"))
 
 
 def _floor(_group: GroupId) -> tuple[int, int]:

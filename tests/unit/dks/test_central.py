@@ -11,7 +11,7 @@ from agents.lks.core import LksCore
 from agents.policy import edit
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
-from agents.policy.group import MOST_AHEAD, GroupState, sign_group_state
+from agents.policy.group import MOST_AHEAD, GroupState, SignedState
 from agents.policy.names import GroupId
 from agents.runtime.simulation import Passing
 from testbed.soak.network import Network, ring
@@ -280,7 +280,7 @@ def test_a_member_cannot_use_up_the_numbers_of_a_group(liar: str) -> None:
 
 def claiming(core: LksCore, group: GroupId) -> LksCore:
     state = GroupState.of(group, 1, 1 << 40, "lks")
-    core._context.retained.took(state, sign_group_state(state, core._context.private_key))
+    core._context.retained.took(SignedState.sign(state, core._context.private_key))
     return core
 
 

@@ -24,7 +24,7 @@ from agents.policy.document import (
 )  # fmt: skip
 from agents.policy.domain import Domain, Settings
 from agents.policy.errors import PolicyError
-from agents.policy.group import GroupState, sign_group_state
+from agents.policy.group import GroupState, SignedState
 from agents.policy.keys import spki
 from agents.policy.names import GroupId
 from agents.policy.store import PolicyStore
@@ -90,7 +90,7 @@ def test_counters_of_as_many_groups_as_a_document_can_have_are_read_again() -> N
     for number in range(4096):
         group = GroupId("example", f"router-{number:04}" + "x" * 50, "interface-12345", "ospf6")
         state = GroupState.of(group, 1, number + 1, "lks")
-        kept.took(state, sign_group_state(state, key("a")))
+        kept.took(SignedState.sign(state, key("a")))
     Retained._write(kept)
     assert len(written[-1].data) > 1 << 20 and written[-1].name == COUNTERS
     again = Retained(written[-1].data, written.append)

@@ -27,7 +27,7 @@ from agents.ikev2 import (
 )
 from agents.ikev2.registry import ExchangeType
 from agents.ipsec.protection import RoutingProtocol, Suite
-from agents.policy.group import GroupState, sign_group_state
+from agents.policy.group import GroupState, SignedState
 from agents.policy.names import GroupId, parse_party_id, party_id
 
 _spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
@@ -80,8 +80,8 @@ def test_a_neighbour_registers_for_two_groups_and_is_rekeyed() -> None:
     for generation in (1, 2):
         for group in (ospf, pim):
             state = GroupState.of(group, document.version, generation, "lks")
-            signed = sign_group_state(state, samples.private_key("r1"))
-            keys[group, generation] = make_group_keys(document, group, generation, source(generation), signed)
+            signed = SignedState.sign(state, samples.private_key("r1"))
+            keys[group, generation] = make_group_keys(document, source(generation), signed)
     got = []
     sas = {}
 

@@ -15,7 +15,7 @@ from agents.gikev2.member import parse_delete
 from agents.ikev2 import IntegrityFailure, MalformedMessage, Payload, encode_payloads, parse_payloads
 from agents.ikev2.registry import NotifyType
 from agents.ipsec.protection import RoutingProtocol, Suite
-from agents.policy.group import GroupState, sign_group_state
+from agents.policy.group import GroupState, SignedState
 from agents.policy.names import GroupId
 
 _spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
@@ -35,8 +35,8 @@ def counter_random():
 
 
 def keys_of(generation: int = 5, document=DOCUMENT, signer: str = "r1"):
-    state = sign_group_state(GroupState.of(GROUP, document.version, generation, "lks"), samples.private_key(signer))
-    return make_group_keys(document, GROUP, generation, counter_random(), state)
+    state = SignedState.sign(GroupState.of(GROUP, document.version, generation, "lks"), samples.private_key(signer))
+    return make_group_keys(document, counter_random(), state)
 
 
 def over_the_wire(payloads: list[Payload]) -> list[Payload]:
@@ -148,5 +148,5 @@ def test_deletes_name_spis_or_everything() -> None:
 
 
 def test_keys_do_not_show_in_a_repr() -> None:
-    keys = make_group_keys(DOCUMENT, GROUP, 1, lambda count: b"\xab" * count)
+    keys = make_group_keys(DOCUMENT, lambda count: b"\xab" * count, keys_of(1).state)
     assert "\\xab" not in repr(keys) and "abab" not in repr(keys)

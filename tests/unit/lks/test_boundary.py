@@ -14,16 +14,17 @@ from agents.dks.groups import PushGeneration as PushFromDks
 from agents.dks.removal import DksRemoval
 from agents.dks.store import GenerationBook
 from agents.gikev2.member import GroupMember
+from agents.gikev2.party import GroupParty, Registration
 from agents.gikev2.server import KeyServer
 from agents.gikev2.spread import SendRevocations, Spread
 from agents.ikev2.fragments import Reassembler
 from agents.ikev2.ike_rekey import RekeyIke
 from agents.ikev2.initiator import Initiator, _Accepted
 from agents.ikev2.responder import Responder
-from agents.lks.central import CentralGroups
+from agents.lks.central import CentralGroups, CentralLink
+from agents.lks.central import Register as RegisterAtDks
 from agents.lks.confirming import Confirm, Confirming
-from agents.lks.dks_link import DksLink, RenewLease
-from agents.lks.dks_link import Register as RegisterAtDks
+from agents.lks.dks_link import AtDks, DksLink, OrderGeneration, RenewLease, Report
 from agents.lks.generations import Hearing, Sending
 from agents.lks.link import Link
 from agents.lks.listener import Listener, Register
@@ -41,14 +42,15 @@ QUICK = Settings(
     reconnect=Reconnect(first_min_s=1, first_max_s=2, max_s=4),
 )
 OF_LKS = (Speaker, Listener, Link, Spread, DksLink, KeyServer, GroupMember, Hearing, Sending, Confirming, Removal)
-OF_LKS += (Register, PushGeneration, Confirm, RenewLease, SendRevocations)
+OF_LKS += (GroupParty, Registration, Register, PushGeneration, Confirm, RenewLease, Report, AtDks, SendRevocations)
 OF_IKE = (Initiator, _Accepted, Responder, RekeyIke, Reassembler)
-OF_DKS = (Groups, GenerationBook, Documents, DksRemoval, Spread, KeyServer)
+OF_DKS = (Groups, GenerationBook, Documents, DksRemoval, Spread, KeyServer, GroupParty, PushFromDks)
+CENTRAL = (CentralGroups, CentralLink, RegisterAtDks)
 UNGUARDED = {
     # Asked by the driver between inputs, or when all begins.
     "next_timer", "sas", "wanted", "take", "start", "status", "complete", "keyed", "held", "has", "groups", "stop",
     "policy_version", "close", "may_send", "_may_send", "_parts", "entries", "signed", "version", "digest", "receive",
-    "tick", "on_closed", "_drain", "closed", "expired", "begin", "wake", "set_up", "_plan",
+    "tick", "on_closed", "_drain", "_timers", "closed", "expired", "begin", "wake", "set_up", "_plan",
 }  # fmt: skip
 
 
@@ -120,12 +122,18 @@ def test_what_is_raised_anywhere_in_a_local_key_server_passes(
     survives(network, Once(monkeypatch, kind, name))
 
 
-@pytest.mark.parametrize(("kind", "name"), methods(*OF_DKS, CentralGroups, PushFromDks, RegisterAtDks))
+@pytest.mark.parametrize(("kind", "name"), methods(*OF_DKS, *CENTRAL))
 def test_what_is_raised_anywhere_under_a_dks_that_makes_the_keys_passes(
     kind: type, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = QUICK.model_copy(update={"issuer": "dks", "local_key_server": False})
     network = Network({"a--b": ("a", "b")}, dks=True, settings=settings)
+    survives(network, Once(monkeypatch, kind, name))
+
+
+@pytest.mark.parametrize(("kind", "name"), methods(OrderGeneration))
+def test_what_is_raised_in_an_order_to_the_dks_passes(kind: type, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network({"a--b": ("a", "b")}, dks=True, settings=QUICK.model_copy(update={"issuer": "dks"}))
     survives(network, Once(monkeypatch, kind, name))
 
 

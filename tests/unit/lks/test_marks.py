@@ -15,7 +15,15 @@ from agents.policy import cbor, edit
 from agents.policy.delegation import Delegation, join, sign_delegation
 from agents.policy.document import sign_document
 from agents.policy.errors import PolicyError
-from agents.policy.group import MAX_COUNTER, MOST_AHEAD, MOST_VERSIONS_AHEAD, GroupState, Issuer, sign_group_state
+from agents.policy.group import (
+    MAX_COUNTER,
+    MOST_AHEAD,
+    MOST_VERSIONS_AHEAD,
+    GroupState,
+    Issuer,
+    SignedState,
+    sign_group_state,
+)
 from agents.policy.keys import spki
 from agents.policy.names import GroupId
 from agents.policy.revocation import FILE as REVOCATION
@@ -62,8 +70,8 @@ def refused(kept: Retained, said: GroupState) -> bool:
 def test_a_floor_is_its_key_s_and_the_dks_s_goes_on() -> None:
     now, written = Now(), list[Persist]()
     kept = Retained(None, written.append, now)
-    kept.took(state(1, 9), signed(state(1, 9), OLD))
-    kept.took(state(1, 4, "dks"), signed(state(1, 4, "dks"), DKS))
+    kept.took(SignedState(state(1, 9), signed(state(1, 9), OLD)))
+    kept.took(SignedState(state(1, 4, "dks"), signed(state(1, 4, "dks"), DKS)))
     assert kept.floor(GROUP) == (1, 9) and refused(kept, state(1, 8))
     now.speaks = NEW
     again = Retained(written[-1].data, written.append, now)
@@ -75,7 +83,7 @@ def test_a_floor_is_its_key_s_and_the_dks_s_goes_on() -> None:
 @pytest.mark.parametrize("lie", [(MAX_COUNTER, 1), (2 + MOST_VERSIONS_AHEAD, 1), (1, MAX_COUNTER), (1, 6 + MOST_AHEAD)])
 def test_nobody_is_believed_who_is_further_ahead_than_anybody_could_be(lie: tuple[int, int]) -> None:
     kept = Retained(None, lambda _effect: None, Now())
-    kept.took(state(1, 5), b"x")
+    kept.took(SignedState(state(1, 5), b"x"))
     assert refused(kept, state(*lie))
     assert not refused(kept, state(1 + MOST_VERSIONS_AHEAD, 5 + MOST_AHEAD))
 
@@ -84,10 +92,10 @@ def test_a_speaker_that_acts_on_a_version_no_more_is_heard_for_its_later_generat
     """An administrator whose key was revoked since had signed it; here it never came."""
     now = Now(version=7)
     kept = Retained(None, lambda _effect: None, now)
-    kept.took(state(900, 5), b"x")
+    kept.took(SignedState(state(900, 5), b"x"))
     assert refused(kept, state(8, 5)) and refused(kept, state(8, 4))
     assert not refused(kept, state(8, 6))
-    kept.took(state(8, 6), b"y")
+    kept.took(SignedState(state(8, 6), b"y"))
     assert kept.floor(GROUP) == (8, 6)
     now.version = 8
     assert refused(kept, state(7, 7)), "of a version that we have had, none that is older counts"
@@ -134,10 +142,10 @@ def test_marks_of_keys_that_count_no_more_are_the_first_to_go(monkeypatch: pytes
     assert MOST_FLOORS > 256 * 4 * 31, "more than the greatest document has groups of neighbours"
     now = Now()
     kept = Retained(None, lambda _effect: None, now)
-    kept.took(state(1, 9), b"x")
+    kept.took(SignedState(state(1, 9), b"x"))
     for number in range(30):
         now.speaks = key(f"machine {number}")
-        kept.took(state(1, number + 1), b"x")
+        kept.took(SignedState(state(1, number + 1), b"x"))
     assert len(kept._floors) == 20 and kept.floor(GROUP) == (1, 30)
 
 
@@ -177,7 +185,7 @@ def test_a_machine_that_comes_under_the_name_of_one_that_lied_is_heard(lie: tupl
         domain = edit.allow(domain, (place.a.router, place.a.interface), (place.b.router, place.b.interface))
     network.publish(domain)
     assert network.revocation is not None
-    network.lks("a")._new_document(network.signed["a"], network.now)
+    network.lks("a").take_document(network.signed["a"], network.now)
     network.hand_over("a", network.revocation)
     network.nodes["b"].files = {DOCUMENT: network.signed["b"], REVOCATION: network.revocation}
     network.power_on("b")
@@ -210,7 +218,7 @@ class Rogue:
 def give(network: Network, signed: bytes) -> int:
     """Router a's version after the DKS gave it this document."""
     core = network.lks("a")
-    core._new_document(signed, network.now)
+    core.take_document(signed, network.now)
     core._adopt(network.now)
     network._after(network.nodes["a"])
     return core.document.version

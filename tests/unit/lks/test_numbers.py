@@ -11,16 +11,22 @@ from agents.gikev2.keys import LEAST_LIFE_S, bounded, check_speaker, make_group_
 from agents.lks.generations import Hearing
 from agents.lks.reconnect import LONGEST_HINT_S, Schedule
 from agents.policy.document import Lifetimes, Reconnect
+from agents.policy.group import GroupState, SignedState
+from agents.policy.names import GroupId
 from testbed.soak.network import Network
 
 GREATEST = 0xFFFFFFFF
 LIVES = Lifetimes(group_s=600, atd_s=2, dtd_s=5)
 
 
+def state(group: GroupId, generation: int) -> SignedState:
+    return SignedState(GroupState.of(group, 1, generation, "lks"), b"")
+
+
 def keys(**changed: object) -> tuple[Network, GroupKeys]:
     network = Network({"lan": ("a", "b", "c")})
     document = network.documents["b"]
-    made = make_group_keys(document, document.own_groups()[0], 5, network.octets)
+    made = make_group_keys(document, network.octets, state(document.own_groups()[0], 5))
     given = made.for_member("a")
     return network, replace(given, sas=tuple(replace(sa, **changed) for sa in given.sas))  # type: ignore[arg-type]
 
@@ -73,7 +79,7 @@ def test_a_generation_whose_spi_a_neighbour_gave_to_another_does_not_come_back()
     """A kernel holds one SA of an SPI. The older one's packets would be heard again from the first on."""
     network, first = keys()
     document = network.documents["b"]
-    later = [make_group_keys(document, first.group, number, network.octets).for_member("a") for number in (7, 9)]
+    later = [make_group_keys(document, network.octets, state(first.group, g)).for_member("a") for g in (7, 9)]
     lie = replace(
         later[0], sas=tuple(replace(new, spi=old.spi) for new, old in zip(later[0].sas, first.sas, strict=True))
     )

@@ -11,6 +11,7 @@ from agents.ipsec.protection import IPAddress, RoutingProtocol
 from agents.lks.generations import MOST_GENERATIONS, Hearing
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
+from agents.policy.group import GroupState, SignedState
 from agents.policy.names import GroupId
 from agents.runtime.effects import Effect, Kernel
 from agents.runtime.simulation import Node
@@ -151,7 +152,9 @@ def test_every_older_generation_is_heard_while_the_newest_waits_for_its_turn() -
         return sorted(each.keys.generation for each in hearing._retiring)
 
     for now, generation in ((0.0, 1), (10.0, 2), (15.0, 3)):
-        hearing.follow(GroupKeys(group, generation, (), 10, 5, b""), now)
+        hearing.follow(
+            GroupKeys(group, generation, (), 10, 5, SignedState(GroupState.of(group, 1, generation, "lks"), b"")), now
+        )
     now = 29.0
     assert heard() == [1, 2]  # the speaker may never have sent with 2, and goes on with 1 until 25
     now = 30.0

@@ -12,8 +12,7 @@ import pytest
 
 from agents.gikev2 import KeyServer, UnusableGroup
 from agents.gikev2.rekey import KEYMAT_OCTETS, RekeyReceiver, RekeySa, RekeySender
-from agents.ikev2 import IntegrityFailure, NotifyPayload, RequestReceived
-from agents.ikev2.registry import ExchangeType
+from agents.ikev2 import IntegrityFailure, NotifyPayload
 from agents.ipsec.protection import RoutingProtocol
 from agents.policy.domain import Settings
 from agents.policy.errors import PolicyError
@@ -139,11 +138,9 @@ def test_registration_group_of_session_an_insider_cannot_give_keys_for_anothers_
                                                       for sa in theirs.sending.active.sas))  # fmt: skip
     payloads = tuple(KeyServer.rekey(stolen, "a", listener.sa.key_wrap_key()))
     with pytest.raises(UnusableGroup, match=r"whose word counts|does not count"):
-        listener.rekey(RequestReceived(1, listener.sa, ExchangeType.GSA_INBAND_REKEY, payloads), network.now)
+        listener.rekey(payloads, listener.sa, network.now)
     with pytest.raises(UnusableGroup):  # nor over b's own session: keys are wrapped for one IKE SA
-        link.listeners["b"].rekey(
-            RequestReceived(1, listener.sa, ExchangeType.GSA_INBAND_REKEY, payloads[:1]), network.now
-        )
+        link.listeners["b"].rekey(payloads[:1], listener.sa, network.now)
 
 
 def test_registration_rekey_sign_and_rekey_id_a_member_forges_and_repeats_no_gsa_rekey() -> None:
@@ -164,7 +161,7 @@ def test_registration_policy_what_is_not_a_newer_document_of_ours_changes_nothin
     revocation = sign_list(make_list("example", 9, 0, ()), POLICY_SERVER)
     offered = {"label": revocation, "router": network.signed["b"], "version": old, "signature": old[:-1] + b"\0"}[trace]
     before = network.lks("a").document
-    network.lks("a")._new_document(offered, network.now)
+    network.lks("a").take_document(offered, network.now)
     network.lks("a").tick(network.now)
     assert network.lks("a").document == before
     if trace != "version":

@@ -160,17 +160,17 @@ def test_a_router_takes_nothing_more_from_a_revoked_administrator_and_says_so() 
         return join(delegation, sign_document(document, anna))
 
     core = network.lks("a")
-    core._new_document(publish(7), network.now)
+    core.take_document(publish(7), network.now)
     core._adopt(network.now)
     assert core.document.version == 7
     revoked = edit.revoke_administrator(network.domain, "anna").revoked_administrators
     network.hand_over("a", sign_list(make_list("example", 1, 0, (), revoked), POLICY_SERVER))
     network.run(20)
     assert network.seen("error", "a", what="policy") and network.all_keyed()
-    core._new_document(publish(8), network.now)
+    core.take_document(publish(8), network.now)
     core._adopt(network.now)
     assert core.document.version == 7
-    assert network.run(30, lambda: network.lks("b")._context.removal.version == 1), "the list goes on to neighbours"
+    assert network.run(30, lambda: network.lks("b").removal.version == 1), "the list goes on to neighbours"
 
 
 def test_the_command_line_from_adding_to_revoking(

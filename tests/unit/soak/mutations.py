@@ -17,7 +17,7 @@ from agents.lks.core import LksCore
 from agents.lks.generations import Hearing
 from agents.lks.link import Link
 from agents.lks.retained import Retained
-from agents.policy.group import GroupState
+from agents.policy.group import SignedState
 from agents.runtime.effects import Event, Kernel, KeyLines, Persist, Send
 
 Mutation = Callable[[MonkeyPatch], None]
@@ -53,7 +53,7 @@ def _nothing(*_args: Any, **_named: Any) -> None:
     return None
 
 
-def _forget_floor(self: Retained, state: GroupState, signed: bytes) -> None:
+def _forget_floor(self: Retained, taken: SignedState) -> None:
     """Not kept."""
 
 

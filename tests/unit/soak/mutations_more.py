@@ -53,7 +53,7 @@ replaced("signature of a document not verified", document, "cose", _UNSIGNED)
 replaced("signature of a list not verified", revocation, "cose", _UNSIGNED)
 replaced("revocation list ignored", Revocations, "without_revoked", lambda self, document: document)
 replaced("sequence floor not told", Sending, "floors", lambda self, keys, sequence: keys)
-replaced("wait hint ignored", DksLink, "_put_off", lambda self, group, payloads, now: False)
+replaced("wait hint ignored", DksLink, "put_off", lambda self, group, payloads, now: False)
 replaced("a neighbour may send what it likes", lks_listener, "check_speaker", _nothing)
 replaced("a central speaker goes on after the key's life", CentralGroups, "_end", lambda self, group: math.inf)
 replaced("the DKS gives keys to whoever asks", dks_groups.Groups, "_may", lambda self, speaker, group, router: True)
@@ -86,13 +86,13 @@ def _older_list(patch: MonkeyPatch) -> None:
 
 @mutation("older document taken from the DKS")
 def _older_document(patch: MonkeyPatch) -> None:
-    def new_document(self: LksCore, signed: bytes, now: float) -> None:
+    def take_document(self: LksCore, signed: bytes, now: float) -> None:
         here = self._context.document
         fresh = document.verify_document(signed, self._policy_server_key, domain=here.domain, router=here.router)
         if fresh.version != here.version:
             self._pending = (fresh, signed)
 
-    patch.setattr(LksCore, "_new_document", new_document)
+    patch.setattr(LksCore, "take_document", take_document)
     patch.setattr(Retained, "acts_on", _acts_on_any)
 
 

@@ -40,8 +40,8 @@ CAUGHT = {
     "a window that notes a request before its check": (0, UNSEALED),
     "an answer to a header alone": (0, UNSEALED),
     "an attempt ended by a refusal in clear": (0, "no unsealed answer ends an attempt"),
-    "a broken seal ends the SA": (1, UNSEALED),
-    "an address believed before the check": (1, UNSEALED),
+    "a broken seal ends the SA": (3, UNSEALED),
+    "an address believed before the check": (3, UNSEALED),
     "a notification in clear that counts": (0, UNSEALED),
     "a forged answer counts as a try": (2, UNSEALED),
 }
