@@ -14,26 +14,46 @@ from agents.ikev2.registry import ExchangeType
 from agents.policy.names import party_id
 from testbed.analysis import adjacency, requests
 from testbed.analysis.run import NS, Run
+from testbed.analysis.trees import address_of
 from testbed.errors import InputError
 from testbed.faults import packets
 from testbed.keying.provision import PORT, laboratory_key
-from testbed.record.plan import Step
+from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, between, step
+from testbed.runner.streams import RATE_PPS
 from testbed.topology.resolved import Interface, Topology
 
 if TYPE_CHECKING:
     from testbed.report.page import Drawn
 
 TAP_S = 60
-PHASES = {
-    "rogue neighbour": 85, "forged": 100, "guessed": 120, "tampered": 130, "replayed": 140, "reboot": 170,
-    "replayed after reboot": 230, "flood": 260, "insider": 300, "insider elsewhere": 325, "impostors": 350, "end": 400,
+FORGED_PIM = {
+    "PIM Join": "239.6.6.1", "PIM Register": "239.6.6.2", "PIM Bootstrap": "239.6.6.3",
+    "PIM Register-Stop": "239.6.6.4", "PIM Prune": "239.6.6.5", "PIM Assert": "239.6.6.6", "PIM Hello": "",
 }  # fmt: skip
-STRANGERS = ("rogue neighbour", "forged", "guessed", "tampered", "replayed", "replayed after reboot")
+"""A phase for each kind of message, and the group that the message is about: what it does to one does not hide what
+another does, however long it lasts. The goodbye of a Hello is about all groups, and comes last."""
+_PIM_S, _EACH_S = 110, 6
+PHASES = {
+    "rogue neighbour": 85, "forged": 100,
+    **{phase: _PIM_S + number * _EACH_S for number, phase in enumerate(FORGED_PIM)},
+    "guessed": 156, "tampered": 166, "replayed": 176, "reboot": 206, "replayed after reboot": 266, "flood": 296,
+    "insider": 336, "insider elsewhere": 361, "impostors": 386, "end": 436,
+}  # fmt: skip
+STREAMS_S = 30
+"""When the streams begin whose trees are forged."""
+STRANGERS = ("rogue neighbour", "forged", *FORGED_PIM, "guessed", "tampered", "replayed", "replayed after reboot")
 INSIDERS = ("insider", "insider elsewhere")
 WORDS = {
     "rogue neighbour": "a neighbour nobody knows: Hello of OSPF and PIM",
     "forged": "forged: Hello and LS Update, PIM Hello and Join",
+    "PIM Join": "forged PIM: Join to a group that nobody wants",
+    "PIM Register": "forged PIM: Register to the rendezvous point",
+    "PIM Bootstrap": "forged PIM: Bootstrap, another rendezvous point",
+    "PIM Register-Stop": "forged PIM: Register-Stop to a source's router",
+    "PIM Prune": "forged PIM: Prune of a branch in use",
+    "PIM Assert": "forged PIM: Assert against who forwards",
+    "PIM Hello": "forged PIM: Hello that says goodbye",
     "guessed": "guessed: ESP with random SPIs",
     "tampered": "altered: recorded ESP, one octet changed",
     "replayed": "replayed: all that was recorded",
@@ -71,6 +91,9 @@ class Cast:
                              allowed="office")  # fmt: skip
         self.lan, self.link = found[0].name, links[0].name
         self.speaker, self.victim, self.insider = found[1][:3]
+        ends = [node for node, _ in links[0].members if node in topology.routers]
+        self.beyond = next((node for node in ends if node not in found[1]), ends[-1])
+        """The router of the link that is not on the LAN: it listens to streams that the victim sends."""
         self._topology = topology
 
     def ends(self, segment: str) -> list[Interface]:
@@ -108,6 +131,33 @@ class Cast:
             (speaker.ipv4.ip, packets.ALL_OSPF, packets.OSPF, self.hello(speaker, own)),
         ]  # fmt: skip
         return [packets.frame(*each) for each in bodies]
+
+    def forged_pim(self) -> dict[str, bytes]:
+        """By phase a message of PIM on the LAN, in the name of a router that could send it; none without PIM."""
+        if self._topology.pim is None:
+            return {}
+        speaker, victim = self.ends(self.lan)[:2]
+        source = address_of(self._topology, self.victim)
+        point, here, there = self._topology.pim.rp_address, speaker.ipv4.ip, victim.ipv4.ip
+        groups = {phase: IPv4Address(group) for phase, group in FORGED_PIM.items() if group}
+
+        def heard(body: bytes) -> bytes:
+            return packets.frame(here, packets.ALL_PIM, packets.PIM, body)
+
+        def told(sender: IPv4Address, to: IPv4Address, mac: str, body: bytes) -> bytes:
+            return packets.frame(sender, to, packets.PIM, body, mac=mac, ttl=64)
+
+        stop = packets.pim_register_stop(source, groups["PIM Register-Stop"])
+        register = packets.pim_register(_free(speaker), groups["PIM Register"])
+        return {
+            "PIM Join": heard(packets.pim_join(there, groups["PIM Join"], _free(speaker))),
+            "PIM Register": told(there, point, speaker.mac, register),
+            "PIM Bootstrap": heard(packets.pim_bootstrap(here, groups["PIM Bootstrap"], here)),
+            "PIM Register-Stop": told(point, there, victim.mac, stop),
+            "PIM Prune": heard(packets.pim_join(there, groups["PIM Prune"], source, prune=True)),
+            "PIM Assert": heard(packets.pim_assert(source, groups["PIM Assert"])),
+            "PIM Hello": heard(packets.pim_hello(0)),
+        }
 
     def guessed(self) -> list[bytes]:
         """ESP from a router's address; its SPI and octets are drawn when it is sent."""
@@ -150,7 +200,9 @@ class Intrusion(Experiment):
     method = (
         "A machine in the wires of a LAN and of a point-to-point link hears every packet and sends what it likes. In "
         "turn: Hellos of OSPF and PIM under an address and a name of its own; OSPF Hello and LS Update, PIM Hello and "
-        "Join in a router's name; ESP with guessed SPIs; recorded ESP with another number and a changed octet; all "
+        "Join in a router's name; then each kind of message of PIM by itself, about a group of its own, while streams "
+        "flow (Join, Register, Bootstrap, Register-Stop, Prune, Assert, and a Hello that says goodbye); ESP with "
+        "guessed SPIs; recorded ESP with another number and a changed octet; all "
         "recorded packets again, and once more after a router lost its power and came back; "
         f"{3 * FLOOD_EACH_PPS} IKE_SA_INIT a second for {FLOOD_S} s from a neighbour's, a strange and a distant "
         "address, while that neighbour boots and needs keys of the router that is flooded (convergence: from its boot "
@@ -160,7 +212,8 @@ class Intrusion(Experiment):
         "address with an unapproved key, with that router's name and another key, with its stolen key, and with that "
         "key after its revocation. Raw sockets beside the daemons' own count what reaches them: forged packets bear a "
         "known IP identification, replayed ones have been there before. What it does is seen in changes of "
-        "adjacencies and of the kernels' routes."
+        "adjacencies and of the kernels' routes, for multicast in those of the message's group, and in what is lost of "
+        "its stream."
     )
     shows_not = (
         "Encryption and computation cost nothing in virtual time, so the flood shows that limits and cookies do not "
@@ -190,6 +243,8 @@ class Intrusion(Experiment):
             for segment in (lan, cast.link):
                 frames = [each.hex() for each in made(segment)]
                 found += [step(at[phase] + 1 + rng.random(), "inject", segment=segment, frames=frames)]
+        for phase, frame in cast.forged_pim().items():
+            found += [step(at[phase] + 1 + rng.random(), "inject", segment=lan, frames=[frame.hex()])]
         guessed = [each.hex() for each in cast.guessed()]
         fresh = [[34, 4], [42, 96]]
         found += [step(at["guessed"] + 1, "inject", segment=lan, frames=guessed, copies=64, fresh=fresh)]
@@ -216,6 +271,17 @@ class Intrusion(Experiment):
         found += [step(at["impostors"] + 26, "router_remove", router=cast.insider, hand_to=cast.speaker)]
         return found
 
+    def streams(self, topology: Topology) -> list[Stream]:
+        """One for each group that a forged message of PIM is about and that has receivers, named like its phase."""
+        if topology.pim is None:
+            return []
+        cast = Cast(topology)
+        return [
+            Stream(name=phase, source=cast.victim, group=FORGED_PIM[phase], receivers=(cast.beyond,),
+                   rate_pps=RATE_PPS, since_s=STREAMS_S, until_s=PHASES["reboot"])
+            for phase in ("PIM Bootstrap", "PIM Register-Stop", "PIM Prune", "PIM Assert")
+        ]  # fmt: skip
+
     def measure(self, run: Run) -> Measures:
         topology, cast = run.plan.topology, Cast(run.plan.topology)
         extra: dict[str, float | None] = {}
@@ -223,6 +289,8 @@ class Intrusion(Experiment):
             extra[f"{phase}: packets at the daemons"] = reached(run, phase)
             extra[f"{phase}: adjacency changes"] = changes(run, phase)
             extra[f"{phase}: route changes"] = rerouted(run, phase)
+        for phase in FORGED_PIM if topology.pim is not None else ():
+            extra[f"{phase}: multicast packets lost"] = lost(run, phase)
         for phase in (*STRANGERS, "flood", *INSIDERS):
             for counter, count in grown(run, phase).items():
                 extra[f"{phase}: {counter}"] = count
@@ -262,6 +330,9 @@ class Intrusion(Experiment):
             ):
                 count = total(what, STRANGERS)
                 found.append(Criterion(keying, text, str(count), count == 0))
+            if "PIM Prune: multicast packets lost" in runs[0].extra:
+                count = total("multicast packets lost", tuple(FORGED_PIM))
+                found.append(Criterion(keying, "no multicast is lost for a stranger", str(count), count == 0))
             times = [run.convergence_s for run in runs]
             value = ", ".join("never" if each is None else f"{each:.1f} s" for each in times)
             found.append(Criterion(keying, "a router that boots in a flood gets keys and adjacencies meanwhile", value,
@@ -335,9 +406,23 @@ def changes(run: Run, phase: str) -> int:
 
 
 def rerouted(run: Run, phase: str) -> int:
-    """Changes of the kernels' routes."""
+    """Changes of the kernels' routes; of multicast routes those of the group that the phase is about, also when they
+    come later."""
     since, until = window(run, phase)
-    return sum(since <= event["t"] < until for event in run.where("route"))
+    found = len([event for event in run.where("route") if since <= event["t"] < until])
+    group, last = FORGED_PIM.get(phase), run.mark("reboot")
+    return found + len([e for e in run.where("mroute") if e["group"] == group and since <= e["t"] < last])
+
+
+def lost(run: Run, phase: str) -> int:
+    """Packets of this phase's stream, or in the phase of the Hello of all streams, that were sent after its mark and
+    not heard."""
+    since, _until = window(run, phase)
+    return sum(
+        int(event["last_seq"]) - int(event["first_seq"]) + 1
+        for event in run.where("probe", "stream_loss")
+        if event["sent_first_ns"] >= since and (event["stream"] == phase or not FORGED_PIM[phase])
+    )
 
 
 def lines(run: Run, phase: str) -> int:

@@ -122,17 +122,50 @@ def pim_hello(holdtime_s: int = 105) -> bytes:
     return _pim(0, options)
 
 
-def pim_join(upstream: IPv4Address, group: IPv4Address, source: IPv4Address) -> bytes:
-    """RFC 7761, section 4.9.5: one (S,G) join to `upstream`."""
-    to = b"\x01\x00" + upstream.packed
-    body = to + struct.pack("!BBH", 0, 1, 210)
-    body += b"\x01\x00\x00\x20" + group.packed + struct.pack("!HH", 1, 0) + b"\x01\x00\x04\x20" + source.packed
+def pim_join(upstream: IPv4Address, group: IPv4Address, source: IPv4Address, *, prune: bool = False) -> bytes:
+    """RFC 7761, section 4.9.5: one (S,G) join to `upstream`, or with `prune` a prune."""
+    body = _unicast(upstream) + struct.pack("!BBH", 0, 1, 210)
+    body += _group(group) + struct.pack("!HH", not prune, prune) + b"\x01\x00\x04\x20" + source.packed
     return _pim(3, body)
 
 
-def _pim(kind: int, body: bytes) -> bytes:
+def pim_register(source: IPv4Address, group: IPv4Address) -> bytes:
+    """RFC 7761, section 4.9.3: a packet from the source to the group for the rendezvous point. The checksum covers the
+    first eight octets alone."""
+    data = udp(6666, 6666, b"forged")
+    inner = frame(source, group, UDP, data, ttl=64)[14:]
+    return _pim(1, bytes(4) + inner, summed_octets=4)
+
+
+def pim_register_stop(source: IPv4Address, group: IPv4Address) -> bytes:
+    """RFC 7761, section 4.9.4: the source's first-hop router is to register it no more."""
+    return _pim(2, _group(group) + _unicast(source))
+
+
+def pim_bootstrap(router: IPv4Address, group: IPv4Address, point: IPv4Address) -> bytes:
+    """RFC 5059, section 4.1: by the bootstrap router of the highest priority, `point` is the group's rendezvous
+    point."""
+    body = struct.pack("!HBB", 0xBAD0, 30, 255) + _unicast(router)
+    body += _group(group) + struct.pack("!BBH", 1, 1, 0) + _unicast(point) + struct.pack("!HBB", 150, 0, 0)
+    return _pim(4, body)
+
+
+def pim_assert(source: IPv4Address, group: IPv4Address) -> bytes:
+    """RFC 7761, section 4.9.6: nobody has a better path to the source than the sender."""
+    return _pim(5, _group(group) + _unicast(source) + struct.pack("!II", 0, 0))
+
+
+def _unicast(address: IPv4Address) -> bytes:
+    return b"\x01\x00" + address.packed
+
+
+def _group(group: IPv4Address) -> bytes:
+    return b"\x01\x00\x00\x20" + group.packed
+
+
+def _pim(kind: int, body: bytes, summed_octets: int | None = None) -> bytes:
     head = bytes([0x20 | kind, 0])
-    return head + internet_checksum(head + bytes(2) + body).to_bytes(2, "big") + body
+    return head + internet_checksum(head + bytes(2) + body[:summed_octets]).to_bytes(2, "big") + body
 
 
 def esp(

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from agents.ikev2.codec.header import parse_header
 from agents.ipsec.model import Algorithm, SecurityAssociation
 from testbed.analysis.run import NS, Run
+from testbed.analysis.trees import address_of
 from testbed.errors import InputError
 from testbed.faults import packets
 from testbed.faults.check import check_plan
@@ -49,9 +50,11 @@ def event(now_s: float, source: str, kind: str, node: str = "r2", **fields: Any)
 
 def test_headers_and_messages_have_checksums_that_come_out_right() -> None:
     cast = intruder.Cast(OFFICE)
-    for data in (*cast.rogue("office"), *cast.forged("office")):
+    for data in (*cast.rogue("office"), *cast.forged("office"), *cast.forged_pim().values()):
         assert packets.internet_checksum(data[14:34]) == 0
         body = data[34:]
+        if data[23] == packets.PIM and body[0] == 0x21:
+            body = body[:8]  # RFC 7761, 4.9: of a Register without the packet that it brings
         if data[23] == packets.OSPF:
             body = body[:16] + body[24:]  # RFC 2328, A.3.1: without the authentication field
         assert packets.internet_checksum(body) == 0
@@ -86,6 +89,40 @@ def test_the_flood_is_of_good_first_messages_from_three_kinds_of_source() -> Non
     for data in frames:
         assert data[22] == 255
         assert parse_header(data[42:]).exchange == 34
+
+
+def test_every_kind_of_pim_message_is_forged_as_rfc_7761_and_5059_say() -> None:
+    made = {phase: data[34:] for phase, data in intruder.Cast(OFFICE).forged_pim().items()}
+    kinds = {"Hello": 0, "Register": 1, "Register-Stop": 2, "Join": 3, "Prune": 3, "Bootstrap": 4, "Assert": 5}
+    assert {phase.removeprefix("PIM "): body[0] & 15 for phase, body in made.items()} == kinds
+    source = address_of(OFFICE, intruder.Cast(OFFICE).victim).packed
+    group = {phase: IPv4Address(each).packed for phase, each in intruder.FORGED_PIM.items() if each}
+    assert made["PIM Hello"][4:10] == bytes.fromhex("0001 0002 0000")  # hold time 0
+    assert made["PIM Prune"][22:26] == bytes.fromhex("0000 0001") and made["PIM Prune"][30:] == source
+    assert made["PIM Join"][22:26] == bytes.fromhex("0001 0000")
+    stop = made["PIM Register-Stop"]
+    assert stop[4:] == bytes.fromhex("0100 0020") + group["PIM Register-Stop"] + bytes.fromhex("0100") + source
+    assert made["PIM Assert"][18:] == bytes(8), "a metric that nobody can better"
+    register = made["PIM Register"]
+    assert register[4:8] == bytes(4) and register[8] == 0x45 and register[24:28] == group["PIM Register"]
+    assert packets.internet_checksum(register[8:28]) == 0
+    bootstrap = made["PIM Bootstrap"]
+    assert bootstrap[6:8] == bytes([30, 255]) and bootstrap[18:22] == group["PIM Bootstrap"]
+    assert bootstrap[28:32] == bootstrap[10:14], "the sender says that it is the rendezvous point"
+
+
+def test_a_forged_message_counts_against_its_own_group_and_stream_also_when_it_works_later(tmp_path: Path) -> None:
+    late = PHASES["PIM Assert"] + 9  # in another phase
+    loss = {"receiver": "r4", "first_seq": 5, "last_seq": 9, "sent_last_ns": 0}
+    run = run_of(
+        tmp_path,
+        event(late, "mroute", "replace", origin="10.0.0.2", group=intruder.FORGED_PIM["PIM Assert"], iif=None, oifs=[]),
+        event(late, "probe", "stream_loss", "lab", stream="PIM Assert", sent_first_ns=(late - 6) * NS, **loss),
+    )
+    counted = {phase: (intruder.rerouted(run, phase), intruder.lost(run, phase)) for phase in intruder.FORGED_PIM}
+    assert counted.pop("PIM Assert") == (1, 5)
+    assert counted.pop("PIM Hello") == (0, 0), "what comes before a phase is not its own"
+    assert set(counted.values()) == {(0, 0)}
 
 
 # -- the plan
@@ -124,13 +161,13 @@ def test_what_reaches_a_daemon_counts_in_its_own_phase_only(tmp_path: Path) -> N
     run = run_of(
         tmp_path,
         event(PHASES["forged"] + 2, "probe", "intruded", what="forged", protocol=89),
-        event(PHASES["guessed"] - 1, "frr", "adjacency", daemon="ospfd", neighbor="10.0.0.1", state="Init"),
-        event(PHASES["guessed"] - 1, "route", "add", dst="10.0.0.9/32", nexthops=[]),
+        event(PHASES["PIM Join"] - 1, "frr", "adjacency", daemon="ospfd", neighbor="10.0.0.1", state="Init"),
+        event(PHASES["PIM Join"] - 1, "route", "add", dst="10.0.0.9/32", nexthops=[]),
         event(PHASES["forged"], "xfrm", "stat", at="forged", counters={"XfrmInNoStates": 2}),
-        event(PHASES["guessed"], "xfrm", "stat", at="guessed", counters={"XfrmInNoStates": 5}),
+        event(PHASES["PIM Join"], "xfrm", "stat", at="PIM Join", counters={"XfrmInNoStates": 5}),
     )
     for count in (intruder.reached, intruder.changes, intruder.rerouted):
-        assert [count(run, each) for each in ("forged", "guessed")] == [1, 0]
+        assert [count(run, each) for each in ("forged", "PIM Join")] == [1, 0]
     assert intruder.grown(run, "forged") == {"XfrmInNoStates": 3}
 
 
@@ -181,6 +218,7 @@ def test_only_a_trial_that_was_admitted_counts_as_admitted(tmp_path: Path) -> No
 def good() -> dict[str, float]:
     found = {f"{phase}: {what}": 0.0 for phase in (*intruder.STRANGERS, *intruder.INSIDERS)
              for what in ("packets at the daemons", "adjacency changes", "route changes")}  # fmt: skip
+    found |= {f"{phase}: multicast packets lost": 0.0 for phase in intruder.FORGED_PIM}
     found |= {"flood: octets answered, % of octets sent": 8.0, "flood: lines of dropped datagrams": 26.0}
     found |= {f"impostor admitted: {name}": 0.0 for name in intruder.TRIALS}
     return found | {"insider: packets at the daemons": 1.0, "impostor admitted: a router's stolen key": 1.0}
@@ -199,6 +237,7 @@ def good() -> dict[str, float]:
         ("impostor admitted: the same key after its revocation", 1.0),
         ("impostor admitted: a router's stolen key", 0.0),
         ("insider: packets at the daemons", 0.0),
+        ("PIM Assert: multicast packets lost", 5.0),
     ],
 )
 def test_each_thing_that_must_not_be_fails_the_run(name: str, value: float) -> None:
