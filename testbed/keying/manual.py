@@ -28,6 +28,7 @@ _OSPF, _PIM, _SENT_BY_HEADER = 89, 103, 255
 _OSPF_GROUPS = tuple(IPv4Address(text) for text in ("224.0.0.5", "224.0.0.6"))
 _OSPF6_GROUPS = tuple(IPv6Address(text) for text in ("ff02::5", "ff02::6"))
 _PIM_GROUPS = (IPv4Address("224.0.0.13"),)
+_PIM6_GROUPS = (IPv6Address("ff02::d"),)
 
 
 class ManualKeying(Keying):
@@ -75,6 +76,8 @@ def batch_lines(
         groups += [(group, _OSPF) for group in _OSPF6_GROUPS]
     if topology.pim is not None and RoutingProtocol.PIM not in clear:
         groups += [(group, _PIM) for group in _PIM_GROUPS]
+    if topology.pim is not None and topology.pim.ipv6 and RoutingProtocol.PIM6 not in clear:
+        groups += [(group, _PIM) for group in _PIM6_GROUPS]
     own, neighbors = _unicast(topology, router, v2, v3)
 
     for group, protocol in groups:

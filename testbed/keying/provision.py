@@ -141,6 +141,8 @@ def _protocols(topology: Topology, interface: Interface) -> tuple[RoutingProtoco
         found.append(RoutingProtocol.OSPF6)
     if topology.pim is not None and interface.pim:
         found.append(RoutingProtocol.PIM)
+        if topology.pim.ipv6:
+            found.append(RoutingProtocol.PIM6)
     return tuple(found)
 
 

@@ -71,7 +71,7 @@ def daemons_of(topology: Topology) -> tuple[str, ...]:
     if topology.ospf.v3:
         names.append("ospf6d")
     if topology.pim is not None:
-        names.append("pimd")
+        names += ["pimd", "pim6d"] if topology.pim.ipv6 else ["pimd"]
     return tuple(names)
 
 
@@ -111,7 +111,10 @@ def configuration(
     """The text of one daemon's configuration file. It logs to `log`, with microseconds."""
     points: list[dict[str, Any]] = []
     if topology.pim is not None:
-        points = [{"address": topology.pim.rp_address, "group": "224.0.0.0/4"}]
+        address: object = topology.pim.rp_address
+        if daemon == "pim6d" and (loopback := topology.routers[topology.pim.rp].loopback6) is not None:
+            address = loopback.ip
+        points = [{"address": address, "group": "ff00::/8" if daemon == "pim6d" else "224.0.0.0/4"}]
     areas = [interface.area for interface in router.interfaces]
     return (
         _templates()

@@ -41,8 +41,8 @@ def parse_stamp(line: str) -> tuple[int, str] | None:
 
 def adjacency(daemon: str, text: str) -> dict[str, Any] | None:
     """The fields of an adjacency event in a log line, or None when it tells of none."""
-    if daemon == "pimd":
-        return _pim(text)
+    if daemon in ("pimd", "pim6d"):
+        return _pim(daemon, text)
     found = _OSPF.search(text) if daemon == "ospfd" else _OSPF6.search(text)
     if found is None:
         return None
@@ -59,12 +59,12 @@ def adjacency(daemon: str, text: str) -> dict[str, Any] | None:
     return fields
 
 
-def _pim(text: str) -> dict[str, Any] | None:
+def _pim(daemon: str, text: str) -> dict[str, Any] | None:
     for pattern, old, new in ((_PIM_NEW, "Down", "Up"), (_PIM_GONE, "Up", "Down")):
         found = pattern.search(text)
         if found is not None:
             return {
-                "daemon": "pimd",
+                "daemon": daemon,
                 "ifname": found.group("ifname"),
                 "neighbor": found.group("id"),
                 "state": new,

@@ -133,7 +133,7 @@ class _Resolver:
             return topology.model_copy(update={"routers": routers})
         rp = asked.rp or rendezvous.central(topology)
         routers[rp] = routers[rp].model_copy(update={"pim_rp": True})
-        pim = Pim(rp=rp, rp_address=routers[rp].loopback.ip, chosen=asked.rp is None)
+        pim = Pim(rp=rp, rp_address=routers[rp].loopback.ip, chosen=asked.rp is None, ipv6=asked.ipv6)
         return topology.model_copy(update={"routers": routers, "pim": pim})
 
     def _at(self, router: str) -> tuple[float | None, float | None]:

@@ -94,6 +94,13 @@ def _names(source: TopologySource, routers: list[str], findings: Findings, whole
         known(source.pim.rp, "pim", "rp")
         if (problem := crowded(_interfaces_by_router(source))) is not None:
             findings.wrong(f"no PIM: {problem}", "pim", allowed="pim: off, or fewer links, LANs and hosts at it")
+    if source.pim is not None and source.pim.ipv6 and 3 not in source.ospf.versions:
+        findings.wrong(
+            "PIM for IPv6 finds its way by OSPFv3, which does not run",
+            "pim",
+            "ipv6",
+            allowed="ospf: {versions: [2, 3]} beside it, or no ipv6",
+        )
     return not unknown
 
 

@@ -124,6 +124,8 @@ class Pim(Frozen):
     rp_address: IPv4Address
     chosen: bool = False
     """By the rule of `testbed.topology.rendezvous`, since the topology named none."""
+    ipv6: bool = False
+    """For IPv6 too."""
 
 
 class ManagementInterface(Frozen):

@@ -168,6 +168,8 @@ class PimSource(Source):
 
     rp: Name | None = None
     """the router that is the rendezvous point; without it the most central one is chosen"""
+    ipv6: Switch = False
+    """PIM and MLD for IPv6 too, where OSPFv3 runs"""
 
 
 class DksSource(Source):
