@@ -1,0 +1,208 @@
+"""The paper's PIM argument: OSPF in clear, PIM alone protected, and the whole domain loses its power."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from testbed.analysis import multicast, pim_neighbors, requests
+from testbed.analysis.convergence import converged_at
+from testbed.analysis.multicast import HEARS, Phase
+from testbed.analysis.run import NS, Run
+from testbed.errors import InputError
+from testbed.record.plan import Plan, Step, Stream
+from testbed.runner.experiment import MAX_RATIO, Criterion, Experiment, Measures, Span, Table, between, step
+from testbed.runner.streams import RATE_PPS, usual_streams
+from testbed.topology.resolved import Topology
+
+if TYPE_CHECKING:
+    from testbed.report.page import Drawn
+
+SETTLE_S = 90
+DARK_S = 10
+BOOT_SPREAD_S = 4.0
+FIRST_S = 60.0
+ROUTES, NEIGHBOURS = "first boot to routes right, s", "first boot to all PIM neighbours, s"
+KEYED = "first boot to all routers keyed, s"
+HELLO_S = 30
+"""Between two Hellos of PIM (RFC 7761, section 4.11)."""
+LOCAL, CENTRAL = ("dks-lks", "lks"), "central"
+
+
+class PimStorm(Experiment):
+    name = "pim_storm"
+    title = "A power failure where PIM alone is protected"
+    question = (
+        "PIM begins where unicast paths are there already. Does central keying then bring multicast back after a power "
+        "failure, and what do Local Key Servers still save the DKS?"
+    )
+    method = (
+        "OSPF runs in clear, and PIM alone is protected (`-o clear=ospf`). The network runs for "
+        f"{SETTLE_S} s with multicast streams between nodes far apart. Then every node is cut off at once; after "
+        f"{DARK_S} s the power returns, and each node boots within the next {BOOT_SPREAD_S:g} s, drawn at random for "
+        "each seed and the same for every keying mode. The span ends when the last receiver hears every packet of "
+        "the streams that it has joined."
+    )
+    shows_not = (
+        "Computation costs nothing in virtual time: how fast a DKS can answer is not in these figures, only how much "
+        "it is asked. Whoever forges OSPF's packets, which are in clear here, takes multicast's paths with them. "
+        "Routers with an LKS first go to the DKS 60 to 600 s after their boot, most of them after the run."
+    )
+    keyings: ClassVar[tuple[str, ...]] = ("none", "manual", "central", "dks-lks", "lks")
+    seeds = 5
+    duration_s = 240.0
+    main = Span("first boot to all receivers hear", "the first boot of a router after the power returned", HEARS)
+    restored = "PIM neighbours at the end"
+    requests_since = "the return of the power"
+    options: ClassVar = {"boot_jitter_s": 2.0, "clear": ["ospf", "ospf6"], "commission": False, "receivers": 4}
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        return [
+            step(SETTLE_S - 1, "mark", name="settled"),
+            step(SETTLE_S, "power_off", nodes="all", dks=True),
+            step(SETTLE_S + DARK_S, "mark", name="power_returns"),
+            step(SETTLE_S + DARK_S, "power_on", nodes="all", dks=True, jitter_s=BOOT_SPREAD_S),
+        ]
+
+    def streams(self, topology: Topology) -> list[Stream]:
+        return usual_streams(topology)
+
+    def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
+        """As any experiment's, with as many receivers as `-o receivers=` says, and without central keying's static
+        routes: OSPF needs none here."""
+        if topology.pim is None:
+            raise InputError(
+                "this network has no PIM",
+                where=f"topology {topology.name}", allowed="one with PIM, which is the default: leave out `pim: off`",
+            )  # fmt: skip
+        made = super().plan(topology, keying, seed, options)
+        wanted = made.own["receivers"]
+        if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+            raise InputError(f"receivers is {wanted!r}", where="-o receivers", allowed="a whole number, 1 or more")
+        return made.model_copy(update={"streams": tuple(usual_streams(topology, receivers=wanted))})
+
+    def measure(self, run: Run) -> Measures:
+        topology = run.plan.topology
+        boot = min(event["t"] for event in run.where("fault", "power_on") if event["node"] in topology.routers)
+        end = run.events[-1]["t"]
+        routes = converged_at(topology, run.events, run.expected())
+        there = pim_neighbors.all_up_at(topology, run.events)
+        asked = requests.at_dks(run, run.mark("power_returns"))
+        phases = {"first start": Phase(0, until=run.mark("settled")), self.begin: Phase(boot)}
+        heard = multicast.heard_at(run, phases[self.begin], end)
+        series = multicast.series(run, phases)
+        series.pop(multicast.hears(self.begin), None)  # is the main span
+        return Measures(
+            convergence_s=None if heard is None else (heard - boot) / NS,
+            adjacencies_expected=len(pim_neighbors.expected(topology)),
+            adjacencies_restored=pim_neighbors.up_at_end(topology, run.events),
+            dks_total=asked.total,
+            dks_unique=asked.unique,
+            dks_before_schedule=asked.before_schedule,
+            dks_peak_per_s=asked.peak_per_s,
+            dks_first_60s=asked.within(FIRST_S),
+            extra={
+                ROUTES: None if routes is None else (routes - boot) / NS,
+                NEIGHBOURS: None if there is None else (there - boot) / NS,
+                **({KEYED: self.keyed(run, boot)} if run.plan.keying in (CENTRAL, *LOCAL) else {}),
+                **series,
+            },
+        )
+
+    @staticmethod
+    def keyed(run: Run, boot: int) -> float | None:
+        """Seconds until the last router and neighbour had each other's keys; None when some never had."""
+        since: dict[tuple[str, str, str], int] = {}
+        for event in run.where("agent", "keyed"):
+            if event["t"] >= boot:
+                since.setdefault((event["node"], event["interface"], event["neighbor"]), event["t"])
+        whole = len(since) == len(pim_neighbors.expected(run.plan.topology))
+        return (max(since.values()) - boot) / NS if since and whole else None
+
+    def judge(self, table: Table) -> list[Criterion]:
+        found = []
+        for keying in (each for each in self.keyings if each != "none" and each in table):
+            runs = table.measures[keying]
+            back = [run for run in runs if run.convergence_s is not None]
+            up = sum(run.adjacencies_restored for run in runs)
+            of = sum(run.adjacencies_expected for run in runs)
+            found += [
+                Criterion(
+                    keying, "every receiver hears again", f"{len(back)} of {len(runs)} runs", len(back) == len(runs)
+                ),
+                Criterion(keying, "every PIM neighbour is back", f"{up} of {of}", up == of),
+            ]
+        for keying in LOCAL:
+            if keying in table:
+                early = sum(run.dks_before_schedule or 0 for run in table.measures[keying])
+                text = "no request to the DKS before the first scheduled reconnection"
+                found.append(Criterion(keying, text, str(early), early == 0))
+                found += self.as_fast(table, keying)
+        return found
+
+    def as_fast(self, table: Table, keying: str) -> list[Criterion]:
+        """That multicast is back as fast as without security. That somebody hears is known to a packet."""
+        own, none = (table.median_s(each) for each in (keying, "none"))
+        if "none" not in table:
+            return []
+        ok = own is not None and none is not None and own <= max(MAX_RATIO * none, none + 1 / RATE_PPS)
+        text = f"{self.main.name}: median at most {MAX_RATIO:.2f} × that of none, or one packet more"
+        value = " against ".join("never" if each is None else f"{each:.2f} s" for each in (own, none))
+        return [Criterion(keying, text, value, ok)]
+
+    def findings(self, table: Table) -> list[str]:
+        found = []
+        minute = {
+            keying: median(known)
+            for keying in (CENTRAL, *LOCAL)
+            if (known := [run.dks_first_60s for run in table.measures.get(keying, ()) if run.dks_first_60s is not None])
+        }
+        if CENTRAL in minute:
+            own, none = (table.median_s(each) for each in (CENTRAL, "none"))
+            if own is None:
+                found.append(
+                    "Refuted: central keying does not bring PIM back, though unicast routes to the DKS are there: "
+                    "receivers do not hear again within the run."
+                )
+            else:
+                against = "" if none is None else f", {own - none:+.2f} s against no security"
+                found.append(
+                    f"As the paper says (V-C), central keying works for PIM, since unicast routing brings the path to "
+                    f"the DKS: receivers hear again after {own:.2f} s{against}."
+                )
+            keyed, up = (table.median_s(CENTRAL, each) for each in (KEYED, NEIGHBOURS))
+            if keyed is not None and up is not None and up - keyed > HELLO_S / 10:
+                found.append(
+                    f"central: the last router has its keys after {keyed:.2f} s, and its neighbours after {up:.2f} s. "
+                    f"Hellos that pimd sends before there is a key are dropped, and the next comes {HELLO_S} s later."
+                )
+        if CENTRAL in minute and any(each in minute for each in LOCAL):
+            storm = ", ".join(f"{keying} {value:g}" for keying, value in minute.items())
+            lower = all(minute[each] < minute[CENTRAL] for each in LOCAL if each in minute)
+            said = "As the paper says (VI), Local Key Servers lower the storm that a power failure sends to it"
+            refuted = "Refuted: Local Key Servers do not lower the storm that a power failure sends to the DKS"
+            found.append(
+                f"{said if lower else refuted}: requests in the first {FIRST_S:g} s after the power returns (medians) "
+                f"are {storm}."
+            )
+        for keying in LOCAL:
+            if keying in table:
+                runs = table.measures[keying]
+                found.append(
+                    f"{keying}: {between(run.dks_total or 0 for run in runs)} requests reach the DKS from the return "
+                    "of the power to the end of the run."
+                )
+        return found
+
+    def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
+        from testbed.report.pim_storm import draw_back
+
+        rows: dict[str, list[Measures]] = {}
+        for run in runs:
+            rows.setdefault(run.plan.keying, []).append(self.measure(run))
+        points = [(key, each.convergence_s, each.dks_first_60s or 0) for key, row in rows.items() for each in row]
+        said = [each for each in self.findings(Table(rows)) if "paper" in each or "Refuted" in each]
+        return draw_back(folder, points, said)
