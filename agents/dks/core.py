@@ -37,7 +37,9 @@ from agents.ikev2 import (
     Request,
     Retransmission,
     SaHandle,
+    UnsupportedAlgorithm,
 )
+from agents.ikev2.config import Offer, offers, shortfall
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
@@ -85,13 +87,15 @@ class DksCore(GroupParty):
 
         `share`: which of how many processes this is, that share documents, book, list and confirmations (`look`) and
         divide the routers among them. `rate`, `burst`: how many registrations all of them serve in a second, and at
-        once."""
+        once. PolicyError when all documents require what this machine cannot do."""
         self._bucket = TokenBucket(rate / share[1], max(1, burst // share[1]))
         self._metrics = Metrics()
         self._effects: list[Effect] = []
         self._documents, self._book, self._poll = documents, book, poll
         self._poll_list = poll_list
+        self._agreed = documents.post_quantum
         config = IkeConfig(
+            offers=_offers(documents),
             retransmission=Retransmission(first_s=0.5, factor=1.8, cap_s=4.0, tries=8),
             max_sas_per_peer=2,
             max_half_open=20_000,
@@ -123,6 +127,7 @@ class DksCore(GroupParty):
     def start(self, now: float) -> None:
         """Be there."""
         self._event("started", documents=len(self._documents))
+        self._tell_shortfall()
         self._poll_at = now + POLL_S if self._poll is not None or self._poll_list is not None else None
         self._look_for_list(now)
 
@@ -145,8 +150,29 @@ class DksCore(GroupParty):
         self._drain(now)
 
     def _look_for_documents(self, now: float) -> None:
-        for document in self._poll() if self._poll is not None else ():
+        fresh = list(self._poll()) if self._poll is not None else []
+        if fresh:
+            self.boundary.run("key exchange", lambda: self._agree(now))
+        for document in fresh:
             self.boundary.run("document", lambda document=document: self._changed(document, now))  # type: ignore[misc]
+
+    def _agree(self, now: float) -> None:
+        """Have the key exchange that the documents ask for now. A DKS that cannot goes on as before, and says so."""
+        asked, before = self._documents.post_quantum, self._agreed
+        if asked is before:
+            return
+        try:
+            self.agree(asked, now)
+        except UnsupportedAlgorithm as error:
+            self._event("error", what="key_exchange", detail=str(error))
+            return
+        self._agreed = asked
+        self._tell_shortfall()
+
+    def _tell_shortfall(self) -> None:
+        detail = shortfall(self._agreed)
+        if detail is not None:
+            self._event("error", what="key_exchange", detail=detail)
 
     def stop(self, now: float) -> None:
         """Nothing is kept for an orderly end only."""
@@ -338,6 +364,14 @@ class DksCore(GroupParty):
             return
         if fresh:
             self._event("reported", peer=router, group=str(group), generation=state.g)
+
+
+def _offers(documents: Documents) -> tuple[Offer, ...]:
+    """PolicyError when this machine cannot do what all documents require."""
+    try:
+        return offers(documents.post_quantum)
+    except UnsupportedAlgorithm as error:
+        raise PolicyError(str(error)) from error
 
 
 def _exchange(number: int) -> str:

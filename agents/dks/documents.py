@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agents.ikev2.config import PostQuantum
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.revocation import FILE as REVOCATION
@@ -83,6 +84,12 @@ class Documents:
     def signed(self, router: str) -> bytes | None:
         """Its octets, as the Policy Server signed them."""
         return self._signed.get(router) if self.of(router) is not None else None
+
+    @property
+    def post_quantum(self) -> PostQuantum:
+        """What all documents ask for; while they differ it is `preferred`, so that nobody is kept from its next one."""
+        asked = {each.key_exchange for each in self._documents.values()}
+        return asked.pop() if len(asked) == 1 else PostQuantum.PREFERRED
 
     def routers(self) -> list[str]:
         """All that have a document, by name."""

@@ -52,7 +52,8 @@ from agents.ikev2 import (
     UnknownSa,
 )
 from agents.ikev2 import Event as IkeEvent
-from agents.ikev2.events import Faulted
+from agents.ikev2.config import PostQuantum, offers
+from agents.ikev2.events import CloseReason, Faulted
 from agents.ikev2.model import RandomSource
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.errors import PolicyError
@@ -94,6 +95,23 @@ class IkeParty:
         except PolicyError:
             return None
         return router if domain == self._domain else None
+
+    # -- which key exchange ----------------------------------------------------------------------------
+
+    def agree(self, asked: PostQuantum, now: float) -> None:
+        """From now on IKE SAs have the key exchange that policy asks for. UnsupportedAlgorithm when we have not."""
+        self._endpoint.offer(offers(asked), now)
+
+    def key_exchange(self, router: str) -> str | None:
+        """The key exchanges of the IKE SAs with this router; None without any."""
+        found = {sa.key_exchange for sa in self._endpoint.sas(self.party_of(router))}
+        return ", ".join(sorted(each for each in found if each is not None)) or None
+
+    def _not_agreed(self, event: Closed) -> None:
+        peer = self.router_of(event.sa.peer_id)
+        required = " with the post-quantum key exchange that policy requires"
+        only = required if self._endpoint.only_additional else " of ours"
+        self._tell("error", what="key_exchange", peer=peer, detail=f"the peer takes no proposal{only}")
 
     # -- what the endpoint gives -----------------------------------------------------------------------
 
@@ -142,6 +160,8 @@ class IkeParty:
             case RequestFailed():
                 event.request.failed(event.reason, now)
             case Closed():
+                if event.reason is CloseReason.NO_PROPOSAL_CHOSEN:
+                    self._not_agreed(event)
                 self.on_closed(event, now)
             case ChildEstablished():
                 self.on_child_established(event, now)

@@ -5,10 +5,13 @@ Knows values only: nothing of messages or state.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 
+from agents.ikev2 import key_exchange
 from agents.ikev2.codec.transforms import Transform, transform
+from agents.ikev2.errors import UnsupportedAlgorithm
 from agents.ikev2.model import PeerAddress
 from agents.ikev2.registry import Encr, ExchangeType, HashAlgorithm, Integ, KeMethod, Kwa, Prf, TransformType
 from agents.ikev2.round_trip import HANDSHAKE_S, Retransmission
@@ -38,6 +41,41 @@ Offer = tuple[Transform, ...]
 # Two proposals: a peer without G-IKEv2 refuses one that holds a KWA and takes the second.
 PLAIN: Offer = (AES_GCM_256, AES_GCM_128, PRF_SHA2_256, CURVE25519, SECP256R1)
 WITH_KWA: Offer = (*PLAIN, KW_5649_256)
+# ML-KEM goes beside X25519 alone (RFC 9370), in proposals of its own: a peer that knows no additional key exchange
+# refuses a whole proposal that holds one.
+_HYBRID = tuple((*(item for item in offer if item != SECP256R1), ADD_ML_KEM_768) for offer in (WITH_KWA, PLAIN))
+NO_ML_KEM = "`cryptography` on this machine has no ML-KEM-768: it takes one built with OpenSSL 3.5 or newer"
+
+
+class PostQuantum(Enum):
+    """Whether an IKE SA has a post-quantum key exchange (ML-KEM-768) beside X25519."""
+
+    REQUIRED = "required"
+    PREFERRED = "preferred"
+    OFF = "off"
+
+
+def offers(asked: PostQuantum) -> tuple[Offer, ...]:
+    """What is offered and taken, the best first. Without ML-KEM here, `preferred` is as `off`, and `required` raises
+    UnsupportedAlgorithm."""
+    classical = (WITH_KWA, PLAIN)
+    if asked is PostQuantum.REQUIRED:
+        if not key_exchange.has_ml_kem():
+            raise UnsupportedAlgorithm(f"a post-quantum key exchange is required, and {NO_ML_KEM}")
+        return _HYBRID
+    return (*_HYBRID, *classical) if asked is PostQuantum.PREFERRED and key_exchange.has_ml_kem() else classical
+
+
+def shortfall(asked: PostQuantum) -> str | None:
+    """Why IKE SAs are made without what is preferred; None where nothing is missing."""
+    if asked is not PostQuantum.PREFERRED or key_exchange.has_ml_kem():
+        return None
+    return f"a post-quantum key exchange is preferred, but {NO_ML_KEM}: IKE SAs are made without"
+
+
+def has_additional(transforms: Iterable[Transform]) -> bool:
+    """Whether there is an additional key exchange (RFC 9370) among these."""
+    return any(_T.ADDKE1 <= item.type <= _T.ADDKE7 and item.id for item in transforms)
 
 
 @dataclass(frozen=True, slots=True)

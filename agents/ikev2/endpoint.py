@@ -11,7 +11,7 @@ from agents.ikev2.child import ChildOffer, ChildPolicy, ChildSa
 from agents.ikev2.child_exchange import CreateChild
 from agents.ikev2.codec.header import ZERO_SPI, Header, parse_header
 from agents.ikev2.codec.payloads import Identification, Payload
-from agents.ikev2.config import IkeConfig
+from agents.ikev2.config import IkeConfig, Offer, has_additional
 from agents.ikev2.errors import MalformedMessage, UnknownSa
 from agents.ikev2.events import CloseReason, Event, Faulted, RequestFailed, ResponseReceived, Send
 from agents.ikev2.exchange import Task
@@ -65,6 +65,11 @@ class IkeEndpoint:
     @property
     def config(self) -> IkeConfig:
         return self._party.config
+
+    @property
+    def only_additional(self) -> bool:
+        """Whether every proposal has an additional key exchange (RFC 9370)."""
+        return self._party.only_additional
 
     @property
     def half_open(self) -> int:
@@ -134,6 +139,24 @@ class IkeEndpoint:
             assert current.peer_id is not None
             if party.authenticate(current.peer_id, None, current.peer) != current.peer_key:
                 self.close(sa, now)
+
+    def offer(self, offers: tuple[Offer, ...], now: float) -> None:
+        """Offer and take these from now on. IKE SAs that lack an additional key exchange which is now the first choice
+        are rekeyed, first by the side that began; one that must not stay without is closed if its peer refuses.
+
+        Raises UnsupportedAlgorithm, and changes nothing, for what we cannot do."""
+        party = self._party
+        if offers == party.offers:
+            return
+        party.offer(offers)
+        if not has_additional(offers[0]):
+            return
+        for handle in self.sas():
+            sa = handle.current
+            if sa.suite is not None and not sa.suite.additional_ke:
+                when = now if sa.initiator else now + party.config.retry_s
+                sa.rekey_at = when if sa.rekey_at is None else min(sa.rekey_at, when)
+                party.schedule(sa)
 
     def poke(self, sa: SaHandle, now: float) -> None:
         """Retransmit what is outstanding now, and begin the backoff anew."""

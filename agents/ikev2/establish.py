@@ -32,6 +32,8 @@ def establish(sa: IkeSa, payloads: Sequence[Payload], initial_contact: bool, now
         sa.requests.size = max(1, min(int.from_bytes(window[0].data, "big"), MAX_WINDOW))
     if config.ike_lifetime_s:
         sa.rekey_at = now + jittered(sa, config.ike_lifetime_s)
+    if not party.allows(sa.suite):
+        sa.rekey_at = now  # what is required has changed since the handshake began
     assert sa.peer_id is not None
     if initial_contact:
         # An SA that came up after this handshake began is with the peer as it is now: the peer

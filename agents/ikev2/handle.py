@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agents.ikev2 import key_exchange
 from agents.ikev2.codec.payloads import Identification
 from agents.ikev2.model import PeerAddress
 
@@ -81,6 +82,12 @@ class SaHandle:
     def kwa(self) -> int | None:
         """The key wrap algorithm agreed in IKE_SA_INIT (Kwa), or None."""
         return self._sa.suite.kwa if self._sa.suite else None
+
+    @property
+    def key_exchange(self) -> str | None:
+        """The methods of its key exchanges, such as "x25519+mlkem768"; None before they were agreed."""
+        suite = self._sa.suite
+        return None if suite is None else "+".join(key_exchange.name(each) for each in (suite.ke, *suite.additional_ke))
 
     @property
     def established_at(self) -> float | None:

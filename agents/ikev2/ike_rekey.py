@@ -19,7 +19,7 @@ from agents.ikev2.codec.payloads import (
 )
 from agents.ikev2.codec.transforms import Proposal, Transform
 from agents.ikev2.errors import MalformedMessage
-from agents.ikev2.events import IkeSaRekeyed
+from agents.ikev2.events import CloseReason, IkeSaRekeyed
 from agents.ikev2.exchange import Task
 from agents.ikev2.handshake import required_nonce
 from agents.ikev2.informational import DeleteIke
@@ -29,8 +29,6 @@ from agents.ikev2.registry import Protocol as Proto
 from agents.ikev2.request import FailureReason
 from agents.ikev2.sa import IkeSa, SaState
 from agents.ikev2.suites import IkeSuite, check_answer, choose, ike_suite, proposals_from
-
-_ADDITIONAL = range(TransformType.ADDKE1, TransformType.ADDKE7 + 1)
 
 
 class RekeyIke(Task):
@@ -140,6 +138,8 @@ class RekeyIke(Task):
             method = int.from_bytes(error.data, "big")
             if any(t.id == method and t.type == TransformType.KE for p in self._proposals for t in p.transforms):
                 sa.enqueue(RekeyIke(sa, method), now)
+        elif error.type == NotifyType.NO_PROPOSAL_CHOSEN and not sa.party.allows(sa.suite):
+            sa.end(DeleteIke(), CloseReason.NO_PROPOSAL_CHOSEN, now)
         else:
             patience = 1 if error.type == NotifyType.TEMPORARY_FAILURE else 12
             # Both sides may have been in each other's way, and are not to be so again.
@@ -196,26 +196,19 @@ class _FollowUp(Task):
 
 def _offers(sa: IkeSa) -> list[tuple[Transform, ...]]:
     """What we offer and take for the successor: one that had a key wrap algorithm has the same, one without has none,
-    since the layer above has built on it; and one that was made with several key exchanges is so again."""
+    since the layer above has built on it. Its key exchanges are those that both want now."""
     assert sa.suite is not None
-    kwa, several = sa.suite.kwa, bool(sa.suite.additional_ke)
+    kwa = sa.suite.kwa
     return [
         tuple(item for item in offer if item.type != TransformType.KWA or item.id == kwa)
-        for offer in sa.party.config.offers
-        if _has_additional(offer) is several
-        and (
-            any(item.type == TransformType.KWA and item.id == kwa for item in offer)
-            or (kwa is None and not _wraps(offer))
-        )
+        for offer in sa.party.offers
+        if any(item.type == TransformType.KWA and item.id == kwa for item in offer)
+        or (kwa is None and not _wraps(offer))
     ]
 
 
 def _wraps(offer: Iterable[Transform]) -> bool:
     return any(item.type == TransformType.KWA for item in offer)
-
-
-def _has_additional(transforms: Iterable[Transform]) -> bool:
-    return any(item.type in _ADDITIONAL and item.id for item in transforms)
 
 
 def _successor(
@@ -237,6 +230,8 @@ def _successor(
     new.set_keys(made.suite, keys)
     lifetime = old.party.config.ike_lifetime_s
     new.rekey_at = now + jittered(old, lifetime) if lifetime else None
+    if not old.party.allows(made.suite):
+        new.rekey_at = now  # what is required has changed since the rekey began
     old.party.add(new)
     return new
 

@@ -28,6 +28,7 @@ from agents.ikev2.codec.payloads import (
     notifies,
     parse_payloads,
 )
+from agents.ikev2.config import has_additional
 from agents.ikev2.errors import MalformedMessage, UnsupportedAlgorithm
 from agents.ikev2.establish import establish
 from agents.ikev2.events import ChildFailed, CloseReason, MessageSeen
@@ -70,7 +71,7 @@ class Initiator(Handler):
         self.first = tuple(first)
         self.child = child
         self.initial_contact = initial_contact
-        self._proposals = proposals_from(party.config.offers, Protocol.IKE)
+        self._proposals = proposals_from(party.offers, Protocol.IKE)
         self._cookie: bytes | None = None
         self._rounds = party.config.max_cookie_rounds
         self._changed = False
@@ -106,7 +107,7 @@ class Initiator(Handler):
             payloads.append(NotifyPayload(NotifyType.COOKIE, self._cookie))
         payloads += [SaPayload(self._proposals), KePayload(ke.method, ke.public), NoncePayload(self.ni)]
         payloads += announcements(config)
-        if any(item.type == TransformType.ADDKE1 for offer in config.offers for item in offer):
+        if any(has_additional(proposal.transforms) for proposal in self._proposals):
             payloads.append(NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED))
         first, body = encode_payloads(payloads)
         header = Header(self.sa.spi_i, ZERO_SPI, first, ExchangeType.IKE_SA_INIT, Flag.INITIATOR, 0)

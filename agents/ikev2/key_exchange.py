@@ -5,12 +5,20 @@ Knows nothing of messages or of what the secret is for.
 
 from __future__ import annotations
 
-from cryptography.hazmat.primitives.asymmetric import ec, mlkem
+from functools import lru_cache
+
+from cryptography import exceptions
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from agents.ikev2.errors import MalformedMessage, UnsupportedAlgorithm
 from agents.ikev2.model import RandomSource
 from agents.ikev2.registry import KeMethod
+
+try:
+    from cryptography.hazmat.primitives.asymmetric import mlkem
+except ImportError:  # an older one
+    mlkem = None  # type: ignore[assignment]
 
 _CURVES: dict[int, tuple[ec.EllipticCurve, int]] = {
     KeMethod.SECP256R1: (ec.SECP256R1(), 32),
@@ -25,8 +33,33 @@ _ORDERS = {
 _ML_KEM_768_CIPHERTEXT = 1088
 
 
+_NAMES = {
+    KeMethod.SECP256R1: "secp256r1",
+    KeMethod.SECP384R1: "secp384r1",
+    KeMethod.CURVE25519: "x25519",
+    KeMethod.ML_KEM_768: "mlkem768",
+}
+
+
+@lru_cache(maxsize=1)
+def has_ml_kem() -> bool:
+    """Whether this machine's `cryptography`, and the OpenSSL that it was built with, have ML-KEM-768."""
+    if mlkem is None:
+        return False
+    try:
+        mlkem.MLKEM768PrivateKey.from_seed_bytes(bytes(64))
+    except exceptions.UnsupportedAlgorithm:
+        return False
+    return True
+
+
 def is_supported(method: int) -> bool:
-    return method in (KeMethod.CURVE25519, KeMethod.ML_KEM_768) or method in _CURVES
+    return method == KeMethod.CURVE25519 or method in _CURVES or (method == KeMethod.ML_KEM_768 and has_ml_kem())
+
+
+def name(method: int) -> str:
+    """What people call it."""
+    return _NAMES[KeMethod(method)]
 
 
 class KeyExchange:

@@ -13,13 +13,13 @@ from agents.ikev2.child import ChildPolicy
 from agents.ikev2.codec.header import ZERO_SPI
 from agents.ikev2.codec.payloads import Identification
 from agents.ikev2.codec.transforms import Transform
-from agents.ikev2.config import IkeConfig
+from agents.ikev2.config import IkeConfig, Offer, has_additional
 from agents.ikev2.cookie import CookieJar
 from agents.ikev2.events import CloseReason, Dropped, Event, Faulted, Send
 from agents.ikev2.fragments import FragmentBudget
 from agents.ikev2.model import Authenticate, LocalIdentity, PeerAddress, RandomSource, source_prefix
 from agents.ikev2.round_trip import MOST_PEERS, RoundTrip
-from agents.ikev2.suites import ike_suite
+from agents.ikev2.suites import IkeSuite, ike_suite
 
 if TYPE_CHECKING:
     from agents.ikev2.sa import IkeSa
@@ -61,8 +61,23 @@ class Party:
         self._timers: list[tuple[float, int, IkeSa]] = []
         self._counter = 0
         self._tokens: dict[int, tuple[IkeSa, int, int]] = {}
-        for offer in config.offers:
+        self.offers: tuple[Offer, ...] = ()
+        self.offer(config.offers)
+
+    def offer(self, offers: tuple[Offer, ...]) -> None:
+        """What is offered and taken from now on. UnsupportedAlgorithm for what we cannot do."""
+        for offer in offers:
             _check_offer(offer)
+        self.offers = offers
+
+    @property
+    def only_additional(self) -> bool:
+        """Whether no IKE SA is to be without an additional key exchange (RFC 9370)."""
+        return all(has_additional(offer) for offer in self.offers)
+
+    def allows(self, suite: IkeSuite | None) -> bool:
+        """Whether an IKE SA of this suite may stay."""
+        return suite is None or bool(suite.additional_ke) or not self.only_additional
 
     def number(self) -> int:
         """A number that was not given out before."""

@@ -66,8 +66,10 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
         admitted = _admitted(party, payloads, nonce, header, peer, now)
         if admitted is None:
             return
-        chosen = choose(party.config.offers, sa.proposals, Protocol.IKE, 0)
+        chosen = choose(party.offers, sa.proposals, Protocol.IKE, 0)
         if chosen is None:
+            only = " with the post-quantum key exchange that is required" if party.only_additional else " of ours"
+            party.drop(f"IKE_SA_INIT request has no proposal{only}", peer)
             _refuse(party, header, peer, NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN))
             return
         suite = ike_suite(chosen.transforms)

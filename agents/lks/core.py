@@ -16,7 +16,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agents.gikev2 import GroupKeys
-from agents.ikev2 import Datagram
+from agents.ikev2 import Datagram, UnsupportedAlgorithm
+from agents.ikev2.config import offers, shortfall
 from agents.ipsec.protection import GroupSa, IPAddress, ProtectedInterface
 from agents.lks.central import CentralGroups, CentralLink
 from agents.lks.confirming import Confirming
@@ -63,12 +64,13 @@ class LksCore:
         log_keys: bool = False,
     ) -> None:
         """PolicyError for a document or revocation list that is not ours, not signed, or older than one that was in
-        force; CorruptRecord for damaged counters.
+        force, and for one that requires what this machine cannot do; CorruptRecord for damaged counters.
 
         Expiry is not looked at here: after a power failure the clock may be wrong, and the lease bounds
         how long an old document is acted on.
         """
         document = verify_document(signed_document, policy_server_key, domain=domain, router=router)
+        _check_ability(document)
         revocations = Revocations(domain, policy_server_key)
         if revocation is not None:
             revocations.take(revocation)
@@ -133,6 +135,7 @@ class LksCore:
         context.event("state_loaded", generation_floor=context.retained.generation_floor)
         context.event("policy", version=context.document.version)
         context.event("revocation", version=self.removal.version, source="disk", alone=self.removal.alone)
+        self._tell_shortfall()
         self._build(now)
         self._pairs.adopt(context.document, now)
         self._lease.start(now)
@@ -296,6 +299,7 @@ class LksCore:
                 wall_s=self._wall(),
                 revoked=self.removal.revokes_administrator,
             )
+            _check_ability(fresh)
         except PolicyError as error:
             context.event("error", what="policy", detail=str(error))
             return
@@ -370,12 +374,26 @@ class LksCore:
             for interface in fresh.interfaces:
                 self._add_link(interface, now)
         self._pairs.adopt(fresh, now)
+        self._agree(old, now)
         self._links_up(now)
         # Also with a new document: a list may have come beside it.
         for link in self._links.values():
             link.pass_on(now)
         if self._dks is not None:
             self._dks.pass_on(now)
+
+    def _agree(self, old: PolicyDocument, now: float) -> None:
+        """Have the key exchange that policy asks for now, with everybody."""
+        asked = self._context.document.key_exchange
+        if asked is not old.key_exchange:
+            self._tell_shortfall()
+        for party in (*self._links.values(), self._pairs, *([self._dks] if self._dks is not None else [])):
+            party.agree(asked, now)
+
+    def _tell_shortfall(self) -> None:
+        detail = shortfall(self._context.document.key_exchange)
+        if detail is not None:
+            self._context.event("error", what="key_exchange", detail=detail)
 
     def _begin_anew(self, now: float) -> None:
         """All groups, and the relation to the DKS, as from a start. No generation that was in the kernel is used on."""
@@ -524,6 +542,14 @@ class LksCore:
         for interface in self._context.document.interfaces:
             if interface.name in self._found:
                 yield from protected(interface)
+
+
+def _check_ability(document: PolicyDocument) -> None:
+    """PolicyError when this machine cannot do what the document requires."""
+    try:
+        offers(document.key_exchange)
+    except UnsupportedAlgorithm as error:
+        raise PolicyError(f"policy version {document.version}: {error}") from error
 
 
 def _common(document: PolicyDocument) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ from agents.gikev2.spread import ListHolder
 from agents.ikev2 import (
     AuthRequest,
     Closed,
+    CloseReason,
     Datagram,
     Established,
     FailureReason,
@@ -34,6 +35,7 @@ from agents.ikev2 import (
     SaHandle,
 )
 from agents.ikev2.codec.payloads import first_error
+from agents.ikev2.config import PostQuantum, offers
 from agents.ikev2.registry import ExchangeType
 from agents.ikev2.round_trip import HANDSHAKE_S
 from agents.lks.confirming import Confirming
@@ -161,6 +163,7 @@ class DksLink(GroupParty):
         # Where there is another address to try, one that does not answer is left as soon as on a short way.
         handshake_s = HANDSHAKE_S if len(self._addresses) == 1 else 0.0
         config = IkeConfig(
+            offers=offers(document.key_exchange),
             retransmission=replace(self.retransmission, handshake_s=handshake_s),
             liveness_s=LIVENESS_S,
             log_keys=context.log_keys,
@@ -320,6 +323,8 @@ class DksLink(GroupParty):
         self._again_at.clear()
         self._side.confirming.parted()
         self._context.event("dks_contact", ok=False, reason=event.reason.name.lower())
+        if event.reason is CloseReason.NO_PROPOSAL_CHOSEN and self._context.document.key_exchange is PostQuantum.OFF:
+            self.agree(PostQuantum.PREFERRED, now)  # the DKS may have a later document for us, which requires it
         hint, self._hint = self._hint, None
         self.connect_at = now + LIVENESS_S  # whatever becomes of the plan
         self._plan(now, self._schedule.failed() if hint is None else self._schedule.hinted(hint))

@@ -26,6 +26,7 @@ from agents.ikev2 import (
     Retransmission,
     SaHandle,
 )
+from agents.ikev2.config import offers
 from agents.ikev2.registry import NotifyType
 from agents.ipsec.protection import GroupSa
 from agents.lks.context import Context
@@ -57,6 +58,7 @@ class Link(GroupParty):
         self.up = False
         self._addresses = {str(each.address): each for each in policy.neighbors}
         config = IkeConfig(
+            offers=offers(context.document.key_exchange),
             retransmission=RETRANSMISSION,
             hop_limit=255,
             admit=self._admit,

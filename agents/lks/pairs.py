@@ -34,6 +34,7 @@ from agents.ikev2 import (
     TrafficSelector,
     UnknownSa,
 )
+from agents.ikev2.config import offers
 from agents.ikev2.registry import ExchangeType
 from agents.ipsec.protection import Mode
 from agents.ipsec.unicast import Unicast, UnicastPoint
@@ -84,6 +85,7 @@ class Pairs(IkeParty):
             self._authenticate,
             random=context.random,
             config=IkeConfig(
+                offers=offers(document.key_exchange),
                 retransmission=RETRANSMISSION,
                 liveness_s=LIVENESS_S,
                 ike_lifetime_s=float(document.lifetimes.ike_s),
@@ -329,6 +331,7 @@ class Pairs(IkeParty):
                 "remote": [str(each) for each in peer.policy.remote],
                 "ike": bool(peer.up),
                 "keyed": peer.keyed,
+                "key_exchange": self.key_exchange(router),
             }
             for router, peer in sorted(self._peers.items())
         ]

@@ -30,6 +30,7 @@ def status(
         "issuers": {each.protocol.value: each.issuer for each in document.issuers or ()},
         "policy_version": document.version,
         "policy_expires_at": document.expires_at,
+        "post_quantum": document.key_exchange.value,
         "generation_reserved": context.retained.reserved,
         "dks": None if dks is None else _dks(dks, now),
         "interfaces": [_interface(each, context, links.get(each.name), central, now) for each in document.interfaces],
@@ -39,6 +40,7 @@ def status(
 def _dks(dks: DksLink, now: float) -> dict[str, Any]:
     return {
         "connected": dks.sa is not None and dks.sa.established,
+        "key_exchange": None if dks.sa is None or not dks.sa.established else dks.sa.key_exchange,
         "last_contact_s_ago": None if dks.last_contact is None else round(now - dks.last_contact, 3),
         "next_contact_in_s": None if dks.connect_at is None else round(max(0.0, dks.connect_at - now), 3),
     }
@@ -57,6 +59,7 @@ def _interface(
             {
                 "router": each.router,
                 "keyed": keyed(policy, each.router, link, central),
+                "key_exchange": None if link is None else link.key_exchange(each.router),
                 "heard": {
                     str(group): _heard(hearing, now) for group, hearing in _hearing(each.router, policy, link, central)
                 },
@@ -121,8 +124,11 @@ def as_text(found: Mapping[str, Any]) -> str:
     lines = [
         f"{found['router']} in {found['domain']}: policy version {found['policy_version']}, "
         f"keys from the {found['issuer']}"
-        + "".join(f", of {protocol} from the {issuer}" for protocol, issuer in found["issuers"].items()),
-        "DKS: " + ("connected" if dks["connected"] else _until(dks["next_contact_in_s"])) if dks else "DKS: none",
+        + "".join(f", of {protocol} from the {issuer}" for protocol, issuer in found["issuers"].items())
+        + f", post-quantum key exchange {found['post_quantum']}",
+        "DKS: " + (f"connected{_by(dks)}" if dks["connected"] else _until(dks["next_contact_in_s"]))
+        if dks
+        else "DKS: none",
     ]
     for interface in found["interfaces"]:
         state = {True: "up", False: "down", None: "-"}[interface["up"]]
@@ -137,8 +143,13 @@ def as_text(found: Mapping[str, Any]) -> str:
                 f"{name.rsplit('/', 1)[-1]} {each['generation']}" for name, each in neighbor["heard"].items() if each
             ]
             word = "keyed" if neighbor["keyed"] else "not keyed"
-            lines.append(f"  {neighbor['router']}: {word}; hears {', '.join(heard) or 'nothing'}")
+            lines.append(f"  {neighbor['router']}: {word}; hears {', '.join(heard) or 'nothing'}{_by(neighbor)}")
     return "\n".join(lines)
+
+
+def _by(found: Mapping[str, Any]) -> str:
+    """Which key exchange an IKE SA has, where there is one."""
+    return f" (IKE: {found['key_exchange']})" if found["key_exchange"] else ""
 
 
 def _until(seconds: float | None) -> str:

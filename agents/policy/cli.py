@@ -21,6 +21,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import bound, edit
 from agents.policy.admin_cli import app as admin_app
@@ -332,6 +333,22 @@ def rp_source(
     """The addresses that a router's Registers come from: those of its links with multicast sources."""
     found = [_ipv4(each) for each in addresses or []]
     _step(context, as_json, lambda domain: edit.set_sources(domain, router, found))
+
+
+@app.command("post-quantum")
+def post_quantum(
+    context: typer.Context,
+    asked: Annotated[PostQuantum | None, typer.Argument(help="Left out: say what it is.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Whether IKE has ML-KEM-768 beside X25519: required, preferred (with every peer that can; the default) or off. For
+    a network in service from off to preferred, and to required once every router has that."""
+    if asked is not None:
+        _step(context, as_json, lambda domain: edit.set_post_quantum(domain, asked))
+        return
+    with _open(context) as store:
+        found = store.draft().settings.post_quantum.value
+    _answer(as_json, {"post_quantum": found}, [found])
 
 
 @app.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agents.ikev2.config import PostQuantum
 from agents.policy.document import InterfacePolicy, Neighbor, PolicyDocument
 from agents.policy.domain import Domain, InterfaceEntry, RouterEntry, validate
 from agents.policy.pairs import pairs_of, points_of
@@ -58,6 +59,7 @@ def _document(domain: Domain, router: RouterEntry, version: int, issued_at: int)
         reconnect=settings.reconnect,
         lease=settings.lease,
         generation_block=settings.generation_block,
+        post_quantum=None if settings.post_quantum is PostQuantum.PREFERRED else settings.post_quantum,
     )
 
 

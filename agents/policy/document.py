@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import IPAddress, Mode, RoutingProtocol, Suite
 from agents.policy import cbor, cose
 from agents.policy.delegation import split, verify_delegation
@@ -292,6 +293,12 @@ def _unicast(address: IPv4Address) -> bool:
     return not (address.is_multicast or address.is_unspecified or address.is_loopback or address.is_reserved)
 
 
+def _other(asked: PostQuantum) -> PostQuantum:
+    if asked is PostQuantum.PREFERRED:
+        raise ValueError("preferred is what holds where nothing is said")
+    return asked
+
+
 class PolicyDocument(_Value):
     """Everything that one router is told. Times are Unix seconds, UTC."""
 
@@ -314,6 +321,8 @@ class PolicyDocument(_Value):
     reconnect: Reconnect = Reconnect()
     lease: Lease = Lease()
     generation_block: int = Field(default=16, ge=1, le=1 << 16)
+    post_quantum: Annotated[PostQuantum, AfterValidator(_other)] | None = None
+    """Left out: preferred."""
 
     @model_validator(mode="after")
     def _consistent(self) -> PolicyDocument:
@@ -336,6 +345,11 @@ class PolicyDocument(_Value):
         if len(set(remote)) != len(remote) or set(remote) & {each for pair in self.pairs for each in pair.local}:
             raise ValueError("two pairs have one peer address, or it is our own")
         return self
+
+    @property
+    def key_exchange(self) -> PostQuantum:
+        """Whether IKE SAs have a post-quantum key exchange."""
+        return self.post_quantum or PostQuantum.PREFERRED
 
     def interface(self, name: str) -> InterfacePolicy | None:
         """The interface of this name, if the document has it."""

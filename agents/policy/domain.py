@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol, Suite
 from agents.policy.document import (
     MAX_INTERFACES,
@@ -135,6 +136,8 @@ class Settings(Value):
     generation_block: int = Field(default=16, ge=1, le=1 << 16)
     validity_s: int = Field(default=90 * 86400, ge=60, le=1 << 33)
     """How long a document is valid from its signature, in seconds."""
+    post_quantum: PostQuantum = PostQuantum.PREFERRED
+    """Whether IKE SAs have ML-KEM-768 beside X25519."""
 
 
 class PointEntry(Value):

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Any, Literal
 
+from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy.document import (
     MAX_INTERFACES,
@@ -213,6 +214,11 @@ def set_issuer(domain: Domain, issuer: Issuer, protocols: Collection[RoutingProt
     usual = settings.issuer if protocols else issuer
     others = tuple(ProtocolIssuer(protocol=each, issuer=of) for each, of in wanted.items() if of != usual)
     return with_settings(domain, settings.model_copy(update={"issuer": usual, "issuers": others or None}))
+
+
+def set_post_quantum(domain: Domain, asked: PostQuantum) -> Domain:
+    """Whether IKE SAs have a post-quantum key exchange beside X25519."""
+    return with_settings(domain, domain.settings.model_copy(update={"post_quantum": asked}))
 
 
 def with_settings(domain: Domain, settings: Settings) -> Domain:

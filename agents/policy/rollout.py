@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
 from agents.policy.confirmation import Confirmation, missing
@@ -264,11 +265,17 @@ def back(deployment: Deployment, goal: Mode = Mode.CLEAR) -> Deployment:
 
 
 def jumps(before: Domain | None, after: Domain) -> list[str]:
-    """Interfaces with neighbours that go more than one step at once: while one end has the new document and the other
-    the old, they do not hear each other. A sentence each."""
+    """What goes more than one step at once: while one end has the new document and the other the old, they do not hear,
+    or do not take, each other. A sentence each."""
     if before is None:
         return []
     found = []
+    both = before.settings.post_quantum, after.settings.post_quantum
+    if set(both) == {PostQuantum.OFF, PostQuantum.REQUIRED} and before.adjacencies:
+        found.append(
+            f"post_quantum goes from {both[0].value} to {both[1].value} at once: neighbours refuse each other until "
+            "both have the new policy; preferred is the step between, until every router has confirmed it"
+        )
     used = {place for adjacency in before.adjacencies for place in adjacency.places}
     for router in after.routers.values():
         old = before.routers.get(router.name)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
 from agents.policy.document import InterfaceName, Issuer, RouterName
@@ -89,8 +90,13 @@ class Deny(_Step):
     b: End
 
 
+class SetPostQuantum(_Step):
+    op: Literal["post-quantum"]
+    asked: PostQuantum
+
+
 EditStep = Annotated[
-    AddRouter | ApproveRouter | RemoveRouter | AddInterface | SetMode | SetIssuer | Allow | Deny,
+    AddRouter | ApproveRouter | RemoveRouter | AddInterface | SetMode | SetIssuer | Allow | Deny | SetPostQuantum,
     Field(discriminator="op"),
 ]
 
@@ -129,6 +135,8 @@ def _take(domain: Domain, step: EditStep) -> Domain:
             return edit.allow(domain, _place(step.a), _place(step.b))
         case Deny():
             return edit.deny(domain, _place(step.a), _place(step.b))
+        case SetPostQuantum():
+            return edit.set_post_quantum(domain, step.asked)
 
 
 def _place(end: End) -> tuple[str, str]:

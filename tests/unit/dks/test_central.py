@@ -186,7 +186,7 @@ def test_every_request_is_on_record_and_says_whether_it_is_a_repetition() -> Non
     network.power_on_all()
     network.run(1, network.all_keyed)
     exchanges = {each.fields["exchange"] for each in network.seen("request", "dks")}
-    assert exchanges == {"IKE_SA_INIT", "GSA_AUTH", "GSA_REGISTRATION"}
+    assert exchanges == {"IKE_SA_INIT", "IKE_INTERMEDIATE", "GSA_AUTH", "GSA_REGISTRATION"}
     assert {each.fields["retransmission"] for each in network.seen("request", "dks")} == {False}
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agents.ikev2.config import PostQuantum
 from agents.policy import cbor, cose
 from agents.policy.document import decode_document, encode_document, plain, sign_document, verify_document
 from agents.policy.errors import PolicyError
@@ -22,6 +23,18 @@ def test_a_signed_document_comes_back_as_it_was(samples: ModuleType) -> None:
     document = samples.document()
     data = sign_document(document, samples.SERVER)
     assert verify_document(data, samples.SERVER.public_key(), domain="example", router="r1", wall_s=1500) == document
+
+
+def test_a_setting_that_older_documents_have_not_is_left_out_where_it_has_its_default(samples: ModuleType) -> None:
+    older = samples.document()
+    assert b"post_quantum" not in encode_document(older)  # what an agent without the setting reads, and signed
+    assert decode_document(encode_document(older)).key_exchange is PostQuantum.PREFERRED
+    for asked in (PostQuantum.REQUIRED, PostQuantum.OFF):
+        newer = samples.document(post_quantum=asked)
+        assert decode_document(encode_document(newer)) == newer != older
+    spelt_out = cbor.encode({**plain(older), "post_quantum": "preferred"})  # type: ignore[dict-item]
+    with pytest.raises(PolicyError, match="preferred is what holds"):
+        decode_document(spelt_out)
 
 
 def test_another_key_domain_router_version_or_time_is_refused(samples: ModuleType) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import confirmed, edit, rollout
 from agents.policy.cli import main
@@ -379,3 +380,37 @@ def test_another_issuer_of_one_protocol_is_said_in_one_form() -> None:
     assert back == domain()
     central = made.model_copy(update={"settings": made.settings.model_copy(update={"local_key_server": False})})
     assert "issuer lks needs local_key_server" in problems(central)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "warned"),
+    [
+        ("off", "required", 1),
+        ("required", "off", 1),
+        ("off", "preferred", 0),
+        ("preferred", "required", 0),
+        ("required", "preferred", 0),
+    ],
+)
+def test_a_jump_of_the_key_exchange_is_warned_of_before_a_commit(before: str, after: str, warned: int) -> None:
+    ends = [edit.set_post_quantum(domain(Mode.REQUIRED), PostQuantum(each)) for each in (before, after)]
+    found = rollout.jumps(*ends)
+    assert len(found) == warned and all("preferred is the step between" in each for each in found)
+
+
+def test_the_key_exchange_is_set_shown_and_committed_on_the_command_line(
+    store: PolicyStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*words: str) -> tuple[object, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["--store", str(store.folder), *words])
+        return left.value.code, capsys.readouterr().out
+
+    assert run("post-quantum") == (0, "preferred\n")
+    assert run("post-quantum", "off") == (0, "~ setting post_quantum: preferred -> off\n")
+    assert run("post-quantum", "--json") == (0, '{\n "post_quantum": "off"\n}\n')
+    assert run("diff") == (0, "~ setting post_quantum: preferred -> off\n")
+    assert run("commit", "-m", "old routers")[0] == 0
+    assert {each.key_exchange for each in documents(store).values()} == {PostQuantum.OFF}
+    run("post-quantum", "required")
+    assert "? post_quantum goes from off to required at once" in run("diff")[1]

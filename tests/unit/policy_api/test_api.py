@@ -144,6 +144,18 @@ def test_edits_are_taken_all_or_none_and_a_commit_says_who_and_why(api: Api, fol
     assert api("POST", "/commits", json={"why": "back", "expected": 2}).status_code == 200
 
 
+def test_the_key_exchange_is_a_step_and_goes_into_every_document(api: Api, folder: Path) -> None:
+    assert api("POST", "/draft/edits", json={"steps": [{"op": "post-quantum", "asked": "always"}]}).status_code == 422
+    answer = api("POST", "/draft/edits", json={"steps": [{"op": "post-quantum", "asked": "required"}]})
+    assert answer.json()["changes"] == ["~ setting post_quantum: preferred -> required"]
+    done = api("POST", "/commits", json={"why": "quantum computers", "expected": 1}).json()
+    assert done["documents"] == sorted(api("GET", "/documents").json()["documents"])
+    assert api("GET", "/domain").json()["domain"]["settings"]["post_quantum"] == "required"
+    signed = api("GET", "/documents/r1", "confirm").content
+    key = PolicyStore(folder).public_key
+    assert verify_document(signed, key, domain="example", router="r1").key_exchange.value == "required"
+
+
 def test_of_commits_at_the_same_time_one_wins_and_the_others_are_told(api: Api) -> None:
     digest = api("POST", "/draft/edits", json={"steps": [mode("r1"), mode("r2")]}).json()["draft"]
     body = {"why": "race", "expected": 1, "draft": digest}
