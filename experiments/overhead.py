@@ -39,6 +39,8 @@ IKE_ALIVE = "IKE to show life and report, octet/s per router"
 MESSAGES_LIFETIME = "IKE messages per key lifetime"
 CLEARTEXT = "routing packets in clear after coming up"
 SAS = "SAs in a router's kernel, most"
+UNITS = ("octets", "datagrams", "round trips")
+HANDSHAKE, ML_KEM = "a handshake", "ML-KEM-768 in a handshake"
 
 
 class Overhead(Experiment):
@@ -49,7 +51,8 @@ class Overhead(Experiment):
         f"Every packet on every interface is captured. The network comes up for {UP_S} s, then runs for {LIFETIMES} "
         f"lifetimes of a key, {LIFETIME_S} s each, without faults. Octets are of IP packets as they leave an "
         "interface, once for each link. Routers see the DKS within the first minute. Each agent's processor time "
-        "is read from the scheduler, and every agent writes down how long its kernel took for a change."
+        "is read from the scheduler, and every agent writes down how long its kernel took for a change. Of a handshake "
+        "both ends' own packets count, whole and for ML-KEM-768 alone; the sweep post_quantum measures without."
     )
     shows_not = (
         "Octets, messages and SAs are those of a network at rest; losses repeat some, faults cost more (see "
@@ -114,6 +117,7 @@ class Overhead(Experiment):
                 IKE_KEY: (_octets(_ike(steady)) - alive) / rekeys if rekeys else None,
                 IKE_ALIVE: alive / seconds / routers,
                 SAS: max((len(each["sas"]) for each in run.where("xfrm", "sad")), default=None),
+                **_handshakes(traffic.handshake_costs(before), costs.real(run)),
                 **costs.processor(run, STEADY, END, lifetimes),
                 **costs.installation(run, STEADY),
                 **multicast.series(run, {self.begin: Phase(0)}),
@@ -149,6 +153,10 @@ class Overhead(Experiment):
                     f"{_middle(runs, IKE_KEY):.0f} octets of them for each new key, and beside the keys "
                     f"{_middle(runs, IKE_ALIVE):.1f} octet/s a router to show life and report"
                 )
+                if table.has(keying, f"{HANDSHAKE}, octets"):
+                    whole, part = ([_middle(runs, f"{name}, {unit}") for unit in UNITS] for name in (HANDSHAKE, ML_KEM))
+                    text += "; {:.0f} octets in {:g} datagrams and {:g} round trips a handshake".format(*whole)
+                    text += ", ML-KEM-768 {:.0f}, {:g} and {:g} of them".format(*part)
             found.append(text + ".")
             timed = [(name, run.extra[name]) for run in runs for name in run.extra if name.endswith(", ms")]
             if known := [name for name, value in timed if value is not None]:
@@ -162,6 +170,22 @@ class Overhead(Experiment):
         from testbed.report.overhead import draw_overhead
 
         return draw_overhead(folder, runs, STEADY, END)
+
+
+def _handshakes(found: Sequence[traffic.Handshake], real: bool) -> dict[str, float | None]:
+    """Of one handshake, and of the key exchange with ML-KEM-768 in it (0 where there is none): medians. Empty without
+    handshakes. Times are on the real clock alone: in virtual time computation is free."""
+    if not found:
+        return {}
+    nothing = traffic.Handshake(0, 0, 0, 0)
+    parts = {HANDSHAKE: found, ML_KEM: [each.further or nothing for each in found]}
+    extra: dict[str, float | None] = {}
+    for name, costs_ in parts.items():
+        extra[f"{name}, octets"] = median(each.octets for each in costs_)
+        extra[f"{name}, datagrams"] = median(each.datagrams for each in costs_)
+        extra[f"{name}, round trips"] = median(each.requests for each in costs_)
+        extra[f"{name}, ms"] = median(each.ns for each in costs_) / costs.MS if real else None
+    return extra
 
 
 def _ike(packets: Iterable[traffic.Sent]) -> list[traffic.Sent]:

@@ -233,6 +233,7 @@ class Responder(Handler):
     def request(self, sa: IkeSa, message_id: int, exchange: int, payloads: list[Payload], now: float) -> None:
         if exchange == ExchangeType.IKE_INTERMEDIATE:
             self._intermediate(message_id, payloads)
+            sa.expires_at = now + self._party.config.half_open_timeout_s  # a round trip more, once for each method
         else:
             self._authenticate(message_id, exchange, payloads, now)
 

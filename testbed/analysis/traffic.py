@@ -7,7 +7,7 @@ header, without Ethernet's. Knows headers and no keys: what is in ESP counts as 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import NamedTuple
@@ -71,6 +71,48 @@ def handshakes(packets: Iterable[Sent]) -> int:
             if each.ike is not None and each.ike.exchange == ExchangeType.IKE_SA_INIT and not each.ike.response
         }
     )
+
+
+class Handshake(NamedTuple):
+    """An IKE SA from its first IKE_SA_INIT request to the answer that authenticates the responder, as both ends sent
+    it: octets of IP packets, datagrams (fragments are some of their own), requests, and ns from the one to the other.
+    `further`: the same of IKE_INTERMEDIATE alone (RFC 9370), where additional key exchanges are."""
+
+    octets: int
+    datagrams: int
+    requests: int
+    ns: int
+    further: Handshake | None = None
+
+
+_HANDSHAKE = (
+    ExchangeType.IKE_SA_INIT, ExchangeType.IKE_INTERMEDIATE, ExchangeType.IKE_AUTH, ExchangeType.GSA_AUTH
+)  # fmt: skip
+
+
+def handshake_costs(packets: Sequence[Sent]) -> list[Handshake]:
+    """What each handshake cost that came to its end. A packet counts where it began its way alone."""
+    by_spi: dict[bytes, list[Sent]] = {}
+    for each in packets:
+        if each.ike is not None and each.ike.exchange in _HANDSHAKE:
+            by_spi.setdefault(each.ike.spi, []).append(each)
+    found = []
+    for seen in by_spi.values():
+        ends = {each.ike.response: each.interface for each in reversed(seen) if each.ike is not None}
+        own = [each for each in seen if each.ike is not None and each.interface == ends[each.ike.response]]
+        if any(_answers(each, ExchangeType.GSA_AUTH) or _answers(each, ExchangeType.IKE_AUTH) for each in own):
+            further = [each for each in own if each.ike and each.ike.exchange == ExchangeType.IKE_INTERMEDIATE]
+            found.append(_cost(own)._replace(further=_cost(further) if further else None))
+    return found
+
+
+def _answers(packet: Sent, exchange: int) -> bool:
+    return packet.ike is not None and packet.ike.response and packet.ike.exchange == exchange
+
+
+def _cost(packets: Sequence[Sent]) -> Handshake:
+    requests = {each.ike.message_id for each in packets if each.ike is not None and not each.ike.response}
+    return Handshake(sum(each.octets for each in packets), len(packets), len(requests), packets[-1].t - packets[0].t)
 
 
 def informational(packets: Iterable[Sent]) -> list[Sent]:

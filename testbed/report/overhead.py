@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from testbed.analysis import traffic
 from testbed.analysis.run import NS, Run
@@ -14,12 +16,14 @@ NAME = "overhead"
 
 
 def draw_overhead(folder: Path, runs: Sequence[Run], since: str, until: str) -> list[Drawn]:
-    """overhead.png, .pdf and .svg: octets a second in each mode between two marks, and IKE added up over time."""
+    """overhead.png, .pdf and .svg: octets a second in each mode between two marks, those of one handshake with and
+    without ML-KEM, and IKE added up over time."""
     keyings = ordered({run.plan.keying for run in runs})
     if not keyings:
         return []
     with figure(PAGE_IN, 2.9, NAME) as made:
-        left, right = made.subplots(1, 2)
+        left, middle, right = made.subplots(1, 3, width_ratios=(4, 2, 4))
+        keyed: list[str] = []
         for place, keying in enumerate(keyings):
             run = min((each for each in runs if each.plan.keying == keying), key=lambda each: each.plan.seed)
             topology, begin, end = run.plan.topology, run.mark(since), run.mark(until)
@@ -32,10 +36,16 @@ def draw_overhead(folder: Path, runs: Sequence[Run], since: str, until: str) -> 
             left.bar(place, routing, color=form.color, edgecolor=INK, lw=0.5)
             left.bar(place, keys, bottom=routing, color="white", edgecolor=INK, lw=0.5, hatch="////")
             left.annotate(f"{routing + keys:.0f}", (place, routing + keys), ha="center", va="bottom")
+            if found := traffic.handshake_costs([each for each in packets if each.t < begin]):
+                _handshake(middle, len(keyed), found, form.color)
+                keyed.append(keying)
             _added_up(right, run, [each for each in packets if each.kind == traffic.IKE])
         left.set_xticks(range(len(keyings)), [wrapped(keying) for keying in keyings])
         left.set_ylabel("sent by an interface (octet/s)")
         left.set_title("network at rest (hatched: IKE)", loc="left")
+        middle.set_xticks(range(len(keyed)), [wrapped(keying) for keying in keyed])
+        middle.set_ylabel("octets of a handshake")
+        middle.set_title("hatched: ML-KEM", loc="left")
         right.set_xlabel("time since all daemons ran (s)")
         right.set_ylabel("IKE sent (kB per router)")
         right.set_title("IKE, added up", loc="left")
@@ -44,10 +54,19 @@ def draw_overhead(folder: Path, runs: Sequence[Run], since: str, until: str) -> 
         save(made, folder, NAME)
     caption = (
         "Left: octets of IP packets that an interface sends in a second while keys are renewed every minute; the "
-        "hatched part is IKE, the rest routing, in clear or in ESP. Right: octets of IKE sent and forwarded, added up "
+        "hatched part is IKE, the rest routing, in clear or in ESP. Middle: octets of both ends in one handshake, "
+        "median, the hatched part for ML-KEM-768. Right: octets of IKE sent and forwarded, added up "
         "over the run. First seed; every link that a packet crosses counts."
     )
     return [Drawn(NAME, caption, "page")]
+
+
+def _handshake(panel: Any, place: int, found: Sequence[traffic.Handshake], color: str) -> None:
+    whole = median(each.octets for each in found)
+    further = median(each.further.octets if each.further is not None else 0 for each in found)
+    panel.bar(place, whole - further, color=color, edgecolor=INK, lw=0.5)
+    panel.bar(place, further, bottom=whole - further, color="white", edgecolor=INK, lw=0.5, hatch="////")
+    panel.annotate(f"{whole:.0f}", (place, whole), ha="center", va="bottom")
 
 
 def _added_up(panel: object, run: Run, packets: Sequence[traffic.Sent]) -> None:

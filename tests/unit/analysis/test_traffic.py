@@ -95,3 +95,30 @@ def test_on_the_management_network_an_interface_is_known_by_its_own_address(tmp_
 def test_a_run_without_captures_is_an_error_that_says_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no captures"):
         traffic.sent(tmp_path, RING)
+
+
+def test_a_handshake_costs_what_both_ends_sent_and_ml_kem_is_told_apart(tmp_path: Path) -> None:
+    ours, theirs = R1.ipv4.ip, R2.ipv4.ip
+    exchanges = [(34, 0, 300, 200), (43, 1, 1100, 1100), (43, 1, 100, 10), (39, 2, 400, 500)]
+    asked = [(each, R1.mac, packet(ours, 17, ike(7, kind, number, more=octets)))
+             for each, (kind, number, octets, _) in enumerate(exchanges, 1)]  # fmt: skip
+    told = [(each, R2.mac, packet(theirs, 17, ike(7, kind, number, response=True, more=octets)))
+            for each, (kind, number, _, octets) in enumerate(exchanges, 5)]  # fmt: skip
+    unfinished = (9, R1.mac, packet(ours, 17, ike(8, 34, 0, more=300)))
+    for end in (R1, R2):
+        capture(tmp_path, end.name, [*asked, *told, unfinished])
+    (found,) = traffic.handshake_costs(traffic.sent(tmp_path, RING))
+    assert found.octets == 3710 + 8 * 56 and (found.datagrams, found.requests, found.ns) == (8, 3, 7_000_000_000)
+    assert found.further == traffic.Handshake(2310 + 4 * 56, 4, 1, 5_000_000_000)
+
+
+def test_a_handshake_that_is_passed_on_over_many_links_counts_once_and_without_ml_kem_nothing_is_told_apart(
+    tmp_path: Path,
+) -> None:
+    far, dks = "10.99.0.1", "10.99.0.2"
+    first = packet(far, 17, ike(7, 34, 0))
+    last = packet(dks, 17, ike(7, 39, 1, response=True))
+    capture(tmp_path, R1.name, [(1, R1.mac, first), (9, R1.mac, last)])
+    capture(tmp_path, R2.name, [(2, R2.mac, first), (8, R2.mac, last)])
+    (found,) = traffic.handshake_costs(traffic.sent(tmp_path, RING))
+    assert found == traffic.Handshake(2 * 56, 2, 1, 7_000_000_000)

@@ -107,6 +107,29 @@ def test_what_only_the_real_clock_has_is_found_there_alone() -> None:
         assert OVERHEAD.findings(Table({"central-mgmt": runs}))[1:] == said
 
 
+def test_one_handshake_is_told_with_its_ml_kem_and_its_time_on_the_real_clock_alone(tmp_path: Path) -> None:
+    exchanges = [(INIT, 0, 0), (43, 1, 1100), (43, 1, 100), (39, 2, 300)]
+    frames = [
+        (50 + at, UDP, by_hand.ike(1, kind, number, more=more)) for at, (kind, number, more) in enumerate(exchanges)
+    ]
+    frames.append((54, UDP, by_hand.ike(1, 39, 2, response=True, more=300)))
+    extra = measured(tmp_path, "uml", frames).extra
+    assert [extra[f"a handshake, {unit}"] for unit in ("octets", "datagrams", "round trips", "ms")] == [
+        2080,
+        5,
+        3,
+        4000,
+    ]
+    part = [extra[f"ML-KEM-768 in a handshake, {unit}"] for unit in ("octets", "datagrams", "round trips", "ms")]
+    assert part == [1312, 2, 1, 1000]
+    runs = [Measures(10.0, 8, 8, extra={**NOTHING, **extra})]
+    assert (
+        "; 2080 octets in 5 datagrams and 3 round trips a handshake, ML-KEM-768 1312, 2 and 1 of them."
+        in (OVERHEAD.findings(Table({"lks": runs}))[0])
+    )
+    assert measured(tmp_path, "virtual", frames).extra["a handshake, ms"] is None
+
+
 def judged(keying: str, **changed: float) -> set[str]:
     extra = {"routing packets in clear after coming up": 0.0, "handshakes per key lifetime": 0.0, **changed}
     table = Table({keying: [Measures(10.0, 8, 8, extra=extra)]})
