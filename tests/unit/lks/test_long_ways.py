@@ -12,7 +12,7 @@ from testbed.soak.network import Network, key
 PAIR = {"ab": ("a", "b")}
 LAN = {"lan": ("a", "b", "c", "d")}
 EXCHANGES = 4
-"""Until two neighbours with two protocols hear each other: IKE_SA_INIT, IKE_INTERMEDIATE, GSA_AUTH, GSA_REGISTRATION."""
+"""Until two neighbours with two protocols hear each other: IKE_SA_INIT, IKE_INTERMEDIATE, GSA_AUTH, registration."""
 AFTER_REBOOT = 1.625
 """Whoever stayed learns of a neighbour's boot from its GSA_AUTH, and then begins itself."""
 
