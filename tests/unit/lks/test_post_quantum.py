@@ -125,7 +125,7 @@ def test_pairs_speak_it_and_keep_their_keys_when_it_comes() -> None:
     for asked in (PREFERRED, REQUIRED):
         network.publish(edit.set_post_quantum(network.domain, asked))
         for name in network.routers:
-            network.lks(name)._new_document(network.signed[name], network.now)
+            network.lks(name).take_document(network.signed[name], network.now)
         until = network.now + 30
         while network.now < until:
             network.run(network.now + 0.5)
