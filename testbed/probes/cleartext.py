@@ -7,6 +7,7 @@ packets should be protected.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import socket
 import struct
@@ -60,12 +61,14 @@ class Cleartext:
         self._heard: dict[str, _Heard] = {}
         self.dropped = 0
         with wires.enter():
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        _attach(self._socket)
         self._socket.setblocking(False)
-        self._socket.bind(("", _ETH_P_ALL))  # after the filter: without one it would hear everything
+        _attach(self._socket)
+        with contextlib.suppress(BlockingIOError):
+            while True:  # what came before the filter was there
+                self._socket.recv(_HEAD)
 
     def drain(self) -> None:
         """Count what has been heard."""
