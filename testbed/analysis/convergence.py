@@ -46,6 +46,11 @@ class Watch:
         """How many of the wanted routes are right at the moment."""
         return len(self._expected) - len(self._wrong & self._expected.keys())
 
+    @property
+    def count(self) -> int:
+        """How many routes are wanted at the moment."""
+        return len(self._expected)
+
     def expect(self, expected: Fib, moment: int) -> None:
         """From `moment` (ns) on other routes are wanted."""
         self._expected = expected

@@ -24,7 +24,7 @@ from testbed.setup import children
 
 VERBS = (
     "run", "test", "setup", "doctor", "clean", "validate", "topology", "up", "down", "shell", "vtysh", "capture",
-    "decode", "fault", "report", "compare", "replay", "bench", "models", "fuzz", "soak", "abuse",
+    "decode", "fault", "report", "view", "compare", "replay", "bench", "models", "fuzz", "soak", "abuse",
     "sweep", "reproduce", "calibrate",
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
         """Run the tests; the last line is the sum of all of them, in pytest's words."""
         from testbed import testing
         from testbed.setup import python_env
-        from testbed.setup.all import make_all, make_for_models
+        from testbed.setup.all import make_all, make_for_models, make_for_pages
 
         started = time.monotonic()
         python_env.use(*python_env.FOR_TESTS)
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
             make_all("virtual")
         if unit or not guest:
             make_for_models()
+            make_for_pages()
         totals = testing.run(testing.jobs(unit=unit or not guest, guest=guest or not unit), select)
         typer.echo(totals.line(time.monotonic() - started))
         if not totals.ok:

@@ -14,7 +14,6 @@ from pathlib import Path
 from testbed.net.laboratory import Laboratory
 from testbed.net.node import LabNode
 from testbed.probes.capture import Capture
-from testbed.probes.cleartext import Cleartext
 from testbed.probes.cpu import cpu_ns
 from testbed.probes.flows import ProbeFlow
 from testbed.probes.frrlog import read_log
@@ -43,7 +42,6 @@ class Observers:
         self._tasks: list[asyncio.Task[None]] = []
         self._stop_flows = asyncio.Event()
         self.capture: Capture | None = None
-        self._cleartext: Cleartext
         self._pcap_folder = run_folder / "pcap"
 
     def start(self) -> None:
@@ -66,8 +64,6 @@ class Observers:
         labels = devices.keys() if wanted == "all" else wanted
         # The DKS's interface is in the topology, and in the network of some keying modes only.
         ports = {devices[label]: label for label in labels if label in devices}
-        every = {device: label for label, device in devices.items()}
-        self._cleartext = Cleartext(self._lab.wires.namespace, every, self.offset_ns)
         if ports:
             self.capture = Capture(self._lab.wires.namespace, ports, self._pcap_folder, self.offset_ns)
             self._tasks.append(loop.create_task(self._drain_capture()))
@@ -138,7 +134,6 @@ class Observers:
 
     def snapshot(self, at: str) -> None:
         """Write every node's counters of IPsec and PIM: at marks and at the end."""
-        self._cleartext.drain()
         for name, node in self._lab.nodes.items():
             counters = xfrm_counters(node.pid)
             if counters:
@@ -187,8 +182,6 @@ class Observers:
             flow.report(self._lab.recorder)
             flow.close()
         self.snapshot("end")
-        self._lab.record("lab", "probe", "clear", **self._cleartext.report())
-        self._cleartext.close()
         for watch in self._watches:
             loop.remove_reader(watch)
             watch.close()

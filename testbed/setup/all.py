@@ -39,6 +39,12 @@ def make_for_models() -> None:
         host_packages.install(needed)
 
 
+def make_for_pages() -> None:
+    """Make what the tests of pages need: a browser. Raises EnvironmentFailure when it cannot."""
+    if needed := host_packages.for_pages():
+        host_packages.install(needed)
+
+
 def _make_side_by_side(missing: list[Artefact]) -> None:
     """None needs another; what fetches wheels for two of them is made once, and waited for."""
     with ThreadPoolExecutor(len(missing)) as pool:

@@ -22,6 +22,14 @@ FOR_KERNEL = ("gcc", "libc6-dev", "make", "flex", "bison", "bc", "xz-utils", "pa
 # Spin makes a C program of a model, and that is compiled: the tests of models/.
 FOR_MODELS = ("spin", "gcc", "libc6-dev")
 
+# A browser without a screen: the tests of pages open them as people do.
+FOR_PAGES = ("chromium-headless-shell",)
+
+
+def for_pages() -> tuple[str, ...]:
+    """What opening pages in a browser lacks."""
+    return () if shutil.which("chromium-headless-shell") else FOR_PAGES
+
 
 def for_models() -> tuple[str, ...]:
     """What checking models/ lacks: nothing when Spin and a compiler are found, wherever they come from."""

@@ -195,6 +195,11 @@ def spread(graph: networkx.MultiGraph) -> Positions:
     return {node: (round(float(x), 6), round(float(y), 6)) for node, (x, y) in zip(nodes, places, strict=True)}
 
 
+def layout(topology: Topology) -> Positions:
+    """Where the routers and LANs of a topology are drawn: east and north, in units of no meaning."""
+    return _positions(topology, _graph(topology))
+
+
 def _positions(topology: Topology, graph: networkx.MultiGraph) -> Positions:
     """By coordinates if every router has them, and LANs in the middle of theirs; else a layout."""
     known: Positions = {

@@ -144,3 +144,10 @@ def test_a_run_that_never_converged_is_counted_and_is_in_no_median() -> None:
     assert (shape["median"], shape["n"], shape["values"]) == (2.0, 3, [3.0, None, 1.0])
     assert spread([])["median"] is None
     assert Table({"lks": [Measures(1.0, 8, 8), Measures(None, 8, 8)]}).median_s("lks") is None
+
+
+def test_a_ratio_to_what_took_no_time_is_none() -> None:
+    table = Table(
+        {"none": [Measures(1.0, 0, 0, extra={"x, s": 0.0})], "lks": [Measures(1.0, 0, 0, extra={"x, s": 0.0})]}
+    )
+    assert table.ratio("lks", "x, s") is None and table.ratio("lks") == 1.0

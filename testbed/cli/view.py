@@ -1,0 +1,32 @@
+"""`lab view RUN`: a run's record as a page to be watched in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def view(
+        runs: Annotated[list[Path], typer.Argument(help="a run's folder, a results folder, or two of them")],
+        keying: Annotated[
+            str | None, typer.Option(help="of a results folder: one keying mode or two, with a comma")
+        ] = None,
+        out: Annotated[Path | None, typer.Option(help="the HTML file (view.html in the first folder)")] = None,
+    ) -> None:
+        """Write one HTML file that plays a run: its network, a timeline, what each router and link did.
+
+        The file needs no network and no server. Two runs play side by side on one cursor. Of a results folder the first
+        seeds are shown, of its last keying modes (the most protected ones) or of those given:
+
+        lab view runs/recovery_storm-abilene-virtual --keying central-mgmt,lks
+        """
+        from testbed.view.write import write
+
+        path, names = write(runs, out, keying.split(",") if keying is not None else None)
+        typer.echo(f"{path}: {' and '.join(names)}")

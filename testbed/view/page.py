@@ -1,0 +1,38 @@
+"""The run view as one HTML file: scenes, script and style in it, nothing asked from anywhere. Knows nothing of runs."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+HERE = Path(__file__).parent
+THEME = HERE.parent / "report" / "theme.css"
+
+
+def page(scenes: Sequence[dict[str, Any]]) -> str:
+    """The page of one scene, or of several side by side on one cursor."""
+    style = f"{THEME.read_text()}{(HERE / 'view.css').read_text()}"
+    script = (HERE / "view.js").read_text()
+    data = gzip.compress(json.dumps(scenes, separators=(",", ":")).encode(), 9, mtime=0)
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("view.html.j2").render(
+        title=" and ".join(each["name"] for each in scenes),
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        data=base64.b64encode(data).decode(),
+    )
+
+
+def _hash(text: str) -> Markup:
+    """As a Content-Security-Policy names what it allows (CSP level 2, section 4.2.4)."""
+    return Markup(base64.b64encode(hashlib.sha256(text.encode()).digest()).decode())

@@ -1,0 +1,651 @@
+"use strict";
+// Plays the record of one run, or of two side by side. `scene.py` says what the data are. Nothing is asked from anywhere.
+
+const SECOND = 1e9;
+const DOWN = "Down";
+const WINDOWS = [1, 2, 5, 10, 25, 50, 100, 250];
+
+/** A value that changes at moments; `at` is what it was then. */
+class Track {
+  constructor(first) { this.times = [-Infinity]; this.values = [first]; }
+  set(t, value) {
+    const last = this.times.length - 1;
+    if (this.values[last] === value) return;
+    if (this.times[last] === t) this.values[last] = value;
+    else { this.times.push(t); this.values.push(value); }
+  }
+  index(t) {
+    let low = 0, high = this.times.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.times[middle] <= t) low = middle; else high = middle - 1;
+    }
+    return low;
+  }
+  at(t) { return this.values[this.index(t)]; }
+}
+
+/** How many in a sorted list are at most t. */
+function upTo(list, t) {
+  let low = 0, high = list.length;
+  while (low < high) { const middle = (low + high) >> 1; if (list[middle] <= t) low = middle + 1; else high = middle; }
+  return low;
+}
+
+/** One run: what was so at every moment, worked out from its events. */
+class Scene {
+  constructor(raw) {
+    Object.assign(this, raw);
+    this.tracks = new Map();
+    this.marks = { fault: [], adjacency: [], keyed: [], rekeyed: [], request: [], problem: [] };
+    this.lost = [];
+    this.streams = new Map();
+    this.byId = new Map(Object.entries(this.network.routers).map(([name, router]) => [router.id, name]));
+    this.ways = this.network.adjacencies.map(([router, ifname, neighbor]) => ({ router, ifname, neighbor }));
+    this.full = new Track(0);
+    this.keyed = new Track(0);
+    this.routes = new Track(null);
+    this.generations = new Map();
+    this.wires = new Map();
+    this.index = new Map();
+    this.counts = { full: 0, keyed: 0 };
+    for (const event of this.events) this.take(event);
+    this.requests = this.marks.request.map((event) => event.t);
+  }
+
+  track(kind, ...names) {
+    const key = JSON.stringify([kind, ...names]);
+    if (!this.tracks.has(key)) this.tracks.set(key, new Track(kind === "adj" ? DOWN : kind === "power" || kind === "carrier"));
+    return this.tracks.get(key);
+  }
+
+  /** Counts what is Full or keyed in one direction. */
+  way(kind, total, t, good, ...names) {
+    const track = this.track(kind, ...names), before = good(track.values.at(-1));
+    return (value) => {
+      track.set(t, value);
+      const after = good(value);
+      if (after !== before) {
+        this.counts[total] += after ? 1 : -1;
+        this[total].set(t, this.counts[total]);
+      }
+    };
+  }
+
+  adjacency(t, router, ifname, neighbor, state) {
+    this.way("adj", "full", t, (value) => value === "Full" || value === "2-Way" && this.onLan(router, ifname), router, ifname, neighbor)(state);
+  }
+
+  key(t, router, ifname, neighbor, value) {
+    this.way("keyed", "keyed", t, Boolean, router, ifname, neighbor)(value);
+  }
+
+  onLan(router, ifname) { return this.network.routers[router]?.interfaces[ifname]?.kind === "lan"; }
+
+  take(event) {
+    const { t, node, source, kind } = event;
+    for (const name of new Set([node, event.neighbor, event.peer, event.router])) if (name) {
+      if (!this.index.has(name)) this.index.set(name, []);
+      this.index.get(name).push(event);
+    }
+    if (source === "fault") this.fault(event);
+    else if (source === "link" && this.network.routers[node]) this.track("carrier", node, event.ifname).set(t, kind === "up");
+    else if (source === "frr" && kind === "adjacency" && event.daemon === "ospfd") {
+      const neighbor = this.byId.get(event.neighbor);
+      if (neighbor) this.adjacency(t, node, event.ifname, neighbor, event.state === "Deleted" ? DOWN : event.state);
+      this.marks.adjacency.push(event);
+    } else if (source === "view" && kind === "routes") this.routes.set(t, event);
+    else if (source === "view" && kind === "wire") this.list(this.wires, `${node} ${event.ifname}`).push(event);
+    else if (source === "view") this.stream(event.stream, node, t, kind === "heard");
+    else if (source === "probe" && kind === "loss") this.lost.push([event.sent_first_ns, event.sent_last_ns, event.flow]);
+    else if (source === "agent") this.agent(event);
+  }
+
+  list(map, key) { if (!map.has(key)) map.set(key, []); return map.get(key); }
+
+  stream(name, receiver, t, heard) {
+    const spans = this.list(this.streams, name);
+    if (heard) { const open = spans.findLast((span) => span[2] === receiver && span[1] === null); if (open) open[1] = t; }
+    else spans.push([t, null, receiver]);
+  }
+
+  fault(event) {
+    const { t, node, kind } = event;
+    this.marks.fault.push(event);
+    if (kind === "power_on") this.track("power", node).set(t, true);
+    if (kind !== "power_off") return;
+    this.track("power", node).set(t, false);
+    this.track("ready", node).set(t, false);
+    for (const way of this.ways) if (way.router === node) {
+      this.adjacency(t, node, way.ifname, way.neighbor, DOWN);
+      this.key(t, node, way.ifname, way.neighbor, false);
+    }
+    for (const [key, bars] of this.generations) if (key.startsWith(`${node} `)) for (const bar of bars) bar[1] ??= t;
+  }
+
+  agent(event) {
+    const { t, node, kind } = event;
+    if (kind === "keyed") { this.key(t, node, event.interface, event.neighbor, true); this.marks.keyed.push(event); }
+    else if (kind === "ready") this.track("ready", node).set(t, true);
+    else if (kind === "rekeyed") this.marks.rekeyed.push(event);
+    else if (kind === "request") this.marks.request.push(event);
+    else if (kind === "error" || kind === "closed") this.marks.problem.push(event);
+    else if (kind === "sa" && event.direction === "out") {
+      const bars = this.list(this.generations, `${node} ${event.interface} ${event.destination}`);
+      const open = bars.findLast((bar) => bar[2] === event.generation && bar[1] === null);
+      if (event.change === "removed") { if (open) open[1] = t; }
+      else if (!open) bars.push([t, null, event.generation]);
+    }
+  }
+
+  seconds(t) { return (t - this.zero) / SECOND; }
+  moment(seconds) { return this.zero + seconds * SECOND; }
+
+  /** What the page's words and the tests ask: the sums at a moment. */
+  sums(t) {
+    const routes = this.routes.at(t);
+    const routers = Object.keys(this.network.routers);
+    return {
+      powered: routers.filter((name) => this.track("power", name).at(t)).length,
+      routers: routers.length,
+      full: this.full.at(t),
+      ways: this.ways.length,
+      keyed: this.keyed.at(t),
+      right: routes?.right ?? null,
+      of: routes?.of ?? null,
+      requests: upTo(this.requests, t),
+    };
+  }
+}
+
+// -- the page -----------------------------------------------------------------------------------
+
+const SVG = "http://www.w3.org/2000/svg";
+const $ = (id) => document.getElementById(id);
+
+function make(tag, attributes = {}, ...inside) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...inside);
+  return element;
+}
+
+function draw(tag, attributes = {}, text) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+/** Sets what has changed alone: a page of fifty routers is drawn thirty times a second. */
+function shown(element, className, text) {
+  if (element.lastClass !== className) { element.setAttribute("class", className); element.lastClass = className; }
+  if (text !== undefined && element.lastText !== text) { element.textContent = text; element.lastText = text; }
+}
+
+/** The network of one scene, and its state at a moment. */
+class MapView {
+  constructor(scene, choose, alone) {
+    this.scene = scene;
+    this.ways = [];
+    this.nodes = [];
+    const { network } = scene;
+    const at = (name) => (network.routers[name]?.at ?? network.lans[name]).map((part) => part * 1000);
+    const places = [...Object.keys(network.routers), ...Object.keys(network.lans)].map(at);
+    const [left, top] = [0, 1].map((axis) => Math.min(...places.map((place) => place[axis])) - 55);
+    const [right, bottom] = [0, 1].map((axis) => Math.max(...places.map((place) => place[axis])) + 55);
+    const box = [left, top, right - left, bottom - top];
+    const svg = draw("svg", { viewBox: box.join(" "), role: "group", "aria-label": `Network ${network.name}` });
+    const lines = draw("g"), glyphs = draw("g"), hits = draw("g"), boxes = draw("g");
+    svg.append(lines, hits, boxes, glyphs);
+    this.over = glyphs;
+    const beside = new Map();
+    for (const [name, segment] of Object.entries(network.segments)) {
+      const members = segment.members.filter(([node]) => network.routers[node]);
+      if (segment.kind === "p2p" && members.length === 2) {
+        const pair = members.map(([node]) => node).sort().join(" "), number = beside.get(pair) ?? 0;
+        beside.set(pair, number + 1);
+        const [one, other] = members, bend = number === 0 ? 0 : (number % 2 ? 1 : -1) * Math.ceil(number / 2) * 46;
+        this.half(lines, glyphs, one, other[0], at(one[0]), at(other[0]), bend);
+        this.half(lines, glyphs, other, one[0], at(other[0]), at(one[0]), -bend);
+        this.hit(hits, name, at(one[0]), at(other[0]), bend, choose);
+      } else if (segment.kind === "lan") {
+        for (const member of members) this.half(lines, glyphs, member, null, at(member[0]), at(name), 0, true);
+        const [x, y] = at(name), group = draw("g", { class: "lan", tabindex: 0, role: "button", "aria-label": `LAN ${name}` });
+        group.append(draw("rect", { x: x - 13, y: y - 9, width: 26, height: 18 }), draw("text", { x, y: y + 22, class: "name" }, name));
+        this.choosable(group, "segment", name, choose);
+        boxes.append(group);
+      }
+    }
+    for (const name of Object.keys(network.routers)) boxes.append(this.router(name, at(name), choose));
+    this.element = make("div", { class: "map" });
+    if (!alone) this.element.append(make("h2", {}, scene.name));
+    this.element.append(svg);
+  }
+
+  choosable(element, what, name, choose) {
+    const chosen = () => choose(this.scene, what, name);
+    element.addEventListener("click", chosen);
+    element.addEventListener("keydown", (event) => { if (event.key === "Enter") { chosen(); event.preventDefault(); } });
+    this.nodes.push({ element, what, name });
+  }
+
+  /** One end's part of a link: what this router's interface says of the neighbour. */
+  half(lines, glyphs, [router, ifname], neighbor, [x1, y1], [x2, y2], bend, whole = false) {
+    const length = Math.hypot(x2 - x1, y2 - y1) || 1, nx = -(y2 - y1) / length * bend, ny = (x2 - x1) / length * bend;
+    const middle = whole ? [x2, y2] : [(x1 + x2) / 2 + nx, (y1 + y2) / 2 + ny];
+    const path = `M${x1},${y1} Q${(x1 + middle[0]) / 2 + nx / 4},${(y1 + middle[1]) / 2 + ny / 4} ${middle[0]},${middle[1]}`;
+    const line = draw("path", { class: "way", d: path });
+    const part = whole ? 0.45 : 0.72;
+    const glyph = draw("text", { class: "glyph", x: x1 + (middle[0] - x1) * part, y: y1 + (middle[1] - y1) * part });
+    lines.append(line);
+    glyphs.append(glyph);
+    const mine = this.scene.ways.filter((way) => way.router === router && way.ifname === ifname && (neighbor === null || way.neighbor === neighbor));
+    this.ways.push({ line, glyph, router, ifname, mine });
+  }
+
+  hit(hits, name, [x1, y1], [x2, y2], bend, choose) {
+    const length = Math.hypot(x2 - x1, y2 - y1) || 1;
+    const path = `M${x1},${y1} Q${(x1 + x2) / 2 - (y2 - y1) / length * bend * 2},${(y1 + y2) / 2 + (x2 - x1) / length * bend * 2} ${x2},${y2}`;
+    const line = draw("path", { class: "hit", d: path, tabindex: 0, role: "button", "aria-label": `Link ${name}` });
+    this.choosable(line, "segment", name, choose);
+    hits.append(line);
+  }
+
+  router(name, [x, y], choose) {
+    const { network } = this.scene, group = draw("g", { class: "router", tabindex: 0, role: "button", "aria-label": `Router ${name}` });
+    const small = Object.keys(network.routers).length > 60, r = small ? 6 : 13;
+    group.append(draw("circle", { cx: x, cy: y, r }));
+    group.append(draw("path", { class: "cross", d: `M${x - r * 0.6},${y - r * 0.6} L${x + r * 0.6},${y + r * 0.6} M${x - r * 0.6},${y + r * 0.6} L${x + r * 0.6},${y - r * 0.6}` }));
+    const mark = [name === network.dks ? "K" : "", name === network.rp ? "R" : ""].join("");
+    if (mark) this.over.append(draw("text", { class: "mark", x, y, "aria-hidden": "true" }, mark));
+    group.append(draw("text", { class: "name", x, y: y + r + 11 }, name));
+    this.choosable(group, "router", name, choose);
+    this.powered ??= [];
+    this.powered.push({ element: group, name });
+    return group;
+  }
+
+  show(t, chosen) {
+    const { scene } = this;
+    for (const { element, name } of this.powered) {
+      const on = scene.track("power", name).at(t), waits = scene.agents && !scene.track("ready", name).at(t);
+      const mine = chosen?.what === "router" && chosen.name === name;
+      shown(element, `router${on ? "" : " off"}${on && waits ? " waiting" : ""}${mine ? " chosen" : ""}`);
+    }
+    for (const { element, what, name } of this.nodes) if (what === "segment") {
+      shown(element, `${element.tagName === "g" ? "lan" : "hit"}${chosen?.what === what && chosen.name === name ? " chosen" : ""}`);
+    }
+    for (const { line, glyph, router, ifname, mine } of this.ways) {
+      const states = mine.map((way) => scene.track("adj", router, ifname, way.neighbor).at(t));
+      const full = states.filter((state) => state === "Full" || state === "2-Way" && scene.onLan(router, ifname)).length;
+      const carrier = scene.track("carrier", router, ifname).at(t);
+      const how = !carrier ? "dark" : full === mine.length ? "full" : states.some((state) => state !== DOWN) ? "between" : "down";
+      shown(line, `way ${how}`);
+      const [letter, kind] = protection(scene, router, ifname, mine, t);
+      shown(glyph, `glyph ${kind}`, letter);
+    }
+  }
+}
+
+/** What an end of a link is: a letter, and a word for it. */
+function protection(scene, router, ifname, mine, t) {
+  if (wire(scene, router, ifname, t).clear > 0 && scene.agents) return ["!", "unkeyed sent-in-clear"];
+  if (!scene.agents) return scene.keying === "none" ? ["–", "clear"] : ["■", "static"];
+  const keyed = mine.filter((way) => scene.track("keyed", router, ifname, way.neighbor).at(t)).length;
+  if (keyed === mine.length && mine.length) return ["●", "keyed"];
+  return [keyed ? "◐" : "○", "unkeyed"];
+}
+
+/** What a capture saw at an interface, in the second of t and in all up to it. */
+function wire(scene, router, ifname, t) {
+  const seen = scene.wires.get(`${router} ${ifname}`) ?? [];
+  const found = { protected: 0, clear: 0, allProtected: 0, allClear: 0, known: seen.length > 0 };
+  for (const event of seen) {
+    if (event.t > t + SECOND) break;
+    if (event.t > t) { found.protected += event.protected; found.clear += event.clear; }
+    found.allProtected += event.protected;
+    found.allClear += event.clear;
+  }
+  return found;
+}
+
+/** Lanes of one scene below the maps. */
+class Lanes {
+  constructor(scene, alone) {
+    this.scene = scene;
+    this.element = make("div");
+    if (!alone) this.element.append(make("h2", {}, scene.name));
+    this.lanes = [
+      this.lane("faults", (...at) => this.ticks(scene.marks.fault, "--bad", ...at), "short"),
+      this.lane("adjacencies Full", (...at) => this.area(scene.full, () => scene.ways.length, (value) => value, "--good", ...at)),
+    ];
+    if (scene.agents) {
+      this.lanes.push(this.lane("keyed; rekeys", (...at) => {
+        this.area(scene.keyed, () => scene.ways.length, (value) => value, "--link", ...at);
+        this.ticks(scene.marks.rekeyed, "--ink", ...at);
+      }));
+    }
+    this.lanes.push(this.lane("routes right", (...at) => this.area(scene.routes, (value) => value?.of || 1, (value) => value?.right ?? 0, "--good", ...at)));
+    for (const [name, spans] of scene.streams) this.lanes.push(this.lane(`stream ${name} not heard`, (...at) => this.spans(spans, ...at), "short"));
+    if (scene.lost.length) this.lanes.push(this.lane("probe packets lost", (...at) => this.spans(scene.lost, ...at), "short"));
+    if (scene.agents) this.lanes.push(this.lane("DKS requests per second", (...at) => this.histogram(scene.requests, ...at)));
+    for (const lane of this.lanes) this.element.append(lane.row);
+  }
+
+  lane(name, paint, more = "") {
+    const canvas = make("canvas", { role: "img", "aria-label": name });
+    return { row: make("div", { class: `lane ${more}` }, make("span", {}, name), canvas), canvas, paint };
+  }
+
+  /** Paints all lanes for a window of time (seconds); what does not change with the cursor is painted once. */
+  show(from, until, cursor, style) {
+    for (const lane of this.lanes) {
+      const { canvas } = lane, scale = devicePixelRatio || 1;
+      const width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
+      const wanted = `${from} ${until} ${width} ${height} ${style.name}`;
+      if (lane.painted !== wanted) {
+        lane.painted = wanted;
+        canvas.width = width;
+        canvas.height = height;
+        const paper = canvas.getContext("2d", { willReadFrequently: true });
+        lane.paint(paper, width, height, (t) => (this.scene.seconds(t) - from) / (until - from) * width, style);
+        lane.kept = width && height ? paper.getImageData(0, 0, width, height) : null;
+      }
+      if (!lane.kept) continue;
+      const paper = canvas.getContext("2d", { willReadFrequently: true });
+      paper.putImageData(lane.kept, 0, 0);
+      paper.fillStyle = style["--ink"];
+      paper.fillRect(Math.round((cursor - from) / (until - from) * width), 0, Math.max(1, scale), height);
+    }
+  }
+
+  ticks(events, color, paper, width, height, x, style) {
+    paper.fillStyle = style[color];
+    for (const event of events) { const at = x(event.t); if (at >= 0 && at <= width) paper.fillRect(at, height * 0.1, 2, height * 0.8); }
+  }
+
+  area(track, whole, part, color, paper, width, height, x, style) {
+    for (let number = 0; number < track.times.length; number++) {
+      const value = track.values[number], left = Math.max(0, number ? x(track.times[number]) : 0);
+      const right = Math.min(width, number + 1 < track.times.length ? x(track.times[number + 1]) : x(this.scene.end));
+      if (right <= left) continue;
+      const share = Math.min(1, part(value) / (whole(value) || 1)), top = height * (1 - 0.92 * share);
+      paper.fillStyle = style[share === 1 ? color : "--soft"];
+      paper.globalAlpha = share === 1 ? 0.55 : 0.35;
+      paper.fillRect(left, top, right - left, height - top);
+      paper.globalAlpha = 1;
+      if (share < 1) hatch(paper, left, 0, right - left, height, style["--bad"]);
+    }
+  }
+
+  spans(spans, paper, width, height, x, style) {
+    for (const [from, until] of spans) {
+      const left = Math.max(0, x(from)), right = Math.min(width, x(until ?? this.scene.end));
+      if (right > left) { paper.fillStyle = style["--bad"]; paper.globalAlpha = 0.6; paper.fillRect(left, height * 0.2, Math.max(2, right - left), height * 0.6); paper.globalAlpha = 1; }
+    }
+  }
+
+  histogram(times, paper, width, height, x, style) {
+    const counts = new Map();
+    for (const t of times) { const second = Math.floor(this.scene.seconds(t)); counts.set(second, (counts.get(second) ?? 0) + 1); }
+    const most = Math.max(1, ...counts.values());
+    paper.fillStyle = style["--link"];
+    for (const [second, count] of counts) {
+      const left = x(this.scene.moment(second)), right = x(this.scene.moment(second + 1));
+      paper.fillRect(left, height * (1 - 0.92 * count / most), Math.max(1.5, right - left), height);
+    }
+    paper.fillStyle = style["--ink"];
+    paper.font = `${Math.round(height * 0.32)}px sans-serif`;
+    paper.fillText(times.length ? `at most ${most}` : "none", 4, height * 0.4);
+  }
+}
+
+function hatch(paper, left, top, width, height, color) {
+  paper.save();
+  paper.beginPath();
+  paper.rect(left, top, width, height);
+  paper.clip();
+  paper.strokeStyle = color;
+  paper.globalAlpha = 0.5;
+  paper.beginPath();
+  for (let at = Math.floor((left - height) / 8) * 8; at < left + width; at += 8) { paper.moveTo(at, height); paper.lineTo(at + height, 0); }
+  paper.stroke();
+  paper.restore();
+}
+
+/** All of it: cursor, playback, what is chosen. Seconds are those of the first scene's zero. */
+class Player {
+  constructor(scenes) {
+    this.scenes = scenes;
+    this.from = Math.min(...scenes.map((scene) => scene.seconds(scene.start)));
+    this.until = Math.max(...scenes.map((scene) => scene.seconds(scene.end)));
+    this.window = [this.from, this.until];
+    this.cursor = Math.max(this.from, Math.min(0, this.until));
+    this.chosen = null;
+    this.playing = false;
+    const alone = scenes.length === 1;
+    const choose = (scene, what, name) => { this.chosen = { scene, what, name }; this.changed = true; this.show(); };
+    this.maps = scenes.map((scene) => new MapView(scene, choose, alone));
+    this.lanes = scenes.map((scene) => new Lanes(scene, alone));
+    $("maps").append(...this.maps.map((map) => map.element));
+    $("lanes").append(...this.lanes.map((lanes) => lanes.element));
+    for (const speed of [1, 2, 5, 10, 20, 50, 100]) $("speed").append(make("option", { value: speed }, `${speed} ×`));
+    $("speed").value = "10";
+    const kinds = Object.keys(scenes[0].marks).filter((kind) => scenes.some((scene) => scene.marks[kind].length));
+    for (const kind of kinds) $("kind").append(make("option", { value: kind }, kind));
+    this.legend();
+    this.listen();
+    this.fromAddress();
+    this.show();
+  }
+
+  listen() {
+    const cursor = $("cursor");
+    cursor.min = this.from;
+    cursor.max = this.until;
+    cursor.addEventListener("input", () => this.go(Number(cursor.value)));
+    cursor.addEventListener("change", () => this.toAddress());
+    $("play").addEventListener("click", () => this.play());
+    $("next").addEventListener("click", () => this.jump(1));
+    $("back").addEventListener("click", () => this.jump(-1));
+    $("closer").addEventListener("click", () => this.zoom(0.5));
+    $("wider").addEventListener("click", () => this.zoom(2));
+    addEventListener("resize", () => this.show());
+    addEventListener("hashchange", () => { this.fromAddress(); this.show(); });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.show());
+    for (const { lanes } of this.lanes) for (const { canvas } of lanes) {
+      const move = (event) => this.go(this.window[0] + event.offsetX / canvas.clientWidth * (this.window[1] - this.window[0]));
+      canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); move(event); });
+      canvas.addEventListener("pointermove", (event) => { if (event.buttons) move(event); });
+      canvas.addEventListener("pointerup", () => this.toAddress());
+    }
+    addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
+      const step = event.shiftKey ? 10 : 1;
+      const deeds = {
+        " ": () => this.play(), ArrowLeft: () => this.go(this.cursor - step), ArrowRight: () => this.go(this.cursor + step),
+        "[": () => this.jump(-1), "]": () => this.jump(1), "+": () => this.zoom(0.5), "-": () => this.zoom(2),
+        Home: () => this.go(this.from), End: () => this.go(this.until),
+      };
+      if (!(event.key in deeds) || event.key === " " && event.target.tagName === "BUTTON") return;
+      event.preventDefault();
+      deeds[event.key]();
+      this.toAddress();
+    });
+  }
+
+  go(seconds) {
+    this.cursor = Math.max(this.from, Math.min(this.until, seconds));
+    const [from, until] = this.window, width = until - from;
+    if (this.cursor < from || this.cursor > until) {
+      const left = Math.max(this.from, Math.min(this.until - width, this.cursor - width / 2));
+      this.window = [left, left + width];
+    }
+    this.changed = true;
+    if (!this.playing) this.show();
+  }
+
+  zoom(factor) {
+    const width = Math.min(this.until - this.from, Math.max(0.01, (this.window[1] - this.window[0]) * factor));
+    const left = Math.max(this.from, Math.min(this.until - width, this.cursor - width / 2));
+    this.window = [left, left + width];
+    this.show();
+  }
+
+  play() {
+    this.playing = !this.playing;
+    $("play").textContent = this.playing ? "Stop" : "Play";
+    if (!this.playing) { this.toAddress(); this.show(); return; }
+    if (this.cursor >= this.until) this.cursor = this.from;
+    let before = null;
+    const frame = (now) => {
+      if (!this.playing) return;
+      if (before !== null) this.go(this.cursor + (now - before) / 1000 * Number($("speed").value));
+      before = now;
+      this.show();
+      if (this.cursor >= this.until) this.play(); else requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  }
+
+  /** To the nearest event of the chosen kind before or after the cursor. */
+  jump(way) {
+    const kind = $("kind").value;
+    const times = this.scenes.flatMap((scene) => scene.marks[kind].map((event) => scene.seconds(event.t))).sort((a, b) => a - b);
+    const found = way > 0 ? times.find((t) => t > this.cursor + 1e-6) : times.findLast((t) => t < this.cursor - 1e-6);
+    if (found !== undefined) { this.go(found); this.toAddress(); }
+  }
+
+  fromAddress() {
+    const words = new URLSearchParams(location.hash.slice(1)), t = Number.parseFloat(words.get("t"));
+    if (Number.isFinite(t)) this.go(t);
+    for (const what of ["router", "segment"]) {
+      const name = words.get(what), scene = this.scenes[0];
+      const known = what === "router" ? scene.network.routers : scene.network.segments;
+      if (name !== null && Object.hasOwn(known, name)) this.chosen = { scene, what, name };
+    }
+  }
+
+  toAddress() {
+    const words = new URLSearchParams({ t: this.cursor.toFixed(3) });
+    if (this.chosen) words.set(this.chosen.what, this.chosen.name);
+    history.replaceState(null, "", `#${words}`);
+  }
+
+  style() {
+    const computed = getComputedStyle(document.documentElement), found = {};
+    for (const name of ["--ink", "--soft", "--good", "--bad", "--link", "--line"]) found[name] = computed.getPropertyValue(name).trim();
+    found.name = found["--ink"];
+    return found;
+  }
+
+  show() {
+    const style = this.style();
+    for (const [number, scene] of this.scenes.entries()) {
+      const t = scene.moment(this.cursor), chosen = this.chosen?.scene === scene ? this.chosen : null;
+      this.maps[number].show(t, chosen);
+      this.lanes[number].show(...this.window, this.cursor, style);
+    }
+    const cursor = $("cursor");
+    cursor.value = this.cursor;
+    cursor.setAttribute("aria-valuetext", `${this.cursor.toFixed(3)} seconds since ${this.scenes[0].since}`);
+    const words = this.words();
+    if ($("now").textContent !== words) $("now").textContent = words;
+    if (!this.playing || this.changed && performance.now() - (this.told ?? 0) > 250) { this.details(); this.told = performance.now(); }
+    this.changed = false;
+  }
+
+  words() {
+    const told = this.scenes.map((scene) => {
+      const sums = scene.sums(scene.moment(this.cursor));
+      const parts = [`${sums.powered} of ${sums.routers} routers with power`, `${sums.full} of ${sums.ways} adjacencies Full`];
+      if (scene.agents) parts.push(`${sums.keyed} keyed`, `${sums.requests} requests at the DKS`);
+      if (sums.of !== null) parts.push(`${sums.right} of ${sums.of} routes right`);
+      return (this.scenes.length > 1 ? `${scene.keying}: ` : "") + parts.join(", ");
+    });
+    return `${this.cursor.toFixed(3)} s since ${this.scenes[0].since}: ${told.join("; ")}`;
+  }
+
+  details() {
+    const panel = $("details");
+    if (!this.chosen) return;
+    const { scene, what, name } = this.chosen, t = scene.moment(this.cursor), kept = panel.scrollTop;
+    panel.replaceChildren(make("h2", {}, `${what === "router" ? "Router" : "Link"} ${name}`), ...(what === "router" ? router(scene, name, t) : segment(scene, name, t)));
+    panel.scrollTop = kept;
+  }
+
+  legend() {
+    const words = [
+      ["━", "adjacency Full, at this end"], ["╍", "on its way to Full"], ["┈", "down"], ["●", "keyed, in and out"], ["◐", "keyed with some of a LAN"],
+      ["○", "not keyed"], ["■", "static key"], ["–", "no security"], ["!", "routing packets captured in clear"], ["×", "no power"], ["K", "the DKS is beside it"], ["R", "rendezvous point"],
+    ];
+    $("legend").append(...words.map(([mark, text]) => make("div", {}, make("dt", {}, mark), make("dd", {}, text))));
+  }
+}
+
+function table(heads, rows) {
+  const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
+  const lines = rows.map((row) => make("tr", {}, ...row.map((text) => make("td", {}, text))));
+  return make("table", {}, make("thead", {}, head), make("tbody", {}, ...lines));
+}
+
+function router(scene, name, t) {
+  const found = [], node = scene.network.routers[name];
+  const on = scene.track("power", name).at(t), ready = scene.track("ready", name).at(t);
+  found.push(make("p", {}, `${on ? "Has power" : "Has no power"}${scene.agents && on ? ready ? ", its LKS is ready" : ", its LKS is not ready yet" : ""}. Router ID ${node.id}.`));
+  const rows = scene.ways.filter((way) => way.router === name).map((way) => {
+    const keyed = scene.track("keyed", name, way.ifname, way.neighbor).at(t);
+    return [way.ifname, way.neighbor, scene.track("adj", name, way.ifname, way.neighbor).at(t), scene.agents ? keyed ? "keyed" : "unkeyed" : "–"];
+  });
+  found.push(make("h3", {}, "Neighbours"), table(["interface", "neighbour", "OSPF", "keys"], rows));
+  const generations = [...scene.generations].filter(([key]) => key.startsWith(`${name} `)).map(([key, bars]) => {
+    const open = bars.filter(([since, until]) => since <= t && (until ?? Infinity) > t).map((bar) => bar[2]);
+    return [...key.split(" ").slice(1), open.join(", ") || "none"];
+  });
+  if (generations.length) found.push(make("h3", {}, "Own generations in the kernel"), table(["interface", "destination", "generation"], generations));
+  const lease = (scene.index.get(name) ?? []).findLast((event) => event.kind === "lease" && event.node === name && event.t <= t);
+  if (lease) found.push(make("p", {}, `Lease when it started: ${Math.round(lease.left_s)} s.`));
+  found.push(...log(scene, name, t));
+  return found;
+}
+
+function segment(scene, name, t) {
+  const found = [], { members, kind } = scene.network.segments[name];
+  const rows = [];
+  for (const [node, ifname] of members) if (scene.network.routers[node]) {
+    const mine = scene.ways.filter((way) => way.router === node && way.ifname === ifname);
+    for (const way of mine) rows.push([`${node} → ${way.neighbor}`, scene.track("adj", node, ifname, way.neighbor).at(t), protection(scene, node, ifname, [way], t)[1]]);
+  }
+  found.push(make("p", {}, kind === "lan" ? "A LAN." : "Point to point."), table(["direction", "OSPF", "protection"], rows));
+  const seen = members.map(([node, ifname]) => [`${node} ${ifname}`, wire(scene, node, ifname, t)]).filter(([, each]) => each.known);
+  if (seen.length) found.push(make("h3", {}, "Captured so far, octets"), table(["at", "protected", "in clear"], seen.map(([at, each]) => [at, String(each.allProtected), String(each.allClear)])));
+  else found.push(make("p", {}, "The run has no capture of this link."));
+  for (const [node, ifname] of members) {
+    const carrier = scene.network.routers[node] ? scene.track("carrier", node, ifname).at(t) : true;
+    if (!carrier) found.push(make("p", {}, `${node}: no carrier.`));
+  }
+  return found;
+}
+
+/** What was said of a router around the cursor. */
+function log(scene, name, t) {
+  const events = scene.index.get(name) ?? [], here = upTo(events.map((event) => event.t), t);
+  const near = events.slice(Math.max(0, here - 9), here + 6);
+  const lines = near.map((event) => {
+    const { t: moment, node, source, kind, ...rest } = event;
+    const fields = Object.entries(rest).map(([key, value]) => `${key}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ");
+    return make("li", event === events[here - 1] ? { class: "at" } : {}, `${scene.seconds(moment).toFixed(3)} ${node === name ? "" : `${node} `}${source} ${kind} ${fields}`);
+  });
+  return [make("h3", {}, "Around the cursor"), make("ol", {}, ...lines)];
+}
+
+async function opened() {
+  const packed = Uint8Array.from(atob($("data").textContent), (letter) => letter.charCodeAt(0));
+  const text = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  return JSON.parse(text);
+}
+
+opened().then((scenes) => {
+  globalThis.player = new Player(scenes.map((raw) => new Scene(raw)));
+}).catch((error) => { $("now").textContent = `This page cannot be shown: ${error.message}`; throw error; });
