@@ -163,7 +163,7 @@ class Groups:
         """The answer to a registration of an authenticated router."""
         group = request.group
         speaker = self._documents.of(group.router)
-        if speaker is None or group not in speaker.own_groups():
+        if speaker is None or not speaker.speaks(group):
             return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
         if (
             speaker.issuer_of(group) != "dks"
@@ -277,7 +277,7 @@ class Groups:
         member = self._documents.of(router)
         if member is None or speaker.may_join(group, router) is None:
             return False
-        return any(each == group for _interface, _neighbor, each in member.neighbor_groups())
+        return member.hears(group)
 
     def _keys(self, speaker: PolicyDocument, group: GroupId, ahead: int = 0) -> GroupKeys:
         generation = self._book.next(group, speaker.version, key=speaker.identity, ahead=ahead)
@@ -413,7 +413,7 @@ class Groups:
         known, speaker = self._groups.get(group), self._documents.of(group.router)
         if known is None:
             return
-        gone = speaker is None or group not in speaker.own_groups()
+        gone = speaker is None or not speaker.speaks(group)
         if speaker is None or gone or speaker.issuer_of(group) != "dks" or speaker.local_key_server:
             for name in [*known.members, *known.apart]:
                 self._exclude(known, name, now)

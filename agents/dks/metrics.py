@@ -34,13 +34,14 @@ class Metrics:
 
     def observe(self, event: Event) -> None:
         """Count an event, if its kind is counted."""
-        if event.kind not in _COUNTED:
+        counted = _COUNTED.get(event.kind)
+        if counted is None:
             return
-        name, labels, _help = _COUNTED[event.kind]
-        fields = dict(event.fields)
+        name, labels, _help = counted
+        fields = event.fields
         if event.kind == "registered":
-            fields["kind"] = "group" if fields.get("generation") else "control"
-        self._counts[name, tuple((label, _word(fields.get(label, ""))) for label in labels)] += 1
+            fields = {"kind": "group" if fields.get("generation") else "control"}
+        self._counts[name, tuple([(label, _word(fields.get(label, ""))) for label in labels])] += 1
 
     def text(self, gauges: Mapping[str, tuple[float, str]]) -> str:
         """All counters, and these gauges: name → (value, help)."""

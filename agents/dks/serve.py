@@ -6,6 +6,7 @@ Knows nothing of the command line, nor of the other workers.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import Sequence
@@ -130,6 +131,8 @@ async def run_core(
             rate=config.rate,
             burst=config.burst,
         )
+        gc.collect()
+        gc.freeze()  # documents stay: collections need not look at them again and again
         await Driver(core, port, config.state_dir, log, control=control, key_log=key_log, ready_at_once=True).run()
     finally:
         book.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from agents.gikev2.errors import UnusableGroup
 from agents.gikev2.gsa import GroupPolicy, GroupWidePolicy, GsaPayload
@@ -93,7 +94,7 @@ def make_group_keys(document: PolicyDocument, random: Callable[[int], bytes], st
     """
     group, generation = state.said.group, state.said.g
     interface = document.interface(group.interface)
-    if group not in document.own_groups() or interface is None:
+    if not document.speaks(group) or interface is None:
         raise UnusableGroup(f"{group} is not in the document of {document.router}, version {document.version}")
     protocol = group.routing_protocol
     sas = tuple(
@@ -173,6 +174,7 @@ def own_keys(keys: GroupKeys, document: PolicyDocument) -> GroupKeys:
 # -- between keys and payloads ----------------------------------------------------------------------
 
 
+@lru_cache(maxsize=len(Suite))
 def suite_transforms(suite: Suite) -> tuple[Transform, ...]:
     """The transforms of a Data-Security SA with one sender: 32-bit sequence numbers, ESN is forbidden."""
     p = suite.parameters

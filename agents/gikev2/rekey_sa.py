@@ -70,7 +70,7 @@ def add_rekey_sa(
         tuple(attributes),
     )
     bag = GroupKeyBag(Protocol.GIKE_UPDATE, grant.sa.spi, (wrap_key(kwk, grant.sa.keymat),))
-    own = replace(kd.member or MemberKeyBag(), auth_key=spki(key))
+    own = MemberKeyBag(auth_key=spki(key)) if kd.member is None else replace(kd.member, auth_key=spki(key))
     return GsaPayload((policy, *gsa.policies), gsa.group_wide), KdPayload((bag, *kd.bags), own)
 
 

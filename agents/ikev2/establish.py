@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from agents.ikev2.codec.payloads import Payload, notifies
 from agents.ikev2.events import CloseReason, Established
@@ -25,7 +24,7 @@ def establish(sa: IkeSa, payloads: Sequence[Payload], initial_contact: bool, now
     sa.established_at = now
     sa.expires_at = None
     if sa.keys is not None:
-        sa.keys = replace(sa.keys, sk_pi=b"", sk_pr=b"")  # of no use from here on
+        sa.keys = sa.keys.without_proof()
     sa.handler = ESTABLISHED
     window = notifies(payloads, NotifyType.SET_WINDOW_SIZE)
     if window and len(window[0].data) == 4:

@@ -25,6 +25,10 @@ class IkeKeys:
     sk_pi: bytes = field(repr=False)
     sk_pr: bytes = field(repr=False)
 
+    def without_proof(self) -> IkeKeys:
+        """The same without SK_p*, which are of no use once the peer is authenticated."""
+        return IkeKeys(self.sk_d, self.sk_ai, self.sk_ar, self.sk_ei, self.sk_er, b"", b"")
+
 
 def _expand(suite: IkeSuite, skeyseed: bytes, seed: bytes) -> IkeKeys:
     prf, a, e = suite.prf.length, suite.integrity_key, suite.encryption_key

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
@@ -21,6 +22,7 @@ PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 RandomSource = Callable[[int], bytes]
 
 
+@lru_cache(maxsize=256)
 def source_prefix(address: str) -> str:
     """What one source surely has as a whole: an IPv4 address, an IPv6 /64. Neighbours share the link-local prefix."""
     if ":" not in address or (parsed := IPv6Address(address)).is_link_local:
@@ -65,17 +67,22 @@ class PeerKey:
     @classmethod
     def from_spki(cls, der: bytes) -> PeerKey:
         """From a DER SubjectPublicKeyInfo; UnsupportedAlgorithm unless Ed25519, P-256 or P-384."""
-        try:
-            key = load_der_public_key(der)
-        except (ValueError, _Unsupported) as error:
-            raise UnsupportedAlgorithm(f"no usable public key: {error}") from error
-        if isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey):
-            return cls(key)
-        raise UnsupportedAlgorithm(f"public key of kind {type(key).__name__}")
+        return _peer_key(der)
 
     @property
     def spki(self) -> bytes:
         return self.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+@lru_cache(maxsize=1024)  # of one peer's IKE SAs all share it
+def _peer_key(der: bytes) -> PeerKey:
+    try:
+        key = load_der_public_key(der)
+    except (ValueError, _Unsupported) as error:
+        raise UnsupportedAlgorithm(f"no usable public key: {error}") from error
+    if isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey):
+        return PeerKey(key)
+    raise UnsupportedAlgorithm(f"public key of kind {type(key).__name__}")
 
 
 @dataclass(frozen=True, slots=True)

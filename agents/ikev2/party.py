@@ -22,8 +22,12 @@ from agents.ikev2.round_trip import MOST_PEERS, RoundTrip
 from agents.ikev2.suites import IkeSuite, ike_suite
 
 if TYPE_CHECKING:
+    from agents.ikev2.codec.payloads import RawPayload
     from agents.ikev2.sa import IkeSa
+    from agents.ikev2.suites import IkeSuite
 
+MOST_AGREED, MOST_AGREED_OCTETS = 64, 1024
+"""Of so many proposals of so few octets a responder remembers what it answered."""
 _SPARE_TIMERS = 64
 """So many timers are kept beyond two for each SA before those that nobody waits for are taken out."""
 
@@ -55,6 +59,7 @@ class Party:
         self.by_peer: dict[Identification, set[IkeSa]] = {}
         self._going: dict[Identification, dict[IkeSa, None]] = {}  # closed or being deleted, the oldest first
         self._ways: dict[Identification, RoundTrip] = {}
+        self.agreed: dict[bytes, tuple[IkeSuite, RawPayload]] = {}
         self.half_open = 0
         self.half_open_by_address: dict[str, int] = {}
         self._half_open_by_prefix: dict[str, int] = {}
@@ -69,6 +74,7 @@ class Party:
         for offer in offers:
             _check_offer(offer)
         self.offers = offers
+        self.agreed.clear()  # what was answered under the older ones
 
     @property
     def only_additional(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -29,6 +29,7 @@ from agents.ikev2.registry import Encr, Integ, PayloadType
 _AEAD_IV = 8
 _AEAD_ICV = 16
 _BLOCK = 16
+_SK = struct.Struct("!BBH")
 _FRAGMENT = struct.Struct("!HH")
 _MAX_PRECEDING = 16
 
@@ -184,9 +185,8 @@ def seal_message(header: Header, first: int, inner: bytes, protection: Protectio
     body = protection.body_length(len(inner))
     if GENERIC_HEADER_LENGTH + body > MAX_MESSAGE - HEADER_LENGTH:
         raise MessageTooLong(f"message of {body} octets")
-    start = encode_header(
-        replace(header, next_payload=PayloadType.SK), HEADER_LENGTH + GENERIC_HEADER_LENGTH + body
-    ) + struct.pack("!BBH", first, 0, GENERIC_HEADER_LENGTH + body)
+    length = GENERIC_HEADER_LENGTH + body
+    start = encode_header(header, HEADER_LENGTH + length, PayloadType.SK) + _SK.pack(first, 0, length)
     return start + protection.seal(start, inner)
 
 
@@ -204,12 +204,11 @@ def seal_fragments(
     total = -(-len(inner) // size) if size > 0 else max_fragments + 1
     if total > max_fragments or len(inner) > MAX_MESSAGE:
         raise MessageTooLong(f"message of {len(inner)} octets does not fit {max_fragments} fragments")
-    header = replace(header, next_payload=PayloadType.SKF)
     out = []
     for number in range(1, total + 1):
         part = inner[(number - 1) * size : number * size]
         length = GENERIC_HEADER_LENGTH + _FRAGMENT.size + protection.body_length(len(part))
-        start = encode_header(header, HEADER_LENGTH + length)
+        start = encode_header(header, HEADER_LENGTH + length, PayloadType.SKF)
         start += struct.pack("!BBHHH", first if number == 1 else 0, 0, length, number, total)
         out.append(start + protection.seal(start, part))
     return out
@@ -261,7 +260,7 @@ def signed_octets(header: Header, first: int, inner: bytes, reserved: int = 0) -
     IV, padding and ICV, then the inner payloads in clear. `reserved`: the second octet of SK's header as received."""
     length = HEADER_LENGTH + GENERIC_HEADER_LENGTH + len(inner)
     return (
-        encode_header(replace(header, next_payload=PayloadType.SK), length)
-        + struct.pack("!BBH", first, reserved, GENERIC_HEADER_LENGTH + len(inner))
+        encode_header(header, length, PayloadType.SK)
+        + _SK.pack(first, reserved, GENERIC_HEADER_LENGTH + len(inner))
         + inner
     )

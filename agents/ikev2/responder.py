@@ -22,6 +22,7 @@ from agents.ikev2.codec.payloads import (
     NoncePayload,
     NotifyPayload,
     Payload,
+    RawPayload,
     SaPayload,
     TsPayload,
     encode_payloads,
@@ -43,7 +44,7 @@ from agents.ikev2.handshake import (
 )
 from agents.ikev2.keys import IkeKeys
 from agents.ikev2.model import PeerAddress, PeerKey
-from agents.ikev2.party import Party
+from agents.ikev2.party import MOST_AGREED, MOST_AGREED_OCTETS, Party
 from agents.ikev2.protect import Opened, Protection
 from agents.ikev2.registry import ExchangeType, Flag, NotifyType, PayloadType, Protocol
 from agents.ikev2.sa import Handler, IkeSa, SaState
@@ -66,13 +67,13 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
         admitted = _admitted(party, payloads, nonce, header, peer, now)
         if admitted is None:
             return
-        chosen = choose(party.offers, sa.proposals, Protocol.IKE, 0)
-        if chosen is None:
+        agreed = _agreed(party, sa)
+        if agreed is None:
             only = " with the post-quantum key exchange that is required" if party.only_additional else " of ours"
             party.drop(f"IKE_SA_INIT request has no proposal{only}", peer)
             _refuse(party, header, peer, NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN))
             return
-        suite = ike_suite(chosen.transforms)
+        suite, answer = agreed
         required_nonce(payloads, suite.prf)
         if ke.method != suite.ke:
             wanted = NotifyPayload(NotifyType.INVALID_KE_PAYLOAD, suite.ke.to_bytes(2, "big"))
@@ -80,7 +81,7 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
             return
         if suite.additional_ke and not notifies(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED):
             raise MalformedMessage("additional key exchange without IKE_INTERMEDIATE")
-        draft = Draft.of(party, header, suite, SaPayload((chosen,)))
+        draft = Draft.of(party, header, suite, answer)
         if len(draft.response) > len(data) and not admitted:
             # Who gets more than came must be there: else anybody could have us send to anybody (RFC 7296 §2.6).
             _ask_for_cookie(party, nonce, header, peer, now)
@@ -92,6 +93,19 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
         )
     except (MalformedMessage, UnsupportedAlgorithm) as error:
         party.drop(f"IKE_SA_INIT request: {error}", peer)
+
+
+def _agreed(party: Party, sa: SaPayload) -> tuple[IkeSuite, RawPayload] | None:
+    """The suite of the first of our offers that is met, and the SA payload that says so. All peers of one kind propose
+    the same. UnsupportedAlgorithm."""
+    found = party.agreed.get(sa.octets)
+    if found is None and (chosen := choose(party.offers, sa.proposals, Protocol.IKE, 0)) is not None:
+        found = ike_suite(chosen.transforms), RawPayload(PayloadType.SA, SaPayload((chosen,)).body())
+        if 0 < len(sa.octets) <= MOST_AGREED_OCTETS:
+            if len(party.agreed) >= MOST_AGREED:
+                party.agreed.clear()
+            party.agreed[sa.octets] = found
+    return found
 
 
 def _refuse(party: Party, header: Header, peer: PeerAddress, notify: NotifyPayload) -> None:
@@ -145,7 +159,7 @@ class Draft:
     response: bytes
 
     @classmethod
-    def of(cls, party: Party, header: Header, suite: IkeSuite, answer: SaPayload) -> Draft:
+    def of(cls, party: Party, header: Header, suite: IkeSuite, answer: RawPayload) -> Draft:
         config = party.config
         ke, nonce, spi = key_exchange.begin(suite.ke, party.random), party.random(config.nonce_octets), party.new_spi()
         reply: list[Payload] = [answer, KePayload(suite.ke, ke.public), NoncePayload(nonce), *announcements(config)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 LONGEST_S = 30.0
 """The longest round trip that is believed: 10 s each way, as `testbed.topology` allows, and half of that again for
@@ -50,7 +51,12 @@ class Retransmission:
     @property
     def patience_s(self) -> float:
         """Seconds from the first transmission until a request is given up."""
-        return sum(self.delay(number) for number in range(self.tries + 1))
+        return _patience_s(self)
+
+
+@lru_cache(maxsize=64)
+def _patience_s(usual: Retransmission) -> float:
+    return sum(usual.delay(number) for number in range(usual.tries + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -376,6 +376,22 @@ class PolicyDocument(_Value):
             for neighbor in interface.neighbors
         )
 
+    def speaks(self, group: GroupId) -> bool:
+        """Whether this is one of `own_groups`."""
+        return (group.domain, group.router) == (self.domain, self.router) and any(
+            each.name == group.interface and any(group.protocol == protocol.value for protocol in each.protected)
+            for each in self.interfaces
+        )
+
+    def hears(self, group: GroupId) -> bool:
+        """Whether this is one of `neighbor_groups`."""
+        speaker = (group.router, group.interface)
+        return group.domain == self.domain and any(
+            any((each.router, each.interface) == speaker for each in interface.neighbors)
+            and any(group.protocol == protocol.value for protocol in interface.protected)
+            for interface in self.interfaces
+        )
+
     def may_join(self, group: GroupId, router: str) -> Neighbor | None:
         """The neighbour entry that lets `router` hear this router's own `group`; None when nothing does."""
         interface = self.interface(group.interface)

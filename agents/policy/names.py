@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agents.ipsec.protection import RoutingProtocol
 from agents.policy.errors import PolicyError
@@ -16,6 +17,8 @@ RESERVED = frozenset({DKS_NAME, "revocation"})
 """Names of parties and files of their own, NAME.cose: no router's."""
 CONTROL_INTERFACE, CONTROL_PROTOCOL = "-", "policy"
 MAX_GROUP_OCTETS = 256
+_REMEMBERED = 1024
+"""So many names are remembered with what they say: each is read several times in a handshake."""
 
 DOMAIN_PATTERN = ROUTER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 """What can be one part of a path too, wherever such a name becomes one."""
@@ -43,6 +46,7 @@ def party_id(domain: str, name: str) -> bytes:
     return f"{domain}/{name}".encode()
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def parse_party_id(data: bytes) -> tuple[str, str]:
     """Domain and name out of a party's KEY_ID; PolicyError for anything else."""
     parts = _split(data, 2)
@@ -96,10 +100,15 @@ class GroupId:
     @classmethod
     def decode(cls, data: bytes) -> GroupId:
         """From the KEY_ID octets of IDg; PolicyError for anything else."""
-        return cls(*_split(data, 4))
+        return _group_id(data)
 
     def __str__(self) -> str:
         return f"{self.domain}/{self.router}/{self.interface}/{self.protocol}"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _group_id(data: bytes) -> GroupId:
+    return GroupId(*_split(data, 4))
 
 
 def _split(data: bytes, count: int) -> list[str]:

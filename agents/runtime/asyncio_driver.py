@@ -118,6 +118,7 @@ class Driver:
         self._monitor = LinkMonitor() if watch_links else None
         self._control = ControlServer(control, self._command) if control is not None else None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
         self._watch, self._lost = watch, lost
         self._mend_later: asyncio.TimerHandle | None = None
@@ -268,15 +269,20 @@ class Driver:
         self._mend()
 
     def _schedule(self) -> None:
+        when = self._core.next_timer()
         if self._timer is not None:
+            if when == self._timer_at:
+                return
             self._timer.cancel()
             self._timer = None
-        when = self._core.next_timer()
         if when is not None:
+            self._timer_at = when
             delay = max(0.0, when - time.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(
-                delay, self._guarded(lambda: self._core.tick(max(when, time.monotonic())))
-            )
+            self._timer = asyncio.get_running_loop().call_later(delay, self._guarded(lambda: self._due(when)))
+
+    def _due(self, when: float) -> None:
+        self._timer = None
+        self._core.tick(max(when, time.monotonic()))
 
     def _execute(self) -> None:
         while effects := self._core.take():

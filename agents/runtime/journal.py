@@ -16,6 +16,7 @@ import stat
 import time
 from collections.abc import Mapping
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 from agents.runtime.effects import Event
@@ -43,6 +44,7 @@ _LONGEST = 1024
 """Octets of a value: a peer chooses some of them."""
 
 
+@lru_cache(maxsize=256)
 def level_of(kind: str) -> Level:
     """How much an event of this kind matters to who runs the router."""
     if kind in _ERRORS:
@@ -50,6 +52,11 @@ def level_of(kind: str) -> Level:
     if kind in _WARNINGS:
         return Level.WARNING
     return Level.DEBUG if kind in _DETAILS else Level.INFO
+
+
+@lru_cache(maxsize=1)
+def _moment(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
 
 
 class Journal:
@@ -90,12 +97,15 @@ class Journal:
         words = [event.kind, *(f"{name}={_quoted(value)}" for name, value in event.fields.items())]
         if self._to_journald:  # which has the time and the program already, and takes the level from the number
             return f"<{level.value}>{' '.join(words)}"
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return " ".join([moment, self._program, level.name.lower(), *words])
+        return " ".join([_moment(int(time.time())), self._program, level.name.lower(), *words])
 
     def _as_json(self, event: Event, level: Level) -> str:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        head = {"time": moment, "program": self._program, "level": level.name.lower(), "kind": event.kind}
+        head = {
+            "time": _moment(int(time.time())),
+            "program": self._program,
+            "level": level.name.lower(),
+            "kind": event.kind,
+        }
         return json.dumps({**head, **{name: _short(value) for name, value in event.fields.items()}})
 
 

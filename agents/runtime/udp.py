@@ -7,7 +7,6 @@ link-local one is the interface. Knows nothing of what the datagrams hold.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import select
@@ -38,11 +37,40 @@ _ANCILLARY = socket.CMSG_SPACE(_PKTINFO6.size) + socket.CMSG_SPACE(4)
 _Ancillary = list[tuple[int, int, bytes]]
 
 
+class _Names:
+    """The interfaces of the datagrams that are being taken in: to ask the kernel takes three system calls, and an
+    answer goes where its request came from. Forgotten when no datagram is left, for names and numbers may change."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+
+    def of(self, index: int) -> str:
+        """The name of an interface; empty when there is none (any more)."""
+        found = self._names.get(index)
+        if found is None:
+            try:
+                found = self._names[index] = socket.if_indextoname(index)
+            except OSError:
+                return ""
+            self._numbers[found] = index
+        return found
+
+    def index(self, name: str) -> int:
+        """The number of an interface. OSError when there is none (any more)."""
+        return self._numbers.get(name) or socket.if_nametoindex(name)
+
+    def forget(self) -> None:
+        """Ask again."""
+        self._numbers.clear()
+        self._names.clear()
+
+
 class _Family(ABC):
     """A bound socket of one family."""
 
-    def __init__(self, bound: socket.socket) -> None:
-        self.socket = bound
+    def __init__(self, bound: socket.socket, names: _Names) -> None:
+        self.socket, self.names = bound, names
         self.port: int = bound.getsockname()[1]
 
     def receive(self) -> Datagram | None:
@@ -55,25 +83,24 @@ class _Family(ABC):
             except OSError:
                 continue  # An ICMP error of an earlier datagram: it is taken from the socket by this.
             local, index, hops = self._arrival(ancillary)
-            interface = ""
-            if index:
-                with contextlib.suppress(OSError):
-                    interface = socket.if_indextoname(index)
-            # A link-local address may bear its scope, which is told by the interface.
-            ip = str(ip_address(source[0].partition("%")[0]))
-            return Datagram(data, PeerAddress(ip, source[1], local, interface, self.port), hops)
+            interface = self.names.of(index) if index else ""
+            return Datagram(data, PeerAddress(self._source(source[0]), source[1], local, interface, self.port), hops)
         return None
 
     def send(self, effect: Send) -> None:
         """Send. OSError."""
         peer = effect.peer
-        index = socket.if_nametoindex(peer.interface) if peer.interface else 0
+        index = self.names.index(peer.interface) if peer.interface else 0
         ancillary = self._departure(peer.local_ip, index) if peer.local_ip or index else []
         self.socket.sendmsg([effect.data], ancillary, 0, self._target(peer, index))
 
     @abstractmethod
     def _arrival(self, ancillary: _Ancillary) -> tuple[str, int, int | None]:
         """Local address, interface's number and hop limit of a datagram."""
+
+    @abstractmethod
+    def _source(self, address: str) -> str:
+        """An address as the socket gives it, without a scope."""
 
     @abstractmethod
     def _departure(self, local_ip: str, index: int) -> _Ancillary:
@@ -85,6 +112,9 @@ class _Family(ABC):
 
 
 class _IPv4(_Family):
+    def _source(self, address: str) -> str:
+        return address
+
     def _arrival(self, ancillary: _Ancillary) -> tuple[str, int, int | None]:
         local, index, hops = "", 0, None
         for level, kind, value in ancillary:
@@ -105,6 +135,10 @@ class _IPv4(_Family):
 
 
 class _IPv6(_Family):
+    def _source(self, address: str) -> str:
+        # A link-local address may bear its scope, which is told by the interface.
+        return str(IPv6Address(address.partition("%")[0]))
+
     def _arrival(self, ancillary: _Ancillary) -> tuple[str, int, int | None]:
         local, index, hops = "", 0, None
         for level, kind, value in ancillary:
@@ -168,11 +202,12 @@ class UdpPort:
     def __init__(self, port: int, address: str = "", *, bound: Sequence[socket.socket] = ()) -> None:
         """As `bind`, or with sockets that `bind` made. OSError when the port is taken."""
         self._families: dict[int, _Family] = {}
+        self._names = names = _Names()
         for each in bound or bind(port, address):
             if each.family == socket.AF_INET:
-                self._families[4] = _IPv4(each)
+                self._families[4] = _IPv4(each, names)
             else:
-                self._families[6] = _IPv6(each)
+                self._families[6] = _IPv6(each, names)
         self._ready = select.epoll()
         for family in self._families.values():
             self._ready.register(family.socket.fileno(), select.EPOLLIN)
@@ -193,12 +228,13 @@ class UdpPort:
             found = next(self._turns).receive()
             if found is not None:
                 return found
+        self._names.forget()
         return None
 
     def send(self, effect: Send) -> bool:
         """Send; False when it cannot go now (no route, interface down). Then it counts as lost."""
         try:
-            family = self._families.get(ip_address(effect.peer.ip).version)
+            family = self._families.get(6 if ":" in effect.peer.ip else 4)
             if family is None:
                 return False
             family.send(effect)

@@ -47,12 +47,12 @@ class Header:
         return self.version >> 4
 
 
-def encode_header(header: Header, length: int | None = None) -> bytes:
-    """28 octets; `length` replaces the header's own when given."""
+def encode_header(header: Header, length: int | None = None, next_payload: int | None = None) -> bytes:
+    """28 octets; `length` and `next_payload` replace the header's own when given."""
     return _HEADER.pack(
         header.spi_i,
         header.spi_r,
-        header.next_payload,
+        header.next_payload if next_payload is None else next_payload,
         header.version,
         header.exchange,
         header.flags,

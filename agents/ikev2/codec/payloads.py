@@ -86,6 +86,8 @@ class SaPayload(Payload):
 
     payload_type: ClassVar[int] = PayloadType.SA
     proposals: tuple[Proposal, ...]
+    octets: bytes = field(default=b"", compare=False, repr=False)
+    """The body that it was read from, if it was."""
 
     def body(self) -> bytes:
         return encode_proposals(self.proposals)
@@ -327,7 +329,7 @@ def _parse_ts(kind: int) -> Callable[[bytes], Payload]:
 
 
 _PARSERS: dict[int, Callable[[bytes], Payload]] = {
-    PayloadType.SA: lambda body: SaPayload(parse_proposals(body)),
+    PayloadType.SA: lambda body: SaPayload(parse_proposals(body), body),
     PayloadType.KE: _parse_ke,
     PayloadType.IDi: _parse_id(PayloadType.IDi),
     PayloadType.IDr: _parse_id(PayloadType.IDr),
@@ -354,12 +356,14 @@ def parse_payload(payload_type: int, body: bytes) -> Payload:
 def encode_payloads(payloads: Iterable[Payload]) -> tuple[int, bytes]:
     """The type of the first payload (0: none) and the whole chain's octets."""
     items = list(payloads)
-    out = bytearray()
-    for index, item in enumerate(items):
-        following = items[index + 1].payload_type if index + 1 < len(items) else 0
+    out: list[bytes] = []
+    following = 0
+    for item in reversed(items):
         body = item.body()
-        out += encode_generic(following, len(body), item.critical) + body
-    return (int(items[0].payload_type) if items else 0), bytes(out)
+        out += (body, encode_generic(following, len(body), item.critical))
+        following = item.payload_type
+    out.reverse()
+    return int(following), b"".join(out)
 
 
 def parse_payloads(first: int, data: bytes, offset: int = 0) -> list[Payload]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agents.ikev2.errors import MalformedMessage
 from agents.ikev2.registry import TransformAttribute
@@ -16,6 +17,9 @@ from agents.ikev2.registry import TransformAttribute
 MAX_PROPOSALS = 64
 MAX_TRANSFORMS = 128
 MAX_ATTRIBUTES = 64
+
+_SHORT, _REMEMBERED = 1024, 64
+"""So many proposals of so few octets are remembered with what they say: all peers of one kind send the same."""
 
 _SUBSTRUCTURE = struct.Struct("!BBH")
 _TRANSFORM = struct.Struct("!BBHBBH")
@@ -96,6 +100,7 @@ def parse_attributes(data: bytes, offset: int = 0, end: int | None = None) -> tu
     return tuple(found)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def encode_transforms(transforms: tuple[Transform, ...]) -> bytes:
     """Transform substructures; the last one is marked."""
     out = bytearray()
@@ -144,6 +149,10 @@ def encode_proposals(proposals: tuple[Proposal, ...]) -> bytes:
 
 def parse_proposals(data: bytes) -> tuple[Proposal, ...]:
     """The body of an SA payload; at least one proposal, and nothing behind the last."""
+    return _remembered(data) if len(data) <= _SHORT else _parse_proposals(data)
+
+
+def _parse_proposals(data: bytes) -> tuple[Proposal, ...]:
     found: list[Proposal] = []
     offset = 0
     while True:
@@ -171,3 +180,6 @@ def parse_proposals(data: bytes) -> tuple[Proposal, ...]:
     if offset != len(data):
         raise MalformedMessage("octets behind the last proposal")
     return tuple(found)
+
+
+_remembered = lru_cache(maxsize=_REMEMBERED)(_parse_proposals)

@@ -21,6 +21,7 @@ from agents.ikev2 import (
     Retransmission,
 )
 from agents.ikev2 import config as suites
+from agents.ikev2.party import MOST_AGREED
 from agents.ikev2.registry import CertEncoding, ExchangeType, Kwa, NotifyType
 
 G = ExchangeType.GSA_AUTH
@@ -370,3 +371,45 @@ def test_a_flood_of_failing_handshakes_meets_cookies_and_caps() -> None:
     assert len(b.endpoint._party.by_spi) <= b.endpoint.config.max_half_open_per_address
     net.run(200)
     assert b.endpoint.half_open == 0 and not b.endpoint._party.by_spi
+
+
+def test_what_one_peer_proposed_is_remembered_for_the_next_one_and_for_no_other_proposal() -> None:
+    net = Net()
+    b = net.add("b")
+    offers = [(suites.AES_GCM_128, suites.PRF_SHA2_256, suites.CURVE25519), suites.PLAIN, suites.WITH_KWA]
+    for number, offer in enumerate([*offers, *offers]):
+        a = net.add(f"a{number}", config=IkeConfig(offers=(offer,)))
+        a.connect(b)
+        net.run(5)
+        assert both_up(a, b)
+        suite = b.sa.current.suite
+        assert suite is not None and a.sa.current.suite == suite
+        assert (suite.key_bits, suite.kwa is not None) == (128 if offer is offers[0] else 256, offer is offers[2])
+    assert len(b.endpoint._party.agreed) == len(offers)
+
+
+def test_an_answer_that_is_remembered_is_not_given_once_other_offers_are_taken() -> None:
+    net = Net()
+    b = net.add("b")
+    config = IkeConfig(offers=(suites.PLAIN,))
+    net.add("first", config=config).connect(b)
+    net.run(5)
+    assert b.endpoint._party.agreed
+    b.do("offer", ((suites.AES_GCM_128, suites.PRF_SHA2_512, suites.SECP384R1),))
+    late = net.add("late", config=config)
+    late.connect(b)
+    net.run(5)
+    assert not late.all(Established) and len(b.all(Established)) == 1 and not b.endpoint._party.agreed
+
+
+def test_proposals_of_many_kinds_are_not_all_remembered() -> None:
+    net, a, b = pair()
+    a.connect(b)
+    net.run(5)
+    party = b.endpoint._party
+    (known,) = party.agreed.values()
+    party.agreed = {number.to_bytes(2, "big"): known for number in range(MOST_AGREED)}
+    again = net.add("again")
+    again.connect(b)
+    net.run(5)
+    assert both_up(again, b) and list(party.agreed.values()) == [known]

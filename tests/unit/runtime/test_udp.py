@@ -93,3 +93,17 @@ def test_what_cannot_go_is_lost_and_no_error(port: UdpPort, number: int) -> None
         PeerAddress("127.0.0.1", number, "192.0.2.77", "", number),
     ):
         assert not port.send(Send(b"x", peer))
+
+
+def test_an_interface_that_has_another_number_now_is_found_when_no_datagram_waits(
+    port: UdpPort, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = socket.if_nametoindex
+    monkeypatch.setattr(socket, "if_nametoindex", lambda name: asked.append(name) or real(name))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.sendto(b"question", ("127.0.0.1", number))
+        datagram = heard(port)
+        assert port.send(Send(b"answer", datagram.peer)) and not asked
+        assert port.receive() is None
+        assert port.send(Send(b"later", datagram.peer)) and asked == ["lo"]
