@@ -154,6 +154,11 @@ class LksCore:
         if self._started:
             self._links_up(now)
 
+    def routes(self, now: float) -> None:
+        """The kernel's IPv4 routes changed."""
+        self._now = now
+        self._context.boundary.run("routes", lambda: self._pairs.routes(now))
+
     def receive(self, datagram: Datagram, now: float) -> None:
         """A datagram came."""
         self._now = now

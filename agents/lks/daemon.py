@@ -136,6 +136,7 @@ async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) 
             timings=config.timings,
             watch=_Watch(xfrm.port, guard),
             lost=core.lost,
+            routes=core.routes,
         )
         await driver.run()
     finally:

@@ -51,6 +51,8 @@ POINT_FIRST_S = (3.0, 6.0)
 """When a rendezvous point does what the other has not done: after a reboot it is the only one to know."""
 AGAIN_S, REFUSED_S = (1.0, 3.0), (5.0, 15.0)
 MAX_HALF_OPEN = 256
+ROUTED_S = 0.1
+"""So long after routes changed a peer that has not answered is tried again: there may be a way to it now, and back."""
 REKEY_S = 30
 """A rekey that was begun in time has its answer by then, or the IKE SA is given up, with its Child SAs."""
 _QUICKLY = frozenset({CloseReason.TIMEOUT, CloseReason.DELETED_BY_PEER, CloseReason.INITIAL_CONTACT})
@@ -60,6 +62,7 @@ _QUICKLY = frozenset({CloseReason.TIMEOUT, CloseReason.DELETED_BY_PEER, CloseRea
 class _Peer:
     keys: PairKeys
     connect_at: float | None
+    poke_at: float | None = None
     trying: SaHandle | None = None
     up: list[SaHandle] = field(default_factory=list)  # the newest last
     surplus_at: float | None = None
@@ -175,6 +178,12 @@ class Pairs(IkeParty):
 
     # -- input ---------------------------------------------------------------------------------------
 
+    def routes(self, now: float) -> None:
+        """Routes changed. Who begins need not wait for the next retransmission, nor for the next attempt."""
+        for peer in self._peers.values():
+            if peer.policy.initiator and not peer.up and peer.poke_at is None:
+                peer.poke_at = now + ROUTED_S
+
     def receive(self, datagram: Datagram, now: float) -> None:
         """A datagram that `is_from` a peer. Answers go as routing says, not back by the interface that it came by."""
         self._endpoint.receive(replace(datagram, peer=replace(datagram.peer, interface="")), now)
@@ -189,6 +198,12 @@ class Pairs(IkeParty):
 
     def _due(self, now: float) -> None:
         for peer in self._peers.values():
+            if peer.poke_at is not None and peer.poke_at <= now:
+                peer.poke_at = None
+                if peer.trying is not None:
+                    self._endpoint.poke(peer.trying, now)
+                elif not peer.up:
+                    peer.connect_at = now
             if peer.connect_at is not None and peer.connect_at <= now:
                 self._connect(peer, now)
             if peer.surplus_at is not None and peer.surplus_at <= now:
@@ -201,7 +216,9 @@ class Pairs(IkeParty):
     def next_timer(self) -> float | None:
         """When something is due."""
         peers = (
-            when for each in self._peers.values() for when in (each.connect_at, each.surplus_at, each.keys.next_timer())
+            when
+            for each in self._peers.values()
+            for when in (each.connect_at, each.poke_at, each.surplus_at, each.keys.next_timer())
         )
         due = self.boundary.due("pairs", earliest(peers))
         return earliest([self._endpoint.next_timer(), self._drops.next_timer(), due])

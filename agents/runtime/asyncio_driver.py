@@ -23,7 +23,7 @@ from agents.runtime.disk import Disk
 from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Send
 from agents.runtime.events import EventLog
 from agents.runtime.keylog import KeyLog
-from agents.runtime.links import LinkMonitor, LinkState, snapshot
+from agents.runtime.links import LinkMonitor, LinkState, RouteMonitor, snapshot
 from agents.runtime.pace import TokenBucket
 from agents.runtime.udp import UdpPort
 
@@ -85,8 +85,8 @@ class Driver:
     """One core on one UDP port. `kernel`: None for an agent that protects nothing itself. `control`: the
     path of the Unix socket for the administrator, or None. `timings`: an event `installed` tells of each change of
     the kernel how long it took. `watch`: whose changes of the kernel are put right. `lost`: told when SAs are gone
-    that others took out; they are not put back. `ready_at_once`: the core is ready when it has started, and says no
-    `ready` of its own."""
+    that others took out; they are not put back. `routes`: told when IPv4 routes changed. `ready_at_once`: the core is
+    ready when it has started, and says no `ready` of its own."""
 
     def __init__(
         self,
@@ -102,6 +102,7 @@ class Driver:
         timings: bool = False,
         watch: Watch | None = None,
         lost: Callable[[float], None] | None = None,
+        routes: Callable[[float], None] | None = None,
         ready_at_once: bool = False,
     ) -> None:
         self._timings, self._ready_at_once = timings, ready_at_once
@@ -121,6 +122,7 @@ class Driver:
         self._timer_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
         self._watch, self._lost = watch, lost
+        self._routes, self._route_monitor = routes, None if routes is None else RouteMonitor()
         self._mend_later: asyncio.TimerHandle | None = None
         self._anew_later: asyncio.TimerHandle | None = None
         self._mends = TokenBucket(MENDS_A_SECOND, MENDS_AT_ONCE)
@@ -141,6 +143,8 @@ class Driver:
         loop.add_reader(self._port.fileno(), self._guarded(self._readable))
         if self._monitor is not None:
             loop.add_reader(self._monitor.fileno(), self._guarded(self._links_changed))
+        if self._route_monitor is not None:
+            loop.add_reader(self._route_monitor.fileno(), self._guarded(self._routes_changed))
         if self._watch is not None:
             loop.add_reader(self._watch.fileno(), self._guarded(self._kernel_changed))
         try:
@@ -245,6 +249,11 @@ class Driver:
         assert self._monitor is not None
         self._monitor.drain()
         self._core.links(snapshot(), time.monotonic())
+
+    def _routes_changed(self) -> None:
+        assert self._route_monitor is not None and self._routes is not None
+        self._route_monitor.drain()
+        self._routes(time.monotonic())
 
     def _kernel_changed(self) -> None:
         assert self._watch is not None

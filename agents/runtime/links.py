@@ -1,6 +1,6 @@
 """Which interfaces there are, whether they run, and which IPv4 addresses they have: netlink, no more.
 
-A snapshot on demand, and a socket that becomes readable when it is time for another one.
+A snapshot on demand, and a socket that becomes readable when it is time for another one; one more tells of routes.
 Knows nothing of what interfaces are for.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
-RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
+RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x40, 0x100
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 IFLA_IFNAME, IFA_LOCAL, IFA_ADDRESS = 3, 2, 1
 _NLM_F_REQUEST, _NLM_F_DUMP, _NLMSG_ERROR, _NLMSG_DONE = 0x1, 0x300, 2, 3
@@ -37,9 +37,10 @@ class LinkState:
 class LinkMonitor:
     """Readable (`fileno`) when interfaces or addresses changed in this network namespace."""
 
+    groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
+
     def __init__(self) -> None:
-        groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
-        self._news = _netlink(groups)
+        self._news = _netlink(self.groups)
         self._news.setblocking(False)
 
     def fileno(self) -> int:
@@ -58,6 +59,12 @@ class LinkMonitor:
                 return
             except OSError:
                 continue  # ENOBUFS: news were lost, which the snapshot makes good.
+
+
+class RouteMonitor(LinkMonitor):
+    """The same when IPv4 routes changed."""
+
+    groups = RTMGRP_IPV4_ROUTE
 
 
 def snapshot() -> dict[str, LinkState]:

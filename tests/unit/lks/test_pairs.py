@@ -11,6 +11,7 @@ import pytest
 
 from agents.ipsec.protection import Mode
 from agents.ipsec.unicast import PairSa, Unicast
+from agents.lks.core import LksCore
 from agents.lks.retained import DOCUMENT
 from agents.policy import edit
 from agents.policy.bound import Case, pair_bound
@@ -79,6 +80,13 @@ def all_heard(found: Network) -> bool:
     )
 
 
+def routes_changed(found: Network, name: str) -> None:
+    core = found.nodes[name].core
+    assert isinstance(core, LksCore)
+    core.routes(found.now)
+    found._after(found.nodes[name])
+
+
 def keyed(found: Network) -> Callable[[], bool]:
     return lambda: all(found.nodes[name].kernel is not None for name in found.routers) and all_heard(found)
 
@@ -110,6 +118,30 @@ def test_before_there_is_a_route_nothing_is_given_up() -> None:
     assert sends(found, "a", POINT) is None
     found.cut.clear()
     assert found.run(found.now + 12, keyed(found))
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_a_route_that_comes_is_used_at_once_and_not_at_the_next_retransmission(seed: int) -> None:
+    found = network(seed)
+    found.cut.add("routed")
+    start(found)
+    found.run(20 + seed / 3)
+    found.cut.clear()
+    for name in ("a", "b", "c"):
+        routes_changed(found, name)
+    assert found.run(found.now + 0.4, keyed(found)), found.now
+
+
+def test_routes_that_change_all_the_time_do_not_make_a_router_send_all_the_time() -> None:
+    found = network()
+    found.cut.add("routed")
+    start(found)
+    found.run(20)
+    sent = found.nodes["a"].sent
+    for _ in range(100):
+        routes_changed(found, "a")
+        found.run(found.now + 0.01)
+    assert found.nodes["a"].sent - sent <= 20
 
 
 @pytest.mark.parametrize("seed", [1, 3, 5])
