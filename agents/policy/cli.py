@@ -29,11 +29,12 @@ from agents.policy.deploy_cli import app as deploy_app
 from agents.policy.deploy_cli import login_name
 from agents.policy.difference import difference
 from agents.policy.document import MAX_INTERFACES, DksEntry, Issuer, plain, verify_document
-from agents.policy.domain import Domain, problems
+from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.export import export_documents
 from agents.policy.keys import read_private_key, read_public_key, spki
 from agents.policy.names import DKS_NAME
+from agents.policy.problems import problems
 from agents.policy.rollout import jumps
 from agents.policy.serve_cli import serve, token_app
 from agents.policy.store import PolicyStore, Signer

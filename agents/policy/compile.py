@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 from agents.ikev2.config import PostQuantum
 from agents.policy.document import InterfacePolicy, Neighbor, PolicyDocument
-from agents.policy.domain import Domain, InterfaceEntry, RouterEntry, validate
+from agents.policy.domain import Domain, InterfaceEntry, RouterEntry
 from agents.policy.pairs import pairs_of, points_of
+from agents.policy.problems import validate
 
 
 def compile_documents(

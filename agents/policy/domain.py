@@ -1,15 +1,13 @@
 """The domain as its administrator sees it: routers, their interfaces, allowed adjacencies, common settings.
 
-Values, and the check of the whole that stands before every signature. Knows nothing of how a
+Values; `problems` checks the whole before every signature. Knows nothing of how a
 domain is edited, kept, or turned into documents.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
-from itertools import pairwise
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -36,10 +34,7 @@ from agents.policy.document import (
     issuer_problems,
 )
 from agents.policy.errors import PolicyError
-from agents.policy.keys import public_key_from_spki
-from agents.policy.names import DKS_NAME, RESERVED
-from agents.policy.pairs import pair_problems
-from agents.policy.revocation import MAX_ADMINISTRATORS, Revoked, RevokedRouter, key_hash
+from agents.policy.revocation import Revoked, RevokedRouter
 from agents.policy.spi import FIRST_BASE
 
 MAX_ROUTERS = 20_000
@@ -184,133 +179,6 @@ class Domain(Value):
                         yield here.index, other, entry
 
 
-def problems(domain: Domain) -> list[str]:
-    """Everything that stands against signing this domain, a sentence each; empty when nothing does."""
-    return [
-        *_routers(domain),
-        *_revoked(domain),
-        *_addresses(domain),
-        *_blocks(domain),
-        *_adjacencies(domain),
-        *_settings(domain),
-        *pair_problems(domain),
-    ]
-
-
-def validate(domain: Domain) -> None:
-    """PolicyError with all `problems`, if there are any."""
-    found = problems(domain)
-    if found:
-        raise PolicyError("the domain is not consistent:\n" + "\n".join(f"  - {each}" for each in found))
-
-
-def _doubles(values: Iterator[object] | list[object]) -> list[object]:
-    return [value for value, count in Counter(values).items() if count > 1]
-
-
-def _revoked(domain: Domain) -> Iterator[str]:
-    hashes = {each.key: each.name for each in domain.revoked_routers}
-    for router in domain.routers.values():
-        if key_hash(router.key) in hashes:
-            yield f"{router.name} has a revoked key: remove it, and add it again with a new one"
-    gone = {each.key for each in domain.revoked_administrators}
-    for administrator in domain.administrators:
-        if key_hash(administrator.key) in gone:
-            yield f"administrator {administrator.name} has a revoked key: policy admin revoke {administrator.name}"
-    if len(domain.administrators) > MAX_ADMINISTRATORS:
-        yield f"{len(domain.administrators)} administrators are more than {MAX_ADMINISTRATORS}"
-
-
-def _routers(domain: Domain) -> Iterator[str]:
-    if len(domain.routers) > MAX_ROUTERS:
-        yield f"{len(domain.routers)} routers are more than {MAX_ROUTERS}"
-    keys: dict[bytes, str] = {domain.dks.key: DKS_NAME}
-    for name, router in domain.routers.items():
-        if name != router.name or name in RESERVED:
-            yield f"a router cannot be called {name!r} here"
-        if router.key in keys:
-            yield f"{name} has the same key as {keys[router.key]}"
-        keys[router.key] = name
-        try:
-            public_key_from_spki(router.key)
-        except PolicyError as error:
-            yield f"{name}: {error}"
-        for double in _doubles([each.name for each in router.interfaces]):
-            yield f"{name} has two interfaces {double}"
-        for double in _doubles([each.index for each in router.interfaces]):
-            yield f"{name} has two interfaces with index {double}"
-
-
-def _addresses(domain: Domain) -> Iterator[str]:
-    owner: dict[object, str] = {}
-    for router in domain.routers.values():
-        for interface in router.interfaces:
-            place = f"{router.name}:{interface.name}"
-            address = interface.address.ip
-            if address in owner:
-                yield f"{place} and {owner[address]} have the same address {address}"
-            owner[address] = place
-            if not interface.address6.is_link_local:
-                yield f"{place}: {interface.address6} is not a link-local address"
-            network = interface.address.network
-            if network.prefixlen < 31 and address in (network.network_address, network.broadcast_address):
-                yield f"{place}: {address} is not a host's address in {network}"
-
-
-def _blocks(domain: Domain) -> Iterator[str]:
-    ordered = sorted(domain.routers.values(), key=lambda router: router.spi.base)
-    for lower, upper in pairwise(ordered):
-        if lower.spi.base + lower.spi.size > upper.spi.base:
-            yield f"the SPI blocks of {lower.name} and {upper.name} overlap"
-    for router in ordered:
-        if router.spi.base + router.spi.size > domain.next_spi:
-            yield f"the SPI block of {router.name} reaches beyond what has been given out"
-
-
-def _adjacencies(domain: Domain) -> Iterator[str]:
-    for double in _doubles([each.places for each in domain.adjacencies]):
-        yield f"adjacency {double} is there twice"
-    used: dict[tuple[str, str, int], str] = {}
-    count: Counter[tuple[str, str]] = Counter()
-    for adjacency in domain.adjacencies:
-        ends = []
-        for end in (adjacency.a, adjacency.b):
-            router = domain.routers.get(end.router)
-            entry = router.interface(end.interface) if router else None
-            if entry is None:
-                yield f"adjacency {adjacency}: there is no {end}"
-            else:
-                ends.append(entry)
-            if (*end.place, end.index) in used:
-                yield f"adjacency {adjacency}: index {end.index} at {end} is used by {used[(*end.place, end.index)]}"
-            used[(*end.place, end.index)] = str(adjacency)
-            count[end.place] += 1
-        if len(ends) == 2:
-            yield from _ends(adjacency, ends[0], ends[1])
-    for (name, interface), number in count.items():
-        entry = domain.routers[name].interface(interface) if name in domain.routers else None
-        if entry is not None and entry.link == "p2p" and number > 1:
-            yield f"{name}:{interface} is a point-to-point link and has {number} neighbours"
-
-
-def _ends(adjacency: AdjacencyEntry, a: InterfaceEntry, b: InterfaceEntry) -> Iterator[str]:
-    if adjacency.a.router == adjacency.b.router:
-        yield f"adjacency {adjacency} is of one router with itself"
-    if a.address.network != b.address.network:
-        yield f"adjacency {adjacency}: {a.address} and {b.address} are in different subnets"
-    if a.link != b.link:
-        yield f"adjacency {adjacency}: one end is {a.link}, the other {b.link}"
-    if set(a.protocols) != set(b.protocols):
-        yield f"adjacency {adjacency}: the ends protect different protocols"
-    for protocol in set(a.protocols) & set(b.protocols):
-        one, other = a.mode_of(protocol), b.mode_of(protocol)
-        if abs(one.step - other.step) > 1:
-            yield (
-                f"adjacency {adjacency}: one end's {protocol.value} is {one.value} and the other's {other.value}, so "
-                f"they cannot hear each other; allowed is one step apart ({', '.join(each.value for each in Mode)})"
-            )
-
-
 def settings_problems(settings: Settings) -> Iterator[str]:
     """What of the settings does not fit together."""
     yield from issuer_problems(settings.issuer, settings.issuers, local_key_server=settings.local_key_server)
@@ -318,13 +186,3 @@ def settings_problems(settings: Settings) -> Iterator[str]:
         yield f"{settings.suite.value} is a counter mode: not for a group SA"
     if settings.lifetimes.atd_s + settings.lifetimes.dtd_s >= settings.lifetimes.group_s:
         yield "the delays atd_s + dtd_s are not shorter than group_s"
-
-
-def _settings(domain: Domain) -> Iterator[str]:
-    yield from settings_problems(domain.settings)
-    if not domain.dks.addresses:
-        yield "the DKS has no address"
-    try:
-        public_key_from_spki(domain.dks.key)
-    except PolicyError as error:
-        yield f"DKS: {error}"

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING
 
 from agents.ipsec.protection import RoutingProtocol
 from agents.policy.document import MAX_PAIR_ADDRESSES, PairPolicy, PointPolicy
-
-if TYPE_CHECKING:
-    from agents.policy.domain import Domain, RouterEntry
+from agents.policy.domain import Domain, RouterEntry
 
 _INDEX_SHIFT = 15
 """No SPI block is smaller than 2^15, and none is given out twice: this part of its base is a router's alone."""

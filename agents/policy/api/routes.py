@@ -23,8 +23,9 @@ from agents.policy.confirmation import MAX_OCTETS, Confirmation, missing, shown
 from agents.policy.deploy import Done
 from agents.policy.difference import difference
 from agents.policy.document import verify_document
-from agents.policy.domain import Domain, problems
+from agents.policy.domain import Domain
 from agents.policy.names import ROUTER_PATTERN
+from agents.policy.problems import problems
 from agents.policy.rollout import jumps
 from agents.policy.store import PolicyStore, VersionConflict
 

@@ -14,10 +14,7 @@ import pytest
 
 from testbed.setup.paths import PROJECT
 
-TYPED_TOGETHER = [
-    [f"agents.ikev2.{each}" for each in ("events", "exchange", "handle", "party", "sa")],
-    ["agents.policy.domain", "agents.policy.pairs"],
-]
+TYPED_TOGETHER = [[f"agents.ikev2.{each}" for each in ("events", "exchange", "handle", "party", "sa")]]
 
 
 def modules(folder: Path) -> dict[str, Path]:

@@ -12,9 +12,10 @@ from agents.policy import edit
 from agents.policy.compile import compile_documents
 from agents.policy.difference import difference
 from agents.policy.document import DksEntry
-from agents.policy.domain import Domain, problems, validate
+from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import spki
+from agents.policy.problems import problems, validate
 from agents.policy.spi import all_places, spi_for
 
 OSPF = RoutingProtocol.OSPF

@@ -24,9 +24,10 @@ from agents.policy.document import (
     sign_document,
     verify_document,
 )
-from agents.policy.domain import Domain, problems
+from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import spki
+from agents.policy.problems import problems
 from agents.policy.revocation import Revocations, Revoked, key_hash, make_list, sign_list
 
 A = IPv4Address

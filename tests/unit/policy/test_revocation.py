@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from agents.policy import cbor, cose, edit, revocation
 from agents.policy.cli import main
 from agents.policy.document import DksEntry, sign_document, verify_document
-from agents.policy.domain import Domain, problems
+from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, spki
+from agents.policy.problems import problems
 from agents.policy.revocation import (
     FILE,
     LABEL,

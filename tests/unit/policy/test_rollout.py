@@ -20,9 +20,10 @@ from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
 from agents.policy.deploy import Deployer, Held, from_folder
 from agents.policy.difference import difference
 from agents.policy.document import DksEntry, PolicyDocument, verify_document
-from agents.policy.domain import Domain, problems, validate
+from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import spki
+from agents.policy.problems import problems, validate
 from agents.policy.store import PolicyStore, VersionConflict
 
 WHERE = {"a": ("r1", "r2"), "b": ("r2", "r3"), "c": ("r1", "r3", "r4")}
