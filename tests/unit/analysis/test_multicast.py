@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from testbed.analysis.multicast import DUPLICATED, LOST, Phase, series
+from testbed.analysis.multicast import DUPLICATED, LOST, SPARE, Phase, series
 from testbed.analysis.run import NS, Run
+from testbed.analysis.trees import wrong_spans
 from testbed.record.plan import Plan, Stream
 from testbed.topology.load import load
 
@@ -102,6 +103,31 @@ def test_registers_are_keyed_when_every_router_and_the_rendezvous_point_say_so_s
     assert series(run(tmp_path, [*before, *power, *after], streams), phases)[name] == pytest.approx(7)
     assert series(run(tmp_path, [*before, *power], streams), phases)[name] is None
     assert name not in series(run(tmp_path, power, streams), phases), "no agent makes such keys in this mode"
+
+
+def test_a_power_failure_of_four_routers_in_the_guest_is_told_as_the_kernels_and_agents_had_it(tmp_path: Path) -> None:
+    """Of a real run with LKSs, FRR 10.3: multicast routes, pairs, what was lost, faults."""
+    streams = tuple(
+        Stream(name=name, source="r3", group=group, receivers=("r2", "r4"), rate_pps=5, specific=name.startswith("s"))
+        for name, group in (("any-1", "239.1.1.1"), ("specific-1", "232.1.1.1"))
+    )
+    plan = Plan(experiment="x", topology=load("ring:4"), keying="lks", duration_s=241, streams=streams)
+    plan.write(tmp_path / "plan.json")
+    (tmp_path / "record.jsonl").write_bytes(Path(__file__).with_name("power_failure_ring_4.jsonl").read_bytes())
+    found = Run(tmp_path)
+    boots = [each["t"] for each in found.where("fault", "power_on") if each["node"] != "dks"]
+    off = min(each["t"] for each in found.where("fault", "power_off"))
+    assert series(found, {"start": Phase(0, until=off), "boot": Phase(min(boots))}) == pytest.approx(
+        {
+            "start to all receivers hear, s": 12.839, "start to trees right, s": 12.843,
+            "start to keys for Registers, s": 12.469, "boot to all receivers hear, s": 14.143,
+            "boot to trees right, s": 14.148, "boot to keys for Registers, s": 13.800, LOST: 214,
+            DUPLICATED: 0, SPARE: 0,
+        }, abs=1e-3,
+    )  # fmt: skip
+    assert [(round(low / NS, 3), round(high / NS, 3)) for low, high in wrong_spans(found)] == [
+        (1.438, 12.843), (104.801, 116.244)
+    ], "while all are without power no tree is wanted"  # fmt: skip
 
 
 def test_a_run_without_streams_has_no_such_measures(tmp_path: Path) -> None:
