@@ -30,7 +30,8 @@ from agents.ikev2 import (
     TrafficSelector,
 )
 from agents.ikev2 import config as suites
-from agents.ikev2.codec.transforms import transform
+from agents.ikev2.codec.transforms import Transform, transform
+from agents.ikev2.config import PostQuantum, offers
 from agents.ikev2.registry import ExchangeType, KeMethod, NotifyType, SequenceNumbers, TransformType
 
 pytestmark = [
@@ -297,8 +298,70 @@ def test_tshark_decrypts_our_exchanges_with_the_key_log(start: Start, ike: str, 
     assert "us.example" not in capture.read([])
 
 
+NO_ML_KEM = pytest.mark.skipif(not lab.ML_PLUGIN.exists(), reason="Debian's charon is built without ML-KEM")
+FURTHER = [  # any method takes the same way (RFC 9370)
+    pytest.param("ecp384", transform(TransformType.ADDKE1, KeMethod.SECP384R1), id="ecp384"),
+    pytest.param("mlkem768", suites.ADD_ML_KEM_768, id="mlkem768", marks=NO_ML_KEM),
+]
+
+
+def with_further(start: Start, name: str, method: Transform) -> tuple[lab.Us, lab.Charon]:
+    only = (suites.AES_GCM_256, suites.PRF_SHA2_256, suites.CURVE25519, method)
+    return start(IkeConfig(offers=(only,)), ike=f"aes256gcm16-prfsha256-x25519-ke1_{name}")
+
+
+def exchanges(datagrams: list[bytes], exchange: int) -> int:
+    return len({data[16:24] for data in datagrams if data[18] == exchange})
+
+
+@pytest.mark.parametrize(("name", "method"), FURTHER)
+def test_an_additional_key_exchange_agrees_whoever_begins(start: Start, name: str, method: Transform) -> None:
+    us, charon = with_further(start, name, method)
+    connect(us, child=offer())
+    lab.install(us.last(ChildEstablished).child)
+    lab.ping()
+    assert exchanges(us.sent, ExchangeType.IKE_INTERMEDIATE) and "KE1_" in charon.sas()
+    close(us, charon)
+    us.serve_command(charon.begin("--initiate", "--child", "ping"))
+    lab.install(us.last(ChildEstablished).child, policies=False)
+    lab.ping()
+    assert len(us.all(Established)) == 2 and us.last(Established).sa.current.suite.additional_ke == (method.id,)
+
+
+@pytest.mark.parametrize(("name", "method"), FURTHER)
+def test_an_ike_sa_of_several_key_exchanges_is_rekeyed_from_either_side(
+    start: Start, name: str, method: Transform
+) -> None:
+    us, charon = with_further(start, name, method)
+    connect(us, child=offer())
+    sa = us.last(Established).sa
+    for number, rekey in enumerate(
+        (lambda: us.do("rekey_ike", sa), lambda: us.serve_command(charon.begin("--rekey", "--ike", "us"))), 1
+    ):
+        before = sa.derive(b"", 16)
+        rekey()
+        us.serve(lambda: len(us.all(IkeSaRekeyed)) == number)  # noqa: B023
+        assert sa.derive(b"", 16) != before and sa.current.suite.additional_ke == (method.id,)
+        assert exchanges(us.sent if number == 1 else us.received, ExchangeType.IKE_FOLLOWUP_KE)
+        us.do("rekey_child", sa, sa.children[0])  # under the new keys
+        us.serve(lambda: len(us.all(ChildClosed)) == number)  # noqa: B023
+    us.serve(lambda: charon.sas().count("ESTABLISHED") == 1)
+    close(us, charon)
+
+
+@NO_ML_KEM
+@pytest.mark.parametrize("ike", ["x25519-ke1_mlkem768", "x25519", "x25519-ke1_mlkem768-ke1_none"])
+def test_what_a_domain_prefers_charon_takes_as_far_as_it_can(start: Start, ike: str) -> None:
+    us, charon = start(IkeConfig(offers=offers(PostQuantum.PREFERRED)), ike=f"aes256gcm16-prfsha256-{ike}")
+    wanted = "x25519" if ike == "x25519" else "x25519+mlkem768"
+    connect(us, child=offer())
+    assert us.last(Established).sa.key_exchange == wanted
+    close(us, charon)
+    us.serve_command(charon.begin("--initiate", "--child", "ping"))
+    assert us.last(Established).sa.key_exchange == wanted
+
+
 def test_additional_key_exchanges_in_ike_intermediate_agree(start: Start) -> None:
-    # Debian's charon is built without ML-KEM; any other method takes the same way (RFC 9370).
     more = (transform(TransformType.ADDKE1, KeMethod.SECP384R1), transform(TransformType.ADDKE2, KeMethod.SECP256R1))
     offer = (suites.AES_GCM_256, suites.PRF_SHA2_256, suites.CURVE25519, *more)
     us, charon = start(
