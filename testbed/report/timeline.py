@@ -159,6 +159,7 @@ class _View:
         stuck = any(not each or not each[-1][1] for each in self.changes.values())
         last = [moment for each in self.changes.values() for moment, _ in each] + faults
         last += [event["t"] for event in self.run.where("agent", "keyed")]
+        last += [high for spans in self.lanes.values() for _low, high, _every in spans if high < self.end]
         settled = end if stuck else self.seconds(max(last, default=self.end))
         span = max(settled - first, 1.0)
         start = max(first - 0.05 * span, self.seconds(self.start))

@@ -146,8 +146,8 @@ def _timeline(run: Run) -> str:
     )
     if run.plan.streams:
         text += (
-            " Under the adjacencies are the multicast streams: dark while no receiver hears one, hatched while some do "
-            "not; and their trees: dark while they are not right."
+            " Under the adjacencies are the multicast streams: dark while no receiver hears what is sent, hatched "
+            "while some do not; and their trees: dark while they are not right. A source without power sends nothing."
         )
     if run.where("agent"):
         text += (
