@@ -11,12 +11,13 @@ import time
 from functools import partial
 from pathlib import Path
 
+from testbed.net.frr import elections_of
 from testbed.net.laboratory import Laboratory
 from testbed.net.node import LabNode
 from testbed.probes.capture import Capture
 from testbed.probes.cpu import cpu_ns
 from testbed.probes.flows import ProbeFlow
-from testbed.probes.frrlog import read_log
+from testbed.probes.frrlog import read_elections, read_log
 from testbed.probes.pimwatch import PimWatch
 from testbed.probes.routes import NodeMonitor
 from testbed.probes.sad import held_sas
@@ -195,6 +196,8 @@ class Observers:
         for router in self._lab.routers:
             for daemon in router.frr.daemons:
                 self._lab.recorder.extend(read_log(router.name, daemon, router.frr.log(daemon), self.offset_ns))
+            elections = elections_of(router.frr.log("pimd"))
+            self._lab.recorder.extend(read_elections(router.name, elections, self.offset_ns))
         for name in self._lab.nodes:
             self._lab.recorder.extend(agent_events(self._lab.events_file(name), name))
 

@@ -122,6 +122,7 @@ def configuration(
         .render(
             router=router,
             log=log,
+            elections=elections_of(log),
             ospf=topology.ospf,
             throttle=throttle_of(topology),
             area_words=_AREA_WORDS,
@@ -133,6 +134,11 @@ def configuration(
             lines=interface_lines,
         )
     )
+
+
+def elections_of(log: Path) -> Path:
+    """Where pimd writes whom it takes for the designated router: a debug message, which its log is without."""
+    return log.with_suffix(".elections")
 
 
 @cache

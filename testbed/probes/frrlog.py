@@ -1,4 +1,5 @@
-"""Reads FRR's logs into adjacency events. The daemons log each change with microseconds.
+"""Reads FRR's logs into events: adjacencies, and PIM's designated routers. The daemons log each change with
+microseconds.
 
 Pure but for reading the files. FRR stamps wall-clock time in UTC; `offset_ns` turns it into
 the record's monotonic time. It must not know which adjacencies ought to be there.
@@ -7,7 +8,7 @@ the record's monotonic time. It must not know which adjacencies ought to be ther
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ _OSPF6 = re.compile(
 )
 _PIM_NEW = re.compile(r"PIM NEIGHBOR UP: neighbor (?P<id>\S+) on interface (?P<ifname>\S+)")
 _PIM_GONE = re.compile(r"PIM NEIGHBOR DOWN: neighbor (?P<id>\S+) on interface (?P<ifname>[^:\s]+):?\s*(?P<why>.*)")
+_PIM_DR = re.compile(r"pim_if_dr_election: DR was \S+ now is (?P<address>\S+) on interface (?P<ifname>\S+)")
 #: The two daemons spell some states differently.
 _STATES = {"Twoway": "2-Way", "ExChange": "Exchange"}
 
@@ -76,19 +78,27 @@ def _pim(daemon: str, text: str) -> dict[str, Any] | None:
 
 def adjacency_events(node: str, daemon: str, lines: Iterable[str], offset_ns: int) -> Iterator[Event]:
     """The adjacency events of one daemon's log; `offset_ns` is wall time minus monotonic time."""
+    return _events(node, "adjacency", lines, offset_ns, lambda text: adjacency(daemon, text))
+
+
+def election_events(node: str, lines: Iterable[str], offset_ns: int) -> Iterator[Event]:
+    """Whom pimd took for the designated router of an interface, whenever that changed. `offset_ns` as above."""
+    return _events(node, "dr", lines, offset_ns, _election)
+
+
+def _election(text: str) -> dict[str, Any] | None:
+    found = _PIM_DR.search(text)
+    return None if found is None else {"ifname": found.group("ifname"), "address": found.group("address")}
+
+
+def _events(
+    node: str, kind: str, lines: Iterable[str], offset_ns: int, fields_of: Callable[[str], dict[str, Any] | None]
+) -> Iterator[Event]:
     for line in lines:
         stamped = parse_stamp(line)
-        if stamped is None:
-            continue
-        fields = adjacency(daemon, stamped[1])
-        if fields is not None:
-            yield {
-                "t": stamped[0] - offset_ns,
-                "node": node,
-                "source": "frr",
-                "kind": "adjacency",
-                **fields,
-            }
+        fields = None if stamped is None else fields_of(stamped[1])
+        if stamped is not None and fields is not None:
+            yield {"t": stamped[0] - offset_ns, "node": node, "source": "frr", "kind": kind, **fields}
 
 
 def read_log(node: str, daemon: str, path: Path, offset_ns: int) -> list[Event]:
@@ -97,3 +107,11 @@ def read_log(node: str, daemon: str, path: Path, offset_ns: int) -> list[Event]:
         return []
     with open(path, encoding="utf-8", errors="replace") as file:
         return list(adjacency_events(node, daemon, file, offset_ns))
+
+
+def read_elections(node: str, path: Path, offset_ns: int) -> list[Event]:
+    """The events of pimd's file of elections; none when it never wrote one."""
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return list(election_events(node, file, offset_ns))

@@ -87,6 +87,8 @@ def test_streams_of_a_router_take_their_trees_lose_what_a_dead_link_takes_and_co
     (last,) = played.of("pim", "stat", node="r1", at="end")
     assert last["counters"]["hello"] > 0 and last["counters"]["register"] > 0
     assert len(played.of("pim", "stat", node="r1", at="dead")) == 1
+    (*_, elected) = [event["address"] for event in played.of("frr", "dr", node="r2", ifname="r2-eth1")]
+    assert elected == str(topology.routers["r3"].interface("r3-eth0").ipv4.ip), "the higher address of the two"
     up = {(event["node"], event["ifname"]) for event in played.adjacency("pimd", "Up")}
     assert up == {(each.name, end.name) for each in topology.routers.values() for end in each.interfaces[:2]}
 

@@ -75,9 +75,12 @@ def test_pimd_asks_for_receivers_where_they_can_be_and_speaks_pim_alone_on_a_lin
     assert silent == {stub, "lo", RECEIVERS} and asked == {lan, stub, RECEIVERS}
 
 
-def test_pimd_writes_no_traces_and_takes_no_rendezvous_point_from_the_network() -> None:
+def test_pimd_writes_of_its_debug_messages_elections_alone_and_takes_no_rendezvous_point_from_the_network() -> None:
     found = text(load("ring:4"), "pimd")
-    assert "debug" not in found and "no autorp discovery\n" in found
+    assert "debug pim trace" not in found and f"log file {LOG} informational" in found
+    filtered = f"log filtered-file {LOG.with_suffix('.elections')} debugging\nlog filter-text pim_if_dr_election\n"
+    assert filtered in found
+    assert "no autorp discovery\n" in found
 
 
 def test_native_keys_come_in_a_key_chain_that_interfaces_use(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testbed.probes.frrlog import adjacency, adjacency_events, parse_stamp
+from testbed.probes.frrlog import adjacency, adjacency_events, election_events, parse_stamp
 
 OSPF = (
     "2030/01/01 00:00:10.445745 OSPF: [Y05P2-YJVXY] AdjChg: Nbr 10.0.0.1, NbrIP 10.64.0.1 (default) on "
@@ -49,3 +49,16 @@ def test_other_lines_are_no_events_and_times_become_monotonic() -> None:
     lines = ["garbage", "2030/01/01 00:00:00.1 OSPF: something else", OSPF]
     events = list(adjacency_events("r2", "ospfd", lines, 1893456000 * 10**9))
     assert [(event["t"], event["node"], event["kind"]) for event in events] == [(10445745000, "r2", "adjacency")]
+
+
+def test_a_designated_router_is_told_whenever_it_changes() -> None:
+    line = (
+        "2030/01/01 00:00:10.500000 PIM: [AB1CD-2EF3G] pim_if_dr_election: DR was 10.64.0.1 now is 10.64.0.3"
+        " on interface r1-eth0"
+    )
+    assert list(election_events("r1", ["no stamp", OSPF, line], 1893456000 * 10**9)) == [
+        {
+            "t": 10_500_000_000, "node": "r1", "source": "frr", "kind": "dr",
+            "ifname": "r1-eth0", "address": "10.64.0.3",
+        }
+    ]  # fmt: skip
