@@ -5,6 +5,8 @@ Read by `witness`, not by the agents' code. Knows nothing of kernels but what ge
 
 from __future__ import annotations
 
+from itertools import repeat
+
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.policy.revocation import FILE as REVOCATION
 from agents.runtime.simulation import Node
@@ -79,8 +81,9 @@ class Files:
         before = self._counters.get(node.name)
         if before is not None:
             falls = now.reserved < before.reserved or now.version < before.version or now.revocation < before.revocation
-            falls = falls or any(now.floors.get(group, (0, 0)) < pair for group, pair in before.floors.items())
-            self._hold(OLDER, not falls, f"{node.name}: {before} became {now}")
+            kept = (now.floors.get(group, (0, 0)) for group in before.floors)
+            goes_on = all(map(witness.follows, kept, before.floors.values(), repeat(now.version)))
+            self._hold(OLDER, goes_on and not falls, f"{node.name}: {before} became {now}")
         for group, pair in now.floors.items():
             if (before is None or before.floors.get(group) != pair) and group.split("/")[1] not in self._liars:
                 self._hold(

@@ -12,7 +12,7 @@ from agents.runtime.effects import Kernel
 from agents.runtime.simulation import Node
 from testbed.soak.network import Network
 from testbed.soak.verdict import Verdict
-from testbed.soak.witness import Kept, Told
+from testbed.soak.witness import Kept, Told, follows
 
 PATIENCE_S = 32.0
 """How long a rekey may wait for members that do not answer, and two seconds for what is on its way."""
@@ -98,7 +98,8 @@ class Keys:
             if sa.outbound:
                 self._outbound(node, sa, mark, shared, fresh=sa.keymat not in before)
             elif sa.keymat not in before:
-                self._inbound(node, sa, shared, versions.get((sa.interface, sa.speaker, sa.protocol.value), 0))
+                own = kept.version if kept is not None else 0
+                self._inbound(node, sa, shared, versions.get((sa.interface, sa.speaker, sa.protocol.value), 0), own)
         self._before[node.name] = node.boots, {sa.keymat for sa in kernel.sas}
 
     def _outbound(self, node: Node, sa: GroupSa, mark: int, shared: bool, *, fresh: bool) -> None:
@@ -113,12 +114,12 @@ class Keys:
             self._hold("no number twice under one key", sa.replay_floor >= used, (*here, sa.replay_floor, used))
             node.sequences[sa.spi, sa.destination] = sa.replay_floor
 
-    def _inbound(self, node: Node, sa: GroupSa, shared: bool, version: int) -> None:
+    def _inbound(self, node: Node, sa: GroupSa, shared: bool, version: int, own: int) -> None:
         here = (node.name, *stream(sa), sa.generation)
         self._first.setdefault(sa.keymat, self._network.now)
         pair, newest = (version, sa.generation), self._newest.get((node.name, stream(sa)), (0, 0))
-        self._hold("no older policy, list or (v, g)", pair >= newest, (*here, pair, newest))
-        self._newest[node.name, stream(sa)] = max(newest, pair)
+        self._hold("no older policy, list or (v, g)", follows(pair, newest, own), (*here, pair, newest))
+        self._newest[node.name, stream(sa)] = pair if follows(pair, newest, own) else newest
         if shared and self._honest(sa):
             accepted = self._accepted.get((node.name, sa.keymat), 0)
             self._hold("no packet is heard twice", sa.replay_floor >= accepted, (*here, sa.replay_floor, accepted))

@@ -61,6 +61,13 @@ class Kept:
     floors: Mapping[str, tuple[int, int]]
 
 
+def follows(later: tuple[int, int], earlier: tuple[int, int], own: int) -> bool:
+    """Whether a router whose policy has version `own` may take this (v, g) of a group after that one. A speaker that
+    acted on a version which the router has not seen (documents change one by one) may go back to an earlier one, as
+    one does whose folder was put back; its generations go on all the same."""
+    return later >= earlier or (earlier[0] > own and later[1] > earlier[1])
+
+
 @lru_cache(maxsize=4096)
 def opened(label: str, signed: bytes, key: bytes) -> dict[str, Any]:
     """What this key (32 octets, Ed25519) signed under this label. Untrue."""
