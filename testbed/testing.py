@@ -133,7 +133,7 @@ def _run(job: Job, folder: Path, select: str | None) -> _Result:
 
 def _in_guest(words: list[str], folder: Path) -> tuple[int, str]:
     try:
-        result = run_guest(GuestSpec("virtual", ("python3", *words), folder), timeout_s=GUEST_TIMEOUT_S)
+        result = run_guest(GuestSpec("virtual", ("python3", *words), folder, tests=True), timeout_s=GUEST_TIMEOUT_S)
     except EnvironmentFailure as error:
         return NOT_RUN, str(error)
     return result.exit_code, tail(result.console_log, 400)

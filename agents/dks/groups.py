@@ -30,7 +30,7 @@ from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.group import MOST_AHEAD, GroupState, SignedState, verify_issued_state
-from agents.policy.keys import public_key_from_spki, spki
+from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 from agents.runtime.effects import Event, Send
 
@@ -136,7 +136,7 @@ class Groups:
         """`alone`: no other process serves routers of this domain. Who gives keys out to all members must be."""
         self.alone = alone
         self._endpoint, self._documents, self._book, self._key = endpoint, documents, book, key
-        self._random, self._event, self._auth_key = random, event, spki(key)
+        self._random, self._event = random, event
         self._rekeys = RekeySas(key, random, send)
         self._groups: dict[GroupId, _Group] = {}
         # No datagram may cost a look at all groups: a large domain has hundreds of thousands.
@@ -217,7 +217,7 @@ class Groups:
             self._to_speaker(known, now)
         self._event(Event("registered", {"peer": router, "group": str(group), "generation": keys.generation}))
         grant = self._rekeys.grant(group, router, speaker.lifetimes.ike_s, now)
-        rekey_sa = MemberRekeySa(grant, (sa.peer.ip, sa.peer.port), self._auth_key)
+        rekey_sa = MemberRekeySa(grant, (sa.peer.ip, sa.peer.port), self._key.public_key())
         return KeyServer.answer(keys, router, kwk, rekey_sa=rekey_sa)
 
     def _issue(self, request: RegistrationRequest, speaker: PolicyDocument, sa: SaHandle) -> list[Payload]:

@@ -29,8 +29,8 @@ Maker = Callable[[bytes], Sequence[Payload]]
 @dataclass(slots=True)
 class _Member:
     sa: RekeySa
+    sender: RekeySender
     expires_at: float
-    sender: RekeySender | None = None  # most are never needed
 
 
 class RekeySas:
@@ -52,7 +52,8 @@ class RekeySas:
         # The first half is what IKE's header has as the initiator's SPI, and that is never 0.
         spi = b"\x80" + self._random(SPI_OCTETS - 1)
         sa = RekeySa(spi, self._random(KEYMAT_OCTETS))
-        self._members[group, router] = _Member(sa, now + lifetime_s)
+        sender = RekeySender(sa, self._key, self._random)
+        self._members[group, router] = _Member(sa, sender, now + lifetime_s)
         return RekeyGrant(sa, lifetime_s)
 
     def holds(self, group: GroupId, router: str, now: float) -> bool:
@@ -72,8 +73,6 @@ class RekeySas:
         if not self.holds(group, router, now):
             return False
         member = self._members[group, router]
-        if member.sender is None:
-            member.sender = RekeySender(member.sa, self._key, self._random)
         datagram = member.sender.message(payloads(member.sa.key_wrap_key))
         for wait_s in COPIES_S:
             copy = Send(datagram, peer, retransmission=wait_s > 0)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from agents.gikev2 import notifies
 from agents.gikev2.keys import GroupKeys, suite_transforms, to_payloads
 from agents.gikev2.rekey_sa import RekeyGrant, add_rekey_sa
@@ -42,12 +44,11 @@ class RegistrationRequest:
 
 @dataclass(frozen=True, slots=True)
 class MemberRekeySa:
-    """A Rekey SA, the address and port that its messages go to, and whose signatures they bear: a
-    SubjectPublicKeyInfo."""
+    """A Rekey SA, the address and port that its messages go to, and whose signatures they bear."""
 
     grant: RekeyGrant
     address: tuple[str, int]
-    auth_key: bytes
+    key: Ed25519PublicKey
 
 
 class KeyServer:
@@ -92,7 +93,7 @@ class KeyServer:
         Rekey SA."""
         gsa, kd = to_payloads(keys.for_member(member), kwk)
         if rekey_sa is not None:
-            gsa, kd = add_rekey_sa(gsa, kd, rekey_sa.grant, rekey_sa.address, rekey_sa.auth_key, kwk)
+            gsa, kd = add_rekey_sa(gsa, kd, rekey_sa.grant, rekey_sa.address, rekey_sa.key, kwk)
         return [
             gsa,
             kd,

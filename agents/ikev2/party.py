@@ -67,8 +67,6 @@ class Party:
         self._counter = 0
         self._tokens: dict[int, tuple[IkeSa, int, int]] = {}
         self.offers: tuple[Offer, ...] = ()
-        self.only_additional = False
-        """Whether no IKE SA is to be without an additional key exchange (RFC 9370)."""
         self.offer(config.offers)
 
     def offer(self, offers: tuple[Offer, ...]) -> None:
@@ -76,8 +74,12 @@ class Party:
         for offer in offers:
             _check_offer(offer)
         self.offers = offers
-        self.only_additional = all(has_additional(offer) for offer in offers)
         self.agreed.clear()  # what was answered under the older ones
+
+    @property
+    def only_additional(self) -> bool:
+        """Whether no IKE SA is to be without an additional key exchange (RFC 9370)."""
+        return all(has_additional(offer) for offer in self.offers)
 
     def allows(self, suite: IkeSuite | None) -> bool:
         """Whether an IKE SA of this suite may stay."""

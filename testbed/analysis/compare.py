@@ -19,6 +19,9 @@ CHANCE = 0.05
 EVERY = "every measure"
 REQUESTS = {"total": "DKS requests", "peak_per_s": "DKS requests, peak in 1 s"}
 """Of these two, rows of nothing but zeros are left out."""
+HASHES = "guest.sha256."
+VERSIONS = {"debian": "packages", "wheels": "python_packages", "kernel": "kernel_made_of"}
+"""Where in a summary's provenance the versions of what is hashed stand."""
 
 
 class Verdict(StrEnum):
@@ -140,9 +143,19 @@ def provenance(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
             changed.append(f"{name}: {_short(a.get(name))} → {_short(b.get(name))}")
     flat = [dict(_flat(side.get("provenance") or {})) for side in (a, b)]
     for name in dict.fromkeys([*flat[0], *flat[1]]):
-        if not name.startswith("records.") and flat[0].get(name) != flat[1].get(name):
+        one, other = flat[0].get(name), flat[1].get(name)
+        if name.startswith(HASHES) and (one is None or other is None or _renamed(flat, name)):
+            continue  # the version says it
+        if not name.startswith("records.") and one != other:
             changed.append(f"{name}: {_short(flat[0].get(name))} → {_short(flat[1].get(name))}")
     return changed
+
+
+def _renamed(flat: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Whether the versions of what this hash is of are not the same."""
+    kind, _, package = name.removeprefix(HASHES).partition(".")
+    version = f"guest.{VERSIONS.get(kind, kind)}.{package}"
+    return flat[0].get(version) != flat[1].get(version)
 
 
 def same_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[int, int]:

@@ -61,14 +61,14 @@ def register(app: typer.Typer) -> None:
             _laboratory(topology, as_json)
 
 
-def _measured(kernel: str, module: str, *words: object) -> dict[str, Any]:
-    """What a measurement in the guest tree wrote. EnvironmentFailure."""
+def _measured(kernel: str, module: str, *words: object, tests: bool = False) -> dict[str, Any]:
+    """What a measurement in the guest tree wrote, with the programs of `tests` if need be. EnvironmentFailure."""
     from testbed.guest.boot import GuestSpec, run_guest, tail
 
     with tempfile.TemporaryDirectory(prefix="lab-bench-") as name:
         folder = Path(name)
         command = ("python3", "-m", module, "/lab/run/bench.json", *map(str, words))
-        result = run_guest(GuestSpec(kernel, command, folder, needs=()))  # type: ignore[arg-type]
+        result = run_guest(GuestSpec(kernel, command, folder, needs=(), tests=tests))  # type: ignore[arg-type]
         if result.exit_code:
             raise EnvironmentFailure(f"the measurement has failed:\n{tail(result.console_log)}")
         return dict(json.loads((folder / "bench.json").read_text()))
@@ -136,7 +136,7 @@ def _ike(handshakes: int, routers: int, kernel: str, as_json: bool) -> None:
     _in_range("--handshakes", handshakes, 10, 20_000)
     _in_range("--routers", routers, 3, 20_000)
     _real_clock(kernel)
-    found = _measured(kernel, "testbed.bench.ike", handshakes, routers)
+    found = _measured(kernel, "testbed.bench.ike", handshakes, routers, tests=True)
     rows = found["rows"]
     base = {row["initiators"]: row for row in rows if row["responder"] == "charon"}
     for row in rows:

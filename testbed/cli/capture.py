@@ -49,12 +49,12 @@ def register(app: typer.Typer) -> None:
         device = status["interfaces"][interface]
         argv = ["tcpdump", "-n", "-l", "-i", device]
         if write is not None:  # with the interface's name, and octets on standard output alone
-            argv = ["dumpcap", "-Q", "-i", device, "-w", "-"]
-            argv += [] if write.suffix == ".pcapng" or str(write) == "-" else ["-F", "pcap"]
+            form = "pcapng" if write.suffix == ".pcapng" or str(write) == "-" else "pcap"
+            argv = ["python3", "-m", "testbed.inside.wire", form, device]
         if count is not None:
             argv += ["-c", str(count)]
         if filter:
-            argv += filter if write is None else ["-f", " ".join(filter)]
+            argv += filter
         with _sink(write) as sink:
             code = running.run("wires", argv, sink=sink, input=False, until_interrupted=True)
         raise typer.Exit(InputError.exit_code if code else 0)  # it has said what it does not understand

@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 
         Only folders that bear the laboratory's mark are removed, whatever LAB_CACHE names.
         """
-        from testbed.owned import MARK, is_own
-        from testbed.setup import kernel, python_env, tree
+        from testbed.owned import is_own
+        from testbed.setup import python_env
         from testbed.setup.artefact import leftovers, remove, unused
         from testbed.setup.paths import cache_dir
 
@@ -28,9 +28,6 @@ def register(app: typer.Typer) -> None:
             remove(path)
             typer.echo(f"removed {path}")
             found = True
-        for made in (tree.tree(), kernel.kernel()):
-            if cache and made.ready:  # the name alone says so, of one that was made before there were marks
-                (made.path / MARK).touch()
         kept = {python_env.venv().path.name, "locks", "up"}
         for path in sorted(folder.iterdir()) if cache and folder.is_dir() else ():
             if path.name in kept or path.suffix == ".part":
@@ -39,7 +36,7 @@ def register(app: typer.Typer) -> None:
                 others += 1
                 continue
             found = True
-            with unused(kernel.DOWNLOADS if path.name == kernel.APT_FOLDER else path.name) as free:
+            with unused(path.name) as free:
                 if free:
                     remove(path)
                 typer.echo(f"{'removed' if free else 'in use, kept:'} {path}")

@@ -23,8 +23,8 @@ from testbed.errors import EnvironmentFailure, InputError, Interrupted, LabError
 from testbed.setup import children
 
 VERBS = (
-    "run", "test", "setup", "doctor", "clean", "validate", "topology", "up", "down", "shell", "vtysh", "capture",
-    "decode", "fault", "report", "view", "compare", "replay", "bench", "models", "fuzz", "soak", "abuse",
+    "run", "test", "setup", "lock", "doctor", "clean", "validate", "topology", "up", "down", "shell", "vtysh",
+    "capture", "decode", "fault", "report", "view", "compare", "replay", "bench", "models", "fuzz", "soak", "abuse",
     "sweep", "reproduce", "calibrate",
 )  # fmt: skip
 

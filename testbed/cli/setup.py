@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         for each in also or ():
             if each not in python_env.LAYERS:
                 raise InputError(f"unknown layer {each!r}", where="--with", allowed=", ".join(python_env.LAYERS))
-        make_all(kernel)
+        make_all(kernel, tests="test" in (also or ()))
         for each in also or ():
             python_env.use(*(python_env.FOR_TESTS if each == "test" else (each,)))
         if {"models", "test"} & set(also or ()):

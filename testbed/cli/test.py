@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         started = time.monotonic()
         python_env.use(*python_env.FOR_TESTS)
         if not unit:
-            make_all("virtual")
+            make_all("virtual", tests=True)
         if unit or not guest:
             make_for_models()
             make_for_pages()

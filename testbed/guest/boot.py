@@ -39,7 +39,7 @@ SUPERVISE = Path(__file__).with_name("supervise.py")
 class GuestSpec:
     """One command in one guest. `run_dir` is the host's folder that appears as /lab/run, read-write.
 
-    `needs`: what a `native` kernel must offer, of testbed.guest.native.NEEDS.
+    `needs`: what a `native` kernel must offer, of testbed.guest.native.NEEDS. `tests`: with what only tests use.
     """
 
     kernel: Kernel
@@ -49,6 +49,7 @@ class GuestSpec:
     memory_mib: int = 2048
     console: bool = False
     needs: tuple[str, ...] = tuple(native.NEEDS)
+    tests: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
     """
     if spec.kernel not in KERNELS:
         raise InputError(f"unknown kernel {spec.kernel!r}", where="--kernel", allowed=", ".join(KERNELS))
-    make_all(spec.kernel)
+    make_all(spec.kernel, tests=spec.tests)
+    root = tree.tree(tests=spec.tests)
     run_dir = spec.run_dir.resolve()
     answer, log, control = run_dir / "guest-exit.json", run_dir / "console.log", run_dir / ".uml"
     environment = {**os.environ, NAME_IN_ENVIRONMENT: str(run_dir)}
@@ -86,9 +88,10 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
     started = time.monotonic()
     try:
         if spec.kernel == "native":
-            argv = native.argv(run_dir, spec.needs)
+            argv = native.argv(root, run_dir, spec.needs)
         else:
             argv = uml.argv(
+                root=root,
                 virtual=spec.kernel == "virtual",
                 run_dir=run_dir,
                 control_dir=control,
@@ -97,7 +100,7 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
             )
             argv = [sys.executable, "-I", "-S", str(SUPERVISE), *argv]
             environment["TMPDIR"] = str(uml.memory_folder(spec.memory_mib))
-        with in_use(tree.tree().name, kernel.kernel().name):
+        with in_use(root.name, kernel.kernel().name):
             _wait(argv, spec, log, {"env": environment, "cwd": control}, timeout_s)
     finally:
         owned.remove(control)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
-from testbed.setup import tree
+from testbed.setup.artefact import Artefact
 from testbed.setup.paths import PROJECT
 
 # What the laboratory asks of a kernel, and a command that fails in a fresh network namespace where it is absent.
@@ -37,14 +37,13 @@ def lacking(root: Path, needs: Sequence[str] = tuple(NEEDS)) -> list[str]:
     return [name for name in needs if not works(NEEDS[name])]
 
 
-def argv(run_dir: Path, needs: Sequence[str] = tuple(NEEDS)) -> list[str]:
-    """The command that runs testbed/guest/process1.py in the guest tree on the running kernel, which must have `needs`.
+def argv(folder: Artefact, run_dir: Path, needs: Sequence[str] = tuple(NEEDS)) -> list[str]:
+    """The command that runs testbed/guest/process1.py in the tree `folder` on the running kernel, which needs `needs`.
 
     Raises EnvironmentFailure when this user or this kernel cannot.
     """
     if os.geteuid() != 0:
         raise EnvironmentFailure("--kernel native needs root", allowed="root, or --kernel virtual or uml")
-    folder = tree.tree()
     if not folder.ready:
         raise EnvironmentFailure("the guest tree is not made", next_command="./lab setup --kernel native")
     if absent := lacking(folder.path / "root", needs):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
 from testbed.setup import kernel, tree
+from testbed.setup.artefact import Artefact
 from testbed.setup.paths import PROJECT
 
 READY_UML = Path("/usr/bin/linux.uml")
@@ -24,13 +25,15 @@ HERE = "/proc/self/cwd"
 ROOT, PROJECT_LINK, RUN, MODULES = "root", "project", "run", "modules"
 
 
-def argv(*, virtual: bool, run_dir: Path, control_dir: Path, seed: int, memory_mib: int) -> list[str]:
+def argv(*, root: Artefact, virtual: bool, run_dir: Path, control_dir: Path, seed: int, memory_mib: int) -> list[str]:
     """The command that boots a guest with `run_dir` as /lab/run, to be started in `control_dir`, which gets links.
 
     Raises EnvironmentFailure when nothing can be booted.
     """
+    if not root.ready:
+        raise EnvironmentFailure("the guest tree is not made", next_command="./lab setup")
     binary, modules = _kernel(virtual=virtual)
-    links = {ROOT: tree.tree().path / "root", PROJECT_LINK: PROJECT, RUN: run_dir}
+    links = {ROOT: root.path / "root", PROJECT_LINK: PROJECT, RUN: run_dir}
     words = {
         "mem": f"{memory_mib}M",
         "root": "/dev/root",
@@ -59,8 +62,6 @@ def argv(*, virtual: bool, run_dir: Path, control_dir: Path, seed: int, memory_m
 
 def _kernel(*, virtual: bool) -> tuple[Path, Path | None]:
     """The kernel's binary, and the folder of its modules if it has any."""
-    if not tree.tree().ready:
-        raise EnvironmentFailure("the guest tree is not made", next_command="./lab setup")
     if kernel.kernel().ready:
         return kernel.binary(), None
     if not virtual and READY_UML.exists():

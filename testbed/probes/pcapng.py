@@ -1,4 +1,5 @@
-"""Reads pcapng: sections of both byte orders, interfaces with their clocks, packets in their three kinds of block.
+"""Reads pcapng: sections of both byte orders, interfaces with their clocks, packets in their three kinds of block; and
+rewrites a stream of pcap as such.
 
 Names, statistics and options other than a clock's are passed over. Knows nothing of what packets hold.
 """
@@ -93,3 +94,53 @@ def _interface(body: bytes, order: str) -> _Interface:
             offset_s = struct.unpack(order + "q", value)[0]
         at += 4 + (length + 3 & ~3)
     return _Interface(link_type, snap, units, offset_s)
+
+
+class Rewriter:
+    """Makes pcapng of a stream of pcap in this machine's byte order, in whatever pieces it comes."""
+
+    def __init__(self, interface: str) -> None:
+        self._name, self._rest, self._begun = interface.encode(), b"", False
+        self._tick = 1000
+
+    def take(self, data: bytes) -> bytes:
+        """What `data` adds. ValueError for what is no pcap."""
+        self._rest += data
+        made = []
+        if not self._begun:
+            if len(self._rest) < 24:
+                return b""
+            magic, snap, link_type = struct.unpack_from("=I12xII", self._rest)
+            if magic not in (0xA1B2C3D4, 0xA1B23C4D):
+                raise ValueError("no pcap in this machine's byte order")
+            self._tick = 1000 if magic == 0xA1B2C3D4 else 1
+            options = _option(2, self._name) + _option(_IF_TSRESOL, b"\x09") + bytes(4)
+            made = [
+                _block(_SECTION, struct.pack("=IHHq", 0x1A2B3C4D, 1, 0, -1)),
+                _block(_INTERFACE, struct.pack("=HHI", link_type, 0, snap) + options),
+            ]
+            self._rest, self._begun = self._rest[24:], True
+        while len(self._rest) >= 16:
+            seconds, part, kept, length = struct.unpack_from("=IIII", self._rest)
+            if kept > MAX_BLOCK:
+                raise ValueError(f"pcap packet of {kept} octets")
+            if len(self._rest) < 16 + kept:
+                break
+            time = seconds * 1_000_000_000 + part * self._tick
+            head = struct.pack("=IIIII", 0, time >> 32, time & 0xFFFFFFFF, kept, length)
+            made.append(_block(_ENHANCED, head + _padded(self._rest[16 : 16 + kept])))
+            self._rest = self._rest[16 + kept :]
+        return b"".join(made)
+
+
+def _block(kind: int, body: bytes) -> bytes:
+    length = struct.pack("=I", len(body) + 12)
+    return struct.pack("=I", kind) + length + body + length
+
+
+def _option(code: int, value: bytes) -> bytes:
+    return struct.pack("=HH", code, len(value)) + _padded(value)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)

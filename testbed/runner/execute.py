@@ -26,7 +26,7 @@ from testbed.record.plan import Plan
 from testbed.record.reading import document
 from testbed.record.summary import read_summary
 from testbed.runner import origin
-from testbed.setup import children, kernel, tree
+from testbed.setup import children, made_of, tree
 from testbed.setup.artefact import digest, require_space
 from testbed.setup.paths import PROJECT
 from testbed.setup.progress import say
@@ -97,7 +97,7 @@ def digest_of(files: Iterable[Path]) -> str:
 
 def run_key(plan: Plan, kind: str, code: str) -> str:
     """The name of everything that decides this run's result."""
-    return digest(plan.model_dump_json(), kind, code, tree.tree().key, kernel.kernel().key)
+    return digest(plan.model_dump_json(), kind, code, tree.identity(), made_of.kernel_identity(kind))
 
 
 def refuse_file(folder: Path) -> None:

@@ -7,44 +7,68 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from testbed.record.reading import document
-from testbed.setup import kernel, tree
+from testbed.setup import made_of, tree
+from testbed.setup.archive import abridged
 from testbed.setup.paths import PROJECT
 
 FILE = "origin.json"
 WORDS = {"kind": "kind of kernel", "kernel": "guest kernel", "tree": "guest tree", "code": "code"}
 """What decides a run, in words for a person."""
+PARTS = {"kernel": ("kernel",), "tree": ("debian", "wheels")}
+"""What of `made_of` a hash stands for."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """`kind` is virtual, uml or native; `kernel`, `tree` and `code` are hashes; `commit` is for people only."""
+    """`kind` is virtual, uml or native; `kernel`, `tree` and `code` are hashes; `commit` is for people only.
+
+    `made_of` has what `kernel` and `tree` stand for: by kind and name, version and SHA-256.
+    """
 
     kind: str
     kernel: str
     tree: str
     code: str
     commit: str | None = None
+    made_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Keep it in a run's folder."""
         (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def differs(self, other: Origin) -> list[str]:
-        """What decides a run and is not the same, in words."""
-        return [
-            f"another {word}: {getattr(self, name)} then, {getattr(other, name)} now"
-            for name, word in WORDS.items()
-            if getattr(self, name) != getattr(other, name)
-        ]
+        """What decides a run and is not the same, in words; of a guest, the parts of it that are others."""
+        found = []
+        for name, word in WORDS.items():
+            one, another = getattr(self, name), getattr(other, name)
+            if one != another:
+                parts = [part for kind in PARTS.get(name, ()) for part in _moved(self, other, kind)]
+                found.append(f"another {word}: {one} then, {another} now{': ' if parts else ''}{abridged(parts)}")
+        return found
 
 
 def here(kind: str, code: str) -> Origin:
     """What a run of this kind would be made from now."""
-    return Origin(kind, kernel.kernel().key, tree.tree().key, code, commit())
+    return Origin(kind, made_of.kernel_identity(kind), tree.identity(), code, commit(), made_of.parts())
+
+
+def _moved(then: Origin, now: Origin, kind: str) -> list[str]:
+    """The parts of a kind that are not the same, where both say what they were."""
+    before, after = then.made_of.get(kind), now.made_of.get(kind)
+    if not before or not after:
+        return []
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        one, another = (each.get(name, "absent") for each in (before, after))
+        if one != another:
+            versions = one.partition(" ")[0], another.partition(" ")[0]
+            found.append(f"{name} {versions[0]} → {versions[1]}" if len(set(versions)) == 2 else f"{name}, rebuilt")
+    return found
 
 
 def read(folder: Path) -> Origin | None:

@@ -328,7 +328,7 @@ def nothing_left(folder: Path, flaws: Sequence[InputError]) -> InputError:
 
 def provenance(runs: Sequence[Run]) -> dict[str, Any]:
     """From what these numbers came: versions, and the hash of every record."""
-    from testbed.setup.all import inventory
+    from testbed.setup.made_of import inventory
 
     manifests = {run.folder: _manifest(run) for run in runs}
     first = next(iter(manifests.values()), Manifest())

@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from testbed.errors import InputError
-from testbed.setup import children, host_packages, kernel, python_env, tree
-from testbed.setup.artefact import Artefact, digest
+from testbed.setup import children, host_packages, kernel, made_of, python_env, tree
+from testbed.setup.artefact import Artefact
+from testbed.setup.progress import say
 
 KERNELS = ("virtual", "uml", "native")
-READY_UML = ("user-mode-linux",)
+OTHER_CPU_S = 60
+"""Processor time of all that is made beside the kernel."""
+USEFUL_CORES = 8
+"""With more than these the network and what runs on one core decide."""
 
 
-def make_all(kind: str) -> None:
-    """Make what `--kernel kind` needs. Raises InputError for an unknown kind, EnvironmentFailure when it cannot."""
+def make_all(kind: str, *, tests: bool = False) -> None:
+    """Make what `--kernel kind` needs, and for `tests` the tests' guest tree besides.
+
+    Raises InputError for an unknown kind, EnvironmentFailure when it cannot.
+    """
     if kind not in KERNELS:
         raise InputError(f"unknown kernel {kind!r}", where="--kernel", allowed=", ".join(KERNELS))
-    missing = [made for made in (python_env.venv(), tree.tree()) if not made.ready]
-    needed: tuple[str, ...] = () if tree.tree().ready else tree.packages_for_setup()
+    trees = [tree.tree(), *([tree.tree(tests=True)] if tests else [])]
+    missing = [made for made in (python_env.venv(), *trees) if not made.ready]
+    needed: tuple[str, ...] = () if all(made.ready for made in trees) else tree.packages_for_setup()
     if not kernel.kernel().ready:
         if kind == "virtual":
             missing.append(kernel.kernel())
+            say(expectation(os.cpu_count() or 1))
             needed += host_packages.FOR_KERNEL
         elif kind == "uml":
-            needed += READY_UML
+            needed += (made_of.READY_UML,)
     if needed:
         host_packages.install(needed)  # once, for all: there is one lock of dpkg
     if len(missing) == 1:
         missing[0].make()
     elif missing:
         _make_side_by_side(missing)
+
+
+def expectation(cores: int) -> str:
+    """What a person is to expect who has no kernel yet, on so many idle cores, and what there is to see sooner."""
+    minutes = max(1, round((kernel.CPU_S + OTHER_CPU_S) / min(cores, USEFUL_CORES) / 60))
+    return (
+        f"the guest's kernel is not built yet: {kernel.FILES} files are compiled once, and all else is made meanwhile, "
+        f"about {minutes} min with {cores} idle cores. `--kernel uml` takes Debian's ready kernel instead, on the real "
+        "clock: ./lab run recovery_storm --keying lks --seed 1 --kernel uml starts in a minute, and takes five"
+    )
 
 
 def make_for_models() -> None:
@@ -55,20 +75,3 @@ def _make_side_by_side(missing: list[Artefact]) -> None:
         except BaseException:
             children.end_all()  # the others' minutes are lost on a machine that cannot finish
             raise
-
-
-def inventory() -> dict[str, object]:
-    """For manifests: every package in the guest with its version, the kernel, the hashes that name the artefacts."""
-    made = tree.tree()
-    packages = made.path / "packages.txt"
-    version = kernel.kernel().path / "version"
-    listed = dict(line.split("\t", 1) for line in packages.read_text().splitlines()) if packages.exists() else {}
-    site = (made.path / "root" / tree.SITE).glob("*.dist-info")
-    return {
-        "guest_tree": made.key,
-        "guest_kernel": kernel.kernel().key if version.exists() else None,
-        "kernel_version": version.read_text().strip() if version.exists() else None,
-        "packages": listed,
-        "python_packages": dict(sorted(folder.name.removesuffix(".dist-info").rsplit("-", 1) for folder in site)),
-        "python_lock": digest(tree.LOCK),
-    }

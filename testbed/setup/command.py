@@ -32,11 +32,13 @@ def run(
     on_line: Callable[[str], None] | None = None,
     end_with: signal.Signals | None = signal.SIGTERM,
     next_command: str | None = None,
+    allowed: Sequence[int] = (0,),
 ) -> str:
     """Run a program to its end and return what it printed, both streams together.
 
     Network steps give `tries` > 1: package indexes can be unreachable for a moment. `on_line` sees every line as it
     comes. `end_with` is the signal it gets when this process ends before it; None for what must not be cut short.
+    `allowed` are the exit codes of a program that did its work.
     Raises EnvironmentFailure with the last lines of the output when the last try fails too.
     """
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}", **(env or {})}
@@ -46,7 +48,7 @@ def run(
         code, output = _once(argv, cwd, environment, on_line, end_with)
         if log is not None:
             log.write_text(output)
-        if code == 0:
+        if code in allowed:
             return output
         if attempt == tries or any(sign in output for sign in DISK_FULL):
             break

@@ -13,11 +13,9 @@ from typing import Literal
 from testbed.errors import LabError
 from testbed.guest import native, uml
 from testbed.guest.boot import GuestSpec
-from testbed.setup import host_packages, kernel, python_env, tree
+from testbed.setup import archive, host_packages, kernel, made_of, python_env, tree
 from testbed.setup.artefact import Artefact, leftovers
 from testbed.setup.paths import cache_dir
-
-READY_PACKAGE = "user-mode-linux"
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ def examine() -> list[Finding]:
         _cache(),
         _memory(),
         *(_made(artefact) for artefact in (python_env.venv(), tree.tree(), kernel.kernel())),
+        *against_the_lock(),
+        _for_tests(),
         *(_layer(name, what) for name, what in python_env.LAYERS.items()),
         _ready_kernel(),
         _native(),
@@ -102,6 +102,32 @@ def _made(artefact: Artefact) -> Finding:
     return Finding(artefact.kind, "missing", "not made yet", "./lab setup makes it")
 
 
+def against_the_lock() -> list[Finding]:
+    """What of the guest is not what locks/debian.txt names."""
+    found = []
+    for made, now, named in (
+        (tree.tree(), tree.resolved(), archive.locked("guest")),
+        (kernel.kernel(), kernel.source(), archive.locked("kernel")),
+    ):
+        if now and (changed := archive.differences(named, now)):
+            found.append(
+                Finding(
+                    f"{made.kind} against locks/debian.txt",
+                    "ok",
+                    archive.abridged(changed),
+                    "records of the references cannot be the same; ./lab clean --cache and ./lab setup take the locked "
+                    f"packages where the mirror, or {archive.SNAPSHOT}, has them; ./lab lock renew locks the newest",
+                )
+            )
+    return found
+
+
+def _for_tests() -> Finding:
+    tests = tree.tree(tests=True)
+    detail = str(tests.path) if tests.ready else "not made: only ./lab test and ./lab bench ike need it, and make it"
+    return Finding(tests.kind, "ok", detail)
+
+
 def _layer(name: str, what: str) -> Finding:
     made = python_env.layer(name)
     if made.ready:
@@ -110,7 +136,7 @@ def _layer(name: str, what: str) -> Finding:
 
 
 def _ready_kernel() -> Finding:
-    what = f"Debian's {READY_PACKAGE}"
+    what = f"Debian's {made_of.READY_UML}"
     if kernel.kernel().ready:
         return Finding(what, "ok", "not needed, since the guest kernel is built")
     if uml.READY_UML.exists():

@@ -46,6 +46,17 @@ def missing(packages: Sequence[str]) -> list[str]:
     return [package for package in packages if package not in installed]
 
 
+def version(package: str) -> str | None:
+    """The version of an installed package."""
+    listed = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", package],
+        text=True,
+        capture_output=True,
+        check=False,
+    ).stdout.split()
+    return listed[1] if len(listed) == 2 and listed[0] == "installed" else None
+
+
 def install(packages: Sequence[str]) -> None:
     """Install what is missing of `packages`. Raises EnvironmentFailure naming the command a person can type."""
     if shutil.which("dpkg-query") is None:

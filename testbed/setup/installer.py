@@ -75,7 +75,7 @@ def install(lock: Path, *, into: Path, what: str, guest: Guest | None = None) ->
         say(f"uv cannot be had, so pip does it, which takes minutes: {error.problem}")
         _with_pip(lock, python, place, guest, what, lambda: remove(into) if target else None)
         return
-    platform = () if guest is None else ("--python-version", guest.version, "--python-platform", _for_uv(guest))
+    platform = () if guest is None else ("--python-version", guest.version, "--python-platform", for_uv(guest))
     wheels = cache_dir() / WHEELS
     claim(wheels, str(wheels))
     with in_use(WHEELS):
@@ -109,7 +109,8 @@ def translated(listed: str) -> dict[str, str]:
     return {name: value for name, (_, value) in found.items()}
 
 
-def _for_uv(guest: Guest) -> str:
+def for_uv(guest: Guest) -> str:
+    """The newest of its platforms, as uv names it."""
     return f"x86_64-{guest.platforms[-1].removesuffix('_x86_64')}"
 
 

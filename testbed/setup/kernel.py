@@ -1,11 +1,12 @@
 """The guest kernel: User-Mode Linux with time travel, from Debian's linux-source, our configuration and patches.
 
-The source is the newest `linux-source-*` of trixie-backports, else of trixie. It comes through a private set of
-apt lists, so the host's own sources and package lists are not touched.
+The source is the one that locks/debian.txt names, else the newest `linux-source-*` of trixie-backports or trixie
+that can be had.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,22 +14,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
-from testbed.owned import claim
-from testbed.setup import host_packages
-from testbed.setup.artefact import Artefact, digest, held
+from testbed.setup import archive, host_packages
+from testbed.setup.archive import Archive, Package, sha256
+from testbed.setup.artefact import Artefact, digest
 from testbed.setup.command import run
-from testbed.setup.mirrors import source_lines
-from testbed.setup.paths import PROJECT, cache_dir
+from testbed.setup.paths import PROJECT
 from testbed.setup.progress import Counter, say, step
 
-APT_FOLDER = "kernel-source"
-# The lock that whoever reads or writes that folder holds.
-DOWNLOADS = "linux-source"
 FOLDER = PROJECT / "testbed" / "guest" / "kernel"
 CONFIG = FOLDER / "config"
 # Raised when what this file does to the kernel changes, so that every cached kernel is built anew.
 RECIPE = 3
-SUITES = ("trixie", "trixie-backports")
+# What it was made of: by name, version and SHA-256.
+MADE_OF = "made_of.json"
 # The kernel mixes its own version line into its randomness: when and where it was built must not be in it.
 STAMP = {
     "KBUILD_BUILD_TIMESTAMP": "Tue Jan  1 00:00:00 UTC 2030",
@@ -38,6 +36,8 @@ STAMP = {
 }
 # Roughly how many files our configuration compiles, for the progress shown.
 FILES = 860
+# What compiling them takes of a processor, in seconds.
+CPU_S = 600
 # Nine tenths of the source is drivers and machines that are never looked at; the Kconfig files must stay.
 UNUSED = (
     *(f"*/{folder}/*.[chS]" for folder in (
@@ -58,8 +58,28 @@ def patches() -> list[Path]:
 
 
 def kernel() -> Artefact:
-    """Its key does not hold the source's version: a newer one in the archive asks for no rebuild."""
-    return Artefact("guest-kernel", digest(CONFIG, *patches(), repr((RECIPE, SUITES))), _build, space_mib=2500)
+    """Its key holds the source that the lock names: a newer one in the archive asks for no rebuild."""
+    return Artefact("guest-kernel", _key(*map(str, archive.locked("kernel"))), _build, space_mib=2500)
+
+
+def _key(*more: str) -> str:
+    return digest(CONFIG, *patches(), repr((RECIPE, STAMP, UNUSED)), *more)
+
+
+def made_of() -> dict[str, str]:
+    """The source and the programs that the kernel was made of, by name: version and SHA-256; none before."""
+    path = kernel().path / MADE_OF
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def source() -> tuple[Package, ...]:
+    """The source package that the kernel was made of; none before it is built."""
+    return tuple(Package(name, *text.split()) for name, text in made_of().items() if name.startswith("linux-source-"))
+
+
+def identity() -> str:
+    """The hash of all that the kernel was made of, the compiler too."""
+    return _key(*(f"{name} {text}" for name, text in sorted(made_of().items())))
 
 
 def binary() -> Path:
@@ -68,7 +88,9 @@ def binary() -> Path:
 
 def _build(folder: Path) -> None:
     host_packages.install((*host_packages.FOR_KERNEL, "debian-archive-keyring"))
-    package = _download()
+    taken, package = fetched()
+    made = {taken.name: f"{taken.version} {taken.architecture} {taken.sha256}", **_compiler()}
+    (folder / MADE_OF).write_text(json.dumps(made, indent=1) + "\n")
     work = folder / "work"
     with step(f"unpacking {package.name}"):
         run(["dpkg-deb", "-x", package, work], what="unpacking the kernel source")
@@ -111,43 +133,36 @@ def check_configuration(written: str) -> None:
         raise EnvironmentFailure(f"this kernel source does not offer {', '.join(lost)}", where=str(CONFIG))
 
 
-def _download() -> Path:
-    """The newest kernel source package, kept in the cache so that a build cut short does not fetch it again."""
-    with held(DOWNLOADS, "another process fetches the kernel source"):
-        state = cache_dir() / APT_FOLDER
-        archives = state / "archives"
-        claim(state, str(state))
-        for part in (state / "lists" / "partial", archives / "partial"):
-            part.mkdir(parents=True, exist_ok=True)
-        sources = state / "sources.list"
-        sources.write_text("".join(f"{line}\n" for line in source_lines(*SUITES)))
-        options = [
-            *host_packages.APT_OPTIONS,
-            "-o", f"Dir::Etc::SourceList={sources}", "-o", "Dir::Etc::SourceParts=/dev/null",
-            "-o", f"Dir::State::Lists={state}/lists", "-o", f"Dir::Cache={state}", "-o", "Dir::State::status=/dev/null",
-            "-o", "APT::Sandbox::User=",
-        ]  # fmt: skip
-        try:
-            run(["apt-get", *options, "update"], what="reading the package lists of trixie", tries=3)
-        except EnvironmentFailure as error:
-            if not (kept := fetched(archives)):
-                raise
-            say(f"{error.problem}\ntaking {kept.name}, which was fetched before")
-            return kept
-        listed = run(
-            ["apt-cache", *options, "search", "--names-only", r"^linux-source-[0-9.]+$"], what="apt-cache search"
-        )
-        name = newest(line.split()[0] for line in listed.splitlines() if line.strip())
-        with step(f"fetching {name}"):
-            # apt checks the signed list's hash of what it fetched, and of what is there already.
-            run(["apt-get", *options, "download", name], cwd=archives, what=f"fetching {name}", tries=3)
-        return max(archives.glob(f"{name}_*.deb"), key=lambda path: path.stat().st_mtime)
+def fetched() -> tuple[Package, Path]:
+    """The source that the lock names, or the newest where it cannot be had, and its file."""
+    with archive.opened() as debian:
+        locked = [one for one in archive.locked("kernel")]
+        if found := debian.obtainable(locked):
+            return found[0], debian.fetch(found)[0]
+        package = newest_source(debian)
+        if locked:
+            say(
+                f"the kernel is not of the locked source: {archive.abridged(archive.differences(locked, [package]))}. "
+                "Records will differ from those of the locked one"
+            )
+        return package, debian.fetch([package])[0]
 
 
-def fetched(archives: Path) -> Path | None:
-    """The newest kernel source that an earlier build fetched whole (apt names a file so only when it is)."""
-    files = {path.name.split("_")[0]: path for path in archives.glob("linux-source-*_*.deb")}
-    return files[newest(files)] if files else None
+def newest_source(debian: Archive) -> Package:
+    """The newest kernel source that the mirror has. EnvironmentFailure when there is none."""
+    return debian.newest(newest(debian.named(r"^linux-source-[0-9.]+$")))
+
+
+def _compiler() -> dict[str, str]:
+    """What compiles, assembles and links, by name: version, and the SHA-256 of the program."""
+    found = {}
+    for name, program in (("gcc", "cc1"), ("as", "as"), ("ld", "ld")):
+        path = run(["gcc", f"-print-prog-name={program}"], what="asking for the compiler").strip()
+        says = run([name, "--version"], what="asking for the compiler's version").splitlines()[0]
+        packaged = re.search(r"\(Debian (\S+)\)", says)
+        version = packaged[1] if packaged else says.split()[-1]
+        found[name] = f"{version} {sha256(Path(shutil.which(path) or path))}"
+    return found
 
 
 def newest(names: Iterable[str]) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 from pathlib import Path
 
-from testbed.setup import installer, python_env, tree
+from testbed.errors import EnvironmentFailure
+from testbed.setup import archive, installer, kernel, python_env, tree
 from testbed.setup.command import run
 from testbed.setup.paths import PROJECT
 
@@ -34,13 +36,42 @@ def blocks(lock: str) -> dict[str, str]:
     return found
 
 
+def renew() -> tuple[str, ...]:
+    """Write every lock with the newest that can be had; what moved, a package or wheel a line."""
+    before = _wheels()
+    renew_wheels()
+    now = _wheels()
+    moved = [
+        f"{name}: {before.get(name, 'absent')} → {now.get(name, 'absent')}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    return (*moved, *renew_debian())
+
+
+def _wheels() -> dict[str, str]:
+    """What every lock of wheels names: versions by the lock's and the wheel's name."""
+    found = {}
+    for path in sorted(LOCKS.glob("*.txt")):
+        for line in blocks(path.read_text()) if path != archive.LOCK else ():
+            name, _, version = line.partition("==")
+            found[f"{path.stem} {name}"] = version
+    return found
+
+
 def renew_wheels(*, newest: bool = True) -> list[Path]:
     """Write every lock of wheels; without `newest`, versions stay wherever what is wanted allows it. The files."""
     installer.uv().make()
-    written = [LOCKS / "uv.txt", LOCKS / "guest.txt"]
+    written = [LOCKS / "uv.txt", tree.LOCK, tree.LOCK_FOR_TESTS]
     _compile(LOCKS / "uv.in", written[0], newest, *HOST)
-    platform = ("--python-version", tree.GUEST_PYTHON, "--python-platform", "linux")
-    _compile(LOCKS / "guest.in", written[1], newest, *platform)
+    platform = ("--python-version", tree.GUEST_PYTHON, "--python-platform", installer.for_uv(tree.GUEST))
+    _compile(LOCKS / "guest.in", tree.LOCK, newest, *platform)
+    guest = tree.LOCK.read_text()
+    more = blocks(tree.LOCK_FOR_TESTS.read_text()) if tree.LOCK_FOR_TESTS.exists() else {}
+    tree.LOCK_FOR_TESTS.write_text(guest + "".join(more.values()))
+    _compile(LOCKS / "guest-tests.in", tree.LOCK_FOR_TESTS, newest, *platform)
+    own = {name: block for name, block in blocks(tree.LOCK_FOR_TESTS.read_text()).items() if name not in blocks(guest)}
+    tree.LOCK_FOR_TESTS.write_text("".join(own.values()))
     files = {name: LOCKS / f"{name}.txt" for name in ("run", *python_env.LAYERS)}
     with tempfile.TemporaryDirectory(prefix="lab-locks-") as folder:
         everything = Path(folder) / "all.txt"
@@ -64,3 +95,23 @@ def _compile(wanted: Path, lock: Path, newest: bool, *words: str) -> None:
         [installer.binary(), "pip", "compile", *FORM, *words, *(("--upgrade",) if newest else ()), wanted, "-o", lock],
         what=f"settling the versions of {wanted.name}", env=installer.uv_settings(), tries=3,
     )  # fmt: skip
+
+
+def renew_debian() -> tuple[str, ...]:
+    """Write locks/debian.txt with the newest that the mirror has; what is another now, a package a line.
+
+    Raises EnvironmentFailure when the package lists cannot be read, or lack something.
+    """
+    with archive.opened() as debian:
+        debian.ask(strict=True)
+        guest = debian.solved((*tree.BASE, *tree.PACKAGES))
+        whole = debian.solved((*tree.BASE, *tree.PACKAGES, *tree.FOR_TESTS))
+        source = kernel.newest_source(debian)
+    if lost := set(guest) - set(whole):
+        raise EnvironmentFailure(
+            f"the tests' guest would lack {archive.abridged([each.name for each in sorted(lost)])}"
+        )
+    found = {"guest": guest, "tests": sorted(set(whole) - set(guest)), "kernel": [source]}
+    before = archive.locked(*archive.SECTIONS)
+    archive.write(found, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+    return archive.differences(before, archive.locked(*archive.SECTIONS))

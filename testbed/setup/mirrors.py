@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+TRUST = f"[signed-by={KEYRING}]"
 
 
 def source_lines(suite: str, *more: str) -> list[str]:
@@ -19,10 +21,19 @@ def source_lines(suite: str, *more: str) -> list[str]:
         check=False,
     ).stdout
     plain, security = chosen(listed)
-    lines = [f"deb [signed-by={KEYRING}] {plain} {name} main" for name in (suite, *more)]
+    lines = [f"deb {TRUST} {plain} {name} main" for name in (suite, *more)]
     if security:
-        lines.append(f"deb [signed-by={KEYRING}] {security} {suite}-security main")
+        lines.append(f"deb {TRUST} {security} {suite}-security main")
     return lines
+
+
+def snapshot_lines(service: str, time: str, suites: Sequence[str]) -> list[str]:
+    """The same from a snapshot service, which has the archive as it was at any time: SERVICE/debian/TIME."""
+    base = service.rstrip("/")
+    return [
+        *(f"deb {TRUST} {base}/debian/{time} {name} main" for name in suites),
+        f"deb {TRUST} {base}/debian-security/{time} {suites[0]}-security main",
+    ]
 
 
 def chosen(listed: str) -> tuple[str, str | None]:

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 # Where there is no terminal, a counter is a plain line as often as this.
 PLAIN_EVERY_S = 30.0
 
+BAR = 20
+"""Characters of a bar."""
+
 _lock = threading.Lock()
 _counter_shown = False
 
@@ -34,11 +37,11 @@ def step(text: str) -> Iterator[None]:
 
 
 class Counter:
-    """How far a long step is: `about` is the number it ends near."""
+    """How far a long step is, with a bar and the time left: `about` is the number it ends near."""
 
     def __init__(self, text: str, about: int) -> None:
         self.text, self.about, self.number = text, about, 0
-        self.shown_at = time.monotonic()
+        self.began = self.shown_at = time.monotonic()
 
     def add(self) -> None:
         """One more."""
@@ -48,10 +51,19 @@ class Counter:
         if time.monotonic() - self.shown_at < (0.2 if terminal else PLAIN_EVERY_S):
             return
         self.shown_at = time.monotonic()
-        line = f"{self.text}: {self.number} of about {max(self.about, self.number)}"
+        line = self.line(self.shown_at - self.began)
         if not terminal:
             say(line)
             return
         with _lock:
             _counter_shown = True
             print(f"\r\x1b[Klab: {line}", end="", file=sys.stderr, flush=True)
+
+    def line(self, spent_s: float) -> str:
+        """How far it is after so many seconds."""
+        about = max(self.about, self.number)
+        filled = BAR * self.number // about
+        left = spent_s / self.number * (about - self.number)
+        shown = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
+        bar = f"[{'#' * filled}{'.' * (BAR - filled)}]"
+        return f"{self.text}: {bar} {self.number} of about {about} files, about {shown} left"

@@ -1,34 +1,46 @@
-"""The guest's root: a Debian trixie tree with FRR, Mininet, strongSwan and the locked Python packages.
+"""The guest's root: a Debian trixie tree with FRR, Mininet and the locked Python packages; and a second one for tests.
 
-Root makes it in place; any other user through a user namespace, and owns all its files then. The guest sees it
-read-only, as root, with the rights that whoever runs the guest has to the files.
+The tests' tree has strongSwan, tshark and their libraries besides, which no run uses. Root makes a tree in place; any
+other user through a user namespace, and owns all its files then. The guest sees it read-only, as root, with the rights
+that whoever runs the guest has to the files.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from testbed.setup import host_packages, installer
+from testbed.errors import EnvironmentFailure
+from testbed.setup import archive, host_packages, installer
+from testbed.setup.archive import Package
 from testbed.setup.artefact import Artefact, digest, remove
 from testbed.setup.command import run
-from testbed.setup.mirrors import source_lines
 from testbed.setup.paths import PROJECT
 
 # Raised when what this file does to the tree changes, so that every cached tree is made anew.
-RECIPE = 2
+RECIPE = 3
 SUITE = "trixie"
 GUEST_PYTHON = "3.13"
 SITE = Path("opt/lab/site")
 LOCK = PROJECT / "locks" / "guest.txt"
+LOCK_FOR_TESTS = PROJECT / "locks" / "guest-tests.txt"
 PACKAGES = (
     "bridge-utils", "e2fsprogs", "ethtool", "frr", "frr-pythontools", "iperf3", "iproute2", "iputils-ping", "kmod",
-    "libstrongswan-extra-plugins", "libstrongswan-standard-plugins", "mininet", "nftables", "openvswitch-switch",
-    "procps", "python3", "strongswan-charon", "strongswan-swanctl", "tcpdump", "tshark",
+    "mininet", "nftables", "openvswitch-switch", "procps", "python3", "tcpdump",
 )  # fmt: skip
+FOR_TESTS = (
+    "libstrongswan-extra-plugins", "libstrongswan-standard-plugins", "strongswan-charon", "strongswan-swanctl",
+    "tshark",
+)  # fmt: skip
+# What every Debian has.
+BASE = ("?essential", "?priority(required)")
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")
 # Root's mmdebstrap mounts the machine's /proc and /sys in the tree: they go when it is killed,
 # and all its processes.
@@ -36,12 +48,56 @@ OWN_NAMESPACES = ("unshare", "--mount", "--pid", "--mount-proc", "--fork", "--ki
 MOUNT_POINTS = ("lab/project", "lab/run", "usr/lib/modules", "opt/lab")
 STAGE1 = PROJECT / "testbed" / "guest" / "stage1.sh"
 INIT = Path("opt/lab/init")
-PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64")
+GUEST = installer.Guest(GUEST_PYTHON, ("manylinux2014_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64"))
+# What is in the tree: the lines of a lock.
+RESOLVED = "debian.txt"
 
 
-def tree() -> Artefact:
-    recipe = repr((RECIPE, SUITE, GUEST_PYTHON, PACKAGES, LEFT_OUT, MOUNT_POINTS, PLATFORMS))
-    return Artefact("guest-tree", digest(LOCK, STAGE1, recipe), _build, space_mib=2000)
+def tree(*, tests: bool = False) -> Artefact:
+    """The guest's root, or the tests' one. Its key holds what the locks name, its `identity` what is in it."""
+    kind, what = ("guest-tree-tests", "tests") if tests else ("guest-tree", "guest")
+    names = (*BASE, *PACKAGES, *(FOR_TESTS if tests else ()))
+    return Artefact(kind, _key(_locked(tests), tests), lambda folder: _build(folder, names, tests, what), 1500)
+
+
+def resolved(*, tests: bool = False) -> tuple[Package, ...]:
+    """The Debian packages in the tree; none before it is made."""
+    file = tree(tests=tests).path / RESOLVED
+    return tuple(Package(*line.split()) for line in file.read_text().splitlines()) if file.exists() else ()
+
+
+def identity(*, tests: bool = False) -> str:
+    """The hash of all that the tree was made of, every package with its version and the hash of its file.
+
+    It is the tree's key where the tree is what the locks name.
+    """
+    return _key(resolved(tests=tests) or _locked(tests), tests)
+
+
+def wheels() -> dict[str, str]:
+    """The Python packages in the tree by name: version, and the hash of all that the wheel brought."""
+    site = tree().path / "root" / SITE
+    found = {}
+    for folder in sorted(site.glob("*.dist-info")):
+        name, version = folder.name.removesuffix(".dist-info").rsplit("-", 1)
+        lines = (folder / "RECORD").read_text().splitlines()
+        own = sorted(line for line in lines if "sha256=" in line and ".dist-info/" not in line)
+        found[name] = f"{version} {hashlib.sha256(chr(10).join(own).encode()).hexdigest()}"
+    return found
+
+
+def _locked(tests: bool) -> tuple[Package, ...]:
+    return archive.locked("guest", "tests") if tests else archive.locked("guest")
+
+
+def _key(packages: Iterable[Package], tests: bool) -> str:
+    names = (*BASE, *PACKAGES, *(FOR_TESTS if tests else ()))
+    recipe = repr((RECIPE, SUITE, names, LEFT_OUT, MOUNT_POINTS, GUEST))
+    return digest(*_wheel_locks(tests), STAGE1, recipe, "\n".join(map(str, sorted(packages))))
+
+
+def _wheel_locks(tests: bool) -> tuple[Path, ...]:
+    return (LOCK, LOCK_FOR_TESTS) if tests else (LOCK,)
 
 
 def packages_for_setup() -> tuple[str, ...]:
@@ -49,20 +105,21 @@ def packages_for_setup() -> tuple[str, ...]:
     return host_packages.FOR_TREE + (() if os.geteuid() == 0 else host_packages.FOR_TREE_WITHOUT_ROOT)
 
 
-def _build(folder: Path) -> None:
+def _build(folder: Path, names: tuple[str, ...], tests: bool, what: str) -> None:
     host_packages.install(packages_for_setup())
+    with archive.opened() as debian:
+        found = debian.resolve(archive.SECTIONS[what], _locked(tests), names)
+        files = debian.fetch(found.packages)
     root = folder / "root"
     if os.geteuid() == 0:
-        _bootstrap("root", root)
+        _bootstrap("root", root, found.packages, files)
         become_root: tuple[str, ...] = ()
     else:
-        archive = folder / "tree.tar"
-        _bootstrap("unshare", archive)
+        packed = folder / "tree.tar"
+        _bootstrap("unshare", packed, found.packages, files)
         root.mkdir()
-        run(
-            ["tar", "-xf", archive, "-C", root, "--no-same-owner", "--exclude=./dev/*"], what="unpacking the guest tree"
-        )
-        archive.unlink()
+        run(["tar", "-xf", packed, "-C", root, "--no-same-owner", "--exclude=./dev/*"], what="unpacking the guest tree")
+        packed.unlink()
         become_root = ("unshare", "--map-root-user")
     # The guest reads its root through hostfs with the rights of whoever runs it.
     run(["chmod", "-R", "a+rX,u+w", root], what="making the guest tree readable")
@@ -70,26 +127,51 @@ def _build(folder: Path) -> None:
         (root / point).mkdir(parents=True, exist_ok=True)
     shutil.copy2(STAGE1, root / INIT)
     (root / INIT).chmod(0o755)
-    guest = installer.Guest(GUEST_PYTHON, PLATFORMS)
-    installer.install(LOCK, into=root / SITE, what="installing the guest's Python packages", guest=guest)
+    (root / "etc" / "apt" / "sources.list").unlink(missing_ok=True)  # it names a folder of this machine
+    for lock in _wheel_locks(tests):
+        installer.install(lock, into=root / SITE, what="installing the guest's Python packages", guest=GUEST)
     run(
         [*become_root, "chroot", root, "python3", "-m", "compileall", "-q", f"/{SITE}"],
         what="compiling the guest's Python packages",
     )
-    (folder / "packages.txt").write_text(
-        run(["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W"], what="listing the guest's packages")
-    )
+    _check(root, found.packages)
+    (folder / RESOLVED).write_text("".join(f"{package}\n" for package in found.packages))
 
 
-def _bootstrap(mode: str, target: Path) -> None:
-    run(
-        [*_own_namespaces(mode), "mmdebstrap", "--variant=minbase", f"--mode={mode}", f"--include={','.join(PACKAGES)}",
-         '--aptopt=Acquire::Check-Valid-Until "false"', '--aptopt=Acquire::Retries "3"',
-         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
-         SUITE, target, *source_lines(SUITE, f"{SUITE}-updates")],
-        what=f"mmdebstrap {SUITE}", tries=3, env={"LC_ALL": "C.UTF-8"}, before_retry=lambda: _discard(target),
-        end_with=signal.SIGKILL,
-    )  # fmt: skip
+def _check(root: Path, packages: Iterable[Package]) -> None:
+    """The tree holds these packages and no other. Raises EnvironmentFailure."""
+    form = "${Package} ${Version} ${Architecture}\\n"
+    query = ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", form]
+    there = set(run(query, what="listing the guest's packages").splitlines())
+    wanted = {f"{each.name} {each.version} {each.architecture}" for each in packages}
+    if there != wanted:
+        raise EnvironmentFailure(
+            f"the guest tree is not what it was to be made of: {archive.abridged(sorted(there ^ wanted))}",
+            where=str(root), next_command="./lab clean --cache; ./lab setup",
+        )  # fmt: skip
+
+
+def _bootstrap(mode: str, target: Path, packages: Iterable[Package], files: Iterable[Path]) -> None:
+    with _repository(files, target.parent) as source:
+        names = ",".join(package.name for package in packages)
+        run(
+            [*_own_namespaces(mode), "mmdebstrap", "--variant=essential", f"--mode={mode}", f"--include={names}",
+             *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT), SUITE, target, source],
+            what=f"mmdebstrap {SUITE}", env={"LC_ALL": "C.UTF-8"}, end_with=signal.SIGKILL,
+        )  # fmt: skip
+
+
+@contextmanager
+def _repository(files: Iterable[Path], beside: Path) -> Iterator[str]:
+    """The files as a repository while the tree is made; in a user namespace nothing in somebody's home can be read."""
+    if os.geteuid() == 0:
+        folder = beside / "repository"
+        yield archive.repository(files, folder, SUITE)
+        remove(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="lab-repository-") as name:
+        os.chmod(name, 0o755)
+        yield archive.repository(files, Path(name), SUITE)
 
 
 def _own_namespaces(mode: str) -> tuple[str, ...]:
@@ -98,10 +180,3 @@ def _own_namespaces(mode: str) -> tuple[str, ...]:
         return ()  # it makes its own
     tried = subprocess.run([*OWN_NAMESPACES, "true"], capture_output=True, check=False)
     return OWN_NAMESPACES if tried.returncode == 0 else ()
-
-
-def _discard(target: Path) -> None:
-    if target.is_dir():
-        remove(target)
-    else:
-        target.unlink(missing_ok=True)

@@ -130,7 +130,7 @@ def test_a_capture_to_standard_output_is_pcapng_and_nothing_else(tmp_path: Path)
     assert len(list(read_frames(tmp_path / "a"))) == 2
     wrong = lab("capture", "r1--r2", "-w", "-", "--", "icmp icmp")
     assert (wrong.returncode, wrong.stdout) == (2, b"")
-    assert b"capture filter" in wrong.stderr
+    assert b"filter expression" in wrong.stderr
 
 
 @pytest.mark.usefixtures("prompt")

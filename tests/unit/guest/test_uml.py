@@ -23,7 +23,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def command(folder: Path, name: str, *, virtual: bool = True, seed: int = 3) -> list[str]:
     control = folder / name
     control.mkdir()
-    return uml.argv(virtual=virtual, run_dir=folder, control_dir=control, seed=seed, memory_mib=512)
+    return uml.argv(root=tree.tree(), virtual=virtual, run_dir=folder, control_dir=control, seed=seed, memory_mib=512)
 
 
 def test_the_command_line_is_the_same_wherever_the_run_is_kept(made: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_folder_mounted_noexec_is_not_taken_for_memory() -> None:
 def test_a_native_kernel_needs_root_and_says_what_else_there_is(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(EnvironmentFailure, match="needs root") as raised:
-        native.argv(made)
+        native.argv(tree.tree(), made)
     assert raised.value.allowed and "virtual" in raised.value.allowed
 
 
@@ -91,7 +91,7 @@ def test_a_native_kernel_that_lacks_something_names_it(made: Path, monkeypatch: 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(native, "lacking", lambda root, needs: ["ESP", "netem"])
     with pytest.raises(EnvironmentFailure, match="lacks ESP, netem"):
-        native.argv(made)
+        native.argv(tree.tree(), made)
 
 
 def test_the_tail_of_a_console_log_is_its_last_lines(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from testbed.probes import pcapng
 from testbed.probes.ike import ike_datagrams
+from testbed.probes.pcap import read_frames
 
 _path = Path(__file__).parents[1] / "decode" / "conversation.py"
 _spec = importlib.util.spec_from_file_location("conversation", _path)
@@ -38,6 +40,15 @@ def test_all_forms_give_times_addresses_and_octets(tmp_path: Path, form: object)
         (1_000_000_000, "[fe80::1]:500", "[fe80::2]:500"),
     ]
     assert {each.data for each in found} == {DATA} and not any(each.cut for each in found)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_stream_of_pcap_in_any_pieces_becomes_pcapng_with_the_same_packets(size: int, tmp_path: Path) -> None:
+    octets = lab.pcap([lab.ip_udp("10.0.0.1", "10.0.0.2", bytes(length)) for length in (1, 2, 3, 4)])
+    rewriter = pcapng.Rewriter("r1-eth0")
+    made = b"".join(rewriter.take(octets[at : at + size]) for at in range(0, len(octets), size))
+    assert made[:4] == pcapng.MAGIC and b"r1-eth0" in made
+    assert list(read_frames(written(tmp_path / "b", made))) == list(read_frames(written(tmp_path / "a", octets)))
 
 
 class Pipe(io.RawIOBase):

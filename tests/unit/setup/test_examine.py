@@ -74,7 +74,7 @@ def test_a_leftover_is_named_and_cleaned_but_never_what_is_whole(machine: Path) 
 
 def test_cleaning_the_cache_spares_only_the_environment_that_runs(machine: Path) -> None:
     for artefact in (tree.tree(), kernel.kernel(), python_env.venv()):
-        artefact.path.mkdir(parents=True)
+        claim(artefact.path, "")
     assert run("clean", "--cache").exit_code == 0
     assert {path.name for path in machine.iterdir()} <= {python_env.venv().name, "locks"}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from testbed.errors import EnvironmentFailure
@@ -55,11 +53,3 @@ def test_either_name_of_a_renamed_option_will_do_but_one_must_be_there() -> None
         kernel.check_configuration(f"{neither}\n{name}")
     with pytest.raises(EnvironmentFailure, match="SYSCTL"):
         kernel.check_configuration(neither)
-
-
-def test_a_source_fetched_before_serves_when_there_is_no_network(tmp_path: Path) -> None:
-    assert kernel.fetched(tmp_path) is None
-    for name in ("linux-source-6.12_6.12.1-1_all.deb", "linux-source-7.3_7.3.4-1_all.deb", "partial"):
-        (tmp_path / name).write_text("")
-    found = kernel.fetched(tmp_path)
-    assert found is not None and found.name == "linux-source-7.3_7.3.4-1_all.deb"
