@@ -16,6 +16,7 @@ from agents.policy.confirmation import MAX_OCTETS, SUFFIX, Confirmation, missing
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.runtime.effects import Persist
+from agents.runtime.storage import open_regular
 
 FOLDER = "confirmations"
 MIN_S = 0.5
@@ -29,7 +30,7 @@ def kept(folder: Path, router: str | None = None) -> dict[str, bytes]:
     """What is on the disk of this router, or of all, by router. OSError."""
     found = {}
     for path in sorted(folder.glob(f"{'*' if router is None else router}{SUFFIX}")):
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             found[path.name.removesuffix(SUFFIX)] = file.read(MAX_OCTETS + 1)
     return found
 

@@ -28,6 +28,7 @@ from agents.policy.names import check_router
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import Revocations, verify_list
 from agents.runtime.effects import Event
+from agents.runtime.storage import read_all
 
 PERIOD_S, LONGEST_S, FACTOR = 5.0, 300.0, 2.0
 Ask = Callable[[str, str, bytes | None], tuple[int, bytes]]
@@ -85,7 +86,7 @@ class PolicyClient:
         document = verify_document(signed, self._key, domain=self._domain, router=name)
         path = self._places.documents / f"{name}.cose"
         try:
-            kept = path.read_bytes()
+            kept = read_all(path)
             before = verify_document(
                 kept, self._key, domain=self._domain, router=name, revoked=self._revocations().revokes_administrator
             ).version
@@ -99,7 +100,7 @@ class PolicyClient:
         """The list that is there."""
         found = Revocations(self._domain, self._key)
         with contextlib.suppress(FileNotFoundError, PolicyError):
-            found.take((self._places.documents / REVOCATION).read_bytes())
+            found.take(read_all(self._places.documents / REVOCATION))
         return found
 
     def _revocation(self) -> list[Event]:
@@ -112,7 +113,7 @@ class PolicyClient:
         except PolicyError as error:
             return [_error(f"revocation list: {error}")]
         try:
-            before = verify_list(path.read_bytes(), self._key, domain=self._domain).version
+            before = verify_list(read_all(path), self._key, domain=self._domain).version
         except (FileNotFoundError, PolicyError):
             before = 0
         if fresh.version <= before:

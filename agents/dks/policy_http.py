@@ -14,6 +14,8 @@ import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from agents.runtime.storage import open_regular
+
 TIMEOUT_S = 60.0
 """For each step of a request: a connection alone takes 20 s where the Policy Server is 10 s away, more with losses."""
 MAX_ANSWER = 64 << 20
@@ -83,7 +85,7 @@ def _loopback(host: str) -> bool:
 
 def _read_token(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(MAX_TOKEN + 1)
     except OSError as error:

@@ -31,6 +31,7 @@ from agents.runtime import harden, keylog
 from agents.runtime.asyncio_driver import Driver
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
+from agents.runtime.storage import open_regular
 from agents.runtime.udp import UdpPort
 
 BOOK = "generations.sqlite"
@@ -162,7 +163,7 @@ def _policy_client(config: DksConfig, key: Ed25519PublicKey) -> PolicyClient | N
 
 def _read_list(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(MAX_OCTETS + 1)
     except FileNotFoundError:
         return None

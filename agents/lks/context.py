@@ -46,7 +46,8 @@ class Context:
         signer: bytes = ROOT,
         revoked: Callable[[bytes], bool] = lambda _key: False,
     ) -> None:
-        """CorruptRecord for a damaged retained record, PolicyError for a document older than one that was in force.
+        """CorruptRecord for a retained record that is damaged or another router's, PolicyError for a document older
+        than one that was in force.
         `effects`: takes what is to be done; `signer`: the administrator's key that signed the document; `revoked`:
         whether one with this hash counts no more."""
         self.effects = effects
@@ -57,13 +58,14 @@ class Context:
         self.kernel_dirty = True
         self._sequence = sequence
         self._revoked = revoked
-        self.retained = Retained(retained_record, self.effects.append, self)
+        owner = party_id(document.domain, document.router)
+        self.retained = Retained(retained_record, self.effects.append, self, owner.decode())
         self.retained.acts_on(document.version, signer)
         self.boundary = Boundary(self.event)
         self.policy_shown = 0
         """The highest version of our policy that a neighbour has shown our own signed word for."""
         self._generation = self.retained.generation_floor
-        self.identity = LocalIdentity(Identification.key_id(party_id(document.domain, document.router)), private_key)
+        self.identity = LocalIdentity(Identification.key_id(owner), private_key)
 
     # -- whose marks count (Standing) ---------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from agents.policy.delegation import signer_of
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key, spki
+from agents.policy.names import party_id
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import MAX_OCTETS
 from agents.runtime import client, harden, journal, keylog
@@ -104,7 +105,7 @@ def _question(arguments: argparse.Namespace, path: Path | None) -> int:
     words = arguments.words
     if arguments.command == "revocation":
         try:
-            words = [base64.b64encode(read_all(Path(words[0]))[: MAX_OCTETS + 1]).decode()]
+            words = [base64.b64encode(read_all(Path(words[0]), pipes=True)[: MAX_OCTETS + 1]).decode()]
         except OSError as error:
             raise ConfigError(f"{words[0]}: {error.strerror}") from error
     return client.show("lks", path, " ".join([arguments.command, *words]), text)
@@ -192,7 +193,8 @@ def _document(config: LksConfig) -> PolicyDocument | None:
         signed = _read(config.state_dir / DOCUMENT)
         document = verify_document(signed, server, domain=config.domain, router=config.name)
         with contextlib.suppress(CorruptRecord):
-            Retained(_read_optional(config.state_dir / COUNTERS), lambda _effect: None).acts_on(
+            owner = party_id(config.domain, config.name).decode()
+            Retained(_read_optional(config.state_dir / COUNTERS), lambda _effect: None, owner=owner).acts_on(
                 document.version, signer_of(signed, server, domain=config.domain)[1]
             )
         return document

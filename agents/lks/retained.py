@@ -64,19 +64,25 @@ class Standing(Protocol):
 class Retained:
     """The retained state of one router, in memory; every change gives its Persist before it may be acted on.
 
-    `standing`: None where nobody's marks are looked at.
+    `standing`: None where nobody's marks are looked at; `owner`: the router's party id, which is in its records.
     """
 
-    def __init__(self, record: bytes | None, emit: Callable[[Persist], None], standing: Standing | None = None) -> None:
-        """From the record that was read, or None at the first start. CorruptRecord for a damaged one:
-        the router then must not send, for nobody knows which generations it used."""
-        self._emit, self._standing = emit, standing
+    def __init__(
+        self, record: bytes | None, emit: Callable[[Persist], None], standing: Standing | None = None, owner: str = ""
+    ) -> None:
+        """From the record that was read, or None at the first start. CorruptRecord for a damaged one, and for that of
+        another router: the router then must not send, for nobody knows which generations it used."""
+        self._emit, self._standing, self._owner = emit, standing, owner
         self._reserved = 0
         self._versions: dict[str, int] = {}
         self._revocation = 0
         self._floors: dict[_Place, _Floor] = {}
         if record is not None:
-            self._reserved, self._versions, self._revocation, self._floors = _read(record)
+            of, self._reserved, self._versions, self._revocation, self._floors = _read(record)
+            if of not in ("", owner):
+                raise CorruptRecord(
+                    f"the retained {COUNTERS} are of {of}, not of {owner}: only its own say what it has sent with"
+                )
         self.generation_floor = self._reserved
         """No generation up to and including this one may be used again."""
 
@@ -199,7 +205,7 @@ class Retained:
         for (name, key), floor in self._floors.items():
             floors.setdefault(name, []).append([key, *floor])
         numbers = {"reserved": self._reserved, "versions": self._versions, "revocation": self._revocation}
-        payload = cbor.encode({**numbers, "floors": floors})
+        payload = cbor.encode({"router": self._owner, **numbers, "floors": floors})
         self._emit(Persist(COUNTERS, seal(_KIND, payload)))
 
     def _forget(self) -> None:
@@ -213,11 +219,12 @@ class Retained:
                 del self._floors[place]
 
 
-_Record = tuple[int, dict[str, int], int, dict[_Place, _Floor]]
+_Record = tuple[str, int, dict[str, int], int, dict[_Place, _Floor]]
 
 
 def _read(record: bytes) -> _Record:
-    """A record of this format, or of the one before it, which did not say whose the marks were. CorruptRecord."""
+    """A record of this format, of one that did not say whose it is, or of one that did not say whose the marks were.
+    CorruptRecord."""
     try:
         return _decode(unseal(_KIND, record))
     except CorruptRecord as error:
@@ -240,8 +247,8 @@ def _map(payload: bytes, *names: str) -> dict[str, object]:
 
 def _decode(payload: bytes) -> _Record:
     value = _map(payload, "reserved", "revocation")
-    versions, kept = value.get("versions"), value.get("floors")
-    if not isinstance(versions, dict) or not isinstance(kept, dict):
+    versions, kept, owner = value.get("versions"), value.get("floors"), value.get("router", "")
+    if not isinstance(versions, dict) or not isinstance(kept, dict) or not isinstance(owner, str):
         raise _other_form()
     if not all(_is_key(key) and _counter(each) for key, each in versions.items()):
         raise _other_form()
@@ -253,7 +260,7 @@ def _decode(payload: bytes) -> _Record:
             if not isinstance(entry, list) or len(entry) != 4 or not _is_key(entry[0]):
                 raise _other_form()
             floors[name, entry[0]] = _as_floor(entry[1:])
-    return _number(value["reserved"]), versions, _number(value["revocation"]), floors
+    return owner, _number(value["reserved"]), versions, _number(value["revocation"]), floors
 
 
 def _decode_older(payload: bytes) -> _Record:
@@ -264,7 +271,7 @@ def _decode_older(payload: bytes) -> _Record:
     floors: dict[_Place, _Floor] = {(name, _UNKNOWN): _as_floor(floor) for name, floor in kept.items()}
     version = _number(value["version"])
     versions = {_UNKNOWN: version} if version else {}
-    return _number(value["reserved"]), versions, _number(value["revocation"]), floors
+    return "", _number(value["reserved"]), versions, _number(value["revocation"]), floors
 
 
 def _as_floor(value: object) -> _Floor:

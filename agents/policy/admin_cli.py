@@ -48,7 +48,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Add an administrator to the draft."""
-    octets = spki(read_public_key(key))
+    octets = spki(read_public_key(key, pipes=True))
     store = PolicyStore(context.obj)
     try:
         _change(context, as_json, edit.add_administrator(store.draft(), name, octets), store)

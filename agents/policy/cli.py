@@ -133,13 +133,13 @@ def _end(text: str) -> tuple[str, str]:
 
 def _octets(path: Path) -> bytes:
     try:
-        return read_all(path)
+        return read_all(path, pipes=True)
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}") from error
 
 
 def _key(path: Path) -> bytes:
-    return spki(read_public_key(path))
+    return spki(read_public_key(path, pipes=True))
 
 
 @app.command()
@@ -450,10 +450,10 @@ def verify(
         return
     if key is None or domain is None:
         with _open(context) as store:
-            public = read_public_key(key) if key else store.public_key
+            public = read_public_key(key, pipes=True) if key else store.public_key
             domain = domain or store.draft().name
     else:
-        public = read_public_key(key)
+        public = read_public_key(key, pipes=True)
     octets = _octets(file)
     try:
         document = verify_document(octets, public, domain=domain, wall_s=time.time())

@@ -12,7 +12,7 @@ from agents.policy.confirmation import MAX_OCTETS, SUFFIX, Confirmation, claimed
 from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
-from agents.runtime.storage import write_atomic
+from agents.runtime.storage import open_regular, read_all, write_atomic
 
 FOLDER = "confirmations"
 
@@ -35,7 +35,7 @@ def read(domain: Domain, folder: Path) -> tuple[dict[str, Confirmation], list[st
     wrong = []
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 said = verified(domain, file.read(MAX_OCTETS + 1))
             if path.name != f"{said.router}{SUFFIX}":
                 raise PolicyError(f"is of {said.router}")
@@ -61,7 +61,7 @@ def put(domain: Domain, folder: Path, signed: bytes) -> Confirmation:
 
 def _kept(domain: Domain, path: Path) -> Confirmation | None:
     try:
-        return verified(domain, path.read_bytes())
+        return verified(domain, read_all(path))
     except (FileNotFoundError, PolicyError):
         return None
 

@@ -23,7 +23,7 @@ from agents.policy.domain import Domain
 from agents.policy.errors import NothingToDo, PolicyError
 from agents.policy.rollout import Deployment, Segment, Step
 from agents.policy.store import Commit, PolicyStore
-from agents.runtime.storage import write_atomic
+from agents.runtime.storage import read_all, write_atomic
 
 FILE = "deployment.json"
 
@@ -62,7 +62,7 @@ class Deployer:
     def current(self) -> Deployment | None:
         """The deployment that was begun last; None when there is none. PolicyError for a damaged file."""
         try:
-            return Deployment.model_validate_json(self._path.read_bytes())
+            return Deployment.model_validate_json(read_all(self._path))
         except FileNotFoundError:
             return None
         except ValidationError as error:

@@ -28,7 +28,7 @@ def export_documents(store: PolicyStore, folder: Path, version: int | None = Non
     revocation = store.revocation()
     if revocation is not None:
         write_public(folder / REVOCATION, revocation)
-    write_public(folder / "policy-server.pem", (store.folder / "key.pub").read_bytes())
+    write_public(folder / "policy-server.pem", read_all(store.folder / "key.pub"))
     return list(documents)
 
 

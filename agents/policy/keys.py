@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from agents.policy.errors import PolicyError
-from agents.runtime.storage import read_all, sync_folder, write_atomic
+from agents.runtime.storage import open_regular, read_all, sync_folder, write_atomic
 
 
 def spki(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
@@ -66,12 +66,12 @@ def write_private_key(path: Path, key: Ed25519PrivateKey) -> None:
 def read_private_key(path: Path) -> Ed25519PrivateKey:
     """From a PEM file; PolicyError when others may read the file, or it holds no Ed25519 key."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(4096)
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}") from error
-    if not stat.S_ISREG(mode) or mode & 0o077:
+    if mode & 0o077:
         raise PolicyError(f"{path}: a private key's file must have mode 0600, not {stat.S_IMODE(mode):04o}")
     try:
         key = load_pem_private_key(data, password=None)
@@ -88,10 +88,10 @@ def public_pem(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def read_public_key(path: Path) -> Ed25519PublicKey:
-    """From a PEM file; PolicyError when it holds no Ed25519 public key."""
+def read_public_key(path: Path, *, pipes: bool = False) -> Ed25519PublicKey:
+    """From a PEM file, with `pipes` from anything; PolicyError when it holds no Ed25519 public key."""
     try:
-        data = read_all(path)
+        data = read_all(path, pipes=pipes)
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}") from error
     return public_key_from_pem(data, str(path))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from agents.runtime.storage import read_all
+
 
 class WallClock:
     """Unix seconds. `offset_file`: a text file with seconds to add, read each time; absent: 0."""
@@ -16,7 +18,7 @@ class WallClock:
         offset = 0.0
         if self._offset_file is not None:
             try:
-                offset = float(self._offset_file.read_text())
+                offset = float(read_all(self._offset_file))
             except (OSError, ValueError):
                 offset = 0.0
         return time.time() + offset

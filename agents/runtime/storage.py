@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     import sqlite3  # an LKS has no database, and does not load it
@@ -24,9 +25,20 @@ class CorruptRecord(Exception):
     """A retained record that is cut, altered or of another kind: it must not be acted on."""
 
 
-def read_all(path: Path, most: int = 1 << 20) -> bytes:
-    """The octets of a file that somebody has named. OSError, also for more than `most`: a device may have no end."""
-    with path.open("rb") as file:
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that an agent reads by itself, whoever put it there. OSError, at once, for a pipe or a device: one
+    may never give anything, and the other never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_all(path: Path, most: int = 1 << 20, *, pipes: bool = False) -> bytes:
+    """The octets of a regular file, with `pipes` of anything: what somebody names on a command line may be a pipe.
+    OSError, also for more than `most`."""
+    with path.open("rb") if pipes else open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))

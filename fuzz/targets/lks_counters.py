@@ -10,14 +10,17 @@ from agents.runtime.storage import CorruptRecord, seal, unseal
 from fuzz.harness import Target, promise
 from fuzz.samples import network_samples
 
+OWNER = "example/a"
+
 
 def run(data: bytes) -> object:
     record = seal(_KIND, data[1:]) if data[:1] == b"\x01" else data[1:]
     written: list[Persist] = []
-    retained = Retained(record, written.append)
+    retained = Retained(record, written.append, owner=OWNER)
     promise(written == [], "reading writes")
     retained.reserve(retained.generation_floor + 1, 16)
-    promise(Retained(written[-1].data, written.append).generation_floor > retained.generation_floor, "a mark is lost")
+    again = Retained(written[-1].data, written.append, owner=OWNER)
+    promise(again.generation_floor > retained.generation_floor, "a mark is lost")
     return retained.generation_floor
 
 

@@ -28,6 +28,7 @@ from agents.policy.names import ROUTER_PATTERN
 from agents.policy.problems import problems
 from agents.policy.rollout import jumps
 from agents.policy.store import PolicyStore, VersionConflict
+from agents.runtime.storage import read_all
 
 COSE, PEM = "application/cose", "application/x-pem-file"
 router = APIRouter(prefix="/v1")
@@ -125,7 +126,7 @@ def revocation(_who: Fetcher, folder: Folder) -> Response:
 @router.get("/public-key", response_class=Response, responses={200: {"content": {PEM: {}}}})
 def public_key(_who: Fetcher, folder: Folder) -> Response:
     """The key that documents are verified with."""
-    return Response((folder / "key.pub").read_bytes(), media_type=PEM)
+    return Response(read_all(folder / "key.pub"), media_type=PEM)
 
 
 # -- changing -----------------------------------------------------------------------------------------

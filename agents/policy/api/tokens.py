@@ -22,7 +22,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from agents.policy.errors import PolicyError
-from agents.runtime.storage import write_atomic
+from agents.runtime.storage import open_regular, write_atomic
 
 FILE = "tokens.json"
 PREFIX = "rkp_"
@@ -65,7 +65,7 @@ class TokenBook:
     def all(self) -> tuple[Token, ...]:
         """Those that count. PolicyError for a damaged file, or one that others may read."""
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 mode = os.fstat(file.fileno()).st_mode
                 data = file.read(MAX_OCTETS)
         except FileNotFoundError:

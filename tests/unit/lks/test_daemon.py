@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Address
 from pathlib import Path
@@ -14,11 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agents.ipsec.model import Wanted
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.lks import daemon
+from agents.lks.retained import COUNTERS, Retained
 from agents.policy import edit
 from agents.policy.document import DksEntry
 from agents.policy.domain import Domain
 from agents.policy.keys import public_pem, spki, write_private_key
 from agents.policy.store import PolicyStore
+from agents.runtime.effects import Persist
 from agents.runtime.udp import UdpPort
 
 
@@ -98,10 +103,56 @@ def test_a_state_folder_that_others_may_write_to_closes_the_kernel_and_no_docume
 
 
 def test_a_document_without_an_end_is_not_read_for_ever(router: Router, capsys: pytest.CaptureFixture[str]) -> None:
-    (router.state / "policy.cose").unlink()
-    (router.state / "policy.cose").symlink_to("/dev/zero")
+    with (router.state / "policy.cose").open("wb") as file:
+        file.truncate(1 << 30)
     assert router.run() == 3
     assert capsys.readouterr().err == f"lks: r1: {router.state}/policy.cose: File too large\n"
+    assert router.events("closed") and len(router.kernel.applied) == 1
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """What waits for a pipe fails, and does not hang."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError("it waits for a pipe")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+READ = ("state/policy.cose", "state/counters", "state/revocation.cose", "state/lease", "identity.pem", "server.pem")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("name", [*READ, "lks.toml"])
+@pytest.mark.usefixtures("impatient")
+def test_a_pipe_or_device_in_the_place_of_any_file_is_said_and_holds_nobody_up(
+    router: Router, capsys: pytest.CaptureFixture[str], name: str, kind: str
+) -> None:
+    place = router.folder / name
+    place.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(place, 0o600)
+    else:
+        place.symlink_to("/dev/zero")
+    assert router.run() == (2 if name == "lks.toml" else 3)
+    assert f"{place}: not a regular file" in capsys.readouterr().err
+    assert name == "lks.toml" or (router.events("closed") and len(router.kernel.applied) == 1)
+
+
+def test_counters_of_another_router_are_refused_and_say_whose_they_are(
+    router: Router, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[Persist] = []
+    Retained(None, written.append, owner="example/r2").reserve(40, 16)  # type: ignore[arg-type]
+    (router.state / COUNTERS).write_bytes(written[-1].data)
+    assert router.run() == 3
+    said = "the retained counters are of example/r2, not of example/r1: only its own say what it has sent with"
+    assert capsys.readouterr().err == f"lks: r1: {said}\n"
     assert router.events("closed") and len(router.kernel.applied) == 1
 
 

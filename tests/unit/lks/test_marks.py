@@ -123,11 +123,22 @@ def test_a_record_of_the_format_before_is_read_and_its_marks_are_of_whoever_sign
         again.acts_on_revocation(2)
 
 
+def test_a_record_that_does_not_say_whose_it_is_is_read_and_says_so_from_then_on() -> None:
+    before = {"reserved": 40, "versions": {"": 1}, "revocation": 0, "floors": {}}
+    written: list[Persist] = []
+    kept = Retained(seal(retained._KIND, cbor.encode(before)), written.append, owner="example/r1")  # type: ignore[dict-item]
+    kept.reserve(41, 16)
+    assert Retained(written[-1].data, written.append, owner="example/r1").generation_floor == 56
+    with pytest.raises(CorruptRecord, match="are of example/r1, not of example/r2"):
+        Retained(written[-1].data, written.append, owner="example/r2")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         {"versions": {"x": 1}}, {"versions": {"": -1}}, {"versions": []}, {"floors": {"a": [["", 1, 1]]}},
         {"floors": {"a": [["zz", 1, 1, b""]]}}, {"floors": {"a": [1]}}, {"floors": []}, {"reserved": 1 << 63},
+        {"router": 1},
     ],
 )  # fmt: skip
 def test_a_record_of_another_form_is_none(damage: dict[str, object]) -> None:
@@ -266,11 +277,11 @@ def test_counters_of_the_format_before_are_kept_on_by_a_whole_router() -> None:
     assert network.run(5, network.all_keyed)
     network.power_off("a")
     kept = network.nodes["a"].files[COUNTERS]
-    value = retained._decode(retained.unseal(retained._KIND, kept))
-    floors: dict[str, list[object]] = {name: list(floor) for (name, _key), floor in value[3].items()}
-    payload = {"reserved": value[0], "version": 1, "revocation": 0, "floors": floors}
+    owner, reserved, _versions, _list, marks = retained._decode(retained.unseal(retained._KIND, kept))
+    floors: dict[str, list[object]] = {name: list(floor) for (name, _key), floor in marks.items()}
+    payload = {"reserved": reserved, "version": 1, "revocation": 0, "floors": floors}
     network.nodes["a"].files[COUNTERS] = seal(retained._OLDER_KIND, cbor.encode(payload))
     network.power_on("a")
     assert network.run(network.now + 10, network.all_keyed)
     first = network.seen("state_loaded", "a")[-1].fields["generation_floor"]
-    assert first == value[0]
+    assert first == reserved and owner == "example/a"

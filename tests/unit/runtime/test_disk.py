@@ -84,7 +84,7 @@ class Machine:
 
     def marked(self) -> int:
         """How far generations may have gone by what is on the disk."""
-        return Retained((self.folder / COUNTERS).read_bytes(), lambda _file: None).generation_floor
+        return Retained((self.folder / COUNTERS).read_bytes(), lambda _file: None, owner="example/a").generation_floor
 
     def events(self, kind: str) -> list[dict[str, object]]:
         lines = (self.folder / "events").read_text().splitlines()
