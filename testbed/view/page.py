@@ -17,11 +17,17 @@ HERE = Path(__file__).parent
 THEME = HERE.parent / "report" / "theme.css"
 
 
-def page(scenes: Sequence[dict[str, Any]]) -> str:
-    """The page of one scene, or of several side by side on one cursor."""
+def page(scenes: Sequence[dict[str, Any]], told: Sequence[tuple[int, str]] = (), speed: int | None = None) -> str:
+    """The page of one scene, or of several side by side on one cursor.
+
+    `told`: sentences that tell it, and from when on (ns of the first scene's record). `speed`: it plays at once, so
+    many times faster than the record.
+    """
     style = f"{THEME.read_text()}{(HERE / 'view.css').read_text()}"
     script = (HERE / "view.js").read_text()
-    data = gzip.compress(json.dumps(scenes, separators=(",", ":")).encode(), 9, mtime=0)
+    data = gzip.compress(
+        json.dumps({"scenes": scenes, "told": told, "speed": speed}, separators=(",", ":")).encode(), 9, mtime=0
+    )
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("view.html.j2").render(
         title=" and ".join(each["name"] for each in scenes),

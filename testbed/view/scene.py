@@ -51,6 +51,7 @@ def scene(run: Run) -> dict[str, Any]:
         "since": zero.name,
         "start": int(events[0]["t"]),
         "end": int(events[-1]["t"]),
+        "mode": getattr(run.plan.options, "mode", "required"),
         "agents": any(event["source"] == "agent" for event in events),
         "events": sorted(
             [*(event for event in events if event["source"] not in UNSHOWN), *own], key=lambda event: int(event["t"])

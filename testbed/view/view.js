@@ -37,7 +37,7 @@ class Scene {
   constructor(raw) {
     Object.assign(this, raw);
     this.tracks = new Map();
-    this.marks = { fault: [], adjacency: [], keyed: [], rekeyed: [], request: [], problem: [] };
+    this.marks = { fault: [], deploy: [], adjacency: [], keyed: [], rekeyed: [], request: [], problem: [] };
     this.lost = [];
     this.streams = new Map();
     this.byId = new Map(Object.entries(this.network.routers).map(([name, router]) => [router.id, name]));
@@ -55,7 +55,7 @@ class Scene {
 
   track(kind, ...names) {
     const key = JSON.stringify([kind, ...names]);
-    if (!this.tracks.has(key)) this.tracks.set(key, new Track(kind === "adj" ? DOWN : kind === "power" || kind === "carrier"));
+    if (!this.tracks.has(key)) this.tracks.set(key, new Track({ adj: DOWN, mode: this.mode, power: true, carrier: true }[kind] ?? false));
     return this.tracks.get(key);
   }
 
@@ -98,7 +98,17 @@ class Scene {
     else if (source === "view" && kind === "wire") this.list(this.wires, `${node} ${event.ifname}`).push(event);
     else if (source === "view") this.stream(event.stream, node, t, kind === "heard");
     else if (source === "probe" && kind === "loss") this.lost.push([event.sent_first_ns, event.sent_last_ns, event.flow]);
+    else if (kind === "deploy" && event.result === "taken") this.deploy(event);
     else if (source === "agent") this.agent(event);
+  }
+
+  /** Steps of a deployment: what interfaces are to be from now on. */
+  deploy(event) {
+    this.marks.deploy.push(event);
+    for (const change of event.changes ?? []) {
+      const [, router, ifname, mode] = /^([^:]+):([^: ]+)[^:]*: .* -> (\w+)$/.exec(change) ?? [];
+      if (router) this.track("mode", router, ifname).set(event.t, mode);
+    }
   }
 
   list(map, key) { if (!map.has(key)) map.set(key, []); return map.get(key); }
@@ -292,9 +302,12 @@ class MapView {
 function protection(scene, router, ifname, mine, t) {
   if (wire(scene, router, ifname, t).clear > 0 && scene.agents) return ["!", "unkeyed sent-in-clear"];
   if (!scene.agents) return scene.keying === "none" ? ["–", "clear"] : ["■", "static"];
+  const mode = scene.track("mode", router, ifname).at(t);
+  if (mode === "clear" || mode === "listen") return [mode === "clear" ? "–" : "ℓ", mode];
   const keyed = mine.filter((way) => scene.track("keyed", router, ifname, way.neighbor).at(t)).length;
-  if (keyed === mine.length && mine.length) return ["●", "keyed"];
-  return [keyed ? "◐" : "○", "unkeyed"];
+  const whole = keyed === mine.length && mine.length > 0;
+  if (mode === "permissive") return ["p", whole ? "permissive keyed" : "permissive unkeyed"];
+  return whole ? ["●", "required keyed"] : [keyed ? "◐" : "○", "required unkeyed"];
 }
 
 /** What a capture saw at an interface, in the second of t and in all up to it. */
@@ -416,8 +429,10 @@ function hatch(paper, left, top, width, height, color) {
 
 /** All of it: cursor, playback, what is chosen. Seconds are those of the first scene's zero. */
 class Player {
-  constructor(scenes) {
+  constructor(scenes, told, speed) {
     this.scenes = scenes;
+    this.told = new Track("");
+    for (const [t, text] of told) this.told.set(t, text);
     this.from = Math.min(...scenes.map((scene) => scene.seconds(scene.start)));
     this.until = Math.max(...scenes.map((scene) => scene.seconds(scene.end)));
     this.window = [this.from, this.until];
@@ -436,8 +451,14 @@ class Player {
     for (const kind of kinds) $("kind").append(make("option", { value: kind }, kind));
     this.legend();
     this.listen();
+    if (speed) {
+      if (![...$("speed").options].some((option) => option.value === String(speed))) $("speed").append(make("option", { value: speed }, `${speed} ×`));
+      $("speed").value = String(speed);
+      this.cursor = this.from;
+    }
     this.fromAddress();
     this.show();
+    if (speed && !location.hash) this.play();
   }
 
   listen() {
@@ -552,7 +573,9 @@ class Player {
     cursor.setAttribute("aria-valuetext", `${this.cursor.toFixed(3)} seconds since ${this.scenes[0].since}`);
     const words = this.words();
     if ($("now").textContent !== words) $("now").textContent = words;
-    if (!this.playing || this.changed && performance.now() - (this.told ?? 0) > 250) { this.details(); this.told = performance.now(); }
+    const story = this.told.at(this.scenes[0].moment(this.cursor));
+    if ($("told").textContent !== story) $("told").textContent = story;
+    if (!this.playing || this.changed && performance.now() - (this.detailed ?? 0) > 250) { this.details(); this.detailed = performance.now(); }
     this.changed = false;
   }
 
@@ -578,7 +601,7 @@ class Player {
   legend() {
     const words = [
       ["━", "adjacency Full, at this end"], ["╍", "on its way to Full"], ["┈", "down"], ["●", "keyed, in and out"], ["◐", "keyed with some of a LAN"],
-      ["○", "not keyed"], ["■", "static key"], ["–", "no security"], ["!", "routing packets captured in clear"], ["×", "no power"], ["K", "the DKS is beside it"], ["R", "rendezvous point"],
+      ["○", "not keyed"], ["■", "static key"], ["–", "in clear"], ["ℓ", "listens for keys, sends in clear"], ["p", "permissive"], ["!", "routing packets captured in clear"], ["×", "no power"], ["K", "the DKS is beside it"], ["R", "rendezvous point"],
     ];
     $("legend").append(...words.map(([mark, text]) => make("div", {}, make("dt", {}, mark), make("dd", {}, text))));
   }
@@ -646,6 +669,6 @@ async function opened() {
   return JSON.parse(text);
 }
 
-opened().then((scenes) => {
-  globalThis.player = new Player(scenes.map((raw) => new Scene(raw)));
+opened().then(({ scenes, told, speed }) => {
+  globalThis.player = new Player(scenes.map((raw) => new Scene(raw)), told, speed);
 }).catch((error) => { $("now").textContent = `This page cannot be shown: ${error.message}`; throw error; });

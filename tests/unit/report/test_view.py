@@ -6,6 +6,8 @@ import html
 import json
 import re
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -15,11 +17,14 @@ import pytest
 from testbed.analysis.adjacency import timeline
 from testbed.analysis.run import NS, Run
 from testbed.cli.main import registered
-from testbed.errors import InputError
+from testbed.errors import EnvironmentFailure, InputError
+from testbed.faults.check import check_plan
 from testbed.record.plan import Plan
 from testbed.topology.resolved import Topology
+from testbed.view.demo import SPEED, STORY, TOPOLOGY, Demo
 from testbed.view.page import page
 from testbed.view.scene import network, scene
+from testbed.view.serve import PageServer
 from testbed.view.write import write
 
 BROWSER = (
@@ -73,7 +78,7 @@ def test_a_link_opens_the_page_at_a_router_and_tells_what_was_said_around(
     assert "Router r2" in told and "its LKS is not ready yet" in told
     assert f"{at_s:.3f} agent keyed interface={event['interface']}" in told
     other = details(opened(tmp_path / "view.html", "t=200&segment=r1--r2"))
-    assert "r1 → r2" in other and other.count("Full") == 2 and other.count(" keyed") == 2
+    assert "r1 → r2" in other and other.count("Full") == 2 and other.count("required keyed") == 2
 
 
 def test_two_runs_stand_side_by_side_on_one_cursor(build: Callable[..., Run], tmp_path: Path) -> None:
@@ -82,6 +87,53 @@ def test_two_runs_stand_side_by_side_on_one_cursor(build: Callable[..., Run], tm
     assert dom.count('class="map"') == 2
     assert re.search(r"none: 4 of 4 routers.*; lks: 4 of 4 routers", said(dom))
     assert "requests" not in said(dom).split(";")[0], "none has no DKS"
+
+
+def test_a_deployment_is_seen_step_by_step(build: Callable[..., Run], tmp_path: Path) -> None:
+    raw = scene(build("lks", 1)) | {"mode": "clear"}
+    at_s = {"listen": -20, "permissive": -10, "required": 150}
+    ends = {"r1": "r1-eth0", "r2": "r2-eth0"}
+    for mode, moment_s in at_s.items():
+        changes = [f"{router}:{ifname}: before -> {mode}" for router, ifname in ends.items()]
+        own = {"node": "lab", "source": "lab", "kind": "deploy", "result": "taken", "changes": changes}
+        raw["events"].append({"t": raw["zero"] + moment_s * NS, **own})
+    raw["events"].sort(key=lambda event: event["t"])
+    (tmp_path / "view.html").write_text(page([raw]))
+    for moment_s, mode in ((-30, "clear"), (-15, "listen"), (100, "permissive keyed"), (200, "required keyed")):
+        told = details(opened(tmp_path / "view.html", f"t={moment_s}&segment=r1--r2"))
+        assert told.count(mode) == 2, (moment_s, told)
+
+
+def test_sentences_tell_it_and_it_plays_by_itself(build: Callable[..., Run], tmp_path: Path) -> None:
+    raw = scene(build("lks", 1))
+    (tmp_path / "view.html").write_text(page([raw], [(raw["start"], "It begins."), (raw["zero"], "Power!")], 2))
+    dom = opened(tmp_path / "view.html")
+    assert '<p id="told" aria-live="polite">It begins.</p>' in dom and ">Stop</button>" in dom
+    assert ">Power!</p>" in opened(tmp_path / "view.html", "t=5")
+
+
+def test_the_tours_timeline_is_a_plan_and_every_mark_has_its_sentence() -> None:
+    plan = Demo().plan(Topology.load(TOPOLOGY), "lks", 1, {})
+    check_plan(plan)
+    marks = [each.name for each in plan.timeline if each.action == "mark"]
+    assert marks == [name for _, name, _ in STORY]
+    assert plan.duration_s / SPEED < 130, "about two minutes"
+
+
+def test_the_loopback_gets_the_page_and_others_nothing() -> None:
+    server = PageServer("wait")
+    try:
+        assert urllib.request.urlopen(server.address).read() == b"wait"
+        server.page = "here"
+        assert urllib.request.urlopen(server.address).read() == b"here"
+        for path, host in (("x", "127.0.0.1"), ("", "evil.example")):
+            asked = urllib.request.Request(server.address + path, headers={"Host": f"{host}:1"})
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(asked)
+        with pytest.raises(EnvironmentFailure, match="in use"):
+            PageServer("wait", int(server.address.split(":")[2].strip("/")))
+    finally:
+        server.close()
 
 
 def test_an_address_that_names_nothing_changes_nothing(build: Callable[..., Run], tmp_path: Path) -> None:
