@@ -48,10 +48,11 @@ def series(run: Run, phases: Mapping[str, Phase]) -> dict[str, float | None]:
     changes |= {phase.since: phase.down for _name, phase in ordered}
     right = {moment: (each.since, each.spare) for moment, each in trees.watch(run, changes, end)}
     found: dict[str, float | None] = {}
+    pim = run.plan.topology.pim
     for until, (name, phase) in zip(untils, ordered, strict=True):
         moments = {hears(name): heard_at(run, phase, until), f"{name}{TREES}": right[phase.since][0]}
-        if run.where("agent", "pair"):
-            moments[f"{name}{REGISTERS}"] = paired_at(run, phase, until)
+        if pim is not None and pim.rp not in phase.down and run.where("agent", "pair"):
+            moments[f"{name}{REGISTERS}"] = paired_at(run, pim.rp, phase, until)
         found |= {key: None if moment is None else (moment - phase.since) / NS for key, moment in moments.items()}
     return {**found, LOST: lost(run), DUPLICATED: duplicated(run), SPARE: right[max(right)][1]}
 
@@ -72,14 +73,11 @@ def heard_at(run: Run, phase: Phase, until: int) -> int | None:
     return latest
 
 
-def paired_at(run: Run, phase: Phase, until: int) -> int | None:
+def paired_at(run: Run, point: str, phase: Phase, until: int) -> int | None:
     """Since when (ns) every router that has power and the rendezvous point have keys for unicast PIM, both ways; None
     if they have not at `until`."""
-    topology = run.plan.topology
-    if topology.pim is None or topology.pim.rp in phase.down:
-        return phase.since
-    others = [name for name in topology.routers if name != topology.pim.rp and name not in phase.down]
-    missing = {pair for name in others for pair in ((name, topology.pim.rp), (topology.pim.rp, name))}
+    others = [name for name in run.plan.topology.routers if name != point and name not in phase.down]
+    missing = {pair for name in others for pair in ((name, point), (point, name))}
     wanted, since = frozenset(missing), None if missing else phase.since
     for event in run.events:
         if event["t"] > until:
