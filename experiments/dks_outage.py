@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from experiments.link_cut import chosen
-from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import phases
-from testbed.analysis.multicast import Phase
+from testbed.analysis.multicast import Phase, hears
 from testbed.analysis.numbering import numbering
 from testbed.analysis.run import NS, Event, Run
 from testbed.record.plan import Step, Stream
@@ -118,6 +118,7 @@ class DksOutage(Experiment):
             **drops,
         }
         cuts = {"link cut": Phase(cut, frozenset({link})), self.begin: Phase(healed)}
+        extra |= protected.in_clear(run)
         extra |= multicast.series(run, cuts)
         found = numbering(run)
         if found is not None:
@@ -152,6 +153,12 @@ class DksOutage(Experiment):
             before = all(each is not None and each < BACK_S - HEAL_S for each in slowest)
             text = "the cut link is in use again before the DKS is back"
             found.append(Criterion(keying, text, ", ".join(map(_shown, slowest)), before))
+            if table.has(keying, hears(self.begin)):
+                heard = table.values(keying, hears(self.begin))
+                ok = all(each is not None and each < BACK_S - HEAL_S for each in heard)
+                text = "all receivers of multicast hear again before the DKS is back"
+                found.append(Criterion(keying, text, ", ".join(map(_shown, heard)), ok))
+            found += self.none_in_clear(table, keying)
             found += [self._one_numbering(keying, [run.extra for run in runs])]
         return found
 

@@ -147,21 +147,29 @@ class IncrementalDeployment(Experiment):
         return [Flow(src=a, dst=b, rate_pps=RATE_PPS, start_s=START_S - 20) for a, b in pairs]
 
     def streams(self, topology: Topology) -> list[Stream]:
-        """From one router to all others that no path leads to through the one that will be without power."""
-        gone = down(topology)
-        source, *others = [name for name in sorted(topology.routers) if name != gone]
-        found = []
-        for name, group in (("any", f"{ANY_SOURCE}.1"), ("specific", f"{SOURCE_SPECIFIC}.1")):
-            specific = name == "specific"
-            stream = Stream(
-                name=name, source=source, group=group, receivers=tuple(others), rate_pps=STREAM_PPS, specific=specific,
-                since_s=START_S - 60,
-            )  # fmt: skip
-            wanted = trees.expected(topology, [stream], frozenset()).values()
-            far = {each for each in others for tree in wanted if gone in (tree.root, *tree.through(each))}
-            near = tuple(each for each in others if wanted and each not in far)
-            found += [stream.model_copy(update={"receivers": near})] if near else []
+        """One of each kind, from the router and to as many as can be without a path that leads through the one that
+        will have no power."""
+        gone, found = down(topology), []
+        names = [name for name in sorted(topology.routers) if name != gone]
+        for kind, groups in (("any", ANY_SOURCE), ("specific", SOURCE_SPECIFIC)):
+            choices = [self._stream(topology, gone, names, source, kind, f"{groups}.1") for source in names]
+            best = max(choices, key=lambda each: 0 if each is None else len(each.receivers))
+            found += [] if best is None else [best]
         return found
+
+    @staticmethod
+    def _stream(
+        topology: Topology, gone: str, names: Sequence[str], source: str, kind: str, group: str
+    ) -> Stream | None:
+        others = [name for name in names if name != source]
+        stream = Stream(
+            name=kind, source=source, group=group, receivers=tuple(others), rate_pps=STREAM_PPS, since_s=START_S - 60,
+            specific=kind == "specific",
+        )  # fmt: skip
+        wanted = trees.expected(topology, [stream], frozenset()).values()
+        far = {each for each in others for tree in wanted if gone in (tree.root, *tree.through(each))}
+        near = tuple(each for each in others if wanted and each not in far)
+        return stream.model_copy(update={"receivers": near}) if near else None
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
         made = super().plan(topology, keying, seed, {"captures": "all", **options})

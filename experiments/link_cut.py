@@ -6,7 +6,7 @@ import random
 
 import networkx
 
-from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import phases
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
@@ -101,6 +101,7 @@ class LinkCut(Experiment):
             )
             extra[f"data lost in {kind}, s"] = lost_s(run, run.mark(f"cut {kind}"), run.mark(f"heal {kind}"))
         link = frozenset({chosen(topology)})
+        extra |= protected.in_clear(run)
         extra |= multicast.series(
             run,
             {kind if what == "cut" else f"healed after {kind}": Phase(moment, link if what == "cut" else frozenset())
@@ -129,7 +130,7 @@ class LinkCut(Experiment):
             text = f"{kind} to routes right: median at most {MAX_RATIO:.2f} × that of none, or 50 ms more"
             found.append(Criterion("lks", text, f"{_shown(ours)} against {_shown(none)}", ok))
             found += self.hears_in_time(table, "lks", kind)
-        return found
+        return found + self.none_in_clear(table, "lks")
 
     def findings(self, table: Table) -> list[str]:
         if "none" not in table:

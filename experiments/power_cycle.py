@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
@@ -147,6 +147,7 @@ class PowerCycle(Experiment):
             extra={
                 "boot to first adjacency, s": (min(known) - boot) / NS if known else None,
                 "boot to last adjacency, s": (max(known) - boot) / NS if len(known) == len(ups) else None,
+                **protected.in_clear(run),
                 **multicast.series(run, {"power cut": Phase(off["t"], frozenset({node})), self.begin: Phase(boot)}),
             },
         )
@@ -163,7 +164,8 @@ class PowerCycle(Experiment):
             value = "never" if ratio is None else f"{ratio:.3f}"
             text = f"{self.main.name}: median at most {MAX_RATIO:.2f} × that of none"
             found.append(Criterion("lks", text, value, ratio is not None and ratio <= MAX_RATIO))
-        return [*found, *self.hears_in_time(table, "lks", "power cut"), *self.hears_in_time(table, "lks")]
+        found += [*self.hears_in_time(table, "lks", "power cut"), *self.hears_in_time(table, "lks")]
+        return found + self.none_in_clear(table, "lks")
 
     def findings(self, table: Table) -> list[str]:
         return [

@@ -6,7 +6,7 @@ import random
 from statistics import median
 from typing import ClassVar
 
-from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
@@ -94,6 +94,7 @@ class RecoveryStorm(Experiment):
                 **({PENDING: requests.due_after_end(run)} if run.plan.keying in requests.SCHEDULES else {}),
                 "last boot to routes right, s": None if converged is None else (converged - max(boots)) / NS,
                 "first start to routes right, s": None if settled is None else settled / NS,
+                **protected.in_clear(run),
                 **multicast.series(
                     run,
                     {"first start": Phase(0, until=run.mark("settled")), self.begin: Phase(min(boots))},
@@ -119,7 +120,7 @@ class RecoveryStorm(Experiment):
             found.append(
                 Criterion(keying, text, "never" if ratio is None else f"{ratio:.3f}", (ratio or 99) <= MAX_RATIO)
             )
-        return found + self.hears_in_time(table, keying)
+        return [*found, *self.hears_in_time(table, keying), *self.none_in_clear(table, keying)]
 
     def findings(self, table: Table) -> list[str]:
         found = []

@@ -6,7 +6,7 @@ import math
 import random
 from typing import ClassVar
 
-from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
@@ -96,6 +96,7 @@ class RekeySoak(Experiment):
         }
         for counter, count in dropped(run).items():
             extra[counter] = count
+        extra |= protected.in_clear(run)
         extra |= multicast.series(run, {self.begin: Phase(0, until=since)})
         return Measures(
             convergence_s=None if converged is None else converged / NS,
@@ -126,6 +127,7 @@ class RekeySoak(Experiment):
             ):
                 total = sum(int(run.extra[name] or 0) for run in runs)
                 found.append(Criterion(keying, text, str(total), total == 0))
+            found += self.none_in_clear(table, keying)
             most = max(int(run.extra["probes lost in a row, most"] or 0) for run in runs)
             limit = longest_by_chance(max(int(run.extra["probes sent"] or 0) for run in runs))
             found.append(Criterion(keying, f"at most {limit} probes lost in a row", str(most), most <= limit))

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from testbed.analysis.multicast import REGISTERS
 from testbed.errors import InputError
 from testbed.report.page import Drawn
 from testbed.report.storm import draw_keyed, draw_load
@@ -35,21 +36,23 @@ class StormAtScale(Simulated):
     title = "A power failure of a large domain, computed"
     question = "How does the load of the DKS grow with the domain when the power returns, with and without LKSs?"
     method = (
-        f"Every router's core and the DKS's, with their cryptography, run on virtual time: rings of 20 routers, OSPF, "
-        f"each booting within {SPREAD_S:g} s at random, and so does the DKS. It takes datagrams from a socket "
-        "of 160 places; each keeps it for a declared time (lab bench ike: about 1.05 ms a handshake). A router "
-        "is keyed when both neighbours and it have each other's keys; a case ends 10 s after all are."
+        "Every router's core and the DKS's, with their cryptography, run on virtual time: rings of 20 routers with "
+        "OSPF and PIM, the first of each ring its rendezvous point (-o pim=false: OSPF alone), each booting within "
+        f"{SPREAD_S:g} s at random, and so does the DKS. It takes datagrams from a socket of 160 places; each keeps it "
+        "for a declared time (lab bench ike: about 1.05 ms a handshake). A router is keyed when both neighbours and it "
+        "have each other's keys for both protocols; a case ends 10 s after all are, and all pairs of routers with "
+        "rendezvous points."
     )
     shows_not = (
-        "No routing: whether OSPF converges is recovery_storm's question. The way to the DKS never loses or queues, "
-        "and is there at once in both modes, as over a management network. Nothing else is asked of the DKS. "
-        "It has read its documents when it boots; a DKS that reads 100,000 then is a minute late "
-        "(-o 'service={\"document_ms\": 0.6}'). "
-        f"With LKSs and more than {WHOLE} routers, the neighbours' exchange is computed in {FULL_RINGS} rings; the "
-        "other routers' interfaces stay down, and they speak with the DKS alone. In these domains a router that has "
-        f"had nothing but keep-alives for {REST_S:g} s rests, and its keep-alives are counted only. With more than "
-        f"{LARGE} routers the DKS of the LKSs has two processes, while without LKSs, where the DKS cannot be more than "
-        f"one, only the first {FIRST_S:g} s are computed."
+        "No routing: whether OSPF and PIM converge is recovery_storm's question, and pairs are keyed as if the way to "
+        "the rendezvous point were there at once. The way to the DKS never loses or queues, and is there at once in "
+        "both modes, as over a management network. Nothing else is asked of the DKS. It has read its documents when it "
+        "boots; a DKS that reads 100,000 then is a minute late (-o 'service={\"document_ms\": 0.6}'). "
+        f"With more than {WHOLE} routers the neighbours' exchange of LKSs and their pairs are computed in {FULL_RINGS} "
+        "rings, and without LKSs no pairs; the other routers' interfaces stay down, and they speak with the DKS alone. "
+        f"In these domains a router that has had nothing but keep-alives for {REST_S:g} s rests, and its keep-alives "
+        f"are counted only. With more than {LARGE} routers the DKS of the LKSs has two processes, while without LKSs, "
+        f"where the DKS cannot be more than one, only the first {FIRST_S:g} s are computed."
     )
     topology = "rings"
     keyings = KEYINGS
@@ -67,6 +70,7 @@ class StormAtScale(Simulated):
         "first_s": FIRST_S,
         "rate": 500.0,
         "burst": 2000,
+        "pim": True,
         "service": {},
     }
 
@@ -90,7 +94,7 @@ class StormAtScale(Simulated):
 
     def read(self, result: Mapping[str, Any]) -> Measures:
         """The numbers of one case."""
-        case, asked, keyed = result["case"], result["requests"], result["keyed_s"]
+        case, asked, keyed, paired = (result[name] for name in ("case", "requests", "keyed_s", "pairs_keyed_s"))
         waits, admitted = result["told_to_wait_s"], result["admitted_s"]
         own_keys = case["keying"] == "lks"
         return Measures(
@@ -105,6 +109,12 @@ class StormAtScale(Simulated):
             extra={
                 "routers": case["routers"],
                 "routers whose keys with neighbours are computed": keyed["of"],
+                "groups that these send to": result["groups"],
+                **(
+                    {"ends of pairs with rendezvous points": paired["of"], f"power returned{REGISTERS}": paired["last"]}
+                    if paired["of"]
+                    else {}
+                ),
                 "power returned to half of them keyed, s": keyed["median"],
                 "power returned to 95 % of them keyed, s": keyed["p95"],
                 "routers that the DKS has admitted": admitted["n"],
@@ -194,6 +204,7 @@ def _case(size: int, keying: str, seed: int, asked: Mapping[str, Any]) -> Case:
         rest_s=None if whole else REST_S,
         rate=float(asked["rate"]),
         burst=int(asked["burst"]),
+        pim=asked["pim"],
     )
 
 
@@ -220,6 +231,8 @@ def _options(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, An
     for name in ("first_s", "rate", "burst"):
         if not finite(asked[name]) or asked[name] <= 0:
             raise InputError(f"{asked[name]!r}", where=f"-o {name}", allowed="a number above 0")
+    if not isinstance(asked["pim"], bool):
+        raise InputError(f"{asked['pim']!r}", where="-o pim", allowed="true or false")
     names = {each.name for each in fields(Service)}
     service = asked["service"]
     if not isinstance(service, dict) or not all(

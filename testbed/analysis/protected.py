@@ -1,4 +1,5 @@
-"""How much of the routing protocols' traffic is protected, over time: counted in the captures of the wires.
+"""How much of the routing protocols' traffic is protected, over time: counted in the captures of the wires. And without
+captures, whether any packet of it was in clear at all.
 
 An ESP packet counts as protected, an OSPF or PIM packet as clear; nothing else in the laboratory uses ESP. Each
 packet is seen at both ends of a link and counted at each, which leaves the share as it is.
@@ -9,10 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from testbed.analysis.run import Run
 from testbed.errors import InputError
 from testbed.probes.pcap import ESP, OSPF, PIM, ip_packets
 
 NS = 1_000_000_000
+CLEAR = "OSPF and PIM packets in clear, on all interfaces"
 
 
 class Share(NamedTuple):
@@ -44,6 +47,16 @@ def shares(folder: Path, interval_s: float) -> list[Share]:
         return []
     span = range(min(counts), max(counts) + 1)
     return [Share(number * step, *counts.get(number, (0, 0))) for number in span]
+
+
+def in_clear(run: Run) -> dict[str, float | None]:
+    """For Measures.extra: the routing packets in clear that left any interface, from the first second of the run to the
+    last, as the record has counted them. Empty for a record that has not."""
+    found = run.where("probe", "clear")
+    if not found:
+        return {}
+    counted = (count for event in found for each in event["interfaces"].values() for count in each["packets"].values())
+    return {CLEAR: sum(counted) + sum(int(event["missed"]) for event in found)}
 
 
 def between(found: list[Share], since: int, until: int) -> Share:

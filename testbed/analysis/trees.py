@@ -25,14 +25,13 @@ from typing import NamedTuple
 from testbed.analysis.run import NS, Event, Run
 from testbed.record.plan import Stream
 from testbed.topology.paths import Hops, expected_paths, has_carrier
-from testbed.topology.resolved import Topology
+from testbed.topology.resolved import RECEIVERS, Topology
 
 ANY = "*"
 """The origin of a shared tree's routes in the record."""
 BOOTING_S = 10
 _GOES = frozenset({"power_off", "link_admin_down", "link_carrier_down", "link_blackhole", "partition", "router_remove"})
 _COMES = frozenset({"link_admin_up", "link_carrier_up", "link_heal", "heal"})
-RECEIVERS = "receivers"
 _NO_BRANCHES = frozenset({"lo", "pimreg"})
 """Packets for the router itself, and those that go to the rendezvous point in Registers."""
 

@@ -15,6 +15,7 @@ from testbed.net.frr import elections_of
 from testbed.net.laboratory import Laboratory
 from testbed.net.node import LabNode
 from testbed.probes.capture import Capture
+from testbed.probes.cleartext import Cleartext
 from testbed.probes.cpu import cpu_ns
 from testbed.probes.flows import ProbeFlow
 from testbed.probes.frrlog import read_elections, read_log
@@ -43,6 +44,7 @@ class Observers:
         self._tasks: list[asyncio.Task[None]] = []
         self._stop_flows = asyncio.Event()
         self.capture: Capture | None = None
+        self._cleartext: Cleartext
         self._pcap_folder = run_folder / "pcap"
 
     def start(self) -> None:
@@ -65,6 +67,8 @@ class Observers:
         labels = devices.keys() if wanted == "all" else wanted
         # The DKS's interface is in the topology, and in the network of some keying modes only.
         ports = {devices[label]: label for label in labels if label in devices}
+        every = {device: label for label, device in devices.items()}
+        self._cleartext = Cleartext(self._lab.wires.namespace, every, self.offset_ns)
         if ports:
             self.capture = Capture(self._lab.wires.namespace, ports, self._pcap_folder, self.offset_ns)
             self._tasks.append(loop.create_task(self._drain_capture()))
@@ -135,6 +139,7 @@ class Observers:
 
     def snapshot(self, at: str) -> None:
         """Write every node's counters of IPsec and PIM: at marks and at the end."""
+        self._cleartext.drain()
         for name, node in self._lab.nodes.items():
             counters = xfrm_counters(node.pid)
             if counters:
@@ -183,6 +188,8 @@ class Observers:
             flow.report(self._lab.recorder)
             flow.close()
         self.snapshot("end")
+        self._lab.record("lab", "probe", "clear", **self._cleartext.report())
+        self._cleartext.close()
         for watch in self._watches:
             loop.remove_reader(watch)
             watch.close()

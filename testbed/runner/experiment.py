@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ValidationError
 
 from testbed.analysis.multicast import HEARS, hears
+from testbed.analysis.protected import CLEAR
 from testbed.analysis.run import Run
 from testbed.errors import InputError, InputErrors, Location, gathered, refuse
 from testbed.faults.steps import MAX_S, make
@@ -166,6 +167,12 @@ class Experiment(ABC):
     def judge(self, table: Table) -> list[Criterion]:
         """What must hold; the program exits with 1 when something does not."""
         return []
+
+    def none_in_clear(self, table: Table, keying: str) -> list[Criterion]:
+        """That no routing packet of these runs was in clear. None where it was not counted."""
+        counts = table.values(keying, CLEAR) if table.has(keying, CLEAR) else []
+        total = sum(count for count in counts if count is not None)
+        return [Criterion(keying, f"no {CLEAR}", f"{total:g}", total == 0)] if counts else []
 
     def hears_in_time(self, table: Table, keying: str, phase: str = "") -> list[Criterion]:
         """That after this phase, by default the main one, all receivers hear again as fast as without security. None

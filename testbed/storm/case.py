@@ -26,7 +26,7 @@ SETTINGS = {
     "lks": Settings(validity_s=1 << 33, issuer="lks", local_key_server=True),
     "central-mgmt": Settings(validity_s=1 << 33, issuer="dks", local_key_server=False),
 }
-PROTOCOLS = (RoutingProtocol.OSPF,)
+PROTOCOLS = (RoutingProtocol.OSPF, RoutingProtocol.PIM)
 STEP_S = 1.0
 AFTER_S = 10.0
 """How long a case goes on when all is done."""
@@ -48,6 +48,18 @@ class Case:
     rest_s: float | None = None
     rate: float = 500.0
     burst: int = 2000
+    pim: bool = True
+    """Whether PIM runs beside OSPF: a second group an interface and sender, and pairs with rendezvous points."""
+
+    @property
+    def protocols(self) -> tuple[RoutingProtocol, ...]:
+        return PROTOCOLS if self.pim else PROTOCOLS[:1]
+
+    @property
+    def paired_rings(self) -> int | None:
+        """How many rings have a rendezvous point; None: all. None of those whose routers have no neighbours or rest:
+        they would not answer."""
+        return 0 if self.keying != "lks" and self.rest_s is not None else self.full_rings
 
     @property
     def label(self) -> str:
@@ -74,8 +86,8 @@ def play(case: Case, number: int) -> Part:
     began, cpu = time.monotonic(), time.process_time()
     share = (number, case.processes)
     with remembering():
-        mine = list(places(case.routers, SETTINGS[case.keying], PROTOCOLS, share))
         own_keys = case.keying == "lks"
+        mine = list(places(case.routers, SETTINGS[case.keying], case.protocols, share, case.paired_rings))
         apart = without_neighbors(mine, case.full_rings) if own_keys and case.full_rings is not None else frozenset()
         world = Storm(
             mine,
@@ -92,7 +104,7 @@ def play(case: Case, number: int) -> Part:
         tally, end = world.tally, case.until_s
         while world.now < end:
             world.run(min(end, world.now + STEP_S))
-            if len(tally.admitted) == len(mine) and tally.complete:
+            if len(tally.admitted) == len(mine) and tally.complete and tally.paired:
                 end = min(end, world.now + AFTER_S)
         world.close()
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -106,6 +118,7 @@ def together(case: Case, parts: Sequence[Part]) -> dict[str, Any]:
     """What all processes saw, as numbers fit for JSON."""
     seconds = int(max(part.until_s for part in parts))
     tallies = [part.tally for part in parts]
+    paired = sorted(round(time, 6) for tally in tallies for time in tally.pairs_keyed.values())
     keyed = sorted(round(time, 6) for tally in tallies for time in tally.keyed.values())
     admitted = sorted(round(time, 6) for tally in tallies for time in tally.admitted.values())
     waits = sorted(wait for tally in tallies for wait in tally.asked_to_wait)
@@ -121,6 +134,8 @@ def together(case: Case, parts: Sequence[Part]) -> dict[str, Any]:
         "neighbors_exchanged": watched if case.keying == "lks" else 0,
         "resting": sum(part.resting for part in parts),
         "keyed_s": _times(keyed, watched),
+        "groups": sum(tally.groups for tally in tallies),
+        "pairs_keyed_s": _times(paired, sum(tally.pairs for tally in tallies)),
         "admitted_s": _times(admitted, case.routers),
         "requests": {
             "offered": sum(offered.values()),

@@ -1,6 +1,7 @@
 """Domains of any size for the simulation: rings of routers, their keys, and the documents that a Policy Server signs.
 
-Access networks are rings: here each has as many routers as asked for, 20 at most, and no ring knows another. So a
+Access networks are rings: here each has as many routers as asked for, 20 at most, and no ring knows another. With PIM
+the first router of a ring is its rendezvous point, and each other one makes a pair with it. So a
 domain of 100,000 is compiled ring by ring, each with SPI blocks of its own; the Policy Server's editor itself takes
 no more than 20,000 routers a domain. Keys come from names. FOR SIMULATION ONLY. Knows nothing of time.
 """
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy.compile import compile_documents
 from agents.policy.document import DksEntry, PolicyDocument, SpiBlock, sign_document
-from agents.policy.domain import AdjacencyEntry, Domain, End, InterfaceEntry, RouterEntry, Settings
+from agents.policy.domain import AdjacencyEntry, Domain, End, InterfaceEntry, PointEntry, RouterEntry, Settings
 from agents.policy.keys import spki
 from agents.policy.spi import FIRST_BASE, GENERATION_BITS, block_size
 
@@ -25,6 +26,7 @@ NAME, DKS = "storm", "dks"
 DKS_ADDRESS = IPv4Address("192.0.2.1")
 MAX_RING = 20
 _FIRST_LINK = int(IPv4Address("10.0.0.0"))
+_FIRST_LOOPBACK = int(IPv4Address("172.16.0.0"))
 
 
 def key_of(name: str) -> Ed25519PrivateKey:
@@ -37,12 +39,14 @@ POLICY_SERVER = key_of("policy server")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One router. `ring`: the number of its ring; `interfaces`: name → (address, link)."""
+    """One router. `ring`: the number of its ring; `interfaces`: name → (address, link); `loopback`: whence it registers
+    with the rendezvous point."""
 
     name: str
     ring: int
     key: Ed25519PrivateKey
     interfaces: dict[str, tuple[str, str]]
+    loopback: str
     document: PolicyDocument
     signed: bytes
 
@@ -56,20 +60,33 @@ def rings(routers: int, largest: int = MAX_RING) -> list[int]:
 
 
 def places(
-    routers: int, settings: Settings, protocols: Sequence[RoutingProtocol], share: tuple[int, int] = (0, 1)
+    routers: int,
+    settings: Settings,
+    protocols: Sequence[RoutingProtocol],
+    share: tuple[int, int] = (0, 1),
+    paired: int | None = None,
 ) -> Iterator[Place]:
-    """All routers, ring after ring; or of every `share[1]`-th ring, from ring `share[0]` on."""
+    """All routers, ring after ring; or of every `share[1]`-th ring, from ring `share[0]` on. `paired`: how many rings
+    have a rendezvous point, where PIM runs; None: all."""
     entry = DksEntry(name=DKS, key=spki(key_of(DKS)), addresses=(DKS_ADDRESS,))
     first = 0
     for ring, size in enumerate(rings(routers)):
         if ring % share[1] == share[0]:
-            yield from _ring(ring, first, size, entry, settings, tuple(protocols))
+            point = RoutingProtocol.PIM in protocols and (paired is None or ring < paired)
+            yield from _ring(ring, first, size, entry, settings, tuple(protocols), point)
         first += size
 
 
 def _ring(
-    ring: int, first: int, size: int, dks: DksEntry, settings: Settings, protocols: tuple[RoutingProtocol, ...]
+    ring: int,
+    first: int,
+    size: int,
+    dks: DksEntry,
+    settings: Settings,
+    protocols: tuple[RoutingProtocol, ...],
+    point: bool,
 ) -> Iterator[Place]:
+    loopbacks = [IPv4Address(_FIRST_LOOPBACK + first + place) for place in range(size)]
     names = [f"r{number}" for number in range(first + 1, first + size + 1)]
     keys = [key_of(name) for name in names]
     block = block_size(2)
@@ -90,14 +107,22 @@ def _ring(
             for index, (interface, link, end) in enumerate((("right", right, 1), ("left", left, 2)))
         )
         spi = SpiBlock(base=FIRST_BASE + (first + place) * block, size=block, generation_bits=GENERATION_BITS)
-        entries[name] = RouterEntry(name=name, key=spki(key), approved=True, spi=spi, interfaces=interfaces)
+        sources = (loopbacks[place],) if point else ()
+        entries[name] = RouterEntry(
+            name=name, key=spki(key), approved=True, spi=spi, interfaces=interfaces, sources=sources
+        )
     adjacencies = tuple(
         AdjacencyEntry(a=End(router=name, interface="right", index=0), b=End(router=other, interface="left", index=0))
         for name, other in zip(names, [*names[1:], names[0]], strict=True)
     )
     given = FIRST_BASE + (first + size) * block
-    domain = Domain(name=NAME, dks=dks, settings=settings, routers=entries, adjacencies=adjacencies, next_spi=given)
+    points = (PointEntry(router=names[0], address=loopbacks[0]),) if point else ()
+    domain = Domain(
+        name=NAME, dks=dks, settings=settings, routers=entries, adjacencies=adjacencies, points=points, next_spi=given
+    )
     documents = compile_documents(domain, 1, 0)
-    for name, key in zip(names, keys, strict=True):
+    for name, key, loopback in zip(names, keys, loopbacks, strict=True):
         links = {each.name: (str(each.address.ip), str(each.address.network)) for each in entries[name].interfaces}
-        yield Place(name, ring, key, links, documents[name], sign_document(documents[name], POLICY_SERVER))
+        yield Place(
+            name, ring, key, links, str(loopback), documents[name], sign_document(documents[name], POLICY_SERVER)
+        )

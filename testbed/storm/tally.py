@@ -16,9 +16,12 @@ EXCHANGES = ("IKE_SA_INIT", "GSA_AUTH", "GSA_REGISTRATION", "INFORMATIONAL")
 
 @dataclass
 class Tally:
-    """`neighbors`: how many each router has that is watched; it is keyed when it has said so of all of them."""
+    """`neighbors`: how many each router has that is watched; it is keyed when it has said so of all of them. `groups`:
+    the groups that these send to; `pairs`: the ends of pairs for unicast PIM."""
 
     neighbors: Mapping[str, int]
+    groups: int = 0
+    pairs: int = 0
     offered: Counter[int] = field(default_factory=Counter)
     """Datagrams that reached the DKS's socket, by second; those for which there was no room included."""
     lost: Counter[int] = field(default_factory=Counter)
@@ -33,6 +36,8 @@ class Tally:
     admitted: dict[str, float] = field(default_factory=dict)
     """When each router had the DKS's answer at its control group for the first time."""
     keyed: dict[str, float] = field(default_factory=dict)
+    pairs_keyed: dict[tuple[str, str], float] = field(default_factory=dict)
+    """When each end of a pair had its keys for the first time, by router and peer."""
     request_times: list[float] = field(default_factory=list)
     """Of every request datagram that the DKS took, in small domains."""
     errors: Counter[str] = field(default_factory=Counter)
@@ -49,6 +54,9 @@ class Tally:
             if len(known) == self.neighbors[name]:
                 self.keyed[name] = now
                 del self._pairs[name]
+        elif kind == "pair":
+            if fields["state"] == "keyed":
+                self.pairs_keyed.setdefault((name, fields["peer"]), now)
         elif kind == "dks_contact":
             if not fields["ok"]:
                 self.closed[fields["reason"]] += 1
@@ -86,6 +94,11 @@ class Tally:
     def complete(self) -> bool:
         """Whether all that are watched are keyed."""
         return len(self.keyed) == len(self.neighbors)
+
+    @property
+    def paired(self) -> bool:
+        """Whether all pairs have keys."""
+        return len(self.pairs_keyed) == self.pairs
 
 
 def series(counts: Mapping[int, int], seconds: int) -> list[int]:

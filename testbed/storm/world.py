@@ -62,7 +62,10 @@ class Storm(Simulation):
         self.apart = frozenset(apart)
         self.central = not next(iter(self.places.values())).document.local_key_server
         watched = {each.name: len(each.interfaces) for each in places if each.name not in self.apart}
-        self.tally = Tally(watched, keep_times=keep_times)
+        documents_watched = [each.document for each in places if each.name in watched]
+        groups = sum(len(interface.protocols) for each in documents_watched for interface in each.interfaces)
+        pairs = sum(len(each.pairs) for each in documents_watched)
+        self.tally = Tally(watched, groups, pairs, keep_times=keep_times)
         self.queue = Queue(service.workers, service.buffer)
         self.resting = 0
         self._pace = {name: value for name, value in (("rate", rate), ("burst", burst)) if value is not None}
@@ -74,6 +77,7 @@ class Storm(Simulation):
             node.files[DOCUMENT] = place.signed
             for interface, (address, _link) in place.interfaces.items():
                 self._owners[address] = (node, interface)
+            self._owners[place.loopback] = (node, "")
         self._dks = self.add(Node(DKS, self._server, {"eth0": (_DKS, DKS)}))
         self._book = GenerationBook(":memory:")
 
@@ -163,6 +167,9 @@ class Storm(Simulation):
             self._after_delay(lambda: self._arrive(datagram))
         elif node is self._dks:
             self._carry(peer.ip, Datagram(effect.data, PeerAddress(_DKS, 848, peer.ip, "", 848), 60))
+        elif not peer.interface:
+            # A pair's, over several hops: as if routing were there at once.
+            self._carry(peer.ip, Datagram(effect.data, PeerAddress(peer.local_ip, 848, peer.ip, "", 848), 60))
         else:
             source, link = node.interfaces[peer.interface]
             other, interface = self._owners[peer.ip]

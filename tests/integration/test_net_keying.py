@@ -78,6 +78,12 @@ def test_the_capture_holds_cleartext_when_there_is_no_keying(tmp_path: Path) -> 
     first = min(packet.time_ns for path in captures(played) for packet in ip_packets(path))
     ready = played.of("lab", "ready")[0]["t"]
     assert first < ready
+    (counted,) = played.of("probe", "clear")
+    packets = {label: sum(each["packets"].values()) for label, each in counted["interfaces"].items()}
+    # A capture holds what its interface sent and what it heard; a count only the former.
+    assert packets.keys() == {path.stem for path in between_routers(played)} and counted["missed"] == 0
+    assert 2 * sum(packets.values()) == sum(len(cleartext_packets(path)) for path in captures(played))
+    assert min(each["first_ns"] for each in counted["interfaces"].values()) < ready
 
 
 MANY = """\
@@ -122,6 +128,8 @@ def test_long_names_and_links_side_by_side_are_keyed_cut_and_rebooted_as_any_oth
         assert played.routes_at_end(router) == wanted, router
     found = numbering(run)
     assert found is not None and not (found.keyless or found.two_keys), found
+    (counted,) = played.of("probe", "clear")
+    assert (counted["interfaces"], counted["missed"]) == ({}, 0)
     captured = {path.stem for path in captures(played)}
     assert {"core-ams-01-eth0", "core-ams-01-eth1", "r4-eth0", "desk-of-a.colleague-eth0"} <= captured
     for path in captures(played):

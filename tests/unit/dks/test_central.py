@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.dks.store import GenerationBook
+from agents.gikev2 import GroupKeys, UnusableGroup
 from agents.ikev2.registry import ExchangeType
 from agents.ipsec.protection import RoutingProtocol
+from agents.lks.central import CentralGroups
 from agents.lks.core import LksCore
-from agents.policy import edit
+from agents.policy import cose, edit
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
-from agents.policy.group import MOST_AHEAD, GroupState, SignedState
+from agents.policy.group import LABEL, MOST_AHEAD, GroupState, SignedState
 from agents.policy.names import GroupId
 from agents.runtime.simulation import Passing
 from testbed.soak.network import Network, ring
@@ -29,6 +34,46 @@ def test_every_router_gets_all_its_keys_from_the_dks() -> None:
     network.power_on_all()
     assert network.run(1, network.all_keyed)
     assert len(network.seen("registered", "dks")) == 5 * (1 + 4 + 4)
+
+
+def test_a_rekey_that_a_member_cannot_use_is_refused_and_the_dks_does_not_take_it_to_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = central()
+    network.power_on_all()
+    assert network.run(1, network.all_keyed)
+    genuine = CentralGroups.check
+
+    def check(self: CentralGroups, keys: GroupKeys) -> None:
+        if self._context.document.router == "r2" and keys.group.router == "r1":
+            raise UnusableGroup("not by this member")
+        genuine(self, keys)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CentralGroups, "check", check)
+        network.command("dks", "rekey", "r1")
+        network.run(network.now + 5)
+    assert network.seen("error", "r2", what="rekey") and not network.seen("fault")
+    known = [each for each in network.nodes["dks"].core._groups._groups.values() if each.keys.group.router == "r1"]
+    newest = {each.keys.generation for each in known}
+    assert all(each.has.get("r2") not in newest for each in known if "r2" in each.members)
+    assert any(generation in newest for each in known for name, generation in each.has.items() if name != "r2")
+
+
+def test_the_word_on_a_generation_is_verified_once_by_whoever_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: Counter[bytes] = Counter()
+    genuine = cose.verify
+
+    def verify(label: str, data: bytes, key: Ed25519PublicKey) -> bytes:
+        seen[data] += label == LABEL
+        return genuine(label, data, key)
+
+    monkeypatch.setattr(cose, "verify", verify)
+    network = Network({"a--b": ("a", "b")}, settings=CENTRAL, dks=True)
+    network.power_on_all()
+    assert network.run(5, network.all_keyed)
+    # Each group's state goes to its speaker and to one receiver.
+    assert seen and max(seen.values()) == 2
 
 
 def test_without_the_dks_nobody_gets_a_key_and_it_is_asked_until_it_is_there() -> None:

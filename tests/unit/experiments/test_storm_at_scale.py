@@ -82,7 +82,7 @@ def test_routers_that_rest_and_have_no_neighbours_ask_the_dks_as_often_as_others
 
 
 def test_a_router_without_lks_that_rests_changes_nothing_of_what_is_asked() -> None:
-    slow = replace(SMALL, keying="central-mgmt", rate=1.0, burst=5)
+    slow = replace(SMALL, keying="central-mgmt", rate=1.0, burst=5, pim=False)
     assert computed(slow)["requests"]["offered"] == computed(replace(slow, rest_s=5.0))["requests"]["offered"]
 
 
@@ -95,7 +95,8 @@ def test_two_processes_of_the_dks_serve_all_routers_between_them() -> None:
 def test_without_lks_the_dks_is_asked_at_once_and_with_it_not_before_the_schedule() -> None:
     central, own = (computed(replace(SMALL, keying=keying)) for keying in ("central-mgmt", "lks"))
     assert own["requests"]["first_60s"] == 0
-    assert central["requests"]["first_60s"] == 7 * 20
+    # Three messages of a handshake, and a registration to each group that a router sends to or hears.
+    assert central["requests"]["first_60s"] == (3 + 8) * 20
 
 
 def test_large_sizes_are_computed_once_and_say_what_they_leave_out() -> None:
@@ -139,3 +140,26 @@ def test_a_session_writes_what_others_write_and_keeps_what_is_done(tmp_path: Pat
     assert again.summary["cost"] == first.summary["cost"], "it was computed again"
     assert figures == {each.name: each.read_bytes() for each in (tmp_path / "figures").iterdir()}
     assert first.summary["command"].startswith("./lab run storm_at_scale --keying central-mgmt,lks --seed 1")
+
+
+@pytest.mark.parametrize("keying", ["lks", "central-mgmt"])
+def test_pim_adds_a_group_an_interface_and_a_pair_a_router_and_the_dks_hears_no_more_of_it_with_lkss(
+    keying: str,
+) -> None:
+    alone, both = (computed(replace(SMALL, keying=keying, pim=pim)) for pim in (False, True))
+    assert (alone["groups"], both["groups"]) == (2 * 20, 2 * 2 * 20)
+    assert (alone["pairs_keyed_s"]["of"], both["pairs_keyed_s"]["of"]) == (0, 2 * 19)
+    assert both["complete"] and both["pairs_keyed_s"]["n"] == 2 * 19 and 0 < both["pairs_keyed_s"]["last"] < 60
+    if keying == "lks":
+        assert both["requests"]["first_60s"] == 0
+    measures = experiment().read(both)
+    assert (measures.extra["groups that these send to"], measures.extra["power returned to keys for Registers, s"]) == (
+        80, both["pairs_keyed_s"]["last"]
+    )  # fmt: skip
+
+
+def test_pim_is_computed_or_not_as_asked_and_nothing_else_is_understood() -> None:
+    assert {each["pim"] for _label, _seed, each in values(sizes="20")} == {True}
+    assert {each["pim"] for _label, _seed, each in values(sizes="20", pim=False)} == {False}
+    with pytest.raises(InputError, match="'some'"):
+        values(pim="some")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -17,10 +18,12 @@ from agents.ikev2 import (
     CloseReason,
     Datagram,
     Established,
+    FailureReason,
     IkeConfig,
     IkeSaRekeyed,
     MessageSeen,
     NotifyPayload,
+    Payload,
     RawPayload,
     Request,
     RequestFailed,
@@ -240,6 +243,52 @@ def test_requests_of_the_layer_above_go_one_after_the_other() -> None:
     net.run(5)
     assert [item.request for item in a.all(ResponseReceived)] == requests
     assert [item.payloads[0].body() for item in b.all(RequestReceived)] == [bytes((i,)) for i in range(5)]
+
+
+def test_a_request_that_is_not_wanted_any_more_when_its_turn_comes_is_not_sent_and_nothing_follows() -> None:
+    class Changing(Request):
+        wanted = True
+
+        def payloads(self) -> list[RawPayload] | None:
+            return [RawPayload(51, b"it")] if self.wanted else None
+
+    net, a, b = linked(child=False)
+    first, second, third = Changing(), Changing(), Changing()
+    for each in (first, second, third):
+        a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, each)
+    second.wanted = False
+    answer_all(b)
+    net.run(5)
+    assert [item.request for item in a.all(ResponseReceived)] == [first, third]
+    assert not a.all(RequestFailed)
+
+
+def test_a_request_acts_when_it_is_told_to_and_not_while_the_endpoint_is_at_work() -> None:
+    class Noting(Request):
+        def __init__(self) -> None:
+            super().__init__()
+            self.told: list[str] = []
+
+        def answered(self, payloads: Sequence[Payload], now: float) -> None:
+            self.told.append("answered")
+
+        def failed(self, reason: FailureReason, now: float) -> None:
+            self.told.append(reason.name)
+
+    net, a, b = linked(child=False)
+    first, second = Noting(), Noting()
+    for each in (first, second):
+        a.do("request", a.sa, ExchangeType.GSA_REGISTRATION, each)
+    net.run(0.1)
+    b.do("respond", b.last(RequestReceived).token, [])
+    net.run(1)
+    b.do("close", b.sa)
+    net.run(1)
+    for item in [*a.all(ResponseReceived), *a.all(RequestFailed)]:
+        assert not item.request.told
+    a.last(ResponseReceived).request.answered([], net.now)
+    a.last(RequestFailed).request.failed(a.last(RequestFailed).reason, net.now)
+    assert (first.told, second.told) == (["answered"], ["SA_CLOSED"])
 
 
 def test_a_larger_window_lets_several_requests_go_at_once() -> None:
