@@ -14,9 +14,9 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -40,6 +40,7 @@ class GuestSpec:
     """One command in one guest. `run_dir` is the host's folder that appears as /lab/run, read-write.
 
     `needs`: what a `native` kernel must offer, of testbed.guest.native.NEEDS. `tests`: with what only tests use.
+    `without`: the shortcuts that our own kernel leaves out.
     """
 
     kernel: Kernel
@@ -50,16 +51,20 @@ class GuestSpec:
     console: bool = False
     needs: tuple[str, ...] = tuple(native.NEEDS)
     tests: bool = False
+    without: uml.Shortcut = uml.NO_SHORTCUT
 
 
 @dataclass(frozen=True)
 class GuestResult:
-    """How it ended. `virtual_s` is the guest's own uptime; on the real clock it is close to `wall_s`."""
+    """How it ended. `virtual_s` is the guest's own uptime; on the real clock it is close to `wall_s`. `counts`: what
+    our own kernel counted: "trips" to a program and back, "syscalls", page "faults", and "programs" started.
+    """
 
     exit_code: int
     wall_s: float
     virtual_s: float
     console_log: Path
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult:
@@ -97,9 +102,10 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
                 control_dir=control,
                 seed=spec.seed,
                 memory_mib=spec.memory_mib,
+                without=spec.without,
             )
-            argv = [sys.executable, "-I", "-S", str(SUPERVISE), *argv]
-            environment["TMPDIR"] = str(uml.memory_folder(spec.memory_mib))
+            places = json.dumps(uml.places(control, spec.memory_mib))
+            argv = [sys.executable, "-I", "-S", str(SUPERVISE), places, *argv]
         with in_use(root.name, kernel.kernel().name):
             _wait(argv, spec, log, {"env": environment, "cwd": control}, timeout_s)
     finally:
@@ -110,7 +116,7 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
             f"the guest ended without an answer:\n{tail(log)}", where=str(log), next_command="./lab doctor"
         )
     told = json.loads(answer.read_text())
-    return GuestResult(told["exit_code"], wall_s, told["virtual_s"], log)
+    return GuestResult(told["exit_code"], wall_s, told["virtual_s"], log, told["counts"])
 
 
 def tail(log: Path, lines: int = 15) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from enum import IntFlag
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
@@ -23,9 +24,38 @@ VIRTUAL_EPOCH_NS = 1893456000 * 10**9
 # absolute paths only.
 HERE = "/proc/self/cwd"
 ROOT, PROJECT_LINK, RUN, MODULES = "root", "project", "run", "modules"
+# What the kernel's own process reads and writes on the host beside what the guest sees; none of it is of any secret.
+READ = (
+    "/lib", "/lib64", "/usr/lib", "/etc/ld.so.cache", "/proc/cpuinfo", "/proc/meminfo", "/dev/random", "/dev/urandom",
+)  # fmt: skip
+WRITE = ("/dev/null", "/dev/zero", "/dev/ptmx", "/dev/pts", "/dev/tty")
 
 
-def argv(*, root: Artefact, virtual: bool, run_dir: Path, control_dir: Path, seed: int, memory_mib: int) -> list[str]:
+class Shortcut(IntFlag):
+    """What our kernel's patches do to save time, as arch/um/include/shared/testbed.h numbers it."""
+
+    WRITE_AROUND = 1
+    READ_OLD = 2
+    KEEP_MEMORY = 4
+    POPULATE = 8
+    FAST_CLOCK = 16
+    VDSO_CLOCK = 32
+    DEAR_POLLS = 64
+
+
+NO_SHORTCUT = Shortcut(0)
+
+
+def argv(
+    *,
+    root: Artefact,
+    virtual: bool,
+    run_dir: Path,
+    control_dir: Path,
+    seed: int,
+    memory_mib: int,
+    without: Shortcut = NO_SHORTCUT,
+) -> list[str]:
     """The command that boots a guest with `run_dir` as /lab/run, to be started in `control_dir`, which gets links.
 
     Raises EnvironmentFailure when nothing can be booted.
@@ -49,6 +79,8 @@ def argv(*, root: Artefact, virtual: bool, run_dir: Path, control_dir: Path, see
     if modules is None:
         words["seccomp"] = "on"
         words["testbed_seed"] = str(seed)
+        if without:
+            words["testbed_without"] = str(int(without))
     else:
         links[MODULES] = modules
         words["lab_modules"] = f"{HERE}/{MODULES}"
@@ -58,6 +90,18 @@ def argv(*, root: Artefact, virtual: bool, run_dir: Path, control_dir: Path, see
     for name, target in links.items():
         (control_dir / name).symlink_to(target)
     return [str(binary), "ro", "quiet", "lab_guest", *(f"{name}={value}" for name, value in words.items())]
+
+
+def places(control_dir: Path, memory_mib: int) -> dict[str, list[str] | str]:
+    """What of the host the guest that `argv` boots in `control_dir` may use, for testbed/guest/supervise.py.
+
+    Raises EnvironmentFailure when there is no room for its memory.
+    """
+    links = {path.name: str(path.resolve()) for path in control_dir.iterdir() if path.is_symlink()}
+    write = [str(control_dir.resolve()), links.pop(RUN), *filter(os.path.exists, WRITE)]
+    kernels = (READY_UML, kernel.kernel().path)
+    read = [*links.values(), *filter(os.path.exists, (*READ, *map(str, kernels)))]
+    return {"read": read, "write": write, "memory": str(memory_folder(memory_mib))}
 
 
 def _kernel(*, virtual: bool) -> tuple[Path, Path | None]:

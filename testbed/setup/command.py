@@ -20,6 +20,10 @@ SYSTEM_PATH = "/usr/sbin:/sbin"
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "not enough free space")
 
 
+class DiskFull(EnvironmentFailure):
+    """A program failed since the disk is full."""
+
+
 def run(
     argv: Sequence[str | Path],
     *,
@@ -39,7 +43,7 @@ def run(
     Network steps give `tries` > 1: package indexes can be unreachable for a moment. `on_line` sees every line as it
     comes. `end_with` is the signal it gets when this process ends before it; None for what must not be cut short.
     `allowed` are the exit codes of a program that did its work.
-    Raises EnvironmentFailure with the last lines of the output when the last try fails too.
+    Raises EnvironmentFailure with the last lines of the output when the last try fails too; DiskFull for that reason.
     """
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}", **(env or {})}
     if shutil.which(str(argv[0]), path=environment["PATH"]) is None:
@@ -57,12 +61,13 @@ def run(
             before_retry()
         time.sleep(2 * attempt)
     tail = "\n".join("    " + line for line in output.strip().splitlines()[-TAIL_LINES:])
-    full = any(sign in output for sign in DISK_FULL)
-    raise EnvironmentFailure(
-        f"{what} failed, since the disk is full:\n{tail}" if full else f"{what} failed (exit code {code}):\n{tail}",
-        allowed="more room, or LAB_CACHE set to a folder that has it" if full else None,
-        next_command="df -h; ./lab doctor" if full else next_command or "./lab doctor",
-    )
+    if any(sign in output for sign in DISK_FULL):
+        raise DiskFull(
+            f"{what} failed, since the disk is full:\n{tail}",
+            allowed="more room, or LAB_CACHE set to a folder that has it",
+            next_command="df -h; ./lab doctor",
+        )
+    raise EnvironmentFailure(f"{what} failed (exit code {code}):\n{tail}", next_command=next_command or "./lab doctor")
 
 
 def _once(

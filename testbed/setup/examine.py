@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from testbed.errors import LabError
-from testbed.guest import native, uml
+from testbed.guest import native, supervise, uml
 from testbed.guest.boot import GuestSpec
 from testbed.setup import archive, host_packages, kernel, made_of, python_env, tree
 from testbed.setup.artefact import Artefact, leftovers
@@ -36,6 +36,7 @@ def examine() -> list[Finding]:
         _packages(),
         _cache(),
         _memory(),
+        _bounds(),
         *(_made(artefact) for artefact in (python_env.venv(), tree.tree(), kernel.kernel())),
         *against_the_lock(),
         _for_tests(),
@@ -93,6 +94,17 @@ def _memory() -> Finding:
     at_once = min(free // size, os.cpu_count() or 1)
     return Finding(
         "guest memory", "ok", f"{free} MiB free in {folder}, enough for {at_once} guests of {size} MiB at once"
+    )
+
+
+def _bounds() -> Finding:
+    what, version = "guest's bounds", supervise.landlock()
+    if version >= supervise.LANDLOCK:
+        return Finding(what, "ok", f"Landlock {version}: a guest's root reaches no files of this machine but its own")
+    return Finding(
+        what,
+        "ok",
+        "this kernel has no Landlock: a guest's root reaches every file that you may reach; trust what you run",
     )
 
 

@@ -1,7 +1,7 @@
 """The guest kernel: User-Mode Linux with time travel, from Debian's linux-source, our configuration and patches.
 
 The source is the one that locks/debian.txt names, else the newest `linux-source-*` of trixie-backports or trixie
-that can be had.
+that can be had; where one does not take the patches or does not build, the next older one.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
 from testbed.setup import archive, host_packages
 from testbed.setup.archive import Archive, Package, sha256
 from testbed.setup.artefact import Artefact, digest
-from testbed.setup.command import run
+from testbed.setup.command import DiskFull, run
 from testbed.setup.paths import PROJECT
 from testbed.setup.progress import Counter, say, step
 
 FOLDER = PROJECT / "testbed" / "guest" / "kernel"
 CONFIG = FOLDER / "config"
 # Raised when what this file does to the kernel changes, so that every cached kernel is built anew.
-RECIPE = 3
+RECIPE = 4
 # What it was made of: by name, version and SHA-256.
 MADE_OF = "made_of.json"
 # The kernel mixes its own version line into its randomness: when and where it was built must not be in it.
@@ -49,12 +50,26 @@ UNUSED = (
 )  # fmt: skip
 # What this option's name was before it was merged into another one: kernels have one or the other.
 EITHER = {"CONFIG_PROC_SYSCTL=y", "CONFIG_SYSCTL=y"}
-# Should a source fail to take the patches or to build, the release's own kernel is the next choice.
 MIN_VERSION = (6, 12)
+NAMED = re.compile(r"linux-source-(\d+(?:\.\d+)*)")
+# A patch says with such a line that older kernels have no use for it.
+SINCE = re.compile(r"^Kernels: (\d+(?:\.\d+)*) and newer$", re.MULTILINE)
 
 
-def patches() -> list[Path]:
-    return sorted((FOLDER / "patches").glob("*.patch"))
+class Refused(EnvironmentFailure):
+    """This source does not take the patches, the configuration, or the compiler; an older one may."""
+
+
+def patches(version: tuple[int, ...] | None = None) -> list[Path]:
+    """All patches in their order; of a kernel's `version` those that it has a use for."""
+    found = sorted((FOLDER / "patches").glob("*.patch"))
+    return [patch for patch in found if version is None or version >= since(patch)]
+
+
+def since(patch: Path) -> tuple[int, ...]:
+    """The first version of the kernel that a patch is for."""
+    said = SINCE.search(patch.read_text())
+    return _numbers(said[1]) if said else MIN_VERSION
 
 
 def kernel() -> Artefact:
@@ -88,9 +103,22 @@ def binary() -> Path:
 
 def _build(folder: Path) -> None:
     host_packages.install((*host_packages.FOR_KERNEL, "debian-archive-keyring"))
-    taken, package = fetched()
-    made = {taken.name: f"{taken.version} {taken.architecture} {taken.sha256}", **_compiler()}
-    (folder / MADE_OF).write_text(json.dumps(made, indent=1) + "\n")
+    refused: list[str] = []
+    while True:
+        taken, file = fetched(refused)
+        made = {taken.name: f"{taken.version} {taken.architecture} {taken.sha256}", **_compiler()}
+        (folder / MADE_OF).write_text(json.dumps(made, indent=1) + "\n")
+        try:
+            _compile(file, version_of(taken.name), folder)
+            return
+        except Refused as error:
+            refused.append(taken.name)
+            shutil.rmtree(folder / "work")
+            say(f"{taken.name} cannot be used: {error.problem}\ntrying the next older kernel source")
+
+
+def _compile(package: Path, version: tuple[int, ...], folder: Path) -> None:
+    """Build the kernel of one source package. Raises Refused when it takes not what we bring, or does not compile."""
     work = folder / "work"
     with step(f"unpacking {package.name}"):
         run(["dpkg-deb", "-x", package, work], what="unpacking the kernel source")
@@ -99,24 +127,40 @@ def _build(folder: Path) -> None:
         run(["tar", "-xf", tarball, "-C", work, *unused], what="unpacking the kernel source")
         tarball.unlink()
     (source,) = (path for path in work.glob("linux-source-*") if path.is_dir())
-    for patch in patches():
-        run(["patch", "-p1", "--forward", "-i", patch], cwd=source, what=f"applying {patch.name}")
     make = ["make", "ARCH=um", f"-j{os.cpu_count() or 1}"]
     env = {"KCONFIG_ALLCONFIG": str(CONFIG)}
-    run([*make, "allnoconfig"], cwd=source, env=env, what="configuring the kernel")
-    check_configuration((source / ".config").read_text())
-    with step("compiling the kernel (minutes)"):
-        counter = Counter("compiling the kernel", FILES)
-        run(
-            [*make, "linux"], cwd=source, env=STAMP, log=folder / "build.log", what="compiling the kernel",
-            on_line=lambda line: counter.add() if line.startswith("  CC ") else None,
-        )  # fmt: skip
+    with _may_refuse():
+        for patch in patches(version):
+            # Kernels differ in how deep the changed lines are indented.
+            run(
+                ["patch", "-p1", "--forward", "--ignore-whitespace", "-i", patch],
+                cwd=source, what=f"applying {patch.name}",
+            )  # fmt: skip
+        run([*make, "allnoconfig"], cwd=source, env=env, what="configuring the kernel")
+        check_configuration((source / ".config").read_text())
+        with step("compiling the kernel (minutes)"):
+            counter = Counter("compiling the kernel", FILES)
+            run(
+                [*make, "linux"], cwd=source, env=STAMP, log=folder / "build.log", what="compiling the kernel",
+                on_line=lambda line: counter.add() if line.startswith("  CC ") else None,
+            )  # fmt: skip
     shutil.copy2(source / "linux", folder / "linux")
     shutil.copy2(source / ".config", folder / "config")
     release = run(["make", "-s", "ARCH=um", "kernelrelease"], cwd=source, what="asking for the kernel's release")
     (folder / "version").write_text(f"{package.name.removesuffix('.deb')} {release.strip()}\n")
     run(["strip", "--strip-debug", folder / "linux"], what="stripping the kernel")
     shutil.rmtree(work)
+
+
+@contextmanager
+def _may_refuse() -> Iterator[None]:
+    """What fails within is the source's fault, unless the disk is full: then no other source helps either."""
+    try:
+        yield
+    except DiskFull:
+        raise
+    except EnvironmentFailure as error:
+        raise Refused(error.problem, where=error.where, next_command=error.next_command) from error
 
 
 def check_configuration(written: str) -> None:
@@ -133,13 +177,13 @@ def check_configuration(written: str) -> None:
         raise EnvironmentFailure(f"this kernel source does not offer {', '.join(lost)}", where=str(CONFIG))
 
 
-def fetched() -> tuple[Package, Path]:
-    """The source that the lock names, or the newest where it cannot be had, and its file."""
+def fetched(refused: Sequence[str] = ()) -> tuple[Package, Path]:
+    """The source that the lock names, or the newest where it cannot be had, and its file. None of those `refused`."""
     with archive.opened() as debian:
-        locked = [one for one in archive.locked("kernel")]
+        locked = [one for one in archive.locked("kernel") if one.name not in refused]
         if found := debian.obtainable(locked):
             return found[0], debian.fetch(found)[0]
-        package = newest_source(debian)
+        package = newest_source(debian, refused)
         if locked:
             say(
                 f"the kernel is not of the locked source: {archive.abridged(archive.differences(locked, [package]))}. "
@@ -148,9 +192,9 @@ def fetched() -> tuple[Package, Path]:
         return package, debian.fetch([package])[0]
 
 
-def newest_source(debian: Archive) -> Package:
+def newest_source(debian: Archive, refused: Sequence[str] = ()) -> Package:
     """The newest kernel source that the mirror has. EnvironmentFailure when there is none."""
-    return debian.newest(newest(debian.named(r"^linux-source-[0-9.]+$")))
+    return debian.newest(newest(debian.named(r"^linux-source-[0-9.]+$"), refused))
 
 
 def _compiler() -> dict[str, str]:
@@ -165,17 +209,28 @@ def _compiler() -> dict[str, str]:
     return found
 
 
-def newest(names: Iterable[str]) -> str:
-    """The linux-source package with the highest version. Raises EnvironmentFailure when there is none."""
-    versions: dict[tuple[int, ...], str] = {}
-    for name in names:
-        if found := re.fullmatch(r"linux-source-(\d+(?:\.\d+)*)", name):
-            versions[tuple(int(part) for part in found[1].split("."))] = name
-    usable = {version: name for version, name in versions.items() if version >= MIN_VERSION}
-    if not usable:
-        raise EnvironmentFailure(
-            "no kernel source that is new enough was found in the package lists",
-            allowed=f"linux-source-{MIN_VERSION[0]}.{MIN_VERSION[1]} or newer, from trixie or trixie-backports",
-            next_command="./lab run … --kernel uml, which needs only the package user-mode-linux",
-        )
-    return usable[max(usable)]
+def newest(names: Iterable[str], refused: Sequence[str] = ()) -> str:
+    """The linux-source package with the highest version, without those that were `refused`.
+
+    Raises EnvironmentFailure when there is none.
+    """
+    found = {version_of(name): name for name in names if NAMED.fullmatch(name)}
+    usable = {version: name for version, name in found.items() if version >= MIN_VERSION and name not in refused}
+    if usable:
+        return usable[max(usable)]
+    raise EnvironmentFailure(
+        f"no kernel source can be used: {', '.join(refused)} did not take the patches or did not build"
+        if refused
+        else "no kernel source that is new enough was found in the package lists",
+        allowed=f"linux-source-{MIN_VERSION[0]}.{MIN_VERSION[1]} or newer, from trixie or trixie-backports",
+        next_command="./lab run … --kernel uml, which needs only the package user-mode-linux",
+    )
+
+
+def version_of(name: str) -> tuple[int, ...]:
+    """The version in the name of a linux-source package."""
+    return _numbers(name.removeprefix("linux-source-"))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import EnvironmentFailure, InputError
+from testbed.guest import supervise
 from testbed.guest.boot import GuestResult, GuestSpec, run_guest
 from testbed.setup import kernel, tree
 from testbed.setup.paths import PROJECT
@@ -64,6 +65,38 @@ def test_the_run_folder_is_shared_and_everything_else_of_the_host_is_read_only(t
     assert (tmp_path / "out").read_text() == "hello"
     assert result.console_log.read_text().count("Read-only file system") == 2
     assert not (PROJECT / "x").exists()
+
+
+@pytest.mark.skipif(supervise.landlock() < supervise.LANDLOCK, reason="this kernel has no Landlock")
+def test_the_guests_root_reaches_no_file_of_the_host_whatever_it_mounts(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("a secret")
+    run = tmp_path / "run"
+    (run / "folder").mkdir(parents=True)
+    (run / "file").touch()
+    script = f"""
+    reach() {{
+        mount -t hostfs -o "hostfs=$1" host /mnt || mount -t hostfs -o "$1" host /mnt || return
+        for file in secret passwd etc/passwd; do
+            cat /mnt/$file && echo it reads $1/$file
+        done
+        touch /mnt/new && echo it writes to $1
+        umount /mnt
+    }}
+    ln -s {outside} /lab/run/link
+    for path in {outside} /proc/self/cwd/run/link /proc/self/cwd/run/../outside /etc /dev / /proc/1/root; do
+        reach $path
+    done
+    mount -t hostfs -o hostfs=/proc/self/cwd/project host /mnt && touch /mnt/new && echo it writes to the checkout
+    umount /mnt
+    mount -t hostfs -o hostfs=/proc/self/cwd/root host /mnt && touch /mnt/new && echo it writes to the tree
+    mv /lab/run/file /lab/run/folder && echo its own folder is its own
+    """
+    log = boot(run, "sh", "-c", script).console_log.read_text()
+    assert "it reads" not in log and "it writes" not in log, log
+    assert "its own folder is its own" in log
+    assert [path.name for path in outside.iterdir()] == ["secret"]
 
 
 def test_nothing_but_the_log_and_the_answer_stays_in_the_run_folder(tmp_path: Path) -> None:
