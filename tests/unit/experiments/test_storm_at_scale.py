@@ -95,8 +95,8 @@ def test_two_processes_of_the_dks_serve_all_routers_between_them() -> None:
 def test_without_lks_the_dks_is_asked_at_once_and_with_it_not_before_the_schedule() -> None:
     central, own = (computed(replace(SMALL, keying=keying)) for keying in ("central-mgmt", "lks"))
     assert own["requests"]["first_60s"] == 0
-    # Three messages of a handshake, and a registration to each group that a router sends to or hears.
-    assert central["requests"]["first_60s"] == (3 + 8) * 20
+    # Five datagrams of a handshake with ML-KEM and a keep-alive; a registration to each group sent to or heard.
+    assert central["requests"]["first_60s"] == (5 + 8) * 20
 
 
 def test_large_sizes_are_computed_once_and_say_what_they_leave_out() -> None:
