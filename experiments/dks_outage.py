@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from experiments.link_cut import chosen
+from experiments.link_cut import chosen, over
 from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import phases
 from testbed.analysis.multicast import Phase, hears
@@ -23,7 +23,6 @@ from testbed.runner.experiment import (
     between,
     step,
 )
-from testbed.runner.streams import usual_streams
 from testbed.topology.resolved import Topology
 
 LIFETIME_S = 60
@@ -96,7 +95,7 @@ class DksOutage(Experiment):
         ]
 
     def streams(self, topology: Topology) -> list[Stream]:
-        return usual_streams(topology)
+        return over(topology, chosen(topology))
 
     def measure(self, run: Run) -> Measures:
         topology, link = run.plan.topology, chosen(run.plan.topology)

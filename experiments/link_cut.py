@@ -12,8 +12,8 @@ from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.record.plan import Flow, Step, Stream
+from testbed.runner import streams
 from testbed.runner.experiment import MAX_RATIO, Criterion, Experiment, Measures, Span, Table, step
-from testbed.runner.streams import usual_streams
 from testbed.topology.adjacent import live_graph, live_segments
 from testbed.topology.resolved import Topology
 
@@ -44,6 +44,14 @@ def chosen(topology: Topology) -> str:
     return max(links, key=worth)
 
 
+def over(topology: Topology, link: str) -> list[Stream]:
+    """Multicast streams from one end of a link to the other, and to the usual receivers. None without PIM."""
+    one, other = (node for node, _ in topology.segments[link].members[:2])
+    _senders, usual = streams.ends(topology)
+    listeners = [other, *(name for name in usual if name not in (one, other))]
+    return streams.streams_of([one], listeners) if topology.pim is not None else []
+
+
 class LinkCut(Experiment):
     name = "link_cut"
     title = "A link is cut in three ways"
@@ -53,7 +61,8 @@ class LinkCut(Experiment):
         "administrator, its carrier lost at both ends, and packets dropped silently while the carrier stays. The time "
         "to reconverge counts from the cut to the last moment at which every router's forwarding table became what "
         "shortest paths without that link say; after healing, with it. A stream of UDP packets between the link's "
-        f"two ends, {RATE_PPS:g} a second, shows for how long data is lost."
+        f"two ends, {RATE_PPS:g} a second, shows for how long data is lost. Multicast streams come from one "
+        "end too, to the other end and to other routers."
     )
     shows_not = (
         "One link of one network; OSPF's hello and dead intervals, 10 s and 40 s unless the topology says otherwise, "
@@ -81,7 +90,7 @@ class LinkCut(Experiment):
         return [Flow(src=one, dst=other, rate_pps=RATE_PPS, start_s=SETTLE_S - 20, stop_s=self.duration_s - 2)]
 
     def streams(self, topology: Topology) -> list[Stream]:
-        return usual_streams(topology)
+        return over(topology, chosen(topology))
 
     def measure(self, run: Run) -> Measures:
         topology = run.plan.topology

@@ -7,7 +7,7 @@ those of the sources. Knows nothing of experiments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from testbed.record.plan import Stream
 from testbed.topology.rendezvous import costs
@@ -31,7 +31,18 @@ def usual_streams(
     """For each of `sources` nodes an any-source stream `any-1`, … (239.1.1.1, …) and a source-specific one,
     `specific-1`, … (232.1.1.1, …), all with the same receivers. Fewer where nodes are few; none without PIM. Seconds as
     in a plan."""
-    senders, listeners = ends(topology, sources, receivers)
+    return streams_of(*ends(topology, sources, receivers), since_s, until_s, rate_pps=rate_pps)
+
+
+def streams_of(
+    senders: Sequence[str],
+    listeners: Sequence[str],
+    since_s: float = 0.0,
+    until_s: float | None = None,
+    *,
+    rate_pps: float = RATE_PPS,
+) -> list[Stream]:
+    """The same from and to these nodes."""
     return [
         Stream(
             name=f"{kind}-{number}",

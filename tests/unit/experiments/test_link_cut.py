@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from testbed.analysis import trees
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Plan
 from testbed.runner.experiment import find
@@ -48,3 +49,16 @@ def test_a_cut_that_one_end_does_not_notice_before_it_heals_has_no_time(tmp_path
 def test_what_went_down_before_the_cut_is_not_its_detection(tmp_path: Path) -> None:
     flap = [state(20, 0, "Down"), state(25, 0, "Full")]
     assert noticed(tmp_path, *flap, state(61, 0, "Down"), state(62, 1, "Down")) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("name", ["ring:4", "abilene", "office"])
+def test_multicast_goes_over_the_link_that_is_cut(name: str) -> None:
+    """Else its cut would show nothing."""
+    topology, experiment = load(name), find("link_cut")
+    link = link_cut.chosen(topology)
+    one, other = (node for node, _ in topology.segments[link].members[:2])
+    found = experiment.streams(topology)
+    assert [(each.source, other in each.receivers) for each in found] == [(one, True)] * 2
+    wanted = trees.expected(topology, found, frozenset())
+    ways = wanted[trees.Key(str(topology.routers[one].loopback.ip), found[1].group)].ways[other]
+    assert [topology.routers[other].interface(name).segment for name in ways] == [link]
