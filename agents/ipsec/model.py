@@ -92,7 +92,7 @@ class Selector:
         )
 
     def __str__(self) -> str:
-        text = f"src {self.source} dst {self.destination}"
+        text = f"src {_shown(self.source)} dst {_shown(self.destination)}"
         if self.protocol:
             text += f" proto {self.protocol}"
         if self.source_port != (0, 0):
@@ -245,6 +245,12 @@ class Wanted:
     policies: tuple[Policy, ...] = ()
     associations: tuple[SecurityAssociation, ...] = ()
     guards: tuple[Guard, ...] = ()
+
+
+@lru_cache(maxsize=1024)
+def _shown(network: IPNetwork) -> str:
+    """Its text. Policies are put in the order of their texts, each time the kernel is told something."""
+    return str(network)
 
 
 @lru_cache(maxsize=4096)

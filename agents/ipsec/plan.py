@@ -103,15 +103,14 @@ def wanted_state(interfaces: Iterable[ProtectedInterface], sas: Iterable[GroupSa
     named = {(each.name, each.protocol): each for each in interfaces}
     keys = [sa for sa in sas if (sa.interface, sa.protocol) in named]
     sending = _sending(keys)
+    required = {each.protocol for each in named.values() if each.mode is Mode.REQUIRED}
     policies: dict[object, Policy] = {}
     for mode in _STRICTEST_FIRST:
         for interface in named.values():
             if interface.mode is not mode:
                 continue
-            strict = any(
-                other.mode is Mode.REQUIRED and other.protocol is interface.protocol for other in named.values()
-            )
-            for policy in (*_outbound(interface, sending), *_inbound(interface, strict)):
+            ours = sending.get((interface.name, interface.protocol), {})
+            for policy in (*_outbound(interface, ours), *_inbound(interface, interface.protocol in required)):
                 # Two interfaces can share a selector (unnumbered links): the stricter stays.
                 policies.setdefault(policy.identity, policy)
     associations: dict[object, SecurityAssociation] = {}
@@ -128,18 +127,18 @@ def wanted_state(interfaces: Iterable[ProtectedInterface], sas: Iterable[GroupSa
     )
 
 
-_Sending = dict[tuple[str, RoutingProtocol, IPAddress], GroupSa]
+_Sending = dict[IPAddress, GroupSa]
 
 
-def _sending(keys: Iterable[GroupSa]) -> _Sending:
-    """For each interface, protocol and destination the key to send with."""
-    chosen: _Sending = {}
+def _sending(keys: Iterable[GroupSa]) -> dict[tuple[str, RoutingProtocol], _Sending]:
+    """For each interface and protocol, the key to send with to each destination."""
+    chosen: dict[tuple[str, RoutingProtocol], _Sending] = {}
     for key in keys:
         if key.outbound and key.active:
-            place = (key.interface, key.protocol, key.destination)
-            other = chosen.get(place)
+            ours = chosen.setdefault((key.interface, key.protocol), {})
+            other = ours.get(key.destination)
             if other is None or other.generation < key.generation:
-                chosen[place] = key
+                ours[key.destination] = key
     return chosen
 
 
@@ -151,10 +150,9 @@ def _outbound(interface: ProtectedInterface, sending: _Sending) -> Iterable[Poli
         return
     protocol = interface.protocol
     for group in protocol.reserved_groups:
-        key = sending.get((interface.name, protocol, group))
-        yield _send(interface, host_network(group), 0, key)
-    for (name, key_protocol, destination), key in sending.items():
-        if (name, key_protocol) == (interface.name, protocol) and not destination.is_multicast:
+        yield _send(interface, host_network(group), 0, sending.get(group))
+    for destination, key in sending.items():
+        if not destination.is_multicast:
             for number in (RAW_PROTOCOL, protocol.ip_protocol):
                 yield _send(interface, host_network(destination), number, key)
     if interface.mode is Mode.REQUIRED and protocol.ip_protocol == 89:

@@ -106,6 +106,11 @@ class AdjacencyEntry(Value):
         """What makes it the same adjacency, whichever end is named first."""
         return frozenset({self.a.place, self.b.place})
 
+    def joins(self, one: tuple[str, str], other: tuple[str, str]) -> bool:
+        """Whether it is that of these two places, (router, interface) each, in either order."""
+        a = self.a.place
+        return (a == one and self.b.place == other) or (a == other and self.b.place == one)
+
     def __str__(self) -> str:
         return f"{self.a} -- {self.b}"
 
@@ -172,7 +177,7 @@ class Domain(Value):
         """Place, router and interface of every neighbour that is allowed there, approved or not."""
         for adjacency in self.adjacencies:
             for here, there in ((adjacency.a, adjacency.b), (adjacency.b, adjacency.a)):
-                if here.place == (router, interface):
+                if here.router == router and here.interface == interface:
                     other = self.router(there.router)
                     entry = other.interface(there.interface)
                     if entry is not None:

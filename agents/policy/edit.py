@@ -128,7 +128,7 @@ def allow(domain: Domain, a: tuple[str, str], b: tuple[str, str]) -> Domain:
     for router, interface in (a, b):
         if domain.router(router).interface(interface) is None:
             raise PolicyError(f"{router} has no interface {interface!r}")
-    if any(each.places == frozenset({a, b}) for each in domain.adjacencies):
+    if any(each.joins(a, b) for each in domain.adjacencies):
         raise PolicyError(f"{a[0]}:{a[1]} -- {b[0]}:{b[1]} is allowed already")
     ends = [
         End(router=router, interface=interface, index=_free_index(domain, router, interface))
@@ -139,7 +139,7 @@ def allow(domain: Domain, a: tuple[str, str], b: tuple[str, str]) -> Domain:
 
 def deny(domain: Domain, a: tuple[str, str], b: tuple[str, str]) -> Domain:
     """Take an allowed adjacency back."""
-    kept = tuple(each for each in domain.adjacencies if each.places != frozenset({a, b}))
+    kept = tuple(each for each in domain.adjacencies if not each.joins(a, b))
     if len(kept) == len(domain.adjacencies):
         raise PolicyError(f"{a[0]}:{a[1]} -- {b[0]}:{b[1]} is not allowed as it is")
     return _with(domain, adjacencies=kept)
