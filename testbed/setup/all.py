@@ -48,7 +48,7 @@ def expectation(cores: int) -> str:
     return (
         f"the guest's kernel is not built yet: {kernel.FILES} files are compiled once, and all else is made meanwhile, "
         f"about {minutes} min with {cores} idle cores. `--kernel uml` takes Debian's ready kernel instead, on the real "
-        "clock: ./lab run recovery_storm --keying lks --seed 1 --kernel uml starts in a minute, and takes five"
+        "clock: ./lab run recovery_storm --keying lks --seed 1 --kernel uml starts in a minute, and takes six"
     )
 
 

@@ -40,7 +40,7 @@ def examine() -> list[Finding]:
         *(_made(artefact) for artefact in (python_env.venv(), tree.tree(), kernel.kernel())),
         *against_the_lock(),
         _for_tests(),
-        *(_layer(name, what) for name, what in python_env.LAYERS.items()),
+        _layers(),
         _ready_kernel(),
         _native(),
         *(Finding("leftover of a killed build", "missing", str(path), "./lab clean") for path in _leftovers()),
@@ -140,11 +140,12 @@ def _for_tests() -> Finding:
     return Finding(tests.kind, "ok", detail)
 
 
-def _layer(name: str, what: str) -> Finding:
-    made = python_env.layer(name)
-    if made.ready:
-        return Finding(f"Python layer {name}", "ok", str(made.path))
-    return Finding(f"Python layer {name}", "ok", f"not made: only {what} needs it, and adds it")
+def _layers() -> Finding:
+    made = [python_env.layer(name) for name in python_env.LAYERS]
+    there = ", ".join(str(each.path) for each in made if each.ready)
+    absent = ", ".join(name for name, each in zip(python_env.LAYERS, made, strict=True) if not each.ready)
+    later = f"not made: {absent}, which the verbs that need them add" if absent else ""
+    return Finding("Python layers", "ok", "; ".join(filter(None, (there, later))))
 
 
 def _ready_kernel() -> Finding:

@@ -104,3 +104,14 @@ def test_the_exact_test_of_fisher_is_the_one_of_the_books() -> None:
     assert rare((3, 0), (3, 3)) is False  # p = 0.1
     assert rare((4, 0), (4, 4)) is True  # p = 2/70
     assert rare((2, 2), (14, 2)) is False  # p = 0.05, which is not less
+
+
+def test_a_hash_is_told_only_where_the_version_does_not_say_it() -> None:
+    def made(frr: str, bash: str, hashes: dict[str, str] | None) -> dict[str, Any]:
+        guest: dict[str, Any] = {"packages": {"frr": frr, "bash": bash}}
+        return {"provenance": {"guest": guest | ({"sha256": {"debian": hashes}} if hashes else {})}}
+
+    one = made("1", "5", {"frr": "a", "bash": "b"})
+    assert compare.provenance(one, made("2", "5", {"frr": "c", "bash": "b"})) == ["guest.packages.frr: 1 → 2"]
+    assert compare.provenance(one, made("1", "5", {"frr": "a", "bash": "d"})) == ["guest.sha256.debian.bash: b → d"]
+    assert compare.provenance(made("1", "5", None), one) == []

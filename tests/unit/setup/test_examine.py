@@ -91,3 +91,11 @@ def test_doctor_leaves_with_3_only_when_a_person_must_act(monkeypatch: pytest.Mo
     monkeypatch.setattr(doctor_examine, "examine", lambda: [examine.Finding("x", "bad", "", "do this")])
     result = run("doctor")
     assert result.exit_code == 3 and "→ do this" in result.output
+
+
+def test_layers_and_the_tests_tree_are_named_and_nobody_has_to_act_for_them() -> None:
+    claim(python_env.layer("sweep").path, "")
+    layers = state_of("Python layers")
+    assert layers.state == "ok" and str(python_env.layer("sweep").path) in layers.detail
+    assert "not made: grid, models, fuzz, test, which the verbs that need them add" in layers.detail
+    assert state_of("guest-tree-tests").detail.startswith("not made: only ./lab test")
