@@ -119,13 +119,15 @@ def _spis(documents: dict[str, PolicyDocument]) -> Iterator[tuple[int, GroupId]]
 
 
 def _pairs(documents: dict[str, PolicyDocument]) -> set[tuple[str, str]]:
-    """Between which addresses pairs of routers have SAs of their own."""
+    """Between which addresses pairs of routers have SAs of their own. Outbound ones are for packets from anywhere: the
+    kernel looks for them before it knows the source (docs/ipsec.md)."""
     return {
-        (str(local), str(remote))
+        (source, str(remote))
         for document in documents.values()
         for pair in document.pairs
         for local in pair.local
         for remote in pair.remote
+        for source in (str(local), "0.0.0.0")
     }
 
 
