@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.record.writer import Event
+from testbed.topology.resolved import RECEIVERS
 
 _STAMP = re.compile(r"^(\d{4})/(\d\d)/(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{1,9}) (.*)$")
 _OSPF = re.compile(
@@ -27,6 +28,8 @@ _OSPF6 = re.compile(
 _PIM_NEW = re.compile(r"PIM NEIGHBOR UP: neighbor (?P<id>\S+) on interface (?P<ifname>\S+)")
 _PIM_GONE = re.compile(r"PIM NEIGHBOR DOWN: neighbor (?P<id>\S+) on interface (?P<ifname>[^:\s]+):?\s*(?P<why>.*)")
 _PIM_DR = re.compile(r"pim_if_dr_election: DR was \S+ now is (?P<address>\S+) on interface (?P<ifname>\S+)")
+_ALONE = ("lo", "pimreg", RECEIVERS)
+"""Interfaces on which a router has no neighbour, and elects itself."""
 #: The two daemons spell some states differently.
 _STATES = {"Twoway": "2-Way", "ExChange": "Exchange"}
 
@@ -88,7 +91,9 @@ def election_events(node: str, lines: Iterable[str], offset_ns: int) -> Iterator
 
 def _election(text: str) -> dict[str, Any] | None:
     found = _PIM_DR.search(text)
-    return None if found is None else {"ifname": found.group("ifname"), "address": found.group("address")}
+    if found is None or found.group("ifname") in _ALONE:
+        return None
+    return {"ifname": found.group("ifname"), "address": found.group("address")}
 
 
 def _events(

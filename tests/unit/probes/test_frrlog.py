@@ -56,7 +56,7 @@ def test_a_designated_router_is_told_whenever_it_changes() -> None:
         "2030/01/01 00:00:10.500000 PIM: [AB1CD-2EF3G] pim_if_dr_election: DR was 10.64.0.1 now is 10.64.0.3"
         " on interface r1-eth0"
     )
-    assert list(election_events("r1", ["no stamp", OSPF, line], 1893456000 * 10**9)) == [
+    assert list(election_events("r1", ["no stamp", OSPF, line, line.replace("r1-eth0", "lo")], 1893456000 * 10**9)) == [
         {
             "t": 10_500_000_000, "node": "r1", "source": "frr", "kind": "dr",
             "ifname": "r1-eth0", "address": "10.64.0.3",
