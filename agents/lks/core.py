@@ -220,7 +220,8 @@ class LksCore:
         """When something is due."""
         dks = self._dks.next_timer() if self._dks is not None else None
         lease = self._lease.next_timer()
-        ready = self._readiness.next_timer(self._missing()) if self._readiness is not None else None
+        readiness = self._waited_for()
+        ready = readiness.next_timer(self._missing()) if readiness is not None else None
         links = [link.next_timer() for link in self._links.values()]
         return earliest([dks, lease, ready, self._pairs.next_timer(), *links])
 
@@ -487,8 +488,13 @@ class LksCore:
             if self._dks is not None:
                 self._dks.come_soon(now)
 
+    def _waited_for(self) -> Readiness | None:
+        """The readiness that was not said yet: until then all neighbours are looked at after each datagram."""
+        return self._readiness if self._readiness is not None and self._readiness.waits else None
+
     def _look_whether_ready(self, now: float) -> None:
-        if self._readiness is not None and self._readiness.reached(self._missing(), now):
+        readiness = self._waited_for()
+        if readiness is not None and readiness.reached(self._missing(), now):
             self._context.event("ready", keyed=self._all_keyed())
 
     # -- effects -------------------------------------------------------------------------------------

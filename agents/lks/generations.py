@@ -16,7 +16,7 @@ from agents.policy.names import GroupId
 
 def earliest(times: Iterable[float | None]) -> float | None:
     """The earliest of some points in time, leaving out those that are not set."""
-    return min((time for time in times if time is not None), default=None)
+    return min([time for time in times if time is not None], default=None)
 
 
 MOST_GENERATIONS = 8

@@ -281,8 +281,10 @@ class Link(GroupParty):
 
     def keyed(self, router: str) -> bool:
         """Whether we hear this neighbour, and it has the keys to hear us."""
-        members = all(router in speaker.members for speaker in self.speakers.values())
-        return bool(self.speakers) and members and self.listeners[router].complete
+        for speaker in self.speakers.values():  # asked of all neighbours after each datagram
+            if router not in speaker.members:
+                return False
+        return bool(self.speakers) and self.listeners[router].complete
 
     def _note_keyed(self) -> None:
         for router in self.listeners:

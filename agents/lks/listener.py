@@ -145,7 +145,7 @@ class Listener:
     @property
     def complete(self) -> bool:
         """Whether we hear every group of this neighbour."""
-        return all(hearing.current is not None for hearing in self.hearing.values())
+        return None not in [hearing.current for hearing in self.hearing.values()]
 
     # -- events of our IKE SA ------------------------------------------------------------------------
 

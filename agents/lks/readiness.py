@@ -42,6 +42,11 @@ class Readiness:
         }
         self._done = False
 
+    @property
+    def waits(self) -> bool:
+        """Whether it has not been said yet."""
+        return not self._done
+
     def reached(self, missing: Missing, now: float) -> bool:
         """True the first time that nobody who is there is waited for any more."""
         if self._done or now < self._due[missing]:

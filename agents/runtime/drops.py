@@ -54,6 +54,8 @@ class Drops:
 
     def next_timer(self) -> float | None:
         """When there is something to say; None when all has been told."""
+        if not self._counts:
+            return None
         return self._until if any(count > EACH for count in self._counts.values()) else None
 
 
