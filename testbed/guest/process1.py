@@ -125,4 +125,5 @@ def main() -> None:
         ctypes.CDLL(None).reboot(POWER_OFF)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -29,4 +29,5 @@ def main() -> None:
     sys.exit(127)
 
 
-main()
+if __name__ == "__main__":
+    main()
