@@ -377,13 +377,14 @@ class Driver:
             self._log.write(Event("error", {"what": "kernel", "detail": f"{loss}; all keys begin anew"}))
             self._lost(now)
         else:
-            self._anew_later = asyncio.get_running_loop().call_later(
-                self._anews.next_s(now), self._guarded(lambda: self._begin_anew_now(loss))
-            )
+            later = self._guarded(self._look_whether_lost)
+            self._anew_later = asyncio.get_running_loop().call_later(self._anews.next_s(now), later)
 
-    def _begin_anew_now(self, loss: SasLost) -> None:
+    def _look_whether_lost(self) -> None:
+        """It was too often to begin anew again. What was lost then may be wanted no more: a later policy, or the end of
+        those keys, may have taken it away meanwhile."""
         self._anew_later = None
-        self._begin_anew(loss)
+        self._apply_again()
 
     def _installed(self, changes: Sequence[Change], began_ns: int) -> Event:
         """`apply_ns`: the kernel's part; `since_ns`: from what brought the keys, with decryption and retained files."""

@@ -151,8 +151,10 @@ class News:
         os.close(self._write)
 
 
-def _fight(folder: Path, kernel: Disturbed, core: CoreOfTests, turns: int) -> list[dict[str, Any]]:
-    """What is on record when there is foreign news in so many turns of the loop."""
+def _fight(
+    folder: Path, kernel: Disturbed, core: CoreOfTests, turns: int, end: Callable[[Driver], None] = lambda _driver: None
+) -> list[dict[str, Any]]:
+    """What is on record when there is foreign news in so many turns of the loop, and `end` after them."""
     log, flood = EventLog(folder / "events", "r1"), Flood(gaps=True)
 
     async def run() -> None:
@@ -163,6 +165,7 @@ def _fight(folder: Path, kernel: Disturbed, core: CoreOfTests, turns: int) -> li
         for _ in range(turns):
             await asyncio.sleep(0)
         assert driver._done is not None
+        end(driver)
         driver._done.set()
         await task
 
@@ -185,6 +188,21 @@ def test_what_others_change_is_mended_at_once_and_a_fight_with_them_is_bounded(t
     assert [each["kind"] for each in told] == ["mended"] * MENDS_AT_ONCE
     assert told[0]["changes"] == 1 and told[0]["first"] == "dir out"
     assert kernel.looks == MENDS_AT_ONCE + 1  # and what the core asked for itself
+
+
+@pytest.mark.usefixtures("no_time")
+@pytest.mark.parametrize("still", [True, False])
+def test_keys_begin_anew_later_only_for_sas_that_are_still_missed_then(tmp_path: Path, still: bool) -> None:
+    kernel, core = Disturbed(sas=True), CoreOfTests()
+
+    def end(driver: Driver) -> None:
+        assert driver._anew_later is not None and core.losses == ANEW_AT_ONCE
+        kernel._sas = still
+        driver._anews._tokens = 1.0  # the time has come
+        driver._look_whether_lost()
+
+    _fight(tmp_path, kernel, core, 500, end)
+    assert core.losses == ANEW_AT_ONCE + still
 
 
 @pytest.mark.usefixtures("no_time")
