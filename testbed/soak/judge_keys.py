@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agents.ipsec.plan import GRACE_S
 from agents.ipsec.protection import GroupSa
 from agents.runtime.effects import Kernel
 from agents.runtime.simulation import Node
@@ -100,7 +101,22 @@ class Keys:
             elif sa.keymat not in before:
                 own = kept.version if kept is not None else 0
                 self._inbound(node, sa, shared, versions.get((sa.interface, sa.speaker, sa.protocol.value), 0), own)
+        self._ends(node, kernel)
         self._before[node.name] = node.boots, {sa.keymat for sa in kernel.sas}
+
+    def _ends(self, node: Node, kernel: Kernel) -> None:
+        """Each SA has an end in the kernel, by which it goes also from under a dead agent: no later than a little
+        beyond the key's life, however often it is put there anew, and not before it is planned to go."""
+        life, now = self._network.domain.settings.lifetimes, self._network.now
+        left = {(each.destination, each.spi): each.lifetime.hard_add_s for each in kernel.wanted().associations}
+        for sa in kernel.sas:
+            since = (self._sent if sa.outbound else self._first)[sa.keymat]
+            most_s = (life.group_s if sa.outbound else 2 * life.group_s + life.dtd_s) + PATIENCE_S + GRACE_S
+            left_s = left.get((sa.destination, sa.spi))
+            if left_s is None:
+                continue  # its interface is in clear
+            ends = left_s > 0 and now + left_s - since <= most_s and now + left_s >= sa.until
+            self._hold("every key ends in the kernel", ends, (node.name, left_s, now - since, stream(sa)))
 
     def _outbound(self, node: Node, sa: GroupSa, mark: int, shared: bool, *, fresh: bool) -> None:
         here = (node.name, *stream(sa), sa.generation)

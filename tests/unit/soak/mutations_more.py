@@ -13,6 +13,7 @@ from agents.dks import groups as dks_groups
 from agents.dks.store import GenerationBook
 from agents.gikev2.spread import Spread
 from agents.ipsec import plan
+from agents.ipsec.model import UNLIMITED, Lifetime
 from agents.lks import listener as lks_listener
 from agents.lks import retained as lks_retained
 from agents.lks.central import CentralGroups
@@ -57,6 +58,9 @@ replaced("wait hint ignored", DksLink, "put_off", lambda self, group, payloads, 
 replaced("a neighbour may send what it likes", lks_listener, "check_speaker", _nothing)
 replaced("a central speaker goes on after the key's life", CentralGroups, "_end", lambda self, group: math.inf)
 replaced("the DKS gives keys to whoever asks", dks_groups.Groups, "_may", lambda self, speaker, group, router: True)
+replaced("the kernel ends nothing by itself", plan, "lifetime", lambda until, now: UNLIMITED)
+replaced("the kernel ends a key before its time", plan, "lifetime", lambda until, now: Lifetime(hard_add_s=5))
+replaced("a key's end begins anew with each change", plan, "lifetime", lambda until, now: Lifetime(hard_add_s=86400))
 replaced("nothing guards the device", plan, "_guards", lambda interfaces: ())
 
 
