@@ -27,8 +27,8 @@ DONE, FAILED = "done", "failed"
 class Engine:
     """One run of one plan."""
 
-    def __init__(self, plan: Plan, run_folder: Path) -> None:
-        """InputError when the plan cannot be played on its topology."""
+    def __init__(self, plan: Plan, run_folder: Path, *, by_hand: bool = False) -> None:
+        """InputError when the plan cannot be played on its topology. `by_hand`: as of Laboratory."""
         check_plan(plan)
         self.plan = plan
         self.run_folder = run_folder
@@ -39,6 +39,7 @@ class Engine:
             seed=plan.seed,
             options=plan.options,
             record=self.recorder,
+            by_hand=by_hand,
         )
         self.observers: Observers
         self.faults: Faults

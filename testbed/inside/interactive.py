@@ -135,7 +135,7 @@ class Script(LabPrompt):
 
 async def run_prompt(plan: Plan, run_folder: Path) -> int:
     """Start the laboratory, give the prompt, and end with it (or by a request `down`)."""
-    engine = Engine(plan, run_folder)
+    engine = Engine(plan, run_folder, by_hand=True)
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     status = DONE

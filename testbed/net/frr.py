@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,12 +61,12 @@ class Throttle:
     lsa_arrival_ms: int | None
 
 
-def daemons_of(topology: Topology) -> tuple[str, ...]:
+def daemons_of(topology: Topology, *, by_hand: bool = False) -> tuple[str, ...]:
     """The daemons that a router of this topology runs, in the order of their start.
 
-    mgmtd must be first with FRR 10: without it zebra retries a connect every 10 ms.
+    `by_hand`: somebody may configure the router in vtysh. Of that alone mgmtd takes a part, the interfaces.
     """
-    names = ["mgmtd", "zebra"]
+    names = ["mgmtd", "zebra"] if by_hand else ["zebra"]
     if topology.ospf.v2:
         names.append("ospfd")
     if topology.ospf.v3:
@@ -153,11 +154,14 @@ def _frr_user() -> tuple[int, int]:
 class FrrInstance:
     """The FRR of one router."""
 
-    def __init__(self, topology: Topology, router: Router, folder: Path, log_folder: Path) -> None:
+    def __init__(
+        self, topology: Topology, router: Router, folder: Path, log_folder: Path, *, by_hand: bool = False
+    ) -> None:
         self._router = router.name
         # FRR allows no dots in the name of a space; a comma stands in no router's name.
         self._space = router.name.replace(".", ",")
-        self.daemons = daemons_of(topology)
+        self.daemons = daemons_of(topology, by_hand=by_hand)
+        self._for_mgmtd: socket.socket | None = None
         self._configuration = folder / "frr" / self._space
         self._logs = log_folder / router.name
         self._running: dict[str, Daemon] = {}
@@ -208,6 +212,8 @@ class FrrInstance:
         """
         self._folder(_SOCKETS / self._space, 0o755)
         self._starts = start = self._starts + 1
+        if "mgmtd" not in self.daemons:
+            self._stand_in_for_mgmtd()
         for daemon in self.daemons:
             if self._starts != start:
                 return
@@ -222,6 +228,14 @@ class FrrInstance:
             self._running[daemon] = Daemon(argv, namespace=namespace, log=self._logs / f"{daemon}.out")
             if daemon in ("mgmtd", "zebra"):
                 await self._wait_for(daemon, start)
+
+    def _stand_in_for_mgmtd(self) -> None:
+        """A socket where zebra looks for mgmtd, which nobody reads: without one zebra tries anew every 10 ms."""
+        path = _SOCKETS / self._space / "mgmtd_be.sock"
+        self._for_mgmtd = socket.socket(socket.AF_UNIX)
+        self._for_mgmtd.bind(str(path))
+        self._for_mgmtd.listen()
+        os.chown(path, *_frr_user())
 
     async def _wait_for(self, daemon: str, start: int, timeout_s: float = 30.0) -> None:
         """zebra after mgmtd, the others after zebra: else they wait for a retry timer."""
@@ -259,6 +273,8 @@ class FrrInstance:
         for daemon in self._running.values():
             daemon.kill()
         self._running.clear()
+        if self._for_mgmtd is not None:
+            self._for_mgmtd.close()
         folder = _SOCKETS / self._space
         if folder.is_dir():
             for entry in folder.iterdir():

@@ -53,12 +53,15 @@ class Laboratory:
         options: PlanOptions | None = None,
         record: Recorder,
         folder: Path = Path("/run/lab"),
+        by_hand: bool = False,
     ) -> None:
-        """`folder`: in memory; logs and events are below it, and the nodes' own folders."""
+        """`folder`: in memory; logs and events are below it, and the nodes' own folders. `by_hand`: somebody may
+        configure the routers in vtysh."""
         self.topology, self.keying = topology, keying
         self.seed, self.options = seed, options or keying.options()
         self.recorder = record
         self.folder = folder
+        self.by_hand = by_hand
         self.wires: Wires
         self.net: Mininet
         self.nursery: Nursery | None = None
@@ -99,7 +102,9 @@ class Laboratory:
     def _make_nodes(self) -> None:
         for name, router in self.topology.routers.items():
             self._add(name, FrrRouter, router=router)
-            self.router(name).frr = FrrInstance(self.topology, router, self.folder, self.folder / "logs")
+            self.router(name).frr = FrrInstance(
+                self.topology, router, self.folder, self.folder / "logs", by_hand=self.by_hand
+            )
         for name, host in self.topology.hosts.items():
             self._add(name, LabHost, address=host.ipv4, gateway=host.gateway, interface=host.interface)
         if self.keying.dks:

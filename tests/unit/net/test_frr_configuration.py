@@ -52,10 +52,14 @@ def test_without_throttle_frr_keeps_its_own_brakes() -> None:
     assert "timers" not in text(slow, "ospfd")
 
 
-def test_only_the_daemons_that_are_needed_run_and_mgmtd_is_first(tmp_path: Path) -> None:
-    assert daemons_of(load("ring:4").model_copy(update={"pim": None})) == ("mgmtd", "zebra", "ospfd")
-    assert daemons_of(load("ring:4")) == ("mgmtd", "zebra", "ospfd", "pimd")
-    assert daemons_of(everything(tmp_path)) == ("mgmtd", "zebra", "ospfd", "ospf6d", "pimd")
+def test_only_the_daemons_that_are_needed_run(tmp_path: Path) -> None:
+    assert daemons_of(load("ring:4").model_copy(update={"pim": None})) == ("zebra", "ospfd")
+    assert daemons_of(load("ring:4")) == ("zebra", "ospfd", "pimd")
+    assert daemons_of(everything(tmp_path)) == ("zebra", "ospfd", "ospf6d", "pimd")
+
+
+def test_a_laboratory_for_a_person_has_mgmtd_first_which_vtysh_needs_to_configure_interfaces() -> None:
+    assert daemons_of(load("ring:4"), by_hand=True) == ("mgmtd", "zebra", "ospfd", "pimd")
 
 
 def test_pimd_knows_the_rendezvous_point(tmp_path: Path) -> None:
