@@ -12,12 +12,18 @@ from __future__ import annotations
 
 import re
 import socket
+import struct
 import subprocess
 from collections.abc import Iterable
 
 from agents.ipsec.model import Guard
 
 TABLE = "routing_key_guard"
+# Netlink's numbers: the request for nftables' generation, and its answer.
+_NETFILTER, _REQUEST, _GET_GENERATION, _NEW_GENERATION = 12, 1, 10 << 8 | 16, 10 << 8 | 15
+_ANSWER = struct.Struct("=IHHII4xHHI")
+UNTOUCHED = 1
+"""The generation of a network namespace in which nobody has ever changed nftables."""
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 _CHAIN = re.compile(r'device\s*=?\s*\{?\s*"(?P<device>[^"]+)"')
 _RULE = re.compile(r"meta l4proto (?P<protocol>\w+)")
@@ -73,15 +79,44 @@ def guards_in(listing: str) -> frozenset[Guard]:
     return frozenset(found)
 
 
+def generation() -> int | None:
+    """How often nftables was changed in the namespace that the caller is in, by whomever; None when it does not say."""
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as kernel:
+            kernel.settimeout(1.0)
+            kernel.send(struct.pack("=IHHII4x", 20, _GET_GENERATION, _REQUEST, 1, 0))
+            answer = kernel.recv(4096)
+    except OSError:
+        return None
+    if len(answer) < _ANSWER.size:
+        return None
+    _length, kind, _flags, _sequence, _port, _size, _attribute, number = _ANSWER.unpack_from(answer)
+    return socket.ntohl(number) if kind == _NEW_GENERATION else None
+
+
 class NftGuard:
-    """The guard table of the network namespace that the caller is in."""
+    """The guard table of the network namespace that the caller is in.
+
+    Asking the kernel for its generation is one message; a look at the table is a program.
+    """
+
+    def __init__(self) -> None:
+        self._in_force: tuple[int, frozenset[Guard]] | None = UNTOUCHED, frozenset()
 
     def apply(self, guards: tuple[Guard, ...]) -> bool:
         """Have exactly these guards in force; True when something had to change."""
         wanted = frozenset(guards)
+        before = generation()
+        if before is not None and (before, wanted) == self._in_force:
+            return False
+        self._in_force = None
         if guards_in(self._nft("-nn", "list", "table", "inet", TABLE, missing_ok=True)) == wanted:
+            self._in_force = None if before is None else (before, wanted)
             return False
         self._nft("-f", "-", script=ruleset(wanted))
+        # With more changes than our own in between, the next time looks.
+        if before is not None and generation() == before + 1:
+            self._in_force = before + 1, wanted
         return True
 
     @staticmethod

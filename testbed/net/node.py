@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from mininet.link import Intf, Link
 from mininet.node import Host
 
+from agents.ipsec.guard import UNTOUCHED, generation
 from testbed.errors import EnvironmentFailure
 from testbed.net.namespace import Namespace
 from testbed.net.runner import batch, run
@@ -191,7 +192,7 @@ class LabNode(Host):  # type: ignore[misc]
             force=True,
         )
         batch("ip -6", _FRESH_TABLES, namespace=self._ns, force=True)
-        if shutil.which("nft"):
+        if self._ns.call(generation) != UNTOUCHED and shutil.which("nft"):
             run(["nft", "flush", "ruleset"], namespace=self._ns)
         for entry in self._volatile.iterdir():
             if entry.is_dir() and not entry.is_symlink():

@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from agents.ipsec.guard import guards_in, ruleset
+from agents.ipsec import guard
+from agents.ipsec.guard import UNTOUCHED, NftGuard, guards_in, ruleset
 from agents.ipsec.model import Guard
 
 GUARDS = frozenset(
@@ -49,3 +50,54 @@ def test_a_register_that_passes_through_is_not_dropped_at_the_device() -> None:
 def test_a_guard_of_a_group_is_read_back_when_nft_leaves_the_family_out() -> None:
     listing = 'device "lo"\n meta l4proto 103 ip daddr 224.0.0.13 drop\n meta l4proto pim ip6 daddr ff02::d drop\n'
     assert guards_in(listing) == {Guard("lo", socket.AF_INET, 103), Guard("lo", socket.AF_INET6, 103)}
+
+
+class Kernel:
+    """Stands for nftables: counts the looks at it, and numbers its changes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.number: int | None = UNTOUCHED
+        self.text, self.looks, self.foreign = "", 0, 0
+        monkeypatch.setattr(guard, "generation", lambda: self.number)
+        monkeypatch.setattr(NftGuard, "_nft", self.nft)
+
+    def nft(self, *arguments: str, script: str | None = None, missing_ok: bool = False) -> str:
+        if script is None:
+            self.looks += 1
+        else:
+            self.text = script
+            self.number = self.number and self.number + 1 + self.foreign
+        return self.text
+
+
+def test_where_nothing_ever_was_and_nothing_is_wanted_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(monkeypatch)
+    assert not NftGuard().apply(()) and kernel.looks == 0
+    kernel.number = 2
+    assert not NftGuard().apply(()) and kernel.looks == 1
+
+
+def test_what_is_in_force_is_looked_at_again_only_when_somebody_changed_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel, ours = Kernel(monkeypatch), NftGuard()
+    assert ours.apply(tuple(GUARDS)) and not ours.apply(tuple(GUARDS))
+    assert kernel.looks == 1
+    kernel.text, kernel.number = "", 7
+    assert ours.apply(tuple(GUARDS)) and kernel.looks == 2
+    assert guards_in(kernel.text) == GUARDS
+
+
+def test_a_change_of_somebody_elses_beside_our_own_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, ours = Kernel(monkeypatch), NftGuard()
+    kernel.foreign = 1
+    assert ours.apply(tuple(GUARDS))
+    kernel.text, kernel.foreign = "", 0
+    assert ours.apply(tuple(GUARDS)) and guards_in(kernel.text) == GUARDS
+
+
+def test_a_kernel_that_does_not_say_its_generation_is_looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, ours = Kernel(monkeypatch), NftGuard()
+    kernel.number = None
+    assert ours.apply(tuple(GUARDS)) and not ours.apply(tuple(GUARDS))
+    assert kernel.looks == 2
