@@ -22,7 +22,6 @@ from testbed.faults.intruder import Intruder
 from testbed.net.laboratory import Laboratory
 from testbed.net.node import LabNode
 from testbed.net.routers import DKS
-from testbed.net.runner import batch
 from testbed.net.wires import Port
 
 #: Called at every mark: probes that take snapshots.
@@ -278,4 +277,4 @@ def _word(up: bool) -> str:
 
 
 def _set_link(node: LabNode, interface: str, up: bool) -> None:
-    batch("ip", [f"link set {interface} {_word(up)}"], namespace=node.net_namespace)
+    node.net_namespace.set_links({interface: up})

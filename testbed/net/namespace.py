@@ -7,16 +7,24 @@ the thread's id serves wherever a process id names a namespace (`ip link ... net
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+from testbed.errors import EnvironmentFailure
+
 _T = TypeVar("_T")
+
+# ioctls on an interface's flags, and their struct ifreq.
+_GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1
+_INTERFACE = struct.Struct("16sH22x")
 
 KINDS = {"net": 0x40000000, "uts": 0x04000000}
 """The kinds of namespace that a node has of its own, with the flag of each for setns(2)."""
@@ -90,6 +98,25 @@ class Namespace:
             for key, value in settings.items():
                 Path("/proc/sys/net", key).write_text(str(value))
 
+    def set_links(self, up: Mapping[str, bool]) -> None:
+        """Set interfaces up or down, by name: all or none. EnvironmentFailure names the one that could not be set.
+
+        In this process: a program for it costs the guest more than all else that a change of light does.
+        """
+        if not up:
+            return
+        done: dict[str, bool] = {}
+        with self.enter(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as kernel:
+            try:
+                for name, wanted in up.items():
+                    done[name] = _set_flag(kernel, name, wanted)
+            except OSError as error:
+                for before, was in done.items():
+                    _set_flag(kernel, before, was)
+                raise EnvironmentFailure(
+                    f"cannot be set {'up' if wanted else 'down'}: {error.strerror}", where=f"{name} in {self.name}"
+                ) from error
+
     def processes(self) -> list[int]:
         """The ids of the processes in the namespace."""
         found = []
@@ -110,6 +137,15 @@ class Namespace:
             self._let_go.set()
             for descriptor in self._held.values():
                 os.close(descriptor)
+
+
+def _set_flag(kernel: socket.socket, interface: str, up: bool) -> bool:
+    """Set an interface up or down; whether it was up."""
+    name = interface.encode()
+    flags = _INTERFACE.unpack(fcntl.ioctl(kernel, _GET_FLAGS, _INTERFACE.pack(name, 0)))[1]
+    if bool(flags & _UP) is not up:
+        fcntl.ioctl(kernel, _SET_FLAGS, _INTERFACE.pack(name, flags ^ _UP))
+    return bool(flags & _UP)
 
 
 def _opened(thread: int | str) -> dict[str, int]:

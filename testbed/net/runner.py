@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from testbed.errors import LabError
@@ -39,6 +41,10 @@ class CommandFailed(LabError):
         self.result = result
 
 
+# Where a program is, looked for once: the system would try each folder of PATH at each start.
+_found = cache(shutil.which)
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -52,7 +58,7 @@ def run(
     place = namespace.enter() if namespace is not None else contextlib.nullcontext()
     with place:
         process = subprocess.Popen(
-            list(argv),
+            [_found(argv[0]) or argv[0], *argv[1:]],
             stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

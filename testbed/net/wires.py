@@ -201,11 +201,7 @@ class Wires:
             for port in segment.ports
             if (wanted := self._wanted(segment, port)) != port.up
         ]
-        self._all_or_nothing(
-            "ip",
-            [f"link set {port.device} {_word(wanted)}" for port, wanted in changed],
-            [f"link set {port.device} {_word(port.up)}" for port, _ in changed],
-        )
+        self.namespace.set_links({port.device: wanted for port, wanted in changed})
         for port, wanted in changed:
             port.up = wanted
 
@@ -302,10 +298,6 @@ def _mtu(octets: int) -> str:
 
 def _bridge_line(name: str) -> str:
     return f"link add {name} up type bridge mcast_snooping 0 stp_state 0 forward_delay 0"
-
-
-def _word(up: bool) -> str:
-    return "up" if up else "down"
 
 
 def _shape(segment: WireSegment, netem: Netem, blackhole: bool, *, new: bool) -> list[str]:

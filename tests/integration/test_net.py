@@ -12,9 +12,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from net_lab import LAN_WITH_EVERYTHING, Played, from_yaml, in_engine, play
 
+from testbed.errors import EnvironmentFailure
 from testbed.inside.engine import Engine
 from testbed.keying.none import NoKeying
 from testbed.net.laboratory import Laboratory
+from testbed.net.runner import run
 from testbed.record.writer import Recorder
 from testbed.topology.load import load
 from testbed.topology.paths import expected_paths
@@ -257,3 +259,16 @@ def test_two_runs_of_one_seed_give_the_same_boot_jitter(tmp_path: Path) -> None:
     one, other = lab(), lab()
     assert [one.boot_jitter("r1", 5) for _ in range(3)] == [other.boot_jitter("r1", 5) for _ in range(3)]
     assert one.boot_jitter("r2", 5) != one.boot_jitter("r3", 5)
+
+
+def test_interfaces_are_set_all_or_none_and_an_unknown_one_is_named(tmp_path: Path) -> None:
+    def look(engine: Engine) -> None:
+        node = engine.lab.net["r1"].net_namespace
+        with pytest.raises(EnvironmentFailure, match="cannot be set down") as raised:
+            node.set_links({"r1-eth0": False, "nothing": False})
+        assert raised.value.where == "nothing in r1"
+        assert ",UP" in run(["ip", "-o", "link", "show", "r1-eth0"], namespace=node).stdout
+        node.set_links({"r1-eth0": False, "r1-eth1": False})
+        assert ",UP" not in run(["ip", "-o", "link", "show", "r1-eth0"], namespace=node).stdout
+
+    in_engine(tmp_path, "ring:3", 1.0, look)
