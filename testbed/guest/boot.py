@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 from testbed import owned
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.guest import native, uml
-from testbed.setup import children, kernel, tree
+from testbed.setup import children, code, kernel, tree
 from testbed.setup.all import make_all
 from testbed.setup.artefact import in_use
 
@@ -106,7 +106,7 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
             )
             places = json.dumps(uml.places(control, spec.memory_mib))
             argv = [sys.executable, "-I", "-S", str(SUPERVISE), places, *argv]
-        with in_use(root.name, kernel.kernel().name):
+        with in_use(root.name, kernel.kernel().name, code.code().name):
             _wait(argv, spec, log, {"env": environment, "cwd": control}, timeout_s)
     finally:
         owned.remove(control)

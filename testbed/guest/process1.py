@@ -20,6 +20,8 @@ from pathlib import Path
 RUN = Path("/lab/run")
 # On the host: the folder that the guest was started in.
 HERE = "/proc/self/cwd"
+# What the host has compiled, over what is in the checkout.
+CODE = ("agents", "testbed")
 WRITABLE = ("/run", "/tmp", "/var/tmp", "/var/log", "/root", "/dev/shm", "/mnt")
 POWER_OFF = 0x4321FEDC
 # What Debian's ready User-Mode Linux has as modules and the laboratory uses.
@@ -42,9 +44,9 @@ ENVIRONMENT = {
 }
 
 
-def mount_hostfs(path: str, target: str) -> None:
+def mount_hostfs(path: str, target: str, *rights: str) -> None:
     """Mount a folder of the host, named by a link that the host made; the option's form changed in kernel 7."""
-    for options in (f"hostfs={path}", path):
+    for options in (",".join((*rights, f"hostfs={path}")), ",".join((*rights, path))):
         if (
             subprocess.run(["mount", "-t", "hostfs", "-o", options, "host", target], capture_output=True).returncode
             == 0
@@ -68,6 +70,8 @@ def mount_all(words: list[str]) -> None:
     subprocess.run(["chown", "frr:frr", "/run/frr"], check=True)
     if own_kernel:
         mount_hostfs(f"{HERE}/run", str(RUN))
+        for folder in CODE:
+            mount_hostfs(f"{HERE}/code/{folder}", f"/lab/project/{folder}", "ro")
     if any(word.startswith("lab_modules=") for word in words):
         mount_hostfs(f"{HERE}/modules", "/lib/modules")
         subprocess.run(["modprobe", "-a", *MODULES], capture_output=True)

@@ -11,7 +11,7 @@ from enum import IntFlag
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
-from testbed.setup import kernel, tree
+from testbed.setup import code, kernel, tree
 from testbed.setup.artefact import Artefact
 from testbed.setup.paths import PROJECT
 
@@ -23,7 +23,7 @@ VIRTUAL_EPOCH_NS = 1893456000 * 10**9
 # randomness: with the same words for every run, folder and machine, the same seed gives the same run. hostfs takes
 # absolute paths only.
 HERE = "/proc/self/cwd"
-ROOT, PROJECT_LINK, RUN, MODULES = "root", "project", "run", "modules"
+ROOT, PROJECT_LINK, CODE, RUN, MODULES = "root", "project", "code", "run", "modules"
 # What the kernel's own process reads and writes on the host beside what the guest sees; none of it is of any secret.
 READ = (
     "/lib", "/lib64", "/usr/lib", "/etc/ld.so.cache", "/proc/cpuinfo", "/proc/meminfo", "/dev/random", "/dev/urandom",
@@ -63,7 +63,7 @@ def argv(
     if not root.ready:
         raise EnvironmentFailure("the guest tree is not made", next_command="./lab setup")
     binary, modules = _kernel(virtual=virtual)
-    links = {ROOT: root.path / "root", PROJECT_LINK: PROJECT, RUN: run_dir}
+    links = {ROOT: root.path / "root", PROJECT_LINK: PROJECT, CODE: code.code().path, RUN: run_dir}
     words = {
         "mem": f"{memory_mib}M",
         "root": "/dev/root",

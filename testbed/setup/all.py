@@ -6,7 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from testbed.errors import InputError
-from testbed.setup import children, host_packages, kernel, made_of, python_env, tree
+from testbed.setup import children, code, host_packages, kernel, made_of, python_env, tree
 from testbed.setup.artefact import Artefact
 from testbed.setup.progress import say
 
@@ -40,6 +40,8 @@ def make_all(kind: str, *, tests: bool = False) -> None:
         missing[0].make()
     elif missing:
         _make_side_by_side(missing)
+    if not code.code().ready:  # by the tree's Python
+        code.code().make()
 
 
 def expectation(cores: int) -> str:

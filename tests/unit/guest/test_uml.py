@@ -33,7 +33,7 @@ def test_the_command_line_is_the_same_wherever_the_run_is_kept(made: Path) -> No
 
 def test_the_links_lead_to_tree_project_and_run(made: Path) -> None:
     command(made, "a")
-    assert {link.name for link in (made / "a").iterdir()} == {"root", "project", "run"}
+    assert {link.name for link in (made / "a").iterdir()} == {"root", "project", "code", "run"}
     assert (made / "a" / "run").resolve() == made
 
 

@@ -1,0 +1,65 @@
+"""The project's code as guests read it: a copy of what runs in them, with byte code of the guest's own Python.
+
+A guest can write no byte code, and would compile hundreds of modules at every boot, twice. The byte code is taken
+without a look at the source: both are of one copy, which is named by its content. Knows nothing of what the code does.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from functools import cache
+from pathlib import Path
+
+from testbed import owned
+from testbed.setup import artefact, tree
+from testbed.setup.artefact import Artefact, digest
+from testbed.setup.command import run
+from testbed.setup.paths import PROJECT, cache_dir
+
+FOLDERS = ("agents", "testbed")
+"""What a guest runs. Its tests and all else it reads from the checkout itself."""
+INSIDE = "/lab/project"
+KEPT_S = 86400.0
+"""Copies that were made longer ago and that no guest uses are removed when another one is made."""
+_LEFT_OUT = shutil.ignore_patterns("__pycache__")
+
+
+def code() -> Artefact:
+    """Of the checkout as it was when this process first asked."""
+    return Artefact("guest-code", digest(_content(), tree.tree().key), _build, space_mib=100)
+
+
+@cache
+def _content() -> str:
+    files = sorted(path for folder in FOLDERS for path in (PROJECT / folder).rglob("*") if path.is_file())
+    named = [path for path in files if "__pycache__" not in path.parts]
+    return digest(*(part for path in named for part in (str(path.relative_to(PROJECT)), path)))
+
+
+def _build(folder: Path) -> None:
+    for name in FOLDERS:
+        shutil.copytree(PROJECT / name, folder / name, ignore=_LEFT_OUT)
+    root = tree.tree().path / "root"
+    libraries = root / "usr" / "lib" / "x86_64-linux-gnu"
+    # Not in the tree as its root, which only root may do: the tree's loader runs the tree's Python where it is.
+    python: list[str | Path] = [
+        libraries / "ld-linux-x86-64.so.2",
+        "--library-path",
+        libraries,
+        root / "usr" / "bin" / "python3",
+    ]
+    run(
+        [*python, "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash",
+         "-s", folder, "-p", INSIDE, *(folder / name for name in FOLDERS)],
+        what="compiling the project for the guest", env={"PYTHONHOME": str(root / "usr"), "PYTHONPATH": ""},
+    )  # fmt: skip
+    _remove_old()
+
+
+def _remove_old() -> None:
+    for old in cache_dir().glob("guest-code-*"):
+        if owned.is_own(old) and not old.name.endswith(".part") and old.stat().st_mtime < time.time() - KEPT_S:
+            with artefact.unused(old.name) as free:
+                if free:
+                    artefact.remove(old)
