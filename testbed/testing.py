@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as xml
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ GUEST_TIMEOUT_S = 1200.0
 PYTEST_RAN = (0, 1)
 NO_TESTS_COLLECTED = 5
 NOT_RUN = -1
+NO_BYTE_CODE = "PYTHONDONTWRITEBYTECODE"
 
 
 @dataclass
@@ -126,7 +127,7 @@ def _run(job: Job, folder: Path, select: str | None) -> _Result:
     words = ["-m", "pytest", "-q", "-ra", "--color=no", f"--junitxml={seen}", *job.paths]
     if select:
         words += ["-k", select]
-    code, output = _in_guest(words, folder) if job.in_guest else _here(words)
+    code, output = _in_guest(words, folder) if job.in_guest else _here(words, _environment(folder.parent))
     whole = code in PYTEST_RAN and report.exists()
     return _Result(code, report if whole else None, output, time.monotonic() - started)
 
@@ -139,13 +140,22 @@ def _in_guest(words: list[str], folder: Path) -> tuple[int, str]:
     return result.exit_code, tail(result.console_log, 400)
 
 
-def _here(words: list[str]) -> tuple[int, str]:
+def _here(words: list[str], environment: Mapping[str, str]) -> tuple[int, str]:
     with children.started(
-        [sys.executable, *words], cwd=PROJECT, text=True, errors="replace",
+        [sys.executable, *words], cwd=PROJECT, env=environment, text=True, errors="replace",
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as child:  # fmt: skip
         output, _ = child.communicate()
     return child.returncode, output
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Where byte code is not to be written beside the sources, that of this run is kept in `folder` and goes with it:
+    otherwise each of its hundreds of processes compiles all that it imports."""
+    found = dict(os.environ)
+    if found.pop(NO_BYTE_CODE, ""):
+        found["PYTHONPYCACHEPREFIX"] = str(folder / "byte-code")
+    return found
 
 
 def _count(report: Path, totals: Totals) -> None:

@@ -91,3 +91,20 @@ def test_every_file_of_tests_is_in_exactly_one_job() -> None:
     assert len(covered) == len(files) and set(covered) == files
     assert len({job.name for job in jobs}) == len(jobs)
     assert all(job.in_guest == job.paths[0].startswith("tests/integration") for job in jobs)
+
+
+@pytest.mark.parametrize("forbidden", [False, True])
+def test_byte_code_that_may_not_stand_beside_the_sources_is_kept_for_the_run(
+    write: Write, monkeypatch: pytest.MonkeyPatch, forbidden: bool
+) -> None:
+    monkeypatch.delenv(testing.NO_BYTE_CODE, raising=False)
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    if forbidden:
+        monkeypatch.setenv(testing.NO_BYTE_CODE, "1")
+    text = (
+        "import pathlib, sys\ndef test_a():\n    import testbed.values\n"
+        f"    assert (sys.pycache_prefix is not None) == {forbidden}\n    assert not sys.dont_write_bytecode\n"
+        "    kept = pathlib.Path(testbed.values.__cached__)\n"
+        f"    assert kept.exists() and kept.is_relative_to(sys.pycache_prefix or '/')\n"
+    )
+    assert testing.run([write(text)]).passed == 1
