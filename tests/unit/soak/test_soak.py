@@ -50,6 +50,8 @@ CAUGHT = {
     "a forged answer counts as a try": (3, UNSEALED),
 }
 """Which seed shows it, and as what."""
+MOST_SEEDS = 16
+"""What a seed comes to depends on every octet that anybody draws. When agents draw otherwise, another shows it."""
 SCENES: dict[str, tuple[int, list[Fault], str]] = {
     "a central speaker goes on after the key's life": (2, [Fault(16, Kind.DKS_CUT, "a", 40)], "no key after its life"),
     "nobody shows the DKS what there was": (
@@ -103,10 +105,10 @@ def test_a_router_may_go_back_to_an_earlier_policy_of_a_speaker_only_where_it_ha
 
 @pytest.mark.parametrize("name", CAUGHT)
 def test_a_deliberate_defect_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    seed, invariant = CAUGHT[name]
+    likely, invariant = CAUGHT[name]
     MUTATIONS[name](monkeypatch)
-    violated = run(seed).violated
-    assert violated is not None and violated.invariant == invariant
+    found = (run(seed).violated for seed in dict.fromkeys((likely, *range(MOST_SEEDS))))
+    assert any(violated is not None and violated.invariant == invariant for violated in found)
 
 
 @pytest.mark.parametrize("name", SCENES)
