@@ -33,12 +33,12 @@ FORGED_PIM = {
 }  # fmt: skip
 """A phase for each kind of message, and the group that the message is about: what it does to one does not hide what
 another does, however long it lasts. The goodbye of a Hello is about all groups, and comes last."""
-_PIM_S, _EACH_S = 110, 6
+_PIM_S, _EACH_S = 145, 6
 PHASES = {
     "rogue neighbour": 85, "forged": 100,
     **{phase: _PIM_S + number * _EACH_S for number, phase in enumerate(FORGED_PIM)},
-    "guessed": 156, "tampered": 166, "replayed": 176, "reboot": 206, "replayed after reboot": 266, "flood": 296,
-    "insider": 336, "insider elsewhere": 361, "impostors": 386, "end": 436,
+    "guessed": 190, "tampered": 200, "replayed": 210, "reboot": 240, "replayed after reboot": 300, "flood": 330,
+    "insider": 370, "insider elsewhere": 395, "impostors": 420, "end": 470,
 }  # fmt: skip
 STREAMS_S = 30
 """When the streams begin whose trees are forged."""

@@ -6,16 +6,18 @@ and gives its key-wrap key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.gikev2 import notifies
 from agents.gikev2.errors import GroupRefused, UnusableGroup
-from agents.gikev2.gsa import GsaPayload
+from agents.gikev2.gsa import GroupPolicy, GsaPayload
 from agents.gikev2.kd import KdPayload
 from agents.gikev2.keys import GroupKeys, from_payloads, suite_transforms
+from agents.gikev2.registry import PrivateNotify
 from agents.gikev2.rekey_sa import RekeyGrant, granted
 from agents.ikev2 import (
     DeletePayload,
@@ -34,7 +36,7 @@ from agents.ikev2.registry import Kwa, NotifyType, PayloadType, Protocol, Transf
 from agents.ipsec.protection import Suite
 from agents.policy.errors import PolicyError
 from agents.policy.group import GroupState, Issuer, SignedState, claimed_group, verify_issued_state
-from agents.policy.names import GroupId
+from agents.policy.names import GroupId, SpeakerId
 
 IssuerKey = Callable[[GroupId, Issuer], Ed25519PublicKey | None]
 """The key with which an issuer of this kind signs for a group; None when it may not speak for it."""
@@ -68,6 +70,30 @@ class GroupMember:
         if sender:
             found.append(notifies.group_sender())
         return [*found, *extra]
+
+    def request_all(self, speaker: SpeakerId, *, extra: Sequence[Payload] = ()) -> list[Payload]:
+        """The same for all groups of a speaker."""
+        return [idg(speaker), self._capabilities(), *extra]
+
+    @staticmethod
+    def split(groups: Collection[GroupId], payloads: Sequence[Payload]) -> dict[GroupId, list[Payload]]:
+        """The answer to `request_all` as answers of groups, for `answer`; those of `groups` that it has a state and SAs
+        of. UnusableGroup, MalformedMessage."""
+        octets = _only(payloads, PayloadType.GSA)
+        if octets is None:
+            return {}
+        gsa, found = GsaPayload.parse(octets), {}
+        apart = (PayloadType.GSA, PrivateNotify.GROUP_STATE)
+        rest = [each for each in payloads if not {each.payload_type, getattr(each, "type", None)} & set(apart)]
+        for signed in notifies.find_group_states(payloads)[: len(groups)]:
+            try:
+                group = claimed_group(signed)
+            except PolicyError as error:
+                raise UnusableGroup(str(error)) from error
+            policies = tuple(each for each in gsa.policies if group in groups and _is_of(each, group))
+            if policies:
+                found[group] = [GsaPayload(policies, gsa.group_wide), *rest, notifies.group_state(signed)]
+        return found
 
     def leave(self, group: GroupId, *, no_proposal: bool = False) -> list[Payload]:
         """GSA_REGISTRATION that says we do not take part (any more)."""
@@ -123,8 +149,15 @@ class GroupMember:
         return SaPayload((kwa, esp))
 
 
-def idg(group: GroupId) -> IdPayload:
-    """The IDg payload of a group."""
+def _is_of(policy: GroupPolicy, group: GroupId) -> bool:
+    """Whether the group's protocol is that of this SA."""
+    protocol, source = group.routing_protocol, policy.source
+    family = socket.AF_INET if source.first.version == 4 else socket.AF_INET6
+    return (source.protocol, family) == (protocol.ip_protocol, protocol.family)
+
+
+def idg(group: GroupId | SpeakerId) -> IdPayload:
+    """The IDg payload of a group, or of all groups of a speaker."""
     return IdPayload(PayloadType.IDg, Identification.key_id(group.encode()))
 
 

@@ -65,6 +65,11 @@ def find_group_state(payloads: Iterable[Payload]) -> bytes | None:
     return _one(payloads, PrivateNotify.GROUP_STATE)
 
 
+def find_group_states(payloads: Iterable[Payload]) -> list[bytes]:
+    """The signed states of several groups, not verified."""
+    return _all(payloads, PrivateNotify.GROUP_STATE)
+
+
 def group_report(signed: bytes) -> NotifyPayload:
     """Report upward a state that we signed."""
     return NotifyPayload(PrivateNotify.GROUP_REPORT, signed)

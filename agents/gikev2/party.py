@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from agents.gikev2.server import KeyServer, RegistrationRequest
+from agents.gikev2.server import KeyServer, RegistrationRequest, SpeakerRequest
 from agents.gikev2.spread import ListHolder, Spread
 from agents.ikev2 import (
     AuthRequest,
@@ -312,12 +312,20 @@ class GroupParty(IkeParty):
             request = KeyServer.read(payloads)
         except MalformedMessage:
             request = None
-        if peer is None or request is None or request.group.domain != self._domain:
+        if peer is None or request is None:
+            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+        if isinstance(request, SpeakerRequest):
+            return self.register_all(request, peer, sa, now)
+        if request.group.domain != self._domain:
             return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
         return self.register(request, peer, sa, now)
 
     def register(self, request: RegistrationRequest, peer: str, sa: SaHandle, now: float) -> list[Payload]:
         """The answer to a registration."""
+        return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+
+    def register_all(self, request: SpeakerRequest, peer: str, sa: SaHandle, now: float) -> list[Payload]:
+        """The answer to a registration at all groups of a speaker."""
         return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
 
     def registered(self, sa: SaHandle, peer: str, now: float) -> None:

@@ -6,18 +6,21 @@ RFC 9838 §2.3 and §2.4. Who may have what is for the caller (DKS, LKS) to say,
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.gikev2 import notifies
+from agents.gikev2.gsa import GroupWidePolicy, GsaPayload
+from agents.gikev2.kd import KdPayload
 from agents.gikev2.keys import GroupKeys, suite_transforms, to_payloads
 from agents.gikev2.rekey_sa import RekeyGrant, add_rekey_sa
 from agents.ikev2 import DeletePayload, IdPayload, MalformedMessage, NotifyPayload, Payload, SaPayload
 from agents.ikev2.registry import IdType, NotifyType, PayloadType, Protocol
 from agents.ipsec.protection import Suite
 from agents.policy.errors import PolicyError
-from agents.policy.names import GroupId
+from agents.policy.group import claimed_group
+from agents.policy.names import GroupId, SpeakerId, decode_idg
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,30 @@ class RegistrationRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerRequest:
+    """What a member asks for of all groups of a speaker at once. RFC 9838 §2.3 has one IDg in a request and says
+    nothing of what a group holds; its GSA has a policy for each SA. So one exchange registers them all."""
+
+    speaker: SpeakerId
+    whole: RegistrationRequest
+    """As if it were for any one of them."""
+
+    def of(self, group: GroupId) -> RegistrationRequest:
+        """What it asks of one of the groups: of the states that the member shows, that group's alone."""
+        kept = tuple(each for each in self.whole.payloads if not _shows_another(each, group))
+        return replace(self.whole, group=group, payloads=kept)
+
+
+def _shows_another(item: Payload, group: GroupId) -> bool:
+    for signed in notifies.find_group_reports([item]):
+        try:
+            return claimed_group(signed) != group
+        except PolicyError:
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
 class MemberRekeySa:
     """A Rekey SA, the address and port that its messages go to, and whose signatures they bear."""
 
@@ -55,10 +82,10 @@ class KeyServer:
     """Reads requests and builds answers. It keeps no state."""
 
     @staticmethod
-    def read(payloads: Sequence[Payload]) -> RegistrationRequest | None:
+    def read(payloads: Sequence[Payload]) -> RegistrationRequest | SpeakerRequest | None:
         """The request in GSA_AUTH or GSA_REGISTRATION; None when it names no group. MalformedMessage.
 
-        An IDg that is no name of a group of ours raises MalformedMessage too: answer INVALID_GROUP_ID.
+        An IDg that is no name of a group or speaker of ours raises MalformedMessage too: answer INVALID_GROUP_ID.
         """
         names = [item for item in payloads if isinstance(item, IdPayload) and item.payload_type == PayloadType.IDg]
         if not names:
@@ -66,19 +93,20 @@ class KeyServer:
         if len(names) > 1 or names[0].identification.type != IdType.KEY_ID:
             raise MalformedMessage("two IDg payloads, or one that is no KEY_ID")
         try:
-            group = GroupId.decode(names[0].identification.data)
+            named = decode_idg(names[0].identification.data)
         except PolicyError as error:
             raise MalformedMessage(str(error)) from error
         capabilities = [item for item in payloads if isinstance(item, SaPayload)]
         if len(capabilities) > 1:
             raise MalformedMessage("two SAg payloads")
-        return RegistrationRequest(
-            group=group,
+        request = RegistrationRequest(
+            group=named if isinstance(named, GroupId) else GroupId.control(named.domain, named.router),
             sender=notifies.find_group_sender(payloads) is not None,
             leaving=any(isinstance(item, NotifyPayload) and item.type in _LEAVING for item in payloads),
             capabilities=capabilities[0] if capabilities else None,
             payloads=tuple(payloads),
         )
+        return SpeakerRequest(named, request) if isinstance(named, SpeakerId) else request
 
     @staticmethod
     def answer(
@@ -100,6 +128,24 @@ class KeyServer:
             NotifyPayload(NotifyType.USE_TRANSPORT_MODE),
             notifies.group_state(keys.state.octets),
             *extra,
+        ]
+
+    @staticmethod
+    def together(answers: Sequence[list[Payload]]) -> list[Payload]:
+        """Answers of several groups as one, with the longest of their delays; those that refuse are left out while any
+        other gives keys."""
+        given = [each for each in answers if any(isinstance(item, GsaPayload) for item in each)]
+        if len(given) < 2:
+            return (given or list(answers) or [KeyServer.refuse(NotifyType.INVALID_GROUP_ID)])[0]
+        items = [item for each in given for item in each]
+        policies = [item for item in items if isinstance(item, GsaPayload)]
+        wide = [each.group_wide for each in policies if each.group_wide is not None]
+        longest = GroupWidePolicy(max(each.atd_s for each in wide), max(each.dtd_s for each in wide)) if wide else None
+        return [
+            GsaPayload(tuple(policy for each in policies for policy in each.policies), longest),
+            KdPayload(tuple(bag for item in items if isinstance(item, KdPayload) for bag in item.bags)),
+            NotifyPayload(NotifyType.USE_TRANSPORT_MODE),
+            *map(notifies.group_state, notifies.find_group_states(items)),
         ]
 
     @staticmethod

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest
 from agents.gikev2.party import GroupParty
+from agents.gikev2.server import SpeakerRequest
 from agents.gikev2.spread import ListHolder
 from agents.ikev2 import (
     Closed,
@@ -34,7 +35,7 @@ from agents.lks.generations import earliest
 from agents.lks.listener import Listener
 from agents.lks.speaker import Orders, Speaker
 from agents.policy.document import InterfacePolicy
-from agents.policy.names import GroupId
+from agents.policy.names import GroupId, SpeakerId
 
 RETRANSMISSION = Retransmission(first_s=0.25, factor=1.8, cap_s=1.0, tries=10)
 LIVENESS_S = 20.0
@@ -266,7 +267,18 @@ class Link(GroupParty):
         speaker = self.speakers.get(request.group)
         if speaker is None:
             return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
-        answer = speaker.register(request, peer, sa, now)
+        return self._greeted(speaker.register(request, peer, sa, now), request, peer, sa, now)
+
+    def register_all(self, request: SpeakerRequest, peer: str, sa: SaHandle, now: float) -> list[Payload]:
+        document = self._context.document
+        if request.speaker != SpeakerId(document.domain, document.router, self.policy.name):
+            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+        answers = [each.register(request.of(group), peer, sa, now) for group, each in self.speakers.items()]
+        return self._greeted(KeyServer.together(answers), request.whole, peer, sa, now)
+
+    def _greeted(
+        self, answer: list[Payload], request: RegistrationRequest, peer: str, sa: SaHandle, now: float
+    ) -> list[Payload]:
         return answer if sa.established else [*answer, *self._lists.greet(request.payloads, peer, now)]
 
     def registered(self, sa: SaHandle, peer: str, now: float) -> None:

@@ -1,8 +1,8 @@
 """One neighbour on one interface: the router hears its groups, and our LKS is a member of them (GM).
 
-Begins IKE towards the neighbour's LKS, registers each of its groups (GSA_AUTH the first, GSA_REGISTRATION
-the others; RFC 9838 §2.3), takes its rekeys, and begins anew whenever the IKE SA is gone. It never gives
-up: the neighbour may be without power for days. Knows nothing of our own groups.
+Begins IKE towards the neighbour's LKS, registers all of its groups in GSA_AUTH, and in GSA_REGISTRATION those that
+were not given or came to it later (RFC 9838 §2.3), takes its rekeys, and begins anew whenever the IKE SA is gone. It
+never gives up: the neighbour may be without power for days. Knows nothing of our own groups.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from agents.lks.generations import Hearing, earliest
 from agents.policy.document import InterfacePolicy, Neighbor
 from agents.policy.group import Issuer
 from agents.policy.keys import public_key_from_spki
-from agents.policy.names import GroupId
+from agents.policy.names import GroupId, SpeakerId
 
 AT_ONCE = frozenset({CloseReason.TIMEOUT, CloseReason.INITIAL_CONTACT})
 SOON = frozenset({CloseReason.DELETED_BY_PEER, CloseReason.DELETED_BY_US})
@@ -85,7 +85,7 @@ class Listener:
         self._member = GroupMember((context.document.suite,), self._issuer_key, context.retained.minimum)
         self.sa: SaHandle | None = None
         self.under_way: dict[GroupId, Registration] = {}
-        self._first: GroupId | None = None
+        self._first: tuple[GroupId, ...] = ()
         self._again_at: dict[GroupId, float] = {}
         self._connect_at: float | None = None
 
@@ -99,8 +99,8 @@ class Listener:
         if self.sa is not None or not self.hearing:
             return
         self._connect_at = now  # until it is done
-        self._first = next(iter(self.hearing))
-        first = [*self.asks(self._first), *self._hello()]
+        self._first = tuple(self.hearing)
+        first = [*(self.asks(*self._first) if len(self._first) == 1 else self._asks_all()), *self._hello()]
         self.sa = self._endpoint.connect(self._peer, self._context.party(self.neighbor.router), first, now)
         self._connect_at = None
 
@@ -150,18 +150,23 @@ class Listener:
     # -- events of our IKE SA ------------------------------------------------------------------------
 
     def established(self, event: Established, now: float) -> None:
-        """GSA_AUTH was answered: take the first group, ask for the others."""
-        first, self._first = self._first, None
+        """GSA_AUTH was answered: take the groups that it gives, ask for the others."""
+        asked, self._first = self._first, ()
         self._again_at.clear()
+        given: dict[GroupId, Sequence[Payload]] = {}
+        try:
+            given = {asked[0]: event.payloads} if len(asked) == 1 else {**self._member.split(asked, event.payloads)}
+        except (UnusableGroup, IkeError) as error:
+            self._context.event("error", what="registration", peer=self.neighbor.router, detail=str(error))
         for group in self.hearing:
-            if group != first:
+            if group not in given:
                 self._register(group, now)
-        if first is not None:
-            self.take(first, event.payloads, now)
+        for group, payloads in given.items():
+            self.take(group, payloads, now)
 
     def closed(self, event: Closed, now: float) -> None:
         """The IKE SA is gone. What is heard stays, until it expires or the next registration replaces it."""
-        self.sa, self._first = None, None
+        self.sa, self._first = None, ()
         self.under_way.clear()
         self._again_at.clear()
         if event.reason in AT_ONCE:
@@ -200,8 +205,15 @@ class Listener:
     def asks(self, group: GroupId) -> list[Payload]:
         """A registration, with what the neighbour said last of this group in its signed words: should its disk have
         lost that, it gives us no number again that we have had."""
+        return self._member.request(group, extra=self._shown(group))
+
+    def _asks_all(self) -> list[Payload]:
+        speaker = SpeakerId(self._context.document.domain, self.neighbor.router, self.neighbor.interface)
+        return self._member.request_all(speaker, extra=[each for group in self.hearing for each in self._shown(group)])
+
+    def _shown(self, group: GroupId) -> list[Payload]:
         signed = self._context.retained.shown(group)
-        return self._member.request(group, extra=[] if signed is None else [notifies.group_report(signed)])
+        return [] if signed is None else [notifies.group_report(signed)]
 
     def take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:
         """The answer to a registration."""

@@ -111,6 +111,28 @@ def _group_id(data: bytes) -> GroupId:
     return GroupId(*_split(data, 4))
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class SpeakerId:
+    """All groups that a router speaks in on one interface, whatever the protocol: what a neighbour asks for at once."""
+
+    domain: str
+    router: str
+    interface: str
+
+    def __post_init__(self) -> None:
+        if not (_DOMAIN.match(self.domain) and _ROUTER.match(self.router) and _INTERFACE.match(self.interface)):
+            raise PolicyError(f"not a speaker: {self.domain!r}, {self.router!r}, {self.interface!r}")
+
+    def encode(self) -> bytes:
+        """The KEY_ID octets of IDg."""
+        return f"{self.domain}/{self.router}/{self.interface}".encode()
+
+
+def decode_idg(data: bytes) -> GroupId | SpeakerId:
+    """From the KEY_ID octets of IDg: four parts for a group, three for a speaker. PolicyError for anything else."""
+    return SpeakerId(*_split(data, 3)) if data.count(b"/") == 2 else GroupId.decode(data)
+
+
 def _split(data: bytes, count: int) -> list[str]:
     if len(data) > MAX_GROUP_OCTETS:
         raise PolicyError("identity is too long")

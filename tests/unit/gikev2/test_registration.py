@@ -9,14 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from agents.gikev2 import GroupMember, GroupRefused, KeyServer, UnusableGroup
+from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, KeyServer, UnusableGroup, notifies
 from agents.gikev2.keys import check_speaker, make_group_keys, suite_transforms, transforms_suite
 from agents.gikev2.member import parse_delete
-from agents.ikev2 import IntegrityFailure, MalformedMessage, Payload, encode_payloads, parse_payloads
-from agents.ikev2.registry import NotifyType
+from agents.gikev2.server import SpeakerRequest
+from agents.ikev2 import (
+    Identification,
+    IdPayload,
+    IntegrityFailure,
+    MalformedMessage,
+    Payload,
+    encode_payloads,
+    parse_payloads,
+)
+from agents.ikev2.registry import NotifyType, PayloadType
 from agents.ipsec.protection import RoutingProtocol, Suite
 from agents.policy.group import GroupState, SignedState
-from agents.policy.names import GroupId
+from agents.policy.names import GroupId, SpeakerId
 
 _spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
 assert _spec and _spec.loader
@@ -150,3 +159,64 @@ def test_deletes_name_spis_or_everything() -> None:
 def test_keys_do_not_show_in_a_repr() -> None:
     keys = make_group_keys(DOCUMENT, lambda count: b"\xab" * count, keys_of(1).state)
     assert "\\xab" not in repr(keys) and "abab" not in repr(keys)
+
+
+SPEAKER = SpeakerId("example", "r1", "r1-eth0")
+GROUPS = DOCUMENT.own_groups()
+
+
+def all_keys(generation: int = 5) -> list[GroupKeys]:
+    found = []
+    for group in GROUPS:
+        state = SignedState.sign(GroupState.of(group, DOCUMENT.version, generation, "lks"), samples.private_key("r1"))
+        found.append(make_group_keys(DOCUMENT, counter_random(), state))
+    return found
+
+
+def test_all_groups_of_a_speaker_are_asked_for_and_given_in_one_exchange() -> None:
+    assert [each.protocol for each in GROUPS] == ["ospf", "ospf6", "pim"]
+    shown = [notifies.group_report(each.state.octets) for each in all_keys(3)]
+    request = KeyServer.read(over_the_wire(member().request_all(SPEAKER, extra=shown)))
+    assert isinstance(request, SpeakerRequest) and request.speaker == SPEAKER
+    for group, report in zip(GROUPS, shown, strict=True):
+        one = request.of(group)
+        assert one.group == group and one.supports(Suite.ESP_AES128_SHA256)
+        assert notifies.find_group_reports(one.payloads) == notifies.find_group_reports([report])
+
+    keys = all_keys()
+    answer = over_the_wire(KeyServer.together([KeyServer.answer(each, "r2", KWK) for each in keys]))
+    assert sum(each.payload_type == PayloadType.GSA for each in answer) == 1, "RFC 9838 §2.3 has one GSA and one KD"
+    parts = GroupMember.split(GROUPS, answer)
+    got = [member().answer(group, over_the_wire(part), KWK) for group, part in parts.items()]
+    assert [(each.group, {sa.keymat for sa in each.sas}) for each in got] == [
+        (each.group, {sa.keymat for sa in each.for_member("r2").sas}) for each in keys
+    ]
+
+
+def test_what_a_speaker_refuses_is_left_out_and_nothing_but_refusals_is_a_refusal() -> None:
+    refusal = KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
+    ospf, _ospf6, pim = (KeyServer.answer(each, "r2", KWK) for each in all_keys())
+    assert list(GroupMember.split(GROUPS, over_the_wire(KeyServer.together([ospf, refusal, pim])))) == [
+        GROUPS[0], GROUPS[2],
+    ]  # fmt: skip
+    assert KeyServer.together([refusal, refusal]) == refusal and GroupMember.split(GROUPS, refusal) == {}
+    assert KeyServer.together([]) == KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+
+
+def test_an_answer_gives_no_group_the_keys_of_another_nor_one_that_was_not_asked_for() -> None:
+    ospf, ospf6, pim = all_keys()
+    answer = KeyServer.together([KeyServer.answer(each, "r2", KWK) for each in (ospf, pim)])
+    assert list(GroupMember.split(GROUPS[:1], over_the_wire(answer))) == [GROUPS[0]]
+    crossed = [each for each in answer if each.payload_type in (PayloadType.GSA, PayloadType.KD)]
+    crossed += [notifies.group_state(ospf6.state.octets)]
+    assert GroupMember.split(GROUPS, crossed) == {}, "a state without an SA of its protocol"
+    forged = SignedState.sign(GroupState.of(GROUPS[0], 3, 9, "lks"), samples.private_key("r2")).octets
+    wrong = [*KeyServer.answer(ospf, "r2", KWK)[:3], notifies.group_state(forged)]
+    with pytest.raises(UnusableGroup):
+        member().answer(GROUPS[0], GroupMember.split(GROUPS, wrong)[GROUPS[0]], KWK)
+
+
+@pytest.mark.parametrize("name", [b"a/b", b"a//eth0", b"a/r1/eth0\n", b"/r1/eth0", b"a/b/c/d/e", b"\xff/r/e"])
+def test_an_idg_that_names_neither_a_group_nor_a_speaker_is_malformed(name: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        KeyServer.read([IdPayload(PayloadType.IDg, Identification.key_id(name))])

@@ -6,9 +6,16 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from agents.gikev2.party import GroupParty
+from agents.ikev2.codec.header import parse_header
+from agents.ikev2.registry import ExchangeType
+from agents.ipsec.protection import Mode, RoutingProtocol
+from agents.lks.link import Link
 from agents.lks.retained import DOCUMENT
+from agents.policy import edit
 from agents.policy.document import Reconnect
 from agents.policy.domain import Settings
+from agents.runtime.simulation import Passing
 from testbed.soak.network import Network, ring
 
 PAIR = {"a--b": ("a", "b")}
@@ -111,3 +118,55 @@ def test_a_dks_that_has_an_ipv6_address_alone_is_visited_there() -> None:
     for name in network.routers:
         network.power_on(name)
     assert network.run(120, lambda: len(network.seen("dks_contact", ok=True)) == 2)
+
+
+class Counting(Network):
+    """Counts requests of GSA_REGISTRATION."""
+
+    registrations = 0
+
+    def watch(self) -> None:
+        def tap(passing: Passing) -> Passing:
+            header = parse_header(passing.datagram.data)
+            self.registrations += header.exchange == ExchangeType.GSA_REGISTRATION and not header.is_response
+            return passing
+
+        self.tap = tap
+
+
+PROTOCOLS = (RoutingProtocol.OSPF, RoutingProtocol.OSPF6, RoutingProtocol.PIM)
+
+
+def test_all_groups_of_a_neighbour_are_registered_in_the_exchange_that_makes_the_ike_sa() -> None:
+    network = Counting({"lan": ("a", "b", "c"), "a--d": ("a", "d")}, protocols=PROTOCOLS)
+    network.watch()
+    network.power_on_all()
+    assert network.run(10, network.all_keyed)
+    network.power_off("b")
+    network.run(network.now + 5)
+    network.power_on("b")
+    assert network.run(network.now + 10, network.all_keyed)
+    assert network.registrations == 0
+
+
+def test_a_group_that_the_neighbour_has_not_yet_is_registered_when_it_has() -> None:
+    network = Counting({"a--b": ("a", "b")})
+    network.watch()
+    ahead = edit.set_mode(network.domain, "b", "b-e0", Mode.CLEAR, [RoutingProtocol.PIM])
+    network.publish(edit.set_mode(ahead, "a", "a-e0", Mode.LISTEN, [RoutingProtocol.PIM]))
+    for name in network.routers:
+        network.nodes[name].files[DOCUMENT] = network.signed[name]
+    network.power_on_all()
+    network.run(10)
+    listener = network.lks("a").link["a-e0"].listeners["b"]
+    assert {group.protocol for group, each in listener.hearing.items() if each.current} == {"ospf"}
+    assert network.registrations > 0
+
+
+def test_a_neighbour_that_knows_groups_alone_is_asked_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Link, "register_all", GroupParty.register_all)
+    network = Counting({"a--b": ("a", "b")}, protocols=PROTOCOLS)
+    network.watch()
+    network.power_on_all()
+    assert network.run(10, network.all_keyed)
+    assert network.registrations == 2 * len(PROTOCOLS)
