@@ -29,7 +29,7 @@ _BLOCK = re.compile(r"<!-- recorded: (?P<kind>\w+) -->\n```console\n(?P<text>.*?
 _END = "--- end of a recorded command ---"
 _TIMES = (
     (re.compile(r"in \d+(\.\d+)? s of wall time, \d+(\.\d+)? × real time"), "in … s of wall time, … × real time"),
-    (re.compile(r"in \d+(\.\d+)? s; about \d+ s left"), "in … s; about … s left"),
+    (re.compile(r"in \d+(\.\d+)? s(; so far [^;]*)?; about \d+ s left"), r"in … s\2; about … s left"),
     (re.compile(r"(time[= ])\d+(\.\d+)? ?ms"), r"\1… ms"),
     (re.compile(r"rtt min/avg/max/mdev = .*"), "rtt min/avg/max/mdev = … ms"),
     (re.compile(r"commit \w{7,40}\+?"), "commit …"),
