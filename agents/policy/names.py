@@ -17,7 +17,7 @@ RESERVED = frozenset({DKS_NAME, "revocation"})
 """Names of parties and files of their own, NAME.cose: no router's."""
 CONTROL_INTERFACE, CONTROL_PROTOCOL = "-", "policy"
 MAX_GROUP_OCTETS = 256
-_REMEMBERED = 1024
+_REMEMBERED = 128
 """So many names are remembered with what they say: each is read several times in a handshake."""
 
 DOMAIN_PATTERN = ROUTER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
