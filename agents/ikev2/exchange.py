@@ -6,7 +6,6 @@ Knows Message IDs and octets; what a request is for is its Task's affair.
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -79,7 +78,7 @@ class RequestWindow:
     __slots__ = ("next_id", "outstanding", "queue", "size")
 
     def __init__(self, next_id: int = 0) -> None:
-        self.queue: deque[Task] = deque()
+        self.queue: list[Task] = []  # short: a deque takes 600 octets of each SA
         self.outstanding: dict[int, Outstanding] = {}
         self.next_id = next_id
         self.size = 1
@@ -93,7 +92,7 @@ class RequestWindow:
             return None
         if self.outstanding and (self.queue[0].exclusive or any(o.task.exclusive for o in self.outstanding.values())):
             return None
-        return self.queue.popleft()
+        return self.queue.pop(0)
 
     @property
     def exhausted(self) -> bool:

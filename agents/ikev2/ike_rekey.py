@@ -102,7 +102,7 @@ class RekeyIke(Task):
         link = notifies(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE)
         if not link:
             raise MalformedMessage("no link to the next key exchange")
-        sa.requests.queue.appendleft(_FollowUp(self, made, link[0].data, sa))
+        sa.requests.queue.insert(0, _FollowUp(self, made, link[0].data, sa))
 
     def followed_up(self, sa: IkeSa, made: _Made, payloads: list[Payload], now: float) -> None:
         """One more key exchange is done, or the peer does not go on."""
