@@ -292,7 +292,8 @@ class LksCore:
 
     def take_document(self, signed: bytes, now: float) -> None:
         """As RouterSide.take_document: taken when the Policy Server signed it for us and it is newer. Where the key
-        that signed the one in force counts no more, newer is what is above the others' marks."""
+        that signed the one in force counts no more, newer is what is not below the others' marks: their last may
+        have been in force before."""
         context = self._context
         document, before = context.document, context.retained.version
         try:
@@ -311,8 +312,13 @@ class LksCore:
             return
         if fresh.version > before + MOST_VERSIONS_AHEAD:
             context.event("error", what="policy", detail=f"version {fresh.version} is too far ahead of {before}")
-        elif fresh.version > before:
+        elif fresh.version > before or self._signed_by_revoked():
             self._pending = (fresh, signed)
+
+    def _signed_by_revoked(self) -> bool:
+        """Whether an administrator whose key counts no more signed the policy in force."""
+        _name, key = self._signer
+        return bool(key) and self.removal.revokes_administrator(key)
 
     def renew_lease(self, since: float, now: float) -> None:
         """As RouterSide.renew_lease."""
@@ -423,9 +429,8 @@ class LksCore:
             self._context.event("error", what="policy", detail=detail)
             if self._dks is not None:
                 self._dks.come_soon(now)
-        name, key = self._signer
-        if key and self.removal.revokes_administrator(key):
-            detail = f"the policy in force is signed by administrator {name}, whose key is revoked"
+        if self._signed_by_revoked():
+            detail = f"the policy in force is signed by administrator {self._signer[0]}, whose key is revoked"
             self._context.event("error", what="policy", detail=detail)
             if self._dks is not None:
                 self._dks.come_soon(now)

@@ -271,6 +271,22 @@ def test_a_revoked_administrator_s_last_version_binds_nobody_and_the_router_is_h
         network.power_on("a")
 
 
+def test_the_last_policy_of_those_that_count_is_taken_again_in_place_of_a_revoked_administrator_s() -> None:
+    rogue = Rogue()
+    network = Network({"a--b": ("a", "b")})
+    network.power_on_all()
+    assert network.run(5, network.all_keyed)
+    last, genuine = 1 + MOST_VERSIONS_AHEAD, network.signed["a"]
+    assert give(network, rogue.document(network, last)) == last
+    assert give(network, genuine) == last, "it is older than one whose signer counts"
+    network.hand_over("a", rogue.list)
+    assert give(network, genuine) == 1
+    assert network.run(network.now + 10, network.all_keyed)
+    network.power_off("a")
+    network.power_on("a")
+    assert network.lks("a").document.version == 1 and network.run(network.now + 10, network.all_keyed)
+
+
 def test_counters_of_the_format_before_are_kept_on_by_a_whole_router() -> None:
     network = Network({"a--b": ("a", "b")})
     network.power_on_all()
