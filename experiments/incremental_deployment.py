@@ -162,6 +162,8 @@ class IncrementalDeployment(Experiment):
         topology: Topology, gone: str, names: Sequence[str], source: str, kind: str, group: str
     ) -> Stream | None:
         others = [name for name in names if name != source]
+        if not others:
+            return None
         stream = Stream(
             name=kind, source=source, group=group, receivers=tuple(others), rate_pps=STREAM_PPS, since_s=START_S - 60,
             specific=kind == "specific",

@@ -124,7 +124,7 @@ def test_multicast_stands_beside_the_main_span_in_tables_figures_and_legend(
 def test_a_summary_without_streams_says_nothing_of_multicast(
     capsys: pytest.CaptureFixture[str], build: Build, tmp_path: Path
 ) -> None:
-    made = summary(lks=[Measures(1.0, 8, 8)])
+    made = summary(lks=[Measures(1.0, 8, 8)], name="long_way")
     print_summary(made, tmp_path)
     write_report(tmp_path, made, [build("lks", 1)])
     assert "ulticast" not in capsys.readouterr().out + (tmp_path / "report.html").read_text()
