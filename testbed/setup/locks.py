@@ -54,8 +54,9 @@ def _wheels() -> dict[str, str]:
     found = {}
     for path in sorted(LOCKS.glob("*.txt")):
         for line in blocks(path.read_text()) if path != archive.LOCK else ():
-            name, _, version = line.partition("==")
-            found[f"{path.stem} {name}"] = version
+            name, _, rest = line.partition("==")
+            version, _, where = (each.strip() for each in rest.partition(";"))
+            found[f"{path.stem} {name}{f' where {where}' if where else ''}"] = version
     return found
 
 
