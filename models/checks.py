@@ -32,6 +32,11 @@ def all_checks(*, full: bool) -> Iterator[Check]:
     for switches in table.REMOVAL_BOUNDS if full else table.REMOVAL_BOUNDS[:1]:
         for claim in table.REMOVAL:
             yield _spin(table.Expected("removal", switches, claim, holds=True))
+    for model, claims in (("marks", table.MARKS), ("lists", table.LISTS)):
+        for claim in claims:
+            yield _spin(table.Expected(model, (), claim, holds=True))
+        for claim in claims if full else ():
+            yield _spin(table.Expected(model, ("FAULTS=4",), claim, holds=True))
     for expected in (*table.WITHOUT, *table.BEYOND):
         yield _spin(expected)
 

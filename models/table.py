@@ -12,6 +12,9 @@ EPOCHS = ("one_key_made", "one_key_used", "no_older", "no_step_back", "members_h
 
 REMOVAL = ("stays_out", "all_told", "out_at_last")
 
+MARKS = ("no_older", "heard_again", "no_step_back", "last_policy")
+LISTS = ("gone_is_out", "not_alone")
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -51,6 +54,17 @@ WITHOUT = (
     Expected("removal", ("NO_NUMBER", "PUT_BACK"), "stays_out"),
     Expected("removal", ("NO_PASS_ON",), "all_told"),
     Expected("removal", ("NO_LEASE", "ISOLATED"), "out_at_last"),
+    Expected("marks", ("NO_KEY",), "heard_again"),
+    Expected("marks", ("NO_FLOOR",), "no_older"),
+    Expected("marks", ("NO_DISK_FIRST",), "no_older"),
+    Expected("marks", ("NO_MARK",), "no_step_back"),
+    Expected("marks", ("NO_FORGET",), "last_policy"),
+    Expected("marks", ("NO_AGAIN",), "last_policy"),
+    Expected("lists", ("NO_EXPIRED",), "gone_is_out"),
+    Expected("lists", ("NO_WAIT",), "gone_is_out"),
+    Expected("lists", ("NO_KEEP",), "gone_is_out"),
+    Expected("lists", ("NO_MONOTONE",), "gone_is_out"),
+    Expected("lists", ("NO_RESIGN",), "not_alone"),
 )
 """A defence is taken out: its property fails."""
 
