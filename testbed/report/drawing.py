@@ -79,10 +79,11 @@ class Drawing:
             while (asked := self._waiting.get()) is not None:
                 made, *words = asked
                 try:
-                    if child is None or child.poll() is not None:
+                    if child is None:
                         child = stack.enter_context(_started())
                     _settle(made, _answer(child, words))
                 except (KeyboardInterrupt, EOFError, OSError, pickle.UnpicklingError):
+                    child = None  # whatever is left of it ends with the thread; the next figure gets another
                     made.set_exception(EnvironmentFailure("the process that draws figures was ended"))
 
 
