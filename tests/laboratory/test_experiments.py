@@ -45,7 +45,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("experiment", ["link_cut", "power_cycle", "recovery_storm"])
+@pytest.mark.parametrize("experiment", ["link_cut", "pim_storm", "power_cycle", "recovery_storm"])
 def test_a_topology_of_fifteen_lines_runs_through_every_experiment(experiment: str, mine: Path, tmp_path: Path) -> None:
     done = lab(
         "run", experiment, "--topology", mine, "--keying", "none,lks", "--seeds", "1", "--out", tmp_path, "--json"
