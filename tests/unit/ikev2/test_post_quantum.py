@@ -183,3 +183,18 @@ def test_what_cannot_be_done_is_no_offer() -> None:
     with pytest.raises(UnsupportedAlgorithm):
         a.do("offer", ((*suites.WITH_KWA, suites.ADD_ML_KEM_768),))
     assert a.endpoint._party.offers == before
+
+
+def test_a_peer_has_a_minute_more_for_the_second_key_exchange_and_then_its_place_is_free() -> None:
+    net = Net()
+    a, b = (net.add(name, IkeConfig(offers=offers(PREFERRED))) for name in "ab")
+    a.connect(b)
+    net.run(5, until=lambda: any(each.data[18] == ExchangeType.IKE_INTERMEDIATE for each in net.wire))
+    net.run(0.011)  # it is there, and AUTH never comes
+    net.loss = 1.0
+    net.run(55)
+    assert b.endpoint.half_open == 1
+    net.run(60)
+    assert not b.endpoint.sas() and b.last(Closed).reason is CloseReason.HALF_OPEN_TIMEOUT
+    net.run(60)
+    assert b.endpoint.half_open == 0
