@@ -8,10 +8,17 @@ from pathlib import Path
 
 
 def put(path: Path, data: bytes | str) -> None:
-    """Put a file in the place of an older one, whatever ends this process meanwhile. OSError, which names `path`."""
+    """Put a file in the place of an older one, whatever ends this process meanwhile. OSError, which names `path`.
+
+    A device or a pipe of that name is written into, and stays.
+    """
+    octets = data.encode() if isinstance(data, str) else data
+    if path.exists() and not path.is_file():
+        path.write_bytes(octets)  # a folder refuses
+        return
     fresh = path.with_name(f".{path.name}.new")
     try:
-        fresh.write_bytes(data.encode() if isinstance(data, str) else data)
+        fresh.write_bytes(octets)
         os.replace(fresh, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error

@@ -109,7 +109,7 @@ main.main()
 """
 
 
-def stopped(out: Path, played: Any) -> tuple[int, str, str]:
+def stopped(out: Path, played: Any, *, twice: bool = False) -> tuple[int, str, str]:
     """Exit code and output of a run that gets Ctrl-C when all but what is `played` hangs."""
     words = ["run", "power_cycle", "--topology", "ring:4", "--keying", "none,lks", "--seeds", "2", "--jobs", "2"]
     program = [sys.executable, "-c", STOPPED.replace("{played}", repr(played)), *words, "--out", str(out)]
@@ -127,6 +127,11 @@ def stopped(out: Path, played: Any) -> tuple[int, str, str]:
             heard += (line := lab.stderr.readline())
             assert line, heard
         lab.send_signal(signal.SIGINT)
+        if twice:
+            while "stopping" not in heard:
+                heard += (line := lab.stderr.readline())
+                assert line, heard
+            lab.send_signal(signal.SIGINT)
         printed, rest = lab.communicate()
     return lab.returncode, printed, heard + rest
 
@@ -139,6 +144,14 @@ def test_ctrl_c_ends_what_plays_and_reports_what_is_done(tmp_path: Path) -> None
     assert summary["partial"] == {"done": 2, "of": 4} and summary["seeds"] == [1]
     assert sorted(run["keying"] for run in summary["runs"]) == ["lks", "none"]
     assert "2 of 4 runs" in (tmp_path / "out/report.html").read_text()
+    assert not [path for path in (tmp_path / "out").rglob("*.new")]
+
+
+def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    code, printed, said = stopped(tmp_path / "out", {("none", 1), ("lks", 1)}, twice=True)
+    assert code == 130 and "interrupted" in said and "report" not in printed and "Traceback" not in said
+    for path in (tmp_path / "out").rglob("*.json"):
+        json.loads(path.read_text())
     assert not [path for path in (tmp_path / "out").rglob("*.new")]
 
 
