@@ -13,7 +13,6 @@ import typer
 
 from testbed.errors import EnvironmentFailure, InputError
 
-REQUIRED_SPEED = 5.0
 REQUIRED_OF_CHARON = 0.5
 MAX_WORKERS = 16
 
@@ -41,12 +40,17 @@ def register(app: typer.Typer) -> None:
         ] = "",
         seconds: Annotated[float, typer.Option(help="ike --workers, dos: how long a measurement takes")] = 20.0,
         rate: Annotated[float, typer.Option(help="dos: datagrams a second of an attack")] = 1000.0,
+        keep: Annotated[
+            bool, typer.Option("--keep", help="laboratory: write the counts into results/counts.json")
+        ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
     ) -> None:
         """Measure speeds on this machine, and their ratios.
 
-        laboratory: virtual seconds per second of wall time, of link_cut without security and with LKSs, one after the
-        other; exit code 1 when the run with LKSs is slower than 5 times real time. ike: handshakes of the DKS beside
+        laboratory: virtual seconds per second of wall time, of power_cycle and link_cut without security and with LKSs,
+        one after the other, and what each run costs in counts that depend on no machine: round trips between the
+        guest's kernel and its programs, system calls, page faults, starts of programs. Exit code 1 when one differs by
+        more than 5 % from what results/counts.json keeps. ike: handshakes of the DKS beside
         those of strongSwan's charon, asked by the same initiator; exit code 1 when the DKS does less than half. With
         --workers the DKS alone, each of its processes held to a twentieth of a processor: it is the narrow place then.
         dos: registrations while somebody floods the DKS, beside those in peace.
@@ -58,7 +62,7 @@ def register(app: typer.Typer) -> None:
         elif subject is Subject.DOS:
             _dos(seconds, rate, routers, kernel or ("native" if os.geteuid() == 0 else "uml"), as_json)
         else:
-            _laboratory(topology, as_json)
+            _laboratory(topology, keep, as_json)
 
 
 def _measured(kernel: str, module: str, *words: object, tests: bool = False) -> dict[str, Any]:
@@ -160,40 +164,52 @@ def _ike(handshakes: int, routers: int, kernel: str, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _laboratory(topology: str, as_json: bool) -> None:
-    from testbed.runner import execute, session
+def _laboratory(topology: str, keep: bool, as_json: bool) -> None:
+    from testbed.bench import counts
     from testbed.setup.all import make_all
     from testbed.topology.load import load
 
     load(topology)
     make_all("virtual")
+    before = counts.kept()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
-        for keying in ("none", "lks"):
-            request = session.Request(
-                "link_cut", topology=topology, keyings=(keying,), seeds=(1,), jobs=1, out=Path(folder) / keying
-            )
-            done = session.run(request, lambda *_: None)
-            if problem := execute.first_problem(done.outcomes):
-                raise problem
-            (outcome,) = done.outcomes
-            speed = outcome.virtual_s / outcome.wall_s
-            rows.append(
-                {
-                    "keying": keying,
-                    "virtual_s": outcome.virtual_s,
-                    "wall_s": outcome.wall_s,
-                    "speed": round(speed, 2),
-                }
-            )
+        (Path(folder) / "runs").mkdir()
+        for experiment, where in (counts.SMALL, (counts.LARGE[0], topology)):
+            for keying in counts.KEYINGS:
+                done = counts.played(experiment, where, keying, Path(folder))
+                run = counts.name(experiment, where, keying)
+                rows.append(
+                    {
+                        "run": run,
+                        "virtual_s": done.virtual_s,
+                        "wall_s": done.wall_s,
+                        "speed": round(done.virtual_s / done.wall_s, 2),
+                        "counts": dict(done.counts),
+                        "changed": counts.changed(done.counts, before[run]) if run in before else [],
+                    }
+                )
+    if keep:
+        counts.keep({row["run"]: row["counts"] for row in rows})
     if as_json:
-        typer.echo(json.dumps({"experiment": "link_cut", "topology": topology, "runs": rows}, indent=1))
+        typer.echo(json.dumps({"runs": rows}, indent=1))
     else:
-        for row in rows:
-            typer.echo(
-                f"link_cut {topology} {row['keying']:5} {row['virtual_s']:.0f} s in {row['wall_s']:.1f} s: "
-                f"{row['speed']:.1f} × real time"
-            )
-        typer.echo(f"lks against none: {rows[0]['wall_s'] / rows[1]['wall_s']:.2f} × the speed")
-    if rows[-1]["speed"] < REQUIRED_SPEED:
+        _told(rows)
+    if not keep and any(row["changed"] for row in rows):
         raise typer.Exit(1)
+
+
+def _told(rows: list[dict[str, Any]]) -> None:
+    typer.echo(
+        f"{'run':<24} {'virtual, s':>10} {'wall, s':>8} {'× real':>7} {'trips':>9} {'calls':>9} {'faults':>8} starts"
+    )
+    for row in rows:
+        found = row["counts"]
+        typer.echo(
+            f"{row['run']:<24} {row['virtual_s']:>10.0f} {row['wall_s']:>8.1f} {row['speed']:>7.1f} {found['trips']:>9}"
+            f" {found['syscalls']:>9} {found['faults']:>8} {found['programs']:>6}"
+        )
+        for line in row["changed"]:
+            typer.echo(f"    {line}")
+    none, lks = rows[-2:]
+    typer.echo(f"lks against none: {lks['speed'] / none['speed']:.2f} × the speed")

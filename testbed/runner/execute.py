@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -53,7 +53,8 @@ PLAYS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one run ended. `status` is "done" or what went wrong; `folder` holds what it left."""
+    """How one run ended. `status` is "done" or what went wrong; `folder` holds what it left. `counts`: what the guest
+    has cost its host, as testbed.guest.boot.GuestResult has it."""
 
     keying: str
     seed: int
@@ -62,6 +63,7 @@ class Outcome:
     wall_s: float
     virtual_s: float
     detail: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -77,6 +79,7 @@ class _Kept(BaseModel):
     wall_s: float
     virtual_s: float
     detail: str = ""
+    counts: dict[str, int] = {}
 
 
 def code_digest() -> str:
@@ -239,7 +242,7 @@ def run_name(plan: Plan, kind: str, code: str) -> str:
 def outcome_of(own: Path) -> Outcome:
     """How the run in a folder ended, as it was kept. InputError when that is missing or damaged."""
     told = document(own / OUTCOME, _Kept)
-    return Outcome(told.keying, told.seed, own, told.status, told.wall_s, told.virtual_s, told.detail)
+    return Outcome(told.keying, told.seed, own, told.status, told.wall_s, told.virtual_s, told.detail, told.counts)
 
 
 def kept(own: Path, flaws: Callable[[Path], list[InputError]] = lambda own: Run(own).flaws()) -> Outcome | None:
@@ -293,8 +296,9 @@ def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = Fa
         status = "done" if ended.exit_code == 0 else f"exit code {ended.exit_code}"
         detail = "" if ended.exit_code == 0 else tail(ended.console_log)
         outcome = Outcome(
-            plan.keying, plan.seed, own, status, round(ended.wall_s, 2), round(ended.virtual_s, 2), detail
-        )
+            plan.keying, plan.seed, own, status, round(ended.wall_s, 2), round(ended.virtual_s, 2), detail,
+            ended.counts,
+        )  # fmt: skip
     except EnvironmentFailure as error:
         outcome = Outcome(plan.keying, plan.seed, own, NO_GUEST, time.monotonic() - started, 0.0, str(error))
     keep(outcome)

@@ -9,7 +9,8 @@ import pytest
 from testbed.analysis.difference import record
 from testbed.guest.boot import GuestResult, GuestSpec, run_guest
 from testbed.guest.uml import NO_SHORTCUT, Shortcut
-from testbed.runner.session import Request, find, prepare
+from testbed.runner.experiment import find
+from testbed.runner.session import Request, prepare
 from testbed.setup import kernel, tree
 from testbed.topology.resolved import Topology
 
