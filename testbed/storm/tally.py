@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from agents.runtime.effects import Event
 
-EXCHANGES = ("IKE_SA_INIT", "GSA_AUTH", "GSA_REGISTRATION", "INFORMATIONAL")
+EXCHANGES = ("IKE_SA_INIT", "IKE_INTERMEDIATE", "GSA_AUTH", "GSA_REGISTRATION", "INFORMATIONAL")
 
 
 @dataclass

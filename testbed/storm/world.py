@@ -249,4 +249,4 @@ def without_neighbors(places: Collection[Place], full_rings: int) -> frozenset[s
 
 def instant() -> Service:
     """A DKS that takes no time and loses nothing, as in the guest's virtual time."""
-    return Service(0.0, 0.0, 0.0, 0.0, 0.0, document_ms=0.0, buffer=1 << 30)
+    return Service(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, document_ms=0.0, buffer=1 << 30)

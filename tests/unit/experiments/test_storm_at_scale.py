@@ -75,7 +75,7 @@ def test_routers_that_rest_and_have_no_neighbours_ask_the_dks_as_often_as_others
     assert (whole["neighbors_exchanged"], less["neighbors_exchanged"]) == (40, 20)
     assert less["resting"] >= 18
     assert whole["complete"] and less["complete"]
-    for name in ("IKE_SA_INIT", "GSA_AUTH", "GSA_REGISTRATION"):
+    for name in ("IKE_SA_INIT", "IKE_INTERMEDIATE", "GSA_AUTH", "GSA_REGISTRATION"):
         assert whole["requests"]["served"][name] == less["requests"]["served"][name]
     asked = [each["requests"]["served"]["INFORMATIONAL"] / each["until_s"] for each in (whole, less)]
     assert asked[1] == pytest.approx(asked[0], rel=0.25)
@@ -83,7 +83,11 @@ def test_routers_that_rest_and_have_no_neighbours_ask_the_dks_as_often_as_others
 
 def test_a_router_without_lks_that_rests_changes_nothing_of_what_is_asked() -> None:
     slow = replace(SMALL, keying="central-mgmt", rate=1.0, burst=5, pim=False)
-    assert computed(slow)["requests"]["offered"] == computed(replace(slow, rest_s=5.0))["requests"]["offered"]
+    whole, less = (computed(each)["requests"] for each in (slow, replace(slow, rest_s=5.0)))
+    for name in ("IKE_SA_INIT", "IKE_INTERMEDIATE", "GSA_AUTH"):
+        assert whole["served"][name] == less["served"][name]
+    # One that falls on either side of the end, or of a turn that the DKS gave, may be counted or not.
+    assert abs(whole["offered"] - less["offered"]) <= 2
 
 
 def test_two_processes_of_the_dks_serve_all_routers_between_them() -> None:
