@@ -61,13 +61,15 @@ def heard_at(run: Run, phase: Phase, until: int) -> int | None:
     """Since when (ns) no receiver misses a packet, of the streams that a path leads to it for; None if one does at
     `until`."""
     latest, losses = phase.since, _losses(run)
+    sent = {(each["stream"], each["receiver"]): int(each["sent"]) for each in run.where("probe", "stream")}
     for stream, receiver in _heard(run, phase.down):
         gap = round(NS / stream.rate_pps)
         since, stop = _times(run, stream)
         for event in losses.get((stream.name, receiver), ()):
             if event["sent_last_ns"] >= max(since, phase.since) and event["sent_first_ns"] < until:
                 again = event["sent_last_ns"] + gap
-                if again >= min(until, stop) - gap // 2:
+                to_the_last = event["last_seq"] + 1 == sent.get((stream.name, receiver))
+                if to_the_last or again >= min(until, stop) - gap // 2:
                     return None
                 latest = max(latest, again)
     return latest

@@ -64,6 +64,12 @@ def test_who_misses_packets_to_the_end_never_hears_again(tmp_path: Path) -> None
     assert found["cut to all receivers hear, s"] is None
 
 
+def test_a_record_that_goes_on_after_the_last_packet_makes_nobody_hear(tmp_path: Path) -> None:
+    told = event(END, "lab", "probe", "stream", stream="s", receiver="two", sent=980, received=300, duplicated=0)
+    found = series(run(tmp_path, [CUT, loss("two", 300, 979), told]), {"cut": Phase(30 * NS)})
+    assert found["cut to all receivers hear, s"] is None
+
+
 def test_each_phase_has_its_own_losses_and_one_may_end_before_the_next_begins(tmp_path: Path) -> None:
     losses = [loss("one", 290, 309), loss("two", 590, 609), loss("two", 700, 700)]
     phases = {"cut": Phase(30 * NS), "healed": Phase(60 * NS, until=65 * NS), "again": Phase(80 * NS)}
