@@ -26,7 +26,6 @@ LIFETIME_S = 60
 LIFETIMES = 4
 STEADY, END = "steady", "steady_end"
 AGENTS = ("central-mgmt", "dks-lks", "lks")
-PROTECTING = ("manual", *AGENTS)
 
 ROUTING = "routing per interface, octet/s"
 PACKET = "octets of a routing packet, mean"
@@ -131,7 +130,7 @@ class Overhead(Experiment):
                 sum(getattr(run, f"adjacencies_{word}") for run in runs) for word in ("restored", "expected")
             )
             found.append(Criterion(keying, "every adjacency is up", f"{restored} of {expected}", restored == expected))
-            if keying in PROTECTING:
+            if keying in AGENTS:
                 clear = sum(run.extra[CLEARTEXT] or 0 for run in runs)
                 found.append(Criterion(keying, "no routing packet in clear", f"{clear:g}", clear == 0))
             if keying in AGENTS:
@@ -157,6 +156,8 @@ class Overhead(Experiment):
                     whole, part = ([_middle(runs, f"{name}, {unit}") for unit in UNITS] for name in (HANDSHAKE, ML_KEM))
                     text += "; {:.0f} octets in {:g} datagrams and {:g} round trips a handshake".format(*whole)
                     text += ", ML-KEM-768 {:.0f}, {:g} and {:g} of them".format(*part)
+            if keying == "manual" and (clear := _middle(runs, CLEARTEXT)):
+                text += f"; {clear:g} PIM Registers in clear, since static keys are those of links"
             found.append(text + ".")
             timed = [(name, run.extra[name]) for run in runs for name in run.extra if name.endswith(", ms")]
             if known := [name for name, value in timed if value is not None]:

@@ -139,7 +139,8 @@ def judged(keying: str, **changed: float) -> set[str]:
 def test_cleartext_is_wrong_where_keys_protect_and_right_where_there_are_none() -> None:
     clear = {"routing packets in clear after coming up": 3.0}
     assert judged("lks") == set() and judged("none", **clear) == set() and judged("native", **clear) == set()
-    assert judged("manual", **clear) == {"no routing packet in clear"}
+    assert judged("dks-lks", **clear) == {"no routing packet in clear"}
+    assert judged("manual", **clear) == set(), "static keys are those of links, and Registers go over several"
 
 
 def test_a_handshake_for_a_new_key_is_found() -> None:
