@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents.ikev2.child import ChildPolicy
 from agents.ikev2.codec.header import ZERO_SPI
@@ -61,8 +61,8 @@ class Party:
         self._ways: dict[Identification, RoundTrip] = {}
         self.agreed: dict[bytes, tuple[IkeSuite, RawPayload]] = {}
         self.half_open = 0
-        self.half_open_by_address: dict[str, int] = {}
-        self._half_open_by_prefix: dict[str, int] = {}
+        self._half_open_by_share: dict[tuple[str, bool], int] = {}
+        self._half_open_by_prefix: dict[tuple[str, bool], int] = {}
         self._timers: list[tuple[float, int, IkeSa]] = []
         self._counter = 0
         self._tokens: dict[int, tuple[IkeSa, int, int]] = {}
@@ -154,23 +154,24 @@ class Party:
             oldest.close(CloseReason.DELETED_BY_US, now)
             self.forget(oldest)
 
-    def count_half_open(self, address: str, step: int) -> None:
+    def count_half_open(self, peer: PeerAddress, step: int) -> None:
+        """One half-open SA more or less of this source."""
         self.half_open += step
-        for table, key in ((self.half_open_by_address, address), (self._half_open_by_prefix, source_prefix(address))):
-            count = table.get(key, 0) + step
-            if count > 0:
-                table[key] = count
-            else:
-                table.pop(key, None)
+        _count(self._half_open_by_share, share_of(peer, peer.ip), step)
+        _count(self._half_open_by_prefix, share_of(peer, source_prefix(peer.ip)), step)
 
-    def has_share(self, address: str) -> bool:
+    def half_open_of(self, peer: PeerAddress) -> int:
+        """How many half-open SAs this source has."""
+        return self._half_open_by_share.get(share_of(peer, peer.ip), 0)
+
+    def has_share(self, peer: PeerAddress) -> bool:
         """Whether a source may have one half-open SA more, by its address and by its prefix: whoever has a /64
         has 2^64 addresses that get their answers."""
         config = self.config
-        of_prefix = self._half_open_by_prefix.get(source_prefix(address), 0)
+        of_prefix = self._half_open_by_prefix.get(share_of(peer, source_prefix(peer.ip)), 0)
         return (
             self.half_open < config.max_half_open
-            and self.half_open_by_address.get(address, 0) < config.max_half_open_per_address
+            and self.half_open_of(peer) < config.max_half_open_per_address
             and of_prefix < max(config.max_half_open_per_address, config.max_half_open // config.half_open_prefixes)
         )
 
@@ -239,3 +240,21 @@ def _check_offer(offer: tuple[Transform, ...]) -> None:
         by_type.setdefault(item.type, []).append(item)
     for combination in product(*by_type.values()):
         ike_suite(combination)
+
+
+PRIVILEGED_PORTS = 1024
+"""Below it, ports are root's on Linux. IKE's own are there (848 and 500), but for 4500 and what a NAT makes of them."""
+
+
+def share_of(peer: PeerAddress, source: str) -> tuple[str, bool]:
+    """Whose half-open SAs count together: those of a source, an address or a prefix, but from its privileged ports
+    apart. So a user of a router's machine cannot use up the router's own."""
+    return source, peer.port < PRIVILEGED_PORTS
+
+
+def _count(table: dict[Any, int], key: object, step: int) -> None:
+    count = table.get(key, 0) + step
+    if count > 0:
+        table[key] = count
+    else:
+        table.pop(key, None)

@@ -123,14 +123,14 @@ def _admitted(
 
     Under load only a request with our cookie may (§2.6)."""
     config = party.config
-    of_address = party.half_open_by_address.get(peer.ip, 0)
-    if not party.has_share(peer.ip):
+    of_source = party.half_open_of(peer)
+    if not party.has_share(peer):
         party.drop("too many half-open SAs", peer)
         return None
     cookies = notifies(payloads, NotifyType.COOKIE)
     if cookies and party.cookies.check(cookies[0].data, nonce, _place(peer), header.spi_i, now):
         return True
-    if party.half_open < config.cookie_threshold and of_address < config.cookie_threshold_per_address:
+    if party.half_open < config.cookie_threshold and of_source < config.cookie_threshold_per_address:
         return False
     _ask_for_cookie(party, nonce, header, peer, now)
     return None
@@ -200,8 +200,8 @@ class Responder(Handler):
         self.response = draft.response
         party.add(sa)
         party.by_init[digest] = sa
-        sa.half_open_address = peer.ip
-        party.count_half_open(peer.ip, +1)
+        sa.half_open_peer = peer
+        party.count_half_open(peer, +1)
         sa.expires_at = now + config.half_open_timeout_s
         party.emit(MessageSeen(header.exchange, True, False, peer))
         sa.send([self.response])

@@ -152,7 +152,7 @@ class IkeSa:
         "established_at",
         "expires_at",
         "follow_up",
-        "half_open_address",
+        "half_open_peer",
         "handle",
         "handler",
         "hint_s",
@@ -208,7 +208,7 @@ class IkeSa:
         self.tokens: set[int] = set()
         self.scheduled: float | None = None
         self.peer_fragments = False
-        self.half_open_address: str | None = None
+        self.half_open_peer: PeerAddress | None = None
         self.rekeying: Task | None = None
         self.follow_up: tuple[bytes, object] | None = None  # of the peer's rekey, between its key exchanges
         self.hint_s: float | None = None  # what the first answer of the handshake took at most
@@ -550,6 +550,6 @@ class IkeSa:
 
     def end_half_open(self) -> None:
         """This SA no longer counts as half-open."""
-        if self.half_open_address is not None:
-            self.party.count_half_open(self.half_open_address, -1)
-            self.half_open_address = None
+        if self.half_open_peer is not None:
+            self.party.count_half_open(self.half_open_peer, -1)
+            self.half_open_peer = None

@@ -21,6 +21,7 @@ from agents.ikev2 import (
     Retransmission,
 )
 from agents.ikev2 import config as suites
+from agents.ikev2.model import Datagram, PeerAddress
 from agents.ikev2.party import MOST_AGREED
 from agents.ikev2.registry import CertEncoding, ExchangeType, Kwa, NotifyType
 
@@ -269,12 +270,29 @@ def test_half_open_sas_are_bounded_per_address_and_overall() -> None:
             other.connect(b)
     net.run(0.1)
     assert b.endpoint.half_open == 5
-    assert max(b.endpoint._party.half_open_by_address.values()) <= 3
+    assert max(b.endpoint._party._half_open_by_share.values()) <= 3
     net.run(40)
     assert b.endpoint.half_open <= 5
     net.run(300)
     assert b.endpoint.half_open == 0
     assert not b.endpoint._party.by_spi and not b.endpoint._party.by_init
+
+
+def test_programs_without_privileges_do_not_use_up_the_share_of_a_routers_own_ike() -> None:
+    config = IkeConfig(
+        max_half_open_per_address=3, max_half_open=48, cookie_threshold=100, cookie_threshold_per_address=100
+    )
+    net = Net()
+    a, b = net.add("a"), net.add("b", config)
+    a.connect(b)
+    first = net.wire[0].data
+    net.wire.clear()
+    for number in range(1, 20):
+        peer = PeerAddress(a.ip, 30_000 + number, b.ip, "", 500)
+        b.endpoint.receive(Datagram(number.to_bytes(8, "big") + first[8:], peer), net.now)
+    assert b.endpoint.half_open == 3
+    b.endpoint.receive(Datagram(first, PeerAddress(a.ip, 500, b.ip, "", 500)), net.now)
+    assert b.endpoint.half_open == 4, "the router itself speaks from a privileged port"
 
 
 @pytest.mark.parametrize(
