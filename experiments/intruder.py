@@ -276,6 +276,8 @@ class Intrusion(Experiment):
         if topology.pim is None:
             return []
         cast = Cast(topology)
+        if cast.victim == cast.beyond:  # so small a network has no receiver apart
+            return []
         return [
             Stream(name=phase, source=cast.victim, group=FORGED_PIM[phase], receivers=(cast.beyond,),
                    rate_pps=RATE_PPS, since_s=STREAMS_S, until_s=PHASES["reboot"])
