@@ -11,7 +11,7 @@ from typing import NoReturn
 from agents import __version__
 from agents.dks.config import read_config
 from agents.dks.confirmations_cli import show
-from agents.dks.serve import serve
+from agents.dks.serve import BOOK, serve
 from agents.dks.supervisor import Supervisor, WorkerFailed
 from agents.policy.errors import PolicyError
 from agents.runtime import client, harden, journal, keylog
@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except (PolicyError, sqlite3.Error, OSError, WorkerFailed) as error:
         log.write(Event("error", {"what": "fatal", "detail": str(error)}), told=True)
-        tell("dks", reason(error))
+        book = f"{config.state_dir / BOOK}: " if isinstance(error, sqlite3.Error) else ""
+        tell("dks", f"{book}{reason(error)}")
         return EXIT_STATE
     else:
         log.write(Event("ended"))

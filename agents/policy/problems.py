@@ -89,6 +89,8 @@ def _addresses(domain: Domain) -> Iterator[str]:
             network = interface.address.network
             if network.prefixlen < 31 and address in (network.network_address, network.broadcast_address):
                 yield f"{place}: {address} is not a host's address in {network}"
+            elif address.is_multicast or address.is_loopback or address.is_reserved or address.is_unspecified:
+                yield f"{place}: {address} is not an address of a host"
 
 
 def _blocks(domain: Domain) -> Iterator[str]:

@@ -24,7 +24,7 @@ from agents.policy.delegation import Delegation, join, sign_delegation, split, v
 from agents.policy.document import PolicyDocument, sign_document, verify_document
 from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
-from agents.policy.keys import public_pem, read_private_key, read_public_key, write_private_key, write_public
+from agents.policy.keys import public_pem, read_private_key, read_public_key, spki, write_private_key, write_public
 from agents.policy.revocation import (
     RevocationList,
     RevokedRouter,
@@ -356,6 +356,8 @@ class PolicyStore:
             if last and self.domain(last) == domain:
                 raise PolicyError(f"the draft is the same as version {last}")
             self._refuse_forgotten(domain)
+            if roots := [each.name for each in domain.routers.values() if each.key == spki(root)]:
+                raise PolicyError(f"{', '.join(roots)}: this key is the Policy Server's own, and no router's")
             domain, expired_before = self._dated(domain, last, at)
             self._put_draft(domain)
             text = domain.model_dump_json()

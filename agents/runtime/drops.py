@@ -6,6 +6,7 @@ disk. Knows nothing of why a datagram was dropped.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Protocol
 
@@ -13,7 +14,9 @@ EACH = 8
 """So many of one reason are told one by one in a window."""
 WINDOW_S = 60.0
 REASONS = 16
-"""So many reasons are counted apart in a window; reasons quote what was wrong, so a stranger can make many."""
+"""So many reasons are counted apart in a window: a stranger can make many."""
+_NUMBER = re.compile(r"\d+")
+"""Reasons quote numbers that were wrong, which a stranger chooses: they make no reason of their own."""
 OTHERS = "other reasons"
 
 
@@ -36,10 +39,11 @@ class Drops:
         self.tick(now)
         if self._until is None:
             self._until = now + WINDOW_S
-        if reason not in self._counts and len(self._counts) >= REASONS:
-            reason = OTHERS
-        self._counts[reason] += 1
-        if self._counts[reason] <= EACH:
+        kind = _NUMBER.sub("N", reason)
+        if kind not in self._counts and len(self._counts) >= REASONS:
+            kind = reason = OTHERS
+        self._counts[kind] += 1
+        if self._counts[kind] <= EACH:
             self._tell("dropped", interface=self._interface, peer=peer, reason=reason)
 
     def tick(self, now: float) -> None:

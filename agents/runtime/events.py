@@ -47,7 +47,7 @@ class EventLog:
 
         `told`: standard error says it in other words.
         """
-        heard = self._journal is not None and self._journal.shows(event.kind) and not told
+        heard = self._journal is not None and self._journal.shows(event) and not told
         if self._descriptor is None and self.subscriber is None and not heard:
             return
         for each in self._few(event):

@@ -44,14 +44,14 @@ _LONGEST = 1024
 """Octets of a value: a peer chooses some of them."""
 
 
-@lru_cache(maxsize=256)
-def level_of(kind: str) -> Level:
-    """How much an event of this kind matters to who runs the router."""
-    if kind in _ERRORS:
+def level_of(event: Event) -> Level:
+    """How much an event matters to who runs the router."""
+    if event.kind in _ERRORS:
         return Level.ERROR
-    if kind in _WARNINGS:
+    if event.kind in _WARNINGS:
         return Level.WARNING
-    return Level.DEBUG if kind in _DETAILS else Level.INFO
+    strangers = event.kind == "ike" and event.fields.get("peer") is None  # nobody was authenticated
+    return Level.DEBUG if strangers or event.kind in _DETAILS else Level.INFO
 
 
 @lru_cache(maxsize=1)
@@ -69,13 +69,13 @@ class Journal:
         self._writable.register(descriptor, select.POLLOUT)
         self._lost = 0
 
-    def shows(self, kind: str) -> bool:
-        """Whether events of this kind are told."""
-        return level_of(kind) <= self._level
+    def shows(self, event: Event) -> bool:
+        """Whether this event is told."""
+        return level_of(event) <= self._level
 
     def write(self, event: Event, level: Level | None = None) -> None:
         """Tell an event, if its level is told: that of its kind, or the one given."""
-        level = level_of(event.kind) if level is None else level
+        level = level_of(event) if level is None else level
         if level > self._level:
             return
         lost = self._lost

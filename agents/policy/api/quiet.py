@@ -6,10 +6,14 @@ Knows nothing of what is served.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 
 from agents.runtime.drops import Drops
+
+_PLACES = re.compile(r"%[srdf]")
+"""Where a line's text has what differs from one to the next."""
 
 
 class Quiet(logging.Filter):
@@ -26,7 +30,7 @@ class Quiet(logging.Filter):
         if record.levelno >= logging.ERROR or getattr(record, "told", False):
             return True
         self._passes = False
-        self._drops.saw("", str(record.msg), self._clock())
+        self._drops.saw("", _PLACES.sub("…", str(record.msg)), self._clock())
         return self._passes
 
     def _tell(self, kind: str, **fields: object) -> None:

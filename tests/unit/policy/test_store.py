@@ -135,3 +135,10 @@ def test_the_command_line_says_what_is_wrong_with_exit_code_2(
     code, _, err = run(capsys, tmp_path, "diff")
     assert code == 2 and "no policy store" in err and "next:" in err
     assert run(capsys, tmp_path, "no-such-verb")[0] == 2
+
+
+def test_the_policy_servers_own_key_is_no_routers(samples: ModuleType, tmp_path: Path) -> None:
+    store = new_store(samples, tmp_path / "s")
+    store.edit(edit.add_router(store.draft(), "r9", spki(store.public_key), approved=True))
+    with pytest.raises(PolicyError, match="r9: this key is the Policy Server's own"):
+        store.commit("anna", "r9", 9)

@@ -164,7 +164,7 @@ def test_a_log_has_few_lines_of_a_kind_and_says_how_many_more_there_were(caplog:
     rest = [
         "another matter",
         "an error of our own",
-        f"{1000 - EACH_LINE} more: %s is not allowed",
+        f"{1000 - EACH_LINE} more: … is not allowed",
         "1000 is not allowed",
     ]
     assert lines[EACH_LINE:] == rest

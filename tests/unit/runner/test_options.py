@@ -97,7 +97,7 @@ def test_a_value_that_is_none_is_refused_once_with_its_option_and_what_is_allowe
                 "-o policy.lifetimes.grp_s: unknown option 'policy.lifetimes.grp_s'; did you mean 'group_s'?",
                 "  allowed: group_s, ike_s, atd_s, dtd_s",
                 "-o policy.nope: unknown option 'policy.nope'",
-                "  allowed: issuers, suite, lifetimes, reconnect, lease, generation_block, validity_s",
+                "  allowed: issuers, suite, lifetimes, reconnect, lease, generation_block, validity_s, post_quantum",
             ],
         ),
         (

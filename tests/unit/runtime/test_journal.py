@@ -47,6 +47,11 @@ def test_a_level_tells_what_is_as_urgent_or_more(level: Level, kinds: list[str])
     assert [line.split()[3] for line in told(level, *EVENTS)] == kinds
 
 
+def test_handshakes_of_nobody_are_details_and_those_of_peers_are_told() -> None:
+    events = [Event("ike", {"peer": peer, "state": "closed"}) for peer in (None, "r2")]
+    assert ["peer=r2" in line for line in told(Level.INFO, *events)] == [True]
+
+
 def test_a_line_says_when_who_how_urgent_and_what() -> None:
     (line,) = told(Level.INFO, Event("keyed", {"interface": "e0", "neighbor": "r2", "at": None, "ok": True}))
     moment, *rest = line.split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,3 +12,9 @@ import pytest
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What no command may leave."""
     return tmp_path_factory.mktemp("typed") / "root"
+
+
+@pytest.fixture(autouse=True)
+def no_byte_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own files are no command's: a test run may keep them apart from the sources."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)

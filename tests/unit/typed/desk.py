@@ -50,6 +50,8 @@ def lay(root: Path) -> Path:
         (root / "tmp").mkdir()
     for text in sorted(house.changed):
         path = Path(text)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            continue  # /dev/null, and what else a command may well write into
         _away(path)
         whole = template / path.relative_to(at) if path.is_relative_to(at) else None
         if whole is not None and whole.is_dir():
