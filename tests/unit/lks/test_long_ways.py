@@ -147,8 +147,10 @@ def test_a_neighbour_that_is_refused_holds_a_boot_up_no_longer_than_its_attempt_
     assert len(network.seen("ready")) == 4 and max(each.t for each in network.seen("ready")) < 2.5
 
 
-@pytest.mark.parametrize("local_key_server", [False, True])
-@pytest.mark.parametrize(("delay_s", "loss"), [(0.002, 0.0), (10, 0.0), (10, 0.3)])
+@pytest.mark.parametrize(
+    ("local_key_server", "delay_s", "loss"),
+    [(False, 0.002, 0.0), (False, 10, 0.0), (False, 10, 0.3), (True, 0.002, 0.0), (True, 10, 0.0), (True, 10, 0.1)],
+)
 def test_keys_of_a_dks_far_away_follow_each_other_without_a_gap(
     local_key_server: bool, delay_s: float, loss: float
 ) -> None:
