@@ -75,7 +75,7 @@ def test_the_results_are_a_table_with_a_row_a_run_that_polars_and_duckdb_read(sw
         for keying in ("none", "manual")
         for seed in (1, 2)
     }
-    count = duckdb.sql(f"select count(*) from '{path}'").fetchone()
+    count = duckdb.execute(f"select count(*) from '{path}'").fetchone()
     assert count is not None and count[0] == 8
 
 
