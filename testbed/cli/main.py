@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -87,7 +88,8 @@ def _interrupted(number: int, _: object) -> None:
     for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(again, lambda number, _: os._exit(128 + number))  # no more patience; the kernel ends the rest
     children.end_all()
-    print("lab: interrupted", file=sys.stderr)
+    with suppress(OSError):  # past the buffer, which may be in use at this moment
+        os.write(2, b"lab: interrupted\n")
     raise Interrupted(128 + number)
 
 

@@ -267,8 +267,16 @@ def _typed() -> bytes:
 
 
 def _errors(data: bytes) -> None:
-    sys.stderr.buffer.write(data)
-    sys.stderr.buffer.flush()
+    """Write past the buffer: an interruption in the middle of this leaves nothing to be written again."""
+    sys.stderr.flush()
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(2, rest) :]
+        except BlockingIOError:  # somebody else has made our pipe so
+            select([], [2], [])
+        except OSError:  # nobody reads it: then the work goes on without a word
+            return
 
 
 def _size() -> tuple[int, int]:
