@@ -133,10 +133,7 @@ class DksOutage(Experiment):
             convergence_s=None if right is None else (right - healed) / NS,
             adjacencies_expected=len(adjacency.expected(topology)),
             adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            dks_total=asked.total,
-            dks_unique=asked.unique,
-            dks_before_schedule=asked.before_schedule,
-            dks_peak_per_s=asked.peak_per_s,
+            **asked.measures(),
             extra=extra,
         )
 

@@ -200,10 +200,7 @@ class IncrementalDeployment(Experiment):
             convergence_s=None if converged is None or right is None else max(0.0, (right - on) / NS),
             adjacencies_expected=len(adjacency.expected(topology)),
             adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            dks_total=asked.total,
-            dks_unique=asked.unique,
-            dks_before_schedule=asked.before_schedule,
-            dks_peak_per_s=asked.peak_per_s,
+            **asked.measures(),
             extra={
                 LOSSES: float(self._losses(run, off, on)),
                 PROBES: float(self._probes(run)),

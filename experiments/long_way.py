@@ -87,10 +87,7 @@ class LongWay(Experiment):
             convergence_s=None if right is None else (right - first) / NS,
             adjacencies_expected=len(adjacency.expected(topology)),
             adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            dks_total=asked.total,
-            dks_unique=asked.unique,
-            dks_before_schedule=asked.before_schedule,
-            dks_peak_per_s=asked.peak_per_s,
+            **asked.measures(),
             extra={
                 FOR_GOOD: None if for_good is None else (for_good - first) / NS,
                 **({} if run.plan.keying == "none" else {KEYED: None if keyed is None else (keyed - first) / NS}),

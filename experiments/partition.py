@@ -216,10 +216,7 @@ class Partition(Experiment):
             convergence_s=None if right is None else (right - healed) / NS,
             adjacencies_expected=len(kept),
             adjacencies_restored=sum(bool(found) and found[-1][1] for found in kept.values()),
-            dks_total=asked.total,
-            dks_unique=asked.unique,
-            dks_before_schedule=asked.before_schedule,
-            dks_peak_per_s=asked.peak_per_s,
+            **asked.measures(),
             extra=extra,
         )
 

@@ -14,17 +14,15 @@ from testbed.analysis.multicast import HEARS, Phase
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.record.plan import Plan, Step, Stream
-from testbed.runner.experiment import MAX_RATIO, Criterion, Experiment, Measures, Span, Table, between, step
+from testbed.report.requests import POWER_RETURNS
+from testbed.runner.experiment import MAX_RATIO, Criterion, Experiment, Measures, Span, Table, between
+from testbed.runner.power_failure import BOOT_SPREAD_S, DARK_S, FIRST_S, SETTLE_S, SETTLED, power_failure
 from testbed.runner.streams import RATE_PPS, usual_streams
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
     from testbed.report.page import Drawn
 
-SETTLE_S = 90
-DARK_S = 10
-BOOT_SPREAD_S = 4.0
-FIRST_S = 60.0
 ROUTES, NEIGHBOURS = "first boot to routes right, s", "first boot to all PIM neighbours, s"
 KEYED = "first boot to all routers keyed, s"
 HELLO_S = 30
@@ -60,12 +58,7 @@ class PimStorm(Experiment):
     options: ClassVar = {"boot_jitter_s": 2.0, "clear": ["ospf", "ospf6"], "commission": False, "receivers": 4}
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        return [
-            step(SETTLE_S - 1, "mark", name="settled"),
-            step(SETTLE_S, "power_off", nodes="all", dks=True),
-            step(SETTLE_S + DARK_S, "mark", name="power_returns"),
-            step(SETTLE_S + DARK_S, "power_on", nodes="all", dks=True, jitter_s=BOOT_SPREAD_S),
-        ]
+        return power_failure()
 
     def streams(self, topology: Topology) -> list[Stream]:
         return usual_streams(topology)
@@ -90,8 +83,8 @@ class PimStorm(Experiment):
         end = run.events[-1]["t"]
         routes = converged_at(topology, run.events, run.expected())
         there = pim_neighbors.all_up_at(topology, run.events)
-        asked = requests.at_dks(run, run.mark("power_returns"))
-        phases = {"first start": Phase(0, until=run.mark("settled")), self.begin: Phase(boot)}
+        asked = requests.at_dks(run, run.mark(POWER_RETURNS))
+        phases = {"first start": Phase(0, until=run.mark(SETTLED)), self.begin: Phase(boot)}
         heard = multicast.heard_at(run, phases[self.begin], end)
         series = multicast.series(run, phases)
         series.pop(multicast.hears(self.begin), None)  # is the main span
@@ -99,10 +92,7 @@ class PimStorm(Experiment):
             convergence_s=None if heard is None else (heard - boot) / NS,
             adjacencies_expected=len(pim_neighbors.expected(topology)),
             adjacencies_restored=pim_neighbors.up_at_end(topology, run.events),
-            dks_total=asked.total,
-            dks_unique=asked.unique,
-            dks_before_schedule=asked.before_schedule,
-            dks_peak_per_s=asked.peak_per_s,
+            **asked.measures(),
             dks_first_60s=asked.within(FIRST_S),
             extra={
                 ROUTES: None if routes is None else (routes - boot) / NS,

@@ -140,10 +140,7 @@ class PowerCycle(Experiment):
             convergence_s=None if converged is None else (converged - boot) / NS,
             adjacencies_expected=len(adjacency.expected(topology)),
             adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            dks_total=asked.total,
-            dks_unique=asked.unique,
-            dks_before_schedule=asked.before_schedule,
-            dks_peak_per_s=asked.peak_per_s,
+            **asked.measures(),
             extra={
                 "boot to first adjacency, s": (min(known) - boot) / NS if known else None,
                 "boot to last adjacency, s": (max(known) - boot) / NS if len(known) == len(ups) else None,

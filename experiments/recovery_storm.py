@@ -11,6 +11,7 @@ from testbed.analysis.convergence import converged_at
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Step, Stream
+from testbed.report.requests import POWER_RETURNS
 from testbed.runner.experiment import (
     MAX_RATIO,
     ROUTES_RIGHT,
@@ -20,16 +21,11 @@ from testbed.runner.experiment import (
     Span,
     Table,
     between,
-    step,
 )
+from testbed.runner.power_failure import BOOT_SPREAD_S, DARK_S, FIRST_S, SETTLE_S, SETTLED, power_failure
 from testbed.runner.streams import usual_streams
 from testbed.topology.resolved import Topology
 
-SETTLE_S = 90
-DARK_S = 10
-BOOT_SPREAD_S = 4.0
-FIRST_S = 60.0
-"""Routers with an LKS first go to the DKS later than this; the others have all been there."""
 ASKING = ("central", "central-mgmt", "lks")
 PENDING = "routers that first go to the DKS after the run"
 
@@ -64,12 +60,7 @@ class RecoveryStorm(Experiment):
     options: ClassVar = {"boot_jitter_s": 2.0}
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        return [
-            step(SETTLE_S - 1, "mark", name="settled"),
-            step(SETTLE_S, "power_off", nodes="all", dks=True),
-            step(SETTLE_S + DARK_S, "mark", name="power_returns"),
-            step(SETTLE_S + DARK_S, "power_on", nodes="all", dks=True, jitter_s=BOOT_SPREAD_S),
-        ]
+        return power_failure()
 
     def streams(self, topology: Topology) -> list[Stream]:
         return usual_streams(topology)
@@ -78,17 +69,14 @@ class RecoveryStorm(Experiment):
         topology = run.plan.topology
         # The DKS boots too, and only in the modes that have one; time counts from the routers.
         boots = [event["t"] for event in run.where("fault", "power_on") if event["node"] in topology.routers]
-        settled = converged_at(topology, run.events, run.expected(), until=run.mark("settled"))
+        settled = converged_at(topology, run.events, run.expected(), until=run.mark(SETTLED))
         converged = converged_at(topology, run.events, run.expected())
-        asked = requests.at_dks(run, run.mark("power_returns"))
+        asked = requests.at_dks(run, run.mark(POWER_RETURNS))
         return Measures(
             convergence_s=None if converged is None else (converged - min(boots)) / NS,
             adjacencies_expected=len(adjacency.expected(topology)),
             adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            dks_total=asked.total,
-            dks_unique=asked.unique,
-            dks_before_schedule=asked.before_schedule,
-            dks_peak_per_s=asked.peak_per_s,
+            **asked.measures(),
             dks_first_60s=asked.within(FIRST_S),
             extra={
                 **({PENDING: requests.due_after_end(run)} if run.plan.keying in requests.SCHEDULES else {}),
@@ -97,7 +85,7 @@ class RecoveryStorm(Experiment):
                 **protected.in_clear(run),
                 **multicast.series(
                     run,
-                    {"first start": Phase(0, until=run.mark("settled")), self.begin: Phase(min(boots))},
+                    {"first start": Phase(0, until=run.mark(SETTLED)), self.begin: Phase(min(boots))},
                 ),
             },
         )

@@ -30,6 +30,8 @@ MOST_AGREED, MOST_AGREED_OCTETS = 64, 1024
 """Of so many proposals of so few octets a responder remembers what it answered."""
 _SPARE_TIMERS = 64
 """So many timers are kept beyond two for each SA before those that nobody waits for are taken out."""
+PRIVILEGED_PORTS = 1024
+"""Below it, ports are root's on Linux. IKE's own are there (848 and 500), but for 4500 and what a NAT makes of them."""
 
 
 class Party:
@@ -240,10 +242,6 @@ def _check_offer(offer: tuple[Transform, ...]) -> None:
         by_type.setdefault(item.type, []).append(item)
     for combination in product(*by_type.values()):
         ike_suite(combination)
-
-
-PRIVILEGED_PORTS = 1024
-"""Below it, ports are root's on Linux. IKE's own are there (848 and 500), but for 4500 and what a NAT makes of them."""
 
 
 def share_of(peer: PeerAddress, source: str) -> tuple[str, bool]:

@@ -14,7 +14,6 @@ import ssl
 import stat
 import sys
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -27,23 +26,7 @@ from agents.policy.store import PolicyStore
 from agents.runtime import harden, journal
 from agents.runtime.effects import Event
 from agents.runtime.exits import EXIT_STATE
-
-
-class LogLevel(StrEnum):
-    """As journal.LEVELS."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    INFO = "info"
-    DEBUG = "debug"
-
-
-class LogFormat(StrEnum):
-    """As journal.FORMATS."""
-
-    TEXT = "text"
-    JSON = "json"
-
+from agents.runtime.journal import LogFormat, LogLevel
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PORT = 8484
@@ -121,11 +104,9 @@ def serve(
         ) from error
     names = {listen, *(host or ()), *(LOOPBACK if _loopback(listen) else ())}
     app = create_app(context.obj, names)
-    level = LogLevel.DEBUG if verbose else log_level
-    told = journal.Journal("policy", journal.Level[level.name], log_format is LogFormat.JSON)
-    logging.basicConfig(
-        level=logging.NOTSET if level is LogLevel.DEBUG else logging.INFO, handlers=[journal.Handler(told)]
-    )
+    told = journal.asked("policy", log_level, verbose, log_format)
+    everything = verbose or log_level is LogLevel.DEBUG
+    logging.basicConfig(level=logging.NOTSET if everything else logging.INFO, handlers=[journal.Handler(told)])
     quieten(logging.getLogger("uvicorn.error"))
     # uvicorn ends in order and then raises the signal again: an end that was asked for is none by signal.
     for number in (signal.SIGTERM, signal.SIGINT):

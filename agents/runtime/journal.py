@@ -15,7 +15,7 @@ import select
 import stat
 import time
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import Any
 
@@ -31,8 +31,22 @@ class Level(IntEnum):
     DEBUG = 7
 
 
-LEVELS = tuple(each.name.lower() for each in Level)
-FORMATS = ("text", "json")
+class LogLevel(StrEnum):
+    """The same as a command line has them."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+    DEBUG = "debug"
+
+
+class LogFormat(StrEnum):
+    """How a line looks."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 _ERRORS = frozenset({"error", "closed"})
 _WARNINGS = frozenset({"behind", "dropped", "excluded", "lost", "mended", "no_routers"})
 _DETAILS = frozenset(
@@ -160,10 +174,10 @@ def _quoted(value: Any) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """--log-level, -v and --log-format."""
     parser.add_argument(
-        "--log-level", choices=LEVELS, help="what the running daemon tells on standard error (default: info)"
+        "--log-level", choices=[*LogLevel], help="what the running daemon tells on standard error (default: info)"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="as --log-level debug")
-    parser.add_argument("--log-format", choices=FORMATS, help="a line an event, as text (default) or as JSON")
+    parser.add_argument("--log-format", choices=[*LogFormat], help="a line an event, as text (default) or as JSON")
 
 
 def options(arguments: argparse.Namespace) -> list[str]:
@@ -175,5 +189,9 @@ def options(arguments: argparse.Namespace) -> list[str]:
 
 def from_options(program: str, arguments: argparse.Namespace) -> Journal:
     """The journal that the command line asks for."""
-    level = "debug" if arguments.verbose else arguments.log_level or "info"
-    return Journal(program, Level[level.upper()], arguments.log_format == "json")
+    return asked(program, arguments.log_level or LogLevel.INFO, arguments.verbose, arguments.log_format)
+
+
+def asked(program: str, level: str, verbose: bool, form: str | None) -> Journal:
+    """The journal of these options."""
+    return Journal(program, Level["DEBUG" if verbose else level.upper()], form == LogFormat.JSON)

@@ -28,6 +28,15 @@ class Requests:
         """How many came in the first `seconds` of the span."""
         return sum(time <= seconds for time in self.times_s)
 
+    def measures(self) -> dict[str, int]:
+        """What an experiment's Measures have of them."""
+        return {
+            "dks_total": self.total,
+            "dks_unique": self.unique,
+            "dks_before_schedule": self.before_schedule,
+            "dks_peak_per_s": self.peak_per_s,
+        }
+
 
 def at_dks(run: Run, since: int) -> Requests:
     """Every request datagram from `since` (ns) to the end; `unique` leaves repeats out.

@@ -19,9 +19,10 @@ import time
 import tty
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedWriter
 from pathlib import Path
 from select import select
-from typing import Any
+from typing import Any, cast
 
 from agents.runtime import stdio
 from testbed.errors import EnvironmentFailure, InputError, LabError
@@ -269,14 +270,9 @@ def _typed() -> bytes:
 def _errors(data: bytes) -> None:
     """Write past the buffer: an interruption in the middle of this leaves nothing to be written again."""
     sys.stderr.flush()
-    rest = memoryview(data)
+    raw, rest = cast(BufferedWriter, sys.stderr.buffer).raw, memoryview(data)
     while rest:
-        try:
-            rest = rest[os.write(2, rest) :]
-        except BlockingIOError:  # somebody else has made our pipe so
-            select([], [2], [])
-        except OSError:  # nobody reads it: then the work goes on without a word
-            return
+        rest = rest[raw.write(rest) or 0 :]
 
 
 def _size() -> tuple[int, int]:

@@ -45,18 +45,8 @@ class ProbeFlow:
         """Write the losses and the totals."""
         sent_at = self._sender.sent_at
         self._receiver.drain(len(sent_at))
-        for first, last in self._receiver.lost():
-            record(
-                "lab",
-                "probe",
-                "loss",
-                t=sent_at[first],
-                flow=self.name,
-                first_seq=first,
-                last_seq=last,
-                sent_first_ns=sent_at[first],
-                sent_last_ns=sent_at[last],
-            )
+        for loss in self._receiver.losses(sent_at):
+            record("lab", "probe", "loss", t=loss["sent_first_ns"], flow=self.name, **loss)
         record("lab", "probe", "flow", flow=self.name, sent=len(sent_at), received=self._receiver.received)
 
     def close(self) -> None:

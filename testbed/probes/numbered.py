@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _PAYLOAD = struct.Struct("!IQQ")  # stream, number, sent at (monotonic ns)
 _DRAIN_PACKETS = 1000
@@ -110,6 +110,12 @@ class Receiver:
             elif not missing and first is not None:
                 yield first, number - 1
                 first = None
+
+    def losses(self, sent_at: Sequence[int]) -> Iterator[dict[str, int]]:
+        """The same as the record has it, with the moments (ns) at which the two were sent."""
+        for first, last in self.lost():
+            times = {"sent_first_ns": sent_at[first], "sent_last_ns": sent_at[last]}
+            yield {"first_seq": first, "last_seq": last, **times}
 
     def close(self) -> None:
         """Give the socket back."""

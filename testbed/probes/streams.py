@@ -64,19 +64,8 @@ class ProbeStream:
         sent_at = self._sender.sent_at
         for name, receiver in self._receivers.items():
             receiver.drain(len(sent_at))
-            for first, last in receiver.lost():
-                record(
-                    "lab",
-                    "probe",
-                    "stream_loss",
-                    t=sent_at[first],
-                    stream=self.name,
-                    receiver=name,
-                    first_seq=first,
-                    last_seq=last,
-                    sent_first_ns=sent_at[first],
-                    sent_last_ns=sent_at[last],
-                )
+            for loss in receiver.losses(sent_at):
+                record("lab", "probe", "stream_loss", t=loss["sent_first_ns"], stream=self.name, receiver=name, **loss)
             record(
                 "lab",
                 "probe",

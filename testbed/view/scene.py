@@ -16,7 +16,6 @@ from testbed.analysis.multicast import silences
 from testbed.analysis.run import NS, Event, Run
 from testbed.probes.pcap import ESP, OSPF, PIM, ip_packets
 from testbed.report.requests import origin
-from testbed.report.style import look
 from testbed.topology.draw import layout
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Topology
@@ -29,7 +28,6 @@ WIRE_S = 1
 """Seconds that what passed on a wire is added up over."""
 BURST_NS = NS // 10
 """What fails within so short a time fails together: what should be right is worked out once for all of it."""
-_MARGIN = 0.06
 
 
 def scene(run: Run) -> dict[str, Any]:
@@ -39,13 +37,10 @@ def scene(run: Run) -> dict[str, Any]:
     """
     topology, events = run.plan.topology, run.events
     zero = origin(run)
-    own = sorted([*_routes(run), *_silent(run), *_wires(run)], key=lambda event: int(event["t"]))
+    shown = [event for event in events if event["source"] not in UNSHOWN]
     return {
         "name": f"{run.plan.experiment}, {run.plan.keying}, seed {run.plan.seed}",
-        "experiment": run.plan.experiment,
         "keying": run.plan.keying,
-        "color": look(run.plan.keying).color,
-        "seed": run.plan.seed,
         "network": network(topology),
         "zero": zero.moment,
         "since": zero.name,
@@ -53,9 +48,7 @@ def scene(run: Run) -> dict[str, Any]:
         "end": int(events[-1]["t"]),
         "mode": getattr(run.plan.options, "mode", "required"),
         "agents": any(event["source"] == "agent" for event in events),
-        "events": sorted(
-            [*(event for event in events if event["source"] not in UNSHOWN), *own], key=lambda event: int(event["t"])
-        ),
+        "events": sorted([*shown, *_routes(run), *_silent(run), *_wires(run)], key=lambda event: int(event["t"])),
     }
 
 
@@ -70,10 +63,7 @@ def network(topology: Topology) -> dict[str, Any]:
             name: {
                 "at": places[name],
                 "id": str(router.router_id),
-                "interfaces": {
-                    each.name: {"segment": each.segment, "kind": each.kind, "address": str(each.ipv4), "pim": each.pim}
-                    for each in router.interfaces
-                },
+                "interfaces": {each.name: each.kind for each in router.interfaces},
             }
             for name, router in topology.routers.items()
         },
@@ -92,17 +82,9 @@ def network(topology: Topology) -> dict[str, Any]:
 
 def _scaled(found: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
     """Into the unit square, the shape kept, north above."""
-    xs, ys = [x for x, _ in found.values()], [-y for _, y in found.values()]
-    size = max(max(xs) - min(xs), max(ys) - min(ys)) or 1.0
-    left, top = (1 - (max(xs) - min(xs)) / size) / 2, (1 - (max(ys) - min(ys)) / size) / 2
-    inner = 1 - 2 * _MARGIN
-    return {
-        name: [
-            round(_MARGIN + inner * ((x - min(xs)) / size + left), 4),
-            round(_MARGIN + inner * ((-y - min(ys)) / size + top), 4),
-        ]
-        for name, (x, y) in found.items()
-    }
+    west, north = min(x for x, _ in found.values()), max(y for _, y in found.values())
+    size = max(max(x - west, north - y) for x, y in found.values()) or 1.0
+    return {name: [round((x - west) / size, 4), round((north - y) / size, 4)] for name, (x, y) in found.items()}
 
 
 def _routes(run: Run) -> Iterator[Event]:

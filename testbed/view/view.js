@@ -3,7 +3,6 @@
 
 const SECOND = 1e9;
 const DOWN = "Down";
-const WINDOWS = [1, 2, 5, 10, 25, 50, 100, 250];
 
 /** A value that changes at moments; `at` is what it was then. */
 class Track {
@@ -80,7 +79,7 @@ class Scene {
     this.way("keyed", "keyed", t, Boolean, router, ifname, neighbor)(value);
   }
 
-  onLan(router, ifname) { return this.network.routers[router]?.interfaces[ifname]?.kind === "lan"; }
+  onLan(router, ifname) { return this.network.routers[router]?.interfaces[ifname] === "lan"; }
 
   take(event) {
     const { t, node, source, kind } = event;
@@ -199,6 +198,7 @@ class MapView {
     this.scene = scene;
     this.ways = [];
     this.nodes = [];
+    this.powered = [];
     const { network } = scene;
     const at = (name) => (network.routers[name]?.at ?? network.lans[name]).map((part) => part * 1000);
     const places = [...Object.keys(network.routers), ...Object.keys(network.lans)].map(at);
@@ -271,7 +271,6 @@ class MapView {
     if (mark) this.over.append(draw("text", { class: "mark", x, y, "aria-hidden": "true" }, mark));
     group.append(draw("text", { class: "name", x, y: y + r + 11 }, name));
     this.choosable(group, "router", name, choose);
-    this.powered ??= [];
     this.powered.push({ element: group, name });
     return group;
   }
