@@ -16,6 +16,7 @@ from testbed.record.plan import Flow, Plan, Step, Stream
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, between, in_order, step
 from testbed.runner.streams import ANY_SOURCE, SOURCE_SPECIFIC
 from testbed.runner.streams import RATE_PPS as STREAM_PPS
+from testbed.topology.paths import Routes, expected_paths
 from testbed.topology.resolved import Topology
 from testbed.values import shown
 
@@ -149,17 +150,17 @@ class IncrementalDeployment(Experiment):
     def streams(self, topology: Topology) -> list[Stream]:
         """One of each kind, from the router and to as many as can be without a path that leads through the one that
         will have no power."""
-        gone, found = down(topology), []
+        gone, found, routes = down(topology), [], expected_paths(topology)
         names = [name for name in sorted(topology.routers) if name != gone]
         for kind, groups in (("any", ANY_SOURCE), ("specific", SOURCE_SPECIFIC)):
-            choices = [self._stream(topology, gone, names, source, kind, f"{groups}.1") for source in names]
+            choices = [self._stream(topology, routes, gone, names, source, kind, f"{groups}.1") for source in names]
             best = max(choices, key=lambda each: 0 if each is None else len(each.receivers))
             found += [] if best is None else [best]
         return found
 
     @staticmethod
     def _stream(
-        topology: Topology, gone: str, names: Sequence[str], source: str, kind: str, group: str
+        topology: Topology, routes: Routes, gone: str, names: Sequence[str], source: str, kind: str, group: str
     ) -> Stream | None:
         others = [name for name in names if name != source]
         if not others:
@@ -168,7 +169,7 @@ class IncrementalDeployment(Experiment):
             name=kind, source=source, group=group, receivers=tuple(others), rate_pps=STREAM_PPS, since_s=START_S - 60,
             specific=kind == "specific",
         )  # fmt: skip
-        wanted = trees.expected(topology, [stream], frozenset()).values()
+        wanted = trees.expected(topology, [stream], frozenset(), routes).values()
         far = {each for each in others for tree in wanted if gone in (tree.root, *tree.through(each))}
         near = tuple(each for each in others if wanted and each not in far)
         return stream.model_copy(update={"receivers": near}) if near else None

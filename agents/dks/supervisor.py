@@ -118,9 +118,7 @@ class Supervisor:
             words += ["--ike-log", str(self._ike_log)]
         words += self._words
         # The service manager is told by this process alone.
-        environment = {
-            name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")
-        }
+        environment = {name: value for name, value in os.environ.items() if name not in notify.NAMES}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "agents.dks.worker", *words,
             pass_fds=descriptors, stdin=asyncio.subprocess.DEVNULL, env=environment,
@@ -160,9 +158,7 @@ class Supervisor:
         await asyncio.Event().wait()
 
     async def _tell_alive(self) -> None:
-        while (every_s := notify.watchdog_s()) is not None:
-            notify.alive()
-            await asyncio.sleep(every_s)
+        await notify.stay_alive()
         await asyncio.Event().wait()
 
     # -- the administrator -------------------------------------------------------------------------------

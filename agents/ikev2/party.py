@@ -19,7 +19,7 @@ from agents.ikev2.events import CloseReason, Dropped, Event, Faulted, Send
 from agents.ikev2.fragments import FragmentBudget
 from agents.ikev2.model import Authenticate, LocalIdentity, PeerAddress, RandomSource, source_prefix
 from agents.ikev2.round_trip import MOST_PEERS, RoundTrip
-from agents.ikev2.suites import IkeSuite, ike_suite
+from agents.ikev2.suites import ike_suite
 
 if TYPE_CHECKING:
     from agents.ikev2.codec.payloads import RawPayload

@@ -104,7 +104,6 @@ class LksCore:
         self._found: Mapping[str, LinkState] = {}
         self._links: dict[str, Link] = {}
         self._dks: DksLink | None = None
-        self._central: CentralGroups | None = None
         self._pending: tuple[PolicyDocument, bytes | None] | None = None
         self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
         self._now = 0.0
@@ -261,12 +260,14 @@ class LksCore:
         if document.local_key_server:
             for interface in document.interfaces:
                 self._add_link(interface, now)
-        else:
-            self._central = CentralGroups(self._context)
-        if self._central is None:
             self._dks = DksLink(self._context, self, self._port, now)
         else:
-            self._dks = CentralLink(self._context, self, self._central, self._port, now)
+            self._dks = CentralLink(self._context, self, CentralGroups(self._context), self._port, now)
+
+    @property
+    def _central(self) -> CentralGroups | None:
+        """The groups whose keys the DKS makes for all members; None where Local Key Servers do."""
+        return self._dks.groups if isinstance(self._dks, CentralLink) else None
 
     def _add_link(self, interface: InterfacePolicy, now: float) -> None:
         if interface.name not in self._links and interface.protected:
@@ -380,7 +381,7 @@ class LksCore:
         elif isinstance(self._dks, CentralLink):
             central = CentralGroups(context)
             central.inherit(self._dks.groups)
-            self._central = self._dks.groups = central
+            self._dks.groups = central
             self._dks.register_missing(now)
         else:
             for interface in fresh.interfaces:
@@ -414,10 +415,10 @@ class LksCore:
         self._links.clear()
         if self._dks is not None:
             self._dks.stop(now)
-        older, self._central = self._central, None
+        older = self._central
         self._build(now)
-        if older is not None and self._central is not None:
-            self._central.remember(older)
+        if older is not None and (fresh := self._central) is not None:
+            fresh.remember(older)
 
     # -- removal -------------------------------------------------------------------------------------
 
@@ -465,8 +466,8 @@ class LksCore:
 
     def _all_keyed(self) -> bool:
         """Whether every neighbour on an interface that runs has our keys and we have its."""
-        if self._central is not None:
-            return self._central.complete
+        if (central := self._central) is not None:
+            return central.complete
         return all(link.keyed(router) for link in self._links.values() if link.up for router in link.listeners)
 
     def _missing(self) -> Missing:
@@ -548,8 +549,8 @@ class LksCore:
         self._in_kernel = held
 
     def _sas(self) -> Iterator[GroupSa]:
-        if self._central is not None:
-            found = self._central.sas()
+        if (central := self._central) is not None:
+            found = central.sas()
         else:
             found = (sa for link in self._links.values() for sa in link.sas())
         return (sa for sa in found if sa.interface in self._found)

@@ -25,8 +25,8 @@ from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import bound, edit
 from agents.policy.admin_cli import app as admin_app
+from agents.policy.deploy_cli import Protocols, login_name
 from agents.policy.deploy_cli import app as deploy_app
-from agents.policy.deploy_cli import login_name
 from agents.policy.difference import difference
 from agents.policy.document import MAX_INTERFACES, DksEntry, Issuer, plain, verify_document
 from agents.policy.domain import Domain
@@ -72,10 +72,6 @@ Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Name = Annotated[str, typer.Argument(help="The router's name.")]
 KeyFile = Annotated[Path, typer.Option("--key", help="Its public key, PEM.")]
 End = Annotated[str, typer.Argument(metavar="ROUTER:INTERFACE")]
-Protocols = Annotated[
-    list[RoutingProtocol] | None,
-    typer.Option("--protocol", help="This protocol alone; all by default. May be given several times."),
-]
 
 
 def _show_version(wanted: bool) -> None:
@@ -402,11 +398,7 @@ def history(context: typer.Context, as_json: Json = False) -> None:
     """Every version: when, who, why."""
     with _open(context) as store:
         found = store.history()
-    stamp = "%Y-%m-%d %H:%M:%SZ"
-    lines = [
-        f"{each.version:5}  {time.strftime(stamp, time.gmtime(each.at))}  {_line(each.who)}: {_line(each.why)}"
-        for each in found
-    ]
+    lines = [f"{each.version:5}  {_utc(each.at)}  {_line(each.who)}: {_line(each.why)}" for each in found]
     _answer(as_json, [asdict(each) for each in found], lines or ["no version has been committed"])
 
 

@@ -136,7 +136,7 @@ class Modes:
         named = [each.protocol for each in self.modes or ()]
         if not set(named) <= set(self.protocols):
             raise ValueError("a mode is given for a protocol that the interface does not have")
-        fields = self.with_modes({each.protocol: each.mode for each in self.modes or ()})
+        fields = self.with_modes({})
         if (self.mode, self.modes) != (fields["mode"], fields["modes"]):
             raise ValueError("modes are not those that differ from the first protocol's, in the protocols' order")
 

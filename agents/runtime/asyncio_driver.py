@@ -106,7 +106,6 @@ class Driver:
         ready_at_once: bool = False,
     ) -> None:
         self._timings, self._ready_at_once = timings, ready_at_once
-        self._watchdog: asyncio.TimerHandle | None = None
         self._cause_ns = time.monotonic_ns()
         """When the datagram, timer or command came whose effects are being executed."""
         self._key_log = key_log
@@ -141,18 +140,20 @@ class Driver:
             loop.add_signal_handler(number, self._done.set)
         loop.add_signal_handler(signal.SIGHUP, self._log.reopen)
         loop.add_reader(self._port.fileno(), self._guarded(self._readable))
-        if self._monitor is not None:
-            loop.add_reader(self._monitor.fileno(), self._guarded(self._links_changed))
-        if self._route_monitor is not None:
-            loop.add_reader(self._route_monitor.fileno(), self._guarded(self._routes_changed))
-        if self._watch is not None:
-            loop.add_reader(self._watch.fileno(), self._guarded(self._kernel_changed))
+        told_by: tuple[tuple[LinkMonitor | Watch | None, Callable[[], None]], ...] = (
+            (self._monitor, self._links_changed),
+            (self._route_monitor, self._routes_changed),
+            (self._watch, self._kernel_changed),
+        )
+        for each, job in told_by:
+            if each is not None:
+                loop.add_reader(each.fileno(), self._guarded(job))
+        alive = asyncio.create_task(notify.stay_alive())
         try:
             self._guarded(self._start)()
             await self._open_control()
             if self._ready_at_once and not self._done.is_set():
                 notify.ready()
-            self._tell_alive()
             await self._done.wait()
             notify.stopping()
             if self._failure is None:
@@ -163,14 +164,12 @@ class Driver:
                 self._log.subscriber = None
                 self._control.stop()
             loop.remove_reader(self._port.fileno())
-            if self._monitor is not None:
-                loop.remove_reader(self._monitor.fileno())
-                self._monitor.close()
-            if self._watch is not None:
-                loop.remove_reader(self._watch.fileno())
-                self._watch.close()
-            timers = (self._timer, self._retry, self._mend_later, self._anew_later, self._disk_later, self._watchdog)
-            for timer in timers:
+            for each, _job in told_by:
+                if each is not None:
+                    loop.remove_reader(each.fileno())
+                    each.close()
+            alive.cancel()
+            for timer in (self._timer, self._retry, self._mend_later, self._anew_later, self._disk_later):
                 if timer is not None:
                     timer.cancel()
         if self._failure is not None:
@@ -203,13 +202,6 @@ class Driver:
             self._log.subscriber = self._control.publish
         except OSError as error:
             self._log.write(Event("error", {"what": "control socket", "detail": str(error)}))
-
-    def _tell_alive(self) -> None:
-        """From the loop itself: one that hangs is not alive."""
-        every_s = notify.watchdog_s()
-        if every_s is not None:
-            notify.alive()
-            self._watchdog = asyncio.get_running_loop().call_later(every_s, self._tell_alive)
 
     def _command(self, words: Sequence[str]) -> Mapping[str, Any]:
         found: list[Mapping[str, Any]] = []

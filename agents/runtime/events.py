@@ -51,7 +51,7 @@ class EventLog:
         if self._descriptor is None and self.subscriber is None and not heard:
             return
         for each in self._few(event):
-            self._write(each, heard)
+            self._write(each, told=told and each is event)
 
     def _few(self, event: Event) -> list[Event]:
         """This event, unless it is an error of a kind that has been told often enough in this window; and at a window's
@@ -85,8 +85,8 @@ class EventLog:
         self.close()
         self._descriptor, self._torn = fresh, False
 
-    def _write(self, event: Event, heard: bool) -> None:
-        if self._journal is not None and heard:
+    def _write(self, event: Event, told: bool) -> None:
+        if self._journal is not None and not told:
             self._journal.write(event)
         if self._descriptor is None and self.subscriber is None:
             return

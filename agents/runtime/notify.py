@@ -5,6 +5,7 @@ What must come after keys, such as the routing daemons, is ordered after the age
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 
@@ -25,6 +26,14 @@ def stopping() -> None:
 def alive() -> None:
     """Reset the watchdog's timer."""
     _send("WATCHDOG=1")
+
+
+async def stay_alive() -> None:
+    """Reset the watchdog's timer as often as it asks, for ever: from the event loop, since one that hangs is not alive.
+    Ends where there is no watchdog."""
+    while (every_s := watchdog_s()) is not None:
+        alive()
+        await asyncio.sleep(every_s)
 
 
 def watchdog_s() -> float | None:

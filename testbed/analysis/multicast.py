@@ -141,7 +141,7 @@ def _losses(run: Run) -> dict[tuple[str, str], list[Event]]:
 def _heard(run: Run, down: frozenset[str]) -> Iterator[tuple[Stream, str]]:
     """Streams and receivers between which there is a path."""
     topology = run.plan.topology
-    wanted = trees.expected(topology, run.plan.streams, down)
+    wanted = trees.expected(topology, run.plan.streams, down, run.expected(down))
     for stream in run.plan.streams:
         tree = wanted.get(trees.Key(str(trees.address_of(topology, stream.source)), stream.group))
         for receiver in stream.receivers:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from testbed.analysis.run import Run
+from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.probes.pcap import ESP, OSPF, PIM, ip_packets
 
-NS = 1_000_000_000
 CLEAR = "OSPF and PIM packets in clear, on all interfaces"
 
 

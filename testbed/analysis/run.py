@@ -65,7 +65,13 @@ class Run:
 
     def expected(self, down: frozenset[str] = frozenset()) -> Routes:
         """The routes that OSPF should have while `down` is down."""
-        return expected_paths(self.plan.topology, down)
+        if down not in self._routes:
+            self._routes[down] = expected_paths(self.plan.topology, down)
+        return self._routes[down]
+
+    @cached_property
+    def _routes(self) -> dict[frozenset[str], Routes]:
+        return {}
 
     def flaws(self) -> list[InputError]:
         """What of its files is missing, or is not as the run wrote it, by the manifest's hashes."""

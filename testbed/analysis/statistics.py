@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist, median
 from typing import Any
 
@@ -35,6 +36,12 @@ def median_of(values: Sequence[float]) -> Interval:
     """The median. ValueError for no numbers."""
     if not values:
         raise ValueError("no numbers")
+    return _median(tuple(values))
+
+
+@lru_cache(maxsize=1024)
+def _median(values: tuple[float, ...]) -> Interval:
+    """Kept: a table that is told run by run asks for all of its modes each time."""
     return _interval((values,), lambda x, axis: _numpy().median(x, axis=axis))
 
 
@@ -51,6 +58,12 @@ def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Interval:
         raise ValueError("no numbers to compare")
     if median(a) == 0:
         raise ValueError("a ratio to nothing")
+    return _ratio(tuple(a), tuple(b))
+
+
+@lru_cache(maxsize=1024)
+def _ratio(a: tuple[float, ...], b: tuple[float, ...]) -> Interval:
+    """Kept, as `_median`."""
     return _interval((a, b), lambda x, y, axis: _numpy().median(y, axis=axis) / _numpy().median(x, axis=axis))
 
 

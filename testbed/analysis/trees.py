@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from testbed.analysis.run import NS, Event, Run
 from testbed.record.plan import Stream
-from testbed.topology.paths import Hops, expected_paths, has_carrier
+from testbed.topology.paths import Hops, Routes, expected_paths, has_carrier
 from testbed.topology.resolved import RECEIVERS, Topology
 
 ANY = "*"
@@ -149,13 +149,17 @@ class _Wanted(NamedTuple):
 Trees = Mapping[Key, Tree]
 
 
-def expected(topology: Topology, streams: Iterable[Stream], down: frozenset[str]) -> Trees:
-    """The trees of these streams, all of which run, while `down` is down (as expected_paths takes it).
+def expected(
+    topology: Topology, streams: Iterable[Stream], down: frozenset[str], routes: Routes | None = None
+) -> Trees:
+    """The trees of these streams, all of which run, while `down` is down (as expected_paths takes it). `routes`: what
+    expected_paths gives for that, where it is known.
 
     A tree whose root is down is not wanted, nor is one towards a receiver that no path leads to.
     """
-    routes = expected_paths(topology, down)
+    routes = expected_paths(topology, down) if routes is None else routes
     found: dict[Key, Tree] = {}
+    to: dict[str, dict[str, dict[str, frozenset[str]]]] = {}
     for stream in streams:
         if topology.pim is None:
             continue
@@ -164,7 +168,9 @@ def expected(topology: Topology, streams: Iterable[Stream], down: frozenset[str]
             roots[ANY] = topology.pim.rp
         for origin, root in roots.items():
             if root not in down:
-                ways = {name: _ways(topology, name, root, table, down) for name, table in routes.items()}
+                if root not in to:
+                    to[root] = {name: _ways(topology, name, root, table, down) for name, table in routes.items()}
+                ways = to[root]
                 near = frozenset(each for each in stream.receivers if _reached(topology, each, root, ways, down))
                 found[Key(origin, stream.group)] = Tree(topology, root, near, ways)
     return found
@@ -294,7 +300,7 @@ def watch(run: Run, changes: Mapping[int, frozenset[str]], until: int | None = N
                     yield current, seen
                 current, down = moment, changes[moment]
             running = [stream for stream, start in starts.items() if start <= moment]
-            seen.expect(expected(topology, running, down), moment)
+            seen.expect(expected(topology, running, down, run.expected(down)), moment)
         seen.see(event)
     if current is not None:
         yield current, seen
@@ -329,7 +335,7 @@ def outages(run: Run) -> dict[int, frozenset[str]]:
 
 def ready_at(run: Run) -> int:
     """When all ran (ns): what the times of a plan count from."""
-    return next((int(event["t"]) for event in run.where("lab", "ready")), 0)
+    return next((int(each["t"]) for each in run.events if each["source"] == "lab" and each["kind"] == "ready"), 0)
 
 
 def _entry(event: Event) -> Entry:

@@ -35,10 +35,7 @@ def played(experiment: str, topology: str, keying: str, folder: Path) -> execute
     """One run in an empty folder. Raises what playing it raises, and EnvironmentFailure when it failed."""
     request = Request(experiment, topology=topology, keyings=(keying,), seeds=(SEED,))
     (plan,) = prepare(find(experiment), request, load(topology)).plans
-    outcome = execute.play_one(plan, folder, "virtual", execute.code_digest())
-    if problem := execute.first_problem([outcome]):
-        raise problem
-    return outcome
+    return execute.play_alone(plan, folder)
 
 
 def kept() -> dict[str, dict[str, int]]:

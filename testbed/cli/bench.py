@@ -174,7 +174,6 @@ def _laboratory(topology: str, keep: bool, as_json: bool) -> None:
     before = counts.kept()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
-        (Path(folder) / "runs").mkdir()
         for experiment, where in (counts.SMALL, (counts.LARGE[0], topology)):
             for keying in counts.KEYINGS:
                 done = counts.played(experiment, where, keying, Path(folder))

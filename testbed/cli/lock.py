@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
 def _measured(only: Sequence[str], out: Path) -> bool:
     """Measure the references again, and tell what is another; whether a difference is real."""
-    from testbed.analysis import compare, sameness
+    from testbed.analysis import compare
     from testbed.errors import InputError
     from testbed.record.summary import read_summary
     from testbed.runner import reproduce
@@ -62,7 +62,7 @@ def _measured(only: Sequence[str], out: Path) -> bool:
         typer.echo(f"{name}: {summary['command']}", err=True)
         done = reproduce.reproduce(name, summary, out / name)
         now = read_summary(out / name)
-        same = sum(each.same for each in sameness.records(summary, now))
+        same = sum(each.same for each in done.records)
         numbers = sum(each.same for each in done.numbers)
         typer.echo(
             f"{name}: {same} of {len(done.records)} records are the same byte for byte, "

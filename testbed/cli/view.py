@@ -26,7 +26,8 @@ def register(app: typer.Typer) -> None:
 
         lab view runs/recovery_storm-abilene-virtual --keying central-mgmt,lks
         """
+        from testbed.cli.run import modes
         from testbed.view.write import write
 
-        path, names = write(runs, out, keying.split(",") if keying is not None else None)
+        path, names = write(runs, out, modes(keying) or None)
         typer.echo(f"{path}: {' and '.join(names)}")

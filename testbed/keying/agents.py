@@ -40,9 +40,9 @@ LKS_MODULE = "agents.lks.daemon"
 DKS_MODULE = "agents.dks.daemon"
 
 READY_TIMEOUT_S = PRESENT_S + 4.0
+"""An agent holds up a boot for PRESENT_S at most; one that says nothing for longer has failed."""
 QUIET = ("--log-level", "error")
 """The record has their events; on standard error they would only cost time."""
-"""An agent holds up a boot for PRESENT_S at most; one that says nothing for longer has failed."""
 COMMISSIONING_TABLE = 848
 COMMISSIONING_RULE = 33000
 """After the main table (32766): what OSPF knows goes first, and zebra and the record do not see these routes."""

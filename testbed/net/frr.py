@@ -113,8 +113,8 @@ def configuration(
     points: list[dict[str, Any]] = []
     if topology.pim is not None:
         address: object = topology.pim.rp_address
-        if daemon == "pim6d" and (loopback := topology.routers[topology.pim.rp].loopback6) is not None:
-            address = loopback.ip
+        if daemon == "pim6d":
+            address = topology.routers[topology.pim.rp].loopback6.ip
         points = [{"address": address, "group": "ff00::/8" if daemon == "pim6d" else "224.0.0.0/4"}]
     areas = [interface.area for interface in router.interfaces]
     return (

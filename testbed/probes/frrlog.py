@@ -108,15 +108,16 @@ def _events(
 
 def read_log(node: str, daemon: str, path: Path, offset_ns: int) -> list[Event]:
     """The adjacency events of a log file; none when the daemon never wrote one."""
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return list(adjacency_events(node, daemon, file, offset_ns))
+    return _read(path, lambda lines: adjacency_events(node, daemon, lines, offset_ns))
 
 
 def read_elections(node: str, path: Path, offset_ns: int) -> list[Event]:
     """The events of pimd's file of elections; none when it never wrote one."""
+    return _read(path, lambda lines: election_events(node, lines, offset_ns))
+
+
+def _read(path: Path, events: Callable[[Iterable[str]], Iterator[Event]]) -> list[Event]:
     if not path.exists():
         return []
     with open(path, encoding="utf-8", errors="replace") as file:
-        return list(election_events(node, file, offset_ns))
+        return list(events(file))

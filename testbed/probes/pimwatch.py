@@ -14,10 +14,10 @@ from collections import Counter
 from typing import Any
 
 from testbed.net.namespace import Namespace
+from testbed.probes.pcap import PIM
 from testbed.probes.pim import Kind, Told, kind_of, told
 from testbed.record.writer import Recorder
 
-_PROTOCOL = 103
 _IP_PKTINFO = 8
 _SO_RCVBUFFORCE = 33
 _LARGEST = 65535
@@ -34,7 +34,7 @@ class PimWatch:
         self._node, self._namespace, self._record = node, namespace, record
         self._addresses = addresses
         with namespace.enter():
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, _PROTOCOL)
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, PIM)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
         self._socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         self._socket.setblocking(False)

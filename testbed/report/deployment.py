@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from testbed.analysis.protected import NS, shares
-from testbed.analysis.run import Run
+from testbed.analysis.protected import shares
+from testbed.analysis.run import NS, Run
 from testbed.report.page import Drawn
 from testbed.report.style import FAINT, INK, PAGE_IN, figure, look, ordered, save
 

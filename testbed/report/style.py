@@ -134,7 +134,7 @@ def formats_of(text: str) -> tuple[str, ...]:
     return found
 
 
-def save(made: Figure, folder: Path, name: str, *, printed: bool = True) -> None:
+def save(made: Figure, folder: Path, name: str) -> None:
     """Write `name`.svg and, to be printed, .png (300 dpi) and .pdf, where they were asked for (`written_as`).
 
     The same figure gives the same bytes, whatever else is written. Call inside `figure`.
@@ -144,10 +144,10 @@ def save(made: Figure, folder: Path, name: str, *, printed: bool = True) -> None
         engine.execute(made)
         made.set_layout_engine("none")
     kept = io.BytesIO()
-    if printed and "png" in _written.get():
+    if "png" in _written.get():
         made.savefig(kept, format="png", dpi=300, metadata={"Software": None})
         put(folder / f"{name}.png", kept.getvalue())
-    if printed and "pdf" in _written.get():
+    if "pdf" in _written.get():
         kept = io.BytesIO()
         undated = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
         made.savefig(kept, format="pdf", metadata=undated)

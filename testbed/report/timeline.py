@@ -60,7 +60,7 @@ def pair_spans(*ways: Sequence[tuple[int, int]]) -> list[tuple[int, int, bool]]:
     return found
 
 
-def draw_timeline(folder: Path, run: Run, name: str, printed: bool = True) -> None:
+def draw_timeline(folder: Path, run: Run, name: str) -> None:
     """The figure `name` of one run.
 
     Late requests stand to the right, the quiet time before them left out.
@@ -108,7 +108,7 @@ def draw_timeline(folder: Path, run: Run, name: str, printed: bool = True) -> No
         seen |= {"dks_scheduled"} if view.due() else set()
         close = {"columnspacing": 1.3, "handlelength": 1.8, "handletextpad": 0.5}
         made.legend(handles=_key(run.plan.keying, seen, bool(faults)), loc="outside lower center", ncols=7, **close)
-        save(made, folder, name, printed=printed)
+        save(made, folder, name)
 
 
 class _View:

@@ -72,7 +72,7 @@ def ask_timeline(drawing: Drawing, folder: Path, run: Run, *, first: bool) -> tu
     figures = (folder / "figures").resolve()
     figures.mkdir(parents=True, exist_ok=True)
     what, again = "testbed.report.timeline:draw_timeline", (name, run.folder)
-    return name, drawing.ask(what, figures, run, name, first, once=again, printed=first)
+    return name, drawing.ask(what, figures, run, name, once=again, printed=first)
 
 
 def _taken(waiting: Sequence[tuple[Drawn, Future[Any]]], flaws: list[InputError]) -> list[Drawn]:

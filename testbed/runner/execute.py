@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,7 +27,7 @@ from testbed.record.reading import document
 from testbed.record.summary import read_summary
 from testbed.runner import origin
 from testbed.setup import children, made_of, tree
-from testbed.setup.artefact import digest, require_space
+from testbed.setup.artefact import digest, digest_of, require_space
 from testbed.setup.paths import PROJECT
 from testbed.setup.progress import say
 from testbed.whole import put
@@ -91,11 +91,6 @@ def code_digest() -> str:
         if path.suffix in (".py", ".j2") and path.is_file()
     )
     return digest_of(files)
-
-
-def digest_of(files: Iterable[Path]) -> str:
-    """Stands for files of the checkout, with their places in it."""
-    return digest(*(part for path in files for part in (str(path.relative_to(PROJECT)), path)))
 
 
 def run_key(plan: Plan, kind: str, code: str) -> str:
@@ -302,6 +297,14 @@ def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = Fa
     except EnvironmentFailure as error:
         outcome = Outcome(plan.keying, plan.seed, own, NO_GUEST, time.monotonic() - started, 0.0, str(error))
     keep(outcome)
+    return outcome
+
+
+def play_alone(plan: Plan, folder: Path) -> Outcome:
+    """Play one plan in virtual time, or find it done. Raises what first_problem tells."""
+    outcome = play_one(plan, folder, "virtual", code_digest())
+    if problem := first_problem([outcome]):
+        raise problem
     return outcome
 
 

@@ -178,12 +178,16 @@ class Experiment(ABC):
         """That after this phase, by default the main one, all receivers hear again as fast as without security. None
         where multicast was not measured in both modes."""
         series = hears(phase or self.begin)
-        if not (table.has(keying, series) and table.has("none", series)):
-            return []
+        there = table.has(keying, series) and table.has("none", series)
+        return self.as_fast(table, keying, series) if there else []
+
+    def as_fast(self, table: Table, keying: str, series: str | None = None) -> list[Criterion]:
+        """That this series, by default the main one, of when all receivers hear is as short as without security."""
         own, none = (table.median_s(each, series) for each in (keying, "none"))
         # That somebody hears is known to a packet; where that is much of the whole, a ratio is one of two noises.
         ok = own is not None and none is not None and own <= max(MAX_RATIO * none, none + 1 / RATE_PPS)
-        text = f"{series.removesuffix(', s')}: median at most {MAX_RATIO:.2f} × that of none, or one packet more"
+        name = self.main.name if series is None else series.removesuffix(", s")
+        text = f"{name}: median at most {MAX_RATIO:.2f} × that of none, or one packet more"
         value = " against ".join("never" if each is None else f"{each:.2f} s" for each in (own, none))
         return [Criterion(keying, text, value, ok)]
 

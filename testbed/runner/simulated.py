@@ -34,7 +34,7 @@ from testbed.report.table import write_csv
 from testbed.runner import origin
 from testbed.runner.answers import figures as figures_of
 from testbed.runner.answers import sound
-from testbed.runner.execute import NOT_MEASURED, Outcome, digest_of, keep, kept, locked, pool_of, room_for_runs, take
+from testbed.runner.execute import NOT_MEASURED, Outcome, keep, kept, locked, pool_of, room_for_runs, take
 from testbed.runner.experiment import Experiment, Measures
 from testbed.runner.hosted import file_of, hosted, useless
 from testbed.runner.session import (
@@ -48,7 +48,7 @@ from testbed.runner.session import (
 )
 from testbed.runner.summarise import summarise
 from testbed.setup import children
-from testbed.setup.artefact import digest
+from testbed.setup.artefact import digest, digest_of
 from testbed.setup.paths import PROJECT
 from testbed.topology.resolved import Topology
 from testbed.whole import put

@@ -7,8 +7,8 @@ that could not be measured stay, are listed, and are measured again.
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,9 +127,9 @@ def _table(folder: Path, sweep: Sweep, rows: Sequence[dict[str, Any]], about: di
     columns = {
         name: _column([each.get(name) for each in rows], float_=name.endswith("_s") or ", s" in name) for name in names
     }
-    part = path.with_suffix(".part")
-    polars.DataFrame(columns).write_parquet(part, metadata={**about, "factors": ",".join(sweep.factors)})
-    os.replace(part, path)
+    kept = io.BytesIO()
+    polars.DataFrame(columns).write_parquet(kept, metadata={**about, "factors": ",".join(sweep.factors)})
+    put(path, kept.getvalue())
 
 
 def _column(values: list[Any], *, float_: bool) -> list[Any]:

@@ -15,14 +15,14 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from testbed import owned
 from testbed.errors import EnvironmentFailure
-from testbed.setup.paths import cache_dir
+from testbed.setup.paths import PROJECT, cache_dir
 from testbed.setup.progress import say, step
 
 REMOVAL_TRIES = 5
@@ -37,6 +37,11 @@ def digest(*parts: str | bytes | Path) -> str:
         total.update(len(data).to_bytes(8, "big"))
         total.update(data)
     return total.hexdigest()[:12]
+
+
+def digest_of(files: Iterable[Path], checkout: Path = PROJECT) -> str:
+    """Stands for files of the checkout, with their places in it."""
+    return digest(*(part for path in files for part in (str(path.relative_to(checkout)), path)))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from testbed import owned
 from testbed.setup import artefact, tree
-from testbed.setup.artefact import Artefact, digest
+from testbed.setup.artefact import Artefact, digest, digest_of
 from testbed.setup.command import run
 from testbed.setup.paths import PROJECT, cache_dir
 
@@ -33,8 +33,7 @@ def code() -> Artefact:
 @cache
 def _content() -> str:
     files = sorted(path for folder in FOLDERS for path in (PROJECT / folder).rglob("*") if path.is_file())
-    named = [path for path in files if "__pycache__" not in path.parts]
-    return digest(*(part for path in named for part in (str(path.relative_to(PROJECT)), path)))
+    return digest_of((path for path in files if "__pycache__" not in path.parts), PROJECT)
 
 
 def _build(folder: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from testbed.errors import EnvironmentFailure
 from testbed.owned import claim
 from testbed.setup import host_packages
-from testbed.setup.artefact import Artefact, digest, in_use, remove
+from testbed.setup.artefact import Artefact, digest, in_use
 from testbed.setup.command import run
 from testbed.setup.paths import PROJECT, cache_dir
 from testbed.setup.progress import say
@@ -73,7 +73,7 @@ def install(lock: Path, *, into: Path, what: str, guest: Guest | None = None) ->
         uv().make()
     except EnvironmentFailure as error:
         say(f"uv cannot be had, so pip does it, which takes minutes: {error.problem}")
-        _with_pip(lock, python, place, guest, what, lambda: remove(into) if target else None)
+        _with_pip(lock, python, place, guest, what)
         return
     platform = () if guest is None else ("--python-version", guest.version, "--python-platform", for_uv(guest))
     wheels = cache_dir() / WHEELS
@@ -114,9 +114,7 @@ def for_uv(guest: Guest) -> str:
     return f"x86_64-{guest.platforms[-1].removesuffix('_x86_64')}"
 
 
-def _with_pip(
-    lock: Path, python: str | Path, place: Sequence[str | Path], guest: Guest | None, what: str, again: object
-) -> None:
+def _with_pip(lock: Path, python: str | Path, place: Sequence[str | Path], guest: Guest | None, what: str) -> None:
     # pip 23 holds some wheels against the Python it runs on, not the one named; the lock has settled the versions.
     platform = () if guest is None else (
         "--python-version", guest.version, "--implementation", "cp", "--ignore-requires-python",
@@ -126,7 +124,7 @@ def _with_pip(
     run(
         [pip().make() / "bin" / "python", "-m", "pip", *ours, "install", *PIP, "--no-compile", *platform, *place,
          "-r", lock],
-        what=what, tries=TRIES, before_retry=again if callable(again) else None,
+        what=what, tries=TRIES,
     )  # fmt: skip
 
 

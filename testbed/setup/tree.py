@@ -56,22 +56,21 @@ RESOLVED = "debian.txt"
 def tree(*, tests: bool = False) -> Artefact:
     """The guest's root, or the tests' one. Its key holds what the locks name, its `identity` what is in it."""
     kind, what = ("guest-tree-tests", "tests") if tests else ("guest-tree", "guest")
-    names = (*BASE, *PACKAGES, *(FOR_TESTS if tests else ()))
-    return Artefact(kind, _key(_locked(tests), tests), lambda folder: _build(folder, names, tests, what), 1500)
+    return Artefact(kind, _key(_locked(tests), tests), lambda folder: _build(folder, tests, what), 1500)
 
 
-def resolved(*, tests: bool = False) -> tuple[Package, ...]:
+def resolved() -> tuple[Package, ...]:
     """The Debian packages in the tree; none before it is made."""
-    file = tree(tests=tests).path / RESOLVED
+    file = tree().path / RESOLVED
     return tuple(Package(*line.split()) for line in file.read_text().splitlines()) if file.exists() else ()
 
 
-def identity(*, tests: bool = False) -> str:
+def identity() -> str:
     """The hash of all that the tree was made of, every package with its version and the hash of its file.
 
     It is the tree's key where the tree is what the locks name.
     """
-    return _key(resolved(tests=tests) or _locked(tests), tests)
+    return _key(resolved() or _locked(False), False)
 
 
 def wheels() -> dict[str, str]:
@@ -91,9 +90,13 @@ def _locked(tests: bool) -> tuple[Package, ...]:
 
 
 def _key(packages: Iterable[Package], tests: bool) -> str:
-    names = (*BASE, *PACKAGES, *(FOR_TESTS if tests else ()))
-    recipe = repr((RECIPE, SUITE, names, LEFT_OUT, MOUNT_POINTS, GUEST))
+    recipe = repr((RECIPE, SUITE, _names(tests), LEFT_OUT, MOUNT_POINTS, GUEST))
     return digest(*_wheel_locks(tests), STAGE1, recipe, "\n".join(map(str, sorted(packages))))
+
+
+def _names(tests: bool) -> tuple[str, ...]:
+    """The Debian packages that are asked for."""
+    return (*BASE, *PACKAGES, *(FOR_TESTS if tests else ()))
 
 
 def _wheel_locks(tests: bool) -> tuple[Path, ...]:
@@ -105,10 +108,10 @@ def packages_for_setup() -> tuple[str, ...]:
     return host_packages.FOR_TREE + (() if os.geteuid() == 0 else host_packages.FOR_TREE_WITHOUT_ROOT)
 
 
-def _build(folder: Path, names: tuple[str, ...], tests: bool, what: str) -> None:
+def _build(folder: Path, tests: bool, what: str) -> None:
     host_packages.install(packages_for_setup())
     with archive.opened() as debian:
-        found = debian.resolve(archive.SECTIONS[what], _locked(tests), names)
+        found = debian.resolve(archive.SECTIONS[what], _locked(tests), _names(tests))
         files = debian.fetch(found.packages)
     root = folder / "root"
     if os.geteuid() == 0:

@@ -38,7 +38,8 @@ POLICY_SERVER = key("policy server")
 
 
 class Network(Simulation):
-    """`segments`: name → routers on it; two make a point-to-point link, more a LAN."""
+    """`segments`: name → routers on it; two make a point-to-point link, more a LAN. `room`: for how many interfaces a
+    router has SPIs."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Network(Simulation):
         duplicate: float = 0.0,
         overtake: float = 0.0,
         keys: Callable[[str], Ed25519PrivateKey] = key,
+        room: int = 4,
     ) -> None:
         super().__init__(seed, loss=loss, duplicate=duplicate, overtake=overtake)
         self.keys = keys
@@ -60,7 +62,7 @@ class Network(Simulation):
         names = sorted({router for members in segments.values() for router in members})
         interfaces: dict[str, dict[str, tuple[str, str]]] = {name: {} for name in names}
         for name in names:
-            self.domain = edit.add_router(self.domain, name, spki(key(name)))
+            self.domain = edit.add_router(self.domain, name, spki(key(name)), room=room)
             self.domain = edit.approve_router(self.domain, name, spki(key(name)))
         for number, (segment, members) in enumerate(segments.items()):
             kind: Literal["p2p", "lan"] = "p2p" if len(members) == 2 else "lan"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from testbed.analysis.run import Run
 from testbed.faults.check import check_plan
-from testbed.runner.execute import code_digest, first_problem, play_one
+from testbed.runner.execute import play_alone
 from testbed.topology.resolved import Topology
 from testbed.view.demo import SPEED, TOPOLOGY, Demo, story
 from testbed.view.page import page
@@ -17,9 +17,5 @@ def tour(folder: Path) -> str:
     """The page. The run is kept below `folder`. LabError when it could not be played."""
     plan = Demo().plan(Topology.load(TOPOLOGY), "lks", 1, {})
     check_plan(plan)
-    outcome = play_one(plan, folder, "virtual", code_digest())
-    problem = first_problem([outcome])
-    if problem is not None:
-        raise problem
-    run = Run(outcome.folder)
+    run = Run(play_alone(plan, folder).folder)
     return page([{**scene(run), "name": Demo.title}], story(run), SPEED)

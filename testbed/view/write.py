@@ -8,6 +8,7 @@ from pathlib import Path
 from testbed.analysis.run import PLAN, Run
 from testbed.errors import InputError
 from testbed.report.style import ordered
+from testbed.runner.execute import RUNS
 from testbed.view.page import page
 from testbed.view.scene import scene
 from testbed.whole import put
@@ -15,7 +16,6 @@ from testbed.whole import put
 NAME = "view.html"
 MOST = 2
 """Runs that stand side by side."""
-RUNS = "runs"
 
 
 def write(folders: Sequence[Path], out: Path | None, keyings: Sequence[str] | None = None) -> tuple[Path, list[str]]:

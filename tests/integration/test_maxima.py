@@ -24,12 +24,11 @@ from agents.lks.retained import DOCUMENT
 from agents.policy import edit
 from agents.policy.carriage import check_carried
 from agents.policy.document import MAX_INTERFACES, MAX_NEIGHBORS, PolicyDocument, Reconnect, sign_document
-from agents.policy.domain import Domain, Settings
+from agents.policy.domain import Settings
 from agents.policy.errors import PolicyError
 from agents.policy.keys import spki
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import Revoked, key_hash, make_list, sign_list
-from testbed.soak import network as soak
 from testbed.soak.network import POLICY_SERVER, Network, key
 from tests.integration.ipsec_lab import inside, run
 
@@ -37,17 +36,6 @@ pytestmark = pytest.mark.guest
 
 SPACE, HUB = "maxima", "hub"
 QUICK = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=1, first_max_s=2, max_s=2))
-
-
-@pytest.fixture
-def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Routers have SPIs for as many interfaces as a document can have."""
-    add = soak.edit.add_router
-
-    def with_room(domain: Domain, name: str, public: bytes) -> Domain:
-        return add(domain, name, public, room=MAX_INTERFACES)
-
-    monkeypatch.setattr(soak.edit, "add_router", with_room)
 
 
 class Space:
@@ -97,13 +85,12 @@ def longest_list() -> tuple[int, bytes]:
     return least, sign_list(make_list("example", least, 0, entries[:least]), POLICY_SERVER)
 
 
-@pytest.mark.usefixtures("roomy")
 def test_a_router_of_256_interfaces_with_all_protocols_has_them_protected_and_the_longest_list(
     tmp_path: Path, space: type[Space]
 ) -> None:
     network = Network(
         {f"l{number}": (HUB, f"r{number:03}") for number in range(MAX_INTERFACES)},
-        settings=QUICK, dks=True, protocols=list(RoutingProtocol),
+        settings=QUICK, dks=True, protocols=list(RoutingProtocol), room=MAX_INTERFACES,
     )  # fmt: skip
     version, network.revocation = longest_list()
     small = network.documents[HUB].model_copy(update={"interfaces": network.documents[HUB].interfaces[:1]})
@@ -127,10 +114,9 @@ def test_a_router_of_256_interfaces_with_all_protocols_has_them_protected_and_th
     place.put(network, HUB)
 
 
-@pytest.mark.usefixtures("roomy")
 def test_a_lan_of_31_has_every_pair_s_key_in_each_kernel(tmp_path: Path, space: type[Space]) -> None:
     names = tuple(f"r{number:02}" for number in range(MAX_NEIGHBORS + 1))
-    network = Network({"lan": names}, settings=QUICK, protocols=[RoutingProtocol.OSPF])
+    network = Network({"lan": names}, settings=QUICK, protocols=[RoutingProtocol.OSPF], room=MAX_INTERFACES)
     for name in names:
         network.power_on(name)
     assert network.run(30, lambda: all(network.hears(each, "r00") and network.hears("r00", each) for each in names[1:]))

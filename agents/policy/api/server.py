@@ -16,20 +16,18 @@ from agents.runtime import notify
 class Server(uvicorn.Server):
     """As uvicorn.Server."""
 
+    _alive: asyncio.Task[None] | None = None
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
         if self.started:
             notify.ready()
-            self._tell_alive()
+            self._alive = asyncio.create_task(notify.stay_alive())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End in order."""
         notify.stopping()
         await super().shutdown(sockets)
-
-    def _tell_alive(self) -> None:
-        every_s = notify.watchdog_s()
-        if every_s is not None:
-            notify.alive()
-            asyncio.get_running_loop().call_later(every_s, self._tell_alive)
+        if self._alive is not None:
+            self._alive.cancel()

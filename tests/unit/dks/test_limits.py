@@ -22,34 +22,21 @@ from agents.policy.document import (
     SpiBlock,
     sign_document,
 )  # fmt: skip
-from agents.policy.domain import Domain, Settings
+from agents.policy.domain import Settings
 from agents.policy.errors import PolicyError
 from agents.policy.group import GroupState, SignedState
 from agents.policy.keys import spki
 from agents.policy.names import GroupId
 from agents.policy.store import PolicyStore
 from agents.runtime.effects import Persist
-from testbed.soak import network as soak
 from testbed.soak.network import POLICY_SERVER, Network, key
 
 QUICK = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=1, first_max_s=2, max_s=2))
 
 
-@pytest.fixture
-def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Routers have SPIs for as many interfaces as a document can have."""
-    add = soak.edit.add_router
-
-    def with_room(domain: Domain, name: str, public: bytes) -> Domain:
-        return add(domain, name, public, room=MAX_INTERFACES)
-
-    monkeypatch.setattr(soak.edit, "add_router", with_room)
-
-
-@pytest.mark.usefixtures("roomy")
 def test_a_router_of_256_interfaces_with_all_protocols_registers_and_reports_every_group() -> None:
     links = {f"l{number}": ("hub", f"r{number:03}") for number in range(MAX_INTERFACES)}
-    network = Network(links, settings=QUICK, dks=True, protocols=list(RoutingProtocol))
+    network = Network(links, settings=QUICK, dks=True, protocols=list(RoutingProtocol), room=MAX_INTERFACES)
     groups = MAX_INTERFACES * len(RoutingProtocol)
     signed = network.signed["hub"]
     assert len(signed) > 65_535 and len(packed(signed)) < MAX_CARRIED
@@ -64,11 +51,10 @@ def test_a_router_of_256_interfaces_with_all_protocols_registers_and_reports_eve
     assert not network.seen("error", "dks") and not network.seen("dks_contact", "hub", ok=False)
 
 
-@pytest.mark.usefixtures("roomy")
 def test_lans_of_31_with_all_protocols_are_keyed_pair_keys_and_all_and_survive_a_reboot() -> None:
     network = Network(
         {"lan": tuple(f"r{number:02}" for number in range(MAX_NEIGHBORS + 1))},
-        settings=QUICK, protocols=[RoutingProtocol.OSPF, RoutingProtocol.OSPF6],
+        settings=QUICK, protocols=[RoutingProtocol.OSPF, RoutingProtocol.OSPF6], room=MAX_INTERFACES,
     )  # fmt: skip
     for name in ("r00", "r01", "r30"):
         network.power_on(name)

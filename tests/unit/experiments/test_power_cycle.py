@@ -56,8 +56,11 @@ def test_a_router_that_there_is_not_is_an_error_that_names_the_words_and_the_rou
     assert "there is no router" in str(caught.value) and "first-hop" in str(caught.value.allowed)
 
 
-@pytest.mark.parametrize("which", ["rp", "dr", "first-hop"])
-def test_a_network_without_pim_or_lan_says_that_it_lacks_it(tmp_path: Path, which: str) -> None:
+@pytest.mark.parametrize(
+    ("which", "said"), [("rp", "no rendezvous point"), ("dr", "no LAN"), ("first-hop", "no multicast source")]
+)
+def test_a_network_without_pim_or_lan_says_that_it_lacks_it(tmp_path: Path, which: str, said: str) -> None:
     (tmp_path / "bare.yaml").write_text("pim: off\nlinks: [a-b, b-c]\n")
-    with pytest.raises(InputError):
-        cut(load(str(tmp_path / "bare.yaml")), {"which": which})
+    bare = load(str(tmp_path / "bare.yaml"))
+    with pytest.raises(InputError, match=said):
+        cut(bare, {"which": which})

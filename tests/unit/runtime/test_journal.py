@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from agents.dks import daemon as dks
 from agents.lks import daemon as lks
 from agents.policy import cli as policy
 from agents.runtime import notify
+from agents.runtime.drops import EACH, WINDOW_S
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.journal import Journal, Level
@@ -187,3 +189,21 @@ def test_the_watchdog_is_told_twice_as_often_as_it_looks(
         if value is not None:
             monkeypatch.setenv(name, value)
     assert notify.watchdog_s() == every_s
+
+
+def test_how_many_more_there_were_is_told_when_the_next_event_is_no_more_than_a_detail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    read, write = os.pipe()
+    log = EventLog(None, "r1", Journal("lks", Level.INFO, False, write))
+    for _ in range(EACH + 4):
+        log.write(Event("error", {"what": "revocation"}))
+    now[0] += WINDOW_S
+    log.subscriber = lambda _line: None  # somebody hears details too
+    log.write(Event("sa"))
+    os.close(write)
+    with os.fdopen(read) as lines:
+        told = [line.split()[3:] for line in lines]
+    assert len(told) == EACH + 1 and "suppressed=4" in told[-1]
