@@ -34,7 +34,7 @@ from agents.lks.context import Context
 from agents.lks.generations import earliest
 from agents.lks.listener import Listener
 from agents.lks.speaker import Orders, Speaker
-from agents.policy.document import InterfacePolicy, Neighbor
+from agents.policy.document import InterfacePolicy
 from agents.policy.names import GroupId, SpeakerId
 
 RETRANSMISSION = Retransmission(first_s=0.25, factor=1.8, cap_s=1.0, tries=10)
@@ -74,8 +74,15 @@ class Link(GroupParty):
         domain, emit = context.document.domain, context.effects.append
         super().__init__(context.identity, config, context.random, domain, holder, emit, context.boundary, policy.name)
         self._orders = orders
-        self.speakers = {group: self._speaker(group, now) for group in self._own_groups()}
-        self.listeners = {each.router: self._listener(each) for each in policy.neighbors}
+        self.speakers = {
+            group: Speaker(context, self._endpoint, group, now, orders if context.shared(group) else None)
+            for group in context.document.own_groups()
+            if group.interface == policy.name
+        }
+        self.listeners = {
+            each.router: Listener(context, self._endpoint, self._lists.hello, policy, each, port)
+            for each in policy.neighbors
+        }
         self._keyed: set[str] = set()
         self.present: set[str] = set()
         """Neighbours that an IKE message came from, whoever sent it in their name, unless we refused each other."""
@@ -172,33 +179,26 @@ class Link(GroupParty):
             for sa in self._endpoint.sas(self._context.party(router)):
                 self._endpoint.close(sa, now)
         self._endpoint.review(now)
-        own = self._own_groups()
+        own = [each for each in self._context.document.own_groups() if each.interface == policy.name]
         for group in [each for each in self.speakers if each not in own]:
             del self.speakers[group]
             self._context.kernel_dirty = True
         for group in own:
             if group not in self.speakers:
-                self.speakers[group] = self._speaker(group, now)
+                orders = self._orders if self._context.shared(group) else None
+                self.speakers[group] = Speaker(self._context, self._endpoint, group, now, orders)
         for listener in self.listeners.values():
             listener.adopt(policy, now)
         for each in come:
-            self.listeners[each.router] = self._listener(each)
+            self.listeners[each.router] = Listener(
+                self._context, self._endpoint, self._lists.hello, policy, each, self._port
+            )
             if self.up:
                 self.listeners[each.router].wake(now)
         if gone or (come and policy.link == "lan"):
             self.rekey(now, "policy", excluding=bool(gone))
         self._drain(now)
         return True
-
-    def _own_groups(self) -> list[GroupId]:
-        return [each for each in self._context.document.own_groups() if each.interface == self.policy.name]
-
-    def _speaker(self, group: GroupId, now: float) -> Speaker:
-        orders = self._orders if self._context.shared(group) else None
-        return Speaker(self._context, self._endpoint, group, now, orders)
-
-    def _listener(self, neighbor: Neighbor) -> Listener:
-        return Listener(self._context, self._endpoint, self._lists.hello, self.policy, neighbor, self._port)
 
     def stop(self, now: float) -> None:
         """Part from all neighbours."""

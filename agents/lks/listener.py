@@ -73,7 +73,13 @@ class Listener:
         self._context, self._endpoint, self._hello = context, endpoint, hello
         self.interface, self.neighbor = interface, neighbor
         self._peer = PeerAddress(str(neighbor.address), port, str(interface.address), interface.name, port)
-        self.hearing = {group: Hearing(group, interface.name) for group in self._groups()}
+        domain = context.document.domain
+        self.hearing = {
+            group: Hearing(group, interface.name)
+            for group in (
+                GroupId.of(domain, neighbor.router, neighbor.interface, protocol) for protocol in interface.protected
+            )
+        }
         self._neighbor_key = public_key_from_spki(neighbor.key)
         self._dks_key = public_key_from_spki(context.document.dks.key)
         self._member = GroupMember((context.document.suite,), self._issuer_key, context.retained.minimum)
@@ -85,11 +91,6 @@ class Listener:
 
     def __str__(self) -> str:
         return f"listener to {self.neighbor.router} on {self.interface.name}"
-
-    def _groups(self) -> list[GroupId]:
-        """The neighbour's groups of protocols that are protected here."""
-        domain, there = self._context.document.domain, self.neighbor
-        return [GroupId.of(domain, there.router, there.interface, each) for each in self.interface.protected]
 
     # -- beginning -----------------------------------------------------------------------------------
 
@@ -113,8 +114,9 @@ class Listener:
     def adopt(self, interface: InterfacePolicy, now: float) -> None:
         """Go on under a newer policy of the interface: groups of protocols that are protected now are registered, and
         those of protocols that are not any more are given up."""
-        self.interface = interface
-        wanted = self._groups()
+        self.interface, neighbor = interface, self.neighbor
+        domain = self._context.document.domain
+        wanted = [GroupId.of(domain, neighbor.router, neighbor.interface, each) for each in interface.protected]
         for group in [each for each in self.hearing if each not in wanted]:
             self.hearing.pop(group).stop()
             self._again_at.pop(group, None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from functools import partial
 
 import pytest
 
@@ -12,7 +11,6 @@ import testbed.soak.network as soak
 from agents.dks.core import POLL_S
 from agents.dks.store import GenerationBook
 from agents.gikev2 import notifies
-from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect, sign_document
 from agents.policy.domain import Settings
 from agents.policy.group import MAX_COUNTER, MOST_AHEAD, GroupState, sign_group_state
@@ -82,13 +80,10 @@ def test_a_replaced_key_has_nothing_more_whatever_comes_first_document_or_list(l
 
 
 @pytest.mark.parametrize(("links", "revoked"), [(8, 400), (14, 400), (1, 400), (1, 0)])
-def test_document_and_list_each_have_a_message_of_their_own(
-    links: int, revoked: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(soak.edit, "add_router", partial(edit.add_router, room=64))
+def test_document_and_list_each_have_a_message_of_their_own(links: int, revoked: int) -> None:
     quick = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=1, first_max_s=2, max_s=2))
     segments = {f"lan{n}": ("hub", *(f"r{n:02}x{i:02}" for i in range(15))) for n in range(links)}
-    network = Network(segments, settings=quick, dks=True, protocols=soak.PROTOCOLS[:1])
+    network = Network(segments, settings=quick, dks=True, protocols=soak.PROTOCOLS[:1], room=64)
     gone = tuple(
         Revoked(name=f"gone{i:03}" + "x" * 50, key=hashlib.sha256(str(i).encode()).digest()) for i in range(revoked)
     )
