@@ -15,9 +15,9 @@ from agents.ikev2 import Payload, RawPayload
 from agents.ikev2.sa import IkeSa
 from agents.lks.core import LksCore
 from agents.lks.retained import COUNTERS, DOCUMENT
-from agents.runtime.simulation import Node
 from fuzz.harness import promise
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
+from testbed.simulation.simulation import Node
 
 MOST_PAYLOADS = 12
 

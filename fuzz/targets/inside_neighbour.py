@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.ikev2.registry import ExchangeType
 from fuzz.harness import Target, promise
 from fuzz.inside import Liar, programs, refused_alike
-from testbed.soak.network import PROTOCOLS, Network
+from testbed.simulation.network import PROTOCOLS, Network
 
 _MOMENTS = (
     (ExchangeType.GSA_INBAND_REKEY, False),

@@ -10,7 +10,7 @@ from agents.ikev2.sa import IkeSa
 from agents.policy.domain import Settings
 from fuzz.harness import Target, promise
 from fuzz.inside import rewritten
-from testbed.soak.network import PROTOCOLS, Network
+from testbed.simulation.network import PROTOCOLS, Network
 
 _STEP = 16
 """Octets of a program for each message."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from agents.policy.domain import Settings
-from agents.runtime.simulation import Passing
 from fuzz.harness import Target, promise
-from testbed.soak.network import PROTOCOLS, Network
+from testbed.simulation.network import PROTOCOLS, Network
+from testbed.simulation.simulation import Passing
 from testbed.soak.outsider import forged, stir
 from testbed.soak.unsealed import claims_to_be_sealed
 

@@ -11,12 +11,12 @@ from collections import Counter
 from agents.ipsec.protection import GroupSa
 from agents.policy.revocation import FILE as REVOCATION
 from agents.runtime.effects import Event, Kernel
-from agents.runtime.simulation import Node
+from testbed.simulation.network import Network
+from testbed.simulation.simulation import Node
 from testbed.soak.judge_access import Access
 from testbed.soak.judge_files import Files
 from testbed.soak.judge_keys import Keys, sent_with
 from testbed.soak.judge_pace import Pace
-from testbed.soak.network import Network
 from testbed.soak.verdict import Verdict, Violated
 
 __all__ = ["Invariants", "Violated"]

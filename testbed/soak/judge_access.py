@@ -11,9 +11,9 @@ from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.policy.revocation import FILE as REVOCATION
 from agents.runtime.effects import Event, Kernel
-from agents.runtime.simulation import Node
+from testbed.simulation.network import Network
+from testbed.simulation.simulation import Node
 from testbed.soak.judge_files import Files
-from testbed.soak.network import Network
 from testbed.soak.spd import heard_in_clear, sent_in_clear
 from testbed.soak.verdict import Verdict
 

@@ -9,9 +9,9 @@ from itertools import repeat
 
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.policy.revocation import FILE as REVOCATION
-from agents.runtime.simulation import Node
+from testbed.simulation.network import POLICY_SERVER, Network
+from testbed.simulation.simulation import Node
 from testbed.soak import witness
-from testbed.soak.network import POLICY_SERVER, Network
 from testbed.soak.verdict import Verdict
 
 ROOT = POLICY_SERVER.public_key().public_bytes_raw()

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from agents.ipsec.plan import GRACE_S
 from agents.ipsec.protection import GroupSa
 from agents.runtime.effects import Kernel
-from agents.runtime.simulation import Node
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
+from testbed.simulation.simulation import Node
 from testbed.soak.verdict import Verdict
 from testbed.soak.witness import Kept, Told, follows
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agents.runtime.effects import Event
-from agents.runtime.simulation import Node
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
+from testbed.simulation.simulation import Node
 from testbed.soak.verdict import Verdict
 
 SLACK_S = 1.0

@@ -23,7 +23,7 @@ from agents.ikev2.errors import MalformedMessage
 from agents.ikev2.registry import ExchangeType, Flag, PayloadType
 from agents.runtime.drops import Drops
 from agents.runtime.effects import Event, Send
-from agents.runtime.simulation import Node, Passing
+from testbed.simulation.simulation import Node, Passing
 from testbed.soak.unsealed import claims_to_be_sealed, digest
 
 if TYPE_CHECKING:

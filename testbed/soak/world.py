@@ -10,10 +10,10 @@ from agents.lks.retained import DOCUMENT
 from agents.policy import edit
 from agents.policy.keys import spki
 from agents.runtime.effects import Effect, Event, Kernel, Persist
-from agents.runtime.simulation import Files, Node, Passing
+from testbed.simulation.network import Network, key
+from testbed.simulation.simulation import Files, Node, Passing
 from testbed.soak.faults import PHANTOMS, SEGMENTS, pace_of, settings_of
 from testbed.soak.invariants import Invariants
-from testbed.soak.network import Network, key
 from testbed.soak.outsider import Outsider
 
 PASSED = 2000

@@ -26,7 +26,7 @@ from agents.lks.dks_link import LIVENESS_S
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Send
 from agents.runtime.links import LinkState
-from agents.runtime.simulation import Node, Simulation
+from testbed.simulation.simulation import Node, Simulation
 from testbed.storm.domain import DKS, DKS_ADDRESS, NAME, POLICY_SERVER, Place, key_of
 from testbed.storm.service import Queue, Service
 from testbed.storm.tally import Tally

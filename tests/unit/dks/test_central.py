@@ -18,8 +18,8 @@ from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from agents.policy.group import LABEL, MOST_AHEAD, GroupState, SignedState
 from agents.policy.names import GroupId
-from agents.runtime.simulation import Passing
-from testbed.soak.network import Network, ring
+from testbed.simulation.network import Network, ring
+from testbed.simulation.simulation import Passing
 from tests.unit.lks.test_issuing import one_key_each
 
 CENTRAL = Settings(validity_s=1 << 33, issuer="dks", local_key_server=False)

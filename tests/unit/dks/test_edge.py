@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-import testbed.soak.network as soak
+import testbed.simulation.network as soak
 from agents.dks.core import POLL_S
 from agents.dks.store import GenerationBook
 from agents.gikev2 import notifies
@@ -17,7 +17,7 @@ from agents.policy.group import MAX_COUNTER, MOST_AHEAD, GroupState, sign_group_
 from agents.policy.keys import spki
 from agents.policy.names import GroupId
 from agents.policy.revocation import Revoked, key_hash, make_list, sign_list
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
 from tests.unit.dks import test_core as core
 
 BEYOND = (MAX_COUNTER, MAX_COUNTER - 1, MOST_AHEAD + 1, 1 << 62)

@@ -7,7 +7,7 @@ import pytest
 from agents.dks.core import DksCore
 from agents.policy.domain import Settings
 from agents.runtime.control import CommandRefused
-from testbed.soak.network import Network, ring
+from testbed.simulation.network import Network, ring
 
 
 def dks(network: Network) -> DksCore:

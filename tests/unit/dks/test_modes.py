@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.ipsec.protection import Mode
 from agents.policy import edit
 from agents.policy.domain import Domain, Settings
-from testbed.soak.network import Network, ring
+from testbed.simulation.network import Network, ring
 
 
 def everywhere(domain: Domain, mode: Mode) -> Domain:

@@ -10,8 +10,8 @@ from agents.ikev2.registry import ExchangeType
 from agents.policy import edit
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
-from agents.runtime.simulation import Passing
-from testbed.soak.network import Network, ring
+from testbed.simulation.network import Network, ring
+from testbed.simulation.simulation import Passing
 
 LIFETIME_S = 100
 SETTINGS = Settings(validity_s=1 << 33, issuer="dks", local_key_server=False, lifetimes=Lifetimes(group_s=LIFETIME_S))

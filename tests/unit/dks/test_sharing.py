@@ -23,8 +23,8 @@ from agents.policy.revocation import Revoked, key_hash, make_list, sign_list
 from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Effect, Kernel
 from agents.runtime.links import LinkState
-from agents.runtime.simulation import Node, Seen
-from testbed.soak.network import POLICY_SERVER, Network, key, ring
+from testbed.simulation.network import POLICY_SERVER, Network, key, ring
+from testbed.simulation.simulation import Node, Seen
 
 GROUP = GroupId("example", "r1", "eth0", "ospf")
 SOON = Reconnect(first_min_s=1, first_max_s=3, max_s=10)

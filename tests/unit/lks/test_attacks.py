@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from agents.lks.retained import COUNTERS
-from agents.runtime.simulation import Passing
 from agents.runtime.storage import CorruptRecord
-from testbed.soak.network import Network, key
+from testbed.simulation.network import Network, key
+from testbed.simulation.simulation import Passing
 
 PAIR = {"a--b": ("a", "b")}
 

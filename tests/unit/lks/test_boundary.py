@@ -34,7 +34,7 @@ from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
 from agents.runtime.boundary import EACH, PAUSE_S, Boundary
 from agents.runtime.control import CommandRefused
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
 
 QUICK = Settings(
     validity_s=1 << 33,

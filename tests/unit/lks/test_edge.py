@@ -15,8 +15,8 @@ from agents.ikev2.codec.payloads import encode_payloads
 from agents.ikev2.config import PLAIN
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
-from agents.runtime.simulation import Passing
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
+from testbed.simulation.simulation import Passing
 from testbed.soak.unsealed import digest
 
 PAIR = {"a--b": ("a", "b")}

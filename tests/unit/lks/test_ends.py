@@ -7,7 +7,7 @@ import pytest
 from agents.ipsec.plan import GRACE_S
 from agents.policy.document import Lease, Reconnect
 from agents.policy.domain import Settings
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
 
 PAIR = {"a--b": ("a", "b")}
 LIFE_S, DTD_S = 60, 5

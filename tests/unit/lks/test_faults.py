@@ -10,8 +10,8 @@ import pytest
 from agents.lks.retained import COUNTERS
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
-from agents.runtime.simulation import Node
-from testbed.soak.network import Network, ring
+from testbed.simulation.network import Network, ring
+from testbed.simulation.simulation import Node
 
 PAIR = {"a--b": ("a", "b")}
 LAN = {"lan": ("a", "b", "c", "d", "e")}

@@ -12,8 +12,8 @@ from agents.ikev2.codec.payloads import Identification
 from agents.ikev2.registry import ExchangeType, Flag
 from agents.policy.names import party_id
 from agents.runtime.drops import EACH, OTHERS, REASONS, WINDOW_S, Drops
-from agents.runtime.simulation import Passing
-from testbed.soak.network import Network, key
+from testbed.simulation.network import Network, key
+from testbed.simulation.simulation import Passing
 
 PAIR = {"a--b": ("a", "b")}
 AT_A = PeerAddress("10.0.0.2", 848, "10.0.0.1", "a-e0", 848)

@@ -14,8 +14,8 @@ from agents.ikev2 import IkeEndpoint, Payload, RawPayload, Request
 from agents.lks import speaker
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
-from agents.runtime.simulation import Passing
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
+from testbed.simulation.simulation import Passing
 
 LAN = {"lan": ("a", "b", "c")}
 

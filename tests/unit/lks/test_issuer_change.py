@@ -9,9 +9,9 @@ import pytest
 from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
+from testbed.simulation.network import Network
 from testbed.soak.faults import ISSUERS, with_issuer
 from testbed.soak.judge_keys import sent_with
-from testbed.soak.network import Network
 from tests.unit.lks.test_issuing import one_key_each
 
 START = Settings(

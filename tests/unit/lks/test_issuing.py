@@ -15,8 +15,8 @@ from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
 from agents.policy.names import GroupId
 from agents.runtime.control import CommandRefused
-from agents.runtime.simulation import Passing
-from testbed.soak.network import Network, ring
+from testbed.simulation.network import Network, ring
+from testbed.simulation.simulation import Passing
 
 SOON = Reconnect(first_min_s=1, first_max_s=3, max_s=5)
 SHARED = Settings(validity_s=1 << 33, issuer="dks", lifetimes=Lifetimes(group_s=60), reconnect=SOON)

@@ -13,7 +13,7 @@ from agents.policy.document import Reconnect
 from agents.policy.domain import Settings
 from agents.runtime.effects import Persist
 from agents.runtime.storage import seal
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
 
 PAIR = {"a--b": ("a", "b")}
 WHOLE = 1000

@@ -6,8 +6,8 @@ import pytest
 
 from agents.ikev2.registry import Flag
 from agents.policy.domain import Settings
-from agents.runtime.simulation import Passing
-from testbed.soak.network import Network, key
+from testbed.simulation.network import Network, key
+from testbed.simulation.simulation import Passing
 
 PAIR = {"ab": ("a", "b")}
 LAN = {"lan": ("a", "b", "c", "d")}

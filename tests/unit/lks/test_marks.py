@@ -30,7 +30,7 @@ from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import Revoked, key_hash, make_list, sign_list
 from agents.runtime.effects import Persist
 from agents.runtime.storage import CorruptRecord, seal
-from testbed.soak.network import POLICY_SERVER, Network, key
+from testbed.simulation.network import POLICY_SERVER, Network, key
 
 GROUP = GroupId.of("example", "b", "b-e0", RoutingProtocol.OSPF)
 OLD, NEW, DKS = key("b"), key("b, new machine"), key("dks")

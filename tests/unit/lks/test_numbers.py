@@ -13,7 +13,7 @@ from agents.lks.reconnect import LONGEST_HINT_S, Schedule
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.group import GroupState, SignedState
 from agents.policy.names import GroupId
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
 
 GREATEST = 0xFFFFFFFF
 LIVES = Lifetimes(group_s=600, atd_s=2, dtd_s=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
 
 SOON = Reconnect(first_min_s=1, first_max_s=3, max_s=5)
 LINE = {"a--b": ("a", "b"), "b--c": ("b", "c")}

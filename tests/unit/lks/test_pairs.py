@@ -17,8 +17,8 @@ from agents.policy import edit
 from agents.policy.bound import Case, pair_bound
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
-from agents.runtime.simulation import Passing
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
+from testbed.simulation.simulation import Passing
 from testbed.soak.outsider import forged, stir
 from testbed.soak.unsealed import claims_to_be_sealed
 

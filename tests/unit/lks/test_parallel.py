@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.policy.domain import Settings
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
 
 TWICE = {"a--b": ("a", "b"), "a--b#2": ("a", "b"), "b--c": ("b", "c")}
 LKS = Settings(validity_s=1 << 33)

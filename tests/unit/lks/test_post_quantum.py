@@ -15,7 +15,7 @@ from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
 from agents.policy.errors import PolicyError
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
 from tests.unit.lks.test_pairs import all_heard, start
 from tests.unit.lks.test_pairs import network as with_pairs
 

@@ -16,9 +16,9 @@ from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
 from agents.policy.group import MOST_AHEAD, GroupState, sign_group_state
 from agents.policy.names import GroupId
-from agents.runtime.simulation import Passing
+from testbed.simulation.network import Network, key
+from testbed.simulation.simulation import Passing
 from testbed.soak.faults import with_issuer
-from testbed.soak.network import Network, key
 
 LAN = {"lan": ("a", "b", "c")}
 LINK = {"a--b": ("a", "b")}

@@ -10,8 +10,8 @@ from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
 from agents.policy.errors import PolicyError
+from testbed.simulation.network import Network, ring
 from testbed.soak.faults import with_issuer
-from testbed.soak.network import Network, ring
 
 SHORT = Settings(validity_s=1 << 33, lifetimes=Lifetimes(group_s=60), reconnect=Reconnect(first_min_s=5, first_max_s=6))
 

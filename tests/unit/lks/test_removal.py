@@ -20,8 +20,8 @@ from agents.policy.domain import Settings
 from agents.policy.errors import PolicyError
 from agents.policy.revocation import FILE, Revocations, make_list, sign_list
 from agents.runtime.control import CommandRefused
-from agents.runtime.simulation import Passing
-from testbed.soak.network import POLICY_SERVER, Network, key, ring
+from testbed.simulation.network import POLICY_SERVER, Network, key, ring
+from testbed.simulation.simulation import Passing
 
 SETTINGS = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=5, first_max_s=20))
 LATE = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=5000, first_max_s=9000))

@@ -14,8 +14,8 @@ from agents.policy.domain import Settings
 from agents.policy.group import GroupState, SignedState
 from agents.policy.names import GroupId
 from agents.runtime.effects import Effect, Kernel
-from agents.runtime.simulation import Node
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
+from testbed.simulation.simulation import Node
 
 IN_FLIGHT_S = 0.5
 """A packet that was sent so long ago may still arrive."""

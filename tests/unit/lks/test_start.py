@@ -15,8 +15,8 @@ from agents.lks.retained import DOCUMENT
 from agents.policy import edit
 from agents.policy.document import Reconnect
 from agents.policy.domain import Settings
-from agents.runtime.simulation import Passing
-from testbed.soak.network import Network, ring
+from testbed.simulation.network import Network, ring
+from testbed.simulation.simulation import Passing
 
 PAIR = {"a--b": ("a", "b")}
 LAN = {"lan": ("a", "b", "c", "d")}

@@ -10,7 +10,7 @@ from agents.lks.daemon import main
 from agents.lks.status import as_text
 from agents.policy.domain import Settings
 from agents.runtime.control import CommandRefused
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
 
 PAIR = {"a--b": ("a", "b")}
 

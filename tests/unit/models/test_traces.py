@@ -19,8 +19,8 @@ from agents.policy.errors import PolicyError
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import make_list, sign_list
 from agents.runtime.control import CommandRefused
-from agents.runtime.simulation import Passing
-from testbed.soak.network import POLICY_SERVER, Network, key
+from testbed.simulation.network import POLICY_SERVER, Network, key
+from testbed.simulation.simulation import Passing
 
 LINK = {"a--b": ("a", "b")}
 LAN = {"lan": ("a", "b", "c")}

@@ -21,7 +21,7 @@ from agents.policy.document import Lease, Lifetimes, Reconnect
 from agents.policy.domain import Domain, Settings
 from agents.policy.errors import PolicyError
 from agents.policy.store import PolicyStore
-from testbed.soak.network import Network, ring
+from testbed.simulation.network import Network, ring
 
 CLOSE = Settings(
     lifetimes=Lifetimes(group_s=600, atd_s=2, dtd_s=5),

@@ -20,7 +20,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, read_private_key, spki, write_private_key, write_public
 from agents.policy.revocation import make_list, sign_list, verify_list
 from agents.policy.store import PolicyStore, Signer
-from testbed.soak.network import POLICY_SERVER, Network, key
+from testbed.simulation.network import POLICY_SERVER, Network, key
 
 YEAR_S = 365 * 86400
 

@@ -32,7 +32,7 @@ from agents.policy.revocation import (
     verify_list,
 )
 from agents.policy.store import PolicyStore
-from testbed.soak.network import POLICY_SERVER, Network, key
+from testbed.simulation.network import POLICY_SERVER, Network, key
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 

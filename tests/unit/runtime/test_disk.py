@@ -26,7 +26,7 @@ from agents.runtime.effects import Event, Persist, Send
 from agents.runtime.events import EventLog
 from agents.runtime.links import LinkState
 from agents.runtime.storage import write_atomic
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
 
 PAIR = {"a--b": ("a", "b")}
 REASONS = [errno.ENOSPC, errno.EIO, errno.EROFS]

@@ -6,7 +6,7 @@ from agents.ikev2 import PeerAddress
 from agents.lks.lease import LEASE
 from agents.lks.retained import COUNTERS
 from agents.runtime.effects import ORDER, Effect, Event, Kernel, KeyLines, Persist, Send, in_order
-from testbed.soak.network import Network
+from testbed.simulation.network import Network
 
 PEER = PeerAddress("192.0.2.1", 848)
 

@@ -24,7 +24,7 @@ from agents.policy.domain import Domain, Settings
 from agents.policy.keys import spki
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import make_list, sign_list
-from agents.runtime.simulation import Node, Simulation
+from testbed.simulation.simulation import Node, Simulation
 
 DKS_ADDRESS = IPv4Address("192.0.2.1")
 PROTOCOLS = (RoutingProtocol.OSPF, RoutingProtocol.PIM)
