@@ -47,6 +47,11 @@ class SaHandle:
         return self._sa.is_established
 
     @property
+    def answered(self) -> bool:
+        """Whether IKE_SA_INIT has an answer that is followed up. Whose it is AUTH will tell."""
+        return self.established or self._sa.handler.poked(self._sa)[0] is not self._sa
+
+    @property
     def initiator(self) -> bool:
         """Whether we began the present IKE SA."""
         return self._sa.initiator

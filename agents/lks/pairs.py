@@ -276,6 +276,8 @@ class Pairs(IkeParty):
         self._context.event("ike", peer=peer.policy.router, interface="", role=role, state="established")
         if event.sa is peer.trying:
             peer.trying = None
+        else:
+            self._give_up(peer, now)
         peer.up.append(event.sa)
         if len(peer.up) > 1 and peer.policy.initiator:
             peer.surplus_at = now + self._lifetimes.atd_s + self._lifetimes.dtd_s
@@ -287,6 +289,15 @@ class Pairs(IkeParty):
         else:
             # Who came asks for what is wanted. Should it not, we do.
             self._again(peer, now, REFUSED_S)
+
+    def _give_up(self, peer: _Peer, now: float) -> None:
+        """The peer's IKE SA stands, so ours is one too many: both begin when a route to each other appears. One that
+        has an answer goes on, for the peer may have it soon: then there are two until `surplus_at`. So never do both
+        routers give up what the other keeps."""
+        trying = peer.trying
+        if trying is not None and not trying.answered:
+            peer.trying = None
+            self._endpoint.abandon(trying, now)
 
     def on_child_established(self, event: ChildEstablished, now: float) -> None:
         peer = self._named(event.sa.peer_id)

@@ -132,6 +132,24 @@ def test_a_route_that_comes_is_used_at_once_and_not_at_the_next_retransmission(s
     assert found.run(found.now + 0.4, keyed(found)), found.now
 
 
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_a_route_that_comes_to_two_routers_that_both_try_makes_one_ike_sa_and_no_pair_is_keyed_twice(seed: int) -> None:
+    found = network(seed)
+    found.cut.add("routed")
+    start(found)
+    found.run(20 + seed / 3)
+    found.cut.clear()
+    for name in ("a", "b", "c") if seed % 2 else ():  # or each retransmits when its own time comes
+        routes_changed(found, name)
+    assert found.run(found.now + 3, keyed(found))
+    first = {name: [sa.keymat for sa in unicast(found, name).sas] for name in found.routers}
+    found.run(found.now + 12)
+    assert all_heard(found)
+    assert {name: [sa.keymat for sa in unicast(found, name).sas] for name in found.routers} == first
+    begun = [each for each in found.seen("ike", state="established") if not each.fields["interface"]]
+    assert len(begun) == 4, "one IKE SA for each of two pairs, told at both ends"
+
+
 def test_routes_that_change_all_the_time_do_not_make_a_router_send_all_the_time() -> None:
     found = network()
     found.cut.add("routed")
