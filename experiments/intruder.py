@@ -12,7 +12,7 @@ from agents.ikev2 import IkeConfig, IkeEndpoint, LocalIdentity, PeerAddress, Sen
 from agents.ikev2.codec.payloads import Identification
 from agents.ikev2.registry import ExchangeType
 from agents.policy.names import party_id
-from testbed.analysis import adjacency, requests
+from testbed.analysis import adjacency, multicast, requests
 from testbed.analysis.run import NS, Run
 from testbed.analysis.trees import address_of
 from testbed.errors import InputError
@@ -417,13 +417,13 @@ def rerouted(run: Run, phase: str) -> int:
 
 
 def lost(run: Run, phase: str) -> int:
-    """Packets of this phase's stream, or in the phase of the Hello of all streams, that were sent after its mark and
+    """Packets of this phase's stream, or in the phase of the Hello of all streams, that were sent since its mark and
     not heard."""
     since, _until = window(run, phase)
     return sum(
-        int(event["last_seq"]) - int(event["first_seq"]) + 1
+        multicast.sent_since(event, since)
         for event in run.where("probe", "stream_loss")
-        if event["sent_first_ns"] >= since and (event["stream"] == phase or not FORGED_PIM[phase])
+        if event["stream"] == phase or not FORGED_PIM[phase]
     )
 
 

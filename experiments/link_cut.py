@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import networkx
 
@@ -10,11 +11,13 @@ from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import phases
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
+from testbed.analysis.words import NEVER, UNAFFECTED
 from testbed.errors import InputError
 from testbed.record.plan import Flow, Step, Stream
 from testbed.runner import streams
 from testbed.runner.experiment import MAX_RATIO, Criterion, Experiment, Measures, Span, Table, step
 from testbed.topology.adjacent import live_graph, live_segments
+from testbed.topology.paths import segments_between
 from testbed.topology.resolved import Topology
 
 SETTLE_S, DOWN_S, UP_S = 60, 60, 60
@@ -28,25 +31,35 @@ RATE_PPS = 20.0
 
 
 def chosen(topology: Topology) -> str:
-    """The link that most shortest paths use, among those without which the network still hangs together if any is.
+    """The link whose cut shows most: the network hangs together without it, all that its two ends send each other goes
+    over it, both ways, and most shortest paths lead over it. Where no link is so, as near to that as there is one.
 
     A link over which no adjacency comes up is dead before it is cut. No plan is made where all are.
     """
     graph = live_graph(topology)
-    used = networkx.edge_betweenness_centrality(networkx.Graph(graph))
-    bridges = {frozenset(edge) for edge in networkx.bridges(graph)}
-    links = live_segments(topology)
+    bridges = {frozenset(edge) for edge in networkx.bridges(networkx.Graph(graph))}
+    parallel = Counter(frozenset(edge[:2]) for edge in graph.edges)
+    ways = segments_between(topology)
+    uses = Counter(segment for between in ways.values() for segment in between)
 
-    def worth(name: str) -> tuple[bool, float]:
-        ends = tuple(node for node, _ in topology.segments[name].members[:2])
-        return frozenset(ends) not in bridges, used.get(ends, used.get(ends[::-1], 0.0))
+    def worth(name: str) -> tuple[bool, bool, int]:
+        one, other = ends_of(topology, name)
+        around = frozenset({one, other}) not in bridges or parallel[frozenset({one, other})] > 1
+        direct = all(ways.get(ends) == frozenset({name}) for ends in ((one, other), (other, one)))
+        return around, direct, uses[name]
 
-    return max(links, key=worth)
+    return max(live_segments(topology), key=worth)
+
+
+def ends_of(topology: Topology, link: str) -> tuple[str, str]:
+    """The first two routers of a link or LAN."""
+    one, other = [node for node, _ in topology.segments[link].members if node in topology.routers][:2]
+    return one, other
 
 
 def over(topology: Topology, link: str) -> list[Stream]:
     """Multicast streams from one end of a link to the other, and to the usual receivers. None without PIM."""
-    one, other = (node for node, _ in topology.segments[link].members[:2])
+    one, other = ends_of(topology, link)
     _senders, usual = streams.ends(topology)
     listeners = [other, *(name for name in usual if name not in (one, other))]
     return streams.streams_of([one], listeners) if topology.pim is not None else []
@@ -57,8 +70,9 @@ class LinkCut(Experiment):
     title = "A link is cut in three ways"
     question = "How long is traffic lost when a link fails, and does keying make it longer?"
     method = (
-        "The link that most shortest paths use is cut and healed three times: its interface taken down by the "
-        "administrator, its carrier lost at both ends, and packets dropped silently while the carrier stays. The time "
+        "A link that its two ends use both ways, of those that leave the network whole the one over which most "
+        "shortest paths lead, is cut and healed three times: its interface taken down by the administrator, its "
+        "carrier lost at both ends, and packets dropped silently while the carrier stays. The time "
         "to reconverge counts from the cut to the last moment at which every router's forwarding table became what "
         "shortest paths without that link say; after healing, with it. A stream of UDP packets between the link's "
         f"two ends, {RATE_PPS:g} a second, shows for how long data is lost. Multicast streams come from one "
@@ -86,19 +100,19 @@ class LinkCut(Experiment):
         return found
 
     def flows(self, topology: Topology) -> list[Flow]:
-        one, other = (node for node, _ in topology.segments[chosen(topology)].members[:2])
+        one, other = ends_of(topology, chosen(topology))
         return [Flow(src=one, dst=other, rate_pps=RATE_PPS, start_s=SETTLE_S - 20, stop_s=self.duration_s - 2)]
 
     def streams(self, topology: Topology) -> list[Stream]:
         return over(topology, chosen(topology))
 
     def measure(self, run: Run) -> Measures:
-        topology = run.plan.topology
-        whole, cut = run.expected(), run.expected(frozenset({chosen(topology)}))
+        topology, link = run.plan.topology, chosen(run.plan.topology)
+        whole, cut = run.expected(), run.expected(frozenset({link}))
         moments = {run.mark(f"{what} {kind}"): (what, kind) for kind in KINDS for what in ("cut", "heal")}
         found = phases(topology, run.events, {t: cut if what == "cut" else whole for t, (what, _) in moments.items()})
         extra: dict[str, float | None] = {}
-        refuse_dead_link(run, min(moments))
+        refuse_dead_link(run, link, min(moments))
         for moment, right in found:
             what, kind = moments[moment]
             extra[SPAN.format(kind if what == "cut" else f"healed after {kind}")] = (
@@ -106,14 +120,14 @@ class LinkCut(Experiment):
             )
         for kind in KINDS:
             extra[f"{kind} to noticed at both ends, s"] = noticed_s(
-                run, run.mark(f"cut {kind}"), run.mark(f"heal {kind}")
+                run, link, run.mark(f"cut {kind}"), run.mark(f"heal {kind}")
             )
             extra[f"data lost in {kind}, s"] = lost_s(run, run.mark(f"cut {kind}"), run.mark(f"heal {kind}"))
-        link = frozenset({chosen(topology)})
         extra |= protected.in_clear(run)
         extra |= multicast.series(
             run,
-            {kind if what == "cut" else f"healed after {kind}": Phase(moment, link if what == "cut" else frozenset())
+            {kind if what == "cut" else f"healed after {kind}":
+                 Phase(moment, frozenset({link} if what == "cut" else ()))
              for moment, (what, kind) in moments.items()},
         )  # fmt: skip
         asked = requests.at_dks(run, min(moments))
@@ -131,6 +145,8 @@ class LinkCut(Experiment):
         found = []
         for kind in KINDS:
             ours, none = (table.median_s(keying, SPAN.format(kind)) for keying in ("lks", "none"))
+            if ours == none == 0:
+                continue  # no path leads over the link, and that is said below
             # Where a cut is noticed within milliseconds, a ratio of medians is one of two noises; allow 50 ms.
             ok = ours is not None and none is not None and ours <= max(MAX_RATIO * none, none + 0.05)
             text = f"{kind} to routes right: median at most {MAX_RATIO:.2f} × that of none, or 50 ms more"
@@ -141,13 +157,24 @@ class LinkCut(Experiment):
     def findings(self, table: Table) -> list[str]:
         if "none" not in table:
             return []
+        untouched = {
+            "routes": [SPAN.format(kind) for kind in KINDS],
+            "multicast trees": [
+                f"{kind}{multicast.TREES}" for kind in KINDS if table.has("none", f"{kind}{multicast.TREES}")
+            ],
+        }
+        said = [
+            f"No cut changed any of the {what}: they are not judged by it. A link that more paths use shows more."
+            for what, series in untouched.items()
+            if series and all(table.median_s("none", each) == 0 for each in series)
+        ]
         times = ", ".join(f"{kind} {_shown(table.median_s('none', SPAN.format(kind)))}" for kind in KINDS)
-        return [f"Without security the network goes around the cut in: {times} (medians)."]
+        return [*said, f"Without security the network goes around the cut in: {times} (medians)."]
 
 
-def refuse_dead_link(run: Run, moment: int) -> None:
+def refuse_dead_link(run: Run, link: str, moment: int) -> None:
     """InputError when the link had no adjacency at `moment` (ns), before it was cut: no cut of it shows anything."""
-    topology, link = run.plan.topology, chosen(run.plan.topology)
+    topology = run.plan.topology
     for ends, changes in adjacency.timeline(topology, run.events).items():
         here = topology.routers[ends.router].interface(ends.interface).segment == link
         if here and not [up for at, up in changes if at <= moment][-1:] == [True]:
@@ -157,12 +184,12 @@ def refuse_dead_link(run: Run, moment: int) -> None:
             )  # fmt: skip
 
 
-def noticed_s(run: Run, since: int, until: int) -> float | None:
+def noticed_s(run: Run, link: str, since: int, until: int) -> float | None:
     """Seconds from the cut at `since` (ns) until both ends have given up the adjacency; None if one has not by `until`.
 
     The rest of the reconvergence is flooding and computing paths.
     """
-    topology, link = run.plan.topology, chosen(run.plan.topology)
+    topology = run.plan.topology
     ends = [
         [moment for moment, up in changes if not up and since <= moment < until]
         for each, changes in adjacency.timeline(topology, run.events).items()
@@ -183,4 +210,4 @@ def lost_s(run: Run, since: int, until: int) -> float:
 
 
 def _shown(value: float | None) -> str:
-    return "never" if value is None else f"{value:.3f} s"
+    return NEVER if value is None else UNAFFECTED if value == 0 else f"{value:.3f} s"

@@ -17,6 +17,8 @@ HEARS = "the last moment at which a receiver began to hear every packet of a str
 HEARD, TREES, REGISTERS = " to all receivers hear, s", " to trees right, s", " to keys for Registers, s"
 """Series, behind the name of the phase that they count from."""
 LOST, DUPLICATED = "multicast packets lost from the first fault on", "multicast packets heard twice"
+UNHEARD = "receivers of a stream that had not heard it when the first fault came"
+"""They have no part in LOST: what they miss is not the fault's. Left out where there are none."""
 SPARE = "branches at the end to where nobody wants packets"
 
 
@@ -54,7 +56,9 @@ def series(run: Run, phases: Mapping[str, Phase]) -> dict[str, float | None]:
         if pim is not None and pim.rp not in phase.down and run.where("agent", "pair"):
             moments[f"{name}{REGISTERS}"] = paired_at(run, pim.rp, phase, until)
         found |= {key: None if moment is None else (moment - phase.since) / NS for key, moment in moments.items()}
-    return {**found, LOST: lost(run), DUPLICATED: duplicated(run), SPARE: right[max(right)][1]}
+    missed, unheard = lost(run)
+    found |= {UNHEARD: unheard} if unheard else {}
+    return {**found, LOST: missed, DUPLICATED: duplicated(run), SPARE: right[max(right)][1]}
 
 
 def heard_at(run: Run, phase: Phase, until: int) -> int | None:
@@ -94,18 +98,39 @@ def paired_at(run: Run, point: str, phase: Phase, until: int) -> int | None:
     return None if since is None else max(since, phase.since)
 
 
-def lost(run: Run) -> int:
-    """Packets that a receiver should have had and had not, sent since the first fault; of a run without one, since all
-    receivers heard."""
+def lost(run: Run) -> tuple[int, int]:
+    """Packets that receivers should have had and had not, sent since the first fault; of a run without one, since all
+    receivers heard. And how many receivers of a stream had not heard it at that moment: they are left out."""
     began = min((event["t"] for event in run.where("fault")), default=None)
     if began is None:
         began = heard_at(run, Phase(0), run.events[-1]["t"])
-    return 0 if began is None else sum(_since(event, began) for event in run.where("probe", "stream_loss"))
+    if began is None:
+        return 0, 0
+    missed = unheard = 0
+    for rows in _losses(run).values():
+        late, still = 0, False  # the first number that was heard, where packets before the fault were not
+        for event in rows:
+            if event["first_seq"] == late and (late or event["sent_first_ns"] < began):
+                late = int(event["last_seq"]) + 1
+                still = event["sent_last_ns"] >= began
+            else:
+                missed += sent_since(event, began)
+        unheard += bool(late) and still
+    return missed, unheard
 
 
 def duplicated(run: Run) -> int:
     """Packets that came to a receiver more than once, in the whole run."""
     return sum(int(event["duplicated"]) for event in run.where("probe", "stream"))
+
+
+def sent_since(event: Event, began: int) -> int:
+    """How many packets of a loss were sent at `began` (ns) or later; they are evenly spaced."""
+    count = int(event["last_seq"]) - int(event["first_seq"]) + 1
+    first, last = int(event["sent_first_ns"]), int(event["sent_last_ns"])
+    if began <= first:
+        return count
+    return 0 if began > last else 1 + (last - began) * (count - 1) // (last - first)
 
 
 def silences(run: Run) -> dict[tuple[str, str], list[tuple[int, int]]]:
@@ -119,15 +144,6 @@ def silences(run: Run) -> dict[tuple[str, str], list[tuple[int, int]]]:
         for stream in run.plan.streams
         for receiver in stream.receivers
     }
-
-
-def _since(event: Event, began: int) -> int:
-    """How many packets of a loss were sent at `began` (ns) or later; they are evenly spaced."""
-    count = int(event["last_seq"]) - int(event["first_seq"]) + 1
-    first, last = int(event["sent_first_ns"]), int(event["sent_last_ns"])
-    if began <= first:
-        return count
-    return 0 if began > last else 1 + (last - began) * (count - 1) // (last - first)
 
 
 def _losses(run: Run) -> dict[tuple[str, str], list[Event]]:

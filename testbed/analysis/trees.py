@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from testbed.analysis.run import NS, Event, Run
 from testbed.record.plan import Stream
-from testbed.topology.paths import Hops, Routes, expected_paths, has_carrier
+from testbed.topology.paths import Hops, Routes, expected_paths, has_carrier, hops_to
 from testbed.topology.resolved import RECEIVERS, Topology
 
 ANY = "*"
@@ -189,8 +189,7 @@ def _ways(
     for end in ends:
         if address in end.ipv4.network:
             return {end.name: frozenset({root})}
-    prefixes = [each for each in table if address in each]
-    hops = table[max(prefixes, key=lambda each: each.prefixlen)] if prefixes else frozenset()
+    hops = hops_to(table, address)
     found: dict[str, frozenset[str]] = {}
     for end in ends:
         for node, name in topology.segments[end.segment].members:

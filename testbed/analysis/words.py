@@ -1,13 +1,18 @@
 """What stands where a number does not: `never` for what began and did not end, `-` for what was not measured.
 
+A span of no time at all is no fast one: what it would time did not happen, as when a link is cut that no path uses.
+
 A series is of spans of time when its name says from what to what, as in "power returned to routes right, s": such a
 span may never end. Any other number that a run does not have was not measured. Knows nothing of any experiment.
 """
 
 from __future__ import annotations
 
-NEVER, ABSENT = "never", "-"
-LEGEND = "never: it did not come within the time that was watched; -: not measured"
+NEVER, ABSENT, UNAFFECTED = "never", "-", "not affected"
+LEGEND = (
+    "never: it did not come within the time that was watched; -: not measured; "
+    "not affected: nothing changed that could be timed"
+)
 _UNITS = (", s", ", ms", "_s", "_ms")
 
 

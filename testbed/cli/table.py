@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from testbed.analysis.words import ABSENT, NEVER, is_span, missing
+from testbed.analysis.words import ABSENT, NEVER, UNAFFECTED, is_span, missing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -96,7 +96,8 @@ def time_of(row: Row) -> str:
     if times["median"] is None:
         return text
     between = "" if times["low"] is None else f" ({_two(times['low'])} to {_two(times['high'])})"
-    return f"{text} s{between}" + (f", {lost} {NEVER}" if (lost := _lost(times)) else "")
+    unit = "" if text == UNAFFECTED else " s"
+    return f"{text}{unit}{between}" + (f", {lost} {NEVER}" if (lost := _lost(times)) else "")
 
 
 def _columns(summary: Mapping[str, Any]) -> list[_Column]:
@@ -131,7 +132,8 @@ def _span(heading: str, of: Callable[[Row], Row], there: Sequence[Row]) -> list[
 
 
 def _two(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.2f}"
+    """Of a span of time."""
+    return ABSENT if value is None else UNAFFECTED if value == 0 else f"{value:.2f}"
 
 
 def _lost(times: Row) -> int:
@@ -148,8 +150,9 @@ def _series(name: str, values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return missing(name) if values else ABSENT
-    never = len(values) - len(known)
-    return f"{median(known):.2f}".removesuffix(".00") + (f", {never} {NEVER}" if never and is_span(name) else "")
+    never, middle = len(values) - len(known), median(known)
+    text = _two(middle) if is_span(name) else f"{middle:.2f}"
+    return text.removesuffix(".00") + (f", {never} {NEVER}" if never and is_span(name) else "")
 
 
 def _ratio(row: Row) -> str:

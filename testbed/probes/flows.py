@@ -45,7 +45,7 @@ class ProbeFlow:
         """Write the losses and the totals."""
         sent_at = self._sender.sent_at
         self._receiver.drain(len(sent_at))
-        for loss in self._receiver.losses(sent_at):
+        for loss in self._sender.losses(self._receiver):
             record("lab", "probe", "loss", t=loss["sent_first_ns"], flow=self.name, **loss)
         record("lab", "probe", "flow", flow=self.name, sent=len(sent_at), received=self._receiver.received)
 

@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 _PAYLOAD = struct.Struct("!IQQ")  # stream, number, sent at (monotonic ns)
 _DRAIN_PACKETS = 1000
@@ -60,6 +60,19 @@ class Sender:
         # No route, no address: the packet counts as sent and lost.
         with contextlib.suppress(OSError):
             self._socket.sendto(_PAYLOAD.pack(self._number, number, now), self._destination)
+
+    def losses(self, receiver: Receiver) -> Iterator[dict[str, int]]:
+        """The rows of numbers that this receiver never heard, as the record has them, with the moments (ns) at which
+        the first and the last were sent. A row is cut where the source was without power, so in each the numbers are
+        evenly spaced in time."""
+        most_ns = 2 * round(self._interval_s * 1e9)
+        for first, last in receiver.lost():
+            start = first
+            for number in range(first, last + 1):
+                if number == last or self.sent_at[number + 1] - self.sent_at[number] > most_ns:
+                    times = {"sent_first_ns": self.sent_at[start], "sent_last_ns": self.sent_at[number]}
+                    yield {"first_seq": start, "last_seq": number, **times}
+                    start = number + 1
 
     def close(self) -> None:
         """Give the socket back."""
@@ -110,12 +123,6 @@ class Receiver:
             elif not missing and first is not None:
                 yield first, number - 1
                 first = None
-
-    def losses(self, sent_at: Sequence[int]) -> Iterator[dict[str, int]]:
-        """The same as the record has it, with the moments (ns) at which the two were sent."""
-        for first, last in self.lost():
-            times = {"sent_first_ns": sent_at[first], "sent_last_ns": sent_at[last]}
-            yield {"first_seq": first, "last_seq": last, **times}
 
     def close(self) -> None:
         """Give the socket back."""

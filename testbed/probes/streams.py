@@ -64,7 +64,7 @@ class ProbeStream:
         sent_at = self._sender.sent_at
         for name, receiver in self._receivers.items():
             receiver.drain(len(sent_at))
-            for loss in receiver.losses(sent_at):
+            for loss in self._sender.losses(receiver):
                 record("lab", "probe", "stream_loss", t=loss["sent_first_ns"], stream=self.name, receiver=name, **loss)
             record(
                 "lab",

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
-from testbed.analysis.words import is_span
+from testbed.analysis.words import UNAFFECTED, is_span
 from testbed.report.style import COLUMN_IN, FAINT, INK, PAGE_IN, PALE, figure, look, ordered, save, wrapped
 from testbed.report.table import Summary, Values, middle, present, titled
 
@@ -36,7 +36,7 @@ def draw_convergence(folder: Path, summary: Summary) -> None:
             panel = made.add_subplot(len(spans), 1, number)
             values: dict[str, Values] = {keying: each.get("values", []) for keying, each in spread.items()}
             unit, factor = _unit(values)
-            _points(panel, values, spread, factor, never="never (runs of n)")
+            _points(panel, values, spread, factor, never="never (runs of n)", span=True)
             panel.set_ylabel(axis_of(span, unit))
             if number < len(spans):
                 panel.set_xlabel("")
@@ -64,7 +64,7 @@ def draw_extra(folder: Path, summary: Summary) -> bool:
             held: dict[str, Values] = {keying: extra[keying][name] for keying in keyings if name in extra[keying]}
             title = titled(name)
             unit, factor = _unit(held) if title.endswith("(s)") else ("", 1.0)
-            _points(panel, held, {}, factor, never="never (runs of n)")
+            _points(panel, held, {}, factor, never="never (runs of n)", span=is_span(name))
             # The band's own line stands between the panel and its title.
             lost = any(None in values for values in held.values())
             text = fill(title.replace("(s)", f"({unit})"), _TITLE[columns])
@@ -101,8 +101,9 @@ def _unit(series: Mapping[str, Values]) -> tuple[str, float]:
 
 
 def _points(
-    panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapping[str, Any]], factor: float, *, never: str
-) -> None:
+    panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapping[str, Any]], factor: float, *, never: str,
+    span: bool = False,
+) -> None:  # fmt: skip
     highest = factor * max((value for values in series.values() for value in present(values)), default=0.0)
     top = 1.12 * highest or 1.0
     lost = {keying: sum(value is None for value in values) for keying, values in series.items()}
@@ -124,6 +125,8 @@ def _points(
             panel.hlines(factor * center, place - _BOX, place + _BOX, color=INK, linewidth=1.6, zorder=3)
         points: dict[str, Any] = {"s": 20, "marker": form.marker, "facecolor": form.color, "edgecolor": INK}
         panel.scatter(_beside(place, len(there)), there, **points, linewidth=0.4, zorder=4, clip_on=False)
+        if span and there and not any(there):
+            panel.text(place, 0.04 * top, UNAFFECTED, ha="center", va="bottom", rotation=90, zorder=5)
         if band is not None and lost[keying]:
             y = top + 0.68 * (band - top)
             points["facecolor"] = "white"

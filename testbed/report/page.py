@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from testbed.analysis.words import ABSENT, LEGEND, NEVER, is_span
+from testbed.analysis.words import ABSENT, LEGEND, NEVER, UNAFFECTED, is_span
 from testbed.report.style import ordered, slug
 from testbed.report.table import Summary, Values, middle, number, present, titled, verdict
 from testbed.whole import put
@@ -108,9 +108,9 @@ def _times(spread: dict[str, Any]) -> list[str]:
     values = spread.get("values", [])
     return [
         f"{len(present(values))}/{len(values)}",
-        _short(spread.get("median")),
+        _span(spread.get("median")),
         _between(spread.get("low"), spread.get("high")),
-        _short(spread.get("p95")),
+        _span(spread.get("p95")),
         _between(spread.get("min"), spread.get("max")),
     ]
 
@@ -148,7 +148,7 @@ def _run(summary: Summary, run: dict[str, Any]) -> dict[str, Any]:
     value = values[mine.index(run)] if paired else None
     return {
         **{name: run.get(name, _NOTHING) for name in ("keying", "seed", "status", "folder")},
-        "convergence": (NEVER if value is None else _short(value)) if paired else _NOTHING,
+        "convergence": (NEVER if value is None else _span(value)) if paired else _NOTHING,
         "virtual": _short(run.get("virtual_s")),
         "wall": _short(run.get("wall_s")),
     }
@@ -177,11 +177,16 @@ def _series(name: str, values: Values) -> str:
     lost = sum(value is None for value in values) if is_span(name) else 0
     if lost == len(values):
         return NEVER if lost else _NOTHING
-    return _spread(values) + (f", {lost} {NEVER}" if lost else "")
+    there = UNAFFECTED if is_span(name) and not any(present(values)) else _spread(values)
+    return there + (f", {lost} {NEVER}" if lost else "")
 
 
 def _between(low: float | None, high: float | None) -> str:
     return _NOTHING if low is None or high is None else f"{_short(low)}–{_short(high)}"
+
+
+def _span(value: float | None) -> str:
+    return UNAFFECTED if value == 0 else _short(value)
 
 
 def _short(value: float | None) -> str:

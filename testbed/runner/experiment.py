@@ -182,8 +182,11 @@ class Experiment(ABC):
         return self.as_fast(table, keying, series) if there else []
 
     def as_fast(self, table: Table, keying: str, series: str | None = None) -> list[Criterion]:
-        """That this series, by default the main one, of when all receivers hear is as short as without security."""
+        """That this series, by default the main one, of when all receivers hear is as short as without security. None
+        where no receiver missed a packet in either mode: that is no speed."""
         own, none = (table.median_s(each, series) for each in (keying, "none"))
+        if own == none == 0:
+            return []
         # That somebody hears is known to a packet; where that is much of the whole, a ratio is one of two noises.
         ok = own is not None and none is not None and own <= max(MAX_RATIO * none, none + 1 / RATE_PPS)
         name = self.main.name if series is None else series.removesuffix(", s")

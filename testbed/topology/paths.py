@@ -103,6 +103,37 @@ def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
     }
 
 
+def hops_to(table: Mapping[IPv4Network, Hops], address: IPv4Address) -> Hops:
+    """The next hops of the most special route to an address; none without a route."""
+    prefixes = [each for each in table if address in each]
+    return table[max(prefixes, key=lambda each: each.prefixlen)] if prefixes else frozenset()
+
+
+def segments_between(topology: Topology) -> dict[tuple[str, str], frozenset[str]]:
+    """For each two routers the links and LANs that the shortest paths from the first to the other's loopback lead over.
+    Those that no path joins are left out."""
+    tables, found = expected_paths(topology), dict[tuple[str, str], frozenset[str]]()
+    near = {
+        (name, topology.routers[node].interface(end).ipv4.ip): (each.segment, node)
+        for name, router in topology.routers.items()
+        for each in router.interfaces
+        for node, end in topology.segments[each.segment].members
+        if node in topology.routers and node != name
+    }
+    for other, router in topology.routers.items():
+        steps = networkx.DiGraph()
+        for name, table in tables.items():
+            for hop in hops_to(table, router.loopback.ip) if name != other else ():
+                segment, node = near[name, hop]
+                steps.add_edge(name, node)
+                steps[name][node].setdefault("segments", set()).add(segment)
+        for name in reversed(list(networkx.topological_sort(steps))):
+            onward = (found.get((node, other), frozenset()) | each["segments"] for node, each in steps[name].items())
+            if ways := frozenset[str]().union(*onward):
+                found[name, other] = ways
+    return found
+
+
 def has_carrier(topology: Topology, interface: Interface, down: Set[str]) -> bool:
     """Whether an interface has carrier; `down` as for expected_paths."""
     segment = topology.segments[interface.segment]

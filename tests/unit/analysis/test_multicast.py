@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from testbed.analysis.multicast import DUPLICATED, LOST, SPARE, Phase, series
+from testbed.analysis.multicast import DUPLICATED, LOST, SPARE, UNHEARD, Phase, series
 from testbed.analysis.run import NS, Run
 from testbed.analysis.trees import wrong_spans
 from testbed.record.plan import Plan, Stream
@@ -92,6 +92,26 @@ def test_a_receiver_that_no_path_leads_to_is_not_waited_for(tmp_path: Path) -> N
 def test_without_a_fault_packets_are_lost_from_the_moment_on_at_which_all_heard(tmp_path: Path) -> None:
     found = series(run(tmp_path, [loss("one", 0, 49), loss("two", 0, 29)]), {"run's start": Phase(0)})
     assert (found["run's start to all receivers hear, s"], found[LOST]) == (pytest.approx(6.0), 0)
+
+
+def test_packets_that_a_receiver_missed_before_and_through_a_fault_are_the_fault_s_only_if_it_had_heard(
+    tmp_path: Path,
+) -> None:
+    """Of the first receiver nothing was heard yet: its source's tree was not there before the fault."""
+    for number, (first, missed, unheard) in enumerate([(0, 0, 1), (1, 41, None), (100, 41, None)]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = series(run(folder, [CUT, loss("one", first, 330)]), {"cut": Phase(30 * NS)})
+        assert (found[LOST], found.get(UNHEARD)) == (missed, unheard)
+    rows = [
+        loss("one", 0, 299),
+        loss("one", 300, 320),
+        loss("one", 400, 404),
+    ]  # two rows: the source had no power between
+    again = tmp_path / "again"
+    again.mkdir()
+    found = series(run(again, [CUT, *rows]), {"cut": Phase(30 * NS)})
+    assert (found[LOST], found[UNHEARD]) == (5, 1)
 
 
 def test_registers_are_keyed_when_every_router_and_the_rendezvous_point_say_so_since_their_last_boot(

@@ -113,11 +113,17 @@ def test_every_kind_of_pim_message_is_forged_as_rfc_7761_and_5059_say() -> None:
 
 def test_a_forged_message_counts_against_its_own_group_and_stream_also_when_it_works_later(tmp_path: Path) -> None:
     late = PHASES["PIM Assert"] + 9  # in another phase
-    loss = {"receiver": "r4", "first_seq": 5, "last_seq": 9, "sent_last_ns": 0}
+
+    def lost(now_s: float, first: int, last: int) -> dict[str, Any]:
+        sent = [round((now_s + number / 5) * NS) for number in (0, last - first)]
+        row = {"first_seq": first, "last_seq": last, "sent_first_ns": sent[0], "sent_last_ns": sent[1]}
+        return event(now_s, "probe", "stream_loss", "lab", stream="PIM Assert", receiver="r4", **row)
+
     run = run_of(
         tmp_path,
         event(late, "mroute", "replace", origin="10.0.0.2", group=intruder.FORGED_PIM["PIM Assert"], iif=None, oifs=[]),
-        event(late, "probe", "stream_loss", "lab", stream="PIM Assert", sent_first_ns=(late - 6) * NS, **loss),
+        lost(PHASES["PIM Assert"] - 0.5, 1, 5),  # three of them before the message, and not its own
+        lost(late - 6, 15, 17),
     )
     counted = {phase: (intruder.rerouted(run, phase), intruder.lost(run, phase)) for phase in intruder.FORGED_PIM}
     assert counted.pop("PIM Assert") == (1, 5)

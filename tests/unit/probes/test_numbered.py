@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from testbed.probes.numbered import Receiver
+from testbed.probes.numbered import Receiver, Sender
 
 
 def receiver(*numbers: int, stream: int = 7, sent: int) -> Receiver:
@@ -31,6 +31,18 @@ def test_numbers_that_were_never_sent_and_other_streams_are_none_of_ours() -> No
     found = receiver(0, 1, 2**40, sent=2)
     assert (found.received, found.duplicated, list(found.lost())) == (2, 0, [])
     assert receiver(0, 1, stream=8, sent=2).received == 0
+
+
+def test_a_row_of_losses_is_cut_where_its_source_was_without_power_so_that_its_packets_are_evenly_spaced() -> None:
+    sender = Sender(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), ("127.0.0.1", 9), 7, 10.0, lambda: True)
+    sender.sent_at.extend(round(seconds * 1e9) for seconds in (1.0, 1.1, 1.2, 5.0, 5.1, 5.2))
+    found = receiver(0, 5, sent=6)
+    assert [[each["first_seq"], each["last_seq"], each["sent_first_ns"], each["sent_last_ns"]]
+            for each in sender.losses(found)] == [
+        [1, 2, 1_100_000_000, 1_200_000_000], [3, 4, 5_000_000_000, 5_100_000_000]
+    ]  # fmt: skip
+    sender.close()
+    found.close()
 
 
 def test_what_comes_later_is_ticked_off_later() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from testbed.analysis.multicast import LOST
 from testbed.analysis.run import Run
-from testbed.analysis.words import ABSENT, LEGEND, NEVER, is_span, missing
+from testbed.analysis.words import ABSENT, LEGEND, NEVER, UNAFFECTED, is_span, missing
 from testbed.cli.run import print_summary
 from testbed.report.write import write_report
 from testbed.runner import experiment
@@ -98,6 +98,20 @@ def test_page_figures_and_table_take_their_headings_from_the_experiment(build: B
 
 def heard(*seconds: float | None) -> list[Measures]:
     return [Measures(9.0, 8, 8, extra={"carrier loss to all receivers hear, s": each, LOST: 3}) for each in seconds]
+
+
+def test_a_span_of_nothing_is_not_told_as_a_fast_one(
+    capsys: pytest.CaptureFixture[str], build: Build, tmp_path: Path
+) -> None:
+    made = summary(lks=heard(0.0, 0.0), none=heard(0.0, 0.0))
+    print_summary(made, tmp_path)
+    out = capsys.readouterr().out
+    rows = [line for line in out.splitlines() if line.startswith(("lks", "none"))][2:]
+    assert all(UNAFFECTED in each and "0.00" not in each for each in rows)
+    assert UNAFFECTED in next(line for line in out.splitlines() if line.startswith("never:"))
+    write_report(tmp_path, made, [build("lks", 1), build("none", 1)])
+    assert (tmp_path / "report.html").read_text().count(UNAFFECTED) >= 2
+    assert UNAFFECTED in (tmp_path / "figures" / "convergence.svg").read_text()
 
 
 def test_multicast_stands_beside_the_main_span_in_tables_figures_and_legend(
