@@ -14,16 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from agents.ikev2.model import Datagram
 from agents.ipsec.model import Guard
 from agents.ipsec.port import Change, ChangeKind, KeyPort, SasLost
 from agents.runtime import notify
 from agents.runtime.control import CommandRefused, ControlServer
+from agents.runtime.core import Core
 from agents.runtime.disk import Disk
 from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Send
 from agents.runtime.events import EventLog
 from agents.runtime.keylog import KeyLog
-from agents.runtime.links import LinkMonitor, LinkState, RouteMonitor, snapshot
+from agents.runtime.links import LinkMonitor, RouteMonitor, snapshot
 from agents.runtime.pace import TokenBucket
 from agents.runtime.udp import UdpPort
 
@@ -35,37 +35,6 @@ MENDS_A_SECOND, MENDS_AT_ONCE = 1.0, 10
 """How often what others change in the kernel is put right: at once, but a fight with another program is bounded."""
 ANEW_A_SECOND, ANEW_AT_ONCE = 0.1, 3
 """How often all keys begin anew for it."""
-
-
-class Core(Protocol):
-    """What is driven: datagrams, time and interfaces in, effects out. `now`: monotonic seconds."""
-
-    def start(self, now: float) -> None:
-        """Called once, before anything else."""
-
-    def receive(self, datagram: Datagram, now: float) -> None:
-        """A datagram came."""
-
-    def tick(self, now: float) -> None:
-        """Do what is due."""
-
-    def stop(self, now: float) -> None:
-        """The agent is ended in order: keep what is to be kept."""
-
-    def next_timer(self) -> float | None:
-        """When `tick` must be called next."""
-
-    def links(self, found: Mapping[str, LinkState], now: float) -> None:
-        """The interfaces are these."""
-
-    def enforced(self, kernel: Kernel | None, now: float) -> None:
-        """A Kernel effect is in force; None: the kernel refused some of it."""
-
-    def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
-        """Answer an administrator on this machine. CommandRefused."""
-
-    def take(self) -> list[Effect]:
-        """The effects since the last call."""
 
 
 class Watch(Protocol):

@@ -12,7 +12,7 @@ from functools import lru_cache
 from agents.policy.domain import Settings
 from fuzz.harness import Target, promise
 from testbed.simulation.network import PROTOCOLS, Network
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 from testbed.soak.outsider import forged, stir
 from testbed.soak.unsealed import claims_to_be_sealed
 
@@ -55,7 +55,7 @@ def _scene(moment: int, dks: bool) -> _Scene:
         passed.append(passing)
         return passing
 
-    network.tap = tap
+    network.wires.tap = tap
     network.power_on_all()
     network.run(20.0, lambda: bool(passed))
     network.run(network.now + _MOMENTS_S[moment])

@@ -1,4 +1,7 @@
-"""Whole domains in a simulation: routers on segments, a Policy Server's key, perhaps a DKS."""
+"""Whole domains in a simulation: routers on segments, a Policy Server's key, perhaps a DKS.
+
+A simulation with lossy wires and a record of all events, composed for tests, the soak and the fuzzers.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
-from typing import Literal
+from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -24,7 +27,9 @@ from agents.policy.domain import Domain, Settings
 from agents.policy.keys import spki
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import make_list, sign_list
+from testbed.simulation.record import Record, Seen
 from testbed.simulation.simulation import Node, Simulation
+from testbed.simulation.wires import Lossy
 
 DKS_ADDRESS = IPv4Address("192.0.2.1")
 PROTOCOLS = (RoutingProtocol.OSPF, RoutingProtocol.PIM)
@@ -41,6 +46,8 @@ class Network(Simulation):
     """`segments`: name → routers on it; two make a point-to-point link, more a LAN. `room`: for how many interfaces a
     router has SPIs."""
 
+    wires: Lossy
+
     def __init__(
         self,
         segments: Mapping[str, Sequence[str]],
@@ -55,7 +62,10 @@ class Network(Simulation):
         keys: Callable[[str], Ed25519PrivateKey] = key,
         room: int = 4,
     ) -> None:
-        super().__init__(seed, loss=loss, duplicate=duplicate, overtake=overtake)
+        super().__init__(seed)
+        self.wires = Lossy(self, loss=loss, duplicate=duplicate, overtake=overtake)
+        self.record = Record(self)
+        self.observers.append(self.record)
         self.keys = keys
         entry = DksEntry(name="dks", key=spki(key("dks")), addresses=(DKS_ADDRESS,))
         self.domain = Domain(name="example", dks=entry, settings=settings or Settings(validity_s=1 << 33))
@@ -91,10 +101,10 @@ class Network(Simulation):
         """Registrations that the DKS serves in a second, and at once."""
         self.documents: dict[str, PolicyDocument] = {}
         self.signed: dict[str, bytes] = {}
-        self._compile()
+        self.compile()
         self.routers = names
         for name in names:
-            node = self.add(Node(name, self._lks, interfaces[name]))
+            node = self.add(Node(name, self.make_lks, interfaces[name]))
             node.files[DOCUMENT] = self.signed[name]
         self.book = GenerationBook(":memory:")
         self.fresh: list[PolicyDocument] = []
@@ -102,10 +112,11 @@ class Network(Simulation):
         """What the Policy Server exported last."""
         self.wall_offset = 1000.0
         if dks:
-            self.add(Node("dks", self._dks, {"eth0": (str(DKS_ADDRESS), "dks")}))
-            self.remote[str(DKS_ADDRESS)] = "dks"
+            self.add(Node("dks", self.make_dks, {"eth0": (str(DKS_ADDRESS), "dks")}))
+            self.wires.remote[str(DKS_ADDRESS)] = "dks"
 
-    def _compile(self) -> None:
+    def compile(self) -> None:
+        """Sign the documents of the domain as it is."""
         self.version += 1
         self.documents = compile_documents(self.domain, self.version, 0, self.documents)
         self.signed = {name: sign_document(each, POLICY_SERVER) for name, each in self.documents.items()}
@@ -117,7 +128,7 @@ class Network(Simulation):
         """A new policy: the DKS finds the documents when it looks."""
         self.domain = domain
         before = self.documents
-        self._compile()
+        self.compile()
         self.revocation = self.list_of(domain)
         if self.revocation is not None and self.revocation not in self.signed_lists:
             self.signed_lists.append(self.revocation)
@@ -147,7 +158,8 @@ class Network(Simulation):
         """An administrator gives a router the list."""
         self.command(router, "revocation", base64.b64encode(signed).decode())
 
-    def _lks(self, node: Node) -> LksCore:
+    def make_lks(self, node: Node) -> LksCore:
+        """A router's core, from its files."""
         return LksCore(
             node.files[DOCUMENT],
             self.keys(node.name),
@@ -169,7 +181,8 @@ class Network(Simulation):
             documents.add(signed)
         return documents
 
-    def _dks(self, node: Node) -> DksCore:
+    def make_dks(self, _node: Node) -> DksCore:
+        """The DKS's core, with the book and the documents of now."""
         documents = self.held()
 
         def poll() -> list[PolicyDocument]:
@@ -188,6 +201,15 @@ class Network(Simulation):
             rate=self.pace[0],
             burst=self.pace[1],
         )
+
+    @property
+    def events(self) -> list[Seen]:
+        """All that happened."""
+        return self.record.events
+
+    def seen(self, kind: str, node: str | None = None, **fields: Any) -> list[Seen]:
+        """Events of this kind with these fields."""
+        return self.record.seen(kind, node, **fields)
 
     def lks(self, name: str) -> LksCore:
         core = self.nodes[name].core

@@ -1,10 +1,9 @@
-"""Runs agents' cores on a modelled network: an event queue, seeded delays and faults, power failures.
+"""Agents' cores on virtual time: an event queue, nodes with power and files, and what is composed with them.
 
-Datagrams are lost, doubled and overtaken by others; segments are cut; nodes lose their power, also between any
-two effects. A node's files live through that as far as they were persisted; its core and kernel do not. The
-kernel is modelled by the SPD and SAD that agents.ipsec.plan makes of what was asked for.
-Broadcast domains only, no routing: whoever is in no common segment hears nothing, except a party that
-is reached through `remote` (a DKS behind a routed network). Knows nothing of protocols.
+What nodes send goes to the simulation's `wires`, and every effect that was done is shown to its observers. A node can
+lose its power, also between any two effects. Its files live through that as far as they were persisted; its core and
+kernel do not. The kernel is modelled by the SPD and SAD that agents.ipsec.plan makes of what was asked for. Knows
+nothing of protocols, nor of who hears whom.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ import itertools
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from agents.ikev2.model import Datagram, PeerAddress
+from agents.ikev2.model import Datagram
 from agents.ipsec.protection import IPAddress
-from agents.runtime.asyncio_driver import Core
-from agents.runtime.effects import Effect, Event, Kernel, Persist, Send
+from agents.runtime.core import Core
+from agents.runtime.effects import Effect, Kernel, Persist, Send
 from agents.runtime.links import LinkState
 
 Files = dict[str, bytes]
@@ -37,13 +36,17 @@ class Node:
     core: Core | None = None
     kernel: Kernel | None = None
     kernels: list[tuple[float, Kernel]] = field(default_factory=list)
+    """All that were asked for, and when, where a `Record` looks on."""
     sent: int = 0
     up: bool = True
+    """Whether its interfaces are."""
     boots: int = 0
     effects: int = 0
     """Executed since the last boot."""
     crash_at: int | None = None
     """Loses its power, once, instead of executing this effect (0: the first one after a boot)."""
+    fails: Callable[[Effect], bool] | None = None
+    """Asked before each effect: whether it loses its power instead."""
     sequences: dict[tuple[int, IPAddress], int] = field(default_factory=dict)
 
     def sequence(self, spi: int, destination: IPAddress) -> int:
@@ -52,58 +55,38 @@ class Node:
             raise LookupError(spi)
         return self.sequences.get((spi, destination), 0)
 
-
-@dataclass(frozen=True)
-class Seen:
-    """One event of one node."""
-
-    t: float
-    node: str
-    kind: str
-    fields: Mapping[str, Any]
+    def links(self) -> dict[str, LinkState]:
+        """Its interfaces, as its core is told of them."""
+        return {
+            name: LinkState(index, self.up, frozenset({address}))
+            for index, (name, (address, _segment)) in enumerate(self.interfaces.items(), 1)
+        }
 
 
-@dataclass(frozen=True)
-class Passing:
-    """One datagram on its way."""
+class Wires(Protocol):
+    """What is between nodes: `testbed.simulation.wires` has some."""
 
-    sender: str
-    receiver: str
-    interface: str
-    datagram: Datagram
+    def send(self, node: Node, effect: Send) -> None:
+        """A node sends this."""
+
+
+class Observer(Protocol):
+    """Is shown every effect of every node once it was done."""
+
+    def saw(self, node: Node, effect: Effect) -> None:
+        """This one."""
 
 
 class Simulation:
-    """All nodes and what is between them. Times in seconds."""
+    """All nodes. Times in seconds. `random`: the randomness of wires and of cores."""
 
-    def __init__(
-        self,
-        seed: int = 1,
-        *,
-        delay_s: float = 0.002,
-        loss: float = 0.0,
-        duplicate: float = 0.0,
-        overtake: float = 0.0,
-    ) -> None:
-        """`loss`, `duplicate`, `overtake`: how likely it is that a datagram is lost, comes twice, or takes up to
-        a hundred times as long as others."""
+    wires: Wires
+
+    def __init__(self, seed: int = 1) -> None:
         self.now = 0.0
         self.nodes: dict[str, Node] = {}
-        self.events: list[Seen] = []
-        self.delay_s, self.loss, self.duplicate, self.overtake = delay_s, loss, duplicate, overtake
-        self.jitter = 1.0
-        """By up to which part of `delay_s` a datagram takes longer."""
-        self.cut: set[str] = set()
-        """Segments that nothing passes, and nobody notices: silent blackholes."""
-        self.remote: dict[str, str] = {}
-        """Address → node that is reached from everywhere, and whose answers reach everyone."""
-        self.routed: dict[str, str] = {}
-        """Address → node of loopbacks, between which the network carries what is sent to no interface in particular,
-        unless the segment "routed" is cut."""
-        self.tap: Callable[[Passing], Passing | None] | None = None
-        self.faults_wanted = False
-        """Whether a fault of a core is only put on record, as its daemon does, and not raised."""
-        self._random = random.Random(seed)
+        self.observers: list[Observer] = []
+        self.random = random.Random(seed)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._number = itertools.count()
         self._timers: dict[str, int] = {}
@@ -115,7 +98,7 @@ class Simulation:
 
     def octets(self, count: int) -> bytes:
         """Seeded randomness for cores."""
-        return self._random.randbytes(count)
+        return self.random.randbytes(count)
 
     # -- time ----------------------------------------------------------------------------------------
 
@@ -140,7 +123,7 @@ class Simulation:
         node = self.nodes[name]
         if node.core is not None:
             node.core.stop(self.now)
-            self._after(node)
+            self.after(node)
         self.power_off(name)
 
     def power_on(self, name: str) -> None:
@@ -149,9 +132,9 @@ class Simulation:
         node.boots += 1
         node.effects = 0
         node.core = node.build(node)
-        node.core.links(self._links(node), self.now)
+        node.core.links(node.links(), self.now)
         node.core.start(self.now)
-        self._after(node)
+        self.after(node)
 
     def power_off(self, name: str) -> None:
         """Lose core and kernel; files stay."""
@@ -164,27 +147,23 @@ class Simulation:
         node = self.nodes[name]
         node.up = up
         if node.core is not None:
-            node.core.links(self._links(node), self.now)
-            self._after(node)
-
-    def _links(self, node: Node) -> dict[str, LinkState]:
-        return {
-            name: LinkState(index, node.up, frozenset({address}))
-            for index, (name, (address, _segment)) in enumerate(node.interfaces.items(), 1)
-        }
+            node.core.links(node.links(), self.now)
+            self.after(node)
 
     # -- effects -------------------------------------------------------------------------------------
 
-    def _after(self, node: Node) -> None:
+    def after(self, node: Node) -> None:
+        """A node's core had some input: do all that it asks for, and look when its next timer is due."""
         if node.core is None:
             return
         for effect in node.core.take():
-            if node.effects == node.crash_at:
-                node.crash_at = None
+            crash = node.effects == node.crash_at
+            if crash or (node.fails is not None and node.fails(effect)):
+                node.crash_at = None if crash else node.crash_at
                 self.power_off(node.name)
                 return
             node.effects += 1
-            self._do(node, effect)
+            self.do(node, effect)
             if node.core is None:
                 return
         when = node.core.next_timer()
@@ -197,87 +176,33 @@ class Simulation:
     def _tick(self, node: Node, core: Core, number: int) -> None:
         if node.core is core and self._timers[node.name] == number:
             core.tick(self.now)
-            self._after(node)
+            self.after(node)
 
-    def _do(self, node: Node, effect: Effect) -> None:
+    def do(self, node: Node, effect: Effect) -> None:
+        """One effect of a node. ValueError for protection that no kernel could hold."""
         if isinstance(effect, Persist):
             node.files[effect.name] = effect.data
         elif isinstance(effect, Kernel):
-            effect.wanted()  # raises for what no kernel could hold
             node.kernel = effect
-            node.kernels.append((self.now, effect))
             if node.core is not None:
                 node.core.enforced(effect, self.now)
-        elif isinstance(effect, Event):
-            if effect.kind == "fault" and not self.faults_wanted:
-                raise RuntimeError(f"{node.name}: {dict(effect.fields)}")
-            self.events.append(Seen(self.now, node.name, effect.kind, effect.fields))
         elif isinstance(effect, Send):
             node.sent += 1
-            self._send(node, effect)
-
-    def _send(self, node: Node, effect: Send) -> None:
-        peer = effect.peer
-        remote = self.remote.get(peer.ip)
-        if not peer.interface and peer.ip in self.routed:
-            if "routed" not in self.cut and self.routed.get(peer.local_ip) == node.name and node.up:
-                other = self.nodes[self.routed[peer.ip]]
-                self._pass(node, other, next(iter(other.interfaces)), peer.local_ip, effect, hops=60)
-        elif remote is not None:
-            source = next(iter(node.interfaces.values()))[0]
-            self._pass(node, self.nodes[remote], "", source, effect, hops=60)
-        elif node.name in self.remote.values():
-            local = next(address for address, name in self.remote.items() if name == node.name)
-            for other in self.nodes.values():
-                for interface, (address, _segment) in other.interfaces.items():
-                    if address == peer.ip:
-                        self._pass(node, other, interface, local, effect, hops=60)
-        elif peer.interface in node.interfaces and node.up:
-            address, segment = node.interfaces[peer.interface]
-            if segment in self.cut:
-                return
-            for other in self.nodes.values():
-                for interface, (theirs, their_segment) in other.interfaces.items():
-                    if (theirs, their_segment) == (peer.ip, segment) and other.up:
-                        self._pass(node, other, interface, address, effect, hops=255)
-
-    def _pass(self, node: Node, other: Node, interface: str, source: str, effect: Send, *, hops: int) -> None:
-        if self._random.random() < self.loss:
-            return
-        peer = PeerAddress(source, 848, effect.peer.ip, interface, 848)
-        passing: Passing | None = Passing(node.name, other.name, interface, Datagram(effect.data, peer, hops))
-        if self.tap is not None and passing is not None:
-            passing = self.tap(passing)
-        if passing is not None:
-            datagram = passing.datagram
-            for _copy in range(2 if self._random.random() < self.duplicate else 1):
-                slow = 100 * self._random.random() if self._random.random() < self.overtake else 0.0
-                delay_s = self.delay_s * (1 + self.jitter * self._random.random() + slow)
-                self.at(self.now + delay_s, lambda: self.deliver(other.name, datagram))
+            self.wires.send(node, effect)
+        for observer in self.observers:
+            observer.saw(node, effect)
 
     def deliver(self, name: str, datagram: Datagram) -> None:
         """Hand a datagram to a node, as if it had come in."""
         node = self.nodes[name]
         if node.core is not None and (node.up or not datagram.peer.interface):
             node.core.receive(datagram, self.now)
-            self._after(node)
+            self.after(node)
 
     def command(self, name: str, *words: str) -> Mapping[str, Any]:
         """An administrator's command to a node that is on. CommandRefused."""
         node = self.nodes[name]
         assert node.core is not None
         answer = node.core.command(words, self.now)
-        self._after(node)
+        self.after(node)
         return answer
-
-    # -- what happened -------------------------------------------------------------------------------
-
-    def seen(self, kind: str, node: str | None = None, **fields: Any) -> list[Seen]:
-        """Events of this kind with these fields."""
-        return [
-            each
-            for each in self.events
-            if each.kind == kind
-            and node in (None, each.node)
-            and all(each.fields.get(name) == value for name, value in fields.items())
-        ]

@@ -15,7 +15,7 @@ from testbed.simulation.network import POLICY_SERVER, key
 from testbed.soak import fault_power
 from testbed.soak.faults import ISSUERS, PHANTOMS, with_issuer
 from testbed.soak.verdict import Violated
-from testbed.soak.world import World, deafen
+from testbed.soak.world import World
 
 
 def policy(world: World, _who: str, size: float) -> None:
@@ -72,9 +72,7 @@ def remove(world: World, who: str, size: float) -> None:
     world.keep_documents()
     world.before_removal = world.domain
     if int(size) % 2:
-        world.stubborn.add(who)
-        if world.nodes[who].core is not None:
-            deafen(world.lks(who))
+        world.deafen(who)
     world.remove(who)
     world.removed_at = world.now
 
@@ -143,4 +141,4 @@ def false_document(world: World, who: str, size: float) -> None:
     )[int(size) % 6]
     dks._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, Request([notifies.policy_document(wrong)]), world.now)
     dks.tick(world.now)
-    world._after(world.nodes["dks"])
+    world.after(world.nodes["dks"])

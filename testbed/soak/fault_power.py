@@ -27,7 +27,7 @@ def crash(world: World, who: str, size: float) -> None:
 
 def lost_write(world: World, who: str, _size: float) -> None:
     """The power goes after a write and before fsync."""
-    world.lose.add(who)
+    world.lose_write(who)
     if world.nodes[who].core is not None:
         rekey(world, who, 0)
 

@@ -9,10 +9,11 @@ from testbed.soak.world import World
 
 def noise(world: World, _who: str, size: float) -> None:
     """Datagrams are lost, come twice and overtake each other for `size` seconds."""
-    world.loss, world.duplicate, world.overtake = 0.3, 0.2, 0.2
+    wires = world.wires
+    wires.loss, wires.duplicate, wires.overtake = 0.3, 0.2, 0.2
 
     def calm() -> None:
-        world.loss = world.duplicate = world.overtake = 0.0
+        wires.loss = wires.duplicate = wires.overtake = 0.0
 
     world.at(world.now + size, calm)
 

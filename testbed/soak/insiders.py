@@ -48,7 +48,7 @@ def _go_on(world: World, who: str) -> None:
     if isinstance(node.core, LksCore):
         Insider(world, who, node.core).tell()
         node.core.tick(world.now)
-        world._after(node)
+        world.after(node)
     world.at(world.now + EVERY_S, lambda: _go_on(world, who))
 
 

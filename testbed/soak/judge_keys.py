@@ -163,7 +163,7 @@ class Keys:
         number = node.sequences[place] = node.sequences.get(place, sa.replay_floor) + PACKETS
         self._used[node.name, sa.keymat] = number
         segment = node.interfaces[sa.interface][1]
-        if segment in self._network.cut:
+        if segment in self._network.wires.cut:
             return
         for other in self._network.nodes.values():
             near = any(there == segment for _address, there in other.interfaces.values())

@@ -26,5 +26,10 @@ class Pace:
         until, when = self._until.pop((peer, group), (0.0, boots))
         early = self._network.now < until - SLACK_S and when == boots
         self._hold("who is asked to wait does", not early, (peer, group, self._network.now, until))
-        if event.kind == "paced" and peer not in self._liars and not self._network.loss and not self._network.unreached:
+        if (
+            event.kind == "paced"
+            and peer not in self._liars
+            and not self._network.wires.loss
+            and not self._network.unreached
+        ):
             self._until[peer, group] = self._network.now + float(event.fields["wait_s"]), boots

@@ -23,7 +23,8 @@ from agents.ikev2.errors import MalformedMessage
 from agents.ikev2.registry import ExchangeType, Flag, PayloadType
 from agents.runtime.drops import Drops
 from agents.runtime.effects import Event, Send
-from testbed.simulation.simulation import Node, Passing
+from testbed.simulation.simulation import Node
+from testbed.simulation.wires import Passing
 from testbed.soak.unsealed import claims_to_be_sealed, digest
 
 if TYPE_CHECKING:
@@ -218,17 +219,17 @@ class Outsider:
             hold("no answer to a stranger is longer than what came", replies <= len(data), f"{name}: {replies}")
         for each in sent:
             if not _answers(each.data):
-                self._world._do(node, each)
-        self._world._after(node)
+                self._world.do(node, each)
+        self._world.after(node)
 
     def _apart(self, job: Callable[[], T]) -> T:
         """What this takes of chance is the outsider's own."""
         world = self._world
-        kept, world._random = world._random, self._chance
+        kept, world.random = world.random, self._chance
         try:
             return job()
         finally:
-            world._random = kept
+            world.random = kept
 
 
 def _answers(data: bytes) -> bool:

@@ -11,7 +11,8 @@ from agents.policy import edit
 from agents.policy.keys import spki
 from agents.runtime.effects import Effect, Event, Kernel, Persist
 from testbed.simulation.network import Network, key
-from testbed.simulation.simulation import Files, Node, Passing
+from testbed.simulation.simulation import Files, Node
+from testbed.simulation.wires import Passing
 from testbed.soak.faults import PHANTOMS, SEGMENTS, pace_of, settings_of
 from testbed.soak.invariants import Invariants
 from testbed.soak.outsider import Outsider
@@ -28,7 +29,7 @@ class World(Network):
         for name in PHANTOMS:
             self.domain = edit.add_router(self.domain, name, spki(key(name)))
             self.domain = edit.approve_router(self.domain, name, spki(key(name)))
-        self._compile()
+        self.compile()
         for name in self.routers:
             self.nodes[name].files[DOCUMENT] = self.signed[name]
         self.fresh.clear()
@@ -39,10 +40,6 @@ class World(Network):
         self.removed_at: float | None = None
         self.before_removal = self.domain
         self.passed: list[Passing] = []
-        self.lose: set[str] = set()
-        """Routers whose next write is lost with their power."""
-        self.stubborn: set[str] = set()
-        """Routers that act on no list and no new document."""
         self.lying: dict[str, float] = {}
         """Insiders, until when they lie."""
         self.old_documents: dict[str, bytes] = {}
@@ -50,7 +47,8 @@ class World(Network):
         """Copies of routers' folders, the oldest first."""
         self._cuts: dict[str, int] = {}
         self.outsider = Outsider(self, seed)
-        self.tap = self._tap
+        self.wires.tap = self._tap
+        self.observers.append(self)
 
     def _tap(self, passing: Passing) -> Passing | None:
         if len(self.passed) < PASSED:
@@ -60,16 +58,9 @@ class World(Network):
         self.outsider.saw(passing)
         return None if self.unreached and "dks" in (passing.sender, passing.receiver) else passing
 
-    def _do(self, node: Node, effect: Effect) -> None:
-        if node.name in self.lose and isinstance(effect, Persist):
-            self.lose.discard(node.name)  # written, not synced: the older file is there after the failure
-            self.power_off(node.name)
-            self.later(node.name, 3.0)
-            return
-        if node.core is None and node.name != "dks":
-            return  # it lost its power among these effects
+    def saw(self, node: Node, effect: Effect) -> None:
+        """As Observer: have it judged."""
         self.steps += 1
-        super()._do(node, effect)
         if isinstance(effect, Persist):
             self.judge.persisted(node, effect.name)
         elif isinstance(effect, Kernel):
@@ -77,11 +68,31 @@ class World(Network):
         elif isinstance(effect, Event):
             self.judge.event(node, effect)
 
-    def _lks(self, node: Node) -> LksCore:
-        core = super()._lks(node)
-        if node.name in self.stubborn:
-            deafen(core)
-        return core
+    def lose_write(self, name: str) -> None:
+        """This router's next write is lost with its power: written and not synced, so that the older file is there."""
+        node = self.nodes[name]
+
+        def fails(effect: Effect) -> bool:
+            if isinstance(effect, Persist):
+                node.fails = None
+                self.later(name, 3.0)
+            return isinstance(effect, Persist)
+
+        node.fails = fails
+
+    def deafen(self, name: str) -> None:
+        """From now on this router acts on no list and no new document, as one does whose owner does not want to be
+        removed."""
+        node = self.nodes[name]
+
+        def deaf(node: Node) -> LksCore:
+            core = self.make_lks(node)
+            _deafen(core)
+            return core
+
+        node.build = deaf
+        if node.core is not None:
+            _deafen(self.lks(name))
 
     def dks(self) -> DksCore | None:
         """The DKS, when it is there."""
@@ -102,13 +113,13 @@ class World(Network):
 
     def sever(self, segment: str, for_s: float) -> None:
         """Cut a segment; it heals when the last cut is over."""
-        self.cut.add(segment)
+        self.wires.cut.add(segment)
         self._cuts[segment] = self._cuts.get(segment, 0) + 1
 
         def heal() -> None:
             self._cuts[segment] -= 1
             if not self._cuts[segment]:
-                self.cut.discard(segment)
+                self.wires.cut.discard(segment)
 
         self.at(self.now + for_s, heal)
 
@@ -135,18 +146,17 @@ class World(Network):
 
     def stop_faults(self) -> None:
         """Everything works again, everybody has power, and nobody lies any more."""
-        self.loss = self.duplicate = self.overtake = 0.0
-        self.cut.clear()
+        wires = self.wires
+        wires.loss = wires.duplicate = wires.overtake = 0.0
+        self.wires.cut.clear()
         self.unreached = 0
-        self.lose.clear()
         self.lying.clear()
         for node in self.nodes.values():
-            node.crash_at = None
+            node.crash_at = node.fails = None
             self.on(node.name)
 
 
-def deafen(core: LksCore) -> None:
-    """Have a router act on no list and no new document, as one does whose owner does not want to be removed."""
+def _deafen(core: LksCore) -> None:
     core.take_document = _nothing  # type: ignore[method-assign, assignment]
     core.removal.offer = _nothing  # type: ignore[method-assign, assignment]
 

@@ -56,7 +56,7 @@ def computed(settings: Settings, boots: dict[str, float], seed: int, end_s: floa
     """The same boots under the same policy, computed."""
     world = Storm(list(places(len(boots) - 1, settings, PROTOCOLS)), seed, instant(), keep_times=True)
     world.power_returns(0.0, boots)
-    world.run(end_s)
+    world.simulation.run(end_s)
     tally = world.tally
     asked = {name: sum(counts.values()) for name, counts in tally.served.items() if counts}
     world.close()

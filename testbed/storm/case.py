@@ -102,14 +102,15 @@ def play(case: Case, number: int) -> Part:
         )
         world.power_returns(case.spread_s)
         tally, end = world.tally, case.until_s
-        while world.now < end:
-            world.run(min(end, world.now + STEP_S))
+        simulation = world.simulation
+        while simulation.now < end:
+            simulation.run(min(end, simulation.now + STEP_S))
             if len(tally.admitted) == len(mine) and tally.complete and tally.paired:
-                end = min(end, world.now + AFTER_S)
+                end = min(end, simulation.now + AFTER_S)
         world.close()
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return Part(
-        tally, len(mine), world.now, world.queue.longest, world.resting,
+        tally, len(mine), simulation.now, world.longest_queue, world.resting,
         time.process_time() - cpu, time.monotonic() - began, peak_mib,
     )  # fmt: skip
 

@@ -19,16 +19,16 @@ from collections.abc import Collection
 from agents.dks.core import DksCore
 from agents.dks.documents import Documents
 from agents.dks.store import GenerationBook
-from agents.ikev2.model import Datagram, PeerAddress
 from agents.ikev2.registry import ExchangeType
 from agents.lks.core import LksCore
 from agents.lks.dks_link import LIVENESS_S
 from agents.lks.retained import COUNTERS, DOCUMENT
-from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Send
-from agents.runtime.links import LinkState
+from agents.runtime.effects import Effect, Event, Send
 from testbed.simulation.simulation import Node, Simulation
+from testbed.simulation.wires import Direct
 from testbed.storm.domain import DKS, DKS_ADDRESS, NAME, POLICY_SERVER, Place, key_of
-from testbed.storm.service import Queue, Service
+from testbed.storm.queued import QueuedDks
+from testbed.storm.service import Service
 from testbed.storm.tally import Tally
 
 _DKS = str(DKS_ADDRESS)
@@ -36,7 +36,7 @@ _EXCHANGE = 18
 _INFORMATIONAL = int(ExchangeType.INFORMATIONAL)
 
 
-class Storm(Simulation):
+class Storm:
     """`rate`, `burst`: the DKS's pace; None: its own defaults."""
 
     def __init__(
@@ -55,42 +55,48 @@ class Storm(Simulation):
     ) -> None:
         """`share`: this is which of how many processes of the DKS, with the routers that the kernel gives it;
         `documents`: how many the process reads, if there are more than these routers have."""
-        super().__init__(seed)
+        self.simulation = simulation = Simulation(seed)
         self._share, self._documents = share, len(places) if documents is None else documents
         self.places = {each.name: each for each in places}
-        self.service, self.rest_s = service, rest_s
-        self.apart = frozenset(apart)
-        self.central = not next(iter(self.places.values())).document.local_key_server
-        watched = {each.name: len(each.interfaces) for each in places if each.name not in self.apart}
+        self._service, self._rest_s = service, rest_s
+        self._apart = frozenset(apart)
+        self._central = not next(iter(self.places.values())).document.local_key_server
+        watched = {each.name: len(each.interfaces) for each in places if each.name not in self._apart}
         documents_watched = [each.document for each in places if each.name in watched]
         groups = sum(len(interface.protocols) for each in documents_watched for interface in each.interfaces)
         pairs = sum(len(each.pairs) for each in documents_watched)
         self.tally = Tally(watched, groups, pairs, keep_times=keep_times)
-        self.queue = Queue(service.workers, service.buffer)
         self.resting = 0
         self._pace = {name: value for name, value in (("rate", rate), ("burst", burst)) if value is not None}
-        self._owners: dict[str, tuple[Node, str]] = {}
         self._busy_at: dict[str, float] = {}
         self._sent_at: dict[str, float] = {}
+        direct = Direct(simulation, {_DKS: DKS})
         for place in self.places.values():
-            node = self.add(Node(place.name, self._router, place.interfaces))
+            node = simulation.add(Node(place.name, self._router, place.interfaces, up=place.name not in self._apart))
             node.files[DOCUMENT] = place.signed
-            for interface, (address, _link) in place.interfaces.items():
-                self._owners[address] = (node, interface)
-            self._owners[place.loopback] = (node, "")
-        self._dks = self.add(Node(DKS, self._server, {"eth0": (_DKS, DKS)}))
+            direct.join(node, place.loopback)
+        self._dks = simulation.add(Node(DKS, self._server, {"eth0": (_DKS, DKS)}))
+        self._wires = QueuedDks(simulation, direct, self._dks, _DKS, service, self.tally)
+        simulation.wires = self._wires
+        simulation.observers.append(self)
         self._book = GenerationBook(":memory:")
+
+    @property
+    def longest_queue(self) -> int:
+        """How many datagrams waited at the DKS, at most."""
+        return self._wires.queue.longest
 
     # -- power -------------------------------------------------------------------------------------------------------
 
     def power_returns(self, spread_s: float, boots: dict[str, float] | None = None) -> None:
         """Everybody boots within `spread_s` seconds, at random; or when `boots` says (the DKS: when it answers)."""
-        chance = random.Random(f"boots {len(self.places)} {self._random.getrandbits(64)}")
-        for name in self.nodes:
+        simulation = self.simulation
+        chance = random.Random(f"boots {len(self.places)} {simulation.random.getrandbits(64)}")
+        for name in simulation.nodes:
             when = chance.uniform(0, spread_s) if boots is None else boots[name]
             if name == DKS and boots is None:
-                when += self._documents * self.service.document_ms / 1000
-            self.at(when, lambda name=name: self.power_on(name))  # type: ignore[misc]
+                when += self._documents * self._service.document_ms / 1000
+            simulation.at(when, lambda name=name: simulation.power_on(name))  # type: ignore[misc]
 
     def close(self) -> None:
         """Forget the DKS's book."""
@@ -104,9 +110,9 @@ class Storm(Simulation):
             node.files.get(COUNTERS),
             domain=NAME,
             router=node.name,
-            random=self.octets,
+            random=self.simulation.octets,
             sequence=node.sequence,
-            wall=lambda: 1000.0 + self.now,
+            wall=lambda: 1000.0 + self.simulation.now,
         )
 
     def _server(self, _node: Node) -> DksCore:
@@ -119,127 +125,53 @@ class Storm(Simulation):
             self._book,
             domain=NAME,
             name=DKS,
-            random=self.octets,
+            random=self.simulation.octets,
             share=self._share,
             **self._pace,  # type: ignore[arg-type]
         )
 
-    def _links(self, node: Node) -> dict[str, LinkState]:
-        running = node.name not in self.apart
-        return {
-            name: LinkState(index, running, frozenset({address}))
-            for index, (name, (address, _link)) in enumerate(node.interfaces.items(), 1)
-        }
+    # -- what is counted ---------------------------------------------------------------------------------------------
 
-    # -- effects -----------------------------------------------------------------------------------------------------
-
-    def _do(self, node: Node, effect: Effect) -> None:
+    def saw(self, node: Node, effect: Effect) -> None:
+        """As Observer."""
+        now = self.simulation.now
         if isinstance(effect, Send):
-            self._send(node, effect)
+            if effect.peer.ip == _DKS:
+                self._asks(node, effect, now)
         elif isinstance(effect, Event):
-            if node is self._dks:
-                first = len(self.tally.admitted)
-                self.tally.dks(effect, self.now)
-                if self.rest_s is not None and len(self.tally.admitted) > first:
-                    router = self.nodes[effect.fields["peer"]]
-                    self.at(self.now + self.rest_s, lambda: self._look_whether_to_rest(router))
-            else:
-                self.tally.router(node.name, effect, self.now)
-        elif isinstance(effect, Kernel):
-            node.kernel = effect
-            if node.core is not None:
-                node.core.enforced(effect, self.now)
-        elif isinstance(effect, Persist):
-            node.files[effect.name] = effect.data
-        else:
-            assert isinstance(effect, KeyLines)
+            if node is not self._dks:
+                self.tally.router(node.name, effect, now)
+                return
+            first = len(self.tally.admitted)
+            self.tally.dks(effect, now)
+            if self._rest_s is not None and len(self.tally.admitted) > first:
+                router = self.simulation.nodes[effect.fields["peer"]]
+                self.simulation.at(now + self._rest_s, lambda: self._look_whether_to_rest(router))
 
-    def _send(self, node: Node, effect: Send) -> None:
-        peer = effect.peer
-        if peer.ip == _DKS:
-            if effect.retransmission:
-                self.tally.repeats[int(self.now)] += 1
-            if effect.data[_EXCHANGE] != _INFORMATIONAL:
-                self._busy_at[node.name] = self.now
-            self._sent_at[node.name] = self.now
-            source = next(iter(node.interfaces.values()))[0]
-            datagram = Datagram(effect.data, PeerAddress(source, 848, _DKS, "", 848), 60)
-            self._after_delay(lambda: self._arrive(datagram))
-        elif node is self._dks:
-            self._carry(peer.ip, Datagram(effect.data, PeerAddress(_DKS, 848, peer.ip, "", 848), 60))
-        elif not peer.interface:
-            # A pair's, over several hops: as if routing were there at once.
-            self._carry(peer.ip, Datagram(effect.data, PeerAddress(peer.local_ip, 848, peer.ip, "", 848), 60))
-        else:
-            source, link = node.interfaces[peer.interface]
-            other, interface = self._owners[peer.ip]
-            if other.interfaces[interface][1] == link and other.name not in self.apart:
-                peer = PeerAddress(source, 848, peer.ip, interface, 848)
-                self._carry(peer.local_ip, Datagram(effect.data, peer, 255))
-
-    def _carry(self, address: str, datagram: Datagram) -> None:
-        name = self._owners[address][0].name
-        self._after_delay(lambda: self.deliver(name, datagram))
-
-    def _after_delay(self, job: object) -> None:
-        self.at(self.now + self.delay_s * (1 + self._random.random()), job)  # type: ignore[arg-type]
-
-    # -- the DKS -----------------------------------------------------------------------------------------------------
-
-    def _arrive(self, datagram: Datagram | None) -> None:
-        if self._dks.core is None:
-            return  # nobody listens on that port yet
-        room = self.queue.offer(datagram)
-        self.tally.arrived(self.now, len(self.queue.waiting), room)
-        self._work()
-
-    def _work(self) -> None:
-        core = self._dks.core
-        while self.queue.ready and core is not None:
-            datagram = self.queue.waiting.popleft()
-            if datagram is None:
-                self.tally.keep_alive(self.now)
-                took_s, late = self.service.informational_ms / 1000, []
-            else:
-                core.receive(datagram, self.now)
-                effects = core.take()
-                took_s = self.service.of(effects)
-                late = [each for each in effects if isinstance(each, Send)]
-                for effect in effects:
-                    if not isinstance(effect, Send):
-                        self._do(self._dks, effect)
-            if not took_s:
-                self._sent(late)
-                continue
-            self.queue.busy += 1
-            self.at(self.now + took_s, lambda late=late: self._finish(late))  # type: ignore[misc]
-        self._after(self._dks)
-
-    def _finish(self, late: list[Send]) -> None:
-        self.queue.busy -= 1
-        self._sent(late)
-        self._work()
-
-    def _sent(self, sends: list[Send]) -> None:
-        for each in sends:
-            self._send(self._dks, each)
+    def _asks(self, node: Node, effect: Send, now: float) -> None:
+        if effect.retransmission:
+            self.tally.repeats[int(now)] += 1
+        if effect.data[_EXCHANGE] != _INFORMATIONAL:
+            self._busy_at[node.name] = now
+        self._sent_at[node.name] = now
 
     # -- rest --------------------------------------------------------------------------------------------------------
 
     def _look_whether_to_rest(self, node: Node) -> None:
         """Whoever has all it wants of the DKS, no neighbours that count on it, and nothing but keep-alives to send."""
-        assert self.rest_s is not None
-        satisfied = node.name in self.apart or (self.central and node.name in self.tally.keyed)
-        if satisfied and node.core is not None and self.now - self._busy_at[node.name] >= self.rest_s:
+        assert self._rest_s is not None
+        simulation = self.simulation
+        satisfied = node.name in self._apart or (self._central and node.name in self.tally.keyed)
+        if satisfied and node.core is not None and simulation.now - self._busy_at[node.name] >= self._rest_s:
             node.core = None
             self.resting += 1
-            self.at(self._sent_at[node.name] + LIVENESS_S, self._keep_alive)
+            simulation.at(self._sent_at[node.name] + LIVENESS_S, self._keep_alive)
         else:
-            self.at(self.now + self.rest_s, lambda: self._look_whether_to_rest(node))
+            simulation.at(simulation.now + self._rest_s, lambda: self._look_whether_to_rest(node))
 
     def _keep_alive(self) -> None:
-        self._after_delay(lambda: self._arrive(None))
-        self.at(self.now + LIVENESS_S, self._keep_alive)
+        self._wires.keep_alive()
+        self.simulation.at(self.simulation.now + LIVENESS_S, self._keep_alive)
 
 
 def without_neighbors(places: Collection[Place], full_rings: int) -> frozenset[str]:

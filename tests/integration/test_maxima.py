@@ -161,8 +161,8 @@ def test_a_rendezvous_point_has_as_many_pairs_as_its_document_carries(tmp_path: 
     network = Network({"one": ("a", "c")}, settings=QUICK, dks=True)
     network.domain = edit.set_point(network.domain, "c", IPv4Address(point))
     network.domain = edit.set_sources(network.domain, "a", [IPv4Address(source)])
-    network._compile()
-    network.routed = {point: "c", source: "a"}
+    network.compile()
+    network.wires.routed = {point: "c", source: "a"}
     for name in network.routers:
         network.nodes[name].files[DOCUMENT] = network.signed[name]
     network.documents["c"] = most_pairs(network.documents["c"]).model_copy(update={"version": network.version + 1})

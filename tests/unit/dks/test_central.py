@@ -19,7 +19,7 @@ from agents.policy.domain import Settings
 from agents.policy.group import LABEL, MOST_AHEAD, GroupState, SignedState
 from agents.policy.names import GroupId
 from testbed.simulation.network import Network, ring
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 from tests.unit.lks.test_issuing import one_key_each
 
 CENTRAL = Settings(validity_s=1 << 33, issuer="dks", local_key_server=False)
@@ -259,11 +259,11 @@ def test_a_receiver_that_comes_to_a_dks_with_an_older_book_before_the_speaker_sh
     assert network.book.last(group) > old and network.all_keyed()
     network.power_off("dks")
     network.book._set(group, *old, "made")  # the book of before is put back
-    network.tap = lambda passing: None if "a" in (passing.sender, passing.receiver) else passing
+    network.wires.tap = lambda passing: None if "a" in (passing.sender, passing.receiver) else passing
     network.power_on("dks")
     assert network.run(network.now + 200, lambda: network.book.last(group) > old)
     network.run(network.now + 5)
-    network.tap = None
+    network.wires.tap = None
     network.run(network.now + 200)
     assert network.all_keyed()
     one_key_each(network)
@@ -295,14 +295,14 @@ def test_who_comes_to_a_dks_with_an_older_book_before_the_router_with_the_newest
     assert network.run(10, network.all_keyed)
     group = GroupId.of("example", "a", "a-e0", RoutingProtocol.OSPF)
     old = network.book.last(group)
-    network.tap = lambda passing: passing if "b" in (passing.sender, passing.receiver) else None
+    network.wires.tap = lambda passing: passing if "b" in (passing.sender, passing.receiver) else None
     network.command("dks", "rekey", "a")
     network.run(network.now + 5)
     assert network.book.last(group) > old
     for name in network.nodes:
         network.power_off(name)
     network.book._set(group, *old, "made")  # the book of before is put back
-    network.tap = None
+    network.wires.tap = None
     for name in ("dks", "a", "c"):
         network.power_on(name)
     assert network.run(network.now + 30, lambda: network.hears("c", "a"))
@@ -315,7 +315,7 @@ def test_who_comes_to_a_dks_with_an_older_book_before_the_router_with_the_newest
 def test_a_member_cannot_use_up_the_numbers_of_a_group(liar: str) -> None:
     network = Network({"a--b": ("a", "b")}, settings=CENTRAL, dks=True)
     group = GroupId.of("example", "a", "a-e0", RoutingProtocol.OSPF)
-    network.nodes[liar].build = lambda node: claiming(network._lks(node), group)
+    network.nodes[liar].build = lambda node: claiming(network.make_lks(node), group)
     network.power_on_all()
     network.run(10)
     assert network.hears("a", "b") and 0 < network.book.last(group)[1] < MOST_AHEAD
@@ -339,10 +339,10 @@ def test_keys_that_a_speaker_gave_up_while_it_registered_are_not_begun_again() -
         told = passing.sender == "dks" and passing.datagram.data[18] == ExchangeType.GSA_REKEY
         return passing if told or "b" not in (passing.sender, passing.receiver) else None
 
-    network.tap = only_rekey_messages
+    network.wires.tap = only_rekey_messages
     network.publish(edit.deny(network.domain, ("b", "b-e0"), ("c", "c-e0")))
     assert network.run(network.now + 150, lambda: bool(network.seen("dks_contact", "b", ok=False)))
-    network.tap = None
+    network.wires.tap = None
     network.run(network.now + 300)
     assert network.hears("a", "b") and network.hears("b", "a")
     held: set[bytes] = set()

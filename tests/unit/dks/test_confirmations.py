@@ -85,7 +85,7 @@ def test_a_kernel_that_refuses_is_not_confirmed() -> None:
     core = net.lks("r1")
     core.enforced(None, net.now)
     net.nodes["r1"].core.tick(net.now)
-    net._after(net.nodes["r1"])
+    net.after(net.nodes["r1"])
     net.run(net.now + 10)
     assert lacking(net, "r1") == ["r1:r1-e0 has nothing in force", "r1:r1-e1 has nothing in force"]
 
@@ -118,7 +118,7 @@ def flap(net: Network, there: bool) -> None:
             _AWAY[group] = dict(speaker.members)
             speaker.members.clear()
     net.nodes["r1"].core.tick(net.now)
-    net._after(net.nodes["r1"])
+    net.after(net.nodes["r1"])
 
 
 def test_the_dks_keeps_them_through_a_restart() -> None:

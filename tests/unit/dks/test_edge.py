@@ -127,7 +127,7 @@ def test_a_book_that_refuses_is_the_error_of_each_operation_and_all_goes_on_once
     )
     network = Network({"lan": ("a", "b", "c")}, settings=settings, dks=True)
     network.book = RefusingBook(":memory:")
-    network.faults_wanted = True
+    network.record.faults_wanted = True
     network.power_on_all()
     assert network.run(20, network.all_keyed)
     monkeypatch.setattr(RefusingBook, "error", REFUSALS[why])

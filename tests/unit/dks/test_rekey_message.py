@@ -11,7 +11,7 @@ from agents.policy import edit
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from testbed.simulation.network import Network, ring
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 
 LIFETIME_S = 100
 SETTINGS = Settings(validity_s=1 << 33, issuer="dks", local_key_server=False, lifetimes=Lifetimes(group_s=LIFETIME_S))
@@ -28,7 +28,7 @@ class Mute(Network):
         super().__init__(ring(4), settings=SETTINGS, dks=True, seed=seed)
         self.mute = False
         self.rekeys: list[Passing] = []
-        self.tap = self._on_its_way
+        self.wires.tap = self._on_its_way
 
     def _on_its_way(self, passing: Passing) -> Passing | None:
         if self.mute and passing.sender == "r1" and passing.receiver == "dks":

@@ -24,7 +24,7 @@ from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Effect, Kernel
 from agents.runtime.links import LinkState
 from testbed.simulation.network import POLICY_SERVER, Network, key, ring
-from testbed.simulation.simulation import Node, Seen
+from testbed.simulation.record import Seen
 
 GROUP = GroupId("example", "r1", "eth0", "ospf")
 SOON = Reconnect(first_min_s=1, first_max_s=3, max_s=10)
@@ -82,9 +82,7 @@ class Shared(Network):
         self.kept: dict[str, bytes] = {}
         self.lists: list[bytes | None] = [None, None]
         super().__init__(ring(routers), settings=settings, dks=True)
-
-    def _dks(self, node: Node) -> Divided:  # type: ignore[override]
-        return Divided([self._worker(number) for number in range(2)])
+        self.nodes["dks"].build = lambda _node: Divided([self._worker(number) for number in range(2)])
 
     def _worker(self, number: int) -> DksCore:
         return DksCore(

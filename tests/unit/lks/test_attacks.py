@@ -9,7 +9,7 @@ import pytest
 from agents.lks.retained import COUNTERS
 from agents.runtime.storage import CorruptRecord
 from testbed.simulation.network import Network, key
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 
 PAIR = {"a--b": ("a", "b")}
 
@@ -25,7 +25,7 @@ def test_a_router_with_another_key_than_the_pinned_one_gets_and_gives_nothing() 
 @pytest.mark.parametrize("hops", [254, 64, None])
 def test_ike_from_beyond_the_link_is_dropped_unread(hops: int | None) -> None:
     network = Network(PAIR)
-    network.tap = lambda passing: replace(passing, datagram=replace(passing.datagram, hop_limit=hops))
+    network.wires.tap = lambda passing: replace(passing, datagram=replace(passing.datagram, hop_limit=hops))
     network.power_on_all()
     network.run(5)
     assert not network.seen("ike", state="established")
@@ -39,7 +39,7 @@ def test_ike_from_an_address_that_is_no_neighbour_is_dropped_unread() -> None:
         peer = replace(passing.datagram.peer, ip="10.0.0.77")
         return replace(passing, datagram=replace(passing.datagram, peer=peer))
 
-    network.tap = forge
+    network.wires.tap = forge
     network.power_on_all()
     network.run(5)
     assert not network.seen("ike", state="established")
@@ -53,13 +53,13 @@ def test_altered_datagrams_key_nobody_and_harm_no_keyed_pair() -> None:
         data[-1] ^= 1
         return replace(passing, datagram=replace(passing.datagram, data=bytes(data)))
 
-    network.tap = alter
+    network.wires.tap = alter
     network.power_on_all()
     network.run(5)
     assert not network.all_keyed()
-    network.tap = None
+    network.wires.tap = None
     assert network.run(20, network.all_keyed)
-    network.tap = alter
+    network.wires.tap = alter
     network.run(25)
     assert network.all_keyed()
 
@@ -67,10 +67,10 @@ def test_altered_datagrams_key_nobody_and_harm_no_keyed_pair() -> None:
 def test_recorded_datagrams_of_another_life_change_nothing() -> None:
     network = Network(PAIR)
     recorded: list[Passing] = []
-    network.tap = lambda passing: recorded.append(passing) or passing
+    network.wires.tap = lambda passing: recorded.append(passing) or passing
     network.power_on_all()
     assert network.run(1, network.all_keyed)
-    network.tap = None
+    network.wires.tap = None
     network.power_off("b")
     network.power_on("b")
     assert network.run(2, network.all_keyed)

@@ -83,7 +83,7 @@ class Once:
 
 
 def survives(network: Network, once: Once) -> None:
-    network.faults_wanted = True
+    network.record.faults_wanted = True
     network.power_on_all()
     assert network.run(20, network.all_keyed)
     once.armed = True
@@ -108,7 +108,7 @@ def test_a_fault_while_an_interface_comes_up_passes() -> None:
     for kind, name in ((Listener, "asks"), (GroupMember, "_capabilities"), (Link, "on_closed")):
         with pytest.MonkeyPatch.context() as patch:
             network = Network({"a--b": ("a", "b")}, settings=QUICK)
-            network.faults_wanted = True
+            network.record.faults_wanted = True
             Once(patch, kind, name).armed = True
             network.power_on_all()
             assert network.run(60, network.all_keyed), name

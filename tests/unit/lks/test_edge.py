@@ -16,7 +16,7 @@ from agents.ikev2.config import PLAIN
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from testbed.simulation.network import Network
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 from testbed.soak.unsealed import digest
 
 PAIR = {"a--b": ("a", "b")}
@@ -80,7 +80,7 @@ def test_a_forger_without_a_key_keeps_no_neighbours_apart(forger: Callable[[Netw
         forger(network, passing)
         return passing
 
-    network.tap = tap
+    network.wires.tap = tap
     network.power_on_all()
     assert network.run(5, network.all_keyed)
     network.command("a", "rekey")
@@ -93,12 +93,12 @@ def test_a_forger_without_a_key_keeps_no_neighbours_apart(forger: Callable[[Netw
 def test_no_unsealed_datagram_changes_a_local_key_server() -> None:
     network = Network({"a--b": ("a", "b"), "b--c": ("b", "c")}, dks=True)
     kept: list[Passing] = []
-    network.tap = lambda passing: (kept.append(passing), passing)[1]
+    network.wires.tap = lambda passing: (kept.append(passing), passing)[1]
     network.power_on_all()
     assert network.run(5, network.all_keyed)
     network.command("b", "rekey")
     network.run(network.now + 20)
-    network.tap = None
+    network.wires.tap = None
     network.run(network.now + 2)
     chosen = random.Random(1)
     sealed = [each for each in kept if parse_header(each.datagram.data).exchange != 34]

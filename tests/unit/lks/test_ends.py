@@ -52,7 +52,7 @@ def test_an_orderly_stop_leaves_the_keys_for_the_next_start_and_their_ends_with_
     core = network.nodes["a"].core
     assert core is not None
     core.stop(network.now)
-    network._after(network.nodes["a"])
+    network.after(network.nodes["a"])
     assert network.nodes["a"].kernel is before
     assert max(ends(network)) <= LIFE_S + DTD_S + GRACE_S
 
@@ -92,7 +92,7 @@ def test_sas_that_others_took_out_are_followed_by_new_generations_and_no_old_one
     assert node.kernel is not None
     before = {each.keymat for each in node.kernel.sas if each.outbound}
     network.lks("a").lost(network.now)
-    network._after(node)
+    network.after(node)
     kernels = len(node.kernels)
     assert network.run(network.now + 5, lambda: network.lks("a")._all_keyed() and network.all_keyed())
     sent = {each.keymat for _at, kernel in node.kernels[kernels - 1 :] for each in kernel.sas if each.outbound}

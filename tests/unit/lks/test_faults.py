@@ -105,11 +105,11 @@ def test_a_link_that_is_cut_and_heals_within_the_keys_lifetime_is_keyed_all_the_
     network = Network(PAIR, settings=Settings(validity_s=1 << 33, lifetimes=Lifetimes(group_s=3600)))
     network.power_on_all()
     assert network.run(1, network.all_keyed)
-    network.cut.add("a--b")
+    network.wires.cut.add("a--b")
     for second in range(2, 300):
         network.run(second)
         assert network.all_keyed(), second
-    network.cut.clear()
+    network.wires.cut.clear()
     for second in range(300, 400):
         network.run(second)
         assert network.all_keyed(), second
@@ -120,10 +120,10 @@ def test_a_cut_that_lasts_through_rekeys_heals_by_itself() -> None:
     network = Network(PAIR, settings=Settings(validity_s=1 << 33, lifetimes=Lifetimes(group_s=60)))
     network.power_on_all()
     assert network.run(1, network.all_keyed)
-    network.cut.add("a--b")
+    network.wires.cut.add("a--b")
     network.run(300)
     assert not network.all_keyed()
-    network.cut.clear()
+    network.wires.cut.clear()
     assert network.run(303, network.all_keyed)
 
 

@@ -13,7 +13,7 @@ from agents.ikev2.registry import ExchangeType, Flag
 from agents.policy.names import party_id
 from agents.runtime.drops import EACH, OTHERS, REASONS, WINDOW_S, Drops
 from testbed.simulation.network import Network, key
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 
 PAIR = {"a--b": ("a", "b")}
 AT_A = PeerAddress("10.0.0.2", 848, "10.0.0.1", "a-e0", 848)
@@ -41,11 +41,11 @@ def flooded(network: Network, messages: list[bytes], seconds: float) -> list[byt
             sent.append(passing.datagram.data)
         return passing
 
-    network.tap = watch
+    network.wires.tap = watch
     for data in messages:
         network.deliver("a", Datagram(data, AT_A, 255))
         network.run(network.now + seconds / len(messages))
-    network.tap = None
+    network.wires.tap = None
     return sent
 
 

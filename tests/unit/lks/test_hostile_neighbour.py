@@ -15,7 +15,7 @@ from agents.lks import speaker
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from testbed.simulation.network import Network
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 
 LAN = {"lan": ("a", "b", "c")}
 
@@ -103,10 +103,10 @@ def test_octets_changed_on_the_wire_are_forgotten_soon_after_that_ends(seed: int
             del data[chance.randrange(len(data)) :]
         return replace(passing, datagram=replace(passing.datagram, data=bytes(data)))
 
-    network.tap = change
+    network.wires.tap = change
     network.power_on_all()
     network.run(10)
-    network.tap = None
+    network.wires.tap = None
     assert network.run(25, network.all_keyed)
 
 
@@ -114,7 +114,7 @@ def test_forged_handshakes_in_a_neighbours_name_do_not_keep_it_out() -> None:
     recorded: list[Passing] = []
     for seed in range(30):  # first messages of other lives of b, as one on the link may make them up
         other = Network({"lan": ("a", "b")}, seed=seed + 100)
-        other.tap = lambda passing: recorded.append(passing) if passing.sender == "b" else passing  # type: ignore[func-returns-value]
+        other.wires.tap = lambda passing: recorded.append(passing) if passing.sender == "b" else passing  # type: ignore[func-returns-value]
         other.power_on("b")
         other.run(0.1)
     assert len(recorded) >= 30

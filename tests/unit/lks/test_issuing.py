@@ -16,7 +16,7 @@ from agents.policy.domain import Settings
 from agents.policy.names import GroupId
 from agents.runtime.control import CommandRefused
 from testbed.simulation.network import Network, ring
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 
 SOON = Reconnect(first_min_s=1, first_max_s=3, max_s=5)
 SHARED = Settings(validity_s=1 << 33, issuer="dks", lifetimes=Lifetimes(group_s=60), reconnect=SOON)
@@ -124,11 +124,11 @@ def test_an_answer_that_never_comes_is_not_waited_for() -> None:
     """The number that the DKS gave is lost with it, and is nobody's."""
     network = shared()
     network.run(10)
-    network.tap = lambda passing: None if passing.sender == "dks" else passing
+    network.wires.tap = lambda passing: None if passing.sender == "dks" else passing
     network.run(70)
     assert network.seen("issued", "dks") and network.all_keyed()
     assert all(generation % 2 for generation in sent(network).values())
-    network.tap = None
+    network.wires.tap = None
     network.run(200)
     assert by_the_dks(network) and as_the_book_says(network) and network.all_keyed()
     one_key_each(network)
@@ -138,10 +138,10 @@ def test_what_an_lks_makes_while_the_dks_is_silent_is_reported_when_it_speaks_ag
     settings = SHARED.model_copy(update={"lifetimes": Lifetimes(group_s=600)})
     network = shared(settings=settings)
     network.run(20)
-    network.tap = lambda passing: None if "dks" in (passing.sender, passing.receiver) else passing
+    network.wires.tap = lambda passing: None if "dks" in (passing.sender, passing.receiver) else passing
     network.command("r1", "rekey")
     network.run(26)
-    network.tap = None
+    network.wires.tap = None
     assert network.run(60, lambda: as_the_book_says(network))
 
 
@@ -154,11 +154,11 @@ def test_a_number_that_was_lost_leaves_the_book_no_higher_than_what_is_sent_with
     network.run(30)
     (group,) = (group for group in sent(network) if group.router == "a")
     assert sent(network)[group] == 2
-    network.tap = lambda passing: None if passing.sender == "dks" else passing
+    network.wires.tap = lambda passing: None if passing.sender == "dks" else passing
     network.command("a", "rekey")
     network.run(40)
     assert network.book.last(group)[1] == 4 and sent(network)[group] == 5
-    network.tap = None
+    network.wires.tap = None
     assert network.run(120, lambda: as_the_book_says(network))
 
 
@@ -276,10 +276,10 @@ def test_a_mark_for_the_generations_of_the_dks_is_on_the_disk_before_they_are_us
             assert COUNTERS in network.nodes["r1"].files
         return passing
 
-    network.tap = look
+    network.wires.tap = look
     network.run(70)
     assert seen
-    network.tap = None
+    network.wires.tap = None
     network.power_off("r1")
     network.power_on("r1")
     assert min(g for group, g in sent(network).items() if group.router == "r1") > max(seen)

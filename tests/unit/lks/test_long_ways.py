@@ -7,7 +7,7 @@ import pytest
 from agents.ikev2.registry import Flag
 from agents.policy.domain import Settings
 from testbed.simulation.network import Network, key
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 
 PAIR = {"ab": ("a", "b")}
 LAN = {"lan": ("a", "b", "c", "d")}
@@ -18,7 +18,7 @@ AFTER_REBOOT = 1.625
 
 
 def far(network: Network, delay_s: float, jitter: float = 0.0) -> Network:
-    network.delay_s, network.jitter = delay_s, jitter
+    network.wires.delay_s, network.wires.jitter = delay_s, jitter
     return network
 
 
@@ -83,7 +83,7 @@ def test_the_second_handshake_knows_how_long_the_way_is() -> None:
             requests.append(passing)
         return passing
 
-    network.tap = note
+    network.wires.tap = note
     network.power_on("b")
     began = network.now
     assert network.run(began + AFTER_REBOOT * bound_s(6, 0), network.all_keyed)
@@ -94,7 +94,7 @@ def test_a_way_that_becomes_long_is_measured_anew() -> None:
     network = far(Network(PAIR), 0.002)
     network.power_on_all()
     assert network.run(1, network.all_keyed)
-    network.delay_s = 10
+    network.wires.delay_s = 10
     network.command("a", "rekey")
     network.run(400)
     network.command("b", "rekey")

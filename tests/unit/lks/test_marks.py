@@ -231,7 +231,7 @@ def give(network: Network, signed: bytes) -> int:
     core = network.lks("a")
     core.take_document(signed, network.now)
     core._adopt(network.now)
-    network._after(network.nodes["a"])
+    network.after(network.nodes["a"])
     return core.document.version
 
 

@@ -18,7 +18,7 @@ from agents.policy.bound import Case, pair_bound
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from testbed.simulation.network import Network
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 from testbed.soak.outsider import forged, stir
 from testbed.soak.unsealed import claims_to_be_sealed
 
@@ -32,10 +32,10 @@ def network(seed: int = 1, loss: float = 0.0, settings: Settings | None = None) 
     found.domain = edit.set_point(found.domain, "c", IPv4Address(POINT))
     found.domain = edit.set_sources(found.domain, "a", [IPv4Address(FIRST_HOP), IPv4Address(SECOND)])
     found.domain = edit.set_sources(found.domain, "b", [IPv4Address("10.99.0.2")])
-    found._compile()
+    found.compile()
     for name in found.routers:
         found.nodes[name].files[DOCUMENT] = found.signed[name]
-    found.routed = {POINT: "c", FIRST_HOP: "a", SECOND: "a", "10.99.0.2": "b"}
+    found.wires.routed = {POINT: "c", FIRST_HOP: "a", SECOND: "a", "10.99.0.2": "b"}
     return found
 
 
@@ -84,7 +84,7 @@ def routes_changed(found: Network, name: str) -> None:
     core = found.nodes[name].core
     assert isinstance(core, LksCore)
     core.routes(found.now)
-    found._after(found.nodes[name])
+    found.after(found.nodes[name])
 
 
 def keyed(found: Network) -> Callable[[], bool]:
@@ -112,21 +112,21 @@ def test_no_two_sas_have_one_key() -> None:
 
 def test_before_there_is_a_route_nothing_is_given_up() -> None:
     found = network()
-    found.cut.add("routed")
+    found.wires.cut.add("routed")
     start(found)
     found.run(120)
     assert sends(found, "a", POINT) is None
-    found.cut.clear()
+    found.wires.cut.clear()
     assert found.run(found.now + 12, keyed(found))
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_a_route_that_comes_is_used_at_once_and_not_at_the_next_retransmission(seed: int) -> None:
     found = network(seed)
-    found.cut.add("routed")
+    found.wires.cut.add("routed")
     start(found)
     found.run(20 + seed / 3)
-    found.cut.clear()
+    found.wires.cut.clear()
     for name in ("a", "b", "c"):
         routes_changed(found, name)
     assert found.run(found.now + 0.4, keyed(found)), found.now
@@ -152,7 +152,7 @@ def test_a_route_that_comes_to_two_routers_that_both_try_makes_one_ike_sa_and_no
 
 def test_routes_that_change_all_the_time_do_not_make_a_router_send_all_the_time() -> None:
     found = network()
-    found.cut.add("routed")
+    found.wires.cut.add("routed")
     start(found)
     found.run(20)
     sent = found.nodes["a"].sent
@@ -228,7 +228,7 @@ def test_a_router_that_the_policy_takes_away_is_heard_no_more() -> None:
     document = found.documents["c"]
     fewer = document.model_copy(update={"pairs": tuple(each for each in document.pairs if each.router != "a")})
     core._pairs.adopt(fewer, found.now)  # type: ignore[union-attr]
-    found._after(found.nodes["c"])
+    found.after(found.nodes["c"])
     index = next(each.index for each in document.pairs if each.router == "a")
     assert index not in {each.index for each in unicast(found, "c").sas}
     assert index not in {each.index for each in unicast(found, "c").peers}
@@ -263,7 +263,7 @@ def test_a_change_of_mode_touches_no_key() -> None:
     core, document = found.nodes["a"].core, found.documents["a"]
     eased = tuple(each.model_copy(update={"mode": Mode.PERMISSIVE}) for each in document.pairs)
     core._pairs.adopt(document.model_copy(update={"pairs": eased}), found.now)  # type: ignore[union-attr]
-    found._after(found.nodes["a"])
+    found.after(found.nodes["a"])
     assert unicast(found, "a").sas == before
     assert [each.mode for each in unicast(found, "a").peers] == [Mode.PERMISSIVE]
 
@@ -278,7 +278,7 @@ def test_ike_from_an_address_that_is_no_pairs_is_not_answered() -> None:
             return replace(passing, datagram=replace(passing.datagram, peer=replace(peer, ip=stray)))
         return passing
 
-    found.tap = from_elsewhere
+    found.wires.tap = from_elsewhere
     start(found)
     found.run(20)
     assert heard(found, "b", POINT, "c") and sends(found, "a", POINT) is None
@@ -292,9 +292,9 @@ def test_a_router_with_the_address_of_another_but_its_own_key_is_refused() -> No
     entry = next(each for each in found.documents["b"].pairs)
     pretending = found.nodes["b"].core._pairs  # type: ignore[union-attr]
     forged = entry.model_copy(update={"local": (IPv4Address(FIRST_HOP),)})
-    found.routed[FIRST_HOP] = "b"
+    found.wires.routed[FIRST_HOP] = "b"
     pretending.adopt(found.documents["b"].model_copy(update={"pairs": (forged,)}), found.now)
-    found._after(found.nodes["b"])
+    found.after(found.nodes["b"])
     found.run(found.now + 20)
     assert sends(found, "b", POINT) is None
     assert any(each.fields["state"] == "authentication_failed" for each in found.seen("ike", node="b"))
@@ -313,14 +313,14 @@ def test_forged_handshakes_from_a_pairs_address_do_not_keep_the_pair_out() -> No
                 found.at(found.now, lambda data=bytes(data): found.deliver("c", replace(passing.datagram, data=data)))  # type: ignore[misc]
         return passing
 
-    found.tap = copy
+    found.wires.tap = copy
     start(found)
     assert found.run(15, keyed(found))
 
 
 def test_a_pair_ten_seconds_apart_is_keyed_and_rekeyed_without_a_gap() -> None:
     found = network(settings=Settings(validity_s=1 << 33, lifetimes=Lifetimes(group_s=600, ike_s=3600)))
-    found.delay_s, found.jitter = 10.0, 0.2
+    found.wires.delay_s, found.wires.jitter = 10.0, 0.2
     start(found)
     assert found.run(4 * 24, keyed(found))
     end = found.now + 3 * 600
@@ -332,7 +332,7 @@ def test_a_pair_ten_seconds_apart_is_keyed_and_rekeyed_without_a_gap() -> None:
 def test_no_unsealed_datagram_changes_a_pair_amid_its_handshake_or_later() -> None:
     found = network()
     passed: list[Passing] = []
-    found.tap = lambda passing: (passed.append(passing), passing)[1]
+    found.wires.tap = lambda passing: (passed.append(passing), passing)[1]
     start(found)
     chosen = random.Random(1)
     judged = 0

@@ -33,12 +33,12 @@ def test_a_cut_link_leaves_the_keys_and_the_ike_sas_of_the_other_alone() -> None
     network.power_on_all()
     assert network.run(1, network.all_keyed)
     before = keys(network, "a", "a-e1")
-    network.cut.add("a--b")
+    network.wires.cut.add("a--b")
     network.run(200)
     ended = [each for each in network.seen("ike") if each.fields["state"] != "established"]
     assert ended and {each.fields["interface"] for each in ended} <= {"a-e0", "b-e0"}
     assert before <= keys(network, "a", "a-e1")
-    network.cut.clear()
+    network.wires.cut.clear()
     assert network.run(260, network.all_keyed)
     ended = [each for each in network.seen("ike") if each.fields["state"] != "established"]
     assert {each.fields["interface"] for each in ended} <= {"a-e0", "b-e0"}

@@ -17,7 +17,7 @@ from agents.policy.domain import Settings
 from agents.policy.group import MOST_AHEAD, GroupState, sign_group_state
 from agents.policy.names import GroupId
 from testbed.simulation.network import Network, key
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 from testbed.soak.faults import with_issuer
 
 LAN = {"lan": ("a", "b", "c")}
@@ -103,9 +103,9 @@ def test_who_shows_what_it_has_from_us_causes_nothing() -> None:
     before = newest(network, "a")
     network.power_off("b")
     network.power_on("b")
-    network.cut = {"lan"}
+    network.wires.cut = {"lan"}
     network.run(network.now + 60)
-    network.cut = set()
+    network.wires.cut = set()
     assert network.run(network.now + 10, network.all_keyed)
     assert newest(network, "a") == before and not network.seen("behind")
 
@@ -114,7 +114,7 @@ def test_a_member_that_reboots_amid_a_rekey_is_given_the_keys_that_it_had_alread
     network = Network(LAN, settings=SETTINGS)
     network.power_on_all()
     assert network.run(5, network.all_keyed)
-    network.tap = lambda passing: None if {passing.sender, passing.receiver} == {"a", "c"} else passing
+    network.wires.tap = lambda passing: None if {passing.sender, passing.receiver} == {"a", "c"} else passing
     network.command("a", "rekey")
     network.run(network.now + 2)  # b has the next generation, c has not, so a goes on with the older one
     before, now = network.seen("member", "a", peer="b")[-1], network.now
@@ -232,15 +232,15 @@ def test_who_had_the_number_that_is_sent_with_is_given_the_next_one_also_while_t
     lost = dict(network.nodes["a"].files)
     network.power_on_all()
     assert network.run(5, network.all_keyed)
-    network.tap = without("b")
+    network.wires.tap = without("b")
     network.command("a", "rekey")
     network.run(network.now + 40)  # c has had the second number, b only the first one
     assert {sa.generation for sa in inbound(network, "c")} == {3}
     put_back(network, lost)
-    network.tap = without("c")
+    network.wires.tap = without("c")
     assert network.run(network.now + 10, lambda: network.hears("b", "a"))
     assert newest(network, "a") == 3  # which b is given, as it has not had it
-    network.tap = without("b")
+    network.wires.tap = without("b")
     network.run(network.now + 5)
     assert newest(network, "a") > 3
     assert len({sa.keymat for _when, kernel in network.nodes["c"].kernels for sa in kernel.sas if third(sa)}) == 1

@@ -21,7 +21,7 @@ def test_receivers_have_a_new_key_before_the_speaker_uses_it(loss: float) -> Non
     network = Network({"lan": ("a", "b", "c", "d")}, settings=SHORT)
     network.power_on_all()
     assert network.run(2, network.all_keyed)
-    network.loss = loss
+    network.wires.loss = loss
     deaf = 0
     for tenth in range(20, 1500):
         network.run(tenth / 10)

@@ -21,7 +21,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.revocation import FILE, Revocations, make_list, sign_list
 from agents.runtime.control import CommandRefused
 from testbed.simulation.network import POLICY_SERVER, Network, key, ring
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 
 SETTINGS = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=5, first_max_s=20))
 LATE = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=5000, first_max_s=9000))
@@ -187,7 +187,7 @@ def test_a_removed_router_that_relays_old_documents_and_lists_changes_nothing() 
     for data in (old_list, forged, network.signed["r2"], b"", signed[:-1]):
         link._endpoint.request(sa, 37, Request([notifies.revocation(data)]), network.now)
         link._drain(network.now)
-        network._after(network.nodes["x"])
+        network.after(network.nodes["x"])
         network.run(network.now + 1)
     assert versions(network, "r2") == [1] and network.hears("r2", "x")
     assert len(network.seen("error", "r2", what="revocation")) == 4
@@ -309,11 +309,11 @@ def test_an_old_document_with_a_newer_list_has_no_removed_neighbour() -> None:
 
 def test_a_short_cut_in_the_line_delays_a_list_and_does_not_lose_it() -> None:
     network = keyed(Network(line(4, "x"), settings=LATE))
-    network.cut.add("r2--r3")
+    network.wires.cut.add("r2--r3")
     network.hand_over("r1", network.remove("x"))
     network.run(network.now + 100)
     assert network.hears("r4", "x") and versions(network, "r2", "r3") == [1, 0]
-    network.cut.clear()
+    network.wires.cut.clear()
     assert network.run(network.now + 5, out(network, "x"))
 
 
@@ -346,7 +346,7 @@ def test_a_tapped_summary_of_another_length_is_said_and_costs_nothing() -> None:
     assert held.version == 0
     network = Network({"a--b": ("a", "b")}, settings=LATE)
     seen: list[Passing] = []
-    network.tap = lambda passing: seen.append(replace(passing)) or passing
+    network.wires.tap = lambda passing: seen.append(replace(passing)) or passing
     network.power_on_all()
     assert network.run(2, network.all_keyed)
     core = network.nodes["b"].core
@@ -357,6 +357,6 @@ def test_a_tapped_summary_of_another_length_is_said_and_costs_nothing() -> None:
     short = replace(payload, data=payload.data[:-1])
     link._endpoint.request(sa, 37, Request([short]), network.now)
     link._drain(network.now)
-    network._after(network.nodes["b"])
+    network.after(network.nodes["b"])
     network.run(network.now + 1)
     assert network.seen("error", "a", what="revocation", peer="b") and network.all_keyed()

@@ -26,13 +26,13 @@ class Watched(Network):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.observers.append(self)
         self.watching = False
         self.deaf: list[tuple[float, str, str, int]] = []
         self._sent: dict[tuple[str, int, IPAddress, bytes], tuple[float, int]] = {}
         self._heard: dict[str, set[tuple[int, IPAddress, bytes]]] = {}
 
-    def _do(self, node: Node, effect: Effect) -> None:
-        super()._do(node, effect)
+    def saw(self, node: Node, effect: Effect) -> None:
         if not isinstance(effect, Kernel):
             return
         self._heard[node.name] = {(sa.spi, sa.destination, sa.keymat) for sa in effect.sas if not sa.outbound}
@@ -67,7 +67,7 @@ def network(*names: str, seed: int = 1, protocols: int = 1, **lifetimes: int) ->
 
 
 def worsen(lan: Network, *, loss: float = 0.05, duplicate: float = 0.05, overtake: float = 0.05) -> None:
-    lan.loss, lan.duplicate, lan.overtake = loss, duplicate, overtake
+    lan.wires.loss, lan.wires.duplicate, lan.wires.overtake = loss, duplicate, overtake
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -91,10 +91,10 @@ def test_a_lan_with_heavy_losses_rekeys_without_a_gap(seed: int) -> None:
 @pytest.mark.parametrize("lost", [{"a"}, {"b"}, {"a", "b"}])
 def test_a_rekey_lost_for_longer_than_the_activation_delay_leaves_nobody_deaf(lost: set[str]) -> None:
     lan = network("a", "b", group_s=60)
-    lan.tap = lambda passing: None if passing.sender in lost else passing
+    lan.wires.tap = lambda passing: None if passing.sender in lost else passing
     lan.command("a", "rekey")
     lan.run(lan.now + 6)  # three times the activation delay of the policy
-    lan.tap = None
+    lan.wires.tap = None
     lan.run(lan.now + 3)
     assert lan.deaf == []
     assert {sa.generation for sa in lan.nodes["a"].kernel.sas if sa.outbound and sa.active} == {3}  # type: ignore[union-attr]
@@ -112,11 +112,11 @@ def test_a_silent_member_holds_a_rekey_up_only_until_its_ike_sa_is_given_up() ->
 
 def test_rekeys_ordered_in_a_row_do_not_change_over_before_the_receivers_have_the_newest() -> None:
     lan = network("a", "b", group_s=600)
-    lan.tap = lambda passing: None if passing.sender == "a" else passing
+    lan.wires.tap = lambda passing: None if passing.sender == "a" else passing
     for _time in range(4):
         lan.command("a", "rekey")
         lan.run(lan.now + 1)
-    lan.tap = None
+    lan.wires.tap = None
     lan.run(lan.now + 5)
     assert lan.deaf == []
     assert lan.all_keyed()

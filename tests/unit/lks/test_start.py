@@ -16,7 +16,7 @@ from agents.policy import edit
 from agents.policy.document import Reconnect
 from agents.policy.domain import Settings
 from testbed.simulation.network import Network, ring
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 
 PAIR = {"a--b": ("a", "b")}
 LAN = {"lan": ("a", "b", "c", "d")}
@@ -110,10 +110,10 @@ def test_a_dks_that_has_an_ipv6_address_alone_is_visited_there() -> None:
     address = "2001:db8::848"
     entry = network.domain.dks.model_copy(update={"addresses": (IPv6Address(address),)})
     network.domain = network.domain.model_copy(update={"dks": entry})
-    network._compile()
+    network.compile()
     for name in network.routers:
         network.nodes[name].files[DOCUMENT] = network.signed[name]
-    network.remote = {address: "dks"}
+    network.wires.remote = {address: "dks"}
     network.power_on("dks")
     for name in network.routers:
         network.power_on(name)
@@ -131,7 +131,7 @@ class Counting(Network):
             self.registrations += header.exchange == ExchangeType.GSA_REGISTRATION and not header.is_response
             return passing
 
-        self.tap = tap
+        self.wires.tap = tap
 
 
 PROTOCOLS = (RoutingProtocol.OSPF, RoutingProtocol.OSPF6, RoutingProtocol.PIM)

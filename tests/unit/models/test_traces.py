@@ -20,7 +20,7 @@ from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import make_list, sign_list
 from agents.runtime.control import CommandRefused
 from testbed.simulation.network import POLICY_SERVER, Network, key
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 
 LINK = {"a--b": ("a", "b")}
 LAN = {"lan": ("a", "b", "c")}
@@ -76,18 +76,18 @@ def test_epochs_rollback_s_no_floor_no_shown_keys_of_a_folder_that_was_put_back_
 
 def test_epochs_no_ack_a_speaker_keeps_its_generation_until_the_member_has_the_next() -> None:
     network = keyed(Network(LINK, protocols=OSPF))
-    network.tap = lambda passing: None if passing.sender == "a" else passing
+    network.wires.tap = lambda passing: None if passing.sender == "a" else passing
     network.command("a", "rekey")
     network.run(network.now + 3)
     assert network.hears("b", "a")
-    network.tap = None
+    network.wires.tap = None
     network.run(network.now + 5)
     assert network.hears("b", "a")
 
 
 def test_epochs_no_retire_a_member_hears_the_old_generation_while_its_acknowledgement_is_lost() -> None:
     network = keyed(Network(LINK, protocols=OSPF))
-    network.tap = lambda passing: None if passing.sender == "b" else passing
+    network.wires.tap = lambda passing: None if passing.sender == "b" else passing
     network.command("a", "rekey")
     network.run(network.now + 3)
     heard = {sa.generation for sa in network.nodes["b"].kernel.sas if not sa.outbound}  # type: ignore[union-attr]
@@ -97,10 +97,10 @@ def test_epochs_no_retire_a_member_hears_the_old_generation_while_its_acknowledg
 
 def test_epochs_no_reregister_a_member_that_was_given_up_comes_back() -> None:
     network = keyed(Network(LINK, protocols=OSPF))
-    network.cut = {"a--b"}
+    network.wires.cut = {"a--b"}
     network.command("a", "rekey")
     network.run(network.now + 60)
-    network.cut = set()
+    network.wires.cut = set()
     assert network.run(network.now + 60, network.all_keyed)
 
 
@@ -120,7 +120,7 @@ def test_registration_mirror_a_router_that_hears_its_own_words_registers_at_nobo
         reflected = replace(passing.datagram, peer=peer)
         network.at(network.now + 0.001, lambda: network.deliver("a", reflected))
 
-    network.tap = mirror
+    network.wires.tap = mirror
     network.power_on_all()
     network.run(10)
     assert network.nodes["a"].sent > 10
@@ -166,7 +166,7 @@ def test_registration_policy_what_is_not_a_newer_document_of_ours_changes_nothin
     assert network.lks("a").document == before
     if trace != "version":
         network.lks("a").tick(network.now)
-        network._after(network.nodes["a"])
+        network.after(network.nodes["a"])
         assert network.seen("error", "a", what="policy")
 
 
@@ -204,11 +204,11 @@ def test_removal_no_disk_first_the_list_is_kept_when_power_fails_after_it_is_act
 @pytest.mark.parametrize("pause_s", [0.0, 0.004, 0.05, 1.0])
 def test_epochs_a_member_that_starts_again_while_a_rekey_waits_for_it_hears_the_next_generation(pause_s: float) -> None:
     network = keyed(Network(LINK, protocols=OSPF))
-    network.tap = lambda passing: None if passing.sender == "b" else passing
+    network.wires.tap = lambda passing: None if passing.sender == "b" else passing
     network.command("a", "rekey")
     network.run(network.now + pause_s)
     network.power_off("b")
-    network.tap = None
+    network.wires.tap = None
     network.power_on("b")
     assert network.run(network.now + 40, network.all_keyed)
     network.run(network.now + 40)

@@ -227,7 +227,7 @@ def test_a_router_with_a_document_older_than_the_list_begins_hears_nobody_until_
         anew = network.documents[name].model_copy(update={"version": 2, "expires_at": expires_at + 1})
         network.lks(name).take_document(sign_document(anew, POLICY_SERVER), network.now)
         network.lks(name)._adopt(network.now)
-        network._after(network.nodes[name])
+        network.after(network.nodes[name])
     assert network.run(network.now + 20, network.all_keyed)
 
 

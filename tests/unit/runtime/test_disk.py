@@ -54,7 +54,7 @@ class Machine:
         self.folder = folder
         self.network = Network(PAIR, settings=Settings(validity_s=1 << 33, generation_block=1))
         node = self.network.nodes["a"]
-        self.core: LksCore = self.network._lks(node)
+        self.core: LksCore = self.network.make_lks(node)
         self.sent: list[Send] = []
         self.wanted = Wanted()
         self.log = EventLog(folder / "events", "a")

@@ -26,6 +26,6 @@ def test_effects_come_as_disk_kernel_wire_and_record_and_those_of_a_kind_as_they
 def test_a_router_that_begins_has_its_lease_on_the_disk_before_its_counters() -> None:
     """Counters without a lease are those of a router whose lease was taken away."""
     network = Network({"a--b": ("a", "b")})
-    core = network._lks(network.nodes["a"])
+    core = network.make_lks(network.nodes["a"])
     names = [each.name for each in core.take() if isinstance(each, Persist)]
     assert names[0] == LEASE and COUNTERS in names

@@ -26,7 +26,7 @@ def storm(keying: str, routers: int = 6, **pace: Any) -> Storm:
 
 
 def dks(world: Storm) -> DksCore:
-    core = world.nodes[DKS].core
+    core = world.simulation.nodes[DKS].core
     assert isinstance(core, DksCore)
     return core
 
@@ -34,24 +34,24 @@ def dks(world: Storm) -> DksCore:
 @pytest.mark.parametrize("keying", ["lks", "central-mgmt"])
 def test_routers_that_are_put_off_are_admitted_at_last_over_the_ike_sa_that_they_have(keying: str) -> None:
     world = storm(keying, rate=1.0, burst=2)
-    world.run(120)
+    world.simulation.run(120)
     assert len(world.tally.asked_to_wait) >= 3, "the pace was not felt"
     assert len(world.tally.admitted) == 6
-    assert dks(world).command(["status"], world.now)["connected"] == sorted(world.places)
+    assert dks(world).command(["status"], world.simulation.now)["connected"] == sorted(world.places)
     assert sum(world.tally.served["IKE_SA_INIT"].values()) == 6
     assert world.tally.complete
 
 
 def test_a_router_that_is_put_off_says_what_is_in_force_all_the_same() -> None:
     world = storm("lks", rate=1.0, burst=1)
-    world.run(120)
-    assert dks(world).command(["status"], world.now)["confirmed"] == {"complete": 6, "of": 6}
+    world.simulation.run(120)
+    assert dks(world).command(["status"], world.simulation.now)["confirmed"] == {"complete": 6, "of": 6}
 
 
 def test_nobody_that_was_told_to_wait_asks_before_its_time() -> None:
     """Each refusal is followed by one request for the same group, and no more."""
     world = storm("central-mgmt", rate=2.0, burst=2)
-    world.run(300)
+    world.simulation.run(300)
     refused = len(world.tally.asked_to_wait)
     asked = sum(sum(world.tally.served[each].values()) for each in ("GSA_AUTH", "GSA_REGISTRATION"))
     groups = 6 * 5  # its control group, two that it speaks in, two that it hears
@@ -62,7 +62,7 @@ def test_nobody_that_was_told_to_wait_asks_before_its_time() -> None:
 def test_without_its_pace_the_dks_serves_all_at_once() -> None:
     free, paced = storm("central-mgmt", rate=1e6, burst=1_000_000), storm("central-mgmt", rate=2.0, burst=2)
     for each in (free, paced):
-        each.run(300)
+        each.simulation.run(300)
     assert not free.tally.asked_to_wait
     assert max(free.tally.keyed.values()) < 2.0
     # 30 registrations, of which 2 at once and then 2 in a second.
@@ -71,5 +71,5 @@ def test_without_its_pace_the_dks_serves_all_at_once() -> None:
 
 def test_every_router_has_a_core_of_its_own() -> None:
     world = storm("lks")
-    world.run(5)
-    assert all(isinstance(node.core, LksCore) for name, node in world.nodes.items() if name != DKS)
+    world.simulation.run(5)
+    assert all(isinstance(node.core, LksCore) for name, node in world.simulation.nodes.items() if name != DKS)
