@@ -40,8 +40,8 @@ from agents.policy.names import GroupId, SpeakerId
 
 IssuerKey = Callable[[GroupId, Issuer], Ed25519PublicKey | None]
 """The key with which an issuer of this kind signs for a group; None when it may not speak for it."""
-Minimum = Callable[[GroupState], tuple[int, int]]
-"""The lowest (v, g) that this state, which is signed as it must be, may have. PolicyError when it is not believed."""
+Check = Callable[[GroupState], None]
+"""PolicyError unless this state, which is signed as it must be, may be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ class GroupDelete:
 class GroupMember:
     """Builds requests and reads answers for one party. `suites`: what it can do, best first."""
 
-    def __init__(self, suites: Sequence[Suite], issuer_key: IssuerKey, minimum: Minimum) -> None:
+    def __init__(self, suites: Sequence[Suite], issuer_key: IssuerKey, check: Check) -> None:
         self._suites = tuple(suites)
         self._issuer_key = issuer_key
-        self._minimum = minimum
+        self._check = check
 
     def request(self, group: GroupId, *, sender: bool = False, extra: Sequence[Payload] = ()) -> list[Payload]:
         """IDg, SAg and GROUP_SENDER: the payloads of GSA_REGISTRATION, or those of GSA_AUTH that are the group's."""
@@ -133,8 +133,7 @@ class GroupMember:
             raise UnusableGroup(f"{group}: no group state")
         try:
             state = verify_issued_state(signed, lambda issuer: self._issuer_key(group, issuer), group)
-            if state.counters < (minimum := self._minimum(state)):
-                raise PolicyError(f"group {group}: state {state.counters} is older than {minimum}")
+            self._check(state)
         except PolicyError as error:
             raise UnusableGroup(str(error)) from error
         return from_payloads(SignedState(state, signed), GsaPayload.parse(gsa), KdPayload.parse(kd), kwk)

@@ -172,7 +172,7 @@ class DksLink(GroupParty):
         )
         emit, boundary = context.effects.append, context.boundary
         super().__init__(context.identity, config, context.random, document.domain, side.removal, emit, boundary)
-        self.member = GroupMember((document.suite,), self._issuer_key, context.retained.minimum)
+        self.member = GroupMember((document.suite,), self._issuer_key, context.retained.check)
         self._schedule = Schedule(document.reconnect, context.uniform, eager=self.eager)
         self.sa: SaHandle | None = None
         self.last_contact: float | None = None

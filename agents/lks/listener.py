@@ -82,7 +82,7 @@ class Listener:
         }
         self._neighbor_key = public_key_from_spki(neighbor.key)
         self._dks_key = public_key_from_spki(context.document.dks.key)
-        self._member = GroupMember((context.document.suite,), self._issuer_key, context.retained.minimum)
+        self._member = GroupMember((context.document.suite,), self._issuer_key, context.retained.check)
         self.sa: SaHandle | None = None
         self.under_way: dict[GroupId, Registration] = {}
         self._first: tuple[GroupId, ...] = ()

@@ -6,9 +6,9 @@
 - The highest version of its policy that it acted on, of each key that signed any: an older document in the same place
   is a restored one, and may allow a neighbour that was since taken out.
 - The highest version of the revocation list that it acted on: an older list, or none, is a restored one.
-- The highest (v, g) that it took of each neighbour's group, of each key that said so: it takes no lower one, ever (RFC
-  9838 leaves this open). With it the signed state: a neighbour whose folder was lost, or put back to an older
-  one, is shown what it came to in its own words.
+- The last (v, g) that it took of each neighbour's group, of each key that said so: it takes no lower generation, ever,
+  and no lower version that its own policy has come to (RFC 9838 leaves this open). With it the signed state: a
+  neighbour whose folder was lost, or put back to an older one, is shown what it came to in its own words.
 
 A mark belongs to the key that made it. A router or administrator that comes back with a new key begins anew, and the
 marks of a key that counts no more bind nobody: else the last word of one that lied would shut out its successor.
@@ -100,27 +100,33 @@ class Retained:
     # -- groups ------------------------------------------------------------------------------------
 
     def floor(self, group: GroupId) -> Counters:
-        """The highest (v, g) taken of this group, of keys that may speak for it now; (0, 0) when there was none."""
-        return self._floor(group)[:2]
+        """The highest version and the highest generation of the last words that were taken of this group, of each key
+        that may speak for it now; (0, 0) when there was none."""
+        marks = [each for _key, each in self._counting(group)]
+        return max((v for v, _g, _signed in marks), default=0), max((g for _v, g, _signed in marks), default=0)
 
     def shown(self, group: GroupId) -> bytes | None:
-        """The signed state that `floor` is from; None when there was none."""
-        return self._floor(group)[2] or None
+        """The signed state of the highest generation that was taken; None when there was none."""
+        marks = (each for _key, each in self._counting(group))
+        return max(marks, key=lambda each: (each[1], each[0]), default=(0, 0, b""))[2] or None
 
-    def minimum(self, state: GroupState) -> Counters:
-        """The lowest (v, g) that this state, which the caller has verified, may have. PolicyError when it is further
-        ahead than anybody could be."""
+    def check(self, state: GroupState) -> None:
+        """PolicyError unless this state, which the caller has verified, may be taken: its generation is not below any
+        that was taken, nor its version, and neither is further ahead than anybody could be.
+
+        A version beyond that of the policy here is not ours to judge by. Its speaker may have acted on it and do so no
+        more: its folder was put back, or the administrator is revoked whose version it was. It is followed back to a
+        lower version, but only with a generation that was never taken.
+        """
         version, generation = self.floor(state.group)
         newest = self._standing.newest_version() if self._standing is not None else _MAX
         if state.v > newest + MOST_VERSIONS_AHEAD:
             raise PolicyError(f"group {state.group}: version {state.v} is too far ahead of {newest}")
         if state.issuer == "lks" and generation and state.g > generation + MOST_AHEAD:
             raise PolicyError(f"group {state.group}: generation {state.g} is too far ahead of {generation}")
-        if version > newest and state.g > generation:
-            # The speaker acted on a version that we have not seen, and does so no more: an administrator signed it
-            # whose key is revoked. Its generations go on all the same.
-            return min(version, state.v), 0
-        return version, generation
+        followed = version > newest and state.g > generation
+        if state.g < generation or (state.v < version and not followed):
+            raise PolicyError(f"group {state.group}: state {state.counters} is older than {(version, generation)}")
 
     def took(self, taken: SignedState) -> None:
         """This state was taken."""
@@ -131,9 +137,6 @@ class Retained:
                 self._floors.pop(before, None)
             self._floors[place] = (*state.counters, taken.octets)  # the newest last
             self._write()
-
-    def _floor(self, group: GroupId) -> _Floor:
-        return max((each for _key, each in self._counting(group)), default=(0, 0, b""))
 
     def _counting(self, group: GroupId) -> Iterator[tuple[str, _Floor]]:
         signers = self._standing.signers(group) if self._standing is not None else {}

@@ -53,7 +53,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The retained counters of a router. `floors`: group → (v, g)."""
+    """The retained counters of a router. `floors`: group → highest v and highest g of the last words of each key."""
 
     reserved: int
     version: int
@@ -62,10 +62,12 @@ class Kept:
 
 
 def follows(later: tuple[int, int], earlier: tuple[int, int], own: int) -> bool:
-    """Whether a router whose policy has version `own` may take this (v, g) of a group after that one. A speaker that
-    acted on a version which the router has not seen (documents change one by one) may go back to an earlier one, as
-    one does whose folder was put back; its generations go on all the same."""
-    return later >= earlier or (earlier[0] > own and later[1] > earlier[1])
+    """Whether a router whose policy has version `own` may take this (v, g) of a group after that one. No generation is
+    ever lower, and no version that the router's own policy has come to. A speaker that acted on a version which the
+    router has not seen (documents change one by one) may go back to an earlier one, as one does whose folder was put
+    back, but only with a generation that is new."""
+    followed = earlier[0] > own and later[1] > earlier[1]
+    return later[1] >= earlier[1] and (later[0] >= earlier[0] or followed)
 
 
 @lru_cache(maxsize=4096)
@@ -129,7 +131,10 @@ def kept(record: bytes) -> Kept:
     if record[:36] != b"RKS1" + hashlib.sha256(_COUNTERS + b"\0" + payload).digest():
         raise Untrue("the counters are damaged")
     value = cbor2.loads(payload)
-    floors = {name: max((v, g) for _key, v, g, _signed in marks) for name, marks in value["floors"].items()}
+    floors = {
+        name: (max(v for _key, v, _g, _signed in marks), max(g for _key, _v, g, _signed in marks))
+        for name, marks in value["floors"].items()
+    }
     return Kept(value["reserved"], max(value["versions"].values(), default=0), value["revocation"], floors)
 
 

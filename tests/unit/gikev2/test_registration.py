@@ -24,6 +24,7 @@ from agents.ikev2 import (
 )
 from agents.ikev2.registry import NotifyType, PayloadType
 from agents.ipsec.protection import RoutingProtocol, Suite
+from agents.policy.errors import PolicyError
 from agents.policy.group import GroupState, SignedState
 from agents.policy.names import GroupId, SpeakerId
 
@@ -57,8 +58,16 @@ def member(minimum: tuple[int, int] = (0, 0)) -> GroupMember:
     return GroupMember(
         [Suite.ESP_AES128_SHA256],
         lambda group, _issuer: samples.private_key(group.router).public_key(),
-        lambda group: minimum,
+        at_least(minimum),
     )
+
+
+def at_least(minimum: tuple[int, int]):
+    def check(state: GroupState) -> None:
+        if state.counters < minimum:
+            raise PolicyError(f"older than {minimum}")
+
+    return check
 
 
 def test_a_request_says_group_suites_and_that_the_member_sends() -> None:

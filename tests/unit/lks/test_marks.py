@@ -62,9 +62,10 @@ def signed(said: GroupState, by: Ed25519PrivateKey) -> bytes:
 
 def refused(kept: Retained, said: GroupState) -> bool:
     try:
-        return said.counters < kept.minimum(said)
+        kept.check(said)
     except PolicyError:
         return True
+    return False
 
 
 def test_a_floor_is_its_key_s_and_the_dks_s_goes_on() -> None:
@@ -72,7 +73,7 @@ def test_a_floor_is_its_key_s_and_the_dks_s_goes_on() -> None:
     kept = Retained(None, written.append, now)
     kept.took(SignedState(state(1, 9), signed(state(1, 9), OLD)))
     kept.took(SignedState(state(1, 4, "dks"), signed(state(1, 4, "dks"), DKS)))
-    assert kept.floor(GROUP) == (1, 9) and refused(kept, state(1, 8))
+    assert kept.floor(GROUP) == (1, 9) and refused(kept, state(1, 8)) and not refused(kept, state(1, 9))
     now.speaks = NEW
     again = Retained(written[-1].data, written.append, now)
     for each in (kept, again):
@@ -99,6 +100,29 @@ def test_a_speaker_that_acts_on_a_version_no_more_is_heard_for_its_later_generat
     assert kept.floor(GROUP) == (8, 6)
     now.version = 8
     assert refused(kept, state(7, 7)), "of a version that we have had, none that is older counts"
+
+
+def test_no_generation_that_was_had_is_taken_again_however_versions_and_issuers_change() -> None:
+    """A speaker's LKS and the DKS make its keys in turns under versions that this router has not seen, and then the
+    speaker's folder is put back (soak, seed 5104)."""
+    now, written = Now(version=1), list[Persist]()
+    kept = Retained(None, written.append, now)
+    for said, by in ((state(1, 15), OLD), (state(3, 16, "dks"), DKS), (state(4, 21), OLD), (state(1, 23), OLD)):
+        assert not refused(kept, said)
+        kept.took(SignedState(said, signed(said, by)))
+    again = Retained(written[-1].data, written.append, now)
+    for each in (kept, again):
+        for own in (1, 3, 4):
+            now.version = own
+            assert refused(each, state(1, 17)) and refused(each, state(3, 18, "dks")) and refused(each, state(4, 21))
+            assert each.floor(GROUP)[1] == 23 and each.shown(GROUP) == signed(state(1, 23), OLD)
+            assert not refused(each, state(4, 25))
+
+
+def test_a_later_version_makes_no_generation_new() -> None:
+    kept = Retained(None, lambda _effect: None, Now(version=9))
+    kept.took(SignedState(state(6, 11), b"x"))
+    assert refused(kept, state(7, 10)) and not refused(kept, state(7, 11)) and refused(kept, state(5, 12))
 
 
 def older_record(version: int, floors: dict[str, list[object]]) -> bytes:

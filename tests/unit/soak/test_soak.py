@@ -102,8 +102,9 @@ def test_nothing_is_violated_under_faults(seed: int) -> None:
 
 
 def test_a_router_may_go_back_to_an_earlier_policy_of_a_speaker_only_where_it_has_not_seen_the_later_one() -> None:
-    assert follows((6, 12), (6, 11), 1) and follows((7, 1), (6, 11), 9)
+    assert follows((6, 12), (6, 11), 1) and follows((7, 11), (6, 11), 9)
     assert follows((1, 21), (6, 11), 1), "the speaker's folder was put back, and it goes on above what it was shown"
+    assert not follows((7, 10), (6, 11), 9), "no later version makes up for a lower generation"
     assert not follows((1, 21), (6, 11), 6) and not follows((1, 11), (6, 11), 1) and not follows((6, 10), (6, 11), 1)
 
 
