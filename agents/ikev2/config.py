@@ -93,7 +93,7 @@ class IkeConfig:
     retransmission: Retransmission = field(default_factory=Retransmission)
     half_open_timeout_s: float = HANDSHAKE_S
     max_half_open: int = 1000
-    max_half_open_per_address: int = 5
+    max_half_open_per_address: int = 16
     half_open_prefixes: int = 16  # one IPv6 /64 has at most this part of max_half_open, whatever its addresses
     max_sas_per_peer: int = 16  # the oldest is deleted for one more
     max_children: int = 16  # Child SAs of one IKE SA; a rekey has two for a moment

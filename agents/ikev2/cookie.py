@@ -32,20 +32,23 @@ class CookieJar:
         return self._secret
 
     @staticmethod
-    def _tag(secret: bytes, version: int, nonce: bytes, address: str, spi_i: bytes) -> bytes:
-        bound = b"".join((bytes((version, len(nonce))), nonce, spi_i, address.encode()))
+    def _tag(secret: bytes, version: int, address: str, spi_i: bytes) -> bytes:
+        bound = b"".join((bytes((version,)), spi_i, address.encode()))
         return bytes((version,)) + hmac.digest(secret, bound, "sha256")[:23]
 
-    def make(self, nonce: bytes, address: str, spi_i: bytes, now: float) -> bytes:
-        """A cookie of 24 octets; the address is text with port."""
-        return self._tag(self._current(now), self._version, nonce, address, spi_i)
+    def make(self, address: str, spi_i: bytes, now: float) -> bytes:
+        """A cookie of 24 octets; the address is text with port.
 
-    def check(self, cookie: bytes, nonce: bytes, address: str, spi_i: bytes, now: float) -> bool:
-        """Whether we made this cookie lately, for this nonce, address and SPI."""
+        The nonce, which RFC 7296 proposes as well, is not in it: a copy of the request with another nonce would get
+        the initiator a cookie that is worth nothing for its own."""
+        return self._tag(self._current(now), self._version, address, spi_i)
+
+    def check(self, cookie: bytes, address: str, spi_i: bytes, now: float) -> bool:
+        """Whether we made this cookie lately, for this address and SPI."""
         secret = self._current(now)
-        if hmac.compare_digest(cookie, self._tag(secret, self._version, nonce, address, spi_i)):
+        if hmac.compare_digest(cookie, self._tag(secret, self._version, address, spi_i)):
             return True
         if self._previous is None or now - self._changed_at > self._grace_s:
             return False
-        older = self._tag(self._previous, (self._version - 1) & 0xFF, nonce, address, spi_i)
+        older = self._tag(self._previous, (self._version - 1) & 0xFF, address, spi_i)
         return hmac.compare_digest(cookie, older)

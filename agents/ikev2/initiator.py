@@ -51,7 +51,7 @@ from agents.ikev2.suites import IkeSuite, check_answer, ike_suite, proposals_fro
 
 GRACE_S = 2.0
 """How long an attempt goes on after an answer that was tried turned out to be no good: the good one may still come."""
-TRIED = 8
+TRIED = 16
 """How many answers are tried for each time that the request goes out: the first ones, and as many drawn from those that
 came after them the time before. Each costs a key exchange and a signature."""
 
@@ -74,6 +74,7 @@ class Initiator(Handler):
         self._proposals = proposals_from(party.offers, Protocol.IKE)
         self._cookie: bytes | None = None
         self._rounds = party.config.max_cookie_rounds
+        self._cookies = 0  # that came since the request went out
         self._changed = False
         self._messages: dict[int, bytes] = {}  # the last request of each key exchange method
         self._answers: set[bytes] = set()
@@ -95,7 +96,7 @@ class Initiator(Handler):
 
     def message(self) -> bytes:
         """The IKE_SA_INIT request that is about to be sent, as the last answer wanted it."""
-        self._left = TRIED
+        self._left, self._cookies = TRIED, 0
         if self._method not in self._kes:
             self._kes[self._method] = key_exchange.begin(self._method, self.party.random)
             self._changed = True
@@ -144,7 +145,11 @@ class Initiator(Handler):
                 self._answers.add(digest)
                 self._left -= 1
                 # The request goes out again if this answer is not the peer's, but gives its AUTH time first.
-                waiting.deadline = max(waiting.deadline, now + max(sa.timing().delay(3), 2 * took_s))
+                if len(self._answers) == 1:
+                    waiting.deadline = max(waiting.deadline, now + max(sa.timing().delay(3), 2 * took_s))
+                else:  # somebody is in between: as often as at first, so that the peer's own has many chances
+                    waiting.waits = 0
+                    waiting.deadline = now + max(sa.timing().delay(0), 2 * (now - waiting.sent_at[-1]))
                 self.party.schedule(sa)
         except (MalformedMessage, UnsupportedAlgorithm) as error:
             self.party.drop(f"IKE_SA_INIT response: {error}", peer)
@@ -180,6 +185,10 @@ class Initiator(Handler):
         wanted = notifies(payloads, NotifyType.INVALID_KE_PAYLOAD)
         error = first_error(payloads)
         if cookies and 1 <= len(cookies[0].data) <= 64:
+            self._cookies += 1
+            at_once = self._rounds > 0 and not self._live
+            if not at_once and int.from_bytes(self.party.random(8), "big") % self._cookies:
+                return  # of those that come too late each has the same chance to be the next
             self._changed = self._changed or self._cookie != cookies[0].data
             self._cookie = cookies[0].data
         elif wanted and len(wanted[0].data) == 2:
@@ -253,7 +262,8 @@ class Initiator(Handler):
         first_s = sa.timing().delay(0)
         if reason is not CloseReason.TIMEOUT:
             self._verdict = reason, notify
-            sa.expires_at = now + first_s + GRACE_S if sa.expires_at is None else sa.expires_at
+            if len(self._answers) == 1:  # else there are others, and the peer's may be among them
+                sa.expires_at = now + first_s + GRACE_S if sa.expires_at is None else sa.expires_at
         if not self._live and (waiting := sa.requests.outstanding.get(0)) is not None:
             # The peer's own answer may have come when no more were tried, or have wanted another request.
             waiting.deadline = min(waiting.deadline, now + first_s)

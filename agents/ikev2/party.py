@@ -6,8 +6,9 @@ Knows nothing of messages.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agents.ikev2.child import ChildPolicy
 from agents.ikev2.codec.header import ZERO_SPI
@@ -30,6 +31,10 @@ MOST_AGREED, MOST_AGREED_OCTETS = 64, 1024
 """Of so many proposals of so few octets a responder remembers what it answered."""
 _SPARE_TIMERS = 64
 """So many timers are kept beyond two for each SA before those that nobody waits for are taken out."""
+LOTS_S = 1.0
+"""Those who want a place of a share that is used up draw lots with all who did within such a time."""
+Share = tuple[str, str, bool]
+"""Whose half-open SAs count together: an address or a prefix, which one, and whether from privileged ports."""
 PRIVILEGED_PORTS = 1024
 """Below it, ports are root's on Linux. IKE's own are there (848 and 500), but for 4500 and what a NAT makes of them."""
 
@@ -63,8 +68,11 @@ class Party:
         self._ways: dict[Identification, RoundTrip] = {}
         self.agreed: dict[bytes, tuple[IkeSuite, RawPayload]] = {}
         self.half_open = 0
-        self._half_open_by_share: dict[tuple[str, bool], int] = {}
-        self._half_open_by_prefix: dict[tuple[str, bool], int] = {}
+        self._half_open: dict[Share, dict[IkeSa, None]] = {}
+        self._lots: tuple[float, Counter[Share]] = (
+            0.0,
+            Counter(),
+        )  # since when, and who wanted a place of a full share
         self._timers: list[tuple[float, int, IkeSa]] = []
         self._counter = 0
         self._tokens: dict[int, tuple[IkeSa, int, int]] = {}
@@ -156,25 +164,70 @@ class Party:
             oldest.close(CloseReason.DELETED_BY_US, now)
             self.forget(oldest)
 
-    def count_half_open(self, peer: PeerAddress, step: int) -> None:
-        """One half-open SA more or less of this source."""
-        self.half_open += step
-        _count(self._half_open_by_share, share_of(peer, peer.ip), step)
-        _count(self._half_open_by_prefix, share_of(peer, source_prefix(peer.ip)), step)
+    def begin_half_open(self, sa: IkeSa) -> None:
+        """One half-open SA more of its peer's address and prefix."""
+        self.half_open += 1
+        for share, _most in self._shares(sa.peer):
+            self._half_open.setdefault(share, {})[sa] = None
+
+    def end_half_open(self, sa: IkeSa, peer: PeerAddress) -> None:
+        """This SA, which was begun from there, no longer counts."""
+        self.half_open -= 1
+        for share, _most in self._shares(peer):
+            held = self._half_open[share]
+            del held[sa]
+            if not held:
+                del self._half_open[share]
 
     def half_open_of(self, peer: PeerAddress) -> int:
-        """How many half-open SAs this source has."""
-        return self._half_open_by_share.get(share_of(peer, peer.ip), 0)
+        """How many half-open SAs the address of this source has."""
+        return len(self._half_open.get(self._shares(peer)[0][0], ()))
 
     def has_share(self, peer: PeerAddress) -> bool:
         """Whether a source may have one half-open SA more, by its address and by its prefix: whoever has a /64
         has 2^64 addresses that get their answers."""
-        config = self.config
-        of_prefix = self._half_open_by_prefix.get(share_of(peer, source_prefix(peer.ip)), 0)
+        shares = self._shares(peer)
+        return self.half_open < self.config.max_half_open and all(
+            len(self._half_open.get(share, ())) < most for share, most in shares
+        )
+
+    def make_room(self, peer: PeerAddress, now: float) -> bool:
+        """Whether a source that brought our cookie may have one half-open SA more, at the cost of another of its own.
+
+        Where a share is used up the place is drawn by lot among all who want one in a second, and so is the SA that
+        goes: whoever reads the cookies and sends in another's name, or altered copies of its request, keeps it out only
+        with very many of them.
+        """
+        if self.half_open >= self.config.max_half_open:
+            return False
+        for share, most in self._shares(peer):
+            held = self._half_open.get(share, {})
+            if len(held) < most:
+                continue
+            given_up = [each for each in held if each.may_be_displaced]
+            if not given_up or not self._drawn(share, most, now):
+                return False
+            given_up[self._lot(len(given_up))].displace()
+        return True
+
+    def _drawn(self, share: Share, most: int, now: float) -> bool:
+        since, wanted = self._lots
+        if not 0 <= now - since < LOTS_S:
+            self._lots = now, (wanted := Counter())
+        wanted[share] += 1
+        return self._lot(wanted[share]) < most
+
+    def _lot(self, of: int) -> int:
+        return int.from_bytes(self.random(8), "big") % of
+
+    def _shares(self, peer: PeerAddress) -> tuple[tuple[Share, int], ...]:
+        """What a source's half-open SAs count in, and how many that may have: those of its address, and of its prefix.
+        Those from privileged ports count apart, so that a user of a router's machine cannot use up the router's own."""
+        config, privileged = self.config, peer.port < PRIVILEGED_PORTS
+        of_prefix = max(config.max_half_open_per_address, config.max_half_open // config.half_open_prefixes)
         return (
-            self.half_open < config.max_half_open
-            and self.half_open_of(peer) < config.max_half_open_per_address
-            and of_prefix < max(config.max_half_open_per_address, config.max_half_open // config.half_open_prefixes)
+            (("address", peer.ip, privileged), config.max_half_open_per_address),
+            (("prefix", source_prefix(peer.ip), privileged), of_prefix),
         )
 
     def new_token(self, sa: IkeSa, message_id: int, exchange: int) -> int:
@@ -242,17 +295,3 @@ def _check_offer(offer: tuple[Transform, ...]) -> None:
         by_type.setdefault(item.type, []).append(item)
     for combination in product(*by_type.values()):
         ike_suite(combination)
-
-
-def share_of(peer: PeerAddress, source: str) -> tuple[str, bool]:
-    """Whose half-open SAs count together: those of a source, an address or a prefix, but from its privileged ports
-    apart. So a user of a router's machine cannot use up the router's own."""
-    return source, peer.port < PRIVILEGED_PORTS
-
-
-def _count(table: dict[Any, int], key: object, step: int) -> None:
-    count = table.get(key, 0) + step
-    if count > 0:
-        table[key] = count
-    else:
-        table.pop(key, None)

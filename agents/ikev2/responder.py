@@ -64,7 +64,7 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
         sa, ke, nonce = find(payloads, SaPayload), find(payloads, KePayload), required_nonce(payloads)
         if sa is None or ke is None:
             raise MalformedMessage("SA or KE is missing")
-        admitted = _admitted(party, payloads, nonce, header, peer, now)
+        admitted = _admitted(party, payloads, header, peer, now)
         if admitted is None:
             return
         agreed = _agreed(party, sa)
@@ -81,10 +81,13 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
             return
         if suite.additional_ke and not notifies(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED):
             raise MalformedMessage("additional key exchange without IKE_INTERMEDIATE")
+        if not party.make_room(peer, now):
+            party.drop("too many half-open SAs", peer)
+            return
         draft = Draft.of(party, header, suite, answer)
         if len(draft.response) > len(data) and not admitted:
             # Who gets more than came must be there: else anybody could have us send to anybody (RFC 7296 §2.6).
-            _ask_for_cookie(party, nonce, header, peer, now)
+            _ask_for_cookie(party, header, peer, now)
             return
         Responder(party, data, header, peer, payloads, suite, draft, ke.data, nonce, digest, now)
     except UnsupportedCriticalPayload as error:
@@ -116,32 +119,27 @@ def _refuse(party: Party, header: Header, peer: PeerAddress, notify: NotifyPaylo
         party.emit(Send(encode_header(reply, 28 + len(body)) + body, peer))
 
 
-def _admitted(
-    party: Party, payloads: list[Payload], nonce: bytes, header: Header, peer: PeerAddress, now: float
-) -> bool | None:
+def _admitted(party: Party, payloads: list[Payload], header: Header, peer: PeerAddress, now: float) -> bool | None:
     """Whether the sender was found to be at its address, by our cookie; None: the request may cost us no state now.
 
-    Under load only a request with our cookie may (§2.6)."""
+    Under load, and where its share is used up, only a request with our cookie may (§2.6)."""
     config = party.config
-    of_source = party.half_open_of(peer)
-    if not party.has_share(peer):
-        party.drop("too many half-open SAs", peer)
-        return None
     cookies = notifies(payloads, NotifyType.COOKIE)
-    if cookies and party.cookies.check(cookies[0].data, nonce, _place(peer), header.spi_i, now):
+    if cookies and party.cookies.check(cookies[0].data, _place(peer), header.spi_i, now):
         return True
-    if party.half_open < config.cookie_threshold and of_source < config.cookie_threshold_per_address:
+    few = party.half_open < config.cookie_threshold and party.half_open_of(peer) < config.cookie_threshold_per_address
+    if few and party.has_share(peer):
         return False
-    _ask_for_cookie(party, nonce, header, peer, now)
+    _ask_for_cookie(party, header, peer, now)
     return None
 
 
-def _ask_for_cookie(party: Party, nonce: bytes, header: Header, peer: PeerAddress, now: float) -> None:
+def _ask_for_cookie(party: Party, header: Header, peer: PeerAddress, now: float) -> None:
     _refuse(
         party,
         header,
         peer,
-        NotifyPayload(NotifyType.COOKIE, party.cookies.make(nonce, _place(peer), header.spi_i, now)),
+        NotifyPayload(NotifyType.COOKIE, party.cookies.make(_place(peer), header.spi_i, now)),
     )
 
 
@@ -201,7 +199,7 @@ class Responder(Handler):
         party.add(sa)
         party.by_init[digest] = sa
         sa.half_open_peer = peer
-        party.count_half_open(peer, +1)
+        party.begin_half_open(sa)
         sa.expires_at = now + config.half_open_timeout_s
         party.emit(MessageSeen(header.exchange, True, False, peer))
         sa.send([self.response])

@@ -551,5 +551,18 @@ class IkeSa:
     def end_half_open(self) -> None:
         """This SA no longer counts as half-open."""
         if self.half_open_peer is not None:
-            self.party.count_half_open(self.half_open_peer, -1)
+            self.party.end_half_open(self, self.half_open_peer)
             self.half_open_peer = None
+
+    @property
+    def may_be_displaced(self) -> bool:
+        """Whether this half-open SA may go for another: nobody has shown a key, or it is over."""
+        return self.state in (SaState.HALF_OPEN, SaState.CLOSED)
+
+    def displace(self) -> None:
+        """Go at once, for another handshake of the same source. The layer above has not heard of this one, or has heard
+        that it is over."""
+        self.party.drop("half-open SA, for another of this source", self.peer)
+        self.requests.outstanding.clear()
+        self.state = SaState.CLOSED
+        self.party.forget(self)

@@ -68,7 +68,6 @@ class Link(GroupParty):
             # Whoever forges a neighbour's address fills two places and then needs answers to it, so the
             # neighbour itself, which gets them, always finds one free.
             cookie_threshold_per_address=2,
-            max_half_open_per_address=16,
             log_keys=context.log_keys,
         )
         domain, emit = context.document.domain, context.effects.append

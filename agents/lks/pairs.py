@@ -97,7 +97,6 @@ class Pairs(IkeParty):
                 cookie_threshold=16,
                 cookie_threshold_per_address=2,
                 max_half_open=MAX_HALF_OPEN,
-                max_half_open_per_address=16,
                 max_sas_per_peer=4,
                 upper_exchanges=frozenset(),
                 log_keys=context.log_keys,

@@ -145,7 +145,7 @@ def dks_target(
         name: LocalIdentity(Identification.key_id(party_id(NAME, name)), domain.key(name)) for name in domain.documents
     }
     suite = next(iter(domain.documents.values())).suite
-    member = GroupMember((suite,), lambda _group, _issuer: None, lambda _group: (0, 0))
+    member = GroupMember((suite,), lambda _group, _issuer: None, lambda _state: None)
 
     def _request(router: str) -> list[Payload]:
         return member.request(group(router), sender=sender, extra=extra(router))

@@ -217,7 +217,7 @@ class Intruder:
             config=IkeConfig(hop_limit=255),
             auth_exchange=ExchangeType.GSA_AUTH,
         )
-        member = GroupMember((Suite.default(),), lambda _group, _issuer: server, lambda _group: None)  # type: ignore[arg-type, return-value]
+        member = GroupMember((Suite.default(),), lambda _group, _issuer: server, lambda _group: None)
         peer = PeerAddress(str(there.ipv4.ip), PORT, str(here.ipv4.ip), "", port)
         wanted = GroupId.of(domain, victim, there.name, RoutingProtocol.OSPF)
         expected = Identification.key_id(party_id(domain, victim))

@@ -32,7 +32,7 @@ from agents.ikev2 import (
 )
 from agents.ikev2 import config as suites
 from agents.ikev2.codec.header import Header, encode_header, parse_header
-from agents.ikev2.codec.payloads import RawPayload, TsPayload, encode_payloads, parse_payloads
+from agents.ikev2.codec.payloads import KePayload, NoncePayload, RawPayload, TsPayload, encode_payloads, parse_payloads
 from agents.ikev2.codec.transforms import transform
 from agents.ikev2.exchange import MAX_MESSAGE_ID, REPEAT_S
 from agents.ikev2.initiator import GRACE_S, TRIED, _Accepted
@@ -361,6 +361,75 @@ def test_a_forger_that_is_quicker_than_the_peer_each_time_does_not_keep_it_out()
     net.run(40)
     assert established(a) and established(b)
     assert a.sa.spi_r == b.sa.spi_r
+
+
+def _other_nonce(payloads: list[Payload], fresh: bytes) -> list[Payload]:
+    return [NoncePayload(fresh) if isinstance(each, NoncePayload) else each for each in payloads]
+
+
+def _other_secret(payloads: list[Payload], fresh: bytes) -> list[Payload]:
+    return [KePayload(each.method, fresh) if isinstance(each, KePayload) else each for each in payloads]
+
+
+def _a_word_more(payloads: list[Payload], fresh: bytes) -> list[Payload]:
+    return [*payloads, NotifyPayload(40_000, fresh)]
+
+
+@pytest.mark.parametrize("altered", [_other_nonce, _other_secret, _a_word_more])
+@pytest.mark.parametrize("number", [3, TRIED])
+def test_altered_copies_of_a_first_request_that_come_before_it_do_not_keep_the_peer_out(altered, number: int) -> None:  # type: ignore[no-untyped-def]
+    """Whoever reads the link takes the cookies over too: each copy is answered in the initiator's name (RFC 7296
+    §2.1: the responder tells requests apart by all of their octets)."""
+    net, a, b = pair(auth=G)
+    answer_all(b)
+    chosen = random.Random(number)
+
+    def race(wire: Wire) -> bool:
+        if wire.source == a.ip and wire.data[18] == ExchangeType.IKE_SA_INIT:
+            head = parse_header(wire.data)
+            for _ in range(number):
+                payloads = altered(parse_payloads(head.next_payload, wire.data, 28), chosen.randbytes(32))
+                first, body = encode_payloads(payloads)
+                copy = encode_header(replace(head, next_payload=first), 28 + len(body)) + body
+                net.inject(b, copy, source=a.ip)
+        return True
+
+    net.filter = race
+    a.connect(b)
+    net.run(60, until=lambda: bool(a.all(Established) or a.all(Closed)))
+    assert established(a) and a.sa.spi_r == b.sa.spi_r
+    assert b.endpoint.half_open <= b.endpoint.config.max_half_open_per_address
+
+
+def test_whoever_sends_from_a_peers_address_and_reads_its_cookies_does_not_keep_it_out() -> None:
+    """Its share is used up, again and again: a place is drawn by lot, and so is the one that goes for it."""
+    net, a, b = pair(auth=G)
+    answer_all(b)
+    elsewhere, x, y = pair(auth=G)
+    x.connect(y)
+    first = elsewhere.wire[0].data
+    head, payloads = parse_header(first), parse_payloads(first[16], first, 28)
+    numbers = iter(range(1, 1 << 20))
+
+    def flood() -> None:
+        for _ in range(b.endpoint.config.max_half_open_per_address):
+            spi, count = next(numbers).to_bytes(8, "big"), len(net.wire)
+            net.inject(b, spi + first[8:], source=a.ip)
+            for answer in net.wire[count:]:
+                found = parse_payloads(answer.data[16], answer.data, 28)
+                if isinstance(found[0], NotifyPayload) and found[0].type == NotifyType.COOKIE:
+                    kind, body = encode_payloads([found[0], *payloads])
+                    again = encode_header(replace(head, spi_i=spi, next_payload=kind), 28 + len(body)) + body
+                    net.inject(b, again, source=a.ip)
+
+    flood()
+    assert b.endpoint.half_open == b.endpoint.config.max_half_open_per_address
+    a.connect(b)
+    for _second in range(30):
+        flood()
+        net.run(1)
+    assert established(a) and a.sa.spi_r == b.sa.spi_r and not b.all(Closed)
+    assert b.endpoint.half_open <= b.endpoint.config.max_half_open_per_address
 
 
 def test_an_attempt_that_an_impostor_alone_answers_ends_and_says_why() -> None:

@@ -189,19 +189,17 @@ def test_what_is_counted_is_what_is_kept(steps: list[tuple[int, int, int, int, b
     assert budget.octets == 0 and not budget._kept
 
 
-def test_a_cookie_holds_for_its_nonce_address_and_spi_until_the_secret_is_old() -> None:
+def test_a_cookie_holds_for_its_address_and_spi_until_the_secret_is_old() -> None:
     jar = CookieJar(os.urandom, rotation_s=100, grace_s=10)
-    cookie = jar.make(b"n" * 32, "192.0.2.1|500", b"12345678", 5)
+    cookie = jar.make("192.0.2.1|500", b"12345678", 5)
     assert len(cookie) <= 64
 
-    def check(
-        nonce: bytes = b"n" * 32, address: str = "192.0.2.1|500", spi: bytes = b"12345678", at: float = 6
-    ) -> bool:
-        return jar.check(cookie, nonce, address, spi, at)
+    def check(address: str = "192.0.2.1|500", spi: bytes = b"12345678", at: float = 6) -> bool:
+        return jar.check(cookie, address, spi, at)
 
     assert check()
-    assert not check(nonce=b"m" * 32) and not check(address="192.0.2.2|500") and not check(spi=b"87654321")
-    assert not jar.check(b"", b"n" * 32, "192.0.2.1|500", b"12345678", 6)
+    assert not check(address="192.0.2.2|500") and not check(spi=b"87654321")
+    assert not jar.check(b"", "192.0.2.1|500", b"12345678", 6)
     assert check(at=106), "the secret before is taken for a while"
     assert check(at=115)
     assert not check(at=120)
