@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from agents.ipsec.protection import Mode
-from agents.policy.domain import Domain
+from agents.policy.domain import Domain, Settings
 from agents.policy.pairs import pairs_of
 
 DKS_POLL_S = 2.0
@@ -122,9 +122,9 @@ def _bound(
     keys: tuple[float, float],
     lease_left: Mapping[str, float],
 ) -> NeighborBound:
-    settings = domain.settings
+    settings = domain.settings_of(name)
     hops = distance(domain, removed, name) if case is Case.NEIGHBORS else None
-    told = _told(domain, case, hops)
+    told = _told(settings, case, hops)
     closes = settings.lease.at_end == "close"
     lease = min(lease_left.get(name, settings.lease.seconds), settings.lease.seconds) if closes else None
     bound = NeighborBound(
@@ -154,15 +154,13 @@ def _fields(bound: NeighborBound) -> dict[str, Any]:
     return {name: getattr(bound, name) for name in NeighborBound.__slots__}
 
 
-def _told(domain: Domain, case: Case, hops: int | None) -> float | None:
+def _told(settings: Settings, case: Case, hops: int | None) -> float | None:
     # A request waits for at most one other to be answered (window 1), so every step counts twice.
-    reconnect = domain.settings.reconnect
     if case is Case.DKS:
         return DKS_POLL_S + 2 * DKS_PUSH_S
     if case is Case.VISIT:
-        wait = max(reconnect.first_max_s, reconnect.max_s * (1 + reconnect.jitter))
-        return DKS_POLL_S + wait + 2 * VISIT_S
-    if case is Case.NEIGHBORS and hops is not None and domain.settings.local_key_server:
+        return DKS_POLL_S + settings.reconnect.longest_s + 2 * VISIT_S
+    if case is Case.NEIGHBORS and hops is not None and settings.local_key_server:
         return hops * 2 * HOP_S
     return None
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from agents.ikev2.config import PostQuantum
 from agents.policy.document import InterfacePolicy, Neighbor, PolicyDocument
-from agents.policy.domain import Domain, InterfaceEntry, RouterEntry
+from agents.policy.domain import Domain, InterfaceEntry, RouterEntry, Settings
 from agents.policy.pairs import pairs_of, points_of
 from agents.policy.problems import validate
 
@@ -24,10 +24,11 @@ def compile_documents(
     """
     validate(domain)
     found: dict[str, PolicyDocument] = {}
-    for router in domain.routers.values():
+    for name, settings in domain.every_settings():
+        router = domain.routers[name]
         if not router.approved:
             continue
-        document = _document(domain, router, version, issued_at)
+        document = _document(domain, router, settings, version, issued_at)
         before = (previous or {}).get(router.name)
         found[router.name] = before if before is not None and _same(before, document) else document
     return found
@@ -38,8 +39,7 @@ def _same(before: PolicyDocument, after: PolicyDocument) -> bool:
     return before.model_copy(update=stamps) == after
 
 
-def _document(domain: Domain, router: RouterEntry, version: int, issued_at: int) -> PolicyDocument:
-    settings = domain.settings
+def _document(domain: Domain, router: RouterEntry, settings: Settings, version: int, issued_at: int) -> PolicyDocument:
     return PolicyDocument(
         domain=domain.name,
         router=router.name,

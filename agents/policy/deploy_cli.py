@@ -6,17 +6,17 @@ Knows nothing of how a step is decided (rollout, deploy).
 from __future__ import annotations
 
 import getpass
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from agents.ipsec.protection import Mode, RoutingProtocol
+from agents.ipsec.protection import Mode
 from agents.policy import confirmed
 from agents.policy.deploy import Deployer, Done, Held, from_folder, now
+from agents.policy.desk import Json, Protocols, answer
 from agents.policy.errors import PolicyError
 from agents.policy.export import export_documents
 from agents.policy.store import PolicyStore
@@ -26,16 +26,11 @@ app = typer.Typer(
     help="Interfaces step by step from clear to required and back, in service: clear, listen, permissive, required.",
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Words = Annotated[
     list[str] | None, typer.Argument(metavar="[ROUTER|ROUTER:INTERFACE]...", help="Whose segments; all by default.")
 ]
 AtOnce = Annotated[int, typer.Option(min=1, help="How many segments take each step together.")]
 To = Annotated[Mode, typer.Option("--to", help="Where to.")]
-Protocols = Annotated[
-    list[RoutingProtocol] | None,
-    typer.Option("--protocol", help="This protocol alone; all by default. May be given several times."),
-]
 Folder = Annotated[
     Path | None,
     typer.Option("--confirmations", help="From dks confirmations --export; the store's own by default."),
@@ -56,12 +51,8 @@ def _deployer(context: typer.Context, folder: Path | None) -> Iterator[tuple[Dep
         store.close()
 
 
-def _say(as_json: bool, value: Any, lines: list[str]) -> None:
-    typer.echo(json.dumps(value, indent=1) if as_json else "\n".join(lines))
-
-
 def _held(as_json: bool, held: Held) -> typer.Exit:
-    _say(as_json, {"held": True, "waiting_for": held.missing, "problems": held.wrong}, [str(held)])
+    answer(as_json, {"held": True, "waiting_for": held.missing, "problems": held.wrong}, [str(held)])
     return typer.Exit(1)
 
 
@@ -75,7 +66,7 @@ def _done(as_json: bool, done: Done, store: PolicyStore, export: Path | None) ->
         if done.left
         else "that was the last step; policy deploy status says when it is confirmed"
     )
-    _say(
+    answer(
         as_json,
         value,
         [f"version {done.commit.version}:", *(f"  {each}" for each in changes), f"{done.left} steps left; {after}"],
@@ -103,7 +94,7 @@ def plan(
     with _deployer(context, None) as (deployer, _store):
         steps = deployer.plan(words or (), to, at_once, protocol or ())
     value = [[str(change) for change in step.changes] for step in steps]
-    _say(as_json, {"steps": value}, [f"{n:4}  {'; '.join(changes)}" for n, changes in enumerate(value, 1)])
+    answer(as_json, {"steps": value}, [f"{n:4}  {'; '.join(changes)}" for n, changes in enumerate(value, 1)])
 
 
 @app.command()
@@ -144,7 +135,7 @@ def step(
         except Held as held:
             raise _held(as_json, held) from held
         if done is None:
-            _say(as_json, {"done": True}, ["every segment is where it shall be, and all have confirmed it"])
+            answer(as_json, {"done": True}, ["every segment is where it shall be, and all have confirmed it"])
             return
         _done(as_json, done, store, export)
 
@@ -186,4 +177,4 @@ def status(context: typer.Context, confirmations: Folder = None, as_json: Json =
         lines += [f"  next: {each}" for each in found["next"] or ()]
         lines += [f"  waiting: {each}" for each in found["waiting_for"]]
         lines += [f"  ! {each}" for each in found["problems"]]
-    _say(as_json, found, lines)
+    answer(as_json, found, lines)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.policy.document import Modes, ProtocolIssuer
-from agents.policy.domain import Domain, RouterEntry, Settings
+from agents.policy.document import Lease, Lifetimes, Modes, ProtocolIssuer, Reconnect
+from agents.policy.domain import Domain, Own, RouterEntry, Settings, field_word
+from agents.policy.durations import shown
 
 
 def difference(before: Domain | None, after: Domain) -> list[str]:
@@ -14,6 +15,7 @@ def difference(before: Domain | None, after: Domain) -> list[str]:
     return [
         *_routers(old, after),
         *_adjacencies(old, after),
+        *_groups(old, after),
         *_points(old, after),
         *_administrators(old, after),
         *_revoked(old, after),
@@ -27,6 +29,7 @@ def _routers(old: Domain, new: Domain) -> Iterator[str]:
         if was is None and now is not None:
             yield f"+ router {name}" + ("" if now.approved else " (not approved)")
             yield from _interfaces(RouterEntry(name=name, key=now.key, approved=False, spi=now.spi), now)
+            yield from _own(f"router {name}", Own(), now.own)
         elif now is None:
             yield f"- router {name}"
         elif was is not None and was != now:
@@ -36,6 +39,7 @@ def _routers(old: Domain, new: Domain) -> Iterator[str]:
                 yield f"~ router {name}: {'approved' if now.approved else 'no longer approved'}"
             if was.sources != now.sources:
                 yield f"~ router {name}: registers from {_text(was.sources)} -> {_text(now.sources)}"
+            yield from _own(f"router {name}", was.own, now.own)
             yield from _interfaces(was, now)
 
 
@@ -71,6 +75,30 @@ def _adjacencies(old: Domain, new: Domain) -> Iterator[str]:
     yield from sorted(f"- adjacency {each}" for places, each in was.items() if places not in now)
 
 
+def _groups(old: Domain, new: Domain) -> Iterator[str]:
+    was = {each.name: each for each in old.groups}
+    now = {each.name: each for each in new.groups}
+    for name in sorted(was.keys() | now.keys()):
+        if name not in now:
+            yield f"- group {name}"
+            continue
+        before, after = was.get(name), now[name]
+        if before is None:
+            yield f"+ group {name}: {', '.join(after.routers) or 'no routers'}"
+        elif before.routers != after.routers:
+            yield from (f"+ group {name}: {each}" for each in after.routers if each not in before.routers)
+            yield from (f"- group {name}: {each}" for each in before.routers if each not in after.routers)
+        yield from _own(f"group {name}", Own() if before is None else before.own, after.own)
+
+
+def _own(whose: str, old: Own, new: Own) -> Iterator[str]:
+    for field in Own.model_fields:
+        before, after = getattr(old, field), getattr(new, field)
+        if before != after:
+            words = ("the domain's" if each is None else setting_text(field, each) for each in (before, after))
+            yield f"~ {whose}: {field_word(field)} {' -> '.join(words)}"
+
+
 def _points(old: Domain, new: Domain) -> Iterator[str]:
     was, now = ({(each.router, each.address) for each in domain.points} for domain in (old, new))
     yield from sorted(f"+ rendezvous point {router} {address}" for router, address in now - was)
@@ -95,11 +123,37 @@ def _administrators(old: Domain, new: Domain) -> Iterator[str]:
 
 def _common(old: Domain, new: Domain) -> Iterator[str]:
     if old.dks != new.dks:
-        yield "~ dks: other name, key or addresses"
+        if old.dks.key != new.dks.key:
+            yield "~ dks: another key"
+        if (old.dks.addresses, old.dks.port) != (new.dks.addresses, new.dks.port):
+            yield f"~ dks: {dks_text(old)} -> {dks_text(new)}"
     for field in Settings.model_fields:
         before, after = getattr(old.settings, field), getattr(new.settings, field)
         if before != after:
-            yield f"~ setting {field}: {_text(before)} -> {_text(after)}"
+            yield f"~ setting {field_word(field)}: {setting_text(field, before)} -> {setting_text(field, after)}"
+
+
+def dks_text(domain: Domain) -> str:
+    """Where the DKS is."""
+    return f"{', '.join(map(str, domain.dks.addresses)) or 'no address'}, port {domain.dks.port}"
+
+
+def setting_text(field: str, value: object) -> str:
+    """A setting as people write it."""
+    match value:
+        case Lease():
+            return f"{shown(value.seconds)}, then {value.at_end}"
+        case Lifetimes():
+            names = Lifetimes.model_fields
+            return ", ".join(f"{field_word(name)} {shown(getattr(value, name))}" for name in names)
+        case Reconnect():
+            first = f"{shown(value.first_min_s)} to {shown(value.first_max_s)}"
+            return f"first {first}, factor {value.factor:g}, max {shown(value.max_s)}, jitter {value.jitter:g}"
+        case bool():
+            return "on" if value else "off"
+        case int() if field.endswith("_s"):
+            return shown(value)
+    return _text(value)
 
 
 def _text(value: object) -> str:

@@ -214,6 +214,11 @@ class Reconnect(_Value):
             raise ValueError("reconnect: first_min_s is more than first_max_s")
         return self
 
+    @property
+    def longest_s(self) -> float:
+        """The longest wait before a visit to the DKS, jitter included."""
+        return max(self.first_max_s, max(self.max_s, 1) * (1 + self.jitter))
+
 
 class Lease(_Value):
     """How long a router may act without the DKS, in seconds, and what it does at the end of that."""

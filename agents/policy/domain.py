@@ -33,6 +33,7 @@ from agents.policy.document import (
     Spki,
     issuer_problems,
 )
+from agents.policy.durations import shown
 from agents.policy.errors import PolicyError
 from agents.policy.revocation import Revoked, RevokedRouter
 from agents.policy.spi import FIRST_BASE
@@ -64,6 +65,37 @@ class InterfaceEntry(Modes, Value):
         return self
 
 
+class Own(Value):
+    """Settings that a router, or a group of routers, has of its own. None: those of whom it belongs to.
+
+    Not here is what all members of a group of keys must agree on: issuer, suite, lifetimes.
+    """
+
+    local_key_server: bool | None = None
+    reconnect: Reconnect | None = None
+    lease: Lease | None = None
+    generation_block: int | None = Field(default=None, ge=1, le=1 << 16)
+    validity_s: int | None = Field(default=None, ge=60, le=1 << 33)
+    post_quantum: PostQuantum | None = None
+
+    def given(self) -> dict[str, object]:
+        """Those that are set."""
+        return {name: getattr(self, name) for name in Own.model_fields if getattr(self, name) is not None}
+
+
+def field_word(field: str) -> str:
+    """What a setting is called on the command line: validity_s is `validity`."""
+    return field.removesuffix("_s").replace("_", "-")
+
+
+class GroupEntry(Value):
+    """Routers that have settings in common. A setting of a router's own goes before that of its group."""
+
+    name: RouterName
+    routers: tuple[RouterName, ...] = ()
+    own: Own = Own()
+
+
 class RouterEntry(Value):
     """A router. It gets a document, and stands in those of others, only when it is approved."""
 
@@ -74,6 +106,7 @@ class RouterEntry(Value):
     interfaces: tuple[InterfaceEntry, ...] = ()
     sources: tuple[IPv4Address, ...] = Field(default=(), max_length=MAX_PAIR_ADDRESSES)
     """Where PIM Registers of this router come from; empty: what its PIM interfaces say."""
+    own: Own = Own()
 
     def interface(self, name: str) -> InterfaceEntry | None:
         """The interface of this name."""
@@ -155,6 +188,7 @@ class Domain(Value):
     settings: Settings = Settings()
     routers: dict[str, RouterEntry] = {}
     adjacencies: tuple[AdjacencyEntry, ...] = ()
+    groups: tuple[GroupEntry, ...] = ()
     points: tuple[PointEntry, ...] = ()
     points_mode: Mode = Mode.REQUIRED
     """What is asked of unicast PIM between routers and rendezvous points."""
@@ -173,6 +207,38 @@ class Domain(Value):
             raise PolicyError(f"there is no router {name!r} in domain {self.name}")
         return self.routers[name]
 
+    def group(self, name: str) -> GroupEntry:
+        """The group of this name. PolicyError when there is none."""
+        found = next((each for each in self.groups if each.name == name), None)
+        if found is None:
+            known = ", ".join(each.name for each in self.groups) or "none: policy group add NAME ROUTER..."
+            raise PolicyError(f"there is no group {name!r} in domain {self.name}\n  allowed: {known}")
+        return found
+
+    def settings_of(self, router: str) -> Settings:
+        """What holds for this router: its own settings, else those of its groups, else the domain's."""
+        groups = (each.own.given() for each in self.groups if router in each.routers)
+        changes = {
+            name: value for given in (*groups, self.routers[router].own.given()) for name, value in given.items()
+        }
+        return self.settings.model_copy(update=changes) if changes else self.settings
+
+    def every_settings(self) -> Iterator[tuple[str, Settings]]:
+        """Each router with what holds for it: as `settings_of`, for all at once."""
+        groups: dict[str, dict[str, object]] = {}
+        for group in self.groups:
+            for name in group.routers:
+                groups.setdefault(name, {}).update(group.own.given())
+        for name, router in self.routers.items():
+            changes = {**groups.get(name, {}), **router.own.given()}
+            yield name, self.settings.model_copy(update=changes) if changes else self.settings
+
+    @property
+    def longest_validity_s(self) -> int:
+        """For how long the document of any router may be valid from its signature, in seconds."""
+        own = [*(each.own for each in self.groups), *(each.own for each in self.routers.values())]
+        return max(self.settings.validity_s, *(each.validity_s or 0 for each in own), 0)
+
     def neighbors(self, router: str, interface: str) -> Iterator[tuple[int, RouterEntry, InterfaceEntry]]:
         """Place, router and interface of every neighbour that is allowed there, approved or not."""
         for adjacency in self.adjacencies:
@@ -184,10 +250,23 @@ class Domain(Value):
                         yield here.index, other, entry
 
 
-def settings_problems(settings: Settings) -> Iterator[str]:
+def settings_problems(settings: Settings, whose: str = "the domain") -> Iterator[str]:
     """What of the settings does not fit together."""
-    yield from issuer_problems(settings.issuer, settings.issuers, local_key_server=settings.local_key_server)
+    for problem in issuer_problems(settings.issuer, settings.issuers, local_key_server=settings.local_key_server):
+        yield problem if whose == "the domain" else f"{whose}: {problem}"
     if not settings.suite.parameters.group:
-        yield f"{settings.suite.value} is a counter mode: not for a group SA"
-    if settings.lifetimes.atd_s + settings.lifetimes.dtd_s >= settings.lifetimes.group_s:
-        yield "the delays atd_s + dtd_s are not shorter than group_s"
+        allowed = ", ".join(each.value for each in Suite if each.parameters.group)
+        yield f"suite {settings.suite.value} is a counter mode: not for a group SA; allowed: {allowed}"
+    lives = settings.lifetimes
+    if lives.atd_s + lives.dtd_s >= lives.group_s:
+        yield (
+            f"the delays atd_s + dtd_s are not shorter than group_s: {shown(lives.atd_s)} + {shown(lives.dtd_s)} "
+            f"against {shown(lives.group_s)}, so that keys would end before their successors are in use"
+        )
+    wait = settings.reconnect.longest_s if settings.local_key_server else 0
+    if settings.lease.seconds <= wait:
+        yield (
+            f"{whose}: the lease of {shown(settings.lease.seconds)} is not longer than the wait between two visits to "
+            f"the DKS, up to {shown(wait)} by the reconnection schedule, so that it would end between two; allowed: a "
+            "longer lease, or shorter waits (policy set reconnect)"
+        )

@@ -5,7 +5,7 @@ PolicyError says why a step cannot be taken. Knows nothing of versions, files or
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from agents.policy.document import (
     MAX_INTERFACES,
     MAX_NEIGHBORS,
     MAX_PAIR_ADDRESSES,
+    DksEntry,
     Issuer,
     ProtocolIssuer,
     SpiBlock,
@@ -25,10 +26,13 @@ from agents.policy.domain import (
     AdministratorEntry,
     Domain,
     End,
+    GroupEntry,
     InterfaceEntry,
+    Own,
     PointEntry,
     RouterEntry,
     Settings,
+    field_word,
 )
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
@@ -65,13 +69,42 @@ def approve_router(domain: Domain, name: str, key: bytes) -> Domain:
     return _replace(domain, entry.model_copy(update={"approved": True}))
 
 
+def replace_router(domain: Domain, name: str, key: bytes) -> Domain:
+    """Another key for a router, whose machine or key was replaced: interfaces, adjacencies and settings stay, the old
+    key is revoked if it was approved, and the new one is yet to be approved.
+
+    It gets a new SPI block: no SPI of the old key's stands for a key of the new one."""
+    entry = domain.router(name)
+    if entry.key == key:
+        raise PolicyError(f"{name} has this key already; allowed: a new one (lks init on the new machine)")
+    size = entry.spi.size
+    others = {each: router for each, router in domain.routers.items() if each != name}
+    fresh = add_router(_with(domain, routers=others, revoked_routers=_revoking(domain, entry)), name, key)
+    block = SpiBlock(base=domain.next_spi, size=size, generation_bits=entry.spi.generation_bits)
+    if block.base + size > 1 << 32:
+        raise PolicyError("the domain has no SPIs left for another router")
+    replaced = entry.model_copy(update={"key": key, "approved": False, "spi": block})
+    # In the old one's place, so that documents of others name their neighbours in the same order.
+    routers = {each: replaced if each == name else router for each, router in domain.routers.items()}
+    return _with(fresh, routers=routers, next_spi=block.base + size)
+
+
+def _revoking(domain: Domain, entry: RouterEntry) -> tuple[RevokedRouter, ...]:
+    revoked = (RevokedRouter(name=entry.name, key=key_hash(entry.key)),) if entry.approved else ()
+    return (*domain.revoked_routers, *revoked)
+
+
 def remove_router(domain: Domain, name: str) -> Domain:
     """Take a router and all its adjacencies out, and revoke its key if it was approved: it never counts again."""
     entry = domain.router(name)
-    revoked = (RevokedRouter(name=name, key=key_hash(entry.key)),) if entry.approved else ()
+    groups = tuple(
+        each.model_copy(update={"routers": tuple(router for router in each.routers if router != name)})
+        for each in domain.groups
+    )
     return _with(
         domain,
-        revoked_routers=(*domain.revoked_routers, *revoked),
+        revoked_routers=_revoking(domain, entry),
+        groups=groups,
         routers={each: entry for each, entry in domain.routers.items() if each != name},
         adjacencies=tuple(each for each in domain.adjacencies if name not in (each.a.router, each.b.router)),
         points=tuple(each for each in domain.points if each.router != name),
@@ -107,12 +140,39 @@ def add_interface(
     return _replace(domain, entry.model_copy(update={"interfaces": (*entry.interfaces, added)}))
 
 
+def change_interface(domain: Domain, router: str, name: str, changes: Mapping[str, Any]) -> Domain:
+    """Other fields for an interface: `address`, `address6`, `link`, `protocols`. A new protocol has the mode of the
+    first one. PolicyError when there is no such interface."""
+    entry = domain.router(router)
+    interface = _interface(entry, name)
+    after = interface.model_copy(update=dict(changes))
+    kept = {each: interface.mode_of(each) for each in after.protocols}
+    after = after.model_copy(update=after.model_copy(update={"modes": None}).with_modes(kept))
+    changed = tuple(after if each.name == name else each for each in entry.interfaces)
+    return _replace(domain, entry.model_copy(update={"interfaces": changed}))
+
+
+def remove_interface(domain: Domain, router: str, name: str) -> Domain:
+    """Take an interface and its adjacencies out. PolicyError when there is no such interface."""
+    entry = domain.router(router)
+    _interface(entry, name)
+    kept = tuple(each for each in entry.interfaces if each.name != name)
+    place = (router, name)
+    domain = _with(domain, adjacencies=tuple(each for each in domain.adjacencies if place not in each.places))
+    return _replace(domain, entry.model_copy(update={"interfaces": kept}))
+
+
+def _interface(entry: RouterEntry, name: str) -> InterfaceEntry:
+    found = entry.interface(name)
+    if found is None:
+        raise PolicyError(f"{entry.name} has no interface {name!r}")
+    return found
+
+
 def set_mode(domain: Domain, router: str, name: str, mode: Mode, protocols: Collection[RoutingProtocol] = ()) -> Domain:
     """Set what is asked of an interface; of these protocols alone, if any are named."""
     entry = domain.router(router)
-    interface = entry.interface(name)
-    if interface is None:
-        raise PolicyError(f"{router} has no interface {name!r}")
+    interface = _interface(entry, name)
     unknown = [each.value for each in protocols if each not in interface.protocols]
     if unknown:
         allowed = ", ".join(each.value for each in interface.protocols) or "none: the interface has no protocol"
@@ -218,12 +278,95 @@ def set_issuer(domain: Domain, issuer: Issuer, protocols: Collection[RoutingProt
 
 def set_post_quantum(domain: Domain, asked: PostQuantum) -> Domain:
     """Whether IKE SAs have a post-quantum key exchange beside X25519."""
-    return with_settings(domain, domain.settings.model_copy(update={"post_quantum": asked}))
+    return set_own(domain, (), (), lambda _now: {"post_quantum": asked})
 
 
 def with_settings(domain: Domain, settings: Settings) -> Domain:
     """Other settings for every router."""
     return _with(domain, settings=settings)
+
+
+def with_dks(domain: Domain, dks: DksEntry) -> Domain:
+    """The DKS has another key, other addresses or another port."""
+    return _with(domain, dks=dks)
+
+
+# -- settings of groups and routers -------------------------------------------------------------------
+
+
+def set_own(
+    domain: Domain, routers: Iterable[str], groups: Iterable[str], change: Callable[[Settings], Mapping[str, Any]]
+) -> Domain:
+    """Other settings for these routers and groups, or for the domain when none is named. `change`: the new fields, from
+    what holds now for whom they are."""
+    routers, groups = tuple(routers), tuple(groups)
+    if not routers and not groups:
+        return with_settings(domain, domain.settings.model_copy(update=dict(change(domain.settings))))
+    for name in groups:
+        given = domain.group(name).own.given()
+        fresh = change(domain.settings.model_copy(update=given))
+        domain = _own_of_group(domain, name, {**given, **fresh})
+    for name in routers:
+        entry = domain.router(name)
+        fresh = change(domain.settings_of(name))
+        domain = _replace(domain, entry.model_copy(update={"own": Own(**{**entry.own.given(), **fresh})}))
+    return domain
+
+
+def unset_own(domain: Domain, routers: Iterable[str], groups: Iterable[str], field: str) -> Domain:
+    """These routers and groups have no such setting of their own any more. PolicyError for one that had none."""
+    for name in groups:
+        domain = _own_of_group(domain, name, _without(domain.group(name).own, field, f"group {name}"))
+    for name in routers:
+        entry = domain.router(name)
+        domain = _replace(domain, entry.model_copy(update={"own": Own(**_without(entry.own, field, f"router {name}"))}))
+    return domain
+
+
+def _without(own: Own, field: str, whose: str) -> dict[str, Any]:
+    given = own.given()
+    if field not in given:
+        raise PolicyError(f"{whose} has no {field_word(field)} of its own")
+    return {name: value for name, value in given.items() if name != field}
+
+
+def _own_of_group(domain: Domain, name: str, own: Mapping[str, Any]) -> Domain:
+    return _with_group(domain, domain.group(name).model_copy(update={"own": Own(**own)}))
+
+
+def add_group(domain: Domain, name: str, routers: Iterable[str] = ()) -> Domain:
+    """A new group of routers, which can have settings in common."""
+    if any(each.name == name for each in domain.groups):
+        raise PolicyError(f"there is a group {name!r} already")
+    return join_group(_with(domain, groups=(*domain.groups, GroupEntry(name=name))), name, routers)
+
+
+def remove_group(domain: Domain, name: str) -> Domain:
+    """The group and its settings are no more; its routers stay."""
+    domain.group(name)
+    return _with(domain, groups=tuple(each for each in domain.groups if each.name != name))
+
+
+def join_group(domain: Domain, name: str, routers: Iterable[str]) -> Domain:
+    """These routers belong to the group too. PolicyError for one that is not there."""
+    entry = domain.group(name)
+    for each in (routers := tuple(routers)):
+        domain.router(each)
+    return _with_group(domain, entry.model_copy(update={"routers": tuple(dict.fromkeys((*entry.routers, *routers)))}))
+
+
+def leave_group(domain: Domain, name: str, routers: Iterable[str]) -> Domain:
+    """These routers belong to the group no more. PolicyError for one that did not."""
+    entry = domain.group(name)
+    for each in (routers := tuple(routers)):
+        if each not in entry.routers:
+            raise PolicyError(f"{each} is not in group {name}")
+    kept = tuple(each for each in entry.routers if each not in routers)
+    return _with_group(domain, entry.model_copy(update={"routers": kept}))
+
+
+def _with_group(domain: Domain, group: GroupEntry) -> Domain:
+    return _with(domain, groups=tuple(group if each.name == group.name else each for each in domain.groups))
 
 
 def _free_index(domain: Domain, router: str, interface: str) -> int:

@@ -5,12 +5,13 @@ Knows nothing of documents, signatures or of how a domain is edited.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 
+from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode
-from agents.policy.domain import MAX_ROUTERS, AdjacencyEntry, Domain, InterfaceEntry, settings_problems
+from agents.policy.domain import MAX_ROUTERS, AdjacencyEntry, Domain, InterfaceEntry, field_word, settings_problems
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import DKS_NAME, RESERVED
@@ -95,7 +96,7 @@ def _addresses(domain: Domain) -> Iterator[str]:
 
 def _blocks(domain: Domain) -> Iterator[str]:
     ordered = sorted(domain.routers.values(), key=lambda router: router.spi.base)
-    for lower, upper in pairwise(ordered):
+    for lower, upper in itertools.pairwise(ordered):
         if lower.spi.base + lower.spi.size > upper.spi.base:
             yield f"the SPI blocks of {lower.name} and {upper.name} overlap"
     for router in ordered:
@@ -147,8 +148,43 @@ def _ends(adjacency: AdjacencyEntry, a: InterfaceEntry, b: InterfaceEntry) -> It
             )
 
 
-def _settings(domain: Domain) -> Iterator[str]:
+def settings_problems_of(domain: Domain) -> Iterator[str]:
+    """What does not fit together in the settings of the domain, its groups and its routers, a sentence each."""
     yield from settings_problems(domain.settings)
+    groups = {each.name: each.own.given() for each in domain.groups}
+    if not any(groups.values()) and not any(router.own.given() for router in domain.routers.values()):
+        return
+    owner: dict[tuple[str, str], str] = {}
+    for group in domain.groups:
+        for router, field in itertools.product(group.routers, groups[group.name]):
+            other = owner.setdefault((router, field), group.name)
+            if other != group.name and field not in domain.router(router).own.given():
+                yield (
+                    f"{router} is in the groups {other} and {group.name}, which both set {field_word(field)}; allowed: "
+                    f"one of them, or one of its own (policy set {field_word(field)} --router {router})"
+                )
+    for name, settings in domain.every_settings():
+        if settings != domain.settings:
+            yield from settings_problems(settings, name)
+
+
+def _settings(domain: Domain) -> Iterator[str]:
+    yield from settings_problems_of(domain)
+    settings = dict(domain.every_settings())
+    for adjacency in domain.adjacencies:
+        one, other = settings.get(adjacency.a.router), settings.get(adjacency.b.router)
+        if one is None or other is None:
+            continue
+        if one.local_key_server is not other.local_key_server:
+            yield (
+                f"adjacency {adjacency}: one end has a Local Key Server and the other has none, so that neither would "
+                "be given the other's keys; allowed: both or neither (policy set local-key-server)"
+            )
+        if {one.post_quantum, other.post_quantum} == {PostQuantum.REQUIRED, PostQuantum.OFF}:
+            yield (
+                f"adjacency {adjacency}: one end requires a post-quantum key exchange and the other's is off, so that "
+                "they refuse each other; allowed: preferred between them (policy set post-quantum)"
+            )
     if not domain.dks.addresses:
         yield "the DKS has no address"
     try:

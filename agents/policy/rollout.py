@@ -270,10 +270,9 @@ def jumps(before: Domain | None, after: Domain) -> list[str]:
     if before is None:
         return []
     found = []
-    both = before.settings.post_quantum, after.settings.post_quantum
-    if set(both) == {PostQuantum.OFF, PostQuantum.REQUIRED} and before.adjacencies:
+    for asked, asks in sorted(_key_exchanges(before, after)) if before.adjacencies else ():
         found.append(
-            f"post_quantum goes from {both[0].value} to {both[1].value} at once: neighbours refuse each other until "
+            f"post-quantum goes from {asked} to {asks} at once: neighbours refuse each other until "
             "both have the new policy; preferred is the step between, until every router has confirmed it"
         )
     used = {place for adjacency in before.adjacencies for place in adjacency.places}
@@ -295,3 +294,11 @@ def jumps(before: Domain | None, after: Domain) -> list[str]:
                     "neighbours do not hear it until both ends have the new policy; policy deploy takes the steps"
                 )
     return found
+
+
+def _key_exchanges(before: Domain, after: Domain) -> set[tuple[str, str]]:
+    """Jumps between `off` and `required`, of any router."""
+    was = {name: settings.post_quantum for name, settings in before.every_settings()}
+    now = {name: settings.post_quantum for name, settings in after.every_settings()}
+    both = {(was[name], now[name]) for name in was.keys() & now.keys()}
+    return {(old.value, new.value) for old, new in both if {old, new} == {PostQuantum.OFF, PostQuantum.REQUIRED}}

@@ -265,7 +265,7 @@ class PolicyStore:
             for each in domain.revoked_routers
         )
         kept, expired_before = shortened(dated, domain.revoked_administrators, at)
-        until = max(known, at + domain.settings.validity_s)
+        until = max(known, at + domain.longest_validity_s)
         names = {each.key for each in kept}
         rows = [(each.key, each.name, last + 1) for each in dated if each.key not in names]
         self._db.executemany("INSERT OR IGNORE INTO forgotten VALUES (?, ?, ?)", rows)

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.ipsec.protection import Mode, RoutingProtocol
-from agents.policy.api import edits
+from agents.policy.steps import MAX_STEPS, EditStep
 from agents.policy.store import MAX_REASON
 
 Why = Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
@@ -25,7 +25,7 @@ class _Body(BaseModel):
 class Edits(_Body):
     """`draft`: the digest that GET /v1/draft gave; without it, whatever the draft is now."""
 
-    steps: Annotated[tuple[edits.EditStep, ...], Field(min_length=1, max_length=edits.MAX_STEPS)]
+    steps: Annotated[tuple[EditStep, ...], Field(min_length=1, max_length=MAX_STEPS)]
     draft: Digest | None = None
 
 

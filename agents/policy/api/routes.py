@@ -16,8 +16,8 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 
-from agents.policy import confirmed
-from agents.policy.api import bodies, edits
+from agents.policy import confirmed, steps
+from agents.policy.api import bodies
 from agents.policy.api.access import Confirmer, Fetcher, Folder, Reader, Writer, deployer, opened
 from agents.policy.confirmation import MAX_OCTETS, Confirmation, missing, shown
 from agents.policy.deploy import Done
@@ -137,7 +137,7 @@ def edit_draft(_who: Writer, folder: Folder, body: bodies.Edits) -> dict[str, An
     """Take these steps, all or none; nothing counts before it is committed."""
     with opened(folder) as store:
         before = _draft(store, body.draft)
-        after = edits.take(before, body.steps)
+        after = steps.take(before, body.steps)
         store.edit(after, before)
         return {"changes": difference(before, after), "draft": digest(after)}
 

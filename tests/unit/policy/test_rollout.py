@@ -407,11 +407,11 @@ def test_the_key_exchange_is_set_shown_and_committed_on_the_command_line(
             main(["--store", str(store.folder), *words])
         return left.value.code, capsys.readouterr().out
 
-    assert run("post-quantum") == (0, "preferred\n")
-    assert run("post-quantum", "off") == (0, "~ setting post_quantum: preferred -> off\n")
-    assert run("post-quantum", "--json") == (0, '{\n "post_quantum": "off"\n}\n')
-    assert run("diff") == (0, "~ setting post_quantum: preferred -> off\n")
+    assert run("set", "post-quantum", "preferred") == (0, "nothing changed\n")
+    assert run("set", "post-quantum", "off") == (0, "~ setting post-quantum: preferred -> off\n")
+    assert json.loads(run("show", "--json")[1])["settings"]["post_quantum"] == "off"
+    assert run("diff") == (0, "~ setting post-quantum: preferred -> off\n")
     assert run("commit", "-m", "old routers")[0] == 0
     assert {each.key_exchange for each in documents(store).values()} == {PostQuantum.OFF}
-    run("post-quantum", "required")
-    assert "? post_quantum goes from off to required at once" in run("diff")[1]
+    run("set", "post-quantum", "required")
+    assert "? post-quantum goes from off to required at once" in run("diff")[1]

@@ -145,9 +145,10 @@ def test_edits_are_taken_all_or_none_and_a_commit_says_who_and_why(api: Api, fol
 
 
 def test_the_key_exchange_is_a_step_and_goes_into_every_document(api: Api, folder: Path) -> None:
-    assert api("POST", "/draft/edits", json={"steps": [{"op": "post-quantum", "asked": "always"}]}).status_code == 422
-    answer = api("POST", "/draft/edits", json={"steps": [{"op": "post-quantum", "asked": "required"}]})
-    assert answer.json()["changes"] == ["~ setting post_quantum: preferred -> required"]
+    wrong = [{"op": "set.post-quantum", "asked": "always"}]
+    assert api("POST", "/draft/edits", json={"steps": wrong}).status_code == 422
+    answer = api("POST", "/draft/edits", json={"steps": [{"op": "set.post-quantum", "asked": "required"}]})
+    assert answer.json()["changes"] == ["~ setting post-quantum: preferred -> required"]
     done = api("POST", "/commits", json={"why": "quantum computers", "expected": 1}).json()
     assert done["documents"] == sorted(api("GET", "/documents").json()["documents"])
     assert api("GET", "/domain").json()["domain"]["settings"]["post_quantum"] == "required"

@@ -1,0 +1,122 @@
+"""What the verbs of `policy` share: the store that is open, an answer in text or JSON, a step taken, a question asked.
+
+Knows no verb.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from agents.ipsec.protection import RoutingProtocol
+from agents.policy import durations, steps
+from agents.policy.difference import difference
+from agents.policy.domain import field_word
+from agents.policy.errors import PolicyError
+from agents.policy.keys import public_pem, read_public_key
+from agents.policy.store import PolicyStore
+from agents.runtime.storage import read_all
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, on a terminal either.")]
+Name = Annotated[str, typer.Argument(help="The router's name.")]
+KeyFile = Annotated[Path, typer.Option("--key", help="Its public key, PEM.")]
+End = Annotated[str, typer.Argument(metavar="ROUTER:INTERFACE")]
+Protocols = Annotated[
+    list[RoutingProtocol] | None,
+    typer.Option("--protocol", help="This protocol alone; all by default. May be given several times."),
+]
+
+
+@contextmanager
+def opened(context: typer.Context) -> Iterator[PolicyStore]:
+    """The store that `--store` names."""
+    store = PolicyStore(context.obj)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def answer(as_json: bool, value: Any, lines: list[str]) -> None:
+    """Say it, in JSON or as lines."""
+    typer.echo(json.dumps(value, indent=1, default=_json) if as_json else "\n".join(lines))
+
+
+def _json(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def take(context: typer.Context, as_json: bool, step: Callable[[], steps.EditStep]) -> None:
+    """Take one step in the draft, and say what is different. `step` makes it; PolicyError."""
+    with opened(context) as store:
+        before = store.draft()
+        after = steps.take(before, [made(step)])
+        store.edit(after, before)
+        changes = difference(before, after)
+        answer(as_json, {"changes": changes}, changes or ["nothing changed"])
+
+
+def made(step: Callable[[], steps.EditStep]) -> steps.EditStep:
+    """The step; PolicyError for a value that it does not take."""
+    try:
+        return step()
+    except ValidationError as error:
+        first = error.errors()[0]
+        field, given, bounds = ".".join(str(part) for part in first["loc"]), first["input"], first.get("ctx", {})
+        if (bound := next((each for each in _BOUNDS if each in bounds), None)) is not None:
+            text = durations.shown if field == "seconds" or field.endswith("_s") else "{:g}".format
+            name = "TIME" if field == "seconds" else field_word(field)
+            problem = f"{name} is {text(given)}\n  allowed: {_BOUNDS[bound]} {text(bounds[bound])}"
+            raise PolicyError(problem) from error
+        raise PolicyError(f"{field}: {first['msg'].removeprefix('Value error, ')} (given: {given!r})") from error
+
+
+_BOUNDS = {"ge": "at least", "le": "at most", "lt": "less than", "gt": "more than"}
+
+
+def end(text: str) -> steps.End:
+    """ROUTER:INTERFACE."""
+    router, separator, interface = text.partition(":")
+    if not (router and separator and interface):
+        raise PolicyError(f"{text!r} is not ROUTER:INTERFACE")
+    return steps.End(router=router, interface=interface)
+
+
+def pem(path: Path) -> str:
+    """The public key in a file, as a step has it."""
+    try:
+        return public_pem(read_public_key(path, pipes=True)).decode()
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from error
+
+
+def octets(path: Path) -> bytes:
+    """A file's."""
+    try:
+        return read_all(path, pipes=True)
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}") from error
+
+
+def seconds(option: str, text: str | None) -> int | None:
+    """A time that was given, in seconds."""
+    try:
+        return None if text is None else durations.parse(text)
+    except ValueError as error:
+        raise PolicyError(f"{option} is {text!r}\n  allowed: {durations.ALLOWED}") from error
+
+
+def ask(yes: bool, what: str) -> None:
+    """Before what cannot be undone. Whoever types at a terminal is asked; a program has said it with the command."""
+    if yes or not sys.stdin.isatty():
+        return
+    if not typer.confirm(f"{what}\nGo on?", default=False, err=True):
+        raise PolicyError("nothing was done\n  next:    the same command with --yes, which does not ask")
