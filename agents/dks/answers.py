@@ -20,6 +20,7 @@ def status(answers: Numbered, of: int) -> dict[str, Any]:
     return {
         **found[0],
         "connected": sorted({router for each in found for router in each["connected"]}),
+        "not_connected": sorted(set.intersection(*(set(each["not_connected"]) for each in found))),
         "revocation_version": min(each["revocation_version"] for each in found),
         "ike_sas": sum(each["ike_sas"] for each in found),
         "half_open": sum(each["half_open"] for each in found),

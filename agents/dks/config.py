@@ -2,69 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated
 
-from agents.runtime.settings import ConfigError, Table
+from annotated_types import Ge, Le
+from pydantic import AfterValidator, model_validator
+
+from agents.dks.policy_http import PolicyServerError, address_of
+from agents.policy.document import DomainName, RouterName
+from agents.runtime.settings import FilePath, Port, Settings, read_settings
 
 MAX_WORKERS = 64
+MAX_RATE = 1_000_000
 
 
-@dataclass(frozen=True)
-class DksConfig:
+def _address(text: str) -> str:
+    try:
+        return text and str(ip_address(text))
+    except ValueError as error:
+        raise ValueError("an IPv4 or IPv6 address") from error
+
+
+def _url(text: str) -> str:
+    if text:
+        try:
+            address_of(text)
+        except PolicyServerError as error:
+            raise ValueError(f"https://HOST[:PORT], or http:// to a loopback address ({error})") from error
+    return text
+
+
+class DksConfig(Settings):
     """`documents`: a folder with every router's signed document, ROUTER.cose each. `policy_url`, `policy_token` (a
     file) and `policy_ca`: where the Policy Server's API is asked for them, if it is. `rate`, `burst`: how many
     registrations are served in a second, and at once; others are told to come back. `workers`: how many processes
     serve them."""
 
-    name: str
-    domain: str
-    identity: Path
-    policy_server_key: Path
-    documents: Path
-    state_dir: Path
-    listen: str = ""
-    port: int = 848
-    socket: Path | None = None
-    events: Path | None = None
-    clock: Path | None = None
-    policy_url: str = ""
-    policy_token: Path | None = None
-    policy_ca: Path | None = None
-    rate: int = 500
-    burst: int = 2000
-    workers: int = 1
+    name: RouterName = "dks"
+    domain: DomainName
+    identity: FilePath
+    policy_server_key: FilePath
+    documents: FilePath
+    state_dir: FilePath
+    listen: Annotated[str, AfterValidator(_address)] = ""
+    port: Port = 848
+    socket: FilePath | None = None
+    events: FilePath | None = None
+    clock: FilePath | None = None
+    policy_url: Annotated[str, AfterValidator(_url)] = ""
+    policy_token: FilePath | None = None
+    policy_ca: FilePath | None = None
+    rate: Annotated[int, Ge(1), Le(MAX_RATE)] = 500
+    burst: Annotated[int, Ge(1), Le(MAX_RATE)] = 2000
+    workers: Annotated[int, Ge(1), Le(MAX_WORKERS)] = 1
+
+    @model_validator(mode="after")
+    def _whole(self) -> DksConfig:
+        if bool(self.policy_url) != (self.policy_token is not None):
+            raise ValueError("policy_url and policy_token are given both or not at all")
+        return self
 
 
 def read_config(path: Path) -> DksConfig:
     """From TOML. ConfigError."""
-    table = Table(path)
-    config = DksConfig(
-        name=table.text("name", "dks"),
-        domain=table.text("domain"),
-        identity=table.path("identity"),
-        policy_server_key=table.path("policy_server_key"),
-        documents=table.path("documents"),
-        state_dir=table.path("state_dir"),
-        listen=table.text("listen", ""),
-        port=table.number("port", 848, 1, 65535),
-        socket=table.optional_path("socket"),
-        events=table.optional_path("events"),
-        clock=table.optional_path("clock"),
-        policy_url=table.text("policy_url", ""),
-        policy_token=table.optional_path("policy_token"),
-        policy_ca=table.optional_path("policy_ca"),
-        rate=table.number("rate", 500, 1, 1_000_000),
-        burst=table.number("burst", 2000, 1, 1_000_000),
-        workers=table.number("workers", 1, 1, MAX_WORKERS),
-    )
-    table.finish()
-    if bool(config.policy_url) != (config.policy_token is not None):
-        raise ConfigError(f"{path}: policy_url and policy_token are given both or not at all")
-    if config.listen:
-        try:
-            ip_address(config.listen)
-        except ValueError as error:
-            raise ConfigError(f"{path}: listen is {config.listen!r}\n  allowed: an IPv4 or IPv6 address") from error
-    return config
+    return read_settings(path, DksConfig)

@@ -91,7 +91,7 @@ class DksCore(GroupParty):
         self._bucket = TokenBucket(rate / share[1], max(1, burst // share[1]))
         self._metrics = Metrics()
         self._effects: list[Effect] = []
-        self._documents, self._book, self._poll = documents, book, poll
+        self._documents, self._book, self._poll, self._name = documents, book, poll, name
         self._poll_list = poll_list
         self._agreed = documents.post_quantum
         config = IkeConfig(
@@ -192,9 +192,11 @@ class DksCore(GroupParty):
             case ["status"]:
                 self._confirmations.look()
                 return {
+                    "name": self._name,
                     "domain": self._domain,
                     "routers": len(self._documents),
                     "connected": sorted(self._control),
+                    "not_connected": [each for each in self._documents.routers() if each not in self._control],
                     "revocation_version": self._removal.version,
                     "ike_sas": len(self._endpoint.sas()),
                     "half_open": self._endpoint.half_open,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sqlite3
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from agents import __version__
 from agents.dks.config import read_config
 from agents.dks.confirmations_cli import show
 from agents.dks.serve import BOOK, serve
+from agents.dks.status import as_text
 from agents.dks.supervisor import Supervisor, WorkerFailed
 from agents.policy.errors import PolicyError
 from agents.runtime import client, harden, journal, keylog
@@ -25,38 +27,43 @@ from agents.runtime.version import Version
 CONFIG = Path("/etc/router-keys/dks.toml")
 
 
+def _parser() -> Words:
+    parser = Words(prog="dks", description="Domain Key Server")
+    parser.add_argument("--version", action=Version)
+    verbs = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=text)
+        added.add_argument("--config", type=Path, default=CONFIG, help=f"dks.toml ({CONFIG})")
+        return added
+
+    def question(name: str, text: str, as_json: bool = False) -> argparse.ArgumentParser:
+        added = verb(name, text)
+        added.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
+        if as_json:
+            added.add_argument("--json", action="store_true", help="machine-readable JSON")
+        return added
+
+    run = verb("run", "Serve the domain's routers until SIGTERM.")
+    run.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
+    journal.add_options(run)
+    question("status", "Routers, IKE SAs and groups of the running DKS.", as_json=True)
+    question("metrics", "Counters in Prometheus' text format.")
+    question("events", "Events as they happen, a JSON object a line, until interrupted.")
+    confirmations = question("confirmations", "What routers have confirmed.", as_json=True)
+    confirmations.add_argument("--export", type=Path, metavar="FOLDER", help="write ROUTER.confirmation files there")
+    rekey = question("rekey", "New generations of a router's groups.")
+    rekey.add_argument("words", nargs="+", metavar="ROUTER", help="whose groups; words after it: of these interfaces")
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
     system, or no answer."""
-    parser = Words(prog="dks", description="Domain Key Server, or a question to the running one")
-    parser.add_argument(
-        "command", nargs="?", choices=("run", "status", "metrics", "events", "confirmations", "rekey"), default="run"
-    )
-    parser.add_argument("words", nargs="*", metavar="ROUTER [INTERFACE...]", help="rekey: whose groups")
-    parser.add_argument("--config", type=Path, default=CONFIG, help=f"dks.toml ({CONFIG})")
-    parser.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
-    parser.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
-    parser.add_argument("--json", action="store_true", help="confirmations: machine-readable JSON")
-    parser.add_argument("--version", action=Version)
-    journal.add_options(parser)
-    parser.add_argument(
-        "--export", type=Path, metavar="FOLDER", help="confirmations: write them there, ROUTER.confirmation each"
-    )
-    arguments = parser.parse_intermixed_args(argv)
-    if arguments.ike_log is not None and arguments.command != "run":
-        parser.error(f"{arguments.command} takes no --ike-log")
-    if journal.options(arguments) and arguments.command != "run":
-        parser.error(f"{arguments.command} takes no {journal.options(arguments)[0]}")
-    if arguments.export is not None and arguments.command != "confirmations":
-        parser.error(f"{arguments.command} takes no --export")
-    if bool(arguments.words) != (arguments.command == "rekey"):
-        parser.error("rekey takes a router, and the other commands take none")
+    arguments = _parser().parse_args(argv)
     try:
         if arguments.command != "run":
-            socket = arguments.socket or read_config(arguments.config).socket
-            if arguments.command == "confirmations" and socket is not None:
-                return show(socket, as_json=arguments.json, folder=arguments.export)
-            return _question(" ".join([arguments.command, *arguments.words]), socket)
+            return _question(arguments, arguments.socket or read_config(arguments.config).socket)
         config = read_config(arguments.config)
         key_log = keylog.KeyLog(arguments.ike_log) if arguments.ike_log is not None else None
         log = EventLog(config.events, config.name, journal.from_options("dks", arguments))
@@ -87,14 +94,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_DONE
 
 
-def _question(command: str, path: Path | None) -> int:
+def _question(arguments: argparse.Namespace, path: Path | None) -> int:
     if path is None:
         raise ConfigError("the configuration names no `socket`, so the running DKS cannot be asked")
-    if command == "events":
-        return client.show_events("dks", path)
-    return client.show(
-        "dks", path, command, (lambda answer: str(answer["text"])[:-1]) if command == "metrics" else None
-    )
+    match arguments.command:
+        case "events":
+            return client.show_events("dks", path)
+        case "confirmations":
+            return show(path, as_json=arguments.json, folder=arguments.export)
+        case "metrics":
+            return client.show("dks", path, "metrics", lambda answer: str(answer["text"])[:-1])
+        case "status":
+            return client.show("dks", path, "status", None if arguments.json else as_text)
+    return client.show("dks", path, " ".join(["rekey", *arguments.words]), None)
 
 
 def entry() -> NoReturn:

@@ -32,21 +32,10 @@ class PolicyHttp:
 
     def __init__(self, url: str, token_file: Path, ca: Path | None = None) -> None:
         """PolicyServerError for an address that would show the token to others, or an unusable file."""
-        parts = urlsplit(url)
-        try:
-            port = parts.port
-        except ValueError as error:
-            raise PolicyServerError(f"{url}: {error}") from error
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
-            raise PolicyServerError(f"{url} is not https://HOST[:PORT]")
-        if parts.username or parts.query or parts.fragment:
-            raise PolicyServerError("the Policy Server's address holds more than https://HOST[:PORT]")
-        if parts.scheme == "http" and not _loopback(parts.hostname):
-            raise PolicyServerError(f"{url}: the token would cross the network in clear; use https")
-        self._host, self._port = parts.hostname, port
+        self._host, self._port, tls = address_of(url)
         self._token = _read_token(token_file)
         self._tls: ssl.SSLContext | None = None
-        if parts.scheme == "https":
+        if tls:
             try:
                 self._tls = ssl.create_default_context(cafile=None if ca is None else str(ca))
             except OSError as error:
@@ -74,6 +63,22 @@ class PolicyHttp:
         if self._tls is None:
             return http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
         return http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT_S, context=self._tls)
+
+
+def address_of(url: str) -> tuple[str, int | None, bool]:
+    """Host, port, and whether it is asked over TLS. PolicyServerError for an address that is not to be asked."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError as error:
+        raise PolicyServerError(f"{url}: {error}") from error
+    if parts.scheme not in ("http", "https") or not host or parts.path not in ("", "/"):
+        raise PolicyServerError(f"{url} is not https://HOST[:PORT]")
+    if parts.username or parts.query or parts.fragment:
+        raise PolicyServerError("the Policy Server's address holds more than https://HOST[:PORT]")
+    if parts.scheme == "http" and not _loopback(host):
+        raise PolicyServerError(f"{url}: the token would cross the network in clear; use https")
+    return host, port, parts.scheme == "https"
 
 
 def _loopback(host: str) -> bool:

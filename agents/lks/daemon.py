@@ -45,32 +45,38 @@ from agents.runtime.version import Version
 CONFIG = Path("/etc/router-keys/lks.toml")
 
 
+def _parser() -> Words:
+    parser = Words(prog="lks", description="Local Key Server of a router")
+    parser.add_argument("--version", action=Version)
+    verbs = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=text)
+        added.add_argument("--config", type=Path, default=CONFIG, help=f"lks.toml ({CONFIG})")
+        return added
+
+    def question(name: str, text: str) -> argparse.ArgumentParser:
+        added = verb(name, text)
+        added.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
+        return added
+
+    run = verb("run", "Protect this router's routing protocols until SIGTERM.")
+    run.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
+    journal.add_options(run)
+    status = question("status", "Keys, neighbours and what comes next, of the running LKS.")
+    status.add_argument("--json", action="store_true", help="machine-readable JSON")
+    question("events", "Events as they happen, a JSON object a line, until interrupted.")
+    rekey = question("rekey", "New generations of this router's groups.")
+    rekey.add_argument("words", nargs="*", metavar="INTERFACE", help="only these interfaces")
+    revocation = question("revocation", "Give the running LKS a signed revocation list.")
+    revocation.add_argument("words", nargs=1, metavar="FILE", help="the list, as `policy export` writes it")
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
     system, or no answer."""
-    parser = Words(prog="lks", description="Local Key Server of a router, or a question to the running one")
-    parser.add_argument("command", nargs="?", choices=("run", "status", "events", "rekey", "revocation"), default="run")
-    parser.add_argument(
-        "words",
-        nargs="*",
-        metavar="WORD",
-        help="rekey: only these interfaces; revocation: the file of the signed list",
-    )
-    parser.add_argument("--config", type=Path, default=CONFIG, help=f"lks.toml ({CONFIG})")
-    parser.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
-    parser.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
-    parser.add_argument("--json", action="store_true", help="status: machine-readable JSON")
-    parser.add_argument("--version", action=Version)
-    journal.add_options(parser)
-    arguments = parser.parse_intermixed_args(argv)
-    if arguments.ike_log is not None and arguments.command != "run":
-        parser.error(f"{arguments.command} takes no --ike-log")
-    if journal.options(arguments) and arguments.command != "run":
-        parser.error(f"{arguments.command} takes no {journal.options(arguments)[0]}")
-    if arguments.words and arguments.command not in ("rekey", "revocation"):
-        parser.error(f"{arguments.command} takes no words")
-    if arguments.command == "revocation" and len(arguments.words) != 1:
-        parser.error("revocation takes one file: the signed list, as `policy export` writes it")
+    arguments = _parser().parse_args(argv)
     try:
         if arguments.command != "run":
             return _question(arguments, arguments.socket or read_config(arguments.config).socket)
@@ -99,16 +105,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _question(arguments: argparse.Namespace, path: Path | None) -> int:
     if path is None:
         raise ConfigError("the configuration names no `socket`, so the running LKS cannot be asked")
-    if arguments.command == "events":
-        return client.show_events("lks", path)
-    text = as_text if arguments.command == "status" and not arguments.json else None
-    words = arguments.words
-    if arguments.command == "revocation":
-        try:
-            words = [base64.b64encode(read_all(Path(words[0]), pipes=True)[: MAX_OCTETS + 1]).decode()]
-        except OSError as error:
-            raise ConfigError(f"{words[0]}: {error.strerror}") from error
-    return client.show("lks", path, " ".join([arguments.command, *words]), text)
+    match arguments.command:
+        case "events":
+            return client.show_events("lks", path)
+        case "status":
+            return client.show("lks", path, "status", None if arguments.json else as_text)
+        case "rekey":
+            return client.show("lks", path, " ".join(["rekey", *arguments.words]), None)
+    (name,) = arguments.words
+    try:
+        signed = read_all(Path(name), pipes=True)[: MAX_OCTETS + 1]
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}") from error
+    return client.show("lks", path, f"revocation {base64.b64encode(signed).decode()}", None)
 
 
 async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) -> None:

@@ -1,4 +1,7 @@
-"""Reading a daemon's TOML file: known names, right kinds, one clear error. Knows no agent's settings."""
+"""Reading a daemon's TOML file into a pydantic model: every fault with its line, and the nearest right word.
+
+Knows no agent's settings.
+"""
 
 from __future__ import annotations
 
@@ -6,76 +9,125 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
 
 from agents.runtime.storage import read_all
 
-T = TypeVar("T")
-_KINDS: dict[type, str] = {str: "a text in quotes", int: "a whole number", bool: "true or false"}
+M = TypeVar("M", bound="Settings")
+_KINDS = {
+    "string_type": "a text in quotes",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "string_pattern_mismatch": "a name: up to 63 letters, digits and . _ -, a letter or digit first",
+}
+_LONGEST = 80
+"""Characters of a wrong value that are shown."""
 
 
 class ConfigError(Exception):
     """A configuration file that cannot be used; the text says where and why."""
 
 
-class Table:
-    """The top level of one file. Take every setting, then call `finish`."""
+class Settings(BaseModel):
+    """What one program reads from its file: known names, each of its own kind."""
 
-    def __init__(self, path: Path) -> None:
-        """ConfigError when there is no such file, or it is no TOML."""
-        self._path = path
-        try:
-            self._text = read_all(path).decode()
-            self._values: dict[str, Any] = tomllib.loads(self._text)
-            self._taken: list[str] = []
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: {error}") from error
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    def text(self, name: str, default: str | None = None) -> str:
-        """A string."""
-        return self._take(name, str, default)
 
-    def number(self, name: str, default: int, lowest: int, highest: int) -> int:
-        """An integer within bounds."""
-        value = self._take(name, int, default)
-        if not lowest <= value <= highest:
-            raise ConfigError(f"{self._at(name)}: {name} is {value}\n  allowed: {lowest} to {highest}")
+def _located(value: Any, info: ValidationInfo) -> Any:
+    """A relative path is one from the configuration's own folder."""
+    if isinstance(value, Path):
         return value
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("a path in quotes; leave the line out where there is none")
+    return (info.context or Path()) / value
 
-    def flag(self, name: str) -> bool:
-        """True or false; false when it is not given."""
-        return self._take(name, bool, False)
 
-    def path(self, name: str) -> Path:
-        """A path that must be given; a relative one is taken from the file's own folder."""
-        return self._path.parent / self._take(name, str, None)
+FilePath = Annotated[Path, BeforeValidator(_located)]
+Port = Annotated[int, Ge(1), Le(65535)]
 
-    def optional_path(self, name: str) -> Path | None:
-        """A path, or None when it is not given."""
-        value = self._take(name, str, "")
-        return self._path.parent / value if value else None
 
-    def finish(self) -> None:
-        """ConfigError when the file holds a name that nobody took."""
-        for name in sorted(self._values):
-            raise ConfigError(
-                f"{self._at(name)}: unknown setting {name!r}\n  allowed: {', '.join(sorted(self._taken))}"
-            )
+def read_settings(path: Path, model: type[M]) -> M:
+    """The file's settings. ConfigError with every fault, when there is no such file, or it is not as the model says."""
+    text, values = _loaded(path)
+    try:
+        return model.model_validate(values, context=path.parent)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_said(path, text, model, error.errors()))) from error
 
-    def _take(self, name: str, kind: type[T], default: T | None) -> T:
-        self._taken.append(name)
-        value = self._values.pop(name, default)
-        if value is None:
-            near = difflib.get_close_matches(name, self._values, 1)
-            meant = f"; was {near[0]!r} meant for it ({self._at(near[0])})?" if near else ""
-            raise ConfigError(f"{self._path}: the setting {name!r} is missing{meant}")
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ConfigError(f"{self._at(name)}: {name} is {value!r}\n  allowed: {_KINDS[kind]}")
-        return value
 
-    def _at(self, name: str) -> str:
-        """The file, and the line on which the name stands if it can be seen there."""
-        found = re.search(rf"^[ \t]*[\"']?{re.escape(name)}[\"']?[ \t]*=", self._text, re.MULTILINE)
-        return f"{self._path}:{self._text.count(chr(10), 0, found.start()) + 1}" if found else str(self._path)
+def _loaded(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        octets = read_all(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}\n  next:    ls -l {path.parent}, or --config FILE") from error
+    try:
+        text = octets.decode()
+        return text, tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: an octet that is not UTF-8\n  allowed: TOML") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{_place(path, text, str(error))}\n  allowed: TOML, such as: name = 'r1'") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: brackets in too many brackets\n  allowed: TOML") from error
+
+
+def _place(path: Path, text: str, said: str) -> str:
+    """tomllib's message with its line where an editor looks for one."""
+    where = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", said)
+    if where is None:
+        return f"{path}: {said}"
+    line = where[1] or str(max(1, len(text.splitlines())))
+    column = f" at column {where[2]}" if where[2] else " at the end of the file"
+    return f"{path}:{line}: {said[: where.start()]}{column}"
+
+
+def _said(path: Path, text: str, model: type[Settings], found: list[ErrorDetails]) -> list[str]:
+    known = list(model.model_fields)
+    unknown = [str(each["loc"][0]) for each in found if each["type"] == "extra_forbidden"]
+    meant = {name: _nearest(name, known) for name in unknown}
+    said = []
+    for each in sorted(found, key=lambda error: error["type"] == "missing"):  # which may follow from another one
+        name = str(each["loc"][0]) if each["loc"] else ""
+        at = _at(path, text, name)
+        if each["type"] == "missing":
+            if name not in meant.values():  # else the misspelt one says it
+                said.append(f"{path}: the setting {name!r} is missing\n  next:    add a line: {name} = …")
+        elif each["type"] == "extra_forbidden":
+            near = f"; was {meant[name]!r} meant?" if meant[name] else ""
+            said.append(f"{at}: unknown setting {name!r}{near}\n  allowed: {', '.join(sorted(known))}")
+        elif not name:
+            said.append(f"{path}: {_reason(each)}")
+        else:
+            shown = repr(each["input"])
+            shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
+            said.append(f"{at}: {name} is {shown}\n  allowed: {_allowed(model, name, each)}")
+    return said
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name.lower().replace("-", "_"), known, 1)), None)
+
+
+def _allowed(model: type[Settings], name: str, error: ErrorDetails) -> str:
+    if error["type"] in _KINDS:
+        return _KINDS[error["type"]]
+    bounds = model.model_fields[name].metadata
+    least = next((each.ge for each in bounds if isinstance(each, Ge)), None)
+    most = next((each.le for each in bounds if isinstance(each, Le)), None)
+    return f"{least} to {most}" if error["type"].endswith("than_equal") else _reason(error)
+
+
+def _reason(error: ErrorDetails) -> str:
+    return str(error.get("ctx", {}).get("error", error["msg"]))
+
+
+def _at(path: Path, text: str, name: str) -> str:
+    """The file, and the line on which the name stands if it can be seen there."""
+    found = re.search(rf"^[ \t]*\[*[ \t]*[\"']?{re.escape(name)}[\"']?[ \t]*[=.\]]", text, re.MULTILINE)
+    return f"{path}:{text.count(chr(10), 0, found.start()) + 1}" if found and name else str(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -52,13 +53,49 @@ def empty_word(words: Sequence[str]) -> str | None:
 class Words(argparse.ArgumentParser):
     """A command line whose errors of usage look as all others."""
 
-    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As of ArgumentParser; no word may be empty."""
-        wrong = empty_word(sys.argv[1:] if args is None else args)
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As of ArgumentParser; no word may be empty, and options may stand before the command. Without a word it
+        prints the help and ends; options alone are those of `run`, as up to 0.1.0."""
+        words = list(sys.argv[1:] if args is None else args)
+        wrong = empty_word(words)
         if wrong is not None:
             self.error(wrong)
-        return super().parse_intermixed_args(args, namespace)
+        if self._commands:
+            words = self._command_first(words)
+        found, others = self.parse_known_args(words, namespace)
+        if others:
+            command = getattr(found, "command", None)
+            self.error(f"{command or self.prog} takes no {others[0]}", command)
+        return found
 
-    def error(self, message: str) -> NoReturn:
-        tell(self.prog, message, f"{self.prog} --help")
+    @property
+    def _commands(self) -> list[str]:
+        found = [each for each in self._actions if isinstance(each, argparse._SubParsersAction)]
+        return [name for each in found for name in each.choices]
+
+    def _command_first(self, words: list[str]) -> list[str]:
+        if not words:
+            self.print_help(sys.stderr)
+            raise SystemExit(EXIT_USAGE)
+        if not words[0].startswith("-"):
+            self._check_command(words[0])
+        elif words[0] not in ("-h", "--help", "--version"):
+            command = next((each for each in words if each in self._commands), None)
+            if command is not None:
+                words.remove(command)
+                return [command, *words]
+            tell(self.prog, f"options without a command are deprecated; write: {self.prog} run {' '.join(words)}")
+            return ["run", *words]
+        return words
+
+    def _check_command(self, word: str) -> None:
+        if word not in self._commands:
+            near = difflib.get_close_matches(word, self._commands, 1)
+            meant = f"; was {near[0]!r} meant?" if near else ""
+            self.error(f"no such command: {word!r}{meant}\n  allowed: {', '.join(self._commands)}")
+
+    def error(self, message: str, command: str | None = None) -> NoReturn:
+        program, _, within = self.prog.partition(" ")
+        help_of = f"{self.prog} {command}" if command else self.prog
+        tell(program, f"{within}: {message}" if within else message, f"{help_of} --help")
         raise SystemExit(EXIT_USAGE)

@@ -107,7 +107,9 @@ def dks(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     socket = folder / "dks.sock"
     with (folder / "output").open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "agents.dks", "--config", str(folder / "dks.toml")], stdout=output, stderr=output
+            [sys.executable, "-m", "agents.dks", "run", "--config", str(folder / "dks.toml")],
+            stdout=output,
+            stderr=output,
         )
     try:
         end = time.monotonic() + START_S

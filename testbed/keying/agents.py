@@ -102,7 +102,7 @@ class AgentKeying(Keying):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         listener.bind(str(notices))
         self._notices[node.name] = listener
-        words, environment = [*QUIET, "--config", str(config)], {"NOTIFY_SOCKET": str(notices)}
+        words, environment = ["run", *QUIET, "--config", str(config)], {"NOTIFY_SOCKET": str(notices)}
         self._agents[node.name] = lab.spawn(node.name, LKS_MODULE, words, name="lks", env=environment)
 
     async def wait_node(self, node: KeyingNode, lab: KeyingLab) -> None:
@@ -147,7 +147,7 @@ class AgentKeying(Keying):
             ),
             encoding="utf-8",
         )
-        self._agents[DKS_NAME] = lab.spawn(DKS_NAME, DKS_MODULE, [*QUIET, "--config", str(config)], name="dks")
+        self._agents[DKS_NAME] = lab.spawn(DKS_NAME, DKS_MODULE, ["run", *QUIET, "--config", str(config)], name="dks")
 
     def key_book(self, lab: KeyingLab) -> Mapping[str, int]:
         """The DKS's own file, read beside it."""

@@ -74,6 +74,7 @@ class AgentRouter:
                     sys.executable,
                     "-m",
                     "agents.lks",
+                    "run",
                     "--config",
                     self.folder / "lks.toml",
                     *options,

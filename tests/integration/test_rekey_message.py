@@ -52,7 +52,18 @@ class CentralLab(AgentLab):
         )
 
     def start_dks(self) -> None:
-        words = ["ip", "netns", "exec", DKS, sys.executable, "-m", "agents.dks", "--config", self.place / "dks.toml"]
+        words = [
+            "ip",
+            "netns",
+            "exec",
+            DKS,
+            sys.executable,
+            "-m",
+            "agents.dks",
+            "run",
+            "--config",
+            self.place / "dks.toml",
+        ]
         self.process = subprocess.Popen(words)
 
     def dks_events(self, kind: str | None) -> list[dict[str, Any]]:

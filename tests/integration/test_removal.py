@@ -62,7 +62,7 @@ class Domain:
     def start(self) -> None:
         self.publish("all four")
         config = ("--config", str(self.folder / "dks.toml"))
-        self.dks = subprocess.Popen([sys.executable, "-m", "agents.dks", *config])
+        self.dks = subprocess.Popen([sys.executable, "-m", "agents.dks", "run", *config])
         for router in self.lab.routers.values():
             router.start()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.dks.core import DksCore
+from agents.dks.status import as_text
 from agents.policy.domain import Settings
 from agents.runtime.control import CommandRefused
 from testbed.simulation.network import Network, ring
@@ -48,3 +49,17 @@ def test_an_unknown_command_is_refused() -> None:
     network = running()
     with pytest.raises(CommandRefused):
         dks(network).command(["dance"], network.now)
+
+
+def test_status_is_a_page_for_people_that_names_who_is_away() -> None:
+    many = [f"r{number}" for number in range(20)]
+    found = {
+        "name": "dks", "domain": "example", "routers": 22, "connected": ["a", "b"], "not_connected": many,
+        "revocation_version": 0, "ike_sas": 3, "half_open": 1, "confirmed": {"complete": 2, "of": 22},
+        "groups": {"example/a/e0/ospf": {"generation": 4, "members": ["b"], "apart": ["c"]}},
+        "workers": {"serving": 1, "of": 2},
+    }  # fmt: skip
+    page = as_text(found)
+    assert "connected: 2 (a, b)" in page and "not connected: 20 (r0, " in page and "and 8 more)" in page
+    assert "confirmed: 2 of 22" in page and "generation 4; members b, by GSA_REKEY c" in page
+    assert "workers: 1 of 2 answer" in page and "revocation list none" in page

@@ -67,7 +67,7 @@ def test_a_dks_that_the_documents_do_not_name_says_so(
         write_private_key(folder / "dks.pem", Ed25519PrivateKey.generate())
     name = 'name = "key-server"\n' if wrong == "name" else ""
     (folder / "dks.toml").write_text(f"{name}port = {free_port()}\n{CONFIG}")
-    assert main(["--config", str(folder / "dks.toml")]) == 0
+    assert main(["run", "--config", str(folder / "dks.toml")]) == 0
     said = capfd.readouterr().err
     events = [json.loads(line) for line in (folder / "events").read_text().splitlines()]
     assert [each["what"] for each in events if each["kind"] == "error"] == (["identity"] if wrong else [])
@@ -80,14 +80,14 @@ def test_a_dks_without_documents_says_so_and_where_it_looked(
     monkeypatch.setattr(serve, "Driver", Idle)
     (folder / "documents" / "r1.cose").unlink()
     (folder / "dks.toml").write_text(f"port = {free_port()}\n{CONFIG}")
-    assert main(["--config", str(folder / "dks.toml")]) == 0
+    assert main(["run", "--config", str(folder / "dks.toml")]) == 0
     assert f"warning no_routers documents={folder}/documents" in capfd.readouterr().err
 
 
 def test_documents_that_cannot_be_listed_end_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = CONFIG.replace('"documents"', '"dks.pem"')
     (folder / "dks.toml").write_text(f"port = {free_port()}\n{settings}")
-    assert main(["--config", str(folder / "dks.toml")]) == 3
+    assert main(["run", "--config", str(folder / "dks.toml")]) == 3
     assert "dks.pem: Not a directory" in capsys.readouterr().err
 
 
@@ -96,7 +96,7 @@ def test_a_port_that_is_taken_is_named(folder: Path, capsys: pytest.CaptureFixtu
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         (folder / "dks.toml").write_text(f"port = {port}\n{CONFIG}")
-        assert main(["--config", str(folder / "dks.toml")]) == 3
+        assert main(["run", "--config", str(folder / "dks.toml")]) == 3
     assert capsys.readouterr().err == f"dks: UDP 127.0.0.1 port {port}: Address already in use\n"
 
 

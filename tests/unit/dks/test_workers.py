@@ -94,7 +94,7 @@ def free_port() -> int:
 
 
 def started(folder: Path) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "agents.dks", "--config", str(folder / "dks.toml")]
+    words = [sys.executable, "-m", "agents.dks", "run", "--config", str(folder / "dks.toml")]
     environment = {**os.environ, "NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "10000000"}
     with (folder / "log").open("a") as log:
         return subprocess.Popen(words, env=environment, stderr=log)
@@ -244,7 +244,7 @@ def test_they_end_with_a_supervisor_that_is_killed_and_another_one_can_start(dks
 def test_keys_for_all_members_are_refused_before_anything_starts(tmp_path: Path) -> None:
     written(tmp_path / "d", free_port(), local_key_server=False)
     ended = subprocess.run(
-        [sys.executable, "-m", "agents.dks", "--config", str(tmp_path / "d" / "dks.toml")],
+        [sys.executable, "-m", "agents.dks", "run", "--config", str(tmp_path / "d" / "dks.toml")],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

@@ -54,7 +54,7 @@ class Router:
         return self.folder / "state"
 
     def run(self) -> int:
-        return daemon.main(["--config", str(self.folder / "lks.toml")])
+        return daemon.main(["run", "--config", str(self.folder / "lks.toml")])
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         lines = (self.folder / "events").read_text().splitlines()

@@ -27,7 +27,7 @@ def test_an_agent_whose_events_file_cannot_be_opened_says_so_and_does_not_start(
     os.mkfifo(tmp_path / "pipe")
     config = tmp_path / "x.toml"
     config.write_text(f'{COMMON}{more}events = "{events}"\n')
-    assert main(["--config", str(config)]) == 2  # type: ignore[operator]
+    assert main(["run", "--config", str(config)]) == 2  # type: ignore[operator]
     assert "events cannot be written there" in capsys.readouterr().err and not (tmp_path / "s").exists()
 
 

@@ -38,7 +38,9 @@ def test_the_running_dks_and_its_workers_are_hardened(tmp_path: Path, workers: i
     make(3, "127.0.0.1", 0xBEEF, tmp_path / "d", issued_at=int(time.time()) - 60, local_key_server=True)
     with (tmp_path / "d" / "dks.toml").open("a") as config:
         config.write(f'socket = "dks.sock"\nevents = "events"\nworkers = {workers}\n')
-    with subprocess.Popen([sys.executable, "-m", "agents.dks", "--config", str(tmp_path / "d" / "dks.toml")]) as dks:
+    with subprocess.Popen(
+        [sys.executable, "-m", "agents.dks", "run", "--config", str(tmp_path / "d" / "dks.toml")]
+    ) as dks:
         try:
             end = time.monotonic() + PATIENCE_S
             events = tmp_path / "d" / "events"
@@ -84,6 +86,6 @@ def test_a_dks_whose_state_others_may_write_to_does_not_start(tmp_path: Path) ->
     make(3, "127.0.0.1", 0xBEEF, tmp_path / "d", issued_at=int(time.time()) - 60)
     (tmp_path / "d" / "state").mkdir()
     (tmp_path / "d" / "state").chmod(0o777)
-    words = [sys.executable, "-m", "agents.dks", "--config", str(tmp_path / "d" / "dks.toml")]
+    words = [sys.executable, "-m", "agents.dks", "run", "--config", str(tmp_path / "d" / "dks.toml")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 3 and "nobody else may write" in done.stderr

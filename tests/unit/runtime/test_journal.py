@@ -158,7 +158,7 @@ def test_a_question_to_a_running_daemon_takes_no_option_of_its_log(
 ) -> None:
     with pytest.raises(SystemExit) as end:
         main(["status", *option])  # type: ignore[operator]
-    assert end.value.code == 2 and "status takes no --" in capsys.readouterr().err
+    assert end.value.code == 2 and f"status takes no {option[0]}" in capsys.readouterr().err
 
 
 def test_a_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

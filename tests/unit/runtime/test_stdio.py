@@ -115,8 +115,8 @@ def test_the_agents_programs_answer_for_their_output(program: str, redirected: s
 @pytest.mark.parametrize(
     "words",
     [
-        "agents.dks --config /dev/zero",
-        "agents.lks --config /dev/zero",
+        "agents.dks run --config /dev/zero",
+        "agents.lks run --config /dev/zero",
         "agents.policy verify /dev/zero --domain example --key /dev/zero",
         "agents.policy rollback 99999999999999999999",
     ],

@@ -18,7 +18,7 @@ from agents.runtime.asyncio_driver import Driver
 from agents.runtime.effects import Effect, Kernel
 from agents.runtime.events import EventLog
 from agents.runtime.links import LinkState
-from agents.runtime.settings import ConfigError, Table
+from agents.runtime.settings import ConfigError
 from agents.runtime.udp import UdpPort
 
 GROUP = IPv4Address("224.0.0.5")
@@ -105,16 +105,3 @@ def test_timings_are_off_unless_the_configuration_says_true(tmp_path: Path) -> N
     path.write_text(CONFIG + "timings = 1\n")
     with pytest.raises(ConfigError, match="allowed: true or false"):
         read_config(path)
-
-
-def test_a_misspelt_setting_is_named_with_its_line_and_what_is_allowed(tmp_path: Path) -> None:
-    file = tmp_path / "agent.toml"
-    file.write_text('# of an agent\nnaem = "r1"\n')
-    with pytest.raises(ConfigError, match=r"the setting 'name' is missing; was 'naem' meant for it \(.*agent.toml:2\)"):
-        Table(file).text("name")
-    file.write_text('name = "r1"\nwrokers = 2\n')
-    table = Table(file)
-    table.text("name")
-    table.number("workers", 1, 1, 4)
-    with pytest.raises(ConfigError, match=r"agent.toml:2: unknown setting 'wrokers'\n  allowed: name, workers"):
-        table.finish()
