@@ -34,15 +34,20 @@ def is_own(folder: Path) -> bool:
     return not folder.is_symlink() and folder.is_dir() and (folder / MARK).is_file()
 
 
+def free(folder: Path, where: str) -> None:
+    """InputError when something that is not ours is there."""
+    if folder.is_symlink() or (folder.exists() and not is_own(folder) and not _is_empty(folder)):
+        raise InputError(
+            "something that the laboratory did not make is there", where=where, allowed="a new or an empty folder"
+        )
+
+
 def claim(folder: Path, where: str) -> None:
     """Make the folder and mark it, or take an empty one or one that bears the mark already.
 
     InputError when something else is there; then nothing has changed.
     """
-    if folder.is_symlink() or (folder.exists() and not is_own(folder) and not _is_empty(folder)):
-        raise InputError(
-            "something that the laboratory did not make is there", where=where, allowed="a new or an empty folder"
-        )
+    free(folder, where)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
 

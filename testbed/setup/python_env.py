@@ -24,10 +24,11 @@ LAYERS = {
     "grid": "runs on other machines",
     "models": "the search in models/",
     "fuzz": "fuzzing by coverage",
+    "docs": "the documents as a site",
     "test": "the tests, lint and types",
 }
 """What each layer is for. Its wheels are those of the extra of that name in pyproject.toml."""
-FOR_TESTS = ("sweep", "grid", "models", "test")
+FOR_TESTS = ("sweep", "grid", "models", "docs", "test")
 SPACE_MIB = {"sweep": 350, "grid": 150, "fuzz": 300, "test": 300}
 
 

@@ -51,7 +51,7 @@ def test_all_keying_modes_of_a_seed_have_one_timeline_and_seeds_differ() -> None
 
 
 def test_the_example_of_the_documentation_is_an_experiment(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "experiments.md").read_text()
+    page = (ROOT / "docs" / "your-experiment.md").read_text()
     (example,) = re.findall(r"<!-- tested: my_experiment.py -->\n```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "my_experiment.py").write_text(example)
     experiment = find(str(tmp_path / "my_experiment.py"))
