@@ -12,10 +12,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.dks.confirmations import Confirmations, Look, TooOften
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
 from agents.dks.metrics import Metrics
+from agents.dks.received_confirmations import Confirmations, Look, TooOften
 from agents.dks.removal import DksRemoval
 from agents.dks.store import GenerationBook
 from agents.gikev2 import KeyServer, RegistrationRequest, notifies

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agents.dks.confirmations import kept
 from agents.dks.policy_http import PolicyServerError
+from agents.dks.received_confirmations import kept
 from agents.policy.document import verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.keys import write_public

@@ -16,11 +16,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agents.dks.config import DksConfig
-from agents.dks.confirmations import FOLDER, kept
 from agents.dks.core import DksCore
 from agents.dks.documents import Documents
 from agents.dks.policy_client import Places, PolicyClient
 from agents.dks.policy_http import PolicyHttp, PolicyServerError
+from agents.dks.received_confirmations import FOLDER, kept
 from agents.dks.store import GenerationBook
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError

@@ -20,12 +20,12 @@ from agents.ikev2 import Datagram, UnsupportedAlgorithm
 from agents.ikev2.config import offers, shortfall
 from agents.ipsec.protection import GroupSa, IPAddress, ProtectedInterface
 from agents.lks.central import CentralGroups, CentralLink
-from agents.lks.confirming import Confirming
 from agents.lks.context import Context, Counter, RandomSource
 from agents.lks.dks_link import DksLink
 from agents.lks.generations import earliest
 from agents.lks.lease import Lease
 from agents.lks.link import Link
+from agents.lks.own_confirmation import Confirming
 from agents.lks.pairs import Pairs
 from agents.lks.readiness import Missing, Readiness
 from agents.lks.removal import Removal

@@ -38,10 +38,10 @@ from agents.ikev2.codec.payloads import first_error
 from agents.ikev2.config import PostQuantum, offers
 from agents.ikev2.registry import ExchangeType
 from agents.ikev2.round_trip import HANDSHAKE_S
-from agents.lks.confirming import Confirming
 from agents.lks.context import Context
 from agents.lks.generations import earliest
 from agents.lks.lease import ask_every_s
+from agents.lks.own_confirmation import Confirming
 from agents.lks.reconnect import Schedule
 from agents.policy.errors import PolicyError
 from agents.policy.group import Issuer

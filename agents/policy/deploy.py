@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agents.ipsec.protection import Mode, RoutingProtocol
-from agents.policy import confirmed, rollout
+from agents.policy import confirmation_folder, rollout
 from agents.policy.confirmation import Confirmation
 from agents.policy.difference import shown_modes
 from agents.policy.document import PolicyDocument, verify_document
@@ -213,7 +213,7 @@ def _modes(domain: Domain, segments: Iterable[Segment]) -> list[dict[str, Any]]:
 
 def from_folder(folder: Path) -> Said:
     """Confirmations out of a folder."""
-    return lambda domain: confirmed.read(domain, folder)
+    return lambda domain: confirmation_folder.read(domain, folder)
 
 
 def now() -> int:

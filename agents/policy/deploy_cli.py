@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from agents.ipsec.protection import Mode
-from agents.policy import confirmed
+from agents.policy import confirmation_folder
 from agents.policy.deploy import Deployer, Done, Held, from_folder, now
 from agents.policy.desk import Json, Protocols, answer
 from agents.policy.errors import PolicyError
@@ -46,7 +46,7 @@ def _deployer(context: typer.Context, folder: Path | None) -> Iterator[tuple[Dep
         raise PolicyError(f"--confirmations: {folder} is no folder\n  next:    dks confirmations --export {folder}")
     store = PolicyStore(context.obj)
     try:
-        yield Deployer(store, from_folder(folder or store.folder / confirmed.FOLDER)), store
+        yield Deployer(store, from_folder(folder or store.folder / confirmation_folder.FOLDER)), store
     finally:
         store.close()
 

@@ -26,9 +26,9 @@ from agents.ikev2 import Identification, IkeConfig, IkeEndpoint, LocalIdentity, 
 from agents.ikev2.codec.header import Header, encode_header
 from agents.ikev2.registry import ExchangeType, Flag, PayloadType
 from agents.policy.names import GroupId
-from testbed.bench.domain import NAME, make
 from testbed.bench.ike import DKS_ADDRESS, PORT, cpu_s, dks, dks_target, loopback_up, resident_kib
 from testbed.bench.initiator import Handshake, HandshakeFailed, Target, connected
+from testbed.bench.ring import NAME, make
 from testbed.keying.provision import laboratory_key
 
 SOURCES = 400

@@ -25,8 +25,8 @@ from agents.ikev2.registry import ExchangeType, PayloadType
 from agents.policy.names import GroupId, party_id
 from agents.runtime.control import CommandRefused, ask
 from testbed.bench.charon import Charon
-from testbed.bench.domain import DKS, NAME, SEED, BenchDomain, make
 from testbed.bench.initiator import HandshakeFailed, Initiator, Target
+from testbed.bench.ring import DKS, NAME, SEED, BenchDomain, make
 from testbed.errors import EnvironmentFailure
 from testbed.keying.provision import laboratory_key
 from testbed.probes.cpu import cpu_ns

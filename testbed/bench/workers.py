@@ -23,9 +23,9 @@ from agents.ikev2.registry import PayloadType
 from agents.policy.group import GroupState, sign_group_state
 from agents.policy.names import GroupId
 from testbed.bench.cgroup import held
-from testbed.bench.domain import NAME, BenchDomain, make
 from testbed.bench.ike import DKS_ADDRESS, PORT, cpu_s, dks, dks_target, loopback_up
 from testbed.bench.initiator import HandshakeFailed, Target, crowd
+from testbed.bench.ring import NAME, BenchDomain, make
 from testbed.probes.processes import table
 
 SHARE = 0.05

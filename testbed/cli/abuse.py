@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         Exit code 1 when something hung, was left behind, or the next command did not work. Run it as root to have
         full disks too, and with no other laboratory's interfaces coming and going.
         """
-        from testbed.abuse.run import Abuse, deeds
+        from testbed.abuse.campaign import Abuse, deeds
         from testbed.setup.all import make_all
 
         make_all("virtual")

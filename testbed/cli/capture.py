@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from testbed.inside.running import Sink
+    from testbed.attach.running import Sink
 
 
 def register(app: typer.Typer) -> None:
@@ -32,8 +32,8 @@ def register(app: typer.Typer) -> None:
 
         lab capture r1--r2 -w - | wireshark -k -i -
         """
+        from testbed.attach.running import chosen
         from testbed.errors import InputError
-        from testbed.inside.running import chosen
         from testbed.setup.paths import cache_dir
 
         running = chosen(cache_dir() / "up", lab)

@@ -13,7 +13,7 @@ from testbed.analysis.words import ABSENT, LEGEND, is_span, missing
 from testbed.errors import InputError
 
 if TYPE_CHECKING:
-    from testbed.analysis.compare import Row
+    from testbed.analysis.significance import Row
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         A keying mode or a measure that only one of them has is told as absent. Exit code 0 when no difference is
         shown, 1 when one is real, 2 for bad input.
         """
-        from testbed.analysis import compare as comparing
+        from testbed.analysis import significance as comparing
         from testbed.record.summary import read_summary
 
         a, b = read_summary(first), read_summary(second)

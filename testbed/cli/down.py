@@ -15,8 +15,8 @@ def register(app: typer.Typer) -> None:
         lab: Annotated[str | None, typer.Option(help="Which one; all of this user's if not given.")] = None,
     ) -> None:
         """End the laboratories that `lab up` started, running or crashed, and nothing else."""
+        from testbed.attach.running import laboratories
         from testbed.errors import InputError
-        from testbed.inside.running import laboratories
         from testbed.owned import plain_name
         from testbed.setup.paths import cache_dir
 

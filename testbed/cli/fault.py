@@ -22,8 +22,8 @@ def register(app: typer.Typer) -> None:
         rate_mbps=none). When there was nothing to do (a link that is up already), that is said, with exit code 0.
         Exit code 2 for what cannot be done: then nothing has changed.
         """
+        from testbed.attach.running import chosen
         from testbed.faults.words import parse_fault
-        from testbed.inside.running import chosen
         from testbed.setup.paths import cache_dir
 
         step = parse_fault([action, *(arguments or [])])

@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
 def _measured(only: Sequence[str], out: Path) -> bool:
     """Measure the references again, and tell what is another; whether a difference is real."""
-    from testbed.analysis import compare
+    from testbed.analysis import significance
     from testbed.errors import InputError
     from testbed.record.summary import read_summary
     from testbed.runner import reproduce
@@ -68,11 +68,11 @@ def _measured(only: Sequence[str], out: Path) -> bool:
             f"{name}: {same} of {len(done.records)} records are the same byte for byte, "
             f"{numbers} of {len(done.numbers)} numbers"
         )
-        for row in compare.rows(summary, now):
-            if row.verdict is compare.Verdict.IDENTICAL:
+        for row in significance.rows(summary, now):
+            if row.verdict is significance.Verdict.IDENTICAL:
                 continue
             middles = " → ".join("never" if each is None else f"{each:g}" for each in row.medians)
             typer.echo(f"  {row.keying}: {row.measure}: {middles}: {row.verdict}")
-            real += row.verdict is compare.Verdict.REAL
+            real += row.verdict is significance.Verdict.REAL
     typer.echo(f"{real or 'no'} difference{'' if real == 1 else 's'} {'is' if real == 1 else 'are'} real; see {out}")
     return bool(real)

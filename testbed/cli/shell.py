@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
         Without a terminal the lines of standard input run: echo "ip route" | lab shell r1. The exit code is that of the
         command or the shell.
         """
-        from testbed.inside.running import chosen
+        from testbed.attach.running import chosen
         from testbed.setup.paths import cache_dir
 
         running = chosen(cache_dir() / "up", lab)

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
         """Simulate domains under faults, here and without a guest; exit code 1 when an invariant does not hold."""
         from testbed.errors import InputError
         from testbed.soak.faults import faults_of
-        from testbed.soak.run import run, shrink
+        from testbed.soak.seeds import run, shrink
 
         kept: list[int] | None = None
         if keep:

@@ -11,8 +11,8 @@ import typer
 from testbed.errors import InputError
 
 if TYPE_CHECKING:
+    from testbed.attach.running import Running
     from testbed.guest.boot import GuestResult, GuestSpec
-    from testbed.inside.running import Running
 
 
 def register(app: typer.Typer) -> None:
@@ -32,12 +32,12 @@ def register(app: typer.Typer) -> None:
         Without a terminal, as in `lab up ring:4 < script`, the lines of standard input are the commands; their end ends
         the laboratory, with exit code 0. In other terminals: lab shell, lab vtysh, lab capture, lab fault, lab down.
         """
+        from testbed.attach.channel import CONSOLE
+        from testbed.attach.running import Running
         from testbed.cli.cautions import loaded
         from testbed.faults.check import check_plan
         from testbed.faults.steps import MAX_S
         from testbed.guest.boot import GuestSpec, run_guest
-        from testbed.inside.channel import CONSOLE
-        from testbed.inside.running import Running
         from testbed.owned import plain_name
         from testbed.record.plan import Plan
         from testbed.setup.paths import cache_dir

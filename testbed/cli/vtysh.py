@@ -24,8 +24,8 @@ def register(app: typer.Typer) -> None:
         lab vtysh r1 show ip route; several commands in quotes, or with -c. Without a terminal the lines of standard
         input are the commands: echo "show ip ospf neighbor" | lab vtysh r1. The exit code is vtysh's.
         """
+        from testbed.attach.running import chosen
         from testbed.cli.shell import in_terminal, write_out
-        from testbed.inside.running import chosen
         from testbed.setup.paths import cache_dir
 
         running = chosen(cache_dir() / "up", lab)

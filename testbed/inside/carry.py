@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.inside.channel import CHUNK, STREAM_POLL_S, Stream, put
+from testbed.attach.channel import CHUNK, STREAM_POLL_S, Stream, put
 from testbed.net.namespace import Namespace
 
 PATIENCE_S = 2.0

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from testbed.attach.channel import POLL_S, encode, folders, put, take
 from testbed.errors import InputError
 from testbed.faults.check import check_step
 from testbed.faults.steps import make
 from testbed.inside.answer import answered
 from testbed.inside.carry import carry, in_terminal, with_pipes
-from testbed.inside.channel import POLL_S, encode, folders, put, take
 from testbed.inside.engine import Engine
 from testbed.net.names import SHELL_PROMPT
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.dks.confirmations import FOLDER as CONFIRMATIONS
+from agents.dks.received_confirmations import FOLDER as CONFIRMATIONS
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
 from agents.policy.deploy import Deployer, Done, Held, from_folder

@@ -40,6 +40,7 @@ MEASURE_AGAIN = "the same command again when the experiment's file is mended: th
 OUTCOME, RUNS, DAMAGED = "outcome.json", "runs", "damaged"
 PLAYS = (
     "agents",
+    "testbed/attach",
     "testbed/faults",
     "testbed/guest",
     "testbed/inside",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.analysis.difference import Difference, differences, frames, record
+from testbed.analysis.first_difference import Difference, differences, frames, record
 from testbed.analysis.run import PLAN, RECORD, Run
 from testbed.errors import InputError
 from testbed.record.plan import Plan

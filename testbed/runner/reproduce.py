@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.analysis import compare, sameness
-from testbed.analysis.sameness import Number
+from testbed.analysis import equal_numbers, significance
+from testbed.analysis.equal_numbers import Number
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.record.flaws import listed
 from testbed.record.summary import FILE, read_summary
@@ -103,8 +103,8 @@ def reproduce(name: str, summary: dict[str, Any], out: Path) -> Reproduced:
         raise EnvironmentFailure(f"{summary['command']} left with exit code {code}", where=f"results/{name}")
     now = read_summary(out)
     return Reproduced(
-        name, summary["command"], sameness.numbers(summary, now), sameness.records(summary, now),
-        compare.provenance(summary, now), time.monotonic() - started, _children_s() - spent,
+        name, summary["command"], equal_numbers.numbers(summary, now), equal_numbers.records(summary, now),
+        significance.provenance(summary, now), time.monotonic() - started, _children_s() - spent,
     )  # fmt: skip
 
 

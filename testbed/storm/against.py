@@ -18,7 +18,7 @@ from agents.policy.domain import Settings
 from testbed.analysis.run import NS, Run
 from testbed.keying.options import AgentOptions
 from testbed.storm.case import PROTOCOLS, SETTINGS
-from testbed.storm.domain import DKS, places
+from testbed.storm.rings import DKS, places
 from testbed.storm.world import Storm, instant
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from agents.ipsec.protection import RoutingProtocol
 from agents.policy.domain import Settings
-from testbed.storm.domain import places
 from testbed.storm.memo import remembering
+from testbed.storm.rings import places
 from testbed.storm.service import Service
 from testbed.storm.tally import EXCHANGES, Tally, quantile, series
 from testbed.storm.world import Storm, without_neighbors

@@ -26,8 +26,8 @@ from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.runtime.effects import Effect, Event, Send
 from testbed.simulation.simulation import Node, Simulation
 from testbed.simulation.wires import Direct
-from testbed.storm.domain import DKS, DKS_ADDRESS, NAME, POLICY_SERVER, Place, key_of
 from testbed.storm.queued import QueuedDks
+from testbed.storm.rings import DKS, DKS_ADDRESS, NAME, POLICY_SERVER, Place, key_of
 from testbed.storm.service import Service
 from testbed.storm.tally import Tally
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.analysis.difference import record
+from testbed.analysis.first_difference import record
 from testbed.guest.boot import GuestResult, GuestSpec, run_guest
 from testbed.guest.uml import NO_SHORTCUT, Shortcut
 from testbed.runner.experiment import find

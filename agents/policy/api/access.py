@@ -12,7 +12,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, HTTPException, Request
 
-from agents.policy import confirmed
+from agents.policy import confirmation_folder
 from agents.policy.api.tokens import Role, Token, TokenBook
 from agents.policy.deploy import Deployer, from_folder
 from agents.policy.store import PolicyStore
@@ -68,4 +68,4 @@ def opened(folder: Path) -> Iterator[PolicyStore]:
 
 def deployer(store: PolicyStore) -> Deployer:
     """With the confirmations that came in over the API."""
-    return Deployer(store, from_folder(store.folder / confirmed.FOLDER))
+    return Deployer(store, from_folder(store.folder / confirmation_folder.FOLDER))

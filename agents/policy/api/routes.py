@@ -16,7 +16,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 
-from agents.policy import confirmed, steps
+from agents.policy import confirmation_folder, steps
 from agents.policy.api import bodies
 from agents.policy.api.access import Confirmer, Fetcher, Folder, Reader, Writer, deployer, opened
 from agents.policy.confirmation import MAX_OCTETS, Confirmation, missing, shown
@@ -174,7 +174,7 @@ async def confirm(request: Request, _who: Confirmer, folder: Folder) -> dict[str
 
 def _keep(folder: Path, signed: bytes) -> Confirmation:
     with opened(folder) as store:
-        return confirmed.put(_committed(store), folder / confirmed.FOLDER, signed)
+        return confirmation_folder.put(_committed(store), folder / confirmation_folder.FOLDER, signed)
 
 
 @router.get("/confirmations")
@@ -182,7 +182,7 @@ def confirmations(_who: Reader, folder: Folder) -> dict[str, Any]:
     """What routers have said, and what is missing against the documents."""
     with opened(folder) as store:
         last = _committed(store)
-        said, wrong = confirmed.read(last, folder / confirmed.FOLDER)
+        said, wrong = confirmation_folder.read(last, folder / confirmation_folder.FOLDER)
         routers = {}
         for name, signed in store.documents().items():
             policy = verify_document(signed, store.public_key, domain=last.name, router=name)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed.abuse import run as abuse
+from testbed.abuse import campaign as abuse
+from testbed.abuse.campaign import Abuse, Deed, Way, deeds
 from testbed.abuse.processes import adopting, end_all, ended, of_the_host, start
-from testbed.abuse.run import Abuse, Deed, Way, deeds
 
 
 @pytest.fixture

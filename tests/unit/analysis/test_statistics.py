@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from testbed.analysis import compare
-from testbed.analysis.compare import Verdict, compared, rare
+from testbed.analysis import significance as compare
+from testbed.analysis.significance import Verdict, compared, rare
 from testbed.analysis.statistics import Interval, difference_of_medians, ecdf, median_of, percentile, ratio_of_medians
 
 NEAR = [10.0, 10.2, 9.9, 10.1, 10.05, 9.95]

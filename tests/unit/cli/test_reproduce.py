@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from testbed.analysis.sameness import numbers
+from testbed.analysis.equal_numbers import numbers
 from testbed.cli.reproduce import total
 from testbed.runner.reproduce import Reproduced, _children_s
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from agents.dks.confirmations import FOLDER, Confirmations, TooOften, kept
 from agents.dks.confirmations_cli import export
 from agents.dks.documents import Documents
+from agents.dks.received_confirmations import FOLDER, Confirmations, TooOften, kept
 from agents.dks.serve import _Folder
 from agents.ipsec.protection import Mode
-from agents.lks.confirming import MIN_S
+from agents.lks.own_confirmation import MIN_S
 from agents.policy import edit
 from agents.policy.confirmation import Confirmation, InForce, sign_confirmation, verify_confirmation
 from agents.policy.delegation import Delegation, join, sign_delegation

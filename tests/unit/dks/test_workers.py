@@ -21,8 +21,8 @@ from agents.ikev2 import Identification, LocalIdentity, NotifyPayload
 from agents.ikev2.registry import ExchangeType, PayloadType
 from agents.policy.names import GroupId, party_id
 from agents.runtime.control import CommandRefused, ask, follow
-from testbed.bench.domain import DKS, NAME, SEED, BenchDomain, make
 from testbed.bench.initiator import Initiator, Target
+from testbed.bench.ring import DKS, NAME, SEED, BenchDomain, make
 from testbed.keying.provision import laboratory_key
 
 WORKERS, ROUTERS = 3, 24

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from testbed.attach.channel import MAX_UNREAD, Stream, put
 from testbed.inside.carry import carry, with_pipes
-from testbed.inside.channel import MAX_UNREAD, Stream, put
 from testbed.setup.paths import PROJECT
 
 HOST = """
 import sys
 from pathlib import Path
 from agents.runtime import stdio
-from testbed.inside.running import Running
+from testbed.attach.running import Running
 def write(data):
     sys.stdout.buffer.write(data); sys.stdout.buffer.flush()
 folder = Path(sys.argv[1])

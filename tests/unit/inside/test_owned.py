@@ -15,8 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 from agents.policy.document import DomainName, RouterName
 from agents.policy.errors import PolicyError
 from agents.policy.names import GroupId, check_router
+from testbed.attach.running import Running, chosen, laboratories
 from testbed.errors import InputError
-from testbed.inside.running import Running, chosen, laboratories
 from testbed.owned import MARK, claim, fresh, is_own, plain_name, remove
 from testbed.runner.afresh import again
 from testbed.runner.execute import locked

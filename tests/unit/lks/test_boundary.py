@@ -23,11 +23,11 @@ from agents.ikev2.initiator import Initiator, _Accepted
 from agents.ikev2.responder import Responder
 from agents.lks.central import CentralGroups, CentralLink
 from agents.lks.central import Register as RegisterAtDks
-from agents.lks.confirming import Confirm, Confirming
 from agents.lks.dks_link import AtDks, DksLink, OrderGeneration, RenewLease, Report
 from agents.lks.generations import Hearing, Sending
 from agents.lks.link import Link
 from agents.lks.listener import Listener, Register
+from agents.lks.own_confirmation import Confirm, Confirming
 from agents.lks.removal import Removal
 from agents.lks.speaker import PushGeneration, Speaker
 from agents.policy.document import Lifetimes, Reconnect

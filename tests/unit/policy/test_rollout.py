@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol
-from agents.policy import confirmed, edit, rollout
+from agents.policy import confirmation_folder, edit, rollout
 from agents.policy.cli import main
 from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
 from agents.policy.deploy import Deployer, Held, from_folder
@@ -72,7 +72,7 @@ def say(store: PolicyStore, *routers: str, **changes: object) -> None:
         )
         fields = {"version": document.version, "interfaces": states, **changes}
         said = Confirmation(domain="example", router=name, at=1, **fields)  # type: ignore[arg-type]
-        confirmed.put(store.draft(), store.folder / "confirmations", sign_confirmation(said, key(name)))
+        confirmation_folder.put(store.draft(), store.folder / "confirmations", sign_confirmation(said, key(name)))
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_an_older_word_does_not_replace_a_newer_one_and_files_that_are_none_are_
         say(store, "r1", version=8)
     (folder / "r2.confirmation").write_bytes((folder / "r1.confirmation").read_bytes())
     (folder / "r3.confirmation").write_bytes(b"nonsense")
-    found, wrong = confirmed.read(store.draft(), folder)
+    found, wrong = confirmation_folder.read(store.draft(), folder)
     assert set(found) == {"r1"}
     assert [each.split(":")[0] for each in wrong] == ["r2.confirmation", "r3.confirmation"]
 

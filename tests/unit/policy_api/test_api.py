@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from agents.policy import confirmed
+from agents.policy import confirmation_folder
 from agents.policy.api.app import create_app
 from agents.policy.api.tokens import Role, TokenBook
 from agents.policy.cli import main
@@ -179,7 +179,7 @@ def test_confirmations_are_taken_when_the_router_signed_them(api: Api, folder: P
     assert api("POST", "/confirmations", "confirm", content=word(folder, "r2", by="r1")).status_code == 422
     assert api("POST", "/confirmations", "confirm", content=word(folder, "r1", version=9)).status_code == 200
     assert api("POST", "/confirmations", "confirm", content=word(folder, "r1")).status_code == 422  # older
-    assert [each.name for each in (folder / confirmed.FOLDER).iterdir()] == ["r1.confirmation"]
+    assert [each.name for each in (folder / confirmation_folder.FOLDER).iterdir()] == ["r1.confirmation"]
     found = api("GET", "/confirmations").json()["routers"]
     assert (found["r1"]["missing"], found["r2"]["missing"]) == ([], ["r2 has confirmed nothing"])
 

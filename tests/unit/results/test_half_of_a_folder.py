@@ -334,7 +334,7 @@ def test_reproduce_names_the_summaries_that_cannot_be_read_and_does_the_others(
     asked: list[str] = []
 
     def again(name: str, summary: Any, out: Path) -> Any:
-        from testbed.analysis.sameness import numbers
+        from testbed.analysis.equal_numbers import numbers
         from testbed.runner.reproduce import Reproduced
 
         asked.append(name)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agents.runtime import harden
-from testbed.bench.domain import make
+from testbed.bench.ring import make
 
 PATIENCE_S = 60.0
 LOOK = """

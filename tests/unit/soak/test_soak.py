@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from testbed.soak.faults import Fault, Kind
-from testbed.soak.run import run
+from testbed.soak.seeds import run
 from testbed.soak.witness import follows
 from tests.unit.soak import mutations_more, mutations_unsealed  # noqa: F401  add their own to the table
 from tests.unit.soak.mutations import MUTATIONS

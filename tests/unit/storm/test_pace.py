@@ -10,7 +10,7 @@ from agents.dks.core import DksCore
 from agents.ipsec.protection import RoutingProtocol
 from agents.lks.core import LksCore
 from agents.policy.domain import Settings
-from testbed.storm.domain import DKS, places
+from testbed.storm.rings import DKS, places
 from testbed.storm.world import Storm, instant
 
 

@@ -35,7 +35,7 @@ def _stop(*_words: object, **_more: object) -> object:
 
 
 _LONG = {
-    "models.checks.all_checks": _nothing, "testbed.soak.run.run": _stop, "fuzz.__main__.main": _nothing,
+    "models.checks.all_checks": _nothing, "testbed.soak.seeds.run": _stop, "fuzz.__main__.main": _nothing,
     "agents.runtime.harden.process": _nothing, "testbed.setup.host_packages.for_models": tuple,
     "testbed.setup.python_env.use": _nothing, "testbed.setup.all.say": _nothing,
 }  # fmt: skip

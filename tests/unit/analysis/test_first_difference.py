@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.analysis.difference import differences
+from testbed.analysis.first_difference import differences
 from testbed.errors import InputError
 
 HEAD = struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1)

@@ -25,8 +25,8 @@ from select import select
 from typing import Any, cast
 
 from agents.runtime import stdio
+from testbed.attach.channel import CHUNK, CONSOLE, STREAM_POLL_S, Stream, encode, folders, new_id, put
 from testbed.errors import EnvironmentFailure, InputError, LabError
-from testbed.inside.channel import CHUNK, CONSOLE, STREAM_POLL_S, Stream, encode, folders, new_id, put
 from testbed.owned import MARK as OWNED
 from testbed.owned import claim, is_own, plain_name, remove
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from testbed.analysis.sameness import numbers, records
+from testbed.analysis.equal_numbers import numbers, records
 from testbed.errors import InputError
 from testbed.runner import reproduce
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from agents.policy.errors import PolicyError
+from testbed.attach.channel import MAX_UNREAD, Stream, encode, folders, put, take
+from testbed.attach.running import MARK, Refused, Running, chosen, laboratories, marked_processes, taken
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.inside.answer import answered
-from testbed.inside.channel import MAX_UNREAD, Stream, encode, folders, put, take
-from testbed.inside.running import MARK, Refused, Running, chosen, laboratories, marked_processes, taken
 from testbed.owned import claim, is_own
 
 
