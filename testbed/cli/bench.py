@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
         keep: Annotated[
             bool, typer.Option("--keep", help="laboratory: write the counts into results/counts.json")
         ] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Measure speeds on this machine, and their ratios.
 

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
         keying: Annotated[str | None, typer.Option(help="only these modes, such as none,lks")] = None,
         seeds: Annotated[int | None, typer.Option(min=1, help="at most so many seeds of each; default: all")] = None,
         jobs: Annotated[int, typer.Option(min=1, help="guests at a time: more than one disturb each other")] = 1,
-        as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Play the folder's plans again with --kernel uml and compare: real minus virtual, with a 95 % interval.
 

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     def compare(
         first: Annotated[Path, typer.Argument(help="a results folder")],
         second: Annotated[Path, typer.Argument(help="another one of the same experiment")],
-        as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Every measure of both, second against first: the ratio of the medians with a 95 % interval (BCa bootstrap).
 

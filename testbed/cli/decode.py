@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
         keys: Annotated[
             list[Path] | None, typer.Option(help="a key file that an agent's --ike-log wrote; may be given again")
         ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
         show_keys: Annotated[bool, typer.Option(help="show the keys in KD, unwrapped where the file allows")] = False,
     ) -> None:
         """Print every IKE message on UDP ports 500, 848 and 4500: exchange, Message ID, flags and all payloads.

@@ -10,7 +10,7 @@ import typer
 
 def register(app: typer.Typer) -> None:
     @app.command()
-    def doctor(as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False) -> None:
+    def doctor(as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False) -> None:
         """Say what is there and what is missing; exit code 3 when something stands in the way."""
         from testbed.setup.examine import examine
 

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
         run: Annotated[Path, typer.Argument(help="a run's folder (in runs/), or a results folder: all its runs")],
         out: Annotated[Path | None, typer.Option(help="keep what was played again here")] = None,
         jobs: Annotated[int | None, typer.Option(min=1, help="guests at a time; default: one a core")] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Play a run in virtual time again from its plan and seed, and compare its record and captures byte by byte.
 

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         results: Annotated[Path | None, typer.Option(help="another folder of reference results")] = None,
         out: Annotated[Path, typer.Option(help="where to; what is done there is kept")] = Path("runs/reproduce"),
         everything: Annotated[bool, typer.Option("--all", help="show the numbers that are the same too")] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Run the recorded commands of results/ again and compare every number of their summaries.
 

@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option(help="the results folder; default: runs/EXPERIMENT-TOPOLOGY-KERNEL")
         ] = None,
         fresh: Annotated[bool, typer.Option("--fresh", help="do again what is already done")] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="print the summary for a program")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="print the summary as machine-readable JSON")] = False,
         formats: Annotated[
             str, typer.Option(help="what figures are written as: svg (always), png, pdf, with commas")
         ] = "svg",

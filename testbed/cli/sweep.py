@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         jobs: Annotated[int | None, typer.Option(min=1, max=1024, help="guests at a time; default: one a core")] = None,
         scheduler: Annotated[str, typer.Option(help="a Dask scheduler, tcp://host:port, instead of this machine")] = "",
         dry: Annotated[bool, typer.Option("--dry-run", help="say how many runs it would be")] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="a line of JSON at the end, for a program")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="one line of machine-readable JSON at the end")] = False,
     ) -> None:
         """Play every combination of the file's factors with every seed, and write results.parquet, a row a run.
 

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="topology")
 
     @group.command("list")
-    def list_(as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False) -> None:
+    def list_(as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False) -> None:
         """The topologies at hand."""
         from testbed.topology.generate import FORMS, MORE
         from testbed.topology.load import library, load
@@ -43,7 +43,8 @@ def register(app: typer.Typer) -> None:
 
     @group.command()
     def show(
-        topology: Spec, as_json: Annotated[bool, typer.Option("--json", help="everything, for a program")] = False
+        topology: Spec,
+        as_json: Annotated[bool, typer.Option("--json", help="everything, as machine-readable JSON")] = False,
     ) -> None:
         """Every address, cost and delay of a topology."""
         from testbed.topology.load import load

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def validate(
         topologies: Annotated[list[str], typer.Argument(help="files, names in topologies/, or generators")],
-        as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Check topologies; exit code 2 when one is wrong.
 
