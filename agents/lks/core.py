@@ -276,7 +276,7 @@ class LksCore:
     def _links_up(self, now: float) -> None:
         for name, link in self._links.items():
             state = self._found.get(name)
-            up = state is not None and state.running and str(link.policy.address) in state.addresses
+            up = state is not None and state.running and {*map(str, link.policy.addresses)} <= state.addresses
             self._context.boundary.run("link", lambda link=link, up=up: link.set_up(up, now))  # type: ignore[misc]
 
     # -- for the contact with the DKS (RouterSide) ----------------------------------------------------
@@ -584,6 +584,6 @@ def protected(interface: InterfacePolicy) -> Iterator[ProtectedInterface]:
             mode=interface.mode_of(protocol),
             link=interface.link,
             local=local,
-            subnet=interface.subnet if local.version == 4 else _LINK_LOCAL,
+            subnet=interface.subnet if local.version == 4 and interface.subnet is not None else _LINK_LOCAL,
             neighbors=tuple(each.address_for(protocol) for each in interface.neighbors),
         )

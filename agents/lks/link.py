@@ -57,7 +57,7 @@ class Link(GroupParty):
         """`orders`: the way to the DKS, for groups of ours whose generations that makes."""
         self._context, self.policy, self._port = context, policy, port
         self.up = False
-        self._addresses = {str(each.address): each for each in policy.neighbors}
+        self._addresses = {str(policy.between(each)[1]): each for each in policy.neighbors}
         config = IkeConfig(
             offers=offers(context.document.key_exchange),
             retransmission=RETRANSMISSION,
@@ -167,7 +167,7 @@ class Link(GroupParty):
         if policy.model_copy(update=same) != self.policy:
             return False
         self.policy = policy
-        self._addresses = {str(each.address): each for each in policy.neighbors}
+        self._addresses = {str(policy.between(each)[1]): each for each in policy.neighbors}
         gone = [router for router, each in old.items() if new.get(router) != each]
         come = [each for router, each in new.items() if old.get(router) != each]
         for speaker in self.speakers.values():

@@ -72,7 +72,8 @@ class Listener:
     ) -> None:
         self._context, self._endpoint, self._hello = context, endpoint, hello
         self.interface, self.neighbor = interface, neighbor
-        self._peer = PeerAddress(str(neighbor.address), port, str(interface.address), interface.name, port)
+        ours, theirs = interface.between(neighbor)
+        self._peer = PeerAddress(str(theirs), port, str(ours), interface.name, port)
         domain = context.document.domain
         self.hearing = {
             group: Hearing(group, interface.name)

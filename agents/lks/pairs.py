@@ -366,7 +366,8 @@ class Pairs(IkeParty):
 
 def _facing(interface: InterfacePolicy) -> list[tuple[str, str]]:
     """What neighbours of a link speak G-IKEv2 between: that is no pair's (the Policy Server signs none such)."""
-    return [(str(each.address), str(interface.address)) for each in interface.neighbors]
+    ends = (interface.between(each) for each in interface.neighbors)
+    return [(str(theirs), str(ours)) for ours, theirs in ends]
 
 
 __all__ = ["Pairs"]

@@ -49,7 +49,7 @@ def _interfaces(was: RouterEntry, now: RouterEntry) -> Iterator[str]:
     for name in sorted(old.keys() | new.keys()):
         place = f"{now.name}:{name}"
         if name not in old:
-            yield f"+ interface {place} {new[name].address} {shown_modes(new[name])}"
+            yield f"+ interface {place} {new[name].address or new[name].address6} {shown_modes(new[name])}"
         elif name not in new:
             yield f"- interface {place}"
         else:

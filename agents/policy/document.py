@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -74,7 +74,8 @@ class DksEntry(_Value):
 
 
 class Neighbor(_Value):
-    """An allowed neighbour on one interface. `index` is its fixed place in the layout of pair SAs.
+    """An allowed neighbour on one interface. `index` is its fixed place in the layout of pair SAs. Without an IPv4
+    `address` it is spoken with from link-local address to link-local address.
 
     `spi` is the neighbour's own block: an SPI from outside it is not for this neighbour to give.
     """
@@ -82,17 +83,24 @@ class Neighbor(_Value):
     router: RouterName
     key: Spki
     interface: InterfaceName
-    address: IPv4Address
+    address: IPv4Address | None = None
     address6: IPv6Address
     index: int = Field(ge=0, lt=MAX_NEIGHBORS)
     spi: SpiBlock
 
     def address_for(self, protocol: RoutingProtocol) -> IPAddress:
         """The address that it speaks this protocol from."""
-        return self.address if protocol in _IPV4 else self.address6
+        return _of(protocol, self.address, self.address6)
 
 
-_IPV4 = frozenset({RoutingProtocol.OSPF, RoutingProtocol.PIM})
+IPV4_PROTOCOLS = frozenset({RoutingProtocol.OSPF, RoutingProtocol.PIM})
+
+
+def _of(protocol: RoutingProtocol, ipv4: IPv4Address | None, ipv6: IPv6Address) -> IPAddress:
+    if protocol not in IPV4_PROTOCOLS:
+        return ipv6
+    assert ipv4 is not None, "an interface without an IPv4 address has no such protocol"
+    return ipv4
 
 
 class ProtocolMode(_Value):
@@ -142,15 +150,16 @@ class Modes:
 
 
 class InterfacePolicy(Modes, _Value):
-    """One interface: what is protected there, how strictly, and who may be heard.
+    """One interface: what is protected there, how strictly, and who may be heard. Without an IPv4 `address` and
+    `subnet` it is a link of IPv6 alone.
 
     `index` is its fixed place in the layout of SPIs; it does not change while the interface exists.
     """
 
     name: InterfaceName
     index: int = Field(ge=0, lt=MAX_INTERFACES)
-    address: IPv4Address
-    subnet: IPv4Network
+    address: IPv4Address | None = None
+    subnet: IPv4Network | None = None
     address6: IPv6Address
     link: Literal["p2p", "lan"]
     mode: Mode
@@ -164,29 +173,42 @@ class InterfacePolicy(Modes, _Value):
             raise ValueError(f"interface {self.name} names a protocol twice")
         self.check_modes()
         routers = {(each.router, each.interface) for each in self.neighbors}
-        addresses = {each.address for each in self.neighbors}
+        addresses = {self.between(each)[1] for each in self.neighbors}
         indices = {each.index for each in self.neighbors}
         if not len(routers) == len(addresses) == len(indices) == len(self.neighbors):
             raise ValueError(f"interface {self.name} has two neighbours with one name, address or index")
-        if self.address in addresses:
+        if addresses & {self.address, self.address6}:
             raise ValueError(f"interface {self.name} has a neighbour with the interface's own address")
-        outside = [each.router for each in self.neighbors if each.address not in self.subnet]
-        if outside or self.address not in self.subnet:
-            raise ValueError(f"interface {self.name}: not in {self.subnet}: {', '.join(outside) or 'own'}")
+        if (self.address is None) is not (self.subnet is None):
+            raise ValueError(f"interface {self.name} has one of address and subnet without the other")
+        bare = self.address is None or any(each.address is None for each in self.neighbors)
+        if bare and IPV4_PROTOCOLS & set(self.protocols):
+            raise ValueError(f"interface {self.name} has a protocol of IPv4 and an end without an IPv4 address")
+        if self.subnet is not None:
+            there = {each.router: each.address for each in self.neighbors if each.address is not None}
+            outside = [router for router, address in there.items() if address not in self.subnet]
+            if outside or self.address not in self.subnet:
+                raise ValueError(f"interface {self.name}: not in {self.subnet}: {', '.join(outside) or 'own'}")
         return self
+
+    def between(self, neighbor: Neighbor) -> tuple[IPAddress, IPAddress]:
+        """Our address and the neighbour's that IKE goes between: those of IPv4 where both have one."""
+        if self.address is not None and neighbor.address is not None:
+            return self.address, neighbor.address
+        return self.address6, neighbor.address6
+
+    @property
+    def addresses(self) -> frozenset[IPAddress]:
+        """Those of ours that IKE with neighbours goes from: the interface is of no use before it has them all."""
+        return frozenset(self.between(each)[0] for each in self.neighbors) or frozenset({self.address or self.address6})
 
     def local_for(self, protocol: RoutingProtocol) -> IPAddress:
         """Our own address that this protocol speaks from."""
-        return self.address if protocol in _IPV4 else self.address6
+        return _of(protocol, self.address, self.address6)
 
     def neighbor(self, router: str) -> Neighbor | None:
         """The neighbour of this name, if it is allowed here."""
         return next((each for each in self.neighbors if each.router == router), None)
-
-    @property
-    def interface_address(self) -> IPv4Interface:
-        """Address and prefix length together."""
-        return IPv4Interface(f"{self.address}/{self.subnet.prefixlen}")
 
 
 class Lifetimes(_Value):

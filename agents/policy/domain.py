@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol, Suite
 from agents.policy.document import (
+    IPV4_PROTOCOLS,
     MAX_INTERFACES,
     MAX_NEIGHBORS,
     MAX_PAIR_ADDRESSES,
@@ -48,11 +49,12 @@ class Value(BaseModel):
 
 
 class InterfaceEntry(Modes, Value):
-    """An interface of a router. `index` is allotted once and fixes its SPIs."""
+    """An interface of a router. `index` is allotted once and fixes its SPIs. Without an `address` it is a link of IPv6
+    alone."""
 
     name: InterfaceName
     index: int = Field(ge=0, lt=MAX_INTERFACES)
-    address: IPv4Interface
+    address: IPv4Interface | None = None
     address6: IPv6Address
     link: Literal["p2p", "lan"]
     mode: Mode
@@ -94,6 +96,12 @@ class GroupEntry(Value):
     name: RouterName
     routers: tuple[RouterName, ...] = ()
     own: Own = Own()
+
+
+def without_address(interface: InterfaceEntry) -> str:
+    """The protocols of an interface that need the IPv4 address which it has not; empty: nothing is amiss."""
+    bare = () if interface.address is not None else interface.protocols
+    return ", ".join(each.value for each in bare if each in IPV4_PROTOCOLS)
 
 
 class RouterEntry(Value):

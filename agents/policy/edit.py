@@ -33,6 +33,7 @@ from agents.policy.domain import (
     RouterEntry,
     Settings,
     field_word,
+    without_address,
 )
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
@@ -115,13 +116,14 @@ def add_interface(
     domain: Domain,
     router: str,
     name: str,
-    address: IPv4Interface,
+    address: IPv4Interface | None,
     address6: IPv6Address,
     link: Literal["p2p", "lan"],
     protocols: Iterable[RoutingProtocol],
     mode: Mode = Mode.REQUIRED,
 ) -> Domain:
-    """A new interface at the lowest free index. PolicyError when the router's SPI block has no room for it."""
+    """A new interface at the lowest free index; with no IPv4 `address` for IPv6 alone. PolicyError when the router's SPI
+    block has no room for it, or a protocol needs an address."""
     entry = domain.router(router)
     if entry.interface(name) is not None:
         raise PolicyError(f"{router} has an interface {name!r} already")
@@ -137,17 +139,19 @@ def add_interface(
         mode=mode,
         protocols=tuple(protocols),
     )
+    _check_address(router, added)
     return _replace(domain, entry.model_copy(update={"interfaces": (*entry.interfaces, added)}))
 
 
 def change_interface(domain: Domain, router: str, name: str, changes: Mapping[str, Any]) -> Domain:
     """Other fields for an interface: `address`, `address6`, `link`, `protocols`. A new protocol has the mode of the
-    first one. PolicyError when there is no such interface."""
+    first one. PolicyError when there is no such interface, or a protocol needs an address."""
     entry = domain.router(router)
     interface = _interface(entry, name)
     after = interface.model_copy(update=dict(changes))
     kept = {each: interface.mode_of(each) for each in after.protocols}
     after = after.model_copy(update=after.model_copy(update={"modes": None}).with_modes(kept))
+    _check_address(router, after)
     changed = tuple(after if each.name == name else each for each in entry.interfaces)
     return _replace(domain, entry.model_copy(update={"interfaces": changed}))
 
@@ -160,6 +164,12 @@ def remove_interface(domain: Domain, router: str, name: str) -> Domain:
     place = (router, name)
     domain = _with(domain, adjacencies=tuple(each for each in domain.adjacencies if place not in each.places))
     return _replace(domain, entry.model_copy(update={"interfaces": kept}))
+
+
+def _check_address(router: str, interface: InterfaceEntry) -> None:
+    if bare := without_address(interface):
+        place = f"{router}:{interface.name}"
+        raise PolicyError(f"{place} has no IPv4 address, which {bare} needs\n  allowed: ospf6, pim6, or an address")
 
 
 def _interface(entry: RouterEntry, name: str) -> InterfaceEntry:

@@ -183,15 +183,18 @@ def _link_local(text: str) -> IPv6Address:
 def interface_add(
     context: typer.Context,
     at: End,
-    address: Annotated[str, typer.Option(help="IPv4 address with prefix length.")],
     link_local: Annotated[str, typer.Option(help="IPv6 link-local address.")],
+    address: Annotated[
+        str | None, typer.Option(help="IPv4 address with prefix length. Default: none, a link of IPv6 alone.")
+    ] = None,
     lan: Annotated[bool, typer.Option(help="A LAN, and not a point-to-point link.")] = False,
     protocol: Annotated[list[RoutingProtocol] | None, typer.Option(help="May be given several times.")] = None,
     mode: Annotated[Mode, typer.Option()] = Mode.CLEAR,
     as_json: Json = False,
 ) -> None:
     """Add an interface to a router; `clear` unless said otherwise."""
-    place, ipv4, ipv6 = end(at), _ipv4_interface(address), _link_local(link_local)
+    place, ipv6 = end(at), _link_local(link_local)
+    ipv4 = None if address is None else _ipv4_interface(address)
     link: Literal["p2p", "lan"] = "lan" if lan else "p2p"
     protocols = tuple(protocol or (RoutingProtocol.OSPF,))
     take(
@@ -251,7 +254,7 @@ def _interfaces(domain: Domain, router: RouterEntry) -> list[dict[str, Any]]:
         {
             "router": router.name,
             "name": each.name,
-            "address": str(each.address),
+            "address": None if each.address is None else str(each.address),
             "link_local": str(each.address6),
             "link": each.link,
             "modes": {protocol.value: mode.value for protocol, mode in each.by_protocol().items()},
@@ -266,7 +269,9 @@ def _interface_line(each: dict[str, Any]) -> str:
     protocols = ", ".join(each["modes"])
     place = f"{each['router']}:{each['name']}"
     heard = ", ".join(each["neighbors"]) or "nobody"
-    return f"  {place}  {each['address']}  {each['link']}  {protocols}: {each['mode']}  with {heard}"
+    return (
+        f"  {place}  {each['address'] or each['link_local']}  {each['link']}  {protocols}: {each['mode']}  with {heard}"
+    )
 
 
 @interface_app.command("list")

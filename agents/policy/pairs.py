@@ -29,7 +29,7 @@ def sources(domain: Domain, router: RouterEntry) -> tuple[IPv4Address, ...]:
         return router.sources
     pim = [each for each in router.interfaces if RoutingProtocol.PIM in each.protocols]
     alone = [each for each in pim if not any(True for _ in domain.neighbors(router.name, each.name))]
-    return tuple(each.address.ip for each in (alone or pim[:1]))
+    return tuple(each.address.ip for each in (alone or pim[:1]) if each.address is not None)
 
 
 def address_of_point(domain: Domain, router: RouterEntry) -> IPv4Address | None:
@@ -92,7 +92,10 @@ def pair_problems(domain: Domain) -> Iterator[str]:
     if not domain.points:
         return
     owner: dict[IPv4Address, str] = {
-        interface.address.ip: router.name for router in domain.routers.values() for interface in router.interfaces
+        interface.address.ip: router.name
+        for router in domain.routers.values()
+        for interface in router.interfaces
+        if interface.address is not None
     }
     for router in domain.routers.values():
         if not speaks_pim(router) and router.name not in points:
@@ -118,7 +121,7 @@ def _on_a_link(domain: Domain, points: dict[str, IPv4Address]) -> Iterator[str]:
             if router is None or interface is None:
                 break
             mine = {*(sources(domain, router) if speaks_pim(router) else ()), points.get(router.name)}
-            faces.append(interface.address.ip in mine)
+            faces.append(interface.address is not None and interface.address.ip in mine)
         if len(faces) == 2 and all(faces) and points.keys() & {adjacency.a.router, adjacency.b.router}:
             yield (
                 f"adjacency {adjacency}: both addresses of this link are those of a rendezvous point and its pair; "

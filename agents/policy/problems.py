@@ -11,7 +11,15 @@ from collections.abc import Iterator
 
 from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode
-from agents.policy.domain import MAX_ROUTERS, AdjacencyEntry, Domain, InterfaceEntry, field_word, settings_problems
+from agents.policy.domain import (
+    MAX_ROUTERS,
+    AdjacencyEntry,
+    Domain,
+    InterfaceEntry,
+    field_word,
+    settings_problems,
+    without_address,
+)
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import DKS_NAME, RESERVED
@@ -81,12 +89,16 @@ def _addresses(domain: Domain) -> Iterator[str]:
     for router in domain.routers.values():
         for interface in router.interfaces:
             place = f"{router.name}:{interface.name}"
+            if not interface.address6.is_link_local:
+                yield f"{place}: {interface.address6} is not a link-local address"
+            if interface.address is None:
+                if bare := without_address(interface):
+                    yield f"{place} has no IPv4 address, which {bare} needs"
+                continue
             address = interface.address.ip
             if address in owner:
                 yield f"{place} and {owner[address]} have the same address {address}"
             owner[address] = place
-            if not interface.address6.is_link_local:
-                yield f"{place}: {interface.address6} is not a link-local address"
             network = interface.address.network
             if network.prefixlen < 31 and address in (network.network_address, network.broadcast_address):
                 yield f"{place}: {address} is not a host's address in {network}"
@@ -133,7 +145,10 @@ def _adjacencies(domain: Domain) -> Iterator[str]:
 def _ends(adjacency: AdjacencyEntry, a: InterfaceEntry, b: InterfaceEntry) -> Iterator[str]:
     if adjacency.a.router == adjacency.b.router:
         yield f"adjacency {adjacency} is of one router with itself"
-    if a.address.network != b.address.network:
+    if a.address is None or b.address is None:
+        if a.address6 == b.address6:
+            yield f"adjacency {adjacency}: both ends have the link-local address {a.address6}"
+    elif a.address.network != b.address.network:
         yield f"adjacency {adjacency}: {a.address} and {b.address} are in different subnets"
     if a.link != b.link:
         yield f"adjacency {adjacency}: one end is {a.link}, the other {b.link}"

@@ -125,7 +125,7 @@ class AddInterface(_Step):
 
     op: Literal["interface.add"] = "interface.add"
     at: End
-    address: IPv4Interface
+    address: IPv4Interface | None = Field(default=None, description="None: a link of IPv6 alone.")
     link_local: IPv6Address
     link: Literal["p2p", "lan"] = "p2p"
     protocols: tuple[RoutingProtocol, ...] = Field(default=(RoutingProtocol.OSPF,), max_length=len(RoutingProtocol))

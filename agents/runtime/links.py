@@ -1,4 +1,4 @@
-"""Which interfaces there are, whether they run, and which IPv4 addresses they have: netlink, no more.
+"""Which interfaces there are, whether they run, and which addresses they have that can be used: netlink, no more.
 
 A snapshot on demand, and a socket that becomes readable when it is time for another one; one more tells of routes.
 Knows nothing of what interfaces are for.
@@ -10,11 +10,14 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x40, 0x100
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 IFLA_IFNAME, IFA_LOCAL, IFA_ADDRESS = 3, 2, 1
+_UNUSABLE = 0x40 | 0x08
+"""IFA_F_TENTATIVE and IFA_F_DADFAILED (RFC 4862 §5.4): IPv6 does not send from an address that may be another's."""
 _NLM_F_REQUEST, _NLM_F_DUMP, _NLMSG_ERROR, _NLMSG_DONE = 0x1, 0x300, 2, 3
 
 _MOST_NEWS = 256
@@ -78,12 +81,12 @@ def snapshot() -> dict[str, LinkState]:
                 name = _attributes(body, _LINK.size).get(IFLA_IFNAME, b"").rstrip(b"\0").decode()
                 found[index] = (name, flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING)
         for kind, body in _dump(connection, RTM_GETADDR):
-            family, _prefix, _flags, _scope, index = _ADDRESS.unpack_from(body)
-            if kind == RTM_NEWADDR and family == socket.AF_INET:
+            family, _prefix, flags, _scope, index = _ADDRESS.unpack_from(body)
+            if kind == RTM_NEWADDR and family in (socket.AF_INET, socket.AF_INET6) and not flags & _UNUSABLE:
                 attributes = _attributes(body, _ADDRESS.size)
                 octets = attributes.get(IFA_LOCAL) or attributes.get(IFA_ADDRESS)
                 if octets is not None:
-                    addresses.setdefault(index, set()).add(socket.inet_ntoa(octets))
+                    addresses.setdefault(index, set()).add(str(ip_address(octets)))
     return {
         name: LinkState(index, running, frozenset(addresses.get(index, ()))) for index, (name, running) in found.items()
     }

@@ -22,7 +22,7 @@ from agents.lks.lease import LEASE
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.policy import edit
 from agents.policy.compile import compile_documents
-from agents.policy.document import DksEntry, PolicyDocument, sign_document
+from agents.policy.document import IPV4_PROTOCOLS, DksEntry, PolicyDocument, sign_document
 from agents.policy.domain import Domain, Settings
 from agents.policy.keys import spki
 from agents.policy.revocation import FILE as REVOCATION
@@ -43,8 +43,8 @@ POLICY_SERVER = key("policy server")
 
 
 class Network(Simulation):
-    """`segments`: name → routers on it; two make a point-to-point link, more a LAN. `room`: for how many interfaces a
-    router has SPIs."""
+    """`segments`: name → routers on it; two make a point-to-point link, more a LAN. With no protocol of IPv4 among
+    `protocols` links have no IPv4 addresses. `room`: for how many interfaces a router has SPIs."""
 
     wires: Lossy
 
@@ -74,15 +74,16 @@ class Network(Simulation):
         for name in names:
             self.domain = edit.add_router(self.domain, name, spki(key(name)), room=room)
             self.domain = edit.approve_router(self.domain, name, spki(key(name)))
+        ipv4 = bool(IPV4_PROTOCOLS & set(protocols))
         for number, (segment, members) in enumerate(segments.items()):
             kind: Literal["p2p", "lan"] = "p2p" if len(members) == 2 else "lan"
             places = []
             for host, router in enumerate(members, 1):
                 interface = f"{router}-e{len(interfaces[router])}"
-                address = IPv4Interface(f"10.{number >> 8}.{number & 255}.{host}/24")
+                address = IPv4Interface(f"10.{number >> 8}.{number & 255}.{host}/24") if ipv4 else None
                 address6 = IPv6Address(f"fe80::{number + 1:x}:{host:x}")
                 self.domain = edit.add_interface(self.domain, router, interface, address, address6, kind, protocols)
-                interfaces[router][interface] = (str(address.ip), segment)
+                interfaces[router][interface] = (str(address.ip if address else address6), segment)
                 places.append((router, interface))
             for index, here in enumerate(places):
                 for there in places[index + 1 :]:

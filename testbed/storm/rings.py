@@ -122,7 +122,11 @@ def _ring(
     )
     documents = compile_documents(domain, 1, 0)
     for name, key, loopback in zip(names, keys, loopbacks, strict=True):
-        links = {each.name: (str(each.address.ip), str(each.address.network)) for each in entries[name].interfaces}
+        links = {
+            each.name: (str(each.address.ip), str(each.address.network))
+            for each in entries[name].interfaces
+            if each.address is not None
+        }
         yield Place(
             name, ring, key, links, str(loopback), documents[name], sign_document(documents[name], POLICY_SERVER)
         )

@@ -11,7 +11,7 @@ from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
 from agents.policy.compile import compile_documents
 from agents.policy.difference import difference
-from agents.policy.document import DksEntry
+from agents.policy.document import DksEntry, decode_document, encode_document
 from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import spki
@@ -35,6 +35,53 @@ def lan_domain(samples: ModuleType, size: int = 3) -> Domain:
         for other in names[index + 1 :]:
             domain = edit.allow(domain, (one, "eth0"), (other, "eth0"))
     return domain
+
+
+def without_ipv4(domain: Domain, *names: str, protocols: tuple[str, ...] = ("ospf6",)) -> Domain:
+    """The same with these routers' interfaces of IPv6 alone."""
+    wanted = tuple(RoutingProtocol(each) for each in protocols)
+    for name in names:
+        entry = domain.router(name)
+        bare = entry.interfaces[0].model_copy(update={"address": None, "protocols": wanted})
+        entry = entry.model_copy(update={"interfaces": (bare,)})
+        domain = domain.model_copy(update={"routers": {**domain.routers, name: entry}})
+    return domain
+
+
+def test_a_link_without_ipv4_has_documents_that_say_link_local_addresses_alone(samples: ModuleType) -> None:
+    document = compile_documents(without_ipv4(lan_domain(samples, 2), "r1", "r2"), 1, 0)["r1"]
+    (interface,) = document.interfaces
+    assert interface.between(interface.neighbors[0]) == (IPv6Address("fe80::1"), IPv6Address("fe80::2"))
+    assert interface.addresses == {IPv6Address("fe80::1")}
+    octets = encode_document(document)
+    assert decode_document(octets) == document and b"subnet" not in octets and b"10.1.0." not in octets
+
+
+def test_ike_goes_over_ipv4_only_where_both_ends_have_it(samples: ModuleType) -> None:
+    whole = without_ipv4(lan_domain(samples, 3), "r1", "r2", "r3")
+    entry = lan_domain(samples, 3).router("r1").interfaces[0].model_copy(update={"protocols": (RoutingProtocol.OSPF6,)})
+    mixed = {**whole.routers, "r1": whole.router("r1").model_copy(update={"interfaces": (entry,)})}
+    document = compile_documents(whole.model_copy(update={"routers": mixed}), 1, 0)["r1"]
+    assert {document.interfaces[0].between(each)[0] for each in document.interfaces[0].neighbors} == {
+        IPv6Address("fe80::1")
+    }
+
+
+@pytest.mark.parametrize("protocols", [("ospf",), ("ospf6", "pim")])
+def test_a_protocol_of_ipv4_on_a_link_without_ipv4_is_refused_by_name(
+    samples: ModuleType, protocols: tuple[str, ...]
+) -> None:
+    bad = without_ipv4(lan_domain(samples, 2), "r1", "r2", protocols=protocols)
+    with pytest.raises(PolicyError, match=rf"r1:eth0 has no IPv4 address, which {protocols[-1]} needs"):
+        compile_documents(bad, 1, 0)
+
+
+def test_two_ends_of_a_link_with_one_link_local_address_are_refused(samples: ModuleType) -> None:
+    bad = without_ipv4(lan_domain(samples, 2), "r1", "r2")
+    entry = bad.router("r2").interfaces[0].model_copy(update={"address6": IPv6Address("fe80::1")})
+    twin = bad.router("r2").model_copy(update={"interfaces": (entry,)})
+    with pytest.raises(PolicyError, match="both ends have the link-local address fe80::1"):
+        compile_documents(bad.model_copy(update={"routers": {**bad.routers, "r2": twin}}), 1, 0)
 
 
 def test_no_two_sas_of_a_domain_have_one_spi_in_any_generation(samples: ModuleType) -> None:

@@ -93,6 +93,7 @@ def test_a_name_that_no_router_can_have_is_refused_with_all_that_is_allowed(name
         (["interface", "add", "r1:e0", "--address", "10.0.0.1", "--link-local", "fe80::1"], "--address is '10.0.0.1'"),
         (["interface", "add", "r1:e0", "--address", "10.0.0.1/33", "--link-local", "fe80::1"], "--address is"),
         (["interface", "add", "r1:e0", "--address", "10.0.0.1/24", "--link-local", "10.0.0.1"], "--link-local is"),
+        (["interface", "add", "r1:e0", "--link-local", "fe80::1", "--protocol", "pim"], "has no IPv4 address"),
         (["router", "add", "r3", "--key", "{two}"], "more than one key"),
         (["export", "{file}"], "Not a directory"),
         (["serve", "--tls-cert", "{secret}", "--tls-key", "{secret}"], "no TLS with these"),
