@@ -122,8 +122,8 @@ def add_interface(
     protocols: Iterable[RoutingProtocol],
     mode: Mode = Mode.REQUIRED,
 ) -> Domain:
-    """A new interface at the lowest free index; with no IPv4 `address` for IPv6 alone. PolicyError when the router's SPI
-    block has no room for it, or a protocol needs an address."""
+    """A new interface at the lowest free index; with no IPv4 `address` for IPv6 alone. PolicyError when the router's
+    SPI block has no room for it, or a protocol needs an address."""
     entry = domain.router(router)
     if entry.interface(name) is not None:
         raise PolicyError(f"{router} has an interface {name!r} already")

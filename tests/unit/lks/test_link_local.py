@@ -12,7 +12,7 @@ from agents.lks.core import LksCore
 from agents.policy.domain import Settings
 from agents.runtime.effects import Send
 from testbed.simulation.network import Network
-from testbed.simulation.simulation import Passing
+from testbed.simulation.wires import Passing
 
 SEGMENTS = {"ab": ("a", "b"), "lan": ("b", "c", "d")}
 ADJACENCIES = 2 + 6
@@ -30,7 +30,7 @@ def test_neighbours_without_ipv4_key_each_other_between_link_local_addresses_alo
         return passing
 
     found = Network(SEGMENTS, protocols=(RoutingProtocol.OSPF6,))
-    found.tap = tap
+    found.wires.tap = tap
     for name in found.routers:
         found.power_on(name)
     assert found.run(5, lambda: keyed(found))
@@ -65,7 +65,7 @@ def test_a_datagram_with_a_neighbour_s_link_local_address_counts_on_its_own_link
             first.append(passing)
         return passing
 
-    found.tap = tap
+    found.wires.tap = tap
     for name in ("a", "b"):
         found.power_on(name)
     assert found.run(5, lambda: bool(first))
@@ -85,6 +85,6 @@ def test_a_link_that_has_no_usable_link_local_address_yet_is_not_up() -> None:
     found.power_on("a")
     core = found.nodes["a"].core
     assert isinstance(core, LksCore) and core.link["a-e0"].up
-    name, state = next(iter(found._links(found.nodes["a"]).items()))
+    name, state = next(iter(found.nodes["a"].links().items()))
     core.links({name: replace(state, addresses=frozenset({"fe80::bad"}))}, found.now)
     assert not core.link["a-e0"].up

@@ -135,10 +135,10 @@ def test_a_route_that_comes_is_used_at_once_and_not_at_the_next_retransmission(s
 @pytest.mark.parametrize("seed", range(1, 9))
 def test_a_route_that_comes_to_two_routers_that_both_try_makes_one_ike_sa_and_no_pair_is_keyed_twice(seed: int) -> None:
     found = network(seed)
-    found.cut.add("routed")
+    found.wires.cut.add("routed")
     start(found)
     found.run(20 + seed / 3)
-    found.cut.clear()
+    found.wires.cut.clear()
     for name in ("a", "b", "c") if seed % 2 else ():  # or each retransmits when its own time comes
         routes_changed(found, name)
     assert found.run(found.now + 3, keyed(found))
