@@ -12,6 +12,7 @@ from testbed.analysis.convergence import phases
 from testbed.analysis.multicast import Phase, hears
 from testbed.analysis.numbering import numbering
 from testbed.analysis.run import NS, Event, Run
+from testbed.keying.base import modes
 from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import (
     ROUTES_RIGHT,
@@ -32,7 +33,7 @@ CUT_S, HEAL_S = KILL_S + 240, KILL_S + 300
 SETTLED_S = HEAL_S + 30
 BACK_S = KILL_S + OUTAGE_S
 AFTER_S = 240
-LOCAL = ("dks-lks", "lks")
+LOCAL = modes(lambda mode: mode.local_key_server)
 DEAD, CUT, HEALED, SETTLED, BACK = "dks_dead", "link_cut", "link_healed", "link_settled", "dks_back"
 LOST, DROPPED, AT_HEAL, TWICE, BESIDE = (
     "adjacencies lost",

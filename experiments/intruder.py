@@ -17,6 +17,7 @@ from testbed.analysis.run import NS, Run
 from testbed.analysis.trees import address_of
 from testbed.errors import InputError
 from testbed.faults import packets
+from testbed.keying.base import modes
 from testbed.keying.provision import PORT, laboratory_key
 from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, between, step
@@ -67,8 +68,7 @@ LINES = 60
 FLOOD_S, FLOOD_EACH_PPS = 30, 40
 OFF_S, ON_S = PHASES["flood"] + 2, PHASES["flood"] + 5
 STRANGER_ID = IPv4Address("6.6.6.6")
-AGENTS = ("lks", "dks-lks", "central-mgmt", "central")
-IPSEC = ("manual", *AGENTS)
+AGENTS = modes(lambda mode: mode.dks)
 TRIALS = {
     "unapproved key": ("stranger", "stranger"),
     "a router's name with another key": (None, "stranger"),

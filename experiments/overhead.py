@@ -13,6 +13,7 @@ from testbed.analysis.convergence import converged_at
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.analysis.traffic import CLEAR, IKE, PROTECTED
+from testbed.keying.base import modes
 from testbed.record.plan import Plan, Step, Stream
 from testbed.runner.experiment import ROUTES_RIGHT, Criterion, Experiment, Measures, Span, Table, step
 from testbed.runner.streams import usual_streams
@@ -25,7 +26,7 @@ UP_S = 100
 LIFETIME_S = 60
 LIFETIMES = 4
 STEADY, END = "steady", "steady_end"
-AGENTS = ("central-mgmt", "dks-lks", "lks")
+AGENTS = modes(lambda mode: mode.dks)
 
 ROUTING = "routing per interface, octet/s"
 PACKET = "octets of a routing packet, mean"
@@ -60,7 +61,7 @@ class Overhead(Experiment):
         "calibrate), where a system call of User-Mode Linux costs several times that of a router's own kernel."
     )
     topology = "ring:4"
-    keyings = ("none", "native", "manual", *AGENTS)
+    keyings = ("none", "native", "manual", "central-mgmt", "dks-lks", "lks")
     seeds = 3
     duration_s = float(UP_S + LIFETIMES * LIFETIME_S + 1)
     main = Span("run's start to routes right", "the run's start", ROUTES_RIGHT)

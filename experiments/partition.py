@@ -16,6 +16,7 @@ from testbed.analysis.multicast import Phase
 from testbed.analysis.numbering import numbering
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
+from testbed.keying.base import modes
 from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import (
     ROUTES_RIGHT,
@@ -46,7 +47,7 @@ depends on whose hello comes first, and when. Routers that boot together send th
 BACK_S = HEAL_S + 160
 END_S = BACK_S + 90
 CUT, HEALED, BACK = "cut", "healed", "stolen router is back"
-LOCAL = ("dks-lks", "lks")
+LOCAL = modes(lambda mode: mode.local_key_server)
 NEAR, FAR = "adjacencies lost on the DKS's side", "adjacencies lost on the other side"
 REKEYS_NEAR, REKEYS_FAR = "generations made on the DKS's side while cut", "generations made on the other side while cut"
 STEPS, EARLY, LATE = (

@@ -13,6 +13,7 @@ from testbed.analysis.convergence import converged_at
 from testbed.analysis.multicast import HEARS, Phase
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
+from testbed.keying.base import modes
 from testbed.record.plan import Plan, Step, Stream
 from testbed.report.requests import POWER_RETURNS
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, between
@@ -27,7 +28,7 @@ ROUTES, NEIGHBOURS = "first boot to routes right, s", "first boot to all PIM nei
 KEYED = "first boot to all routers keyed, s"
 HELLO_S = 30
 """Between two Hellos of PIM (RFC 7761, section 4.11)."""
-LOCAL, CENTRAL = ("dks-lks", "lks"), "central"
+LOCAL, CENTRAL = modes(lambda mode: mode.local_key_server), "central"
 
 
 class PimStorm(Experiment):

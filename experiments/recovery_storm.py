@@ -10,6 +10,7 @@ from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
+from testbed.keying.base import modes
 from testbed.record.plan import Step, Stream
 from testbed.report.requests import POWER_RETURNS
 from testbed.runner.experiment import (
@@ -26,7 +27,7 @@ from testbed.runner.power_failure import BOOT_SPREAD_S, DARK_S, FIRST_S, SETTLE_
 from testbed.runner.streams import usual_streams
 from testbed.topology.resolved import Topology
 
-ASKING = ("central", "central-mgmt", "lks")
+ASKING = modes(lambda mode: mode.dks)
 PENDING = "routers that first go to the DKS after the run"
 
 
@@ -79,7 +80,7 @@ class RecoveryStorm(Experiment):
             **asked.measures(),
             dks_first_60s=asked.within(FIRST_S),
             extra={
-                **({PENDING: requests.due_after_end(run)} if run.plan.keying in requests.SCHEDULES else {}),
+                **({PENDING: requests.due_after_end(run)} if requests.schedules(run.plan.keying) else {}),
                 "last boot to routes right, s": None if converged is None else (converged - max(boots)) / NS,
                 "first start to routes right, s": None if settled is None else settled / NS,
                 **protected.in_clear(run),
@@ -91,7 +92,8 @@ class RecoveryStorm(Experiment):
         )
 
     def judge(self, table: Table) -> list[Criterion]:
-        return [each for keying in requests.SCHEDULES if keying in table for each in self._judge(keying, table)]
+        local = [keying for keying in modes(lambda mode: mode.schedules_visits) if keying in table]
+        return [each for keying in local for each in self._judge(keying, table)]
 
     def _judge(self, keying: str, table: Table) -> list[Criterion]:
         runs = table.measures[keying]

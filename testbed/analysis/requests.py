@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from testbed.analysis.run import NS, Event, Run
+from testbed.keying.base import modes
 from testbed.topology.resolved import Topology
-
-# The keying modes in which a router goes to the DKS when its policy says so, and not because it boots.
-SCHEDULES = ("dks-lks", "lks")
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def at_dks(run: Run, since: int) -> Requests:
     of the domain, this also counts whatever came before the first of the domain.
     """
     found = [event for event in run.where("agent", "request", "dks") if event["t"] >= since]
-    schedule = Schedule(run) if run.plan.keying in SCHEDULES else None
+    schedule = Schedule(run) if schedules(run.plan.keying) else None
     times = tuple((event["t"] - since) / NS for event in found)
     return Requests(
         total=len(found),
@@ -55,6 +53,11 @@ def at_dks(run: Run, since: int) -> Requests:
         times_s=times,
         peak_per_s=peak(times),
     )
+
+
+def schedules(keying: str) -> bool:
+    """Whether this is a mode in which a router goes to the DKS when its policy says so, and not because it boots."""
+    return keying in modes(lambda mode: mode.schedules_visits)
 
 
 class Schedule:
@@ -86,7 +89,7 @@ def due_after_end(run: Run) -> int:
 
     What these will ask is in no total of this run. Zero in a keying mode that schedules nothing.
     """
-    if run.plan.keying not in SCHEDULES or not run.events:
+    if not schedules(run.plan.keying) or not run.events:
         return 0
     end = run.events[-1]["t"]
     first: dict[str, int] = {}

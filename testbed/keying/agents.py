@@ -23,7 +23,7 @@ from agents.policy.domain import Domain
 from agents.policy.names import DKS_NAME
 from agents.runtime.control import CommandRefused, ask
 from testbed.errors import EnvironmentFailure
-from testbed.keying.base import AgentProcess, Keying, KeyingLab, KeyingNode
+from testbed.keying.base import AgentProcess, Keying, KeyingLab, KeyingNode, Look
 from testbed.keying.options import AgentOptions, CentralOptions, PlanOptions
 from testbed.keying.policy_server import LaboratoryPolicyServer
 from testbed.keying.provision import (
@@ -53,10 +53,10 @@ class AgentKeying(Keying):
 
     retained_disks: ClassVar[bool] = True
     dks: ClassVar[bool] = True
+    ipsec: ClassVar[bool] = True
     options: ClassVar[type[PlanOptions]] = AgentOptions
     preload: ClassVar[tuple[str, ...]] = (LKS_MODULE, DKS_MODULE)
     issuer: ClassVar[str] = "dks"
-    local_key_server: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._agents: dict[str, AgentProcess] = {}
@@ -168,21 +168,26 @@ class LksKeying(AgentKeying):
     """Every router's LKS makes its own groups' keys; the DKS gives policy, in-band."""
 
     name: ClassVar[str] = "lks"
+    look: ClassVar[Look | None] = Look("#0072b2", "^", "-")
     issuer: ClassVar[str] = "lks"
     local_key_server: ClassVar[bool] = True
+    schedules_visits: ClassVar[bool] = True
 
 
 class TakeOverKeying(AgentKeying):
     """The DKS makes the keys, in-band; every router's LKS makes its own groups' while the DKS cannot be reached."""
 
     name: ClassVar[str] = "dks-lks"
+    look: ClassVar[Look | None] = Look("#009e73", "v", (0, (4, 1, 1, 1)))
     local_key_server: ClassVar[bool] = True
+    schedules_visits: ClassVar[bool] = True
 
 
 class CentralManagementKeying(AgentKeying):
     """The DKS makes all keys, and every router reaches it over a management network."""
 
     name: ClassVar[str] = "central-mgmt"
+    look: ClassVar[Look | None] = Look("#56b4e9", "P", (0, (2, 1)))
     management: ClassVar[bool] = True
 
 
@@ -194,6 +199,7 @@ class CentralKeying(AgentKeying):
     """
 
     name: ClassVar[str] = "central"
+    look: ClassVar[Look | None] = Look("#d55e00", "X", (0, (5, 1.5)))
     options: ClassVar[type[PlanOptions]] = CentralOptions
 
     def __init__(self) -> None:

@@ -7,7 +7,8 @@ protocols below; it must not know how namespaces, links, faults or records are m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -120,6 +121,15 @@ class KeyingLab(Protocol):
         """Write one event of now into the run's record."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a mode is drawn: colour, marker and line style, in matplotlib's words. Apart in grey, too."""
+
+    color: str
+    marker: str
+    line: Any
+
+
 class Keying:
     """A keying mode. The methods do nothing here; a mode overrides what it needs.
 
@@ -136,6 +146,14 @@ class Keying:
     dks: ClassVar[bool] = False
     #: The DKS and all routers have an interface on a management network; otherwise the DKS is in-band.
     management: ClassVar[bool] = False
+    #: Routing packets go through the kernel's IPsec.
+    ipsec: ClassVar[bool] = False
+    #: Every router has a Local Key Server.
+    local_key_server: ClassVar[bool] = False
+    #: A router goes to the DKS when its policy says so, and not because it boots.
+    schedules_visits: ClassVar[bool] = False
+    #: How figures show it; None: as one of those that have no look of their own.
+    look: ClassVar[Look | None] = None
     #: What it reads of a run's options, beside what the engine reads.
     options: ClassVar[type[PlanOptions]] = PlanOptions
     #: Modules that the nursery imports before it forks agents.
@@ -214,3 +232,8 @@ class _Registry(Mapping[str, type[Keying]]):
 
 
 KEYINGS: Mapping[str, type[Keying]] = _Registry()
+
+
+def modes(has: Callable[[type[Keying]], bool]) -> tuple[str, ...]:
+    """The names of the modes with a trait, such as `modes(lambda mode: mode.dks)`, in the order of the reports."""
+    return tuple(name for name, mode in KEYINGS.items() if has(mode))

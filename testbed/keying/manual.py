@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from agents.ipsec.protection import RoutingProtocol
-from testbed.keying.base import Keying, KeyingLab, KeyingNode
+from testbed.keying.base import Keying, KeyingLab, KeyingNode, Look
 from testbed.keying.options import ManualOptions, PlanOptions
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class ManualKeying(Keying):
     """One key. Option `transform`: esp (default), esp-null or ah; all with HMAC-SHA-256-128."""
 
     name: ClassVar[str] = "manual"
+    look: ClassVar[Look | None] = Look("#e69f00", "D", (0, (3, 1, 1, 1)))
+    ipsec: ClassVar[bool] = True
     options: ClassVar[type[PlanOptions]] = ManualOptions
 
     def prepare(self, topology: Topology, folder: Path, seed: int, options: PlanOptions) -> None:

@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from testbed.keying.base import Keying
+from testbed.keying.base import Keying, Look
 from testbed.keying.options import NativeOptions, PlanOptions
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class NativeKeying(Keying):
     """One key chain on every router. Option `wrong_key`: routers that get another key."""
 
     name: ClassVar[str] = "native"
+    look: ClassVar[Look | None] = Look("#cc79a7", "s", (0, (3, 1, 1, 1, 1, 1)))
     options: ClassVar[type[PlanOptions]] = NativeOptions
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from testbed.analysis.requests import SCHEDULES, at_dks
+from testbed.analysis.requests import at_dks, schedules
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.report.style import COLUMN_IN, FAINT, INK, figure, look, ordered, save
@@ -74,7 +74,7 @@ def asked(run: Run) -> Asked:
 
 def local(keying: str) -> bool:
     """Whether the routers key each other, and mean to leave the DKS alone until a moment that they drew."""
-    return keying in SCHEDULES
+    return schedules(keying)
 
 
 def by_mode(runs: Sequence[Run]) -> dict[str, list[Asked]]:

@@ -13,8 +13,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
+from testbed.keying.base import Look
 from testbed.report.page import Drawn
-from testbed.report.style import COLUMN_IN, FAINT, PAGE_IN, Look, figure, look, ordered, save
+from testbed.report.style import COLUMN_IN, FAINT, PAGE_IN, figure, look, ordered, save
 
 SECONDS, STEP = 60, 10
 Result = Mapping[str, Any]

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.errors import InputError
+from testbed.keying.base import KEYINGS, Look, keying_names
 from testbed.whole import put
 
 if TYPE_CHECKING:  # a page of figures that others draw does not need matplotlib
@@ -30,24 +30,6 @@ FAINT = "#8a8a8a"
 PALE = "#efefef"
 
 
-@dataclass(frozen=True)
-class Look:
-    """A keying mode's colour (Okabe and Ito's palette, apart in grey too), marker and line style."""
-
-    color: str
-    marker: str
-    line: Any
-
-
-_LOOKS = {
-    "none": Look("#5a5a5a", "o", (0, (1, 1))),
-    "native": Look("#cc79a7", "s", (0, (3, 1, 1, 1, 1, 1))),
-    "manual": Look("#e69f00", "D", (0, (3, 1, 1, 1))),
-    "central": Look("#d55e00", "X", (0, (5, 1.5))),
-    "central-mgmt": Look("#56b4e9", "P", (0, (2, 1))),
-    "dks-lks": Look("#009e73", "v", (0, (4, 1, 1, 1))),
-    "lks": Look("#0072b2", "^", "-"),
-}
 _SPARE = (Look("#7a5195", "<", (0, (6, 2))), Look("#000000", ">", (0, (1, 2))))
 
 _SETTINGS: dict[str, Any] = {
@@ -87,12 +69,13 @@ _SETTINGS: dict[str, Any] = {
 
 def look(keying: str) -> Look:
     """The look of a keying mode; a mode without one of its own gets the same spare one every time."""
-    return _LOOKS.get(keying) or _SPARE[sum(keying.encode()) % len(_SPARE)]
+    mode = KEYINGS.get(keying)
+    return (mode.look if mode else None) or _SPARE[sum(keying.encode()) % len(_SPARE)]
 
 
 def ordered(keyings: Iterable[str]) -> list[str]:
     """From no security to the most; unknown modes after the known ones, by name."""
-    known = list(_LOOKS)
+    known = keying_names()
     return sorted(keyings, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
