@@ -52,8 +52,9 @@ UNUSED = (
 EITHER = {"CONFIG_PROC_SYSCTL=y", "CONFIG_SYSCTL=y"}
 MIN_VERSION = (6, 12)
 NAMED = re.compile(r"linux-source-(\d+(?:\.\d+)*)")
-# A patch says with such a line that older kernels have no use for it.
+# A patch says with such a line that others have no use for it.
 SINCE = re.compile(r"^Kernels: (\d+(?:\.\d+)*) and newer$", re.MULTILINE)
+BEFORE = re.compile(r"^Kernels: older than (\d+(?:\.\d+)*)$", re.MULTILINE)
 
 
 class Refused(EnvironmentFailure):
@@ -63,22 +64,26 @@ class Refused(EnvironmentFailure):
 def patches(version: tuple[int, ...] | None = None) -> list[Path]:
     """All patches in their order; of a kernel's `version` those that it has a use for."""
     found = sorted((FOLDER / "patches").glob("*.patch"))
-    return [patch for patch in found if version is None or version >= since(patch)]
+    return [patch for patch in found if version is None or _is_for(patch.read_text(), version)]
 
 
-def since(patch: Path) -> tuple[int, ...]:
-    """The first version of the kernel that a patch is for."""
-    said = SINCE.search(patch.read_text())
-    return _numbers(said[1]) if said else MIN_VERSION
+def _is_for(patch: str, version: tuple[int, ...]) -> bool:
+    since, before = SINCE.search(patch), BEFORE.search(patch)
+    return (not since or version >= _numbers(since[1])) and (not before or version < _numbers(before[1]))
 
 
 def kernel() -> Artefact:
-    """Its key holds the source that the lock names: a newer one in the archive asks for no rebuild."""
-    return Artefact("guest-kernel", _key(*map(str, archive.locked("kernel"))), _build, space_mib=2500)
+    """Its key holds the source that the lock names: a newer one in the archive asks for no rebuild.
+
+    Nor do the patches of others; raise RECIPE when those change and a kernel may have been made of a fallback.
+    """
+    locked = archive.locked("kernel")
+    return Artefact("guest-kernel", _key(locked, *map(str, locked)), _build, space_mib=2500)
 
 
-def _key(*more: str) -> str:
-    return digest(CONFIG, *patches(), repr((RECIPE, STAMP, UNUSED)), *more)
+def _key(sources: Sequence[Package], *more: str) -> str:
+    version = version_of(sources[0].name) if sources else None
+    return digest(CONFIG, *patches(version), repr((RECIPE, STAMP, UNUSED)), *more)
 
 
 def made_of() -> dict[str, str]:
@@ -94,7 +99,7 @@ def source() -> tuple[Package, ...]:
 
 def identity() -> str:
     """The hash of all that the kernel was made of, the compiler too."""
-    return _key(*(f"{name} {text}" for name, text in sorted(made_of().items())))
+    return _key(source(), *(f"{name} {text}" for name, text in sorted(made_of().items())))
 
 
 def binary() -> Path:

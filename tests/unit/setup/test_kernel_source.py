@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,10 +38,26 @@ def test_every_patch_says_what_it_is_for_and_under_which_licence() -> None:
         assert len(said.split()) > 20, patch
 
 
-def test_an_older_kernel_gets_only_the_patches_that_it_has_a_use_for() -> None:
-    assert kernel.patches((7, 3)) == kernel.patches()
-    left_out = set(kernel.patches()) - set(kernel.patches((6, 12)))
-    assert [patch.name for patch in left_out] == ["0007-keep-memory.patch"]
+def test_a_kernel_gets_only_the_patches_that_it_has_a_use_for() -> None:
+    def left_out(*version: int) -> list[str]:
+        return [patch.name for patch in kernel.patches() if patch not in kernel.patches(version)]
+
+    assert left_out(7, 3) == ["0011-no-jitter.patch"]
+    assert left_out(7, 2) == []
+    assert left_out(6, 12) == ["0007-keep-memory.patch"]
+
+
+def test_a_patch_for_other_kernels_alone_asks_for_no_rebuild(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = kernel.kernel().key
+    shutil.copytree(kernel.FOLDER / "patches", tmp_path / "patches")
+    monkeypatch.setattr(kernel, "FOLDER", tmp_path)
+    other, ours = (tmp_path / "patches" / name for name in ("0011-no-jitter.patch", "0001-clock-cost.patch"))
+    other.write_text(other.read_text() + "\n")
+    assert kernel.kernel().key == before
+    ours.write_text(ours.read_text() + "\n")
+    assert kernel.kernel().key != before
 
 
 class Archive:
