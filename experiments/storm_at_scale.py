@@ -24,7 +24,6 @@ WHOLE = 1000
 """Up to so many routers all is computed, and by several seeds."""
 LARGE = 20_000
 END_S = 3600.0
-FULL_RINGS = 25
 REST_S = 10.0
 FIRST_S = 15.0
 FEWEST, MOST = 3, 130_000
@@ -48,10 +47,11 @@ class StormAtScale(Simulated):
         "the rendezvous point were there at once. The way to the DKS never loses or queues, and is there at once in "
         "both modes, as over a management network. Nothing else is asked of the DKS. It has read its documents when it "
         "boots; a DKS that reads 100,000 then is a minute late (-o 'service={\"document_ms\": 0.6}'). "
-        f"With more than {WHOLE} routers the neighbours' exchange of LKSs and their pairs are computed in {FULL_RINGS} "
-        "rings, and without LKSs no pairs; the other routers' interfaces stay down, and they speak with the DKS alone. "
-        f"In these domains a router that has had nothing but keep-alives for {REST_S:g} s rests, and its keep-alives "
-        f"are counted only. With more than {LARGE} routers the DKS of the LKSs has two processes, while without LKSs, "
+        f"With more than {WHOLE} routers the neighbours' exchange of LKSs and their pairs are computed ring by ring, "
+        "until all have their keys, and then the visits of the same routers to the DKS, with their interfaces down; "
+        "without LKSs no pairs are computed. In these domains a router that has had nothing but keep-alives for "
+        f"{REST_S:g} s rests, and its keep-alives are counted only. With more than {LARGE} routers the DKS of the "
+        "LKSs has two processes, while without LKSs, "
         f"where the DKS cannot be more than one, only the first {FIRST_S:g} s are computed."
     )
     topology = "rings"
@@ -60,7 +60,7 @@ class StormAtScale(Simulated):
     main = Span(
         "power returned to last router keyed",
         "the return of the power",
-        "the moment at which the last router has all keys of its neighbours, of those whose keys are computed",
+        "the moment at which the last router has all keys of its neighbours",
     )
     restored = "interfaces keyed at the end"
     requests_since = "the return of the power"
@@ -108,7 +108,6 @@ class StormAtScale(Simulated):
             dks_first_60s=asked["first_60s"],
             extra={
                 "routers": case["routers"],
-                "routers whose keys with neighbours are computed": keyed["of"],
                 "groups that these send to": result["groups"],
                 **(
                     {"ends of pairs with rendezvous points": paired["of"], f"power returned{REGISTERS}": paired["last"]}
@@ -200,7 +199,7 @@ def _case(size: int, keying: str, seed: int, asked: Mapping[str, Any]) -> Case:
         until_s=END_S if own_keys or not large else float(asked["first_s"]),
         service=Service(**asked["service"]),
         processes=2 if own_keys and large else 1,
-        full_rings=None if whole or not own_keys else FULL_RINGS,
+        ring_by_ring=own_keys and not whole,
         rest_s=None if whole else REST_S,
         rate=float(asked["rate"]),
         burst=int(asked["burst"]),

@@ -55,7 +55,7 @@ def guest(run: Run) -> tuple[Side, dict[str, float], float]:
 def computed(settings: Settings, boots: dict[str, float], seed: int, end_s: float) -> Side:
     """The same boots under the same policy, computed."""
     world = Storm(list(places(len(boots) - 1, settings, PROTOCOLS)), seed, instant(), keep_times=True)
-    world.power_returns(0.0, boots)
+    world.power_returns(boots)
     world.simulation.run(end_s)
     tally = world.tally
     asked = {name: sum(counts.values()) for name, counts in tally.served.items() if counts}

@@ -7,6 +7,7 @@ Knows nothing of figures or of how a case is chosen.
 from __future__ import annotations
 
 import gc
+import random
 import resource
 import time
 from collections import Counter
@@ -17,10 +18,10 @@ from typing import Any
 from agents.ipsec.protection import RoutingProtocol
 from agents.policy.domain import Settings
 from testbed.storm.memo import remembering
-from testbed.storm.rings import places
+from testbed.storm.rings import DKS, Place, by_ring, places
 from testbed.storm.service import Service
 from testbed.storm.tally import EXCHANGES, Tally, quantile, series
-from testbed.storm.world import Storm, without_neighbors
+from testbed.storm.world import Storm
 
 SETTINGS = {
     "lks": Settings(validity_s=1 << 33, issuer="lks", local_key_server=True),
@@ -30,12 +31,14 @@ PROTOCOLS = (RoutingProtocol.OSPF, RoutingProtocol.PIM)
 STEP_S = 1.0
 AFTER_S = 10.0
 """How long a case goes on when all is done."""
+COLLECT = 10
+"""After so many rings the memory of their routers is given back."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """`full_rings`: how many rings, with an LKS, have their neighbours' exchange; None: all. `rest_s`: see
-    testbed.storm.world. `until_s`: the end, if not all is done before."""
+    """`ring_by_ring`: the neighbours' exchange of LKSs is computed for one ring after the other, and all routers'
+    visits to the DKS after that. `rest_s`: see testbed.storm.world. `until_s`: the end, if not all is done before."""
 
     routers: int
     keying: str
@@ -44,7 +47,7 @@ class Case:
     until_s: float
     service: Service = field(default_factory=Service)
     processes: int = 1
-    full_rings: int | None = None
+    ring_by_ring: bool = False
     rest_s: float | None = None
     rate: float = 500.0
     burst: int = 2000
@@ -56,10 +59,9 @@ class Case:
         return PROTOCOLS if self.pim else PROTOCOLS[:1]
 
     @property
-    def paired_rings(self) -> int | None:
-        """How many rings have a rendezvous point; None: all. None of those whose routers have no neighbours or rest:
-        they would not answer."""
-        return 0 if self.keying != "lks" and self.rest_s is not None else self.full_rings
+    def points(self) -> bool:
+        """Whether rings have rendezvous points when the DKS is visited: routers that rest would answer no pair."""
+        return self.rest_s is None
 
     @property
     def label(self) -> str:
@@ -85,22 +87,22 @@ def play(case: Case, number: int) -> Part:
     gc.disable()  # cores of 100,000 routers are no garbage, and looking at them all takes longer than the rest
     began, cpu = time.monotonic(), time.process_time()
     share = (number, case.processes)
+    rings = _neighbors(case, number) if case.ring_by_ring else None
     with remembering():
-        own_keys = case.keying == "lks"
-        mine = list(places(case.routers, SETTINGS[case.keying], case.protocols, share, case.paired_rings))
-        apart = without_neighbors(mine, case.full_rings) if own_keys and case.full_rings is not None else frozenset()
+        mine = list(places(case.routers, SETTINGS[case.keying], case.protocols, share, points=case.points))
+        boots = {name: when for _ring, routers in by_ring(mine) for name, when in _boots(case, routers).items()}
+        boots[DKS] = _dks_boots(case, number)
         world = Storm(
             mine,
             case.seed * 1000 + number,
             case.service,
-            apart=apart,
+            apart=case.ring_by_ring,
             rest_s=case.rest_s,
             rate=case.rate,
             burst=case.burst,
             share=share,
-            documents=case.routers,
         )
-        world.power_returns(case.spread_s)
+        world.power_returns(boots)
         tally, end = world.tally, case.until_s
         simulation = world.simulation
         while simulation.now < end:
@@ -108,11 +110,48 @@ def play(case: Case, number: int) -> Part:
             if len(tally.admitted) == len(mine) and tally.complete and tally.paired:
                 end = min(end, simulation.now + AFTER_S)
         world.close()
+        if rings is not None:
+            tally.add(rings)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return Part(
         tally, len(mine), simulation.now, world.longest_queue, world.resting,
         time.process_time() - cpu, time.monotonic() - began, peak_mib,
     )  # fmt: skip
+
+
+def _boots(case: Case, ring: Sequence[Place]) -> dict[str, float]:
+    """When each router of a ring boots."""
+    chance = random.Random(f"boots of ring {ring[0].ring} {case.seed}")
+    return {each.name: chance.uniform(0, case.spread_s) for each in ring}
+
+
+def _dks_boots(case: Case, number: int) -> float:
+    """When the DKS has read all documents of the domain."""
+    chance = random.Random(f"boots of the DKS {number} {case.seed}")
+    return chance.uniform(0, case.spread_s) + case.routers * case.service.document_ms / 1000
+
+
+def _neighbors(case: Case, number: int) -> Tally:
+    """The exchange of all neighbours, and of the pairs in a ring. A ring is computed until it has its keys, or the
+    first of its routers may go to the DKS: no ring knows another, and until then none asks the DKS.
+    """
+    settings = SETTINGS[case.keying]
+    found = Tally({})
+    with remembering():
+        for ring, routers in by_ring(places(case.routers, settings, case.protocols, (number, case.processes))):
+            world = Storm(routers, case.seed * 1_000_000 + ring, case.service)
+            world.power_returns(_boots(case, routers))
+            tally = world.tally
+            world.simulation.run(
+                settings.reconnect.first_min_s,
+                lambda tally=tally: tally.complete and tally.paired,  # type: ignore[misc]
+            )
+            world.close()
+            found.add(world.tally)
+            if ring % COLLECT == 0:
+                gc.collect()
+    gc.collect()
+    return found
 
 
 def together(case: Case, parts: Sequence[Part]) -> dict[str, Any]:

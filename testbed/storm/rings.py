@@ -9,9 +9,10 @@ no more than 20,000 routers a domain. Keys come from names. FOR SIMULATION ONLY.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from itertools import groupby
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -59,20 +60,27 @@ def rings(routers: int, largest: int = MAX_RING) -> list[int]:
     return [routers // count + (number < routers % count) for number in range(count)]
 
 
+def by_ring(places: Iterable[Place]) -> Iterator[tuple[int, list[Place]]]:
+    """The routers of each ring, with its number, of routers in their order."""
+    for ring, routers in groupby(places, lambda each: each.ring):
+        yield ring, list(routers)
+
+
 def places(
     routers: int,
     settings: Settings,
     protocols: Sequence[RoutingProtocol],
     share: tuple[int, int] = (0, 1),
-    paired: int | None = None,
+    *,
+    points: bool = True,
 ) -> Iterator[Place]:
-    """All routers, ring after ring; or of every `share[1]`-th ring, from ring `share[0]` on. `paired`: how many rings
-    have a rendezvous point, where PIM runs; None: all."""
+    """All routers, ring after ring; or of every `share[1]`-th ring, from ring `share[0]` on. `points`: whether rings
+    have rendezvous points, where PIM runs."""
     entry = DksEntry(name=DKS, key=spki(key_of(DKS)), addresses=(DKS_ADDRESS,))
     first = 0
     for ring, size in enumerate(rings(routers)):
         if ring % share[1] == share[0]:
-            point = RoutingProtocol.PIM in protocols and (paired is None or ring < paired)
+            point = RoutingProtocol.PIM in protocols and points
             yield from _ring(ring, first, size, entry, settings, tuple(protocols), point)
         first += size
 

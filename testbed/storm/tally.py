@@ -19,7 +19,7 @@ class Tally:
     """`neighbors`: how many each router has that is watched; it is keyed when it has said so of all of them. `groups`:
     the groups that these send to; `pairs`: the ends of pairs for unicast PIM."""
 
-    neighbors: Mapping[str, int]
+    neighbors: dict[str, int]
     groups: int = 0
     pairs: int = 0
     offered: Counter[int] = field(default_factory=Counter)
@@ -76,6 +76,16 @@ class Tally:
             self.asked_to_wait.append(float(fields["wait_s"]))
         elif kind == "registered" and not fields["generation"]:
             self.admitted.setdefault(fields["peer"], now)
+
+    def add(self, rings: Tally) -> None:
+        """What routers of rings did among themselves that were computed apart."""
+        self.neighbors |= rings.neighbors
+        self.groups += rings.groups
+        self.pairs += rings.pairs
+        self.keyed |= rings.keyed
+        self.pairs_keyed |= rings.pairs_keyed
+        self.errors += rings.errors
+        self.closed += rings.closed
 
     def keep_alive(self, now: float) -> None:
         """One INFORMATIONAL request that was counted and not computed."""

@@ -4,7 +4,7 @@ Routers boot within a few seconds of each other, and so does the DKS, which read
 to the DKS wait in its socket and keep a worker for a declared time; all else costs nothing. Cores are the
 daemons' own, with their cryptography. Two things can be left out in large domains, and the result says so:
 
-- `apart`: the interfaces of these routers stay down, so that they speak with the DKS and no neighbour;
+- `apart`: the interfaces of routers stay down, so that they speak with the DKS and no neighbour;
 - `rest_s`: a router that has all it wants, and has had nothing but keep-alives for so long, is computed no more. Its
   keep-alives go on to reach the DKS, as work of the declared length.
 
@@ -13,8 +13,7 @@ Knows nothing of what is made of the figures.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from agents.dks.core import DksCore
 from agents.dks.documents import Documents
@@ -45,24 +44,22 @@ class Storm:
         seed: int,
         service: Service,
         *,
-        apart: Collection[str] = (),
+        apart: bool = False,
         rest_s: float | None = None,
         rate: float | None = None,
         burst: int | None = None,
         keep_times: bool = False,
         share: tuple[int, int] = (0, 1),
-        documents: int | None = None,
     ) -> None:
-        """`share`: this is which of how many processes of the DKS, with the routers that the kernel gives it;
-        `documents`: how many the process reads, if there are more than these routers have."""
+        """`share`: this is which of how many processes of the DKS, with the routers that the kernel gives it."""
         self.simulation = simulation = Simulation(seed)
-        self._share, self._documents = share, len(places) if documents is None else documents
+        self._share = share
         self.places = {each.name: each for each in places}
-        self._service, self._rest_s = service, rest_s
-        self._apart = frozenset(apart)
+        self._rest_s = rest_s
+        self._apart = apart
         self._central = not next(iter(self.places.values())).document.local_key_server
-        watched = {each.name: len(each.interfaces) for each in places if each.name not in self._apart}
-        documents_watched = [each.document for each in places if each.name in watched]
+        watched = {each.name: len(each.interfaces) for each in places if not apart}
+        documents_watched = [each.document for each in places if not apart]
         groups = sum(len(interface.protocols) for each in documents_watched for interface in each.interfaces)
         pairs = sum(len(each.pairs) for each in documents_watched)
         self.tally = Tally(watched, groups, pairs, keep_times=keep_times)
@@ -72,7 +69,7 @@ class Storm:
         self._sent_at: dict[str, float] = {}
         direct = Direct(simulation, {_DKS: DKS})
         for place in self.places.values():
-            node = simulation.add(Node(place.name, self._router, place.interfaces, up=place.name not in self._apart))
+            node = simulation.add(Node(place.name, self._router, place.interfaces, up=not apart))
             node.files[DOCUMENT] = place.signed
             direct.join(node, place.loopback)
         self._dks = simulation.add(Node(DKS, self._server, {"eth0": (_DKS, DKS)}))
@@ -88,15 +85,10 @@ class Storm:
 
     # -- power -------------------------------------------------------------------------------------------------------
 
-    def power_returns(self, spread_s: float, boots: dict[str, float] | None = None) -> None:
-        """Everybody boots within `spread_s` seconds, at random; or when `boots` says (the DKS: when it answers)."""
-        simulation = self.simulation
-        chance = random.Random(f"boots {len(self.places)} {simulation.random.getrandbits(64)}")
-        for name in simulation.nodes:
-            when = chance.uniform(0, spread_s) if boots is None else boots[name]
-            if name == DKS and boots is None:
-                when += self._documents * self._service.document_ms / 1000
-            simulation.at(when, lambda name=name: simulation.power_on(name))  # type: ignore[misc]
+    def power_returns(self, boots: Mapping[str, float]) -> None:
+        """Everybody boots when `boots` says; the DKS answers then. Who is not named there stays without power."""
+        for name, when in boots.items():
+            self.simulation.at(when, lambda name=name: self.simulation.power_on(name))  # type: ignore[misc]
 
     def close(self) -> None:
         """Forget the DKS's book."""
@@ -161,7 +153,7 @@ class Storm:
         """Whoever has all it wants of the DKS, no neighbours that count on it, and nothing but keep-alives to send."""
         assert self._rest_s is not None
         simulation = self.simulation
-        satisfied = node.name in self._apart or (self._central and node.name in self.tally.keyed)
+        satisfied = self._apart or (self._central and node.name in self.tally.keyed)
         if satisfied and node.core is not None and simulation.now - self._busy_at[node.name] >= self._rest_s:
             node.core = None
             self.resting += 1
@@ -172,11 +164,6 @@ class Storm:
     def _keep_alive(self) -> None:
         self._wires.keep_alive()
         self.simulation.at(self.simulation.now + LIVENESS_S, self._keep_alive)
-
-
-def without_neighbors(places: Collection[Place], full_rings: int) -> frozenset[str]:
-    """The routers of all rings but the first so many."""
-    return frozenset(each.name for each in places if each.ring >= full_rings)
 
 
 def instant() -> Service:

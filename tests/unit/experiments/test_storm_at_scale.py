@@ -68,13 +68,18 @@ def test_remembering_what_was_verified_changes_nothing(keying: str, monkeypatch:
     assert computed(case) == remembered
 
 
-def test_routers_that_rest_and_have_no_neighbours_ask_the_dks_as_often_as_others() -> None:
+def test_rings_computed_one_by_one_are_keyed_as_all_at_once_and_ask_the_dks_as_often() -> None:
     """Keep-alives may fall on either side of the end."""
     whole = computed(replace(SMALL, routers=40))
-    less = computed(replace(SMALL, routers=40, full_rings=1, rest_s=10.0))
-    assert (whole["neighbors_exchanged"], less["neighbors_exchanged"]) == (40, 20)
-    assert less["resting"] >= 18
+    less = computed(replace(SMALL, routers=40, ring_by_ring=True, rest_s=10.0))
+    assert less["resting"] >= 36
     assert whole["complete"] and less["complete"]
+    for name in ("neighbors_exchanged", "groups", "errors"):
+        assert whole[name] == less[name]
+    for name, apart_s in (("keyed_s", 0.1), ("pairs_keyed_s", 0.5)):
+        assert (whole[name]["n"], whole[name]["of"]) == (less[name]["n"], less[name]["of"])
+        for when in ("median", "p95", "last"):  # the same boots; waits and ways are drawn anew
+            assert less[name][when] == pytest.approx(whole[name][when], abs=apart_s)
     for name in ("IKE_SA_INIT", "IKE_INTERMEDIATE", "GSA_AUTH", "GSA_REGISTRATION"):
         assert whole["requests"]["served"][name] == less["requests"]["served"][name]
     asked = [each["requests"]["served"]["INFORMATIONAL"] / each["until_s"] for each in (whole, less)]
@@ -106,7 +111,8 @@ def test_without_lks_the_dks_is_asked_at_once_and_with_it_not_before_the_schedul
 def test_large_sizes_are_computed_once_and_say_what_they_leave_out() -> None:
     found = {label: each for label, _seed, each in values(sizes="100,100000")}
     assert [seed for label, seed, _each in values(sizes="100,100000") if label.endswith(" 100")] == [1, 2, 3, 1, 2, 3]
-    assert found["lks 100"]["full_rings"] is None and found["lks 100"]["rest_s"] is None
+    assert not found["lks 100"]["ring_by_ring"] and found["lks 100"]["rest_s"] is None
+    assert found["lks 100000"]["ring_by_ring"] and not found["central-mgmt 100000"]["ring_by_ring"]
     assert found["lks 100000"]["processes"] == 2 and found["central-mgmt 100000"]["processes"] == 1
     assert found["central-mgmt 100000"]["until_s"] == 15.0
 
