@@ -27,6 +27,11 @@ class Interval:
     low: float | None
     high: float | None
 
+    @property
+    def most(self) -> float:
+        """The upper end, or the number itself where there is no interval."""
+        return self.value if self.high is None else self.high
+
     def excludes(self, number: float) -> bool | None:
         """Whether `number` is outside; None when there is no interval."""
         return None if self.low is None or self.high is None else not self.low <= number <= self.high

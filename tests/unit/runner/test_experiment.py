@@ -139,6 +139,23 @@ def test_the_storm_fails_when_an_adjacency_is_missing_or_the_dks_is_asked_early_
     assert verdicts(Measures(None, 8, 8)) == [True, True, False]
 
 
+def test_recovery_is_judged_by_the_upper_end_of_the_interval_of_what_each_seed_took_longer() -> None:
+    storm = find("recovery_storm")
+
+    def ok(lks: list[float | None], none: list[float | None]) -> bool:
+        spans = {"lks": lks, "none": none}
+        table = Table({name: [Measures(x, 8, 8) for x in each] for name, each in spans.items()})
+        (found,) = storm.as_fast(table, "lks")
+        return found.ok
+
+    assert ok([10.0, 10.5, 10.9], [10.0, 10.0, 10.0])
+    assert not ok([10.0, 10.0, 12.0], [10.0, 10.0, 10.0]), "the median is 1.0, but its interval goes up to 1.2"
+    assert ok([30.1, 10.1, 20.1], [30.0, 10.0, 20.0]), "seeds differ, and each took 0.1 s longer"
+    assert not ok([30.1, 10.1, 20.1], [10.0, 20.0, 30.0, 20.0]), "not of the same seeds: the runs' own spread counts"
+    assert ok([10.5], [10.0]) and not ok([11.5], [10.0]), "one seed has no interval"
+    assert not ok([10.0, None, 10.0], [10.0, 10.0, 10.0])
+
+
 def test_a_run_that_never_converged_is_counted_and_is_in_no_median() -> None:
     shape = spread([3.0, None, 1.0])
     assert (shape["median"], shape["n"], shape["values"]) == (2.0, 3, [3.0, None, 1.0])
