@@ -17,7 +17,7 @@ from testbed.keying.base import modes
 from testbed.record.plan import Plan, Step, Stream
 from testbed.report.requests import POWER_RETURNS
 from testbed.runner.experiment import HEARING_S, Criterion, Experiment, Measures, Span, Table, between
-from testbed.runner.power_failure import BOOT_SPREAD_S, DARK_S, FIRST_S, SETTLE_S, SETTLED, power_failure
+from testbed.runner.power_failure import BOOT_SPREAD_S, DARK_S, DKS_WIRE, FIRST_S, SETTLE_S, SETTLED, power_failure
 from testbed.runner.streams import usual_streams
 from testbed.topology.resolved import Topology
 
@@ -56,7 +56,9 @@ class PimStorm(Experiment):
     main = Span("first boot to all receivers hear", "the first boot of a router after the power returned", HEARS)
     restored = "PIM neighbours at the end"
     requests_since = "the return of the power"
-    options: ClassVar = {"boot_jitter_s": 2.0, "clear": ["ospf", "ospf6"], "commission": False, "receivers": 4}
+    options: ClassVar = {
+        "boot_jitter_s": 2.0, "captures": DKS_WIRE, "clear": ["ospf", "ospf6"], "commission": False, "receivers": 4
+    }  # fmt: skip
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         return power_failure()

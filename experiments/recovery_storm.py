@@ -22,7 +22,7 @@ from testbed.runner.experiment import (
     Table,
     between,
 )
-from testbed.runner.power_failure import BOOT_SPREAD_S, DARK_S, FIRST_S, SETTLE_S, SETTLED, power_failure
+from testbed.runner.power_failure import BOOT_SPREAD_S, DARK_S, DKS_WIRE, FIRST_S, SETTLE_S, SETTLED, power_failure
 from testbed.runner.streams import usual_streams
 from testbed.topology.resolved import Topology
 
@@ -57,7 +57,7 @@ class RecoveryStorm(Experiment):
     seeds = 5
     main = Span("first boot to routes right", "the first boot of a router after the power returned", ROUTES_RIGHT)
     requests_since = "the return of the power"
-    options: ClassVar = {"boot_jitter_s": 2.0}
+    options: ClassVar = {"boot_jitter_s": 2.0, "captures": DKS_WIRE}
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         return power_failure()

@@ -1,4 +1,5 @@
-"""What the DKS was asked, over time, as it wrote down itself, and whether a router's schedule had called for it."""
+"""What the DKS was asked, over time, as it wrote down itself; and whether the signed policy allowed the router to ask
+already, by what passed the DKS's wire, where that was captured."""
 
 from __future__ import annotations
 
@@ -7,9 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from testbed.analysis.run import NS, Event, Run
+from agents.ikev2.registry import Flag
+from testbed.analysis.run import NS, Run
 from testbed.keying.base import modes
+from testbed.keying.options import AgentOptions
+from testbed.keying.provision import PORT
+from testbed.probes.ike import ike_datagrams
 from testbed.topology.resolved import Topology
+
+_FLAGS = 19
+"""Where an IKE header has them (RFC 7296 §3.1)."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +47,20 @@ class Requests:
 def at_dks(run: Run, since: int) -> Requests:
     """Every request datagram from `since` (ns) to the end; `unique` leaves repeats out.
 
-    `before_schedule`: those of a router that came before the first contact which it had scheduled since its latest
-    boot was due; all of them in a keying mode that schedules none. As no router's own contact is due before the first
-    of the domain, this also counts whatever came before the first of the domain.
+    `before_schedule`: those that came to the DKS before the signed policy lets a router go there after its boot, by
+    the capture of its wire where there is one; all of them in a keying mode whose policy lets them at once.
     """
     found = [event for event in run.where("agent", "request", "dks") if event["t"] >= since]
-    schedule = Schedule(run) if schedules(run.plan.keying) else None
+    policy = SignedPolicy(run) if schedules(run.plan.keying) else None
+    captured = None if policy is None else on_the_wire(run)
+    asked = [(event["t"], IPv4Address(event["peer"])) for event in found] if captured is None else captured
     times = tuple((event["t"] - since) / NS for event in found)
     return Requests(
         total=len(found),
         unique=sum(not event["retransmission"] for event in found),
-        before_schedule=sum(schedule is None or not schedule.called_for(event) for event in found),
+        before_schedule=sum(
+            policy is None or moment < policy.first_contact(moment, peer) for moment, peer in asked if moment >= since
+        ),
         times_s=times,
         peak_per_s=peak(times),
     )
@@ -60,20 +71,49 @@ def schedules(keying: str) -> bool:
     return keying in modes(lambda mode: mode.schedules_visits)
 
 
-class Schedule:
-    """When each router's contacts with the DKS were due. A power cut makes a router forget what it had scheduled."""
+def on_the_wire(run: Run) -> list[tuple[int, IPv4Address]] | None:
+    """Moment (ns) and sender of each IKE request to the DKS that its wire carried; None where that was not captured."""
+    own = run.plan.topology.dks
+    capture = run.folder / "pcap" / f"{own.interface}.pcap"
+    if not capture.exists():
+        return None
+    here = f"{own.ipv4.ip}:{PORT}"
+    return [
+        (each.time_ns, IPv4Address(each.source.rpartition(":")[0]))
+        for each in ike_datagrams(capture)
+        if each.destination == here and len(each.data) > _FLAGS and not each.data[_FLAGS] & Flag.RESPONSE
+    ]
+
+
+class SignedPolicy:
+    """When the documents of a run let its routers go to the DKS: from the plan that they were made and signed of, and
+    the boots that the laboratory made. What the routers say that they scheduled is not looked at."""
 
     def __init__(self, run: Run) -> None:
+        options = run.plan.options
+        assert isinstance(options, AgentOptions)
+        self._wait = options.policy.reconnect.first_min_s * NS
         self._owners = owners(run.plan.topology)
+        self._boots = {name: [0] for name in run.plan.topology.routers}
+        for event in run.where("fault", "power_on"):
+            self._boots.get(event["node"], []).append(event["t"])
+
+    def first_contact(self, moment: int, sender: IPv4Address) -> int:
+        """The earliest moment (ns) for the router with this address since its latest boot before `moment`; for an
+        address of no router the earliest for any."""
+        router = self._owners.get(sender)
+        asked = [self._boots[router]] if router is not None else self._boots.values()
+        return min(max(boot for boot in boots if boot <= moment) for boots in asked) + self._wait
+
+
+class Schedule:
+    """When each router's contacts with the DKS are due, as it said. A power cut makes it forget that."""
+
+    def __init__(self, run: Run) -> None:
         self._cuts = [(event["node"], event["t"]) for event in run.where("fault", "power_off")]
         self._contacts = [
             (event["node"], event["t"], round(event["at_s"] * NS)) for event in run.where("agent", "dks_scheduled")
         ]
-
-    def called_for(self, request: Event) -> bool:
-        """Whether a contact of the router that sent it was due; of any router, when the sender is not known."""
-        moment, router = request["t"], self._owners.get(IPv4Address(request["peer"]))
-        return any(due <= moment for node, due in self.known_at(moment) if router in (None, node))
 
     def known_at(self, moment: int) -> list[tuple[str, int]]:
         """What routers have scheduled and not forgotten at `moment` (ns): each router's name and the due moment."""

@@ -12,6 +12,8 @@ SETTLED = "settled"
 """The mark a second before the failure."""
 DARK_S = 10
 BOOT_SPREAD_S = 4.0
+DKS_WIRE = ["dks-eth0"]
+"""The interface that is captured: what reaches the DKS is judged by it."""
 FIRST_S = 60.0
 """Routers with an LKS first go to the DKS later than this; the others have all been there."""
 
