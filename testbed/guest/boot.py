@@ -106,7 +106,7 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
             )
             places = json.dumps(uml.places(control, spec.memory_mib))
             argv = [sys.executable, "-I", "-S", str(SUPERVISE), places, *argv]
-        with in_use(root.name, kernel.kernel().name, code.code().name):
+        with in_use(root.name, kernel.kernel().name), code.used():
             _wait(argv, spec, log, {"env": environment, "cwd": control}, timeout_s)
     finally:
         owned.remove(control)

@@ -126,10 +126,17 @@ def in_use(*names: str) -> Iterator[None]:
             with contextlib.suppress(EnvironmentFailure):
                 locks.append(_open_lock(name))
                 fcntl.flock(locks[-1], fcntl.LOCK_SH)
+                os.utime(locks[-1])
         yield
     finally:
         for lock in locks:
             os.close(lock)
+
+
+def last_used(name: str) -> float:
+    """When this artefact was last used or made, as file systems tell times. Of the lock: guests see the artefact's."""
+    paths = cache_dir() / "locks" / name, cache_dir() / name
+    return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
 
 
 @contextmanager

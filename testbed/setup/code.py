@@ -7,7 +7,8 @@ without a look at the source: both are of one copy, which is named by its conten
 from __future__ import annotations
 
 import shutil
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from testbed.setup.paths import PROJECT, cache_dir
 FOLDERS = ("agents", "testbed")
 """What a guest runs. Its tests and all else it reads from the checkout itself."""
 INSIDE = "/lab/project"
-KEPT_S = 86400.0
-"""Copies that were made longer ago and that no guest uses are removed when another one is made."""
+KEPT = 4
+"""So many copies stay, those that were used last; others that no guest uses are removed when another one is made."""
 _LEFT_OUT = shutil.ignore_patterns("__pycache__")
 
 
@@ -56,9 +57,23 @@ def _build(folder: Path) -> None:
     _remove_old()
 
 
+@contextmanager
+def used() -> Iterator[None]:
+    """Guests may read the copy while the context lasts: it is there, and nobody removes it."""
+    while True:
+        copy = code()
+        copy.make()
+        with artefact.in_use(copy.name):
+            if copy.ready:  # not removed by another process before the lock was taken
+                yield
+                return
+
+
 def _remove_old() -> None:
-    for old in cache_dir().glob("guest-code-*"):
-        if owned.is_own(old) and not old.name.endswith(".part") and old.stat().st_mtime < time.time() - KEPT_S:
-            with artefact.unused(old.name) as free:
-                if free:
-                    artefact.remove(old)
+    copies = [each for each in cache_dir().glob("guest-code-*") if owned.is_own(each) and each.suffix != ".part"]
+    many = len(copies) + 1 - KEPT
+    for old in sorted(copies, key=lambda each: artefact.last_used(each.name)):
+        with artefact.unused(old.name) as free:
+            if free and many > 0:
+                artefact.remove(old)
+                many -= 1

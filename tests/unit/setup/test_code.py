@@ -49,14 +49,31 @@ def test_a_process_keeps_the_copy_that_it_began_with_whatever_is_edited_meanwhil
     assert code.code().name == first and changed().name != first
 
 
-def test_old_copies_go_when_another_is_made_unless_a_guest_uses_them(project: Path) -> None:
-    old = code.code().make()
-    (project / "agents" / "__init__.py").write_text("agents = 2\n")
-    used = changed().make()
-    for each in (old, used):
-        os.utime(each, (0, 0))
-    (project / "agents" / "__init__.py").write_text("agents = 3\n")
-    with artefact.in_use(used.name):
-        newest = changed().make()
-    assert not old.exists() and used.exists() and newest.exists()
+def made(project: Path, number: int, cache: Path) -> Path:
+    """The copy of another state of the code, made and last used at this second."""
+    (project / "agents" / "__init__.py").write_text(f"agents = {number}\n")
+    copy = changed().make()
+    for path in (copy, cache / "locks" / copy.name):
+        os.utime(path, (number, number))
+    return copy
+
+
+def test_the_copies_used_last_stay_and_none_goes_that_a_guest_uses(project: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    running, old, again, *others = (made(project, number, cache) for number in range(code.KEPT))
+    with artefact.in_use(again.name):
+        pass
+    with artefact.in_use(running.name):
+        os.utime(cache / "locks" / running.name, (0, 0))
+        newest = made(project, 1000, cache)
+    assert running.exists() and again.exists() and newest.exists() and not old.exists()
+    assert sum(each.exists() for each in (running, again, *others, newest)) == code.KEPT
     assert owned.is_own(newest)
+
+
+def test_a_copy_that_was_removed_meanwhile_is_made_again_before_a_guest_starts(project: Path) -> None:
+    artefact.remove(code.code().make())
+    with code.used():
+        assert code.code().ready
+        with artefact.unused(code.code().name) as free:
+            assert not free
