@@ -145,7 +145,7 @@ class LinkCut(Experiment):
             return []
         found = []
         for kind in KINDS:
-            # Where a cut is noticed within milliseconds, a ratio is one of two noises. Nothing where no path leads over it.
+            # Where a cut is noticed within milliseconds, a ratio is one of two noises.
             found += self.as_fast(table, "lks", SPAN.format(kind), NOTICED_S)
             found += self.hears_in_time(table, "lks", kind)
         return found + self.none_in_clear(table, "lks")

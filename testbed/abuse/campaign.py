@@ -1,6 +1,8 @@
 """The laboratory's own commands, ended at random moments; afterwards nothing may be left and the next one must work.
 
-Every deed draws a command, a moment and a way to end it from the seed. Knows nothing of how it is shown.
+Every deed draws a command, a moment and a way to end it from the seed. Each command finds something to do: a set-up a
+layer that is missing, a clean-up what a killed build left, a report a finished run. A blow counts when the command
+still ran; one that came too late is dealt again, earlier. Knows nothing of how it is shown.
 """
 
 from __future__ import annotations
@@ -15,19 +17,27 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
+from testbed import owned
 from testbed.abuse.processes import adopting, descendants, end_all, ended, of_the_host, start
-from testbed.setup.paths import PROJECT
+from testbed.setup import python_env
+from testbed.setup.paths import PROJECT, cache_dir
 
 PATIENCE_S = 60.0
 """After this time what still runs is taken for hung. Nothing takes nearly so long on an idle machine."""
 WHOLE_S = 600.0
 LONGEST_S = 12.0
 """The latest moment of a blow: on two free cores the commands are done by then."""
+TRIES = 6
+"""So often a blow is dealt again, at half the time, to a command that had ended before it."""
 FULL_KIB = 512
+LAYER = "grid"
+"""What set-ups make: the smallest of the layers."""
+LEFT_FILES = 3000
+"""So many files of a killed build clean-ups find."""
 WORK = ("power_cycle", "--topology", "line:2", "--keying", "none", "--seeds", "1", "--jobs", "1")
 SWEEP = """experiment: power_cycle
 factors:
@@ -68,6 +78,9 @@ class Found:
     """What came of it. `wrong`: sentences; empty when all was well."""
 
     deeds: Counter[str] = field(default_factory=Counter)
+    """Those that met a command that ran, by way."""
+    missed: int = 0
+    """Those that never did."""
     proofs: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -96,7 +109,8 @@ class Abuse:
         self._temporary = folder / "tmp"
         self._temporary.mkdir(parents=True)
         (folder / "sweep.yaml").write_text(SWEEP)
-        self._environment = {**os.environ, "TMPDIR": str(self._temporary)}
+        self._cache, self._done = _cache(folder / "cache"), folder / "done"
+        self._environment = {**os.environ, "TMPDIR": str(self._temporary), "LAB_CACHE": str(self._cache)}
         self.found = Found()
 
     def do(self, all_of_them: list[Deed]) -> Found:
@@ -116,51 +130,82 @@ class Abuse:
         lab = [sys.executable, str(PROJECT / "lab")]
         return {
             "run": [*lab, "run", *WORK, "--out", str(out / "run")],
+            "done": [*lab, "run", *WORK, "--out", str(self._done)],
             "sweep": [*lab, "sweep", str(self._folder / "sweep.yaml"), "--out", str(out / "sweep"), "--jobs", "1"],
-            "setup": [*lab, "setup"],
+            "setup": [*lab, "setup", "--with", LAYER],
             "clean": [*lab, "clean"],
-            "report": [*lab, "report", str(out / "run")],
+            "report": [*lab, "report", str(out / "report")],
         }[command]
+
+    def _give_work(self, command: str, out: Path) -> None:
+        """What is done is not done again: let there be something to do."""
+        if command == "setup":
+            owned.remove(self._layer)
+        elif command == "clean":
+            left = self._layer.with_name(f"{self._layer.name}.0.part")
+            owned.claim(left, str(left))
+            for number in range(LEFT_FILES):
+                (left / str(number)).touch()
+        elif command == "report":
+            shutil.rmtree(out / "report", ignore_errors=True)
+            if not self._done.is_dir():
+                self._to_its_end("done", "a run for reports")
+            with suppress(OSError):  # the disk may be full
+                shutil.copytree(self._done, out / "report")
+        elif (out / command / "report.html").exists() or (out / command / "results.parquet").exists():
+            shutil.rmtree(out / command)
+
+    @property
+    def _layer(self) -> Path:
+        return self._cache / python_env.layer(LAYER).name
 
     def _one(self, deed: Deed) -> None:
         self._say(str(deed))
-        self.found.deeds[deed.way.value] += 1
         out = self._folder
         if deed.way is Way.FULL_DISK:
             out = self._folder / "full"
             out.mkdir(exist_ok=True)
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={FULL_KIB}k", "tmpfs", str(out)], check=True)
         try:
-            self._strike(deed, out)
+            for number in range(TRIES):
+                self._give_work(deed.command, out)
+                if self._strike(replace(deed, at_s=deed.at_s / 2**number), out):
+                    self.found.deeds[deed.way.value] += 1
+                    return
+            self.found.missed += 1
+            self._say("  it had ended each time")
         finally:
             if deed.way is Way.FULL_DISK:
                 subprocess.run(["umount", "--lazy", str(out)], check=True)
 
-    def _strike(self, deed: Deed, out: Path) -> None:
+    def _strike(self, deed: Deed, out: Path) -> bool:
+        """Whether the blow met a command that ran."""
         words = self._words(deed.command, out)
         children = [start(words, self._folder / "output", self._environment)]
         if deed.way is Way.FULL_DISK:
             self._ends(deed, children, WHOLE_S)
             if deed.command in ("run", "sweep") and children[0].returncode == 0:
                 self._wrong(f"{deed}: ended with 0 although the disk was full")
-            return
+            return True
         time.sleep(deed.at_s)
         if deed.way is Way.TWO_AT_ONCE:
             children.append(start(words, self._folder / "output-2", self._environment))
             time.sleep(deed.at_s)
-            with suppress(ProcessLookupError):
+            met = children[0].poll() is None
+            if met:
                 os.kill(children[0].pid, signal.SIGKILL)
             self._ends(deed, children, WHOLE_S)
             if children[1].returncode not in (0, 2, 3):
                 self._wrong(f"{deed}: the second ended with {children[1].returncode}: {self._last('output-2')}")
-            return
-        self._hit(deed, children[0].pid)
+            return met
+        met = children[0].poll() is None
+        if met:
+            self._hit(deed, children[0].pid)
         self._ends(deed, children, PATIENCE_S)
+        return met
 
     def _hit(self, deed: Deed, leader: int) -> None:
         alive = descendants()
-        if not alive:
-            return
         chosen = alive[deed.draw % len(alive)]
         blows = {
             Way.KILL: [(leader, signal.SIGKILL)],
@@ -184,15 +229,21 @@ class Abuse:
 
     def _prove(self, when: str) -> None:
         """The next commands work, and are not held up by anything that was left."""
-        for command in ("run", "sweep", "report"):
-            child = start(self._words(command, self._folder), self._folder / "output", self._environment)
-            if not ended([child], WHOLE_S):
-                self._wrong(f"{when}: lab {command} did not end: {'; '.join(end_all())}")
-            elif child.returncode:
-                self._wrong(f"{when}: lab {command} ended with {child.returncode}: {self._last('output')}")
+        self._give_work("report", self._folder)
+        for command in ("setup", "clean", "run", "sweep", "report"):
+            self._to_its_end(command, when)
             self.found.proofs += 1
+        if left := sorted(each.name for each in self._cache.glob("*.part")):
+            self._wrong(f"{when}: lab clean left {', '.join(left)}")
         for name in ("run", "sweep"):
             shutil.rmtree(self._folder / name, ignore_errors=True)
+
+    def _to_its_end(self, command: str, when: str) -> None:
+        child = start(self._words(command, self._folder), self._folder / "output", self._environment)
+        if not ended([child], WHOLE_S):
+            self._wrong(f"{when}: lab {command} did not end: {'; '.join(end_all())}")
+        elif child.returncode:
+            self._wrong(f"{when}: lab {command} ended with {child.returncode}: {self._last('output')}")
 
     def _compare(self, when: str, before: dict[str, frozenset[str]]) -> None:
         now = of_the_host()
@@ -206,3 +257,12 @@ class Abuse:
     def _wrong(self, sentence: str) -> None:
         self._say(f"  WRONG: {sentence}")
         self.found.wrong.append(sentence)
+
+
+def _cache(folder: Path) -> Path:
+    """A cache of the abuse's own, of links to all that is made; what set-ups are to make is not in it."""
+    folder.mkdir()
+    for each in cache_dir().iterdir() if cache_dir().is_dir() else ():
+        if not each.name.startswith(f"layer-{LAYER}-") and each.suffix != ".part":
+            (folder / each.name).symlink_to(each)
+    return folder

@@ -36,8 +36,10 @@ def register(app: typer.Typer) -> None:
             left = sum(each.stat().st_size for each in (Path(name) / "tmp").rglob("*") if each.is_file())
         for way, count in sorted(found.deeds.items()):
             typer.echo(f"{count:5} {way}")
+        if found.missed:
+            typer.echo(f"{found.missed:5} came too late each time, and are not counted")
         typer.echo(
-            f"{times} deeds, {found.proofs} commands to their end, {len(found.wrong)} wrong, "
+            f"{found.deeds.total()} deeds, {found.proofs} commands to their end, {len(found.wrong)} wrong, "
             f"{left / 1024:.0f} KiB of temporary files left, {time.monotonic() - began:.0f} s"
         )
         if found.wrong:

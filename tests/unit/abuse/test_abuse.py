@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed import owned
 from testbed.abuse import campaign as abuse
 from testbed.abuse.campaign import Abuse, Deed, Way, deeds
 from testbed.abuse.processes import adopting, end_all, ended, of_the_host, start
@@ -22,6 +23,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, way: Way, at_s: float = 0.0) -> Abuse:
     """A deed, and a proof, with this shell script in the place of every command."""
     made = Abuse(tmp_path / "abuse", 100, lambda _line: None)
+    made._done.mkdir()
     monkeypatch.setattr(Abuse, "_words", lambda _self, _command, _out: ["sh", "-c", script])
     made.do([Deed(0, "run", way, at_s, 1)])
     return made
@@ -45,6 +47,42 @@ def test_processes_that_outlive_their_starter_are_found_and_ended(tmp_path: Path
 
 def test_a_command_that_ends_well_is_all_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: None) -> None:
     assert worked(tmp_path, monkeypatch, "exit 0", Way.KILL).found.wrong == []
+
+
+def test_a_blow_that_comes_too_late_is_dealt_again_earlier_and_counts_when_it_meets_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = worked(tmp_path, monkeypatch, "test -d run && exit 0; exec sleep 0.5", Way.KILL, at_s=1.5).found
+    assert (found.deeds.total(), found.missed) == (1, 0)
+
+
+def test_a_command_that_has_always_ended_before_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(abuse, "TRIES", 2)
+    found = worked(tmp_path, monkeypatch, "exit 0", Way.TWO_AT_ONCE, at_s=0.5).found
+    assert (found.deeds.total(), found.missed, found.wrong) == (0, 1, [])
+
+
+def test_every_command_finds_something_to_do(tmp_path: Path) -> None:
+    made = Abuse(tmp_path / "abuse", 100, lambda _line: None)
+    folder = tmp_path / "abuse"
+    assert made._layer.parent == folder / "cache" and not made._layer.exists()
+    owned.claim(made._layer, "made before")
+    made._give_work("setup", folder)
+    assert not made._layer.exists()
+    made._give_work("clean", folder)
+    (left,) = (folder / "cache").glob("*.part")
+    assert owned.is_own(left) and sum(1 for _ in left.iterdir()) > abuse.LEFT_FILES
+    for name, whole in (("run", "report.html"), ("sweep", "results.parquet")):
+        (folder / name).mkdir()
+        made._give_work(name, folder)
+        assert (folder / name).exists(), "what was not finished is gone on with"
+        (folder / name / whole).touch()
+        made._give_work(name, folder)
+        assert not (folder / name).exists(), "what is finished is not done again"
+    (folder / "done").mkdir()
+    (folder / "done" / "summary.json").touch()
+    made._give_work("report", folder)
+    assert (folder / "report" / "summary.json").exists()
 
 
 @pytest.mark.parametrize("way", [Way.KILL, Way.KILL_ALL, Way.INTERRUPT_TWICE, Way.TERMINATE])
