@@ -21,7 +21,9 @@ def storm(keying: str, routers: int = 6, **pace: Any) -> Storm:
         validity_s=1 << 33, issuer="lks" if own else "dks", local_key_server=own, reconnect=reconnect,  # type: ignore[arg-type]
     )  # fmt: skip
     world = Storm(list(places(routers, settings, (RoutingProtocol.OSPF,))), 3, instant(), **pace)
-    world.power_returns({name: number / len(world.nodes) for number, name in enumerate(world.nodes)})
+    world.power_returns(
+        {name: number / len(world.simulation.nodes) for number, name in enumerate(world.simulation.nodes)}
+    )
     return world
 
 
