@@ -47,9 +47,7 @@ def test_a_kernel_gets_only_the_patches_that_it_has_a_use_for() -> None:
     assert left_out(6, 12) == ["0007-keep-memory.patch"]
 
 
-def test_a_patch_for_other_kernels_alone_asks_for_no_rebuild(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_patch_for_other_kernels_alone_asks_for_no_rebuild(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = kernel.kernel().key
     shutil.copytree(kernel.FOLDER / "patches", tmp_path / "patches")
     monkeypatch.setattr(kernel, "FOLDER", tmp_path)
