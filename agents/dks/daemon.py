@@ -12,7 +12,7 @@ from typing import NoReturn
 from agents import __version__
 from agents.dks.config import read_config
 from agents.dks.confirmations_cli import show
-from agents.dks.serve import BOOK, serve
+from agents.dks.serve import serve
 from agents.dks.status import as_text
 from agents.dks.supervisor import Supervisor, WorkerFailed
 from agents.policy.errors import PolicyError
@@ -84,8 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except (PolicyError, sqlite3.Error, OSError, WorkerFailed) as error:
         log.write(Event("error", {"what": "fatal", "detail": str(error)}), told=True)
-        book = f"{config.state_dir / BOOK}: " if isinstance(error, sqlite3.Error) else ""
-        tell("dks", f"{book}{reason(error)}")
+        tell("dks", reason(error))
         return EXIT_STATE
     else:
         log.write(Event("ended"))

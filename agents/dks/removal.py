@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from agents.dks.documents import Documents
 from agents.dks.store import GenerationBook
-from agents.policy.errors import PolicyError
+from agents.policy.errors import PolicyError, in_file
+from agents.policy.revocation import FILE
 from agents.runtime.effects import Event
 
 
@@ -35,7 +36,8 @@ class DksRemoval:
         """Whether the list in force is not in the book yet."""
         kept = book.revocation()
         if kept is not None:
-            documents.revocations.take(kept)
+            with in_file(f"{book.place}, the revocation list"):
+                documents.revocations.take(kept)
             documents.drop_refused()
 
     @property
@@ -50,12 +52,12 @@ class DksRemoval:
     def signed(self) -> bytes | None:
         return self._documents.revocations.signed
 
-    def offer(self, signed: bytes, source: str, now: float) -> None:
-        """As ListHolder.offer."""
+    def offer(self, signed: bytes, source: str, now: float, *, place: str = "") -> None:
+        """As ListHolder.offer. `place`: before what is wrong with it."""
         try:
             found = self._documents.revocations.take(signed)
         except PolicyError as error:
-            self.doubt(source, str(error))
+            self.doubt(source, f"{place}{error}")
             return
         if found is None:
             return
@@ -85,7 +87,7 @@ class DksRemoval:
         """What lies in a place that is looked at again and again. What is wrong with it is said once."""
         if lies is None or lies in (self.signed, self._refused.get(source)):
             return
-        self.offer(lies, source, now)
+        self.offer(lies, source, now, place=f"{FILE}: " if source == "folder" else f"{self._book.place}: ")
         if self.signed != lies:
             self._refused[source] = lies
 

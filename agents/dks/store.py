@@ -15,6 +15,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.group import MAX_COUNTER, MOST_AHEAD, MOST_VERSIONS_AHEAD
 from agents.policy.names import GroupId
 from agents.policy.revocation import key_hash
+from agents.runtime.database import connect
 from agents.runtime.storage import transaction
 
 _SCHEMA = """
@@ -51,10 +52,10 @@ class GenerationBook:
         """Open or make it (":memory:" for tests). sqlite3.DatabaseError when it is damaged.
 
         `read_only`: for one who looks while the DKS is at work; OperationalError when there is none."""
+        self.place = str(path)
+        self._connection = connect(path, read_only=read_only, timeout_s=_PATIENCE_S)
         if read_only:
-            self._connection = sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)
             return
-        self._connection = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE_S)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute(_SCHEMA)
@@ -70,7 +71,7 @@ class GenerationBook:
             (found,) = self._connection.execute("PRAGMA user_version").fetchone()
             if found > SCHEMA_VERSION:
                 raise sqlite3.DatabaseError(
-                    f"the book has format {found}, and this program reads up to {SCHEMA_VERSION}"
+                    f"{self.place}: the book has format {found}, and this program reads up to {SCHEMA_VERSION}"
                 )
             older = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'generations'"
             if self._connection.execute(older).fetchone():
@@ -116,13 +117,13 @@ class GenerationBook:
         be."""
         if newest_version is not None:
             self._believable(group, version, generation, key, newest_version)
-        if (version, generation) <= self.last(group, key):
+        if not _beyond((version, generation), self.last(group, key)):
             return False
         with transaction(self._connection):
             last = self.last(group, key)
-            if (version, generation) <= last:
+            if not _beyond((version, generation), last):
                 return False  # another process has just been told
-            self._set(group, version, max(generation, last[1]), "reported", key)
+            self._set(group, max(version, last[0]), max(generation, last[1]), "reported", key)
         return True
 
     def _believable(self, group: GroupId, version: int, generation: int, key: bytes, newest_version: int) -> None:
@@ -159,6 +160,12 @@ class GenerationBook:
         )
         if key:  # it has taken over what an older book had
             self._connection.execute("DELETE FROM marks WHERE name = ? AND key = ?", (str(group), _UNKNOWN))
+
+
+def _beyond(said: tuple[int, int], last: tuple[int, int]) -> bool:
+    """Whether a number of these was not known: a speaker whose folder was put back has a lower version, and goes on
+    with higher generations all the same."""
+    return said[0] > last[0] or said[1] > last[1]
 
 
 def _hash(key: bytes) -> str:

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agents.gikev2 import DataSa
 from agents.ikev2 import Identification, LocalIdentity
 from agents.ipsec.protection import IPAddress
-from agents.lks.retained import ROOT, Retained
+from agents.lks.retained import COUNTERS, DOCUMENT, ROOT, Retained
 from agents.policy.document import PolicyDocument
+from agents.policy.errors import in_file
 from agents.policy.group import GroupState, Issuer, sign_group_state
 from agents.policy.names import GroupId, party_id
 from agents.runtime.boundary import Boundary
@@ -59,8 +60,10 @@ class Context:
         self._sequence = sequence
         self._revoked = revoked
         owner = party_id(document.domain, document.router)
-        self.retained = Retained(retained_record, self.effects.append, self, owner.decode())
-        self.retained.acts_on(document.version, signer)
+        with in_file(COUNTERS):
+            self.retained = Retained(retained_record, self.effects.append, self, owner.decode())
+        with in_file(DOCUMENT):
+            self.retained.acts_on(document.version, signer)
         self.boundary = Boundary(self.event)
         self.policy_shown = 0
         """The highest version of our policy that a neighbour has shown our own signed word for."""

@@ -23,18 +23,20 @@ from agents.lks.central import CentralGroups, CentralLink
 from agents.lks.context import Context, Counter, RandomSource
 from agents.lks.dks_link import DksLink
 from agents.lks.generations import earliest
-from agents.lks.lease import Lease
+from agents.lks.lease import LEASE, Lease
 from agents.lks.link import Link
 from agents.lks.own_confirmation import Confirming
 from agents.lks.pairs import Pairs
 from agents.lks.readiness import Missing, Readiness
 from agents.lks.removal import Removal
+from agents.lks.retained import DOCUMENT
 from agents.lks.status import keyed, status
 from agents.policy.delegation import signer_of
 from agents.policy.document import InterfacePolicy, PolicyDocument, verify_document
-from agents.policy.errors import PolicyError
+from agents.policy.errors import PolicyError, in_file
 from agents.policy.group import MOST_VERSIONS_AHEAD
 from agents.policy.names import GroupId
+from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import Revocations
 from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Effect, Kernel, in_order
@@ -69,11 +71,13 @@ class LksCore:
         Expiry is not looked at here: after a power failure the clock may be wrong, and the lease bounds
         how long an old document is acted on.
         """
-        document = verify_document(signed_document, policy_server_key, domain=domain, router=router)
-        _check_ability(document)
+        with in_file(DOCUMENT):
+            document = verify_document(signed_document, policy_server_key, domain=domain, router=router)
+            _check_ability(document)
         revocations = Revocations(domain, policy_server_key)
         if revocation is not None:
-            revocations.take(revocation)
+            with in_file(REVOCATION):
+                revocations.take(revocation)
         acted_on = revocations.without_revoked(document)
         self._signer = signer_of(signed_document, policy_server_key, domain=domain)
         effects: list[Effect] = []
@@ -111,6 +115,8 @@ class LksCore:
         self._lease_binds = False
         """Whether an SA in the kernel ends with the lease, before its own time."""
         self._started = False
+        self._refused = False
+        """Whether the kernel has refused some of what it was last given."""
         self._missed = 0
         self._readiness: Readiness | None = None
 
@@ -138,6 +144,8 @@ class LksCore:
         self._build(now)
         self._pairs.adopt(context.document, now)
         self._lease.start(now)
+        if self._lease.doubt:
+            context.event("error", what="lease", detail=f"{LEASE}: {self._lease.doubt}, so the lease is over")
         context.event("lease", left_s=round(self._lease.left(now), 3))
         self._readiness = Readiness(now)
         self._links_up(now)
@@ -186,6 +194,7 @@ class LksCore:
     def enforced(self, kernel: Kernel | None, now: float) -> None:
         """This is in the kernel now; None: it refused some of it."""
         self._now = now
+        self._refused = kernel is None
         self._context.boundary.run("confirmation", lambda: self.confirming.enforced(kernel))
         self._look(now)
 
@@ -233,10 +242,10 @@ class LksCore:
         match list(words):
             case ["status"]:
                 lease = round(self._lease.left(now), 3)
-                found = status(self._context, self._links, self._central, self._dks, now)
+                found = status(self._context, self._links, self._central, self._dks, now, refused=self._refused)
                 removal = {"revocation_version": self.removal.version, "revoked": self.removal.alone}
                 found = {**found, **removal, "pairs": self._pairs.status()}
-                return {**found, "lease_left_s": lease, "all_keyed": self._all_keyed()}
+                return {**found, "lease_left_s": lease, "all_keyed": self._all_keyed() and not self._refused}
             case ["revocation", text]:
                 return self._given(text, now)
             case ["rekey", *names]:

@@ -92,8 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(config, log, key_log))
     except (PolicyError, CorruptRecord, OSError) as error:
-        log.write(Event("error", {"what": "fatal", "detail": str(error)}), told=True)
-        tell("lks", f"{config.name}: {reason(error)}")
+        kept = isinstance(error, PolicyError | CorruptRecord) and str(error).startswith(RETAINED)
+        detail = f"{config.state_dir}/{error}" if kept else reason(error)
+        log.write(Event("error", {"what": "fatal", "detail": detail}), told=True)
+        tell("lks", f"{config.name}: {detail}")
         return EXIT_STATE
     else:
         log.write(Event("ended"))
@@ -209,6 +211,10 @@ def _document(config: LksConfig) -> PolicyDocument | None:
         return document
     except (PolicyError, OSError):
         return None
+
+
+RETAINED = (DOCUMENT, COUNTERS, REVOCATION, LEASE)
+"""Files of the state folder, which the core's errors begin with."""
 
 
 def _read(path: Path) -> bytes:

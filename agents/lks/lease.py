@@ -45,7 +45,16 @@ class Lease:
         other; over too when the record is damaged."""
         self._wall, self._emit = wall, emit
         self._seconds = float(seconds)
-        self._left = min(_left(record, first, self._seconds, wall()), self._seconds)
+        self.doubt = ""
+        """What is wrong with the record, if anything is."""
+        if record is None:
+            self._left = self._seconds if first else 0.0
+            self.doubt = "" if first else "it is missing"
+        else:
+            try:
+                self._left = min(_left(record, wall()), self._seconds)
+            except (CorruptRecord, PolicyError) as error:
+                self._left, self.doubt = 0.0, str(error)
         self.until: float | None = None
         """When it ends; None before `start`."""
         self.over = False
@@ -123,19 +132,15 @@ class Lease:
         self._emit(Persist(LEASE, seal(_KIND, cbor.encode(record)), binding=False))
 
 
-def _left(record: bytes | None, first: bool, whole: float, wall_s: float) -> float:
-    if record is None:
-        return whole if first else 0.0
-    try:
-        found = cbor.decode(unseal(_KIND, record))
-    except (CorruptRecord, PolicyError):
-        return 0.0
+def _left(record: bytes, wall_s: float) -> float:
+    """CorruptRecord, PolicyError."""
+    found = cbor.decode(unseal(_KIND, record))
     names = ("left_s", "slack_s", "wall_s")
     if not isinstance(found, dict) or set(found) != set(names):
-        return 0.0
+        raise CorruptRecord("the retained lease has another form")
     left, slack, written = (found[name] for name in names)
     for value in (left, slack, written):
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX:
-            return 0.0
+            raise CorruptRecord("the retained lease holds a number that is none of seconds")
     assert isinstance(left, int) and isinstance(slack, int) and isinstance(written, int)
     return max(0.0, left - max(float(slack), wall_s - written))

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from agents.lks.context import Context
 from agents.policy.document import PolicyDocument
-from agents.policy.errors import PolicyError
-from agents.policy.revocation import Revocations
+from agents.policy.errors import PolicyError, in_file
+from agents.policy.revocation import FILE, Revocations
 
 
 class Removal:
@@ -27,7 +27,8 @@ class Removal:
         """PolicyError when the list is older than one that was in force, or gone. `whole`: the document in force
         as it was signed, the revoked included."""
         self._context, self._revocations, self._whole, self._changed = context, revocations, whole, changed
-        context.retained.acts_on_revocation(revocations.version)
+        with in_file(FILE):
+            context.retained.acts_on_revocation(revocations.version)
 
     @property
     def version(self) -> int:

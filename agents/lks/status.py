@@ -17,11 +17,19 @@ from agents.policy.difference import shown_modes
 from agents.policy.document import InterfacePolicy
 from agents.policy.names import GroupId
 
+REFUSED = "kernel: it has refused some of this and is asked again each second; `lks events` says what, and why"
+
 
 def status(
-    context: Context, links: Mapping[str, Link], central: CentralGroups | None, dks: DksLink | None, now: float
+    context: Context,
+    links: Mapping[str, Link],
+    central: CentralGroups | None,
+    dks: DksLink | None,
+    now: float,
+    *,
+    refused: bool,
 ) -> dict[str, Any]:
-    """The whole, fit for JSON."""
+    """The whole, fit for JSON. `refused`: the kernel has not taken all of it, so that nobody is said to be keyed."""
     document = context.document
     return {
         "router": document.router,
@@ -33,7 +41,11 @@ def status(
         "post_quantum": document.key_exchange.value,
         "generation_reserved": context.retained.reserved,
         "dks": None if dks is None else _dks(dks, now),
-        "interfaces": [_interface(each, context, links.get(each.name), central, now) for each in document.interfaces],
+        "kernel": "refused" if refused else "in force",
+        "interfaces": [
+            _interface(each, context, links.get(each.name), central, now, refused=refused)
+            for each in document.interfaces
+        ],
     }
 
 
@@ -47,7 +59,13 @@ def _dks(dks: DksLink, now: float) -> dict[str, Any]:
 
 
 def _interface(
-    policy: InterfacePolicy, context: Context, link: Link | None, central: CentralGroups | None, now: float
+    policy: InterfacePolicy,
+    context: Context,
+    link: Link | None,
+    central: CentralGroups | None,
+    now: float,
+    *,
+    refused: bool,
 ) -> dict[str, Any]:
     return {
         "name": policy.name,
@@ -58,7 +76,7 @@ def _interface(
         "neighbors": [
             {
                 "router": each.router,
-                "keyed": keyed(policy, each.router, link, central),
+                "keyed": not refused and keyed(policy, each.router, link, central),
                 "key_exchange": None if link is None else link.key_exchange(each.router),
                 "heard": {
                     str(group): _heard(hearing, now) for group, hearing in _hearing(each.router, policy, link, central)
@@ -129,6 +147,7 @@ def as_text(found: Mapping[str, Any]) -> str:
         "DKS: " + (f"connected{_by(dks)}" if dks["connected"] else _until(dks["next_contact_in_s"]))
         if dks
         else "DKS: none",
+        *([REFUSED] if found["kernel"] == "refused" else []),
     ]
     for interface in found["interfaces"]:
         state = {True: "up", False: "down", None: "-"}[interface["up"]]

@@ -34,6 +34,7 @@ from agents.policy.revocation import (
     sign_list,
     verify_list,
 )
+from agents.runtime.database import connect
 from agents.runtime.storage import make_folder, transaction
 
 SCHEMA_VERSION = 3
@@ -115,13 +116,13 @@ class PolicyStore:
         path = folder / "policy.db"
         if not path.is_file():
             raise PolicyError(f"{folder} holds no policy store\n  next:    policy --store {folder} init DOMAIN …")
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA foreign_keys = ON")
         try:
+            self._db = connect(path, timeout_s=10)
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
             (found,) = self._db.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as error:
-            raise PolicyError(f"{path} is no policy store: {error}") from error
+            raise PolicyError(f"no policy store: {error}") from error
         if found in (1, 2):
             steps = f"{_REVOCATIONS if found == 1 else ''} {_FORGOTTEN}"
             self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")

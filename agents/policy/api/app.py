@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as BareHTTPException
 
+from agents.policy.api.access import bearer
 from agents.policy.api.guard import MAX_BODY, Guard
 from agents.policy.api.quiet import quieten
 from agents.policy.api.routes import router
-from agents.policy.api.tokens import TokenBook
+from agents.policy.api.tokens import Token, TokenBook
 from agents.policy.deploy import Held
 from agents.policy.errors import PolicyError
 from agents.policy.store import PolicyStore, VersionConflict
@@ -26,6 +29,7 @@ from agents.policy.store import PolicyStore, VersionConflict
 LOG = logging.getLogger("policy.api")
 STRANGERS = logging.getLogger("policy.api.strangers")
 quieten(STRANGERS)
+OPENAPI = "/v1/openapi.json"
 
 
 def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY) -> FastAPI:
@@ -33,22 +37,34 @@ def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY) -
     PolicyStore(folder).close()
     # Pages with examples load scripts from elsewhere, so there are none; the description itself is served.
     app = FastAPI(
-        title="Policy Server", version="1", openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None,
+        title="Policy Server", version="1", openapi_url=OPENAPI, docs_url=None, redoc_url=None,
         redirect_slashes=False,
     )  # fmt: skip
     app.state.folder, app.state.tokens = folder, TokenBook(folder)
     app.include_router(router)
+    tokens = app.state.tokens
+    app.add_middleware(
+        Guard, hosts=hosts, known=partial(_known, tokens), private="/v1/", public=[OPENAPI], max_body=max_body
+    )
     app.middleware("http")(_log)
-    app.add_middleware(Guard, hosts=hosts, max_body=max_body)
     app.add_exception_handler(PolicyError, _policy_error)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(BareHTTPException, _refused)
     return app
 
 
+async def _known(tokens: TokenBook, authorization: str) -> Token | None:
+    try:
+        return await run_in_threadpool(bearer, tokens, authorization)
+    except (PolicyError, OSError) as error:
+        STRANGERS.warning("no token is recognised: %s", error)
+        raise PolicyError("no token is recognised") from error
+
+
 async def _log(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await answer(request)
-    who = getattr(request.state, "who", None)
+    token = getattr(request.state, "token", None)
+    who = None if token is None else token.name
     if request.method != "GET" or response.status_code in (401, 403):
         address = request.client.host if request.client is not None else "?"
         log = LOG if who is not None else STRANGERS

@@ -1,6 +1,7 @@
-"""What stands before every request: its size, the host it is for, the page it comes from, and its headers out.
+"""What stands before every request: its size and framing, the host it is for, the page it comes from, who asks, and its
+headers out. All of that is looked at before the body is read.
 
-Pure ASGI; knows nothing of tokens or of what is asked.
+Pure ASGI; knows nothing of what is asked, nor how a token is recognised.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from agents.policy.errors import PolicyError
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Known = Callable[[str], Awaitable[Any]]
+"""Who bears this Authorization header; None for nobody. PolicyError when that cannot be told now."""
 
 MAX_BODY = 1 << 20
 MAX_TARGET = 2048
@@ -27,10 +33,21 @@ _HEADERS = (
 
 
 class Guard:
-    """`hosts`: the names that this server answers to; what is for another one is a trick (DNS rebinding)."""
+    """`hosts`: the names that this server answers to; what is for another one is a trick (DNS rebinding). `known`:
+    asked for every path under `private` that is not in `public`; what it gives is `state.token` of the request."""
 
-    def __init__(self, app: App, hosts: Collection[str], max_body: int = MAX_BODY) -> None:
+    def __init__(
+        self,
+        app: App,
+        hosts: Collection[str],
+        known: Known,
+        *,
+        private: str,
+        public: Collection[str] = (),
+        max_body: int = MAX_BODY,
+    ) -> None:
         self._app, self._max_body = app, max_body
+        self._known, self._private, self._public = known, private, frozenset(public)
         self._hosts = frozenset(each.lower() for each in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,6 +56,8 @@ class Guard:
                 await self._app(scope, receive, send)
             return
         status, why = self._refusal(scope)
+        if not status and scope["path"].startswith(self._private) and scope["path"] not in self._public:
+            status, why = await self._stranger(scope)
         if status:
             await _refuse(send, status, why)
             return
@@ -48,11 +67,24 @@ class Guard:
             return
         await self._app(scope, _replay(body, receive), _with_headers(send))
 
+    async def _stranger(self, scope: Scope) -> tuple[int, str]:
+        given = _headers(scope).get(b"authorization", [])
+        try:
+            found = await self._known(given[0].decode("latin-1")) if len(given) == 1 else None
+        except PolicyError:
+            return 503, "tokens cannot be read now: the server's log says why"
+        if found is None:
+            return 401, "a valid bearer token is needed"
+        scope.setdefault("state", {})["token"] = found
+        return 0, ""
+
     def _refusal(self, scope: Scope) -> tuple[int, str]:
-        headers: dict[bytes, list[bytes]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name.lower(), []).append(value)
+        headers = _headers(scope)
         hosts, origins, lengths = (headers.get(name, []) for name in (b"host", b"origin", b"content-length"))
+        encodings = headers.get(b"transfer-encoding", [])
+        if encodings and (lengths or scope.get("http_version") != "1.1"):
+            # RFC 9112 §6.1: another reader on the way may see the body's end elsewhere, and a request in what is left.
+            return 400, "a body has a Content-Length or chunks, never both, and chunks not before version 1.1"
         if len(hosts) != 1 or _host(b"//" + hosts[0]) not in self._hosts:
             return 421, "this server does not answer to that name"
         if any(_host(each) not in self._hosts for each in origins):
@@ -77,6 +109,13 @@ class Guard:
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts)
+
+
+def _headers(scope: Scope) -> dict[bytes, list[bytes]]:
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name.lower(), []).append(value)
+    return found
 
 
 def _host(url: bytes) -> str:
@@ -109,7 +148,11 @@ def _with_headers(send: Send) -> Send:
 
 
 async def _refuse(send: Send, status: int, why: str) -> None:
+    """Answer, and part: the body has not been read, and what comes behind it is not believed to be a request."""
     body = json.dumps({"error": why}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *_HEADERS]
+    headers.append((b"connection", b"close"))
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

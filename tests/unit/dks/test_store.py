@@ -124,3 +124,38 @@ def test_a_locked_book_is_the_error_of_one_operation(tmp_path: Path, monkeypatch
             book.next(GROUP, 1)
         other.execute("ROLLBACK")
     assert book.next(GROUP, 1) == 2
+
+
+def test_the_book_follows_a_speaker_that_goes_on_under_an_earlier_version() -> None:
+    """Its folder was put back: its version is lower, and its generations go on."""
+    book = GenerationBook(":memory:")
+    assert book.reported(GROUP, 4, 21, key=OLD, newest_version=4)
+    assert book.reported(GROUP, 1, 23, key=OLD, newest_version=4)
+    assert not book.reported(GROUP, 1, 23, key=OLD) and not book.reported(GROUP, 4, 21, key=OLD)
+    assert book.last(GROUP, OLD) == (4, 23) and book.next(GROUP, 4, key=OLD) == 24
+
+
+@pytest.mark.parametrize("what", ["no database", "a page of nothing", "a lost table", "a folder"])
+def test_what_is_wrong_with_a_book_names_the_file_and_the_kind(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "generations.sqlite"
+    if what == "no database":
+        path.write_bytes(b"no SQLite file " * 1000)
+    elif what == "a folder":
+        path.mkdir()
+    else:
+        book = GenerationBook(path)
+        for number in range(500):
+            book.next(GroupId("example", f"r{number}", "eth0", "ospf"), 1)
+        if what == "a lost table":
+            book._connection.execute("DROP TABLE marks")
+        book.close()
+        if what == "a page of nothing":
+            whole = bytearray(path.read_bytes())
+            whole[4096 * 2 :] = bytes(len(whole) - 4096 * 2)
+            path.write_bytes(whole)
+    reads = what != "a lost table"
+    with pytest.raises(sqlite3.Error) as raised:
+        book = GenerationBook(path, read_only=not reads)
+        book.entries()
+    assert str(raised.value).startswith(f"{path}: ") and "(SQLITE_" in str(raised.value)
+    assert str(raised.value).count(str(path)) == 1

@@ -24,6 +24,7 @@ from agents.policy.domain import Domain
 from agents.policy.keys import public_pem, spki, write_private_key
 from agents.policy.store import PolicyStore
 from agents.runtime.effects import Persist
+from agents.runtime.storage import seal
 from agents.runtime.udp import UdpPort
 
 
@@ -152,8 +153,36 @@ def test_counters_of_another_router_are_refused_and_say_whose_they_are(
     (router.state / COUNTERS).write_bytes(written[-1].data)
     assert router.run() == 3
     said = "the retained counters are of example/r2, not of example/r1: only its own say what it has sent with"
-    assert capsys.readouterr().err == f"lks: r1: {said}\n"
+    assert capsys.readouterr().err == f"lks: r1: {router.state / COUNTERS}: {said}\n"
     assert router.events("closed") and len(router.kernel.applied) == 1
+
+
+DAMAGES = {
+    "empty": lambda _whole: b"",
+    "cut": lambda whole: whole[: len(whole) // 2],
+    "an octet changed": lambda whole: whole[:-3] + bytes((whole[-3] ^ 1,)) + whole[-2:],
+    "longer": lambda whole: whole + b"\0",
+    "of another kind": lambda _whole: seal("something/1", b"else"),
+    "text": lambda _whole: b"version: 3\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["policy.cose", "counters", "revocation.cose"])
+def test_a_damaged_file_is_named_with_its_folder(
+    router: Router, capsys: pytest.CaptureFixture[str], name: str, damage: str
+) -> None:
+    written: list[Persist] = []
+    Retained(None, written.append, owner="example/r1").reserve(40, 16)  # type: ignore[arg-type]
+    (router.state / COUNTERS).write_bytes(written[-1].data)
+    place = router.state / name
+    whole = place.read_bytes() if place.exists() else (router.state / "policy.cose").read_bytes()
+    place.write_bytes(DAMAGES[damage](whole))
+    assert router.run() == 3
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"lks: r1: {place}: ") and len(said) > len(f"lks: r1: {place}: ")
+    (fatal,) = [each for each in router.events("error") if each["what"] == "fatal"]
+    assert fatal["detail"] == said.removeprefix("lks: r1: ")
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from agents.lks.daemon import main
-from agents.lks.status import as_text
+from agents.lks.status import REFUSED, as_text
 from agents.policy.domain import Settings
 from agents.runtime.control import CommandRefused
 from testbed.simulation.network import Network
@@ -97,3 +97,18 @@ def test_asking_without_a_socket_in_the_configuration_ends_with_two(tmp_path, ca
     (tmp_path / "lks.toml").write_text("".join(f'{name} = "x"\n' for name in names))
     assert main(["status", "--config", str(tmp_path / "lks.toml")]) == 2
     assert "no `socket`" in capsys.readouterr().err
+
+
+def test_status_calls_nobody_keyed_whose_keys_the_kernel_has_refused() -> None:
+    network = keyed(Network(PAIR))
+    core = network.lks("a")
+    core.enforced(None, network.now)
+    found = core.command(["status"], network.now)
+    assert not found["all_keyed"] and found["kernel"] == "refused"
+    assert not any(each["keyed"] for interface in found["interfaces"] for each in interface["neighbors"])
+    text = as_text(found)
+    assert REFUSED in text and "b: not keyed" in text
+    kernel = network.nodes["a"].kernel
+    core.enforced(kernel, network.now)
+    found = core.command(["status"], network.now)
+    assert found["all_keyed"] and found["kernel"] == "in force" and REFUSED not in as_text(found)

@@ -16,6 +16,7 @@ import uvicorn
 
 from agents.policy.api import connections
 from agents.policy.api.connections import CONNECTIONS, EACH, bounded
+from agents.policy.api.guard import Guard
 from agents.policy.api.quiet import Quiet
 from agents.runtime.drops import EACH as EACH_LINE
 from agents.runtime.drops import WINDOW_S
@@ -35,11 +36,11 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 class Served:
-    """A server of `app` on the loopback."""
+    """A server of `app`, or of `application`, on the loopback."""
 
-    def __init__(self) -> None:
+    def __init__(self, application: Any = app) -> None:
         config = uvicorn.Config(
-            app, port=0, http=bounded(), log_level="critical", lifespan="off", limit_concurrency=CONNECTIONS,
+            application, port=0, http=bounded(), log_level="critical", lifespan="off", limit_concurrency=CONNECTIONS,
             timeout_keep_alive=60,
         )  # fmt: skip
         self.server = uvicorn.Server(config)
@@ -141,6 +142,39 @@ def test_requests_one_after_the_other_over_one_connection_are_answered(served: S
         for _ in range(3):
             connection.request("POST", "/", body=b"x" * 100_000)
             assert connection.getresponse().read() == b"yes"
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+SMUGGLED = b"0\r\n\r\nGET /second HTTP/1.1\r\nHost: x\r\n\r\n"
+FRAMINGS = {
+    "both lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n" + CHUNKED,
+    "both, the other way round": b"POST / HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"Content-Length: 5\r\n",
+    "both, of no octets": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n" + CHUNKED,
+    "chunks before HTTP/1.1": b"POST / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n" + CHUNKED,
+    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n",
+    "a length that is none": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n",
+    "an unknown encoding": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n",
+    "two encodings": b"POST / HTTP/1.1\r\nHost: x\r\n" + 2 * CHUNKED,
+}
+
+
+@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
+def test_a_body_whose_end_two_readers_could_see_in_two_places_is_refused_and_the_connection_closed(
+    framing: bytes,
+) -> None:
+    async def nobody(_authorization: str) -> None:
+        return None
+
+    guarded = Served(Guard(app, ["x"], nobody, private="/v1/"))
+    try:
+        with closing(guarded.connect(framing + b"\r\n" + SMUGGLED)) as opened:
+            answer = b""
+            while part := opened.recv(1 << 16):
+                answer += part
+        assert answer.count(b"HTTP/1.1 ") == 1 and answer.split()[1] in (b"400", b"501")
+        assert b"connection: close" in answer.lower()
+    finally:
+        guarded.stop()
 
 
 def test_a_log_has_few_lines_of_a_kind_and_says_how_many_more_there_were(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,77 @@
+"""SQLite whose errors say of which file they are, and of which kind. Knows nothing of what is in a database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+
+def connect(path: Path | str, *, read_only: bool = False, timeout_s: float = 5.0) -> sqlite3.Connection:
+    """A connection in autocommit mode. It, and all that is done over it, raises sqlite3.Error with the file's name,
+    what is wrong, and SQLite's name for that."""
+    where = f"{Path(path).resolve().as_uri()}?mode=ro" if read_only else str(path)
+    with _named(str(path)):
+        made = sqlite3.connect(where, isolation_level=None, timeout=timeout_s, factory=_Connection, uri=read_only)
+    made.place = str(path)
+    return made
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        kind = getattr(error, "sqlite_errorname", None)
+        raise type(error)(f"{place}: {error}{f' ({kind})' if kind else ''}") from error
+
+
+class _Cursor(sqlite3.Cursor):
+    """Rows are read as they are asked for, so that a damaged one is found then."""
+
+    connection: _Connection
+
+    def execute(self, sql: str, values: Any = (), /) -> Self:
+        with _named(self.connection.place):
+            return super().execute(sql, values)
+
+    def executemany(self, sql: str, values: Any = (), /) -> Self:
+        with _named(self.connection.place):
+            return super().executemany(sql, values)
+
+    def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
+        with _named(self.connection.place):
+            return super().executescript(sql_script)
+
+    def fetchone(self) -> Any:
+        with _named(self.connection.place):
+            return super().fetchone()
+
+    def fetchall(self) -> list[Any]:
+        with _named(self.connection.place):
+            return super().fetchall()
+
+    def __next__(self) -> Any:
+        with _named(self.connection.place):
+            return super().__next__()
+
+
+class _Connection(sqlite3.Connection):
+    place = ""
+
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
+
+    def execute(self, sql: str, values: Any = (), /) -> Any:
+        return self.cursor().execute(sql, values)
+
+    def executemany(self, sql: str, values: Any, /) -> Any:
+        return self.cursor().executemany(sql, values)
+
+    def executescript(self, sql_script: str, /) -> Any:
+        return self.cursor().executescript(sql_script)
+
+
+__all__ = ["connect"]
