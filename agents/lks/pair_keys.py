@@ -88,19 +88,20 @@ class PairKeys:
 
     # -- what was agreed, and what has ended ---------------------------------------------------------
 
-    def add(self, sa: SaHandle, child: ChildSa, now: float, atd_s: float, life_s: float) -> bool:
+    def add(self, sa: SaHandle, child: ChildSa, now: float, atd_s: float, answered_s: float, life_s: float) -> bool:
         """Have this Child SA, which its IKE SA replaces within `life_s`. False when it is not what we wanted.
 
-        One that the peer asked for in place of another is sent with `atd_s` later, or as soon as the other is deleted:
-        the peer can hear it only when our answer has come (RFC 7296 §2.8).
+        One that the peer asked for in place of another is sent with as soon as the peer deletes the other: it can hear
+        the new one only when our answer has come, and then deletes the old one (RFC 7296 §2.8). At the latest that is
+        `answered_s` later, for so long it asks. Of two IKE SAs the newer one's Child SA is sent with `atd_s` later.
         """
         addresses = self.fits(child.local, child.remote)
         if addresses is None or not child.transport:
             return False
-        replaces = not child.initiator and any(
-            each.addresses == addresses and each.ends_at is None for each in self._held
-        )
-        self._held.insert(0, _Held(sa, child, addresses, now + atd_s if replaces else 0.0, now + life_s))
+        there = [each.sa for each in self._held if each.addresses == addresses and each.ends_at is None]
+        wait_s = answered_s if sa in there else atd_s
+        active_at = now + wait_s if there and not child.initiator else 0.0
+        self._held.insert(0, _Held(sa, child, addresses, active_at, now + life_s))
         return True
 
     def ended(self, sa: SaHandle, child: ChildSa, now: float, dtd_s: float) -> None:

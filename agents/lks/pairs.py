@@ -304,7 +304,7 @@ class Pairs(IkeParty):
         life_s = float(lives.group_s + lives.atd_s + lives.dtd_s + REKEY_S)
         # Our answer may be lost, and asked for again when it is late.
         atd_s = max(float(lives.atd_s), min(2 * event.sa.answer_within_s, lives.group_s / 10))
-        if peer is None or not peer.keys.add(event.sa, event.child, now, atd_s, life_s):
+        if peer is None or not peer.keys.add(event.sa, event.child, now, atd_s, REKEY_S, life_s):
             self._endpoint.delete_child(event.sa, event.child, now)
             return
         self._context.kernel_dirty = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from testbed.topology.load import load
 
 RING = load("ring:4")
 SOAK = find("rekey_soak")
+soak = sys.modules[type(SOAK).__module__]
 
 
 def event(now_s: float, node: str, source: str, kind: str, **more: Any) -> dict[str, Any]:
@@ -52,9 +54,27 @@ def test_one_packet_dropped_by_ipsec_is_found(tmp_path: Path) -> None:
     assert broken(tmp_path, more) == {"no packet dropped by IPsec, for want of a key or otherwise"}
 
 
-def test_an_adjacency_that_changes_its_state_is_found(tmp_path: Path) -> None:
-    more = event(99, "r1", "frr", "adjacency", daemon="ospfd", ifname="r1-eth0", neighbor="10.255.0.9", state="Init")
-    assert broken(tmp_path, more) == {"no adjacency changes its state"}
+def neighbor(now_s: float, daemon: str, state: str, old: str = "") -> dict[str, Any]:
+    """What r1 says of its first neighbour."""
+    near = RING.neighbors("r1")[0]
+    who = RING.routers[near.neighbor_router].router_id
+    return event(now_s, "r1", "frr", "adjacency", daemon=daemon, ifname=near.interface.name, neighbor=str(who),
+                 state=state, old=old)  # fmt: skip
+
+
+def test_neighbours_that_are_lost_more_often_than_hellos_by_chance_are_found(tmp_path: Path) -> None:
+    limit = soak.lost_by_chance(RING, 660)
+    assert 1 <= limit <= 6 and limit < soak.lost_by_chance(load("geant"), 660)
+    lost = [neighbor(100 + 50 * number + off, "ospfd", state)
+            for number in range(limit) for off, state in ((0, "Full"), (40, "Deleted"))]  # fmt: skip
+    assert broken(tmp_path, *lost) == set()
+    (text,) = broken(tmp_path, *lost, neighbor(600, "pimd", "Down", "Up"))
+    assert text.startswith("no more neighbours of OSPF and PIM lost in a run than the links' loss")
+
+
+def test_a_neighbour_that_was_lost_before_the_links_were_bad_does_not_count(tmp_path: Path) -> None:
+    lost = [neighbor(59, "pimd", "Down", "Up")] * 20
+    assert broken(tmp_path, *lost) == set()
 
 
 def test_more_losses_than_the_links_have_are_found(tmp_path: Path) -> None:

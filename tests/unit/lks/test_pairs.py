@@ -179,6 +179,18 @@ def test_keys_are_replaced_in_time_and_the_receiver_always_has_what_is_sent_with
         assert len(unicast(found, name).sas) <= 16, "SAs are left behind"
 
 
+@pytest.mark.parametrize("seed", [14, 23])
+def test_nobody_sends_with_a_replaced_key_s_successor_before_the_peer_has_the_answer_that_brings_it(seed: int) -> None:
+    """Of four datagrams one is lost: an answer may come only after several repetitions of its request."""
+    found = network(seed, loss=0.25, settings=SHORT)
+    start(found)
+    assert found.run(60, keyed(found))
+    while found.now < 170:
+        found.run(found.now + 0.25)
+        for sender, to, receiver in (("a", POINT, "c"), ("c", FIRST_HOP, "a")):
+            assert sends(found, sender, to) is None or heard(found, sender, to, receiver), found.now
+
+
 def test_a_router_that_was_without_power_has_new_keys_soon_and_old_ones_go() -> None:
     found = network()
     start(found)
