@@ -39,7 +39,7 @@ from agents.policy.set_cli import unset
 from agents.policy.store import PolicyStore, Signer
 from agents.runtime import stdio
 from agents.runtime.exits import EXIT_STATE, EXIT_USAGE
-from agents.runtime.told import MISNAMED, empty_word, reason, tell, usage
+from agents.runtime.told import MISNAMED, reason, tell, usage, wrong_word
 from agents.runtime.version import version
 
 app = typer.Typer(
@@ -274,7 +274,7 @@ def entry() -> NoReturn:
 
 def _main(arguments: list[str] | None) -> int:
     os.umask(0o077)
-    wrong = empty_word(sys.argv[1:] if arguments is None else arguments)
+    wrong = wrong_word(sys.argv[1:] if arguments is None else arguments)
     if wrong is not None:
         tell("policy", wrong, "policy --help")
         return EXIT_USAGE

@@ -40,14 +40,26 @@ def usage(program: str, error: Any) -> int:
     return EXIT_USAGE
 
 
-def empty_word(words: Sequence[str]) -> str | None:
-    """What is wrong where a word or an option's value is empty; None when none is. No path, name or reason is."""
+def wrong_word(words: Sequence[str]) -> str | None:
+    """What is wrong where a word or an option's value is empty or no UTF-8; None when none is. No path, name or reason
+    is either: nothing could keep or show it as it was given."""
     for before, word in zip(["", *words], words, strict=False):
         name, separator, value = word.partition("=")
         if not word or (name.startswith("--") and separator and not value):
             where = name or (before if before.startswith("-") else "")
             return f"{where or 'a word of the command'} is empty; was a variable of the shell not set?"
+        if not _is_text(word):
+            where = name if separator and name.startswith("--") else before if before.startswith("-") else ""
+            return f"{where or 'a word of the command'} is {word!r}\n  allowed: UTF-8"
     return None
+
+
+def _is_text(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:  # octets that were no UTF-8 come in as lone surrogates
+        return False
+    return True
 
 
 class Words(argparse.ArgumentParser):
@@ -57,7 +69,7 @@ class Words(argparse.ArgumentParser):
         """As of ArgumentParser; no word may be empty, and options may stand before the command. Without a word it
         prints the help and ends; options alone are those of `run`, as up to 0.1.0."""
         words = list(sys.argv[1:] if args is None else args)
-        wrong = empty_word(words)
+        wrong = wrong_word(words)
         if wrong is not None:
             self.error(wrong)
         if self._commands:

@@ -113,6 +113,12 @@ def test_a_document_without_an_end_keeps_no_other_one_out(folder: Path) -> None:
     assert [each.router for each in fresh] == ["r1"] and "a.cose" in wrong[0] and "not a regular file" in wrong[0]
 
 
+def test_octets_that_are_no_utf_8_are_no_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["rekey", "\udcff"])
+    assert left.value.code == 2 and "allowed: UTF-8" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["rekey", ""], ["confirmations", "--export", ""], ["--config="]])
 def test_an_empty_word_is_no_path_and_no_name(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     with pytest.raises(SystemExit) as left:

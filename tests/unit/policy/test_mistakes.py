@@ -136,6 +136,20 @@ def test_an_empty_word_is_no_path_and_no_name(
     assert not list((store.parent / "here").iterdir()) and PolicyStore(store).version == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "at"),
+    [
+        (["commit", "-m", "\udcff"], "-m is"), (["commit", "--message=a\udc80"], "--message is"),
+        (["router", "show", "\udcff"], "a word of the command is"), (["--store", "\udcff", "diff"], "--store is"),
+    ],
+)  # fmt: skip
+def test_octets_that_are_no_utf_8_are_no_word(
+    store: Path, capsys: pytest.CaptureFixture[str], words: list[str], at: str
+) -> None:
+    code, text = said(capsys, store, *words)
+    assert code == 2 and at in text and "allowed: UTF-8" in text and PolicyStore(store).version == 0
+
+
 def test_a_token_that_could_not_be_printed_is_none(store: Path) -> None:
     command = [sys.executable, "-m", "agents.policy", "--store", str(store), "token"]
     with Path("/dev/full").open("w") as full:
