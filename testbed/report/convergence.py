@@ -13,12 +13,13 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
 from testbed.analysis.words import UNAFFECTED, is_span
-from testbed.report.style import COLUMN_IN, FAINT, INK, PAGE_IN, PALE, figure, look, ordered, save, wrapped
+from testbed.report.style import COLUMN_IN, FAINT, INK, PAGE_IN, PALE, figure, look, noted, ordered, save, wrapped
 from testbed.report.table import Summary, Values, middle, present, titled
 
 _BOX = 0.34
 _TITLE = {1: 48, 2: 48, 3: 32}
 """How many letters of a panel's title stand side by side above one of so many columns."""
+_NOTE = "line: median; box: middle half of the runs; bracket: 95 % interval of the median"
 _BAND = 0.17
 """What part of the panel the band of those that never converged takes."""
 
@@ -40,6 +41,7 @@ def draw_convergence(folder: Path, summary: Summary) -> None:
             panel.set_ylabel(axis_of(span, unit))
             if number < len(spans):
                 panel.set_xlabel("")
+        noted(made, _NOTE)
         save(made, folder, "convergence")
 
 
@@ -85,6 +87,7 @@ def draw_first_minute(folder: Path, summary: Summary) -> bool:
         panel = made.add_subplot()
         _points(panel, {key: each["values"] for key, each in spread.items()}, spread, 1.0, never="")
         panel.set_ylabel("requests at the DKS in the\nfirst 60 s after the power returned")
+        noted(made, _NOTE)
         save(made, folder, "requests-first-60s")
     return True
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from testbed.analysis.protected import shares
 from testbed.analysis.run import NS, Run
 from testbed.report.page import Drawn
-from testbed.report.style import FAINT, INK, PAGE_IN, figure, look, ordered, save
+from testbed.report.style import FAINT, INK, PAGE_IN, figure, look, noted, ordered, save
 
 NAME = "deployment"
 
@@ -44,6 +44,7 @@ def draw_deployment(folder: Path, runs: Sequence[Run], interval_s: float) -> lis
             panel.set_ylabel("protected (%)")
             panel.set_title(keying, loc="left", pad=12)
         panels[-1].set_xlabel("time since all daemons ran (s)")
+        noted(made, "stroke: a step was taken; cross: held, as a member had not confirmed; grey: a router has no power")
         save(made, folder, NAME)
     caption = (
         f"What part of the OSPF and PIM packets on all wires is protected, in intervals of {interval_s:g} s, for the "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.report.page import Drawn
-from testbed.report.style import FAINT, INK, PAGE_IN, figure, ordered, save, wrapped
+from testbed.report.style import FAINT, INK, PAGE_IN, figure, noted, ordered, save, wrapped
 
 NAME = "heard"
 _ROW_IN = 0.42
@@ -54,6 +54,11 @@ def draw_heard(folder: Path, cells: Mapping[str, Mapping[str, Sequence[Cell]]]) 
         panel.set_ylim(len(cells) - 0.5, -0.5)
         for side in panel.spines.values():
             side.set_visible(False)
+        noted(
+            made,
+            "packets that reached routing daemons, least to most of the seeds. White: none; light grey: some, without "
+            "effect; dark grey: adjacencies, routes or trees changed, so many times",
+        )
         save(made, folder, NAME)
     caption = (
         "Packets of an intruder that reached routing daemons, least and most of the seeds. White: none; light: some, "

@@ -10,7 +10,7 @@ from typing import Any
 from testbed.analysis import traffic
 from testbed.analysis.run import NS, Run
 from testbed.report.page import Drawn
-from testbed.report.style import INK, PAGE_IN, figure, look, ordered, save, wrapped
+from testbed.report.style import INK, PAGE_IN, figure, look, noted, ordered, save, wrapped
 
 NAME = "overhead"
 
@@ -25,25 +25,26 @@ def draw_overhead(folder: Path, runs: Sequence[Run], since: str, until: str) -> 
         left, middle, right = made.subplots(1, 3, width_ratios=(4, 2, 4))
         keyed: list[str] = []
         for place, keying in enumerate(keyings):
-            run = min((each for each in runs if each.plan.keying == keying), key=lambda each: each.plan.seed)
-            topology, begin, end = run.plan.topology, run.mark(since), run.mark(until)
-            packets = traffic.sent(run.folder, topology)
-            per = (end - begin) / NS * len(traffic.routing_interfaces(topology))
-            inside = [each for each in packets if begin <= each.t < end]
-            routing = sum(each.octets for each in inside if each.kind in (traffic.CLEAR, traffic.PROTECTED)) / per
-            keys = sum(each.octets for each in inside if each.kind == traffic.IKE) / per
+            seeds = sorted((each for each in runs if each.plan.keying == keying), key=lambda each: each.plan.seed)
+            packets = [traffic.sent(run.folder, run.plan.topology) for run in seeds]
+            spent = [_at_rest(run, sent, since, until) for run, sent in zip(seeds, packets, strict=True)]
+            routing, whole = median(each[0] for each in spent), [sum(each) for each in spent]
             form = look(keying)
             left.bar(place, routing, color=form.color, edgecolor=INK, lw=0.5)
-            left.bar(place, keys, bottom=routing, color="white", edgecolor=INK, lw=0.5, hatch="////")
-            left.annotate(f"{routing + keys:.0f}", (place, routing + keys), ha="center", va="bottom")
-            if found := traffic.handshake_costs([each for each in packets if each.t < begin]):
+            rest: dict[str, Any] = {"color": "white", "edgecolor": INK, "lw": 0.5, "hatch": "////"}
+            left.bar(place, median(whole) - routing, bottom=routing, **rest)
+            left.vlines(place, min(whole), max(whole), color=INK, lw=1.4)
+            left.annotate(f"{median(whole):.0f}", (place, max(whole)), ha="center", va="bottom")
+            begin = seeds[0].mark(since)
+            if found := traffic.handshake_costs([each for each in packets[0] if each.t < begin]):
                 _handshake(middle, len(keyed), found, form.color)
                 keyed.append(keying)
-            _added_up(right, run, [each for each in packets if each.kind == traffic.IKE])
-        left.set_xticks(range(len(keyings)), [wrapped(keying) for keying in keyings])
+            _added_up(right, seeds[0], [each for each in packets[0] if each.kind == traffic.IKE])
+        count = len({run.plan.seed for run in runs})
+        left.set_xticks(range(len(keyings)), [wrapped(keying) for keying in keyings], fontsize=6.5)
         left.set_ylabel("sent by an interface (octet/s)")
         left.set_title("network at rest (hatched: IKE)", loc="left")
-        middle.set_xticks(range(len(keyed)), [wrapped(keying) for keying in keyed])
+        middle.set_xticks(range(len(keyed)), [wrapped(keying) for keying in keyed], fontsize=6.5)
         middle.set_ylabel("octets of a handshake")
         middle.set_title("hatched: ML-KEM", loc="left")
         right.set_xlabel("time since all daemons ran (s)")
@@ -51,14 +52,25 @@ def draw_overhead(folder: Path, runs: Sequence[Run], since: str, until: str) -> 
         right.set_title("IKE, added up", loc="left")
         if right.get_legend_handles_labels()[0]:
             right.legend()
+        noted(made, f"left: median of n = {count}, the stroke from least to most; middle and right: the first seed")
         save(made, folder, NAME)
     caption = (
         "Left: octets of IP packets that an interface sends in a second while keys are renewed every minute; the "
-        "hatched part is IKE, the rest routing, in clear or in ESP. Middle: octets of both ends in one handshake, "
-        "median, the hatched part for ML-KEM-768. Right: octets of IKE sent and forwarded, added up "
-        "over the run. First seed; every link that a packet crosses counts."
+        "hatched part is IKE, the rest routing, in clear or in ESP; the median of the seeds, with their range. "
+        "Middle: octets of both ends in one handshake, median, the hatched part for ML-KEM-768. Right: octets of IKE "
+        "sent and forwarded, added up over the run. Middle and right: first seed. Every link that a packet crosses "
+        "counts."
     )
     return [Drawn(NAME, caption, "page")]
+
+
+def _at_rest(run: Run, packets: Sequence[traffic.Sent], since: str, until: str) -> tuple[float, float]:
+    """Octets a second that an interface sends between two marks: routing, and IKE."""
+    topology, begin, end = run.plan.topology, run.mark(since), run.mark(until)
+    per = (end - begin) / NS * len(traffic.routing_interfaces(topology))
+    inside = [each for each in packets if begin <= each.t < end]
+    routing = sum(each.octets for each in inside if each.kind in (traffic.CLEAR, traffic.PROTECTED))
+    return routing / per, sum(each.octets for each in inside if each.kind == traffic.IKE) / per
 
 
 def _handshake(panel: Any, place: int, found: Sequence[traffic.Handshake], color: str) -> None:

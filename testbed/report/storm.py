@@ -15,9 +15,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 
 from testbed.keying.base import Look
 from testbed.report.page import Drawn
-from testbed.report.style import COLUMN_IN, FAINT, PAGE_IN, figure, look, ordered, save
+from testbed.report.style import COLUMN_IN, FAINT, PAGE_IN, figure, look, noted, ordered, save
 
 SECONDS, STEP = 60, 10
+ROOM = 160
+"""How many datagrams wait in the DKS's socket (testbed.storm.service)."""
 Result = Mapping[str, Any]
 Results = Mapping[str, Sequence[Result]]
 
@@ -52,13 +54,16 @@ def draw_load(folder: Path, results: Results) -> list[Drawn]:
                 _plain(axis.xaxis, (0, 5, 10, 100, 1000))
                 _plain(axis.yaxis, (0, 1, 10, 100, 1000, 10_000, 100_000))
                 axis.grid(axis="y")
+        for axis in axes[1]:
+            axis.axhline(ROOM, color=FAINT, linewidth=0.8, linestyle=(0, (3, 2)))
+        axes[1][0].annotate("the socket is full", (0.5, ROOM), xytext=(0, 2), textcoords="offset points", fontsize=6.5)
         axes[0][0].set_ylabel("datagrams to the\nDKS per second")
         axes[1][0].set_ylabel("longest queue in\nthe second")
         axes[0][0].legend(loc="upper right", fontsize=7)
         save(made, folder, "load")
     text = (
         "Above: datagrams that reach the DKS in a second, those that find no room included; after the first minute the "
-        "greatest number of each ten seconds. Below: how many wait in its socket, which holds 160. "
+        f"greatest number of each ten seconds. Below: how many wait in its socket, which holds {ROOM}. "
         "Bold: the median over seeds at each second; thin: each seed. Where a line of "
         "central-mgmt ends, all its routers are keyed, or no more was computed."
     )
@@ -128,9 +133,13 @@ def draw_keyed(folder: Path, results: Results) -> list[Drawn]:
         _plain(axis.xaxis, [10**power for power in range(6)])
         _plain(axis.yaxis, (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000))
         axis.set_xlabel("routers")
-        axis.set_ylabel("time since the power returned (s)")
+        axis.set_ylabel("power returned to router keyed (s)")
         axis.grid(axis="y")
         axis.legend(loc="upper left", fontsize=7)
+        noted(
+            made, "keyed: it and its neighbours have each other's keys. Marker: the last router; dash: 95 % of them; "
+            "end of the stroke: half",
+        )  # fmt: skip
         save(made, folder, "keyed")
     text = (
         "When routers have all keys of their neighbours. Marker: the last router of a run; dash: 95 % of them; the end "

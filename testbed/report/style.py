@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from testbed.errors import InputError
@@ -139,6 +140,11 @@ def save(made: Figure, folder: Path, name: str) -> None:
     made.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     # matplotlib ends many lines with a blank; files that people commit should not have them.
     put(folder / f"{name}.svg", re.sub(r"[ \t]+$", "", text.getvalue(), flags=re.MULTILINE))
+
+
+def noted(made: Figure, text: str) -> None:
+    """Say below the figure what its marks mean."""
+    made.supxlabel(fill(text, int(20 * made.get_figwidth())), fontsize=6.5, color=INK)
 
 
 def wrapped(keying: str) -> str:
