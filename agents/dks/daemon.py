@@ -21,7 +21,7 @@ from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.settings import ConfigError
-from agents.runtime.told import Words, reason, tell
+from agents.runtime.told import Words, advised, tell
 from agents.runtime.version import Version
 
 CONFIG = Path("/etc/router-keys/dks.toml")
@@ -47,6 +47,8 @@ def _parser() -> Words:
     run = verb("run", "Serve the domain's routers until SIGTERM.")
     run.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
     journal.add_options(run)
+    check = verb("check", "Look whether it can do its work here, and say what to do where not; changes nothing.")
+    check.add_argument("--json", action="store_true", help="machine-readable JSON")
     question("status", "Routers, IKE SAs and groups of the running DKS.", as_json=True)
     question("metrics", "Counters in Prometheus' text format.")
     question("events", "Events as they happen, a JSON object a line, until interrupted.")
@@ -61,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
     system, or no answer."""
     arguments = _parser().parse_args(argv)
+    if arguments.command == "check":
+        from agents.dks.check import check  # what the running daemon needs nothing of
+
+        return check(arguments.config).show(as_json=arguments.json)
     try:
         if arguments.command != "run":
             return _question(arguments, arguments.socket or read_config(arguments.config).socket)
@@ -84,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except (PolicyError, sqlite3.Error, OSError, WorkerFailed) as error:
         log.write(Event("error", {"what": "fatal", "detail": str(error)}), told=True)
-        tell("dks", reason(error))
+        tell("dks", advised(error))
         return EXIT_STATE
     else:
         log.write(Event("ended"))

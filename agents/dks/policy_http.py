@@ -10,11 +10,13 @@ import http.client
 import ipaddress
 import os
 import ssl
-import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from agents.policy.errors import PolicyError
+from agents.policy.keys import check_secret
 from agents.runtime.storage import open_regular
+from agents.runtime.told import advised
 
 TIMEOUT_S = 60.0
 """For each step of a request: a connection alone takes 20 s where the Policy Server is 10 s away, more with losses."""
@@ -91,13 +93,17 @@ def _loopback(host: str) -> bool:
 def _read_token(path: Path) -> str:
     try:
         with open_regular(path) as file:
-            mode = os.fstat(file.fileno()).st_mode
+            found = os.fstat(file.fileno())
             data = file.read(MAX_TOKEN + 1)
     except OSError as error:
-        raise PolicyServerError(f"{path}: {error.strerror}") from error
-    if mode & 0o077:
-        raise PolicyServerError(f"{path}: a token's file must have mode 0600, not {stat.S_IMODE(mode):04o}")
+        raise PolicyServerError(advised(error)) from error
+    try:
+        check_secret(path, found, "a token's file")
+    except PolicyError as error:
+        raise PolicyServerError(str(error)) from error
     token = data.decode("ascii", errors="replace").strip()
     if not token or len(data) > MAX_TOKEN or not token.isprintable() or not token.isascii() or " " in token:
-        raise PolicyServerError(f"{path} holds no token")
+        raise PolicyServerError(
+            f"{path} holds no token\n  next:    on the Policy Server: policy token add NAME --role confirm"
+        )
     return token

@@ -124,7 +124,7 @@ async def run_core(
             name=config.name,
             random=os.urandom,
             poll=folder,
-            poll_list=lambda: _read_list(config.documents / REVOCATION),
+            poll_list=lambda: read_list(config.documents / REVOCATION),
             confirmed=kept(confirmed),
             look=partial(kept, confirmed) if share[1] > 1 else None,
             share=share,
@@ -161,7 +161,8 @@ def _policy_client(config: DksConfig, key: Ed25519PublicKey) -> PolicyClient | N
     return PolicyClient(ask, Places(config.documents, config.state_dir / FOLDER), config.domain, key)
 
 
-def _read_list(path: Path) -> bytes | None:
+def read_list(path: Path) -> bytes | None:
+    """The signed revocation list, or None. OSError."""
     try:
         with open_regular(path) as file:
             return file.read(MAX_OCTETS + 1)

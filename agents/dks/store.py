@@ -16,7 +16,7 @@ from agents.policy.group import MAX_COUNTER, MOST_AHEAD, MOST_VERSIONS_AHEAD
 from agents.policy.names import GroupId
 from agents.policy.revocation import key_hash
 from agents.runtime.database import connect
-from agents.runtime.storage import transaction
+from agents.runtime.storage import later_format, transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS marks (
@@ -55,7 +55,9 @@ class GenerationBook:
         self.place = str(path)
         self._connection = connect(path, read_only=read_only, timeout_s=_PATIENCE_S)
         if read_only:
+            self._refuse_later()
             return
+        self._refuse_later()  # before anything is written
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute(_SCHEMA)
@@ -65,14 +67,21 @@ class GenerationBook:
         if "version" not in columns:  # a book of before there were workers
             self._connection.execute("ALTER TABLE revocation ADD COLUMN version INTEGER NOT NULL DEFAULT 0")
 
+    def _refuse_later(self) -> None:
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if found > SCHEMA_VERSION:
+            self._connection.close()
+            raise sqlite3.DatabaseError(later_format(f"{self.place}: a book", found, SCHEMA_VERSION))
+
+    @property
+    def older(self) -> bool:
+        """Whether it was opened to be looked at, and is of a format that the next start takes over."""
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        return bool(found < SCHEMA_VERSION)
+
     def _take_over(self) -> None:
         """The marks of a book of before they belonged to keys."""
         with transaction(self._connection):
-            (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if found > SCHEMA_VERSION:
-                raise sqlite3.DatabaseError(
-                    f"{self.place}: the book has format {found}, and this program reads up to {SCHEMA_VERSION}"
-                )
             older = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'generations'"
             if self._connection.execute(older).fetchone():
                 self._connection.execute(

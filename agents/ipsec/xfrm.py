@@ -341,7 +341,14 @@ def _extended_text(flags: int, body: bytes) -> str:
 
 
 def _open_sockets() -> tuple[socket.socket, socket.socket]:
-    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_XFRM)
+    try:
+        netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_XFRM)
+    except OSError as error:
+        if error.errno not in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT):
+            raise
+        refusal = OSError(error.errno, f"this kernel has no XFRM (IPsec): {error.strerror}")
+        refusal.add_note("modprobe xfrm_user; zgrep XFRM_USER /proc/config.gz /boot/config-$(uname -r)")
+        raise refusal from error
     netlink.bind((0, 0))
     for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
         netlink.setsockopt(_SOL_NETLINK, option, 1)

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import base64
 import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -18,9 +17,10 @@ from agents.ipsec.reconciler import Reconciler
 from agents.ipsec.xfrm import Xfrm
 from agents.lks.config import LksConfig, read_config
 from agents.lks.core import LksCore
+from agents.lks.files import KEY_FIX, core_of, read_document, read_optional
 from agents.lks.lease import LEASE
 from agents.lks.lockdown import lockdown, lockdown_unicast
-from agents.lks.retained import COUNTERS, DOCUMENT, MOST_OCTETS, Retained
+from agents.lks.retained import COUNTERS, DOCUMENT, Retained
 from agents.lks.status import as_text
 from agents.policy.delegation import signer_of
 from agents.policy.document import PolicyDocument, verify_document
@@ -38,7 +38,7 @@ from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.links import snapshot
 from agents.runtime.settings import ConfigError
 from agents.runtime.storage import CorruptRecord, read_all
-from agents.runtime.told import Words, reason, tell
+from agents.runtime.told import Words, advised, tell
 from agents.runtime.udp import UdpPort
 from agents.runtime.version import Version
 
@@ -63,6 +63,8 @@ def _parser() -> Words:
     run = verb("run", "Protect this router's routing protocols until SIGTERM.")
     run.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
     journal.add_options(run)
+    check = verb("check", "Look whether it can do its work here, and say what to do where not; changes nothing.")
+    check.add_argument("--json", action="store_true", help="machine-readable JSON")
     status = question("status", "Keys, neighbours and what comes next, of the running LKS.")
     status.add_argument("--json", action="store_true", help="machine-readable JSON")
     question("events", "Events as they happen, a JSON object a line, until interrupted.")
@@ -77,6 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
     system, or no answer."""
     arguments = _parser().parse_args(argv)
+    if arguments.command == "check":
+        from agents.lks.check import check  # what the running daemon needs nothing of
+
+        return check(arguments.config).show(as_json=arguments.json)
     try:
         if arguments.command != "run":
             return _question(arguments, arguments.socket or read_config(arguments.config).socket)
@@ -93,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncio.run(_run(config, log, key_log))
     except (PolicyError, CorruptRecord, OSError) as error:
         kept = isinstance(error, PolicyError | CorruptRecord) and str(error).startswith(RETAINED)
-        detail = f"{config.state_dir}/{error}" if kept else reason(error)
+        detail = f"{config.state_dir}/{error}" if kept else advised(error)
         log.write(Event("error", {"what": "fatal", "detail": detail}), told=True)
         tell("lks", f"{config.name}: {detail}")
         return EXIT_STATE
@@ -129,13 +135,13 @@ async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) 
     try:
         try:
             harden.folder(config.state_dir)
-            core = _core(config, kernel, log_keys=key_log is not None)
+            core = core_of(config, kernel.sequence, log_keys=key_log is not None)
         except (PolicyError, CorruptRecord, OSError):
             document = _document(config)
             kernel.apply(Kernel(lockdown(document, snapshot()), (), lockdown_unicast(document)).wanted())
             log.write(Event("closed", {"detail": "no usable state: routing protocols stay closed"}))
             raise
-        _compare(config, core, log)
+        _doubt(config, core, log)
         driver = Driver(
             core,
             port,
@@ -170,30 +176,20 @@ class _Watch(KernelMonitor):
         return found
 
 
-def _core(config: LksConfig, kernel: Reconciler, *, log_keys: bool) -> LksCore:
-    return LksCore(
-        _read(config.state_dir / DOCUMENT),
-        read_private_key(config.identity),
-        read_public_key(config.policy_server_key),
-        _read_optional(config.state_dir / COUNTERS),
-        domain=config.domain,
-        router=config.name,
-        random=os.urandom,
-        sequence=kernel.sequence,
-        wall=WallClock(config.clock),
-        port=config.port,
-        revocation=_read_optional(config.state_dir / REVOCATION),
-        lease_record=_read_optional(config.state_dir / LEASE),
-        log_keys=log_keys,
-    )
-
-
-def _compare(config: LksConfig, core: LksCore, log: EventLog) -> None:
-    """Say that the key is not the document's. The LKS begins all the same: the DKS may have the document that names
-    this key."""
-    if spki(read_private_key(config.identity)) != core.document.identity:
+def _doubt(config: LksConfig, core: LksCore, log: EventLog) -> None:
+    """Say what is not as it must be and does not keep the LKS from beginning: the key is not the document's, but the
+    DKS may have the document that names it; the clock is wrong, as after a power failure, or the document has
+    expired, and the lease bounds how long it is acted on."""
+    document, now_s = core.document, WallClock(config.clock)()
+    if spki(read_private_key(config.identity)) != document.identity:
         detail = f"{config.identity}: not the key that {config.name}'s document names, so no neighbour takes it"
-        log.write(Event("error", {"what": "identity", "detail": detail}))
+        log.write(Event("error", {"what": "identity", "detail": detail, "next": KEY_FIX}))
+    if now_s < document.issued_at:
+        detail = f"the clock says {now_s:.0f} s, and the policy was issued at {document.issued_at} s (Unix time)"
+        log.write(Event("error", {"what": "clock", "detail": detail, "next": "timedatectl; chronyc tracking"}))
+    if now_s >= document.expires_at:
+        detail = f"policy version {document.version} has expired by this clock: in force until the lease ends"
+        log.write(Event("error", {"what": "policy", "detail": detail, "next": "policy commit; policy export"}))
 
 
 def _document(config: LksConfig) -> PolicyDocument | None:
@@ -201,11 +197,11 @@ def _document(config: LksConfig) -> PolicyDocument | None:
     try:
         harden.folder(config.state_dir)
         server = read_public_key(config.policy_server_key)
-        signed = _read(config.state_dir / DOCUMENT)
+        signed = read_document(config.state_dir / DOCUMENT)
         document = verify_document(signed, server, domain=config.domain, router=config.name)
         with contextlib.suppress(CorruptRecord):
             owner = party_id(config.domain, config.name).decode()
-            Retained(_read_optional(config.state_dir / COUNTERS), lambda _effect: None, owner=owner).acts_on(
+            Retained(read_optional(config.state_dir / COUNTERS), lambda _effect: None, owner=owner).acts_on(
                 document.version, signer_of(signed, server, domain=config.domain)[1]
             )
         return document
@@ -215,20 +211,6 @@ def _document(config: LksConfig) -> PolicyDocument | None:
 
 RETAINED = (DOCUMENT, COUNTERS, REVOCATION, LEASE)
 """Files of the state folder, which the core's errors begin with."""
-
-
-def _read(path: Path) -> bytes:
-    data = _read_optional(path)
-    if data is None:
-        raise PolicyError(f"{path}: there is no signed policy document, so the router has not been commissioned")
-    return data
-
-
-def _read_optional(path: Path) -> bytes | None:
-    try:
-        return read_all(path, MOST_OCTETS) if path.name == COUNTERS else read_all(path)
-    except FileNotFoundError:
-        return None
 
 
 def entry() -> NoReturn:

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from agents.policy import cbor
 from agents.policy.errors import PolicyError
 from agents.runtime.effects import Persist
-from agents.runtime.storage import CorruptRecord, seal, unseal
+from agents.runtime.storage import CorruptRecord, LaterRecord, seal, unseal_any
 
 LEASE = "lease"
-_KIND = "router-keys/lks-lease/1"
+_STEM, _FORMAT = "router-keys/lks-lease", 1
+_KIND = f"{_STEM}/{_FORMAT}"
 _MAX = 1 << 48
 WRITE_FRACTION = 0.02
 ASK_FRACTION = 0.05
@@ -42,7 +43,7 @@ class Lease:
         emit: Callable[[Persist], None],
     ) -> None:
         """From the record of the last life. Without one the lease is whole at the `first` start, and over at any
-        other; over too when the record is damaged."""
+        other; over too when the record is damaged. LaterRecord for one of a later release."""
         self._wall, self._emit = wall, emit
         self._seconds = float(seconds)
         self.doubt = ""
@@ -52,7 +53,9 @@ class Lease:
             self.doubt = "" if first else "it is missing"
         else:
             try:
-                self._left = min(_left(record, wall()), self._seconds)
+                self._left = min(left_of(record, wall()), self._seconds)
+            except LaterRecord:
+                raise
             except (CorruptRecord, PolicyError) as error:
                 self._left, self.doubt = 0.0, str(error)
         self.until: float | None = None
@@ -132,9 +135,9 @@ class Lease:
         self._emit(Persist(LEASE, seal(_KIND, cbor.encode(record)), binding=False))
 
 
-def _left(record: bytes, wall_s: float) -> float:
-    """CorruptRecord, PolicyError."""
-    found = cbor.decode(unseal(_KIND, record))
+def left_of(record: bytes, wall_s: float) -> float:
+    """Seconds that a start now would find left. CorruptRecord, PolicyError."""
+    found = cbor.decode(unseal_any(_STEM, _FORMAT, record)[1])
     names = ("left_s", "slack_s", "wall_s")
     if not isinstance(found, dict) or set(found) != set(names):
         raise CorruptRecord("the retained lease has another form")

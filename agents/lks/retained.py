@@ -28,10 +28,11 @@ from agents.policy.names import GroupId
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import key_hash
 from agents.runtime.effects import Persist
-from agents.runtime.storage import CorruptRecord, seal, unseal
+from agents.runtime.storage import CorruptRecord, seal, unseal_any
 
 DOCUMENT, COUNTERS = "policy.cose", "counters"
-_KIND, _OLDER_KIND = "router-keys/lks-counters/3", "router-keys/lks-counters/2"
+_STEM, _FORMAT = "router-keys/lks-counters", 3
+_KIND = f"{_STEM}/{_FORMAT}"
 _MAX = (1 << 63) - 1
 _LONGEST_STATE = 2048
 MOST_FLOORS = 1 << 15
@@ -226,16 +227,9 @@ _Record = tuple[str, int, dict[str, int], int, dict[_Place, _Floor]]
 
 
 def _read(record: bytes) -> _Record:
-    """A record of this format, of one that did not say whose it is, or of one that did not say whose the marks were.
-    CorruptRecord."""
-    try:
-        return _decode(unseal(_KIND, record))
-    except CorruptRecord as error:
-        try:
-            older = unseal(_OLDER_KIND, record)
-        except CorruptRecord:
-            raise error from None
-    return _decode_older(older)
+    """A record of this format, or of one up to 2, which did not say whose the marks were. CorruptRecord."""
+    form, payload = unseal_any(_STEM, _FORMAT, record)
+    return _decode(payload) if form == _FORMAT else _decode_older(payload, form)
 
 
 def _map(payload: bytes, *names: str) -> dict[str, object]:
@@ -266,15 +260,19 @@ def _decode(payload: bytes) -> _Record:
     return owner, _number(value["reserved"]), versions, _number(value["revocation"]), floors
 
 
-def _decode_older(payload: bytes) -> _Record:
-    value = _map(payload, "reserved", "version", "revocation")
-    kept = value.get("floors")
+def _decode_older(payload: bytes, form: int) -> _Record:
+    """Of format 1, the first ones knew no version, or no revocation list, and none of them what was signed."""
+    first = form == 1
+    value = _map(payload, "reserved", *(() if first else ("version", "revocation")))
+    version, revocation, kept = value.get("version", 0), value.get("revocation", 0), value.get("floors")
     if not isinstance(kept, dict) or not all(isinstance(name, str) for name in kept):
         raise _other_form()
-    floors: dict[_Place, _Floor] = {(name, _UNKNOWN): _as_floor(floor) for name, floor in kept.items()}
-    version = _number(value["version"])
-    versions = {_UNKNOWN: version} if version else {}
-    return "", _number(value["reserved"]), versions, _number(value["revocation"]), floors
+    if not _counter(version) or not _counter(revocation):
+        raise _other_form()
+    marks = {name: [*floor, b""] if first and isinstance(floor, list) else floor for name, floor in kept.items()}
+    floors: dict[_Place, _Floor] = {(name, _UNKNOWN): _as_floor(floor) for name, floor in marks.items()}
+    versions = {_UNKNOWN: _number(version)} if version else {}
+    return "", _number(value["reserved"]), versions, _number(revocation), floors
 
 
 def _as_floor(value: object) -> _Floor:

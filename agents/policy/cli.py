@@ -19,16 +19,17 @@ import typer
 from pydantic import ValidationError
 
 from agents.policy.admin_cli import app as admin_app
+from agents.policy.check import check as checked
 from agents.policy.deploy_cli import app as deploy_app
 from agents.policy.deploy_cli import login_name
-from agents.policy.desk import Json, Yes, answer, ask, octets, opened
+from agents.policy.desk import Json, Yes, answer, ask, octets, opened, signer_of
 from agents.policy.difference import difference, dks_text
 from agents.policy.document import DksEntry, plain, verify_document
 from agents.policy.domain import Domain
 from agents.policy.edit_cli import adjacency_app, group_app, interface_app, router_app, rp_app, settings_lines
 from agents.policy.errors import PolicyError
 from agents.policy.export import export_documents
-from agents.policy.keys import read_private_key, read_public_key, spki
+from agents.policy.keys import read_public_key, spki
 from agents.policy.names import DKS_NAME
 from agents.policy.problems import problems
 from agents.policy.revocation import key_hash
@@ -36,10 +37,10 @@ from agents.policy.rollout import jumps
 from agents.policy.serve_cli import serve, token_app
 from agents.policy.set_cli import app as set_app
 from agents.policy.set_cli import unset
-from agents.policy.store import PolicyStore, Signer
+from agents.policy.store import PolicyStore
 from agents.runtime import stdio
 from agents.runtime.exits import EXIT_STATE, EXIT_USAGE
-from agents.runtime.told import MISNAMED, reason, tell, usage, wrong_word
+from agents.runtime.told import MISNAMED, advised, tell, usage, wrong_word
 from agents.runtime.version import version
 
 app = typer.Typer(
@@ -162,24 +163,29 @@ def commit(
     who: Annotated[str | None, typer.Option(help="Who; the login name by default.")] = None,
     administrator: Annotated[Path | None, typer.Option(help="Sign with this private key, not the root key.")] = None,
     delegation: Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Sign every document anew, though nothing changed: before they expire.")
+    ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Check the whole domain, sign every document that changed, and keep the version. Asks first, on a terminal, where
     keys would be revoked for ever."""
-    if (administrator is None) != (delegation is None):
-        raise PolicyError("--administrator and --delegation are given both or not at all")
-    signer = None
-    if administrator is not None and delegation is not None:
-        signer = Signer(read_private_key(administrator), octets(delegation))
+    signer = signer_of(administrator, delegation)
     with opened(context) as store:
         draft = store.draft()
         changes = difference(store.domain(store.version) if store.version else None, draft)
         if gone := [each for each in changes if each.startswith("- key of ")]:
             ask(yes, "\n".join(("This commit revokes:", *gone)))
-        done, fresh = store.commit(who or login_name(), message, int(time.time()), signer=signer)
+        done, fresh = store.commit(who or login_name(), message, int(time.time()), signer=signer, renew=renew)
     lines = [f"version {done.version}: {len(fresh)} new documents", *sorted(f"  {name}" for name in fresh)]
     answer(as_json, {**asdict(done), "documents": sorted(fresh)}, lines)
+
+
+@app.command()
+def check(context: typer.Context, as_json: Json = False) -> None:
+    """Look whether the store can be used and what ends soon, and say what to do where not; changes nothing."""
+    raise typer.Exit(checked(context.obj, time.time()).show(as_json=as_json))
 
 
 @app.command()
@@ -288,10 +294,10 @@ def _main(arguments: list[str] | None) -> int:
         tell("policy", text)
         return EXIT_USAGE
     except OSError as error:
-        tell("policy", reason(error))
+        tell("policy", advised(error))
         return EXIT_USAGE if isinstance(error, MISNAMED) else EXIT_STATE
     except sqlite3.Error as error:
-        tell("policy", f"the store cannot be used: {error}")
+        tell("policy", f"the store cannot be used: {error}", "policy check")
         return EXIT_STATE
     except _UsageError as error:
         return usage("policy", error)

@@ -22,7 +22,7 @@ from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.domain import Domain
 from agents.policy.errors import NothingToDo, PolicyError
 from agents.policy.rollout import Deployment, Segment, Step
-from agents.policy.store import Commit, PolicyStore
+from agents.policy.store import Commit, PolicyStore, Signer
 from agents.runtime.storage import read_all, write_atomic
 
 FILE = "deployment.json"
@@ -53,8 +53,9 @@ class Done:
 class Deployer:
     """One store's. `said`: where confirmations come from."""
 
-    def __init__(self, store: PolicyStore, said: Said) -> None:
-        self._store, self._said = store, said
+    def __init__(self, store: PolicyStore, said: Said, signer: Signer | None = None) -> None:
+        """`signer`: an administrator who signs the steps instead of the root key."""
+        self._store, self._said, self._signer = store, said, signer
         self._path = store.folder / FILE
 
     # -- what is under way
@@ -196,7 +197,8 @@ class Deployer:
         # First that these are waited for, then the version: a failure in between makes us wait once too often.
         self._save(deployment.model_copy(update={"last": step.segments}))
         why = step.reason + (f" (not waiting for {', '.join(sorted(without))})" if without else "")
-        commit, routers = self._store.commit(who, why[:1000], at, expected=version, domain=rollout.taken(domain, step))
+        after = rollout.taken(domain, step)
+        commit, routers = self._store.commit(who, why[:1000], at, expected=version, domain=after, signer=self._signer)
         left = len(list(rollout.steps(self._committed(), deployment)))
         return Done(step, commit, routers, left)
 

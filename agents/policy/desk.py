@@ -20,8 +20,8 @@ from agents.policy import durations, steps
 from agents.policy.difference import difference
 from agents.policy.domain import field_word
 from agents.policy.errors import PolicyError
-from agents.policy.keys import public_pem, read_public_key
-from agents.policy.store import PolicyStore
+from agents.policy.keys import public_pem, read_private_key, read_public_key
+from agents.policy.store import PolicyStore, Signer
 from agents.runtime.storage import read_all
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
@@ -104,6 +104,15 @@ def octets(path: Path) -> bytes:
         return read_all(path, pipes=True)
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}") from error
+
+
+def signer_of(administrator: Path | None, delegation: Path | None) -> Signer | None:
+    """Who signs instead of the root key: --administrator KEY and --delegation FILE. PolicyError."""
+    if (administrator is None) != (delegation is None):
+        raise PolicyError("--administrator and --delegation are given both or not at all")
+    if administrator is None or delegation is None:
+        return None
+    return Signer(read_private_key(administrator), octets(delegation))
 
 
 def seconds(option: str, text: str | None) -> int | None:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from agents.policy.errors import PolicyError
 from agents.runtime.storage import open_regular, read_all, sync_folder, write_atomic
+from agents.runtime.told import advised
 
 
 def spki(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
@@ -67,12 +68,16 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     """From a PEM file; PolicyError when others may read the file, or it holds no Ed25519 key."""
     try:
         with open_regular(path) as file:
-            mode = os.fstat(file.fileno()).st_mode
+            found = os.fstat(file.fileno())
             data = file.read(4096)
+    except FileNotFoundError as error:
+        raise PolicyError(
+            f"{path}: {error.strerror}\n"
+            f"  next:    openssl genpkey -algorithm ED25519 -out {path}, or bring the old one back"
+        ) from error
     except OSError as error:
-        raise PolicyError(f"{path}: {error.strerror}") from error
-    if mode & 0o077:
-        raise PolicyError(f"{path}: a private key's file must have mode 0600, not {stat.S_IMODE(mode):04o}")
+        raise PolicyError(advised(error)) from error
+    check_secret(path, found, "a private key's file")
     try:
         key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -80,6 +85,18 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise PolicyError(f"{path}: not an Ed25519 private key")
     return key
+
+
+def check_secret(path: Path, found: os.stat_result, what: str) -> None:
+    """PolicyError unless a secret's file is ours, or root's, and nobody else may read it."""
+    if found.st_mode & 0o077:
+        mode = stat.S_IMODE(found.st_mode)
+        raise PolicyError(f"{path}: {what} must have mode 0600, not {mode:04o}\n  next:    chmod 600 {path}")
+    if found.st_uid not in (0, os.geteuid()):
+        raise PolicyError(
+            f"{path}: {what} must be of user {os.geteuid()}, who runs this, and is of user {found.st_uid}\n"
+            f"  next:    chown {os.geteuid()} {path}"
+        )
 
 
 def public_pem(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
@@ -93,7 +110,7 @@ def read_public_key(path: Path, *, pipes: bool = False) -> Ed25519PublicKey:
     try:
         data = read_all(path, pipes=pipes)
     except OSError as error:
-        raise PolicyError(f"{path}: {error.strerror}") from error
+        raise PolicyError(advised(error)) from error
     return public_key_from_pem(data, str(path))
 
 

@@ -11,7 +11,6 @@ import json
 import logging
 import signal
 import ssl
-import stat
 import sys
 import time
 from pathlib import Path
@@ -21,12 +20,15 @@ import typer
 
 from agents import __version__
 from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.desk import signer_of
 from agents.policy.errors import PolicyError
+from agents.policy.keys import check_secret
 from agents.policy.store import PolicyStore
 from agents.runtime import harden, journal
 from agents.runtime.effects import Event
 from agents.runtime.exits import EXIT_STATE
 from agents.runtime.journal import LogFormat, LogLevel
+from agents.runtime.told import advised
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PORT = 8484
@@ -49,11 +51,10 @@ def check_listening(host: str, certificate: Path | None, key: Path | None) -> No
         )
     if key is not None:
         try:
-            mode = key.stat().st_mode
+            found = key.stat()
         except OSError as error:
-            raise PolicyError(f"{key}: {error.strerror}") from error
-        if mode & 0o077:
-            raise PolicyError(f"{key}: a private key's file must have mode 0600, not {stat.S_IMODE(mode):04o}")
+            raise PolicyError(advised(error)) from error
+        check_secret(key, found, "a private key's file")
 
 
 def _check_tls(certificate: Path | None, key: Path | None) -> None:
@@ -66,7 +67,7 @@ def _check_tls(certificate: Path | None, key: Path | None) -> None:
                 "  allowed: PEM of a certificate chain, and of the private key of its first certificate"
             ) from error
         except OSError as error:
-            raise PolicyError(f"{certificate}: {error.strerror}") from error
+            raise PolicyError(advised(error)) from error
 
 
 def _loopback(host: str) -> bool:
@@ -83,6 +84,10 @@ def serve(
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM, mode 0600.")] = None,
     host: Annotated[list[str] | None, typer.Option(help="A name that clients use; others are not answered.")] = None,
+    administrator: Annotated[
+        Path | None, typer.Option(help="Commit with this private key: the root key need not be on this machine.")
+    ] = None,
+    delegation: Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")] = None,
     log_level: Annotated[LogLevel, typer.Option(help="What is told on standard error.")] = LogLevel.INFO,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="As --log-level debug.")] = False,
     log_format: Annotated[LogFormat, typer.Option(help="A line an event, as text or as JSON.")] = LogFormat.TEXT,
@@ -103,7 +108,7 @@ def serve(
             f"{error.name} is not installed; the next step is: pip install 'router-keys[server]'"
         ) from error
     names = {listen, *(host or ()), *(LOOPBACK if _loopback(listen) else ())}
-    app = create_app(context.obj, names)
+    app = create_app(context.obj, names, signer=signer_of(administrator, delegation))
     told = journal.asked("policy", log_level, verbose, log_format)
     everything = verbose or log_level is LogLevel.DEBUG
     logging.basicConfig(level=logging.NOTSET if everything else logging.INFO, handlers=[journal.Handler(told)])

@@ -35,7 +35,7 @@ from agents.policy.revocation import (
     verify_list,
 )
 from agents.runtime.database import connect
-from agents.runtime.storage import make_folder, transaction
+from agents.runtime.storage import later_format, make_folder, transaction
 
 SCHEMA_VERSION = 3
 MAX_REASON = 1000
@@ -127,7 +127,7 @@ class PolicyStore:
             steps = f"{_REVOCATIONS if found == 1 else ''} {_FORGOTTEN}"
             self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif found != SCHEMA_VERSION:
-            raise PolicyError(f"{path} has version {found} of the store, not {SCHEMA_VERSION}")
+            raise PolicyError(later_format(f"{path}: a store", found, SCHEMA_VERSION))
 
     @classmethod
     def create(cls, folder: Path, domain: Domain, key: Ed25519PrivateKey | None = None) -> PolicyStore:
@@ -327,8 +327,11 @@ class PolicyStore:
         domain: Domain | None = None,
         draft: str | None = None,
         signer: Signer | None = None,
+        renew: bool = False,
     ) -> tuple[Commit, frozenset[str]]:
         """Validate the draft, sign its documents and keep both as the next version; and whose document is new.
+
+        `renew`: sign every document anew, so that each is valid for its whole time again, though nothing changed.
 
         `signer`: an administrator who signs them instead of the root key, which then need not be here. Documents of an
         administrator whose key is revoked are signed anew.
@@ -354,8 +357,12 @@ class PolicyStore:
                     raise VersionConflict("the draft has changes that are not committed: policy diff, then commit")
                 self._put_draft(domain)
             domain = domain or present
-            if last and self.domain(last) == domain:
-                raise PolicyError(f"the draft is the same as version {last}")
+            if last and self.domain(last) == domain and not renew:
+                raise PolicyError(
+                    f"the draft is the same as version {last}\n"
+                    "  next:    to sign all documents anew before they expire: policy commit --renew -m WHY"
+                )
+            self._refuse_past(at)
             self._refuse_forgotten(domain)
             if roots := [each.name for each in domain.routers.values() if each.key == spki(root)]:
                 raise PolicyError(f"{', '.join(roots)}: this key is the Policy Server's own, and no router's")
@@ -367,7 +374,7 @@ class PolicyStore:
             before = {
                 name: each
                 for name, each in self._still_good(signed_before, domain).items()
-                if each.expires_at > expired_before
+                if each.expires_at > expired_before and not renew
             }
             if signer is not None:
                 signer.check(root, domain, at)
@@ -383,6 +390,15 @@ class PolicyStore:
             self._revoke(domain, last + 1, at, root, key, expired_before)
             self._db.execute("UPDATE draft SET based_on = ?", (last + 1,))
         return Commit(last + 1, at, who, why, digest), fresh
+
+    def _refuse_past(self, at: int) -> None:
+        """PolicyError when the clock stands before the last commit: what is signed now would have expired, or soon."""
+        (last,) = self._db.execute("SELECT coalesce(max(at), 0) FROM versions").fetchone()
+        if at < last:
+            raise PolicyError(
+                f"this machine's clock says {at} s, and the last version was committed at {last} s (Unix time)\n"
+                "  next:    timedatectl; set the clock right, and commit then"
+            )
 
     def rollback(self, version: int) -> Domain:
         """Make the draft what a committed version was; to commit it is a step of its own.

@@ -145,6 +145,17 @@ def ask(path: Path, command: str, timeout_s: float | None = None) -> dict[str, A
     raise ConnectionResetError(f"{path}: the agent gave no answer")
 
 
+def answers(path: Path) -> bool:
+    """Whether an agent answers there."""
+    try:
+        ask(path, "status", PATIENCE_S)
+    except CommandRefused:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def follow(path: Path, command: str, timeout_s: float | None = None) -> Iterator[dict[str, Any]]:
     """The lines that the agent answers with, as they come. OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:

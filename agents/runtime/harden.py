@@ -25,10 +25,25 @@ def process() -> None:
 
 def folder(path: Path) -> None:
     """Make it for this user alone, if it is not there. PermissionError when others could put files into it or take
-    them away: what is retained there is believed."""
+    them away: what is retained there is believed. OSError when its disk is full or cannot be written to."""
     make_folder(path, 0o700)
     found = path.stat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
         mode = stat.S_IMODE(found.st_mode)
-        why = f"user {os.geteuid()} must own it and nobody else may write (its mode is {mode:04o})"
-        raise PermissionError(errno.EPERM, why, str(path))
+        why = (
+            f"user {os.geteuid()} must own it and nobody else may write (it is user {found.st_uid}'s, mode {mode:04o})"
+        )
+        error = PermissionError(errno.EPERM, why, str(path))
+        error.add_note(f"chown {os.geteuid()} {path} && chmod 0700 {path}")
+        raise error
+    room(path)
+
+
+def room(path: Path) -> None:
+    """OSError when nothing can be written below this folder: no space, no inode, read-only."""
+    disk = os.statvfs(path)
+    free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
+    if disk.f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+    if free == 0 or (disk.f_files and disk.f_ffree == 0):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

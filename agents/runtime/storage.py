@@ -21,8 +21,24 @@ _MAGIC = b"RKS1"
 _DIGEST = 32
 
 
+_LATER = 32
+"""So many later formats of a record are told from damage."""
+
+
 class CorruptRecord(Exception):
     """A retained record that is cut, altered or of another kind: it must not be acted on."""
+
+
+class LaterRecord(CorruptRecord):
+    """A retained record that a later release wrote: nothing is wrong with it, and this one cannot read it."""
+
+
+def later_format(what: object, found: int, newest: int) -> str:
+    """What is said of a file of another release: what it is, and what to do."""
+    return (
+        f"{what} of format {found}, and this release reads up to format {newest}\n"
+        "  next:    install the release that wrote it, or a later one; `--version` says which this is"
+    )
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -105,6 +121,22 @@ def unseal(kind: str, record: bytes) -> bytes:
     if record[: len(_MAGIC) + _DIGEST] != _MAGIC + sha256(kind.encode() + b"\0" + payload).digest():
         raise CorruptRecord(f"the retained {kind} record is damaged")
     return payload
+
+
+def unseal_any(stem: str, newest: int, record: bytes) -> tuple[int, bytes]:
+    """Format and payload of a record of any format up to `newest`: `seal` made it of the kind STEM/FORMAT. LaterRecord
+    for one of a later release; CorruptRecord."""
+    for number in (*range(newest, 0, -1), *range(newest + 1, newest + 1 + _LATER)):
+        try:
+            payload = unseal(f"{stem}/{number}", record)
+        except CorruptRecord:
+            continue
+        if number > newest:
+            raise LaterRecord(later_format(f"a {stem} record", number, newest))
+        return number, payload
+    raise CorruptRecord(
+        f"the retained {stem} record is damaged\n  next:    put it back from a backup, or commission the router anew"
+    )
 
 
 @contextmanager

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from agents.runtime.exits import EXIT_USAGE
@@ -26,6 +29,37 @@ def reason(error: Exception) -> str:
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
+def advised(error: Exception) -> str:
+    """What went wrong, and the command that shows or mends it: the error's own notes, or what its number calls for."""
+    text, notes = reason(error), getattr(error, "__notes__", [])
+    if notes or not isinstance(error, OSError):
+        return "\n".join([text, *(f"  next:    {each}" for each in notes)])
+    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path()
+    command = _LOOK.get(error.errno or 0)
+    if command is None:
+        return text
+    return f"{text}\n  next:    {command.format(path=place, folder=place if os.path.isdir(place) else place.parent)}"
+
+
+_LOOK = {
+    errno.ENOENT: "ls -l {folder}",
+    errno.EACCES: "namei -l {path}",
+    errno.EPERM: "namei -l {path}",
+    errno.ELOOP: "namei -l {path}",
+    errno.ENOTDIR: "namei -l {path}",
+    errno.EISDIR: "ls -ld {path}",
+    errno.EINVAL: "ls -l {path}",
+    errno.EFBIG: "ls -l {path}",
+    errno.ENOSPC: "df -h {folder}; df -i {folder}",
+    errno.EDQUOT: "quota; df -h {folder}",
+    errno.EROFS: "findmnt -T {folder}; a unit may write below its StateDirectory alone",
+    errno.EIO: "journalctl -k -p err",
+    errno.EMFILE: "ulimit -n; LimitNOFILE= in the unit",
+    errno.ENAMETOOLONG: "use a shorter path",
+}
+"""The command that shows why, by the error's number."""
 
 
 def usage(program: str, error: Any) -> int:

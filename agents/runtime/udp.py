@@ -184,13 +184,25 @@ def bind(port: int, address: str = "", *, shared: bool = False) -> list[socket.s
             try:
                 each.bind((address, port))
             except OSError as error:
-                where = f"{address} port {port}" if address else f"port {port}"
-                raise OSError(error.errno, f"UDP {where}: {error.strerror}") from error
+                raise _refused(error, address, port) from error
     except BaseException:
         for each in bound:
             each.close()
         raise
     return bound
+
+
+def _refused(error: OSError, address: str, port: int) -> OSError:
+    where = f"{address} port {port}" if address else f"port {port}"
+    refusal = OSError(error.errno, f"UDP {where}: {error.strerror}")
+    help_with = {
+        errno.EADDRINUSE: f"ss -ulpn 'sport = :{port}'; end what has it, or set another `port`",
+        errno.EADDRNOTAVAIL: "ip address show; `listen` is an address of this machine",
+        errno.EACCES: "run it by its unit, which has CAP_NET_BIND_SERVICE, or set a `port` above 1023",
+    }
+    if error.errno in help_with:
+        refusal.add_note(help_with[error.errno])
+    return refusal
 
 
 class UdpPort:

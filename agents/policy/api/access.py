@@ -15,7 +15,7 @@ from fastapi import Depends, Header, HTTPException, Request
 from agents.policy import confirmation_folder
 from agents.policy.api.tokens import Role, Token, TokenBook
 from agents.policy.deploy import Deployer, from_folder
-from agents.policy.store import PolicyStore
+from agents.policy.store import PolicyStore, Signer
 
 MAY = {
     Role.READ: frozenset({"read", "documents"}),
@@ -69,6 +69,15 @@ def opened(folder: Path) -> Iterator[PolicyStore]:
         store.close()
 
 
-def deployer(store: PolicyStore) -> Deployer:
+def _signer(request: Request) -> Signer | None:
+    found: Signer | None = request.app.state.signer
+    return found
+
+
+SignedBy = Annotated[Signer | None, Depends(_signer)]
+"""Who signs what is committed over the API: None for the root key."""
+
+
+def deployer(store: PolicyStore, signer: Signer | None = None) -> Deployer:
     """With the confirmations that came in over the API."""
-    return Deployer(store, from_folder(store.folder / confirmation_folder.FOLDER))
+    return Deployer(store, from_folder(store.folder / confirmation_folder.FOLDER), signer)

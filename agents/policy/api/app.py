@@ -6,7 +6,9 @@ No answer, log line or error holds a token or what was sent. Knows nothing of li
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from agents.policy.api.routes import router
 from agents.policy.api.tokens import Token, TokenBook
 from agents.policy.deploy import Held
 from agents.policy.errors import PolicyError
-from agents.policy.store import PolicyStore, VersionConflict
+from agents.policy.store import PolicyStore, Signer, VersionConflict
 
 LOG = logging.getLogger("policy.api")
 STRANGERS = logging.getLogger("policy.api.strangers")
@@ -32,15 +34,21 @@ quieten(STRANGERS)
 OPENAPI = "/v1/openapi.json"
 
 
-def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY) -> FastAPI:
-    """The API of the store in `folder`, for requests to these host names. PolicyError when there is no store."""
-    PolicyStore(folder).close()
+def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY, signer: Signer | None = None) -> FastAPI:
+    """The API of the store in `folder`, for requests to these host names. `signer`: an administrator who signs what is
+    committed instead of the root key, which then need not be here. PolicyError when there is no store, or the signer
+    may not sign for it."""
+    with closing(PolicyStore(folder)) as store:
+        if signer is not None:
+            signer.check(
+                store.public_key, store.domain(store.version) if store.version else store.draft(), int(time.time())
+            )
     # Pages with examples load scripts from elsewhere, so there are none; the description itself is served.
     app = FastAPI(
         title="Policy Server", version="1", openapi_url=OPENAPI, docs_url=None, redoc_url=None,
         redirect_slashes=False,
     )  # fmt: skip
-    app.state.folder, app.state.tokens = folder, TokenBook(folder)
+    app.state.folder, app.state.tokens, app.state.signer = folder, TokenBook(folder), signer
     app.include_router(router)
     tokens = app.state.tokens
     app.add_middleware(

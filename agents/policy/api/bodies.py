@@ -30,9 +30,11 @@ class Edits(_Body):
 
 
 class Commit(_Body):
-    """`expected`: the version that must be the last one now. `draft`: the digest of the draft that was looked at."""
+    """`expected`: the version that must be the last one now. `draft`: the digest of the draft that was looked at.
+    `renew`: sign every document anew, though nothing changed."""
 
     why: Why
+    renew: bool = False
     expected: Version
     draft: Digest | None = None
 

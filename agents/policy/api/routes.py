@@ -18,7 +18,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from agents.policy import confirmation_folder, steps
 from agents.policy.api import bodies
-from agents.policy.api.access import Confirmer, Fetcher, Folder, Reader, Writer, deployer, opened
+from agents.policy.api.access import Confirmer, Fetcher, Folder, Reader, SignedBy, Writer, deployer, opened
 from agents.policy.confirmation import MAX_OCTETS, Confirmation, missing, shown
 from agents.policy.deploy import Done
 from agents.policy.difference import difference
@@ -143,10 +143,13 @@ def edit_draft(_who: Writer, folder: Folder, body: bodies.Edits) -> dict[str, An
 
 
 @router.post("/commits")
-def commit(who: Writer, folder: Folder, body: bodies.Commit) -> dict[str, Any]:
+def commit(who: Writer, folder: Folder, signer: SignedBy, body: bodies.Commit) -> dict[str, Any]:
     """Check the whole domain, sign every document that changed, and keep the version."""
     with opened(folder) as store:
-        done, fresh = store.commit(who.name, body.why, int(time.time()), expected=body.expected, draft=body.draft)
+        done, fresh = store.commit(
+            who.name, body.why, int(time.time()),
+            expected=body.expected, draft=body.draft, signer=signer, renew=body.renew,
+        )  # fmt: skip
         return {**asdict(done), "documents": sorted(fresh)}
 
 
@@ -214,27 +217,29 @@ def rollout_plan(_who: Reader, folder: Folder, body: bodies.Plan) -> dict[str, A
 
 
 @router.post("/rollout/start")
-def rollout_start(who: Writer, folder: Folder, body: bodies.Start) -> dict[str, Any]:
+def rollout_start(who: Writer, folder: Folder, signer: SignedBy, body: bodies.Start) -> dict[str, Any]:
     """Begin, and take the first step; 409 with names while somebody has not confirmed."""
     with opened(folder) as store:
         at = int(time.time())
         return _done(
-            deployer(store).start(body.segments, body.to, body.at_once, who.name, at, body.without, body.protocols)
+            deployer(store, signer).start(
+                body.segments, body.to, body.at_once, who.name, at, body.without, body.protocols
+            )
         )
 
 
 @router.post("/rollout/step")
-def rollout_step(who: Writer, folder: Folder, body: bodies.Next) -> dict[str, Any]:
+def rollout_step(who: Writer, folder: Folder, signer: SignedBy, body: bodies.Next) -> dict[str, Any]:
     """The next step; 409 with names while somebody has not confirmed the one before."""
     with opened(folder) as store:
-        return _done(deployer(store).step(who.name, int(time.time()), body.without))
+        return _done(deployer(store, signer).step(who.name, int(time.time()), body.without))
 
 
 @router.post("/rollout/back")
-def rollout_back(who: Writer, folder: Folder, body: bodies.Back) -> dict[str, Any]:
+def rollout_back(who: Writer, folder: Folder, signer: SignedBy, body: bodies.Back) -> dict[str, Any]:
     """Turn round, the last segment first, and take the first step back."""
     with opened(folder) as store:
-        return _done(deployer(store).back(body.to, body.at_once, who.name, int(time.time()), body.without))
+        return _done(deployer(store, signer).back(body.to, body.at_once, who.name, int(time.time()), body.without))
 
 
 def _done(done: Done | None) -> dict[str, Any]:

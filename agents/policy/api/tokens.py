@@ -13,7 +13,6 @@ import hmac
 import os
 import re
 import secrets
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -22,6 +21,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from agents.policy.errors import PolicyError
+from agents.policy.keys import check_secret
 from agents.runtime.storage import open_regular, write_atomic
 
 FILE = "tokens.json"
@@ -66,12 +66,11 @@ class TokenBook:
         """Those that count. PolicyError for a damaged file, or one that others may read."""
         try:
             with open_regular(self._path) as file:
-                mode = os.fstat(file.fileno()).st_mode
+                found = os.fstat(file.fileno())
                 data = file.read(MAX_OCTETS)
         except FileNotFoundError:
             return ()
-        if mode & 0o077:
-            raise PolicyError(f"{self._path}: must have mode 0600, not {stat.S_IMODE(mode):04o}")
+        check_secret(self._path, found, "tokens' file")
         try:
             return _FILE.validate_json(data)
         except ValidationError as error:

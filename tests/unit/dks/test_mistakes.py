@@ -97,7 +97,9 @@ def test_a_port_that_is_taken_is_named(folder: Path, capsys: pytest.CaptureFixtu
         port = taken.getsockname()[1]
         (folder / "dks.toml").write_text(f"port = {port}\n{CONFIG}")
         assert main(["run", "--config", str(folder / "dks.toml")]) == 3
-    assert capsys.readouterr().err == f"dks: UDP 127.0.0.1 port {port}: Address already in use\n"
+    assert capsys.readouterr().err.startswith(
+        f"dks: UDP 127.0.0.1 port {port}: Address already in use\ndks:   next:    ss "
+    )
 
 
 def test_an_address_that_is_none_is_bad_input(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Address
@@ -71,7 +72,7 @@ def router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Router:
     address, local = IPv4Interface("10.0.0.1/24"), IPv6Address("fe80::1")
     domain = edit.add_interface(domain, "r1", "e0", address, local, "p2p", (RoutingProtocol.OSPF,), Mode.REQUIRED)
     store = PolicyStore.create(tmp_path / "store", domain)
-    store.commit("anna", "first", 1)
+    store.commit("anna", "first", int(time.time()) - 60)
     (tmp_path / "state").mkdir(mode=0o700)
     (tmp_path / "state" / "policy.cose").write_bytes(store.documents()["r1"])
     (tmp_path / "server.pem").write_bytes(public_pem(store.public_key))
@@ -107,7 +108,7 @@ def test_a_document_without_an_end_is_not_read_for_ever(router: Router, capsys: 
     with (router.state / "policy.cose").open("wb") as file:
         file.truncate(1 << 30)
     assert router.run() == 3
-    assert capsys.readouterr().err == f"lks: r1: {router.state}/policy.cose: File too large\n"
+    assert f"lks: r1: {router.state}/policy.cose: File too large\nlks:   next:    " in capsys.readouterr().err
     assert router.events("closed") and len(router.kernel.applied) == 1
 
 
@@ -179,7 +180,7 @@ def test_a_damaged_file_is_named_with_its_folder(
     whole = place.read_bytes() if place.exists() else (router.state / "policy.cose").read_bytes()
     place.write_bytes(DAMAGES[damage](whole))
     assert router.run() == 3
-    (said,) = capsys.readouterr().err.splitlines()
+    said, *_advice = capsys.readouterr().err.splitlines()
     assert said.startswith(f"lks: r1: {place}: ") and len(said) > len(f"lks: r1: {place}: ")
     (fatal,) = [each for each in router.events("error") if each["what"] == "fatal"]
     assert fatal["detail"] == said.removeprefix("lks: r1: ")

@@ -29,7 +29,7 @@ from agents.policy.names import GroupId
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import Revoked, key_hash, make_list, sign_list
 from agents.runtime.effects import Persist
-from agents.runtime.storage import CorruptRecord, seal
+from agents.runtime.storage import CorruptRecord, seal, unseal
 from testbed.simulation.network import POLICY_SERVER, Network, key
 
 GROUP = GroupId.of("example", "b", "b-e0", RoutingProtocol.OSPF)
@@ -127,7 +127,7 @@ def test_a_later_version_makes_no_generation_new() -> None:
 
 def older_record(version: int, floors: dict[str, list[object]]) -> bytes:
     payload = {"reserved": 64, "version": version, "revocation": 3, "floors": floors}
-    return seal(retained._OLDER_KIND, cbor.encode(payload))
+    return seal("router-keys/lks-counters/2", cbor.encode(payload))
 
 
 def test_a_record_of_the_format_before_is_read_and_its_marks_are_of_whoever_signed_them() -> None:
@@ -317,10 +317,10 @@ def test_counters_of_the_format_before_are_kept_on_by_a_whole_router() -> None:
     assert network.run(5, network.all_keyed)
     network.power_off("a")
     kept = network.nodes["a"].files[COUNTERS]
-    owner, reserved, _versions, _list, marks = retained._decode(retained.unseal(retained._KIND, kept))
+    owner, reserved, _versions, _list, marks = retained._decode(unseal(retained._KIND, kept))
     floors: dict[str, list[object]] = {name: list(floor) for (name, _key), floor in marks.items()}
     payload = {"reserved": reserved, "version": 1, "revocation": 0, "floors": floors}
-    network.nodes["a"].files[COUNTERS] = seal(retained._OLDER_KIND, cbor.encode(payload))
+    network.nodes["a"].files[COUNTERS] = seal("router-keys/lks-counters/2", cbor.encode(payload))
     network.power_on("a")
     assert network.run(network.now + 10, network.all_keyed)
     first = network.seen("state_loaded", "a")[-1].fields["generation_floor"]

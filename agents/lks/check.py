@@ -1,0 +1,193 @@
+"""`lks check`: whether this router's LKS can do its work, before it is started or while it runs. Changes nothing.
+
+The kernel is tried in a network namespace of its own, which ends with the trial.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agents.ikev2.config import shortfall
+from agents.ipsec.model import IpsecProtocol, SecurityAssociation
+from agents.ipsec.plan import algorithms
+from agents.ipsec.protection import IPAddress, Suite
+from agents.ipsec.xfrm import Xfrm
+from agents.lks.config import LksConfig, read_config
+from agents.lks.core import LksCore
+from agents.lks.files import KEY_FIX, core_of
+from agents.lks.lease import LEASE, left_of
+from agents.policy.document import PolicyDocument
+from agents.policy.keys import read_private_key, read_public_key, spki
+from agents.runtime import checks as common
+from agents.runtime.checks import Checks
+from agents.runtime.clock import WallClock
+from agents.runtime.control import answers
+from agents.runtime.links import LinkState, snapshot
+from agents.runtime.storage import read_all
+from agents.runtime.udp import bind
+
+_CLONE_NEWNET = 0x40000000
+_SPI = 0x1000
+_PLACES: tuple[tuple[IPAddress, IPAddress], ...] = (
+    (IPv4Address("192.0.2.1"), IPv4Address("224.0.0.5")),
+    (IPv6Address("fe80::1"), IPv6Address("ff02::5")),
+)
+MODULES = "modprobe -a xfrm_user esp4 esp6; zgrep -E 'XFRM|ESP|AES|GCM' /proc/config.gz /boot/config-$(uname -r)"
+
+
+def check(path: Path) -> Checks:
+    """All of it, as far as what is wrong lets it be seen."""
+    checks = Checks()
+    config = checks.tried("configuration", lambda: read_config(path), str(path))
+    if config is None:
+        return checks
+    common.config_file(checks, path)
+    identity = checks.tried("identity", lambda: read_private_key(config.identity), f"{config.identity}: Ed25519, ours")
+    server = read_public_key
+    checks.tried("policy server's key", lambda: server(config.policy_server_key), f"{config.policy_server_key}")
+    common.state_folder(checks, config.state_dir)
+    core = checks.tried("policy and counters", lambda: core_of(config, _no_sequence, log_keys=False), _policy)
+    now_s = WallClock(config.clock)()
+    if config.clock is not None:
+        checks.warn("clock", f"{config.clock}: a laboratory's offset counts", "take the line `clock` out")
+    common.clock(checks, now_s, 0 if core is None else core.document.issued_at, "the policy was issued")
+    if core is not None:
+        _document(checks, config, core.document, identity, now_s)
+        _links(checks, core.document)
+    _kernel(checks, Suite.default() if core is None else core.document.suite)
+    _port(checks, config)
+    common.out_folder(checks, "socket", config.socket)
+    common.out_folder(checks, "events", config.events)
+    return checks
+
+
+def _no_sequence(spi: int, destination: IPAddress) -> int:
+    raise LookupError("nothing is looked up in the kernel")
+
+
+def _policy(core: LksCore) -> str:
+    document = core.document
+    neighbors = {each.router for interface in document.interfaces for each in interface.neighbors}
+    return f"version {document.version}, {len(document.interfaces)} interfaces, {len(neighbors)} neighbours"
+
+
+def _document(
+    checks: Checks, config: LksConfig, document: PolicyDocument, identity: Ed25519PrivateKey | None, now_s: float
+) -> None:
+    if identity is not None and spki(identity) != document.identity:
+        checks.wrong("identity", f"{config.identity}: not the key that {config.name}'s document names", KEY_FIX)
+    if now_s >= document.expires_at:
+        at = common.utc(document.expires_at)
+        command = "on the Policy Server: policy commit, then policy export, or let the DKS bring the next one"
+        checks.wrong("policy", f"version {document.version} expired at {at} by this clock", command)
+    if (lacking := shortfall(document.key_exchange)) is not None:
+        checks.warn("key exchange", lacking)
+    try:
+        record = read_all(config.state_dir / LEASE)
+    except OSError:
+        return  # the first start has none, and what else is wrong has been said
+    whole = document.lease.seconds
+    shown = f"s of {whole} left at a start now"
+    left = checks.tried("lease", lambda: min(left_of(record, now_s), whole), lambda found: f"{found:.0f} {shown}")
+    if left == 0:
+        command = "reach the DKS (lks status), or carry a new policy here"
+        checks.wrong("lease", f"over; policy says {document.lease.at_end}", command)
+
+
+def _links(checks: Checks, document: PolicyDocument) -> None:
+    found: dict[str, LinkState] | None = None
+    try:
+        found = snapshot()
+    except OSError as error:
+        checks.wrong("interfaces", str(error), "ip link")
+    for policy in document.interfaces if found is not None else ():
+        state, address = (found or {}).get(policy.name), str(policy.address)
+        if state is None:
+            checks.warn("interfaces", f"{policy.name}: the policy has it, this router has not", "ip -br link")
+        elif address not in state.addresses:
+            has = ", ".join(sorted(state.addresses)) or "no IPv4 address"
+            checks.warn("interfaces", f"{policy.name}: the policy says {address}, it has {has}", "ip -br address")
+        elif not state.running:
+            checks.warn("interfaces", f"{policy.name}: down, or without a carrier", f"ip link show {policy.name}")
+        else:
+            checks.ok("interfaces", f"{policy.name}: {address}, up")
+
+
+def _kernel(checks: Checks, suite: Suite) -> None:
+    def look() -> int:
+        with Xfrm() as xfrm:
+            return len(xfrm.dump_policies())
+
+    if checks.tried("kernel", look, lambda count: f"XFRM can be asked: {count} policies") is None:
+        return
+    refused = tried_apart(suite)
+    if refused is None:
+        checks.ok("kernel", f"ESP for IPv4 and IPv6 with {suite.value}")
+    elif refused:
+        checks.wrong("kernel", refused, MODULES)
+    else:
+        checks.warn("kernel", "ESP could not be tried: that takes a network namespace", "run it as root")
+    if not Path("/proc/net/xfrm_stat").exists():
+        checks.warn("kernel", "no /proc/net/xfrm_stat: drops are counted nowhere", "CONFIG_XFRM_STATISTICS=y")
+    if shutil.which("nft") is None:
+        checks.wrong(
+            "nftables", "there is no nft: beside `clear` interfaces IPv4 cannot be guarded", "apt install nftables"
+        )
+    else:
+        checks.ok("nftables", str(shutil.which("nft")))
+
+
+def tried_apart(suite: Suite) -> str | None:
+    """What a kernel refuses of the SAs that are needed, tried in a process and namespace that end with it.
+    None: nothing; "": there can be no such namespace."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        code = 1
+        try:
+            if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) == 0:
+                os.write(writing, (_refused(suite) or "").encode()[:4096])
+                code = 0
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        said = answer.read().decode(errors="replace")
+    _pid, status = os.waitpid(child, 0)
+    return "" if status else said or None
+
+
+def _refused(suite: Suite) -> str | None:
+    encryption, integrity, aead = algorithms(suite, bytes(suite.keymat_bytes))
+    with Xfrm() as xfrm:
+        for number, (source, destination) in enumerate(_PLACES):
+            association = SecurityAssociation(
+                source, destination, _SPI + number, IpsecProtocol.ESP,
+                encryption=encryption, integrity=integrity, aead=aead,
+            )  # fmt: skip
+            try:
+                xfrm.add_sa(association)
+            except OSError as error:
+                return f"no ESP for IPv{destination.version} with {suite.value}: {error.strerror or error}"
+    return None
+
+
+def _port(checks: Checks, config: LksConfig) -> None:
+    what = f"UDP port {config.port}"
+    if config.socket is not None and answers(config.socket):
+        checks.ok(what, "the running LKS has it")
+        return
+
+    def tried() -> str:
+        for each in bind(config.port):
+            each.close()
+        return "free"
+
+    checks.tried(what, tried, str)

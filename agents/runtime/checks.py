@@ -1,0 +1,183 @@
+"""What `check` of a program found: each thing that it needs, whether it is as it must be, and what to do where not.
+
+The same readers are asked that the running program uses, so that both say the same. Knows no program's files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from agents.policy.errors import PolicyError
+from agents.runtime import harden
+from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
+from agents.runtime.settings import ConfigError
+from agents.runtime.storage import CorruptRecord, write_atomic
+from agents.runtime.told import advised
+
+T = TypeVar("T")
+WRITTEN_AT = 1_767_225_600
+"""2026-01-01: no clock that is right says less."""
+_PROBE, _OCTETS = "check", 1 << 16
+LITTLE = 16 << 20
+"""Octets of free disk below which there is a warning."""
+RAISED = (PolicyError, CorruptRecord, OSError, ValueError, RuntimeError)
+"""What readers raise of files and systems that are not as they must be."""
+
+
+class State(StrEnum):
+    """How one thing is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `code`: the exit code that it calls for."""
+
+    what: str
+    state: State
+    detail: str
+    code: int = EXIT_DONE
+
+
+class Checks:
+    """The findings, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    def ok(self, what: str, detail: str) -> None:
+        """This is as it must be."""
+        self.findings.append(Finding(what, State.OK, detail))
+
+    def warn(self, what: str, detail: str, command: str = "") -> None:
+        """The program works, and somebody should look."""
+        self.findings.append(Finding(what, State.WARNING, _with(detail, command)))
+
+    def wrong(self, what: str, detail: str, command: str = "", code: int = EXIT_STATE) -> None:
+        """The program does not do its work like this."""
+        self.findings.append(Finding(what, State.WRONG, _with(detail, command), code))
+
+    def tried(self, what: str, job: Callable[[], T], shown: Callable[[T], str] | str) -> T | None:
+        """The job's result, and a finding: what is `shown` of it, or what it raised."""
+        try:
+            found = job()
+        except ConfigError as error:
+            self.wrong(what, str(error), code=EXIT_USAGE)
+        except RAISED as error:
+            self.wrong(what, advised(error))
+        else:
+            self.ok(what, shown if isinstance(shown, str) else shown(found))
+            return found
+        return None
+
+    @property
+    def code(self) -> int:
+        """0: all may work; 2: the configuration is wrong; 3: something else is."""
+        codes = {each.code for each in self.findings}
+        return EXIT_USAGE if EXIT_USAGE in codes else max(codes, default=EXIT_DONE)
+
+    def text(self) -> str:
+        """A page for people."""
+        lines = []
+        for each in self.findings:
+            first, *rest = each.detail.splitlines() or [""]
+            lines += [f"{each.state:8} {each.what}: {first}", *(f"         {line}" for line in rest)]
+        wrong = sum(each.state is State.WRONG for each in self.findings)
+        return "\n".join([*lines, "all is as it must be" if not wrong else f"{wrong} of {len(self.findings)} wrong"])
+
+    def show(self, *, as_json: bool) -> int:
+        """Print them; the exit code."""
+        print(json.dumps([asdict(each) for each in self.findings], indent=1) if as_json else self.text())
+        return self.code
+
+
+def _with(detail: str, command: str) -> str:
+    return f"{detail}\n  next:    {command}" if command else detail
+
+
+# -- what every program needs ---------------------------------------------------------------------------
+
+
+def state_folder(checks: Checks, path: Path) -> None:
+    """A folder of this user alone, on a disk that takes what is written."""
+
+    if not path.exists():
+        checks.warn("state", f"{path}: not there yet; the first start makes it")
+        return
+
+    def probe() -> None:
+        harden.folder(path)
+        name = path / f".{_PROBE}"
+        try:
+            write_atomic(name, bytes(_OCTETS))
+        finally:
+            name.unlink(missing_ok=True)
+
+    checks.tried("state", probe, f"{path}: ours alone, and can be written to")
+    space(checks, path)
+
+
+def space(checks: Checks, path: Path) -> None:
+    """A warning where the disk is nearly full."""
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return  # that it is not there is said elsewhere
+    free = disk.f_bavail * disk.f_frsize
+    if 0 < free < LITTLE:
+        checks.warn("disk", f"{path}: {free >> 10} KiB are free", f"df -h {path}")
+
+
+def out_folder(checks: Checks, what: str, path: Path | None) -> None:
+    """The folder of a file or socket that the program makes."""
+    if path is None:
+        return
+
+    def look() -> None:
+        parent = path.parent
+        if not parent.stat().st_mode & 0o170000 == 0o040000:
+            raise NotADirectoryError(20, "Not a directory", str(parent))
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied", str(parent))
+        harden.room(parent)
+
+    checks.tried(what, look, str(path))
+
+
+def config_file(checks: Checks, path: Path) -> None:
+    """A warning where others can change the configuration, and with it which keys are used."""
+    found = path.stat()
+    if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
+        command = f"chown root {path} && chmod go-w {path}"
+        checks.warn("configuration", f"{path}: others may write it, and with it say whose keys count", command)
+
+
+def clock(checks: Checks, now_s: float, not_before: int = 0, why: str = "") -> None:
+    """Unix seconds that can be. `not_before`: what has happened already, as `why` says."""
+    shown = utc(now_s)
+    least = max(WRITTEN_AT, not_before)
+    if now_s < least:
+        since = why if not_before > WRITTEN_AT else "this release was written"
+        checks.wrong(
+            "clock", f"it says {shown}, which is before {since} ({utc(least)})", "timedatectl; chronyc tracking"
+        )
+    else:
+        checks.ok("clock", shown)
+
+
+def utc(at: float) -> str:
+    """A moment as people read it."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
+    except (OverflowError, ValueError, OSError):
+        return f"{at:.0f} s"
