@@ -113,7 +113,8 @@ class Retained:
 
     def check(self, state: GroupState) -> None:
         """PolicyError unless this state, which the caller has verified, may be taken: its generation is not below any
-        that was taken, nor its version, and neither is further ahead than anybody could be.
+        that was taken, nor its version below any that our own policy has come to, and neither is further ahead than
+        anybody could be.
 
         A version beyond that of the policy here is not ours to judge by. Its speaker may have acted on it and do so no
         more: its folder was put back, or the administrator is revoked whose version it was. It is followed back to a
@@ -125,8 +126,9 @@ class Retained:
             raise PolicyError(f"group {state.group}: version {state.v} is too far ahead of {newest}")
         if state.issuer == "lks" and generation and state.g > generation + MOST_AHEAD:
             raise PolicyError(f"group {state.group}: generation {state.g} is too far ahead of {generation}")
-        followed = version > newest and state.g > generation
-        if state.g < generation or (state.v < version and not followed):
+        reached = max((v for _key, (v, *_) in self._counting(state.group) if v <= newest), default=0)
+        again = state.g == generation and state.v < version
+        if state.g < generation or state.v < reached or again:
             raise PolicyError(f"group {state.group}: state {state.counters} is older than {(version, generation)}")
 
     def took(self, taken: SignedState) -> None:

@@ -125,6 +125,14 @@ def test_a_later_version_makes_no_generation_new() -> None:
     assert refused(kept, state(7, 10)) and not refused(kept, state(7, 11)) and refused(kept, state(5, 12))
 
 
+def test_a_version_that_the_own_policy_has_come_to_is_kept_though_another_key_s_word_was_beyond_it() -> None:
+    kept = Retained(None, lambda _effect: None, Now(version=3))
+    for said, by in ((state(3, 16, "dks"), DKS), (state(4, 21), OLD)):
+        kept.took(SignedState(said, signed(said, by)))
+    assert refused(kept, state(1, 23)) and refused(kept, state(2, 22, "dks"))
+    assert not refused(kept, state(3, 23)) and not refused(kept, state(3, 22, "dks"))
+
+
 def older_record(version: int, floors: dict[str, list[object]]) -> bytes:
     payload = {"reserved": 64, "version": version, "revocation": 3, "floors": floors}
     return seal("router-keys/lks-counters/2", cbor.encode(payload))
