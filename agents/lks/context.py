@@ -62,6 +62,8 @@ class Context:
         owner = party_id(document.domain, document.router)
         with in_file(COUNTERS):
             self.retained = Retained(retained_record, self.effects.append, self, owner.decode())
+        self.newer = document.version > self.retained.version
+        """Whether the document was put here while the router was down: it was never acted on."""
         with in_file(DOCUMENT):
             self.retained.acts_on(document.version, signer)
         self.boundary = Boundary(self.event)

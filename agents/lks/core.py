@@ -146,6 +146,8 @@ class LksCore:
         self._lease.start(now)
         if self._lease.doubt:
             context.event("error", what="lease", detail=f"{LEASE}: {self._lease.doubt}, so the lease is over")
+        if context.newer:
+            self._lease.granted(self._whole.issued_at, self._whole.lease.seconds, now)
         context.event("lease", left_s=round(self._lease.left(now), 3))
         self._readiness = Readiness(now)
         self._links_up(now)
@@ -301,9 +303,9 @@ class LksCore:
         return found
 
     def take_document(self, signed: bytes, now: float) -> None:
-        """As RouterSide.take_document: taken when the Policy Server signed it for us and it is newer. Where the key
-        that signed the one in force counts no more, newer is what is not below the others' marks: their last may
-        have been in force before."""
+        """As RouterSide.take_document: taken when the Policy Server signed it for us and it is newer. Its dates do not
+        count, but an administrator's delegation must not have ended. Where the key that signed the one in force counts
+        no more, newer is what is not below the others' marks: their last may have been in force before."""
         context = self._context
         document, before = context.document, context.retained.version
         try:
@@ -376,6 +378,7 @@ class LksCore:
             self._signer = signer_of(signed, self._policy_server_key, domain=fresh.domain)
             context.retained.document(signed, fresh.version, self._signer[1])
             self._lease.shorten(fresh.lease.seconds, now)
+            self._lease.granted(fresh.issued_at, fresh.lease.seconds, now)
             context.event("policy", version=fresh.version)
         context.kernel_dirty = True
         whole = _common(old) != _common(fresh)

@@ -1,6 +1,7 @@
 """The lease: how long a router may act without a word of the DKS, through reboots too.
 
-Counted in monotonic uptime while the router runs. What is left is retained, seldom, and together with as much as may
+A word of the DKS renews it; so does a newer document, which the Policy Server signed at a known time. Counted in
+monotonic uptime while the router runs. What is left is retained, seldom, and together with as much as may
 pass before it is retained again; at a boot the greater of that and the time that the wall clock says has passed is
 taken off. So a clock that is set back prolongs nothing, one that is set forward ends the lease early, and a router
 that fails again and again pays for each time. Gives Persist effects; knows nothing of what the end of a lease does.
@@ -23,6 +24,8 @@ _MAX = 1 << 48
 WRITE_FRACTION = 0.02
 ASK_FRACTION = 0.05
 ASK_AT_MOST_S = 3600.0
+CLOCKS_DIFFER_S = 300.0
+"""By so much a router's clock may be behind that of the Policy Server."""
 
 
 def ask_every_s(seconds: float) -> float:
@@ -87,6 +90,22 @@ class Lease:
             self._keep(now)
         revived = self.over and self.until > now
         self.over = self.over and not revived
+        return revived
+
+    def granted(self, issued_at: int, seconds: float, now: float) -> bool:
+        """A newer document, signed at the Unix time `issued_at`, is in force: a lease of so many seconds from then on
+        counts, where that is later than what is left. True when it had been over.
+
+        A document that is older than its lease gives none, nor does one signed later than our clock says it is: a
+        clock that is behind would make every document of any age a fresh one.
+        """
+        age = self._wall() - issued_at
+        until = now + seconds - max(0.0, age)
+        if age < -CLOCKS_DIFFER_S or until <= max(now, self.until or 0.0):
+            return False
+        self._seconds, self.until = float(seconds), until
+        self._keep(now)
+        revived, self.over = self.over, False
         return revived
 
     def shorten(self, seconds: float, now: float) -> None:

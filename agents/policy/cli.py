@@ -257,6 +257,9 @@ def verify(
     signed = octets(file)
     try:
         document = verify_document(signed, public, domain=domain, wall_s=time.time())
+        if document.expires_at <= time.time():
+            ended = f"{_utc(document.expires_at)}\n  next:    policy renew"
+            raise PolicyError(f"the document of version {document.version} was valid until {ended}")
     except PolicyError as error:
         answer(as_json, {"ok": False, "problems": [str(error)]}, [f"{file}: {error}"])
         raise typer.Exit(1) from error

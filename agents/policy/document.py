@@ -245,8 +245,8 @@ class Reconnect(_Value):
 class Lease(_Value):
     """How long a router may act without the DKS, in seconds, and what it does at the end of that."""
 
-    seconds: Seconds = 7 * 86400
-    at_end: Literal["close", "open"] = "open"
+    seconds: Seconds = 30 * 86400
+    at_end: Literal["close", "open"] = "close"
 
 
 def _with_pairs(protocol: RoutingProtocol) -> RoutingProtocol:
@@ -494,10 +494,12 @@ def verify_document(
     revoked: Callable[[bytes], bool] | None = None,
 ) -> PolicyDocument:
     """The document, if this key, or that of an administrator to whom this key delegates, signed it for this domain
-    (and router), and it is not older than `minimum_version` nor expired at the Unix time `wall_s` (None: expiry is not
-    looked at). `revoked`: whether an administrator's key (SubjectPublicKeyInfo) counts no more.
+    (and router), and it is not older than `minimum_version`. `wall_s`: Unix time at which the administrator's
+    delegation must not have ended (None: that is not looked at). `revoked`: whether an administrator's key
+    (SubjectPublicKeyInfo) counts no more.
 
-    Raises PolicyError.
+    The document's own end is not looked at: a newer one is better than an older one whatever the clock says. What it
+    bounds is how long a revocation list remembers (Revocations.outdated). Raises PolicyError.
     """
     delegation, signed = split(data)
     if delegation is not None:
@@ -509,6 +511,4 @@ def verify_document(
         raise PolicyError(f"the document is for {document.domain}/{document.router}")
     if document.version < minimum_version:
         raise PolicyError(f"the document has version {document.version}, older than {minimum_version}")
-    if wall_s is not None and wall_s >= document.expires_at:
-        raise PolicyError(f"the document of version {document.version} has expired")
     return document

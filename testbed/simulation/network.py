@@ -89,6 +89,8 @@ class Network(Simulation):
                 for there in places[index + 1 :]:
                     self.domain = edit.allow(self.domain, here, there)
         self.version = 0
+        self.signed_at = 0
+        """Unix time of the Policy Server's signatures from now on."""
         self.published: dict[tuple[str, int], bytes] = {}
         """Every document that the Policy Server ever signed, by router and version."""
         self._history: list[tuple[float, tuple[PolicyDocument, ...]]] = []
@@ -119,7 +121,7 @@ class Network(Simulation):
     def compile(self) -> None:
         """Sign the documents of the domain as it is."""
         self.version += 1
-        self.documents = compile_documents(self.domain, self.version, 0, self.documents)
+        self.documents = compile_documents(self.domain, self.version, self.signed_at, self.documents)
         self.signed = {name: sign_document(each, POLICY_SERVER) for name, each in self.documents.items()}
         for name, each in self.documents.items():
             self.published[name, each.version] = self.signed[name]
@@ -135,6 +137,11 @@ class Network(Simulation):
             self.signed_lists.append(self.revocation)
         new = {name: each for name, each in self.documents.items() if each != before.get(name)}
         self.fresh = [*(each for each in self.fresh if each.router not in new), *new.values()]
+
+    def renew(self) -> None:
+        """The Policy Server signs all documents anew, at the time that routers' clocks say it is."""
+        self.signed_at, self.documents = int(self.wall_offset + self.now), {}
+        self.publish(self.domain)
 
     def recent(self, since_s: float) -> list[PolicyDocument]:
         """All documents that were the newest of their routers at some moment in the last seconds."""

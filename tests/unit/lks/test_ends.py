@@ -57,9 +57,11 @@ def test_an_orderly_stop_leaves_the_keys_for_the_next_start_and_their_ends_with_
     assert max(ends(network)) <= LIFE_S + DTD_S + GRACE_S
 
 
+SOON = Reconnect(first_min_s=90, first_max_s=91, max_s=100)
+
+
 def test_a_lease_that_ends_closed_ends_every_sa_in_the_kernel_and_one_that_is_renewed_prolongs_them() -> None:
-    lease = Lease(seconds=300, at_end="close")
-    settings = Settings(validity_s=1 << 33, lease=lease, reconnect=Reconnect(first_min_s=90, first_max_s=91, max_s=100))
+    settings = Settings(validity_s=1 << 33, lease=Lease(seconds=300, at_end="close"), reconnect=SOON)
     assert settings.lifetimes.group_s > 300
     network = Network(PAIR, settings=settings, dks=True)
     network.power_on_all()
@@ -73,7 +75,7 @@ def test_a_lease_that_ends_closed_ends_every_sa_in_the_kernel_and_one_that_is_re
 
 
 def test_a_lease_that_ends_open_ends_no_key() -> None:
-    settings = Settings(validity_s=1 << 33, lease=Lease(seconds=300, at_end="open"))
+    settings = Settings(validity_s=1 << 33, lease=Lease(seconds=300, at_end="open"), reconnect=SOON)
     network = Network(PAIR, settings=settings)
     network.power_on_all()
     assert network.run(30, network.all_keyed)

@@ -23,7 +23,9 @@ CLOSE = Settings(
     lease=LeasePolicy(seconds=WHOLE, at_end="close"),
     reconnect=Reconnect(first_min_s=3, first_max_s=5, max_s=10),
 )
-ALONE = CLOSE.model_copy(update={"reconnect": Reconnect(first_min_s=90_000, first_max_s=90_000)})
+ALONE = CLOSE.model_copy(
+    update={"reconnect": Reconnect(first_min_s=WHOLE // 2, first_max_s=WHOLE // 2, max_s=WHOLE // 2)}
+)
 
 
 def left(network: Network, name: str = "a") -> float:
