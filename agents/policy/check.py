@@ -95,7 +95,7 @@ def _documents(checks: Checks, store: PolicyStore, now_s: float) -> None:
     found = checks.tried("documents", read, lambda documents: f"of {len(documents)} routers")
     ended = [each for each in found or () if now_s >= each.expires_at]
     soon = [each for each in found or () if now_s < each.expires_at <= now_s + SOON_S]
-    renew = "policy commit --renew -m WHY; policy export, or the DKS fetches them"
+    renew = "policy renew; policy export, or the DKS fetches them"
     if ended:
         checks.wrong("documents", f"expired: {', '.join(each.router for each in ended)}", renew)
     if soon:

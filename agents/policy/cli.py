@@ -6,6 +6,7 @@ Knows nothing of how documents reach routers.
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import sys
@@ -186,6 +187,34 @@ def commit(
 def check(context: typer.Context, as_json: Json = False) -> None:
     """Look whether the store can be used and what ends soon, and say what to do where not; changes nothing."""
     raise typer.Exit(checked(context.obj, time.time()).show(as_json=as_json))
+
+
+@app.command()
+def renew(
+    context: typer.Context,
+    who: Annotated[str | None, typer.Option(help="Who; the login name by default.")] = None,
+    administrator: Annotated[Path | None, typer.Option(help="Sign with this private key, not the root key.")] = None,
+    delegation: Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the documents there too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Sign documents anew whose time it is, though nothing in them changed; the draft stays. For a timer, once a day;
+    policy serve does it by itself."""
+    with opened(context) as store:
+        done = store.renew(who or login_name(), int(time.time()), signer_of(administrator, delegation))
+        if export is not None:
+            export_documents(store, export)
+    value = {
+        "version": None if done.commit is None else done.commit.version,
+        "documents": sorted(done.routers),
+        "next_at": None if done.commit is not None or done.next_at == math.inf else int(done.next_at),
+        "warning": done.warning,
+    }
+    if done.commit is not None:
+        lines = [f"version {done.commit.version}: {len(done.routers)} documents signed anew"]
+    else:
+        lines = ["nothing is due" + (f" before {_utc(int(done.next_at))}" if done.next_at < math.inf else "")]
+    answer(as_json, value, [*lines, *([] if done.warning is None else [f"? {done.warning}"])])
 
 
 @app.command()

@@ -10,9 +10,13 @@ import ipaddress
 import json
 import logging
 import signal
+import sqlite3
 import ssl
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +24,10 @@ import typer
 
 from agents import __version__
 from agents.policy.api.tokens import Role, TokenBook
-from agents.policy.desk import signer_of
+from agents.policy.desk import Json, Yes, ask, signer_of
 from agents.policy.errors import PolicyError
 from agents.policy.keys import check_secret
-from agents.policy.store import PolicyStore
+from agents.policy.store import PolicyStore, Signer
 from agents.runtime import harden, journal
 from agents.runtime.effects import Event
 from agents.runtime.exits import EXIT_STATE
@@ -33,10 +37,10 @@ from agents.runtime.told import advised
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PORT = 8484
 BACKLOG, IDLE_S = 128, 5
+RENEW_EVERY_S = 6 * 3600
 
 token_app = typer.Typer(no_args_is_help=True, help="Who may use the HTTP API.")
 
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Name = Annotated[str, typer.Argument(help="Stands in the history for whoever uses it.")]
 
 
@@ -88,11 +92,12 @@ def serve(
         Path | None, typer.Option(help="Commit with this private key: the root key need not be on this machine.")
     ] = None,
     delegation: Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")] = None,
+    renew: Annotated[bool, typer.Option("--renew/--no-renew", help="Sign documents anew in time.")] = True,
     log_level: Annotated[LogLevel, typer.Option(help="What is told on standard error.")] = LogLevel.INFO,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="As --log-level debug.")] = False,
     log_format: Annotated[LogFormat, typer.Option(help="A line an event, as text or as JSON.")] = LogFormat.TEXT,
 ) -> None:
-    """Serve the HTTP API until SIGTERM or SIGINT."""
+    """Serve the HTTP API until SIGTERM or SIGINT, and sign documents anew whose time it is."""
     check_listening(listen, tls_cert, tls_key)
     _check_tls(tls_cert, tls_key)
     harden.process()
@@ -108,7 +113,8 @@ def serve(
             f"{error.name} is not installed; the next step is: pip install 'router-keys[server]'"
         ) from error
     names = {listen, *(host or ()), *(LOOPBACK if _loopback(listen) else ())}
-    app = create_app(context.obj, names, signer=signer_of(administrator, delegation))
+    signer = signer_of(administrator, delegation)
+    app = create_app(context.obj, names, signer=signer)
     told = journal.asked("policy", log_level, verbose, log_format)
     everything = verbose or log_level is LogLevel.DEBUG
     logging.basicConfig(level=logging.NOTSET if everything else logging.INFO, handlers=[journal.Handler(told)])
@@ -140,10 +146,47 @@ def serve(
         lifespan="off",
     )
     server = Server(config)
-    server.run()
+    with renewed(context.obj, signer, told.write) if renew else nullcontext():
+        server.run()
     if not server.started:
         raise typer.Exit(EXIT_STATE)
     told.write(Event("ended"))
+
+
+@contextmanager
+def renewed(folder: Path, signer: Signer | None, tell: Callable[[Event], None]) -> Iterator[None]:
+    """Documents are signed anew meanwhile, at once and then every few hours where any are due."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while True:
+            renew_once(folder, signer, int(time.time()), tell)
+            if ended.wait(RENEW_EVERY_S):
+                return
+
+    worker = threading.Thread(target=work, name="renewal", daemon=True)
+    worker.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        worker.join()
+
+
+def renew_once(folder: Path, signer: Signer | None, at: int, tell: Callable[[Event], None]) -> None:
+    """Sign anew what is due at the Unix time `at`, and tell of it; of what stands against it too."""
+    try:
+        with closing(PolicyStore(folder)) as store:
+            if not store.version:
+                return
+            done = store.renew("policy serve", at, signer)
+    except (PolicyError, OSError, sqlite3.Error) as error:
+        tell(Event("error", {"what": "renewal", "detail": str(error)}))
+        return
+    if done.commit is not None:
+        tell(Event("renewed", {"version": done.commit.version, "documents": len(done.routers)}))
+    if done.warning is not None:
+        tell(Event("error", {"what": "delegation", "detail": done.warning}))
 
 
 def _book(context: typer.Context) -> TokenBook:
@@ -181,7 +224,9 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 
 @token_app.command("revoke")
-def revoke(context: typer.Context, name: Name) -> None:
-    """It counts no more, at once."""
-    _book(context).revoke(name)
-    typer.echo(f"token {name} counts no more")
+def revoke(context: typer.Context, name: Name, yes: Yes = False) -> None:
+    """The token is revoked at once. Asks first, on a terminal: nobody can make the same token again."""
+    book = _book(context)
+    ask(yes, f"The token {name} is revoked at once, and whoever uses it is refused.")
+    book.revoke(name)
+    typer.echo(f"token {name} is revoked")

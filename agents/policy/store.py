@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import ValidationError
 
+from agents.policy import renewal
 from agents.policy.carriage import check_carried
 from agents.policy.compile import compile_documents
 from agents.policy.delegation import Delegation, join, sign_delegation, split, verify_delegation
@@ -97,14 +99,27 @@ class Signer:
     key: Ed25519PrivateKey
     delegation: bytes
 
-    def check(self, root: Ed25519PublicKey, domain: Domain, at: int) -> None:
-        """PolicyError unless this is one of the domain's administrators at Unix time `at`, with its own key."""
+    def check(self, root: Ed25519PublicKey, domain: Domain, at: int) -> Delegation:
+        """The delegation. PolicyError unless this is one of the domain's administrators at Unix time `at`, with its own
+        key."""
         delegation, public = verify_delegation(self.delegation, root, domain=domain.name, wall_s=at)
         known = {each.key for each in domain.administrators}
         if delegation.key not in known:
             raise PolicyError(f"{delegation.name} is no administrator of this domain any more")
         if public != self.key.public_key():
             raise PolicyError(f"the delegation is for another key than this one of {delegation.name}")
+        return delegation
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What a renewal did. `commit`: None when nothing was due; `routers`: whose documents are new; `next_at`: Unix
+    seconds at which the next one is due, where none was; `warning`: that the signer's delegation ends soon."""
+
+    commit: Commit | None
+    routers: frozenset[str]
+    next_at: float
+    warning: str | None
 
 
 class PolicyStore:
@@ -238,11 +253,14 @@ class PolicyStore:
         return found
 
     @staticmethod
-    def _sign(document: PolicyDocument, key: Ed25519PrivateKey | None, signer: Signer | None) -> bytes:
+    def _signed(document: PolicyDocument, key: Ed25519PrivateKey | None, signer: Signer | None) -> bytes:
         if signer is not None:
-            return join(signer.delegation, sign_document(document, signer.key))
-        assert key is not None
-        return sign_document(document, key)
+            signed = join(signer.delegation, sign_document(document, signer.key))
+        else:
+            assert key is not None
+            signed = sign_document(document, key)
+        check_carried(document, signed)
+        return signed
 
     def delegate(self, name: str, at: int, lifetime_s: int) -> bytes:
         """The root key's word that this administrator, of the last version, may sign documents for so long.
@@ -366,30 +384,83 @@ class PolicyStore:
             self._refuse_forgotten(domain)
             if roots := [each.name for each in domain.routers.values() if each.key == spki(root)]:
                 raise PolicyError(f"{', '.join(roots)}: this key is the Policy Server's own, and no router's")
-            domain, expired_before = self._dated(domain, last, at)
+            due = tuple(domain.routers) if renew else ()
+            done, fresh, domain = self._keep(domain, Commit(last + 1, at, who, why, ""), key, signer, due)
             self._put_draft(domain)
-            text = domain.model_dump_json()
-            signed_before = self.documents() if last else {}
-            # A document that a list has outlived is signed anew, so that its router is not left alone with it.
-            before = {
-                name: each
-                for name, each in self._still_good(signed_before, domain).items()
-                if each.expires_at > expired_before and not renew
-            }
-            if signer is not None:
-                signer.check(root, domain, at)
-            documents = compile_documents(domain, last + 1, at, before)
-            digest = _digest(text)
-            self._db.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?)", (last + 1, at, who, why, digest, text))
-            fresh = frozenset(name for name, each in documents.items() if each is not before.get(name))
-            for name, document in documents.items():
-                signed = self._sign(document, key, signer) if name in fresh else signed_before[name]
-                if name in fresh:
-                    check_carried(document, signed)
-                self._db.execute("INSERT INTO documents VALUES (?, ?, ?)", (last + 1, name, signed))
-            self._revoke(domain, last + 1, at, root, key, expired_before)
             self._db.execute("UPDATE draft SET based_on = ?", (last + 1,))
-        return Commit(last + 1, at, who, why, digest), fresh
+        return done, fresh
+
+    def _keep(
+        self,
+        domain: Domain,
+        commit: Commit,
+        key: Ed25519PrivateKey | None,
+        signer: Signer | None,
+        due: Collection[str] = (),
+    ) -> tuple[Commit, frozenset[str], Domain]:
+        """Sign the documents that changed, or are `due`, and keep domain and documents as this version; the domain as
+        it was kept. PolicyError."""
+        root, at, version = self.public_key, commit.at, commit.version
+        domain, expired_before = self._dated(domain, version - 1, at)
+        text = domain.model_dump_json()
+        signed_before = self.documents() if version > 1 else {}
+        # A document that a list has outlived is signed anew, so that its router is not left alone with it.
+        before = {
+            name: each
+            for name, each in self._still_good(signed_before, domain).items()
+            if each.expires_at > expired_before and name not in due
+        }
+        if signer is not None:
+            signer.check(root, domain, at)
+        documents = compile_documents(domain, version, at, before)
+        digest = _digest(text)
+        row = (version, at, commit.who, commit.why, digest, text)
+        self._db.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?)", row)
+        fresh = frozenset(name for name, each in documents.items() if each is not before.get(name))
+        for name, document in documents.items():
+            signed = self._signed(document, key, signer) if name in fresh else signed_before[name]
+            self._db.execute("INSERT INTO documents VALUES (?, ?, ?)", (version, name, signed))
+        self._revoke(domain, version, at, root, key, expired_before)
+        return replace(commit, digest=digest), fresh, domain
+
+    def renew(self, who: str, at: int, signer: Signer | None = None) -> Renewed:
+        """Sign those documents of the last version anew whose time it is (agents.policy.renewal), as a version of its
+        own. Nothing else changes, and the draft stays as it is. PolicyError when nothing was committed yet."""
+        key = self._root_key() if signer is None else None
+        with transaction(self._db):
+            last = self.version
+            if not last:
+                raise PolicyError("nothing has been committed yet\n  next:    policy commit -m REASON")
+            self._refuse_past(at)
+            domain = self.domain(last)
+            delegation = None if signer is None else signer.check(self.public_key, domain, at)
+            until = math.inf if delegation is None else delegation.expires_at
+            warning = None if delegation is None else renewal.warning(delegation.name, until, at)
+            documents = self._in_force(domain)
+            due = renewal.due(documents, until, at)
+            if not due:
+                next_at = min((renewal.due_at(each, until) for each in documents.values()), default=math.inf)
+                return Renewed(None, frozenset(), next_at, warning)
+            clean = self.draft() == domain
+            why = "documents signed anew before they end"
+            done, fresh, kept = self._keep(domain, Commit(last + 1, at, who, why, ""), key, signer, due)
+            if clean:
+                self._put_draft(kept)
+        return Renewed(done, fresh, at, warning)
+
+    def _in_force(self, domain: Domain) -> dict[str, renewal.Signed]:
+        """The last version's documents that count."""
+        octets = self.documents()
+        return {
+            name: renewal.Signed(each, self._signer_until(octets[name], domain))
+            for name, each in self._still_good(octets, domain).items()
+        }
+
+    def _signer_until(self, signed: bytes, domain: Domain) -> float:
+        delegation, _document = split(signed)
+        if delegation is None:
+            return math.inf
+        return verify_delegation(delegation, self.public_key, domain=domain.name)[0].expires_at
 
     def _refuse_past(self, at: int) -> None:
         """PolicyError when the clock stands before the last commit: what is signed now would have expired, or soon."""

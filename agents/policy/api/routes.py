@@ -16,7 +16,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 
-from agents.policy import confirmation_folder, steps
+from agents.policy import bound, confirmation_folder, steps
 from agents.policy.api import bodies
 from agents.policy.api.access import Confirmer, Fetcher, Folder, Reader, SignedBy, Writer, deployer, opened
 from agents.policy.confirmation import MAX_OCTETS, Confirmation, missing, shown
@@ -85,6 +85,13 @@ def diff(_who: Reader, folder: Folder) -> dict[str, Any]:
         }
 
 
+@router.get("/removal/{name}")
+def removal(_who: Reader, folder: Folder, name: RouterPath) -> dict[str, Any]:
+    """For how long others would go on accepting this router, at most, once its removal is committed."""
+    with opened(folder) as store:
+        return bound.explain(store.draft(), name)
+
+
 @router.get("/history")
 def history(_who: Reader, folder: Folder) -> list[dict[str, Any]]:
     """Every version, the newest first: when, who, why."""
@@ -151,6 +158,15 @@ def commit(who: Writer, folder: Folder, signer: SignedBy, body: bodies.Commit) -
             expected=body.expected, draft=body.draft, signer=signer, renew=body.renew,
         )  # fmt: skip
         return {**asdict(done), "documents": sorted(fresh)}
+
+
+@router.post("/renewals")
+def renew(who: Writer, folder: Folder, signer: SignedBy) -> dict[str, Any]:
+    """Sign documents anew whose time it is; the draft stays as it is. `version`: null when nothing was due."""
+    with opened(folder) as store:
+        done = store.renew(who.name, int(time.time()), signer)
+        version = None if done.commit is None else done.commit.version
+        return {"version": version, "documents": sorted(done.routers), "warning": done.warning}
 
 
 @router.post("/rollback")

@@ -75,9 +75,9 @@ def word(folder: Path, router: str, version: int | None = None, by: str | None =
     return sign_confirmation(said, key(by or router))
 
 
-READS = ["/domain", "/draft", "/diff", "/history", "/confirmations", "/rollout"]
+READS = ["/removal/r1", "/domain", "/draft", "/diff", "/history", "/confirmations", "/rollout"]
 FETCHES = ["/documents", "/documents/r1", "/public-key", "/revocation"]
-WRITES = ["/draft/edits", "/commits", "/rollback", "/rollout/start", "/rollout/step", "/rollout/back"]
+WRITES = ["/renewals", "/draft/edits", "/commits", "/rollback", "/rollout/start", "/rollout/step", "/rollout/back"]
 
 
 def test_without_a_valid_token_nothing_is_answered(client: TestClient, tokens: dict[str, str]) -> None:

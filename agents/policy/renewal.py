@@ -1,0 +1,55 @@
+"""Which documents are signed anew though nothing in them changed, and when the next is due.
+
+A document's age is what a router has of the Policy Server's word while the DKS is away: a newer one gives it a lease
+from its signature on. And who signed it may have a delegation that ends. Knows nothing of stores, keys or who asks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agents.policy.document import PolicyDocument
+
+DAY_S = 86400
+DELEGATION_LEFT_S = 30 * DAY_S
+"""So long before a delegation ends its documents are signed anew, and its administrator is warned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A document in force. `until`: Unix seconds at which its signer's delegation ends; infinite for the root key."""
+
+    document: PolicyDocument
+    until: float
+
+
+def due_at(signed: Signed, signer_until: float) -> float:
+    """Unix seconds from which on this document is to be signed anew, by a signer who may sign until `signer_until`.
+
+    At half a lease's age, but not daily where leases are short, and at a third of its validity at the latest. Earlier
+    where its delegation ends and the signer's ends later.
+    """
+    document = signed.document
+    third = (document.expires_at - document.issued_at) / 3
+    age = min(third, max(document.lease.seconds / 2, DAY_S))
+    ends = signed.until - DELEGATION_LEFT_S if signer_until > signed.until else math.inf
+    return min(document.issued_at + age, ends)
+
+
+def due(documents: Mapping[str, Signed], signer_until: float, at: int) -> frozenset[str]:
+    """The routers whose documents are due at the Unix time `at`."""
+    return frozenset(name for name, each in documents.items() if due_at(each, signer_until) <= at)
+
+
+def warning(administrator: str, until: float, at: int) -> str | None:
+    """What to tell of a delegation that ends soon; None when it does not."""
+    left = until - at
+    if left > DELEGATION_LEFT_S:
+        return None
+    days = max(0, int(left // DAY_S))
+    return (
+        f"the delegation of administrator {administrator} ends in {days} days, and routers take no document of its key "
+        f"then; the next step is: policy admin delegate {administrator}"
+    )
