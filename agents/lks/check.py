@@ -84,7 +84,7 @@ def _document(
         checks.wrong("identity", f"{config.identity}: not the key that {config.name}'s document names", KEY_FIX)
     if now_s >= document.expires_at:
         at = common.utc(document.expires_at)
-        command = "on the Policy Server: policy commit, then policy export, or let the DKS bring the next one"
+        command = "on the Policy Server: policy renew, then policy export, or let the DKS bring the next one"
         checks.wrong("policy", f"version {document.version} expired at {at} by this clock", command)
     if (lacking := shortfall(document.key_exchange)) is not None:
         checks.warn("key exchange", lacking)
