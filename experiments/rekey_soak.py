@@ -153,8 +153,8 @@ def direct_pairs(topology: Topology) -> list[tuple[str, str]]:
     paths = expected_paths(topology)
 
     def direct(one: str, other: str) -> bool:
-        hops = paths[one].get(topology.routers[other].loopback.network, frozenset())
-        ends = {interface.ipv4.ip for interface in topology.routers[other].interfaces}
+        hops = paths[one].get(topology.routers[other].loopback_of(topology.family).network, frozenset())
+        ends = {interface.hop(topology.family) for interface in topology.routers[other].interfaces}
         return bool(hops) and hops <= ends
 
     pairs = {(min(name, each.neighbor_router), max(name, each.neighbor_router))

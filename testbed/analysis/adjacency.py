@@ -25,6 +25,11 @@ class Ends(NamedTuple):
     neighbor: str
 
 
+def daemon(topology: Topology) -> str:
+    """Whose adjacencies they are."""
+    return "ospfd" if topology.family == 4 else "ospf6d"
+
+
 def expected(topology: Topology) -> set[Ends]:
     """Every direction of every adjacency that its configuration lets come up."""
     return {
@@ -35,7 +40,9 @@ def expected(topology: Topology) -> set[Ends]:
 
 
 def timeline(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[tuple[int, bool]]]:
-    """For each direction, the moments (ns) at which it went up or down. OSPFv2."""
+    """For each direction, the moments (ns) at which it went up or down: of OSPFv2 or, in a network
+    without it, of OSPFv3."""
+    told_by = daemon(topology)
     names = {router.router_id: name for name, router in topology.routers.items()}
     lans = {
         (interface.router, interface.name)
@@ -49,7 +56,7 @@ def timeline(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[tup
             for ends in changes:
                 if ends.router == event["node"]:
                     _change(changes[ends], event["t"], up=False)
-        elif event["source"] == "frr" and event["kind"] == "adjacency" and event["daemon"] == "ospfd":
+        elif event["source"] == "frr" and event["kind"] == "adjacency" and event["daemon"] == told_by:
             neighbor = names.get(IPv4Address(event["neighbor"]))
             ends = Ends(event["node"], event["ifname"], neighbor or "")
             if ends in changes:

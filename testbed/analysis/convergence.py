@@ -8,18 +8,19 @@ the end of the time looked at. FIBs are known from the kernel's own route events
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from testbed.analysis.run import Event
 from testbed.topology.paths import Routes
-from testbed.topology.resolved import Topology
+from testbed.topology.resolved import IPAddress, IPNetwork, Topology
 
-Fib = dict[tuple[str, IPv4Network], frozenset[IPv4Address]]
+Fib = dict[tuple[str, IPNetwork], frozenset[IPAddress]]
 
 
-def loopbacks(topology: Topology) -> set[IPv4Network]:
-    return {router.loopback.network for router in topology.routers.values()}
+def loopbacks(topology: Topology) -> set[IPNetwork]:
+    """What routes are judged for."""
+    return {router.loopback_of(topology.family).network for router in topology.routers.values()}
 
 
 def wanted(topology: Topology, routes: Routes) -> Fib:
@@ -35,7 +36,8 @@ class Watch:
 
     def __init__(self, topology: Topology, expected: Fib) -> None:
         self._loopbacks = loopbacks(topology)
-        self._own = {(name, router.loopback.network) for name, router in topology.routers.items()}
+        self._mark = "." if topology.family == 4 else ":"
+        self._own = {(name, router.loopback_of(topology.family).network) for name, router in topology.routers.items()}
         self._fib: Fib = {}
         self._expected = expected
         self._wrong = set(expected)
@@ -59,12 +61,12 @@ class Watch:
 
     def see(self, event: Event) -> None:
         """One event of the record; only route events change anything."""
-        if event["source"] == "route" and "." in event["dst"]:
-            key = (event["node"], IPv4Network(event["dst"]))
+        if event["source"] == "route" and self._mark in event["dst"]:
+            key = (event["node"], ip_network(event["dst"]))
             if key[1] in self._loopbacks and key not in self._own:
                 self._set(key, frozenset() if event["kind"] == "del" else _hops(event), event["t"])
 
-    def _set(self, key: tuple[str, IPv4Network], hops: frozenset[IPv4Address], moment: int) -> None:
+    def _set(self, key: tuple[str, IPNetwork], hops: frozenset[IPAddress], moment: int) -> None:
         if hops:
             self._fib[key] = hops
         else:
@@ -130,5 +132,5 @@ def phases(topology: Topology, events: Iterable[Event], changes: Mapping[int, Ro
     return found
 
 
-def _hops(event: Event) -> frozenset[IPv4Address]:
-    return frozenset(IPv4Address(hop["via"]) for hop in event["nexthops"] if hop.get("via"))
+def _hops(event: Event) -> frozenset[IPAddress]:
+    return frozenset(ip_address(hop["via"]) for hop in event["nexthops"] if hop.get("via"))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from agents.ikev2.registry import Flag
 from testbed.analysis.run import NS, Run
@@ -14,7 +14,7 @@ from testbed.keying.base import modes
 from testbed.keying.options import AgentOptions
 from testbed.keying.provision import PORT
 from testbed.probes.ike import ike_datagrams
-from testbed.topology.resolved import Topology
+from testbed.topology.resolved import IPAddress, Topology, of_stub
 
 _FLAGS = 19
 """Where an IKE header has them (RFC 7296 §3.1)."""
@@ -53,7 +53,7 @@ def at_dks(run: Run, since: int) -> Requests:
     found = [event for event in run.where("agent", "request", "dks") if event["t"] >= since]
     policy = SignedPolicy(run) if schedules(run.plan.keying) else None
     captured = None if policy is None else on_the_wire(run)
-    asked = [(event["t"], IPv4Address(event["peer"])) for event in found] if captured is None else captured
+    asked = [(event["t"], ip_address(event["peer"])) for event in found] if captured is None else captured
     times = tuple((event["t"] - since) / NS for event in found)
     return Requests(
         total=len(found),
@@ -71,15 +71,15 @@ def schedules(keying: str) -> bool:
     return keying in modes(lambda mode: mode.schedules_visits)
 
 
-def on_the_wire(run: Run) -> list[tuple[int, IPv4Address]] | None:
+def on_the_wire(run: Run) -> list[tuple[int, IPAddress]] | None:
     """Moment (ns) and sender of each IKE request to the DKS that its wire carried; None where that was not captured."""
-    own = run.plan.topology.dks
+    own, family = run.plan.topology.dks, run.plan.topology.family
     capture = run.folder / "pcap" / f"{own.interface}.pcap"
     if not capture.exists():
         return None
-    here = f"{own.ipv4.ip}:{PORT}"
+    here = f"{own.address}:{PORT}" if family == 4 else f"[{own.address_of(family)}]:{PORT}"
     return [
-        (each.time_ns, IPv4Address(each.source.rpartition(":")[0]))
+        (each.time_ns, ip_address(each.source.rpartition(":")[0].strip("[]")))
         for each in ike_datagrams(capture)
         if each.destination == here and len(each.data) > _FLAGS and not each.data[_FLAGS] & Flag.RESPONSE
     ]
@@ -98,7 +98,7 @@ class SignedPolicy:
         for event in run.where("fault", "power_on"):
             self._boots.get(event["node"], []).append(event["t"])
 
-    def first_contact(self, moment: int, sender: IPv4Address) -> int:
+    def first_contact(self, moment: int, sender: IPAddress) -> int:
         """The earliest moment (ns) for the router with this address since its latest boot before `moment`; for an
         address of no router the earliest for any."""
         router = self._owners.get(sender)
@@ -138,10 +138,13 @@ def due_after_end(run: Run) -> int:
     return sum(due > end for due in first.values())
 
 
-def owners(topology: Topology) -> dict[IPv4Address, str]:
+def owners(topology: Topology) -> dict[IPAddress, str]:
     """The router that has each address, in-band or on the management network."""
-    found = {router.loopback.ip: name for name, router in topology.routers.items()}
-    found |= {interface.ipv4.ip: name for name, router in topology.routers.items() for interface in router.interfaces}
+    found: dict[IPAddress, str] = {}
+    for name, router in topology.routers.items():
+        found |= {router.loopback.ip: name, router.loopback6.ip: name}
+        found |= {each.ipv4.ip: name for each in router.interfaces}
+        found |= {of_stub(6, each.ipv4).ip: name for each in router.interfaces if each.kind == "stub"}
     return found | {end.ipv4.ip: name for name, end in topology.dks.management.routers.items()}
 
 

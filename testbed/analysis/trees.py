@@ -19,13 +19,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from testbed.analysis.run import NS, Event, Run
 from testbed.record.plan import Stream
 from testbed.topology.paths import Hops, Routes, expected_paths, has_carrier, hops_to
-from testbed.topology.resolved import RECEIVERS, Topology
+from testbed.topology.resolved import RECEIVERS, IPNetwork, Topology
 
 ANY = "*"
 """The origin of a shared tree's routes in the record."""
@@ -182,7 +182,7 @@ def address_of(topology: Topology, node: str) -> IPv4Address:
 
 
 def _ways(
-    topology: Topology, router: str, root: str, table: Mapping[IPv4Network, Hops], down: frozenset[str]
+    topology: Topology, router: str, root: str, table: Mapping[IPNetwork, Hops], down: frozenset[str]
 ) -> dict[str, frozenset[str]]:
     address = address_of(topology, root)
     ends = [each for each in topology.routers[router].interfaces if has_carrier(topology, each, down)]
@@ -193,7 +193,7 @@ def _ways(
     found: dict[str, frozenset[str]] = {}
     for end in ends:
         for node, name in topology.segments[end.segment].members:
-            if node in topology.routers and topology.routers[node].interface(name).ipv4.ip in hops:
+            if node in topology.routers and topology.routers[node].interface(name).hop(4) in hops:
                 found[end.name] = found.get(end.name, frozenset()) | {node}
     return found
 

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from testbed.topology.resolved import Topology
 
 
-def loaded(spec: str) -> Topology:
+def loaded(spec: str, ospf: str = "") -> Topology:
     """The topology. Raises InputError as `load`."""
     from testbed.topology.load import examine
 
-    topology, cautions = examine(spec)
+    topology, cautions = examine(spec, ospf)
     for each in cautions:
         typer.echo(each.line(), err=True)
     return topology

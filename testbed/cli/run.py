@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
         topology: Annotated[
             str | None, typer.Option(help="a name, a generator (ring:20), a file; default: the experiment's")
         ] = None,
+        ospf: Annotated[str, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own")] = "",
         keying: Annotated[
             str | None,
             typer.Option(help="none,native,manual,central,central-mgmt,dks-lks,lks; default: the experiment's"),
@@ -74,6 +75,7 @@ def register(app: typer.Typer) -> None:
         request = session.Request(
             experiment=experiment,
             topology=topology or "",
+            ospf=ospf,
             keyings=modes(keying),
             seeds=(seed,) if seed is not None else tuple(range(1, seeds + 1)) if seeds else (),
             kernel=kernel,  # type: ignore[arg-type]
@@ -89,7 +91,7 @@ def register(app: typer.Typer) -> None:
             with children.stoppable(_stopping):
                 done = simulated.run(found, request, Progress())
         else:
-            network = loaded(found.topology if topology is None else topology)
+            network = loaded(found.topology if topology is None else topology, ospf)
             session.refuse_another(session.folder_of(request, found.name, network.name), found.name)
             with gathered(wrong):
                 prepared = session.prepare(found, request, network)

@@ -21,6 +21,9 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def up(
         topology: Annotated[str, typer.Argument(help="A name, a generator (ring:20), or a file.")],
+        ospf: Annotated[
+            str, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own.")
+        ] = "",
         keying: Annotated[str, typer.Option(help="How the routers get their keys.")] = "none",
         kernel: Annotated[str, typer.Option(help="uml or native: people need the real clock.")] = "uml",
         name: Annotated[str | None, typer.Option(help="Its name, for --lab.")] = None,
@@ -50,7 +53,7 @@ def register(app: typer.Typer) -> None:
             )
         if name is not None:
             plain_name(name, "--name")
-        resolved = loaded(topology)
+        resolved = loaded(topology, ospf)
         name = name or f"{resolved.name[:50]}-{os.getpid()}"
         plan = Plan(
             experiment="up",

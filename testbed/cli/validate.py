@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def validate(
         topologies: Annotated[list[str], typer.Argument(help="files, names in topologies/, or generators")],
+        ospf: Annotated[str, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own")] = "",
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Check topologies; exit code 2 when one is wrong.
@@ -30,7 +31,7 @@ def register(app: typer.Typer) -> None:
         results: list[dict[str, Any]] = []
         for spec in topologies:
             try:
-                topology, cautions = examine(spec)
+                topology, cautions = examine(spec, ospf)
             except LabError as error:
                 problems = error.errors if isinstance(error, TopologyErrors) else [error]
                 results.append({"topology": spec, "ok": False, "errors": [_structured(each) for each in problems]})

@@ -129,8 +129,8 @@ class Observers:
     def _address(self, name: str) -> str:
         router = self._lab.topology.routers.get(name)
         if router is not None:
-            return str(router.loopback.ip)
-        return str(self._lab.topology.hosts[name].ipv4.ip)
+            return str(router.loopback_of(self._lab.topology.family).ip)
+        return str(self._lab.topology.hosts[name].address(self._lab.topology.family).ip)
 
     async def _drain_capture(self) -> None:
         while self.capture is not None:

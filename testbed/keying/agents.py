@@ -68,7 +68,7 @@ class AgentKeying(Keying):
         """Identities, documents and retained folders of every router and the DKS."""
         assert isinstance(options, AgentOptions)
         settings = options.settings(issuer=self.issuer, local_key_server=self.local_key_server)
-        address = topology.dks.management.address if self.management else topology.dks.address
+        address = topology.dks.management.address if self.management else topology.dks.address_of(topology.family)
         mode, clear = Mode(options.mode), options.in_clear
         provision(topology, folder, seed, address, settings, mode, clear)
         self._domain = lambda: (domain_of(topology, seed, address, settings, mode, clear), folder, seed)
@@ -141,7 +141,7 @@ class AgentKeying(Keying):
             dks_config(
                 lab.topology,
                 Places(node.retained),
-                dks.management.address if self.management else dks.address,
+                dks.management.address if self.management else dks.address_of(lab.topology.family),
                 events=lab.events_file(DKS_NAME),
                 clock=lab.clock_file(DKS_NAME),
             ),
@@ -217,7 +217,8 @@ class CentralKeying(AgentKeying):
     def _commission(self, node: KeyingNode, lab: KeyingLab) -> None:
         routes = list(commissioning_routes(lab.topology, lab.topology.routers[node.name]))
         rule = f"rule add pref {COMMISSIONING_RULE} lookup {COMMISSIONING_TABLE}"
-        node.run("ip", "-batch", "-", input="\n".join([rule, *(f"route replace {each}" for each in routes)]) + "\n")
+        lines = [rule, *(f"route replace {each}" for each in routes)]
+        node.run("ip", f"-{lab.topology.family}", "-batch", "-", input="\n".join(lines) + "\n")
         lab.record(node.name, "lab", "mark", name="commissioning_routes", routes=len(routes))
 
 
@@ -226,7 +227,7 @@ def commissioning_routes(topology: Topology, router: Router) -> Iterator[str]:
 
     All prefixes and not the DKS's alone, because its answers go back to whatever address a router asks from.
     """
-    for prefix, hops in sorted(expected_paths(topology)[router.name].items()):
-        for hop in sorted(hops)[:1]:
-            interface = next(each for each in router.interfaces if hop in each.ipv4.network)
-            yield f"{prefix} via {hop} dev {interface.name} table {COMMISSIONING_TABLE}"
+    ways = {each.neighbor_interface.hop(topology.family): each.interface for each in topology.neighbors(router.name)}
+    for prefix, hops in sorted(expected_paths(topology)[router.name].items(), key=str):
+        for hop in sorted(hops, key=int)[:1]:
+            yield f"{prefix} via {hop} dev {ways[hop].name} table {COMMISSIONING_TABLE}"

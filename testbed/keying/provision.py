@@ -24,7 +24,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, spki, write_private_key, write_public
 from agents.policy.names import DKS_NAME
 from testbed.errors import InputError
-from testbed.topology.resolved import Interface, Router, Topology
+from testbed.topology.resolved import Interface, IPAddress, Router, Topology
 
 ISSUED_AT = 0
 """Documents of the laboratory are issued at Unix time 0 and valid for longer than any run: a guest in
@@ -75,7 +75,7 @@ class Places:
 def domain_of(
     topology: Topology,
     seed: int,
-    dks_address: IPv4Address,
+    dks_address: IPAddress,
     settings: Settings,
     mode: Mode = Mode.REQUIRED,
     clear: Collection[RoutingProtocol] = (),
@@ -99,7 +99,7 @@ def domain_of(
                     domain,
                     router.name,
                     interface.name,
-                    interface.ipv4,
+                    None if topology.bare else interface.ipv4,
                     interface.ipv6_link_local,
                     "lan" if interface.kind == "lan" else "p2p",
                     protocols,
@@ -150,7 +150,7 @@ def provision(
     topology: Topology,
     folder: Path,
     seed: int,
-    dks_address: IPv4Address,
+    dks_address: IPAddress,
     settings: Settings,
     mode: Mode = Mode.REQUIRED,
     clear: Collection[RoutingProtocol] = (),
@@ -210,7 +210,7 @@ def lks_config(
     )
 
 
-def dks_config(topology: Topology, places: Places, listen: IPv4Address, *, events: Path, clock: Path) -> str:
+def dks_config(topology: Topology, places: Places, listen: IPAddress, *, events: Path, clock: Path) -> str:
     """dks.toml."""
     return _toml(
         {

@@ -10,7 +10,7 @@ import asyncio
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from testbed.net.receivers import Receivers
 from testbed.net.routers import DKS, FrrRouter, LabHost, LanSwitch, connect
 from testbed.net.wires import Netem, Port, Wires, WireSegment
 from testbed.record.writer import Recorder
-from testbed.topology.resolved import DEFAULT_MTU, Topology
+from testbed.topology.resolved import DEFAULT_MTU, IPAddress, Topology
 
 MANAGEMENT = "management"
 _READY_TIMEOUT_S = 120.0
@@ -101,12 +101,13 @@ class Laboratory:
 
     def _make_nodes(self) -> None:
         for name, router in self.topology.routers.items():
-            self._add(name, FrrRouter, router=router)
+            self._add(name, FrrRouter, topology=self.topology)
             self.router(name).frr = FrrInstance(
                 self.topology, router, self.folder, self.folder / "logs", by_hand=self.by_hand
             )
         for name, host in self.topology.hosts.items():
-            self._add(name, LabHost, address=host.ipv4, gateway=host.gateway, interface=host.interface)
+            where = {"gateway": host.gateway, "interface": host.interface, "family": self.topology.family}
+            self._add(name, LabHost, address=host.ipv4, **where)
         if self.keying.dks:
             self._add_dks()
 
@@ -121,11 +122,14 @@ class Laboratory:
             for name, interface in dks.management.routers.items():
                 self.router(name).management = (interface.name, interface.ipv4)
         else:
-            self._add(DKS, LabHost, address=dks.ipv4, gateway=dks.gateway, interface=dks.interface)
+            where = {"gateway": dks.gateway, "interface": dks.interface, "family": self.topology.family}
+            self._add(DKS, LabHost, address=dks.ipv4, **where)
 
-    def _dks_address(self) -> IPv4Address | None:
-        node = self._nodes.get(DKS)
-        return node.address.ip if isinstance(node, LabHost) else None
+    def _dks_address(self) -> IPAddress | None:
+        if DKS not in self._nodes:
+            return None
+        dks = self.topology.dks
+        return dks.management.address if self.keying.management else dks.address_of(self.topology.family)
 
     def _make_wires(self) -> None:
         built: list[WireSegment] = []

@@ -5,11 +5,10 @@ A router's name is its loopback, a host's is its address. It must not know how n
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from testbed.net.disk import bind, unbind
-from testbed.topology.resolved import Topology
+from testbed.topology.resolved import IPAddress, Topology
 
 HOSTS = Path("/etc/hosts")
 SHELL_PROMPT = r"\u@\H:\w\$ "
@@ -21,7 +20,7 @@ ff02::2 ip6-allrouters
 """
 
 
-def hosts_text(topology: Topology, dks: IPv4Address | None) -> str:
+def hosts_text(topology: Topology, dks: IPAddress | None) -> str:
     """The file's text. `dks`: where the key server is reached, if there is one.
 
     Loopbacks of IPv6 stand in it where OSPFv3 carries them; a name that leads nowhere only makes programs wait.
@@ -40,7 +39,7 @@ def hosts_text(topology: Topology, dks: IPv4Address | None) -> str:
 class Names:
     """The file of one laboratory, laid over the guest's own /etc/hosts while the laboratory is there."""
 
-    def __init__(self, topology: Topology, dks: IPv4Address | None, folder: Path) -> None:
+    def __init__(self, topology: Topology, dks: IPAddress | None, folder: Path) -> None:
         """Write it into `folder`, and lay it over. OSError when that cannot be."""
         file = folder / "hosts"
         file.write_text(hosts_text(topology, dks), encoding="ascii")

@@ -11,7 +11,7 @@ from mininet.node import Node
 from testbed.net.frr import FrrInstance
 from testbed.net.node import LabNode, LabRouter, Wire, add_interface
 from testbed.net.vty import Vty
-from testbed.topology.resolved import RECEIVERS
+from testbed.topology.resolved import RECEIVERS, of_stub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from testbed.keying.base import Keying
     from testbed.net.wires import WireSegment
-    from testbed.topology.resolved import Router, Topology
+    from testbed.topology.resolved import Family, Topology
 
 DKS = "dks"
 
@@ -30,8 +30,9 @@ class FrrRouter(LabRouter):
 
     frr: FrrInstance
 
-    def __init__(self, name: str, *, router: Router, **params: Any) -> None:
-        """`router`: its part of the resolved topology."""
+    def __init__(self, name: str, *, topology: Topology, **params: Any) -> None:
+        """A router of this topology."""
+        self.topology, router = topology, topology.routers[name]
         self.router, self.multicast = router, any(interface.pim for interface in router.interfaces)
         self.management: tuple[str, IPv4Interface] | None = None
         super().__init__(name, **params)
@@ -45,7 +46,7 @@ class FrrRouter(LabRouter):
         if router.loopback6 is not None:
             lines.append(f"address add {router.loopback6} dev lo")
         for interface in router.interfaces:
-            lines.append(f"address add {interface.ipv4} dev {interface.name}")
+            lines += [f"address add {each} dev {interface.name}" for each in self.topology.addresses(interface)]
             lines.append(f"link set {interface.name} up")
         if self.multicast:
             lines += [f"address add {router.loopback} dev {RECEIVERS}", f"link set {RECEIVERS} up"]
@@ -83,8 +84,11 @@ class LabHost(LabNode):
         address: IPv4Interface,
         gateway: IPv4Address | None,
         interface: str,
+        family: Family = 4,
         **params: Any,
     ) -> None:
+        """`family` 6: with an address of IPv6 besides, and a route by that of its gateway."""
+        self.family = family
         self.address, self.gateway, self.interface = address, gateway, interface
         super().__init__(name, **params)
 
@@ -97,6 +101,10 @@ class LabHost(LabNode):
         ]
         if self.gateway is not None:
             lines.append(f"route add default via {self.gateway}")
+            if self.family == 6:
+                behind = of_stub(6, IPv4Interface(f"{self.gateway}/{self.address.network.prefixlen}"))
+                lines.insert(2, f"address add {of_stub(6, self.address)} dev {self.interface}")
+                lines.append(f"route add ::/0 via {behind.ip}")
         return lines
 
 
@@ -150,7 +158,8 @@ def _address(node: LabNode, interface: str) -> IPv4Interface | None:
     if isinstance(node, FrrRouter):
         for candidate in node.router.interfaces:
             if candidate.name == interface:
-                return candidate.ipv4
+                found = node.topology.addresses(candidate)
+                return next((each for each in found if isinstance(each, IPv4Interface)), None)
         if node.management is not None and node.management[0] == interface:
             return node.management[1]
     return None

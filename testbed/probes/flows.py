@@ -10,7 +10,9 @@ from testbed.probes.numbered import Receiver, Sender
 from testbed.record.writer import Recorder
 
 _FIRST_PORT = 40000
-_IP_FREEBIND = 15
+# Of a family: the sockets' own, the level and number of its option to send from any address, and all its addresses.
+_IPV4 = (socket.AF_INET, socket.IPPROTO_IP, 15, "0.0.0.0")
+_IPV6 = (socket.AF_INET6, socket.IPPROTO_IPV6, 78, "::")
 
 
 class ProbeFlow:
@@ -27,13 +29,14 @@ class ProbeFlow:
     ) -> None:
         """`sending()` tells whether the source has power; without, no number is used up."""
         self.name, port = name, _FIRST_PORT + number
+        family, level, freebind, anywhere = _IPV6 if ":" in sender[1] else _IPV4
         with sender[0].enter():
-            out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        out.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+            out = socket.socket(family, socket.SOCK_DGRAM)
+        out.setsockopt(level, freebind, 1)
         out.bind((sender[1], port))
         with receiver[0].enter():
-            heard = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        heard.bind(("0.0.0.0", port))
+            heard = socket.socket(family, socket.SOCK_DGRAM)
+        heard.bind((anywhere, port))
         self._sender = Sender(out, (receiver[1], port), number, rate_pps, sending)
         self._receiver = Receiver(heard, number)
 

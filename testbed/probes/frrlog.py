@@ -22,7 +22,7 @@ _OSPF = re.compile(
     r"(?::[0-9.]+)?: (?P<old>[\w-]+) -> (?P<new>[\w-]+) \((?P<why>[^)]*)\)"
 )
 _OSPF6 = re.compile(
-    r"AdjChg: Nbr (?P<id>[0-9.]+)\([^)]*\) on (?P<ifname>\S+): (?P<old>[\w-]+) -> (?P<new>[\w-]+)"
+    r"AdjChg: Nbr (?P<id>[0-9.]+)\(.*?\) on (?:[0-9.]+%)?(?P<ifname>\S+): (?P<old>[\w-]+) -> (?P<new>[\w-]+)"
     r" \((?P<why>[^)]*)\)"
 )
 _PIM_NEW = re.compile(r"PIM NEIGHBOR UP: neighbor (?P<id>\S+) on interface (?P<ifname>\S+)")

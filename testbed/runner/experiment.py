@@ -216,14 +216,9 @@ class Experiment(ABC):
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
         """The plan of one run. Raises InputErrors for an unknown keying mode, what is wrong with options, timeline,
-        flows and streams, or a network without OSPFv2 or without an adjacency."""
+        flows and streams, or a network without an adjacency."""
         if keying not in KEYINGS:
             raise InputError(f"unknown keying mode {keying!r}{nearest(keying, KEYINGS)}", allowed=", ".join(KEYINGS))
-        if not topology.ospf.v2:
-            raise InputError(
-                "convergence is measured in OSPFv2's routes, and this network has none",
-                where=f"topology {topology.name}", allowed="ospf versions [2] or [2, 3]",
-            )  # fmt: skip
         if not live_segments(topology):
             raise InputError(
                 "convergence is measured in OSPF's routes, and no adjacency comes up in this network",

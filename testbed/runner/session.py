@@ -50,6 +50,8 @@ class Request:
 
     experiment: str
     topology: str = ""
+    ospf: str = ""
+    """Versions of OSPF instead of the topology's own (testbed.topology.load.VERSIONS)."""
     keyings: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     kernel: Kernel = "virtual"
@@ -121,7 +123,7 @@ def run(request: Request, told: Told, prepared: Prepared | None = None, so_far: 
     """
     if prepared is None:
         experiment = find(request.experiment)
-        prepared = prepare(experiment, request, Topology.load(request.topology or experiment.topology))
+        prepared = prepare(experiment, request, Topology.load(request.topology or experiment.topology, request.ospf))
     experiment, topology = prepared.experiment, prepared.topology
     spec, plans = request.topology or experiment.topology, prepared.plans
     folder = folder_of(request, experiment.name, topology.name)
@@ -226,6 +228,7 @@ def command_line(request: Request, topology: str, keyings: Sequence[str], seeds:
     """The command that repeats this, every choice spelled out."""
     words = ["./lab", "run", request.experiment, "--kernel", request.kernel, "--keying", ",".join(keyings)]
     words += ["--topology", topology]
+    words += ["--ospf", request.ospf] if request.ospf else []
     words += ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", str(len(seeds))]
     for name, value in request.options.items():
         # As JSON, so that true, lists and a text that looks like a number are read back as what they were.

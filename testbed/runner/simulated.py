@@ -100,11 +100,11 @@ class Simulated(Experiment):
 
     def check(self, request: Request) -> None:
         """InputError for what cannot be asked of it."""
-        if request.topology or request.kernel != "virtual":
+        if request.topology or request.ospf or request.kernel != "virtual":
             raise InputError(
                 f"{self.name} is computed without a guest",
-                where="--topology" if request.topology else "--kernel",
-                allowed="neither --topology nor --kernel",
+                where="--topology" if request.topology else "--ospf" if request.ospf else "--kernel",
+                allowed="neither --topology, --ospf nor --kernel",
             )
         self.cases(request)
 

@@ -13,6 +13,8 @@ from testbed.topology.read import Reading, opened, read, validated
 from testbed.topology.resolved import Topology
 from testbed.topology.source import TopologySource
 
+VERSIONS = {"2": [2], "3": [3], "2,3": [2, 3]}
+"""What may be asked for instead of a topology's own versions of OSPF."""
 LIBRARY = Path(__file__).resolve().parents[2] / "topologies"
 YAML_SUFFIXES = (".yaml", ".yml")
 GRAPHS = {".graphml": zoo.read_graph, ".gml": zoo.read_graph, ".json": topohub.read_graph, ".xml": sndlib.read_xml}
@@ -23,17 +25,20 @@ def library() -> list[str]:
     return sorted(file.stem for file in LIBRARY.glob("*.yaml"))
 
 
-def load(spec: str) -> Topology:
-    """Resolve "abilene", "ring:20", "mine.yaml", "zoo.graphml" or another published network.
+def load(spec: str, ospf: str = "") -> Topology:
+    """Resolve "abilene", "ring:20", "mine.yaml", "zoo.graphml" or another published network. `ospf`: one of VERSIONS,
+    to run these versions instead of its own; then its name says so.
 
     Raises InputError with all that is wrong.
     """
-    return examine(spec)[0]
+    return examine(spec, ospf)[0]
 
 
-def examine(spec: str) -> tuple[Topology, list[Caution]]:
+def examine(spec: str, ospf: str = "") -> tuple[Topology, list[Caution]]:
     """As `load`, with what of the topology will not come up although nothing is wrong with it."""
     reading, name = _read(spec)
+    if ospf:
+        reading, name = _with_versions(reading, ospf), f"{name}-ospf{ospf.replace(',', '')}"
     errors = list(reading.errors)
     if reading.source is not None:
         errors += check.check(reading.source, reading.where, reading.whole)
@@ -44,6 +49,21 @@ def examine(spec: str) -> tuple[Topology, list[Caution]]:
     except ValueError as error:
         raise InputError(str(error), where=spec, allowed="fewer or smaller networks") from error
     return topology, _cautions(topology, reading)
+
+
+def _with_versions(reading: Reading, ospf: str) -> Reading:
+    if ospf not in VERSIONS:
+        raise InputError(f"unknown version of OSPF {ospf!r}", where="--ospf", allowed=", ".join(VERSIONS))
+    source = reading.source
+    if source is None:
+        return reading
+    changed: dict[str, object] = {"ospf": source.ospf.model_copy(update={"versions": VERSIONS[ospf]})}
+    if 2 not in VERSIONS[ospf] and source.pim is not None:
+        # Whoever named a rendezvous point had routes of IPv4 in mind. There are none, so PIM does not run.
+        changed["pim"] = source.pim.model_copy(update={"rp": None})
+    if source.name:
+        changed["name"] = f"{source.name}-ospf{ospf.replace(',', '')}"
+    return reading._replace(source=source.model_copy(update=changed))
 
 
 def _cautions(topology: Topology, reading: Reading) -> list[Caution]:

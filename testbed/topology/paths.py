@@ -1,4 +1,6 @@
-"""The routes OSPFv2 should have: shortest paths over interface costs, with all equal-cost next hops.
+"""The routes OSPF should have: shortest paths over interface costs, with all equal-cost next hops.
+
+Those of OSPFv2 or, in a network without it, of OSPFv3, which computes them in the same way (RFC 5340 §4.8).
 
 An independent computation (networkx, not FRR), so that a record can be compared with it. A segment of several
 routers is a transit network: it costs what the sender's interface costs, and nothing to leave it (RFC 2328 §16.1).
@@ -12,20 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_network
 
 import networkx
 
 from testbed.topology.adjacent import transits
-from testbed.topology.resolved import BACKBONE, Interface, Router, Topology
+from testbed.topology.resolved import BACKBONE, Family, Interface, IPAddress, IPNetwork, Router, Topology
 
-DEFAULT = IPv4Network("0.0.0.0/0")
+DEFAULTS: dict[Family, IPNetwork] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 DEFAULT_COST = 1
 """What FRR's border routers ask for the default route that they announce into an area that is not normal."""
 WITHOUT_SUMMARIES = frozenset({"totally-stubby", "totally-nssa"})
 
-Hops = frozenset[IPv4Address]
-Routes = dict[str, dict[IPv4Network, Hops]]
+Hops = frozenset[IPAddress]
+Routes = dict[str, dict[IPNetwork, Hops]]
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,10 @@ class _Area:
     """One area: who is in it, what they announce into it, and the shortest paths between them."""
 
     graph: networkx.DiGraph = field(default_factory=networkx.DiGraph)
-    announced: dict[IPv4Network, dict[str, int]] = field(default_factory=dict)
+    announced: dict[IPNetwork, dict[str, int]] = field(default_factory=dict)
     trees: dict[str, dict[str, Path]] = field(default_factory=dict)
 
-    def intra(self, router: str) -> dict[IPv4Network, Path]:
+    def intra(self, router: str) -> dict[IPNetwork, Path]:
         """The paths of a router in this area to what is announced in it."""
         tree, found = self.trees[router], {}
         for prefix, owners in self.announced.items():
@@ -76,34 +78,35 @@ def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
     a point-to-point link so is the neighbour's interface. A router's own loopback and the subnets it is connected to
     are not in its table, since OSPF does not install them.
     """
+    family = topology.family
     alive = {name: router for name, router in topology.routers.items() if name not in down}
     ends = {end for router in topology.routers.values() for end in router.interfaces}
     lit = {end for end in ends if end.router in alive and has_carrier(topology, end, down)}
     dark = ends - lit
     areas: dict[str, _Area] = {}
-    connected: dict[str, set[IPv4Network]] = {}
+    connected: dict[str, set[IPNetwork]] = {}
     for name, router in alive.items():
         home = areas.setdefault(home_area(router), _Area())
         home.graph.add_node(name)
-        home.announced.setdefault(router.loopback.network, {})[name] = 0
-        connected[name] = {router.loopback.network}
+        home.announced.setdefault(router.loopback_of(family).network, {})[name] = 0
+        connected[name] = {router.loopback_of(family).network}
         for interface in router.interfaces:
             if interface in lit:
-                _announce(areas.setdefault(interface.area, _Area()), interface)
-                connected[name].add(interface.ipv4.network)
+                _announce(areas.setdefault(interface.area, _Area()), interface, family)
+                connected[name].update(interface.networks(family))
     for segment in topology.segments.values():
         for number, together in enumerate(transits(topology, segment, dark)):
             _join(areas, together, ("segment", segment.name, number))
     for area in areas.values():
         area.trees = {name: _tree(topology, area.graph, name) for name in area.graph if isinstance(name, str)}
-    tables = _tables(areas, alive)
+    tables = _tables(areas, alive, family)
     return {
         name: {prefix: path.hops for prefix, path in table.items() if prefix not in connected[name]}
         for name, table in tables.items()
     }
 
 
-def hops_to(table: Mapping[IPv4Network, Hops], address: IPv4Address) -> Hops:
+def hops_to(table: Mapping[IPNetwork, Hops], address: IPAddress) -> Hops:
     """The next hops of the most special route to an address; none without a route."""
     prefixes = [each for each in table if address in each]
     return table[max(prefixes, key=lambda each: each.prefixlen)] if prefixes else frozenset()
@@ -114,7 +117,7 @@ def segments_between(topology: Topology) -> dict[tuple[str, str], frozenset[str]
     Those that no path joins are left out."""
     tables, found = expected_paths(topology), dict[tuple[str, str], frozenset[str]]()
     near = {
-        (name, topology.routers[node].interface(end).ipv4.ip): (each.segment, node)
+        (name, topology.routers[node].interface(end).hop(topology.family)): (each.segment, node)
         for name, router in topology.routers.items()
         for each in router.interfaces
         for node, end in topology.segments[each.segment].members
@@ -123,7 +126,7 @@ def segments_between(topology: Topology) -> dict[tuple[str, str], frozenset[str]
     for other, router in topology.routers.items():
         steps = networkx.DiGraph()
         for name, table in tables.items():
-            for hop in hops_to(table, router.loopback.ip) if name != other else ():
+            for hop in hops_to(table, router.loopback_of(topology.family).ip) if name != other else ():
                 segment, node = near[name, hop]
                 steps.add_edge(name, node)
                 steps[name][node].setdefault("segments", set()).add(segment)
@@ -141,9 +144,10 @@ def has_carrier(topology: Topology, interface: Interface, down: Set[str]) -> boo
     return segment.name not in down and not any(node in down or f"{node}:{end}" in down for node, end in ends)
 
 
-def _announce(area: _Area, interface: Interface) -> None:
+def _announce(area: _Area, interface: Interface, family: Family) -> None:
     area.graph.add_node(interface.router)
-    area.announced.setdefault(interface.ipv4.network, {})[interface.router] = interface.cost
+    for network in interface.networks(family):
+        area.announced.setdefault(network, {})[interface.router] = interface.cost
 
 
 def _join(areas: Mapping[str, _Area], together: Set[Interface], node: tuple[str, str, int]) -> None:
@@ -154,9 +158,11 @@ def _join(areas: Mapping[str, _Area], together: Set[Interface], node: tuple[str,
         graph.add_edge(node, interface.router, weight=0)
 
 
-def _tables(areas: Mapping[str, _Area], alive: Mapping[str, Router]) -> dict[str, dict[IPv4Network, Path]]:
+def _tables(
+    areas: Mapping[str, _Area], alive: Mapping[str, Router], family: Family
+) -> dict[str, dict[IPNetwork, Path]]:
     """Every router's table: within its areas, then through the backbone, then from the borders into other areas."""
-    tables: dict[str, dict[IPv4Network, Path]] = {name: {} for name in alive}
+    tables: dict[str, dict[IPNetwork, Path]] = {name: {} for name in alive}
     for area in areas.values():
         for name in area.trees:
             for prefix, path in area.intra(name).items():
@@ -175,24 +181,27 @@ def _tables(areas: Mapping[str, _Area], alive: Mapping[str, Router]) -> dict[str
     for key, area in areas.items():
         for name in area.trees:
             if key != BACKBONE and name not in borders:
-                told = {border: _told(alive[border], key, summaries[border]) for border in borders & area.trees.keys()}
+                told = {
+                    border: _told(alive[border], key, summaries[border], family)
+                    for border in borders & area.trees.keys()
+                }
                 for prefix, path in _through(area.trees[name], told.keys(), told).items():
                     tables[name].setdefault(prefix, path)
     return tables
 
 
-def _told(border: Router, area: str, summaries: Mapping[IPv4Network, Path]) -> Mapping[IPv4Network, Path]:
+def _told(border: Router, area: str, summaries: Mapping[IPNetwork, Path], family: Family) -> Mapping[IPNetwork, Path]:
     """What a border router announces into an area, by the type that it takes the area for."""
     kind = border.area_types.get(area, "normal")
-    default = {DEFAULT: Path(DEFAULT_COST, frozenset())} if kind != "normal" else {}
+    default = {DEFAULTS[family]: Path(DEFAULT_COST, frozenset())} if kind != "normal" else {}
     return default if kind in WITHOUT_SUMMARIES else {**summaries, **default}
 
 
 def _through(
-    tree: Mapping[str, Path], borders: Set[str], tables: Mapping[str, Mapping[IPv4Network, Path]]
-) -> dict[IPv4Network, Path]:
+    tree: Mapping[str, Path], borders: Set[str], tables: Mapping[str, Mapping[IPNetwork, Path]]
+) -> dict[IPNetwork, Path]:
     """The paths to what border routers announce into an area, over the area's own shortest paths to them."""
-    offers: dict[IPv4Network, list[Path]] = {}
+    offers: dict[IPNetwork, list[Path]] = {}
     for border in borders:
         if border in tree:
             for prefix, path in tables[border].items():
@@ -207,12 +216,12 @@ def _tree(topology: Topology, graph: networkx.DiGraph, source: str) -> dict[str,
     for node in sorted(distance, key=lambda node: (distance[node], isinstance(node, str))):
         if node == source:
             continue
-        found: set[IPv4Address] = set()
+        found: set[IPAddress] = set()
         for parent in before[node]:
             if isinstance(node, str) and source in before[parent]:
                 # The segment is attached to the source: the next hop is the router on it itself (RFC 2328 §16.1.1,
                 # second case), also when the segment is as near by way of another router.
-                found.add(_on(topology, node, parent[1]).ipv4.ip)
+                found.add(_on(topology, node, parent[1]).hop(topology.family))
             else:
                 found |= hops[parent]
         hops[node] = frozenset(found)

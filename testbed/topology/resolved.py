@@ -5,7 +5,7 @@ What the engine builds from, the keying modes make documents from, and the analy
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import networkx
 
 Kind = Literal["p2p", "lan", "stub"]
+Family = Literal[4, 6]
+"""A version of IP."""
+IPAddress = IPv4Address | IPv6Address
+IPInterface = IPv4Interface | IPv6Interface
+IPNetwork = IPv4Network | IPv6Network
 AreaType = Literal["normal", "stub", "totally-stubby", "nssa", "totally-nssa"]
 BACKBONE = "0.0.0.0"
 RECEIVERS = "receivers"
@@ -25,6 +30,14 @@ DEFAULT_MTU = 1500
 def label(node: str, interface: str) -> str:
     """What an interface is called outside its node, where other nodes may have one of the same name: r1-eth0."""
     return interface if interface.startswith(f"{node}-") else f"{node}-{interface}"
+
+
+_STUBS6 = int(IPv6Address("fd01::"))
+
+
+def of_stub(family: Family, ipv4: IPv4Interface) -> IPInterface:
+    """An address on a stub network, of either family: that of IPv6 holds that of IPv4."""
+    return ipv4 if family == 4 else IPv6Interface((_STUBS6 + int(ipv4.ip), 96 + ipv4.network.prefixlen))
 
 
 class Frozen(BaseModel):
@@ -48,6 +61,16 @@ class Interface(Frozen):
     mtu: int = DEFAULT_MTU
     priority: int = 1
 
+    def hop(self, family: Family) -> IPAddress:
+        """What it is as the next hop of another router's route."""
+        return self.ipv4.ip if family == 4 else self.ipv6_link_local
+
+    def networks(self, family: Family) -> tuple[IPNetwork, ...]:
+        """What it is connected to: of IPv6 stubs have a network, and links and LANs have link-local addresses alone."""
+        if family == 6 and self.kind != "stub":
+            return ()
+        return (of_stub(family, self.ipv4).network,)
+
     @property
     def label(self) -> str:
         """What it is called where interfaces of several routers stand together: captures, tables."""
@@ -66,6 +89,10 @@ class Router(Frozen):
     latitude: float | None = None
     longitude: float | None = None
     area_types: dict[str, AreaType] = {}
+
+    def loopback_of(self, family: Family) -> IPInterface:
+        """The loopback's address."""
+        return self.loopback if family == 4 else self.loopback6
 
     def interface(self, name: str) -> Interface:
         """The interface of that name. KeyError when there is none."""
@@ -95,6 +122,10 @@ class Host(Frozen):
     interface: str
     ipv4: IPv4Interface
     gateway: IPv4Address
+
+    def address(self, family: Family) -> IPInterface:
+        """Its address."""
+        return of_stub(family, self.ipv4)
 
 
 class Throttle(Frozen):
@@ -159,6 +190,10 @@ class DksAttachment(Frozen):
         """The DKS's address in-band."""
         return self.ipv4.ip
 
+    def address_of(self, family: Family) -> IPAddress:
+        """The same, of either family."""
+        return of_stub(family, self.ipv4).ip
+
 
 class Adjacency(NamedTuple):
     """A neighbour that a router may have: through which interface, who, and the neighbour's interface."""
@@ -182,11 +217,28 @@ class Topology(Frozen):
     description: str = ""
 
     @classmethod
-    def load(cls, spec: str) -> Topology:
-        """From a name in topologies/, a generator's words ("ring:20"), a YAML, GraphML or GML file. InputError."""
+    def load(cls, spec: str, ospf: str = "") -> Topology:
+        """From a name in topologies/, a generator's words ("ring:20"), a YAML, GraphML or GML file; `ospf` as for
+        testbed.topology.load.load. InputError."""
         from testbed.topology.load import load
 
-        return load(spec)
+        return load(spec, ospf)
+
+    @property
+    def family(self) -> Family:
+        """The version of IP whose routes are judged: OSPFv2's where that runs, else OSPFv3's."""
+        return 4 if self.ospf.v2 else 6
+
+    @property
+    def bare(self) -> bool:
+        """Whether links and LANs have no IPv4 addresses: nothing on them speaks IPv4."""
+        return not self.ospf.v2 and self.pim is None
+
+    def addresses(self, interface: Interface) -> list[IPInterface]:
+        """What a router's interface has beside its link-local address."""
+        if interface.kind != "stub":
+            return [] if self.bare else [interface.ipv4]
+        return [interface.ipv4] if self.family == 4 else [interface.ipv4, of_stub(6, interface.ipv4)]
 
     def neighbors(self, router: str) -> list[Adjacency]:
         """Those with whom `router` may speak a routing protocol, in the order of its interfaces.

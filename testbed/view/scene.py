@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from testbed.analysis.adjacency import daemon
 from testbed.analysis.convergence import Watch, wanted
 from testbed.analysis.multicast import silences
 from testbed.analysis.run import NS, Event, Run
@@ -57,6 +58,7 @@ def network(topology: Topology) -> dict[str, Any]:
     places = _scaled(layout(topology))
     return {
         "name": topology.name,
+        "daemon": daemon(topology),
         "dks": topology.dks.router,
         "rp": topology.pim.rp if topology.pim is not None else None,
         "routers": {
@@ -90,8 +92,6 @@ def _scaled(found: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
 def _routes(run: Run) -> Iterator[Event]:
     """How many routes to loopbacks are as shortest paths say, of how many that should be, at each change."""
     topology = run.plan.topology
-    if not topology.ospf.v2:
-        return
     down: set[str] = set()
     watch = Watch(topology, wanted(topology, expected_paths(topology)))
     last: tuple[int, int] | None = None

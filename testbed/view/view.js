@@ -89,7 +89,7 @@ class Scene {
     }
     if (source === "fault") this.fault(event);
     else if (source === "link" && this.network.routers[node]) this.track("carrier", node, event.ifname).set(t, kind === "up");
-    else if (source === "frr" && kind === "adjacency" && event.daemon === "ospfd") {
+    else if (source === "frr" && kind === "adjacency" && event.daemon === this.network.daemon) {
       const neighbor = this.byId.get(event.neighbor);
       if (neighbor) this.adjacency(t, node, event.ifname, neighbor, event.state === "Deleted" ? DOWN : event.state);
       this.marks.adjacency.push(event);

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from testbed.analysis.run import Run
+from testbed.probes.ike import ike_datagrams
 from testbed.probes.pcap import cleartext_packets, protected_packets
 from testbed.setup.paths import PROJECT
 
@@ -77,6 +78,33 @@ def test_keying_costs_what_its_packets_and_keys_weigh(mine: Path, tmp_path: Path
     assert lks["SAs in a router's kernel, most"] >= 4 and none["SAs in a router's kernel, most"] == 0
     assert lks["processor time of DKS to come up, ms"] is None  # virtual time knows no such thing
     assert (tmp_path / "figures" / "overhead.svg").exists()
+
+
+def test_a_network_of_ospfv3_alone_is_keyed_over_link_local_addresses_and_comes_back_as_fast(
+    mine: Path, tmp_path: Path
+) -> None:
+    done = lab(
+        "run", "recovery_storm", "--topology", mine, "--ospf", "3", "--keying", "none,central-mgmt,dks-lks,lks",
+        "--seed", "1", "--out", tmp_path, "-o", 'captures="all"', "-o", SOON, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    summary = json.loads(done.stdout)
+    assert summary["topology"] == "mine-ospf3" and "--ospf 3" in summary["command"]
+    for keying, row in summary["keyings"].items():
+        assert row["convergence_s"]["values"][0] is not None, keying
+        assert row["adjacencies"]["restored"] == [row["adjacencies"]["expected"]], keying
+    run = Run(next(tmp_path.glob("runs/lks-1-*")))
+    assert {event["daemon"] for event in run.where("frr", "adjacency")} == {"ospf6d"}
+    links = {each.label for router in run.plan.topology.routers.values() for each in router.interfaces
+             if each.kind != "stub"}  # fmt: skip
+    asked = 0
+    for label in links:
+        assert not cleartext_packets(run.folder / "pcap" / f"{label}.pcap"), label
+        assert protected_packets(run.folder / "pcap" / f"{label}.pcap"), label
+        for each in ike_datagrams(run.folder / "pcap" / f"{label}.pcap"):
+            asked += each.source.startswith("[fe80:")
+            assert each.source.startswith("[f") and each.destination.startswith("[f")
+    assert asked > len(links)
 
 
 GRAPH = """<graphml xmlns="http://graphml.graphdrawing.org/xmlns">

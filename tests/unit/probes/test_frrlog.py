@@ -9,7 +9,7 @@ OSPF = (
     "r2-eth0:10.64.0.2: Exchange -> Full (ExchangeDone)"
 )
 OSPF6 = (
-    "2030/01/01 00:00:10.5 OSPF6: [ZM2GN-ZCZD5] AdjChg: Nbr 10.0.0.2(default) on r1-eth0: ExStart -> ExChange"
+    "2030/01/01 00:00:10.5 OSPF6: [ZM2GN-ZCZD5] AdjChg: Nbr 10.0.0.2(default) on 10.0.0.2%r1-eth0: ExStart -> ExChange"
     " (NegotiationDone)"
 )
 
