@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agents.dks.store import GenerationBook
 from agents.gikev2 import GroupKeys, UnusableGroup
 from agents.ikev2.registry import ExchangeType
-from agents.ipsec.protection import RoutingProtocol
+from agents.ipsec.protection import GroupSa, RoutingProtocol
 from agents.lks.central import CentralGroups
 from agents.lks.core import LksCore
 from agents.policy import cose, edit
@@ -353,3 +353,30 @@ def test_keys_that_a_speaker_gave_up_while_it_registered_are_not_begun_again() -
         held = now
         assert not gone & now
     assert gone
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["the DKS alone", "Local Key Servers"])
+def test_a_rebooted_receiver_has_a_floor_from_a_local_key_server_and_none_where_the_dks_makes_the_keys(
+    local: bool,
+) -> None:
+    # As security.md says under "What is not protected". Where the DKS is to tell a floor one day, this is what changes.
+    network = central(Settings(validity_s=1 << 33) if local else CENTRAL)
+    network.power_on_all()
+    assert network.run(30, network.all_keyed)
+    speaker = network.nodes["r2"]
+    assert speaker.kernel is not None
+    speaker.sequences.update({(sa.spi, sa.destination): 100 for sa in speaker.kernel.sas if sa.outbound})
+    before = {sa.spi for sa in inbound(network, "r1", "r2")}
+    network.power_off("r1")
+    network.run(network.now + 5)
+    network.power_on("r1")
+    assert network.run(network.now + 30, network.all_keyed)
+    same = [sa for sa in inbound(network, "r1", "r2") if sa.spi in before]
+    assert same and {sa.replay_floor >= 100 for sa in same} == {local}
+
+
+def inbound(network: Network, receiver: str, speaker: str) -> list[GroupSa]:
+    """What `receiver` hears this speaker with."""
+    kernel, addresses = network.nodes[receiver].kernel, {a for a, _ in network.nodes[speaker].interfaces.values()}
+    assert kernel is not None
+    return [sa for sa in kernel.sas if not sa.outbound and str(sa.speaker) in addresses]
