@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -11,17 +10,10 @@ from pydantic import AfterValidator, model_validator
 
 from agents.dks.policy_http import PolicyServerError, address_of
 from agents.policy.document import DomainName, RouterName
-from agents.runtime.settings import FilePath, Port, Settings, read_settings
+from agents.runtime.settings import Address, FilePath, Port, Settings, read_settings
 
 MAX_WORKERS = 64
 MAX_RATE = 1_000_000
-
-
-def _address(text: str) -> str:
-    try:
-        return text and str(ip_address(text))
-    except ValueError as error:
-        raise ValueError("an IPv4 or IPv6 address") from error
 
 
 def _url(text: str) -> str:
@@ -37,7 +29,7 @@ class DksConfig(Settings):
     """`documents`: a folder with every router's signed document, ROUTER.cose each. `policy_url`, `policy_token` (a
     file) and `policy_ca`: where the Policy Server's API is asked for them, if it is. `rate`, `burst`: how many
     registrations are served in a second, and at once; others are told to come back. `workers`: how many processes
-    serve them."""
+    serve them. `metrics_port`, `metrics_address`: where Prometheus may ask over HTTP; without a port nowhere."""
 
     name: RouterName = "dks"
     domain: DomainName
@@ -45,8 +37,10 @@ class DksConfig(Settings):
     policy_server_key: FilePath
     documents: FilePath
     state_dir: FilePath
-    listen: Annotated[str, AfterValidator(_address)] = ""
+    listen: Address = ""
     port: Port = 848
+    metrics_port: Port | None = None
+    metrics_address: Address = "127.0.0.1"
     socket: FilePath | None = None
     events: FilePath | None = None
     clock: FilePath | None = None

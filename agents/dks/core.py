@@ -7,14 +7,14 @@ given to it; it knows no socket or clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
-from agents.dks.metrics import Metrics
+from agents.dks.metrics import DksCounts
 from agents.dks.received_confirmations import Confirmations, Look, TooOften
 from agents.dks.removal import DksRemoval
 from agents.dks.store import GenerationBook
@@ -50,10 +50,13 @@ from agents.runtime.boundary import Boundary
 from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Effect, Event, Kernel, in_order
 from agents.runtime.links import LinkState
+from agents.runtime.metrics import Family, build, counter, gauge, page
 from agents.runtime.pace import TokenBucket
 
 POLL_S = 2.0
 MAX_REPORTS = 64
+MOST_ROUTERS = 2000
+"""With more routers, metrics have none of a single one."""
 MAX_ORDERS = 32
 """Of one message, which has 64 payloads at most."""
 EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
@@ -89,7 +92,7 @@ class DksCore(GroupParty):
         divide the routers among them. `rate`, `burst`: how many registrations all of them serve in a second, and at
         once. PolicyError when all documents require what this machine cannot do."""
         self._bucket = TokenBucket(rate / share[1], max(1, burst // share[1]))
-        self._metrics = Metrics()
+        self._metrics = DksCounts()
         self._effects: list[Effect] = []
         self._documents, self._book, self._poll, self._name = documents, book, poll, name
         self._poll_list = poll_list
@@ -209,16 +212,49 @@ class DksCore(GroupParty):
                 self._confirmations.look()
                 return {"domain": self._domain, "routers": self._confirmations.status()}
             case ["metrics"]:
-                gauges = {
-                    "documents": (len(self._documents), "Routers that have a signed document."),
-                    "connected_routers": (len(self._control), "Routers registered at their control group."),
-                    "ike_sas": (len(self._endpoint.sas()), "IKE SAs that stand."),
-                    "half_open": (self._endpoint.half_open, "Handshakes of others that are not finished."),
-                    "groups": (len(self._groups), "Groups whose keys are made here."),
-                }
-                return {"text": self._metrics.text(gauges)}
+                return {"text": page(self._families())}
             case _:
                 raise CommandRefused(f"unknown command: {' '.join(words) or 'none'}")
+
+    def families(self, now: float) -> list[Family]:
+        """As Core.families."""
+        return self.boundary.command(self._families)
+
+    def _families(self) -> list[Family]:
+        complete, of = self._confirmations.count()
+        spent = self._book.spent
+        return [
+            build("dks"),
+            gauge("dks_documents", "Routers that have a signed document.", len(self._documents)),
+            gauge("dks_connected_routers", "Routers registered at their control group.", len(self._control)),
+            gauge("dks_ike_sas", "IKE SAs that stand.", len(self._endpoint.sas())),
+            gauge("dks_half_open", "Handshakes of others that are not finished.", self._endpoint.half_open),
+            gauge("dks_groups", "Groups whose keys are made here.", len(self._groups)),
+            gauge("dks_revocation_version", "Version of the revocation list in force.", self._removal.version),
+            gauge("dks_confirmations_missing", "Routers that have not confirmed all of their document.", of - complete),
+            counter("dks_transaction_seconds_total", "Time in the book's transactions.", spent.seconds),
+            counter("dks_transactions_total", "The book's transactions.", spent.count),
+            *self._by_router(),
+            *self._metrics.families(),
+        ]
+
+    def _by_router(self) -> Iterator[Family]:
+        names = self._documents.routers()
+        if len(names) > MOST_ROUTERS:
+            return
+        documents = [(name, document) for name in names if (document := self._documents.of(name)) is not None]
+        yield Family(
+            "dks_router_document_version", "gauge", "Version of a router's document.",
+            [({"router": name}, document.version) for name, document in documents],
+        )  # fmt: skip
+        yield Family(
+            "dks_router_list_version", "gauge", "Version of the revocation list that a router has shown.",
+            [({"router": name}, self._lists.shown_by(name)) for name, _document in documents],
+        )  # fmt: skip
+
+    def ailments(self, now: float) -> list[str]:
+        """As Core.ailments."""
+        return [] if len(self._documents) else ["there are no documents of routers"]
 
     def take(self) -> list[Effect]:
         """What is to be done."""

@@ -1,16 +1,9 @@
-"""Counts what the DKS does, and shows it in Prometheus' text format (version 0.0.4).
-
-Counters are made of events, so that the record and the metrics say the same. Knows nothing of messages.
-"""
+"""What the DKS counts and measures. Knows nothing of messages."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-
 from agents.runtime.effects import Event
-
-_Labels = tuple[tuple[str, str], ...]
+from agents.runtime.metrics import Counts
 
 _COUNTED = {
     "request": ("requests_total", ("exchange", "retransmission"), "Request datagrams received."),
@@ -22,50 +15,22 @@ _COUNTED = {
     "issued": ("issued_total", (), "New generations made for LKSs to give out."),
     "reported": ("reports_total", (), "Generations learnt that LKSs made alone."),
     "confirmed": ("confirmations_total", (), "Changed confirmations of routers taken."),
+    "dropped": ("dropped_total", ("reason",), "Datagrams that were dropped, by reason."),
+    "ike": ("ike_sas_total", ("state",), "IKE SAs that came up or ended, by how; authentication_failed is one."),
+    "fault": ("faults_total", ("what",), "Faults of the program that ended one input alone."),
     "error": ("errors_total", ("what",), "Things that went wrong."),
 }
 
 
-class Metrics:
+class DksCounts(Counts):
     """Counters since the start."""
 
     def __init__(self) -> None:
-        self._counts: Counter[tuple[str, _Labels]] = Counter()
+        super().__init__("dks", _COUNTED)
 
     def observe(self, event: Event) -> None:
-        """Count an event, if its kind is counted."""
-        counted = _COUNTED.get(event.kind)
-        if counted is None:
-            return
-        name, labels, _help = counted
-        fields = event.fields
+        """As Counts.observe; a registration is one of a control group or of a router's group."""
         if event.kind == "registered":
-            fields = {"kind": "group" if fields.get("generation") else "control"}
-        self._counts[name, tuple([(label, _word(fields.get(label, ""))) for label in labels])] += 1
-
-    def text(self, gauges: Mapping[str, tuple[float, str]]) -> str:
-        """All counters, and these gauges: name → (value, help)."""
-        lines: list[str] = []
-        for name, labels, meaning in _COUNTED.values():
-            lines += [f"# HELP dks_{name} {meaning}", f"# TYPE dks_{name} counter"]
-            found = sorted((labels, count) for (each, labels), count in self._counts.items() if each == name)
-            if not found and not labels:
-                found = [((), 0)]
-            lines += [f"dks_{name}{_braces(labels)} {count}" for labels, count in found]
-        for name, (value, meaning) in gauges.items():
-            lines += [f"# HELP dks_{name} {meaning}", f"# TYPE dks_{name} gauge", f"dks_{name} {value:g}"]
-        return "\n".join(lines) + "\n"
-
-
-def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _braces(labels: _Labels) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels) + "}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+            self.add("registrations_total", ["group" if event.fields.get("generation") else "control"])
+        else:
+            super().observe(event)

@@ -134,7 +134,12 @@ async def run_core(
         )
         gc.collect()
         gc.freeze()  # documents stay: collections need not look at them again and again
-        await Driver(core, port, config.state_dir, log, control=control, key_log=key_log, ready_at_once=True).run()
+        served = share[1] == 1 and config.metrics_port is not None  # of several workers the supervisor answers for all
+        driver = Driver(
+            core, port, config.state_dir, log, control=control, key_log=key_log, ready_at_once=True,
+            metrics=(config.metrics_address, config.metrics_port, "dks") if served and config.metrics_port else None,
+        )  # fmt: skip
+        await driver.run()
     finally:
         book.close()
 

@@ -9,6 +9,10 @@ messages.
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from agents.policy.errors import PolicyError
@@ -45,6 +49,24 @@ _PATIENCE_S = 30.0
 """How long one process waits for another's transaction, which takes as long as the disk takes."""
 
 
+@dataclass(slots=True)
+class Spent:
+    """Transactions since the start, and the time in them, in seconds."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """One more of them."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.count += 1
+            self.seconds += time.monotonic() - began
+
+
 class GenerationBook:
     """One file; the DKS, in one or several processes, is its only writer."""
 
@@ -52,7 +74,7 @@ class GenerationBook:
         """Open or make it (":memory:" for tests). sqlite3.DatabaseError when it is damaged.
 
         `read_only`: for one who looks while the DKS is at work; OperationalError when there is none."""
-        self.place = str(path)
+        self.place, self.spent = str(path), Spent()
         self._connection = connect(path, read_only=read_only, timeout_s=_PATIENCE_S)
         if read_only:
             self._refuse_later()
@@ -109,7 +131,7 @@ class GenerationBook:
         """The next generation of a DKS, an even one since LKSs make the odd ones, under this version of the speaker's
         policy and this key of it: in the book when this returns. `ahead`: so many are left out. PolicyError when there
         is none."""
-        with transaction(self._connection):
+        with self.spent.timed(), transaction(self._connection):
             generation = self.last(group, key)[1] + 1 + ahead
             # Policy can have one of them go on where the other has stopped, and some hear of it late.
             generation += generation % 2
@@ -128,7 +150,7 @@ class GenerationBook:
             self._believable(group, version, generation, key, newest_version)
         if not _beyond((version, generation), self.last(group, key)):
             return False
-        with transaction(self._connection):
+        with self.spent.timed(), transaction(self._connection):
             last = self.last(group, key)
             if not _beyond((version, generation), last):
                 return False  # another process has just been told

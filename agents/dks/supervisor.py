@@ -29,6 +29,7 @@ from agents.runtime import notify
 from agents.runtime.control import CommandRefused, ControlServer, ask
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
+from agents.runtime.metrics_http import MetricsServer
 from agents.runtime.settings import ConfigError
 from agents.runtime.shared_udp import bind_shared
 
@@ -74,6 +75,7 @@ class Supervisor:
         if policy is not None:
             tasks.append(asyncio.create_task(policy.run(self._log.write)))
         control = await self._open_control()
+        metrics = await self._open_metrics()
         tasks += [asyncio.create_task(self._tell_ready()), asyncio.create_task(self._tell_alive())]
         done = asyncio.create_task(self._done.wait())
         try:
@@ -85,6 +87,8 @@ class Supervisor:
             self._done.set()
             if control is not None:
                 control.stop()
+            if metrics is not None:
+                metrics.stop()
             await _cancelled([done, *tasks, *self._following])
             await self._end_workers()
             for one in (each for bound in shared for each in bound):
@@ -177,6 +181,31 @@ class Supervisor:
             self._log.write(Event("error", {"what": "control socket", "detail": str(error)}))
             return None
         return control
+
+    async def _open_metrics(self) -> MetricsServer | None:
+        if self._config.metrics_port is None:
+            return None
+
+        async def page() -> str:
+            return str((await self._answer(["metrics"]))["text"])
+
+        async def ailing() -> list[str]:
+            found = await self._answer(["status"])
+            workers = found["workers"]
+            away = (
+                []
+                if workers["serving"] == workers["of"]
+                else [f"{workers['serving']} of {workers['of']} workers serve"]
+            )
+            return [*away, *([] if found["routers"] else ["there are no documents of routers"])]
+
+        server = MetricsServer(self._config.metrics_address, self._config.metrics_port, page, ailing)
+        try:
+            await server.start()
+        except OSError as error:
+            self._log.write(Event("error", {"what": "metrics", "detail": str(error)}))
+            return None
+        return server
 
     async def _answer(self, words: Sequence[str]) -> Mapping[str, Any]:
         """Ask all workers, and make one answer. CommandRefused."""

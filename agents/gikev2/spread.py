@@ -68,6 +68,10 @@ class Spread:
         self._shown: dict[str, int] = {}
         self.trying: dict[str, int] = {}
 
+    def shown_by(self, peer: str) -> int:
+        """Version of the newest list that this peer has shown; 0 for none."""
+        return self._shown.get(peer, 0)
+
     def hello(self) -> list[Payload]:
         """What a request of GSA_AUTH says of us."""
         holder = self.holder

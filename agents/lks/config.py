@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from agents.policy.document import DomainName, RouterName
-from agents.runtime.settings import FilePath, Port, Settings, read_settings
+from agents.runtime.settings import Address, FilePath, Port, Settings, read_settings
 
 
 class LksConfig(Settings):
     """`clock`: a laboratory's file with the wall clock's offset. `socket`: where `status` is answered.
-    `timings`: put on record how long the kernel's changes take."""
+    `timings`: put on record how long the kernel's changes take. `metrics_port`, `metrics_address`: where Prometheus may
+    ask over HTTP; without a port nowhere."""
 
     name: RouterName
     domain: DomainName
@@ -22,6 +23,8 @@ class LksConfig(Settings):
     clock: FilePath | None = None
     port: Port = 848
     timings: bool = False
+    metrics_port: Port | None = None
+    metrics_address: Address = "127.0.0.1"
 
 
 def read_config(path: Path) -> LksConfig:

@@ -22,9 +22,10 @@ from agents.ipsec.protection import GroupSa, IPAddress, ProtectedInterface
 from agents.lks.central import CentralGroups, CentralLink
 from agents.lks.context import Context, Counter, RandomSource
 from agents.lks.dks_link import DksLink
-from agents.lks.generations import earliest
+from agents.lks.generations import Sending, earliest
 from agents.lks.lease import LEASE, Lease
 from agents.lks.link import Link
+from agents.lks.metrics import LksCounts, ailments, families
 from agents.lks.own_confirmation import Confirming
 from agents.lks.pairs import Pairs
 from agents.lks.readiness import Missing, Readiness
@@ -39,8 +40,9 @@ from agents.policy.names import GroupId
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import Revocations
 from agents.runtime.control import CommandRefused
-from agents.runtime.effects import Effect, Kernel, in_order
+from agents.runtime.effects import Effect, Event, Kernel, in_order
 from agents.runtime.links import LinkState
+from agents.runtime.metrics import Family
 
 _LINK_LOCAL = IPv6Network("fe80::/10")
 
@@ -110,6 +112,9 @@ class LksCore:
         self._dks: DksLink | None = None
         self._pending: tuple[PolicyDocument, bytes | None] | None = None
         self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
+        self._counts = LksCounts()
+        self._since: dict[str, tuple[int, float]] = {}
+        """The generation that each own group is sent with, and since when."""
         self._now = 0.0
         """Of the last input: what a change of the kernel is counted from."""
         self._lease_binds = False
@@ -136,7 +141,10 @@ class LksCore:
         """Own keys and fail-closed policies; then IKE towards whoever can be reached."""
         context, self._now = self._context, now
         self._started = True
-        context.event("started", router=context.document.router, issuer=context.document.issuer)
+        document = context.document
+        neighbors = {each.router for interface in document.interfaces for each in interface.neighbors}
+        counts = {"interfaces": len(document.interfaces), "neighbors": len(neighbors)}
+        context.event("started", router=document.router, issuer=document.issuer, **counts)
         context.event("state_loaded", generation_floor=context.retained.generation_floor)
         context.event("policy", version=context.document.version)
         context.event("revocation", version=self.removal.version, source="disk", alone=self.removal.alone)
@@ -245,6 +253,9 @@ class LksCore:
             case ["status"]:
                 lease = round(self._lease.left(now), 3)
                 found = status(self._context, self._links, self._central, self._dks, now, refused=self._refused)
+                for group in (each for interface in found["interfaces"] for each in interface["groups"]):
+                    since = self._since.get(group["group"])
+                    group["age_s"] = None if since is None else round(now - since[1], 3)
                 removal = {"revocation_version": self.removal.version, "revoked": self.removal.alone}
                 found = {**found, **removal, "pairs": self._pairs.status()}
                 return {**found, "lease_left_s": lease, "all_keyed": self._all_keyed() and not self._refused}
@@ -263,6 +274,14 @@ class LksCore:
                 }
             case _:
                 raise CommandRefused(f"unknown command: {' '.join(words) or 'none'}")
+
+    def families(self, now: float) -> list[Family]:
+        """As Core.families."""
+        return families(self.command(["status"], now), self._counts)
+
+    def ailments(self, now: float) -> list[str]:
+        """As Core.ailments."""
+        return ailments(self.command(["status"], now))
 
     # -- parts ---------------------------------------------------------------------------------------
 
@@ -524,6 +543,9 @@ class LksCore:
             context.kernel_dirty = False
             context.boundary.run("kernel", self._kernel)
         effects, context.effects[:] = list(context.effects), []
+        for effect in effects:
+            if isinstance(effect, Event):
+                self._counts.observe(effect)
         return in_order(effects)
 
     def _kernel(self) -> None:
@@ -559,6 +581,16 @@ class LksCore:
                 change=change,
             )
         self._in_kernel = held
+        for group, sending in self._sending():
+            active = sending.active
+            if active is not None and self._since.get(str(group), (0, 0.0))[0] != active.generation:
+                self._since[str(group)] = (active.generation, self._now)
+
+    def _sending(self) -> Iterator[tuple[GroupId, Sending]]:
+        if (central := self._central) is not None:
+            yield from central.sending.items()
+        for link in self._links.values():
+            yield from ((group, speaker.sending) for group, speaker in link.speakers.items())
 
     def _sas(self) -> Iterator[GroupSa]:
         if (central := self._central) is not None:

@@ -155,6 +155,7 @@ async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) 
             watch=_Watch(xfrm.port, guard),
             lost=core.lost,
             routes=core.routes,
+            metrics=None if config.metrics_port is None else (config.metrics_address, config.metrics_port, "lks"),
         )
         await driver.run()
     finally:

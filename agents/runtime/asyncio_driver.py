@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from agents.ipsec.model import Guard
 from agents.ipsec.port import Change, ChangeKind, KeyPort, SasLost
@@ -24,9 +24,12 @@ from agents.runtime.effects import Effect, Event, Kernel, KeyLines, Persist, Sen
 from agents.runtime.events import EventLog
 from agents.runtime.keylog import KeyLog
 from agents.runtime.links import LinkMonitor, RouteMonitor, snapshot
+from agents.runtime.metrics import kernel, page
+from agents.runtime.metrics_http import MetricsServer
 from agents.runtime.pace import TokenBucket
 from agents.runtime.udp import UdpPort
 
+T = TypeVar("T")
 KERNEL_RETRY_S = 1.0
 DISK_RETRY_S = 1.0
 MOST_DATAGRAMS = 64
@@ -55,7 +58,8 @@ class Driver:
     path of the Unix socket for the administrator, or None. `timings`: an event `installed` tells of each change of
     the kernel how long it took. `watch`: whose changes of the kernel are put right. `lost`: told when SAs are gone
     that others took out; they are not put back. `routes`: told when IPv4 routes changed. `ready_at_once`: the core is
-    ready when it has started, and says no `ready` of its own."""
+    ready when it has started, and says no `ready` of its own. `metrics`: address, port and the names' prefix of what
+    Prometheus reads, or None."""
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class Driver:
         lost: Callable[[float], None] | None = None,
         routes: Callable[[float], None] | None = None,
         ready_at_once: bool = False,
+        metrics: tuple[str, int, str] | None = None,
     ) -> None:
         self._timings, self._ready_at_once = timings, ready_at_once
         self._cause_ns = time.monotonic_ns()
@@ -86,6 +91,8 @@ class Driver:
         self._kernel = kernel
         self._monitor = LinkMonitor() if watch_links else None
         self._control = ControlServer(control, self._command) if control is not None else None
+        self._metrics = MetricsServer(*metrics[:2], self._page, self._ailing) if metrics is not None else None
+        self._prefix = metrics[2] if metrics is not None else ""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
@@ -121,6 +128,7 @@ class Driver:
         try:
             self._guarded(self._start)()
             await self._open_control()
+            await self._open_metrics()
             if self._ready_at_once and not self._done.is_set():
                 notify.ready()
             await self._done.wait()
@@ -132,6 +140,8 @@ class Driver:
             if self._control is not None:
                 self._log.subscriber = None
                 self._control.stop()
+            if self._metrics is not None:
+                self._metrics.stop()
             loop.remove_reader(self._port.fileno())
             for each, _job in told_by:
                 if each is not None:
@@ -172,13 +182,33 @@ class Driver:
         except OSError as error:
             self._log.write(Event("error", {"what": "control socket", "detail": str(error)}))
 
+    async def _open_metrics(self) -> None:
+        """Without them the agent does its work all the same."""
+        if self._metrics is not None:
+            try:
+                await self._metrics.start()
+            except OSError as error:
+                self._log.write(Event("error", {"what": "metrics", "detail": str(error)}))
+
+    async def _page(self) -> str:
+        found = self._asked(self._core.families)
+        return await asyncio.to_thread(lambda: page([*found, *(kernel(self._prefix) if self._kernel else ())]))
+
+    async def _ailing(self) -> list[str]:
+        disk = ["the disk takes nothing that has to be kept"] if self._disk.refuses else []
+        return [*disk, *self._asked(self._core.ailments)]
+
     def _command(self, words: Sequence[str]) -> Mapping[str, Any]:
-        found: list[Mapping[str, Any]] = []
+        return self._asked(lambda now: self._core.command(words, now))
+
+    def _asked(self, question: Callable[[float], T]) -> T:
+        """The core's answer, and what follows from the question. CommandRefused."""
+        found: list[T] = []
         refused: list[CommandRefused] = []
 
         def job() -> None:
             try:
-                found.append(self._core.command(words, time.monotonic()))
+                found.append(question(time.monotonic()))
             except CommandRefused as refusal:
                 refused.append(refusal)
 

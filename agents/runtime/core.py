@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from agents.ikev2.model import Datagram
 from agents.runtime.effects import Effect, Kernel
 from agents.runtime.links import LinkState
+from agents.runtime.metrics import Family
 
 
 class Core(Protocol):
@@ -39,6 +40,12 @@ class Core(Protocol):
 
     def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
         """Answer an administrator on this machine. CommandRefused."""
+
+    def families(self, now: float) -> list[Family]:
+        """Counters and gauges as they are now. CommandRefused."""
+
+    def ailments(self, now: float) -> list[str]:
+        """What keeps the agent from its work, a sentence each. CommandRefused."""
 
     def take(self) -> list[Effect]:
         """The effects since the last call."""

@@ -47,7 +47,7 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-_ERRORS = frozenset({"error", "closed"})
+_ERRORS = frozenset({"closed", "error", "fault"})
 _WARNINGS = frozenset({"behind", "dropped", "excluded", "lost", "mended", "no_routers"})
 _DETAILS = frozenset(
     {"installed", "issued", "member", "paced", "put_off", "registered", "rekey_message", "reported", "request", "sa"}

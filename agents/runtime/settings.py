@@ -8,11 +8,12 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 
 from agents.runtime.storage import read_all
@@ -38,6 +39,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+def _address(text: str) -> str:
+    try:
+        return text and str(ip_address(text))
+    except ValueError as error:
+        raise ValueError("an IPv4 or IPv6 address") from error
+
+
 def _located(value: Any, info: ValidationInfo) -> Any:
     """A relative path is one from the configuration's own folder."""
     if isinstance(value, Path):
@@ -48,6 +56,8 @@ def _located(value: Any, info: ValidationInfo) -> Any:
 
 
 FilePath = Annotated[Path, BeforeValidator(_located)]
+Address = Annotated[str, AfterValidator(_address)]
+"""Of an interface; empty for all."""
 Port = Annotated[int, Ge(1), Le(65535)]
 
 

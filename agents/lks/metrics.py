@@ -1,0 +1,92 @@
+"""What an LKS counts and measures, made of its events and of what `lks status` shows. Knows nothing of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agents.runtime.effects import Event
+from agents.runtime.metrics import Counts, Family, build, gauge
+
+_COUNTED = {
+    "rekeyed": ("rekeys_total", ("reason",), "New generations of own groups."),
+    "dropped": ("dropped_total", ("interface", "reason"), "Datagrams that were dropped, by reason."),
+    "ike": ("ike_sas_ended_total", ("state",), "IKE SAs that ended, by why; authentication_failed is one."),
+    "error": ("errors_total", ("what",), "Things that went wrong."),
+    "fault": ("faults_total", ("what",), "Faults of the program that ended one input alone."),
+    "mended": ("mended_total", (), "Times that others' changes of the kernel were put right."),
+    "revocation": ("revocations_total", ("source",), "Revocation lists that came into force."),
+    "dks_contact": ("dks_contacts_total", ("ok",), "Visits to the DKS."),
+    "lost": ("events_lost_total", (), "Times that events could not be written."),
+}
+_STANDING = "established"
+
+
+class LksCounts(Counts):
+    """Counters since the start."""
+
+    def __init__(self) -> None:
+        super().__init__("lks", _COUNTED)
+
+    def observe(self, event: Event) -> None:
+        """As Counts.observe; an IKE SA that comes up is not one that ended."""
+        if event.kind != "ike" or event.fields.get("state") != _STANDING:
+            super().observe(event)
+
+
+def families(found: Mapping[str, Any], counts: Counts) -> list[Family]:
+    """From what `status` gave."""
+    dks = found["dks"] or {}
+    return [
+        build("lks"),
+        gauge("lks_policy_version", "Version of the policy in force.", found["policy_version"]),
+        gauge("lks_policy_expires_timestamp_seconds", "When it expires, Unix time.", found["policy_expires_at"]),
+        gauge("lks_revocation_version", "Version of the revocation list in force.", found["revocation_version"]),
+        gauge("lks_revoked", "1: this router's own key is revoked, so it hears nobody.", found["revoked"]),
+        gauge("lks_lease_left_seconds", "How long it may act without the DKS.", found["lease_left_s"]),
+        gauge("lks_all_keyed", "1: every neighbour on a link that runs is keyed.", found["all_keyed"]),
+        gauge("lks_dks_connected", "1: an IKE SA with the DKS stands.", bool(dks.get("connected"))),
+        gauge("lks_ike_sas", "IKE SAs that stand, of neighbours and of the DKS.", _standing(found)),
+        *_labelled(found),
+        *counts.families(),
+    ]
+
+
+def _standing(found: Mapping[str, Any]) -> int:
+    neighbors = [each for interface in found["interfaces"] for each in interface["neighbors"]]
+    return sum(each["key_exchange"] is not None for each in [*neighbors, found["dks"] or {"key_exchange": None}])
+
+
+def _labelled(found: Mapping[str, Any]) -> Iterator[Family]:
+    interfaces = [each for each in found["interfaces"] if each["protocols"]]
+    yield Family(
+        "lks_interface_up", "gauge", "1: the interface runs and has its address.",
+        [({"interface": each["name"]}, each["up"]) for each in interfaces if each["up"] is not None],
+    )  # fmt: skip
+    yield Family(
+        "lks_neighbor_keyed", "gauge", "1: a neighbour that the policy allows has our keys, and we have its; 0: not.",
+        [
+            ({"interface": interface["name"], "neighbor": each["router"]}, each["keyed"])
+            for interface in interfaces
+            for each in interface["neighbors"]
+        ],
+    )  # fmt: skip
+    groups = [each for interface in interfaces for each in interface["groups"] if each["generation"] is not None]
+    yield Family(
+        "lks_group_generation", "gauge", "The generation that is sent with.",
+        [({"group": each["group"]}, each["generation"]) for each in groups],
+    )  # fmt: skip
+    yield Family(
+        "lks_group_age_seconds", "gauge", "How long it has been sent with.",
+        [({"group": each["group"]}, each["age_s"]) for each in groups if each["age_s"] is not None],
+    )  # fmt: skip
+
+
+def ailments(found: Mapping[str, Any]) -> list[str]:
+    """What keeps the LKS from its work, a sentence each."""
+    wrong = [] if found["kernel"] == "in force" else ["the kernel has refused some of the protection"]
+    if found["lease_left_s"] <= 0:
+        wrong.append("the lease is over")
+    if found["revoked"]:
+        wrong.append("this router's key is revoked")
+    return wrong
