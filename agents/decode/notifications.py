@@ -40,6 +40,19 @@ def _number(key: str) -> Callable[[bytes], Fields]:
     return read
 
 
+def _held(data: bytes) -> Fields:
+    found = notifies.find_documents_held([NotifyPayload(PrivateNotify.DOCUMENTS_HELD, data)])
+    assert found is not None
+    documents = [{"router": each.router, "version": each.version, "handed": each.handed} for each in found.documents]
+    return {"whole": found.whole, "documents": documents}
+
+
+def _wanted(data: bytes) -> Fields:
+    found = notifies.find_document_wanted([NotifyPayload(PrivateNotify.DOCUMENT_WANTED, data)])
+    assert found is not None
+    return {"router": found.router, "above_version": found.above}
+
+
 _READERS: dict[int, Callable[[bytes], Fields]] = {
     PrivateNotify.POLICY_DOCUMENT: lambda data: _signed(carriage.unpacked(data)),
     PrivateNotify.GROUP_STATE: _signed,
@@ -47,6 +60,9 @@ _READERS: dict[int, Callable[[bytes], Fields]] = {
     PrivateNotify.REVOCATION: _signed,
     PrivateNotify.RECONNECT_HINT: _number("seconds"),
     PrivateNotify.POLICY_SUMMARY: _summary,
+    PrivateNotify.DOCUMENTS_HELD: _held,
+    PrivateNotify.DOCUMENT_WANTED: _wanted,
+    PrivateNotify.CARRIED_DOCUMENT: lambda data: _signed(carriage.unpacked(data)),
     PrivateNotify.REKEY_ORDER: lambda data: {"group": text_or_hex(data)},
     NotifyType.GROUP_SENDER: _number("sender_ids"),
     NotifyType.SET_WINDOW_SIZE: _number("window"),

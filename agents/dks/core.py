@@ -12,6 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agents.dks.carried import Carried
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
 from agents.dks.metrics import DksCounts
@@ -64,6 +65,17 @@ Poll = Callable[[], Iterable[PolicyDocument]]
 PollList = Callable[[], bytes | None]
 
 
+class PushDocument(Request):
+    """A router's new document, over the IKE SA that it registered with."""
+
+    def __init__(self, dks: DksCore, document: PolicyDocument, signed: bytes) -> None:
+        super().__init__([notifies.policy_document(signed)])
+        self._dks, self._document = dks, document
+
+    def answered(self, payloads: Sequence[Payload], now: float) -> None:
+        self._dks.pushed(self._document)
+
+
 class DksCore(GroupParty):
     """One DKS. `poll`: takes new documents into `documents` and gives them; `poll_list`: the signed revocation list
     that is to be in force, if there is one. Both are asked every two seconds."""
@@ -109,10 +121,11 @@ class DksCore(GroupParty):
         emit = self._effects.append
         identity = LocalIdentity(Identification.key_id(party_id(domain, name)), private_key)
         self._removal = DksRemoval(documents, book, emit, self._revoked)
-        super().__init__(identity, config, random, domain, self._removal, emit, Boundary(self._event))
+        self._control: dict[str, SaHandle] = {}
+        self._carried = Carried(documents, self._control, self._bucket, emit)
+        super().__init__(identity, config, random, domain, self._removal, self._carried, emit, Boundary(self._event))
         self._groups = Groups(self._endpoint, documents, book, private_key, random, emit, emit, alone=share[1] == 1)
         self._confirmations = Confirmations(domain, documents, confirmed or {}, emit, look)
-        self._control: dict[str, SaHandle] = {}
         self._poll_at: float | None = None
 
     def _event(self, kind: str, **fields: object) -> None:
@@ -148,6 +161,7 @@ class DksCore(GroupParty):
             self.boundary.run("revocation list", lambda: self._look_for_list(now))
             self.boundary.run("documents", lambda: self._look_for_documents(now))
         self.boundary.timer("groups", lambda: self._groups.tick(now), now)
+        self.boundary.timer(str(self._courier), lambda: self._courier.tick(now), now)
         self._endpoint.tick(now)
         self._drops.tick(now)
         self._drain(now)
@@ -183,7 +197,8 @@ class DksCore(GroupParty):
     def next_timer(self) -> float | None:
         """When something is due."""
         groups = self.boundary.due("groups", self._groups.next_timer())
-        timers = (self._poll_at, groups, self._endpoint.next_timer(), self._drops.next_timer())
+        documents = self.boundary.due(str(self._courier), self._courier.next_timer())
+        timers = (self._poll_at, groups, documents, self._endpoint.next_timer(), self._drops.next_timer())
         return min((time for time in timers if time is not None), default=None)
 
     def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
@@ -297,11 +312,22 @@ class DksCore(GroupParty):
         sa, signed = self._control.get(document.router), self._documents.signed(document.router)
         if sa is not None and signed is not None:
             try:
-                push = Request([notifies.policy_document(signed)])
+                push = PushDocument(self, document, signed)
                 self._endpoint.request(sa, ExchangeType.GSA_INBAND_REKEY, push, now)
             except IkeError:
                 del self._control[document.router]
+        elif signed is not None:
+            self._tell_carriers(document.router, now)
         self._groups.policy_changed(document.router, now)
+
+    def pushed(self, document: PolicyDocument) -> None:
+        """A router has taken in a document that we pushed."""
+        self._carried.brought(document.router, document.version)
+
+    def _tell_carriers(self, router: str, now: float) -> None:
+        """We cannot bring this router its document: those who carry it are told that there is one."""
+        if router not in self._control and self._carried.lacks(router):
+            self._courier.news([router], self._carried.carriers(router), now)
 
     # -- removal -------------------------------------------------------------------------------------
 
@@ -337,6 +363,7 @@ class DksCore(GroupParty):
         peer = self.router_of(event.sa.peer_id)
         if peer is not None and self._control.get(peer) is event.sa:
             del self._control[peer]
+            self._tell_carriers(peer, now)
         self._event("ike", peer=peer, role="responder", state=event.reason.name.lower())
         self._groups.forget(event.sa, now)
 
@@ -365,7 +392,9 @@ class DksCore(GroupParty):
         self._confirmed(request.payloads, router, None)
         self._event("registered", peer=router, group=str(request.group), generation=0)
         self._lists.forget(router)
-        return KeyServer.control_answer(signed, self._lists.greet(request.payloads, router, now))
+        self._carried.brought(router, self._carried.version(router))
+        greeting = [*self._lists.greet(request.payloads, router, now), *self._courier.show(router)]
+        return KeyServer.control_answer(signed, greeting)
 
     def _confirmed(self, payloads: Sequence[Payload], router: str, now: float | None) -> list[Payload]:
         """A router's word on what is in force there, with a registration or by itself."""

@@ -26,6 +26,8 @@ class Documents:
         self._signed: dict[str, bytes] = {}
         self._documents: dict[str, PolicyDocument] = {}
         self.revocations = Revocations(domain, policy_server_key)
+        self.changes = 0
+        """How often a document came or went."""
 
     def add(self, signed: bytes) -> PolicyDocument | None:
         """Take a document; None when the one that is there is as new. PolicyError for a wrong signature or domain."""
@@ -35,6 +37,7 @@ class Documents:
             return None
         self._documents[document.router] = document
         self._signed[document.router] = signed
+        self.changes += 1
         return document
 
     def _verified(self, signed: bytes) -> PolicyDocument:
@@ -51,6 +54,7 @@ class Documents:
                 refused.append(router)
         for router in refused:
             del self._signed[router], self._documents[router]
+        self.changes += 1
         return refused
 
     def load(self, folder: Path) -> tuple[list[PolicyDocument], list[str]]:

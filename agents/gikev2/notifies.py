@@ -6,7 +6,7 @@ Signed objects go through unread: who holds the key verifies them. Raises Malfor
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agents.gikev2.registry import PrivateNotify
@@ -14,10 +14,15 @@ from agents.ikev2 import MalformedMessage, NotifyPayload, Payload
 from agents.ikev2.registry import NotifyType
 from agents.policy import carriage
 from agents.policy.errors import PolicyError
-from agents.policy.names import GroupId
+from agents.policy.names import GroupId, check_router
 
 MAX_SENDER_IDS = 16
+MAX_HELD = 160
+"""Documents that one message tells of: a router's own, those that it carries, and those that were handed over."""
+MAX_VERSION = (1 << 63) - 1
 _SUMMARY = struct.Struct("!QQ32s")
+_HELD = struct.Struct("!QBB")
+_WHOLE, _HANDED = 1, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,32 @@ class PolicySummary:
     version: int
     revocation: int
     digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A document that somebody can give. `handed`: an administrator handed it to a router, and it goes also through
+    routers that do not carry it otherwise."""
+
+    router: str
+    version: int
+    handed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AllHeld:
+    """Documents that a party can give. `whole`: all of them, and the receiver is to say the same of itself."""
+
+    documents: tuple[Held, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WantedDocument:
+    """The document of this router, if its version is above this one."""
+
+    router: str
+    above: int
 
 
 def _all(payloads: Iterable[Payload], kind: int) -> list[bytes]:
@@ -48,11 +79,14 @@ def policy_document(signed: bytes) -> NotifyPayload:
 
 def find_policy_document(payloads: Iterable[Payload]) -> bytes | None:
     """The signed document, not verified."""
-    data = _one(payloads, PrivateNotify.POLICY_DOCUMENT)
+    return _document(_one(payloads, PrivateNotify.POLICY_DOCUMENT), "POLICY_DOCUMENT")
+
+
+def _document(data: bytes | None, name: str) -> bytes | None:
     try:
         return None if data is None else carriage.unpacked(data)
     except PolicyError as error:
-        raise MalformedMessage(f"POLICY_DOCUMENT: {error}") from error
+        raise MalformedMessage(f"{name}: {error}") from error
 
 
 def group_state(signed: bytes) -> NotifyPayload:
@@ -137,6 +171,70 @@ def confirmation(signed: bytes) -> NotifyPayload:
 def find_confirmation(payloads: Iterable[Payload]) -> bytes | None:
     """The signed confirmation, not verified."""
     return _one(payloads, PrivateNotify.CONFIRMATION)
+
+
+def documents_held(documents: Sequence[Held], *, whole: bool) -> NotifyPayload:
+    """Say which documents we can give."""
+    octets = bytearray((_WHOLE if whole else 0,))
+    for each in documents[:MAX_HELD]:
+        name = each.router.encode()
+        octets += _HELD.pack(each.version, _HANDED if each.handed else 0, len(name)) + name
+    return NotifyPayload(PrivateNotify.DOCUMENTS_HELD, bytes(octets))
+
+
+def find_documents_held(payloads: Iterable[Payload]) -> AllHeld | None:
+    """Which documents the peer says that it can give. Bits of a later version are passed over."""
+    data = _one(payloads, PrivateNotify.DOCUMENTS_HELD)
+    if data is None:
+        return None
+    found: dict[str, Held] = {}
+    offset = 1
+    while offset < len(data):
+        if len(data) - offset < _HELD.size or len(found) == MAX_HELD:
+            raise MalformedMessage(f"DOCUMENTS_HELD is cut short, or tells of more than {MAX_HELD}")
+        version, flags, length = _HELD.unpack_from(data, offset)
+        offset += _HELD.size
+        router = _router(data[offset : offset + length], "DOCUMENTS_HELD")
+        offset += length
+        if router in found or not 0 < version <= MAX_VERSION:
+            raise MalformedMessage(f"DOCUMENTS_HELD tells of {router} twice, or of version {version}")
+        found[router] = Held(router, version, bool(flags & _HANDED))
+    if not data or offset > len(data):
+        raise MalformedMessage("DOCUMENTS_HELD is cut short")
+    return AllHeld(tuple(found.values()), bool(data[0] & _WHOLE))
+
+
+def document_wanted(wanted: WantedDocument) -> NotifyPayload:
+    """Ask for a document."""
+    return NotifyPayload(PrivateNotify.DOCUMENT_WANTED, wanted.above.to_bytes(8, "big") + wanted.router.encode())
+
+
+def find_document_wanted(payloads: Iterable[Payload]) -> WantedDocument | None:
+    """The document that the peer asks for."""
+    data = _one(payloads, PrivateNotify.DOCUMENT_WANTED)
+    if data is None:
+        return None
+    above = int.from_bytes(data[:8], "big")
+    if above > MAX_VERSION:
+        raise MalformedMessage(f"DOCUMENT_WANTED above version {above}")
+    return WantedDocument(_router(data[8:], "DOCUMENT_WANTED"), above)
+
+
+def carried_document(signed: bytes) -> NotifyPayload:
+    """Carry a signed policy document of whichever router."""
+    return NotifyPayload(PrivateNotify.CARRIED_DOCUMENT, carriage.packed(signed))
+
+
+def find_carried_document(payloads: Iterable[Payload]) -> bytes | None:
+    """The signed document, not verified."""
+    return _document(_one(payloads, PrivateNotify.CARRIED_DOCUMENT), "CARRIED_DOCUMENT")
+
+
+def _router(octets: bytes, name: str) -> str:
+    try:
+        return check_router(octets.decode("ascii"))
+    except (UnicodeDecodeError, PolicyError) as error:
+        raise MalformedMessage(f"{name} names no router") from error
 
 
 def group_sender(sender_ids: int = 1) -> NotifyPayload:

@@ -8,7 +8,7 @@ boundary: what is raised for one closes its IKE SA at most, and a request is ans
                                                  ├→ a Child SA         on_child_…
                                                  └→ a request to us    GSA_AUTH, GSA_REGISTRATION → register
                                                                        GSA_INBAND_REKEY           → rekeyed
-                                                                       INFORMATIONAL              → lists, informed
+                                                                       INFORMATIONAL         → lists, courier, informed
 
 `IkeParty` has all but the last line, and pairs are such parties. Knows nothing of what keys are for.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from agents.gikev2.courier import Courier, DocumentHolder
 from agents.gikev2.server import KeyServer, RegistrationRequest, SpeakerRequest
 from agents.gikev2.spread import ListHolder, Spread
 from agents.ikev2 import (
@@ -242,9 +243,13 @@ class Registration(Request):
 
 
 class GroupParty(IkeParty):
-    """A party that speaks of groups. `config`: of its endpoint; `holder`: keeps the revocation list.
+    """A party that speaks of groups. `config`: of its endpoint; `holder`: keeps the revocation list; `documents`: the
+    policy documents.
 
     Peers have names here: `_peer` gives that of whoever is authenticated and may speak with us."""
+
+    patience_s = (0.0, 0.0)
+    """Between how many seconds documents that a peer shows are left to others to give."""
 
     def __init__(
         self,
@@ -253,6 +258,7 @@ class GroupParty(IkeParty):
         random: RandomSource,
         domain: str,
         holder: ListHolder,
+        documents: DocumentHolder,
         emit: Callable[[Effect], None],
         boundary: Boundary,
         place: str = "",
@@ -264,6 +270,8 @@ class GroupParty(IkeParty):
         super().__init__(endpoint, domain, emit, boundary, place)
         self._place = {"interface": place} if place else {}
         self._lists = Spread(endpoint, holder)
+        self._courier = Courier(endpoint, documents, self._sa_with, self._uniform, self.patience_s, place)
+        self._random = random
 
     def _authenticate(
         self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
@@ -296,6 +304,7 @@ class GroupParty(IkeParty):
                     self.rekeyed(event.payloads, event.sa, now)
                 case ExchangeType.INFORMATIONAL if peer is not None:
                     answer = self._lists.answer(event.payloads, peer, now)
+                    answer += self._courier.answer(event.payloads, peer, now)
                     answer += self.informed(event.payloads, peer, now)
         except (IkeError, PolicyError) as error:
             self._tell("error", what="rekey", **self._place, detail=str(error))
@@ -338,6 +347,15 @@ class GroupParty(IkeParty):
     def informed(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
         """What else is in an INFORMATIONAL, and what the answer says of it."""
         return []
+
+    # -- policy documents ------------------------------------------------------------------------------
+
+    def _sa_with(self, peer: str) -> SaHandle | None:
+        """An established IKE SA with this peer."""
+        return next((sa for sa in self._endpoint.sas(self.party_of(peer)) if self._peer(sa.peer_id) == peer), None)
+
+    def _uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * int.from_bytes(self._random(4), "big") / 0x1_0000_0000
 
     # -- revocation lists ------------------------------------------------------------------------------
 

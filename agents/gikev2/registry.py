@@ -59,3 +59,9 @@ class PrivateNotify(IntEnum):
     """Upward: a router's signed word on what is in force there (COSE_Sign1)."""
     REVOCATION = 40967
     """A signed revocation list (COSE_Sign1)."""
+    DOCUMENTS_HELD = 40968
+    """Which policy documents the sender can give: a router and a version each."""
+    DOCUMENT_WANTED = 40969
+    """Ask for a router's policy document that is newer than the version (8) before the router's name."""
+    CARRIED_DOCUMENT = 40970
+    """The signed policy document (COSE_Sign1) that was asked for, of whichever router."""

@@ -19,6 +19,7 @@ from agents.gikev2 import GroupKeys
 from agents.ikev2 import Datagram, UnsupportedAlgorithm
 from agents.ikev2.config import offers, shortfall
 from agents.ipsec.protection import GroupSa, IPAddress, ProtectedInterface
+from agents.lks.carrying import MOST_HANDED, Carrying
 from agents.lks.central import CentralGroups, CentralLink
 from agents.lks.context import Context, Counter, RandomSource
 from agents.lks.dks_link import DksLink
@@ -65,6 +66,7 @@ class LksCore:
         port: int = 848,
         revocation: bytes | None = None,
         lease_record: bytes | None = None,
+        carried_record: bytes | None = None,
         log_keys: bool = False,
     ) -> None:
         """PolicyError for a document or revocation list that is not ours, not signed, or older than one that was in
@@ -105,6 +107,7 @@ class LksCore:
         self._whole = document
         self.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
         self._policy_server_key, self._wall, self._port = policy_server_key, wall, port
+        self.carrying = Carrying(carried_record, signed_document, self._context, self)
         self.confirming = Confirming(self._context, self._keyed_with, wall)
         self._pairs = Pairs(self._context, port)
         self._found: Mapping[str, LinkState] = {}
@@ -198,6 +201,7 @@ class LksCore:
             ("policy", self._adopt),
             ("readiness", self._look_whether_ready),
             ("confirmation", self.confirming.look),
+            ("documents", lambda _now: self.carrying.keep()),
         ):
             self._context.boundary.run(what, lambda job=job: job(now))  # type: ignore[misc]
 
@@ -244,7 +248,8 @@ class LksCore:
         return earliest([dks, lease, ready, self._pairs.next_timer(), *links])
 
     def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
-        """`status`; `rekey [INTERFACE]`: new generations of own groups. CommandRefused."""
+        """`status`; `rekey [INTERFACE]`: new generations of own groups; `accept DOCUMENT…`, `revocation LIST`, base64:
+        what an administrator brings. CommandRefused."""
         self._now = now
         return self._context.boundary.command(lambda: self._command(words, now))
 
@@ -257,10 +262,12 @@ class LksCore:
                     since = self._since.get(group["group"])
                     group["age_s"] = None if since is None else round(now - since[1], 3)
                 removal = {"revocation_version": self.removal.version, "revoked": self.removal.alone}
-                found = {**found, **removal, "pairs": self._pairs.status()}
+                found = {**found, **removal, "pairs": self._pairs.status(), "carried": self.carrying.status()}
                 return {**found, "lease_left_s": lease, "all_keyed": self._all_keyed() and not self._refused}
             case ["revocation", text]:
                 return self._given(text, now)
+            case ["accept", *texts]:
+                return self._accepted(texts, now)
             case ["rekey", *names]:
                 if self._central is not None:
                     raise CommandRefused("the DKS makes this router's keys")
@@ -301,7 +308,9 @@ class LksCore:
 
     def _add_link(self, interface: InterfacePolicy, now: float) -> None:
         if interface.name not in self._links and interface.protected:
-            self._links[interface.name] = Link(self._context, self.removal, interface, self._port, now, self)
+            self._links[interface.name] = Link(
+                self._context, self.removal, self.carrying, interface, self._port, now, self
+            )
 
     def _links_up(self, now: float) -> None:
         for name, link in self._links.items():
@@ -325,26 +334,54 @@ class LksCore:
         """As RouterSide.take_document: taken when the Policy Server signed it for us and it is newer. Its dates do not
         count, but an administrator's delegation must not have ended. Where the key that signed the one in force counts
         no more, newer is what is not below the others' marks: their last may have been in force before."""
-        context = self._context
-        document, before = context.document, context.retained.version
         try:
-            fresh = verify_document(
-                signed,
-                self._policy_server_key,
-                domain=document.domain,
-                router=document.router,
-                minimum_version=before,
-                wall_s=self._wall(),
-                revoked=self.removal.revokes_administrator,
-            )
-            _check_ability(fresh)
+            fresh = self._acceptable(signed)
         except PolicyError as error:
-            context.event("error", what="policy", detail=str(error))
+            self._context.event("error", what="policy", detail=str(error))
             return
-        if fresh.version > before + MOST_VERSIONS_AHEAD:
-            context.event("error", what="policy", detail=f"version {fresh.version} is too far ahead of {before}")
-        elif fresh.version > before or self._signed_by_revoked():
+        if fresh.version >= self.policy_wanted:
             self._pending = (fresh, signed)
+
+    def _acceptable(self, signed: bytes) -> PolicyDocument:
+        """Our own document, if it may be acted on. PolicyError."""
+        before = self._context.retained.version
+        fresh = self.verified(signed, self._context.document.router, before)
+        _check_ability(fresh)
+        if fresh.version > before + MOST_VERSIONS_AHEAD:
+            raise PolicyError(f"version {fresh.version} is too far ahead of {before}")
+        return fresh
+
+    def verified(self, signed: bytes, router: str | None, minimum_version: int) -> PolicyDocument:
+        """As CarryingSide.verified, of this router or any."""
+        found = verify_document(
+            signed,
+            self._policy_server_key,
+            domain=self._context.document.domain,
+            router=router,
+            minimum_version=minimum_version,
+            wall_s=self._wall(),
+            revoked=self.removal.revokes_administrator,
+        )
+        if found.router != self._context.document.router and self.removal.revokes_router(found.identity):
+            raise PolicyError(f"the key of {found.router} is revoked")
+        return found
+
+    @property
+    def policy_wanted(self) -> int:
+        """As CarryingSide.policy_wanted."""
+        lowest = self._context.retained.version + (0 if self._signed_by_revoked() else 1)
+        pending = self._pending[0].version + 1 if self._pending is not None and self._pending[1] is not None else 1
+        return max(lowest, pending)
+
+    def carried(self, routers: Sequence[str], now: float) -> None:
+        """As CarryingSide.carried."""
+        for link in self._links.values():
+            link.announce(routers, now)
+
+    def documents_missed(self, now: float) -> None:
+        """As CarryingSide.documents_missed."""
+        if self._dks is not None:
+            self._dks.come_paced(now)
 
     def _signed_by_revoked(self) -> bool:
         """Whether an administrator whose key counts no more signed the policy in force."""
@@ -425,6 +462,8 @@ class LksCore:
             link.pass_on(now)
         if self._dks is not None:
             self._dks.pass_on(now)
+        if signed is not None:
+            self.carrying.adopted(signed, now)
 
     def _agree(self, old: PolicyDocument, now: float) -> None:
         """Have the key exchange that policy asks for now, with everybody."""
@@ -467,8 +506,43 @@ class LksCore:
             if self._dks is not None:
                 self._dks.come_soon(now)
                 self._dks.report_soon(now)  # its answer brings the policy
+        self.carrying.look_again()
         if self._pending is None:
             self._pending = (self._whole, None)
+
+    def _accepted(self, texts: Sequence[str], now: float) -> Mapping[str, Any]:
+        """The administrator of this router brings signed documents, base64: its own to act on, others' to pass on. All
+        of them or none."""
+        found = [self._brought(text) for text in texts]
+        if not found or len(found) > MOST_HANDED:
+            raise CommandRefused(f"{len(found)} documents; allowed: 1 to {MOST_HANDED} at a time")
+        router = self._context.document.router
+        taken: list[dict[str, Any]] = []
+        known: list[dict[str, Any]] = []
+        for document, signed in found:
+            if document.router != router:
+                new = self.carrying.hand(document, signed, now)
+            elif new := document.version >= self.policy_wanted:
+                self.take_document(signed, now)
+            (taken if new else known).append({"router": document.router, "version": document.version})
+        self._adopt(now)
+        self.carrying.keep()
+        return {"accepted": taken, "not_newer": known}
+
+    def _brought(self, text: str) -> tuple[PolicyDocument, bytes]:
+        try:
+            signed = base64.b64decode(text, validate=True)
+        except ValueError as error:
+            raise CommandRefused(f"no base64: {error}") from error
+        try:
+            document = self.verified(signed, None, 0)
+            if document.router == self._context.document.router and document.version >= self.policy_wanted:
+                document = self._acceptable(signed)
+            else:
+                self.carrying.check_ahead(document)
+        except PolicyError as error:
+            raise CommandRefused(f"nothing was taken: {error}") from error
+        return document, signed
 
     def _given(self, text: str, now: float) -> Mapping[str, Any]:
         """The administrator of this router brings a revocation list, base64."""

@@ -22,6 +22,7 @@ from agents.lks.lease import LEASE
 from agents.lks.lockdown import lockdown, lockdown_unicast
 from agents.lks.retained import COUNTERS, DOCUMENT, Retained
 from agents.lks.status import as_text
+from agents.policy.carriage import MAX_DOCUMENT
 from agents.policy.delegation import signer_of
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
@@ -70,6 +71,8 @@ def _parser() -> Words:
     question("events", "Events as they happen, a JSON object a line, until interrupted.")
     rekey = question("rekey", "New generations of this router's groups.")
     rekey.add_argument("words", nargs="*", metavar="INTERFACE", help="only these interfaces")
+    accept = question("accept", "Give the running LKS signed documents: its own, and others' that are to reach these.")
+    accept.add_argument("words", nargs="+", metavar="FILE", help="documents, as `policy export` writes them")
     revocation = question("revocation", "Give the running LKS a signed revocation list.")
     revocation.add_argument("words", nargs=1, metavar="FILE", help="the list, as `policy export` writes it")
     return parser
@@ -119,13 +122,20 @@ def _question(arguments: argparse.Namespace, path: Path | None) -> int:
         case "status":
             return client.show("lks", path, "status", None if arguments.json else as_text)
         case "rekey":
-            return client.show("lks", path, " ".join(["rekey", *arguments.words]), None)
-    (name,) = arguments.words
+            words = arguments.words
+        case "accept":
+            words = [_file(each, MAX_DOCUMENT) for each in arguments.words]
+        case _:
+            words = [_file(each, MAX_OCTETS) for each in arguments.words]
+    return client.show("lks", path, " ".join([arguments.command, *words]), None)
+
+
+def _file(name: str, most: int) -> str:
+    """The octets of a file that somebody named, base64; one more than `most` tells the agent that they are too many."""
     try:
-        signed = read_all(Path(name), pipes=True)[: MAX_OCTETS + 1]
+        return base64.b64encode(read_all(Path(name), pipes=True)[: most + 1]).decode()
     except OSError as error:
         raise ConfigError(f"{name}: {error.strerror}") from error
-    return client.show("lks", path, f"revocation {base64.b64encode(signed).decode()}", None)
 
 
 async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) -> None:

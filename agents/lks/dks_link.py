@@ -14,6 +14,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup, notifies
+from agents.gikev2.courier import DocumentHolder
 from agents.gikev2.party import GroupParty, Registration
 from agents.gikev2.spread import ListHolder
 from agents.ikev2 import (
@@ -64,6 +65,10 @@ class RouterSide(Protocol):
     @property
     def removal(self) -> ListHolder:
         """The revocation list of the router."""
+
+    @property
+    def carrying(self) -> DocumentHolder:
+        """The router's policy documents."""
 
     @property
     def confirming(self) -> Confirming:
@@ -148,6 +153,7 @@ class DksLink(GroupParty):
     `agents.lks.central` has the contact of a router that gets them from the DKS."""
 
     retransmission = PATIENT
+    patience_s = (1.0, 5.0)  # neighbours have most of what the DKS shows, and nothing comes of it at once
     eager = False
     """Whether nothing works without the DKS."""
 
@@ -171,7 +177,9 @@ class DksLink(GroupParty):
             admit=lambda peer: peer.ip in self._addresses,
         )
         emit, boundary = context.effects.append, context.boundary
-        super().__init__(context.identity, config, context.random, document.domain, side.removal, emit, boundary)
+        super().__init__(
+            context.identity, config, context.random, document.domain, side.removal, side.carrying, emit, boundary
+        )
         self.member = GroupMember((document.suite,), self._issuer_key, context.retained.check)
         self._schedule = Schedule(document.reconnect, context.uniform, eager=self.eager)
         self.sa: SaHandle | None = None
@@ -187,6 +195,8 @@ class DksLink(GroupParty):
         self._paced: dict[GroupId, float] = {}
         """Until when it told us not to come with each registration, whatever else gives us reason to."""
         self._renew_at: float | None = None
+        self._heeds_at = now
+        """From when on a neighbour's hint that there is policy for us makes us come."""
         self._plan(now, self._schedule.first())
 
     def _plan(self, now: float, wait_s: float) -> None:
@@ -201,6 +211,9 @@ class DksLink(GroupParty):
 
     def _peer(self, identity: Identification | None) -> str | None:
         return DKS_NAME if identity == self._id else None
+
+    def _sa_with(self, peer: str) -> SaHandle | None:
+        return self._there
 
     def _issuer_key(self, _group: GroupId, issuer: Issuer) -> Ed25519PublicKey | None:
         return self._key if issuer == "dks" else None
@@ -219,6 +232,7 @@ class DksLink(GroupParty):
     def tick(self, now: float) -> None:
         """Do what is due."""
         self.boundary.timer("DKS", lambda: self._due(now), now)
+        self.boundary.timer(str(self._courier), lambda: self._courier.tick(now), now)
         self._endpoint.tick(now)
         self._drops.tick(now)
         self._drain(now)
@@ -241,7 +255,8 @@ class DksLink(GroupParty):
     def next_timer(self) -> float | None:
         """When something is due."""
         due = self.boundary.due("DKS", earliest(self._timers()))
-        return earliest([due, self._endpoint.next_timer(), self._drops.next_timer()])
+        documents = self.boundary.due(str(self._courier), self._courier.next_timer())
+        return earliest([due, documents, self._endpoint.next_timer(), self._drops.next_timer()])
 
     def _timers(self) -> list[float | None]:
         confirm = None if self._there is None else self._side.confirming.next_timer()
@@ -265,6 +280,17 @@ class DksLink(GroupParty):
         """There is a policy for us that we do not have: do not wait for the schedule."""
         if self.connect_at is not None:
             self.connect_at = min(self.connect_at, now)
+
+    def come_paced(self, now: float) -> None:
+        """A neighbour says that there is a policy for us, and did not give it: come sooner than the schedule has it, at
+        a random moment of its first wait, since others may be told the same, and once in its longest first wait."""
+        reconnect = self._context.document.reconnect
+        if self.connect_at is None or now < self._heeds_at:
+            return
+        self._heeds_at = now + max(1, reconnect.first_max_s)
+        when = now + self._context.uniform(0, reconnect.first_min_s)
+        if when < self.connect_at:
+            self._plan(now, when - now)
 
     def stop(self, now: float) -> None:
         """Part from the DKS: another entry has taken its place."""
@@ -296,6 +322,8 @@ class DksLink(GroupParty):
         sa = self._there
         if sa is not None:
             self._met(sa, DKS_NAME, payloads, now)
+            self._courier.met(DKS_NAME, now, first=False)
+            self._courier.heard(payloads, DKS_NAME, now)
             for batch in self._reports()[1:]:  # what a registration had no room for
                 self._endpoint.request(sa, ExchangeType.INFORMATIONAL, Request(batch), now)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from agents.lks.carrying import CARRIED
+from agents.lks.carrying import MOST_OCTETS as MOST_CARRIED
 from agents.lks.config import LksConfig
 from agents.lks.context import Counter
 from agents.lks.core import LksCore
@@ -39,6 +41,7 @@ def core_of(config: LksConfig, sequence: Counter, *, log_keys: bool) -> LksCore:
         port=config.port,
         revocation=read_optional(config.state_dir / REVOCATION),
         lease_record=read_optional(config.state_dir / LEASE),
+        carried_record=_carried(config.state_dir / CARRIED),
         log_keys=log_keys,
     )
 
@@ -59,4 +62,12 @@ def read_optional(path: Path) -> bytes | None:
     try:
         return read_all(path, MOST_OCTETS) if path.name == COUNTERS else read_all(path)
     except FileNotFoundError:
+        return None
+
+
+def _carried(path: Path) -> bytes | None:
+    """Others' documents. A router does without them: neighbours have the same."""
+    try:
+        return read_all(path, MOST_CARRIED)
+    except OSError:
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest
+from agents.gikev2.courier import Courier, DocumentHolder
 from agents.gikev2.party import GroupParty
 from agents.gikev2.server import SpeakerRequest
 from agents.gikev2.spread import ListHolder
@@ -49,6 +50,7 @@ class Link(GroupParty):
         self,
         context: Context,
         holder: ListHolder,
+        documents: DocumentHolder,
         policy: InterfacePolicy,
         port: int,
         now: float,
@@ -71,7 +73,9 @@ class Link(GroupParty):
             log_keys=context.log_keys,
         )
         domain, emit = context.document.domain, context.effects.append
-        super().__init__(context.identity, config, context.random, domain, holder, emit, context.boundary, policy.name)
+        super().__init__(
+            context.identity, config, context.random, domain, holder, documents, emit, context.boundary, policy.name
+        )
         self._orders = orders
         self.speakers = {
             group: Speaker(context, self._endpoint, group, now, orders if context.shared(group) else None)
@@ -129,8 +133,12 @@ class Link(GroupParty):
         parts = [self.boundary.due(str(each), each.next_timer()) for each in self._parts()]
         return earliest([self._endpoint.next_timer(), self._drops.next_timer(), *parts])
 
-    def _parts(self) -> list[Speaker | Listener]:
-        return [*self.speakers.values(), *self.listeners.values()]
+    def _parts(self) -> list[Speaker | Listener | Courier]:
+        return [*self.speakers.values(), *self.listeners.values(), self._courier]
+
+    def announce(self, routers: Sequence[str], now: float) -> None:
+        """Documents of these routers are new here: the neighbours are to know."""
+        self._courier.news(routers, self.listeners, now)
 
     def rekey(self, now: float, reason: str, *, excluding: bool = False) -> None:
         """New generations of all own groups here. `excluding`: somebody is not to hear them any more."""
@@ -174,6 +182,7 @@ class Link(GroupParty):
             speaker.exclude(gone, now)
         self.present.difference_update(gone)
         for router in gone:
+            self._courier.forget(router)
             self.listeners.pop(router).stop(now)
             for sa in self._endpoint.sas(self._context.party(router)):
                 self._endpoint.close(sa, now)
@@ -232,6 +241,8 @@ class Link(GroupParty):
         router = self._peer(event.peer_id)
         role = "initiator" if event.initiator else "responder"
         self._context.event("ike", peer=router, interface=self.policy.name, role=role, state="established")
+        if router is not None:
+            self._courier.met(router, now, first=self._context.document.router < router)
         if event.initiator:
             self._own(event.sa, lambda listener: listener.established(event, now))
             if router is not None:

@@ -57,6 +57,10 @@ class Removal:
         """Whether our document is so old that the list may not name all of whom it names that are revoked."""
         return self._revocations.outdated(self._whole())
 
+    def revokes_router(self, spki: bytes) -> bool:
+        """Whether this router's key counts no more."""
+        return self._revocations.revokes(spki)
+
     def revokes_administrator(self, spki: bytes) -> bool:
         """Whether no new document signed with this key is taken any more."""
         return self._revocations.revokes_administrator(spki)

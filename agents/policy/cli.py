@@ -26,7 +26,7 @@ from agents.policy.deploy_cli import login_name
 from agents.policy.desk import Json, Yes, answer, ask, octets, opened, signer_of
 from agents.policy.difference import difference, dks_text
 from agents.policy.document import DksEntry, plain, verify_document
-from agents.policy.domain import Domain
+from agents.policy.domain import CARRIES, Domain, Settings
 from agents.policy.edit_cli import adjacency_app, group_app, interface_app, router_app, rp_app, settings_lines
 from agents.policy.errors import PolicyError
 from agents.policy.export import export_documents
@@ -103,7 +103,7 @@ def init(
     except ValueError as error:
         raise PolicyError(str(error)) from error
     dks = DksEntry(name=DKS_NAME, key=spki(read_public_key(dks_key, pipes=True)), addresses=addresses, port=dks_port)
-    store = PolicyStore.create(context.obj, Domain(name=domain, dks=dks))
+    store = PolicyStore.create(context.obj, Domain(name=domain, dks=dks, settings=Settings(carries=CARRIES)))
     store.close()
     path = str(context.obj / "key.pub")
     answer(as_json, {"domain": domain, "public_key": path}, [f"domain {domain}; give {path} to every router"])

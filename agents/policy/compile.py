@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from agents.ikev2.config import PostQuantum
 from agents.policy.document import InterfacePolicy, Neighbor, PolicyDocument
 from agents.policy.domain import Domain, InterfaceEntry, RouterEntry, Settings
+from agents.policy.nearest import Nearest
 from agents.policy.pairs import pairs_of, points_of
 from agents.policy.problems import validate
 
@@ -24,11 +25,12 @@ def compile_documents(
     """
     validate(domain)
     found: dict[str, PolicyDocument] = {}
+    nearest = Nearest(domain)
     for name, settings in domain.every_settings():
         router = domain.routers[name]
         if not router.approved:
             continue
-        document = _document(domain, router, settings, version, issued_at)
+        document = _document(domain, router, settings, version, issued_at, nearest)
         before = (previous or {}).get(router.name)
         found[router.name] = before if before is not None and _same(before, document) else document
     return found
@@ -39,7 +41,9 @@ def _same(before: PolicyDocument, after: PolicyDocument) -> bool:
     return before.model_copy(update=stamps) == after
 
 
-def _document(domain: Domain, router: RouterEntry, settings: Settings, version: int, issued_at: int) -> PolicyDocument:
+def _document(
+    domain: Domain, router: RouterEntry, settings: Settings, version: int, issued_at: int, nearest: Nearest
+) -> PolicyDocument:
     return PolicyDocument(
         domain=domain.name,
         router=router.name,
@@ -61,6 +65,7 @@ def _document(domain: Domain, router: RouterEntry, settings: Settings, version: 
         lease=settings.lease,
         generation_block=settings.generation_block,
         post_quantum=None if settings.post_quantum is PostQuantum.PREFERRED else settings.post_quantum,
+        carries=None if settings.carries is None else nearest.to(router.name, settings.carries),
     )
 
 

@@ -27,6 +27,7 @@ MAX_INTERFACES = 256
 MAX_NEIGHBORS = 30
 MAX_PAIRS = 20_000
 MAX_PAIR_ADDRESSES = 8
+MAX_CARRIES = 64
 
 _U32 = 0xFFFFFFFF
 Spki = Annotated[bytes, Field(min_length=40, max_length=200)]
@@ -350,6 +351,9 @@ class PolicyDocument(_Value):
     generation_block: int = Field(default=16, ge=1, le=1 << 16)
     post_quantum: Annotated[PostQuantum, AfterValidator(_other)] | None = None
     """Left out: preferred."""
+    carries: tuple[RouterName, ...] | None = Field(default=None, max_length=MAX_CARRIES)
+    """The routers whose documents this one keeps beside its own, for neighbours whose are older. Left out: those of its
+    neighbours."""
 
     @model_validator(mode="after")
     def _consistent(self) -> PolicyDocument:
@@ -371,7 +375,18 @@ class PolicyDocument(_Value):
             raise ValueError("two pairs have one router or index, or a router is its own peer")
         if len(set(remote)) != len(remote) or set(remote) & {each for pair in self.pairs for each in pair.local}:
             raise ValueError("two pairs have one peer address, or it is our own")
+        if self.carries is not None and (
+            list(self.carries) != sorted(set(self.carries)) or self.router in self.carries
+        ):
+            raise ValueError("carries are not other routers, once each and in ascending order")
         return self
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The routers whose documents this one keeps beside its own."""
+        if self.carries is not None:
+            return self.carries
+        return tuple(sorted({each.router for one in self.interfaces for each in one.neighbors})[:MAX_CARRIES])
 
     @property
     def key_exchange(self) -> PostQuantum:

@@ -16,6 +16,7 @@ from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol, Suite
 from agents.policy.document import (
     IPV4_PROTOCOLS,
+    MAX_CARRIES,
     MAX_INTERFACES,
     MAX_NEIGHBORS,
     MAX_PAIR_ADDRESSES,
@@ -40,6 +41,8 @@ from agents.policy.revocation import Revoked, RevokedRouter
 from agents.policy.spi import FIRST_BASE
 
 MAX_ROUTERS = 20_000
+CARRIES = 16
+"""How many documents each router of a new domain keeps: of small networks all, of large ones those around it."""
 
 
 class Value(BaseModel):
@@ -79,6 +82,7 @@ class Own(Value):
     generation_block: int | None = Field(default=None, ge=1, le=1 << 16)
     validity_s: int | None = Field(default=None, ge=60, le=1 << 33)
     post_quantum: PostQuantum | None = None
+    carries: int | None = Field(default=None, ge=0, le=MAX_CARRIES)
 
     def given(self) -> dict[str, object]:
         """Those that are set."""
@@ -179,6 +183,9 @@ class Settings(Value):
     """How long a document is valid from its signature, in seconds."""
     post_quantum: PostQuantum = PostQuantum.PREFERRED
     """Whether IKE SAs have ML-KEM-768 beside X25519."""
+    carries: int | None = Field(default=None, ge=0, le=MAX_CARRIES)
+    """How many documents of the routers that are nearest to it each router keeps; None: its neighbours', and documents
+    say nothing of it, as agents before there was such a field read them."""
 
 
 class PointEntry(Value):

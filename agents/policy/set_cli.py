@@ -16,7 +16,7 @@ from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Suite
 from agents.policy import steps
 from agents.policy.desk import Json, Protocols, pem, seconds, take
-from agents.policy.document import Issuer
+from agents.policy.document import MAX_CARRIES, Issuer
 from agents.policy.errors import PolicyError
 
 app = typer.Typer(
@@ -165,6 +165,23 @@ def post_quantum(
         context,
         as_json,
         lambda: steps.SetPostQuantum(asked=asked, routers=tuple(router or ()), groups=tuple(group or ())),
+    )
+
+
+@app.command("carries")
+def carries(
+    context: typer.Context,
+    count: Annotated[int, typer.Argument(help=f"0 to {MAX_CARRIES}.")],
+    router: Routers = None,
+    group: Groups = None,
+    as_json: Json = False,
+) -> None:
+    """How many documents of the routers that are nearest to it a router keeps beside its own. Whose way to the DKS is
+    cut gets its newer document from a neighbour that keeps it."""
+    take(
+        context,
+        as_json,
+        lambda: steps.SetCarries(count=count, routers=tuple(router or ()), groups=tuple(group or ())),
     )
 
 

@@ -17,6 +17,7 @@ from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol, Suite
 from agents.policy import edit
 from agents.policy.document import (
+    MAX_CARRIES,
     MAX_INTERFACES,
     MAX_PAIR_ADDRESSES,
     DksEntry,
@@ -465,7 +466,20 @@ class SetPostQuantum(_Scoped):
         return {"post_quantum": self.asked}
 
 
-OwnSetting = Literal["local-key-server", "reconnect", "lease", "validity", "generation-block", "post-quantum"]
+class SetCarries(_Scoped):
+    """How many documents of the routers that are nearest to it a router keeps, to give them to neighbours whose are
+    older."""
+
+    op: Literal["set.carries"] = "set.carries"
+    count: int = Field(ge=0, le=MAX_CARRIES)
+
+    def fields(self, now: Settings) -> Mapping[str, Any]:
+        return {"carries": self.count}
+
+
+OwnSetting = Literal[
+    "local-key-server", "reconnect", "lease", "validity", "generation-block", "post-quantum", "carries"
+]
 OWN_SETTINGS: tuple[OwnSetting, ...] = get_args(OwnSetting)
 
 
@@ -539,6 +553,7 @@ EditStep = Annotated[
     | SetValidity
     | SetGenerationBlock
     | SetPostQuantum
+    | SetCarries
     | Unset,
     Field(discriminator="op"),
 ]

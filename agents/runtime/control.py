@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-MAX_REQUEST = 1 << 17
-"""Octets of a line: `revocation` brings a whole signed list."""
+MAX_REQUEST = 1 << 20
+"""Octets of a line: `revocation` brings a whole signed list, `accept` several documents."""
 MAX_BACKLOG = 1 << 20
 """Octets that a subscriber may be behind; then it is cut off."""
 PATIENCE_S = 5.0

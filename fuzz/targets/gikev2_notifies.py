@@ -16,7 +16,8 @@ from fuzz.samples import exchanged
 _READERS = (
     notifies.find_policy_document, notifies.find_group_state, notifies.find_group_reports, notifies.find_reconnect_hint,
     notifies.find_policy_summary, notifies.find_revocation, notifies.find_rekey_orders, notifies.find_confirmation,
-    notifies.find_group_sender, KeyServer.read, parse_delete,
+    notifies.find_group_sender, KeyServer.read, parse_delete, notifies.find_documents_held,
+    notifies.find_document_wanted, notifies.find_carried_document,
 )  # fmt: skip
 _TYPES = (*(int(kind) for kind in PrivateNotify), int(NotifyType.GROUP_SENDER))
 

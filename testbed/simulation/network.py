@@ -17,6 +17,7 @@ from agents.dks.core import DksCore
 from agents.dks.documents import Documents
 from agents.dks.store import GenerationBook
 from agents.ipsec.protection import RoutingProtocol
+from agents.lks.carrying import CARRIED
 from agents.lks.core import LksCore
 from agents.lks.lease import LEASE
 from agents.lks.retained import COUNTERS, DOCUMENT
@@ -180,6 +181,7 @@ class Network(Simulation):
             wall=lambda: self.wall_offset + self.now,
             revocation=node.files.get(REVOCATION),
             lease_record=node.files.get(LEASE),
+            carried_record=node.files.get(CARRIED),
         )
 
     def held(self) -> Documents:

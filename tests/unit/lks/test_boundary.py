@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from agents.dks.carried import Carried
+from agents.dks.core import PushDocument
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
 from agents.dks.groups import PushGeneration as PushFromDks
 from agents.dks.removal import DksRemoval
 from agents.dks.store import GenerationBook
+from agents.gikev2.courier import AskDocument, Courier, ShowDocuments
 from agents.gikev2.member import GroupMember
 from agents.gikev2.party import GroupParty, Registration
 from agents.gikev2.server import KeyServer
@@ -21,6 +24,7 @@ from agents.ikev2.fragments import Reassembler
 from agents.ikev2.ike_rekey import RekeyIke
 from agents.ikev2.initiator import Initiator, _Accepted
 from agents.ikev2.responder import Responder
+from agents.lks.carrying import Carrying
 from agents.lks.central import CentralGroups, CentralLink
 from agents.lks.central import Register as RegisterAtDks
 from agents.lks.dks_link import AtDks, DksLink, OrderGeneration, RenewLease, Report
@@ -43,8 +47,20 @@ QUICK = Settings(
 )
 OF_LKS = (Speaker, Listener, Link, Spread, DksLink, KeyServer, GroupMember, Hearing, Sending, Confirming, Removal)
 OF_LKS += (GroupParty, Registration, Register, PushGeneration, Confirm, RenewLease, Report, AtDks, SendRevocations)
+OF_LKS += (Courier, AskDocument, ShowDocuments, Carrying)
 OF_IKE = (Initiator, _Accepted, Responder, RekeyIke, Reassembler)
-OF_DKS = (Groups, GenerationBook, Documents, DksRemoval, Spread, KeyServer, GroupParty, PushFromDks)
+OF_DKS = (
+    Carried,
+    PushDocument,
+    Groups,
+    GenerationBook,
+    Documents,
+    DksRemoval,
+    Spread,
+    KeyServer,
+    GroupParty,
+    PushFromDks,
+)
 CENTRAL = (CentralGroups, CentralLink, RegisterAtDks)
 UNGUARDED = {
     # Asked by the driver between inputs, or when all begins.

@@ -145,8 +145,8 @@ def test_one_whose_policy_was_put_back_too_asks_the_dks_for_it_at_once() -> None
     assert len(found) == 1 and "version 2 was in force" in found[0].fields["detail"]
 
 
-def test_where_the_dks_is_away_it_is_asked_once_and_not_at_every_refusal() -> None:
-    network = Network(LAN, settings=SETTINGS.model_copy(update={"reconnect": Reconnect()}), dks=True)
+def test_where_the_dks_is_away_and_nobody_carries_its_document_it_is_asked_once_and_not_at_every_refusal() -> None:
+    network = Network(LAN, settings=SETTINGS.model_copy(update={"reconnect": Reconnect(), "carries": 0}), dks=True)
     before = dict(network.nodes["a"].files)
     network.power_on_all()
     network.run(700)

@@ -86,6 +86,7 @@ SAID: tuple[tuple[str, dict[str, Any]], ...] = (
     ("set suite esp-aes256-sha256", {"op": "set.suite", "suite": "esp-aes256-sha256"}),
     ("set issuer dks --protocol pim", {"op": "set.issuer", "issuer": "dks", "protocols": ["pim"]}),
     ("set generation-block 8", {"op": "set.generation-block", "size": 8}),
+    ("set carries 32 --router r1", {"op": "set.carries", "count": 32, "routers": ["r1"]}),
     ("set post-quantum off --router r1", {"op": "set.post-quantum", "asked": "off", "routers": ["r1"]}),
     ("set dks --address 192.0.2.7 --address 2001:db8::7 --port 900",
      {"op": "set.dks", "addresses": ["192.0.2.7", "2001:db8::7"], "port": 900}),

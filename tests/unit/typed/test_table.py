@@ -39,7 +39,7 @@ def every() -> dict[tuple[str, ...], Any]:
     }
     for program, words in (
         ("dks", ("run", "status", "metrics", "events", "confirmations", "rekey")),
-        ("lks", ("run", "status", "events", "rekey", "revocation")),
+        ("lks", ("run", "status", "events", "rekey", "accept", "revocation")),
     ):
         found |= {(program, word): None for word in words}
     return found

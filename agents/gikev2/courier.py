@@ -1,0 +1,327 @@
+"""How signed policy documents travel between parties: each shows which it can give, and who lacks one asks for it.
+
+A router shows all that it holds some tenths of a second after an IKE SA stands, and later what is new; a DKS shows what
+it could not bring to its router. Who wants a document asks for it, one at a time of each peer, in an INFORMATIONAL
+exchange of its own: never beside keys, with which it might not fit into one message. What a peer shows is not signed,
+and costs no more than a question. Private notifications of ours; who does not know them answers nothing to them. Knows
+nothing of what a document says, nor of who may have it: the holder does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agents.gikev2 import notifies
+from agents.gikev2.notifies import Held, WantedDocument
+from agents.ikev2 import FailureReason, IkeEndpoint, MalformedMessage, Payload, Request, SaHandle, UnknownSa
+from agents.ikev2.codec.payloads import first_error
+from agents.ikev2.registry import ExchangeType
+from agents.runtime.pace import TokenBucket
+
+GREET_S = 0.3
+"""How long after an IKE SA stands all is shown: keys come first."""
+NEWS_S = 0.02
+"""How long news waits for more of it."""
+AGAIN_S = 1.0
+"""When a document that somebody else was asked for is looked for again."""
+ASKS_IN_A_SECOND, ASKS_AT_ONCE = 4.0, 32
+"""Of one peer: a liar shows documents without end."""
+MOST_SHOWN = 2 * notifies.MAX_HELD
+"""Documents of one peer that are remembered."""
+LONGEST_WAIT_S = 3600
+
+
+class DocumentHolder(Protocol):
+    """Whoever has documents, and knows which it lacks."""
+
+    @property
+    def asked_for(self) -> set[str]:
+        """The routers whose documents somebody is being asked for now."""
+
+    def held(self, peer: str) -> Sequence[Held]:
+        """What this peer may be told that we can give."""
+
+    def wants(self, shown: Held) -> bool:
+        """Whether a document that a peer shows is to be asked for."""
+
+    def version(self, router: str) -> int:
+        """Of the document of this router that we have; 0 without one."""
+
+    def given(self, wanted: WantedDocument, peer: str, now: float) -> bytes | int | None:
+        """The document for this peer; after how many seconds it may ask again; None when there is none for it."""
+
+    def shown(self, shown: Held, now: float) -> None:
+        """A peer can give this document."""
+
+    def offer(self, signed: bytes, asked: Held, source: str, now: float) -> None:
+        """Take this document if it is newer and rightly signed; whatever is wrong with it is for the record."""
+
+    def missed(self, asked: Held, source: str, now: float) -> None:
+        """A peer showed a document that is wanted, and did not give it."""
+
+    def doubt(self, source: str, what: str) -> None:
+        """Put on record that something about this peer's documents is wrong."""
+
+
+@dataclass(slots=True)
+class _Peer:
+    """`shown`: what it can give; `refused`: versions that it did not give, or that were wrong; `told`: news for it."""
+
+    pace: TokenBucket = field(default_factory=lambda: TokenBucket(ASKS_IN_A_SECOND, ASKS_AT_ONCE))
+    shown: dict[str, Held] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    news: set[str] = field(default_factory=set)
+    asked: AskDocument | None = None
+    greet_at: float = math.inf
+    news_at: float = math.inf
+    ask_at: float = math.inf
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to know of it."""
+        return not self.shown and self.asked is None and self.due == math.inf
+
+    @property
+    def due(self) -> float:
+        """When something is due."""
+        return min(self.greet_at, self.news_at, self.ask_at)
+
+    def remember(self, entry: Held) -> None:
+        self.shown.pop(entry.router, None)
+        self.shown[entry.router] = entry
+        if len(self.shown) > MOST_SHOWN:
+            gone = next(iter(self.shown))
+            del self.shown[gone]
+            self.refused.pop(gone, None)
+
+
+class AskDocument(Request):
+    """For a document that this peer has shown."""
+
+    def __init__(self, courier: Courier, peer: str, wanted: Held) -> None:
+        self._courier, self._peer, self.wanted = courier, peer, wanted
+
+    def payloads(self) -> Sequence[Payload] | None:
+        question = self._courier.question(self.wanted)
+        if question is None:
+            self._courier.ended(self, self._peer)
+        return question
+
+    def answered(self, payloads: Sequence[Payload], now: float) -> None:
+        self._courier.answered(self, self._peer, payloads, now)
+
+    def failed(self, reason: FailureReason, now: float) -> None:
+        self._courier.ended(self, self._peer)
+
+
+class ShowDocuments(Request):
+    """What we can give. The answer to all of it shows what the peer can."""
+
+    def __init__(self, courier: Courier, peer: str, payloads: Sequence[Payload]) -> None:
+        super().__init__(payloads)
+        self._courier, self._peer = courier, peer
+
+    def answered(self, payloads: Sequence[Payload], now: float) -> None:
+        self._courier.heard(payloads, self._peer, now)
+
+
+class Courier:
+    """Of the peers of one endpoint, by authenticated names. `sa_of`: an established IKE SA with a peer; `patience`:
+    between how many seconds, drawn by `uniform`, what a peer shows is left to others to give; `place`:
+    for the record."""
+
+    def __init__(
+        self,
+        endpoint: IkeEndpoint,
+        holder: DocumentHolder,
+        sa_of: Callable[[str], SaHandle | None],
+        uniform: Callable[[float, float], float],
+        patience: tuple[float, float] = (0.0, 0.0),
+        place: str = "",
+    ) -> None:
+        self._endpoint, self.holder, self._sa_of, self._place = endpoint, holder, sa_of, place
+        self._uniform, self._patience = uniform, patience
+        self._peers: dict[str, _Peer] = {}
+
+    def __str__(self) -> str:
+        return f"documents {self._place}".rstrip()
+
+    def _peer(self, name: str) -> _Peer:
+        return self._peers.setdefault(name, _Peer())
+
+    # -- showing ---------------------------------------------------------------------------------------
+
+    def met(self, name: str, now: float, *, first: bool) -> None:
+        """An IKE SA with this peer stands. `first`: it is for us to show first."""
+        peer = self._peer(name)
+        peer.refused.clear()
+        self._give_up(peer)
+        if first:
+            peer.greet_at = now + GREET_S
+
+    def news(self, routers: Iterable[str], peers: Iterable[str], now: float) -> None:
+        """The documents of these routers are new here, and these peers are to know."""
+        routers = set(routers)
+        for name in peers:
+            peer = self._peer(name)
+            peer.news |= routers
+            peer.news_at = min(peer.news_at, now + NEWS_S)
+
+    def show(self, peer: str) -> list[Payload]:
+        """What a message of ours to this peer says that we can give; nothing when that is nothing."""
+        held = self.holder.held(peer)
+        return [notifies.documents_held(held, whole=False)] if held else []
+
+    def _greet(self, name: str, peer: _Peer, now: float) -> None:
+        peer.greet_at = math.inf
+        peer.news.clear()
+        self._send(name, ShowDocuments(self, name, [notifies.documents_held(self.holder.held(name), whole=True)]), now)
+
+    def _tell(self, name: str, peer: _Peer, now: float) -> None:
+        peer.news_at = math.inf
+        news, peer.news = peer.news, set()
+        fresh = [each for each in self.holder.held(name) if each.router in news and not self._known(peer, each)]
+        if fresh:
+            self._send(name, ShowDocuments(self, name, [notifies.documents_held(fresh, whole=False)]), now)
+
+    @staticmethod
+    def _known(peer: _Peer, entry: Held) -> bool:
+        known = peer.shown.get(entry.router)
+        return known is not None and (known.version, known.handed) >= (entry.version, entry.handed)
+
+    def _send(self, name: str, request: Request, now: float) -> bool:
+        sa = self._sa_of(name)
+        if sa is not None:
+            with contextlib.suppress(UnknownSa):
+                self._endpoint.request(sa, ExchangeType.INFORMATIONAL, request, now)
+                return True
+        return False
+
+    # -- what a peer says ------------------------------------------------------------------------------
+
+    def answer(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
+        """What the answer to an INFORMATIONAL request says: the document that was asked for, or what we can give."""
+        whole = self.heard(payloads, peer, now)
+        answer: list[Payload] = []
+        try:
+            wanted = notifies.find_document_wanted(payloads)
+        except MalformedMessage as error:
+            self.holder.doubt(peer, str(error))
+            return answer
+        if whole:
+            answer.append(notifies.documents_held(self.holder.held(peer), whole=False))
+        found = None if wanted is None else self.holder.given(wanted, peer, now)
+        if isinstance(found, int):
+            answer.append(notifies.reconnect_hint(found))
+        elif found is not None:
+            answer.append(notifies.carried_document(found))
+        return answer
+
+    def heard(self, payloads: Sequence[Payload], peer: str, now: float) -> bool:
+        """Read what a peer shows. Whether it is all that it has, and wants the same of us."""
+        try:
+            found = notifies.find_documents_held(payloads)
+        except MalformedMessage as error:
+            self.holder.doubt(peer, str(error))
+            return False
+        if found is None:
+            return False
+        of = self._peer(peer)
+        for each in found.documents:
+            of.remember(each)
+            self.holder.shown(each, now)
+        if of.asked is None and any(self._lacks(of, each) for each in found.documents):
+            of.ask_at = min(of.ask_at, now + self._patience_s())
+        return found.whole
+
+    def _patience_s(self) -> float:
+        return self._uniform(*self._patience) if self._patience[1] else 0.0
+
+    def forget(self, peer: str) -> None:
+        """It is a peer no more."""
+        found = self._peers.pop(peer, None)
+        if found is not None:
+            self._give_up(found)
+
+    # -- asking ----------------------------------------------------------------------------------------
+
+    def _lacks(self, peer: _Peer, shown: Held) -> bool:
+        return peer.refused.get(shown.router, 0) < shown.version and self.holder.wants(shown)
+
+    def _ask(self, name: str, peer: _Peer, now: float) -> None:
+        peer.ask_at = math.inf
+        if peer.asked is not None or self._sa_of(name) is None:
+            return
+        lacking = [each for each in peer.shown.values() if self._lacks(peer, each)]
+        free = [each for each in lacking if each.router not in self.holder.asked_for]
+        if not free:
+            peer.ask_at = now + AGAIN_S if lacking else math.inf
+        elif not peer.pace.take(now):
+            peer.ask_at = now + max(NEWS_S, peer.pace.next_s(now))
+        else:
+            request = AskDocument(self, name, free[0])
+            if self._send(name, request, now):
+                peer.asked = request
+                self.holder.asked_for.add(free[0].router)
+
+    def question(self, wanted: Held) -> list[Payload] | None:
+        """What is asked; None when it is not wanted any more."""
+        if not self.holder.wants(wanted):
+            return None
+        return [notifies.document_wanted(WantedDocument(wanted.router, self.holder.version(wanted.router)))]
+
+    def answered(self, request: AskDocument, name: str, payloads: Sequence[Payload], now: float) -> None:
+        """The answer to a question of ours."""
+        wanted, peer = request.wanted, self._peers.get(name)
+        signed, wait_s = None, None
+        try:
+            wait_s = notifies.find_reconnect_hint(payloads)
+            signed = notifies.find_carried_document(payloads) if first_error(payloads) is None else None
+        except MalformedMessage as error:
+            self.holder.doubt(name, str(error))
+        self.ended(request, name)
+        if signed is not None:
+            self.holder.offer(signed, wanted, name, now)
+        if peer is None:
+            return
+        if wait_s is not None:
+            peer.ask_at = now + min(wait_s, LONGEST_WAIT_S) * self._uniform(1.0, 1.25)
+            return
+        if self.holder.wants(wanted):
+            peer.refused[wanted.router] = wanted.version
+            self.holder.missed(wanted, name, now)
+        peer.ask_at = now
+
+    def ended(self, request: AskDocument, name: str) -> None:
+        """Nobody waits for an answer any more. Over the next IKE SA all is shown again."""
+        peer = self._peers.get(name)
+        if peer is not None and peer.asked is request:
+            self._give_up(peer)
+
+    def _give_up(self, peer: _Peer) -> None:
+        if peer.asked is not None:
+            self.holder.asked_for.discard(peer.asked.wanted.router)
+            peer.asked, peer.ask_at = None, 0.0
+
+    # -- time ------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for name, peer in list(self._peers.items()):
+            if peer.greet_at <= now:
+                self._greet(name, peer, now)
+            if peer.news_at <= now:
+                self._tell(name, peer, now)
+            if peer.ask_at <= now:
+                self._ask(name, peer, now)
+            if peer.idle:
+                del self._peers[name]
+
+    def next_timer(self) -> float | None:
+        """When something is due."""
+        when = min((each.due for each in self._peers.values()), default=math.inf)
+        return None if when == math.inf else when

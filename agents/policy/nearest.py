@@ -1,0 +1,32 @@
+"""Which routers are nearest to one, by the adjacencies that policy allows: they keep its document, and it theirs.
+
+A router whose way to the DKS is cut lies behind routers that are near to it. Knows nothing of documents.
+"""
+
+from __future__ import annotations
+
+from agents.policy.domain import Domain
+
+
+class Nearest:
+    """Of one domain: its approved routers, and who may be whose neighbour."""
+
+    def __init__(self, domain: Domain) -> None:
+        self._neighbors: dict[str, set[str]] = {}
+        approved = {each.name for each in domain.routers.values() if each.approved}
+        for adjacency in domain.adjacencies:
+            a, b = adjacency.a.router, adjacency.b.router
+            if a != b and {a, b} <= approved:
+                self._neighbors.setdefault(a, set()).add(b)
+                self._neighbors.setdefault(b, set()).add(a)
+
+    def to(self, router: str, count: int) -> tuple[str, ...]:
+        """So many other routers, those with the fewest adjacencies between first, in ascending order of names. Where
+        several are equally near and there is no room for all, the names decide."""
+        found: list[str] = []
+        seen, ring = {router}, [router]
+        while ring and len(found) < count:
+            ring = sorted({other for each in ring for other in self._neighbors.get(each, ())} - seen)
+            seen.update(ring)
+            found.extend(ring)
+        return tuple(sorted(found[:count]))
