@@ -108,7 +108,7 @@ class LksCore:
         self.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
         self._policy_server_key, self._wall, self._port = policy_server_key, wall, port
         self.carrying = Carrying(carried_record, signed_document, self._context, self)
-        self.confirming = Confirming(self._context, self._keyed_with, wall)
+        self.confirming = Confirming(self._context, self._keyed_with, lambda: self.removal.version, wall)
         self._pairs = Pairs(self._context, port)
         self._found: Mapping[str, LinkState] = {}
         self._links: dict[str, Link] = {}

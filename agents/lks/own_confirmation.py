@@ -24,7 +24,7 @@ SETTLE_S = 0.3
 
 Keyed = Callable[[str, str], bool]
 _Modes = tuple[Mode | None, tuple[ProtocolMode, ...] | None]
-_Said = tuple[int, tuple[tuple[str, _Modes, tuple[str, ...]], ...]]
+_Said = tuple[int, int, tuple[tuple[str, _Modes, tuple[str, ...]], ...]]
 """Of a confirmation: all but its time."""
 
 
@@ -43,11 +43,11 @@ class Confirm(Request):
 
 
 class Confirming:
-    """One router's. `keyed`: whether a neighbour (interface, router) and we understand each other; `wall`: Unix
-    seconds."""
+    """One router's. `keyed`: whether a neighbour (interface, router) and we understand each other; `listed`: the
+    version of the revocation list, 0 without one; `wall`: Unix seconds."""
 
-    def __init__(self, context: Context, keyed: Keyed, wall: Callable[[], float]) -> None:
-        self._context, self._keyed, self._wall = context, keyed, wall
+    def __init__(self, context: Context, keyed: Keyed, listed: Callable[[], int], wall: Callable[[], float]) -> None:
+        self._context, self._keyed, self._listed, self._wall = context, keyed, listed, wall
         self._in_force: dict[str, dict[RoutingProtocol, Mode]] = {}
         self._told_of: dict[str, tuple[InterfacePolicy, _Modes]] = {}  # `_modes` of what is in force
         self._said: _Said | None = None
@@ -67,7 +67,7 @@ class Confirming:
     def _saying(self) -> _Said:
         """What a confirmation of now would say; this is looked at after every datagram."""
         document = self._context.document
-        return document.version, tuple(
+        states = tuple(
             (
                 each.name,
                 self._modes(each),
@@ -75,6 +75,7 @@ class Confirming:
             )
             for each in document.interfaces
         )
+        return document.version, self._listed(), states
 
     def _modes(self, interface: InterfacePolicy) -> _Modes:
         """What the kernel has of it; None unless it has something of every protocol."""
@@ -99,8 +100,9 @@ class Confirming:
             at=max(0, int(self._wall())),
             interfaces=tuple(
                 InForce(name=name, mode=mode, modes=modes, keyed=keyed)
-                for name, (mode, modes), keyed in self._saying()[1]
+                for name, (mode, modes), keyed in self._saying()[2]
             ),
+            revocation=self._listed() or None,
         )
 
     def look(self, now: float) -> None:
@@ -165,4 +167,4 @@ class Confirming:
 
 def _said(confirmation: Confirmation) -> _Said:
     interfaces = ((each.name, (each.mode, each.modes), each.keyed) for each in confirmation.interfaces)
-    return confirmation.version, tuple(interfaces)
+    return confirmation.version, confirmation.revocation or 0, tuple(interfaces)

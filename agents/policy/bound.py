@@ -7,13 +7,15 @@ changing over). Computed from the domain alone; knows nothing of running agents.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from agents.ipsec.protection import Mode
+from agents.policy import durations
 from agents.policy.domain import Domain, Settings
+from agents.policy.errors import PolicyError
 from agents.policy.pairs import pairs_of
 
 DKS_POLL_S = 2.0
@@ -186,6 +188,25 @@ def distance(domain: Domain, removed: str, name: str) -> int | None:
                 steps[there] = steps[here] + 1
                 queue.append(there)
     return max(steps.values()) or None
+
+
+def leases(given: Iterable[str], domain: Domain, option: str) -> dict[str, float]:
+    """What is known of leases, out of ROUTER=SECONDS. PolicyError, which names the `option`."""
+    found = {}
+    for text in given:
+        router, _, seconds = text.partition("=")
+        try:
+            found[router] = float(seconds)
+        except ValueError:
+            try:
+                found[router] = float(durations.parse(seconds))
+            except ValueError as error:
+                raise PolicyError(f"{option} {text!r} is not ROUTER=SECONDS") from error
+        if not 0 <= found[router] < float("inf"):
+            raise PolicyError(f"{option} {text!r}: seconds are 0 or more")
+        if router not in domain.routers:
+            raise PolicyError(f"{option} {text!r}: there is no router {router!r} in domain {domain.name}")
+    return found
 
 
 def explain(domain: Domain, router: str, lease_left: Mapping[str, float] | None = None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from agents.look import visible
 from agents.policy.admin_cli import app as admin_app
 from agents.policy.check import check as checked
 from agents.policy.deploy_cli import app as deploy_app
@@ -235,13 +236,8 @@ def history(context: typer.Context, as_json: Json = False) -> None:
     """Every version: when, who, why."""
     with opened(context) as store:
         found = store.history()
-    lines = [f"{each.version:5}  {_utc(each.at)}  {_line(each.who)}: {_line(each.why)}" for each in found]
+    lines = [f"{each.version:5}  {_utc(each.at)}  {visible(each.who)}: {visible(each.why)}" for each in found]
     answer(as_json, [asdict(each) for each in found], lines or ["no version has been committed"])
-
-
-def _line(text: str) -> str:
-    """What somebody else wrote, so that it makes no lines and no colours of its own."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _utc(at: int) -> str:

@@ -57,13 +57,15 @@ class InForce(_Value):
 
 
 class Confirmation(_Value):
-    """What a router says of itself. `at`: Unix seconds by its own clock, for people; `version` orders."""
+    """What a router says of itself. `at`: Unix seconds by its own clock, for people; `version` orders; `revocation`:
+    the version of the revocation list that it acts on, None when it has none."""
 
     domain: DomainName
     router: RouterName
     version: int = Field(ge=1, le=(1 << 63) - 1)
     at: int = Field(ge=0, le=1 << 40)
     interfaces: tuple[InForce, ...] = Field(max_length=MAX_INTERFACES)
+    revocation: int | None = Field(default=None, ge=1, le=(1 << 63) - 1)
 
     @model_validator(mode="after")
     def _distinct(self) -> Confirmation:

@@ -72,8 +72,12 @@ class Deployer:
     def _save(self, deployment: Deployment) -> None:
         write_atomic(self._path, deployment.model_dump_json(indent=1).encode())
 
-    def _under_way(self) -> Deployment:
+    def _present(self, domain: Domain) -> Deployment | None:
         found = self.current()
+        return None if found is None else rollout.present(domain, found)
+
+    def _under_way(self, domain: Domain) -> Deployment:
+        found = self._present(domain)
         if found is None:
             raise PolicyError("no deployment is under way; the next step is: policy deploy start")
         return found
@@ -111,7 +115,7 @@ class Deployer:
     ) -> Done:
         """Begin and take the first step. PolicyError while another deployment has not come to its end; Held."""
         domain = self._committed()
-        before = self.current()
+        before = self._present(domain)
         if before is not None and rollout.next_step(domain, before) is not None:
             raise PolicyError(
                 f"a deployment to {before.goal.value} is under way; policy deploy step goes on with it, "
@@ -123,7 +127,8 @@ class Deployer:
 
     def step(self, who: str, at: int, without: Collection[str] = ()) -> Done | None:
         """Take the next step; None when there is none left. Held."""
-        deployment, domain = self._under_way(), self._committed()
+        domain = self._committed()
+        deployment = self._under_way(domain)
         if rollout.next_step(domain, deployment) is None:
             missing = self._waiting(domain, deployment.last, without)
             if missing[0]:
@@ -137,7 +142,8 @@ class Deployer:
         Taking back the very step that was taken last needs nobody's word: every member has either the mode before
         or the one after, and these two hear each other. Held for anything else; NothingToDo when all have the goal.
         """
-        deployment, domain = self._under_way(), self._committed()
+        domain = self._committed()
+        deployment = self._under_way(domain)
         turned = rollout.back(deployment, goal)
         if at_once is not None:
             turned = turned.model_copy(update={"at_once": at_once})
@@ -148,7 +154,8 @@ class Deployer:
 
     def status(self) -> dict[str, Any]:
         """What is under way, what comes next, and who is waited for. Fit for JSON."""
-        deployment, domain = self.current(), self._committed()
+        domain = self._committed()
+        deployment = self._present(domain)
         if deployment is None:
             return {"deployment": None, "segments": _modes(domain, rollout.segments(domain))}
         step = rollout.next_step(domain, deployment)

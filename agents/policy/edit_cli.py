@@ -12,7 +12,7 @@ import typer
 
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import bound, steps
-from agents.policy.desk import End, Json, KeyFile, Name, Protocols, answer, end, opened, pem, seconds, take
+from agents.policy.desk import End, Json, KeyFile, Name, Protocols, answer, end, opened, pem, take
 from agents.policy.difference import setting_text, shown_modes
 from agents.policy.document import MAX_INTERFACES
 from agents.policy.domain import Domain, GroupEntry, Own, RouterEntry, field_word
@@ -74,28 +74,10 @@ def router_remove(
     if explain:
         with opened(context) as store:
             domain = store.draft()
-            found = bound.explain(domain, name, _leases(lease_left or [], domain))
+            found = bound.explain(domain, name, bound.leases(lease_left or [], domain, "--lease-left"))
         answer(as_json, found, bound.as_text(found))
         return
     take(context, as_json, lambda: steps.RemoveRouter(name=name))
-
-
-def _leases(given: list[str], domain: Domain) -> dict[str, float]:
-    found = {}
-    for text in given:
-        router, _separator, left = text.partition("=")
-        try:
-            found[router] = float(left)
-        except ValueError:
-            try:
-                found[router] = float(seconds("--lease-left", left) or 0)
-            except PolicyError as error:
-                raise PolicyError(f"--lease-left {text!r} is not ROUTER=SECONDS") from error
-        if not 0 <= found[router] < float("inf"):
-            raise PolicyError(f"--lease-left {text!r}: seconds are 0 or more")
-        if router not in domain.routers:
-            raise PolicyError(f"--lease-left {text!r}: there is no router {router!r} in domain {domain.name}")
-    return found
 
 
 def _router(router: RouterEntry, domain: Domain) -> dict[str, Any]:

@@ -156,6 +156,22 @@ def modes(domain: Domain, segment: Segment, protocols: Collection[RoutingProtoco
     return [entry.mode_of(each) for _, entry in entries(domain, segment) for each in _of(entry, protocols)]
 
 
+def present(domain: Domain, deployment: Deployment) -> Deployment | None:
+    """The deployment without interfaces that have been removed since it began; None when nothing is left of it."""
+
+    def kept(found: Iterable[Segment]) -> tuple[Segment, ...]:
+        members = (tuple(each for each in segment.members if _there(domain, each)) for segment in found)
+        return tuple(Segment(members=each) for each in members if each)
+
+    left = kept(deployment.segments)
+    return deployment.model_copy(update={"segments": left, "last": kept(deployment.last)}) if left else None
+
+
+def _there(domain: Domain, place: Place) -> bool:
+    router = domain.routers.get(place.router)
+    return router is not None and router.interface(place.interface) is not None
+
+
 # -- steps --------------------------------------------------------------------------------------------
 
 

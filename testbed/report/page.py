@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from agents import look
 from testbed.analysis.words import ABSENT, LEGEND, NEVER, UNAFFECTED, is_span
 from testbed.report.style import ordered, slug
 from testbed.report.table import Summary, Values, middle, number, present, titled, verdict
@@ -35,7 +36,7 @@ class Drawn:
 
 def write_page(path: Path, summary: Summary, figures: Sequence[Drawn], more: Sequence[Drawn], drawings: Path) -> None:
     """Write the page; `more` are figures to be opened; `drawings` is the folder that holds all their SVG files."""
-    here = FileSystemLoader(Path(__file__).parent)
+    here = FileSystemLoader([Path(__file__).parent, look.HERE])
     environment = Environment(
         loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

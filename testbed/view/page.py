@@ -13,8 +13,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from agents import look
+
 HERE = Path(__file__).parent
-THEME = HERE.parent / "report" / "theme.css"
 
 
 def page(scenes: Sequence[dict[str, Any]], told: Sequence[tuple[int, str]] = (), speed: int | None = None) -> str:
@@ -23,10 +24,14 @@ def page(scenes: Sequence[dict[str, Any]], told: Sequence[tuple[int, str]] = (),
     `told`: sentences that tell it, and from when on (ns of the first scene's record). `speed`: it plays at once, so
     many times faster than the record.
     """
-    style = f"{THEME.read_text()}{(HERE / 'view.css').read_text()}"
+    style = "".join(path.read_text() for path in (look.THEME, HERE / "view.css", look.MAP))
     script = (HERE / "view.js").read_text()
     data = gzip.compress(
-        json.dumps({"scenes": scenes, "told": told, "speed": speed}, separators=(",", ":")).encode(), 9, mtime=0
+        json.dumps(
+            {"scenes": scenes, "told": told, "speed": speed, "marks": look.MARKS}, separators=(",", ":")
+        ).encode(),
+        9,
+        mtime=0,
     )
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("view.html.j2").render(

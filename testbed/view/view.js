@@ -170,6 +170,8 @@ class Scene {
 // -- the page -----------------------------------------------------------------------------------
 
 const SVG = "http://www.w3.org/2000/svg";
+let MARKS = {};
+const mark = (name) => MARKS[name][0];
 const $ = (id) => document.getElementById(id);
 
 function make(tag, attributes = {}, ...inside) {
@@ -267,8 +269,8 @@ class MapView {
     const small = Object.keys(network.routers).length > 60, r = small ? 6 : 13;
     group.append(draw("circle", { cx: x, cy: y, r }));
     group.append(draw("path", { class: "cross", d: `M${x - r * 0.6},${y - r * 0.6} L${x + r * 0.6},${y + r * 0.6} M${x - r * 0.6},${y + r * 0.6} L${x + r * 0.6},${y - r * 0.6}` }));
-    const mark = [name === network.dks ? "K" : "", name === network.rp ? "R" : ""].join("");
-    if (mark) this.over.append(draw("text", { class: "mark", x, y, "aria-hidden": "true" }, mark));
+    const letters = [name === network.dks ? mark("dks") : "", name === network.rp ? mark("rp") : ""].join("");
+    if (letters) this.over.append(draw("text", { class: "mark", x, y, "aria-hidden": "true" }, letters));
     group.append(draw("text", { class: "name", x, y: y + r + 11 }, name));
     this.choosable(group, "router", name, choose);
     this.powered.push({ element: group, name });
@@ -297,16 +299,16 @@ class MapView {
   }
 }
 
-/** What an end of a link is: a letter, and a word for it. */
+/** What an end of a link is: a mark, and a word for it. */
 function protection(scene, router, ifname, mine, t) {
-  if (wire(scene, router, ifname, t).clear > 0 && scene.agents) return ["!", "unkeyed sent-in-clear"];
-  if (!scene.agents) return scene.keying === "none" ? ["–", "clear"] : ["■", "static"];
+  if (wire(scene, router, ifname, t).clear > 0 && scene.agents) return [mark("exposed"), "unkeyed sent-in-clear"];
+  if (!scene.agents) return scene.keying === "none" ? [mark("clear"), "clear"] : [mark("static"), "static"];
   const mode = scene.track("mode", router, ifname).at(t);
-  if (mode === "clear" || mode === "listen") return [mode === "clear" ? "–" : "ℓ", mode];
+  if (mode === "clear" || mode === "listen") return [mark(mode), mode];
   const keyed = mine.filter((way) => scene.track("keyed", router, ifname, way.neighbor).at(t)).length;
   const whole = keyed === mine.length && mine.length > 0;
-  if (mode === "permissive") return ["p", whole ? "permissive keyed" : "permissive unkeyed"];
-  return whole ? ["●", "required keyed"] : [keyed ? "◐" : "○", "required unkeyed"];
+  if (mode === "permissive") return [mark(mode), whole ? "permissive keyed" : "permissive unkeyed"];
+  return whole ? [mark("required"), "required keyed"] : [mark(keyed ? "some" : "unkeyed"), "required unkeyed"];
 }
 
 /** What a capture saw at an interface, in the second of t and in all up to it. */
@@ -598,11 +600,7 @@ class Player {
   }
 
   legend() {
-    const words = [
-      ["━", "adjacency Full, at this end"], ["╍", "on its way to Full"], ["┈", "down"], ["●", "keyed, in and out"], ["◐", "keyed with some of a LAN"],
-      ["○", "not keyed"], ["■", "static key"], ["–", "in clear"], ["ℓ", "listens for keys, sends in clear"], ["p", "permissive"], ["!", "routing packets captured in clear"], ["×", "no power"], ["K", "the DKS is beside it"], ["R", "rendezvous point"],
-    ];
-    $("legend").append(...words.map(([mark, text]) => make("div", {}, make("dt", {}, mark), make("dd", {}, text))));
+    $("legend").append(...Object.values(MARKS).map(([mark, text]) => make("div", {}, make("dt", {}, mark), make("dd", {}, text))));
   }
 }
 
@@ -668,6 +666,7 @@ async function opened() {
   return JSON.parse(text);
 }
 
-opened().then(({ scenes, told, speed }) => {
+opened().then(({ scenes, told, speed, marks }) => {
+  MARKS = marks;
   globalThis.player = new Player(scenes.map((raw) => new Scene(raw)), told, speed);
 }).catch((error) => { $("now").textContent = `This page cannot be shown: ${error.message}`; throw error; });

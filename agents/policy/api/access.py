@@ -14,8 +14,9 @@ from fastapi import Depends, Header, HTTPException, Request
 
 from agents.policy import confirmation_folder
 from agents.policy.api.tokens import Role, Token, TokenBook
-from agents.policy.deploy import Deployer, from_folder
-from agents.policy.store import PolicyStore, Signer
+from agents.policy.deploy import Deployer, Held, from_folder
+from agents.policy.errors import PolicyError
+from agents.policy.store import PolicyStore, Signer, VersionConflict
 
 MAY = {
     Role.READ: frozenset({"read", "documents"}),
@@ -37,11 +38,16 @@ def _token(request: Request, _: Annotated[str, Header(alias="Authorization")]) -
     return found
 
 
+def permit(found: Token, what: str) -> Token:
+    """The token again, if its role allows this. HTTPException."""
+    if what not in MAY[found.role]:
+        raise HTTPException(403, f"a token of role {found.role.value} may not do that")
+    return found
+
+
 def _may(what: str) -> Callable[[Token], Token]:
     def check(found: Annotated[Token, Depends(_token)]) -> Token:
-        if what not in MAY[found.role]:
-            raise HTTPException(403, f"a token of role {found.role.value} may not do that")
-        return found
+        return permit(found, what)
 
     return check
 
@@ -67,6 +73,11 @@ def opened(folder: Path) -> Iterator[PolicyStore]:
         yield store
     finally:
         store.close()
+
+
+def status_of(error: PolicyError) -> int:
+    """Of an answer that says it."""
+    return 409 if isinstance(error, VersionConflict | Held) else 422
 
 
 def _signer(request: Request) -> Signer | None:

@@ -12,6 +12,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
@@ -19,15 +20,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as BareHTTPException
 
-from agents.policy.api.access import bearer
+from agents.policy.api.access import bearer, status_of
 from agents.policy.api.guard import MAX_BODY, Guard
 from agents.policy.api.quiet import quieten
 from agents.policy.api.routes import router
 from agents.policy.api.tokens import Token, TokenBook
 from agents.policy.deploy import Held
 from agents.policy.errors import PolicyError
-from agents.policy.store import PolicyStore, Signer, VersionConflict
+from agents.policy.store import PolicyStore, Signer
+from agents.policy.web.pages import router as pages
+from agents.policy.web.sessions import Sessions
+from agents.policy.web.visit import Problem, SignIn, cookie_name, forget_cookie, go, plain_page
 
+API = "/v1/"
 LOG = logging.getLogger("policy.api")
 STRANGERS = logging.getLogger("policy.api.strangers")
 quieten(STRANGERS)
@@ -49,7 +54,9 @@ def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY, s
         redirect_slashes=False,
     )  # fmt: skip
     app.state.folder, app.state.tokens, app.state.signer = folder, TokenBook(folder), signer
+    app.state.sessions = Sessions(app.state.tokens)
     app.include_router(router)
+    app.include_router(pages)
     tokens = app.state.tokens
     app.add_middleware(
         Guard, hosts=hosts, known=partial(_known, tokens), private="/v1/", public=[OPENAPI], max_body=max_body
@@ -58,6 +65,7 @@ def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY, s
     app.add_exception_handler(PolicyError, _policy_error)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(BareHTTPException, _refused)
+    app.add_exception_handler(SignIn, _sign_in)
     return app
 
 
@@ -85,21 +93,36 @@ def _error(status: int, text: str, **more: Any) -> JSONResponse:
     return JSONResponse({"error": text, **more}, status)
 
 
-async def _policy_error(_request: Request, error: Exception) -> JSONResponse:
+async def _policy_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PolicyError)
+    if not request.url.path.startswith(API):
+        return plain_page("error.html.j2", Problem(status_of(error), str(error)))
     if isinstance(error, Held):
-        return _error(409, str(error), held=True, waiting_for=error.missing, problems=error.wrong)
-    return _error(409 if isinstance(error, VersionConflict) else 422, str(error))
+        return _error(status_of(error), str(error), held=True, waiting_for=error.missing, problems=error.wrong)
+    return _error(status_of(error), str(error))
 
 
-async def _malformed(_request: Request, error: Exception) -> JSONResponse:
+async def _malformed(request: Request, error: Exception) -> Response:
     """Where and why, but nothing of what was sent."""
     assert isinstance(error, RequestValidationError)
+    if not request.url.path.startswith(API):
+        return plain_page("error.html.j2", Problem(422, "The address is not as it must be."))
     found = [{"at": ".".join(map(str, each["loc"])), "why": each["msg"]} for each in error.errors()[:20]]
     return _error(422, "the request is not as it must be", details=found)
 
 
-async def _refused(_request: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, BareHTTPException)
+    if not request.url.path.startswith(API):
+        return plain_page("error.html.j2", Problem(error.status_code, str(error.detail)))
     answer = _error(error.status_code, str(error.detail))
     answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _sign_in(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SignIn)
+    ended = cookie_name(request) in request.cookies
+    answer = go(f"/login?{urlencode({'next': error.back, **({'ended': '1'} if ended else {})})}")
+    forget_cookie(request, answer)
     return answer

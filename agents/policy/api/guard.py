@@ -23,6 +23,8 @@ Known = Callable[[str], Awaitable[Any]]
 """Who bears this Authorization header; None for nobody. PolicyError when that cannot be told now."""
 
 MAX_BODY = 1 << 20
+MAX_FORM = 1 << 16
+"""Octets of a form of the pages."""
 MAX_TARGET = 2048
 _HEADERS = (
     (b"cache-control", b"no-store"),
@@ -55,15 +57,18 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        status, why = self._refusal(scope)
-        if not status and scope["path"].startswith(self._private) and scope["path"] not in self._public:
+        inside = scope["path"].startswith(self._private)
+        # Outside a token or session is looked for when the body is there already.
+        most = self._max_body if inside else min(self._max_body, MAX_FORM)
+        status, why = self._refusal(scope, most)
+        if not status and inside and scope["path"] not in self._public:
             status, why = await self._stranger(scope)
         if status:
             await _refuse(send, status, why)
             return
-        body = await self._body(receive)
+        body = await self._body(receive, most)
         if body is None:
-            await _refuse(send, 413, f"the body is longer than {self._max_body} octets")
+            await _refuse(send, 413, f"the body is longer than {most} octets")
             return
         await self._app(scope, _replay(body, receive), _with_headers(send))
 
@@ -78,7 +83,7 @@ class Guard:
         scope.setdefault("state", {})["token"] = found
         return 0, ""
 
-    def _refusal(self, scope: Scope) -> tuple[int, str]:
+    def _refusal(self, scope: Scope, most: int) -> tuple[int, str]:
         headers = _headers(scope)
         hosts, origins, lengths = (headers.get(name, []) for name in (b"host", b"origin", b"content-length"))
         encodings = headers.get(b"transfer-encoding", [])
@@ -91,11 +96,11 @@ class Guard:
             return 403, "requests from pages of other origins are not taken"
         if len(scope.get("raw_path", b"")) + len(scope.get("query_string", b"")) > MAX_TARGET:
             return 414, f"the address is longer than {MAX_TARGET} octets"
-        if any(not each.isdigit() or int(each[:19]) > self._max_body for each in lengths):
-            return 413, f"the body is longer than {self._max_body} octets"
+        if any(not each.isdigit() or int(each[:19]) > most for each in lengths):
+            return 413, f"the body is longer than {most} octets"
         return 0, ""
 
-    async def _body(self, receive: Receive) -> bytes | None:
+    async def _body(self, receive: Receive, most: int) -> bytes | None:
         """The whole body, before anything is done with it; None when it is too long or cut off."""
         parts, count = [], 0
         while True:
@@ -104,7 +109,7 @@ class Guard:
                 return None
             part = message.get("body", b"")
             count += len(part)
-            if count > self._max_body:
+            if count > most:
                 return None
             parts.append(part)
             if not message.get("more_body", False):
@@ -139,9 +144,13 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _with_headers(send: Send) -> Send:
+    """Our headers, wherever the answer does not say otherwise itself: pages do."""
+
     async def adding(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", []), *_HEADERS]}
+            given = list(message.get("headers", []))
+            known = {name.lower() for name, _ in given}
+            message = {**message, "headers": [*given, *(each for each in _HEADERS if each[0] not in known)]}
         await send(message)
 
     return adding

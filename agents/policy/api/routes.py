@@ -35,6 +35,7 @@ router = APIRouter(prefix="/v1")
 
 VersionQuery = Annotated[int | None, Query(ge=1, lt=1 << 63)]
 RouterPath = Annotated[str, InPath(pattern=ROUTER_PATTERN)]
+LEASES = Query(max_length=1000, description="ROUTER=SECONDS: what `lks status` says of a neighbour's lease.")
 
 
 def digest(domain: Domain) -> str:
@@ -86,10 +87,15 @@ def diff(_who: Reader, folder: Folder) -> dict[str, Any]:
 
 
 @router.get("/removal/{name}")
-def removal(_who: Reader, folder: Folder, name: RouterPath) -> dict[str, Any]:
-    """For how long others would go on accepting this router, at most, once its removal is committed."""
+def removal(
+    _who: Reader, folder: Folder, name: RouterPath, lease_left: Annotated[tuple[str, ...], LEASES] = ()
+) -> dict[str, Any]:
+    """For how long others may go on accepting the router once it is removed from the draft; changes nothing."""
     with opened(folder) as store:
-        return bound.explain(store.draft(), name)
+        found = store.draft()
+        if name not in found.routers:
+            raise HTTPException(404, f"there is no router {name} in the draft")
+        return bound.explain(found, name, bound.leases(lease_left, found, "lease_left"))
 
 
 @router.get("/history")

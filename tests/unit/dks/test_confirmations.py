@@ -79,6 +79,15 @@ def test_a_neighbour_without_power_is_missing_by_name_and_comes_back() -> None:
     assert net.run(net.now + 60, lambda: complete(net))
 
 
+def test_a_router_confirms_the_revocation_list_that_it_acts_on() -> None:
+    net = network()
+    assert net.run(60, lambda: complete(net))
+    net.remove("r3")
+    net.run(net.now + 60)
+    said = net.nodes["dks"].core.command(["confirmations"], net.now)["routers"]
+    assert {name: said[name]["said"]["revocation"] for name in ("r1", "r2", "r4")} == {"r1": 1, "r2": 1, "r4": 1}
+
+
 def test_a_kernel_that_refuses_is_not_confirmed() -> None:
     net = network()
     assert net.run(60, lambda: complete(net))

@@ -132,6 +132,22 @@ def test_from_wherever_it_begins_every_step_is_a_consistent_domain_and_one_mode_
     assert all(set(rollout.modes(made, each)) == {goal} for each in rollout.segments(made))
 
 
+def test_what_is_removed_on_the_way_holds_nothing_up_and_the_next_deployment_can_begin(store: PolicyStore) -> None:
+    work = deployer(store)
+    say(store)
+    work.start(["r1:a", "r2:b"], Mode.LISTEN, 1, "admin", 1001)
+    store.edit(edit.remove_router(store.draft(), "r3"))
+    store.commit("admin", "r3 was stolen", 1002)
+    say(store)
+    done = work.step("admin", 1003)
+    assert done is not None and [str(each) for each in done.step.changes] == ["r2:b: clear -> listen"]
+    store.edit(edit.remove_router(store.draft(), "r2"))
+    store.commit("admin", "r2 too", 1004)
+    say(store)
+    assert work.status()["done"]
+    work.start([], Mode.REQUIRED, 3, "admin", 1005)
+
+
 def test_no_step_is_taken_before_every_member_has_confirmed_and_who_lacks_is_named(store: PolicyStore) -> None:
     work = deployer(store)
     with pytest.raises(Held) as held:

@@ -1,0 +1,267 @@
+"""One request of a browser: whose session it belongs to, the form that it brings, the page that answers it.
+
+What a form may do is what its token may do at the API; `agents.policy.api.access` says it. Knows no page.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import ValidationError
+
+from agents import look
+from agents.policy import durations
+from agents.policy.api.access import MAY, opened, permit, status_of
+from agents.policy.api.tokens import Token
+from agents.policy.deploy import Held
+from agents.policy.difference import difference
+from agents.policy.errors import PolicyError
+from agents.policy.store import Signer
+from agents.policy.web.sessions import Session, Sessions
+
+HERE = Path(__file__).parent
+MOST_FIELDS = 1000
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    # Without a referrer a browser sends forms with the origin "null", and the guard could not tell whose they are.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+T = TypeVar("T")
+
+
+class SignIn(Exception):
+    """Nobody is signed in, or the session has ended. `back`: the page to go to afterwards."""
+
+    def __init__(self, back: str) -> None:
+        super().__init__(back)
+        self.back = back
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something was not done. `lines`: what more is to be said."""
+
+    status: int
+    text: str
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request of somebody who is signed in."""
+
+    request: Request
+    folder: Path
+    session: Session
+    secret: str
+
+    @property
+    def token(self) -> Token:
+        """Whose it is."""
+        return self.session.token
+
+    @property
+    def signer(self) -> Signer | None:
+        """Who signs what is committed: None for the root key."""
+        found: Signer | None = self.request.app.state.signer
+        return found
+
+    @property
+    def may_write(self) -> bool:
+        """Whether buttons that change something are shown."""
+        return "write" in MAY[self.token.role]
+
+
+Values = dict[str, tuple[str, ...]]
+
+
+# -- sessions ---------------------------------------------------------------------------------------
+
+
+def sessions(request: Request) -> Sessions:
+    """Those of this server."""
+    found: Sessions = request.app.state.sessions
+    return found
+
+
+def cookie_name(request: Request) -> str:
+    """Under TLS no other host may set it (RFC 6265bis, section 4.1.3.2); browsers take that prefix nowhere else."""
+    return ("__Host-" if request.url.scheme == "https" else "") + "policy-session"
+
+
+def set_cookie(request: Request, answer: Response, secret: str) -> None:
+    """Browsers keep Secure cookies of http://127.0.0.1 and http://localhost too, and of no other plain address."""
+    answer.set_cookie(cookie_name(request), secret, secure=True, httponly=True, samesite="strict", path="/")
+
+
+def forget_cookie(request: Request, answer: Response) -> None:
+    """The browser has no session any more."""
+    answer.delete_cookie(cookie_name(request), secure=True, httponly=True, samesite="strict", path="/")
+
+
+def looking(request: Request) -> bool:
+    """Whether a page asks again by itself: nobody is there, and the session does not live on from it."""
+    return request.headers.get("x-live") == "1"
+
+
+def visit(request: Request) -> Visit:
+    """Whoever is signed in and may see the domain. SignIn, HTTPException."""
+    secret = request.cookies.get(cookie_name(request), "")
+    found = sessions(request).find(secret, use=not looking(request)) if secret else None
+    if found is None:
+        # A form that came too late is gone; what it changed is on the page that is shown again.
+        raise SignIn(request.url.path if request.method != "GET" else _target(request))
+    request.state.token = found.token
+    permit(found.token, "read")
+    return Visit(request, Path(request.app.state.folder), found, secret)
+
+
+def _target(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def local(target: str) -> str:
+    """The page of ours that a link or form names, "/" for anything else."""
+    ours = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if ours and not urlsplit(target).netloc else "/"
+
+
+# -- forms ------------------------------------------------------------------------------------------
+
+
+async def form(request: Request) -> Values:
+    """The fields of a form, each with all its values. HTTPException."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise HTTPException(415, "a form is application/x-www-form-urlencoded")
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        raise HTTPException(403, "forms of other pages are not taken")
+    found: Values = {}
+    try:
+        pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise HTTPException(422, "the form cannot be read") from error
+    for name, value in pairs:
+        found[name] = (*found.get(name, ()), value.replace("\r\n", "\n"))
+    return found
+
+
+Form = Annotated[Values, Depends(form)]
+Reading = Annotated[Visit, Depends(visit)]
+
+
+def _own_form(found: Reading, given: Form) -> Visit:
+    if not found.session.brings(one(given, "csrf")):
+        raise HTTPException(403, "the form is not one that this session was shown: load the page again")
+    return found
+
+
+Sending = Annotated[Visit, Depends(_own_form)]
+"""A form of this session's, which changes nothing of the domain."""
+
+
+def _writing(found: Sending) -> Visit:
+    permit(found.token, "write")
+    return found
+
+
+Writing = Annotated[Visit, Depends(_writing)]
+
+
+def one(given: Values, name: str, default: str = "") -> str:
+    """The first value of a field."""
+    return given.get(name, (default,))[0]
+
+
+def attempt(deed: Callable[[], T]) -> T | Problem:
+    """What an operation of the API gives, or why it was refused."""
+    try:
+        return deed()
+    except Held as error:
+        wrong = tuple(f"a confirmation was not taken: {each}" for each in error.wrong)
+        return Problem(status_of(error), "The step before is not confirmed by all, so none was taken.",
+                       (*error.missing, *wrong))  # fmt: skip
+    except PolicyError as error:
+        first, *more = str(error).splitlines() or [""]
+        return Problem(status_of(error), first, tuple(line.strip(" -") for line in more))
+    except ValidationError as error:
+        found = [f"{_place(each['loc'])}: {each['msg']}" for each in error.errors()[:20]]
+        return Problem(422, "The form is not as it must be.", tuple(found))
+    except HTTPException as error:
+        return Problem(error.status_code, str(error.detail))
+
+
+def _place(where: tuple[int | str, ...]) -> str:
+    """The field that is wrong: of a step in the body without the way to it."""
+    parts = [str(each) for each in where]
+    return ".".join(parts[3:] if parts[:1] == ["steps"] else parts) or "the form"
+
+
+# -- answers ----------------------------------------------------------------------------------------
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters.update(visible=look.visible, utc=utc, ago=ago, seconds=seconds)
+    made.globals.update(marks=look.MARKS, quote=lambda text: quote(text, safe=""))
+    return made
+
+
+def utc(at: int | float) -> str:
+    """Unix seconds as a date, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
+
+
+def ago(at: int | float) -> str:
+    """How long a moment (Unix seconds) is past, roughly."""
+    passed = max(0, int(time.time() - at))
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if passed >= 2 * unit:
+            return f"{passed // unit} {name} ago"
+    return f"{passed} s ago"
+
+
+def seconds(value: float | None) -> str:
+    """A bound, or that there is none."""
+    return "no bound" if value is None else durations.shown(value)
+
+
+def page(found: Visit, template: str, problem: Problem | None = None, /, **context: Any) -> HTMLResponse:
+    """A page of somebody who is signed in."""
+    with opened(found.folder) as store:
+        draft, last = store.draft(), store.version
+        changes = len(difference(store.domain(last) if last else None, draft))
+    notice, found.session.notice = found.session.notice, ""
+    return plain_page(
+        template, problem, visit=found, csrf=found.session.csrf, domain=draft.name, version=last, changes=changes,
+        notice=notice, here=found.request.url.path,
+        left_s=int(found.session.left_s(sessions(found.request).clock())), **context,
+    )  # fmt: skip
+
+
+def plain_page(template: str, problem: Problem | None = None, /, **context: Any) -> HTMLResponse:
+    """A page for anybody, who may be nobody."""
+    nobody = {"visit": None, "notice": "", "domain": "", "here": ""}
+    text = _environment().get_template(template).render({**nobody, **context, "problem": problem})
+    return HTMLResponse(text, 200 if problem is None else problem.status, PAGE_HEADERS)
+
+
+def go(target: str) -> RedirectResponse:
+    """To another page, to be asked for with GET."""
+    return RedirectResponse(local(target), 303, PAGE_HEADERS)
