@@ -11,7 +11,8 @@ from models.spin import Verifier
 
 @dataclass(frozen=True)
 class Check:
-    """`run` gives whether the property holds and how many states were looked at; `holds`: what is expected."""
+    """`run` gives whether the property holds, and how many states were looked at (of an invariant: steps and parts; of
+    a run that breaks it: its length); `holds`: what is expected."""
 
     name: str
     holds: bool
@@ -39,6 +40,10 @@ def all_checks(*, full: bool) -> Iterator[Check]:
             yield _spin(table.Expected(model, ("FAULTS=4",), claim, holds=True))
     for expected in (*table.WITHOUT, *table.BEYOND):
         yield _spin(expected)
+    for name, defences in table.UNBOUNDED.items():
+        yield _kept(name)
+        for defence in defences:
+            yield _without(name, defence)
 
 
 def _symbolic(scenario: str, goal: str, without: tuple[str, ...] = ()) -> Check:
@@ -48,6 +53,26 @@ def _symbolic(scenario: str, goal: str, without: tuple[str, ...] = ()) -> Check:
 
     words = f" without {', '.join(without)}" if without else ""
     return Check(f"registration, {scenario}: never {goal}{words}", not without, run)
+
+
+def _kept(name: str) -> Check:
+    def run() -> tuple[bool, int]:
+        from models.invariants import SYSTEMS, broken
+
+        system = SYSTEMS[name]
+        return not broken(system), len(system.steps) * len(system.invariant)
+
+    return Check(f"{name}: every step keeps the invariant, without bounds", True, run)
+
+
+def _without(name: str, defence: str) -> Check:
+    def run() -> tuple[bool, int]:
+        from models.invariants import SYSTEMS, counterexample
+
+        found = counterexample(SYSTEMS[name], defence)
+        return found is None, len(found or ())
+
+    return Check(f"{name}: its claims without {defence}", False, run)
 
 
 def _spin(expected: table.Expected) -> Check:

@@ -119,3 +119,10 @@ SYMBOLIC_FULL: tuple[tuple[str, ...], ...] = (
     ("twice", "back"),
 )
 """Two sessions at once; minutes."""
+
+UNBOUNDED: dict[str, tuple[str, ...]] = {
+    "generations": ("PARITY", "RESERVE", "DISK_FIRST", "TRANSACTION", "BOOK_FIRST"),
+    "floors": ("FLOOR", "DISK_FIRST", "HIGHEST", "REACHED"),
+    "versions": ("MARK", "DISK_FIRST", "REVOKED"),
+}
+"""Systems of invariants.py, and the defences without each of which a run breaks a claim."""
