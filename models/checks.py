@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from models import symbolic, table
-from models.spin import Verifier
+from models.spin import verifier
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,15 @@ def all_checks(*, full: bool) -> Iterator[Check]:
         yield _symbolic(each.scenario, each.goal, each.without)
     for scenario, goal in table.SYMBOLIC_FULL if full else ():
         yield _symbolic(scenario, goal)
-    bounds: tuple[tuple[str, ...], ...] = (table.SHORT, *table.FULL) if full else (table.SHORT,)
+    bounds: tuple[tuple[str, ...], ...] = (table.SHORT, table.NEWER, *(table.FULL if full else ()))
     for switches in bounds:
         for claim in table.EPOCHS:
             yield _spin(table.Expected("epochs", switches, claim, holds=True))
+    for claim in table.LKS_ALONE:
+        yield _spin(table.Expected("epochs", ("LKS_ONLY", *table.SHORT), claim, holds=True))
+    if full:
+        rolled = ("ROLLBACK_S", "FAULTS=2", "POLICIES=1", "REKEYS=1")
+        yield _spin(table.Expected("epochs", rolled, "all_keyed", holds=True))
     for switches in table.REMOVAL_BOUNDS if full else table.REMOVAL_BOUNDS[:1]:
         for claim in table.REMOVAL:
             yield _spin(table.Expected("removal", switches, claim, holds=True))
@@ -77,8 +82,7 @@ def _without(name: str, defence: str) -> Check:
 
 def _spin(expected: table.Expected) -> Check:
     def run() -> tuple[bool, int]:
-        with Verifier(expected.model, expected.switches) as verifier:
-            verdict = verifier.check(expected.claim)
+        verdict = verifier(expected.model, expected.switches).check(expected.claim)
         return verdict.holds, verdict.states
 
     words = f" with {', '.join(expected.switches)}" if expected.switches else ""

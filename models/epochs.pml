@@ -1,12 +1,14 @@
 /* One speaker's group: its LKS (S) gives out keys, its own (odd generations) and those of the DKS (D, even ones);
  * receivers (R) hear them. Disks, RAM, messages on their way, crash between any two steps, partition, loss.
  *
- * An epoch is (v, g) in one number: v * SPAN + g. Every key made has a number of its own. Untimed: a timer is a step
- * that may come at any moment at which its cause holds. Faults have budgets; after them every run comes to rest, so a
- * property at rest is a property of all runs for ever. docs/models.md maps steps to messages and code.
+ * An epoch is (v, g) in one number: v * SPAN + g, where v is the version of policy under which the generation was made
+ * (POLICIES: how many newer ones come; S, R and D learn of each at any time, or S forgets). A generation has one key
+ * whatever v is. Every key made has a number of its own. Untimed: a timer is a step that may come at any moment at which
+ * its cause holds. Faults have budgets; after them every run comes to rest, so a property at rest is a property of all
+ * runs for ever. docs/models.md maps steps to messages and code.
  *
  * Defences that can be taken out: NO_PARITY NO_RESERVE NO_DISK_FIRST NO_EVIDENCE NO_LATE_CHECK NO_FLOOR NO_ACK
- * NO_RETIRE NO_REPORT NO_REREGISTER NO_SHOWN.   Faults that can be put in: ROLLBACK_S ROLLBACK_D.
+ * NO_RETIRE NO_REPORT NO_REREGISTER NO_SHOWN NO_VERSION_SHOWN.   Faults that can be put in: ROLLBACK_S ROLLBACK_D.
  * Without a DKS: LKS_ONLY. No rekey after the last fault: AT_ONCE.
  */
 #ifndef NR
@@ -23,17 +25,20 @@
 #else
 #define LATER rekeys = (rekeys < 1 -> 1 : rekeys)   /* there is always a rekey to come */
 #endif
+#ifndef POLICIES
+#define POLICIES 0
+#endif
 #define SPAN 32
 #define BLOCK 3
-#define EPOCHS 64
 
-byte rekeys = REKEYS, faults = FAULTS, losses = 1, anew = 0;
+byte policies = POLICIES, p_v = 0;       /* the Policy Server's version; D has each document as soon as it is there */
+byte rekeys = REKEYS, faults = FAULTS, losses = 1;
 bool over = false;                       /* no more faults */
 
-byte made[EPOCHS];                       /* key made for an epoch, 0 for none */
-byte used[EPOCHS];                       /* key that S handed out or sent with for it */
+byte made[SPAN];                         /* key made for a generation, 0 for none */
+byte used[SPAN];                         /* key that S handed out or sent with for it */
 byte key = 1;
-bool two_made = false, two_used = false, older_taken = false, went_back = false;
+bool two_made = false, two_used = false, older_taken = false, went_back = false, wasted = false;
 
 /* S: disk, then RAM. `pick`: a generation that is chosen and not yet in use. */
 byte s_v = 0, s_mark = 0, s_copy = 0;
@@ -46,10 +51,15 @@ bool member[NR], unacked[NR];
 bool from_act[NR], from_wait[NR], two_taken = false;
 byte highk[NR];
 #define GAVE(what, j) what[j] = true
-#define LATER_THAN(e, given, j) (r_floor[j] > e || (r_floor[j] == e && !given[j]))
+#ifdef NO_VERSION_SHOWN
+#define LATER_VERSION(e, j) false
+#else
+#define LATER_VERSION(e, j) (VER(r_floor[j]) > VER(e) && s_v > VER(e))
+#endif
+#define LATER_THAN(e, given, j) (OF(r_floor[j]) > OF(e) || (OF(r_floor[j]) == OF(e) && !given[j]) || LATER_VERSION(e, j))
 #else
 #define GAVE(what, j) skip
-#define LATER_THAN(e, given, j) (r_floor[j] > e)
+#define LATER_THAN(e, given, j) (OF(r_floor[j]) > OF(e))
 #endif
 #if defined(ROLLBACK_S) && !defined(NO_SHOWN)
 #define BEHIND(j) (s_wait != 0 -> LATER_THAN(s_wait, from_wait, j) : LATER_THAN(s_act, from_act, j))
@@ -68,8 +78,8 @@ byte d_book = 0, d_copy = 0;
 byte o_held = 0; bool o_there = false;
 byte a_e = 0, a_k = 0;
 
-/* R: floor on the disk, then RAM; a push and its acknowledgement on their way. `high`: for the properties only. */
-byte r_floor[NR], high[NR];
+/* R: floor and policy on the disk, then RAM; a push and its acknowledgement on their way. `high`: for the properties. */
+byte r_floor[NR], r_v[NR], high[NR];
 bool r_on[NR], r_reg[NR];
 byte r_cur[NR], r_curk[NR], r_old[NR], r_oldk[NR];
 byte p_e[NR], p_k[NR];
@@ -81,6 +91,10 @@ byte i;
 #define OF(e) ((e) % SPAN)
 #define VER(e) ((e) / SPAN)
 #define EPOCH(g) (s_v * SPAN + (g))
+#define JOIN(e, f) ((VER(e) > VER(f) -> VER(e) : VER(f)) * SPAN + (OF(e) > OF(f) -> OF(e) : OF(f)))
+/* Retained.check: e after f, at one whose own policy is `own` */
+#define OLDER(e, f, own) (OF(e) < OF(f) || (VER(e) < VER(f) && (VER(f) <= (own) || OF(e) == OF(f))))
+#define TAKES(j, e) (!OLDER(e, r_floor[j], r_v[j]))
 #define DKS_THERE (d_on && !cut_d)
 #define NEWEST (s_wait != 0 -> s_wait : s_act)
 
@@ -95,10 +109,10 @@ byte i;
 #endif
 
 inline note_made(e) {
-  if :: made[e] != 0 -> two_made = true :: else -> made[e] = key fi;
+  if :: made[OF(e)] != 0 -> two_made = true :: else -> made[OF(e)] = key fi;
 }
 inline note_used(e, k) {
-  if :: used[e] != 0 && used[e] != k -> two_used = true :: else -> used[e] = k fi;
+  if :: used[OF(e)] != 0 && used[OF(e)] != k -> two_used = true :: else -> used[OF(e)] = k fi;
 }
 inline next_own(g) {                     /* Context.next_generation */
   g = s_gen + 1;
@@ -151,11 +165,11 @@ inline put_in_use() {                    /* kernel, then wire: members get it, l
 }
 inline take(j, e, k) {                   /* R uses keys; the caller looked at the floor */
 #ifdef ROLLBACK_S
-  if :: e == high[j] && k != highk[j] && highk[j] != 0 -> two_taken = true :: else fi;
-  if :: e >= high[j] -> highk[j] = k :: else fi;
+  if :: OF(e) == OF(high[j]) && k != highk[j] && highk[j] != 0 -> two_taken = true :: else fi;
+  if :: OF(e) >= OF(high[j]) -> highk[j] = k :: else fi;
 #endif
-  if :: e < high[j] -> older_taken = true :: else -> high[j] = e fi;
-  if :: e > r_floor[j] -> r_floor[j] = e :: else fi;
+  if :: OLDER(e, high[j], r_v[j]) -> older_taken = true :: else -> high[j] = e fi;
+  r_floor[j] = e;
 }
 
 #define HEARS(j) (r_on[j] && s_act != 0 && ((r_cur[j] == s_act && r_curk[j] == s_actk) || (r_old[j] == s_act && r_oldk[j] == s_actk)))
@@ -189,14 +203,17 @@ active proctype servers() {
 #ifdef NO_LATE_CHECK
        :: true ->
 #else
-       :: s_order && a_e > NEWEST && VER(a_e) == s_v ->
+       :: s_order && OF(a_e) > OF(NEWEST) && VER(a_e) == s_v ->
 #endif
             if :: s_gen < OF(a_e) -> s_gen = OF(a_e) :: else fi;
             reserve(OF(a_e));
-            if :: a_e < NEWEST -> went_back = true :: else fi;
+            if :: OF(a_e) < OF(NEWEST) -> went_back = true :: else fi;
             s_pick = a_e; s_pickk = a_k; s_order = false
 #ifndef NO_LATE_CHECK
-       :: s_order && !(a_e > NEWEST && VER(a_e) == s_v) -> s_order = false; pick_own()
+       :: s_order && !(OF(a_e) > OF(NEWEST) && VER(a_e) == s_v) ->
+            if :: VER(a_e) == s_v -> wasted = true :: else fi;
+            if :: s_gen < OF(a_e) -> s_gen = OF(a_e) :: else fi;                             /* Speaker.not_given */
+            s_order = false; pick_own()
        :: !s_order -> skip
 #endif
        fi;
@@ -215,10 +232,11 @@ active proctype servers() {
 #ifndef LKS_ONLY
   :: atomic { s_on && s_tell && s_act != 0 && s_pick == 0 && DKS_THERE && !o_there && a_e == 0 && !s_order ->
        s_tell = false;                                                                       /* GROUP_REPORT */
-       if :: NEWEST > d_book ->
-            d_book = VER(NEWEST) * SPAN + (OF(NEWEST) > OF(d_book) -> OF(NEWEST) : OF(d_book))
-       :: else fi
+       d_book = JOIN(NEWEST, d_book)
      }
+  /* -- policy ----------------------------------------------------------------------------------------- */
+  :: atomic { !over && policies > 0 -> policies--; p_v++ }
+  :: atomic { s_on && s_v < p_v && s_pick == 0 -> s_v = p_v }
 #endif
 #endif
   /* -- D ----------------------------------------------------------------------------------------------- */
@@ -227,15 +245,13 @@ active proctype servers() {
   :: atomic { d_on && o_there && !cut_d && a_e == 0 ->                                       /* Groups._issue */
        o_there = false;
 #ifndef NO_EVIDENCE
-       if :: o_held > d_book ->
-            d_book = VER(o_held) * SPAN + (OF(o_held) > OF(d_book) -> OF(o_held) : OF(d_book))
-       :: else fi;
+       d_book = JOIN(o_held, d_book);
 #endif
        g = OF(d_book) + 1;
 #ifndef NO_PARITY
        if :: g % 2 == 1 -> g++ :: else fi;
 #endif
-       d_book = EPOCH(g); a_e = d_book; a_k = key; note_made(a_e); key++; o_held = 0
+       d_book = p_v * SPAN + g; a_e = d_book; a_k = key; note_made(a_e); key++; o_held = 0
      }
   :: atomic { losses > 0 && !over && (o_there || a_e != 0) -> losses--; o_there = false; o_held = 0; a_e = 0; a_k = 0 }
 #endif
@@ -244,9 +260,8 @@ active proctype servers() {
   :: atomic { !over && faults > 0 && d_on -> faults--; d_on = false; o_there = false; o_held = 0 }
   :: atomic { !over && faults > 0 && !cut_d -> faults--; cut_d = true }
   :: atomic { !over && cut_d -> cut_d = false }
-  :: atomic { !over && anew > 0 && !s_on -> anew--; s_v = 1; s_mark = 0 }                    /* commissioned anew */
 #ifdef ROLLBACK_S
-  :: atomic { !over && !s_on && s_mark != s_copy && faults > 0 -> faults--; s_mark = s_copy }
+  :: atomic { !over && !s_on && s_mark != s_copy && faults > 0 -> faults--; s_mark = s_copy; s_v = 0 }
 #endif
 #ifdef ROLLBACK_D
   :: atomic { !over && !d_on && d_book != d_copy && faults > 0 -> faults--; d_book = d_copy }
@@ -260,6 +275,7 @@ active [NR] proctype receiver() {
   byte n = _pid - 1, given = 0, givenk = 0;
   do
   :: atomic { !r_on[n] -> r_on[n] = true }
+  :: atomic { r_on[n] && r_v[n] < p_v -> r_v[n] = p_v }
 #if defined(ROLLBACK_S) && !defined(NO_SHOWN)
   :: atomic { r_on[n] && !r_reg[n] && s_on && s_act != 0 && !cut_r[n] && s_pick == 0 && !member[n] && BEHIND(n) ->
        if :: s_gen < OF(r_floor[n]) -> s_gen = OF(r_floor[n]) :: else fi;                    /* N(GROUP_REPORT) */
@@ -272,7 +288,7 @@ active [NR] proctype receiver() {
        given = TO_GIVE(n);
        if :: given == s_act -> GAVE(from_act, n) :: else -> GAVE(from_wait, n) fi;
        if
-       :: given >= r_floor[n] ->
+       :: TAKES(n, given) ->
             givenk = (given == s_act -> s_actk : s_waitk);
             take(n, given, givenk); r_reg[n] = true; refused[n] = (given != s_act);
             r_cur[n] = given; r_curk[n] = givenk; r_old[n] = 0; r_oldk[n] = 0
@@ -281,13 +297,18 @@ active [NR] proctype receiver() {
        given = 0; givenk = 0;
        if :: s_wait != 0 -> unacked[n] = true; p_e[n] = s_wait; p_k[n] = s_waitk; GAVE(from_wait, n) :: else fi
      }
+#if defined(ROLLBACK_S) && !defined(NO_SHOWN)
+  :: atomic { r_on[n] && r_reg[n] && s_on && s_act != 0 && !HEARS(n) && s_pick == 0 && !cut_r[n] && BEHIND(n) ->
+       member[n] = false; r_reg[n] = false; refused[n] = false; unacked[n] = false; p_e[n] = 0; ack[n] = false   /* Listener.later */
+     }
+#endif
   :: atomic { r_on[n] && r_reg[n] && s_on && member[n] && p_e[n] == 0 && !ack[n] && s_pick == 0 && !cut_r[n] &&
-       r_cur[n] != s_act && r_old[n] != s_act && s_act >= r_floor[n] ->                   /* Listener._later */
+       r_cur[n] != s_act && r_old[n] != s_act && TAKES(n, s_act) ->                   /* Listener._later */
        take(n, s_act, s_actk); r_cur[n] = s_act; r_curk[n] = s_actk; r_old[n] = 0; r_oldk[n] = 0
      }
   :: atomic { r_on[n] && r_reg[n] && p_e[n] != 0 && !cut_r[n] ->                   /* GSA_INBAND_REKEY */
        if
-       :: p_e[n] >= r_floor[n] ->
+       :: TAKES(n, p_e[n]) ->
             take(n, p_e[n], p_k[n]);
 #ifdef NO_RETIRE
             r_old[n] = 0; r_oldk[n] = 0;
@@ -333,5 +354,6 @@ ltl one_key_taken { [] !two_taken }
 ltl no_step_back { [] !went_back }
 ltl members_hear { [] ((s_on && r_reg[0] && r_on[0] && member[0] && !refused[0]) -> HEARS(0)) }
 ltl all_keyed { <> [] ALL_HEAR }
-ltl book_not_behind { <> [] (d_book >= s_act) }
-ltl book_equal { <> [] (d_book == s_act) }
+ltl book_not_behind { <> [] (OF(d_book) >= OF(s_act)) }
+ltl book_equal { <> [] (OF(d_book) == OF(s_act)) }
+ltl order_served { [] !wasted }

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 MODELS = Path(__file__).parent
@@ -76,3 +77,9 @@ class Verifier:
         if command[0] != "./pan" and done.returncode:
             raise CannotCheck(f"{' '.join(command)}: {done.stdout[-400:]}")
         return done.stdout
+
+
+@lru_cache(maxsize=64)
+def verifier(model: str, switches: tuple[str, ...] = ()) -> Verifier:
+    """The verifier of this model with these switches, compiled once in a process; its files go with it."""
+    return Verifier(model, switches)

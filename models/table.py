@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 EPOCHS = ("one_key_made", "one_key_used", "no_older", "no_step_back", "members_hear", "all_keyed",
-          "book_not_behind", "book_equal")  # fmt: skip
+          "book_not_behind", "book_equal", "order_served")  # fmt: skip
+LKS_ALONE = ("one_key_made", "one_key_used", "no_older", "members_hear", "all_keyed")
+"""Of a group whose keys no DKS makes."""
 
 REMOVAL = ("stays_out", "all_told", "out_at_last")
 
@@ -31,7 +33,11 @@ class Expected:
 
 SHORT: tuple[str, ...] = ("FAULTS=1",)
 """Bounds of the short form: one crash or cut, one loss, two rekeys and one more when faults are over."""
-FULL: tuple[tuple[str, ...], ...] = (("FAULTS=2",), ("FAULTS=1", "NR=2"), ("FAULTS=3", "REKEYS=1"))
+NEWER: tuple[str, ...] = ("FAULTS=1", "POLICIES=1", "REKEYS=1")
+"""The same, with one rekey, while a newer policy comes to speaker, receiver and DKS in any order."""
+FULL: tuple[tuple[str, ...], ...] = (
+    ("FAULTS=2",), ("FAULTS=1", "NR=2"), ("FAULTS=3", "REKEYS=1"), ("FAULTS=2", "POLICIES=1", "REKEYS=1"),
+)  # fmt: skip
 """Bounds of the full form."""
 
 REMOVAL_BOUNDS: tuple[tuple[str, ...], ...] = ((), ("FAULTS=4",))
@@ -46,6 +52,11 @@ WITHOUT = (
     Expected("epochs", ("NO_RETIRE", "FAULTS=1"), "members_hear"),
     Expected("epochs", ("NO_REREGISTER", "FAULTS=1"), "all_keyed"),
     Expected("epochs", ("NO_REPORT", "FAULTS=1"), "book_not_behind"),
+    Expected("epochs", ("NO_REPORT", "FAULTS=1"), "book_equal"),
+    Expected("epochs", ("NO_EVIDENCE", "FAULTS=1"), "order_served"),
+    Expected("epochs", ("LKS_ONLY", "NO_RESERVE", "FAULTS=1"), "one_key_used"),
+    Expected("epochs", ("NO_FLOOR", *NEWER), "no_older"),
+    Expected("epochs", ("NO_VERSION_SHOWN", "ROLLBACK_S", "FAULTS=2", "POLICIES=1", "REKEYS=1"), "all_keyed"),
     Expected("epochs", ("NO_SHOWN", "ROLLBACK_S", "FAULTS=2"), "all_keyed"),
     Expected("epochs", ("NO_SHOWN", "ROLLBACK_S", "FAULTS=2"), "one_key_taken"),
     Expected("removal", ("NO_SIGNATURE",), "stays_out"),
@@ -77,7 +88,11 @@ BEYOND = (
     Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "all_keyed", holds=True),
     Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "one_key_taken", holds=True),
     Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), "no_older", holds=True),
+    Expected("epochs", ("ROLLBACK_S", "FAULTS=2", "POLICIES=1", "REKEYS=1"), "no_older", holds=True),
+    Expected("epochs", ("ROLLBACK_S", "FAULTS=2", "POLICIES=1", "REKEYS=1"), "one_key_taken", holds=True),
     Expected("epochs", ("AT_ONCE", "FAULTS=1"), "book_equal"),
+    Expected("epochs", ("ROLLBACK_D", "FAULTS=2"), "one_key_made"),
+    Expected("epochs", ("ROLLBACK_D", "FAULTS=2"), "one_key_used", holds=True),
 )
 """What the design does not give (docs/models.md, limits), and what it gives all the same."""
 
