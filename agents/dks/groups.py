@@ -238,7 +238,10 @@ class Groups:
             state = verify_issued_state(shown[0], keys.get, group)
             newest = speaker.version if state.issuer == "lks" else None
             self._book.reported(group, state.v, state.g, key=speaker.identity, newest_version=newest)
-            made = self._keys(speaker, group)
+            # Numbers that the speaker has not seen were given to others, while we made the keys alone, or never arrived.
+            # Should our book be an older one, it may lack those that followed.
+            unseen = self._book.last(group, speaker.identity)[1] > state.g
+            made = self._keys(speaker, group, self._place(speaker) if unseen else 0)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
             return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
@@ -284,11 +287,16 @@ class Groups:
         state = SignedState.sign(GroupState.of(group, speaker.version, generation, "dks"), self._key)
         return make_group_keys(speaker, self._random, state)
 
+    def _place(self, speaker: PolicyDocument) -> int:
+        """How far ahead of the book a number is that nobody else is likely to come to. SPIs go on in turn."""
+        return int.from_bytes(self._random(4), "big") % PLACES << speaker.spi.generation_bits
+
     def _make(self, speaker: PolicyDocument, group: GroupId, now: float) -> _Group:
         # Should our book be an older one, then whoever has had later keys may not have come to us yet. So each life of
         # ours begins at a place of its own, with SPIs that go on in turn.
-        ahead = int.from_bytes(self._random(4), "big") % PLACES << speaker.spi.generation_bits
-        known = _Group(self._keys(speaker, group, ahead), now + speaker.lifetimes.group_s * REKEY_FRACTION)
+        known = _Group(
+            self._keys(speaker, group, self._place(speaker)), now + speaker.lifetimes.group_s * REKEY_FRACTION
+        )
         self._look_later(known)
         return known
 

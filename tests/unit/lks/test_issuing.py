@@ -313,3 +313,23 @@ def test_the_dks_gives_no_keys_of_a_protocol_that_policy_leaves_to_the_lks() -> 
     network.run(network.now + 200)
     assert len(network.seen("issued", "dks")) == before and network.all_keyed()
     one_key_each(network)
+
+
+def test_after_numbers_that_the_speaker_has_not_seen_the_dks_begins_at_a_place_of_its_own() -> None:
+    """They were given to others while the DKS alone made the keys. Its book may be an older one, and lack later ones of
+    them: the next number is none that another can have had (soak, seed 20330)."""
+    network = shared()
+    network.run(70)
+    assert network.all_keyed() and by_the_dks(network)
+    router = network.routers[0]
+    group = next(each for each in sent(network) if each.router == router)
+    unseen = network.book.next(group, 1, key=network.lks(router).document.identity)
+    network.command(router, "rekey")
+    network.run(network.now + 20)
+    after = sent(network)[group]
+    assert after % 2 == 0 and after > unseen + (1 << 8) and as_the_book_says(network)
+    for _time in range(2):
+        network.command(router, "rekey")
+        network.run(network.now + 20)
+    assert after + 4 <= sent(network)[group] < after + 20, "it has seen this one, so the others follow"
+    one_key_each(network)
