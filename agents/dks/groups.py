@@ -238,7 +238,7 @@ class Groups:
             state = verify_issued_state(shown[0], keys.get, group)
             newest = speaker.version if state.issuer == "lks" else None
             self._book.reported(group, state.v, state.g, key=speaker.identity, newest_version=newest)
-            # Numbers that the speaker has not seen were given to others, while we made the keys alone, or never arrived.
+            # Numbers that the speaker has not seen never arrived, or were given to others while we made the keys alone.
             # Should our book be an older one, it may lack those that followed.
             unseen = self._book.last(group, speaker.identity)[1] > state.g
             made = self._keys(speaker, group, self._place(speaker) if unseen else 0)
