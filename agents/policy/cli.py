@@ -165,9 +165,6 @@ def commit(
     who: Annotated[str | None, typer.Option(help="Who; the login name by default.")] = None,
     administrator: Annotated[Path | None, typer.Option(help="Sign with this private key, not the root key.")] = None,
     delegation: Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")] = None,
-    renew: Annotated[
-        bool, typer.Option("--renew", help="Sign every document anew, though nothing changed: before they expire.")
-    ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -179,7 +176,7 @@ def commit(
         changes = difference(store.domain(store.version) if store.version else None, draft)
         if gone := [each for each in changes if each.startswith("- key of ")]:
             ask(yes, "\n".join(("This commit revokes:", *gone)))
-        done, fresh = store.commit(who or login_name(), message, int(time.time()), signer=signer, renew=renew)
+        done, fresh = store.commit(who or login_name(), message, int(time.time()), signer=signer)
     lines = [f"version {done.version}: {len(fresh)} new documents", *sorted(f"  {name}" for name in fresh)]
     answer(as_json, {**asdict(done), "documents": sorted(fresh)}, lines)
 

@@ -6,6 +6,7 @@ without them.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
@@ -29,9 +30,12 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import check_secret
 from agents.policy.store import PolicyStore, Signer
 from agents.runtime import harden, journal
+from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Event
 from agents.runtime.exits import EXIT_STATE
 from agents.runtime.journal import LogFormat, LogLevel
+from agents.runtime.metrics import Counts, page
+from agents.runtime.metrics_http import Ailments, MetricsServer, Page
 from agents.runtime.told import advised
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -93,6 +97,8 @@ def serve(
     ] = None,
     delegation: Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")] = None,
     renew: Annotated[bool, typer.Option("--renew/--no-renew", help="Sign documents anew in time.")] = True,
+    metrics_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Where Prometheus may ask.")] = None,
+    metrics_address: Annotated[str, typer.Option(help="The address for that.")] = "127.0.0.1",
     log_level: Annotated[LogLevel, typer.Option(help="What is told on standard error.")] = LogLevel.INFO,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="As --log-level debug.")] = False,
     log_format: Annotated[LogFormat, typer.Option(help="A line an event, as text or as JSON.")] = LogFormat.TEXT,
@@ -124,7 +130,11 @@ def serve(
         signal.signal(number, lambda *_: None)
     scheme, shown = "https" if tls_cert else "http", f"[{listen}]" if ":" in listen else listen
     address = f"{scheme}://{shown}:{port}"
-    told.write(Event("began", {"version": __version__, "store": context.obj, "address": address}))
+    with closing(PolicyStore(context.obj)) as store:
+        facts = {"domain": store.draft().name, "policy_version": store.version, "routers": len(store.draft().routers)}
+    signs = "the root key" if signer is None else "a delegated key"
+    began = {"version": __version__, "store": context.obj, "address": address, "metrics": metrics_port, "signs": signs}
+    told.write(Event("began", {**began, **facts}))
 
     config = uvicorn.Config(
         app,
@@ -146,11 +156,37 @@ def serve(
         lifespan="off",
     )
     server = Server(config)
+    if metrics_port is not None:
+        server.metrics = MetricsServer(metrics_address, metrics_port, *_measured(context.obj, app.state.counts))
     with renewed(context.obj, signer, told.write) if renew else nullcontext():
         server.run()
     if not server.started:
         raise typer.Exit(EXIT_STATE)
     told.write(Event("ended"))
+
+
+def _measured(folder: Path, counts: Counts) -> tuple[Page, Ailments]:
+    """What a MetricsServer is given: the store is opened and read in a thread."""
+    from agents.policy.api.metrics import families
+
+    async def made() -> str:
+        try:
+            return await asyncio.to_thread(lambda: page(families(folder, counts)))
+        except (PolicyError, OSError, sqlite3.Error) as error:
+            raise CommandRefused(f"the store cannot be read: {error}") from error
+
+    def opened() -> None:
+        with closing(PolicyStore(folder)):
+            pass
+
+    async def ailing() -> list[str]:
+        try:
+            await asyncio.to_thread(opened)
+        except (PolicyError, OSError, sqlite3.Error) as error:
+            return [str(error)]
+        return []
+
+    return made, ailing
 
 
 @contextmanager

@@ -345,11 +345,8 @@ class PolicyStore:
         domain: Domain | None = None,
         draft: str | None = None,
         signer: Signer | None = None,
-        renew: bool = False,
     ) -> tuple[Commit, frozenset[str]]:
         """Validate the draft, sign its documents and keep both as the next version; and whose document is new.
-
-        `renew`: sign every document anew, so that each is valid for its whole time again, though nothing changed.
 
         `signer`: an administrator who signs them instead of the root key, which then need not be here. Documents of an
         administrator whose key is revoked are signed anew.
@@ -375,17 +372,15 @@ class PolicyStore:
                     raise VersionConflict("the draft has changes that are not committed: policy diff, then commit")
                 self._put_draft(domain)
             domain = domain or present
-            if last and self.domain(last) == domain and not renew:
+            if last and self.domain(last) == domain:
                 raise PolicyError(
                     f"the draft is the same as version {last}\n"
-                    "  next:    to sign all documents anew before they expire: policy commit --renew -m WHY"
+                    "  next:    to sign documents anew before they expire: policy renew"
                 )
-            self._refuse_past(at)
             self._refuse_forgotten(domain)
             if roots := [each.name for each in domain.routers.values() if each.key == spki(root)]:
                 raise PolicyError(f"{', '.join(roots)}: this key is the Policy Server's own, and no router's")
-            due = tuple(domain.routers) if renew else ()
-            done, fresh, domain = self._keep(domain, Commit(last + 1, at, who, why, ""), key, signer, due)
+            done, fresh, domain = self._keep(domain, Commit(last + 1, at, who, why, ""), key, signer)
             self._put_draft(domain)
             self._db.execute("UPDATE draft SET based_on = ?", (last + 1,))
         return done, fresh
@@ -401,6 +396,7 @@ class PolicyStore:
         """Sign the documents that changed, or are `due`, and keep domain and documents as this version; the domain as
         it was kept. PolicyError."""
         root, at, version = self.public_key, commit.at, commit.version
+        self._refuse_past(at)
         domain, expired_before = self._dated(domain, version - 1, at)
         text = domain.model_dump_json()
         signed_before = self.documents() if version > 1 else {}

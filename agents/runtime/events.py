@@ -111,6 +111,9 @@ class EventLog:
         if written == len(octets):
             self._lost, self._torn = 0, False
         else:
+            if not self._lost and self._journal is not None:  # the file cannot say it
+                told_once = {"what": "events", "detail": f"{self._path}: the disk takes no events; df -h says why"}
+                self._journal.write(Event("error", told_once))
             self._lost += 1
             self._torn = self._torn or written > 0
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import Depends, Header, HTTPException, Request
+from fastapi import Depends, HTTPException, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from agents.policy import confirmation_folder
 from agents.policy.api.tokens import Role, Token, TokenBook
@@ -31,7 +32,10 @@ def bearer(book: TokenBook, authorization: str) -> Token | None:
     return book.find(given.strip()) if scheme.lower() == "bearer" else None
 
 
-def _token(request: Request, _: Annotated[str, Header(alias="Authorization")]) -> Token:
+_BEARER = HTTPBearer(auto_error=False, description="A token of `policy token add`; the server keeps its SHA-256 alone.")
+
+
+def _token(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Token:
     """What the guard found before it read the body."""
     found = request.state.token
     assert isinstance(found, Token)

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException as BareHTTPException
 
 from agents.policy.api.access import bearer, status_of
 from agents.policy.api.guard import MAX_BODY, Guard
+from agents.policy.api.metrics import PolicyCounts
 from agents.policy.api.quiet import quieten
 from agents.policy.api.routes import router
 from agents.policy.api.tokens import Token, TokenBook
@@ -55,6 +56,7 @@ def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY, s
     )  # fmt: skip
     app.state.folder, app.state.tokens, app.state.signer = folder, TokenBook(folder), signer
     app.state.sessions = Sessions(app.state.tokens)
+    app.state.counts = PolicyCounts()
     app.include_router(router)
     app.include_router(pages)
     tokens = app.state.tokens
@@ -78,7 +80,9 @@ async def _known(tokens: TokenBook, authorization: str) -> Token | None:
 
 
 async def _log(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    began = time.monotonic()
     response = await answer(request)
+    request.app.state.counts.answered(request.method, response.status_code, time.monotonic() - began)
     token = getattr(request.state, "token", None)
     who = None if token is None else token.name
     if request.method != "GET" or response.status_code in (401, 403):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,13 +30,22 @@ class Edits(_Body):
 
 
 class Commit(_Body):
-    """`expected`: the version that must be the last one now. `draft`: the digest of the draft that was looked at.
-    `renew`: sign every document anew, though nothing changed."""
+    """`expected`: the version that must be the last one now. `draft`: the digest of the draft that was looked at."""
 
     why: Why
-    renew: bool = False
     expected: Version
     draft: Digest | None = None
+
+
+class Problem(BaseModel):
+    """What an error says. `details`: where a request is not as it must be. Of a step that waits for confirmations:
+    `held`, `waiting_for` and `problems`."""
+
+    error: str
+    details: tuple[dict[str, str], ...] | None = None
+    held: bool | None = None
+    waiting_for: dict[str, Any] | None = None
+    problems: tuple[str, ...] | None = None
 
 
 class Rollback(_Body):

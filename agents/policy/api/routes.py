@@ -31,7 +31,26 @@ from agents.policy.store import PolicyStore, VersionConflict
 from agents.runtime.storage import read_all
 
 COSE, PEM = "application/cose", "application/x-pem-file"
-router = APIRouter(prefix="/v1")
+ALWAYS = {
+    400: "The request's length cannot be told for certain.",
+    401: "No token, or none that counts.",
+    403: "The token's role may not do that, or a page of another origin asks.",
+    413: "The body is too long.",
+    414: "The address is too long.",
+    421: "The server does not answer to this name.",
+    422: "The request, or the domain that it would make, is not as it must be.",
+    503: "The server cannot read its tokens, or has too many connections.",
+}
+"""What any address may answer with. 421, 413 and the like come before the token is looked at."""
+ABSENT, OVERTAKEN = {404: "There is none."}, {409: "Somebody else came first, or somebody is waited for."}
+
+
+def problems_of(*found: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """How OpenAPI is told of errors."""
+    return {status: {"model": bodies.Problem, "description": text} for each in found for status, text in each.items()}
+
+
+router = APIRouter(prefix="/v1", responses=problems_of(ALWAYS))
 
 VersionQuery = Annotated[int | None, Query(ge=1, lt=1 << 63)]
 RouterPath = Annotated[str, InPath(pattern=ROUTER_PATTERN)]
@@ -53,7 +72,7 @@ def _draft(store: PolicyStore, wanted: str | None) -> Domain:
 # -- reading ------------------------------------------------------------------------------------------
 
 
-@router.get("/domain")
+@router.get("/domain", responses=problems_of(ABSENT))
 def domain(_who: Reader, folder: Folder, version: VersionQuery = None) -> dict[str, Any]:
     """The domain as committed; the last version by default."""
     with opened(folder) as store:
@@ -86,7 +105,7 @@ def diff(_who: Reader, folder: Folder) -> dict[str, Any]:
         }
 
 
-@router.get("/removal/{name}")
+@router.get("/removal/{name}", responses=problems_of(ABSENT))
 def removal(
     _who: Reader, folder: Folder, name: RouterPath, lease_left: Annotated[tuple[str, ...], LEASES] = ()
 ) -> dict[str, Any]:
@@ -116,7 +135,9 @@ def documents(_who: Fetcher, folder: Folder, version: VersionQuery = None) -> di
         }
 
 
-@router.get("/documents/{name}", response_class=Response, responses={200: {"content": {COSE: {}}}})
+@router.get(
+    "/documents/{name}", response_class=Response, responses={200: {"content": {COSE: {}}}, **problems_of(ABSENT)}
+)
 def document(_who: Fetcher, folder: Folder, name: RouterPath, version: VersionQuery = None) -> Response:
     """One router's signed document."""
     with opened(folder) as store:
@@ -126,7 +147,7 @@ def document(_who: Fetcher, folder: Folder, name: RouterPath, version: VersionQu
     return Response(found, media_type=COSE)
 
 
-@router.get("/revocation", response_class=Response, responses={200: {"content": {COSE: {}}}})
+@router.get("/revocation", response_class=Response, responses={200: {"content": {COSE: {}}}, **problems_of(ABSENT)})
 def revocation(_who: Fetcher, folder: Folder) -> Response:
     """The newest signed revocation list."""
     with opened(folder) as store:
@@ -145,7 +166,7 @@ def public_key(_who: Fetcher, folder: Folder) -> Response:
 # -- changing -----------------------------------------------------------------------------------------
 
 
-@router.post("/draft/edits")
+@router.post("/draft/edits", responses=problems_of(OVERTAKEN))
 def edit_draft(_who: Writer, folder: Folder, body: bodies.Edits) -> dict[str, Any]:
     """Take these steps, all or none; nothing counts before it is committed."""
     with opened(folder) as store:
@@ -155,18 +176,18 @@ def edit_draft(_who: Writer, folder: Folder, body: bodies.Edits) -> dict[str, An
         return {"changes": difference(before, after), "draft": digest(after)}
 
 
-@router.post("/commits")
+@router.post("/commits", responses=problems_of(OVERTAKEN))
 def commit(who: Writer, folder: Folder, signer: SignedBy, body: bodies.Commit) -> dict[str, Any]:
     """Check the whole domain, sign every document that changed, and keep the version."""
     with opened(folder) as store:
         done, fresh = store.commit(
             who.name, body.why, int(time.time()),
-            expected=body.expected, draft=body.draft, signer=signer, renew=body.renew,
+            expected=body.expected, draft=body.draft, signer=signer,
         )  # fmt: skip
         return {**asdict(done), "documents": sorted(fresh)}
 
 
-@router.post("/renewals")
+@router.post("/renewals", responses=problems_of(OVERTAKEN))
 def renew(who: Writer, folder: Folder, signer: SignedBy) -> dict[str, Any]:
     """Sign documents anew whose time it is; the draft stays as it is. `version`: null when nothing was due."""
     with opened(folder) as store:
@@ -175,7 +196,7 @@ def renew(who: Writer, folder: Folder, signer: SignedBy) -> dict[str, Any]:
         return {"version": version, "documents": sorted(done.routers), "warning": done.warning}
 
 
-@router.post("/rollback")
+@router.post("/rollback", responses=problems_of(OVERTAKEN))
 def rollback(_who: Writer, folder: Folder, body: bodies.Rollback) -> dict[str, Any]:
     """Make the draft what a version was; commit it to put it in force."""
     with opened(folder) as store:
@@ -187,7 +208,7 @@ def rollback(_who: Writer, folder: Folder, body: bodies.Rollback) -> dict[str, A
 # -- confirmations and deployment -----------------------------------------------------------------------
 
 
-@router.post("/confirmations")
+@router.post("/confirmations", responses=problems_of(ABSENT))
 async def confirm(request: Request, _who: Confirmer, folder: Folder) -> dict[str, Any]:
     """A router's signed word (application/cose), from a DKS that passes it on."""
     signed = await request.body()
@@ -202,7 +223,7 @@ def _keep(folder: Path, signed: bytes) -> Confirmation:
         return confirmation_folder.put(_committed(store), folder / confirmation_folder.FOLDER, signed)
 
 
-@router.get("/confirmations")
+@router.get("/confirmations", responses=problems_of(ABSENT))
 def confirmations(_who: Reader, folder: Folder) -> dict[str, Any]:
     """What routers have said, and what is missing against the documents."""
     with opened(folder) as store:
@@ -238,7 +259,7 @@ def rollout_plan(_who: Reader, folder: Folder, body: bodies.Plan) -> dict[str, A
         return {"steps": [[str(each) for each in step.changes] for step in steps]}
 
 
-@router.post("/rollout/start")
+@router.post("/rollout/start", responses=problems_of(OVERTAKEN))
 def rollout_start(who: Writer, folder: Folder, signer: SignedBy, body: bodies.Start) -> dict[str, Any]:
     """Begin, and take the first step; 409 with names while somebody has not confirmed."""
     with opened(folder) as store:
@@ -250,14 +271,14 @@ def rollout_start(who: Writer, folder: Folder, signer: SignedBy, body: bodies.St
         )
 
 
-@router.post("/rollout/step")
+@router.post("/rollout/step", responses=problems_of(OVERTAKEN))
 def rollout_step(who: Writer, folder: Folder, signer: SignedBy, body: bodies.Next) -> dict[str, Any]:
     """The next step; 409 with names while somebody has not confirmed the one before."""
     with opened(folder) as store:
         return _done(deployer(store, signer).step(who.name, int(time.time()), body.without))
 
 
-@router.post("/rollout/back")
+@router.post("/rollout/back", responses=problems_of(OVERTAKEN))
 def rollout_back(who: Writer, folder: Folder, signer: SignedBy, body: bodies.Back) -> dict[str, Any]:
     """Turn round, the last segment first, and take the first step back."""
     with opened(folder) as store:

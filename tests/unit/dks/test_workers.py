@@ -165,9 +165,10 @@ def test_routers_are_divided_and_answers_are_of_all(dks: Running) -> None:
     status = dks.ask("status")
     assert status["connected"] == sorted(dks.domain.documents)
     assert status["routers"] == ROUTERS and status["ike_sas"] == ROUTERS
+    pytest.importorskip("prometheus_client", reason="the layer `metrics` is not there; lab test makes it")
     metrics = dks.ask("metrics")["text"]
     served = [line for line in metrics.splitlines() if line.startswith("dks_registrations_total{")]
-    assert sum(int(line.split()[-1]) for line in served) == ROUTERS
+    assert sum(float(line.split()[-1]) for line in served) == ROUTERS
     assert len(served) > 1, "one worker serves them all"
     assert len({line.rpartition('worker="')[2] for line in served}) == len(served)
     assert f"dks_workers {WORKERS}" in metrics.splitlines()

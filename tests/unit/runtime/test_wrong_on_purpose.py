@@ -23,6 +23,9 @@ from agents.lks import daemon as lks
 from agents.policy import cli
 from agents.policy.keys import public_pem, write_private_key
 from agents.runtime import harden
+from agents.runtime.effects import Event
+from agents.runtime.events import EventLog
+from agents.runtime.journal import Journal, Level
 from agents.runtime.storage import seal
 from tests.unit.runtime.commissioned import Domain1, commissioned
 
@@ -75,6 +78,7 @@ def later_book(state: Path) -> None:
 
 def token_for_all(folder: Path) -> None:
     write(folder / "token", "x")
+    (folder / "token").chmod(0o644)
     renamed(folder, "port =", 'policy_url = "https://a"\npolicy_token = "token"\nport =')
 
 
@@ -325,20 +329,29 @@ def test_a_commit_by_a_clock_that_stands_before_the_last_one_is_refused(
     monkeypatch.setattr("agents.policy.cli.time.time", lambda: 1000.0)
     assert cli._main(["--store", str(domain.path("store")), "check"]) == 3
     assert "1970-01-01" in capfd.readouterr().out
-    assert cli._main(["--store", str(domain.path("store")), "commit", "--renew", "-m", "new"]) == 2
+    assert cli._main(["--store", str(domain.path("store")), "renew"]) == 2
     assert "timedatectl" in capfd.readouterr().err
 
 
-def test_documents_that_end_soon_are_a_warning_and_a_renewal_signs_all_of_them_anew(
+def test_documents_that_end_soon_are_a_warning_with_the_command_that_renews_them(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     commissioned(tmp_path, int(time.time()) - 80 * 86400)
     store = str(tmp_path / "store")
     assert cli._main(["--store", store, "check"]) == 0
-    assert "end soon, the first at" in capfd.readouterr().out
-    assert cli._main(["--store", store, "commit", "-m", "same"]) == 2
-    assert "commit --renew" in capfd.readouterr().err
-    assert cli._main(["--store", store, "commit", "--renew", "-m", "90 days more"]) == 0
-    assert "version 2: 1 new documents" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert "end soon, the first at" in told and "policy renew" in told
+    assert cli._main(["--store", store, "renew"]) == 0
+    capfd.readouterr()
     assert cli._main(["--store", store, "check"]) == 0
     assert "end soon" not in capfd.readouterr().out
+
+
+def test_an_events_file_on_a_full_disk_is_told_once_where_it_can_be_read(capfd: pytest.CaptureFixture[str]) -> None:
+    log = EventLog(Path("/dev/full"), "r1", Journal("lks", Level.INFO))
+    for _ in range(3):
+        log.write(Event("keyed"))
+    log.close()
+    told = capfd.readouterr().err
+    assert told.count("error events detail=") + told.count("what=events") == 1 and "/dev/full" in told
+    assert told.count("info keyed") == 3

@@ -1,0 +1,81 @@
+"""What the Policy Server counts and measures, of its API and of its store. Knows no address of the API."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+from agents.policy import confirmation_folder
+from agents.policy.confirmation import missing
+from agents.policy.delegation import split, verify_delegation
+from agents.policy.document import verify_document
+from agents.policy.revocation import verify_list
+from agents.policy.store import PolicyStore
+from agents.runtime.metrics import Counts, Family, build, gauge
+
+_COUNTED = {
+    "request": ("requests_total", ("method", "status"), "Requests to the API, by how they were answered."),
+    "spent": (
+        "request_milliseconds_total",
+        ("method",),
+        "Time from request to answer, the store's transactions in it.",
+    ),
+}
+
+
+class PolicyCounts(Counts):
+    """Counters since the start."""
+
+    def __init__(self) -> None:
+        super().__init__("policy", _COUNTED)
+
+    def answered(self, method: str, status: int, seconds: float) -> None:
+        """One more request."""
+        self.add("requests_total", [method, str(status)])
+        self.add("request_milliseconds_total", [method], int(seconds * 1000))
+
+
+def families(folder: Path, counts: Counts) -> list[Family]:
+    """From the store as it is now. PolicyError, OSError, sqlite3.Error."""
+    with closing(PolicyStore(folder)) as store:
+        return [build("policy"), *_of_store(store), *counts.families()]
+
+
+def _of_store(store: PolicyStore) -> list[Family]:
+    version, draft = store.version, store.draft()
+    signed, root = store.documents() if version else {}, store.public_key
+    documents = {name: verify_document(each, root, domain=draft.name, router=name) for name, each in signed.items()}
+    listed = store.revocation()
+    said, _wrong = (
+        confirmation_folder.read(store.domain(version), store.folder / confirmation_folder.FOLDER)
+        if version
+        else ({}, [])
+    )
+    ends = [each.expires_at for each in documents.values()]
+    for octets in signed.values():
+        delegation, _document = split(octets)
+        if delegation is not None:
+            ends.append(verify_delegation(delegation, root, domain=draft.name)[0].expires_at)
+    return [
+        gauge("policy_version", "The last version that was committed.", version),
+        gauge("policy_routers", "Routers of the draft.", len(draft.routers)),
+        gauge("policy_documents", "Signed documents of the last version.", len(documents)),
+        gauge(
+            "policy_document_expires_timestamp_seconds",
+            "When the first document, or the delegation that signed one, expires, Unix time; 0 without documents.",
+            min(ends, default=0),
+        ),
+        gauge("policy_clock_timestamp_seconds", "This machine's clock.", time.time()),
+        gauge(
+            "policy_revocation_version",
+            "Version of the newest revocation list; 0 without one.",
+            0 if listed is None else verify_list(listed, root, domain=draft.name).version,
+        ),
+        gauge(
+            "policy_confirmations_missing",
+            "Routers that have not confirmed all of their document.",
+            sum(bool(missing(document, said.get(name))) for name, document in documents.items()),
+        ),
+        gauge("policy_root_key_present", "1: the root key lies in the store.", (store.folder / "key.pem").exists()),
+    ]
