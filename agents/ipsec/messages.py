@@ -8,7 +8,7 @@ the model does not cover (per-socket policies, sub-policies, SAs without an SPI)
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -27,7 +27,7 @@ from agents.ipsec.model import (
     Template,
 )
 from agents.ipsec.protection import IPAddress, IPNetwork
-from agents.ipsec.replies import MalformedReply, strict
+from agents.runtime.netlink import ATTRIBUTE, attributes, strict
 
 IndexOf = Callable[[str], int]
 NameOf = Callable[[int], str]
@@ -85,7 +85,6 @@ _ALGORITHM_ICV = struct.Struct("=64sII")
 _REPLAY = struct.Struct("=3I")
 _REPLAY_ESN = struct.Struct("=6I")
 _MARK = struct.Struct("=2I")
-_ATTRIBUTE = struct.Struct("=HH")
 
 USERSA_SIZE = _SELECTOR.size + _ID.size + 16 + _LIFETIME.size + _LIFETIME_CURRENT.size + _USERSA_TAIL.size
 USERPOLICY_SIZE = _SELECTOR.size + _LIFETIME.size + _LIFETIME_CURRENT.size + _USERPOLICY_TAIL.size
@@ -105,19 +104,8 @@ def _unpack_address(data: bytes, family: int) -> IPAddress:
 
 
 def _attribute(kind: Attribute, payload: bytes) -> bytes:
-    length = _ATTRIBUTE.size + len(payload)
-    return _ATTRIBUTE.pack(length, kind) + payload + b"\0" * (-length % 4)
-
-
-def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The (type, payload) pairs of a run of netlink attributes. MalformedReply."""
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size or offset + length > len(data):
-            raise MalformedReply(f"netlink attribute {kind} of length {length} does not fit")
-        yield kind & 0x3FFF, data[offset + _ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3
+    length = ATTRIBUTE.size + len(payload)
+    return ATTRIBUTE.pack(length, kind) + payload + b"\0" * (-length % 4)
 
 
 # -- selectors, lifetimes, templates ----------------------------------------------------------

@@ -12,9 +12,8 @@ import select
 import socket
 from collections.abc import Callable, Iterator
 
-from agents.ipsec import messages
 from agents.ipsec.guard import TABLE
-from agents.ipsec.replies import HEADER, MalformedReply
+from agents.runtime.netlink import HEADER, MalformedReply, attributes
 
 _NETLINK_XFRM, _NETLINK_NETFILTER = 6, 12
 _XFRM_GROUPS = 1 << 1 | 1 << 2 | 1 << 3
@@ -87,7 +86,7 @@ def names_guard(data: bytes) -> bool:
         if kind >> 8 != _NFT_SUBSYSTEM:
             continue
         with contextlib.suppress(MalformedReply):
-            for attribute, value in messages.attributes(body[_GENERIC_BYTES:]):
+            for attribute, value in attributes(body[_GENERIC_BYTES:]):
                 if attribute == _TABLE_NAME and value.rstrip(b"\0") == TABLE.encode():
                     return True
     return False

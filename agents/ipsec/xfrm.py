@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
-from agents.ipsec import messages, replies
+from agents.ipsec import messages
 from agents.ipsec.messages import Message
 from agents.ipsec.model import (
     Direction,
@@ -29,13 +29,11 @@ from agents.ipsec.model import (
     SecurityAssociation,
 )
 from agents.ipsec.protection import IPAddress
+from agents.runtime.netlink import DONE, DUMPS, ERROR, F_DUMP, F_DUMP_INTR, F_REQUEST, HEADER, attributes, parts, strict
 
 _NETLINK_XFRM = 6
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_F_REQUEST, _F_ACK, _F_EXCL, _F_CREATE, _F_DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
-_F_DUMP_INTR, _F_CAPPED, _F_ACK_TLVS = 0x10, 0x100, 0x200
-_HEADER = replies.HEADER
+_F_ACK, _F_EXCL, _F_CREATE, _F_CAPPED, _F_ACK_TLVS = 0x4, 0x200, 0x400, 0x100, 0x200
 _SIOCGIFNAME, _SIOCGIFINDEX = 0x8910, 0x8933
 _CLONE_NEWNET = 0x40000000
 _BATCH_BYTES = 24 * 1024
@@ -160,7 +158,7 @@ class Xfrm:
         body = messages.encode_sa_id(destination, spi, protocol, mark)
         what = f"{protocol.name} SA spi {spi:#010x} dst {destination}"
         try:
-            answers = self._ask(Message.GETSA, _F_REQUEST, body, "get", what)
+            answers = self._ask(Message.GETSA, F_REQUEST, body, "get", what)
         except XfrmError as error:
             if error.errno == errno.ESRCH:
                 return None
@@ -222,7 +220,7 @@ class Xfrm:
 
     def blocked_by_default(self) -> frozenset[Direction]:
         """Which directions drop a packet that no policy matches."""
-        answers = self._ask(Message.GETDEFAULT, _F_REQUEST, bytes(3), "get", "default policies")
+        answers = self._ask(Message.GETDEFAULT, F_REQUEST, bytes(3), "get", "default policies")
         return messages.decode_defaults(answers[0])
 
     def set_blocked_by_default(self, blocked: Iterable[Direction]) -> None:
@@ -245,14 +243,14 @@ class Xfrm:
         pending: dict[int, Request] = {}
         wire = []
         for request in batch:
-            number, message = self._message(request.message, _F_REQUEST | _F_ACK | request.flags, request.body)
+            number, message = self._message(request.message, F_REQUEST | _F_ACK | request.flags, request.body)
             pending[number] = request
             wire.append(message)
         self._socket.send(b"".join(wire))
         failure: XfrmError | None = None
         while pending:
             for kind, flags, number, body in self._receive():
-                if kind != _NLMSG_ERROR or number not in pending:
+                if kind != ERROR or number not in pending:
                     continue
                 request = pending.pop(number)
                 code = -struct.unpack_from("=i", body)[0]
@@ -264,12 +262,12 @@ class Xfrm:
 
     def _message(self, kind: int, flags: int, body: bytes) -> tuple[int, bytes]:
         self._number = self._number % 0xFFFFFFFF + 1
-        length = _HEADER.size + len(body)
-        header = _HEADER.pack(length, kind, flags, self._number, self.port)  # news of the change bear this port
+        length = HEADER.size + len(body)
+        header = HEADER.pack(length, kind, flags, self._number, self.port)  # news of the change bear this port
         return self._number, header + body + b"\0" * (-length % 4)
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
-        return replies.parts(self._socket.recv(_RECEIVE_BYTES))
+        return parts(self._socket.recv(_RECEIVE_BYTES))
 
     def _ask(self, kind: int, flags: int, body: bytes, operation: str, what: str) -> list[bytes]:
         number, message = self._message(kind, flags, body)
@@ -279,32 +277,32 @@ class Xfrm:
             for answer, answer_flags, answer_number, answer_body in self._receive():
                 if answer_number != number:
                     continue
-                if answer == _NLMSG_DONE:
+                if answer == DONE:
                     return answers
-                if answer == _NLMSG_ERROR:
+                if answer == ERROR:
                     code = -struct.unpack_from("=i", answer_body)[0]
                     if code:
                         detail = _extended_text(answer_flags, answer_body)
                         raise XfrmError(code, operation, what, detail)
                     return answers
-                if answer_flags & _F_DUMP_INTR:
+                if answer_flags & F_DUMP_INTR:
                     raise _DumpInterrupted
                 answers.append(answer_body)
-            if answers and not flags & (_F_ACK | _F_DUMP):
+            if answers and not flags & (_F_ACK | F_DUMP):
                 return answers
 
     def _ask_ack(self, kind: int, body: bytes, operation: str, what: str) -> None:
         try:
-            self._ask(kind, _F_REQUEST | _F_ACK, body, operation, what)
+            self._ask(kind, F_REQUEST | _F_ACK, body, operation, what)
         except XfrmError as error:
             # Flushing an empty database is answered with ESRCH.
             if operation != "flush" or error.errno != errno.ESRCH:
                 raise
 
     def _dump(self, kind: int, what: str) -> list[bytes]:
-        for _ in range(8):
+        for _ in range(DUMPS):
             try:
-                return self._ask(kind, _F_REQUEST | _F_DUMP, b"", "dump", what)
+                return self._ask(kind, F_REQUEST | F_DUMP, b"", "dump", what)
             except _DumpInterrupted:
                 continue
         raise XfrmError(errno.EAGAIN, "dump", what, "they kept changing")
@@ -327,14 +325,14 @@ def _batches(requests: list[Request]) -> Iterator[list[Request]]:
         yield batch
 
 
-@replies.strict
+@strict
 def _extended_text(flags: int, body: bytes) -> str:
     """The kernel's own words on a refusal (NLMSGERR_ATTR_MSG), if it gave any."""
     if not flags & _F_ACK_TLVS:
         return ""
     length = struct.unpack_from("=I", body, 4)[0]
-    start = 4 + (_HEADER.size if flags & _F_CAPPED else (length + 3) & ~3)
-    for kind, payload in messages.attributes(body[start:]):
+    start = 4 + (HEADER.size if flags & _F_CAPPED else (length + 3) & ~3)
+    for kind, payload in attributes(body[start:]):
         if kind == 1:
             return payload.rstrip(b"\0").decode("ascii", "replace")
     return ""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
+
+from agents.runtime import netlink
 
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x40, 0x100
@@ -18,14 +19,11 @@ IFF_UP, IFF_RUNNING = 0x1, 0x40
 IFLA_IFNAME, IFA_LOCAL, IFA_ADDRESS = 3, 2, 1
 _UNUSABLE = 0x40 | 0x08
 """IFA_F_TENTATIVE and IFA_F_DADFAILED (RFC 4862 §5.4): IPv6 does not send from an address that may be another's."""
-_NLM_F_REQUEST, _NLM_F_DUMP, _NLMSG_ERROR, _NLMSG_DONE = 0x1, 0x300, 2, 3
 
 _MOST_NEWS = 256
 
-_HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBi")
-_ATTRIBUTE = struct.Struct("=HH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +96,12 @@ def _netlink(groups: int) -> socket.socket:
     return connection
 
 
-def _dump(connection: socket.socket, request: int) -> Iterator[tuple[int, bytes]]:
-    body = struct.pack("=Bxxx", socket.AF_UNSPEC)
-    connection.send(_HEADER.pack(_HEADER.size + len(body), request, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body)
-    while True:
-        data = connection.recv(1 << 18)
-        offset = 0
-        while offset + _HEADER.size <= len(data):
-            length, kind, _flags, _number, _port = _HEADER.unpack_from(data, offset)
-            if length < _HEADER.size:
-                raise OSError("netlink message without a length")
-            if kind == _NLMSG_DONE:
-                return
-            if kind == _NLMSG_ERROR:
-                raise OSError("the kernel refuses to list interfaces")
-            yield kind, data[offset + _HEADER.size : offset + length]
-            offset += (length + 3) & ~3
+def _dump(connection: socket.socket, request: int) -> list[tuple[int, bytes]]:
+    try:
+        return netlink.dump(connection, request, struct.pack("=Bxxx", socket.AF_UNSPEC))
+    except netlink.MalformedReply as error:
+        raise OSError(f"the kernel lists interfaces in a way that nobody can read: {error}") from error
 
 
 def _attributes(body: bytes, offset: int) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    while offset + _ATTRIBUTE.size <= len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind & 0x3FFF] = body[offset + _ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3
-    return found
+    return dict(netlink.attributes(body[offset:]))

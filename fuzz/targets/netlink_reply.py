@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.ipsec import messages, replies, xfrm
+from agents.ipsec import messages, xfrm
 from agents.ipsec.plan import wanted_state
+from agents.runtime import netlink
 from fuzz.harness import Target
 from fuzz.samples import network_samples
 
@@ -18,7 +19,7 @@ _READERS = (
     lambda data: messages.decode_sa(data, _name),
     lambda data: messages.decode_policy(data, _name),
     messages.decode_defaults,
-    lambda data: list(replies.parts(data)),
+    lambda data: list(netlink.parts(data)),
     lambda data: xfrm._extended_text(int.from_bytes(data[:2], "little"), data[2:]),
 )
 
@@ -40,4 +41,4 @@ def seeds() -> Iterator[bytes]:
     yield b"\x03" + bytes.fromhex("14000000 02000000 01000000 00000000 00000000")
 
 
-TARGET = Target(run, (replies.MalformedReply,), seeds)
+TARGET = Target(run, (netlink.MalformedReply,), seeds)

@@ -9,11 +9,11 @@ anything changes.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from collections.abc import Callable
 
+from agents.runtime.netlink import dump, parts
 from testbed.net.namespace import Namespace
 from testbed.probes import rtnetlink
 from testbed.probes.rtnetlink import Link, Message, MulticastRoute, Route
@@ -54,7 +54,6 @@ class NodeMonitor:
         self._routes: dict[_Key, Route] = {}
         self._entries: dict[tuple[str, str], MulticastRoute] = {}
         self._nexthops: set[int] = set()
-        self._sequence = 0
         for kind, body in self._dump(Message.GETLINK, 0):
             self._link(kind, body)
         self._compare()
@@ -83,7 +82,7 @@ class NodeMonitor:
                 # The kernel lost events (ENOBUFS): the tables tell what they were.
                 silent = lost = True
                 continue
-            for kind, _flags, body in rtnetlink.messages(data):
+            for kind, _flags, _number, body in parts(data):
                 if kind in (Message.NEWLINK, Message.DELLINK):
                     silent |= self._link(kind, body)
                 elif kind in (Message.NEWROUTE, Message.DELROUTE) and rtnetlink.is_multicast(body):
@@ -213,14 +212,7 @@ class NodeMonitor:
             self._route(route)
 
     def _dump(self, kind: Message, family: int) -> list[tuple[int, bytes]]:
-        self._sequence += 1
-        self._questions.send(rtnetlink.dump_request(kind, family, self._sequence))
-        answers: list[tuple[int, bytes]] = []
-        while True:
-            for answer, _flags, body in rtnetlink.messages(self._questions.recv(_RECEIVE_BYTES)):
-                if answer == Message.DONE:
-                    return answers
-                if answer == Message.ERROR:
-                    code = -int.from_bytes(body[:4], "little", signed=True)
-                    raise OSError(code, os.strerror(code), f"{kind.name} in {self._node}")
-                answers.append((answer, body))
+        try:
+            return dump(self._questions, kind, rtnetlink.dump_body(kind, family))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"{kind.name} in {self._node}") from error

@@ -1,4 +1,4 @@
-"""Reads rtnetlink messages: links, routes and multicast routes. Only the fields that the record needs.
+"""What rtnetlink says of links, routes and multicast routes. Only the fields that the record needs.
 
 Pure: bytes in, objects out. It must not know of sockets, nodes or records.
 """
@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 
-_HEADER = struct.Struct("=IHHII")
+from agents.runtime.netlink import attributes
+
 _IFINFO = struct.Struct("=BxHiII")
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _NEXTHOP = struct.Struct("=HBBi")
-_ATTRIBUTE = struct.Struct("=HH")
 _NHMSG_SIZE = 8
 
 IFF_UP, IFF_RUNNING, IFF_LOWER_UP = 0x1, 0x40, 0x10000
 RT_TABLE_MAIN = 254
-_TYPE_MASK = 0x3FFF
 FAMILY_IPMR, FAMILY_IP6MR = 128, 129
 _UNRESOLVED = 0x20  # RTNH_F_UNRESOLVED
 _UNICAST, _BLACKHOLE, _UNREACHABLE, _PROHIBIT = 1, 6, 7, 8
@@ -29,8 +28,6 @@ _UNICAST, _BLACKHOLE, _UNREACHABLE, _PROHIBIT = 1, 6, 7, 8
 class Message(IntEnum):
     """Message types (linux/rtnetlink.h)."""
 
-    DONE = 3
-    ERROR = 2
     NEWLINK = 16
     DELLINK = 17
     GETLINK = 18
@@ -84,27 +81,15 @@ class MulticastRoute:
     gone: bool = False
 
 
-def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """(type, flags, body) of each message in a datagram."""
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, flags, _, _ = _HEADER.unpack_from(data, offset)
-        if length < _HEADER.size:
-            return
-        yield kind, flags, data[offset + _HEADER.size : offset + length]
-        offset += (length + 3) & ~3
-
-
-def dump_request(kind: Message, family: int, sequence: int) -> bytes:
-    """The request for a dump of links or routes."""
-    body = _IFINFO.pack(family, 0, 0, 0, 0) if kind == Message.GETLINK else _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
-    return _HEADER.pack(_HEADER.size + len(body), kind, 0x301, sequence, 0) + body
+def dump_body(kind: Message, family: int) -> bytes:
+    """What a request for a dump of links or routes says beside its header."""
+    return _IFINFO.pack(family, 0, 0, 0, 0) if kind == Message.GETLINK else _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def decode_link(kind: int, body: bytes) -> Link | None:
     """A link message; None when it has no name."""
     _, _, index, flags, _ = _IFINFO.unpack_from(body)
-    for number, value in _attributes(body[_IFINFO.size :]):
+    for number, value in attributes(body[_IFINFO.size :]):
         if number == 3:
             return Link(
                 index,
@@ -124,7 +109,7 @@ def decode_route(kind: int, body: bytes) -> Route | None:
     size = 4 if family == 2 else 16
     address, metric, gateway, device = bytes(size), 0, None, 0
     nexthops: list[tuple[str | None, int]] = []
-    for number, value in _attributes(body[_RTMSG.size :]):
+    for number, value in attributes(body[_RTMSG.size :]):
         if number == 15:
             table = struct.unpack("=I", value)[0]
         elif number == 1:
@@ -165,7 +150,7 @@ def decode_multicast(kind: int, body: bytes) -> MulticastRoute | None:
         return None
     origin = group = ""
     iif, oifs = 0, []
-    for number, value in _attributes(body[_RTMSG.size :]):
+    for number, value in attributes(body[_RTMSG.size :]):
         if number == 1:
             group = _address(value)
         elif number == 2:
@@ -180,20 +165,10 @@ def decode_multicast(kind: int, body: bytes) -> MulticastRoute | None:
 
 def decode_nexthop(body: bytes) -> int:
     """The number of the next-hop object that a message is about; 0 when it has none."""
-    for number, value in _attributes(body[_NHMSG_SIZE:]):
+    for number, value in attributes(body[_NHMSG_SIZE:]):
         if number == 1 and len(value) == 4:
             return int(struct.unpack("=I", value)[0])
     return 0
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + 4 <= len(data):
-        length, number = _ATTRIBUTE.unpack_from(data, offset)
-        if length < 4:
-            return
-        yield number & _TYPE_MASK, data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
 
 
 def _multipath(data: bytes) -> Iterator[tuple[str | None, int]]:
@@ -203,7 +178,7 @@ def _multipath(data: bytes) -> Iterator[tuple[str | None, int]]:
         if length < _NEXTHOP.size:
             return
         gateway = None
-        for number, value in _attributes(data[offset + _NEXTHOP.size : offset + length]):
+        for number, value in attributes(data[offset + _NEXTHOP.size : offset + length]):
             if number == 5:
                 gateway = _address(value)
             elif number == 18:

@@ -23,6 +23,7 @@ from agents.ipsec.model import (
     Selector,
     Template,
 )
+from agents.runtime.netlink import attributes
 
 NAMES = {1: "lo", 2: "eth0", 77: "r1-eth12345678"}
 INDEXES = {name: index for index, name in NAMES.items()}
@@ -121,7 +122,7 @@ def test_the_default_policies_survive_the_round_trip(blocked: frozenset[Directio
 @given(st.binary(max_size=200))
 def test_a_malformed_run_of_attributes_is_a_value_error_or_is_read(data: bytes) -> None:
     try:
-        list(messages.attributes(data))
+        list(attributes(data))
     except ValueError:
         return
 
@@ -147,7 +148,7 @@ def test_an_inbound_floor_marks_all_that_is_below_it_as_received() -> None:
         ip_address("10.0.0.1"), ip_address("224.0.0.5"), 0x100, replay_window=32,
         sequence=500, direction=SaDirection.IN,
     )  # fmt: skip
-    found = dict(messages.attributes(messages.encode_sa(sa, INDEXES.__getitem__)[224:]))
+    found = dict(attributes(messages.encode_sa(sa, INDEXES.__getitem__)[224:]))
     replay = found[messages.Attribute.REPLAY_VAL]
     assert [int.from_bytes(replay[at : at + 4], "little") for at in (0, 4, 8)] == [0, 500, 0xFFFFFFFF]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, ip_address
 
+from agents.runtime.netlink import parts
 from testbed.probes import rtnetlink
 from testbed.probes.rtnetlink import Link, Message, MulticastRoute, decode_multicast, is_multicast
 
@@ -31,7 +32,7 @@ def test_a_datagram_of_two_messages_gives_both() -> None:
         return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
 
     data = message(16, b"abcd") + message(24, b"efgh")
-    assert list(rtnetlink.messages(data)) == [(16, 0, b"abcd"), (24, 0, b"efgh")]
+    assert list(parts(data)) == [(16, 0, 0, b"abcd"), (24, 0, 0, b"efgh")]
 
 
 def test_an_interface_that_is_up_without_carrier_is_not_running() -> None:
