@@ -1,0 +1,374 @@
+"""Every kind of event that agents put on record: a class each, with what it says and the fields it has.
+
+docs/agents.md has its table from here (`table`), and `wrong` judges an event by its class, as the simulated
+laboratory does with each event of each test. A field that not every event of its kind has is `| None`. Knows
+nothing of who writes.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+KINDS: dict[str, type[Kind]] = {}
+"""All of them by the word that is in the record, in the order of the table."""
+Number = int | float
+Names = list[str]
+
+
+class Kind:
+    """What a kind of event has. The docstring of a class is its line of the table; its annotations are its fields."""
+
+    kind: ClassVar[str]
+    free: ClassVar[bool] = False
+    """Whether an event may have more than these."""
+    fields: ClassVar[Mapping[str, Any]] = {}
+    """Their types by name."""
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        own = typing.get_type_hints(cls)
+        cls.fields = {name: of for name, of in own.items() if name not in typing.get_type_hints(Kind)}
+        KINDS[cls.kind] = cls
+
+
+@functools.cache
+def _plain(of: Any) -> Any:
+    """A type as isinstance takes it: lists whatever is in them."""
+    kinds = typing.get_args(of) if isinstance(of, types.UnionType) else (of,)
+    return tuple(typing.get_origin(each) or each for each in kinds)
+
+
+class Began(Kind):
+    """A daemon starts, with this version of the code and the configuration it was given."""
+
+    free = True
+    version: str
+
+
+class Ended(Kind):
+    """A daemon ends in order."""
+
+
+class NoRouters(Kind):
+    """DKS: the folder `documents` holds no document, or none for the routers that this process serves."""
+
+    documents: str
+    allowed: str
+
+
+class Started(Kind):
+    """The core runs. LKS: whose it is, and who makes keys; DKS: how many documents it has."""
+
+    router: str | None
+    issuer: str | None
+    documents: int | None
+
+
+class StateLoaded(Kind):
+    """LKS: counters were read from the disk; no generation below the floor is used again."""
+
+    generation_floor: int
+
+
+class Policy(Kind):
+    """A signed document is in force. DKS: a router's."""
+
+    version: int
+    router: str | None
+
+
+class Ike(Kind):
+    """An IKE SA: `established`, or why it ended; the peer's name, once it is known."""
+
+    peer: str | None
+    role: str
+    state: str
+    interface: str | None
+
+
+class Registered(Kind):
+    """LKS: we are a member of a group, `at` a router or `dks`. DKS: a router is. Generation 0 is that of a control
+    group."""
+
+    group: str
+    generation: int
+    at: str | None
+    peer: str | None
+
+
+class Member(Kind):
+    """LKS: a neighbour registered at us."""
+
+    group: str
+    peer: str
+    generation: int
+
+
+class Keyed(Kind):
+    """LKS: both directions with a neighbour are ready."""
+
+    interface: str
+    neighbor: str
+
+
+class Sa(Kind):
+    """LKS: a group's SA was `added`, `removed`, or is sent with from now on."""
+
+    spi: str
+    direction: str
+    destination: str
+    interface: str
+    generation: int
+    change: str
+
+
+class Installed(Kind):
+    """With `timings`: SAs added or replaced, `changes` with policies and removals, `apply_ns` of the kernel, and
+    `since_ns` from the datagram, timer or command that was the cause."""
+
+    sas: int
+    changes: int
+    apply_ns: int
+    since_ns: int
+
+
+class Mended(Kind):
+    """Another program had changed the kernel: so many changes put it right; the first of them."""
+
+    changes: int
+    first: str
+
+
+class Pair(Kind):
+    """LKS: `keyed` (an SA both ways for every address) or `lost`."""
+
+    peer: str
+    state: str
+
+
+class Ready(Kind):
+    """LKS: it lets a service manager go on; whether all neighbours were keyed, or the time was up."""
+
+    keyed: bool
+
+
+class Revocation(Kind):
+    """A list counts from now on. `source`: a router, `dks`, `administrator`, `disk`. LKS: `neighbors` dropped, and
+    whether it is itself revoked (`alone`); DKS: the `routers` it names."""
+
+    version: int
+    source: str
+    neighbors: Names | None
+    alone: bool | None
+    routers: Names | None
+
+
+class Lease(Kind):
+    """LKS: what is left of the lease at the start, in seconds."""
+
+    left_s: Number
+
+
+class Rekeyed(Kind):
+    """A new generation of a group's keys, and why."""
+
+    group: str
+    generation: int
+    reason: str
+    members: int | None
+    apart: int | None
+
+
+class Behind(Kind):
+    """LKS: a neighbour showed that we had been further; our folder was lost or put back."""
+
+    group: str
+    peer: str
+    version: int
+    generation: int
+
+
+class RekeyMessage(Kind):
+    """A multicast rekey message (GSA_REKEY). DKS: sent, with `peer`; LKS: taken."""
+
+    group: str
+    generation: int
+    peer: str | None
+
+
+class Excluded(Kind):
+    """No member of the group any more, said under the Rekey SA. DKS: `peer`."""
+
+    group: str
+    peer: str | None
+
+
+class DksScheduled(Kind):
+    """LKS: when the next visit to the DKS is due, in seconds of the monotonic clock and from now."""
+
+    at_s: Number
+    wait_s: Number
+
+
+class DksContact(Kind):
+    """LKS: a visit to the DKS came to this."""
+
+    ok: bool
+    reason: str | None
+
+
+class Request(Kind):
+    """DKS: a request datagram came, from this address."""
+
+    exchange: str
+    peer: str
+    retransmission: bool
+
+
+class Confirmed(Kind):
+    """LKS: the DKS has our confirmation. DKS: a router's came."""
+
+    version: int
+    peer: str | None
+
+
+class ConfirmationPassedOn(Kind):
+    """DKS: a router's confirmation is at the Policy Server."""
+
+    peer: str
+
+
+class Issued(Kind):
+    """DKS: a speaker has new keys, after the generation that it showed."""
+
+    peer: str
+    group: str
+    generation: int
+    after: int | None
+
+
+class Reported(Kind):
+    """DKS: a speaker's LKS has issued up to this generation."""
+
+    peer: str
+    group: str
+    generation: int
+
+
+class PolicyFetched(Kind):
+    """DKS: what was new at the Policy Server's `policy_url`."""
+
+    documents: int | None
+    revocation: int | None
+
+
+class Worker(Kind):
+    """DKS of several processes: `started`, or `ended` with a code."""
+
+    worker: int
+    state: str
+    pid: int | None
+    code: int | None
+
+
+class Paced(Kind):
+    """DKS: a router was asked to come back later."""
+
+    peer: str
+    group: str
+    wait_s: Number
+
+
+class PutOff(Kind):
+    """LKS: the DKS asked to come back later with this registration; it is repeated then, over the same IKE SA."""
+
+    group: str
+    wait_s: Number
+
+
+class Closed(Kind):
+    """LKS: it ends for want of usable state, and the kernel is closed."""
+
+    detail: str
+
+
+class Dropped(Kind):
+    """A datagram was rejected, and why. `suppressed`: so many more of this reason were not told one by one."""
+
+    interface: str
+    reason: str
+    peer: str | None
+    suppressed: int | None
+
+
+class Disk(Kind):
+    """What the disk had refused is on it now."""
+
+    state: str
+    files: str
+
+
+class Lost(Kind):
+    """So many events before this one could not be written."""
+
+    events: int
+
+
+class Error(Kind):
+    """Something failed. `suppressed`: so many more of this kind (`what`, `peer`, `group`, `interface`) were not written
+    in the last minute."""
+
+    free = True
+    what: str
+    detail: str | None
+
+
+class Fault(Kind):
+    """A defect of ours: a method raised what it must not; one SA is closed, and the daemon goes on."""
+
+    free = True
+
+
+class Log(Kind):
+    """A library's own message."""
+
+    free = True
+
+
+def wrong(kind: str, fields: Mapping[str, Any]) -> Iterator[str]:
+    """What of an event is not as its class says."""
+    declared = KINDS.get(kind)
+    if declared is None:
+        yield f"{kind} is declared nowhere"
+        return
+    known = declared.fields
+    for name, value in fields.items():
+        if name not in known:
+            if not declared.free:
+                yield f"{kind} has a field {name} that is not declared"
+        elif not isinstance(value, _plain(known[name])):
+            yield f"{kind}: {name} is {value!r}, and not {known[name]}"
+    for name, type_ in known.items():
+        if name not in fields and not isinstance(None, _plain(type_)):
+            yield f"{kind} has no {name}"
+
+
+def table() -> str:
+    """The table of docs/agents.md."""
+    rows = ["| kind | meaning | fields; those in brackets not always |", "|---|---|---|"]
+    for name, kind in KINDS.items():
+        meaning = " ".join((kind.__doc__ or "").split())
+        fields = ", ".join(
+            f"(`{field}`)" if isinstance(None, _plain(of)) else f"`{field}`" for field, of in kind.fields.items()
+        )
+        rows.append(f"| `{name}` | {meaning} | {fields}{' and others' if kind.free else ''} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")
