@@ -6,9 +6,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from experiments.link_cut import chosen, over
 from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import phases
+from testbed.analysis.counters import grown
+from testbed.analysis.links import most_used_link
 from testbed.analysis.multicast import Phase, hears
 from testbed.analysis.numbering import numbering
 from testbed.analysis.run import NS, Event, Run
@@ -24,6 +25,7 @@ from testbed.runner.experiment import (
     between,
     step,
 )
+from testbed.runner.streams import streams_over
 from testbed.topology.resolved import Topology
 
 LIFETIME_S = 60
@@ -82,7 +84,7 @@ class DksOutage(Experiment):
     }
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        link = chosen(topology)
+        link = most_used_link(topology)
         return [
             step(KILL_S, "mark", name=DEAD),
             step(KILL_S, "dks_kill"),
@@ -96,10 +98,10 @@ class DksOutage(Experiment):
         ]
 
     def streams(self, topology: Topology) -> list[Stream]:
-        return over(topology, chosen(topology))
+        return streams_over(topology, most_used_link(topology))
 
     def measure(self, run: Run) -> Measures:
-        topology, link = run.plan.topology, chosen(run.plan.topology)
+        topology, link = run.plan.topology, most_used_link(run.plan.topology)
         dead, cut, healed, back = (run.mark(name) for name in (DEAD, CUT, HEALED, BACK))
         end = run.events[-1]["t"]
         right = dict(phases(topology, run.events, {cut: run.expected(frozenset({link})), healed: run.expected()}))[
@@ -131,10 +133,9 @@ class DksOutage(Experiment):
                 BESIDE: len(found.beside_book),
             }
         return Measures(
-            convergence_s=None if right is None else (right - healed) / NS,
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            **asked.measures(),
+            main_s=None if right is None else (right - healed) / NS,
+            adjacencies=adjacency.at_end(topology, run.events),
+            dks=asked.counts(),
             extra=extra,
         )
 
@@ -146,7 +147,7 @@ class DksOutage(Experiment):
             lost, drops = (sum(int(run.extra[name] or 0) for run in runs) for name in (LOST, DROPPED))
             found.append(Criterion(keying, "no adjacency lost, but those over the cut link", str(lost), lost == 0))
             found.append(Criterion(keying, "no packet dropped by IPsec", str(drops), drops == 0))
-            slowest = [run.convergence_s for run in runs]
+            slowest = [run.main_s for run in runs]
             before = all(each is not None and each < BACK_S - HEAL_S for each in slowest)
             text = "the cut link is in use again before the DKS is back"
             found.append(Criterion(keying, text, ", ".join(map(_shown, slowest)), before))
@@ -213,16 +214,6 @@ def dropped(run: Run) -> dict[str, int]:
     for name, count in grown(run, HEALED, SETTLED).items():
         found[name] = found.get(name, 0) - count
     return {name: count for name, count in found.items() if count}
-
-
-def grown(run: Run, since: str, until: str) -> dict[str, int]:
-    """How much each counter grew from one mark to another, all routers together."""
-    found: dict[str, int] = {}
-    for event in run.where("xfrm", "stat"):
-        sign = -1 if event["at"] == since else 1 if event["at"] == until else 0
-        for name, count in event["counters"].items():
-            found[name] = found.get(name, 0) + sign * int(count)
-    return {name: count for name, count in sorted(found.items()) if count}
 
 
 def _shown(value: float | None) -> str:

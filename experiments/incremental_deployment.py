@@ -198,10 +198,9 @@ class IncrementalDeployment(Experiment):
         asked = requests.at_dks(run, 0)
         end = max(event["t"] for event in run.events)
         return Measures(
-            convergence_s=None if converged is None or right is None else max(0.0, (right - on) / NS),
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            **asked.measures(),
+            main_s=None if converged is None or right is None else max(0.0, (right - on) / NS),
+            adjacencies=adjacency.at_end(topology, run.events),
+            dks=asked.counts(),
             extra={
                 LOSSES: float(self._losses(run, off, on)),
                 PROBES: float(self._probes(run)),

@@ -13,6 +13,8 @@ from agents.ikev2.codec.payloads import Identification
 from agents.ikev2.registry import ExchangeType
 from agents.policy.names import party_id
 from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis.counters import grown
+from testbed.analysis.measures import RequestCounts
 from testbed.analysis.run import NS, Run
 from testbed.analysis.trees import address_of
 from testbed.errors import InputError
@@ -294,7 +296,7 @@ class Intrusion(Experiment):
         for phase in FORGED_PIM if topology.pim is not None else ():
             extra[f"{phase}: multicast packets lost"] = lost(run, phase)
         for phase in (*STRANGERS, "flood", *INSIDERS):
-            for counter, count in grown(run, phase).items():
+            for counter, count in grown_in(run, phase).items():
                 extra[f"{phase}: {counter}"] = count
         began = run.mark("flood")
         flood = [event for event in run.where("probe", "sent") if window(run, "flood")[0] <= event["t"]]
@@ -308,11 +310,9 @@ class Intrusion(Experiment):
             extra |= {f"impostor admitted: {name}": value for name, value in admitted(run).items()}
         asked = requests.at_dks(run, 0)
         return Measures(
-            convergence_s=returned(run, cast.victim),
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            dks_total=asked.total,
-            dks_unique=asked.unique,
+            main_s=returned(run, cast.victim),
+            adjacencies=adjacency.at_end(topology, run.events),
+            dks=RequestCounts(asked.total, asked.unique),
             extra=extra,
         )
 
@@ -335,7 +335,7 @@ class Intrusion(Experiment):
             if "PIM Prune: multicast packets lost" in runs[0].extra:
                 count = total("multicast packets lost", tuple(FORGED_PIM))
                 found.append(Criterion(keying, "no multicast is lost for a stranger", str(count), count == 0))
-            times = [run.convergence_s for run in runs]
+            times = [run.main_s for run in runs]
             value = ", ".join("never" if each is None else f"{each:.1f} s" for each in times)
             found.append(Criterion(keying, "a router that boots in a flood gets keys and adjacencies meanwhile", value,
                                    all(each is not None and each < FLOOD_S for each in times)))  # fmt: skip
@@ -433,16 +433,10 @@ def lines(run: Run, phase: str) -> int:
     return sum(since <= event["t"] < until for event in run.where("agent", "dropped"))
 
 
-def grown(run: Run, phase: str) -> dict[str, int]:
+def grown_in(run: Run, phase: str) -> dict[str, int]:
     """How much each counter of /proc/net/xfrm_stat grew in a phase, all routers together."""
     names = list(PHASES)
-    following = names[names.index(phase) + 1]
-    found: dict[str, int] = {}
-    for event in run.where("xfrm", "stat"):
-        sign = -1 if event["at"] == phase else 1 if event["at"] == following else 0
-        for name, count in event["counters"].items():
-            found[name] = found.get(name, 0) + sign * int(count)
-    return {name: count for name, count in sorted(found.items()) if count}
+    return grown(run, phase, names[names.index(phase) + 1])
 
 
 def returned(run: Run, node: str) -> float | None:

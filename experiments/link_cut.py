@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-
-import networkx
 
 from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import phases
+from testbed.analysis.links import ends_of, most_used_link
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.analysis.words import NEVER, UNAFFECTED
 from testbed.errors import InputError
 from testbed.record.plan import Flow, Step, Stream
-from testbed.runner import streams
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step
-from testbed.topology.adjacent import live_graph, live_segments
-from testbed.topology.paths import segments_between
+from testbed.runner.streams import streams_over
 from testbed.topology.resolved import Topology
 
 SETTLE_S, DOWN_S, UP_S = 60, 60, 60
@@ -29,41 +25,6 @@ KINDS = {
 SPAN = "{} to routes right, s"
 RATE_PPS = 20.0
 NOTICED_S = 0.05
-
-
-def chosen(topology: Topology) -> str:
-    """The link whose cut shows most: the network hangs together without it, all that its two ends send each other goes
-    over it, both ways, and most shortest paths lead over it. Where no link is so, as near to that as there is one.
-
-    A link over which no adjacency comes up is dead before it is cut. No plan is made where all are.
-    """
-    graph = live_graph(topology)
-    bridges = {frozenset(edge) for edge in networkx.bridges(networkx.Graph(graph))}
-    parallel = Counter(frozenset(edge[:2]) for edge in graph.edges)
-    ways = segments_between(topology)
-    uses = Counter(segment for between in ways.values() for segment in between)
-
-    def worth(name: str) -> tuple[bool, bool, int]:
-        one, other = ends_of(topology, name)
-        around = frozenset({one, other}) not in bridges or parallel[frozenset({one, other})] > 1
-        direct = all(ways.get(ends) == frozenset({name}) for ends in ((one, other), (other, one)))
-        return around, direct, uses[name]
-
-    return max(live_segments(topology), key=worth)
-
-
-def ends_of(topology: Topology, link: str) -> tuple[str, str]:
-    """The first two routers of a link or LAN."""
-    one, other = [node for node, _ in topology.segments[link].members if node in topology.routers][:2]
-    return one, other
-
-
-def over(topology: Topology, link: str) -> list[Stream]:
-    """Multicast streams from one end of a link to the other, and to the usual receivers. None without PIM."""
-    one, other = ends_of(topology, link)
-    _senders, usual = streams.ends(topology)
-    listeners = [other, *(name for name in usual if name not in (one, other))]
-    return streams.streams_of([one], listeners) if topology.pim is not None else []
 
 
 class LinkCut(Experiment):
@@ -93,7 +54,7 @@ class LinkCut(Experiment):
     duration_s = SETTLE_S + len(KINDS) * (DOWN_S + UP_S) + 10.0
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        link, found = chosen(topology), []
+        link, found = most_used_link(topology), []
         for number, (kind, (down, up)) in enumerate(KINDS.items()):
             at_s = SETTLE_S + number * (DOWN_S + UP_S) + round(rng.uniform(0, 10), 3)
             found += [step(at_s, "mark", name=f"cut {kind}"), step(at_s, down, segment=link)]
@@ -101,14 +62,14 @@ class LinkCut(Experiment):
         return found
 
     def flows(self, topology: Topology) -> list[Flow]:
-        one, other = ends_of(topology, chosen(topology))
+        one, other = ends_of(topology, most_used_link(topology))
         return [Flow(src=one, dst=other, rate_pps=RATE_PPS, start_s=SETTLE_S - 20, stop_s=self.duration_s - 2)]
 
     def streams(self, topology: Topology) -> list[Stream]:
-        return over(topology, chosen(topology))
+        return streams_over(topology, most_used_link(topology))
 
     def measure(self, run: Run) -> Measures:
-        topology, link = run.plan.topology, chosen(run.plan.topology)
+        topology, link = run.plan.topology, most_used_link(run.plan.topology)
         whole, cut = run.expected(), run.expected(frozenset({link}))
         moments = {run.mark(f"{what} {kind}"): (what, kind) for kind in KINDS for what in ("cut", "heal")}
         found = phases(topology, run.events, {t: cut if what == "cut" else whole for t, (what, _) in moments.items()})
@@ -133,10 +94,9 @@ class LinkCut(Experiment):
         )  # fmt: skip
         asked = requests.at_dks(run, min(moments))
         return Measures(
-            convergence_s=extra[SPAN.format("carrier loss")],
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            **asked.measures(),
+            main_s=extra[SPAN.format("carrier loss")],
+            adjacencies=adjacency.at_end(topology, run.events),
+            dks=asked.counts(),
             extra=extra,
         )
 

@@ -84,10 +84,9 @@ class LongWay(Experiment):
         asked = requests.at_dks(run, run.mark("power_returns"))
         keyed = _keyed_at(run, first)
         return Measures(
-            convergence_s=None if right is None else (right - first) / NS,
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            **asked.measures(),
+            main_s=None if right is None else (right - first) / NS,
+            adjacencies=adjacency.at_end(topology, run.events),
+            dks=asked.counts(),
             extra={
                 FOR_GOOD: None if for_good is None else (for_good - first) / NS,
                 **({} if run.plan.keying == "none" else {KEYED: None if keyed is None else (keyed - first) / NS}),

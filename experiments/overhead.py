@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from testbed.analysis import adjacency, costs, multicast, traffic
 from testbed.analysis.convergence import converged_at
+from testbed.analysis.measures import total
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.analysis.traffic import CLEAR, IKE, PROTECTED
@@ -101,9 +102,8 @@ class Overhead(Experiment):
         alive = _octets(traffic.informational(steady))
         converged = converged_at(topology, run.events, run.expected())
         return Measures(
-            convergence_s=None if converged is None else converged / NS,
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            main_s=None if converged is None else converged / NS,
+            adjacencies=adjacency.at_end(topology, run.events),
             extra={
                 ROUTING: _octets(routing) / seconds / len(interfaces),
                 PACKET: _octets(routing) / len(routing) if routing else None,
@@ -127,9 +127,8 @@ class Overhead(Experiment):
     def judge(self, table: Table) -> list[Criterion]:
         found = []
         for keying, runs in table.measures.items():
-            restored, expected = (
-                sum(getattr(run, f"adjacencies_{word}") for run in runs) for word in ("restored", "expected")
-            )
+            there = total(runs)
+            restored, expected = there.restored, there.expected
             found.append(Criterion(keying, "every adjacency is up", f"{restored} of {expected}", restored == expected))
             if keying in AGENTS:
                 clear = sum(run.extra[CLEARTEXT] or 0 for run in runs)

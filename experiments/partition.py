@@ -12,6 +12,7 @@ import networkx
 
 from testbed.analysis import adjacency, multicast, requests
 from testbed.analysis.convergence import phases
+from testbed.analysis.measures import Adjacencies
 from testbed.analysis.multicast import Phase
 from testbed.analysis.numbering import numbering
 from testbed.analysis.run import NS, Run
@@ -214,10 +215,9 @@ class Partition(Experiment):
             extra[BESIDE] = len(found.beside_book)
         extra |= multicast.series(run, {self.begin: Phase(healed, frozenset({gone}), until=back)})
         return Measures(
-            convergence_s=None if right is None else (right - healed) / NS,
-            adjacencies_expected=len(kept),
-            adjacencies_restored=sum(bool(found) and found[-1][1] for found in kept.values()),
-            **asked.measures(),
+            main_s=None if right is None else (right - healed) / NS,
+            adjacencies=Adjacencies(len(kept), sum(bool(found) and found[-1][1] for found in kept.values())),
+            dks=asked.counts(),
             extra=extra,
         )
 

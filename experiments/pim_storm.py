@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from testbed.analysis import multicast, pim_neighbors, requests
 from testbed.analysis.convergence import converged_at
+from testbed.analysis.measures import total
 from testbed.analysis.multicast import HEARS, Phase
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
@@ -89,11 +90,9 @@ class PimStorm(Experiment):
         phases = {"first start": Phase(0, until=run.mark(SETTLED)), self.begin: Phase(boot)}
         series = multicast.series(run, phases)
         return Measures(
-            convergence_s=series.pop(multicast.hears(self.begin), None),
-            adjacencies_expected=len(pim_neighbors.expected(topology)),
-            adjacencies_restored=pim_neighbors.up_at_end(topology, run.events),
-            **asked.measures(),
-            dks_first_60s=asked.within(FIRST_S),
+            main_s=series.pop(multicast.hears(self.begin), None),
+            adjacencies=pim_neighbors.at_end(topology, run.events),
+            dks=asked.counts(FIRST_S),
             extra={
                 ROUTES: None if routes is None else (routes - boot) / NS,
                 NEIGHBOURS: None if there is None else (there - boot) / NS,
@@ -116,9 +115,9 @@ class PimStorm(Experiment):
         found = []
         for keying in (each for each in self.keyings if each != "none" and each in table):
             runs = table.measures[keying]
-            back = [run for run in runs if run.convergence_s is not None]
-            up = sum(run.adjacencies_restored for run in runs)
-            of = sum(run.adjacencies_expected for run in runs)
+            back = [run for run in runs if run.main_s is not None]
+            there = total(runs)
+            up, of = there.restored, there.expected
             found += [
                 Criterion(
                     keying, "every receiver hears again", f"{len(back)} of {len(runs)} runs", len(back) == len(runs)
@@ -127,7 +126,7 @@ class PimStorm(Experiment):
             ]
         for keying in LOCAL:
             if keying in table:
-                early = sum(run.dks_before_schedule or 0 for run in table.measures[keying])
+                early = sum(run.asked.before_schedule or 0 for run in table.measures[keying])
                 text = "no request to the DKS before the first scheduled reconnection"
                 found.append(Criterion(keying, text, str(early), early == 0))
                 found += self.as_fast(table, keying, spare_s=HEARING_S) if "none" in table else []
@@ -138,7 +137,9 @@ class PimStorm(Experiment):
         minute = {
             keying: median(known)
             for keying in (CENTRAL, *LOCAL)
-            if (known := [run.dks_first_60s for run in table.measures.get(keying, ()) if run.dks_first_60s is not None])
+            if (
+                known := [count for run in table.measures.get(keying, ()) if (count := run.asked.first_60s) is not None]
+            )
         }
         if CENTRAL in minute:
             own, none = (table.median_s(each) for each in (CENTRAL, "none"))
@@ -172,7 +173,7 @@ class PimStorm(Experiment):
             if keying in table:
                 runs = table.measures[keying]
                 found.append(
-                    f"{keying}: {between(run.dks_total or 0 for run in runs)} requests reach the DKS from the return "
+                    f"{keying}: {between(run.asked.total or 0 for run in runs)} requests reach the DKS from the return "
                     "of the power to the end of the run."
                 )
         return found
@@ -183,6 +184,6 @@ class PimStorm(Experiment):
         rows: dict[str, list[Measures]] = {}
         for run in runs:
             rows.setdefault(run.plan.keying, []).append(self.measure(run))
-        points = [(key, each.convergence_s, each.dks_first_60s or 0) for key, row in rows.items() for each in row]
+        points = [(key, each.main_s, each.asked.first_60s or 0) for key, row in rows.items() for each in row]
         said = [each for each in self.findings(Table(rows)) if "paper" in each or "Refuted" in each]
         return draw_back(folder, points, said)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import converged_at
+from testbed.analysis.measures import total
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
@@ -136,10 +137,9 @@ class PowerCycle(Experiment):
         asked = requests.at_dks(run, run.mark("power_returns"))
         known = [moment for moment in ups if moment is not None]
         return Measures(
-            convergence_s=None if converged is None else (converged - boot) / NS,
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            **asked.measures(),
+            main_s=None if converged is None else (converged - boot) / NS,
+            adjacencies=adjacency.at_end(topology, run.events),
+            dks=asked.counts(),
             extra={
                 "boot to first adjacency, s": (min(known) - boot) / NS if known else None,
                 "boot to last adjacency, s": (max(known) - boot) / NS if len(known) == len(ups) else None,
@@ -152,8 +152,8 @@ class PowerCycle(Experiment):
         if "lks" not in table:
             return []
         runs = table.measures["lks"]
-        restored = sum(run.adjacencies_restored for run in runs)
-        expected = sum(run.adjacencies_expected for run in runs)
+        there = total(runs)
+        restored, expected = there.restored, there.expected
         found = [Criterion("lks", "every adjacency is back", f"{restored} of {expected}", restored == expected)]
         if "none" in table:
             found += self.as_fast(table, "lks")
@@ -162,8 +162,8 @@ class PowerCycle(Experiment):
 
     def findings(self, table: Table) -> list[str]:
         return [
-            f"{keying}: {between(run.dks_total or 0 for run in runs)} requests reach the DKS "
+            f"{keying}: {between(run.asked.total or 0 for run in runs)} requests reach the DKS "
             "from the boot to the end of the run."
             for keying, runs in table.measures.items()
-            if any(run.dks_total for run in runs)
+            if any(run.asked.total for run in runs)
         ]

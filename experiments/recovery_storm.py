@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import converged_at
+from testbed.analysis.measures import total
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.keying.base import modes
@@ -73,11 +74,9 @@ class RecoveryStorm(Experiment):
         converged = converged_at(topology, run.events, run.expected())
         asked = requests.at_dks(run, run.mark(POWER_RETURNS))
         return Measures(
-            convergence_s=None if converged is None else (converged - min(boots)) / NS,
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            **asked.measures(),
-            dks_first_60s=asked.within(FIRST_S),
+            main_s=None if converged is None else (converged - min(boots)) / NS,
+            adjacencies=adjacency.at_end(topology, run.events),
+            dks=asked.counts(FIRST_S),
             extra={
                 **({PENDING: requests.due_after_end(run)} if requests.schedules(run.plan.keying) else {}),
                 "last boot to routes right, s": None if converged is None else (converged - max(boots)) / NS,
@@ -96,9 +95,9 @@ class RecoveryStorm(Experiment):
 
     def _judge(self, keying: str, table: Table) -> list[Criterion]:
         runs = table.measures[keying]
-        restored = sum(run.adjacencies_restored for run in runs)
-        expected = sum(run.adjacencies_expected for run in runs)
-        early = sum(run.dks_before_schedule or 0 for run in runs)
+        there = total(runs)
+        restored, expected = there.restored, there.expected
+        early = sum(run.asked.before_schedule or 0 for run in runs)
         found = [
             Criterion(keying, "every adjacency is back", f"{restored} of {expected}", restored == expected),
             Criterion(keying, "no request to the DKS before the first scheduled reconnection", str(early), early == 0),
@@ -110,10 +109,10 @@ class RecoveryStorm(Experiment):
     def findings(self, table: Table) -> list[str]:
         found = []
         if "central" in table:
-            stuck = [run for run in table.measures["central"] if run.convergence_s is None]
+            stuck = [run for run in table.measures["central"] if run.main_s is None]
             if stuck:
-                back = sum(run.adjacencies_restored for run in stuck)
-                of = sum(run.adjacencies_expected for run in stuck)
+                there = total(stuck)
+                back, of = there.restored, there.expected
                 found.append(
                     f"Central keying in-band deadlocks on a cold start in {len(stuck)} of "
                     f"{len(table.measures['central'])} runs: a router that is not beside the DKS has no route to it "
@@ -123,7 +122,7 @@ class RecoveryStorm(Experiment):
         minute = {
             keying: median(known)
             for keying, runs in table.measures.items()
-            if (known := [run.dks_first_60s for run in runs if run.dks_first_60s is not None]) and keying in ASKING
+            if (known := [run.asked.first_60s for run in runs if run.asked.first_60s is not None]) and keying in ASKING
         }
         if minute:
             listed = ", ".join(f"{keying} {value:g}" for keying, value in minute.items())
@@ -132,9 +131,9 @@ class RecoveryStorm(Experiment):
             if keying in table:
                 runs = table.measures[keying]
                 found.append(
-                    f"{keying}: {between(run.dks_total or 0 for run in runs)} requests reach the DKS from the "
+                    f"{keying}: {between(run.asked.total or 0 for run in runs)} requests reach the DKS from the "
                     f"return of the power to the end of the run, at most "
-                    f"{max(run.dks_peak_per_s or 0 for run in runs)} in one second."
+                    f"{max(run.asked.peak_per_s or 0 for run in runs)} in one second."
                 )
                 pending = [value for run in runs if (value := run.extra.get(PENDING)) is not None]
                 if any(pending):

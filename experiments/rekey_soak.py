@@ -105,10 +105,9 @@ class RekeySoak(Experiment):
         extra |= protected.in_clear(run)
         extra |= multicast.series(run, {self.begin: Phase(0, until=since)})
         return Measures(
-            convergence_s=None if converged is None else converged / NS,
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            **asked.measures(),
+            main_s=None if converged is None else converged / NS,
+            adjacencies=adjacency.at_end(topology, run.events),
+            dks=asked.counts(),
             extra=extra,
         )
 

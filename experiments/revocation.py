@@ -14,6 +14,7 @@ from agents.policy.bound import Case, removal_bound
 from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis.measures import RequestCounts
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
@@ -142,11 +143,9 @@ class Revocation(Experiment):
         extra |= multicast.series(run, {self.begin: Phase(moments[0], frozenset({chosen.first}), until=moments[1])})
         asked = requests.at_dks(run, 0)
         return Measures(
-            convergence_s=extra[SPAN.format("DKS reachable")],
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            dks_total=asked.total,
-            dks_unique=asked.unique,
+            main_s=extra[SPAN.format("DKS reachable")],
+            adjacencies=adjacency.at_end(topology, run.events),
+            dks=RequestCounts(asked.total, asked.unique),
             extra=extra,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from testbed.analysis.measures import RequestCounts
 from testbed.analysis.multicast import REGISTERS
 from testbed.errors import InputError
 from testbed.report.page import Drawn
@@ -28,6 +29,7 @@ REST_S = 10.0
 FIRST_S = 15.0
 FEWEST, MOST = 3, 130_000
 KEYINGS = ("central-mgmt", "lks")
+COMPUTED, KEYED = "routers", "routers keyed at the end"
 
 
 class StormAtScale(Simulated):
@@ -62,7 +64,6 @@ class StormAtScale(Simulated):
         "the return of the power",
         "the moment at which the last router has all keys of its neighbours",
     )
-    restored = "interfaces keyed at the end"
     requests_since = "the return of the power"
     module = "testbed.storm"
     options: ClassVar[Mapping[str, Any]] = {
@@ -98,15 +99,16 @@ class StormAtScale(Simulated):
         waits, admitted = result["told_to_wait_s"], result["admitted_s"]
         own_keys = case["keying"] == "lks"
         return Measures(
-            convergence_s=keyed["last"],
-            adjacencies_expected=2 * keyed["of"],
-            adjacencies_restored=2 * keyed["n"],
-            dks_total=asked["offered"],
-            dks_unique=sum(asked["served"].values()),
-            dks_before_schedule=asked["first_60s"] if own_keys else asked["offered"],
-            dks_peak_per_s=asked["peak_offered_per_s"],
-            dks_first_60s=asked["first_60s"],
+            main_s=keyed["last"],
+            dks=RequestCounts(
+                total=asked["offered"],
+                unique=sum(asked["served"].values()),
+                before_schedule=asked["first_60s"] if own_keys else asked["offered"],
+                peak_per_s=asked["peak_offered_per_s"],
+                first_60s=asked["first_60s"],
+            ),
             extra={
+                KEYED: keyed["n"],
                 "routers": case["routers"],
                 "groups that these send to": result["groups"],
                 **(
@@ -135,10 +137,9 @@ class StormAtScale(Simulated):
         """What must hold of domains with LKSs, and of complete ones without."""
         found = []
         for label, runs in table.measures.items():
-            keyed = sum(run.adjacencies_restored for run in runs)
-            expected = sum(run.adjacencies_expected for run in runs)
+            keyed, expected = (2 * sum(int(run.extra[name] or 0) for run in runs) for name in (KEYED, COMPUTED))
             if label.startswith("lks"):
-                early = sum(run.dks_first_60s or 0 for run in runs)
+                early = sum(run.asked.first_60s or 0 for run in runs)
                 admitted = sum(run.extra["routers that the DKS has admitted"] or 0 for run in runs)
                 every = sum(run.extra["routers"] or 0 for run in runs)
                 lost = sum(run.extra["datagrams lost at the DKS's socket"] or 0 for run in runs)
@@ -158,10 +159,10 @@ class StormAtScale(Simulated):
         found = []
         for label, runs in table.measures.items():
             n = f"n = {len(runs)}"
-            peak = between(run.dks_peak_per_s or 0 for run in runs)
-            first = between(run.dks_first_60s or 0 for run in runs)
+            peak = between(run.asked.peak_per_s or 0 for run in runs)
+            first = between(run.asked.first_60s or 0 for run in runs)
             if _cut_short(runs):
-                keyed, of = runs[0].adjacencies_restored // 2, runs[0].adjacencies_expected // 2
+                keyed, of = (int(runs[0].extra[name] or 0) for name in (KEYED, COMPUTED))
                 lost_there = runs[0].extra["datagrams lost at the DKS's socket"]
                 seconds = runs[0].extra["virtual seconds"]
                 found.append(
@@ -170,7 +171,7 @@ class StormAtScale(Simulated):
                     "routers are keyed by then."
                 )
                 continue
-            last = between(round(run.convergence_s, 2) for run in runs if run.convergence_s is not None)
+            last = between(round(run.main_s, 2) for run in runs if run.main_s is not None)
             put_off = between(run.extra["registrations put off"] or 0 for run in runs)
             lost = between(run.extra["datagrams lost at the DKS's socket"] or 0 for run in runs)
             found.append(
@@ -185,7 +186,7 @@ class StormAtScale(Simulated):
 
 
 def _cut_short(runs: Sequence[Measures]) -> bool:
-    return any(run.convergence_s is None for run in runs)
+    return any(run.main_s is None for run in runs)
 
 
 def _case(size: int, keying: str, seed: int, asked: Mapping[str, Any]) -> Case:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from testbed.analysis.measures import Adjacencies
 from testbed.analysis.run import Event
 from testbed.topology.adjacent import adjacencies
 from testbed.topology.resolved import Topology
@@ -68,6 +69,11 @@ def timeline(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[tup
 def up_at_end(topology: Topology, events: Iterable[Event]) -> int:
     """How many directions are up when the record ends."""
     return sum(bool(changes) and changes[-1][1] for changes in timeline(topology, events).values())
+
+
+def at_end(topology: Topology, events: Iterable[Event]) -> Adjacencies:
+    """How many directions there are to be, and how many are up when the record ends."""
+    return Adjacencies(len(expected(topology)), up_at_end(topology, events))
 
 
 def falls(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[int]]:

@@ -9,7 +9,7 @@ from statistics import median
 
 from testbed.analysis.run import Run
 from testbed.analysis.statistics import percentile
-from testbed.runner import origin
+from testbed.record import origin
 
 DKS = "dks"
 MS = 1_000_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from testbed.analysis.measures import Adjacencies
 from testbed.analysis.run import Event
 from testbed.topology.resolved import Topology
 
@@ -43,9 +44,10 @@ def all_up_at(topology: Topology, events: Iterable[Event]) -> int | None:
     return max(known) if known and len(known) == len(since) else None
 
 
-def up_at_end(topology: Topology, events: Iterable[Event]) -> int:
-    """How many directions there are when the record ends."""
-    return sum(moment is not None for moment in _since(topology, events).values())
+def at_end(topology: Topology, events: Iterable[Event]) -> Adjacencies:
+    """How many directions there are to be, and how many there are when the record ends."""
+    found = _since(topology, events).values()
+    return Adjacencies(len(expected(topology)), sum(moment is not None for moment in found))
 
 
 def _since(topology: Topology, events: Iterable[Event]) -> dict[Ends, int | None]:

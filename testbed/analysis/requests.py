@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from agents.ikev2.registry import Flag
+from testbed.analysis.measures import RequestCounts
 from testbed.analysis.run import NS, Run
 from testbed.keying.base import modes
 from testbed.keying.options import AgentOptions
@@ -34,14 +35,10 @@ class Requests:
         """How many came in the first `seconds` of the span."""
         return sum(time <= seconds for time in self.times_s)
 
-    def measures(self) -> dict[str, int]:
-        """What an experiment's Measures have of them."""
-        return {
-            "dks_total": self.total,
-            "dks_unique": self.unique,
-            "dks_before_schedule": self.before_schedule,
-            "dks_peak_per_s": self.peak_per_s,
-        }
+    def counts(self, first_s: float | None = None) -> RequestCounts:
+        """What an experiment's Measures have of them; with those of the first so many seconds apart."""
+        first = None if first_s is None else self.within(first_s)
+        return RequestCounts(self.total, self.unique, self.before_schedule, self.peak_per_s, first)
 
 
 def at_dks(run: Run, since: int) -> Requests:

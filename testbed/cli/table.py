@@ -160,7 +160,7 @@ def _ratio(row: Row) -> str:
 
 
 def _restored(row: Row) -> str:
-    restored = row["adjacencies"]["restored"]
+    restored = row.get("adjacencies", {}).get("restored")
     return f"{min(restored)} of {row['adjacencies']['expected']}" if restored else ABSENT
 
 

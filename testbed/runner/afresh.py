@@ -11,10 +11,11 @@ from typing import Any
 
 from testbed.analysis.run import PLAN
 from testbed.errors import InputError
+from testbed.record import origin
 from testbed.record.plan import Plan
 from testbed.record.summary import FILE, read_summary
 from testbed.report.drawing import Drawing
-from testbed.runner import origin, session, simulated
+from testbed.runner import session, simulated
 from testbed.runner.execute import OUTCOME, RUNS, Outcome, locked, outcome_of
 from testbed.runner.experiment import find
 

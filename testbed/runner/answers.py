@@ -6,10 +6,10 @@ Before anything boots a bad answer is bad input (exit code 2); once runs are the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from testbed.analysis.measures import Adjacencies, RequestCounts
 from testbed.analysis.run import Run
 from testbed.errors import EnvironmentFailure, InputError, parts, refuse
 from testbed.faults.check import check_plan
@@ -58,13 +58,15 @@ def sound(experiment: Experiment, method: str, found: object) -> Measures:
     if not isinstance(found, Measures):
         raise useless(experiment, method, found, "Measures", EnvironmentFailure)
     wrong: list[tuple[str, Any]] = []
-    for each in fields(found):
-        value, optional = getattr(found, each.name), "None" in str(each.type)
-        if each.name == "extra":
+    if not (found.main_s is None or finite(found.main_s)):
+        wrong.append(("main_s", found.main_s))
+    for name, kind, value in (("adjacencies", Adjacencies, found.adjacencies), ("dks", RequestCounts, found.dks)):
+        if value is not None and not isinstance(value, kind):
+            wrong.append((name, value))
             continue
-        whole = each.name != "convergence_s"
-        if not ((value is None and optional) or (finite(value) and (not whole or value >= 0))):
-            wrong.append((each.name, value))
+        for part, count in vars(value).items() if value is not None else ():
+            if not (count is None and kind is RequestCounts) and not (finite(count) and count >= 0):
+                wrong.append((f"{name}.{part}", count))
     if not isinstance(found.extra, Mapping):
         wrong.append(("extra", found.extra))
     else:

@@ -15,10 +15,11 @@ from pydantic import BaseModel
 from testbed.analysis.run import Run
 from testbed.analysis.statistics import difference_of_medians, median_of
 from testbed.errors import InputError, refuse
+from testbed.record import origin
 from testbed.record.flaws import listed
 from testbed.record.plan import Plan
 from testbed.record.reading import document
-from testbed.runner import execute, origin
+from testbed.runner import execute
 from testbed.runner.answers import measured
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Experiment, Measures
@@ -125,11 +126,11 @@ def row(keying: str, measure: str, virtual: Sequence[float | None], real: Sequen
 def _series(main: str, measured: Sequence[tuple[str, Measures]]) -> Series:
     found: Series = {}
     for keying, each in measured:
-        numbers: dict[str, float | None] = {f"{main}, s": each.convergence_s}
-        if each.dks_first_60s is not None:
-            numbers["DKS requests in the first 60 s"] = each.dks_first_60s
-        if each.dks_total:
-            numbers["DKS requests"] = each.dks_total
+        numbers: dict[str, float | None] = {f"{main}, s": each.main_s}
+        if each.asked.first_60s is not None:
+            numbers["DKS requests in the first 60 s"] = each.asked.first_60s
+        if each.asked.total:
+            numbers["DKS requests"] = each.asked.total
         for name, value in {**numbers, **each.extra}.items():
             found.setdefault((keying, name), []).append(value)
     return found

@@ -22,10 +22,10 @@ from testbed.analysis.run import Run
 from testbed.errors import EnvironmentFailure, InputError, LabError
 from testbed.faults.check import check_plan
 from testbed.guest.boot import GuestSpec, Kernel, run_guest, tail
+from testbed.record import origin
 from testbed.record.plan import Plan
 from testbed.record.reading import document
 from testbed.record.summary import read_summary
-from testbed.runner import origin
 from testbed.setup import children, made_of, tree
 from testbed.setup.artefact import digest, digest_of, require_space
 from testbed.setup.paths import PROJECT

@@ -13,13 +13,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
 
+from testbed.analysis.measures import Adjacencies as Adjacencies
+from testbed.analysis.measures import Measures as Measures
+from testbed.analysis.measures import RequestCounts as RequestCounts
 from testbed.analysis.multicast import HEARS, hears
 from testbed.analysis.protected import CLEAR
 from testbed.analysis.run import Run
@@ -64,24 +67,6 @@ ROUTES_RIGHT = "the last moment at which a router's forwarding table became what
 
 
 @dataclass(frozen=True)
-class Measures:
-    """What one run gave. `convergence_s` is the experiment's `main` span; None: it did not end. Counts that are None
-    were not measured. Series are numbers by name: a name with " to " in it and ", s" at its end is of spans, which may
-    be None as the main one; what was not measured is left out."""
-
-    convergence_s: float | None
-    adjacencies_expected: int
-    adjacencies_restored: int
-    dks_total: int | None = None
-    dks_unique: int | None = None
-    dks_before_schedule: int | None = None
-    dks_peak_per_s: int | None = None
-    dks_first_60s: int | None = None
-    """Requests in the first minute after the power returned; None where an experiment has no such moment."""
-    extra: Mapping[str, float | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Criterion:
     """Something that must hold, with the number that it was judged by."""
 
@@ -107,7 +92,7 @@ class Table:
     def values(self, keying: str, series: str | None = None) -> list[float | None]:
         """A further series of that mode, or the main span, run by run."""
         runs = self.measures.get(keying, ())
-        return [run.convergence_s if series is None else run.extra.get(series) for run in runs]
+        return [run.main_s if series is None else run.extra.get(series) for run in runs]
 
     def median_s(self, keying: str, series: str | None = None) -> float | None:
         """The median of such a series; None when a run of that mode has no number, or there is none."""
@@ -134,9 +119,9 @@ class Experiment(ABC):
     seeds: ClassVar[int] = 5
     duration_s: ClassVar[float]
     main: ClassVar[Span] = Span("fault to routes right", "the fault", ROUTES_RIGHT)
-    """What `convergence_s` of its measures is; tables and figures take their headings from it."""
+    """What `main_s` of its measures is; tables and figures take their headings from it."""
     restored: ClassVar[str] = "adjacencies up at the end"
-    """What `adjacencies_restored` counts."""
+    """What adjacencies that are `restored` are."""
     requests_since: ClassVar[str] = "the fault"
     """From when on requests at the DKS are counted; to the end of the run."""
     options: ClassVar[Mapping[str, Any]] = {}

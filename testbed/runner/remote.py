@@ -20,8 +20,9 @@ from typing import Any, cast
 from testbed import owned
 from testbed.errors import EnvironmentFailure, InputError
 from testbed.guest.boot import Kernel
+from testbed.record import origin
 from testbed.record.plan import Plan
-from testbed.runner import execute, origin
+from testbed.runner import execute
 from testbed.runner.execute import Outcome
 from testbed.runner.sweep import Player, Told
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from testbed.analysis.first_difference import Difference, differences, frames, record
 from testbed.analysis.run import PLAN, RECORD, Run
 from testbed.errors import InputError
+from testbed.record import origin
 from testbed.record.plan import Plan
-from testbed.runner import execute, origin
+from testbed.runner import execute
 from testbed.runner.execute import Outcome
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from testbed.analysis.run import PLAN, RECORD, Run
 from testbed.errors import EnvironmentFailure, InputError, Interrupted, refuse
 from testbed.guest.boot import Kernel
+from testbed.record import origin
 from testbed.record.flaws import listed, tried
 from testbed.record.manifest import Manifest
 from testbed.record.plan import Plan
@@ -24,7 +25,7 @@ from testbed.report.drawing import Drawing, drawing
 from testbed.report.page import Drawn
 from testbed.report.style import FORMATS
 from testbed.report.write import ask_timeline, write_report
-from testbed.runner import calibrate, execute, origin
+from testbed.runner import calibrate, execute
 from testbed.runner.answers import drawn as drawn_by
 from testbed.runner.answers import measured, planned
 from testbed.runner.execute import NOT_MEASURED, Outcome

@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from testbed import owned
 from testbed.analysis.run import Run
 from testbed.errors import EnvironmentFailure, InputError, Interrupted, refuse
+from testbed.record import origin
 from testbed.record.flaws import told_of, tried
 from testbed.record.plan import Plan, Step
 from testbed.record.reading import document
@@ -31,7 +32,6 @@ from testbed.record.summary import FILE
 from testbed.report.drawing import Drawing
 from testbed.report.page import Drawn, write_page
 from testbed.report.table import write_csv
-from testbed.runner import origin
 from testbed.runner.answers import figures as figures_of
 from testbed.runner.answers import sound
 from testbed.runner.execute import NOT_MEASURED, Outcome, keep, kept, locked, pool_of, room_for_runs, take

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from testbed.analysis.links import ends_of
 from testbed.record.plan import Stream
 from testbed.topology.rendezvous import costs
 from testbed.topology.resolved import Topology
@@ -57,6 +58,14 @@ def streams_of(
         for number, source in enumerate(senders, 1)
         for kind, groups in (("any", ANY_SOURCE), ("specific", SOURCE_SPECIFIC))
     ]
+
+
+def streams_over(topology: Topology, link: str) -> list[Stream]:
+    """Multicast streams from one end of a link to the other, and to the usual receivers. None without PIM."""
+    one, other = ends_of(topology, link)
+    _senders, usual = ends(topology)
+    listeners = [other, *(name for name in usual if name not in (one, other))]
+    return streams_of([one], listeners) if topology.pim is not None else []
 
 
 def ends(topology: Topology, sources: int = SOURCES, receivers: int = RECEIVERS) -> tuple[list[str], list[str]]:

@@ -97,20 +97,17 @@ def _keying(
     reasons = [f"{each.text}: {each.value}" for each in own if not each.ok]
     if failed:
         reasons.append(f"{failed} runs failed")
-    first = [run.dks_first_60s for run in runs if run.dks_first_60s is not None]
+    first = [run.asked.first_60s for run in runs if run.asked.first_60s is not None]
     return {
         "n": len(runs),
         "failed": failed,
-        "convergence_s": spread([run.convergence_s for run in runs]),
-        "adjacencies": {
-            "expected": runs[0].adjacencies_expected if runs else 0,
-            "restored": [run.adjacencies_restored for run in runs],
-        },
+        "convergence_s": spread([run.main_s for run in runs]),
+        **_adjacencies(runs),
         "dks_requests": {
-            "total": [run.dks_total for run in runs],
-            "unique": [run.dks_unique for run in runs],
-            "before_first_scheduled_reconnection": [run.dks_before_schedule for run in runs],
-            "peak_per_s": [run.dks_peak_per_s for run in runs],
+            "total": [run.asked.total for run in runs],
+            "unique": [run.asked.unique for run in runs],
+            "before_first_scheduled_reconnection": [run.asked.before_schedule for run in runs],
+            "peak_per_s": [run.asked.peak_per_s for run in runs],
         },
         **({"requests_first_60s": spread(first)} if first else {}),
         **_against_none(table, name, None),
@@ -121,6 +118,14 @@ def _keying(
         "ok": not reasons,
         "reasons": reasons,
     }
+
+
+def _adjacencies(runs: Sequence[Measures]) -> dict[str, Any]:
+    """Left out where an experiment has none."""
+    found = [run.adjacencies for run in runs if run.adjacencies is not None]
+    return (
+        {"adjacencies": {"expected": found[0].expected, "restored": [each.restored for each in found]}} if found else {}
+    )
 
 
 def _multicast(table: Table, name: str, series: str) -> dict[str, Any]:

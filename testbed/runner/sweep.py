@@ -18,9 +18,10 @@ from testbed import owned
 from testbed.analysis.run import RECORD, Run
 from testbed.errors import InputError
 from testbed.guest.boot import Kernel
+from testbed.record import origin
 from testbed.record.flaws import tried
 from testbed.record.plan import Plan
-from testbed.runner import execute, origin
+from testbed.runner import execute
 from testbed.runner.answers import measured
 from testbed.runner.execute import NOT_MEASURED, Outcome
 from testbed.runner.experiment import Experiment

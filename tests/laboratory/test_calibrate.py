@@ -28,7 +28,7 @@ class Short(Experiment):
     def measure(self, run):
         (ready,) = run.where("lab", "ready")
         right = converged_at(run.plan.topology, run.events, run.expected())
-        return Measures(None if right is None else (right - ready["t"]) / NS, 2, adjacency.up_at_end(
+        return Measures(None if right is None else (right - ready["t"]) / NS, adjacency.at_end(
             run.plan.topology, run.events))
 '''
 

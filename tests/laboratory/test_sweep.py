@@ -120,14 +120,14 @@ def test_workers_of_a_scheduler_give_the_same_records(swept: tuple[Path, Path], 
 def test_failed_runs_are_moved_apart_listed_and_tried_again(tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text(
-        "from testbed.runner.experiment import Experiment, Measures, step\n\n\n"
+        "from testbed.runner.experiment import Adjacencies, Experiment, Measures, step\n\n\n"
         "class Broken(Experiment):\n"
         "    name = title = question = method = 'broken'\n"
         "    topology, keyings, duration_s = 'line:2', ('none', 'manual'), 20.0\n\n"
         "    def timeline(self, topology, rng):\n        return [step(5, 'mark', name='there')]\n\n"
         "    def measure(self, run):\n"
         "        run.mark('there' if run.plan.keying == 'none' else 'nowhere')\n"
-        "        return Measures(1.0, 2, 2)\n"
+        "        return Measures(1.0, Adjacencies(2, 2))\n"
     )
     file = tmp_path / "sweep.yaml"
     file.write_text(f"experiment: {broken}\nseeds: 1\n")

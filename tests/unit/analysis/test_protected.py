@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from testbed.analysis.measures import Adjacencies
 from testbed.analysis.protected import CLEAR, in_clear
 from testbed.analysis.run import Run
 from testbed.record.plan import Plan
@@ -45,7 +46,7 @@ def test_one_packet_in_clear_in_one_run_fails_the_criterion_and_no_count_is_no_v
     storm = find("recovery_storm")
 
     def judged(*counts: dict[str, float | None]) -> list[bool]:
-        table = Table({"lks": [Measures(1.0, 8, 8, extra=each) for each in counts]})
+        table = Table({"lks": [Measures(1.0, Adjacencies(8, 8), extra=each) for each in counts]})
         return [each.ok for each in storm.none_in_clear(table, "lks")]
 
     assert judged({CLEAR: 0}, {CLEAR: 0}) == [True]

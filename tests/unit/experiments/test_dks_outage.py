@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from testbed.analysis.links import most_used_link
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Plan
 from testbed.runner.experiment import find
@@ -14,7 +15,7 @@ from testbed.topology.load import load
 
 RING = load("ring:4")
 outage = sys.modules[type(find("dks_outage")).__module__]
-LINK = outage.chosen(RING)
+LINK = most_used_link(RING)
 OTHER = next(name for name, each in RING.segments.items() if each.kind != "stub" and name != LINK)
 DURING_CUT = outage.CUT_S + 1
 

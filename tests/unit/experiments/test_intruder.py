@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from agents.ikev2.codec.header import parse_header
 from agents.ipsec.model import Algorithm, SecurityAssociation
+from testbed.analysis.measures import Adjacencies
 from testbed.analysis.run import NS, Run
 from testbed.analysis.trees import address_of
 from testbed.errors import InputError
@@ -174,7 +175,7 @@ def test_what_reaches_a_daemon_counts_in_its_own_phase_only(tmp_path: Path) -> N
     )
     for count in (intruder.reached, intruder.changes, intruder.rerouted):
         assert [count(run, each) for each in ("forged", "PIM Join")] == [1, 0]
-    assert intruder.grown(run, "forged") == {"XfrmInNoStates": 3}
+    assert intruder.grown_in(run, "forged") == {"XfrmInNoStates": 3}
 
 
 def test_what_becomes_of_the_stranger_s_own_adjacency_counts_where_he_said_hello(tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ def good() -> dict[str, float]:
 )
 def test_each_thing_that_must_not_be_fails_the_run(name: str, value: float) -> None:
     def judged(extra: dict[str, float]) -> list[bool]:
-        measures = Measures(5.0, 8, 8, extra=extra)
+        measures = Measures(5.0, Adjacencies(8, 8), extra=extra)
         return [each.ok for each in find("intruder").judge(Table({"lks": [measures]}))]
 
     assert all(judged(good()))

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from testbed.analysis import trees
+from testbed.analysis.links import ends_of, most_used_link
+from testbed.analysis.measures import Adjacencies
 from testbed.analysis.multicast import TREES
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Plan
@@ -19,7 +21,7 @@ from testbed.topology.paths import expected_paths, segments_between
 
 RING = load("ring:4")
 link_cut = sys.modules[type(find("link_cut")).__module__]
-LINK = link_cut.chosen(RING)
+LINK = most_used_link(RING)
 ENDS = RING.segments[LINK].members
 
 
@@ -71,9 +73,9 @@ def test_the_link_that_is_cut_carries_unicast_and_multicast_both_ways(
     text = "".join(f"  {line}\n" for line in links.splitlines())
     (tmp_path / "t.yaml").write_text(f"links:\n{text}")
     topology = load(str(tmp_path / "t.yaml"))
-    link = link_cut.chosen(topology)
+    link = most_used_link(topology)
     assert wanted in (None, link)
-    one, other = link_cut.ends_of(topology, link)
+    one, other = ends_of(topology, link)
     ways = segments_between(topology)
     assert ways[one, other] == ways[other, one] == {link}
     there = expected_paths(topology)[one][topology.routers[other].loopback.network]
@@ -88,7 +90,7 @@ def test_paths_between_two_routers_are_known_link_by_link_also_those_that_are_eq
 def test_a_cut_that_changes_nothing_is_said_so_and_not_judged() -> None:
     nothing = {link_cut.SPAN.format(kind): 0.0 for kind in link_cut.KINDS}
     nothing |= {f"{kind}{name}": 0.0 for kind in link_cut.KINDS for name in (" to all receivers hear, s", TREES)}
-    runs = [Measures(0.0, 1, 1, extra=nothing)]
+    runs = [Measures(0.0, Adjacencies(1, 1), extra=nothing)]
     table = Table({"none": runs, "lks": runs})
     experiment = find("link_cut")
     assert experiment.judge(table) == []
@@ -100,7 +102,7 @@ def test_a_cut_that_changes_nothing_is_said_so_and_not_judged() -> None:
 def test_multicast_goes_over_the_link_that_is_cut(name: str) -> None:
     """Else its cut would show nothing."""
     topology, experiment = load(name), find("link_cut")
-    link = link_cut.chosen(topology)
+    link = most_used_link(topology)
     one, other = (node for node, _ in topology.segments[link].members[:2])
     found = experiment.streams(topology)
     assert [(each.source, other in each.receivers) for each in found] == [(one, True)] * 2

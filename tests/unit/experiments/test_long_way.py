@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from testbed.analysis.measures import Adjacencies
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.record.plan import Plan
@@ -68,7 +69,7 @@ def test_a_way_that_no_topology_can_have_is_refused(name: str, value: object) ->
 def test_routes_count_when_they_are_right_first_and_keys_when_all_have_them(tmp_path: Path) -> None:
     after = (keyed(9, "r1"), keyed(11, "r2"), *routes(30), *routes(50, "del"), *routes(70))
     found = measured(tmp_path, *after)
-    assert found.convergence_s == 25
+    assert found.main_s == 25
     assert found.extra["first boot to routes right for good, s"] == 65
     assert found.extra["first boot to last neighbour keyed, s"] == 6
 
@@ -81,7 +82,7 @@ def test_who_is_never_keyed_is_never_and_without_keys_nothing_is_said_of_them(tm
 def test_where_ospf_itself_does_not_come_up_nothing_is_asked_of_keying() -> None:
     judge = find("long_way").judge
     for none, ours, ok in ((None, None, True), (20.0, None, False), (20.0, 90.0, True)):
-        table = Table({"none": [Measures(none, 2, 2)], "lks": [Measures(ours, 2, 2)]})
+        table = Table({"none": [Measures(none, Adjacencies(2, 2))], "lks": [Measures(ours, Adjacencies(2, 2))]})
         assert [each.ok for each in judge(table)] == [ok]
 
 

@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from testbed.analysis.measures import Adjacencies
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Plan
 from testbed.runner.experiment import Measures, Table, find
 from testbed.topology.load import load
+
+UP = Adjacencies(8, 8)
 
 _path = Path(__file__).parents[1] / "analysis" / "test_traffic.py"
 _spec = importlib.util.spec_from_file_location("traffic_by_hand", _path)
@@ -103,7 +106,7 @@ def test_processor_and_installation_have_numbers_on_the_real_clock_and_none_in_v
 def test_what_only_the_real_clock_has_is_found_there_alone() -> None:
     extra = {"routing per interface, octet/s": 6.5, "octets of a routing packet, mean": 68.0}
     for value, said in ((None, []), (4.25, ["central-mgmt, real clock, ms: kernel's part of an SA, median 4.2."])):
-        runs = [Measures(10.0, 8, 8, extra={**NOTHING, **extra, "kernel's part of an SA, median, ms": value})]
+        runs = [Measures(10.0, UP, extra={**NOTHING, **extra, "kernel's part of an SA, median, ms": value})]
         assert OVERHEAD.findings(Table({"central-mgmt": runs}))[1:] == said
 
 
@@ -122,7 +125,7 @@ def test_one_handshake_is_told_with_its_ml_kem_and_its_time_on_the_real_clock_al
     ]
     part = [extra[f"ML-KEM-768 in a handshake, {unit}"] for unit in ("octets", "datagrams", "round trips", "ms")]
     assert part == [1312, 2, 1, 1000]
-    runs = [Measures(10.0, 8, 8, extra={**NOTHING, **extra})]
+    runs = [Measures(10.0, UP, extra={**NOTHING, **extra})]
     assert (
         "; 2080 octets in 5 datagrams and 3 round trips a handshake, ML-KEM-768 1312, 2 and 1 of them."
         in (OVERHEAD.findings(Table({"lks": runs}))[0])
@@ -132,7 +135,7 @@ def test_one_handshake_is_told_with_its_ml_kem_and_its_time_on_the_real_clock_al
 
 def judged(keying: str, **changed: float) -> set[str]:
     extra = {"routing packets in clear after coming up": 0.0, "handshakes per key lifetime": 0.0, **changed}
-    table = Table({keying: [Measures(10.0, 8, 8, extra=extra)]})
+    table = Table({keying: [Measures(10.0, UP, extra=extra)]})
     return {each.text for each in OVERHEAD.judge(table) if not each.ok}
 
 

@@ -11,11 +11,14 @@ from typing import Any
 import networkx
 import pytest
 
+from testbed.analysis.measures import Adjacencies
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.runner.experiment import Measures, Table, find
 from testbed.topology.load import load
+
+UP = Adjacencies(8, 8)
 
 RING = load("ring:6")
 partition = sys.modules[type(find("partition")).__module__]
@@ -169,7 +172,7 @@ GOOD = {
 )  # fmt: skip
 def test_each_thing_that_must_not_be_fails_one_criterion(name: str, value: float | None) -> None:
     def judged(extra: dict[str, float | None]) -> list[bool]:
-        return [each.ok for each in find("partition").judge(Table({"dks-lks": [Measures(10.0, 8, 8, extra=extra)]}))]
+        return [each.ok for each in find("partition").judge(Table({"dks-lks": [Measures(10.0, UP, extra=extra)]}))]
 
     assert all(judged(GOOD))
     assert judged(GOOD | {name: value}).count(False) == 1

@@ -10,11 +10,14 @@ import pytest
 
 from agents.ipsec.protection import RoutingProtocol
 from testbed.analysis import pim_neighbors
+from testbed.analysis.measures import Adjacencies, RequestCounts
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.runner.experiment import Measures, Table, find
 from testbed.topology.load import load
+
+UP = Adjacencies(8, 8)
 
 RING = load("ring:4")
 NEVER = None
@@ -55,17 +58,17 @@ def measured(folder: Path, *events: dict[str, Any], requests: tuple[float, ...] 
 def test_the_span_ends_when_the_last_receiver_hears_and_neighbours_are_counted(tmp_path: Path) -> None:
     lost = [loss("any-1", 90, 130), loss("specific-1", 90, 120)]
     found = measured(tmp_path, *neighbours(115), *lost, requests=(105, 150, 165))
-    assert found.convergence_s == pytest.approx(130.2 - 101, abs=0.01)
+    assert found.main_s == pytest.approx(130.2 - 101, abs=0.01)
     assert found.extra["first boot to all PIM neighbours, s"] == pytest.approx(14)
-    assert found.adjacencies_restored == found.adjacencies_expected == 8
-    assert (found.dks_first_60s, found.dks_total) == (2, 3)
+    assert found.adjacencies.restored == found.adjacencies.expected == 8
+    assert (found.asked.first_60s, found.asked.total) == (2, 3)
 
 
 def test_a_receiver_that_never_hears_and_a_neighbour_that_stays_away_are_never(tmp_path: Path) -> None:
     found = measured(tmp_path, *neighbours(115, but="r3"), loss("any-1", 90, 239.9))
-    assert found.convergence_s is NEVER
+    assert found.main_s is NEVER
     assert found.extra["first boot to all PIM neighbours, s"] is NEVER
-    assert found.adjacencies_restored == 6
+    assert found.adjacencies.restored == 6
 
 
 @pytest.mark.parametrize("keying", ["none", "manual", "central", "dks-lks", "lks"])
@@ -89,7 +92,7 @@ def test_receivers_are_as_many_as_asked_for_and_a_network_without_pim_is_refused
 
 def table(central: float | None, *, lks_requests: int = 0) -> Table:
     def row(time: float | None, requests: int) -> list[Measures]:
-        return [Measures(time, 8, 8, dks_total=requests, dks_before_schedule=0, dks_first_60s=requests)]
+        return [Measures(time, UP, dks=RequestCounts(total=requests, before_schedule=0, first_60s=requests))]
 
     return Table({"none": row(20, 0), "central": row(central, 60), "lks": row(20.1, lks_requests)})
 

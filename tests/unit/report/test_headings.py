@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from testbed.analysis.measures import Adjacencies, RequestCounts
 from testbed.analysis.multicast import LOST
 from testbed.analysis.run import Run
 from testbed.analysis.words import ABSENT, LEGEND, NEVER, UNAFFECTED, is_span, missing
@@ -19,6 +20,8 @@ from testbed.report.write import write_report
 from testbed.runner import experiment
 from testbed.runner.experiment import Measures, Table
 from testbed.runner.summarise import summarise
+
+UP = Adjacencies(8, 8)
 
 Build = Callable[..., Run]
 NAMES = experiment.names()
@@ -64,7 +67,7 @@ def summary(*runs: Measures, name: str = "link_cut", **more: list[Measures]) -> 
 
 
 def test_a_summary_shows_what_its_times_and_counts_are_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    print_summary(summary(Measures(1.0, 8, 8, 3, 3, 0, 1)), tmp_path)
+    print_summary(summary(Measures(1.0, UP, RequestCounts(3, 3, 0, 1))), tmp_path)
     out = capsys.readouterr().out
     assert "carrier loss to routes right: from the loss of the carrier at both ends of the link to the last" in out
     assert "DKS requests: datagrams that reach the DKS, from the first cut to the end of the run" in out
@@ -74,7 +77,7 @@ def test_a_summary_shows_what_its_times_and_counts_are_of(capsys: pytest.Capture
 def test_what_was_not_measured_is_a_dash_and_what_never_came_is_never(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    made = summary(Measures(None, 8, 6, extra={"cut to healed, s": None, "lost, %": None}))
+    made = summary(Measures(None, Adjacencies(8, 6), extra={"cut to healed, s": None, "lost, %": None}))
     print_summary(made, tmp_path)
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("lks"))
     between, unmeasured = [ABSENT, ABSENT], [ABSENT, ABSENT]
@@ -84,7 +87,7 @@ def test_what_was_not_measured_is_a_dash_and_what_never_came_is_never(
 
 
 def test_page_figures_and_table_take_their_headings_from_the_experiment(build: Build, tmp_path: Path) -> None:
-    made = summary(Measures(1.0, 8, 8, extra={"cut to healed, s": None}), Measures(2.0, 8, 8, extra={}))
+    made = summary(Measures(1.0, UP, extra={"cut to healed, s": None}), Measures(2.0, UP, extra={}))
     write_report(tmp_path, made, [build("lks", 1)])
     page = (tmp_path / "report.html").read_text()
     assert "Carrier loss to routes right: from the loss of the carrier at both ends" in page
@@ -97,7 +100,7 @@ def test_page_figures_and_table_take_their_headings_from_the_experiment(build: B
 
 
 def heard(*seconds: float | None) -> list[Measures]:
-    return [Measures(9.0, 8, 8, extra={"carrier loss to all receivers hear, s": each, LOST: 3}) for each in seconds]
+    return [Measures(9.0, UP, extra={"carrier loss to all receivers hear, s": each, LOST: 3}) for each in seconds]
 
 
 def test_a_span_of_nothing_is_not_told_as_a_fast_one(
@@ -138,7 +141,7 @@ def test_multicast_stands_beside_the_main_span_in_tables_figures_and_legend(
 def test_a_summary_without_streams_says_nothing_of_multicast(
     capsys: pytest.CaptureFixture[str], build: Build, tmp_path: Path
 ) -> None:
-    made = summary(lks=[Measures(1.0, 8, 8)], name="long_way")
+    made = summary(lks=[Measures(1.0, UP)], name="long_way")
     print_summary(made, tmp_path)
     write_report(tmp_path, made, [build("lks", 1)])
     assert "ulticast" not in capsys.readouterr().out + (tmp_path / "report.html").read_text()

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from testbed.analysis.run import NS
+from testbed.record.origin import Origin
 from testbed.record.plan import Plan
 from testbed.runner import afresh, execute
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import find
-from testbed.runner.origin import Origin
 from testbed.topology.load import load
 from testbed.topology.paths import expected_paths
 

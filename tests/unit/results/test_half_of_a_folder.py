@@ -246,7 +246,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(execute, "play", play)
     monkeypatch.setattr("testbed.setup.all.make_all", lambda kernel: None)
-    monkeypatch.setattr("testbed.runner.origin.here", lambda kind, code: execute.origin.Origin(kind, "k", "t", "c"))
+    monkeypatch.setattr("testbed.record.origin.here", lambda kind, code: execute.origin.Origin(kind, "k", "t", "c"))
 
 
 @pytest.mark.usefixtures("played")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.analysis.measures import Adjacencies, RequestCounts
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.record.plan import Stream
@@ -15,6 +16,8 @@ from testbed.runner.experiment import KEYINGS, Measures, Table, find, names
 from testbed.runner.simulated import Simulated
 from testbed.runner.summarise import spread
 from testbed.topology.load import load
+
+UP = Adjacencies(8, 8)
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -56,7 +59,7 @@ def test_the_example_of_the_documentation_is_an_experiment(tmp_path: Path) -> No
     (tmp_path / "my_experiment.py").write_text(example)
     experiment = find(str(tmp_path / "my_experiment.py"))
     check_plan(experiment.plan(load(experiment.topology), "lks", 1, {}))
-    assert experiment.judge(Table({"lks": [Measures(None, 8, 6)]}))[0].ok is False
+    assert experiment.judge(Table({"lks": [Measures(None, Adjacencies(8, 6))]}))[0].ok is False
 
 
 def test_the_documentation_names_every_experiment_and_every_keying_mode() -> None:
@@ -127,16 +130,16 @@ def test_a_run_is_known_by_everything_that_decides_its_result() -> None:
 
 def test_the_storm_fails_when_an_adjacency_is_missing_or_the_dks_is_asked_early_or_it_is_slow() -> None:
     storm = find("recovery_storm")
-    none = [Measures(10.0, 8, 8)] * 3
+    none = [Measures(10.0, UP)] * 3
 
     def verdicts(lks: Measures) -> list[bool]:
         return [each.ok for each in storm.judge(Table({"none": none, "lks": [lks] * 3}))]
 
-    assert verdicts(Measures(11.0, 8, 8)) == [True, True, True]
-    assert verdicts(Measures(11.0, 8, 7)) == [False, True, True]
-    assert verdicts(Measures(11.0, 8, 8, 5, 5, 1)) == [True, False, True]
-    assert verdicts(Measures(11.1, 8, 8)) == [True, True, False]
-    assert verdicts(Measures(None, 8, 8)) == [True, True, False]
+    assert verdicts(Measures(11.0, UP)) == [True, True, True]
+    assert verdicts(Measures(11.0, Adjacencies(8, 7))) == [False, True, True]
+    assert verdicts(Measures(11.0, UP, RequestCounts(5, 5, 1))) == [True, False, True]
+    assert verdicts(Measures(11.1, UP)) == [True, True, False]
+    assert verdicts(Measures(None, UP)) == [True, True, False]
 
 
 def test_recovery_is_judged_by_the_upper_end_of_the_interval_of_what_each_seed_took_longer() -> None:
@@ -160,11 +163,14 @@ def test_a_run_that_never_converged_is_counted_and_is_in_no_median() -> None:
     shape = spread([3.0, None, 1.0])
     assert (shape["median"], shape["n"], shape["values"]) == (2.0, 3, [3.0, None, 1.0])
     assert spread([])["median"] is None
-    assert Table({"lks": [Measures(1.0, 8, 8), Measures(None, 8, 8)]}).median_s("lks") is None
+    assert Table({"lks": [Measures(1.0, UP), Measures(None, UP)]}).median_s("lks") is None
 
 
 def test_a_ratio_to_what_took_no_time_is_none() -> None:
     table = Table(
-        {"none": [Measures(1.0, 0, 0, extra={"x, s": 0.0})], "lks": [Measures(1.0, 0, 0, extra={"x, s": 0.0})]}
+        {
+            "none": [Measures(1.0, Adjacencies(0, 0), extra={"x, s": 0.0})],
+            "lks": [Measures(1.0, Adjacencies(0, 0), extra={"x, s": 0.0})],
+        }
     )
     assert table.ratio("lks", "x, s") is None and table.ratio("lks") == 1.0

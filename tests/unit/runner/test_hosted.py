@@ -25,7 +25,7 @@ RING = load("ring:4")
 HEAD = """\
 import sys
 from testbed.record.plan import Flow, Stream
-from testbed.runner.experiment import Criterion, Experiment, Measures, step
+from testbed.runner.experiment import Adjacencies, Criterion, Experiment, Measures, RequestCounts, step
 class Mine(Experiment):
     name = "mine"; title = "t"; question = "q"; method = "m"; topology = "ring:4"; keyings = ("none",); seeds = 1
     duration_s = 60.0
@@ -34,7 +34,7 @@ GOOD = {
     "timeline": "[step(20, 'mark', name='x')]",
     "flows": "[]",
     "streams": "[]",
-    "measure": "Measures(1.0, 8, 8)",
+    "measure": "Measures(1.0, Adjacencies(8, 8))",
     "judge": "[Criterion('none', 'holds', '1', True)]",
     "findings": "['found']",
     "draw": "[]",
@@ -82,10 +82,11 @@ WRONG = {
     "flows": ["None", "[('r1', 'r2')]", "5"],
     "streams": ["None", "['239.1.1.1']", "[Flow(src='r1', dst='r2', rate_pps=1)]"],
     "measure": [
-        "None", "1.0", "Measures(float('nan'), 8, 8)", "Measures(float('inf'), 8, 8)", "Measures('1', 8, 8)",
-        "Measures(1.0, None, 8)", "Measures(1.0, 8, -1)", "Measures(1.0, 8, True)", "Measures(1.0, 8, 8, extra=None)",
-        "Measures(1.0, 8, 8, extra={'a': float('nan')})", "Measures(1.0, 8, 8, extra={'a': 'b'})",
-        "Measures(1.0, 8, 8, extra={1: 2})",
+        "None", "1.0", "Measures(float('nan'))", "Measures(float('inf'))", "Measures('1')", "Measures(1.0, (8, 8))",
+        "Measures(1.0, Adjacencies(None, 8))", "Measures(1.0, Adjacencies(8, -1))",
+        "Measures(1.0, Adjacencies(8, True))", "Measures(1.0, dks=3)", "Measures(1.0, dks=RequestCounts(float('nan')))",
+        "Measures(1.0, extra=None)",
+        "Measures(1.0, extra={'a': float('nan')})", "Measures(1.0, extra={'a': 'b'})", "Measures(1.0, extra={1: 2})",
     ],
     "judge": ["None", "True", "['ok']", "[Criterion('none', 'a', 5, True)]", "[Criterion('none', 'a', 'b', 'yes')]"],
     "findings": ["None", "'one text'", "[5]"],
@@ -325,7 +326,7 @@ def test_cases_of_a_computed_experiment_that_are_none_are_told_before_anything_i
     assert caught.value.lines()[0].startswith(f"{path}:6: cases() ") and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("read", ["raise KeyError('r')", "return None", "return Measures(float('nan'), 1, 1)"])
+@pytest.mark.parametrize("read", ["raise KeyError('r')", "return None", "return Measures(float('nan'))"])
 def test_results_of_a_computed_experiment_that_cannot_be_read_are_told_and_stay(read: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(SIMULATED.format(cases="return []", read=read, figures="return []"))

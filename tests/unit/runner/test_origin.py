@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.runner import origin
+from testbed.record import origin
 from testbed.setup import kernel, made_of, tree
 from testbed.setup.archive import Package
 

@@ -165,7 +165,7 @@ seeds: 2
 kernel: virtual
 options: {captures: all}
 """
-EXPERIMENT = """from testbed.runner.experiment import Criterion, Experiment, Measures, step
+EXPERIMENT = """from testbed.runner.experiment import Adjacencies, Criterion, Experiment, Measures, step
 
 
 class Mine(Experiment):
@@ -186,7 +186,7 @@ class Mine(Experiment):
         return []
 
     def measure(self, run):
-        return Measures(1.0, 1, 1)
+        return Measures(1.0, Adjacencies(1, 1))
 """
 TOML = 'name = "r1"\nstate_dir = "state"\nsocket = "none"\nworkers = 2\nport = 848\ntimings = true\n'
 

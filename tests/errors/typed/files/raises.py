@@ -1,4 +1,4 @@
-from testbed.runner.experiment import Experiment, Measures
+from testbed.runner.experiment import Adjacencies, Experiment, Measures
 
 
 class Raises(Experiment):
@@ -13,4 +13,4 @@ class Raises(Experiment):
         return [1 / 0]
 
     def measure(self, run):
-        return Measures(1.0, 1, 1)
+        return Measures(1.0, Adjacencies(1, 1))
