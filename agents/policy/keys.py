@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from agents.policy.errors import PolicyError
-from agents.runtime.storage import open_regular, read_all, sync_folder, write_atomic
+from agents.runtime.storage import open_regular, read_all, write_atomic, write_new
 from agents.runtime.told import advised
 
 
@@ -45,13 +45,7 @@ def public_key_from_spki(der: bytes) -> Ed25519PublicKey:
 
 def write_secret(path: Path, data: bytes) -> None:
     """A new file with mode 0600, synced with its folder. FileExistsError when there is one already."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(path.parent)
+    write_new(path, data, 0o600)
 
 
 def write_public(path: Path, data: bytes) -> None:

@@ -81,6 +81,12 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
     sync_folder(path.parent)
 
 
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """A file that was not there, synced with its folder. FileExistsError when there is one already."""
+    _write_synced(path, data, mode)
+    sync_folder(path.parent)
+
+
 def _write_synced(path: Path, data: bytes, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:

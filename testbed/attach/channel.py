@@ -16,7 +16,7 @@ order of their numbers and removes them. Works the same for UML (hostfs) and the
 
 A stream holds so many files at most: whoever writes looks whether it is `full`, and waits.
 
-Standard library only: both sides use it. It must not know what is asked.
+Both sides use it. It must not know what is asked.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from testbed.whole import put as put
+
 POLL_S = 0.05
 STREAM_POLL_S = 0.02
 MAX_UNREAD = 16
@@ -36,13 +38,6 @@ CHUNK = 65536
 """Octets of one of them, at most."""
 CONSOLE = "console"
 """The stream of a laboratory's own prompt, where that has no terminal."""
-
-
-def put(path: Path, data: bytes) -> None:
-    """Write a file that is seen whole or not at all."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(data)
-    os.replace(fresh, path)
 
 
 def take(folder: Path, suffix: str) -> Iterator[tuple[str, bytes]]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from testbed.analysis.counters import grown
 from testbed.analysis.links import most_used_link
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Plan
@@ -70,7 +71,7 @@ def test_packets_dropped_as_the_link_comes_back_are_counted_apart(tmp_path: Path
         stat(959, "end", XfrmInNoStates=3),
     )
     assert outage.dropped(run) == {}
-    assert outage.grown(run, outage.HEALED, outage.SETTLED) == {"XfrmInNoStates": 1}
+    assert grown(run, outage.HEALED, outage.SETTLED) == {"XfrmInNoStates": 1}
 
 
 def test_a_packet_dropped_at_any_other_time_is_found(tmp_path: Path) -> None:
