@@ -7,10 +7,15 @@ line prints it and leaves. This module knows nothing of what went wrong.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""What is wrong with the machine when a file fails so, and not with what it was asked for."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -109,3 +114,16 @@ class EnvironmentFailure(LabError):
     """This machine cannot do it, or not now: exit code 3."""
 
     exit_code = 3
+
+
+def of_file(error: OSError, where: str | Path | None = None, allowed: str | None = None) -> LabError:
+    """What a file failed with: bad input, with what is `allowed`, unless it is the machine that cannot do it."""
+    place, problem = str(error.filename or where or "") or None, error.strerror or str(error)
+    if error.errno in FULL:
+        return EnvironmentFailure(
+            f"{problem[0].lower()}{problem[1:]}", where=place, allowed="a disk with room",
+            next_command="df -h; with room, the same command again: what is finished is kept",
+        )  # fmt: skip
+    if error.errno in MACHINE:
+        return EnvironmentFailure(problem, where=place)
+    return InputError(problem, where=place, allowed=allowed)

@@ -87,7 +87,7 @@ class Run:
                 found.append(InputError(f"names a file that is not the run's: {name!r}", where=str(self.folder / FILE)))
                 continue
             try:
-                hashed = _sha256(path)
+                hashed = sha256_of(path)
             except FileNotFoundError:
                 found.append(InputError("is missing", where=str(path)))
             except (OSError, EOFError, zlib.error) as error:
@@ -100,7 +100,7 @@ class Run:
         return found
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """Of a file, or of what is packed in it with .gz added."""
     packed = path.with_name(f"{path.name}.gz")
     with cast(IO[bytes], gzip.open(packed)) if packed.exists() and not path.exists() else path.open("rb") as file:

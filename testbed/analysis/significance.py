@@ -158,9 +158,8 @@ def _renamed(flat: Sequence[Mapping[str, Any]], name: str) -> bool:
     return flat[0].get(version) != flat[1].get(version)
 
 
-def same_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[int, int]:
-    """How many runs have the same record, byte for byte, and how many both sides have."""
-    first, second = (side.get("provenance", {}).get("records", {}) for side in (a, b))
+def same_records(first: Mapping[str, str | None], second: Mapping[str, str | None]) -> tuple[int, int]:
+    """How many runs have the same record by its hash, and how many both sides have."""
     both = first.keys() & second.keys()
     return sum(first[name] is not None and first[name] == second[name] for name in both), len(both)
 

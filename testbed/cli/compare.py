@@ -25,11 +25,13 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Every measure of both, second against first: the ratio of the medians with a 95 % interval (BCa bootstrap).
 
-        A keying mode or a measure that only one of them has is told as absent. Exit code 0 when no difference is
+        A keying mode or a measure that only one of them has is told as absent. The records themselves are read, and one
+        that is missing or was changed since the summary was made is a flaw. Exit code 0 when no difference is
         shown, 1 when one is real, 2 for bad input.
         """
         from testbed.analysis import significance as comparing
         from testbed.record.summary import read_summary
+        from testbed.runner.afresh import records
 
         a, b = read_summary(first), read_summary(second)
         if a["experiment"] != b["experiment"]:
@@ -38,14 +40,18 @@ def register(app: typer.Typer) -> None:
                 allowed=f"results of {a['experiment']}", next_command="lab compare --help",
             )  # fmt: skip
         rows, changed = comparing.rows(a, b), comparing.provenance(a, b)
-        same, both = comparing.same_records(a, b)
+        flaws: list[InputError] = []
+        same, both = comparing.same_records(*(records(side, whole, flaws) for side, whole in ((first, a), (second, b))))
         if as_json:
             told = {"rows": [asdict(row) for row in rows], "provenance": changed, "records": {"same": same, "of": both}}
+            told["flaws"] = [f"{each.where}: {each.problem}" for each in flaws]
             typer.echo(json.dumps(told, indent=1))
         else:
             _print(rows, changed)
             if both:
                 typer.echo(f"records  {same} of {both} are the same byte for byte")
+            for each in flaws:
+                typer.echo(f"flaw     {each.where}: {each.problem}")
         if any(row.verdict is comparing.Verdict.REAL for row in rows):
             raise typer.Exit(1)
 

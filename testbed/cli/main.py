@@ -6,7 +6,6 @@ reads standard output any more. With --json, standard output holds one document:
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -20,7 +19,7 @@ import typer
 
 from agents.runtime import stdio
 from agents.runtime.told import tell
-from testbed.errors import EnvironmentFailure, InputError, Interrupted, LabError
+from testbed.errors import InputError, Interrupted, LabError, of_file
 from testbed.setup import children
 
 VERBS = (
@@ -30,7 +29,6 @@ VERBS = (
 )  # fmt: skip
 
 # What is wrong with the machine, where it is not with what was typed.
-MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 app = typer.Typer(
     name="lab",
@@ -69,8 +67,7 @@ def _main() -> int:
     except _ClickException as error:
         return _usage(error)
     except OSError as error:  # of a file that a verb did not expect to fail
-        kind = EnvironmentFailure if error.errno in MACHINE else InputError
-        return _told(kind(error.strerror or str(error), where=error.filename))
+        return _told(of_file(error))
 
 
 def _usage(error: Any) -> int:

@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
                 done = simulated.run(found, request, Progress())
         else:
             network = loaded(found.topology if topology is None else topology, ospf)
-            session.refuse_another(session.folder_of(request, found.name, network.name), found.name)
+            session.refuse_another(session.folder_of(request, found.name, network.name), found.name, network)
             with gathered(wrong):
                 prepared = session.prepare(found, request, network)
             refuse(wrong)
@@ -244,6 +244,8 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         said.append(f"{mark}  {verdict['keying']}: {verdict['text']}: {verdict['value']}")
     said += [f"found   {finding}" for finding in summary["findings"]]
     said += [f"flaw    {flaw}" for flaw in summary.get("flaws", ())]
+    if summary.get("flaws") and summary["command"].startswith("./lab"):
+        said.append(f"again   {summary['command']} --out {folder}: plays what is missing, keeps the rest")
     for keying in summary["keyings"]:
         played = [each for each in summary["runs"] if each["keying"] == keying and each["status"] == "done"]
         if played:

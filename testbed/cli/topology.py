@@ -64,14 +64,14 @@ def register(app: typer.Typer) -> None:
 
     @group.command()
     def draw(
-        topology: Spec, output: Annotated[Path, typer.Option("-o", "--output", help="a .svg, .png or .pdf file")]
+        topology: Spec, out: Annotated[Path, typer.Option("-o", "--out", help="a .svg, .png or .pdf file")]
     ) -> None:
         """A drawing: by coordinates where the topology has them, else by a layout that is always the same."""
         from testbed.topology.draw import draw as draw_topology
         from testbed.topology.load import load
 
-        draw_topology(load(topology), output)
-        typer.echo(output)
+        draw_topology(load(topology), out)
+        typer.echo(out)
 
 
 def _print_tables(topology: Topology) -> None:

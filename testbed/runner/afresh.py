@@ -5,11 +5,11 @@ What plays runs is not needed. Nothing is written when nothing can be measured.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from testbed.analysis.run import PLAN
+from testbed.analysis.run import PLAN, RECORD, sha256_of
 from testbed.errors import InputError
 from testbed.record import origin
 from testbed.record.plan import Plan
@@ -18,6 +18,7 @@ from testbed.report.drawing import Drawing
 from testbed.runner import session, simulated
 from testbed.runner.execute import OUTCOME, RUNS, Outcome, locked, outcome_of
 from testbed.runner.experiment import find
+from testbed.setup.artefact import digest
 
 ABSENT = "missing"
 """The status of a run that the summary speaks of and that is not there."""
@@ -121,3 +122,25 @@ def _kind(outcomes: Sequence[Outcome]) -> str:
         except InputError:
             continue
     return "virtual"
+
+
+def records(folder: Path, summary: Mapping[str, Any], flaws: list[InputError]) -> dict[str, str | None]:
+    """The hash of each run's record as its file is now, by mode and seed; `flaws` says which are missing, or are not
+    what the summary was made of. Of results that came without their runs, what the summary says."""
+    told: dict[str, str | None] = summary.get("provenance", {}).get("records", {})
+    if not (folder / RUNS).is_dir():
+        return told
+    found: dict[str, str | None] = {}
+    for run in summary.get("runs", ()):
+        name, own = f"{run['keying']}-{run['seed']}", folder / run["folder"]
+        computed = (own / simulated.RESULT).is_file()
+        path = own / (simulated.RESULT if computed else RECORD)
+        try:
+            found[name] = digest(path) if computed else sha256_of(path)
+        except OSError:
+            flaws.append(InputError("is missing: the summary's numbers were compared", where=str(path)))
+        else:
+            if name in told and told[name] != found[name]:
+                changed = f"was changed since the summary was made; lab report {folder} makes it anew"
+                flaws.append(InputError(changed, where=str(path)))
+    return found

@@ -7,6 +7,7 @@ that has finished is not done again; one that was cut short is. Failures are kep
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from pydantic import BaseModel
 
 from testbed import owned
 from testbed.analysis.run import Run
-from testbed.errors import EnvironmentFailure, InputError, LabError
+from testbed.errors import FULL, EnvironmentFailure, InputError, LabError, of_file
 from testbed.faults.check import check_plan
 from testbed.guest.boot import GuestSpec, Kernel, run_guest, tail
 from testbed.record import origin
@@ -121,9 +122,9 @@ def locked(folder: Path, *, new: bool = False) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
-        raise InputError(
-            f"cannot be written: {error.strerror}", where=str(folder), allowed="a folder of yours, with --out"
-        ) from error
+        told = of_file(error, folder, "a folder of yours, with --out")
+        told.problem, told.where = f"cannot be written: {told.problem}", str(folder)
+        raise told from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -322,7 +323,9 @@ def first_problem(outcomes: Sequence[Outcome]) -> LabError | None:
 
 
 def _next(failed: Sequence[Outcome]) -> str:
-    """What can help: in virtual time a run that failed by itself fails again."""
+    """What can help: in virtual time a run that failed by itself fails again, unless the disk was full."""
+    if any(os.strerror(code) in each.detail for each in failed for code in FULL):
+        return "df -h; with room, the same command again: what is finished is kept"
     if all(each.status == NOT_MEASURED for each in failed):
         return MEASURE_AGAIN
     if any(each.status == NO_GUEST or not _virtual(each.folder) for each in failed):

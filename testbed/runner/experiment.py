@@ -326,8 +326,8 @@ def find(spec: str) -> Experiment:
     path = Path(spec) if spec.endswith(".py") else FOLDER / f"{spec}.py"
     if not (path.is_file() if spec.endswith(".py") else spec in names()):
         raise InputError(
-            f"unknown experiment {spec!r}", allowed=f"{', '.join(names())}, or the path of a .py file",
-            next_command="lab run --help",
+            f"unknown experiment {spec!r}{nearest(spec, names())}",
+            allowed=f"{', '.join(names())}, or the path of a .py file", next_command="lab run --help",
         )  # fmt: skip
     module_spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:

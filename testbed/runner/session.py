@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.analysis.run import PLAN, RECORD, Run
-from testbed.errors import EnvironmentFailure, InputError, Interrupted, refuse
+from testbed.errors import EnvironmentFailure, InputError, Interrupted, of_file, refuse
 from testbed.guest.boot import Kernel
 from testbed.record import origin
 from testbed.record.flaws import listed, tried
@@ -128,7 +128,7 @@ def run(request: Request, told: Told, prepared: Prepared | None = None, so_far: 
     experiment, topology = prepared.experiment, prepared.topology
     spec, plans = request.topology or experiment.topology, prepared.plans
     folder = folder_of(request, experiment.name, topology.name)
-    refuse_another(folder, experiment.name)
+    refuse_another(folder, experiment.name, topology)
     about = {
         "topology": topology.name,
         "routers": len(topology.routers),
@@ -213,16 +213,29 @@ def folder_of(request: Request, experiment: str, topology: str) -> Path:
     return request.out or Path("runs") / f"{experiment}-{topology}-{request.kernel}"
 
 
-def refuse_another(folder: Path, experiment: str) -> None:
-    """InputError for a folder with the results of another experiment, which would be written over, and for what is
-    no folder."""
+def refuse_another(folder: Path, experiment: str, network: Topology | None = None) -> None:
+    """InputError for a folder with the results of another experiment, or of another network of the same name, which
+    would be written over, and for what is no folder."""
     execute.refuse_file(folder)
     try:
-        there = read_summary(folder)["experiment"]
+        there = read_summary(folder)
     except InputError:
         return  # none, or one that says nothing any more
-    if there != experiment:
-        raise InputError(f"holds results of {there}", where=str(folder), allowed="a folder of its own, with --out")
+    if there["experiment"] != experiment:
+        raise InputError(
+            f"holds results of {there['experiment']}", where=str(folder), allowed="a folder of its own, with --out"
+        )
+    for run in there.get("runs", ()) if network is not None else ():
+        try:
+            known = Plan.read(folder / run["folder"] / PLAN).topology
+        except InputError:
+            continue
+        if known != network:
+            raise InputError(
+                f"holds results of another network that is called {known.name} too", where=str(folder),
+                allowed="a folder of its own, with --out; or another `name:` in the topology's file",
+            )  # fmt: skip
+        return
 
 
 def command_line(request: Request, topology: str, keyings: Sequence[str], seeds: Sequence[int]) -> str:
@@ -256,7 +269,7 @@ def conclude(
     found, figures = list(flaws), figures or Drawing()
     outcomes, taken = measure(experiment, outcomes, found, known or {})
     if not taken:
-        raise nothing_left(folder, found)
+        raise nothing_left(folder, found, about.get("command", ""))
     runs = [run for run, _ in taken]
     measures: dict[str, list[Measures]] = {}
     for run, numbers in taken:
@@ -310,20 +323,22 @@ def measure(
 
 @contextmanager
 def written(folder: Path) -> Iterator[None]:
-    """InputError for results that cannot be written."""
+    """InputError for results that cannot be written, EnvironmentFailure where the disk is full."""
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"cannot be written: {error.strerror}", where=str(error.filename or folder), allowed="a folder of yours"
-        ) from error
+        told = of_file(error, folder, "a folder of yours")
+        told.problem = f"cannot be written: {told.problem}"
+        raise told from error
 
 
-def nothing_left(folder: Path, flaws: Sequence[InputError]) -> InputError:
-    """The error of a folder in which nothing can be measured: a failure when the experiment's own code is to blame."""
+def nothing_left(folder: Path, flaws: Sequence[InputError], command: str = "") -> InputError:
+    """The error of a folder in which nothing can be measured: a failure when the experiment's own code is to blame.
+    `command`: what once made it."""
+    again = f"{command} --out {folder}" if command.startswith("./lab") else "lab run --help"
     error = InputError(
         f"no run here can be measured:{listed(flaws)}" if flaws else "no finished run is here", where=str(folder),
-        allowed="a folder with the record of one finished run at least", next_command="lab run --help",
+        allowed="a folder with the record of one finished run at least", next_command=again,
     )  # fmt: skip
     if any(each.exit_code == EnvironmentFailure.exit_code for each in flaws):
         error.exit_code, error.allowed, error.next_command = EnvironmentFailure.exit_code, None, execute.MEASURE_AGAIN

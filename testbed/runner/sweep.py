@@ -85,7 +85,12 @@ def row(experiment: Experiment, cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """The measures of one run, with the levels that made it. Raises InputError for a record that cannot be read."""
     run = Run(outcome.folder)
     found = measured(experiment, run)
-    measures = {name: value for name, value in vars(found).items() if name != "extra"}
+    there, asked = found.adjacencies, found.asked
+    measures = {
+        "convergence_s": found.main_s,
+        **({} if there is None else {f"adjacencies_{name}": value for name, value in vars(there).items()}),
+        **{f"dks_{name}": value for name, value in vars(asked).items()},
+    }
     return {
         **cell.levels,
         "seed": cell.seed,

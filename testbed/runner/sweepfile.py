@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from testbed.errors import InputError, InputErrors, Location, gathered, parts, refuse
 from testbed.owned import plain_name
-from testbed.record.plan import Plan
+from testbed.record.plan import Plan, all_options
 from testbed.runner.answers import planned
 from testbed.runner.experiment import KEYINGS, Experiment, find
 from testbed.runner.hosted import file_of, hosted
-from testbed.runner.options import unread
+from testbed.runner.options import CAPTURES, unread
 from testbed.runner.session import MANY
 from testbed.topology.findings import Caution, TopologyErrors, nearest
 from testbed.topology.load import examine
@@ -181,10 +181,26 @@ def _each_alone(
             yield from _at(error, lines.of("options", name))
         yield from alone(lines.of("options", name), known, {name: value})
     for name, levels in options.items():
+        if near := _misspelt(name, experiment):
+            yield InputError(
+                f"unknown factor {name!r}{near}", where=lines.of("factors", name),
+                allowed=", ".join((TOPOLOGY, KEYING, *_options(experiment))), next_command=_look(),
+            )  # fmt: skip
+            continue
         for error in unread({name: levels}, known, experiment.options) if known else ():
             yield from _at(error, lines.of("factors", name))
         for number, level in enumerate(levels):
             yield from alone(lines.of("factors", name, number), known, {name: level})
+
+
+def _options(experiment: Experiment) -> list[str]:
+    return sorted({*all_options(), CAPTURES, *experiment.options})
+
+
+def _misspelt(name: str, experiment: Experiment) -> str:
+    """What a factor that is no option probably is: topology and keying, which are none, among it."""
+    known = _options(experiment)
+    return "" if name in known else nearest(name, [TOPOLOGY, KEYING, *known])
 
 
 def _examined(level: Any, place: Location) -> tuple[Topology, list[Caution]]:

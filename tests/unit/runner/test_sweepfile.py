@@ -69,7 +69,7 @@ def test_the_example_is_a_sweep() -> None:
         ("[none, lks]", "[none, magic]", 4, "unknown keying mode 'magic'"),
         ("[none, lks]", "[none, none]", 4, "level 'none' stands twice"),
         ("[none, lks]", "[]", 4, "[]"),
-        ("boot_jitter_s: [0, 2]", "bot_jitter_s: [0, 2]", 5, "unknown option 'bot_jitter_s'"),
+        ("boot_jitter_s: [0, 2]", "bot_jitter_s: [0, 2]", 5, "unknown factor 'bot_jitter_s'"),
         ("seeds: [3, 5]", "options: {boot_jitter_s: 1}", 6, "is an option for every run and a factor"),
         ("experiment: recovery_storm\n", "", 1, "the key 'experiment' is missing"),
         ("seeds: [3, 5]", "kernel: hurd", 6, "'hurd'"),
@@ -94,3 +94,12 @@ def test_what_of_a_topology_will_not_come_up_is_told_before_the_first_run(tmp_pa
     text = f"experiment: power_cycle\nfactors: {{topology: ['ring:4', '{tmp_path / 'odd.yaml'}']}}\nseeds: 1\n"
     (caution,) = read(tmp_path, text).cautions
     assert caution.line().startswith(f"{tmp_path / 'odd.yaml'}:1:9: warning: a--b: loses every packet")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("topolgy", "topology"), ("keyin", "keying"), ("boot_jiter_s", "boot_jitter_s")]
+)
+def test_a_factor_that_is_misspelt_is_told_what_it_probably_is(wrong: str, right: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"unknown factor '{wrong}'; did you mean '{right}'") as caught:
+        read(tmp_path, GOOD.replace(f"  {right}:", f"  {wrong}:"))
+    assert str(caught.value.allowed).startswith("topology, keying, ")
