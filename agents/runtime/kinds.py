@@ -1,8 +1,8 @@
 """Every kind of event that agents put on record: a class each, with what it says and the fields it has.
 
-docs/agents.md has its table from here (`table`), and `wrong` judges an event by its class, as the simulated
-laboratory does with each event of each test. A field that not every event of its kind has is `| None`. Knows
-nothing of who writes.
+docs/agents.md has its table from here (`table`), and `wrong` judges an event by its class, as
+tests/unit/runtime/test_kinds.py does with those of simulated domains. A field that not every event of its kind has
+is `| None`. Knows nothing of who writes.
 """
 
 from __future__ import annotations
@@ -62,10 +62,13 @@ class NoRouters(Kind):
 
 
 class Started(Kind):
-    """The core runs. LKS: whose it is, and who makes keys; DKS: how many documents it has."""
+    """The core runs. LKS: whose it is, who makes keys, and how many interfaces and neighbours it has; DKS: how many
+    documents it has."""
 
     router: str | None
     issuer: str | None
+    interfaces: int | None
+    neighbors: int | None
     documents: int | None
 
 
@@ -265,6 +268,24 @@ class PolicyFetched(Kind):
 
     documents: int | None
     revocation: int | None
+
+
+class Renewed(Kind):
+    """Policy Server: it has signed documents anew in time, by itself."""
+
+    version: int
+    documents: int
+
+
+class Carried(Kind):
+    """A router's signed document that another carries for it: came (LKS, with its source and how many it was
+    handed to) or was brought by this peer (DKS)."""
+
+    router: str
+    version: int
+    peer: str | None
+    source: str | None
+    handed: Names | int | bool | str | None
 
 
 class Worker(Kind):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.runtime.effects import Effect, Event, Kernel
-from agents.runtime.kinds import wrong
 from testbed.simulation.simulation import Node, Simulation
 
 
@@ -30,8 +29,7 @@ class Record:
         self.faults_wanted = False
 
     def saw(self, node: Node, effect: Effect) -> None:
-        """As Observer. RuntimeError for a fault that is not wanted, ValueError for what no kernel could hold, TypeError
-        for an event that is not as it is declared."""
+        """As Observer. RuntimeError for a fault that is not wanted, ValueError for what no kernel could hold."""
         now = self._simulation.now
         if isinstance(effect, Kernel):
             effect.wanted()
@@ -39,8 +37,6 @@ class Record:
         elif isinstance(effect, Event):
             if effect.kind == "fault" and not self.faults_wanted:
                 raise RuntimeError(f"{node.name}: {dict(effect.fields)}")
-            if undeclared := list(wrong(effect.kind, effect.fields)):
-                raise TypeError(f"{node.name}: {'; '.join(undeclared)} (agents/runtime/kinds.py)")
             self.events.append(Seen(now, node.name, effect.kind, effect.fields))
 
     def seen(self, kind: str, node: str | None = None, **fields: Any) -> list[Seen]:

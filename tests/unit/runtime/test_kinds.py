@@ -1,7 +1,6 @@
 """Kinds of events are declared once: what agents write is what is declared, and the documents say the same.
 
-The simulated laboratory holds every event of every test against its declaration (testbed/simulation/record.py); what
-only daemons write is looked for in the code.
+Events of simulated domains are held against their declarations; what only daemons write is looked for in the code.
 """
 
 from __future__ import annotations
@@ -12,9 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from agents.policy.document import Lifetimes, Reconnect
+from agents.policy.domain import Settings
 from agents.runtime.kinds import KINDS, table, wrong
 from testbed.setup.paths import PROJECT
+from testbed.simulation.network import Network
+from testbed.soak.faults import with_issuer
 
+SOON = Reconnect(first_min_s=1, first_max_s=3, max_s=5)
 AGENTS = sorted((PROJECT / "agents").rglob("*.py"))
 
 
@@ -63,3 +67,19 @@ def test_the_document_has_the_table_of_now(page: str) -> None:
 
 def test_every_class_says_what_its_event_means() -> None:
     assert [name for name, kind in KINDS.items() if not (kind.__doc__ or "").endswith(".")] == []
+
+
+@pytest.mark.parametrize("issuer", ["lks", "dks", "central"])
+def test_the_events_of_a_domain_that_lives_fails_and_removes_a_router_are_as_they_are_declared(issuer: str) -> None:
+    settings = with_issuer(Settings(validity_s=1 << 33, lifetimes=Lifetimes(group_s=60), reconnect=SOON), issuer)
+    network = Network({"one": ("a", "b"), "lan": ("b", "c", "x")}, settings=settings, dks=True)
+    network.power_on_all()
+    network.run(100)
+    network.remove("x")
+    network.power_off("b")
+    network.power_off("dks")
+    network.at(110, lambda: network.power_on("b"))
+    network.at(120, lambda: network.power_on("dks"))
+    network.run(220)
+    assert len({each.kind for each in network.events}) > 10
+    assert {text for each in network.events for text in wrong(each.kind, each.fields)} == set()
