@@ -124,6 +124,22 @@ SYMBOLIC = (
     Secure("policy", "misled", ("label",)),
     Secure("policy", "misled", ("router",)),
     Secure("policy", "misled", ("version",)),
+    Secure("dks", "leakedIssued", ("sign",)),
+    Secure("dks", "leakedIssued", ("transcript",)),
+    Secure("dks", "unissued", ("sign",)),
+    Secure("dks", "unissued", ("pin", "state")),
+    Secure("dks", "disagreed", ("pin", "state")),
+    Secure("dks", "stale", ("messageId",)),
+    Secure("dks", "stale", ("pin",)),
+    Secure("dks, insider", "foreign", ("owner",)),
+    Secure("dks, insider", "foreign", ("groupOfSession",)),
+    Secure("dks, insider", "forgedReport", ("report",)),
+    Secure("dks, insider", "otherVersion", ("signed",)),
+    Secure("dks, insider", "otherVersion", ("issuer",)),
+    Secure("dks or neighbour", "crossed", ("aim", "control")),
+    Secure("neighbour or dks", "crossed", ("aim", "control")),
+    Secure("lying dks", "misled", ("root",)),
+    Secure("possession", "leaked", ("oneIdentity",)),
 )
 """Where several defences stand together, each alone is enough: the tests check that too."""
 

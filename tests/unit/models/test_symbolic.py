@@ -31,6 +31,8 @@ def test_of_several_defences_against_one_attack_each_alone_is_enough(each: Secur
 def test_honest_parties_come_to_the_end_of_the_protocol() -> None:
     found = search("pair", "reached")
     assert found.steps[-2:] == ("rekey", "takeRekey")
+    found = search("dks", "arrived")
+    assert found.steps[-4:] == ("issue", "takeIssued", "giveOn", "takeGiven") and "lease" in found.steps
 
 
 def test_a_defence_that_the_model_does_not_have_is_an_error() -> None:
