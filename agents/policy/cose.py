@@ -6,7 +6,11 @@ one kind of object is worth nothing for another. Knows nothing of what is signed
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -15,6 +19,7 @@ from agents.policy import cbor
 from agents.policy.errors import PolicyError
 from agents.runtime.storage import later_format
 
+T = TypeVar("T")
 _TAG_SIGN1 = 18
 _HEADER_ALG, _HEADER_TYP = 1, 16
 _ALG_EDDSA = -8
@@ -28,16 +33,63 @@ class _Sign1:
     signature: bytes
 
 
+class Verifier:
+    """The port through which everything signed is made, verified, written and read. `using` puts another in its
+    place: a simulation has one that remembers what it has verified and read."""
+
+    def sign(self, label: str, payload: bytes, key: Ed25519PrivateKey) -> bytes:
+        """As the function."""
+        return _sign(label, payload, key)
+
+    def verify(self, label: str, data: bytes, key: Ed25519PublicKey) -> bytes:
+        """As the function."""
+        return _verify(label, data, key)
+
+    def written(self, value: T, encode: Callable[[T], bytes]) -> bytes:
+        """A value's octets."""
+        return encode(value)
+
+    def read(self, payload: bytes, decode: Callable[[bytes], T]) -> T:
+        """The value of such octets. PolicyError."""
+        return decode(payload)
+
+
+_VERIFIER: ContextVar[Verifier] = ContextVar("verifier", default=Verifier())  # noqa: B039 - it holds nothing
+
+
+@contextmanager
+def using(verifier: Verifier) -> Iterator[None]:
+    """Everything within goes through this one."""
+    token = _VERIFIER.set(verifier)
+    try:
+        yield
+    finally:
+        _VERIFIER.reset(token)
+
+
+def verifier() -> Verifier:
+    """The one in force."""
+    return _VERIFIER.get()
+
+
 def sign(label: str, payload: bytes, key: Ed25519PrivateKey) -> bytes:
     """A tagged COSE_Sign1 of these octets under this label."""
+    return verifier().sign(label, payload, key)
+
+
+def verify(label: str, data: bytes, key: Ed25519PublicKey) -> bytes:
+    """The payload, if it is signed by this key under this label; PolicyError otherwise."""
+    return verifier().verify(label, data, key)
+
+
+def _sign(label: str, payload: bytes, key: Ed25519PrivateKey) -> bytes:
     protected = cbor.encode({_HEADER_ALG: _ALG_EDDSA, _HEADER_TYP: label})
     signature = key.sign(_signed(protected, payload))
     # Tag 18, then [protected, {}, payload, signature].
     return bytes((0xC0 | _TAG_SIGN1,)) + cbor.encode([protected, {}, payload, signature])
 
 
-def verify(label: str, data: bytes, key: Ed25519PublicKey) -> bytes:
-    """The payload, if it is signed by this key under this label; PolicyError otherwise."""
+def _verify(label: str, data: bytes, key: Ed25519PublicKey) -> bytes:
     parts = _parse(data)
     if parts.protected != cbor.encode({_HEADER_ALG: _ALG_EDDSA, _HEADER_TYP: label}):
         raise PolicyError(_other_label(label, parts.protected))

@@ -469,11 +469,19 @@ def plain(value: object) -> object:
 
 def encode_document(document: PolicyDocument) -> bytes:
     """The deterministic CBOR of a document."""
+    return cose.verifier().written(document, _encode)
+
+
+def _encode(document: PolicyDocument) -> bytes:
     return cbor.encode(plain(document))
 
 
 def decode_document(payload: bytes) -> PolicyDocument:
     """From CBOR; PolicyError unless it is exactly what `encode_document` makes."""
+    return cose.verifier().read(payload, _decode)
+
+
+def _decode(payload: bytes) -> PolicyDocument:
     try:
         document = PolicyDocument.model_validate(cbor.decode(payload))
     except ValidationError as error:
@@ -481,7 +489,7 @@ def decode_document(payload: bytes) -> PolicyDocument:
         place = ".".join(str(part) for part in first["loc"])
         raise PolicyError(f"policy document: {place or 'whole'}: {first['msg']}") from error
     # What pydantic converts ("5" to 5, other spellings of an address) does not come back the same.
-    if encode_document(document) != payload:
+    if _encode(document) != payload:
         raise PolicyError("policy document holds a value in another form than its own")
     public_key_from_spki(document.identity)
     public_key_from_spki(document.dks.key)

@@ -88,7 +88,7 @@ def verify_group_state(
     data: bytes, key: Ed25519PublicKey, group: GroupId, minimum: tuple[int, int] = (0, 0)
 ) -> GroupState:
     """The state, if this key signed it for this group and it is not lower than `minimum` (v, g). PolicyError."""
-    state = _decode(cose.verify(LABEL, data, key))
+    state = _read(cose.verify(LABEL, data, key))
     if state.group != group:
         raise PolicyError(f"the state is of group {state.group}, not {group}")
     if state.counters < minimum:
@@ -104,7 +104,7 @@ def verify_issued_state(
 ) -> GroupState:
     """As `verify_group_state`, by the key of whom the state names as its issuer. `key_of` gives None for an issuer
     whose word does not count for this group. PolicyError."""
-    issuer = _decode(cose.unverified_payload(data)).issuer
+    issuer = _read(cose.unverified_payload(data)).issuer
     key = key_of(issuer)
     if key is None:
         raise PolicyError(f"group {group}: the word of {issuer} does not count")
@@ -124,7 +124,11 @@ def signed_by(data: bytes, keys: Iterable[bytes]) -> bool:
 
 def claimed_group(data: bytes) -> GroupId:
     """Which group a signed state says it is of: to find the key to verify it with, and for nothing else."""
-    return _decode(cose.unverified_payload(data)).group
+    return _read(cose.unverified_payload(data)).group
+
+
+def _read(payload: bytes) -> GroupState:
+    return cose.verifier().read(payload, _decode)
 
 
 def _decode(payload: bytes) -> GroupState:

@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agents.ipsec.protection import RoutingProtocol
+from agents.policy.cose import using
 from agents.policy.domain import Settings
-from testbed.storm.memo import remembering
+from testbed.storm.memo import Remembering
 from testbed.storm.rings import DKS, Place, by_ring, places
 from testbed.storm.service import Service
 from testbed.storm.tally import EXCHANGES, Tally, quantile, series
@@ -88,7 +89,7 @@ def play(case: Case, number: int) -> Part:
     began, cpu = time.monotonic(), time.process_time()
     share = (number, case.processes)
     rings = _neighbors(case, number) if case.ring_by_ring else None
-    with remembering():
+    with using(Remembering()):
         mine = list(places(case.routers, SETTINGS[case.keying], case.protocols, share, points=case.points))
         boots = {name: when for _ring, routers in by_ring(mine) for name, when in _boots(case, routers).items()}
         boots[DKS] = _dks_boots(case, number)
@@ -137,7 +138,7 @@ def _neighbors(case: Case, number: int) -> Tally:
     """
     settings = SETTINGS[case.keying]
     found = Tally({})
-    with remembering():
+    with using(Remembering()):
         for ring, routers in by_ring(places(case.routers, settings, case.protocols, (number, case.processes))):
             world = Storm(routers, case.seed * 1_000_000 + ring, case.service)
             world.power_returns(_boots(case, routers))

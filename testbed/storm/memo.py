@@ -1,4 +1,4 @@
-"""Pure functions that remember: what one party has verified and decoded need not be computed again for another.
+"""A verifier that remembers: what one party has verified and decoded need not be computed again for another.
 
 A simulation of 100,000 routers in one process meets every signed octet string several times: at the DKS, at its router,
 at each neighbour. Signature checks and decoding are functions of their arguments alone, so the second result is the
@@ -8,76 +8,71 @@ FOR SIMULATION ONLY.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from agents.policy import cose, document, group
+from agents.policy import document
+from agents.policy.cose import Verifier
 from agents.policy.document import PolicyDocument
 
 SMALL = 1 << 15
 """Group states and their like that are remembered. Documents all are, as DKS and router share them."""
+T = TypeVar("T")
 
 
-@contextmanager
-def remembering() -> Iterator[None]:
-    """Within this context, in this process."""
-    sign, verify, state = cose.sign, cose.verify, group._decode
-    encode, decode = document.encode_document, document.decode_document
-    right: dict[bool, dict[tuple[str, bytes, bytes], bytes]] = {True: {}, False: {}}
-    documents: dict[bytes, PolicyDocument] = {}
-    raw: dict[int, tuple[object, bytes]] = {}
+class Remembering(Verifier):
+    """For `agents.policy.cose.using`, in one process."""
 
-    def octets(key: Ed25519PublicKey | Ed25519PrivateKey) -> bytes:
-        known = raw.get(id(key))
-        if known is None or known[0] is not key:
-            if len(raw) > SMALL:
-                raw.clear()
-            public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
-            known = raw[id(key)] = (key, public.public_bytes_raw())
-        return known[1]
+    def __init__(self) -> None:
+        self._right: dict[bool, dict[tuple[str, bytes, bytes], bytes]] = {True: {}, False: {}}
+        self._documents: dict[bytes, PolicyDocument] = {}
+        self._others: dict[tuple[object, bytes], Any] = {}
+        self._raw: dict[int, tuple[object, bytes]] = {}
 
-    def know(label: str, data: bytes, key: Ed25519PublicKey | Ed25519PrivateKey, payload: bytes) -> None:
-        table = right[label == document.LABEL]
-        if table is right[False] and len(table) > SMALL:
-            table.clear()
-        table[label, data, octets(key)] = payload
-
-    def signing(label: str, payload: bytes, key: Ed25519PrivateKey) -> bytes:
-        data = sign(label, payload, key)
-        know(label, data, key, payload)
+    def sign(self, label: str, payload: bytes, key: Ed25519PrivateKey) -> bytes:
+        """As Verifier."""
+        data = super().sign(label, payload, key)
+        self._know(label, data, key, payload)
         return data
 
-    def verifying(label: str, data: bytes, key: Ed25519PublicKey) -> bytes:
-        payload = right[label == document.LABEL].get((label, data, octets(key)))
+    def verify(self, label: str, data: bytes, key: Ed25519PublicKey) -> bytes:
+        """As Verifier. A wrong signature is looked at each time."""
+        payload = self._right[label == document.LABEL].get((label, data, self._octets(key)))
         if payload is None:
-            payload = verify(label, data, key)
-            know(label, data, key, payload)
+            payload = super().verify(label, data, key)
+            self._know(label, data, key, payload)
         return payload
 
-    def encoding(whole: PolicyDocument) -> bytes:
-        payload = encode(whole)
-        documents[payload] = whole
+    def written(self, value: T, encode: Callable[[T], bytes]) -> bytes:
+        """As Verifier."""
+        payload = super().written(value, encode)
+        if isinstance(value, PolicyDocument):
+            self._documents[payload] = value
         return payload
 
-    def decoding(payload: bytes) -> PolicyDocument:
-        found = documents.get(payload)
-        return decode(payload) if found is None else found
+    def read(self, payload: bytes, decode: Callable[[bytes], T]) -> T:
+        """As Verifier."""
+        whole: Any = self._documents.get(payload) or self._others.get((decode, payload))
+        if whole is None:
+            whole = super().read(payload, decode)
+            if len(self._others) > SMALL:
+                self._others.clear()
+            self._others[decode, payload] = whole
+        return whole  # type: ignore[no-any-return]
 
-    replaced: list[tuple[Any, str, Callable[..., Any], Callable[..., Any]]] = [
-        (cose, "sign", sign, signing),
-        (cose, "verify", verify, verifying),
-        (document, "encode_document", encode, encoding),
-        (document, "decode_document", decode, decoding),
-        (group, "_decode", state, lru_cache(SMALL)(state)),
-    ]
-    try:
-        for module, name, _before, function in replaced:
-            setattr(module, name, function)
-        yield
-    finally:
-        for module, name, before, _function in replaced:
-            setattr(module, name, before)
+    def _octets(self, key: Ed25519PublicKey | Ed25519PrivateKey) -> bytes:
+        known = self._raw.get(id(key))
+        if known is None or known[0] is not key:
+            if len(self._raw) > SMALL:
+                self._raw.clear()
+            public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
+            known = self._raw[id(key)] = (key, public.public_bytes_raw())
+        return known[1]
+
+    def _know(self, label: str, data: bytes, key: Ed25519PublicKey | Ed25519PrivateKey, payload: bytes) -> None:
+        table = self._right[label == document.LABEL]
+        if table is self._right[False] and len(table) > SMALL:
+            table.clear()
+        table[label, data, self._octets(key)] = payload

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agents.policy.cose import Verifier
 from testbed.errors import InputError
 from testbed.runner import simulated
 from testbed.runner.experiment import find
@@ -62,9 +63,7 @@ def test_another_seed_boots_at_other_times() -> None:
 def test_remembering_what_was_verified_changes_nothing(keying: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = replace(SMALL, keying=keying)
     remembered = computed(case)
-    from contextlib import nullcontext
-
-    monkeypatch.setattr(computing, "remembering", nullcontext)
+    monkeypatch.setattr(computing, "Remembering", Verifier)
     assert computed(case) == remembered
 
 
