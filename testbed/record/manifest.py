@@ -21,7 +21,7 @@ from testbed.record.reading import document
 FILE = "manifest.json"
 FORMAT = 1
 """Of the run's folder: what files it has, and what their lines hold."""
-_PACKAGES = ("pydantic", "jinja2", "networkx", "pyroute2", "cryptography", "cbor2", "mininet")
+_PACKAGES = ("pydantic", "jinja2", "networkx", "cryptography", "cbor2", "mininet")
 
 
 def sha256(path: Path) -> str:
