@@ -57,6 +57,11 @@ def timeline(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[tup
             for ends in changes:
                 if ends.router == event["node"]:
                     _change(changes[ends], event["t"], up=False)
+        elif event["source"] == "link" and event["kind"] == "down" and told_by == "ospf6d":
+            # It forgets the neighbours of an interface that goes down, as ospfd does, and says nothing of it.
+            for ends in changes:
+                if (ends.router, ends.interface) == (event["node"], event["ifname"]):
+                    _change(changes[ends], event["t"], up=False)
         elif event["source"] == "frr" and event["kind"] == "adjacency" and event["daemon"] == told_by:
             neighbor = names.get(IPv4Address(event["neighbor"]))
             ends = Ends(event["node"], event["ifname"], neighbor or "")

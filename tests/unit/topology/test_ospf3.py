@@ -98,6 +98,9 @@ def test_adjacencies_and_convergence_are_those_of_ospfv3() -> None:
         ]  # fmt: skip
 
     assert (adjacency.up_at_end(OFFICE, told("ospf6d")), adjacency.up_at_end(OFFICE, told("ospfd"))) == (8, 0)
+    first = ends[0]
+    down = {"t": 9, "node": first.router, "source": "link", "kind": "down", "ifname": first.interface}
+    assert adjacency.up_at_end(OFFICE, [*told("ospf6d"), down]) == 7, "ospf6d says nothing of it"
     routes = [
         {"t": 5 + number, "node": router, "source": "route", "kind": "add", "dst": str(prefix),
          "nexthops": [{"via": str(hop), "dev": "x"} for hop in hops]}
