@@ -99,9 +99,11 @@ def paired_at(run: Run, point: str, phase: Phase, until: int) -> int | None:
 
 
 def lost(run: Run) -> tuple[int, int]:
-    """Packets that receivers should have had and had not, sent since the first fault; of a run without one, since all
+    """Packets that receivers should have had and had not, sent since the first fault, or since there would have been
+    one had there been anything to do (the DKS's death, in a mode without one); of a run without one, since all
     receivers heard. And how many receivers of a stream had not heard it at that moment: they are left out."""
-    began = min((event["t"] for event in run.where("fault")), default=None)
+    faults = [*run.where("fault"), *run.where("lab", "nothing_to_do")]
+    began = min((event["t"] for event in faults), default=None)
     if began is None:
         began = heard_at(run, Phase(0), run.events[-1]["t"])
     if began is None:

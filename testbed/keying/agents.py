@@ -69,9 +69,9 @@ class AgentKeying(Keying):
         assert isinstance(options, AgentOptions)
         settings = options.settings(issuer=self.issuer, local_key_server=self.local_key_server)
         address = topology.dks.management.address if self.management else topology.dks.address_of(topology.family)
-        mode, clear = Mode(options.mode), options.in_clear
-        provision(topology, folder, seed, address, settings, mode, clear)
-        self._domain = lambda: (domain_of(topology, seed, address, settings, mode, clear), folder, seed)
+        mode, clear, region = Mode(options.mode), options.in_clear, options.region
+        provision(topology, folder, seed, address, settings, mode, clear, region)
+        self._domain = lambda: (domain_of(topology, seed, address, settings, mode, clear, region), folder, seed)
 
     def policy_step(self, direction: str, at_once: int, protocol: str) -> Mapping[str, Any]:
         """As Keying.policy_step."""
@@ -84,7 +84,9 @@ class AgentKeying(Keying):
         return self._policy
 
     def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:
-        """Start the router's agent."""
+        """Start the router's agent, if it has a document."""
+        if not Places(node.retained).document.exists():
+            return
         config = node.volatile / "lks.toml"
         config.write_text(
             lks_config(
@@ -107,6 +109,8 @@ class AgentKeying(Keying):
 
     async def wait_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """As a service manager does: FRR's unit is ordered after that of the agent, which says when it is ready."""
+        if node.name not in self._notices:
+            return
         with self._notices.pop(node.name) as listener:
             loop = asyncio.get_running_loop()
             try:

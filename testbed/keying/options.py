@@ -118,6 +118,15 @@ class AgentOptions(ProtectingOptions):
     mode: Annotated[str, one_of(*(each.value for each in Mode))] = Mode.REQUIRED.value
     """What is asked of every interface at the start."""
     policy: LaboratorySettings = LaboratorySettings()
+    region: Annotated[
+        tuple[str, ...],
+        listed("a list of links and LANs"),
+        OneOf(
+            "link or LAN", lambda topology: [name for name, each in topology.segments.items() if each.kind != "stub"]
+        ),
+    ] = ()
+    """The links and LANs that are protected. All others stay in clear, and routers on none of them run no agent. Empty:
+    all."""
 
     def settings(self, *, issuer: str, local_key_server: bool) -> Settings:
         """The domain's settings under a keying mode."""

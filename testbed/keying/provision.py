@@ -79,16 +79,21 @@ def domain_of(
     settings: Settings,
     mode: Mode = Mode.REQUIRED,
     clear: Collection[RoutingProtocol] = (),
+    region: Collection[str] = (),
 ) -> Domain:
     """The domain that an administrator would have approved for this topology: every adjacency it draws, all in `mode`
-    but for the protocols that stay `clear`.
+    but for the protocols that stay `clear`. Of a `region` of links and LANs those alone, and the routers on them, whose
+    other interfaces are in clear. Then unicast PIM is protected among them and heard in clear from others, who register
+    as well.
 
     InputError when the Policy Server would refuse it.
     """
     dks = DksEntry(name=DKS_NAME, key=spki(laboratory_key(seed, DKS_NAME)), addresses=(dks_address,), port=PORT)
     domain = Domain(name=topology.domain, dks=dks, settings=settings)
+    if region:
+        domain = edit.set_points_mode(domain, Mode.PERMISSIVE)
     try:
-        for router in topology.routers.values():
+        for router in members(topology, region):
             protected = [each for each in router.interfaces if _protected(each)]
             key = spki(laboratory_key(seed, router.name))
             domain = edit.add_router(domain, router.name, key, room=max(4, len(protected)))
@@ -103,7 +108,7 @@ def domain_of(
                     interface.ipv6_link_local,
                     "lan" if interface.kind == "lan" else "p2p",
                     protocols,
-                    mode,
+                    mode if _inside(interface, region) else Mode.CLEAR,
                 )
                 free = [each for each in protocols if each in clear]
                 if free:
@@ -112,15 +117,28 @@ def domain_of(
                 domain = edit.set_sources(domain, router.name, _registers_from(router))
                 if router.pim_rp and RoutingProtocol.PIM not in clear:
                     domain = edit.set_point(domain, router.name, topology.pim.rp_address)
-        for router in topology.routers.values():
+        for router in members(topology, region):
             for adjacency in topology.neighbors(router.name):
                 here = (router.name, adjacency.interface.name)
                 there = (adjacency.neighbor_router, adjacency.neighbor_interface.name)
-                if here < there and _protected(adjacency.neighbor_interface):
+                inside = _inside(adjacency.interface, region) and _protected(adjacency.neighbor_interface)
+                if here < there and inside:
                     domain = edit.allow(domain, here, there)
     except PolicyError as error:
         raise InputError(str(error), where=f"topology {topology.name}") from error
     return domain
+
+
+def members(topology: Topology, region: Collection[str]) -> list[Router]:
+    """The routers that have keys: those with an interface on a link or LAN of the region."""
+    return [
+        router for router in topology.routers.values()
+        if not region or any(_protected(each) and _inside(each, region) for each in router.interfaces)
+    ]  # fmt: skip
+
+
+def _inside(interface: Interface, region: Collection[str]) -> bool:
+    return not region or interface.segment in region
 
 
 def _registers_from(router: Router) -> list[IPv4Address]:
@@ -154,6 +172,7 @@ def provision(
     settings: Settings,
     mode: Mode = Mode.REQUIRED,
     clear: Collection[RoutingProtocol] = (),
+    region: Collection[str] = (),
 ) -> dict[str, PolicyDocument]:
     """Write every node's retained folder below folder/"retained" and give the documents by router.
 
@@ -161,7 +180,9 @@ def provision(
     """
     server = laboratory_key(seed, POLICY_SERVER)
     try:
-        documents = compile_documents(domain_of(topology, seed, dks_address, settings, mode, clear), 1, ISSUED_AT)
+        documents = compile_documents(
+            domain_of(topology, seed, dks_address, settings, mode, clear, region), 1, ISSUED_AT
+        )
     except PolicyError as error:
         raise InputError(str(error), where=f"topology {topology.name}") from error
     signed = {name: sign_document(document, server) for name, document in documents.items()}

@@ -20,8 +20,12 @@ from testbed.probes.ports import Ports
 
 _PACKET_OUTGOING, _SO_ATTACH_FILTER = 4, 26
 _HEAD = 34
-"""Octets of a frame up to the end of what the filter looks at."""
+"""Octets of a frame up to the end of an IPv4 header, which is more than the filter looks at."""
+_MULTICAST = 224
+"""The first octet of the first IPv4 group."""
 _NAMES = {OSPF: "ospf", PIM: "pim"}
+UNICAST = "pim, unicast"
+"""Registers and Register-Stops, which have keys of their own. Of IPv6 they are not told from the rest."""
 
 # Classic BPF (linux/filter.h): load a half-word or an octet at a fixed place, jump, compare and jump, return.
 _LDH, _LDB, _JA, _JEQ, _RET = 0x28, 0x30, 0x05, 0x15, 0x06
@@ -70,6 +74,8 @@ class Cleartext:
                 continue
             moment = self._ports.moment(ancillary)
             name = _NAMES[data[23] if data[12] == 0x08 else data[20]]
+            if data[12] == 0x08 and name == "pim" and data[30] < _MULTICAST:
+                name = UNICAST
             found = self._heard.setdefault(label, _Heard(first_ns=moment))
             found.packets[name] = found.packets.get(name, 0) + 1
             found.last_ns = moment

@@ -107,6 +107,17 @@ def test_a_network_of_ospfv3_alone_is_keyed_over_link_local_addresses_and_comes_
     assert asked > len(links)
 
 
+def test_a_protected_half_lives_beside_a_clear_one_and_an_intruder_there_does_not_come_across(tmp_path: Path) -> None:
+    done = lab("run", "sub_region", "--keying", "none,lks", "--seed", "1", "--out", tmp_path, "--json")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    rows = {keying: row["extra"] for keying, row in json.loads(done.stdout)["keyings"].items()}
+    crossed = "over the border: packets at protected interfaces' daemons"
+    assert rows["none"][crossed][0] >= 2, "what is to be kept out gets there where nothing keeps it out"
+    assert rows["lks"]["forged LSA: route changes in the protected part"][0] > 0, "a flooded LSA is believed"
+    agents = {event["node"] for event in Run(next(tmp_path.glob("runs/lks-1-*"))).where("agent", "began")}
+    assert agents == {"dks", "b2", "x1", "x2"}
+
+
 GRAPH = """<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
   <key attr.name="label" attr.type="string" for="node" id="d0" />
   <key attr.name="hyperedge" attr.type="int" for="node" id="d1" />

@@ -1,0 +1,360 @@
+"""Half of a network is protected and stays so, the other half is in clear: what crosses the border between them?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import Any, ClassVar
+
+import networkx
+
+from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis.convergence import converged_at
+from testbed.analysis.multicast import Phase
+from testbed.analysis.run import NS, Event, Run
+from testbed.errors import InputError
+from testbed.faults import packets
+from testbed.keying.base import modes
+from testbed.keying.provision import members
+from testbed.probes.cleartext import UNICAST
+from testbed.record.plan import Plan, Step, Stream
+from testbed.runner.experiment import ROUTES_RIGHT, Criterion, Experiment, Measures, Span, Table, between, step
+from testbed.runner.streams import usual_streams
+from testbed.topology.adjacent import live_graph, live_segments
+from testbed.topology.resolved import BACKBONE, Interface, Router, Topology
+
+LIFETIME_S = 60
+KILL_S, TAP_S, BACK_S, END_S = 100, 110, 1000, 1200
+PHASES = {"forged LSA": 140, "forged Hello": 200, "over the border": 280, "quiet": 340}
+"""What the intruder on the clear side does, and when; the last has nothing of his."""
+CUT_CLEAR_S, CUT_INSIDE_S, DOWN_S = 380, 500, 60
+HALF_OFF_S, ALL_OFF_S, DARK_S, SPREAD_S = 620, 760, 20, 4.0
+RETURNS = "power returns"
+AGENTS = modes(lambda mode: mode.schedules_visits)
+BORDERS = ("across", "along")
+LOST = "adjacencies of protected links lost, but for a fault of their own"
+CLEAR = "OSPF and PIM packets in clear, on protected links"
+REKEYS = "new keys while the DKS is dead"
+
+
+class Region:
+    """Which links and LANs are protected, who is there, and where the border is. InputError where there is none."""
+
+    def __init__(self, topology: Topology, border: str) -> None:
+        if border not in BORDERS:
+            raise InputError(f"the border cannot run {border!r}", where="-o border", allowed=", ".join(BORDERS))
+        self.topology = topology
+        live = live_segments(topology)
+        wanted = _areas(topology, live) if border == "along" else _half(topology)
+        self.inside = tuple(name for name in live if wanted(_ends(topology, name)))
+        self.clear = tuple(name for name in live if name not in self.inside)
+        self.members = [each.name for each in members(topology, self.inside)] if self.inside else []
+        self.outside = [name for name in topology.routers if name not in self.members]
+        crossed = [name for name in self.clear if self._at_border(name) and any(
+            end.router in self.outside for end in _ends(topology, name))]  # fmt: skip
+        if not self.inside or not crossed:
+            raise InputError(
+                f"no border between a protected and a clear half runs {border} an area of this network",
+                where=f"topology {topology.name}",
+                allowed="areas, or -o border=across" if border == "along" else "four routers or more in a row",
+            )
+        # Where the clear side has an area in common with the protected one, forged LSAs can go furthest.
+        areas = {end.area for name in self.inside for end in _ends(topology, name)}
+        self.frontier = max(crossed, key=lambda name: _ends(topology, name)[0].area in areas)
+        ends = _ends(topology, self.frontier)
+        self.border = next(end for end in ends if end.router in self.members)
+        """The end of the intruder's link that belongs to a router with interfaces of both kinds."""
+        self.beyond = next(end for end in ends if end.router in self.outside)
+        deep = [name for name in self.members if not any(each in self.clear for each in self._segments(name))]
+        self.inner = next(iter(deep), next(name for name in self.members if name != self.border.router))
+        """A protected router in whose name LSAs are forged, without interfaces of both kinds if there is one."""
+
+    def _segments(self, router: str) -> list[str]:
+        return [each.segment for each in self.topology.routers[router].interfaces]
+
+    def _at_border(self, segment: str) -> bool:
+        return any(end.router in self.members for end in _ends(self.topology, segment))
+
+    def protected_links(self, ends: adjacency.Ends) -> bool:
+        """Whether this direction of an adjacency is over a protected link."""
+        return self.topology.routers[ends.router].interface(ends.interface).segment in self.inside
+
+    def forged(self) -> Mapping[str, list[bytes]]:
+        """By phase what the intruder sends on the clear link, in the names of routers."""
+        inner, border, beyond = self.topology.routers[self.inner], self.border, self.beyond
+        timers, group = self.topology.ospf, packets.ALL_OSPF
+
+        def hello(router: Router, end: Interface) -> bytes:
+            return packets.ospf_hello(router.router_id, end.ipv4, end.area, timers.hello_s, timers.dead_s)
+
+        def spoken(end: Interface, body: bytes, **more: Any) -> bytes:
+            return packets.frame(end.ipv4.ip, more.pop("to", group), packets.OSPF, body, **more)
+
+        neighbor = self.topology.routers[beyond.router]
+        update = packets.ospf_update(neighbor.router_id, beyond.area, inner.router_id)
+        across = []
+        for each in self.topology.neighbors(border.router):
+            if each.interface.segment in self.inside:
+                other, end = self.topology.routers[each.neighbor_router], each.neighbor_interface
+                # As a neighbour behind the border, to all on the clear link; and to it, through the border router.
+                across.append(spoken(end, hello(other, end)))
+                across.append(packets.frame(end.ipv4.ip, packets.ALL_PIM, packets.PIM, packets.pim_hello()))
+                across.append(spoken(beyond, hello(neighbor, beyond), to=end.ipv4.ip, mac=border.mac, ttl=64))
+        return {
+            "forged LSA": [spoken(beyond, update)],
+            "forged Hello": [spoken(beyond, hello(neighbor, beyond))],
+            "over the border": across,
+        }
+
+
+def _ends(topology: Topology, segment: str) -> list[Interface]:
+    return [
+        topology.routers[node].interface(name)
+        for node, name in topology.segments[segment].members
+        if node in topology.routers
+    ]
+
+
+def _areas(topology: Topology, live: Iterable[str]) -> Any:
+    """The links of areas beside the backbone, the first ones that make up a good third of the routers."""
+    chosen: set[str] = set()
+    routers: set[str] = set()
+    for area in sorted({end.area for name in live for end in _ends(topology, name)} - {BACKBONE}):
+        if 3 * len(routers) < len(topology.routers):
+            chosen.add(area)
+            routers |= {end.router for name in live for end in _ends(topology, name) if end.area == area}
+    return lambda ends: ends[0].area in chosen
+
+
+def _half(topology: Topology) -> Any:
+    """The links between the half of the routers that is furthest from the DKS."""
+    graph = networkx.Graph(live_graph(topology))
+    away = networkx.single_source_shortest_path_length(graph, topology.dks.router)
+    first = max(away, key=lambda name: (away[name], name))
+    near = networkx.single_source_shortest_path_length(graph, first)
+    half = sorted(near, key=lambda name: (near[name], name))[: max(2, len(topology.routers) // 2)]
+    return lambda ends: all(end.router in half for end in ends)
+
+
+class SubRegion(Experiment):
+    name = "sub_region"
+    title = "Half of the network is protected and stays so"
+    question = (
+        "When a sub-region is deployed and the rest of the network stays in clear, does the protected part live "
+        "through a dead DKS, cut links and power failures, and what can an intruder on the clear side do to it?"
+    )
+    method = (
+        "Some links and LANs are protected from the first second on, all others stay in clear, and routers on none of "
+        "the former run no key management. Routers at the border have interfaces of both kinds. `-o border=across` "
+        "(the default) protects the half of the routers that is furthest from the DKS, so that the border runs through "
+        "OSPF areas; `-o border=along` protects whole areas, so that it runs along their edge. The DKS is reached "
+        f"through the clear part. A group's key lives {LIFETIME_S} s, and the DKS is dead from {KILL_S} s to {BACK_S} "
+        "s. Meanwhile an intruder on a clear link at the border forges: an LS Update with a router LSA of a protected "
+        "router; a Hello of the clear neighbour; Hellos of OSPF and PIM in the names of the protected neighbours of "
+        "the border router, and through it to them. Then a clear and a protected link are cut and heal, the clear half "
+        "loses its power and gets it back, and at last the whole network, the dead DKS apart. Convergence counts from "
+        "the first boot after that. An adjacency over a protected link is lost when it goes down, unless its own link "
+        "or the power of one of its ends was cut."
+    )
+    shows_not = (
+        "Who is a legitimate neighbour of a border router in clear can be forged by anybody on that link, and what the "
+        "border router believes of it is flooded on under the protected part's own keys: protection of adjacencies "
+        "cannot tell a forged LSA from a true one. Registers of the clear half are heard in clear, so forged ones too."
+    )
+    topology = "areas"
+    keyings: ClassVar[tuple[str, ...]] = ("none", "lks", "dks-lks")
+    seeds = 3
+    duration_s = float(END_S)
+    main = Span("first boot to routes right", "the first boot of a router after the whole network's failure",
+                ROUTES_RIGHT)  # fmt: skip
+    requests_since = "the run's start"
+    options: ClassVar = {
+        "border": BORDERS[0], "policy": {"lifetimes": {"group_s": LIFETIME_S, "ike_s": 600, "atd_s": 2, "dtd_s": 5}}
+    }  # fmt: skip
+
+    def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
+        """As Experiment.plan, with the region that `border` makes."""
+        if topology.family == 6:
+            raise InputError(
+                "the intruder forges OSPFv2, and this network has none",
+                where=f"topology {topology.name}", allowed="ospf versions [2] or [2, 3]",
+            )  # fmt: skip
+        region = Region(topology, str(options.get("border", self.options["border"])))
+        chosen = {**options, "region": list(region.inside)} if keying in modes(lambda mode: mode.dks) else options
+        made = super().plan(topology, keying, seed, chosen)
+        return made.model_copy(update={"timeline": _timeline(region, random.Random(f"{self.name} {seed}"))})
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        return list(_timeline(Region(topology, BORDERS[0]), rng)) if topology.routers else []
+
+    def streams(self, topology: Topology) -> list[Stream]:
+        return usual_streams(topology)
+
+    def measure(self, run: Run) -> Measures:
+        topology = run.plan.topology
+        region = Region(topology, str(run.plan.own["border"]))
+        off = min(event["t"] for event in run.where("fault", "power_off") if event["t"] >= run.mark("all off"))
+        boot = min(event["t"] for event in run.where("fault", "power_on") if event["t"] > off)
+        settled = converged_at(topology, run.events, run.expected(), until=run.mark("settled"))
+        converged = converged_at(topology, run.events, run.expected())
+        asked = requests.at_dks(run, 0)
+        extra: dict[str, float | None] = {
+            "first start to routes right, s": None if settled is None else settled / NS,
+            LOST: lost_inside(run, region),
+            CLEAR: in_clear(run, region),
+            REKEYS: sum(
+                run.mark("dks dead") <= event["t"] < run.mark("dks back") for event in run.where("agent", "rekeyed")
+            ),
+        }
+        for phase in list(PHASES)[:-1]:
+            extra[f"{phase}: packets at protected interfaces' daemons"] = reached(run, region, phase)
+            extra[f"{phase}: changes of protected adjacencies"] = changed(run, region, phase, inside=True)
+            extra[f"{phase}: changes of clear adjacencies"] = changed(run, region, phase, inside=False)
+            extra[f"{phase}: route changes in the protected part"] = rerouted(run, region, phase)
+        extra |= multicast.series(run, {self.begin: Phase(boot)})
+        return Measures(
+            convergence_s=None if converged is None else (converged - boot) / NS,
+            adjacencies_expected=len(adjacency.expected(topology)),
+            adjacencies_restored=adjacency.up_at_end(topology, run.events),
+            dks_total=asked.total,
+            dks_unique=asked.unique,
+            extra=extra,
+        )
+
+    def judge(self, table: Table) -> list[Criterion]:
+        found = []
+        for keying in (each for each in AGENTS if each in table):
+            runs = table.measures[keying]
+            for text, name in (
+                ("no adjacency of a protected link is lost, but for a fault of its own", LOST),
+                ("no OSPF or PIM in clear on a protected link", CLEAR),
+                ("nothing crosses the border in a protected router's name",
+                 "over the border: packets at protected interfaces' daemons"),
+                ("nor changes a protected adjacency", "over the border: changes of protected adjacencies"),
+                ("a forged Hello on the clear side changes no protected adjacency",
+                 "forged Hello: changes of protected adjacencies"),
+                ("nor does a forged LSA", "forged LSA: changes of protected adjacencies"),
+            ):  # fmt: skip
+                count = sum(int(run.extra[name] or 0) for run in runs)
+                found.append(Criterion(keying, text, str(count), count == 0))
+            fewest = min(int(run.extra[REKEYS] or 0) for run in runs)
+            found.append(Criterion(keying, "keys are renewed without the DKS", str(fewest), fewest > 0))
+            down = sum(run.adjacencies_expected - run.adjacencies_restored for run in runs)
+            found.append(Criterion(keying, "every adjacency of both parts is back", f"{down} missing", down == 0))
+            if "none" in table:
+                found += self.as_fast(table, keying)
+            found += self.hears_in_time(table, keying)
+        return found
+
+    def findings(self, table: Table) -> list[str]:
+        found = []
+        for keying, runs in table.measures.items():
+            if runs:
+                said = (
+                    f"{phase} {between(run.extra[f'{phase}: changes of clear adjacencies'] or 0 for run in runs)} "
+                    f"changes of clear adjacencies, "
+                    f"{between(run.extra[f'{phase}: changes of protected adjacencies'] or 0 for run in runs)} of those "
+                    f"over links that are to be protected, and "
+                    f"{between(run.extra[f'{phase}: route changes in the protected part'] or 0 for run in runs)} of "
+                    "routes there"
+                    for phase in list(PHASES)[:-1]
+                )
+                found.append(f"{keying}, what an intruder on the clear side did: {'; '.join(said)}.")
+        return found
+
+
+def _timeline(region: Region, rng: random.Random) -> tuple[Step, ...]:
+    link, frames = region.frontier, region.forged()
+    cut = {"clear": region.frontier, "protected": region.inside[0]}
+    found = [
+        step(KILL_S - 10, "mark", name="settled"),
+        step(KILL_S, "mark", name="dks dead"),
+        step(KILL_S, "dks_kill"),
+        # Beside his own link he is heard of on protected ones, where nothing of his should come to be seen.
+        *(step(TAP_S, "tap", segment=name) for name in (link, *region.inside)),
+        *(step(moment, "mark", name=phase) for phase, moment in PHASES.items()),
+        *(
+            step(PHASES[phase] + 1 + rng.random(), "inject", segment=link, frames=[each.hex() for each in made])
+            for phase, made in frames.items()
+        ),
+        step(CUT_CLEAR_S, "link_carrier_down", segment=cut["clear"]),
+        step(CUT_CLEAR_S + DOWN_S, "link_carrier_up", segment=cut["clear"]),
+        step(CUT_INSIDE_S, "link_carrier_down", segment=cut["protected"]),
+        step(CUT_INSIDE_S + DOWN_S, "link_carrier_up", segment=cut["protected"]),
+        step(HALF_OFF_S, "power_off", nodes=region.outside),
+        step(HALF_OFF_S + DARK_S, "power_on", nodes=region.outside, jitter_s=SPREAD_S),
+        step(ALL_OFF_S, "mark", name="all off"),
+        step(ALL_OFF_S, "power_off", nodes="all"),
+        step(ALL_OFF_S + DARK_S, "mark", name=RETURNS),
+        step(ALL_OFF_S + DARK_S, "power_on", nodes="all", jitter_s=SPREAD_S),
+        step(BACK_S, "mark", name="dks back"),
+        step(BACK_S, "dks_start"),
+    ]
+    return tuple(sorted(found, key=lambda each: each.at_s))
+
+
+def window(run: Run, phase: str) -> tuple[int, int]:
+    """From a phase's mark to the next (ns)."""
+    names = list(PHASES)
+    return run.mark(phase), run.mark(names[names.index(phase) + 1])
+
+
+def lost_inside(run: Run, region: Region) -> int:
+    """How many times an adjacency over a protected link was lost, once all were up, that no fault of its own took: the
+    cut of its link, or the loss of power of an end, within OSPF's dead interval before."""
+    topology, found = run.plan.topology, 0
+    patience = topology.ospf.dead_s * NS + NS
+    blame: dict[str, list[Event]] = {}
+    for event in run.where("fault"):
+        if event["kind"] in ("power_off", "link_carrier_down"):
+            blame.setdefault(str(event.get("segment", event["node"])), []).append(event)
+    for ends, moments in adjacency.falls(topology, run.events).items():
+        if region.protected_links(ends):
+            own = (ends.router, ends.neighbor, topology.routers[ends.router].interface(ends.interface).segment)
+            faults = list(chain(*(blame.get(each, ()) for each in own)))
+            found += sum(
+                moment >= run.mark("settled") and not any(0 <= moment - each["t"] <= patience for each in faults)
+                for moment in moments
+            )
+    return found
+
+
+def in_clear(run: Run, region: Region) -> int:
+    """OSPF and PIM between neighbours in clear that left an interface of a protected link, from the first second to the
+    last. Registers of the clear half pass such links too."""
+    topology = run.plan.topology
+    labels = {end.label for name in region.inside for end in _ends(topology, name)}
+    return sum(
+        int(count)
+        for event in run.where("probe", "clear")
+        for label, each in event["interfaces"].items()
+        if label in labels
+        for name, count in each["packets"].items()
+        if name != UNICAST
+    )
+
+
+def reached(run: Run, region: Region, phase: str) -> int:
+    """Forged packets at raw sockets of protected routers; the border router itself takes part in the clear side, and
+    is left out but for what is forged in protected names."""
+    since, until = window(run, phase)
+    mine = [name for name in region.members if phase == "over the border" or name != region.border.router]
+    return sum(since <= event["t"] < until and event["node"] in mine for event in run.where("probe", "intruded"))
+
+
+def changed(run: Run, region: Region, phase: str, *, inside: bool) -> int:
+    """How often a direction of an adjacency went up or down in a phase, over links of this kind."""
+    since, until = window(run, phase)
+    return sum(
+        since <= moment < until
+        for ends, moments in adjacency.timeline(run.plan.topology, run.events).items()
+        if region.protected_links(ends) is inside
+        for moment, _up in moments
+    )
+
+
+def rerouted(run: Run, region: Region, phase: str) -> int:
+    """Changes of the kernels' routes at protected routers."""
+    since, until = window(run, phase)
+    return sum(since <= event["t"] < until and event["node"] in region.members for event in run.where("route"))
