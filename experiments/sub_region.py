@@ -11,6 +11,7 @@ import networkx
 
 from testbed.analysis import adjacency, multicast, requests
 from testbed.analysis.convergence import converged_at
+from testbed.analysis.measures import total
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Event, Run
 from testbed.errors import InputError
@@ -198,7 +199,6 @@ class SubRegion(Experiment):
         boot = min(event["t"] for event in run.where("fault", "power_on") if event["t"] > off)
         settled = converged_at(topology, run.events, run.expected(), until=run.mark("settled"))
         converged = converged_at(topology, run.events, run.expected())
-        asked = requests.at_dks(run, 0)
         extra: dict[str, float | None] = {
             "first start to routes right, s": None if settled is None else settled / NS,
             LOST: lost_inside(run, region),
@@ -214,11 +214,9 @@ class SubRegion(Experiment):
             extra[f"{phase}: route changes in the protected part"] = rerouted(run, region, phase)
         extra |= multicast.series(run, {self.begin: Phase(boot)})
         return Measures(
-            convergence_s=None if converged is None else (converged - boot) / NS,
-            adjacencies_expected=len(adjacency.expected(topology)),
-            adjacencies_restored=adjacency.up_at_end(topology, run.events),
-            dks_total=asked.total,
-            dks_unique=asked.unique,
+            main_s=None if converged is None else (converged - boot) / NS,
+            adjacencies=adjacency.at_end(topology, run.events),
+            dks=requests.at_dks(run, 0).counts(),
             extra=extra,
         )
 
@@ -240,7 +238,8 @@ class SubRegion(Experiment):
                 found.append(Criterion(keying, text, str(count), count == 0))
             fewest = min(int(run.extra[REKEYS] or 0) for run in runs)
             found.append(Criterion(keying, "keys are renewed without the DKS", str(fewest), fewest > 0))
-            down = sum(run.adjacencies_expected - run.adjacencies_restored for run in runs)
+            there = total(runs)
+            down = there.expected - there.restored
             found.append(Criterion(keying, "every adjacency of both parts is back", f"{down} missing", down == 0))
             if "none" in table:
                 found += self.as_fast(table, keying)

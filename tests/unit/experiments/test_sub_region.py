@@ -13,6 +13,7 @@ from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy.compile import compile_documents
 from agents.policy.domain import Settings
 from testbed.analysis import adjacency
+from testbed.analysis.measures import Adjacencies
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
@@ -147,7 +148,9 @@ def test_each_thing_that_must_not_be_fails_its_criterion() -> None:
     def bad(restored: int = 4, **changes: float) -> list[str]:
         extra = {**good, **{name.replace("_", " "): value for name, value in changes.items()}}
         return [
-            each.text for each in REGION.judge(Table({"lks": [Measures(9.0, 4, restored, extra=extra)]})) if not each.ok
+            each.text
+            for each in REGION.judge(Table({"lks": [Measures(9.0, Adjacencies(4, restored), extra=extra)]}))
+            if not each.ok
         ]
 
     assert bad() == []
