@@ -116,7 +116,7 @@ def test_every_experiment_has_a_plan_for_ospfv3_alone_or_says_what_it_needs(name
     experiment = find(name)
     topology = load(experiment.topology, "3")
     if name in ("pim_storm", "sub_region"):
-        with pytest.raises(InputError, match="PIM|forges OSPFv2"):
+        with pytest.raises(InputError, match=r"PIM|forges OSPFv2"):
             experiment.plan(topology, "lks", 1, {})
         return
     plan = experiment.plan(topology, "lks", 1, {})
