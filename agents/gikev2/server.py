@@ -173,10 +173,5 @@ class KeyServer:
         """Under a Rekey SA: the member is none any more (RFC 9838 §2.4.3: Rekey SA, SPI 0)."""
         return [DeletePayload(Protocol.GIKE_UPDATE, (bytes(16),))]
 
-    @staticmethod
-    def delete_all() -> list[Payload]:
-        """Tell members to give up every Data-Security SA (RFC 9838 §2.4.3: SPI 0)."""
-        return [DeletePayload(Protocol.ESP, (bytes(4),))]
-
 
 _LEAVING = frozenset({int(NotifyType.REGISTRATION_FAILED), int(NotifyType.NO_PROPOSAL_CHOSEN)})

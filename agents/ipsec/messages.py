@@ -48,8 +48,6 @@ class Message(IntEnum):
     UPDSA = 0x1A
     FLUSHSA = 0x1C
     FLUSHPOLICY = 0x1D
-    SETDEFAULT = 0x27
-    GETDEFAULT = 0x28
 
 
 class Attribute(IntEnum):
@@ -393,19 +391,3 @@ def _decode_mark(found: dict[int, bytes]) -> Mark | None:
 
 def _decode_if_id(found: dict[int, bytes]) -> int | None:
     return struct.unpack_from("=I", found[Attribute.IF_ID])[0] if Attribute.IF_ID in found else None
-
-
-# -- the default policies ---------------------------------------------------------------------
-
-
-def encode_defaults(blocked: frozenset[Direction]) -> bytes:
-    """xfrm_userpolicy_default: in, fwd, out; 1 is block, 2 is accept."""
-    order = (Direction.IN, Direction.FWD, Direction.OUT)
-    return bytes(1 if direction in blocked else 2 for direction in order)
-
-
-@strict
-def decode_defaults(data: bytes) -> frozenset[Direction]:
-    """Which directions drop what no policy matches."""
-    order = (Direction.IN, Direction.FWD, Direction.OUT)
-    return frozenset(d for d, value in zip(order, data[:3], strict=True) if value == 1)

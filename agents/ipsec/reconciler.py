@@ -92,10 +92,6 @@ class Reconciler:
             break
         return changes
 
-    def withdraw(self) -> list[Change]:
-        """Take everything of ours out of the kernel: the interfaces are in clear afterwards."""
-        return self.apply(Wanted())
-
     def sequence(self, spi: int, destination: IPAddress) -> int:
         """See `Xfrm.sequence`."""
         return self._xfrm.sequence(spi, destination)

@@ -22,7 +22,6 @@ from typing import Self, TypeVar
 from agents.ipsec import messages
 from agents.ipsec.messages import Message
 from agents.ipsec.model import (
-    Direction,
     IpsecProtocol,
     Mark,
     Policy,
@@ -217,16 +216,6 @@ class Xfrm:
     def flush_policies(self) -> None:
         """Remove every policy of the namespace, whosever it is."""
         self._ask_ack(Message.FLUSHPOLICY, b"", "flush", "policies")
-
-    def blocked_by_default(self) -> frozenset[Direction]:
-        """Which directions drop a packet that no policy matches."""
-        answers = self._ask(Message.GETDEFAULT, F_REQUEST, bytes(3), "get", "default policies")
-        return messages.decode_defaults(answers[0])
-
-    def set_blocked_by_default(self, blocked: Iterable[Direction]) -> None:
-        """Drop what no policy matches in these directions, accept it in the others."""
-        body = messages.encode_defaults(frozenset(blocked))
-        self._ask_ack(Message.SETDEFAULT, body, "set", "default policies")
 
     # -- netlink
 

@@ -9,11 +9,10 @@ Knows nothing of keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agents.ipsec.protection import IPAddress, RoutingProtocol
-from agents.policy.document import MAX_INTERFACES, MAX_NEIGHBORS, InterfacePolicy, PolicyDocument, SpiBlock
+from agents.policy.document import MAX_INTERFACES, MAX_NEIGHBORS, InterfacePolicy, SpiBlock
 from agents.policy.errors import PolicyError
 
 PLACES_PER_PROTOCOL = 32
@@ -63,25 +62,6 @@ def places(interface: InterfacePolicy, protocol: RoutingProtocol) -> tuple[SaPla
             for each in sorted(interface.neighbors, key=lambda neighbor: neighbor.index)
         ]
     return tuple(found)
-
-
-def all_places(document: PolicyDocument) -> Iterator[SaPlace]:
-    """Every SA that this router may have as a speaker, `clear` interfaces included."""
-    for interface in document.interfaces:
-        for protocol in interface.protocols:
-            yield from places(interface, protocol)
-
-
-def spi_for(
-    document: PolicyDocument, interface: str, protocol: RoutingProtocol, destination: IPAddress, generation: int
-) -> int:
-    """The SPI of one SA of this router. PolicyError when the document has no such SA."""
-    found = document.interface(interface)
-    if found is not None and protocol in found.protocols:
-        for place in places(found, protocol):
-            if place.destination == destination:
-                return place.spi(document.spi, generation)
-    raise PolicyError(f"no SA {interface} {protocol.value} to {destination} in version {document.version}")
 
 
 def block_size(interfaces: int, generation_bits: int = GENERATION_BITS) -> int:

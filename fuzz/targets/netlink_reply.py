@@ -18,7 +18,6 @@ def _name(index: int) -> str:
 _READERS = (
     lambda data: messages.decode_sa(data, _name),
     lambda data: messages.decode_policy(data, _name),
-    messages.decode_defaults,
     lambda data: list(netlink.parts(data)),
     lambda data: xfrm._extended_text(int.from_bytes(data[:2], "little"), data[2:]),
 )

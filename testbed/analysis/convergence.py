@@ -101,15 +101,6 @@ def first_right_at(topology: Topology, events: Iterable[Event], expected: Routes
     return None
 
 
-def right_routes(topology: Topology, events: Iterable[Event], expected: Routes) -> tuple[int, int]:
-    """How many of the wanted routes are right at the end, and how many are wanted."""
-    fib = wanted(topology, expected)
-    watch = Watch(topology, fib)
-    for event in events:
-        watch.see(event)
-    return watch.right, len(fib)
-
-
 def phases(topology: Topology, events: Iterable[Event], changes: Mapping[int, Routes]) -> list[tuple[int, int | None]]:
     """For each change of what is wanted, at its moment (ns): when the tables were right before the next change."""
     moments = sorted(changes)

@@ -19,9 +19,6 @@ from testbed.keying.options import PlanOptions
 if TYPE_CHECKING:
     from testbed.topology.resolved import Interface, Router, Topology
 
-#: The FRR daemons a mode may be asked about.
-DAEMONS = ("zebra", "ospfd", "ospf6d", "pimd", "pim6d")
-
 _MODES = {
     "none": ("testbed.keying.none", "NoKeying"),
     "native": ("testbed.keying.native", "NativeKeying"),

@@ -32,7 +32,6 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     tries: int = 1,
-    before_retry: Callable[[], None] | None = None,
     on_line: Callable[[str], None] | None = None,
     end_with: signal.Signals | None = signal.SIGTERM,
     next_command: str | None = None,
@@ -57,8 +56,6 @@ def run(
         if attempt == tries or any(sign in output for sign in DISK_FULL):
             break
         say(f"{what} failed (try {attempt} of {tries}); once more")
-        if before_retry is not None:
-            before_retry()
         time.sleep(2 * attempt)
     tail = "\n".join("    " + line for line in output.strip().splitlines()[-TAIL_LINES:])
     if any(sign in output for sign in DISK_FULL):

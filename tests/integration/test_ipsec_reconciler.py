@@ -90,7 +90,7 @@ def test_what_belongs_to_others_stays(xfrm: Xfrm) -> None:
     xfrm.add_policy(other_policy)
     reconciler = Reconciler(xfrm)
     reconciler.apply(WANTED)
-    reconciler.withdraw()
+    reconciler.apply(Wanted())
     assert xfrm.dump_sas() == [other_sa]
     assert xfrm.dump_policies() == [other_policy]
 
@@ -221,7 +221,7 @@ def test_a_missing_interface_is_an_error_and_the_others_are_protected(xfrm: Xfrm
 def test_policies_of_an_interface_that_vanished_are_removed(xfrm: Xfrm) -> None:
     Reconciler(xfrm).apply(WANTED)
     subprocess.run(["ip", "-n", NAMESPACE, "link", "del", "eth0"], check=True)
-    Reconciler(xfrm).withdraw()
+    Reconciler(xfrm).apply(Wanted())
     assert xfrm.dump_policies() == []
     assert xfrm.dump_sas() == []
 

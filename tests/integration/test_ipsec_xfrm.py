@@ -246,13 +246,6 @@ def test_flushing_empty_databases_is_no_error(xfrm: Xfrm) -> None:
     assert xfrm.dump_policies() == []
 
 
-def test_the_default_policy_is_read_and_set(xfrm: Xfrm) -> None:
-    assert xfrm.blocked_by_default() == frozenset()
-    xfrm.set_blocked_by_default({Direction.FWD})
-    assert xfrm.blocked_by_default() == {Direction.FWD}
-    assert "Default" in ip("xfrm", "policy", "getdefault") or "fwd: block" in ip("xfrm", "policy", "getdefault")
-
-
 def test_the_sequence_of_an_absent_sa_is_a_lookup_error(xfrm: Xfrm) -> None:
     xfrm.add_sa(ASSOCIATIONS["outbound at a given sequence number"])
     assert xfrm.sequence(0x1008, V4["destination"]) == 1000

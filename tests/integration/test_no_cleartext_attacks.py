@@ -411,7 +411,7 @@ def test_a_guard_drops_at_the_device_what_an_ipv4_policy_cannot_tell(lan: Link, 
         assert say(lan.routers[1], OSPF, "224.0.0.5", b"protected")
         assert ear.heard() == [b"protected"]
         assert inside(edge.name, lambda: Reconciler(xfrm, NftGuard()).apply(wanted)) == []
-        inside(edge.name, lambda: guarded.withdraw())
+        inside(edge.name, lambda: guarded.apply(Wanted()))
         assert spoof() == [b"from e1's subnet"]
 
 
@@ -479,7 +479,7 @@ def test_a_kill_between_any_two_messages_leaks_nothing_and_is_mended(lan: Link, 
     while True:
         with Xfrm(namespace) as xfrm:
             reconciler = Reconciler(xfrm)
-            reconciler.withdraw()
+            reconciler.apply(Wanted())
             reconciler.apply(before)
         done = False
         with CutXfrm(namespace, cut) as dying:

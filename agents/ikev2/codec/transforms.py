@@ -21,7 +21,6 @@ MAX_ATTRIBUTES = 64
 _SHORT, _REMEMBERED = 1024, 64
 """So many proposals of so few octets are remembered with what they say: all peers of one kind send the same."""
 
-_SUBSTRUCTURE = struct.Struct("!BBH")
 _TRANSFORM = struct.Struct("!BBHBBH")
 _PROPOSAL = struct.Struct("!BBHBBBB")
 _ATTRIBUTE = struct.Struct("!HH")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from testbed.analysis import adjacency
-from testbed.analysis.convergence import converged_at, phases, right_routes
+from testbed.analysis.convergence import converged_at, phases
 from testbed.topology.load import load
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Topology
@@ -42,7 +42,6 @@ def test_the_last_route_to_become_right_is_the_moment_of_convergence() -> None:
 def test_a_route_that_never_comes_means_never() -> None:
     events = all_routes(LINE)[:-1]
     assert converged_at(LINE, events, expected_paths(LINE)) is None
-    assert right_routes(LINE, events, expected_paths(LINE)) == (5, 6)
 
 
 def test_a_route_that_flaps_counts_from_its_last_return() -> None:

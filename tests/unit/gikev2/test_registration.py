@@ -14,6 +14,7 @@ from agents.gikev2.keys import check_speaker, make_group_keys, suite_transforms,
 from agents.gikev2.member import parse_delete
 from agents.gikev2.server import SpeakerRequest
 from agents.ikev2 import (
+    DeletePayload,
     Identification,
     IdPayload,
     IntegrityFailure,
@@ -22,7 +23,7 @@ from agents.ikev2 import (
     encode_payloads,
     parse_payloads,
 )
-from agents.ikev2.registry import NotifyType, PayloadType
+from agents.ikev2.registry import NotifyType, PayloadType, Protocol
 from agents.ipsec.protection import RoutingProtocol, Suite
 from agents.policy.errors import PolicyError
 from agents.policy.group import GroupState, SignedState
@@ -160,7 +161,7 @@ def test_every_suite_has_its_own_transforms() -> None:
 def test_deletes_name_spis_or_everything() -> None:
     some = parse_delete(over_the_wire(KeyServer.delete([0x10001, 0x10041])))
     assert some is not None and some.spis == {0x10001, 0x10041} and not some.everything
-    every = parse_delete(over_the_wire(KeyServer.delete_all()))
+    every = parse_delete(over_the_wire([DeletePayload(Protocol.ESP, (bytes(4),))]))
     assert every is not None and every.everything and not every.spis
     assert parse_delete([]) is None
 

@@ -114,11 +114,6 @@ def test_a_policy_survives_the_round_trip(policy: Policy) -> None:
     assert messages.decode_policy(encoded, NAMES.__getitem__) == policy
 
 
-@given(st.frozensets(st.sampled_from(Direction)))
-def test_the_default_policies_survive_the_round_trip(blocked: frozenset[Direction]) -> None:
-    assert messages.decode_defaults(messages.encode_defaults(blocked)) == blocked
-
-
 @given(st.binary(max_size=200))
 def test_a_malformed_run_of_attributes_is_a_value_error_or_is_read(data: bytes) -> None:
     try:
