@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 from testbed.analysis import adjacency, multicast, protected, requests
+from testbed.analysis.absent import NEVER, UNAFFECTED
 from testbed.analysis.convergence import phases
 from testbed.analysis.links import ends_of, most_used_link
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
-from testbed.analysis.words import NEVER, UNAFFECTED
 from testbed.errors import InputError
 from testbed.record.plan import Flow, Step, Stream
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step

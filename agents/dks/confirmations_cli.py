@@ -18,8 +18,8 @@ from agents.policy.names import check_router
 from agents.runtime.client import nobody
 from agents.runtime.control import CommandRefused, ask
 from agents.runtime.exits import EXIT_DONE, EXIT_REFUSED, EXIT_STATE, EXIT_USAGE
+from agents.runtime.stderr import MISNAMED, tell
 from agents.runtime.storage import make_folder, write_atomic
-from agents.runtime.told import MISNAMED, tell
 
 
 def show(socket: Path, *, as_json: bool, folder: Path | None) -> int:

@@ -21,7 +21,7 @@ from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.settings import ConfigError
-from agents.runtime.told import Words, advised, tell
+from agents.runtime.stderr import Words, advised, tell
 from agents.runtime.version import Version
 
 CONFIG = Path("/etc/router-keys/dks.toml")

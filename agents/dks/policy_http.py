@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from agents.policy.errors import PolicyError
 from agents.policy.keys import check_secret
+from agents.runtime.stderr import advised
 from agents.runtime.storage import open_regular
-from agents.runtime.told import advised
 
 TIMEOUT_S = 60.0
 """For each step of a request: a connection alone takes 20 s where the Policy Server is 10 s away, more with losses."""

@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from agents.gikev2.courier import Courier, DocumentHolder
+from agents.gikev2.revocation_exchange import ListHolder, Spread
 from agents.gikev2.server import KeyServer, RegistrationRequest, SpeakerRequest
-from agents.gikev2.spread import ListHolder, Spread
 from agents.ikev2 import (
     AuthRequest,
     ChildClosed,

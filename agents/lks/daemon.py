@@ -38,8 +38,8 @@ from agents.runtime.events import EventLog
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.links import snapshot
 from agents.runtime.settings import ConfigError
+from agents.runtime.stderr import Words, advised, tell
 from agents.runtime.storage import CorruptRecord, read_all
-from agents.runtime.told import Words, advised, tell
 from agents.runtime.udp import UdpPort
 from agents.runtime.version import Version
 

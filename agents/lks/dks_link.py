@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agents.gikev2 import GroupKeys, GroupMember, GroupRefused, UnusableGroup, notifies
 from agents.gikev2.courier import DocumentHolder
 from agents.gikev2.party import GroupParty, Registration
-from agents.gikev2.spread import ListHolder
+from agents.gikev2.revocation_exchange import ListHolder
 from agents.ikev2 import (
     AuthRequest,
     Closed,

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest
 from agents.gikev2.courier import Courier, DocumentHolder
 from agents.gikev2.party import GroupParty
+from agents.gikev2.revocation_exchange import ListHolder
 from agents.gikev2.server import SpeakerRequest
-from agents.gikev2.spread import ListHolder
 from agents.ikev2 import (
     Closed,
     CloseReason,

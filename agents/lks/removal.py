@@ -1,7 +1,8 @@
 """What a router does about revoked keys: it keeps the newest list, acts without the revoked, and passes it on.
 
-A list is on the disk before anything follows from it. Knows nothing of how lists travel (agents.gikev2.spread) or of
-how a neighbour is dropped: acting is to go on under the same document without the revoked neighbours.
+A list is on the disk before anything follows from it. Knows nothing of how lists travel
+(agents.gikev2.revocation_exchange) or of how a neighbour is dropped: acting is to go on under the same document without
+the revoked neighbours.
 """
 
 from __future__ import annotations

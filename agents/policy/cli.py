@@ -42,7 +42,7 @@ from agents.policy.set_cli import unset
 from agents.policy.store import PolicyStore
 from agents.runtime import stdio
 from agents.runtime.exits import EXIT_STATE, EXIT_USAGE
-from agents.runtime.told import MISNAMED, advised, tell, usage, wrong_word
+from agents.runtime.stderr import MISNAMED, advised, tell, usage, wrong_word
 from agents.runtime.version import version
 
 app = typer.Typer(

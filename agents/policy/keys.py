@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from agents.policy.errors import PolicyError
+from agents.runtime.stderr import advised
 from agents.runtime.storage import open_regular, read_all, write_atomic, write_new
-from agents.runtime.told import advised
 
 
 def spki(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:

@@ -36,7 +36,7 @@ from agents.runtime.exits import EXIT_STATE
 from agents.runtime.journal import LogFormat, LogLevel
 from agents.runtime.metrics import Counts, page
 from agents.runtime.metrics_http import Ailments, MetricsServer, Page
-from agents.runtime.told import advised
+from agents.runtime.stderr import advised
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PORT = 8484

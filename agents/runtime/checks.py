@@ -18,8 +18,8 @@ from agents.policy.errors import PolicyError
 from agents.runtime import harden
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.settings import ConfigError
+from agents.runtime.stderr import advised
 from agents.runtime.storage import CorruptRecord, write_atomic
-from agents.runtime.told import advised
 
 T = TypeVar("T")
 WRITTEN_AT = 1_767_225_600

@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.runtime.control import CommandRefused, ask, follow
 from agents.runtime.exits import EXIT_DONE, EXIT_NO_AGENT, EXIT_REFUSED
-from agents.runtime.told import tell
+from agents.runtime.stderr import tell
 
 
 def show(program: str, path: Path, command: str, as_text: Callable[[Mapping[str, Any]], str] | None) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from testbed.analysis.words import ABSENT, missing
+from testbed.analysis.absent import ABSENT, missing
 from testbed.errors import InputError
 
 

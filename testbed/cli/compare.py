@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from testbed.analysis.words import ABSENT, LEGEND, is_span, missing
+from testbed.analysis.absent import ABSENT, LEGEND, is_span, missing
 from testbed.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
 def _print(rows: list[Row], changed: list[str]) -> None:
     from rich.table import Table
 
-    from testbed.cli.shown import show
+    from testbed.cli.console import show
 
     table = Table()
     for heading in ("keying", "measure", "n", "medians", "ratio", "95 % from", "to", "verdict"):

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         Exit code 2 for what cannot be done: then nothing has changed.
         """
         from testbed.attach.running import chosen
-        from testbed.faults.words import parse_fault
+        from testbed.faults.command_line import parse_fault
         from testbed.setup.paths import cache_dir
 
         step = parse_fault([action, *(arguments or [])])

@@ -18,7 +18,7 @@ from typing import Any
 import typer
 
 from agents.runtime import stdio
-from agents.runtime.told import tell
+from agents.runtime.stderr import tell
 from testbed.errors import InputError, Interrupted, LabError, of_file
 from testbed.setup import children
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.analysis.words import LEGEND
+from testbed.analysis.absent import LEGEND
 from testbed.cli.table import multicast_of, table_of, time_of
 from testbed.errors import InputError, gathered, refuse
 
@@ -170,7 +170,7 @@ class Progress:
     def __call__(self, outcome: Outcome, done: int, of: int) -> None:
         typer.echo(self.said(outcome, done, of), err=True)
         if done == len(self.modes) < of and len(self.table.get("keyings", ())) == done:
-            from testbed.cli.shown import WIDTH, show, width
+            from testbed.cli.console import WIDTH, show, width
 
             show(table_of(self.table, width(errors=True) or WIDTH)[0], errors=True)
 
@@ -220,7 +220,7 @@ def following(modes: Sequence[str]) -> Iterator[Progress]:
 
 def print_summary(summary: dict[str, Any], folder: Path) -> None:
     """The table, the verdicts and the findings, for a person."""
-    from testbed.cli.shown import WIDTH, folded, show, width
+    from testbed.cli.console import WIDTH, folded, show, width
 
     lines = [f"{summary['title']}: {summary['topology']}, {summary['routers']} routers, {counted(summary['seeds'])}"]
     if partial := summary.get("partial"):

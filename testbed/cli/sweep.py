@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.analysis.words import ABSENT, LEGEND, NEVER
+from testbed.analysis.absent import ABSENT, LEGEND, NEVER
 
 if TYPE_CHECKING:
     from testbed.runner.execute import Outcome
@@ -104,8 +104,8 @@ def progress(count: int) -> Iterator[Told]:
 def _print(done: Swept, factors: Sequence[str], main: Span) -> None:
     from rich.table import Table
 
+    from testbed.cli.console import show
     from testbed.cli.run import pace
-    from testbed.cli.shown import show
 
     table = Table()
     for heading in factors:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from testbed.analysis.words import ABSENT, NEVER, UNAFFECTED, is_span, missing
+from testbed.analysis.absent import ABSENT, NEVER, UNAFFECTED, is_span, missing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,7 +72,7 @@ def _fitting(
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from testbed.cli.shown import fit
+    from testbed.cli.console import fit
 
     left_out: list[_Column] = []
     while True:

@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _print_tables(topology: Topology) -> None:
-    from testbed.cli.shown import show
+    from testbed.cli.console import show
 
     interfaces, common = _interfaces(topology)
     show(interfaces)

@@ -23,8 +23,8 @@ from mininet.log import lg, output
 
 from testbed.errors import LabError
 from testbed.faults.check import check_step
+from testbed.faults.command_line import parse_fault
 from testbed.faults.steps import ACTIONS
-from testbed.faults.words import parse_fault
 from testbed.inside.control import Control
 from testbed.inside.engine import DONE, FAILED, Engine
 from testbed.net.node import LabNode

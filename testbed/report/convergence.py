@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
-from testbed.analysis.words import UNAFFECTED, is_span
+from testbed.analysis.absent import UNAFFECTED, is_span
 from testbed.report.style import COLUMN_IN, FAINT, INK, PAGE_IN, PALE, figure, look, noted, ordered, save, wrapped
 from testbed.report.table import Summary, Values, middle, present, titled
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from agents import look
-from testbed.analysis.words import ABSENT, LEGEND, NEVER, UNAFFECTED, is_span
+from testbed.analysis.absent import ABSENT, LEGEND, NEVER, UNAFFECTED, is_span
 from testbed.report.style import ordered, slug
 from testbed.report.table import Summary, Values, middle, number, present, titled, verdict
 from testbed.whole import put

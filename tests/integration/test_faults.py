@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import InputError, LabError
-from testbed.faults.words import parse_fault
+from testbed.faults.command_line import parse_fault
 from testbed.inside.engine import Engine
 from testbed.net.wires import Netem
 from testbed.record.plan import Plan

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from rich.table import Table
 
+from testbed.cli.console import folded, show
 from testbed.cli.run import Progress, print_summary
-from testbed.cli.shown import folded, show
 from testbed.cli.table import table_of, time_of
 from testbed.record.summary import UNNAMED
 from testbed.runner.execute import Outcome

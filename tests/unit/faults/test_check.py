@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from testbed.errors import InputError, InputErrors
 from testbed.faults.check import check_plan
+from testbed.faults.command_line import parse_fault
 from testbed.faults.steps import ACTIONS, LinkNetem, PowerOff
-from testbed.faults.words import parse_fault
 from testbed.record.plan import Flow, Plan, Stream
 from testbed.runner.experiment import step as experiment_step
 from testbed.setup.paths import PROJECT

@@ -18,8 +18,8 @@ from agents.dks.store import GenerationBook
 from agents.gikev2.courier import AskDocument, Courier, ShowDocuments
 from agents.gikev2.member import GroupMember
 from agents.gikev2.party import GroupParty, Registration
+from agents.gikev2.revocation_exchange import SendRevocations, Spread
 from agents.gikev2.server import KeyServer
-from agents.gikev2.spread import SendRevocations, Spread
 from agents.ikev2.fragments import Reassembler
 from agents.ikev2.ike_rekey import RekeyIke
 from agents.ikev2.initiator import Initiator, _Accepted

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from testbed.analysis.absent import ABSENT, LEGEND, NEVER, UNAFFECTED, is_span, missing
 from testbed.analysis.measures import Adjacencies, RequestCounts
 from testbed.analysis.multicast import LOST
 from testbed.analysis.run import Run
-from testbed.analysis.words import ABSENT, LEGEND, NEVER, UNAFFECTED, is_span, missing
 from testbed.cli.run import print_summary
 from testbed.report.write import write_report
 from testbed.runner import experiment

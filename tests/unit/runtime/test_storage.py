@@ -14,8 +14,8 @@ from agents.lks.config import read_config
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.settings import ConfigError
+from agents.runtime.stderr import reason
 from agents.runtime.storage import CorruptRecord, make_folder, seal, unseal, write_atomic
-from agents.runtime.told import reason
 
 
 def test_a_file_is_replaced_as_a_whole_and_only_its_owner_may_read_it(tmp_path: Path) -> None:

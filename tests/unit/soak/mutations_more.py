@@ -11,7 +11,7 @@ from pytest import MonkeyPatch
 
 from agents.dks import groups as dks_groups
 from agents.dks.store import GenerationBook
-from agents.gikev2.spread import Spread
+from agents.gikev2.revocation_exchange import Spread
 from agents.ipsec import plan
 from agents.ipsec.model import UNLIMITED, Lifetime
 from agents.lks import listener as lks_listener
