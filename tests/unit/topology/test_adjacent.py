@@ -9,7 +9,7 @@ import networkx
 import pytest
 
 from agents.ikev2.config import IkeConfig
-from experiments.link_cut import chosen
+from testbed.analysis.links import most_used_link
 from testbed.analysis.adjacency import expected
 from testbed.errors import InputError
 from testbed.runner.experiment import find, names
@@ -130,7 +130,7 @@ def test_the_live_graph_lacks_only_what_is_dead(tmp_path: Path) -> None:
 
 def test_link_cut_cuts_a_link_that_is_alive(tmp_path: Path) -> None:
     topology, _told = examined(tmp_path, TRIANGLE.format(", loss: 100%"))
-    assert chosen(topology) != "a--b"
+    assert most_used_link(topology) != "a--b"
 
 
 @pytest.mark.parametrize("text", ["links: [{between: [a, b], mtu: [1400, 1500]}]", LAN.format(", priority: 0")])
