@@ -9,8 +9,8 @@ import networkx
 import pytest
 
 from agents.ikev2.config import IkeConfig
-from testbed.analysis.links import most_used_link
 from testbed.analysis.adjacency import expected
+from testbed.analysis.links import most_used_link
 from testbed.errors import InputError
 from testbed.runner.experiment import find, names
 from testbed.runner.simulated import Simulated
