@@ -181,6 +181,8 @@ class SubRegion(Experiment):
                 "the intruder forges OSPFv2, and this network has none",
                 where=f"topology {topology.name}", allowed="ospf versions [2] or [2, 3]",
             )  # fmt: skip
+        if not live_segments(topology):
+            return super().plan(topology, keying, seed, options)  # refuses such a network
         region = Region(topology, str(options.get("border", self.options["border"])))
         chosen = {**options, "region": list(region.inside)} if keying in modes(lambda mode: mode.dks) else options
         made = super().plan(topology, keying, seed, chosen)
