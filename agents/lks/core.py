@@ -256,14 +256,15 @@ class LksCore:
     def _command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
         match list(words):
             case ["status"]:
-                lease = round(self._lease.left(now), 3)
+                lease, seconds = round(self._lease.left(now), 3), self._context.document.lease.seconds
                 found = status(self._context, self._links, self._central, self._dks, now, refused=self._refused)
                 for group in (each for interface in found["interfaces"] for each in interface["groups"]):
                     since = self._since.get(group["group"])
                     group["age_s"] = None if since is None else round(now - since[1], 3)
                 removal = {"revocation_version": self.removal.version, "revoked": self.removal.alone}
                 found = {**found, **removal, "pairs": self._pairs.status(), "carried": self.carrying.status()}
-                return {**found, "lease_left_s": lease, "all_keyed": self._all_keyed() and not self._refused}
+                terms = {"lease_left_s": lease, "lease_s": seconds}
+                return {**found, **terms, "all_keyed": self._all_keyed() and not self._refused}
             case ["revocation", text]:
                 return self._given(text, now)
             case ["accept", *texts]:

@@ -43,6 +43,7 @@ def families(found: Mapping[str, Any], counts: Counts) -> list[Family]:
         gauge("lks_policy_expires_timestamp_seconds", "When it expires, Unix time.", found["policy_expires_at"]),
         gauge("lks_revocation_version", "Version of the revocation list in force.", found["revocation_version"]),
         gauge("lks_revoked", "1: this router's own key is revoked, so it hears nobody.", found["revoked"]),
+        gauge("lks_lease_seconds", "How long that is after a visit to the DKS.", found["lease_s"]),
         gauge("lks_lease_left_seconds", "How long it may act without the DKS.", found["lease_left_s"]),
         gauge("lks_all_keyed", "1: every neighbour on a link that runs is keyed.", found["all_keyed"]),
         gauge("lks_dks_connected", "1: an IKE SA with the DKS stands.", bool(dks.get("connected"))),
@@ -75,6 +76,10 @@ def _labelled(found: Mapping[str, Any]) -> Iterator[Family]:
     yield Family(
         "lks_group_generation", "gauge", "The generation that is sent with.",
         [({"group": each["group"]}, each["generation"]) for each in groups],
+    )  # fmt: skip
+    yield Family(
+        "lks_group_rekey_in_seconds", "gauge", "When the next one is due, of groups whose keys this LKS makes.",
+        [({"group": each["group"]}, each["rekey_in_s"]) for each in groups if "rekey_in_s" in each],
     )  # fmt: skip
     yield Family(
         "lks_group_age_seconds", "gauge", "How long it has been sent with.",

@@ -82,11 +82,12 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
 
 
 def check_secret(path: Path, found: os.stat_result, what: str) -> None:
-    """PolicyError unless a secret's file is ours, or root's, and nobody else may read it."""
+    """PolicyError unless a secret's file is ours, root's, or of who has its folder (root looks after a service's
+    files), and nobody else may read it."""
     if found.st_mode & 0o077:
         mode = stat.S_IMODE(found.st_mode)
         raise PolicyError(f"{path}: {what} must have mode 0600, not {mode:04o}\n  next:    chmod 600 {path}")
-    if found.st_uid not in (0, os.geteuid()):
+    if found.st_uid not in (0, os.geteuid(), path.parent.stat().st_uid):
         raise PolicyError(
             f"{path}: {what} must be of user {os.geteuid()}, who runs this, and is of user {found.st_uid}\n"
             f"  next:    chown {os.geteuid()} {path}"

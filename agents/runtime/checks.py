@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,6 +26,8 @@ T = TypeVar("T")
 WRITTEN_AT = 1_767_225_600
 """2026-01-01: no clock that is right says less."""
 _PROBE, _OCTETS = "check", 1 << 16
+SERVICE = "router-keys"
+"""What the names of the services' users begin with (packaging/systemd/router-keys.sysusers)."""
 LITTLE = 16 << 20
 """Octets of free disk below which there is a warning."""
 RAISED = (PolicyError, CorruptRecord, OSError, ValueError, RuntimeError)
@@ -115,16 +118,32 @@ def state_folder(checks: Checks, path: Path) -> None:
         checks.warn("state", f"{path}: not there yet; the first start makes it")
         return
 
+    service = _service_of(path)
+
     def probe() -> None:
-        harden.folder(path)
+        if not service:
+            harden.folder(path)
         name = path / f".{_PROBE}"
         try:
             write_atomic(name, bytes(_OCTETS))
         finally:
             name.unlink(missing_ok=True)
 
-    checks.tried("state", probe, f"{path}: ours alone, and can be written to")
+    checks.tried("state", probe, f"{path}: {service or 'ours'} alone, and can be written to")
     space(checks, path)
+
+
+def _service_of(path: Path) -> str:
+    """The name of the service's user who has this folder to himself, where root looks; "" for a folder of anybody
+    else."""
+    found = path.stat()
+    if os.geteuid() != 0 or found.st_mode & 0o022:
+        return ""
+    try:
+        name = pwd.getpwuid(found.st_uid).pw_name
+    except KeyError:
+        return ""
+    return name if name.startswith(SERVICE) else ""
 
 
 def space(checks: Checks, path: Path) -> None:

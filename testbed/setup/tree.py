@@ -1,6 +1,6 @@
 """The guest's root: a Debian trixie tree with FRR, Mininet and the locked Python packages; and a second one for tests.
 
-The tests' tree has strongSwan, tshark and their libraries besides, which no run uses. Root makes a tree in place; any
+The tests' tree has strongSwan, tshark, promtool and their libraries besides, which no run uses. Root makes a tree in place; any
 other user through a user namespace, and owns all its files then. The guest sees it read-only, as root, with the rights
 that whoever runs the guest has to the files.
 """
@@ -36,8 +36,8 @@ PACKAGES = (
     "mininet", "nftables", "openvswitch-switch", "procps", "python3", "tcpdump",
 )  # fmt: skip
 FOR_TESTS = (
-    "libstrongswan-extra-plugins", "libstrongswan-standard-plugins", "strongswan-charon", "strongswan-swanctl",
-    "tshark",
+    "libstrongswan-extra-plugins", "libstrongswan-standard-plugins", "promtool", "strongswan-charon",
+    "strongswan-swanctl", "tshark",
 )  # fmt: skip
 # What every Debian has.
 BASE = ("?essential", "?priority(required)")
