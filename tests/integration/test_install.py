@@ -24,7 +24,6 @@ BLOCK = re.compile(r"<!-- (?P<where>on [^>]*?|copies) -->\n```\n(?P<text>.*?)```
 PLACES = (
     "/etc/router-keys",
     "/var/lib/router-keys",
-    "/var/lib/router-keys/policy",
     "/run/router-keys",
     "/srv/documents",
     "/tmp/keys",
