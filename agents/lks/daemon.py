@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (PolicyError, CorruptRecord, OSError) as error:
         kept = isinstance(error, PolicyError | CorruptRecord) and str(error).startswith(RETAINED)
         detail = f"{config.state_dir}/{error}" if kept else advised(error)
-        log.write(Event("error", {"what": "fatal", "detail": detail}), told=True)
+        log.write(Event("error", {"what": "fatal", "detail": detail.partition("\n  next:")[0]}), told=True)
         tell("lks", f"{config.name}: {detail}")
         return EXIT_STATE
     else:

@@ -1,8 +1,8 @@
 """The guest's root: a Debian trixie tree with FRR, Mininet and the locked Python packages; and a second one for tests.
 
-The tests' tree has strongSwan, tshark, promtool and their libraries besides, which no run uses. Root makes a tree in place; any
-other user through a user namespace, and owns all its files then. The guest sees it read-only, as root, with the rights
-that whoever runs the guest has to the files.
+The tests' tree has strongSwan, tshark, promtool and their libraries besides, which no run uses. Root makes a tree in
+place; any other user through a user namespace, and owns all its files then. The guest sees it read-only, as root, with
+the rights that whoever runs the guest has to the files.
 """
 
 from __future__ import annotations
