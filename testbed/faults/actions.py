@@ -87,6 +87,8 @@ class Faults:
                 return None
             case steps.RouterRemove():
                 return self._remove(step)
+            case steps.LinkAllow():
+                return self._allow(step)
             case steps.Mark():
                 lab.record("lab", "lab", "mark", name=step.name)
                 self._on_mark(step.name)
@@ -244,6 +246,18 @@ class Faults:
         if nothing is None:
             self._tell(step, step.router, t=began, hand_to=step.hand_to)
         return nothing
+
+    def _allow(self, step: steps.LinkAllow) -> str | None:
+        lab, began = self._lab, time.monotonic_ns()
+        if step.hand_to is not None and not lab.node(step.hand_to).powered:
+            raise InputError(
+                f"{step.hand_to} has no power and takes no documents", where=step.action, allowed="another router"
+            )
+        outcome = lab.keying.allow_link(step.segment, step.hand_to, lab)
+        if isinstance(outcome, str):
+            return outcome
+        self._tell(step, "lab", t=began, segment=step.segment, hand_to=step.hand_to, **outcome)
+        return None
 
     # -- an intruder; what it has done it tells the record itself
 

@@ -357,6 +357,17 @@ class RouterRemove(Step):
             yield f"{self.router} is handed its own revocation", "another router"
 
 
+class LinkAllow(_OfSegment):
+    """An administrator lets the routers of a link be neighbours; `hand_to` gets the signed documents instead of the
+    DKS."""
+
+    action: Literal["link_allow"] = "link_allow"
+    hand_to: Router | None = None
+
+    def sets(self, topology: Topology) -> dict[tuple[str, ...], Any]:
+        return {("allowed", self.segment): self.hand_to}
+
+
 class Mark(Step):
     """A name for this moment in the record."""
 
@@ -455,8 +466,8 @@ class Impostor(_OfSegment):
 
 _KINDS = (
     PowerOff | PowerOn | LinkAdminDown | LinkAdminUp | LinkCarrierDown | LinkCarrierUp | LinkBlackhole | LinkHeal
-    | LinkNetem | DksKill | DksStart | Partition | Heal | ClockStep | RouterRemove | Mark | PolicyStep | Tap | Inject
-    | Replay | Impersonate | Impostor
+    | LinkNetem | DksKill | DksStart | Partition | Heal | ClockStep | RouterRemove | LinkAllow | Mark | PolicyStep | Tap
+    | Inject | Replay | Impersonate | Impostor
 )  # fmt: skip
 ACTIONS: dict[str, type[Step]] = {kind.model_fields["action"].default: kind for kind in get_args(_KINDS)}
 """Every action by its name."""

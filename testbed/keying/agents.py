@@ -69,9 +69,9 @@ class AgentKeying(Keying):
         assert isinstance(options, AgentOptions)
         settings = options.settings(issuer=self.issuer, local_key_server=self.local_key_server)
         address = topology.dks.management.address if self.management else topology.dks.address_of(topology.family)
-        mode, clear, region = Mode(options.mode), options.in_clear, options.region
-        provision(topology, folder, seed, address, settings, mode, clear, region)
-        self._domain = lambda: (domain_of(topology, seed, address, settings, mode, clear, region), folder, seed)
+        mode, clear, region, new = Mode(options.mode), options.in_clear, options.region, options.new_links
+        provision(topology, folder, seed, address, settings, mode, clear, region, new)
+        self._domain = lambda: (domain_of(topology, seed, address, settings, mode, clear, region, new), folder, seed)
 
     def policy_step(self, direction: str, at_once: int, protocol: str) -> Mapping[str, Any]:
         """As Keying.policy_step."""
@@ -131,6 +131,20 @@ class AgentKeying(Keying):
             except (OSError, CommandRefused) as error:
                 raise EnvironmentFailure(f"{hand_to} takes no revocation list: {error}") from error
         return None
+
+    def allow_link(self, segment: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
+        """As Keying.allow_link."""
+        ends = [(node, name) for node, name in lab.topology.segments[segment].members if node in lab.topology.routers]
+        documents = self._policy_server().allow(ends, export=hand_to is None)
+        if not documents:
+            return f"the routers of {segment} are neighbours already"
+        if hand_to is not None:
+            words = " ".join(base64.b64encode(each).decode() for each in documents.values())
+            try:
+                ask(lab.node(hand_to).volatile / "lks.sock", f"accept {words}")
+            except (OSError, CommandRefused) as error:
+                raise EnvironmentFailure(f"{hand_to} takes no documents: {error}") from error
+        return {"routers": sorted(documents), "octets": sum(map(len, documents.values()))}
 
     def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """The router lost its power, and its agent with it."""

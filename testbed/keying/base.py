@@ -193,6 +193,11 @@ class Keying:
         was nothing to do, when there was not: a mode that knows no router's own key cannot revoke it."""
         return f"keying {self.name} knows no key of a router's own"
 
+    def allow_link(self, segment: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
+        """An administrator lets the routers of a link be neighbours: the DKS is told or, with `hand_to`, that router
+        instead. Whose documents are new, or why there was nothing to do: a mode without policy forbids nobody."""
+        return f"keying {self.name} has no policy"
+
     def ospf_key(self, router: str) -> tuple[int, bytes] | None:
         """Number and octets of the key that this router's ospfd authenticates with (RFC 5709, HMAC-SHA-256), if any."""
         return None

@@ -127,6 +127,8 @@ class AgentOptions(ProtectingOptions):
     ] = ()
     """The links and LANs that are protected. All others stay in clear, and routers on none of them run no agent. Empty:
     all."""
+    new_links: Annotated[int, whole("0 to 64 links", 0, 64)] = 0
+    """So many links that the network hangs together without are in no router's policy at the start."""
 
     def settings(self, *, issuer: str, local_key_server: bool) -> Settings:
         """The domain's settings under a keying mode."""

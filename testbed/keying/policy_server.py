@@ -7,7 +7,8 @@ administrator's `policy deploy step --confirmations … --export …` does. Know
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from agents.policy.deploy import Deployer, Done, Held, from_folder
 from agents.policy.domain import Domain
 from agents.policy.errors import NothingToDo
 from agents.policy.export import export_documents
+from agents.policy.keys import spki
 from agents.policy.names import DKS_NAME
-from agents.policy.store import PolicyStore
+from agents.policy.store import PolicyStore, Signer
+from testbed.keying.options import VALIDITY_S
 from testbed.keying.provision import ISSUED_AT, POLICY_SERVER, Places, laboratory_key
 
 WHO = "laboratory"
+ADMINISTRATOR = "administrator"
 
 
 class LaboratoryPolicyServer:
@@ -31,6 +35,8 @@ class LaboratoryPolicyServer:
     def __init__(self, domain: Domain, folder: Path, seed: int) -> None:
         self._store = PolicyStore.create(folder / POLICY_SERVER, domain, laboratory_key(seed, POLICY_SERVER))
         self._store.commit(WHO, "as commissioned", ISSUED_AT)
+        self._seed = seed
+        self._signer: Signer | None = None
         dks = Places(folder / "retained" / DKS_NAME)
         self._documents = dks.documents
         self._deployer = Deployer(self._store, from_folder(dks.state / CONFIRMATIONS))
@@ -54,6 +60,33 @@ class LaboratoryPolicyServer:
             "routers": sorted(done.routers),
             "left": done.left,
         }
+
+    def allow(self, ends: Sequence[tuple[str, str]], *, export: bool) -> dict[str, bytes]:
+        """Let these interfaces, (router, interface) each, be neighbours, as an administrator with a delegated key does;
+        the signed documents that are new, by router, and none where they are neighbours already. `export`: the DKS gets
+        them."""
+        domain = self._store.draft()
+        for here, there in itertools.combinations(ends, 2):
+            if not any(each.joins(here, there) for each in domain.adjacencies):
+                domain = edit.allow(domain, here, there)
+        if domain == self._store.draft():
+            return {}
+        signer = self._administrator()
+        self._store.edit(self._store.draft().model_copy(update={"adjacencies": domain.adjacencies}))
+        _commit, fresh = self._store.commit(ADMINISTRATOR, "a new link", ISSUED_AT, signer=signer)
+        if export:
+            export_documents(self._store, self._documents)
+        documents = self._store.documents()
+        return {name: documents[name] for name in sorted(fresh)}
+
+    def _administrator(self) -> Signer:
+        """Who signs without the domain's root key."""
+        if self._signer is None:
+            key = laboratory_key(self._seed, ADMINISTRATOR)
+            self._store.edit(edit.add_administrator(self._store.draft(), ADMINISTRATOR, spki(key)))
+            self._store.commit(WHO, f"{ADMINISTRATOR} may sign", ISSUED_AT)
+            self._signer = Signer(key, self._store.delegate(ADMINISTRATOR, ISSUED_AT, VALIDITY_S))
+        return self._signer
 
     def removed(self, router: str) -> bool:
         """Whether this router's key is revoked."""

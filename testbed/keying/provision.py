@@ -25,6 +25,7 @@ from agents.policy.keys import public_pem, spki, write_private_key, write_public
 from agents.policy.names import DKS_NAME
 from testbed.errors import InputError
 from testbed.topology.resolved import Interface, IPAddress, Router, Topology
+from testbed.topology.spare import spare_links
 
 ISSUED_AT = 0
 """Documents of the laboratory are issued at Unix time 0 and valid for longer than any run: a guest in
@@ -80,11 +81,12 @@ def domain_of(
     mode: Mode = Mode.REQUIRED,
     clear: Collection[RoutingProtocol] = (),
     region: Collection[str] = (),
+    new_links: int = 0,
 ) -> Domain:
     """The domain that an administrator would have approved for this topology: every adjacency it draws, all in `mode`
     but for the protocols that stay `clear`. Of a `region` of links and LANs those alone, and the routers on them, whose
     other interfaces are in clear. Then unicast PIM is protected among them and heard in clear from others, who register
-    as well.
+    as well. Without the adjacencies of `new_links` links, which the network hangs together without.
 
     InputError when the Policy Server would refuse it.
     """
@@ -92,6 +94,7 @@ def domain_of(
     domain = Domain(name=topology.domain, dks=dks, settings=settings)
     if region:
         domain = edit.set_points_mode(domain, Mode.PERMISSIVE)
+    withheld = set(spare_links(topology, new_links)) if new_links else set()
     try:
         for router in members(topology, region):
             protected = [each for each in router.interfaces if _protected(each)]
@@ -122,7 +125,7 @@ def domain_of(
                 here = (router.name, adjacency.interface.name)
                 there = (adjacency.neighbor_router, adjacency.neighbor_interface.name)
                 inside = _inside(adjacency.interface, region) and _protected(adjacency.neighbor_interface)
-                if here < there and inside:
+                if here < there and inside and adjacency.interface.segment not in withheld:
                     domain = edit.allow(domain, here, there)
     except PolicyError as error:
         raise InputError(str(error), where=f"topology {topology.name}") from error
@@ -173,6 +176,7 @@ def provision(
     mode: Mode = Mode.REQUIRED,
     clear: Collection[RoutingProtocol] = (),
     region: Collection[str] = (),
+    new_links: int = 0,
 ) -> dict[str, PolicyDocument]:
     """Write every node's retained folder below folder/"retained" and give the documents by router.
 
@@ -180,9 +184,8 @@ def provision(
     """
     server = laboratory_key(seed, POLICY_SERVER)
     try:
-        documents = compile_documents(
-            domain_of(topology, seed, dks_address, settings, mode, clear, region), 1, ISSUED_AT
-        )
+        domain = domain_of(topology, seed, dks_address, settings, mode, clear, region, new_links)
+        documents = compile_documents(domain, 1, ISSUED_AT)
     except PolicyError as error:
         raise InputError(str(error), where=f"topology {topology.name}") from error
     signed = {name: sign_document(document, server) for name, document in documents.items()}

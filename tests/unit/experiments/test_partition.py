@@ -156,7 +156,7 @@ def test_an_interface_whose_last_outbound_sa_went_before_is_without_a_key(tmp_pa
 
 GOOD = {
     partition.NEAR: 0.0, partition.FAR: 0.0, partition.REKEYS_FAR: 9.0, partition.BARE: 0.0, partition.STEPS: 1.0,
-    partition.EARLY: 0.0, partition.LATE: 0.0, partition.AGREE: 50.0, partition.HEARD: 1.0, partition.HELD: 0.0,
+    partition.EARLY: 0.0, partition.LATE: 0.0, partition.AGREE: 0.7, partition.HEARD: 1.0, partition.HELD: 0.0,
     "SAs compared": 20.0, partition.BESIDE: 0.0, **dict.fromkeys(partition.WRONG, 0.0),
 }  # fmt: skip
 
@@ -166,7 +166,7 @@ GOOD = {
     [
         (partition.NEAR, 1.0), (partition.FAR, 2.0), (partition.REKEYS_FAR, 0.0), (partition.BARE, 1.0),
         (partition.STEPS, 0.0), (partition.EARLY, 1.0), (partition.LATE, 1.0), (partition.AGREE, None),
-        (partition.AGREE, 1e6), (partition.HEARD, None), (partition.HELD, 1.0), ("SAs compared", 0.0),
+        (partition.AGREE, 11.0), (partition.HEARD, None), (partition.HELD, 1.0), ("SAs compared", 0.0),
         (partition.BESIDE, 1.0), *((name, 1.0) for name in partition.WRONG),
     ],
 )  # fmt: skip

@@ -27,6 +27,7 @@ TOO_SMALL = {
     ("revocation", "line:2"): "without parting",
     ("partition", "lan:3"): "two halves",
     ("partition", "line:2"): "two halves",
+    **{("new_neighbor", topology): "hangs together without" for topology in ("lan:3", "line:2", "ring:20")},
     **{("intruder", topology): "no LAN of three" for topology in ("abilene", "lan:3", "line:2", "ring:20")},
 }
 """What an experiment refuses, and with which words: networks with too few routers, or without the segments it needs."""

@@ -87,8 +87,8 @@ def test_a_value_that_is_none_is_refused_once_with_its_option_and_what_is_allowe
             {"boot_jiter_s": 5},
             [
                 "-o boot_jiter_s: unknown option 'boot_jiter_s'; did you mean 'boot_jitter_s'?",
-                "  allowed: boot_jitter_s, captures, clear, commission, costs, mode, policy, retained_mib, sad, "
-                "transform, which, wrong_key",
+                "  allowed: boot_jitter_s, captures, clear, commission, costs, mode, new_links, policy, region, "
+                "retained_mib, sad, transform, which, wrong_key",
             ],
         ),
         (
@@ -97,7 +97,8 @@ def test_a_value_that_is_none_is_refused_once_with_its_option_and_what_is_allowe
                 "-o policy.lifetimes.grp_s: unknown option 'policy.lifetimes.grp_s'; did you mean 'group_s'?",
                 "  allowed: group_s, ike_s, atd_s, dtd_s",
                 "-o policy.nope: unknown option 'policy.nope'",
-                "  allowed: issuers, suite, lifetimes, reconnect, lease, generation_block, validity_s, post_quantum",
+                "  allowed: issuers, suite, lifetimes, reconnect, lease, generation_block, validity_s, post_quantum, "
+                "carries",
             ],
         ),
         (
@@ -135,7 +136,7 @@ def test_keying_modes_that_are_unknown_or_stand_twice_are_refused_together_with_
 
 
 def test_the_options_of_a_plan_are_a_model_of_its_mode_and_survive_its_file(tmp_path: Path) -> None:
-    given = {"boot_jitter_s": 2, "policy": {"lease": {"seconds": 240}}, "transform": "ah", "wrong_key": ["r1"]}
+    given = {"boot_jitter_s": 2, "policy": {"lease": {"seconds": 86400}}, "transform": "ah", "wrong_key": ["r1"]}
     kinds = {"none": PlanOptions, "manual": ManualOptions, "native": NativeOptions, "lks": AgentOptions}
     for keying, kind in kinds.items():
         plan = Plan(experiment="x", topology=RING, keying=keying, duration_s=1, options=given)
@@ -143,7 +144,7 @@ def test_the_options_of_a_plan_are_a_model_of_its_mode_and_survive_its_file(tmp_
         plan.write(tmp_path / "plan.json")
         assert Plan.read(tmp_path / "plan.json") == plan
     told = json.loads((tmp_path / "plan.json").read_text())["options"]
-    assert told["boot_jitter_s"] == 2 and told["policy"]["lease"]["seconds"] == 240 and "transform" not in told
+    assert told["boot_jitter_s"] == 2 and told["policy"]["lease"]["seconds"] == 86400 and "transform" not in told
 
 
 def test_every_option_is_documented() -> None:

@@ -1,0 +1,221 @@
+"""A new link between two routers, which policy does not know yet, while the DKS is dead, cut off, and there: how long
+until they are neighbours, what the DKS is asked, and what a stranger with the same cable gets."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import networkx
+
+from testbed.analysis import adjacency
+from testbed.analysis.measures import RequestCounts
+from testbed.analysis.run import NS, Run
+from testbed.errors import InputError
+from testbed.faults import packets
+from testbed.record.plan import Step
+from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step
+from testbed.topology.resolved import Topology
+from testbed.topology.spare import spare_links
+
+SETTLE_S, GAP_S = 90.0, 130.0
+PHASE_S = 10.0
+"""A hello interval: so much later an administrator comes, at random."""
+CASES = ("DKS dead", "DKS cut off", "DKS there")
+UP, KEYED = "allowed to adjacency up, {}, s", "allowed to both keyed, {}, s"
+ASKED = "datagrams at the DKS meanwhile, {}"
+FELL, EARLY, ADMITTED = "adjacencies of other links lost", "adjacencies before they were allowed", "strangers admitted"
+TRIALS = ("before", "after")
+UP_WITHIN_S, KEYED_WITHIN_S = 40.0, 15.0
+"""A dead interval; and what the DKS's look at its folder (2 s), or a way through the network, and two handshakes take
+with a wide margin. The keys are there long before the next Hello."""
+
+
+class Choice:
+    """Which link is new in each case, and who is handed the documents: the router that is farthest from both ends."""
+
+    def __init__(self, topology: Topology) -> None:
+        """InputError for a network that has too few links to spare, or no IPv4."""
+        if topology.family != 4:
+            raise InputError("the stranger speaks IPv4", where=f"topology {topology.name}", allowed="--ospf 2 or 2,3")
+        self._topology = topology
+        self.links = dict(zip(CASES, spare_links(topology, len(CASES)), strict=True))
+
+    def ends(self, case: str) -> list[tuple[str, str]]:
+        """Router and interface of both ends."""
+        members = self._topology.segments[self.links[case]].members
+        return [(node, name) for node, name in members if node in self._topology.routers]
+
+    def directions(self, case: str) -> list[adjacency.Ends]:
+        """Both directions of the adjacency."""
+        (a, at_a), (b, at_b) = self.ends(case)
+        return [adjacency.Ends(a, at_a, b), adjacency.Ends(b, at_b, a)]
+
+    def told(self, case: str) -> str:
+        """Who is handed the documents."""
+        graph = networkx.Graph()
+        graph.add_nodes_from(self._topology.routers)
+        for name, segment in self._topology.segments.items():
+            there = [node for node, _interface in segment.members if node in self._topology.routers]
+            if name not in self.links.values():
+                graph.add_edges_from((there[0], other) for other in there[1:])
+        ways = [networkx.single_source_shortest_path_length(graph, node) for node, _name in self.ends(case)]
+        return max(sorted(self._topology.routers), key=lambda name: min(way[name] for way in ways))
+
+
+class NewNeighbor(Experiment):
+    name = "new_neighbor"
+    title = "A new link while the DKS is away"
+    question = (
+        "When an administrator with a delegated key and no way to the DKS lets two routers become neighbours over a "
+        "new link, how long until they are, what is the DKS asked, and what does a stranger with the same cable get?"
+    )
+    method = (
+        f"{len(CASES)} links that the network hangs together without are in no router's policy at the start; all is "
+        "`required`. The DKS is killed, and the administrator allows the first of them: the new documents, signed with "
+        "a delegated key, are handed to the router that is farthest from both ends (`lks accept`), and to nobody else. "
+        "With the DKS back and cut off from all routers the same with the second. Last, with the DKS there, the third "
+        "is given to the DKS alone. Counted is from the administrator's word to the moment at which both ends have "
+        "each other's keys, and to that at which OSPF's adjacency is up in both directions. A stranger sits on the "
+        "first link all the time: it sends Hellos in clear in a router's name, and speaks IKE under an unapproved "
+        "name, and under a router's name with another key, before and after the link is allowed."
+    )
+    shows_not = (
+        "No router has a new key here: that takes the root key besides, to revoke the old one. How long OSPF takes "
+        "depends on when its next Hello comes: up to 10 s. Point-to-point links only."
+    )
+    topology = "grid:3x3"
+    keyings: ClassVar[tuple[str, ...]] = ("dks-lks", "lks")
+    seeds = 3
+    duration_s = SETTLE_S + len(CASES) * GAP_S
+    options: ClassVar = {
+        "new_links": len(CASES),
+        "policy": {"carries": 4, "reconnect": {"first_min_s": 20, "first_max_s": 60, "max_s": 90}},
+    }
+    main = Span(
+        "allowed to adjacency up, DKS dead",
+        "the administrator's word while the DKS is dead",
+        "the moment at which the adjacency of the new link is up in both directions",
+    )
+    requests_since = "the run's start"
+
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        chosen = Choice(topology)
+        dead, cut, there = (SETTLE_S + number * GAP_S for number in range(len(CASES)))
+        link = {case: chosen.links[case] for case in CASES}
+        phase = [round(20 + rng.uniform(0, PHASE_S), 3) for _case in CASES]
+        return [
+            step(SETTLE_S - 40, "tap", segment=link[CASES[0]]),
+            *strangers(topology, chosen, SETTLE_S - 38),
+            step(dead, "dks_kill"),
+            step(dead + phase[0], "link_allow", segment=link[CASES[0]], hand_to=chosen.told(CASES[0])),
+            *strangers(topology, chosen, dead + 80),
+            step(cut - 20, "dks_start"),
+            step(cut, "partition", groups=[["dks"]]),
+            step(cut + phase[1], "link_allow", segment=link[CASES[1]], hand_to=chosen.told(CASES[1])),
+            step(there - 20, "heal"),
+            step(there + phase[2], "link_allow", segment=link[CASES[2]]),
+        ]
+
+    def measure(self, run: Run) -> Measures:
+        topology, chosen = run.plan.topology, Choice(run.plan.topology)
+        changes = adjacency.timeline(topology, run.events)
+        allowed = {event["segment"]: event["t"] for event in run.where("fault", "link_allow")}
+        requests = [event["t"] for event in run.where("agent", "request", "dks")]
+        extra: dict[str, float | None] = {}
+        early = 0
+        for case in CASES:
+            began = allowed[chosen.links[case]]
+            ups = [next((t for t, up in changes[each] if up and t >= began), None) for each in chosen.directions(case)]
+            early += sum(up and t < began for each in chosen.directions(case) for t, up in changes[each])
+            keyed = [
+                next((event["t"] for event in run.where("agent", "keyed", node)
+                      if event["interface"] == name and event["t"] >= began), None)
+                for node, name in chosen.ends(case)
+            ]  # fmt: skip
+            extra[UP.format(case)] = _last(ups, began)
+            extra[KEYED.format(case)] = _last(keyed, began)
+            until = max((t for t in ups if t is not None), default=began)
+            extra[ASKED.format(case)] = sum(began <= t <= until for t in requests)
+        outcomes = [event["outcome"] for event in run.where("probe", "impostor")]
+        new = {each for case in CASES for each in chosen.directions(case)}
+        first = next(iter(run.where("fault", "dks_kill")))["t"]
+        falls = adjacency.falls(topology, run.events)
+        extra |= {
+            FELL: sum(t >= first for ends, moments in falls.items() if ends not in new for t in moments),
+            EARLY: early,
+            ADMITTED: sum(each == "admitted" for each in outcomes),
+            "strangers that tried": len(outcomes),
+        }
+        first_time = sum(not event["retransmission"] for event in run.where("agent", "request", "dks"))
+        return Measures(
+            main_s=extra[UP.format(CASES[0])],
+            adjacencies=adjacency.at_end(topology, run.events),
+            dks=RequestCounts(len(requests), first_time),
+            extra=extra,
+        )
+
+    def judge(self, table: Table) -> list[Criterion]:
+        found = []
+        for keying, runs in table.measures.items():
+            if not runs:
+                continue
+            for case in CASES:
+                for text, name, limit in (
+                    ("both ends keyed", KEYED, KEYED_WITHIN_S), ("adjacency up", UP, UP_WITHIN_S),
+                ):  # fmt: skip
+                    values = [run.extra[name.format(case)] for run in runs]
+                    ok = all(each is not None and each <= limit for each in values)
+                    found.append(Criterion(keying, f"{case}: {text} within {limit:g} s", _seconds(values), ok))
+            for case in CASES[:2]:
+                asked = sum(int(run.extra[ASKED.format(case)] or 0) for run in runs)
+                found.append(Criterion(keying, f"{case}: the DKS is asked nothing", str(asked), asked == 0))
+            for text, name in (
+                ("no other adjacency is lost", FELL), ("none is up before it is allowed", EARLY),
+                ("no stranger is admitted", ADMITTED),
+            ):  # fmt: skip
+                count = sum(int(run.extra[name] or 0) for run in runs)
+                tried = all(run.extra["strangers that tried"] == 2 * len(TRIALS) for run in runs)
+                found.append(Criterion(keying, text, str(count), count == 0 and tried))
+        return found
+
+    def findings(self, table: Table) -> list[str]:
+        return [
+            f"{keying}: "
+            + "; ".join(
+                f"{case}: keyed after {_seconds(run.extra[KEYED.format(case)] for run in runs)}, adjacency up after "
+                f"{_seconds(run.extra[UP.format(case)] for run in runs)}"
+                for case in CASES
+            )
+            + f"; of {int(sum(run.extra['strangers that tried'] or 0 for run in runs))} strangers none was admitted."
+            for keying, runs in table.measures.items()
+            if runs and not any(run.extra[ADMITTED] for run in runs)
+        ]
+
+
+def strangers(topology: Topology, chosen: Choice, at_s: float) -> list[Step]:
+    """What a stranger with the cable of the first link does: Hellos in clear, and IKE under two names."""
+    segment = chosen.links[CASES[0]]
+    (victim, _at), (router, name) = chosen.ends(CASES[0])
+    end, timers = topology.routers[router].interface(name), topology.ospf
+    hello = packets.ospf_hello(topology.routers[router].router_id, end.ipv4, end.area, timers.hello_s, timers.dead_s)
+    frame = packets.frame(end.ipv4.ip, packets.ALL_OSPF, packets.OSPF, hello)
+    words: dict[str, Any] = {"segment": segment, "victim": victim, "router": router, "key": "stranger"}
+    return [
+        step(at_s, "inject", segment=segment, frames=[frame.hex()], copies=3, gap_s=1),
+        step(at_s + 4, "impostor", name="stranger", **words),
+        step(at_s + 13, "impostor", name=router, **words),
+    ]
+
+
+def _last(moments: list[int | None], began: int) -> float | None:
+    """Seconds from `began` (ns) to the last of these moments; None unless all are there."""
+    known = [each for each in moments if each is not None]
+    return (max(known) - began) / NS if len(known) == len(moments) else None
+
+
+def _seconds(values: Iterable[float | None]) -> str:
+    found = list(values)
+    known = [each for each in found if each is not None]
+    return "never" if len(known) < len(found) else f"{min(known):.2f} to {max(known):.2f} s"
