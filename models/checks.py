@@ -35,6 +35,8 @@ def all_checks(*, full: bool) -> Iterator[Check]:
     if full:
         rolled = ("ROLLBACK_S", "FAULTS=2", "POLICIES=1", "REKEYS=1")
         yield _spin(table.Expected("epochs", rolled, "all_keyed", holds=True))
+        for claim in ("all_keyed", "one_key_taken", "no_older"):
+            yield _spin(table.Expected("epochs", ("ROLLBACK_S", "FAULTS=2"), claim, holds=True))
     for switches in table.REMOVAL_BOUNDS if full else table.REMOVAL_BOUNDS[:1]:
         for claim in table.REMOVAL:
             yield _spin(table.Expected("removal", switches, claim, holds=True))

@@ -28,6 +28,7 @@
 #ifndef POLICIES
 #define POLICIES 0
 #endif
+/* "STEP …": what a run does to the parties, for who plays it on the code (tests/unit/models/test_played.py). */
 #define SPAN 32
 #define BLOCK 3
 
@@ -150,6 +151,7 @@ inline pick_own() {                      /* chosen, and reserved on the disk, be
 }
 inline put_in_use() {                    /* kernel, then wire: members get it, later it is sent with */
   note_used(s_pick, s_pickk);
+  printf("STEP use\n");
   if
   :: s_act == 0 -> s_act = s_pick; s_actk = s_pickk
   :: else ->
@@ -178,7 +180,7 @@ active proctype servers() {
   byte g;
   do
   /* -- S ----------------------------------------------------------------------------------------------- */
-  :: atomic { !s_on -> s_on = true; s_gen = s_mark; pick_own() }
+  :: atomic { !s_on -> printf("STEP boot_s\n"); s_on = true; s_gen = s_mark; pick_own() }
   :: atomic { s_on && s_pick != 0 ->
        put_in_use();
      }
@@ -186,6 +188,7 @@ active proctype servers() {
   :: atomic { s_on && s_gen > s_mark && s_pick == 0 -> reserve(s_gen) }
 #endif
   :: atomic { s_on && s_pick == 0 && s_act != 0 && s_wait == 0 && !s_order && rekeys > 0 ->
+       printf("STEP rekey\n");
        rekeys--;
        if
 #ifndef LKS_ONLY
@@ -235,13 +238,13 @@ active proctype servers() {
        d_book = JOIN(NEWEST, d_book)
      }
   /* -- policy ----------------------------------------------------------------------------------------- */
-  :: atomic { !over && policies > 0 -> policies--; p_v++ }
+  :: atomic { !over && policies > 0 -> printf("STEP publish\n"); policies--; p_v++ }
   :: atomic { s_on && s_v < p_v && s_pick == 0 -> s_v = p_v }
 #endif
 #endif
   /* -- D ----------------------------------------------------------------------------------------------- */
 #ifndef LKS_ONLY
-  :: atomic { !d_on -> d_on = true }
+  :: atomic { !d_on -> printf("STEP boot_d\n"); d_on = true }
   :: atomic { d_on && o_there && !cut_d && a_e == 0 ->                                       /* Groups._issue */
        o_there = false;
 #ifndef NO_EVIDENCE
@@ -253,20 +256,20 @@ active proctype servers() {
 #endif
        d_book = p_v * SPAN + g; a_e = d_book; a_k = key; note_made(a_e); key++; o_held = 0
      }
-  :: atomic { losses > 0 && !over && (o_there || a_e != 0) -> losses--; o_there = false; o_held = 0; a_e = 0; a_k = 0 }
+  :: atomic { losses > 0 && !over && (o_there || a_e != 0) -> printf("STEP lose\n"); losses--; o_there = false; o_held = 0; a_e = 0; a_k = 0 }
 #endif
   /* -- faults -- */
-  :: atomic { !over && faults > 0 && s_on -> faults--; forget_s() }
-  :: atomic { !over && faults > 0 && d_on -> faults--; d_on = false; o_there = false; o_held = 0 }
-  :: atomic { !over && faults > 0 && !cut_d -> faults--; cut_d = true }
-  :: atomic { !over && cut_d -> cut_d = false }
+  :: atomic { !over && faults > 0 && s_on -> printf("STEP crash_s\n"); faults--; forget_s() }
+  :: atomic { !over && faults > 0 && d_on -> printf("STEP crash_d\n"); faults--; d_on = false; o_there = false; o_held = 0 }
+  :: atomic { !over && faults > 0 && !cut_d -> printf("STEP cut_d\n"); faults--; cut_d = true }
+  :: atomic { !over && cut_d -> printf("STEP heal_d\n"); cut_d = false }
 #ifdef ROLLBACK_S
-  :: atomic { !over && !s_on && s_mark != s_copy && faults > 0 -> faults--; s_mark = s_copy; s_v = 0 }
+  :: atomic { !over && !s_on && s_mark != s_copy && faults > 0 -> printf("STEP rollback_s\n"); faults--; s_mark = s_copy; s_v = 0 }
 #endif
 #ifdef ROLLBACK_D
-  :: atomic { !over && !d_on && d_book != d_copy && faults > 0 -> faults--; d_book = d_copy }
+  :: atomic { !over && !d_on && d_book != d_copy && faults > 0 -> printf("STEP rollback_d\n"); faults--; d_book = d_copy }
 #endif
-  :: atomic { !over -> over = true; losses = 0; LATER; cut_d = false; for (i : 0 .. NR - 1) { cut_r[i] = false } }
+  :: atomic { !over -> printf("STEP over\n"); over = true; losses = 0; LATER; cut_d = false; for (i : 0 .. NR - 1) { cut_r[i] = false } }
   od
 }
 
@@ -274,7 +277,7 @@ active proctype servers() {
 active [NR] proctype receiver() {
   byte n = _pid - 1, given = 0, givenk = 0;
   do
-  :: atomic { !r_on[n] -> r_on[n] = true }
+  :: atomic { !r_on[n] -> printf("STEP boot_r\n"); r_on[n] = true }
   :: atomic { r_on[n] && r_v[n] < p_v -> r_v[n] = p_v }
 #if defined(ROLLBACK_S) && !defined(NO_SHOWN)
   :: atomic { r_on[n] && !r_reg[n] && s_on && s_act != 0 && !cut_r[n] && s_pick == 0 && !member[n] && BEHIND(n) ->
@@ -328,15 +331,15 @@ active [NR] proctype receiver() {
   :: atomic { r_on[n] && r_reg[n] && s_on && !member[n] -> r_reg[n] = false; p_e[n] = 0; ack[n] = false }
 #endif
   :: atomic { r_on[n] && r_old[n] != 0 && r_cur[n] == s_act -> r_old[n] = 0; r_oldk[n] = 0 }
-  :: atomic { !over && faults > 0 && r_on[n] -> faults--;
+  :: atomic { !over && faults > 0 && r_on[n] -> printf("STEP crash_r\n"); faults--;
        r_on[n] = false; refused[n] = false; r_reg[n] = false; r_cur[n] = 0; r_curk[n] = 0; r_old[n] = 0; r_oldk[n] = 0; p_e[n] = 0; ack[n] = false;
        member[n] = false; unacked[n] = false;                      /* INITIAL_CONTACT, or liveness, tells S */
 #ifdef NO_FLOOR
        r_floor[n] = 0;
 #endif
      }
-  :: atomic { !over && faults > 0 && !cut_r[n] -> faults--; cut_r[n] = true }
-  :: atomic { !over && cut_r[n] -> cut_r[n] = false }
+  :: atomic { !over && faults > 0 && !cut_r[n] -> printf("STEP cut_r\n"); faults--; cut_r[n] = true }
+  :: atomic { !over && cut_r[n] -> printf("STEP heal_r\n"); cut_r[n] = false }
   od
 }
 
