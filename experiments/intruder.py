@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +24,7 @@ from testbed.keying.provision import PORT, laboratory_key
 from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, between, step
 from testbed.runner.streams import RATE_PPS
-from testbed.topology.resolved import Interface, Topology
+from testbed.topology.resolved import Interface, IPAddress, Topology
 
 if TYPE_CHECKING:
     from testbed.report.page import Drawn
@@ -70,6 +70,8 @@ LINES = 60
 FLOOD_S, FLOOD_EACH_PPS = 30, 40
 OFF_S, ON_S = PHASES["flood"] + 2, PHASES["flood"] + 5
 STRANGER_ID = IPv4Address("6.6.6.6")
+DISTANT: dict[int, IPAddress] = {4: IPv4Address("203.0.113.6"), 6: IPv6Address("2001:db8::6")}
+"""Of neither segment."""
 AGENTS = modes(lambda mode: mode.dks)
 TRIALS = {
     "unapproved key": ("stranger", "stranger"),
@@ -96,7 +98,8 @@ class Cast:
         ends = [node for node, _ in links[0].members if node in topology.routers]
         self.beyond = next((node for node in ends if node not in found[1]), ends[-1])
         """The router of the link that is not on the LAN: it listens to streams that the victim sends."""
-        self._topology = topology
+        self._topology, self.family = topology, topology.family
+        self.group = packets.all_ospf(self.family)
 
     def ends(self, segment: str) -> list[Interface]:
         """The routers' interfaces of a segment, the speaker's of the LAN first."""
@@ -106,32 +109,36 @@ class Cast:
             if node in self._topology.routers
         ]
 
-    def hello(self, end: Interface, router_id: IPv4Address) -> bytes:
-        """A Hello of somebody on this interface's segment who has heard of nobody."""
+    def hello(self, end: Interface, router_id: IPv4Address, source: IPAddress | None = None) -> bytes:
+        """A Hello of somebody on this interface's segment who has heard of nobody. `source`: its sender's address, that
+        of the interface by default."""
         timers = self._topology.ospf
-        return packets.ospf_hello(router_id, end.ipv4, end.area, timers.hello_s, timers.dead_s)
+        own = source if isinstance(source, IPv6Address) else end.ipv6_link_local
+        sender = end.ipv4 if self.family == 4 else own
+        return packets.hello(router_id, sender, end.area, timers.hello_s, timers.dead_s)
 
     def rogue(self, segment: str) -> list[bytes]:
         """Hellos of OSPF and PIM under an address and a name of the stranger's own."""
         speaker = self.ends(segment)[0]
-        stranger = _free(speaker)
-        return [
-            packets.frame(stranger, packets.ALL_OSPF, packets.OSPF, self.hello(speaker, STRANGER_ID)),
-            packets.frame(stranger, packets.ALL_PIM, packets.PIM, packets.pim_hello()),
-        ]
+        stranger = _free(speaker, self.family)
+        found = [packets.frame(stranger, self.group, packets.OSPF, self.hello(speaker, STRANGER_ID, stranger))]
+        if self.family == 4:
+            found.append(packets.frame(stranger, packets.ALL_PIM, packets.PIM, packets.pim_hello()))
+        return found
 
     def forged(self, segment: str) -> list[bytes]:
         """OSPF and PIM in clear in the name of a router of the segment."""
         speaker, victim = self.ends(segment)[:2]
         own = self._topology.routers[speaker.router].router_id
-        bodies = [
-            (speaker.ipv4.ip, packets.ALL_OSPF, packets.OSPF,
-             packets.ospf_update(own, speaker.area, self._topology.routers[victim.router].router_id)),
-            (speaker.ipv4.ip, packets.ALL_PIM, packets.PIM, packets.pim_hello()),
-            (speaker.ipv4.ip, packets.ALL_PIM, packets.PIM,
-             packets.pim_join(victim.ipv4.ip, IPv4Address("239.6.6.6"), _free(speaker))),
-            (speaker.ipv4.ip, packets.ALL_OSPF, packets.OSPF, self.hello(speaker, own)),
-        ]  # fmt: skip
+        here = speaker.hop(self.family)
+        update = packets.update(own, here, speaker.area, self._topology.routers[victim.router].router_id)
+        bodies = [(here, self.group, packets.OSPF, update)]
+        if self.family == 4:
+            join = packets.pim_join(victim.ipv4.ip, IPv4Address("239.6.6.6"), _free4(speaker))
+            bodies += [
+                (here, packets.ALL_PIM, packets.PIM, packets.pim_hello()), (here, packets.ALL_PIM, packets.PIM, join)
+            ]  # fmt: skip
+        bodies.append((here, self.group, packets.OSPF, self.hello(speaker, own)))
         return [packets.frame(*each) for each in bodies]
 
     def forged_pim(self) -> dict[str, bytes]:
@@ -150,9 +157,9 @@ class Cast:
             return packets.frame(sender, to, packets.PIM, body, mac=mac, ttl=64)
 
         stop = packets.pim_register_stop(source, groups["PIM Register-Stop"])
-        register = packets.pim_register(_free(speaker), groups["PIM Register"])
+        register = packets.pim_register(_free4(speaker), groups["PIM Register"])
         return {
-            "PIM Join": heard(packets.pim_join(there, groups["PIM Join"], _free(speaker))),
+            "PIM Join": heard(packets.pim_join(there, groups["PIM Join"], _free4(speaker))),
             "PIM Register": told(there, point, speaker.mac, register),
             "PIM Bootstrap": heard(packets.pim_bootstrap(here, groups["PIM Bootstrap"], here)),
             "PIM Register-Stop": told(point, there, victim.mac, stop),
@@ -164,19 +171,25 @@ class Cast:
     def guessed(self) -> list[bytes]:
         """ESP from a router's address; its SPI and octets are drawn when it is sent."""
         speaker = self.ends(self.lan)[0]
-        groups = (packets.ALL_OSPF, packets.ALL_PIM)
-        return [packets.frame(speaker.ipv4.ip, group, packets.ESP, bytes(104)) for group in groups]
+        groups = (self.group, packets.ALL_PIM) if self.family == 4 else (self.group,)
+        return [packets.frame(speaker.hop(self.family), group, packets.ESP, bytes(104)) for group in groups]
 
     def flood(self) -> list[bytes]:
         """IKE_SA_INIT to the speaker from a neighbour's address, from one that is no router's, and from elsewhere."""
         target, neighbor = self.ends(self.lan)[:2]
         body = packets.udp(PORT, PORT, ike_sa_init(self._topology.domain))
-        sources = (neighbor.ipv4.ip, _free(target), IPv4Address("203.0.113.6"))
-        return [packets.frame(each, target.ipv4.ip, packets.UDP, body, mac=target.mac, ttl=255) for each in sources]
+        sources = (neighbor.hop(self.family), _free(target, self.family), DISTANT[self.family])
+        here = target.hop(self.family)
+        return [packets.frame(each, here, packets.UDP, body, mac=target.mac, ttl=255) for each in sources]
 
 
-def _free(end: Interface) -> IPv4Address:
-    """An address of the segment that no router has; on a link of two hosts there is none, so a neighbouring one."""
+def _free(end: Interface, family: int) -> IPAddress:
+    """An address of the segment that no router has."""
+    return _free4(end) if family == 4 else IPv6Address("fe80::6666")
+
+
+def _free4(end: Interface) -> IPv4Address:
+    """Of IPv4; on a link of two hosts there is none, so a neighbouring one."""
     return end.ipv4.network.broadcast_address - 1 if end.kind == "lan" else end.ipv4.network.broadcast_address + 1
 
 
@@ -248,7 +261,8 @@ class Intrusion(Experiment):
         for phase, frame in cast.forged_pim().items():
             found += [step(at[phase] + 1 + rng.random(), "inject", segment=lan, frames=[frame.hex()])]
         guessed = [each.hex() for each in cast.guessed()]
-        fresh = [[34, 4], [42, 96]]
+        head = packets.head_octets(topology.family)
+        fresh = [[head, 4], [head + 8, 96]]
         found += [step(at["guessed"] + 1, "inject", segment=lan, frames=guessed, copies=64, fresh=fresh)]
         found += [step(at["tampered"] + 1, "replay", segment=lan, tamper=True)]
         found += [step(at["replayed"] + 1, "replay", segment=segment) for segment in (lan, cast.link)]
@@ -258,7 +272,7 @@ class Intrusion(Experiment):
         flood, copies = [each.hex() for each in cast.flood()], FLOOD_S * FLOOD_EACH_PPS
         found += [
             step(at["flood"] + 1, "inject", segment=lan, frames=flood, copies=copies,
-                 gap_s=1 / (3 * FLOOD_EACH_PPS), fresh=[[42, 8]]),
+                 gap_s=1 / (3 * FLOOD_EACH_PPS), fresh=[[head + 8, 8]]),
             step(OFF_S, "power_off", nodes=[cast.victim]),
             step(ON_S, "power_on", nodes=[cast.victim], jitter_s=0),
             step(at["insider"] + 1 + rng.random(), "impersonate", segment=lan, insider=cast.insider,
@@ -400,7 +414,7 @@ def changes(run: Run, phase: str) -> int:
     when they come later: he is forgotten in another phase."""
     since, until = window(run, phase)
     cast, found = Cast(run.plan.topology), 0
-    rogue = {str(STRANGER_ID), *(str(_free(cast.ends(segment)[0])) for segment in (cast.lan, cast.link))}
+    rogue = {str(STRANGER_ID), *(str(_free(cast.ends(segment)[0], cast.family)) for segment in (cast.lan, cast.link))}
     for event in run.where("frr", "adjacency"):
         his = event["neighbor"] in rogue
         found += phase == "rogue neighbour" and event["t"] >= since if his else since <= event["t"] < until

@@ -23,7 +23,7 @@ from testbed.record.plan import Plan, Step, Stream
 from testbed.runner.experiment import ROUTES_RIGHT, Criterion, Experiment, Measures, Span, Table, between, step
 from testbed.runner.streams import usual_streams
 from testbed.topology.adjacent import live_graph, live_segments
-from testbed.topology.resolved import BACKBONE, Interface, Router, Topology
+from testbed.topology.resolved import BACKBONE, Interface, Topology
 
 LIFETIME_S = 60
 KILL_S, TAP_S, BACK_S, END_S = 100, 110, 1000, 1200
@@ -84,27 +84,34 @@ class Region:
     def forged(self) -> Mapping[str, list[bytes]]:
         """By phase what the intruder sends on the clear link, in the names of routers."""
         inner, border, beyond = self.topology.routers[self.inner], self.border, self.beyond
-        timers, group = self.topology.ospf, packets.ALL_OSPF
+        timers, family = self.topology.ospf, self.topology.family
 
-        def hello(router: Router, end: Interface) -> bytes:
-            return packets.ospf_hello(router.router_id, end.ipv4, end.area, timers.hello_s, timers.dead_s)
+        def hello(end: Interface) -> bytes:
+            source = end.ipv4 if family == 4 else end.ipv6_link_local
+            router = self.topology.routers[end.router]
+            return packets.hello(router.router_id, source, end.area, timers.hello_s, timers.dead_s)
 
-        def spoken(end: Interface, body: bytes, **more: Any) -> bytes:
-            return packets.frame(end.ipv4.ip, more.pop("to", group), packets.OSPF, body, **more)
+        def spoken(end: Interface, body: bytes) -> bytes:
+            return packets.frame(end.hop(family), packets.all_ospf(family), packets.OSPF, body)
 
         neighbor = self.topology.routers[beyond.router]
-        update = packets.ospf_update(neighbor.router_id, beyond.area, inner.router_id)
+        update = packets.update(neighbor.router_id, beyond.hop(family), beyond.area, inner.router_id)
         across = []
         for each in self.topology.neighbors(border.router):
             if each.interface.segment in self.inside:
-                other, end = self.topology.routers[each.neighbor_router], each.neighbor_interface
-                # As a neighbour behind the border, to all on the clear link; and to it, through the border router.
-                across.append(spoken(end, hello(other, end)))
-                across.append(packets.frame(end.ipv4.ip, packets.ALL_PIM, packets.PIM, packets.pim_hello()))
-                across.append(spoken(beyond, hello(neighbor, beyond), to=end.ipv4.ip, mac=border.mac, ttl=64))
+                end = each.neighbor_interface
+                # As a neighbour behind the border, to all on the clear link.
+                across.append(spoken(end, hello(end)))
+                if family == 4:
+                    across.append(packets.frame(end.ipv4.ip, packets.ALL_PIM, packets.PIM, packets.pim_hello()))
+                    # And to that neighbour, through the border router; no router forwards to a link-local address.
+                    body = hello(beyond)
+                    across.append(
+                        packets.frame(beyond.ipv4.ip, end.ipv4.ip, packets.OSPF, body, mac=border.mac, ttl=64)
+                    )
         return {
             "forged LSA": [spoken(beyond, update)],
-            "forged Hello": [spoken(beyond, hello(neighbor, beyond))],
+            "forged Hello": [spoken(beyond, hello(beyond))],
             "over the border": across,
         }
 
@@ -176,11 +183,6 @@ class SubRegion(Experiment):
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
         """As Experiment.plan, with the region that `border` makes."""
-        if topology.family == 6:
-            raise InputError(
-                "the intruder forges OSPFv2, and this network has none",
-                where=f"topology {topology.name}", allowed="ospf versions [2] or [2, 3]",
-            )  # fmt: skip
         if not live_segments(topology):
             return super().plan(topology, keying, seed, options)  # refuses such a network
         region = Region(topology, str(options.get("border", self.options["border"])))
@@ -338,9 +340,11 @@ def in_clear(run: Run, region: Region) -> int:
 
 def reached(run: Run, region: Region, phase: str) -> int:
     """Forged packets at raw sockets of protected routers; the border router itself takes part in the clear side, and
-    is left out but for what is forged in protected names."""
+    is left out but for what is forged in protected names. With link-local addresses also then: of a clear link they
+    are anybody's there, and no name of somebody on a protected one."""
     since, until = window(run, phase)
-    mine = [name for name in region.members if phase == "over the border" or name != region.border.router]
+    named = phase == "over the border" and run.plan.topology.family == 4
+    mine = [name for name in region.members if named or name != region.border.router]
     return sum(since <= event["t"] < until and event["node"] in mine for event in run.where("probe", "intruded"))
 
 

@@ -13,7 +13,6 @@ import random
 import socket
 import struct
 from collections.abc import Sequence
-from ipaddress import IPv4Address
 from typing import Any
 
 from agents.gikev2 import GroupMember
@@ -38,22 +37,26 @@ from testbed.faults import packets
 from testbed.keying.provision import PORT, laboratory_key
 from testbed.net.laboratory import Laboratory
 
-_ETH_P_IP = 0x0800
+_ETHER_TYPES = {4: 0x0800, 6: 0x86DD}
 _PROMISCUOUS = struct.Struct("@IHH8s")
 _SOL_PACKET, _ADD_MEMBERSHIP, _MR_PROMISC, _OUTGOING = 263, 1, 1, 4
 _IKE_PORT = 40848
 """The impostor's UDP port: not the one of the router whose address it takes."""
 _PATIENCE_S = 8.0
-_HEADERS = 14 + 20 + 8
-"""Octets of Ethernet, IPv4 and UDP headers."""
+_UDP_OCTETS = 8
+_IPV6_FLOWINFO = 11
+"""Both the option of a socket and the kind of what it then brings along (linux/in6.h)."""
 _ROUTING = (packets.OSPF, packets.PIM)
+_MARKS = {packets.FORGED: "forged", packets.REPLAYED: "replayed"}
+"""Flow labels of IPv6, and what they mean."""
 
 
 class Intruder:
     """One in each segment that it is told to go to."""
 
     def __init__(self, lab: Laboratory) -> None:
-        self._lab = lab
+        self._lab, self._family = lab, lab.topology.family
+        self._headers = packets.head_octets(self._family) + _UDP_OCTETS
         self._random = random.Random(f"{lab.seed}/intruder")
         self._ports: dict[str, socket.socket] = {}
         self._kept: dict[str, list[bytes]] = {}
@@ -76,8 +79,9 @@ class Intruder:
             return False
         bridge = self._lab.wires.segment(segment).bridge
         with self._lab.wires.namespace.enter():
-            port = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_IP))
-            port.bind((bridge, _ETH_P_IP))
+            kind = _ETHER_TYPES[self._family]
+            port = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(kind))
+            port.bind((bridge, kind))
             member = _PROMISCUOUS.pack(socket.if_nametoindex(bridge), _MR_PROMISC, 0, b"")
             port.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, member)
         port.setblocking(False)
@@ -93,38 +97,56 @@ class Intruder:
         with contextlib.suppress(BlockingIOError, OSError):
             while True:
                 data, address = port.recvfrom(65535)
-                if address[2] == _OUTGOING or len(data) < 34:
+                found = packets.opened(data)
+                if address[2] == _OUTGOING or found is None:
                     continue
-                if data[23] in (packets.ESP, *_ROUTING):
+                if found.protocol in (packets.ESP, *_ROUTING):
                     self._kept[segment].append(data)
-                elif data[23] == packets.UDP and len(data) > 42:
+                elif found.protocol == packets.UDP and len(data) > self._headers:
                     self._count_answer(segment, data)
-                    talk = self._talks.get(int.from_bytes(data[36:38], "big"))
+                    talk = self._talks.get(int.from_bytes(data[found.at + 2 : found.at + 4], "big"))
                     if talk is not None:
-                        talk.put_nowait(data[42:])
+                        talk.put_nowait(data[self._headers :])
 
     def _count_answer(self, segment: str, data: bytes) -> None:
         """Answers to IKE_SA_INIT, whoever gets them: what a flood under others' addresses makes a router send them."""
-        init = len(data) >= _HEADERS + 28 and data[_HEADERS + 18] == ExchangeType.IKE_SA_INIT
-        if init and data[_HEADERS + 19] & Flag.RESPONSE:
+        ike = data[self._headers :]
+        if len(ike) >= 28 and ike[18] == ExchangeType.IKE_SA_INIT and ike[19] & Flag.RESPONSE:
             found = self._answers.setdefault(segment, [0, 0])
             found[0] += 1
-            found[1] += len(data) - _HEADERS
+            found[1] += len(ike)
 
     # -- the routers' ears
 
     def _open_ears(self, node: str) -> None:
         self._heard[node] = set()
         for protocol in _ROUTING:
+            family = socket.AF_INET if self._family == 4 else socket.AF_INET6
             with self._lab.node(node).net_namespace.enter():
-                ear = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+                ear = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+            listen = self._listen
+            if self._family == 6:
+                ear.setsockopt(socket.IPPROTO_IPV6, _IPV6_FLOWINFO, 1)
+                listen = self._listen6
             self._ears.append(ear)
-            asyncio.get_running_loop().add_reader(ear, self._listen, node, ear)
+            asyncio.get_running_loop().add_reader(ear, listen, node, ear)
 
     def _listen(self, node: str, ear: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
                 self._sort(node, ear.recv(65535))
+
+    def _listen6(self, node: str, ear: socket.socket) -> None:
+        """By the flow label, which is all of the header that the kernel passes on."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                _data, ancillary, _flags, _source = ear.recvmsg(65535, socket.CMSG_SPACE(4))
+                labels = [int.from_bytes(value[:4], "big") & 0xFFFFF for level, kind, value in ancillary
+                          if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_FLOWINFO)]  # fmt: skip
+                for label in labels:
+                    if label in _MARKS:
+                        protocol = ear.proto
+                        self._lab.record(node, "probe", "intruded", what=_MARKS[label], protocol=protocol)
 
     def _sort(self, node: str, packet: bytes) -> None:
         """Forged, or one that has been there before: on record."""
@@ -156,7 +178,7 @@ class Intruder:
             if gap_s:
                 await asyncio.sleep(gap_s)
         answers, octets = self._answers[segment]
-        sent = sum(len(each) - _HEADERS for each in frames)
+        sent = sum(len(each) - self._headers for each in frames)
         self._told(segment, "sent", frames=len(frames), octets=sent, answers=answers, answer_octets=octets)
 
     def _send(self, segment: str, data: bytes) -> None:
@@ -167,30 +189,37 @@ class Intruder:
         """All that was kept goes again; with `tamper`, ESP with a later sequence number and its last octet changed."""
         kept = list(self._kept[segment])
         if tamper:
-            kept = [self._tampered(each) for each in kept if each[23] == packets.ESP]
+            kept = [self._tampered(each) for each in kept if self._is(each, packets.ESP)]
         for data in kept:
-            self._send(segment, data)
+            self._send(segment, data if self._family == 4 else packets.relabelled(data, packets.REPLAYED))
         self._told(segment, "replayed", frames=len(kept), tampered=tamper)
 
-    @staticmethod
-    def _tampered(data: bytes) -> bytes:
-        later = (int.from_bytes(data[38:42], "big") + (1 << 20)) & 0xFFFFFFFF
-        return data[:38] + later.to_bytes(4, "big") + data[42:-1] + bytes([data[-1] ^ 1])
+    def _is(self, data: bytes, protocol: int) -> bool:
+        found = packets.opened(data)
+        return found is not None and found.protocol == protocol
+
+    def _tampered(self, data: bytes) -> bytes:
+        at = packets.head_octets(self._family) + 4
+        later = (int.from_bytes(data[at : at + 4], "big") + (1 << 20)) & 0xFFFFFFFF
+        return data[:at] + later.to_bytes(4, "big") + data[at + 4 : -1] + bytes([data[-1] ^ 1])
 
     def impersonate(self, segment: str, insider: str, speaker: str, payload: str) -> None:
         """Send an OSPF packet as `speaker` here, with all that `insider` has: the keys under which it hears that
         speaker, the key of OSPF's own authentication, or in clear when it has neither."""
-        source, group = self._interface(segment, speaker).ipv4.ip, packets.ALL_OSPF
+        source = self._interface(segment, speaker).hop(self._family)
+        group = packets.all_ospf(self._family)
         with Xfrm(self._lab.node(insider).net_namespace.fd) as kernel:
-            held = [sa for sa in kernel.dump_sas() if sa.destination == group and sa.source in (source, IPv4Address(0))]
-        body, heard = bytes.fromhex(payload), self._kept[segment]
+            held = [sa for sa in kernel.dump_sas()
+                    if sa.destination == group and (sa.source == source or sa.source.is_unspecified)]  # fmt: skip
+        body, heard, at = bytes.fromhex(payload), self._kept[segment], packets.head_octets(self._family)
         made = []
         for sa in held:
-            last = [int.from_bytes(each[38:42], "big") for each in heard
-                    if each[23] == packets.ESP and each[34:38] == sa.spi.to_bytes(4, "big")]  # fmt: skip
+            last = [int.from_bytes(each[at + 4 : at + 8], "big") for each in heard
+                    if self._is(each, packets.ESP) and each[at : at + 4] == sa.spi.to_bytes(4, "big")]  # fmt: skip
             sealed = packets.esp(sa, max(last, default=0) + 1, packets.OSPF, body, self._random.randbytes)
             made.append((packets.ESP, sealed))
-        key = self._lab.keying.ospf_key(insider)
+        # What is signed is OSPFv2's (RFC 5709); OSPFv3's trailer (RFC 7166) is not forged.
+        key = self._lab.keying.ospf_key(insider) if self._family == 4 else None
         if not held and key is not None:
             last = [packets.ospf_sequence(each[34:]) for each in heard
                     if each[23] == packets.OSPF and each[26:30] == source.packed]  # fmt: skip
@@ -218,8 +247,10 @@ class Intruder:
             auth_exchange=ExchangeType.GSA_AUTH,
         )
         member = GroupMember((Suite.default(),), lambda _group, _issuer: server, lambda _group: None)
-        peer = PeerAddress(str(there.ipv4.ip), PORT, str(here.ipv4.ip), "", port)
-        wanted = GroupId.of(domain, victim, there.name, RoutingProtocol.OSPF)
+        ours, theirs = here.hop(self._family), there.hop(self._family)
+        peer = PeerAddress(str(theirs), PORT, str(ours), "", port)
+        protocol = RoutingProtocol.OSPF if self._family == 4 else RoutingProtocol.OSPF6
+        wanted = GroupId.of(domain, victim, there.name, protocol)
         expected = Identification.key_id(party_id(domain, victim))
         endpoint.connect(peer, expected, member.request(wanted), loop.time(), initial_contact=False)
         outcome, end = "no answer", loop.time() + _PATIENCE_S
@@ -228,7 +259,7 @@ class Intruder:
                 for each in effect:
                     if isinstance(each, Send):
                         body = packets.udp(port, PORT, each.data)
-                        data = packets.frame(here.ipv4.ip, there.ipv4.ip, packets.UDP, body, mac=there.mac, ttl=255)
+                        data = packets.frame(ours, theirs, packets.UDP, body, mac=there.mac, ttl=255)
                         self._send(segment, data)
                     elif isinstance(each, Established):
                         outcome = "admitted"

@@ -1,7 +1,7 @@
-"""Frames as an intruder makes them: OSPF, PIM and UDP over IPv4 over Ethernet, and ESP under a key that he has.
+"""Frames as an intruder makes them: OSPF, PIM and UDP over IP over Ethernet, and ESP under a key that he has.
 
-Pure. Knows nothing of nodes or sockets. What it makes bears the IP identification `FORGED`, which the transport mode
-of ESP leaves as it is: so a listener at a router can tell it from what routers send.
+Pure. Knows nothing of nodes or sockets. What it makes bears the IP identification `FORGED`, of IPv6 the flow label,
+which the transport mode of ESP leaves as it is: so a listener at a router can tell it from what routers send.
 """
 
 from __future__ import annotations
@@ -11,20 +11,47 @@ import hmac
 import os
 import struct
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from agents.ipsec.model import SecurityAssociation
 
-FORGED = 0xBAD0
+FORGED, REPLAYED = 0xBAD0, 0xBAD1
+"""The second one of IPv6 alone: two of its packets that say the same cannot be told apart otherwise."""
 STRANGER_MAC = "02:66:00:00:00:01"
 OSPF, PIM, UDP, ESP = 89, 103, 17, 50
 ALL_OSPF, ALL_PIM = IPv4Address("224.0.0.5"), IPv4Address("224.0.0.13")
+ALL_OSPF6 = IPv6Address("ff02::5")
+_OPTIONS6 = 0x13
+"""V6, E and R: a router of IPv6 in a normal area (RFC 5340, A.2)."""
 _APAD, _SHA256_OCTETS = bytes.fromhex("878fe1f3"), 32
 """RFC 5709, section 3.3."""
-_HEAD = 14 + 20
-"""Octets of Ethernet and IPv4 headers."""
+_ETHERNET, _HEAD, _HEAD6 = 14, 14 + 20, 14 + 40
+"""Octets of an Ethernet header, and of one with that of IPv4 or IPv6."""
+_IPV6 = b"\x86\xdd"
+Address = IPv4Address | IPv6Address
+
+
+class Opened(NamedTuple):
+    """What a frame holds: the IP protocol, where its octets begin, and the sender's address."""
+
+    protocol: int
+    at: int
+    source: bytes
+
+
+def opened(data: bytes) -> Opened | None:
+    """A frame's IP header, read as far as is needed; None for one that is too short."""
+    if data[12:14] == _IPV6:
+        return Opened(data[20], _HEAD6, data[22:38]) if len(data) >= _HEAD6 else None
+    return Opened(data[23], _HEAD, data[26:30]) if len(data) >= _HEAD else None
+
+
+def head_octets(family: int) -> int:
+    """Of an Ethernet frame before what IP carries."""
+    return _HEAD if family == 4 else _HEAD6
 
 
 def internet_checksum(data: bytes) -> int:
@@ -36,18 +63,24 @@ def internet_checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def multicast_mac(group: IPv4Address) -> str:
-    """RFC 1112, section 6.4."""
+def multicast_mac(group: Address) -> str:
+    """RFC 1112, section 6.4; RFC 2464, section 7."""
+    if group.version == 6:
+        return "33:33:" + group.packed[-4:].hex(":")
     low = int(group) & 0x7FFFFF
     return f"01:00:5e:{low >> 16:02x}:{low >> 8 & 255:02x}:{low & 255:02x}"
 
 
 def frame(
-    source: IPv4Address, destination: IPv4Address, protocol: int, body: bytes, *, mac: str | None = None, ttl: int = 1
+    source: Address, destination: Address, protocol: int, body: bytes, *, mac: str | None = None, ttl: int = 1
 ) -> bytes:
-    """An Ethernet frame with one IPv4 packet. `mac`: of a unicast destination."""
+    """An Ethernet frame with one IP packet. `mac`: of a unicast destination."""
     to = mac or multicast_mac(destination)
-    ethernet = bytes.fromhex(to.replace(":", "") + STRANGER_MAC.replace(":", "")) + b"\x08\x00"
+    ethernet = bytes.fromhex(to.replace(":", "") + STRANGER_MAC.replace(":", ""))
+    if source.version == 6:
+        header = struct.pack("!IHBB", 6 << 28 | 0xC0 << 20 | FORGED, len(body), protocol, ttl)
+        return summed(ethernet + _IPV6 + header + source.packed + destination.packed + body)
+    ethernet += b"\x08\x00"
     length = 20 + len(body)
     header = struct.pack(
         "!BBHHHBBH4s4s", 0x45, 0xC0, length, FORGED, 0, ttl, protocol, 0, source.packed, destination.packed
@@ -56,15 +89,32 @@ def frame(
 
 
 def summed(data: bytes) -> bytes:
-    """The frame with the checksum that its IPv4 header needs."""
+    """The frame with the checksum that its IPv4 header needs, or UDP over IPv6 (RFC 8200, section 8.1)."""
+    if data[12:14] == _IPV6:
+        if data[20] != UDP:
+            return data
+        body = data[_HEAD6 : _HEAD6 + 6] + bytes(2) + data[_HEAD6 + 8 :]
+        checksum = checksum6(IPv6Address(data[22:38]), IPv6Address(data[38:54]), UDP, body) or 0xFFFF
+        return data[: _HEAD6 + 6] + checksum.to_bytes(2, "big") + data[_HEAD6 + 8 :]
     header = bytearray(data[14:_HEAD])
     header[10:12] = bytes(2)
     header[10:12] = internet_checksum(bytes(header)).to_bytes(2, "big")
     return data[:14] + bytes(header) + data[_HEAD:]
 
 
+def checksum6(source: IPv6Address, destination: IPv6Address, protocol: int, body: bytes) -> int:
+    """With the pseudo-header of RFC 8200, section 8.1."""
+    return internet_checksum(source.packed + destination.packed + struct.pack("!II", len(body), protocol) + body)
+
+
+def relabelled(data: bytes, label: int) -> bytes:
+    """An IPv6 frame with another flow label."""
+    first = int.from_bytes(data[14:18], "big") & ~0xFFFFF | label
+    return data[:14] + first.to_bytes(4, "big") + data[18:]
+
+
 def udp(source_port: int, port: int, data: bytes) -> bytes:
-    """A UDP datagram without a checksum, which IPv4 allows."""
+    """A UDP datagram without a checksum, which IPv4 allows; `frame` gives it one over IPv6."""
     return struct.pack("!HHHH", source_port, port, 8 + len(data), 0) + data
 
 
@@ -88,6 +138,45 @@ def ospf_update(router_id: IPv4Address, area: str, victim: IPv4Address) -> bytes
     lsa = bytearray(content + struct.pack("!HH", 0, 20 + len(rest)) + rest)
     lsa[16:18] = fletcher(bytes(lsa[2:]), 14)
     return _ospf(4, router_id, area, struct.pack("!I", 1) + bytes(lsa))
+
+
+def _ospf6(kind: int, router_id: IPv4Address, area: str, body: bytes, source: IPv6Address) -> bytes:
+    head = struct.pack("!BBH4s4sHBB", 3, kind, 16 + len(body), router_id.packed, IPv4Address(area).packed, 0, 0, 0)
+    checksum = checksum6(source, ALL_OSPF6, OSPF, head + body)
+    return head[:12] + checksum.to_bytes(2, "big") + head[14:] + body
+
+
+def ospf6_hello(router_id: IPv4Address, source: IPv6Address, area: str, hello_s: int, dead_s: int) -> bytes:
+    """The same of OSPFv3 (RFC 5340, A.3.2), from this address to all routers."""
+    body = struct.pack("!IIHHII", 1, _OPTIONS6, hello_s, dead_s, 0, 0)
+    return _ospf6(1, router_id, area, body, source)
+
+
+def ospf6_update(router_id: IPv4Address, source: IPv6Address, area: str, victim: IPv4Address) -> bytes:
+    """The same of OSPFv3 (RFC 5340, A.4.3): a router LSA has link state ID 0."""
+    lsa = bytearray(struct.pack("!HH4s4sI", 0, 0x2001, bytes(4), victim.packed, 0x7FFFFFFF))
+    lsa += struct.pack("!HHI", 0, 24, _OPTIONS6)
+    lsa[16:18] = fletcher(bytes(lsa[2:]), 14)
+    return _ospf6(4, router_id, area, struct.pack("!I", 1) + bytes(lsa), source)
+
+
+def hello(router_id: IPv4Address, source: IPv4Interface | IPv6Address, area: str, hello_s: int, dead_s: int) -> bytes:
+    """A Hello of OSPFv2 or of OSPFv3, whichever is spoken from such an address."""
+    if isinstance(source, IPv6Address):
+        return ospf6_hello(router_id, source, area, hello_s, dead_s)
+    return ospf_hello(router_id, source, area, hello_s, dead_s)
+
+
+def update(router_id: IPv4Address, source: Address, area: str, victim: IPv4Address) -> bytes:
+    """An LS Update of either, in the same way."""
+    if isinstance(source, IPv6Address):
+        return ospf6_update(router_id, source, area, victim)
+    return ospf_update(router_id, area, victim)
+
+
+def all_ospf(family: int) -> Address:
+    """The group of all its routers."""
+    return ALL_OSPF if family == 4 else ALL_OSPF6
 
 
 def ospf_signed(packet: bytes, key_id: int, key: bytes, sequence: int) -> bytes:

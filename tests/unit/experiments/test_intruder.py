@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import sys
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,34 @@ def test_headers_and_messages_have_checksums_that_come_out_right() -> None:
         assert packets.internet_checksum(body) == 0
 
 
-def test_an_lsa_has_the_checksum_of_rfc_905() -> None:
-    update = packets.ospf_update(IPv4Address("10.0.0.1"), "0.0.0.0", IPv4Address("10.0.0.2"))
+def test_forged_packets_of_ipv6_have_right_checksums_too_and_bear_the_mark_in_the_flow_label() -> None:
+    cast = intruder.Cast(load("office", "3"))
+    made = [*cast.rogue("office"), *cast.forged("office"), *cast.guessed(), *cast.flood()]
+    for data in made:
+        head = packets.opened(data)
+        assert head is not None and head.at == 54 and data[12:14] == bytes.fromhex("86dd")
+        assert int.from_bytes(data[14:18], "big") & 0xFFFFF == packets.FORGED
+        assert int.from_bytes(data[18:20], "big") == len(data) - head.at
+        if head.protocol != packets.ESP:
+            ends = IPv6Address(data[22:38]), IPv6Address(data[38:54])
+            assert packets.checksum6(*ends, head.protocol, data[head.at :]) == 0
+        again = packets.relabelled(data, packets.REPLAYED)
+        assert int.from_bytes(again[14:18], "big") & 0xFFFFF == packets.REPLAYED and again[18:] == data[18:]
+    hello, update = cast.forged("office")[1], cast.forged("office")[0]
+    assert (hello[54:56], update[54:56]) == (b"\x03\x01", b"\x03\x04")  # OSPFv3: Hello, LS Update
+    changed = bytearray(made[-1])
+    changed[70:74] = bytes(4)
+    assert packets.checksum6(IPv6Address(bytes(changed[22:38])), IPv6Address(bytes(changed[38:54])), packets.UDP,
+                             packets.summed(bytes(changed))[54:]) == 0  # fmt: skip
+    assert not cast.forged_pim() and packets.multicast_mac(packets.ALL_OSPF6) == "33:33:00:00:00:05"
+
+
+@pytest.mark.parametrize(("version", "start"), [(2, 28), (3, 20)])
+def test_an_lsa_has_the_checksum_of_rfc_905(version: int, start: int) -> None:
+    ends: dict[int, IPv4Address | IPv6Address] = {2: IPv4Address("10.0.0.1"), 3: IPv6Address("fe80::1")}
+    update = packets.update(IPv4Address("10.0.0.1"), ends[version], "0.0.0.0", IPv4Address("10.0.0.2"))
     c0 = c1 = 0
-    for octet in update[28 + 2 :]:  # the age is left out
+    for octet in update[start + 2 :]:  # the age is left out
         c0 = (c0 + octet) % 255
         c1 = (c1 + c0) % 255
     assert (c0, c1) == (0, 0)

@@ -53,8 +53,13 @@ def test_a_network_without_a_border_is_refused_with_what_would_do() -> None:
         with pytest.raises(InputError) as raised:
             module.Region(topology, border)
         assert words in str(raised.value.allowed)
-    with pytest.raises(InputError, match="forges OSPFv2"):
-        REGION.plan(load("areas", "3"), "lks", 1, {})
+
+
+def test_it_is_played_with_ospfv3_alone_too() -> None:
+    plan = REGION.plan(load("areas", "3"), "lks", 1, {})
+    check_plan(plan)
+    (sent,) = {frame[24:28] for step in plan.timeline if step.action == "inject" for frame in step.frames}
+    assert sent == "86dd"
 
 
 @pytest.mark.parametrize("border", ["across", "along"])
