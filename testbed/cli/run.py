@@ -52,6 +52,8 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("-o", "--option", help="NAME=VALUE, as JSON, plain text or @FILE: captures, policy, ..."),
         ] = None,
+        view: Annotated[bool, typer.Option("--view", help="a page on the loopback shows the runs as they go")] = False,
+        port: Annotated[int, typer.Option(min=0, max=65535, help="of that page; 0: any")] = 0,
     ) -> None:
         """Run an experiment, print what was measured, and write figures and report.html.
 
@@ -61,6 +63,8 @@ def register(app: typer.Typer) -> None:
         Exit code 1 when something that must hold does not, 2 for bad input, 3 when the runs could not be made.
         """
         from testbed.cli.cautions import loaded
+        from testbed.cli.watch import watched
+        from testbed.record.live import newest
         from testbed.report.style import formats_of
         from testbed.runner import execute, session, simulated
         from testbed.runner.experiment import find
@@ -84,9 +88,12 @@ def register(app: typer.Typer) -> None:
             fresh=fresh,
             formats=formats_of(formats),
             options=options(option or (), wrong),
+            live=view,
         )
         found = find(experiment)
         if isinstance(found, simulated.Simulated):
+            if view:
+                wrong.append(InputError(f"{found.name} is computed without a guest", where="--view"))
             refuse(wrong)
             with children.stoppable(_stopping):
                 done = simulated.run(found, request, Progress())
@@ -97,7 +104,9 @@ def register(app: typer.Typer) -> None:
                 prepared = session.prepare(found, request, network)
             refuse(wrong)
             make_all(kernel)
-            with children.stoppable(_stopping), following(prepared.keyings) as told:
+            folder = session.folder_of(request, found.name, network.name)
+            runs = newest(folder / execute.RUNS, time.time())
+            with watched(view, port, runs), children.stoppable(_stopping), following(prepared.keyings) as told:
                 done = session.run(request, told, prepared, told.so_far)
         if as_json:
             typer.echo(json.dumps(done.summary, indent=1))

@@ -29,6 +29,8 @@ def register(app: typer.Typer) -> None:
         name: Annotated[str | None, typer.Option(help="Its name, for --lab.")] = None,
         seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Keys and addresses repeat with it.")] = 1,
         capture: Annotated[bool, typer.Option(help="Capture every interface into pcap files.")] = False,
+        view: Annotated[bool, typer.Option("--view", help="A page on the loopback shows it as it runs.")] = False,
+        port: Annotated[int, typer.Option(min=0, max=65535, help="Of that page; 0: any.")] = 0,
     ) -> None:
         """Start a laboratory and give the mininet> prompt; leaving the prompt ends it.
 
@@ -38,6 +40,7 @@ def register(app: typer.Typer) -> None:
         from testbed.attach.channel import CONSOLE
         from testbed.attach.running import Running
         from testbed.cli.cautions import loaded
+        from testbed.cli.watch import watched
         from testbed.faults.check import check_plan
         from testbed.faults.steps import MAX_S
         from testbed.guest.boot import GuestSpec, run_guest
@@ -62,6 +65,7 @@ def register(app: typer.Typer) -> None:
             seed=seed,
             duration_s=MAX_S,
             captures="all" if capture else (),
+            live=view,
         )
         check_plan(plan)
         lab = Running(cache_dir() / "up" / name)
@@ -72,7 +76,8 @@ def register(app: typer.Typer) -> None:
         spec = GuestSpec(kernel, command, lab.folder, seed=seed, console=console)  # type: ignore[arg-type]
         with lab.begun():
             plan.write(lab.folder / "plan.json")
-            result = run_guest(spec) if console else _scripted(lab, spec)
+            with watched(view, port, lambda: lab.folder):
+                result = run_guest(spec) if console else _scripted(lab, spec)
         raise typer.Exit(result.exit_code)
 
 

@@ -17,6 +17,7 @@ from testbed.faults.check import check_plan
 from testbed.inside.observe import Observers
 from testbed.keying.base import keying
 from testbed.net.laboratory import Laboratory
+from testbed.record.live import LIVE, Live
 from testbed.record.manifest import write_manifest
 from testbed.record.plan import Plan
 from testbed.record.writer import Recorder
@@ -33,6 +34,7 @@ class Engine:
         self.plan = plan
         self.run_folder = run_folder
         self.recorder = Recorder()
+        self._live = Live(run_folder / LIVE, self.recorder) if plan.live else None
         self.lab = Laboratory(
             plan.topology,
             keying(plan.keying),
@@ -63,6 +65,12 @@ class Engine:
         await self.faults.settle()
         await self.lab.ready(self.plan.topology.routers)
         self.recorder("lab", "lab", "ready")
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell whoever watches what has happened since the last time."""
+        if self._live is not None:
+            self._live.tell(self.observers.written())
 
     async def play(self) -> None:
         """Play the timeline, to the end of the plan's duration."""
@@ -81,6 +89,7 @@ class Engine:
             if failure is not None:
                 raise failure
             self._look_for_crashes()
+            self.tell()
             left = moment - loop.time()
             if left <= 0:
                 return

@@ -31,6 +31,7 @@ from testbed.net.node import LabNode
 from testbed.record.plan import Plan
 
 POLL_MS = 500
+LIVE_S = 0.5
 
 
 class LabPrompt(CLI):  # type: ignore[misc]
@@ -144,6 +145,7 @@ async def run_prompt(plan: Plan, run_folder: Path) -> int:
         await engine.start()
         control = Control(engine, run_folder, over.set)
         serving = loop.create_task(control.serve())
+        telling = loop.create_task(_tell(engine)) if plan.live else None
         loop.add_signal_handler(signal.SIGINT, _interrupt, engine)
         kind = LabPrompt if sys.stdin.isatty() else Script
         prompt = type("Prompt", (kind,), {"engine": engine, "loop": loop})
@@ -159,6 +161,8 @@ async def run_prompt(plan: Plan, run_folder: Path) -> int:
         threading.Thread(target=converse, name="prompt", daemon=True).start()
         await over.wait()
         serving.cancel()
+        if telling is not None:
+            telling.cancel()
         return 0
     except LabError:
         status = FAILED
@@ -166,6 +170,13 @@ async def run_prompt(plan: Plan, run_folder: Path) -> int:
     finally:
         await engine.finish(status)
         engine.lab.close()
+
+
+async def _tell(engine: Engine) -> None:
+    """Whoever watches sees within a second what has happened."""
+    while True:
+        engine.tell()
+        await asyncio.sleep(LIVE_S)
 
 
 def _interrupt(engine: Engine) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from testbed.probes.sad import held_sas
 from testbed.probes.streams import End, ProbeStream
 from testbed.probes.xfrmstat import xfrm_counters
 from testbed.record.plan import Plan
-from testbed.record.writer import agent_events
+from testbed.record.writer import Event, agent_events
 
 _DRAIN_S = 0.5
 _STRAGGLERS_S = 1.0
@@ -198,15 +199,22 @@ class Observers:
         if self.capture is not None:
             self.capture.close()
 
-    def gather(self) -> None:
-        """Add what the daemons and agents wrote to files."""
+    def written(self) -> Iterator[tuple[Path, Callable[[], Iterable[Event]]]]:
+        """The files that daemons and agents write events to, each with what reads them."""
         for router in self._lab.routers:
             for daemon in router.frr.daemons:
-                self._lab.recorder.extend(read_log(router.name, daemon, router.frr.log(daemon), self.offset_ns))
+                log = router.frr.log(daemon)
+                yield log, partial(read_log, router.name, daemon, log, self.offset_ns)
             elections = elections_of(router.frr.log("pimd"))
-            self._lab.recorder.extend(read_elections(router.name, elections, self.offset_ns))
+            yield elections, partial(read_elections, router.name, elections, self.offset_ns)
         for name in self._lab.nodes:
-            self._lab.recorder.extend(agent_events(self._lab.events_file(name), name))
+            file = self._lab.events_file(name)
+            yield file, partial(agent_events, file, name)
+
+    def gather(self) -> None:
+        """Add what the daemons and agents wrote to files."""
+        for _, read in self.written():
+            self._lab.recorder.extend(read())
 
 
 def _has_power(node: LabNode) -> bool:

@@ -97,6 +97,8 @@ class Plan(_Frozen):
     """Of the engine and of the keying mode, whose own model it is."""
     own: dict[str, Any] = Field(default_factory=dict)
     """Options that nobody but the experiment reads."""
+    live: bool = Field(default=False, exclude_if=lambda live: not live)
+    """Whether the run tells what happens as it happens, which takes some microseconds of virtual time."""
 
     @model_validator(mode="before")
     @classmethod

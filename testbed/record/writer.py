@@ -30,6 +30,10 @@ class Recorder:
         """Add events that were timed elsewhere."""
         self._events.extend(events)
 
+    def since(self, count: int) -> list[Event]:
+        """What came after the first `count`."""
+        return self._events[count:]
+
     def merged(self) -> list[Event]:
         """All events by time; those of one moment in the order they came."""
         return sorted(self._events, key=lambda event: int(event["t"]))

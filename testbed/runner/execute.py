@@ -24,6 +24,7 @@ from testbed.errors import FULL, EnvironmentFailure, InputError, LabError, of_fi
 from testbed.faults.check import check_plan
 from testbed.guest.boot import GuestSpec, Kernel, run_guest, tail
 from testbed.record import origin
+from testbed.record.live import LIVE
 from testbed.record.plan import Plan
 from testbed.record.reading import document
 from testbed.record.summary import read_summary
@@ -298,6 +299,7 @@ def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = Fa
         )  # fmt: skip
     except EnvironmentFailure as error:
         outcome = Outcome(plan.keying, plan.seed, own, NO_GUEST, time.monotonic() - started, 0.0, str(error))
+    (own / LIVE).unlink(missing_ok=True)
     keep(outcome)
     return outcome
 

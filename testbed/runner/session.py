@@ -62,6 +62,8 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     formats: Sequence[str] = FORMATS[:1]
     """What figures are written as."""
+    live: bool = False
+    """Whether runs tell what happens as it happens."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def prepare(experiment: Experiment, request: Request, topology: Topology) -> Pre
     for seed in seeds:
         for keying in known:
             try:
-                plans.append(planned(experiment, topology, keying, seed, request.options))
+                plan = planned(experiment, topology, keying, seed, request.options)
+                plans.append(plan.model_copy(update={"live": request.live}))
             except InputError as error:
                 found.append(error)
         if len(found) > MANY:

@@ -18,17 +18,23 @@ from agents import look
 HERE = Path(__file__).parent
 
 
-def page(scenes: Sequence[dict[str, Any]], told: Sequence[tuple[int, str]] = (), speed: int | None = None) -> str:
+def page(
+    scenes: Sequence[dict[str, Any]],
+    told: Sequence[tuple[int, str]] = (),
+    speed: int | None = None,
+    live: int | None = None,
+) -> str:
     """The page of one scene, or of several side by side on one cursor.
 
     `told`: sentences that tell it, and from when on (ns of the first scene's record). `speed`: it plays at once, so
-    many times faster than the record.
+    many times faster than the record. `live`: the record still grows, and the page asks its own server for what comes
+    after so many messages; else it asks nothing from anywhere.
     """
     style = "".join(path.read_text() for path in (look.THEME, HERE / "view.css", look.MAP))
     script = (HERE / "view.js").read_text()
     data = gzip.compress(
         json.dumps(
-            {"scenes": scenes, "told": told, "speed": speed, "marks": look.MARKS}, separators=(",", ":")
+            {"scenes": scenes, "told": told, "speed": speed, "live": live, "marks": look.MARKS}, separators=(",", ":")
         ).encode(),
         9,
         mtime=0,
@@ -40,6 +46,7 @@ def page(scenes: Sequence[dict[str, Any]], told: Sequence[tuple[int, str]] = (),
         script=Markup(script),
         style_hash=_hash(style),
         script_hash=_hash(script),
+        live=live is not None,
         data=base64.b64encode(data).decode(),
     )
 

@@ -7,7 +7,7 @@ multicast stream, what passed on a wire. Knows nothing of HTML.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from testbed.analysis.convergence import Watch, wanted
 from testbed.analysis.multicast import silences
 from testbed.analysis.run import NS, Event, Run
 from testbed.probes.pcap import ESP, OSPF, PIM, ip_packets
-from testbed.report.requests import origin
+from testbed.record.plan import Plan
+from testbed.report.requests import Origin, origin
 from testbed.topology.draw import layout
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Topology
@@ -36,20 +37,28 @@ def scene(run: Run) -> dict[str, Any]:
 
     Raises InputError for a record that is missing or damaged.
     """
-    topology, events = run.plan.topology, run.events
-    zero = origin(run)
-    shown = [event for event in events if event["source"] not in UNSHOWN]
+    zero, events = origin(run), run.events
+    told = [*run.events, *_routes(run), *_silent(run), *_wires(run)]
+    agents = any(event["source"] == "agent" for event in events)
+    return described(run.plan, zero, (int(events[0]["t"]), int(events[-1]["t"])), told, agents=agents)
+
+
+def described(
+    plan: Plan, zero: Origin, span: tuple[int, int], events: Sequence[Event], *, agents: bool
+) -> dict[str, Any]:
+    """A scene of these events, from the first moment to the last of `span`."""
+    shown = (event for event in events if event["source"] not in UNSHOWN)
     return {
-        "name": f"{run.plan.experiment}, {run.plan.keying}, seed {run.plan.seed}",
-        "keying": run.plan.keying,
-        "network": network(topology),
+        "name": f"{plan.experiment}, {plan.keying}, seed {plan.seed}",
+        "keying": plan.keying,
+        "network": network(plan.topology),
         "zero": zero.moment,
         "since": zero.name,
-        "start": int(events[0]["t"]),
-        "end": int(events[-1]["t"]),
-        "mode": getattr(run.plan.options, "mode", "required"),
-        "agents": any(event["source"] == "agent" for event in events),
-        "events": sorted([*shown, *_routes(run), *_silent(run), *_wires(run)], key=lambda event: int(event["t"])),
+        "start": span[0],
+        "end": span[1],
+        "mode": getattr(plan.options, "mode", "required"),
+        "agents": agents,
+        "events": sorted(shown, key=lambda event: int(event["t"])),
     }
 
 
@@ -90,30 +99,40 @@ def _scaled(found: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
 
 
 def _routes(run: Run) -> Iterator[Event]:
-    """How many routes to loopbacks are as shortest paths say, of how many that should be, at each change."""
-    topology = run.plan.topology
-    down: set[str] = set()
-    watch = Watch(topology, wanted(topology, expected_paths(topology)))
-    last: tuple[int, int] | None = None
-    changed: int | None = None
-
-    def told(moment: int) -> Iterator[Event]:
-        nonlocal last
-        now = watch.right, watch.count
-        if now != last:
-            yield {"t": moment, "node": "lab", "source": ADDED, "kind": "routes", "right": now[0], "of": now[1]}
-        last = now
-
+    """How many routes are right, at each change."""
+    sums = RouteSums(run.plan.topology)
     for event in run.events:
-        if changed is not None and event["t"] > changed + BURST_NS:
-            watch.expect(wanted(topology, expected_paths(topology, frozenset(down))), changed)
-            yield from told(changed)
-            changed = None
-        watch.see(event)
-        if _changes(event, topology, down):
-            changed = event["t"] if changed is None else changed
-        elif changed is None:
-            yield from told(event["t"])
+        yield from sums.see(event)
+
+
+class RouteSums:
+    """How many routes to loopbacks are as shortest paths say, of how many that should be."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._down: set[str] = set()
+        self._watch = Watch(topology, wanted(topology, expected_paths(topology)))
+        self._last: tuple[int, int] | None = None
+        self._changed: int | None = None
+
+    def see(self, event: Event) -> Iterator[Event]:
+        """The next event of the record; the sums where they are others now."""
+        if self._changed is not None and event["t"] > self._changed + BURST_NS:
+            down = frozenset(self._down)
+            self._watch.expect(wanted(self._topology, expected_paths(self._topology, down)), self._changed)
+            yield from self._told(self._changed)
+            self._changed = None
+        self._watch.see(event)
+        if _changes(event, self._topology, self._down):
+            self._changed = event["t"] if self._changed is None else self._changed
+        elif self._changed is None:
+            yield from self._told(event["t"])
+
+    def _told(self, moment: int) -> Iterator[Event]:
+        now = self._watch.right, self._watch.count
+        if now != self._last:
+            yield {"t": moment, "node": "lab", "source": ADDED, "kind": "routes", "right": now[0], "of": now[1]}
+        self._last = now
 
 
 def _changes(event: Event, topology: Topology, down: set[str]) -> bool:

@@ -357,7 +357,7 @@ class Lanes {
     for (const lane of this.lanes) {
       const { canvas } = lane, scale = devicePixelRatio || 1;
       const width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
-      const wanted = `${from} ${until} ${width} ${height} ${style.name}`;
+      const wanted = `${from} ${until} ${width} ${height} ${style.name} ${this.scene.end}`;
       if (lane.painted !== wanted) {
         lane.painted = wanted;
         canvas.width = width;
@@ -430,7 +430,7 @@ function hatch(paper, left, top, width, height, color) {
 
 /** All of it: cursor, playback, what is chosen. Seconds are those of the first scene's zero. */
 class Player {
-  constructor(scenes, told, speed) {
+  constructor(scenes, told, speed, live = false) {
     this.scenes = scenes;
     this.told = new Track("");
     for (const [t, text] of told) this.told.set(t, text);
@@ -448,7 +448,7 @@ class Player {
     $("lanes").append(...this.lanes.map((lanes) => lanes.element));
     for (const speed of [1, 2, 5, 10, 20, 50, 100]) $("speed").append(make("option", { value: speed }, `${speed} ×`));
     $("speed").value = "10";
-    const kinds = Object.keys(scenes[0].marks).filter((kind) => scenes.some((scene) => scene.marks[kind].length));
+    const kinds = Object.keys(scenes[0].marks).filter((kind) => live || scenes.some((scene) => scene.marks[kind].length));
     for (const kind of kinds) $("kind").append(make("option", { value: kind }, kind));
     this.legend();
     this.listen();
@@ -457,6 +457,7 @@ class Player {
       $("speed").value = String(speed);
       this.cursor = this.from;
     }
+    if (live) this.cursor = this.until;
     this.fromAddress();
     this.show();
     if (speed && !location.hash) this.play();
@@ -513,6 +514,20 @@ class Player {
     const left = Math.max(this.from, Math.min(this.until - width, this.cursor - width / 2));
     this.window = [left, left + width];
     this.show();
+  }
+
+  /** What came since: the cursor stays at the end if it was there, and the window shows all if it did. */
+  grow(events, end) {
+    const [scene] = this.scenes, atEnd = this.cursor >= this.until, whole = this.window[0] <= this.from && this.window[1] >= this.until;
+    for (const event of events) { scene.events.push(event); scene.take(event); }
+    scene.requests = scene.marks.request.map((event) => event.t);
+    scene.end = Math.max(scene.end, end);
+    this.until = Math.max(this.until, scene.seconds(scene.end));
+    if (whole) this.window = [this.from, this.until];
+    $("cursor").max = this.until;
+    if (atEnd) this.go(this.until);
+    this.changed = true;
+    if (!this.playing) this.show();
   }
 
   play() {
@@ -666,7 +681,17 @@ async function opened() {
   return JSON.parse(text);
 }
 
-opened().then(({ scenes, told, speed, marks }) => {
+/** Follows a record that grows. Where another run has begun, or this one has ended, the page is another one. */
+function follow(player, after) {
+  const source = new EventSource(`events?after=${after}`);
+  source.addEventListener("message", ({ data }) => { const { events, end } = JSON.parse(data); player.grow(events, end); });
+  source.addEventListener("other", () => { source.close(); location.reload(); });
+  source.addEventListener("over", () => { source.close(); $("live").textContent = "It has ended."; });
+  $("live").textContent = "Live: the cursor at the end moves on.";
+}
+
+opened().then(({ scenes, told, speed, live, marks }) => {
   MARKS = marks;
-  globalThis.player = new Player(scenes.map((raw) => new Scene(raw)), told, speed);
+  globalThis.player = new Player(scenes.map((raw) => new Scene(raw)), told, speed, live !== null);
+  if (live !== null) follow(globalThis.player, live);
 }).catch((error) => { $("now").textContent = `This page cannot be shown: ${error.message}`; throw error; });

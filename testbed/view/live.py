@@ -1,0 +1,132 @@
+"""The run view of laboratories that run: the page so far, and what comes to it.
+
+Follows the file that a laboratory tells its events in (testbed.record.live). Of several runs the one that began last is
+shown. Knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from testbed.analysis.run import PLAN
+from testbed.keying.base import keying
+from testbed.record.live import LIVE, Following
+from testbed.record.plan import Plan
+from testbed.record.writer import Event
+from testbed.report.requests import Origin
+from testbed.view.page import page
+from testbed.view.scene import UNSHOWN, RouteSums, described
+from testbed.view.serve import PageServer
+
+LOOK_S = 0.3
+WAITING = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">
+<title>A laboratory starts</title></head><body><h1>A laboratory starts</h1><p>This page shows it as soon as it runs.</p>
+</body></html>"""
+Pick = Callable[[], Path | None]
+
+
+class Watched:
+    """One laboratory: all that it has told."""
+
+    def __init__(self, folder: Path) -> None:
+        """InputError for a folder without a plan."""
+        self.folder = folder
+        self._plan = Plan.read(folder / PLAN)
+        self._following = Following(folder / LIVE)
+        self._sums = RouteSums(self._plan.topology)
+        self._events: list[Event] = []
+        self.end = 0
+
+    def more(self) -> list[Event]:
+        """What has come, as a page takes it."""
+        found: list[Event] = []
+        for event in self._following.more():
+            self.end = event["t"]
+            found += [] if event["source"] in UNSHOWN else [event]
+            found += self._sums.see(event)
+        self._events += found
+        return found
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self._events)
+
+    def scene(self) -> dict[str, Any]:
+        """All of it."""
+        start = int(self._events[0]["t"])
+        return described(
+            self._plan, Origin(start, "it began"), (start, self.end), self._events,
+            agents=keying(self._plan.keying).dks,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Follow it no more."""
+        self._following.close()
+
+
+class Watch:
+    """Keeps a server's page the one of the laboratory that `pick` gives."""
+
+    def __init__(self, server: PageServer, pick: Pick) -> None:
+        self._server, self._pick = server, pick
+        self._shown: Watched | None = None
+        self._coming: Watched | None = None
+        self._lock = threading.Lock()
+
+    def look(self) -> None:
+        """See what is new, and tell the pages."""
+        folder = self._pick()
+        with self._lock:
+            if folder is not None and folder not in [each.folder for each in (self._shown, self._coming) if each]:
+                self._coming = Watched(folder)
+            if self._coming is not None:
+                self._coming.more()
+                if self._coming.begun:
+                    self._begin(self._coming)
+                    return
+            if self._shown is not None:
+                self._go_on(self._shown)
+
+    def _begin(self, watched: Watched) -> None:
+        if self._shown is not None:
+            self._shown.close()
+            self._server.stream.put({}, "other")
+        self._shown, self._coming = watched, None
+        self._server.page = self._page
+
+    def _go_on(self, watched: Watched) -> None:
+        found = watched.more()
+        if found:
+            self._server.stream.put({"events": found, "end": watched.end})
+
+    def _page(self) -> str:
+        with self._lock:
+            assert self._shown is not None
+            return page([self._shown.scene()], live=self._server.stream.count)
+
+
+@contextmanager
+def watching(pick: Pick, port: int) -> Iterator[PageServer]:
+    """A page on the loopback while the block runs."""
+    server, over = PageServer(WAITING, port), threading.Event()
+    watch = Watch(server, pick)
+
+    def follow() -> None:
+        while not over.wait(LOOK_S):
+            watch.look()
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        over.set()
+        thread.join()
+        watch.look()
+        server.stream.put({}, "over")
+        server.close()
