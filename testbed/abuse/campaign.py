@@ -198,14 +198,15 @@ class Abuse:
             if children[1].returncode not in (0, 2, 3):
                 self._wrong(f"{deed}: the second ended with {children[1].returncode}: {self._last('output-2')}")
             return met
-        met = children[0].poll() is None
-        if met:
-            self._hit(deed, children[0].pid)
+        met = children[0].poll() is None and self._hit(deed, children[0].pid)
         self._ends(deed, children, PATIENCE_S)
         return met
 
-    def _hit(self, deed: Deed, leader: int) -> None:
+    def _hit(self, deed: Deed, leader: int) -> bool:
+        """Whether anything ran that could be hit."""
         alive = descendants()
+        if not alive:
+            return False
         chosen = alive[deed.draw % len(alive)]
         blows = {
             Way.KILL: [(leader, signal.SIGKILL)],
@@ -219,6 +220,7 @@ class Abuse:
                 os.kill(pid, number)
             if deed.way is Way.INTERRUPT_TWICE:
                 time.sleep(0.1)
+        return True
 
     def _ends(self, deed: Deed, children: list[subprocess.Popen[str]], patience_s: float) -> None:
         # What was killed in its middle by one blow to a child may go on with the rest of its work.
