@@ -1,7 +1,7 @@
 """Tells when somebody else changed the kernel's IPsec databases, or the guard's nftables table.
 
 Two netlink sockets that listen to the kernel's news. A change of ours bears our own port, and counts for nothing; of
-nftables, whose program has another port each time, all news of our table count. What was changed is not read from the
+nftables, where each change has a port of its own, all news of our table count. What was changed is not read from the
 news: whoever hears of one looks (`reconciler`). Knows nothing of what ought to be there.
 """
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from mininet.link import Intf, Link
 from mininet.node import Host
 
-from agents.ipsec.guard import UNTOUCHED, generation
+from agents.ipsec.nftables import UNTOUCHED, delete_all, generation
 from testbed.errors import EnvironmentFailure
 from testbed.net.namespace import Namespace
 from testbed.net.runner import batch, run
@@ -192,8 +192,8 @@ class LabNode(Host):  # type: ignore[misc]
             force=True,
         )
         batch("ip -6", _FRESH_TABLES, namespace=self._ns, force=True)
-        if self._ns.call(generation) != UNTOUCHED and shutil.which("nft"):
-            run(["nft", "flush", "ruleset"], namespace=self._ns)
+        if self._ns.call(generation) not in (UNTOUCHED, None):
+            self._ns.call(delete_all)
         for entry in self._volatile.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)

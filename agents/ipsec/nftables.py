@@ -1,0 +1,252 @@
+"""nftables by netlink: one table of family inet, replaced in one transaction and compared, or all tables deleted.
+
+Of nftables as much as drops packets of given protocols at a device's ingress: a chain a device, a rule a match.
+Messages and attributes are those of linux/netfilter/nf_tables.h. Works in the network namespace that the caller is in.
+Knows nothing of routing protocols.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agents.ipsec import messages
+from agents.ipsec.replies import HEADER, MalformedReply, parts, strict
+
+_NETFILTER, _SUBSYSTEM, _INET = 12, 10, 1
+_REQUEST, _ACK, _DUMP, _CREATE, _APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
+_ERROR, _DONE, _BATCH_BEGIN, _BATCH_END = 2, 3, 0x10, 0x11
+_NEW_TABLE, _DEL_TABLE, _NEW_CHAIN, _GET_CHAIN, _NEW_RULE, _GET_RULE = 0, 2, 3, 4, 6, 7
+_NEW_GENERATION, _GET_GENERATION = 15, 16
+_GENERIC, _ATTRIBUTE = struct.Struct("!BBH"), struct.Struct("=HH")
+_NESTED = 0x8000
+_INTERRUPTED = 0x10
+"""NLM_F_DUMP_INTR: the tables changed while they were read."""
+_INGRESS, _ACCEPT, _DROP, _REGISTER, _VERDICT_REGISTER = 5, 1, 0, 1, 0
+_NETWORK_HEADER = 1
+_META_NFPROTO, _META_L4PROTO = 15, 16
+_DESTINATION: dict[int, tuple[int, int]] = {socket.AF_INET: (16, 4), socket.AF_INET6: (24, 16)}
+"""Where an IP header has its destination, and how long that is."""
+_NFPROTO: dict[int, int] = {socket.AF_INET: 2, socket.AF_INET6: 10}
+_RECEIVE_BYTES = 1 << 16
+_TIMEOUT_S = 1.0
+_SO_SNDBUFFORCE, _USUAL_BYTES = 32, 1 << 16
+"""Of larger messages the kernel is told before; a transaction cannot be divided."""
+
+UNTOUCHED = 1
+"""The generation of a network namespace in which nobody has ever changed nftables."""
+
+
+class NftablesError(OSError):
+    """The kernel refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Packets to be dropped: of an address family and an IP protocol, perhaps to one destination alone."""
+
+    family: int
+    protocol: int
+    destination: bytes = b""
+
+
+def generation() -> int | None:
+    """How often nftables was changed in this namespace, by whomever; None when the kernel does not say."""
+    try:
+        with _connected() as kernel:
+            kernel.send(_message(_SUBSYSTEM << 8 | _GET_GENERATION, _REQUEST, 1, family=0))
+            return _generation_in(kernel.recv(_RECEIVE_BYTES))
+    except (OSError, MalformedReply):
+        return None
+
+
+@strict
+def _generation_in(data: bytes) -> int | None:
+    for kind, _flags, _number, body in parts(data):
+        if kind == _SUBSYSTEM << 8 | _NEW_GENERATION and (found := _attributes(body[_GENERIC.size :]).get(1)):
+            return int.from_bytes(found)
+    return None
+
+
+def replace(table: str, chains: Mapping[str, Sequence[Match]], priority: int) -> None:
+    """The table anew with a chain at each device's ingress, or no table where there are no chains. All or nothing.
+
+    NftablesError (ENOENT: no such device).
+    """
+    name = _text(1, table)
+    # Adding first makes the deletion right whether the table was there or not.
+    jobs = [(_NEW_TABLE, _CREATE, name), (_DEL_TABLE, 0, name)]
+    if chains:
+        jobs.append((_NEW_TABLE, _CREATE, name))
+    for number, (device, matches) in enumerate(chains.items()):
+        chain = f"ingress_{number}"
+        hook = _word(1, _INGRESS) + _word(2, priority) + _text(3, device)
+        body = name + _text(3, chain) + _nested(4, hook) + _word(5, _ACCEPT) + _text(7, "filter")
+        jobs.append((_NEW_CHAIN, _CREATE, body))
+        for match in matches:
+            expressions = b"".join(_attribute(1 | _NESTED, each) for each in _expressions(match))
+            jobs.append((_NEW_RULE, _CREATE | _APPEND, name + _text(2, chain) + _nested(4, expressions)))
+    _transact(jobs)
+
+
+def delete_all() -> None:
+    """Every table of this namespace. NftablesError."""
+    _transact([(_DEL_TABLE, 0, b"")], family=0)
+
+
+def holds(table: str, chains: Mapping[str, Sequence[Match]]) -> bool:
+    """Whether the table is just what `replace` makes of these chains. NftablesError, MalformedReply."""
+    wanted = {device: sorted(map(_plain_rule, map(_expressions, each))) for device, each in chains.items()}
+    return _devices_and_rules(table) == wanted
+
+
+@strict
+def _devices_and_rules(table: str) -> dict[str, Any] | None:
+    """By device the rules in a form that can be compared; None where something in the table is of another kind."""
+    devices: dict[str, str] = {}
+    rules: dict[str, list[Any]] = {}
+    for chain in _dump(_GET_CHAIN, _NEW_CHAIN):
+        if _string(chain, 1) != table:
+            continue
+        hook = _attributes(chain.get(4, b""))
+        if hook.get(1) != _number(_INGRESS) or 3 not in hook or chain.get(5) != _number(_ACCEPT):
+            return None
+        devices[_string(chain, 3)] = _string(hook, 3)
+        rules[_string(hook, 3)] = []
+    for rule in _dump(_GET_RULE, _NEW_RULE):
+        if _string(rule, 1) == table:
+            expressions = (value for kind, value in messages.attributes(rule.get(4, b"")) if kind == 1)
+            rules.get(devices.get(_string(rule, 2), ""), []).append(_plain_rule(expressions))
+    if len(rules) != len(devices):
+        return None
+    return {device: sorted(each) for device, each in rules.items()}
+
+
+# -- rules -----------------------------------------------------------------------------------------------------------
+
+
+def _expressions(match: Match) -> Iterator[bytes]:
+    yield _expression("meta", _word(1, _REGISTER) + _word(2, _META_NFPROTO))
+    yield _equal(bytes([_NFPROTO[match.family]]))
+    yield _expression("meta", _word(1, _REGISTER) + _word(2, _META_L4PROTO))
+    yield _equal(bytes([match.protocol]))
+    if match.destination:
+        offset, length = _DESTINATION[match.family]
+        field = _word(1, _REGISTER) + _word(2, _NETWORK_HEADER) + _word(3, offset) + _word(4, length)
+        yield _expression("payload", field)
+        yield _equal(match.destination)
+    verdict = _nested(2, _nested(2, _word(1, _DROP)))
+    yield _expression("immediate", _word(1, _VERDICT_REGISTER) + verdict)
+
+
+def _equal(value: bytes) -> bytes:
+    return _expression("cmp", _word(1, _REGISTER) + _word(2, 0) + _nested(3, _attribute(1, value)))
+
+
+def _expression(name: str, data: bytes) -> bytes:
+    return _text(1, name) + _nested(2, data)
+
+
+def _plain_rule(expressions: Iterator[bytes]) -> tuple[tuple[str, tuple[bytes, ...]], ...]:
+    """What a rule does, whatever order its attributes have."""
+    return tuple(_plain(_attributes(each)) for each in expressions)
+
+
+def _plain(expression: Mapping[int, bytes]) -> tuple[str, tuple[bytes, ...]]:
+    name, data = _string(expression, 1), _attributes(expression.get(2, b""))
+    inner = {"cmp": 3, "immediate": 2}.get(name)
+    if inner is not None:
+        data[inner] = b"".join(value for _kind, value in sorted(_attributes(data.get(inner, b"")).items()))
+    if name == "immediate":
+        data[2] = data[2][: _ATTRIBUTE.size + 4]  # the verdict's code, without what a jump has behind it
+    return name, tuple(value for _kind, value in sorted(data.items()))
+
+
+# -- netlink ---------------------------------------------------------------------------------------------------------
+
+
+def _transact(jobs: Sequence[tuple[int, int, bytes]], family: int = _INET) -> None:
+    """All of these (message, flags, attributes) or none. The last one's answer comes after every error."""
+    last = len(jobs)
+    data = [_message(_BATCH_BEGIN, _REQUEST, 0, family=0, resource=_SUBSYSTEM)]
+    for number, (kind, flags, body) in enumerate(jobs, 1):
+        flags |= _REQUEST | (_ACK if number == last else 0)
+        data.append(_message(_SUBSYSTEM << 8 | kind, flags, number, body, family=family))
+    data.append(_message(_BATCH_END, _REQUEST, last + 1, family=0, resource=_SUBSYSTEM))
+    whole = b"".join(data)
+    with _connected(len(whole)) as kernel:
+        kernel.send(whole)
+        while True:
+            for number, code in _errors_in(kernel.recv(_RECEIVE_BYTES)):
+                if code:
+                    raise NftablesError(code, os.strerror(code))
+                if number == last:
+                    return
+
+
+@strict
+def _errors_in(data: bytes) -> list[tuple[int, int]]:
+    """(sequence number, errno or 0) of the answers in a datagram."""
+    return [
+        (number, -struct.unpack_from("=i", body)[0]) for kind, _flags, number, body in parts(data) if kind == _ERROR
+    ]
+
+
+def _dump(question: int, answer: int) -> Iterator[dict[int, bytes]]:
+    """The attributes of all chains or rules of family inet. NftablesError, also when they changed meanwhile."""
+    with _connected() as kernel:
+        kernel.send(_message(_SUBSYSTEM << 8 | question, _REQUEST | _DUMP, 1))
+        while True:
+            for kind, flags, _number, body in parts(kernel.recv(_RECEIVE_BYTES)):
+                if kind == _ERROR or flags & _INTERRUPTED:
+                    raise NftablesError(0, "the tables cannot be read, or changed meanwhile")
+                if kind == _DONE:
+                    return
+                if kind == _SUBSYSTEM << 8 | answer:
+                    yield _attributes(body[_GENERIC.size :])
+
+
+def _connected(octets: int = 0) -> socket.socket:
+    """A socket that can send so many at once. OSError."""
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+    kernel.settimeout(_TIMEOUT_S)
+    if octets > _USUAL_BYTES:
+        kernel.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, octets)
+    return kernel
+
+
+def _message(kind: int, flags: int, number: int, body: bytes = b"", *, family: int = _INET, resource: int = 0) -> bytes:
+    length = HEADER.size + _GENERIC.size + len(body)
+    return HEADER.pack(length, kind, flags, number, 0) + _GENERIC.pack(family, 0, resource) + body
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    return dict(messages.attributes(data))
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def _nested(kind: int, value: bytes) -> bytes:
+    return _attribute(kind | _NESTED, value)
+
+
+def _text(kind: int, value: str) -> bytes:
+    return _attribute(kind, value.encode() + b"\0")
+
+
+def _word(kind: int, value: int) -> bytes:
+    return _attribute(kind, _number(value))
+
+
+def _number(value: int) -> bytes:
+    return struct.pack("!I", value & 0xFFFFFFFF)
+
+
+def _string(attributes: Mapping[int, bytes], kind: int) -> str:
+    return attributes.get(kind, b"").rstrip(b"\0").decode("ascii", "replace")
