@@ -8,12 +8,12 @@ import struct
 from collections.abc import Iterator
 
 import pytest
+from agents.ipsec.replies import HEADER, parts
 
 from agents.ipsec import messages, nftables
 from agents.ipsec.guard import TABLE, GuardError, NftGuard, chains
 from agents.ipsec.model import Guard
 from agents.ipsec.nftables import UNTOUCHED, delete_all, generation
-from agents.ipsec.replies import HEADER, parts
 
 GUARDS = frozenset(
     Guard(name, family, number)
