@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from agents.ipsec import nftables
 from agents.ipsec.model import Guard
 from agents.ipsec.nftables import UNTOUCHED, Match, NftablesError
-from agents.ipsec.replies import MalformedReply
+from agents.runtime.netlink import MalformedReply
 
 TABLE = "routing_key_guard"
 PRIORITY = -500

@@ -14,18 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.ipsec import messages
-from agents.ipsec.replies import HEADER, MalformedReply, parts, strict
+from agents.runtime.netlink import ATTRIBUTE, ERROR, F_REQUEST, HEADER, MalformedReply, attributes, dump, parts, strict
 
 _NETFILTER, _SUBSYSTEM, _INET = 12, 10, 1
-_REQUEST, _ACK, _DUMP, _CREATE, _APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
-_ERROR, _DONE, _BATCH_BEGIN, _BATCH_END = 2, 3, 0x10, 0x11
+_ACK, _CREATE, _APPEND = 0x4, 0x400, 0x800
+_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NEW_TABLE, _DEL_TABLE, _NEW_CHAIN, _GET_CHAIN, _NEW_RULE, _GET_RULE = 0, 2, 3, 4, 6, 7
 _NEW_GENERATION, _GET_GENERATION = 15, 16
-_GENERIC, _ATTRIBUTE = struct.Struct("!BBH"), struct.Struct("=HH")
+_GENERIC = struct.Struct("!BBH")
 _NESTED = 0x8000
-_INTERRUPTED = 0x10
-"""NLM_F_DUMP_INTR: the tables changed while they were read."""
 _INGRESS, _ACCEPT, _DROP, _REGISTER, _VERDICT_REGISTER = 5, 1, 0, 1, 0
 _NETWORK_HEADER = 1
 _META_NFPROTO, _META_L4PROTO = 15, 16
@@ -58,7 +55,7 @@ def generation() -> int | None:
     """How often nftables was changed in this namespace, by whomever; None when the kernel does not say."""
     try:
         with _connected() as kernel:
-            kernel.send(_message(_SUBSYSTEM << 8 | _GET_GENERATION, _REQUEST, 1, family=0))
+            kernel.send(_message(_SUBSYSTEM << 8 | _GET_GENERATION, F_REQUEST, 1, family=0))
             return _generation_in(kernel.recv(_RECEIVE_BYTES))
     except (OSError, MalformedReply):
         return None
@@ -119,7 +116,7 @@ def _devices_and_rules(table: str) -> dict[str, Any] | None:
         rules[_string(hook, 3)] = []
     for rule in _dump(_GET_RULE, _NEW_RULE):
         if _string(rule, 1) == table:
-            expressions = (value for kind, value in messages.attributes(rule.get(4, b"")) if kind == 1)
+            expressions = (value for kind, value in attributes(rule.get(4, b"")) if kind == 1)
             rules.get(devices.get(_string(rule, 2), ""), []).append(_plain_rule(expressions))
     if len(rules) != len(devices):
         return None
@@ -162,7 +159,7 @@ def _plain(expression: Mapping[int, bytes]) -> tuple[str, tuple[bytes, ...]]:
     if inner is not None:
         data[inner] = b"".join(value for _kind, value in sorted(_attributes(data.get(inner, b"")).items()))
     if name == "immediate":
-        data[2] = data[2][: _ATTRIBUTE.size + 4]  # the verdict's code, without what a jump has behind it
+        data[2] = data[2][: ATTRIBUTE.size + 4]  # the verdict's code, without what a jump has behind it
     return name, tuple(value for _kind, value in sorted(data.items()))
 
 
@@ -172,11 +169,11 @@ def _plain(expression: Mapping[int, bytes]) -> tuple[str, tuple[bytes, ...]]:
 def _transact(jobs: Sequence[tuple[int, int, bytes]], family: int = _INET) -> None:
     """All of these (message, flags, attributes) or none. The last one's answer comes after every error."""
     last = len(jobs)
-    data = [_message(_BATCH_BEGIN, _REQUEST, 0, family=0, resource=_SUBSYSTEM)]
+    data = [_message(_BATCH_BEGIN, F_REQUEST, 0, family=0, resource=_SUBSYSTEM)]
     for number, (kind, flags, body) in enumerate(jobs, 1):
-        flags |= _REQUEST | (_ACK if number == last else 0)
+        flags |= F_REQUEST | (_ACK if number == last else 0)
         data.append(_message(_SUBSYSTEM << 8 | kind, flags, number, body, family=family))
-    data.append(_message(_BATCH_END, _REQUEST, last + 1, family=0, resource=_SUBSYSTEM))
+    data.append(_message(_BATCH_END, F_REQUEST, last + 1, family=0, resource=_SUBSYSTEM))
     whole = b"".join(data)
     with _connected(len(whole)) as kernel:
         kernel.send(whole)
@@ -191,23 +188,15 @@ def _transact(jobs: Sequence[tuple[int, int, bytes]], family: int = _INET) -> No
 @strict
 def _errors_in(data: bytes) -> list[tuple[int, int]]:
     """(sequence number, errno or 0) of the answers in a datagram."""
-    return [
-        (number, -struct.unpack_from("=i", body)[0]) for kind, _flags, number, body in parts(data) if kind == _ERROR
-    ]
+    return [(number, -struct.unpack_from("=i", body)[0]) for kind, _flags, number, body in parts(data) if kind == ERROR]
 
 
 def _dump(question: int, answer: int) -> Iterator[dict[int, bytes]]:
-    """The attributes of all chains or rules of family inet. NftablesError, also when they changed meanwhile."""
+    """The attributes of all chains or rules of family inet. OSError, MalformedReply."""
     with _connected() as kernel:
-        kernel.send(_message(_SUBSYSTEM << 8 | question, _REQUEST | _DUMP, 1))
-        while True:
-            for kind, flags, _number, body in parts(kernel.recv(_RECEIVE_BYTES)):
-                if kind == _ERROR or flags & _INTERRUPTED:
-                    raise NftablesError(0, "the tables cannot be read, or changed meanwhile")
-                if kind == _DONE:
-                    return
-                if kind == _SUBSYSTEM << 8 | answer:
-                    yield _attributes(body[_GENERIC.size :])
+        for kind, body in dump(kernel, _SUBSYSTEM << 8 | question, _GENERIC.pack(_INET, 0, 0)):
+            if kind == _SUBSYSTEM << 8 | answer:
+                yield _attributes(body[_GENERIC.size :])
 
 
 def _connected(octets: int = 0) -> socket.socket:
@@ -225,11 +214,11 @@ def _message(kind: int, flags: int, number: int, body: bytes = b"", *, family: i
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:
-    return dict(messages.attributes(data))
+    return dict(attributes(data))
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def _nested(kind: int, value: bytes) -> bytes:
@@ -248,5 +237,5 @@ def _number(value: int) -> bytes:
     return struct.pack("!I", value & 0xFFFFFFFF)
 
 
-def _string(attributes: Mapping[int, bytes], kind: int) -> str:
-    return attributes.get(kind, b"").rstrip(b"\0").decode("ascii", "replace")
+def _string(found: Mapping[int, bytes], kind: int) -> str:
+    return found.get(kind, b"").rstrip(b"\0").decode("ascii", "replace")

@@ -8,12 +8,12 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from agents.ipsec.replies import HEADER, parts
 
-from agents.ipsec import messages, nftables
+from agents.ipsec import nftables
 from agents.ipsec.guard import TABLE, GuardError, NftGuard, chains
 from agents.ipsec.model import Guard
 from agents.ipsec.nftables import UNTOUCHED, delete_all, generation
+from agents.runtime.netlink import HEADER, attributes, parts
 
 GUARDS = frozenset(
     Guard(name, family, number)
@@ -66,8 +66,8 @@ class Kernel:
     def _transaction(self, found: list[tuple[int, int, int, bytes]]) -> None:
         tables = {name: (list(a), list(b)) for name, (a, b) in self.tables.items()}
         for kind, _flags, number, body in found[1:-1]:
-            attributes = dict(messages.attributes(body[4:]))
-            if error := self._job(kind & 0xFF, attributes, body, tables):
+            found_there = dict(attributes(body[4:]))
+            if error := self._job(kind & 0xFF, found_there, body, tables):
                 self._answers.append(self._message(2, struct.pack("=i", -error), number, generic=b""))
         last = found[-2][2]
         if self._answers:
@@ -91,7 +91,7 @@ class Kernel:
         elif found[1] not in tables:
             return errno.ENOENT
         elif kind == 3:
-            hook = dict(messages.attributes(found[4]))
+            hook = dict(attributes(found[4]))
             if hook[3].rstrip(b"\0").decode() not in self.devices:
                 return errno.ENOENT
             tables[found[1]][0].append(as_dumped(body[4:]))
@@ -107,17 +107,17 @@ class Kernel:
 def as_dumped(body: bytes) -> bytes:
     """The same attributes in the opposite order, without the flag of nested ones, but for lists: as kernels do."""
     found = []
-    for kind, value in messages.attributes(body):
+    for kind, value in attributes(body):
         inner = as_dumped(value) if is_nested(value) else value
         found.append(struct.pack("=HH", 4 + len(inner), kind) + inner + bytes(-len(inner) % 4))
-    is_list = len({kind for kind, _ in messages.attributes(body)}) == 1
+    is_list = len({kind for kind, _ in attributes(body)}) == 1
     return b"".join(found if is_list else reversed(found))
 
 
 def is_nested(value: bytes) -> bool:
     """Whether these octets are attributes, whole and none of them empty; text and numbers are not."""
     try:
-        inner = list(messages.attributes(value))
+        inner = list(attributes(value))
     except ValueError:
         return False
     return bool(inner) and sum(4 + len(each) + -len(each) % 4 for _, each in inner) == len(value)
