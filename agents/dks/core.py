@@ -41,7 +41,7 @@ from agents.ikev2 import (
     UnsupportedAlgorithm,
 )
 from agents.ikev2.config import Offer, offers, shortfall
-from agents.ikev2.registry import ExchangeType, NotifyType
+from agents.ikev2.registry import ExchangeType, NotifyType, exchange_name
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.group import claimed_group, verify_group_state
@@ -350,7 +350,7 @@ class DksCore(GroupParty):
 
     def on_seen(self, event: MessageSeen, now: float) -> None:
         if event.request:
-            exchange = _exchange(event.exchange)
+            exchange = exchange_name(event.exchange)
             self._event("request", exchange=exchange, peer=event.peer.ip, retransmission=event.retransmission)
 
     def on_established(self, event: Established, now: float) -> None:
@@ -439,10 +439,3 @@ def _offers(documents: Documents) -> tuple[Offer, ...]:
         return offers(documents.post_quantum)
     except UnsupportedAlgorithm as error:
         raise PolicyError(str(error)) from error
-
-
-def _exchange(number: int) -> str:
-    try:
-        return ExchangeType(number).name
-    except ValueError:
-        return str(number)

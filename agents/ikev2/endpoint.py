@@ -21,7 +21,7 @@ from agents.ikev2.informational import DeleteChild, DeleteIke, Liveness
 from agents.ikev2.initiator import Initiator
 from agents.ikev2.model import Authenticate, Datagram, LocalIdentity, PeerAddress, RandomSource
 from agents.ikev2.party import Party
-from agents.ikev2.registry import ExchangeType
+from agents.ikev2.registry import ExchangeType, exchange_name
 from agents.ikev2.request import FailureReason, Request
 from agents.ikev2.responder import Responder, answer_init
 from agents.ikev2.sa import ChildRecord, IkeSa, SaState
@@ -224,7 +224,7 @@ class IkeEndpoint:
         try:
             header = parse_header(data)
         except MalformedMessage as error:
-            party.drop(str(error), peer)
+            party.drop(f"header: {error}", peer)
             return
         if header.major != _MAJOR_VERSION:
             party.drop(f"major version {header.major}", peer)
@@ -251,7 +251,7 @@ class IkeEndpoint:
         party = self._party
         sa = party.by_spi.get(header.spi_r if header.from_initiator else header.spi_i)
         if sa is None or sa.initiator == header.from_initiator:
-            party.drop("unknown SPI", peer)
+            party.drop(f"{exchange_name(header.exchange)} for an unknown SPI", peer)
             return
         meant = sa.handler.meant(sa, header.spi_i if header.from_initiator else header.spi_r)
         if not meant:

@@ -24,6 +24,14 @@ class ExchangeType(IntEnum):
     IKE_FOLLOWUP_KE = 44
 
 
+def exchange_name(number: int) -> str:
+    """What an exchange type is called; its number where it is none of ours."""
+    try:
+        return ExchangeType(number).name
+    except ValueError:
+        return f"exchange {number}"
+
+
 class Flag(IntFlag):
     """Header flags, RFC 7296 §3.1."""
 

@@ -29,7 +29,7 @@ from agents.ikev2.keylog import KeyWrapEntry, decryption_table_line
 from agents.ikev2.keys import IkeKeys
 from agents.ikev2.model import PeerAddress, PeerKey
 from agents.ikev2.protect import Opened, Protection, open_message, seal_fragments, seal_message
-from agents.ikev2.registry import Flag, NotifyType
+from agents.ikev2.registry import Flag, NotifyType, exchange_name
 from agents.ikev2.request import FailureReason
 from agents.ikev2.round_trip import RoundTrip, Timing
 from agents.ikev2.suites import IkeSuite
@@ -52,6 +52,11 @@ class SaState(Enum):
     REKEYED = "rekeyed"
     DELETING = "delete sent"
     CLOSED = "closed"
+
+
+def _kind(header: Header) -> str:
+    """What a datagram says that it is."""
+    return f"{exchange_name(header.exchange)} {'response' if header.is_response else 'request'}"
 
 
 class Handler:
@@ -335,12 +340,12 @@ class IkeSa:
     def _open(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> Opened | None:
         protection = self._in or self.handler.untried(self)
         if protection is None:
-            self.party.drop("no keys yet", peer)
+            self.party.drop(f"{_kind(header)}: no keys yet", peer)
             return None
         try:
             opened = open_message(data, header, protection)
         except IntegrityFailure as error:
-            self.party.drop(str(error), peer)
+            self.party.drop(f"{_kind(header)}: {error}", peer)
             return None
         except MalformedMessage:
             self._authentic(header, peer, now)
@@ -373,10 +378,10 @@ class IkeSa:
                 self.send(answer, retransmission=True, to=peer)
             return
         if arrival is Arrival.OUTSIDE:
-            party.drop("Message ID outside of the window", peer)
+            party.drop(f"{_kind(header)}: Message ID outside of the window", peer)
             return
         if self.state is SaState.CLOSED or not self.handler.wants(self, exchange):
-            party.drop(f"exchange {exchange} while {self.state.value}", peer)
+            party.drop(f"{_kind(header)} while {self.state.value}", peer)
             return
         try:
             opened = self._open(data, header, peer, now)
@@ -422,7 +427,7 @@ class IkeSa:
         party, message_id = self.party, header.message_id
         waiting = self.requests.outstanding.get(message_id)
         if waiting is None or waiting.task.exchange != header.exchange:
-            party.drop("response to no request", peer)
+            party.drop(f"{_kind(header)} to no request", peer)
             return
         try:
             opened = self._open(data, header, peer, now)

@@ -17,6 +17,7 @@ from agents.ikev2 import (
     ChildOffer,
     Closed,
     CloseReason,
+    Dropped,
     Established,
     IkeConfig,
     KeysDerived,
@@ -154,6 +155,27 @@ def test_fragments_without_a_key_change_nothing_while_a_message_is_put_together(
     net.filter = None
     net.run(5)
     assert a.all(ResponseReceived)
+
+
+def test_what_is_dropped_is_said_by_its_kind() -> None:
+    net, a, b, asked = talked(octets=0)
+    head = parse_header(asked.data)
+    said = {
+        encode_header(
+            replace(head, exchange=37, message_id=2, next_payload=0), 28
+        ): "INFORMATIONAL request: no encrypted payload",
+        encode_header(replace(head, exchange=37, message_id=99), 28): "INFORMATIONAL request: Message ID outside",
+        encode_header(
+            replace(head, exchange=37, flags=Flag.INITIATOR | Flag.RESPONSE), 28
+        ): "INFORMATIONAL response to no",
+        encode_header(replace(head, exchange=200, message_id=2), 28): "exchange 200 request while established",
+        encode_header(replace(head, spi_r=bytes(7) + b"\1"), 28): "GSA_AUTH for an unknown SPI",
+        b"\0" * 20: "header: ",
+    }
+    for data, reason in said.items():
+        b.events.clear()
+        net.inject(b, data, source=a.ip)
+        assert [each.reason[: len(reason)] for each in b.all(Dropped)] == [reason]
 
 
 # -- answers to repeats
