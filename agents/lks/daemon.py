@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == "check":
         from agents.lks.check import check  # what the running daemon needs nothing of
 
-        return check(arguments.config).show(as_json=arguments.json)
+        return check(arguments.config).show("lks", as_json=arguments.json)
     try:
         if arguments.command != "run":
             return _question(arguments, arguments.socket or read_config(arguments.config).socket)

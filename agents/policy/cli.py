@@ -184,7 +184,7 @@ def commit(
 @app.command()
 def check(context: typer.Context, as_json: Json = False) -> None:
     """Look whether the store can be used and what ends soon, and say what to do where not; changes nothing."""
-    raise typer.Exit(checked(context.obj, time.time()).show(as_json=as_json))
+    raise typer.Exit(checked(context.obj, time.time()).show("policy", as_json=as_json))
 
 
 @app.command()

@@ -19,7 +19,7 @@ from agents.policy.errors import PolicyError
 from agents.runtime import harden
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.settings import ConfigError
-from agents.runtime.stderr import advised
+from agents.runtime.stderr import advised, tell
 from agents.runtime.storage import CorruptRecord, write_atomic
 
 T = TypeVar("T")
@@ -94,13 +94,18 @@ class Checks:
         lines = []
         for each in self.findings:
             first, *rest = each.detail.splitlines() or [""]
-            lines += [f"{each.state:8} {each.what}: {first}", *(f"         {line}" for line in rest)]
-        wrong = sum(each.state is State.WRONG for each in self.findings)
-        return "\n".join([*lines, "all is as it must be" if not wrong else f"{wrong} of {len(self.findings)} wrong"])
+            shown = [] if each.state is State.WRONG else rest  # the rest of it is told as an error
+            lines += [f"{each.state:8} {each.what}: {first}", *(f"         {line}" for line in shown)]
+        return "\n".join(lines)
 
-    def show(self, *, as_json: bool) -> int:
-        """Print them; the exit code."""
+    def show(self, program: str, *, as_json: bool) -> int:
+        """Print them, and on standard error what is wrong; the exit code."""
         print(json.dumps([asdict(each) for each in self.findings], indent=1) if as_json else self.text())
+        wrong = [each for each in self.findings if each.state is State.WRONG]
+        for each in wrong:
+            tell(program, f"{each.what}: {each.detail}")
+        if not wrong and not as_json:
+            print("all is as it must be")
         return self.code
 
 

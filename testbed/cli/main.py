@@ -23,7 +23,7 @@ from testbed.errors import InputError, Interrupted, LabError, of_file
 from testbed.setup import children
 
 VERBS = (
-    "run", "test", "setup", "lock", "doctor", "clean", "validate", "topology", "up", "down", "shell", "vtysh",
+    "run", "test", "setup", "lock", "sbom", "doctor", "clean", "validate", "topology", "up", "down", "shell", "vtysh",
     "capture", "decode", "fault", "report", "view", "demo", "docs", "compare", "replay", "bench", "models", "fuzz",
     "soak", "abuse", "sweep", "reproduce", "calibrate",
 )  # fmt: skip

@@ -245,7 +245,7 @@ def test_what_a_router_bears_is_wrong_in_check_and_an_error_in_the_journal(
         renamed(domain.path("lks"), "state_dir", 'clock = "offset"\nstate_dir')
         said = "expired" if ahead > 0 else "issued"
     assert lks.main(["check", "--config", str(domain.config("lks"))]) == 3
-    told = capfd.readouterr().out
+    told = "".join(capfd.readouterr())
     assert said in told and "next:" in told
     assert what != "clock in 1970" or "1970-01-01" in told
     assert lks.main(["run", "--config", str(domain.config("lks"))]) == 0
@@ -308,7 +308,7 @@ def test_policy_check_names_what_is_wrong_with_a_store(
 ) -> None:
     broken(domain.path("store"))
     assert cli._main(["--store", str(domain.path("store")), "check"]) == 3
-    told = capfd.readouterr().out
+    told = "".join(capfd.readouterr())
     assert said in told and do in told, told
 
 
@@ -318,7 +318,7 @@ def test_a_store_of_a_later_release_is_refused(domain: Domain1, capfd: pytest.Ca
     with contextlib.closing(sqlite3.connect(domain.path("store/policy.db"))) as store:
         store.execute("PRAGMA user_version = 9")
     assert cli._main(["--store", str(domain.path("store")), "check"]) == 3
-    assert "a store of format 9, and this release reads up to format 3\n" in capfd.readouterr().out
+    assert "a store of format 9, and this release reads up to format 3\n" in "".join(capfd.readouterr())
     assert cli._main(["--store", str(domain.path("store")), "history"]) == 2
     assert "install the release that wrote it" in capfd.readouterr().err
 
@@ -328,7 +328,7 @@ def test_a_commit_by_a_clock_that_stands_before_the_last_one_is_refused(
 ) -> None:
     monkeypatch.setattr("agents.policy.cli.time.time", lambda: 1000.0)
     assert cli._main(["--store", str(domain.path("store")), "check"]) == 3
-    assert "1970-01-01" in capfd.readouterr().out
+    assert "1970-01-01" in "".join(capfd.readouterr())
     assert cli._main(["--store", str(domain.path("store")), "renew"]) == 2
     assert "timedatectl" in capfd.readouterr().err
 
@@ -339,12 +339,12 @@ def test_documents_that_end_soon_are_a_warning_with_the_command_that_renews_them
     commissioned(tmp_path, int(time.time()) - 80 * 86400)
     store = str(tmp_path / "store")
     assert cli._main(["--store", store, "check"]) == 0
-    told = capfd.readouterr().out
+    told = "".join(capfd.readouterr())
     assert "end soon, the first at" in told and "policy renew" in told
     assert cli._main(["--store", store, "renew"]) == 0
     capfd.readouterr()
     assert cli._main(["--store", store, "check"]) == 0
-    assert "end soon" not in capfd.readouterr().out
+    assert "end soon" not in "".join(capfd.readouterr())
 
 
 def test_an_events_file_on_a_full_disk_is_told_once_where_it_can_be_read(capfd: pytest.CaptureFixture[str]) -> None:
