@@ -20,7 +20,7 @@ from testbed.keying.base import modes
 from testbed.keying.provision import members
 from testbed.probes.cleartext import UNICAST
 from testbed.record.plan import Plan, Step, Stream
-from testbed.runner.experiment import ROUTES_RIGHT, Criterion, Experiment, Measures, Span, Table, between, step
+from testbed.runner.experiment import ROUTES_RIGHT, Criterion, Experiment, Measures, Span, Table, between, in_order, step
 from testbed.runner.streams import usual_streams
 from testbed.topology.adjacent import live_graph, live_segments
 from testbed.topology.resolved import BACKBONE, Interface, Topology
@@ -188,7 +188,8 @@ class SubRegion(Experiment):
         region = Region(topology, str(options.get("border", self.options["border"])))
         chosen = {**options, "region": list(region.inside)} if keying in modes(lambda mode: mode.dks) else options
         made = super().plan(topology, keying, seed, chosen)
-        return made.model_copy(update={"timeline": _timeline(region, random.Random(f"{self.name} {seed}"))})
+        steps = _timeline(region, random.Random(f"{self.name} {seed}"))
+        return made.model_copy(update={"timeline": in_order(steps, topology)})
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         return list(_timeline(Region(topology, BORDERS[0]), rng)) if topology.routers else []
