@@ -6,8 +6,9 @@ import random
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from testbed.analysis import adjacency, requests
+from testbed.analysis import adjacency, multicast, requests
 from testbed.analysis.convergence import converged_at, first_right_at
+from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.record.plan import Plan, Step
@@ -16,6 +17,7 @@ from testbed.topology.resolved import Topology
 
 OFF_S, ON_S, SPREAD_S = 2.0, 5.0, 2.0
 KEYED = "first boot to last neighbour keyed, s"
+PAIRED = f"first boot{multicast.REGISTERS}"
 FOR_GOOD = "first boot to routes right for good, s"
 LIMITS = {"delay_ms": (0.0, 10_000.0), "loss_percent": (0.0, 100.0), "jitter": (0.0, 1.0)}
 
@@ -30,7 +32,8 @@ class LongWay(Experiment):
         f"{SPREAD_S:g} s of each other, drawn at random for each seed and the same for every keying mode. No process "
         "remembers how long the way is. Convergence is counted from the first boot to the first moment at which the "
         "forwarding table of every router is what shortest paths say; keying to the moment at which the agents of all "
-        "routers have said of all neighbours that they are keyed."
+        "routers have said of all neighbours that they are keyed, for OSPF and PIM; and to that at which every "
+        "router and the rendezvous point have keys for Registers."
     )
     shows_not = (
         "How long adjacencies last: where a third of the packets is lost, four Hellos in turn are, now and then, and "
@@ -82,7 +85,8 @@ class LongWay(Experiment):
         right = first_right_at(topology, run.events, run.expected(), first)
         for_good = converged_at(topology, run.events, run.expected())
         asked = requests.at_dks(run, run.mark("power_returns"))
-        keyed = _keyed_at(run, first)
+        keyed, pim = _keyed_at(run, first), topology.pim
+        paired = None if pim is None else multicast.paired_at(run, pim.rp, Phase(first), run.events[-1]["t"])
         return Measures(
             main_s=None if right is None else (right - first) / NS,
             adjacencies=adjacency.at_end(topology, run.events),
@@ -90,6 +94,11 @@ class LongWay(Experiment):
             extra={
                 FOR_GOOD: None if for_good is None else (for_good - first) / NS,
                 **({} if run.plan.keying == "none" else {KEYED: None if keyed is None else (keyed - first) / NS}),
+                **(
+                    {}
+                    if pim is None or not run.where("agent", "pair")
+                    else {PAIRED: None if paired is None else (paired - first) / NS}
+                ),
             },
         )
 
@@ -113,9 +122,14 @@ def _number(name: str, value: Any) -> float:
 def _keyed_at(run: Run, since: int) -> int | None:
     """When each router had said of every neighbour that they understand each other; None when one never did."""
     topology = run.plan.topology
-    missing = {(name, each.interface.name) for name in topology.routers for each in topology.neighbors(name)}
+    missing = {
+        (name, each.interface.name, each.neighbor_router)
+        for name in topology.routers
+        for each in topology.neighbors(name)
+    }
     for event in run.where("agent", "keyed"):
-        missing.discard((event["node"], event["interface"]) if event["t"] >= since else ("", ""))
+        if event["t"] >= since:
+            missing.discard((event["node"], event["interface"], event["neighbor"]))
         if not missing:
             return int(event["t"])
     return None

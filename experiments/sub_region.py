@@ -20,7 +20,17 @@ from testbed.keying.base import modes
 from testbed.keying.provision import members
 from testbed.probes.cleartext import UNICAST
 from testbed.record.plan import Plan, Step, Stream
-from testbed.runner.experiment import ROUTES_RIGHT, Criterion, Experiment, Measures, Span, Table, between, in_order, step
+from testbed.runner.experiment import (
+    ROUTES_RIGHT,
+    Criterion,
+    Experiment,
+    Measures,
+    Span,
+    Table,
+    between,
+    in_order,
+    step,
+)
 from testbed.runner.streams import usual_streams
 from testbed.topology.adjacent import live_graph, live_segments
 from testbed.topology.resolved import BACKBONE, Interface, Topology

@@ -35,9 +35,10 @@ def routes(now_s: float, kind: str = "add") -> list[dict[str, Any]]:
     ]
 
 
-def keyed(now_s: float, node: str) -> dict[str, Any]:
-    interface = LINE.neighbors(node)[0].interface.name
-    return event(now_s, node, "agent", "keyed", interface=interface, neighbor="x")
+def keyed(now_s: float, node: str, neighbor: str = "") -> dict[str, Any]:
+    near = LINE.neighbors(node)[0]
+    neighbor = neighbor or near.neighbor_router
+    return event(now_s, node, "agent", "keyed", interface=near.interface.name, neighbor=neighbor)
 
 
 def measured(folder: Path, *after: dict[str, Any], keying: str = "lks") -> Measures:
@@ -72,6 +73,14 @@ def test_routes_count_when_they_are_right_first_and_keys_when_all_have_them(tmp_
     assert found.main_s == 25
     assert found.extra["first boot to routes right for good, s"] == 65
     assert found.extra["first boot to last neighbour keyed, s"] == 6
+
+
+def test_keys_for_registers_count_apart_and_each_neighbour_of_an_interface_for_itself(tmp_path: Path) -> None:
+    both = [event(7, "r1", "agent", "pair", peer="r2", state="keyed"),
+            event(9, "r2", "agent", "pair", peer="r1", state="keyed")]  # fmt: skip
+    found = measured(tmp_path, keyed(9, "r1", "r9"), keyed(10, "r2"), *both)
+    assert found.extra["first boot to last neighbour keyed, s"] is None, "r1 has said nothing of r2"
+    assert found.extra["first boot to keys for Registers, s"] == 4
 
 
 def test_who_is_never_keyed_is_never_and_without_keys_nothing_is_said_of_them(tmp_path: Path) -> None:
