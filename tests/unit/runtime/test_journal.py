@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import fcntl
 import json
 import os
 import socket
@@ -14,12 +16,14 @@ from agents import __version__
 from agents.dks import daemon as dks
 from agents.lks import daemon as lks
 from agents.policy import cli as policy
+from agents.policy.domain import Settings
 from agents.runtime import notify
 from agents.runtime.drops import EACH, WINDOW_S
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.journal import Journal, Level
 from testbed.setup.paths import PROJECT
+from testbed.simulation.network import Network, key, ring
 
 
 def told(level: Level, *events: Event, as_json: bool = False) -> list[str]:
@@ -207,3 +211,31 @@ def test_how_many_more_there_were_is_told_when_the_next_event_is_no_more_than_a_
     with os.fdopen(read) as lines:
         told = [line.split()[3:] for line in lines]
     assert len(told) == EACH + 1 and "suppressed=4" in told[-1]
+
+
+def test_no_line_and_no_event_holds_a_secret_however_much_is_told() -> None:
+    """Keys of rekeys, handshakes and pairs of a whole domain, in every form in which one could be written."""
+    network = Network(ring(3), settings=Settings(validity_s=1 << 33, issuer="lks"), dks=True)
+    network.power_on_all()
+    assert network.run(2, network.all_keyed)
+    for name in ("r1", "r2", "r3"):
+        network.command(name, "rekey")
+    network.run(700)
+    secrets = {sa.keymat for node in network.nodes.values() for _at, kernel in node.kernels for sa in kernel.sas}
+    secrets |= {key(name).private_bytes_raw() for name in network.nodes}
+    assert len(secrets) > 20
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 20)
+    told = b""
+    for as_json in (False, True):
+        journal = Journal("lks", Level.DEBUG, as_json, writing)
+        for each in network.record.events:
+            journal.write(Event(each.kind, each.fields))
+            told += os.read(reading, 1 << 20)
+    os.close(reading)
+    os.close(writing)
+    assert told.count(b"\n") > 200
+    for secret in secrets:
+        half = secret[: len(secret) // 2]
+        forms = (secret, half.hex().encode(), base64.b64encode(half)[:-4], repr(half)[2:-1].encode())
+        assert not any(form in told for form in forms)

@@ -21,6 +21,7 @@ from agents.dks import daemon as dks
 from agents.lks import check as lks_check
 from agents.lks import daemon as lks
 from agents.policy import cli
+from agents.policy.cose import sign
 from agents.policy.keys import public_pem, write_private_key
 from agents.runtime import harden
 from agents.runtime.effects import Event
@@ -67,6 +68,17 @@ def other_key(path: Path) -> None:
 def renamed(folder: Path, old: str, new: str) -> None:
     for path in folder.glob("*.toml"):
         path.write_text(path.read_text().replace(old, new))
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def with_policy_server(folder: Path, more: str = "") -> None:
+    write(folder / "token", "x")
+    (folder / "token").chmod(0o600)
+    renamed(folder, "port =", f'policy_url = "https://127.0.0.1:1"\npolicy_token = "token"\n{more}port =')
 
 
 def later_book(state: Path) -> None:
@@ -141,6 +153,18 @@ LKS: list[tuple[str, Break, int, str, str]] = [
     ),
     ("damaged counters", lambda p: (p / "state/counters").write_bytes(b"x"), 3, "counters record is damaged", "backup"),
 ]
+LKS += [
+    ("a revocation list that is none", lambda p: write(p / "state/revocation.cose", "x"), 3, "revocation.cose: ", ""),
+    (
+        "a document of a later release",
+        lambda p: (p / "state/policy.cose").write_bytes(sign("router-keys/policy-document/2", b"x", ANYBODY)),
+        3,
+        "policy-document of format 2, and this release reads up to format 1",
+        "install the release",
+    ),
+    ("a pipe for a document", lambda p: pipe(p / "state/policy.cose"), 3, "policy.cose: not a regular file", "ls -l"),
+]
+ANYBODY = Ed25519PrivateKey.generate()
 DKS: list[tuple[str, Break, int, str, str]] = [
     ("no documents", lambda p: shutil.rmtree(p / "documents"), 3, "documents: No such file", "ls -l"),
     (
@@ -153,6 +177,23 @@ DKS: list[tuple[str, Break, int, str, str]] = [
     ("a book of a later release", lambda p: later_book(p / "state"), 3, "format 99", "install the release"),
     ("a book that is none", lambda p: write(p / "state/generations.sqlite", "x" * 4096), 3, "not a database", ""),
     ("a token that others read", token_for_all, 3, "token's file must have mode 0600", "chmod 600"),
+]
+DKS += [
+    (
+        "no certificates",
+        lambda p: with_policy_server(p, 'policy_ca = "none.pem"\n'),
+        3,
+        "none.pem: no certificates",
+        "",
+    ),
+    (
+        "an empty token",
+        lambda p: (with_policy_server(p), write(p / "token", "")),
+        3,
+        "holds no token",
+        "policy token add",
+    ),
+    ("no token", lambda p: (with_policy_server(p), (p / "token").unlink()), 3, "token: No such file", "ls -l"),
 ]
 CASES = [(program, *case) for program in PROGRAMS for case in BOTH]
 CASES += [("lks", *case) for case in LKS] + [("dks", *case) for case in DKS]
@@ -355,3 +396,23 @@ def test_an_events_file_on_a_full_disk_is_told_once_where_it_can_be_read(capfd: 
     told = capfd.readouterr().err
     assert told.count("error events detail=") + told.count("what=events") == 1 and "/dev/full" in told
     assert told.count("info keyed") == 3
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(("setting", "code"), [("socket", 0), ("events", 2)])
+def test_a_folder_that_is_not_there_for_what_a_daemon_makes_is_named(
+    domain: Domain1,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    setting: str,
+    code: int,
+) -> None:
+    name = {"socket": "sock", "events": "events"}[setting]
+    renamed(domain.path(program), f'{setting} = "{name}"', f'{setting} = "none/{name}"')
+    assert PROGRAMS[program](["check", "--config", str(domain.config(program))]) == 3
+    told = "".join(capfd.readouterr())
+    assert f"{domain.path(program)}/none: No such file or directory" in told and "ls -l" in told
+    if code:  # without a socket it does its work, and says so
+        assert PROGRAMS[program](["run", "--config", str(domain.config(program))]) == code
+        assert "none/events: events cannot be written there" in capfd.readouterr().err
