@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sqlite3
 import sys
 import time
 from dataclasses import asdict
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -20,11 +22,12 @@ import typer
 from pydantic import ValidationError
 
 from agents.look import visible
+from agents.policy import steps
 from agents.policy.admin_cli import app as admin_app
 from agents.policy.check import check as checked
 from agents.policy.deploy_cli import app as deploy_app
 from agents.policy.deploy_cli import login_name
-from agents.policy.desk import Json, Yes, answer, ask, octets, opened, signer_of
+from agents.policy.desk import Batch, Json, Yes, answer, ask, octets, opened, signer_of, together
 from agents.policy.difference import difference, dks_text
 from agents.policy.document import DksEntry, plain, verify_document
 from agents.policy.domain import CARRIES, Domain, Settings
@@ -38,7 +41,7 @@ from agents.policy.revocation import key_hash
 from agents.policy.rollout import jumps
 from agents.policy.serve_cli import serve, token_app
 from agents.policy.set_cli import app as set_app
-from agents.policy.set_cli import unset
+from agents.policy.set_cli import issuer_, post_quantum, unset
 from agents.policy.store import PolicyStore
 from agents.runtime import stdio
 from agents.runtime.exits import EXIT_STATE, EXIT_USAGE
@@ -62,6 +65,8 @@ app.add_typer(rp_app, name="rp")
 app.add_typer(group_app, name="group")
 app.add_typer(set_app, name="set")
 app.command()(unset)
+for name, verb in (("issuer", issuer_), ("post-quantum", post_quantum)):  # as before 0.2.0
+    app.command(name, hidden=True, deprecated=True)(verb)
 
 STORE = Path("/var/lib/router-keys/policy")
 
@@ -141,6 +146,46 @@ def show(context: typer.Context, as_json: Json = False) -> None:
         *settings_lines(domain.settings),
     ]
     answer(as_json, value, lines)
+
+
+@app.command()
+def apply(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Verbs that change the draft, one a line, without `policy`.")],
+    as_json: Json = False,
+) -> None:
+    """Take many steps at once, all or none: each line is what would be typed after `policy`; # begins a comment."""
+    with opened(context) as store:
+        before = store.draft()
+        batch = Batch(before)
+        with together(batch):
+            for number, line in enumerate(octets(file).decode(errors="replace").splitlines(), 1):
+                _line_of(file, number, line, batch)
+        steps.check(before, batch.domain)
+        store.edit(batch.domain, before)
+    changes = difference(before, batch.domain)
+    answer(as_json, {"steps": batch.taken, "changes": changes}, [f"{batch.taken} steps", *changes])
+
+
+def _line_of(file: Path, number: int, line: str, batch: Batch) -> None:
+    """Take the step of one line. PolicyError, which names it."""
+    where, before = f"{file}:{number}", batch.taken
+    try:
+        words = shlex.split(line, comments=True)
+        if not words:
+            return
+        if words[0] in _EDITING:
+            _command().main(words, prog_name="policy", standalone_mode=False)
+    except (PolicyError, ValueError, OSError) as error:
+        raise PolicyError(f"{where}: {error}") from error
+    except _UsageError as error:
+        raise PolicyError(f"{where}: {error.format_message()}") from error
+    if batch.taken == before:
+        allowed = f"verbs of {', '.join(_EDITING)} that change the draft"
+        raise PolicyError(f"{where}: {line.strip()!r} is no such verb\n  allowed: {allowed}")
+
+
+_EDITING = ("router", "interface", "adjacency", "group", "rp", "admin", "set", "unset")
 
 
 @app.command()
@@ -303,6 +348,12 @@ def entry() -> NoReturn:
     stdio.run("policy", lambda: _main(None))
 
 
+@cache
+def _command() -> Any:
+    """All verbs, put together once."""
+    return typer.main.get_command(app)
+
+
 def _main(arguments: list[str] | None) -> int:
     os.umask(0o077)
     wrong = wrong_word(sys.argv[1:] if arguments is None else arguments)
@@ -310,7 +361,7 @@ def _main(arguments: list[str] | None) -> int:
         tell("policy", wrong, "policy --help")
         return EXIT_USAGE
     try:
-        result = app(arguments, prog_name="policy", standalone_mode=False)
+        result = _command().main(arguments, prog_name="policy", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except typer.Exit as exit_:
         return exit_.exit_code

@@ -9,6 +9,8 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +20,7 @@ from pydantic import ValidationError
 from agents.ipsec.protection import RoutingProtocol
 from agents.policy import durations, steps
 from agents.policy.difference import difference
-from agents.policy.domain import field_word
+from agents.policy.domain import Domain, field_word
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, read_private_key, read_public_key
 from agents.policy.store import PolicyStore, Signer
@@ -35,9 +37,22 @@ Protocols = Annotated[
 ]
 
 
+@dataclass
+class Batch:
+    """Steps that are taken together: the domain as it is after those that were read so far, and how many these are."""
+
+    domain: Domain
+    taken: int = 0
+
+
+_BATCH: ContextVar[Batch | None] = ContextVar("_BATCH", default=None)
+
+
 @contextmanager
 def opened(context: typer.Context) -> Iterator[PolicyStore]:
     """The store that `--store` names."""
+    if _BATCH.get() is not None:
+        raise PolicyError("the verb changes nothing of the draft")
     store = PolicyStore(context.obj)
     try:
         yield store
@@ -54,8 +69,22 @@ def _json(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
+@contextmanager
+def together(batch: Batch) -> Iterator[None]:
+    """Verbs that change the draft take their steps in `batch` meanwhile, and say nothing."""
+    token = _BATCH.set(batch)
+    try:
+        yield
+    finally:
+        _BATCH.reset(token)
+
+
 def take(context: typer.Context, as_json: bool, step: Callable[[], steps.EditStep]) -> None:
     """Take one step in the draft, and say what is different. `step` makes it; PolicyError."""
+    if (batch := _BATCH.get()) is not None:
+        batch.domain = made(step).apply(batch.domain)
+        batch.taken += 1
+        return
     with opened(context) as store:
         before = store.draft()
         after = steps.take(before, [made(step)])

@@ -339,7 +339,7 @@ class SetDks(_Step):
 class SetIssuer(_Step):
     """Who makes the keys of all groups, or of some protocols'."""
 
-    op: Literal["set.issuer"] = "set.issuer"
+    op: Literal["set.issuer", "issuer"] = Field(default="set.issuer", description="issuer: as before 0.2.0.")
     issuer: Issuer
     protocols: Protocols = ()
 
@@ -459,7 +459,9 @@ class SetGenerationBlock(_Scoped):
 class SetPostQuantum(_Scoped):
     """Whether IKE has ML-KEM-768 beside X25519: required, preferred (with every peer that can) or off."""
 
-    op: Literal["set.post-quantum"] = "set.post-quantum"
+    op: Literal["set.post-quantum", "post-quantum"] = Field(
+        default="set.post-quantum", description="post-quantum: as before 0.2.0."
+    )
     asked: PostQuantum
 
     def fields(self, now: Settings) -> Mapping[str, Any]:
@@ -565,8 +567,13 @@ def take(domain: Domain, steps: Iterable[EditStep]) -> Domain:
     after = domain
     for step in steps:
         after = step.apply(after)
+    check(domain, after)
+    return after
+
+
+def check(domain: Domain, after: Domain) -> None:
+    """PolicyError when settings do not fit together after some steps, where these did before."""
     before = set(settings_problems_of(domain))
     wrong = [each for each in settings_problems_of(after) if each not in before]
     if wrong:
         raise PolicyError("\n".join(wrong))
-    return after

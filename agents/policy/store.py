@@ -39,7 +39,8 @@ from agents.policy.revocation import (
 from agents.runtime.database import connect
 from agents.runtime.storage import later_format, make_folder, transaction
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+"""4: domains have groups of routers, and routers settings of their own; a release before knows neither."""
 MAX_REASON = 1000
 
 _SCHEMA = """
@@ -138,8 +139,8 @@ class PolicyStore:
             (found,) = self._db.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as error:
             raise PolicyError(f"no policy store: {error}") from error
-        if found in (1, 2):
-            steps = f"{_REVOCATIONS if found == 1 else ''} {_FORGOTTEN}"
+        if found in (1, 2, 3):
+            steps = f"{_REVOCATIONS if found == 1 else ''} {_FORGOTTEN if found < 3 else ''}"
             self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif found != SCHEMA_VERSION:
             raise PolicyError(later_format(f"{path}: a store", found, SCHEMA_VERSION))

@@ -54,7 +54,7 @@ from testbed.topology.resolved import Topology
 from testbed.whole import put
 
 RESULT, COST = "result.json", "cost.json"
-_PLAYS = ("agents", "testbed/simulation", "testbed/storm", "testbed/runner")
+_PLAYS = ("agents", "testbed/simulation", "testbed/storm", "testbed/effort", "testbed/runner")
 
 
 class _Cost(BaseModel):

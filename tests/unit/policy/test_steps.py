@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
 
@@ -49,12 +52,19 @@ def _verbs(command: Any, path: str = "") -> dict[str, Any]:
     return {name: each for word, sub in below.items() for name, each in _verbs(sub, f"{path}.{word}").items()}
 
 
+_ANY: dict[str, dict[str, Any]] = {"set.issuer": {"issuer": "dks"}, "set.post-quantum": {"asked": "off"}}
+
+
 def test_every_step_of_the_api_is_the_verb_of_that_name_on_the_command_line() -> None:
     verbs = _verbs(typer.main.get_command(app))
     ops = {kind.model_fields["op"].default for kind in KINDS}
     assert ops <= set(verbs)
     # And every verb below these nouns that does not only show is a step.
     nouns = {"router", "interface", "adjacency", "group", "rp", "admin", "set", "unset"}
+    deprecated = {"issuer": "set.issuer", "post-quantum": "set.post-quantum"}
+    assert all(
+        verbs[old].deprecated and STEP.validate_python({"op": old, **_ANY[new]}) for old, new in deprecated.items()
+    )
     changing = {verb for verb in verbs if verb.split(".")[0] in nouns and verb.split(".")[-1] not in ("list", "show")}
     assert changing - {"admin.delegate"} == ops  # which signs, and changes nothing
 
@@ -240,3 +250,60 @@ def test_a_commit_that_revokes_a_key_asks_on_a_terminal_and_nowhere_else(
     assert left.value.code == code
     assert store.version == (2 if code == 0 else 1)
     store.close()
+
+
+def test_steps_in_a_file_are_taken_all_or_none_and_a_wrong_line_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = PolicyStore.create(tmp_path / "store", pair())
+    (tmp_path / "r9.pub").write_text(pem("r9"))
+    good = f"# two of them\nrouter add r9 --key {tmp_path / 'r9.pub'}\n\ngroup add core r1 r9  # and r9\nset lease 4h"
+
+    def run(text: str) -> tuple[object, str]:
+        (tmp_path / "steps").write_text(text)
+        with pytest.raises(SystemExit) as left:
+            main(["--store", str(tmp_path / "store"), "apply", str(tmp_path / "steps")])
+        captured = capsys.readouterr()
+        return left.value.code, captured.out + captured.err
+
+    for wrong, told in (
+        ("router remove r8", "steps:6: there is no router 'r8'"),
+        ("commit -m now", "steps:6: 'commit -m now' is no such verb"),
+        ("router list", "steps:6: the verb changes nothing of the draft"),
+        ("set lease soon", "steps:6: TIME is 'soon'"),
+        ("set lease 'soon", "steps:6: No closing quotation"),
+        ("adjacency allow r1:r1-e0", "steps:6: Missing argument"),
+    ):
+        code, text = run(f"{good}\n{wrong}\n")
+        assert code == 2 and told in text and store.draft() == pair()
+    assert run(f"{good}\nset reconnect --max 8h")[0] == 2, "settings that do not fit together in the end"
+    code, text = run(good)
+    assert code == 0 and text.startswith("3 steps\n+ router r9 (not approved)\n")
+    assert store.draft().group("core").routers == ("r1", "r9") and store.draft().settings.lease.seconds == 14400
+    store.close()
+
+
+def test_a_store_of_the_release_before_is_taken_over_with_its_history(tmp_path: Path) -> None:
+    store = PolicyStore.create(tmp_path, pair())
+    store.commit("me", "first", 1000)
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "policy.db")) as db:
+        db.executescript("DROP TRIGGER versions_stay;")  # so that the domain has what it had then
+        for table in ("versions", "draft"):
+            (text,) = db.execute(f"SELECT domain FROM {table}").fetchone()
+            older = json.loads(text)
+            del older["groups"]
+            for router in older["routers"].values():
+                del router["own"]
+            text = json.dumps(older, separators=(",", ":"))
+            db.execute(f"UPDATE {table} SET domain = ?", (text,))
+            if table == "versions":
+                db.execute("UPDATE versions SET digest = ?", (hashlib.sha256(text.encode()).hexdigest(),))
+        db.execute("PRAGMA user_version = 3")
+        db.commit()
+    again = PolicyStore(tmp_path)
+    assert again.draft() == again.domain(1) == taken(again.draft()) and again.verify() == []
+    again.edit(taken(again.draft(), {"op": "group.add", "name": "core", "routers": ["r1"]}))
+    again.close()
+    with closing(sqlite3.connect(tmp_path / "policy.db")) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (4,)

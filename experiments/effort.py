@@ -1,0 +1,149 @@
+"""What do people type, decide and keep secret to protect a network's OSPF: keys by hand, key chains, or this system?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from testbed.analysis.measures import Measures
+from testbed.effort.case import TASKS, WAYS
+from testbed.errors import InputError
+from testbed.report.effort import NAMES, draw_effort
+from testbed.report.page import Drawn
+from testbed.runner.experiment import Criterion, Span, Table
+from testbed.runner.session import Request
+from testbed.runner.simulated import Simulated
+from testbed.topology.findings import nearest
+
+FEWEST, MOST = 4, 2000
+COUNTS = {
+    "commands": "commands",
+    "machines": "machines typed at",
+    "secrets": "different secrets handled",
+    "entries": "times that a secret is typed or read",
+    "decisions": "decisions",
+    "rounds": "rounds over all machines",
+}
+TRIED, TAKEN = "lines run or parsed", "of them accepted"
+
+
+class Effort(Simulated):
+    name = "effort"
+    title = "What people do for it"
+    question = "What do people type, decide and keep secret, with keys by hand, with key chains, and with this system?"
+    method = (
+        "Scripts are made for a grid of routers with OSPF on point-to-point links, line by line as a person types "
+        "them, and counted. Tasks: bring all routers into service; add one; replace one whose machine is broken; "
+        "somebody leaves who knows what his work let him know; replace all keys without a break. manual: static ESP "
+        "keys as in RFC 4552, changed in the three rounds of its section 10. native: FRR's HMAC-SHA-256 with key "
+        "chains, changed in two. Each with one key for the network and, as -link, with one a link. lks: "
+        "docs/install.md on each router and the DKS, and policy at the Policy Server. Nothing is estimated: policy's "
+        "lines are run against a store; ip and vtysh parse theirs; a test runs the install page in namespaces. A "
+        "secret counts where a person types, carries or reads it. A decision is what no drawing of the network says: "
+        "an SPI, a key id, a date, whose key is right, who may be neighbours."
+    )
+    shows_not = (
+        "How long a person takes. What a configuration system saves: it types the same lines, and then holds the "
+        "secrets. Installing packages, the routing configuration itself and what makes static keys survive a reboot "
+        "are left out. On broadcast networks and with OSPFv3 there is more to type by hand. With lks keys are "
+        "replaced by themselves, each hour; the task counts one dks rekey for each router, for who wants all new keys "
+        "now. A leaver who had root on routers has their identities too, whatever protects OSPF."
+    )
+    topology = "grid"
+    keyings = ("native", "manual", "lks")
+    seeds = 1
+    main = Span("time", "no moment", "none: nothing is measured in seconds")
+    module = "testbed.effort"
+    options: ClassVar[Mapping[str, Any]] = {"sizes": [10, 100, 1000]}
+
+    def cases(self, request: Request) -> list[tuple[str, int, dict[str, Any]]]:
+        """One for each way and size; a mode of `--keying` stands for its ways."""
+        keyings = request.keyings or self.keyings
+        for name in keyings:
+            if name not in self.keyings:
+                raise InputError(f"{name!r} is not counted", where="--keying", allowed=", ".join(self.keyings))
+        if len(request.seeds) > 1:
+            raise InputError("a script is the same by every seed", where="--seeds", allowed="1")
+        seed = (*request.seeds, 1)[0]
+        ways = [way for way in WAYS if way.removesuffix("-link") in keyings]
+        return [
+            (f"{way} {size}", seed, {"way": way, "routers": size, "processes": 1})
+            for size in _sizes(request.options, self.options)
+            for way in ways
+        ]
+
+    def read(self, result: Mapping[str, Any]) -> Measures:
+        """The counts of one case."""
+        counts = {
+            f"{NAMES[task]}: {text}": float(result["tasks"][task][count])
+            for task in TASKS
+            for count, text in COUNTS.items()
+        }
+        return Measures(
+            main_s=None,
+            extra={"routers": result["routers"], **counts, TRIED: result["tried"], TAKEN: result["taken"]},
+        )
+
+    def judge(self, table: Table) -> list[Criterion]:
+        """That scripts are taken by the programs that they are for, and what must hold of this system at every size."""
+        found = []
+        for label in table.measures:
+
+            def value(name: str, label: str = label) -> int:
+                return int(table.values(label, name)[0] or 0)
+
+            tried, taken = value(TRIED), value(TAKEN)
+            found.append(Criterion(label, "every line is accepted", f"{taken} of {tried}", 0 < tried == taken))
+            if label.startswith("lks"):
+                later = sum(value(f"{NAMES[task]}: {COUNTS['entries']}") for task in TASKS if task != "service")
+                added = value(f"{NAMES['add']}: {COUNTS['machines']}")
+                left = value(f"{NAMES['leaves']}: {COUNTS['machines']}")
+                found += [
+                    Criterion(label, "nobody handles a secret once the domain is in service", str(later), later == 0),
+                    Criterion(label, "one more router is typed at it and one other machine", str(added), added == 2),
+                    Criterion(label, "who leaves costs no router a command", str(left), left == 1),
+                ]
+        return found
+
+    def findings(self, table: Table) -> list[str]:
+        """One sentence for each way and size."""
+        found = []
+        for label in table.measures:
+
+            def value(task: str, count: str, label: str = label) -> str:
+                return f"{table.values(label, f'{NAMES[task]}: {COUNTS[count]}')[0] or 0:,.0f}"
+
+            found.append(
+                f"{label}: all into service in {value('service', 'commands')} commands with "
+                f"{value('service', 'entries')} entries of {value('service', 'secrets')} secrets; one more router at "
+                f"{value('add', 'machines')} machines; somebody leaves: {value('leaves', 'commands')} commands at "
+                f"{value('leaves', 'machines')} machines, {value('leaves', 'entries')} entries of secrets, "
+                f"{value('leaves', 'rounds')} rounds."
+            )
+        return found
+
+    def figures(self, folder: Path, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Sequence[Drawn]:
+        """Commands and entries of secrets of each task, by size."""
+        return draw_effort(folder, results)
+
+
+def _sizes(given: Mapping[str, Any], known: Mapping[str, Any]) -> list[int]:
+    """The sizes that were asked for. InputError."""
+    for name in given:
+        if name not in known:
+            problem = f"unknown option {name!r}{nearest(name, known)}"
+            raise InputError(problem, where=f"-o {name}", allowed=", ".join(known))
+    sizes = {**known, **given}["sizes"]
+    if isinstance(sizes, str):
+        sizes = [each.strip() for each in sizes.split(",")]
+    try:
+        found = [int(str(each)) for each in (sizes if isinstance(sizes, list) else [sizes])]
+    except ValueError:
+        raise InputError(f"{sizes!r} are no sizes", where="-o sizes", allowed="numbers of routers: 10,100") from None
+    for number, size in enumerate(found):
+        if size in found[:number]:
+            raise InputError(f"{size} stands twice", where="-o sizes", allowed="each size once")
+        if not FEWEST <= size <= MOST:
+            raise InputError(f"{size} routers", where="-o sizes", allowed=f"{FEWEST} to {MOST:,} routers")
+    return found
