@@ -21,10 +21,11 @@ from agents.policy.errors import PolicyError
 from agents.policy.group import MOST_VERSIONS_AHEAD
 from agents.runtime.effects import Persist
 from agents.runtime.pace import TokenBucket
-from agents.runtime.storage import CorruptRecord, seal, unseal
+from agents.runtime.storage import CorruptRecord, seal, unseal_any
 
 CARRIED = "carried"
-_KIND = "router-keys/lks-carried/1"
+_STEM, _FORMAT = "router-keys/lks-carried", 1
+_KIND = f"{_STEM}/{_FORMAT}"
 MOST_HANDED = 64
 """Documents of other routers that were handed over; beyond it the newest are kept."""
 MOST_KEPT = MAX_CARRIES + MOST_HANDED
@@ -98,7 +99,7 @@ class Carrying:
         if record is None:
             return
         try:
-            value = cbor.decode(unseal(_KIND, record), most_octets=MOST_OCTETS)
+            value = cbor.decode(unseal_any(_STEM, _FORMAT, record)[1], most_octets=MOST_OCTETS)
             if not isinstance(value, list) or len(value) > MOST_KEPT:
                 raise PolicyError("it has another form")
             for entry in value:

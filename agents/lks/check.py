@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
+import socket
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.ikev2.config import shortfall
-from agents.ipsec.model import IpsecProtocol, SecurityAssociation
+from agents.ipsec.guard import GuardError, NftGuard
+from agents.ipsec.model import Guard, IpsecProtocol, SecurityAssociation
 from agents.ipsec.plan import algorithms
 from agents.ipsec.protection import IPAddress, Suite
 from agents.ipsec.xfrm import Xfrm
@@ -33,12 +34,15 @@ from agents.runtime.storage import read_all
 from agents.runtime.udp import bind
 
 _CLONE_NEWNET = 0x40000000
-_SPI = 0x1000
+_SPI, _OSPF = 0x1000, 89
 _PLACES: tuple[tuple[IPAddress, IPAddress], ...] = (
     (IPv4Address("192.0.2.1"), IPv4Address("224.0.0.5")),
     (IPv6Address("fe80::1"), IPv6Address("ff02::5")),
 )
-MODULES = "modprobe -a xfrm_user esp4 esp6; zgrep -E 'XFRM|ESP|AES|GCM' /proc/config.gz /boot/config-$(uname -r)"
+MODULES = (
+    "modprobe -a xfrm_user esp4 esp6 nf_tables; "
+    "zgrep -E 'XFRM|ESP|AES|GCM|NF_TABLES' /proc/config.gz /boot/config-$(uname -r)"
+)
 
 
 def check(path: Path) -> Checks:
@@ -128,19 +132,13 @@ def _kernel(checks: Checks, suite: Suite) -> None:
         return
     refused = tried_apart(suite)
     if refused is None:
-        checks.ok("kernel", f"ESP for IPv4 and IPv6 with {suite.value}")
+        checks.ok("kernel", f"ESP for IPv4 and IPv6 with {suite.value}, and nftables")
     elif refused:
         checks.wrong("kernel", refused, MODULES)
     else:
         checks.warn("kernel", "ESP could not be tried: that takes a network namespace", "run it as root")
     if not Path("/proc/net/xfrm_stat").exists():
         checks.warn("kernel", "no /proc/net/xfrm_stat: drops are counted nowhere", "CONFIG_XFRM_STATISTICS=y")
-    if shutil.which("nft") is None:
-        checks.wrong(
-            "nftables", "there is no nft: beside `clear` interfaces IPv4 cannot be guarded", "apt install nftables"
-        )
-    else:
-        checks.ok("nftables", str(shutil.which("nft")))
 
 
 def tried_apart(suite: Suite) -> str | None:
@@ -176,6 +174,10 @@ def _refused(suite: Suite) -> str | None:
                 xfrm.add_sa(association)
             except OSError as error:
                 return f"no ESP for IPv{destination.version} with {suite.value}: {error.strerror or error}"
+    try:
+        NftGuard().apply((Guard("lo", socket.AF_INET, _OSPF),))
+    except (OSError, GuardError) as error:
+        return f"cleartext cannot be dropped at an interface: {error}"
     return None
 
 

@@ -194,6 +194,15 @@ def test_the_commands_of_the_page_protect_ospf_survive_an_upgrade_and_go_back(li
             if remark == "output":
                 for output in outputs:
                     assert "keyed" in output and "dst 224.0.0.5" in output and "Full/" in output
+                for router in ("r1", "r2"):
+                    asked = (
+                        "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9848/metrics').read().decode())"
+                    )
+                    metrics = machines.run(router, f'{sys.executable} -c "{asked}"')
+                    (keyed,) = re.findall(r"^lks_neighbor_keyed\{.*\} (\S+)$", metrics, re.MULTILINE)
+                    assert keyed == "1.0" and 'lks_xfrm_errors_total{counter="XfrmInNoStates"}' in metrics
+                    liked = subprocess.run(["promtool", "check", "metrics"], input=metrics, text=True, check=False)
+                    assert liked.returncode == 0
                 captured = link.capture()
                 time.sleep(3)
                 link.end_captures()
