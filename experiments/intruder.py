@@ -80,6 +80,9 @@ TRIALS = {
     "the same key after its revocation": (None, None),
 }
 """What an impostor shows: name and key; None is that of the router whose address it takes."""
+DISMISSAL = ((37, "sign"), (40, "dismiss"), (43, "sign"))
+"""Seconds after the impostors began, and what an administrator with a delegated key does, or what is done to him."""
+SIGNED = ("a document signed with an administrator's key", "the same after the administrator was dismissed")
 
 
 class Cast:
@@ -225,10 +228,11 @@ class Intrusion(Experiment):
         "of nobody, with all that it has: the keys under which it hears that neighbour, or the key of OSPF's own "
         "authentication; and the same on the link, which it is not on. Last, an impostor speaks IKE from a router's "
         "address with an unapproved key, with that router's name and another key, with its stolen key, and with that "
-        "key after its revocation. Raw sockets beside the daemons' own count what reaches them: forged packets bear a "
-        "known IP identification, replayed ones have been there before. What it does is seen in changes of "
-        "adjacencies and of the kernels' routes, for multicast in those of the message's group, and in what is lost of "
-        "its stream."
+        "key after its revocation; and an administrator's key signs a document for a router beside the Policy Server, "
+        "before and after that administrator was dismissed. Raw sockets beside the daemons' own count what reaches "
+        "them: forged packets bear a known IP identification, replayed ones have been there before. What it does is "
+        "seen in changes of adjacencies and of the kernels' routes, for multicast in those of the message's group, and "
+        "in what is lost of its stream."
     )
     shows_not = (
         "Encryption and computation cost nothing in virtual time, so the flood shows that limits and cookies do not "
@@ -285,6 +289,8 @@ class Intrusion(Experiment):
             moment = at["impostors"] + 1 + 9 * number
             found += [step(moment, "impostor", segment=lan, victim=cast.speaker, router=cast.insider, **words)]
         found += [step(at["impostors"] + 26, "router_remove", router=cast.insider, hand_to=cast.speaker)]
+        for after, deed in DISMISSAL:
+            found += [step(at["impostors"] + after, "administrator", deed=deed, hand_to=cast.speaker)]
         return found
 
     def streams(self, topology: Topology) -> list[Stream]:
@@ -322,6 +328,7 @@ class Intrusion(Experiment):
             extra["flood: octets answered, % of octets sent"] = 100 * flood[0]["answer_octets"] / flood[0]["octets"]
             extra["flood: lines of dropped datagrams"] = lines(run, "flood")
             extra |= {f"impostor admitted: {name}": value for name, value in admitted(run).items()}
+            extra |= {f"accepted: {name}": value for name, value in taken(run).items()}
         asked = requests.at_dks(run, 0)
         return Measures(
             main_s=returned(run, cast.victim),
@@ -359,6 +366,11 @@ class Intrusion(Experiment):
                 text = f"{name}: {'admitted, until it is revoked' if wanted else 'refused'}"
                 value = f"admitted in {sum(bool(each) for each in values)} of {len(values)} runs"
                 found.append(Criterion(keying, text, value, all(each == wanted for each in values)))
+            for name, wanted in zip(SIGNED, (1.0, 0.0), strict=True):
+                values = [run.extra.get(f"accepted: {name}") for run in runs]
+                value = f"accepted in {sum(bool(each) for each in values)} of {len(values)} runs"
+                found.append(Criterion(keying, f"{name}: {'accepted' if wanted else 'refused'}", value,
+                                       all(each == wanted for each in values)))  # fmt: skip
             most = max(run.extra["flood: lines of dropped datagrams"] or 0 for run in runs)
             found.append(Criterion(keying, "a flood fills no event log", f"{most:g} lines", most <= LINES))
             most = max(run.extra["flood: octets answered, % of octets sent"] or 0 for run in runs)
@@ -470,3 +482,9 @@ def admitted(run: Run) -> dict[str, float]:
     """Of each trial of the impostor, whether it was taken for who it said it was."""
     outcomes = [event["outcome"] for event in run.where("probe", "impostor")]
     return dict(zip(TRIALS, (float(each == "admitted") for each in outcomes), strict=False))
+
+
+def taken(run: Run) -> dict[str, float]:
+    """Of each document that was signed with an administrator's key, whether the router accepted it."""
+    outcomes = [event["outcome"] for event in run.where("fault", "administrator") if event["deed"] == "sign"]
+    return dict(zip(SIGNED, (float(each == "accepted") for each in outcomes), strict=False))

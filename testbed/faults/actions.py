@@ -89,6 +89,8 @@ class Faults:
                 return self._remove(step)
             case steps.LinkAllow():
                 return self._allow(step)
+            case steps.Administrator():
+                return self._administrator(step)
             case steps.Mark():
                 lab.record("lab", "lab", "mark", name=step.name)
                 self._on_mark(step.name)
@@ -257,6 +259,18 @@ class Faults:
         if isinstance(outcome, str):
             return outcome
         self._tell(step, "lab", t=began, segment=step.segment, hand_to=step.hand_to, **outcome)
+        return None
+
+    def _administrator(self, step: steps.Administrator) -> str | None:
+        lab, began = self._lab, time.monotonic_ns()
+        if not lab.node(step.hand_to).powered:
+            raise InputError(
+                f"{step.hand_to} has no power and takes nothing", where=step.action, allowed="another router"
+            )
+        outcome = lab.keying.administrator(step.deed, step.hand_to, lab)
+        if isinstance(outcome, str):
+            return outcome
+        self._tell(step, "lab", t=began, deed=step.deed, hand_to=step.hand_to, **outcome)
         return None
 
     # -- an intruder; what it has done it tells the record itself

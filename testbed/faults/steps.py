@@ -368,6 +368,15 @@ class LinkAllow(_OfSegment):
         return {("allowed", self.segment): self.hand_to}
 
 
+class Administrator(Step):
+    """An administrator with a delegated key signs a document beside the Policy Server and gives it to its router, or is
+    dismissed, and the router is given the list that says so."""
+
+    action: Literal["administrator"] = "administrator"
+    deed: Annotated[str, one_of("sign", "dismiss")]
+    hand_to: Router
+
+
 class Mark(Step):
     """A name for this moment in the record."""
 
@@ -466,7 +475,8 @@ class Impostor(_OfSegment):
 
 _KINDS = (
     PowerOff | PowerOn | LinkAdminDown | LinkAdminUp | LinkCarrierDown | LinkCarrierUp | LinkBlackhole | LinkHeal
-    | LinkNetem | DksKill | DksStart | Partition | Heal | ClockStep | RouterRemove | LinkAllow | Mark | PolicyStep | Tap
+    | LinkNetem | DksKill | DksStart | Partition | Heal | ClockStep | RouterRemove | LinkAllow | Administrator | Mark
+    | PolicyStep | Tap
     | Inject | Replay | Impersonate | Impostor
 )  # fmt: skip
 ACTIONS: dict[str, type[Step]] = {kind.model_fields["action"].default: kind for kind in get_args(_KINDS)}

@@ -148,6 +148,18 @@ class AgentKeying(Keying):
                 raise EnvironmentFailure(f"{hand_to} takes no documents: {error}") from error
         return {"routers": sorted(documents), "octets": sum(map(len, documents.values()))}
 
+    def administrator(self, deed: str, hand_to: str, lab: KeyingLab) -> Mapping[str, Any] | str:
+        """As Keying.administrator."""
+        server = self._policy_server()
+        verb, signed = ("accept", server.signed_apart(hand_to)) if deed == "sign" else ("revocation", server.dismiss())
+        try:
+            ask(lab.node(hand_to).volatile / "lks.sock", f"{verb} {base64.b64encode(signed).decode()}")
+        except CommandRefused as refusal:
+            return {"outcome": "refused", "reason": str(refusal)}
+        except OSError as error:
+            raise EnvironmentFailure(f"{hand_to} cannot be given anything: {error}") from error
+        return {"outcome": "accepted"}
+
     def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """The router lost its power, and its agent with it."""
         self._agents.pop(node.name, None)

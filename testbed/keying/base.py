@@ -198,6 +198,12 @@ class Keying:
         instead. Whose documents are new, or why there was nothing to do: a mode without policy forbids nobody."""
         return f"keying {self.name} has no policy"
 
+    def administrator(self, deed: str, hand_to: str, lab: KeyingLab) -> Mapping[str, Any] | str:
+        """An administrator with a delegated key signs a document of this router beside the Policy Server and gives it
+        to the router ("sign"), or is dismissed, and the router is given the list that says so ("dismiss"). What came
+        of it, or why there was nothing to do."""
+        return f"keying {self.name} has no policy"
+
     def ospf_key(self, router: str) -> tuple[int, bytes] | None:
         """Number and octets of the key that this router's ospfd authenticates with (RFC 5709, HMAC-SHA-256), if any."""
         return None

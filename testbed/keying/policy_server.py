@@ -15,7 +15,9 @@ from typing import Any
 from agents.dks.received_confirmations import FOLDER as CONFIRMATIONS
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
+from agents.policy.delegation import join
 from agents.policy.deploy import Deployer, Done, Held, from_folder
+from agents.policy.document import sign_document, verify_document
 from agents.policy.domain import Domain
 from agents.policy.errors import NothingToDo
 from agents.policy.export import export_documents
@@ -27,6 +29,8 @@ from testbed.keying.provision import ISSUED_AT, POLICY_SERVER, Places, laborator
 
 WHO = "laboratory"
 ADMINISTRATOR = "administrator"
+VERSIONS_AHEAD = 1000
+"""So much newer than the Policy Server's own is a document that an administrator signs beside it."""
 
 
 class LaboratoryPolicyServer:
@@ -37,6 +41,7 @@ class LaboratoryPolicyServer:
         self._store.commit(WHO, "as commissioned", ISSUED_AT)
         self._seed = seed
         self._signer: Signer | None = None
+        self._apart = 0
         dks = Places(folder / "retained" / DKS_NAME)
         self._documents = dks.documents
         self._deployer = Deployer(self._store, from_folder(dks.state / CONFIRMATIONS))
@@ -78,6 +83,27 @@ class LaboratoryPolicyServer:
             export_documents(self._store, self._documents)
         documents = self._store.documents()
         return {name: documents[name] for name in sorted(fresh)}
+
+    def signed_apart(self, router: str) -> bytes:
+        """A router's document under a higher version, signed with the administrator's key beside the Policy Server:
+        what somebody can do who has that key, and no word of his successors."""
+        signer = self._administrator()
+        document = verify_document(
+            self._store.documents()[router], self._store.public_key, domain=self._store.draft().name
+        )
+        self._apart += VERSIONS_AHEAD
+        newer = document.model_copy(update={"version": document.version + self._apart})
+        return join(signer.delegation, sign_document(newer, signer.key))
+
+    def dismiss(self) -> bytes:
+        """Take the administrator's key back; the signed list."""
+        self._administrator()
+        if any(each.name == ADMINISTRATOR for each in self._store.draft().administrators):
+            self._store.edit(edit.revoke_administrator(self._store.draft(), ADMINISTRATOR))
+            self._store.commit(WHO, f"{ADMINISTRATOR} was dismissed", ISSUED_AT)
+        signed = self._store.revocation()
+        assert signed is not None
+        return signed
 
     def _administrator(self) -> Signer:
         """Who signs without the domain's root key."""

@@ -246,12 +246,21 @@ def test_only_a_trial_that_was_admitted_counts_as_admitted(tmp_path: Path) -> No
     assert list(intruder.admitted(run_of(tmp_path, *trials)).values()) == [0, 0, 1, 0]
 
 
+def test_of_an_administrators_key_each_document_is_told_apart(tmp_path: Path) -> None:
+    deeds = [
+        event(PHASES["impostors"] + moment, "fault", "administrator", "lab", deed=deed, outcome=outcome)
+        for (moment, deed), outcome in zip(intruder.DISMISSAL, ("accepted", "accepted", "refused"), strict=True)
+    ]
+    assert list(intruder.taken(run_of(tmp_path, *deeds)).values()) == [1, 0]
+
+
 def good() -> dict[str, float]:
     found = {f"{phase}: {what}": 0.0 for phase in (*intruder.STRANGERS, *intruder.INSIDERS)
              for what in ("packets at the daemons", "adjacency changes", "route changes")}  # fmt: skip
     found |= {f"{phase}: multicast packets lost": 0.0 for phase in intruder.FORGED_PIM}
     found |= {"flood: octets answered, % of octets sent": 8.0, "flood: lines of dropped datagrams": 26.0}
     found |= {f"impostor admitted: {name}": 0.0 for name in intruder.TRIALS}
+    found |= {f"accepted: {name}": value for name, value in zip(intruder.SIGNED, (1.0, 0.0), strict=True)}
     return found | {"insider: packets at the daemons": 1.0, "impostor admitted: a router's stolen key": 1.0}
 
 
@@ -259,6 +268,8 @@ def good() -> dict[str, float]:
     ("name", "value"),
     [
         ("forged: packets at the daemons", 1.0),
+        (f"accepted: {intruder.SIGNED[0]}", 0.0),
+        (f"accepted: {intruder.SIGNED[1]}", 1.0),
         ("rogue neighbour: route changes", 1.0),
         ("insider elsewhere: packets at the daemons", 1.0),
         ("flood: octets answered, % of octets sent", 101.0),
