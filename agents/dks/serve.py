@@ -29,11 +29,13 @@ from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import MAX_OCTETS
 from agents.runtime import harden, keylog
 from agents.runtime.asyncio_driver import Driver
+from agents.runtime.clock import WallClock
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.storage import open_regular
 from agents.runtime.udp import UdpPort
 
+_SHOWN = 5
 BOOK = "generations.sqlite"
 
 
@@ -113,6 +115,7 @@ async def run_core(
         log.write(Event("no_routers", {"documents": config.documents, "allowed": "ROUTER.cose of each router"}))
     identity = read_private_key(config.identity)
     _compare(config, identity, documents, log)
+    _doubt_dates(config, documents, log)
     confirmed = config.state_dir / FOLDER
     book = GenerationBook(config.state_dir / BOOK)
     try:
@@ -152,8 +155,23 @@ def _compare(config: DksConfig, identity: Ed25519PrivateKey, documents: Document
             continue
         what = f"name {config.name!r}" if document.dks.name != config.name else f"identity {config.identity}"
         detail = f"{what}: not that of the DKS that the document of {name} names, so routers refuse this one"
-        log.write(Event("error", {"what": "identity", "detail": detail}))
+        command = "policy set dks on the Policy Server, or bring the right key and name here"
+        log.write(Event("error", {"what": "identity", "detail": detail, "next": command}))
         return
+
+
+def _doubt_dates(config: DksConfig, documents: Documents, log: EventLog) -> None:
+    """Say what the clock has against the documents. They are passed on all the same: clocks are wrong more often."""
+    now_s = WallClock(config.clock)()
+    found = [document for name in documents.routers() if (document := documents.of(name)) is not None]
+    expired = [each.router for each in found if now_s >= each.expires_at]
+    if expired:
+        detail = f"{len(expired)} of {len(found)} have expired by this clock: {', '.join(expired[:_SHOWN])}"
+        log.write(Event("error", {"what": "documents", "detail": detail, "next": "policy renew; policy export"}))
+    newest = max((each.issued_at for each in found), default=0)
+    if now_s < newest:
+        detail = f"the clock says {now_s:.0f} s, and a document was issued at {newest} s (Unix time)"
+        log.write(Event("error", {"what": "clock", "detail": detail, "next": "timedatectl; chronyc tracking"}))
 
 
 def _policy_client(config: DksConfig, key: Ed25519PublicKey) -> PolicyClient | None:

@@ -7,10 +7,13 @@ without them.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import json
 import logging
+import os
 import signal
+import socket
 import sqlite3
 import ssl
 import sys
@@ -118,6 +121,7 @@ def serve(
         raise PolicyError(
             f"{error.name} is not installed; the next step is: pip install 'router-keys[server]'"
         ) from error
+    listening = _listening(listen, port)
     names = {listen, *(host or ()), *(LOOPBACK if _loopback(listen) else ())}
     signer = signer_of(administrator, delegation)
     app = create_app(context.obj, names, signer=signer)
@@ -159,10 +163,25 @@ def serve(
     if metrics_port is not None:
         server.metrics = MetricsServer(metrics_address, metrics_port, *_measured(context.obj, app.state.counts))
     with renewed(context.obj, signer, told.write) if renew else nullcontext():
-        server.run()
+        server.run(sockets=[listening])
     if not server.started:
         raise typer.Exit(EXIT_STATE)
     told.write(Event("ended"))
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there. OSError, which says what has the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        refusal = OSError(error.errno, f"TCP {host} port {port}: {os.strerror(error.errno or 0)}")
+        refusal.add_note(
+            "ip address show; --listen is an address of this machine"
+            if error.errno != errno.EADDRINUSE
+            else f"ss -tlpn 'sport = :{port}'; end what has it, or give another --port"
+        )
+        raise refusal from error
 
 
 def _measured(folder: Path, counts: Counts) -> tuple[Page, Ailments]:

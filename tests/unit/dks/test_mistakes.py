@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     dks = DksEntry.model_validate({"name": "dks", "key": spki(keys["dks"]), "addresses": ["10.9.0.1"]})
     domain = edit.add_router(Domain(name="example", dks=dks), "r1", spki(keys["r1"]), approved=True)
     store = PolicyStore.create(tmp_path / "store", domain)
-    store.commit("anna", "first", 1)
+    store.commit("anna", "first", int(time.time()) - 60)
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "r1.cose").write_bytes(store.documents()["r1"])
     (tmp_path / "server.pem").write_bytes(public_pem(store.public_key))

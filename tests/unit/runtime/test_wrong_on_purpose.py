@@ -18,11 +18,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.dks import daemon as dks
+from agents.dks import serve as dks_serve
 from agents.lks import check as lks_check
 from agents.lks import daemon as lks
 from agents.policy import cli
 from agents.policy.cose import sign
 from agents.policy.keys import public_pem, write_private_key
+from agents.policy.store import SCHEMA_VERSION
 from agents.runtime import harden
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
@@ -267,9 +269,10 @@ def test_a_full_disk_is_named_where_it_is_really_full(domain: Domain1, capfd: py
         subprocess.run(["umount", state], check=True)
 
 
-@pytest.mark.parametrize("what", ["key of another router", "clock in 1970", "expired document"])
-def test_what_a_router_bears_is_wrong_in_check_and_an_error_in_the_journal(
-    domain: Domain1, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, what: str
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("what", ["key of another party", "clock in 1970", "expired document"])
+def test_what_a_daemon_bears_is_wrong_in_check_and_an_error_in_the_journal(
+    domain: Domain1, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, program: str, what: str
 ) -> None:
     class Idle:
         def __init__(self, *_: object, **__: object) -> None: ...
@@ -277,21 +280,48 @@ def test_what_a_router_bears_is_wrong_in_check_and_an_error_in_the_journal(
         async def run(self) -> None: ...
 
     monkeypatch.setattr(lks, "Driver", Idle)
-    if what == "key of another router":
-        other_key(domain.path("lks/identity.pem"))
-        said = "not the key that r1's document names"
+    monkeypatch.setattr(dks_serve, "Driver", Idle)
+    if what == "key of another party":
+        other_key(domain.path(f"{program}/identity.pem"))
+        said = "not the key " if program == "lks" else "not th"
     else:
         ahead = -time.time() + 1000 if what == "clock in 1970" else 400 * 86400
-        write(domain.path("lks/offset"), str(ahead))
-        renamed(domain.path("lks"), "state_dir", 'clock = "offset"\nstate_dir')
+        write(domain.path(f"{program}/offset"), str(ahead))
+        renamed(domain.path(program), "state_dir", 'clock = "offset"\nstate_dir')
         said = "expired" if ahead > 0 else "issued"
-    assert lks.main(["check", "--config", str(domain.config("lks"))]) == 3
+    assert PROGRAMS[program](["check", "--config", str(domain.config(program))]) == 3
     told = "".join(capfd.readouterr())
     assert said in told and "next:" in told
     assert what != "clock in 1970" or "1970-01-01" in told
-    assert lks.main(["run", "--config", str(domain.config("lks"))]) == 0
+    assert PROGRAMS[program](["run", "--config", str(domain.config(program))]) == 0
     told = capfd.readouterr().err
     assert said in told and "next=" in told and " error " in told
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "203.0.113.9"])
+def test_a_port_or_address_that_the_policy_server_cannot_have_is_named(
+    domain: Domain1, capfd: pytest.CaptureFixture[str], listen: str
+) -> None:
+    pytest.importorskip("uvicorn")
+    key, certificate = domain.path("tls.key"), domain.path("tls.crt")
+    subject = ["-subj", "/CN=x", "-keyout", key, "-out", certificate, "-newkey", "ed25519"]
+    subprocess.run(["openssl", "req", "-x509", "-nodes", *subject], check=True, capture_output=True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = [
+            "serve",
+            "--listen",
+            listen,
+            "--port",
+            str(port),
+            "--tls-cert",
+            str(certificate),
+            "--tls-key",
+            str(key),
+        ]
+        assert cli._main(["--store", str(domain.path("store")), *words]) == 3
+    told = capfd.readouterr().err
+    assert f"TCP {listen} port {port}: " in told and ("ss -tlpn" if listen == "127.0.0.1" else "ip address") in told
 
 
 def unprivileged(*words: object) -> subprocess.CompletedProcess[str]:
@@ -359,7 +389,7 @@ def test_a_store_of_a_later_release_is_refused(domain: Domain1, capfd: pytest.Ca
     with contextlib.closing(sqlite3.connect(domain.path("store/policy.db"))) as store:
         store.execute("PRAGMA user_version = 9")
     assert cli._main(["--store", str(domain.path("store")), "check"]) == 3
-    assert "a store of format 9, and this release reads up to format 3\n" in "".join(capfd.readouterr())
+    assert f"a store of format 9, and this release reads up to format {SCHEMA_VERSION}\n" in "".join(capfd.readouterr())
     assert cli._main(["--store", str(domain.path("store")), "history"]) == 2
     assert "install the release that wrote it" in capfd.readouterr().err
 
