@@ -21,11 +21,12 @@ from agents.policy.difference import shown_modes
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.domain import Domain
 from agents.policy.errors import NothingToDo, PolicyError
+from agents.policy.numbered import format_of
 from agents.policy.rollout import Deployment, Segment, Step
 from agents.policy.store import Commit, PolicyStore, Signer
 from agents.runtime.storage import read_all, write_atomic
 
-FILE = "deployment.json"
+FILE, DEPLOYMENT_FORMAT = "deployment.json", 1
 
 Said = Callable[[Domain], tuple[dict[str, Confirmation], list[str]]]
 """Who has confirmed what, and what was wrong with words that were not taken."""
@@ -63,7 +64,9 @@ class Deployer:
     def current(self) -> Deployment | None:
         """The deployment that was begun last; None when there is none. PolicyError for a damaged file."""
         try:
-            return Deployment.model_validate_json(read_all(self._path))
+            data = read_all(self._path)
+            format_of(self._path, data, DEPLOYMENT_FORMAT)
+            return Deployment.model_validate_json(data)
         except FileNotFoundError:
             return None
         except ValidationError as error:

@@ -50,6 +50,7 @@ class Deployment(Value):
     `at_once`: how many segments take each step together; `last`: those that took the latest one, whose members must
     confirm it."""
 
+    format: int = 1
     goal: Mode
     protocols: tuple[RoutingProtocol, ...] = Field(default=(), max_length=len(RoutingProtocol))
     segments: tuple[Segment, ...] = Field(min_length=1, max_length=MAX_SEGMENTS)

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from agents.policy.errors import PolicyError
 from agents.policy.keys import check_secret
+from agents.policy.numbered import format_of
 from agents.runtime.storage import open_regular, write_atomic
 
 FILE = "tokens.json"
@@ -53,7 +54,18 @@ class Token(BaseModel):
     made_at: int = Field(ge=0)
 
 
-_FILE = TypeAdapter(tuple[Token, ...])
+FORMAT = 2
+"""Of the file; 1 was the list alone."""
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    tokens: tuple[Token, ...]
+
+
+_LIST = TypeAdapter(tuple[Token, ...])
 
 
 class TokenBook:
@@ -72,7 +84,9 @@ class TokenBook:
             return ()
         check_secret(self._path, found, "tokens' file")
         try:
-            return _FILE.validate_json(data)
+            if format_of(self._path, data, FORMAT) < FORMAT:
+                return _LIST.validate_json(data)
+            return _File.model_validate_json(data).tokens
         except ValidationError as error:
             raise PolicyError(f"{self._path} holds no tokens: {error.errors()[0]['msg']}") from error
 
@@ -109,7 +123,7 @@ class TokenBook:
         return found
 
     def _write(self, tokens: tuple[Token, ...]) -> None:
-        write_atomic(self._path, _FILE.dump_json(tokens, indent=1), 0o600)
+        write_atomic(self._path, _File(tokens=tokens).model_dump_json(indent=1).encode(), 0o600)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -13,8 +13,11 @@ from agents.policy.api.app import create_app
 from agents.policy.api.bodies import Problem
 from agents.policy.api.metrics import PolicyCounts, families
 from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.confirmation import Confirmation
 from agents.policy.delegation import Delegation, sign_delegation
-from agents.policy.domain import AdministratorEntry
+from agents.policy.deploy import Deployer
+from agents.policy.domain import AdministratorEntry, Domain
+from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, spki
 from agents.policy.store import PolicyStore, Signer
 from agents.runtime.metrics import page
@@ -114,3 +117,28 @@ def test_prometheus_reads_requests_and_what_ends_and_is_missing(api: TestClient,
     ):
         assert line in lines
     assert any(line.startswith("policy_document_expires_timestamp_seconds 1.") for line in lines)
+
+
+def test_tokens_of_the_first_format_count_and_later_files_are_told_from_damaged_ones(store: Path) -> None:
+    book = TokenBook(store)
+    given = book.add("dks", Role.CONFIRM, 5)
+    (whole,) = json.loads((store / "tokens.json").read_text())["tokens"]
+    (store / "tokens.json").write_text(json.dumps([whole]))
+    assert book.find(given) == book.all()[0] and book.all()[0].name == "dks"
+    book.add("other", Role.READ, 6)
+    assert json.loads((store / "tokens.json").read_text())["format"] == 2 and len(book.all()) == 2
+    for name, read in (
+        ("tokens.json", book.all),
+        ("deployment.json", lambda: Deployer(PolicyStore(store), _nobody).current()),
+    ):
+        (store / name).write_text('{"format": 9, "what": "nobody knows"}')
+        (store / name).chmod(0o600)
+        with pytest.raises(PolicyError, match=rf"{name}: a file of format 9, and this release reads up to format \d\n"):
+            read()
+        (store / name).write_text("[" * 5000)
+        with pytest.raises(PolicyError, match="holds no"):
+            read()
+
+
+def _nobody(_domain: Domain) -> tuple[dict[str, Confirmation], list[str]]:
+    return {}, []

@@ -1,0 +1,25 @@
+"""The number of a JSON file's format: one of a later release is told from a damaged one. Knows no file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from agents.policy.errors import PolicyError
+from agents.runtime.storage import later_format
+
+
+class _Head(BaseModel):
+    format: int = 1
+
+
+def format_of(path: Path, data: bytes, newest: int) -> int:
+    """The number that the file says; 1 where it says none. PolicyError for one of a later release."""
+    try:
+        number = _Head.model_validate_json(data).format
+    except ValidationError:  # no object, or none of ours: whoever reads it says so
+        return 1
+    if number > newest:
+        raise PolicyError(later_format(f"{path}: a file", number, newest))
+    return number
