@@ -146,12 +146,16 @@ def _areas(topology: Topology, live: Iterable[str]) -> Any:
 
 
 def _half(topology: Topology) -> Any:
-    """The links between the half of the routers that is furthest from the DKS."""
+    """The links and LANs between the half of the routers that is furthest from the DKS: whole LANs, so perhaps more."""
     graph = networkx.Graph(live_graph(topology))
     away = networkx.single_source_shortest_path_length(graph, topology.dks.router)
     first = max(away, key=lambda name: (away[name], name))
     near = networkx.single_source_shortest_path_length(graph, first)
-    half = sorted(near, key=lambda name: (near[name], name))[: max(2, len(topology.routers) // 2)]
+    half: set[str] = set()
+    ends = {name: [end.router for end in _ends(topology, name)] for name in live_segments(topology)}
+    for name in sorted(ends, key=lambda name: (max(near.get(each, len(near)) for each in ends[name]), name)):
+        if len(half) < max(2, len(topology.routers) // 2):
+            half.update(ends[name])
     return lambda ends: all(end.router in half for end in ends)
 
 

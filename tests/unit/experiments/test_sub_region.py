@@ -47,6 +47,12 @@ def test_any_network_of_four_routers_has_a_half_with_a_border(name: str) -> None
     assert region.members and region.outside and region.frontier in region.clear
 
 
+def test_of_two_lans_one_is_protected_whole(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("lans: {hub: [a, b, c], side: [c, d, e]}\n")
+    region = module.Region(load(str(tmp_path / "t.yaml")), "across")
+    assert (region.inside, region.members, region.border.router) == (("side",), ["c", "d", "e"], "c")
+
+
 def test_a_network_without_a_border_is_refused_with_what_would_do() -> None:
     for topology, border, words in ((load("ring:4"), "along", "border=across"), (load("line:2"), "across", "four"),
                                     (AREAS, "around", "across, along")):  # fmt: skip
