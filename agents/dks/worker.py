@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sqlite3
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from agents.runtime.events import EventLog
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.keylog import KeyLog
 from agents.runtime.settings import ConfigError
+from agents.runtime.stderr import advised, tell
 
 _PR_SET_PDEATHSIG = 1
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         key_log = KeyLog(given.ike_log) if given.ike_log is not None else None
         log = EventLog(config.events, config.name, journal.from_options("dks", given))
     except ConfigError as error:
-        print(f"dks: {error}", file=sys.stderr)
+        tell("dks", advised(error))
         return EXIT_USAGE
     sockets = [socket.socket(fileno=int(each)) for each in given.sockets.split(",")]
     number, of = map(int, given.share.split("/"))
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncio.run(serve_share(config, log, key_log, share=(number, of), sockets=sockets, control=given.control))
     except (PolicyError, sqlite3.Error, OSError) as error:
         log.write(Event("error", {"what": "fatal", "detail": str(error)}), told=True)
-        print(f"dks: {error}", file=sys.stderr)
+        tell("dks", advised(error))
         return EXIT_STATE
     finally:
         log.close()
