@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     harden.process()
     began = {"version": __version__, "config": arguments.config, "router": config.name, "domain": config.domain}
-    log.write(Event("began", {**began, "port": config.port, "state_dir": config.state_dir}))
+    log.write(Event("began", {**began, "listen": "any", "port": config.port, "state_dir": config.state_dir}))
     try:
         asyncio.run(_run(config, log, key_log))
     except (PolicyError, CorruptRecord, OSError) as error:
