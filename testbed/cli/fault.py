@@ -31,3 +31,5 @@ def register(app: typer.Typer) -> None:
         answer = chosen(cache_dir() / "up", lab).ask("fault", action=step.action, args=args)
         if answer.get("nothing"):
             typer.echo(f"nothing to do: {answer['nothing']}")
+        elif came := answer.get("deploy"):
+            typer.echo("; ".join([came["result"], *came.get("waiting", ())]))

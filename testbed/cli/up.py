@@ -31,6 +31,10 @@ def register(app: typer.Typer) -> None:
         capture: Annotated[bool, typer.Option(help="Capture every interface into pcap files.")] = False,
         view: Annotated[bool, typer.Option("--view", help="A page on the loopback shows it as it runs.")] = False,
         port: Annotated[int, typer.Option(min=0, max=65535, help="Of that page; 0: any.")] = 0,
+        option: Annotated[
+            list[str] | None,
+            typer.Option("-o", "--option", help="NAME=VALUE, as for lab run: mode=clear, …"),
+        ] = None,
     ) -> None:
         """Start a laboratory and give the mininet> prompt; leaving the prompt ends it.
 
@@ -40,13 +44,18 @@ def register(app: typer.Typer) -> None:
         from testbed.attach.channel import CONSOLE
         from testbed.attach.running import Running
         from testbed.cli.cautions import loaded
+        from testbed.cli.run import options
         from testbed.cli.watch import watched
+        from testbed.errors import refuse
         from testbed.faults.check import check_plan
         from testbed.faults.steps import MAX_S
         from testbed.guest.boot import GuestSpec, run_guest
+        from testbed.keying.base import KEYINGS
         from testbed.owned import plain_name
         from testbed.record.plan import Plan
+        from testbed.runner.options import choose, unread
         from testbed.setup.paths import cache_dir
+        from testbed.topology.findings import nearest
 
         if kernel not in ("uml", "native"):
             raise InputError(
@@ -56,6 +65,16 @@ def register(app: typer.Typer) -> None:
             )
         if name is not None:
             plain_name(name, "--name")
+        if keying not in KEYINGS:
+            raise InputError(
+                f"unknown keying mode {keying!r}{nearest(keying, KEYINGS)}",
+                where="--keying",
+                allowed=", ".join(KEYINGS),
+            )
+        wrong: list[InputError] = []
+        given = options(option or (), wrong)
+        refuse([*wrong, *unread(given, [keying], {})])
+        chosen = choose({}, keying, given, "lab up")
         resolved = loaded(topology, ospf)
         name = name or f"{resolved.name[:50]}-{os.getpid()}"
         plan = Plan(
@@ -64,8 +83,9 @@ def register(app: typer.Typer) -> None:
             keying=keying,
             seed=seed,
             duration_s=MAX_S,
-            captures="all" if capture else (),
             live=view,
+            captures="all" if capture else chosen.captures,
+            options=chosen.options,
         )
         check_plan(plan)
         lab = Running(cache_dir() / "up" / name)

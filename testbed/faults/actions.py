@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from testbed.errors import InputError, LabError
@@ -35,6 +35,8 @@ class Faults:
         self._lab, self._on_mark = lab, on_mark
         self._boots: dict[str, asyncio.Task[None]] = {}
         self._intruder = Intruder(lab)
+        self.deployed: Mapping[str, Any] = {}
+        """What came of the last step of a deployment."""
 
     def do(self, step: steps.Step) -> str | None:
         """Do a step now; why there was nothing to do, when there was not. LabError: it cannot be done, and nothing has
@@ -83,6 +85,7 @@ class Faults:
                 outcome = lab.keying.policy_step(step.direction, step.at_once, step.protocol)
                 if outcome is None:
                     return f"keying {lab.keying.name} has no policy"
+                self.deployed = outcome
                 lab.record("lab", "lab", "deploy", direction=step.direction, **outcome)
                 return None
             case steps.RouterRemove():

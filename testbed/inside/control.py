@@ -15,7 +15,7 @@ from typing import Any
 from testbed.attach.channel import POLL_S, encode, folders, put, take
 from testbed.errors import InputError
 from testbed.faults.check import check_step
-from testbed.faults.steps import make
+from testbed.faults.steps import PolicyStep, make
 from testbed.inside.answer import answered
 from testbed.inside.carry import carry, in_terminal, with_pipes
 from testbed.inside.engine import Engine
@@ -62,7 +62,9 @@ class Control:
     def _fault(self, _name: str, action: str, args: dict[str, Any]) -> dict[str, Any]:
         step = make(action, args)
         check_step(step, self._engine.lab.topology)
-        return {"nothing": self._engine.faults.do(step)}
+        faults = self._engine.faults
+        answer: dict[str, Any] = {"nothing": faults.do(step)}
+        return {**answer, "deploy": dict(faults.deployed)} if isinstance(step, PolicyStep) else answer
 
     def _down(self, _name: str) -> dict[str, Any]:
         self._on_down()

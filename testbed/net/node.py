@@ -104,8 +104,13 @@ class LabNode(Host):  # type: ignore[misc]
             self.pid = self._ns.pid
 
     def shell_words(self) -> dict[str, str]:
-        """What a person's shell in the node has in its environment beside the rest."""
-        return {}
+        """Words of a shell of this node beside programs, as bash takes functions from its environment: its key server's
+        own program, which knows the configuration."""
+        at = self._volatile
+        return {
+            f"BASH_FUNC_{name}%%": f'() {{ command python3 -m agents.{name} "$@" --config {at}/{name}.toml; }}'
+            for name in ("lks", "dks")
+        }
 
     def end_shell(self) -> None:
         """End Mininet's shell, if it was started; the next command starts another."""

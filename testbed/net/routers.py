@@ -67,7 +67,7 @@ class FrrRouter(LabRouter):
     def shell_words(self) -> dict[str, str]:
         """`vtysh` typed in a shell of this router means this router."""
         words = " ".join(shlex.quote(word) for word in self.frr.vtysh())
-        return {"BASH_FUNC_vtysh%%": f'() {{ command {words} "$@"; }}'}
+        return {**super().shell_words(), "BASH_FUNC_vtysh%%": f'() {{ command {words} "$@"; }}'}
 
     def vty(self, daemon: str) -> Vty:
         """A connection to one of its daemons."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -36,7 +37,7 @@ def prompt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Pope
     topology = tmp_path_factory.mktemp("topology") / "ring.yaml"
     topology.write_text(RING)
     up = subprocess.Popen(
-        [*LAB, "up", topology, "--keying", "lks", "--name", NAME],
+        [*LAB, "up", topology, "--keying", "lks", "--name", NAME, "-o", "mode=clear"],
         env=ENVIRONMENT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -80,6 +81,14 @@ def test_a_name_with_hyphens_and_dots_is_typed_and_captured_as_any_other(prompt:
     assert lab("shell", "desk-of-a.colleague", "--", "ip", "-br", "link", "show", "eth0").returncode == 0
     heard = lab("capture", "desk-of-a.colleague-eth0", "-c", "1")
     assert (heard.returncode, b"10.32.0.1" in heard.stdout) == (0, True)
+
+
+def test_a_router_s_shell_knows_its_key_server_which_starts_in_the_mode_that_was_asked_for(
+    prompt: subprocess.Popen[str],
+) -> None:
+    assert "clear: ospf, pim" in typed(prompt, "r1 lks status")
+    told = lab("shell", "r1", given=b"lks status --json\nexit\n")
+    assert json.loads(told.stdout)["router"] == "r1"
 
 
 def test_a_line_that_fails_is_told_and_the_next_ones_run(prompt: subprocess.Popen[str]) -> None:
