@@ -27,7 +27,9 @@ from agents.policy.names import GroupId
 from agents.policy.revocation import RevocationList, Revocations, _Held, verify_list
 from tests.unit.soak.mutations import _acts_on_any, _any_list, _nothing, _unsealed, mutation, replaced
 
-_UNSIGNED = SimpleNamespace(sign=cose.sign, verify=lambda _label, data, _key: cose.unverified_payload(data))
+_UNSIGNED = SimpleNamespace(
+    sign=cose.sign, verifier=cose.verifier, verify=lambda _label, data, _key: cose.unverified_payload(data)
+)
 
 
 def _without_parity(self: Context, in_use: Iterable[int] = (), above: int = 0) -> int:
