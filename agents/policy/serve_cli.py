@@ -121,7 +121,6 @@ def serve(
         raise PolicyError(
             f"{error.name} is not installed; the next step is: pip install 'router-keys[server]'"
         ) from error
-    listening = _listening(listen, port)
     names = {listen, *(host or ()), *(LOOPBACK if _loopback(listen) else ())}
     signer = signer_of(administrator, delegation)
     app = create_app(context.obj, names, signer=signer)
@@ -136,6 +135,7 @@ def serve(
     address = f"{scheme}://{shown}:{port}"
     with closing(PolicyStore(context.obj)) as store:
         facts = {"domain": store.draft().name, "policy_version": store.version, "routers": len(store.draft().routers)}
+    listening = _listening(listen, port)
     signs = "the root key" if signer is None else "a delegated key"
     began = {"version": __version__, "store": context.obj, "address": address, "metrics": metrics_port, "signs": signs}
     told.write(Event("began", {**began, **facts}))
