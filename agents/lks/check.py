@@ -145,7 +145,12 @@ def tried_apart(suite: Suite) -> str | None:
     """What a kernel refuses of the SAs that are needed, tried in a process and namespace that end with it.
     None: nothing; "": there can be no such namespace."""
     reading, writing = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        return ""
     if child == 0:
         os.close(reading)
         code = 1

@@ -6,7 +6,6 @@ which is loaded when somebody asks for one. Knows nothing of what is counted, no
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +53,7 @@ class Counts:
 
     def __init__(self, prefix: str, counted: Mapping[str, tuple[str, tuple[str, ...], str]]) -> None:
         self._prefix, self._counted = prefix, counted
-        self._counts: dict[str, Counter[tuple[str, ...]]] = {name: Counter() for name, _l, _h in counted.values()}
+        self._counts: dict[str, dict[tuple[str, ...], float]] = {name: {} for name, _l, _h in counted.values()}
 
     def observe(self, event: Event) -> None:
         """Count an event, if its kind is counted."""
@@ -69,7 +68,7 @@ class Counts:
         key = tuple(labels)
         if key not in found and len(found) >= MOST_SERIES:
             key = tuple(OTHERS for _ in labels)
-        found[key] += count if isinstance(count, int) else 1
+        found[key] = found.get(key, 0) + (count if isinstance(count, int | float) else 1)
 
     def families(self) -> list[Family]:
         """All of them."""

@@ -113,8 +113,14 @@ def test_leases_run_down_and_end_where_no_dks_is_reached(tmp_path: Path) -> None
 PAGES: dict[str, Callable[[Path], str]] = {
     "lks": lambda _folder: page([*_core("r1").families(1.0), *kernel("lks")]),
     "dks": lambda _folder: page(_core("dks").families(1.0)),
-    "policy": lambda folder: page(of_policy(folder / "store", PolicyCounts())),
+    "policy": lambda folder: page(of_policy(folder / "store", _asked())),
 }
+
+
+def _asked() -> PolicyCounts:
+    counts = PolicyCounts()
+    counts.answered("GET", 401, 0.25)
+    return counts
 
 
 def _core(name: str):  # type: ignore[no-untyped-def]

@@ -17,7 +17,7 @@ from agents.runtime.metrics import Counts, Family, build, gauge
 _COUNTED = {
     "request": ("requests_total", ("method", "status"), "Requests to the API, by how they were answered."),
     "spent": (
-        "request_milliseconds_total",
+        "request_seconds_total",
         ("method",),
         "Time from request to answer, the store's transactions in it.",
     ),
@@ -33,7 +33,7 @@ class PolicyCounts(Counts):
     def answered(self, method: str, status: int, seconds: float) -> None:
         """One more request."""
         self.add("requests_total", [method, str(status)])
-        self.add("request_milliseconds_total", [method], int(seconds * 1000))
+        self.add("request_seconds_total", [method], seconds)
 
 
 def families(folder: Path, counts: Counts) -> list[Family]:
