@@ -67,8 +67,8 @@ def _any_list(self: Retained, version: int) -> None:
     self._write()
 
 
-def _unsealed(kind: str, record: bytes) -> bytes:
-    return record[4 + 32 :] if len(record) > 36 else b""
+def _unsealed(_stem: str, newest: int, record: bytes) -> tuple[int, bytes]:
+    return newest, record[4 + 32 :] if len(record) > 36 else b""
 
 
 def _no_expiry(self: Hearing, keys: Any, now: float) -> None:

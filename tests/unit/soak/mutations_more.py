@@ -51,7 +51,7 @@ def _unwritten(self: GenerationBook, group: GroupId, version: int, *, key: bytes
 
 replaced("mark one too low", Retained, "reserve", _mark_too_low)
 replaced("the DKS's generation not written down", GenerationBook, "next", _unwritten)
-replaced("checksum not looked at", lks_retained, "unseal", _unsealed)
+replaced("checksum not looked at", lks_retained, "unseal_any", _unsealed)
 replaced("signature of a document not verified", document, "cose", _UNSIGNED)
 replaced("signature of a list not verified", revocation, "cose", _UNSIGNED)
 replaced("revocation list ignored", Revocations, "without_revoked", lambda self, document: document)
