@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from testbed.runner import execute
-from testbed.runner.experiment import find
+from testbed.runner.experiment import find_for_guests
 from testbed.runner.session import Request, prepare
 from testbed.setup.paths import PROJECT
 from testbed.topology.load import load
@@ -34,7 +34,7 @@ def name(experiment: str, topology: str, keying: str) -> str:
 def played(experiment: str, topology: str, keying: str, folder: Path) -> execute.Outcome:
     """One run in an empty folder. Raises what playing it raises, and EnvironmentFailure when it failed."""
     request = Request(experiment, topology=topology, keyings=(keying,), seeds=(SEED,))
-    (plan,) = prepare(find(experiment), request, load(topology)).plans
+    (plan,) = prepare(find_for_guests(experiment), request, load(topology)).plans
     return execute.play_alone(plan, folder)
 
 

@@ -31,12 +31,12 @@ def register(app: typer.Typer) -> None:
         from testbed.runner import calibrate as calibrating
         from testbed.runner.afresh import again
         from testbed.runner.execute import locked
-        from testbed.runner.experiment import find
+        from testbed.runner.experiment import find_for_guests
         from testbed.setup.all import make_all
         from testbed.setup.progress import say
 
         summary = read_summary(folder)
-        experiment = find(summary.get("source") or summary["experiment"])
+        experiment = find_for_guests(summary.get("source") or summary["experiment"])
         flaws: list[InputError] = []
         chosen = calibrating.plans(folder, modes(keying), seeds, flaws)
         for flaw in flaws:

@@ -66,8 +66,9 @@ def register(app: typer.Typer) -> None:
         from testbed.cli.watch import watched
         from testbed.record.live import newest
         from testbed.report.style import formats_of
-        from testbed.runner import execute, session, simulated
+        from testbed.runner import execute, session
         from testbed.runner.experiment import find
+        from testbed.runner.played import played
         from testbed.setup import children
         from testbed.setup.all import KERNELS, make_all
 
@@ -90,24 +91,15 @@ def register(app: typer.Typer) -> None:
             options=options(option or (), wrong),
             live=view,
         )
-        found = find(experiment)
-        if isinstance(found, simulated.Simulated):
-            if view:
-                wrong.append(InputError(f"{found.name} is computed without a guest", where="--view"))
-            refuse(wrong)
-            with children.stoppable(_stopping):
-                done = simulated.run(found, request, Progress())
-        else:
-            network = loaded(found.topology if topology is None else topology, ospf)
-            session.refuse_another(session.folder_of(request, found.name, network.name), found.name, network)
-            with gathered(wrong):
-                prepared = session.prepare(found, request, network)
-            refuse(wrong)
-            make_all(kernel)
-            folder = session.folder_of(request, found.name, network.name)
-            runs = newest(folder / execute.RUNS, time.time())
-            with watched(view, port, runs), children.stoppable(_stopping), following(prepared.keyings) as told:
-                done = session.run(request, told, prepared, told.so_far)
+        how = played(find(experiment))
+        with gathered(wrong):
+            how.prepare(request, lambda name: loaded(name if topology is None else topology, ospf))
+        refuse(wrong)
+        if how.kernel is not None:
+            make_all(how.kernel)
+        runs = newest(how.folder / execute.RUNS, time.time())
+        with watched(view, port, runs), children.stoppable(_stopping), following(how.modes) as told:
+            done = how.play(request, told, told.so_far)
         if as_json:
             typer.echo(json.dumps(done.summary, indent=1))
         else:
@@ -220,7 +212,7 @@ def following(modes: Sequence[str]) -> Iterator[Progress]:
     from rich.live import Live
 
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    if not console.is_terminal or console.is_dumb_terminal or not sys.stdout.isatty():
+    if not modes or not console.is_terminal or console.is_dumb_terminal or not sys.stdout.isatty():
         yield Progress(modes)
         return
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=True) as live:

@@ -15,9 +15,10 @@ from testbed.record import origin
 from testbed.record.plan import Plan
 from testbed.record.summary import FILE, read_summary
 from testbed.report.drawing import Drawing
-from testbed.runner import session, simulated
+from testbed.runner import simulated
 from testbed.runner.execute import OUTCOME, RUNS, Outcome, locked, outcome_of
 from testbed.runner.experiment import find
+from testbed.runner.played import played
 from testbed.setup.artefact import digest
 
 ABSENT = "missing"
@@ -65,10 +66,7 @@ def again(folder: Path, figures: Drawing | None = None) -> dict[str, Any]:
             "source": kept.get("source"),
             **({"partial": kept["partial"]} if "partial" in kept else {}),
         }
-        provenance = kept.get("provenance")
-        if isinstance(experiment, simulated.Simulated):
-            return simulated.conclude(experiment, outcomes, folder, {**about, "provenance": provenance}, flaws, figures)
-        return session.conclude(experiment, outcomes, about, folder, provenance, flaws, figures)
+        return played(experiment).conclude(outcomes, about, folder, kept.get("provenance"), flaws, figures)
 
 
 def _outcomes(folder: Path, told: Sequence[dict[str, Any]], flaws: list[InputError]) -> list[Outcome]:

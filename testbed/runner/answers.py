@@ -14,7 +14,7 @@ from testbed.analysis.run import Run
 from testbed.errors import EnvironmentFailure, InputError, parts, refuse
 from testbed.faults.check import check_plan
 from testbed.record.plan import Plan
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table
+from testbed.runner.experiment import Criterion, Experiment, Measures, Question, Table
 from testbed.runner.hosted import file_of, hosted, line_of, useless
 from testbed.topology.resolved import Topology
 from testbed.values import finite, shown
@@ -53,7 +53,7 @@ def measured(experiment: Experiment, run: Run) -> Measures:
     return sound(experiment, "measure", found)
 
 
-def sound(experiment: Experiment, method: str, found: object) -> Measures:
+def sound(experiment: Question, method: str, found: object) -> Measures:
     """The measures that a method returned. EnvironmentFailure for what is none, or holds what is no number."""
     if not isinstance(found, Measures):
         raise useless(experiment, method, found, "Measures", EnvironmentFailure)
@@ -83,7 +83,7 @@ def sound(experiment: Experiment, method: str, found: object) -> Measures:
     return found
 
 
-def judged(experiment: Experiment, table: Table) -> list[Criterion]:
+def judged(experiment: Question, table: Table) -> list[Criterion]:
     """What must hold. EnvironmentFailure for an answer that is none."""
     with hosted(file_of(experiment), "judge()", EnvironmentFailure):
         found = _list(experiment, "judge", experiment.judge(table), "a list of Criterion")
@@ -95,7 +95,7 @@ def judged(experiment: Experiment, table: Table) -> list[Criterion]:
     return found
 
 
-def findings(experiment: Experiment, table: Table) -> list[str]:
+def findings(experiment: Question, table: Table) -> list[str]:
     """What was found, in sentences. EnvironmentFailure for an answer that is none."""
     with hosted(file_of(experiment), "findings()", EnvironmentFailure):
         found = _list(experiment, "findings", experiment.findings(table), "a list of texts")
@@ -111,7 +111,7 @@ def drawn(experiment: Experiment, folder: Path, runs: Sequence[Run]) -> Sequence
         return figures(experiment, "draw", experiment.draw(folder, runs), folder)
 
 
-def figures(experiment: Experiment, method: str, found: object, folder: Path) -> Sequence[Drawn]:
+def figures(experiment: Question, method: str, found: object, folder: Path) -> Sequence[Drawn]:
     """The figures that a method returned, whose files are there. EnvironmentFailure."""
     from testbed.report.page import Drawn
 
@@ -124,7 +124,7 @@ def figures(experiment: Experiment, method: str, found: object, folder: Path) ->
     return listed
 
 
-def _list(experiment: Experiment, method: str, found: object, allowed: str) -> list[Any]:
+def _list(experiment: Question, method: str, found: object, allowed: str) -> list[Any]:
     if isinstance(found, str | bytes | Mapping) or not isinstance(found, list | tuple | Sequence):
         raise useless(experiment, method, found, allowed, EnvironmentFailure)
     return list(found)

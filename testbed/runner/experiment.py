@@ -106,8 +106,11 @@ class Table:
         return own / none if own is not None and none else None
 
 
-class Experiment(ABC):
-    """Subclass this in a file of your own; see docs/experiments.md."""
+class Question(ABC):
+    """What every experiment says of itself, and how its numbers are judged. How it is played, a subclass says."""
+
+    facts: ClassVar[tuple[str, ...]] = ("title", "question", "method", "topology", "seeds", "options", "keyings")
+    """What its class must say."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -117,7 +120,6 @@ class Experiment(ABC):
     topology: ClassVar[str] = "abilene"
     keyings: ClassVar[tuple[str, ...]] = ("none", "manual", "central", "central-mgmt", "lks")
     seeds: ClassVar[int] = 5
-    duration_s: ClassVar[float]
     main: ClassVar[Span] = Span("fault to routes right", "the fault", ROUTES_RIGHT)
     """What `main_s` of its measures is; tables and figures take their headings from it."""
     restored: ClassVar[str] = "adjacencies up at the end"
@@ -135,22 +137,6 @@ class Experiment(ABC):
     def hears(self) -> Span:
         """The span of the multicast streams that is shown and judged beside the main one."""
         return Span(hears(self.begin).removesuffix(", s"), self.main.since, HEARS)
-
-    @abstractmethod
-    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        """What happens, in seconds since all daemons run. `rng` is the same for every keying mode of a seed."""
-
-    @abstractmethod
-    def measure(self, run: Run) -> Measures:
-        """The numbers of one run."""
-
-    def flows(self, topology: Topology) -> list[Flow]:
-        """Streams of probe packets through the network."""
-        return []
-
-    def streams(self, topology: Topology) -> list[Stream]:
-        """Multicast streams through the network; `testbed.runner.streams` has the usual ones of a topology."""
-        return []
 
     def judge(self, table: Table) -> list[Criterion]:
         """What must hold; the program exits with 1 when something does not."""
@@ -193,6 +179,29 @@ class Experiment(ABC):
 
     def findings(self, table: Table) -> list[str]:
         """What was found, in sentences with numbers."""
+        return []
+
+
+class Experiment(Question):
+    """One that is played in guests. Subclass this in a file of your own; see docs/experiments.md."""
+
+    facts: ClassVar[tuple[str, ...]] = (*Question.facts, "duration_s")
+    duration_s: ClassVar[float]
+
+    @abstractmethod
+    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
+        """What happens, in seconds since all daemons run. `rng` is the same for every keying mode of a seed."""
+
+    @abstractmethod
+    def measure(self, run: Run) -> Measures:
+        """The numbers of one run."""
+
+    def flows(self, topology: Topology) -> list[Flow]:
+        """Streams of probe packets through the network."""
+        return []
+
+    def streams(self, topology: Topology) -> list[Stream]:
+        """Multicast streams through the network; `testbed.runner.streams` has the usual ones of a topology."""
         return []
 
     def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
@@ -321,7 +330,7 @@ def names() -> list[str]:
     return sorted(file.stem for file in FOLDER.glob("*.py") if not file.stem.startswith("_"))
 
 
-def find(spec: str) -> Experiment:
+def find(spec: str) -> Question:
     """An experiment by name or by the path of its file. Raises InputError when there is none in it."""
     path = Path(spec) if spec.endswith(".py") else FOLDER / f"{spec}.py"
     if not (path.is_file() if spec.endswith(".py") else spec in names()):
@@ -339,7 +348,7 @@ def find(spec: str) -> Experiment:
     kinds = [
         kind
         for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Experiment) and kind.__module__ == module.__name__
+        if isinstance(kind, type) and issubclass(kind, Question) and kind.__module__ == module.__name__
     ]
     whole = [kind for kind in kinds if not inspect.isabstract(kind)]
     if len(whole) != 1:
@@ -356,6 +365,17 @@ def find(spec: str) -> Experiment:
     return experiment
 
 
+def find_for_guests(spec: str) -> Experiment:
+    """As `find`, of those that are played in guests. InputError for another."""
+    match find(spec):
+        case Experiment() as found:
+            return found
+        case other:
+            raise InputError(
+                f"{other.name} is computed without a guest", allowed=f"lab run {other.name}, with the options it names"
+            )
+
+
 _FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("title", "question", "method"), (lambda value: isinstance(value, str), "a text")),
     "topology": (lambda value: isinstance(value, str) and bool(value), 'a text such as "ring:4"'),
@@ -370,7 +390,7 @@ _FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
 """What a class must say of its experiment."""
 
 
-def _check_facts(experiment: Experiment) -> None:
+def _check_facts(experiment: Question) -> None:
     """InputErrors for what the class does not say, or says wrongly."""
     found, place = [], class_line(type(experiment))
     name = getattr(experiment, "name", None)
@@ -378,7 +398,8 @@ def _check_facts(experiment: Experiment) -> None:
         plain_name(name if isinstance(name, str) else "", f"{place}: name")
     except InputError as error:
         found.append(InputError(f"name is {name!r}", where=place, allowed=error.allowed))
-    for fact, (fits, allowed) in _FACTS.items():
+    for fact in experiment.facts:
+        fits, allowed = _FACTS[fact]
         value = getattr(experiment, fact, None)
         if not fits(value):
             problem = f"{fact} is {shown(value)}" if hasattr(experiment, fact) else f"{fact} is missing"

@@ -29,7 +29,7 @@ from testbed.runner import calibrate, execute
 from testbed.runner.answers import drawn as drawn_by
 from testbed.runner.answers import measured, planned
 from testbed.runner.execute import NOT_MEASURED, Outcome
-from testbed.runner.experiment import KEYINGS, Experiment, Measures, find, stretch
+from testbed.runner.experiment import KEYINGS, Experiment, Measures, find_for_guests, stretch
 from testbed.runner.options import unread
 from testbed.runner.summarise import summarise, table_of
 from testbed.topology.findings import nearest
@@ -38,6 +38,7 @@ from testbed.whole import put
 
 Told = Callable[[Outcome, int, int], None]
 SoFar = Callable[[Mapping[str, Any]], None]
+Load = Callable[[str], Topology]
 Known = dict[Path, tuple[Run, Measures]]
 ANEW_S = 20.0
 """A report of what has ended so far is made anew after so long at the earliest: it costs a second or two."""
@@ -118,6 +119,44 @@ def wrong_keyings(asked: Sequence[str], known: Sequence[str]) -> Iterator[InputE
             yield InputError(f"{name} stands twice", where="--keying", allowed="each keying mode once")
 
 
+class InGuests:
+    """How an experiment is played whose runs are in guests: as Played of testbed.runner.played."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._prepared: Prepared | None = None
+        self.kernel: Kernel | None = None
+        self.folder = Path()
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Whose numbers come as their runs end."""
+        return self._prepared.keyings if self._prepared else ()
+
+    def prepare(self, request: Request, load: Load) -> None:
+        """As the function, of a network that it loads; InputErrors too for a folder that holds something else."""
+        network = load(request.topology or self._experiment.topology)
+        self.folder = folder_of(request, self._experiment.name, network.name)
+        refuse_another(self.folder, self._experiment.name, network)
+        self._prepared, self.kernel = prepare(self._experiment, request, network), request.kernel
+
+    def play(self, request: Request, told: Told, so_far: SoFar) -> Session:
+        """As `run`."""
+        return run(request, told, self._prepared, so_far)
+
+    def conclude(
+        self,
+        outcomes: Sequence[Outcome],
+        about: Mapping[str, Any],
+        folder: Path,
+        kept: Mapping[str, Any] | None = None,
+        flaws: Sequence[InputError] = (),
+        figures: Drawing | None = None,
+    ) -> dict[str, Any]:
+        """As the function."""
+        return conclude(self._experiment, outcomes, about, folder, kept, flaws, figures)
+
+
 def run(request: Request, told: Told, prepared: Prepared | None = None, so_far: SoFar = lambda _table: None) -> Session:
     """Play, measure, write summary and report. `so_far` gets the table of what has ended before `told` hears of a run.
 
@@ -126,7 +165,7 @@ def run(request: Request, told: Told, prepared: Prepared | None = None, so_far: 
     Interrupted when it was stopped before any came to its end.
     """
     if prepared is None:
-        experiment = find(request.experiment)
+        experiment = find_for_guests(request.experiment)
         prepared = prepare(experiment, request, Topology.load(request.topology or experiment.topology, request.ospf))
     experiment, topology = prepared.experiment, prepared.topology
     spec, plans = request.topology or experiment.topology, prepared.plans
@@ -241,10 +280,11 @@ def refuse_another(folder: Path, experiment: str, network: Topology | None = Non
         return
 
 
-def command_line(request: Request, topology: str, keyings: Sequence[str], seeds: Sequence[int]) -> str:
-    """The command that repeats this, every choice spelled out."""
-    words = ["./lab", "run", request.experiment, "--kernel", request.kernel, "--keying", ",".join(keyings)]
-    words += ["--topology", topology]
+def command_line(request: Request, topology: str | None, keyings: Sequence[str], seeds: Sequence[int]) -> str:
+    """The command that repeats this, every choice spelled out. `topology`: None where nothing is played in a guest."""
+    kernel = [] if topology is None else ["--kernel", request.kernel]
+    words = ["./lab", "run", request.experiment, *kernel, "--keying", ",".join(keyings)]
+    words += [] if topology is None else ["--topology", topology]
     words += ["--ospf", request.ospf] if request.ospf else []
     words += ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", str(len(seeds))]
     for name, value in request.options.items():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -22,11 +21,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from testbed import owned
-from testbed.analysis.run import Run
 from testbed.errors import EnvironmentFailure, InputError, Interrupted, refuse
+from testbed.guest.boot import Kernel
 from testbed.record import origin
 from testbed.record.flaws import told_of, tried
-from testbed.record.plan import Plan, Step
 from testbed.record.reading import document
 from testbed.record.summary import FILE
 from testbed.report.drawing import Drawing
@@ -35,11 +33,13 @@ from testbed.report.table import write_csv
 from testbed.runner.answers import figures as figures_of
 from testbed.runner.answers import sound
 from testbed.runner.execute import NOT_MEASURED, Outcome, keep, kept, locked, pool_of, room_for_runs, take
-from testbed.runner.experiment import Experiment, Measures
+from testbed.runner.experiment import Measures, Question
 from testbed.runner.hosted import file_of, hosted, useless
 from testbed.runner.session import (
+    Load,
     Request,
     Session,
+    SoFar,
     Told,
     command_line,
     nothing_left,
@@ -50,7 +50,6 @@ from testbed.runner.summarise import summarise
 from testbed.setup import children
 from testbed.setup.artefact import digest, digest_of
 from testbed.setup.paths import PROJECT
-from testbed.topology.resolved import Topology
 from testbed.whole import put
 
 RESULT, COST = "result.json", "cost.json"
@@ -65,10 +64,9 @@ class _Cost(BaseModel):
     peak_mib: float
 
 
-class Simulated(Experiment):
+class Simulated(Question):
     """Subclass this for an experiment whose cases are computed. The modes of a summary are the cases' labels."""
 
-    duration_s = 0.0
     module: str
     """What is started with a case's file and a folder, and writes result.json and cost.json there: `python -m`."""
 
@@ -84,53 +82,66 @@ class Simulated(Experiment):
     def figures(self, folder: Path, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Sequence[Drawn]:
         """Draw all cases' results, by label, into `folder`."""
 
-    def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        """There is none."""
-        return []
-
-    def measure(self, run: Run) -> Measures:
-        """There is no record."""
-        raise InputError(f"{self.name} has no records to measure")
-
-    def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
-        """InputError: nothing is played in a guest."""
-        raise InputError(
-            f"{self.name} is computed without a guest", allowed=f"lab run {self.name}, with the options it names"
-        )
-
     def check(self, request: Request) -> None:
         """InputError for what cannot be asked of it."""
-        if request.topology or request.ospf or request.kernel != "virtual":
+        given = {"--topology": request.topology, "--ospf": request.ospf, "--view": request.live}
+        given["--kernel"] = request.kernel != "virtual"
+        for name in (name for name, value in given.items() if value):
             raise InputError(
-                f"{self.name} is computed without a guest",
-                where="--topology" if request.topology else "--ospf" if request.ospf else "--kernel",
-                allowed="neither --topology, --ospf nor --kernel",
+                f"{self.name} is computed without a guest", where=name, allowed=f"none of {', '.join(given)}"
             )
         self.cases(request)
 
 
-def run(experiment: Simulated, request: Request, told: Told) -> Session:
-    """Compute all cases, `request.jobs` at a time, longest first; summary and report, also of those that are done when
-    the work is stopped. Interrupted when none is."""
-    cases = _cases(experiment, request)
-    folder = request.out or Path("runs") / experiment.name
-    code = code_digest()
-    refuse_another(folder, experiment.name)
-    with locked(folder, new=True):
-        room_for_runs(folder)
-        outcomes = _play(experiment, cases, folder, code, request, told)
-        if not outcomes:
-            raise Interrupted(128 + signal.SIGINT)
-        failed = [each for each in outcomes if not each.done]
-        if failed:
-            raise EnvironmentFailure(
-                f"{len(failed)} of {len(outcomes)} cases failed:\n{failed[0].keying}, seed {failed[0].seed}: "
-                f"{failed[0].detail}",
-                where=str(failed[0].folder),
-            )
-        about = _about(experiment, request, cases, outcomes, code)
-        summary = conclude(experiment, outcomes, folder, about, figures=Drawing(request.formats))
-    return Session(folder, summary, outcomes)
+class Computed:
+    """How such an experiment is played: as Played of testbed.runner.played."""
+
+    kernel: Kernel | None = None
+    modes: tuple[str, ...] = ()
+
+    def __init__(self, experiment: Simulated) -> None:
+        self._experiment = experiment
+        self.folder = Path()
+        self._cases: Sequence[tuple[str, int, Mapping[str, Any]]] = ()
+
+    def prepare(self, request: Request, load: Load) -> None:
+        """InputErrors for what cannot be asked of it. Nothing is loaded."""
+        self._cases = _cases(self._experiment, request)
+        self.folder = request.out or Path("runs") / self._experiment.name
+
+    def play(self, request: Request, told: Told, so_far: SoFar) -> Session:
+        """Compute all cases, `request.jobs` at a time, longest first; summary and report, also of those that are done
+        when the work is stopped. Interrupted when none is."""
+        experiment, cases, folder = self._experiment, self._cases, self.folder
+        code = code_digest()
+        refuse_another(folder, experiment.name)
+        with locked(folder, new=True):
+            room_for_runs(folder)
+            outcomes = _play(experiment, cases, folder, code, request, told)
+            if not outcomes:
+                raise Interrupted(128 + signal.SIGINT)
+            failed = [each for each in outcomes if not each.done]
+            if failed:
+                raise EnvironmentFailure(
+                    f"{len(failed)} of {len(outcomes)} cases failed:\n{failed[0].keying}, seed {failed[0].seed}: "
+                    f"{failed[0].detail}",
+                    where=str(failed[0].folder),
+                )
+            about = _about(experiment, request, cases, outcomes, code)
+            summary = conclude(experiment, outcomes, folder, about, figures=Drawing(request.formats))
+        return Session(folder, summary, outcomes)
+
+    def conclude(
+        self,
+        outcomes: Sequence[Outcome],
+        about: Mapping[str, Any],
+        folder: Path,
+        kept: Mapping[str, Any] | None = None,
+        flaws: Sequence[InputError] = (),
+        figures: Drawing | None = None,
+    ) -> dict[str, Any]:
+        """Summary and report of cases that are done. `kept`: the provenance of records that were not made now."""
+        return conclude(self._experiment, outcomes, folder, {**about, "provenance": kept}, flaws, figures)
 
 
 def _cases(experiment: Simulated, request: Request) -> list[tuple[str, int, Mapping[str, Any]]]:
@@ -290,7 +301,7 @@ def _about(
 ) -> dict[str, Any]:
     seeds = sorted({seed for _label, seed, _values in cases})
     keyings = request.keyings or experiment.keyings
-    words = command_line(request, "", keyings, seeds).replace(" --kernel virtual", "").replace(" --topology ''", "")
+    words = command_line(request, None, keyings, seeds)
     return {
         "topology": experiment.topology,
         "routers": max(int(values["routers"]) for _label, _seed, values in cases),

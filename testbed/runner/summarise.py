@@ -11,7 +11,7 @@ from testbed.analysis.statistics import Interval, median_of, percentile, ratio_o
 from testbed.record.summary import FORMAT
 from testbed.runner.answers import findings, judged
 from testbed.runner.execute import Outcome
-from testbed.runner.experiment import Criterion, Experiment, Measures, Table
+from testbed.runner.experiment import Criterion, Measures, Question, Table
 
 
 def spread(values: Sequence[float | None]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def summarise(
-    experiment: Experiment,
+    experiment: Question,
     outcomes: Sequence[Outcome],
     measures: Mapping[str, Sequence[Measures]],
     about: Mapping[str, Any],
@@ -61,7 +61,7 @@ def summarise(
 
 
 def table_of(
-    experiment: Experiment,
+    experiment: Question,
     outcomes: Sequence[Outcome],
     measures: Mapping[str, Sequence[Measures]],
     about: Mapping[str, Any],

@@ -17,7 +17,7 @@ from testbed.errors import InputError, InputErrors, Location, gathered, parts, r
 from testbed.owned import plain_name
 from testbed.record.plan import Plan, all_options
 from testbed.runner.answers import planned
-from testbed.runner.experiment import KEYINGS, Experiment, find
+from testbed.runner.experiment import KEYINGS, Experiment, find_for_guests
 from testbed.runner.hosted import file_of, hosted
 from testbed.runner.options import CAPTURES, unread
 from testbed.runner.session import MANY
@@ -90,7 +90,7 @@ def read(file: Path) -> Sweep:
 
 def _checked(source: SweepSource, lines: Lines, file: Path) -> Sweep:
     try:
-        experiment = find(source.experiment)
+        experiment = find_for_guests(source.experiment)
     except InputError as error:
         refuse(_at(error, lines.of("experiment")))
         raise

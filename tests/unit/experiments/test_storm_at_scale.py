@@ -14,13 +14,20 @@ import pytest
 
 from agents.policy.cose import Verifier
 from testbed.errors import InputError
-from testbed.runner import simulated
 from testbed.runner.experiment import find
-from testbed.runner.session import Request
+from testbed.runner.played import played
+from testbed.runner.session import Request, Session, Told
 from testbed.runner.simulated import Simulated
 from testbed.setup.paths import PROJECT
 from testbed.storm import case as computing
 from testbed.storm.case import Case, play, together
+from testbed.topology.load import load
+
+
+def run(request: Request, told: Told) -> Session:
+    how = played(experiment())
+    how.prepare(request, load)
+    return how.play(request, told, lambda _table: None)
 
 
 def experiment() -> Simulated:
@@ -141,11 +148,11 @@ def test_a_computed_experiment_takes_neither_topology_nor_kernel() -> None:
 def test_a_session_writes_what_others_write_and_keeps_what_is_done(tmp_path: Path) -> None:
     request = Request("storm_at_scale", seeds=(1,), jobs=2, out=tmp_path, options={"sizes": 6})
     told: list[str] = []
-    first = simulated.run(experiment(), request, lambda outcome, _done, _of: told.append(outcome.status))
+    first = run(request, lambda outcome, _done, _of: told.append(outcome.status))
     assert first.summary["ok"] and told == ["done", "done"]
     assert {"summary.json", "summary.csv", "report.html"} <= {each.name for each in tmp_path.iterdir()}
     figures = {each.name: each.read_bytes() for each in (tmp_path / "figures").iterdir()}
-    again = simulated.run(experiment(), request, lambda _outcome, _done, _of: None)
+    again = run(request, lambda _outcome, _done, _of: None)
     assert again.summary["cost"] == first.summary["cost"], "it was computed again"
     assert figures == {each.name: each.read_bytes() for each in (tmp_path / "figures").iterdir()}
     assert first.summary["command"].startswith("./lab run storm_at_scale --keying central-mgmt,lks --seed 1")

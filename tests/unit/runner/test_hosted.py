@@ -322,7 +322,7 @@ def test_cases_of_a_computed_experiment_that_are_none_are_told_before_anything_i
     mine = find(str(path))
     assert isinstance(mine, simulated.Simulated)
     with pytest.raises(InputError) as caught:
-        simulated.run(mine, session.Request(str(path), out=tmp_path / "out"), lambda *_: None)
+        simulated.Computed(mine).prepare(session.Request(str(path), out=tmp_path / "out"), load)
     assert caught.value.lines()[0].startswith(f"{path}:6: cases() ") and not (tmp_path / "out").exists()
 
 
