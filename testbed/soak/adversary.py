@@ -35,6 +35,7 @@ _WAYS: dict[Kind, Callable[[World, str, float], None]] = {
     Kind.FALSE_LIST: fault_policy.false_list,
     Kind.FALSE_DOCUMENT: fault_policy.false_document,
     Kind.LIE: insiders.lie,
+    Kind.HAND: fault_policy.hand,
 }
 
 

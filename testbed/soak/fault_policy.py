@@ -3,6 +3,9 @@ and how much."""
 
 from __future__ import annotations
 
+import base64
+import contextlib
+
 from agents.gikev2 import notifies
 from agents.ikev2 import Request
 from agents.ikev2.registry import ExchangeType
@@ -23,6 +26,17 @@ def policy(world: World, _who: str, size: float) -> None:
     world.keep_documents()
     changed = world.domain.settings.model_copy(update={"lifetimes": Lifetimes(group_s=60, dtd_s=5 + int(size) % 3)})
     world.publish(edit.with_settings(world.domain, changed))
+
+
+def hand(world: World, who: str, size: float) -> None:
+    """Every router has a new document while the DKS is out of reach, and one router is handed them all."""
+    world.isolate_dks(20 + 2 * size)
+    policy(world, who, size + 1)
+    if world.nodes[who].core is not None:
+        texts = [base64.b64encode(world.signed[name]).decode() for name in sorted(world.signed)]
+        with contextlib.suppress(CommandRefused):  # the same as the one before
+            world.command(who, "accept", *texts)
+        world.judge.checked["documents handed over"] += 1
 
 
 def worst(world: World, who: str, size: float) -> None:

@@ -44,10 +44,11 @@ class Kind(StrEnum):
     FALSE_LIST = "altered or older revocation list given"
     FALSE_DOCUMENT = "DKS gives a false document"
     LIE = "insider lies"
+    HAND = "documents handed to a router without the DKS"
 
 
 ONCE = frozenset({Kind.REMOVE, Kind.REMOVE_BY_HAND})
-APART = frozenset({Kind.FOLDER})
+APART = frozenset({Kind.FOLDER, Kind.HAND})
 """Drawn for themselves, so that the others of each seed are what they were without them."""
 
 
@@ -104,4 +105,8 @@ def faults_of(seed: int) -> tuple[Fault, ...]:
     for _each in range(chance.choice((0, 0, 1, 2))):
         who, size = chance.choice(["a", "b", "c"]), round(chance.uniform(0, 25), 3)
         found.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), Kind.FOLDER, who, size))
+    chance = random.Random(f"handed {seed}")
+    for _each in range(chance.choice((0, 0, 1, 2))):
+        who, size = chance.choice(["a", "b", "c"]), round(chance.uniform(0, 25), 3)
+        found.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), Kind.HAND, who, size))
     return tuple(sorted(found, key=lambda each: each.at_s))

@@ -7,6 +7,7 @@ lists, to the DKS as member and reporter. Knows nothing of what must hold.
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from agents.lks.core import LksCore
 from agents.lks.link import Link
 from agents.policy import cbor, cose
 from agents.policy.confirmation import LABEL as CONFIRMATION
+from agents.policy.document import sign_document
 from agents.policy.group import LABEL, MAX_COUNTER, GroupState, sign_group_state
 from agents.policy.names import GroupId
 from agents.policy.revocation import make_list, sign_list
@@ -59,6 +61,8 @@ class Insider:
         self._world, self._name, self._core = world, name, core
         self._chance = world.chance
         self._key = key(name)
+        self._apart = random.Random(f"documents {name} {world.now}")
+        """Draws of documents, so that the other lies of a seed are what they would be without them."""
 
     def tell(self) -> None:
         """To somebody, something false."""
@@ -78,6 +82,8 @@ class Insider:
                 lambda: (ExchangeType.GSA_REGISTRATION, self._show(link)),
             ]
             self._say(link._endpoint, sa, *self._chance.choice(lies)())
+            if self._apart.random() < 0.5:
+                self._say(link._endpoint, sa, ExchangeType.INFORMATIONAL, self._documents())
 
     def _say(self, endpoint: IkeEndpoint, sa: SaHandle, exchange: int, payloads: Sequence[Payload]) -> None:
         if payloads and sa.established:
@@ -164,6 +170,34 @@ class Insider:
             notifies.policy_summary(shown),
             notifies.revocation(world.signed_lists[0] if world.signed_lists and self._chance.random() < 0.5 else own),
         ]
+
+    def _documents(self) -> Sequence[Payload]:
+        """Of documents that it has and has not, with the ends of the ranges: who asks for one is given a wrong one."""
+        world, number = self._world, self._apart.choice
+        names = [*world.documents, "nobody", *(f"z{each}" for each in range(40))]
+        self._apart.shuffle(names)
+        some = world.version + self._apart.randrange(1, 50)
+        versions = (1, world.version, some, notifies.MAX_VERSION if self._apart.random() < 0.1 else some)
+        shown = [notifies.Held(each, number(versions), handed=number((True, False))) for each in names]
+        self._core.carrying.given = self._wrong_document  # type: ignore[method-assign, assignment]
+        return [notifies.documents_held(shown, whole=number((True, False)))]
+
+    def _wrong_document(self, wanted: notifies.WantedDocument, _peer: str, _now: float) -> bytes | int | None:
+        world, number = self._world, self._apart.choice
+        document = world.documents.get(wanted.router) or number(list(world.documents.values()))
+        newer = document.model_copy(update={"version": number((world.version + 1, notifies.MAX_VERSION))})
+        altered = bytearray(number(list(world.signed.values())))
+        altered[self._apart.randrange(len(altered))] ^= 1
+        earlier = number([signed for (router, _v), signed in world.published.items() if router == document.router])
+        wrong = (
+            sign_document(newer, self._key),
+            sign_document(newer, self._key),
+            bytes(altered),
+            earlier,
+            earlier,
+            b"",
+        )
+        return number((*wrong, *wrong, 1 << 31, None))
 
     def _policy(self) -> Sequence[Payload]:
         """A policy document, which no neighbour may give."""

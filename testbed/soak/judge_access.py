@@ -139,3 +139,12 @@ class Access:
             # What came a moment ago may still be on its way.
             settled = all(network.now - network.listed.get(each.name, 0.0) > 5 for each in (a, b))
             self._hold("neighbours have one list", not settled or lists[0] == lists[1], (*place, lists))
+            for one, other in ((a, b), (b, a)):
+                has, own = self._files.carried(one).get(other.name), self._files.told(other).version
+                right = has == own or not settled or not self._wrote_before(5, a.name, b.name)
+                what = (one.name, "has", has, "of", other.name, own)
+                self._hold("neighbours have each other's documents", right, what)
+
+    def _wrote_before(self, seconds: float, *names: str) -> bool:
+        """Whether none of these has written a document since."""
+        return all(self._network.now - self._files.written.get(each, 0.0) > seconds for each in names)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import repeat
 
+from agents.lks.carrying import CARRIED
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.policy.revocation import FILE as REVOCATION
 from testbed.simulation.network import POLICY_SERVER, Network
@@ -17,6 +18,8 @@ from testbed.soak.verdict import Verdict
 ROOT = POLICY_SERVER.public_key().public_bytes_raw()
 OLDER = "no older policy, list or (v, g)"
 SIGNED = "only what the Policy Server signed"
+MOST_CARRIED = 64
+"""Of those that a router's document names, and of those that were handed over, each."""
 
 
 class Files:
@@ -29,10 +32,13 @@ class Files:
         self._lists: dict[str, int] = {}
         self._told: dict[str, tuple[bytes, bytes | None, witness.Told]] = {}
         self._made: dict[str, int] = {}
+        self._carried: dict[str, dict[str, int]] = {}
+        self.written: dict[str, float] = {}
+        """When each router last wrote a document."""
 
     def restored(self, name: str) -> None:
         """As for Keys."""
-        for seen in (self._counters, self._versions, self._lists):
+        for seen in (self._counters, self._versions, self._lists, self._carried):
             seen.pop(name, None)
 
     def counters(self, name: str) -> witness.Kept | None:
@@ -65,12 +71,39 @@ class Files:
             version, before = self.told(node).version, self._versions.get(node.name, 0)
             self._hold(OLDER, version >= before, f"{node.name}: policy {before} became {version}")
             self._versions[node.name] = version
+            self.written[node.name] = self._network.now
+        elif name == CARRIED:
+            self._carry(node)
         elif name == REVOCATION:
             self.told(node)
             version, before = self.list_version(node), self._lists.get(node.name, 0)
             self._hold(SIGNED, node.files[REVOCATION] in self._network.signed_lists, f"{node.name}: list {version}")
             self._hold(OLDER, version >= before, f"{node.name}: list {before} became {version}")
             self._lists[node.name] = version
+
+    def carried(self, node: Node) -> dict[str, int]:
+        """Of which router's document this one has which version on its disk, beside its own."""
+        record = node.files.get(CARRIED)
+        found = () if record is None else witness.carried(record, ROOT)
+        return {router: version for router, version, _signed, _handed in found}
+
+    def _carry(self, node: Node) -> None:
+        try:
+            found = witness.carried(node.files[CARRIED], ROOT)
+        except witness.Untrue as error:
+            self._hold(SIGNED, False, f"{node.name} carries what is not signed: {error}")
+            raise
+        for router, version, signed, _handed in found:
+            genuine = self._network.published.get((router, version)) == signed
+            self._hold(SIGNED, genuine, f"{node.name} carries {router} {version}")
+        now, before = self.carried(node), self._carried.get(node.name, {})
+        older = {router for router, version in now.items() if version < before.get(router, 0)}
+        self._hold(OLDER, not older, f"{node.name} carries older documents of {sorted(older)}")
+        handed = sum(each for *_document, each in found)
+        few = len(now) == len(found) and max(handed, len(found) - handed) <= MOST_CARRIED
+        self._hold("few documents are carried", few, (node.name, len(found), handed))
+        self._carried[node.name] = now
+        self.written[node.name] = self._network.now
 
     def _count(self, node: Node) -> None:
         try:

@@ -7,6 +7,7 @@ hold.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _DOCUMENT, _LIST = "router-keys/policy-document/1", "router-keys/revocation/1"
 _COUNTERS = b"router-keys/lks-counters/3"
+_CARRIED = b"router-keys/lks-carried/1"
 _FIRST_FAMILY = ("ospf", "pim")
 
 Address = IPv4Address | IPv6Address
@@ -123,6 +125,21 @@ def told(signed: bytes, revocation: bytes | None, root: bytes, domain: str, rout
         others = {other["protocol"]: other["mode"] for other in each.get("modes", ())}
         modes |= {(each["name"], protocol): others.get(protocol, each["mode"]) for protocol in each["protocols"]}
     return Told(router, document["version"], document["local_key_server"], modes, frozenset(heard))
+
+
+@lru_cache(maxsize=256)
+def carried(record: bytes, root: bytes) -> tuple[tuple[str, int, bytes, bool], ...]:
+    """The documents in a sealed record of those that a router carries: router, version, octets, whether it was handed
+    over. Untrue."""
+    payload = record[36:]
+    if record[:36] != b"RKS1" + hashlib.sha256(_CARRIED + b"\0" + payload).digest():
+        raise Untrue("the carried documents are damaged")
+    found = []
+    for packed, handed in cbor2.loads(payload):
+        signed = zlib.decompress(packed) if packed[:1] == b"\x78" else packed
+        document = opened(_DOCUMENT, signed, root)
+        found.append((document["router"], document["version"], signed, handed))
+    return tuple(found)
 
 
 def kept(record: bytes) -> Kept:

@@ -11,11 +11,14 @@ from pytest import MonkeyPatch
 
 from agents.dks import groups as dks_groups
 from agents.dks.store import GenerationBook
+from agents.gikev2.courier import Courier
+from agents.gikev2.notifies import Held
 from agents.gikev2.revocation_exchange import Spread
 from agents.ipsec import plan
 from agents.ipsec.model import UNLIMITED, Lifetime
 from agents.lks import listener as lks_listener
 from agents.lks import retained as lks_retained
+from agents.lks.carrying import Carrying
 from agents.lks.central import CentralGroups
 from agents.lks.context import Context
 from agents.lks.core import LksCore
@@ -30,6 +33,19 @@ from tests.unit.soak.mutations import _acts_on_any, _any_list, _nothing, _unseal
 _UNSIGNED = SimpleNamespace(
     sign=cose.sign, verifier=cose.verifier, verify=lambda _label, data, _key: cose.unverified_payload(data)
 )
+
+
+def _sends_no_documents(self: Courier, name: str, request: Any, now: float) -> bool:
+    return False
+
+
+def _any_version(self: Carrying, shown: Held) -> bool:
+    return shown.router in self._context.document.carried and shown.version != self.version(shown.router)
+
+
+def _unverified(self: Carrying, signed: bytes) -> document.PolicyDocument:
+    _delegation, own = document.split(signed)
+    return document.decode_document(cose.unverified_payload(own))
 
 
 def _without_parity(self: Context, in_use: Iterable[int] = (), above: int = 0) -> int:
@@ -64,6 +80,11 @@ replaced("the kernel ends nothing by itself", plan, "lifetime", lambda until, no
 replaced("the kernel ends a key before its time", plan, "lifetime", lambda until, now: Lifetime(hard_add_s=5))
 replaced("a key's end begins anew with each change", plan, "lifetime", lambda until, now: Lifetime(hard_add_s=86400))
 replaced("nothing guards the device", plan, "_guards", lambda interfaces: ())
+
+
+replaced("documents not shown to neighbours", Courier, "_send", _sends_no_documents)
+replaced("a carried document not verified", Carrying, "_verified", _unverified)
+replaced("an older document carried", Carrying, "wants", _any_version)
 
 
 @mutation("list not spread on")

@@ -39,6 +39,7 @@ CAUGHT = {
     "signature of a document not verified": (12, "only what the Policy Server signed"),
     "signature of a list not verified": (0, "only what the Policy Server signed"),
     "list not spread on": (0, "neighbours have one list"),
+    "documents not shown to neighbours": (0, "neighbours have each other's documents"),
     "wait hint ignored": (5, "who is asked to wait does"),
     "a window that notes a request before its check": (0, UNSEALED),
     "an answer to a header alone": (3, UNSEALED),
@@ -71,6 +72,20 @@ SCENES: dict[str, tuple[int, list[Fault], str]] = {
         1,
         [Fault(30 + 1.5 * number, Kind.LIE, "c", 5) for number in range(40)],
         "no unauthorised speaker",
+    ),
+    "a carried document not verified": (
+        0,
+        [Fault(16 + 1.5 * number, Kind.LIE, "c", 5) for number in range(40)],
+        "only what the Policy Server signed",
+    ),
+    "an older document carried": (
+        1,
+        [
+            Fault(16, Kind.POLICY, "a", 1),
+            Fault(22, Kind.POLICY, "a", 2),
+            *(Fault(30 + 1.5 * number, Kind.LIE, "c", 5) for number in range(60)),
+        ],
+        AGAIN,
     ),
     "the DKS gives keys to whoever asks": (2, [Fault(16, Kind.LIE, "c", 60)], "keys are for members"),
     "neighbours show a router nothing": (3, [Fault(60, Kind.FOLDER, "a", 0)], "one key for a generation"),
