@@ -64,7 +64,10 @@ def register(app: typer.Typer) -> None:
 
     @group.command()
     def draw(
-        topology: Spec, out: Annotated[Path, typer.Option("-o", "--out", help="a .svg, .png or .pdf file")]
+        topology: Spec,
+        out: Annotated[
+            Path, typer.Option("-o", "--out", "--output", help="a .svg, .png or .pdf file; --output ends with 0.3.0")
+        ],
     ) -> None:
         """A drawing: by coordinates where the topology has them, else by a layout that is always the same."""
         from testbed.topology.draw import draw as draw_topology
