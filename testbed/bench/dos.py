@@ -1,24 +1,28 @@
 """What a DKS does for its routers while somebody floods it, beside what it does in peace.
 
 Router after router registers, each from its own address, and repeats what is lost as a router does. Beside them one
-process sends an attack of a steady rate. Runs as `testbed.bench.ike` does; all addresses are of the loopback, so the
-flood's sources are as good as spoofed: nobody there reads an answer.
+process sends an attack of a steady rate. The same attacks then meet an LKS's core (lks_flood). Runs as
+`testbed.bench.ike` does; all addresses are of the loopback, so the flood's sources are as good as spoofed: nobody there
+reads an answer.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
 import random
+import selectors
 import socket
 import statistics
+import struct
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +30,25 @@ from agents.ikev2 import Identification, IkeConfig, IkeEndpoint, LocalIdentity, 
 from agents.ikev2.codec.header import Header, encode_header
 from agents.ikev2.registry import ExchangeType, Flag, PayloadType
 from agents.policy.names import GroupId
+from testbed.bench import lks_flood
 from testbed.bench.ike import DKS_ADDRESS, PORT, cpu_s, dks, dks_target, loopback_up, resident_kib
 from testbed.bench.initiator import Handshake, HandshakeFailed, Target, connected
 from testbed.bench.ring import NAME, make
 from testbed.keying.provision import laboratory_key
 
+_NEXT_PAYLOAD, _FRAGMENT = 16, 32
+"""Where an IKE header names the first payload, and where an encrypted fragment has its number and their count."""
 SOURCES = 400
 """Addresses that a spoofing flood comes from."""
 CHURN = "a router registers again and again"
+LIAR, PIECES = "wrong signatures", "fragments never completed"
+PER_ATTEMPT = 4
+"""Datagrams of an attempt that comes as far as a signature."""
+FRAGMENT_OCTETS = 300
+"""Small, so that a GSA_AUTH is in several fragments."""
+LEAST_LKS_S = 3.0
+KEPT_S = 1.0
+"""So long an attacker waits for answers to one attempt."""
 REPEAT_S = 0.25
 PACE_S = 0.02
 """Between registrations: in peace the DKS has time to spare, so that a flood shows in what it takes away."""
@@ -131,6 +146,51 @@ def flood(attack: Attack, per_s: float, sent: Any) -> None:
         sent.value = count
 
 
+def liar(target: Target, per_s: float, sent: Any) -> None:
+    """Somebody who reads answers, cookies too, at many addresses: each IKE_SA_INIT is in order, and the GSA_AUTH after
+    it bears a router's name and another key's signature. Until it is ended."""
+    stranger = laboratory_key(0, "liar")
+    _attempts(replace(target, identity=lambda n: LocalIdentity(target.identity(n).id, stranger)), per_s, sent)
+
+
+def pieces(target: Target, per_s: float, sent: Any) -> None:
+    """The same, and of each GSA_AUTH all fragments but the last: sealed as they must be, and never completed."""
+    small = replace(target, config=IkeConfig(max_datagram=FRAGMENT_OCTETS))
+    _attempts(small, per_s, sent, lambda channel: _NoLastFragment(channel))
+
+
+class _NoLastFragment:
+    """A socket that loses the last of each message's fragments."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self.getsockname = channel.getsockname
+
+    def send(self, data: bytes) -> int:
+        """As a socket's."""
+        number, total = struct.unpack_from("!HH", data, _FRAGMENT) if len(data) > _FRAGMENT + 4 else (0, 0)
+        last = data[_NEXT_PAYLOAD] == PayloadType.SKF and number == total
+        return len(data) if last else self._channel.send(data)
+
+
+def _attempts(target: Target, per_s: float, sent: Any, through: Callable[[socket.socket], Any] = lambda s: s) -> None:
+    """Handshakes of routers 1, 2, …, begun at this rate, each from the next address. What fails is given up."""
+    began, waiting = time.monotonic(), selectors.DefaultSelector()
+    for number in itertools.count():
+        channel = connected(target, f"127.99.{number // 250 % 250}.{number % 250 + 1}")
+        one = Handshake(target, 1 + number % 2, through(channel))
+        waiting.register(channel, selectors.EVENT_READ, (one, time.monotonic()))
+        sent.value = number + 1
+        while (ahead := (number + 1) / per_s - (time.monotonic() - began)) > 0:
+            for key, _mask in waiting.select(ahead):
+                with suppress(HandshakeFailed, OSError):
+                    key.data[0].received(key.fileobj.recv(65535))  # type: ignore[union-attr]
+        for key in list(waiting.get_map().values()):
+            if time.monotonic() - key.data[1] > KEPT_S:
+                waiting.unregister(key.fileobj)
+                key.fileobj.close()  # type: ignore[union-attr]
+
+
 def churn(target: Target, sent: Any) -> None:
     """A router with a good key that registers again and again, as fast as it is served. Until it is ended."""
     while True:
@@ -206,10 +266,22 @@ def run(seconds: float, per_s: float, count: int) -> dict[str, Any]:
             for what, attack in ATTACKS.items():
                 with _beside(flood, attack, per_s) as sent:
                     rows.append(_measure(what, process.pid, target, count, seconds, sent, peace))
+            for what, job in ((LIAR, liar), (PIECES, pieces)):
+                with _beside(job, target, per_s / PER_ATTEMPT) as sent:
+                    rows.append(_measure(what, process.pid, target, count, seconds, sent, peace))
             with _beside(churn, target) as sent:
                 rows.append(_measure(CHURN, process.pid, target, count, seconds, sent, peace))
             rows.append(_measure("none, afterwards", process.pid, target, count, seconds))
-    return {"rows": [asdict(row) for row in rows], "per_s": per_s, "seconds": seconds}
+    # Of virtual time, in which a neighbour boots meanwhile.
+    long_s = max(seconds, LEAST_LKS_S)
+    floods = [lks_flood.measure("none", iter(()), per_s, long_s)]
+    floods += [lks_flood.measure(what, attack(random.Random(1)), per_s, long_s) for what, attack in ATTACKS.items()]
+    return {
+        "rows": [asdict(row) for row in rows],
+        "lks": [asdict(row) for row in floods],
+        "per_s": per_s,
+        "seconds": seconds,
+    }
 
 
 def _measure(

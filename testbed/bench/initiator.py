@@ -46,6 +46,7 @@ class Target:
     auth_exchange: ExchangeType
     identity: Callable[[int], LocalIdentity]
     first: Callable[[int], Sequence[Payload]] = field(default=lambda _number: ())
+    config: IkeConfig = field(default_factory=IkeConfig)
     answered: Callable[[Sequence[Payload]], bool] = field(default=lambda _payloads: True)
     """Whether what came with the handshake is what was asked for."""
 
@@ -60,7 +61,7 @@ class Handshake:
             target.identity(number),
             lambda claimed, _credential, _peer: PeerKey(target.key) if claimed == target.name else None,
             random=os.urandom,
-            config=IkeConfig(),
+            config=target.config,
             auth_exchange=target.auth_exchange,
         )
         source, port = channel.getsockname()

@@ -53,7 +53,8 @@ def register(app: typer.Typer) -> None:
         more than 5 % from what results/counts.json keeps. ike: handshakes of the DKS beside
         those of strongSwan's charon, asked by the same initiator; exit code 1 when the DKS does less than half. With
         --workers the DKS alone, each of its processes held to a twentieth of a processor: it is the narrow place then.
-        dos: registrations while somebody floods the DKS, beside those in peace.
+        dos: registrations while somebody floods the DKS, beside those in peace; and a neighbour's boot while somebody
+        floods the LKS on the link.
         """
         if subject is Subject.IKE and workers:
             _workers(_counts(workers), seconds, routers, as_json)
@@ -93,6 +94,10 @@ def _dos(seconds: float, rate: float, routers: int, kernel: str, as_json: bool) 
             f"{row['attack']:<38} {row['sent_per_s']:>6.0f} {row['registered']:>11} {row['failed']:>7}"
             f" {row['median_ms']:>11.1f} {row['p95_ms']:>8.1f} {row['cpu_ms']:>13.2f} {row['grown_kib'] / 1024:>+12.1f}"
         )
+    typer.echo(f"{'attack on an LKS':<38}   sent  boot to keys, s  CPU each, ms: first  later")
+    for row in found["lks"]:
+        keyed = "never" if row["keyed_s"] is None else f"{row['keyed_s']:.3f}"
+        typer.echo(f"{row['attack']:<38} {row['sent']:>6} {keyed:>16} {row['first_ms']:>19.2f} {row['cpu_ms']:>6.2f}")
 
 
 def _in_range(name: str, value: float, least: int, most: int) -> None:
