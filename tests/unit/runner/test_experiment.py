@@ -27,6 +27,7 @@ TOO_SMALL = {
     ("revocation", "line:2"): "without parting",
     ("partition", "lan:3"): "two halves",
     ("partition", "line:2"): "two halves",
+    **{("sub_region", topology): "no border between" for topology in ("lan:3", "line:2")},
     **{("new_neighbor", topology): "hangs together without" for topology in ("lan:3", "line:2", "ring:20")},
     **{("intruder", topology): "no LAN of three" for topology in ("abilene", "lan:3", "line:2", "ring:20")},
 }
@@ -93,10 +94,10 @@ def test_an_option_that_nobody_reads_is_refused() -> None:
     assert "boot_jitter_s" in str(raised.value.allowed)
 
 
-def test_a_network_without_ospfv2_is_refused_and_not_called_broken(tmp_path: Path) -> None:
-    (tmp_path / "six.yaml").write_text("links: [a-b]\nospf: {versions: [3]}\n")
-    with pytest.raises(InputError, match="OSPFv2"):
-        find("power_cycle").plan(load(str(tmp_path / "six.yaml")), "lks", 1, {})
+def test_a_network_with_ospfv3_alone_is_planned_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "six.yaml").write_text("links: [a-b, b-c, c-d, d-a]\nospf: {versions: [3]}\n")
+    six = load(str(tmp_path / "six.yaml"))
+    assert find("power_cycle").plan(six, "lks", 1, {}).topology.family == 6
 
 
 def test_routers_with_long_timers_get_the_time_to_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
