@@ -25,7 +25,7 @@ from testbed.setup import children
 VERBS = (
     "run", "test", "setup", "lock", "sbom", "doctor", "clean", "validate", "topology", "up", "down", "shell", "vtysh",
     "capture", "decode", "fault", "report", "view", "export", "demo", "docs", "compare", "replay", "bench", "models",
-    "fuzz", "soak", "abuse", "sweep", "reproduce", "calibrate",
+    "screenshots", "fuzz", "soak", "abuse", "sweep", "reproduce", "calibrate",
 )  # fmt: skip
 
 # What is wrong with the machine, where it is not with what was typed.

@@ -23,10 +23,14 @@ def register(app: typer.Typer) -> None:
         is left to measure.
         """
         from testbed.cli.run import print_summary
+        from testbed.cli.watch import kept
         from testbed.report.drawing import drawing
         from testbed.report.style import formats_of
         from testbed.runner.afresh import again
+        from testbed.setup.all import KERNELS
 
         with drawing(formats_of(formats), os.cpu_count() or 1) as figures:
             summary = again(folder, figures)
         print_summary(summary, folder)
+        if summary["kernel"] in KERNELS:
+            kept(folder)

@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
         Exit code 1 when something that must hold does not, 2 for bad input, 3 when the runs could not be made.
         """
         from testbed.cli.cautions import loaded
-        from testbed.cli.watch import watched
+        from testbed.cli.watch import kept, watched
         from testbed.record.live import newest
         from testbed.report.style import formats_of
         from testbed.runner import execute, session
@@ -105,6 +105,8 @@ def register(app: typer.Typer) -> None:
         else:
             print_summary(done.summary, done.folder)
             _show_cost(done.summary)
+            if done.summary["kernel"] in KERNELS:
+                kept(done.folder)
         if "partial" in done.summary:
             raise typer.Exit(128 + signal.SIGINT)
         if problem := execute.first_problem(done.outcomes):

@@ -1,4 +1,4 @@
-"""`--view` of `lab run` and `lab up`: a page that shows what runs, and where it is."""
+"""Pages of runs for `lab run`, `lab up` and `lab report`: one that shows what runs, and one of what has run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
+
+from testbed.errors import InputError
 
 
 @contextmanager
@@ -20,3 +22,15 @@ def watched(wanted: bool, port: int, pick: Callable[[], Path | None]) -> Iterato
     with watching(pick, port) as server:
         typer.echo(f"open {server.address} in a browser: it shows what runs", err=True)
         yield
+
+
+def kept(folder: Path) -> None:
+    """The page of a results folder beside its report, which links to it. What hinders it is told, and no failure."""
+    from testbed.view.write import write
+
+    try:
+        path, _ = write([folder], None)
+    except (InputError, OSError) as error:
+        typer.echo(f"lab: there is no page of the runs: {error}", err=True)
+    else:
+        typer.echo(f"view    {path}")

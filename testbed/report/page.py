@@ -44,6 +44,7 @@ def write_page(path: Path, summary: Summary, figures: Sequence[Drawn], more: Seq
         summary=summary,
         verdict=_verdict(summary),
         legend=LEGEND,
+        watched=tuple(_CLOCKS),
         clock=_CLOCKS.get(summary["kernel"], summary["kernel"]),
         results=[_result(summary, keying) for keying in ordered(summary["keyings"])],
         extra=_extra(summary),

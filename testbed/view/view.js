@@ -170,6 +170,7 @@ class Scene {
 // -- the page -----------------------------------------------------------------------------------
 
 const SVG = "http://www.w3.org/2000/svg";
+const MOST_UNIT = 2.6, MANY = 60, MARGIN = 75;
 let MARKS = {};
 const mark = (name) => MARKS[name][0];
 const $ = (id) => document.getElementById(id);
@@ -204,10 +205,10 @@ class MapView {
     const { network } = scene;
     const at = (name) => (network.routers[name]?.at ?? network.lans[name]).map((part) => part * 1000);
     const places = [...Object.keys(network.routers), ...Object.keys(network.lans)].map(at);
-    const [left, top] = [0, 1].map((axis) => Math.min(...places.map((place) => place[axis])) - 55);
-    const [right, bottom] = [0, 1].map((axis) => Math.max(...places.map((place) => place[axis])) + 55);
+    const [left, top] = [0, 1].map((axis) => Math.min(...places.map((place) => place[axis])) - MARGIN);
+    const [right, bottom] = [0, 1].map((axis) => Math.max(...places.map((place) => place[axis])) + MARGIN);
     const box = [left, top, right - left, bottom - top];
-    const svg = draw("svg", { viewBox: box.join(" "), role: "group", "aria-label": `Network ${network.name}` });
+    const svg = draw("svg", { class: Object.keys(network.routers).length > MANY ? "many" : "few", viewBox: box.join(" "), role: "group", "aria-label": `Network ${network.name}` });
     const lines = draw("g"), glyphs = draw("g"), hits = draw("g"), boxes = draw("g");
     svg.append(lines, hits, boxes, glyphs);
     this.over = glyphs;
@@ -224,7 +225,7 @@ class MapView {
       } else if (segment.kind === "lan") {
         for (const member of members) this.half(lines, glyphs, member, null, at(member[0]), at(name), 0, true);
         const [x, y] = at(name), group = draw("g", { class: "lan", tabindex: 0, role: "button", "aria-label": `LAN ${name}` });
-        group.append(draw("rect", { x: x - 13, y: y - 9, width: 26, height: 18 }), draw("text", { x, y: y + 22, class: "name" }, name));
+        group.append(draw("rect", { x: x - 13, y: y - 9, width: 26, height: 18 }), draw("text", { x, y: y + 13, class: "name" }, name));
         this.choosable(group, "segment", name, choose);
         boxes.append(group);
       }
@@ -233,6 +234,11 @@ class MapView {
     this.element = make("div", { class: "map" });
     if (!alone) this.element.append(make("h2", {}, scene.name));
     this.element.append(svg);
+    // Words keep their size whatever that of the drawing is, up to where they would hide each other.
+    new ResizeObserver(() => {
+      const unit = Math.max(box[2] / (svg.clientWidth || box[2]), box[3] / (svg.clientHeight || box[3]));
+      svg.style.setProperty("--unit", Math.min(MOST_UNIT, unit).toFixed(3));
+    }).observe(svg);
   }
 
   choosable(element, what, name, choose) {
@@ -266,12 +272,12 @@ class MapView {
 
   router(name, [x, y], choose) {
     const { network } = this.scene, group = draw("g", { class: "router", tabindex: 0, role: "button", "aria-label": `Router ${name}` });
-    const small = Object.keys(network.routers).length > 60, r = small ? 6 : 13;
+    const small = Object.keys(network.routers).length > MANY, r = small ? 6 : 13;
     group.append(draw("circle", { cx: x, cy: y, r }));
     group.append(draw("path", { class: "cross", d: `M${x - r * 0.6},${y - r * 0.6} L${x + r * 0.6},${y + r * 0.6} M${x - r * 0.6},${y + r * 0.6} L${x + r * 0.6},${y - r * 0.6}` }));
     const letters = [name === network.dks ? mark("dks") : "", name === network.rp ? mark("rp") : ""].join("");
     if (letters) this.over.append(draw("text", { class: "mark", x, y, "aria-hidden": "true" }, letters));
-    group.append(draw("text", { class: "name", x, y: y + r + 11 }, name));
+    group.append(draw("text", { class: "name", x, y: y + r + 4 }, name));
     this.choosable(group, "router", name, choose);
     this.powered.push({ element: group, name });
     return group;
@@ -348,29 +354,25 @@ class Lanes {
   }
 
   lane(name, paint, more = "") {
-    const canvas = make("canvas", { role: "img", "aria-label": name });
-    return { row: make("div", { class: `lane ${more}` }, make("span", {}, name), canvas), canvas, paint };
+    const canvas = make("canvas", { role: "img", "aria-label": name }), line = make("i", { "aria-hidden": "true" });
+    return { row: make("div", { class: `lane ${more}` }, make("span", {}, name), make("div", { class: "strip" }, canvas, line)), canvas, line, paint };
   }
 
-  /** Paints all lanes for a window of time (seconds); what does not change with the cursor is painted once. */
+  /** Paints all lanes for a window of time (seconds), when it is another one; the cursor is a line above them. */
   show(from, until, cursor, style) {
     for (const lane of this.lanes) {
-      const { canvas } = lane, scale = devicePixelRatio || 1;
-      const width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
+      // Asked for once: to ask is to have the whole page laid out.
+      lane.size ??= [lane.canvas.clientWidth, lane.canvas.clientHeight];
+      const { canvas, line, size: [across, tall] } = lane, scale = devicePixelRatio || 1;
+      const width = Math.round(across * scale), height = Math.round(tall * scale);
       const wanted = `${from} ${until} ${width} ${height} ${style.name} ${this.scene.end}`;
       if (lane.painted !== wanted) {
         lane.painted = wanted;
         canvas.width = width;
         canvas.height = height;
-        const paper = canvas.getContext("2d", { willReadFrequently: true });
-        lane.paint(paper, width, height, (t) => (this.scene.seconds(t) - from) / (until - from) * width, style);
-        lane.kept = width && height ? paper.getImageData(0, 0, width, height) : null;
+        lane.paint(canvas.getContext("2d"), width, height, (t) => (this.scene.seconds(t) - from) / (until - from) * width, style);
       }
-      if (!lane.kept) continue;
-      const paper = canvas.getContext("2d", { willReadFrequently: true });
-      paper.putImageData(lane.kept, 0, 0);
-      paper.fillStyle = style["--ink"];
-      paper.fillRect(Math.round((cursor - from) / (until - from) * width), 0, Math.max(1, scale), height);
+      line.style.setProperty("transform", `translateX(${Math.round((cursor - from) / (until - from) * across)}px)`);
     }
   }
 
@@ -474,7 +476,7 @@ class Player {
     $("back").addEventListener("click", () => this.jump(-1));
     $("closer").addEventListener("click", () => this.zoom(0.5));
     $("wider").addEventListener("click", () => this.zoom(2));
-    addEventListener("resize", () => this.show());
+    addEventListener("resize", () => { for (const { lanes } of this.lanes) for (const lane of lanes) lane.size = null; this.show(); });
     addEventListener("hashchange", () => { this.fromAddress(); this.show(); });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.show());
     for (const { lanes } of this.lanes) for (const { canvas } of lanes) {

@@ -86,7 +86,7 @@ function render() {
     const words = [node.name, node.approved ? "" : "not approved", node.state === "same" ? "" : `${node.state} in the draft`, node.inForce ? "" : "has not confirmed what is committed"].filter(Boolean).join(", ");
     const link = draw("a", { class: `router ${node.state}${node.approved ? "" : " unapproved"}`, href: `/routers/${encodeURIComponent(node.name)}`, "aria-label": words });
     const sign = !node.approved ? "?" : node.state === "new" ? "+" : node.state === "removed" ? "−" : node.inForce ? "" : "…";
-    link.append(draw("title", {}, words), draw("circle", { cx: x, cy: y, r: radius }), draw("text", { class: "mark sign", x, y }, sign), draw("text", { class: "name", x, y: y + radius + 13 }, node.name));
+    link.append(draw("title", {}, words), draw("circle", { cx: x, cy: y, r: radius }), draw("text", { class: "mark sign", x, y }, sign), draw("text", { class: "name", x, y: y + radius + 4 }, node.name));
     link.dataset.name = node.name;
     circles.append(link);
   }
