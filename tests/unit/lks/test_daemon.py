@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agents.ipsec.model import Wanted
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.lks import daemon
+from agents.lks.carrying import CARRIED
 from agents.lks.retained import COUNTERS, Retained
 from agents.policy import edit
 from agents.policy.document import DksEntry
@@ -202,3 +204,40 @@ def test_a_key_that_is_not_the_documents_is_said_at_the_start(
     assert router.run() == 0
     assert ("not the key that r1's document names" in capfd.readouterr().err) is not own
     assert [each["what"] for each in router.events("error")] == ([] if own else ["identity"])
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "a folder"])
+@pytest.mark.usefixtures("impatient")
+def test_what_lies_in_the_place_of_others_documents_keeps_no_router_from_starting(
+    router: Router, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    class Idle:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        async def run(self) -> None: ...
+
+    monkeypatch.setattr(daemon, "Driver", Idle)
+    place = router.state / CARRIED
+    if kind == "pipe":
+        os.mkfifo(place, 0o600)
+    elif kind == "device":
+        place.symlink_to("/dev/zero")
+    else:
+        place.mkdir()
+    assert router.run() == 0
+
+
+def test_accept_brings_the_octets_of_each_file_in_one_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(daemon.client, "show", lambda _program, _path, command, _text: asked.append(command) or 0)
+    (tmp_path / "r1.cose").write_bytes(b"one")
+    (tmp_path / "r2.cose").write_bytes(b"another")
+    files = [str(tmp_path / name) for name in ("r1.cose", "r2.cose")]
+    assert daemon.main(["accept", *files, "--socket", "lks.sock"]) == 0
+    (command,) = asked
+    word, *documents = command.split()
+    assert word == "accept" and [base64.b64decode(each) for each in documents] == [b"one", b"another"]
+    assert daemon.main(["accept", files[0], str(tmp_path / "none"), "--socket", "lks.sock"]) == 2
+    assert len(asked) == 1 and "No such file" in capsys.readouterr().err
