@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -73,7 +74,13 @@ def uv(*words: object, into: Path | None = None) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     installer.uv().make()
     folder = tmp_path_factory.mktemp("wheel")
-    uv("build", "--quiet", "--wheel", "--out-dir", folder, PROJECT)
+    source = folder / "source"  # setuptools leaves its own folders where it builds
+    source.mkdir()
+    for name in ("agents", "packaging"):
+        shutil.copytree(PROJECT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, source)
+    uv("build", "--quiet", "--wheel", "--out-dir", folder, source)
     (made,) = folder.glob("*.whl")
     return made
 
