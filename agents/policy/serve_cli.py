@@ -106,7 +106,7 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="As --log-level debug.")] = False,
     log_format: Annotated[LogFormat, typer.Option(help="A line an event, as text or as JSON.")] = LogFormat.TEXT,
 ) -> None:
-    """Serve the HTTP API until SIGTERM or SIGINT, and sign documents anew whose time it is."""
+    """Serve the HTTP API and its pages until SIGTERM or SIGINT, and sign documents anew whose time it is."""
     check_listening(listen, tls_cert, tls_key)
     _check_tls(tls_cert, tls_key)
     harden.process()
