@@ -13,6 +13,7 @@ import pytest
 from testbed.analysis.run import Run
 from testbed.probes.ike import ike_datagrams
 from testbed.probes.pcap import cleartext_packets, protected_packets
+from testbed.runner.experiment import Experiment, find, names
 from testbed.setup.paths import PROJECT
 
 MINE = """\
@@ -62,6 +63,31 @@ def test_a_topology_of_fifteen_lines_runs_through_every_experiment(experiment: s
         assert row["adjacencies"]["restored"] == [row["adjacencies"]["expected"]]
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert (tmp_path / "summary.csv").read_text().count("\n") >= 3
+
+
+SMALLEST = {
+    "dks_outage": "ring:3", "incremental_deployment": "ring:3", "intruder": "office", "long_way": "line:2",
+    "new_neighbor": "grid:3x3", "partition": "ring:6", "rekey_soak": "line:2", "revocation": "ring:6",
+    "sub_region": "areas",
+}  # fmt: skip
+TOO_SMALL = {"rekey_soak": {"at least 1000 rekeys a run"}}
+"""What so small a network cannot show."""
+
+
+@pytest.mark.parametrize("experiment", SMALLEST)
+def test_each_other_experiment_holds_what_it_must_at_its_smallest(experiment: str, tmp_path: Path) -> None:
+    words = ("run", experiment, "--topology", SMALLEST[experiment], "--keying", "lks", "--seed", "1")
+    done = lab(*words, "--out", tmp_path, "--json")
+    assert done.returncode in (0, 1), done.stdout[-3000:] + done.stderr[-3000:]
+    summary = json.loads(done.stdout)
+    assert summary["criteria"]
+    assert {each["text"] for each in summary["criteria"] if not each["ok"]} <= TOO_SMALL.get(experiment, set())
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_every_experiment_is_run_here_or_computed() -> None:
+    here = {*SMALLEST, "link_cut", "pim_storm", "power_cycle", "recovery_storm", "overhead"}
+    assert {name for name in names() if isinstance(find(name), Experiment)} == here
 
 
 def test_keying_costs_what_its_packets_and_keys_weigh(mine: Path, tmp_path: Path) -> None:
