@@ -188,7 +188,7 @@ class SubRegion(Experiment):
     keyings: ClassVar[tuple[str, ...]] = ("none", "lks", "dks-lks")
     seeds = 3
     duration_s = float(END_S)
-    main = Span("first boot to routes right", "the first boot of a router after the whole network's failure",
+    main = Span("first boot to routes right", "the first boot of a router after the power returned",
                 ROUTES_RIGHT)  # fmt: skip
     requests_since = "the run's start"
     options: ClassVar = {
