@@ -16,11 +16,12 @@ from testbed.effort.ours import PAGE, Ours, on_a_machine
 from testbed.effort.parsers import Parsers
 from testbed.effort.script import DESK, Line, Script, counts
 from testbed.errors import InputError
-from testbed.runner import simulated
 from testbed.runner.experiment import find
+from testbed.runner.played import played
 from testbed.runner.session import Request
 from testbed.runner.simulated import Simulated
 from testbed.setup.tree import tree
+from testbed.topology.load import load
 
 
 def namespaces() -> bool:
@@ -124,7 +125,9 @@ def test_ip_and_vtysh_take_every_line_and_refuse_a_wrong_one(tmp_path: Path) -> 
 @parsed
 def test_the_experiment_runs_at_its_smallest_and_every_criterion_holds(tmp_path: Path) -> None:
     request = Request("effort", jobs=2, out=tmp_path, options={"sizes": 4})
-    done = simulated.run(experiment(), request, lambda _outcome, _done, _of: None)
+    how = played(experiment())
+    how.prepare(request, load)
+    done = how.play(request, lambda _outcome, _done, _of: None, lambda _table: None)
     assert done.summary["ok"] and done.summary["criteria"] and not done.summary["flaws"]
     assert list(done.summary["keyings"]) == [f"{way} 4" for way in WAYS]
     assert {each.name for each in (tmp_path / "figures").iterdir()} >= {"effort.svg"}
