@@ -80,5 +80,6 @@ def test_the_defaults_in_the_table_are_those_of_the_schema() -> None:
 
 
 def test_the_page_lists_every_generator_and_every_name_of_the_library() -> None:
-    assert ", ".join(f"`{form}`" for form in FORMS.values()) in PAGE
-    assert ", ".join(f"`{name}`" for name in library()) in PAGE
+    words = " ".join(PAGE.split())
+    assert ", ".join(f"`{form}`" for form in FORMS.values()) in words
+    assert ", ".join(f"`{name}`" for name in library()) in words

@@ -17,11 +17,11 @@ from testbed.keying.provision import domain_of
 from testbed.net.wires import LONGEST_DEVICE
 from testbed.owned import NAME_PATTERN, plain_name
 from testbed.record.plan import Plan
-from testbed.runner.experiment import find, names
 from testbed.topology.load import load
 from testbed.topology.names import PROMPT_WORDS, RESERVED, from_labels, refusal
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Topology
+from tests.unit.topology.experiments import in_guests
 
 LONG = "core-ams-01.example_net." + "x" * 39
 CITIES = """links:
@@ -104,9 +104,9 @@ def test_a_capture_is_asked_for_by_the_label(tmp_path: Path) -> None:
 
 def test_every_experiment_plays_long_names(tmp_path: Path) -> None:
     topology = resolved(tmp_path, CITIES)
-    for name in names():
+    for experiment in in_guests():
         try:
-            plan = find(name).plan(topology, "lks", 1, {})
+            plan = experiment.plan(topology, "lks", 1, {})
         except InputError:  # refused with a reason is an answer
             continue
         check_plan(plan)

@@ -8,9 +8,9 @@ import pytest
 
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
-from testbed.runner.experiment import find, names
 from testbed.topology.load import load
 from testbed.topology.paths import expected_paths
+from tests.unit.topology.experiments import in_guests
 
 FILES = Path(__file__).with_name("zoo")
 
@@ -120,8 +120,7 @@ def test_a_link_of_many_ends_is_a_lan_and_one_of_two_ends_a_link(tmp_path: Path)
 
 def test_a_strange_graph_is_played_by_every_experiment_without_a_word_more(tmp_path: Path) -> None:
     topology = load(str(strange(tmp_path)))
-    for name in names():
-        experiment = find(name)
+    for experiment in in_guests():
         try:
             plan = experiment.plan(topology, "lks", 1, {})
         except InputError:  # refused with a reason is an answer
