@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from testbed.topology.resolved import Topology
 
 
-def loaded(spec: str, ospf: str = "") -> Topology:
+def loaded(spec: str, ospf: str | None = None) -> Topology:
     """The topology. Raises InputError as `load`."""
     from testbed.topology.load import examine
 

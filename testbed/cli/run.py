@@ -31,7 +31,9 @@ def register(app: typer.Typer) -> None:
         topology: Annotated[
             str | None, typer.Option(help="a name, a generator (ring:20), a file; default: the experiment's")
         ] = None,
-        ospf: Annotated[str, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own")] = "",
+        ospf: Annotated[
+            str | None, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own")
+        ] = None,
         keying: Annotated[
             str | None,
             typer.Option(help="none,native,manual,central,central-mgmt,dks-lks,lks; default: the experiment's"),

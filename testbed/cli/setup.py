@@ -12,7 +12,8 @@ def register(app: typer.Typer) -> None:
     def setup(
         kernel: Annotated[str, typer.Option(help="virtual, uml (no kernel is built for it) or native")] = "virtual",
         also: Annotated[
-            list[str] | None, typer.Option("--with", help="sweep, grid, models, fuzz or test: what that verb adds")
+            list[str] | None,
+            typer.Option("--with", help="sweep, grid, models, fuzz, docs, metrics or test: what that verb adds"),
         ] = None,
     ) -> None:
         """Make the Python environment, guest tree and kernel that `lab run` needs, if they are missing.

@@ -17,9 +17,12 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run the tests; the last line is the sum of all of them, in pytest's words."""
         from testbed import testing
+        from testbed.errors import InputError
         from testbed.setup import python_env
         from testbed.setup.all import make_all, make_for_models, make_for_pages
 
+        if unit and guest:
+            raise InputError("--unit and --guest leave no test", allowed="one of them, or neither for all tests")
         started = time.monotonic()
         python_env.use(*python_env.FOR_TESTS)
         if not unit:

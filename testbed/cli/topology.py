@@ -66,7 +66,10 @@ def register(app: typer.Typer) -> None:
     def draw(
         topology: Spec,
         out: Annotated[
-            Path, typer.Option("-o", "--out", "--output", help="a .svg, .png or .pdf file; --output ends with 0.3.0")
+            Path,
+            typer.Option(
+                "-o", "--out", "--output", help="a .svg, .png or .pdf file; --output is deprecated and goes in 0.3.0"
+            ),
         ],
     ) -> None:
         """A drawing: by coordinates where the topology has them, else by a layout that is always the same."""

@@ -22,8 +22,8 @@ def register(app: typer.Typer) -> None:
     def up(
         topology: Annotated[str, typer.Argument(help="A name, a generator (ring:20), or a file.")],
         ospf: Annotated[
-            str, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own.")
-        ] = "",
+            str | None, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own.")
+        ] = None,
         keying: Annotated[str, typer.Option(help="How the routers get their keys.")] = "none",
         kernel: Annotated[str, typer.Option(help="uml or native: people need the real clock.")] = "uml",
         name: Annotated[str | None, typer.Option(help="Its name, for --lab.")] = None,

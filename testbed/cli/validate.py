@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def validate(
         topologies: Annotated[list[str], typer.Argument(help="files, names in topologies/, or generators")],
-        ospf: Annotated[str, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own")] = "",
+        ospf: Annotated[
+            str | None, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own")
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Check topologies; exit code 2 when one is wrong.

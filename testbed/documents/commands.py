@@ -13,7 +13,7 @@ from typing import Any
 
 from testbed.setup.paths import PROJECT
 
-WIDTH = 100
+WIDTH = 80
 
 
 def page() -> str:

@@ -52,7 +52,7 @@ class Request:
 
     experiment: str
     topology: str = ""
-    ospf: str = ""
+    ospf: str | None = None
     """Versions of OSPF instead of the topology's own (testbed.topology.load.VERSIONS)."""
     keyings: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()

@@ -25,7 +25,7 @@ def library() -> list[str]:
     return sorted(file.stem for file in LIBRARY.glob("*.yaml"))
 
 
-def load(spec: str, ospf: str = "") -> Topology:
+def load(spec: str, ospf: str | None = None) -> Topology:
     """Resolve "abilene", "ring:20", "mine.yaml", "zoo.graphml" or another published network. `ospf`: one of VERSIONS,
     to run these versions instead of its own; then its name says so.
 
@@ -34,10 +34,10 @@ def load(spec: str, ospf: str = "") -> Topology:
     return examine(spec, ospf)[0]
 
 
-def examine(spec: str, ospf: str = "") -> tuple[Topology, list[Caution]]:
+def examine(spec: str, ospf: str | None = None) -> tuple[Topology, list[Caution]]:
     """As `load`, with what of the topology will not come up although nothing is wrong with it."""
     reading, name = _read(spec)
-    if ospf:
+    if ospf is not None:
         reading, name = _with_versions(reading, ospf), f"{name}-ospf{ospf.replace(',', '')}"
     errors = list(reading.errors)
     if reading.source is not None:

@@ -217,7 +217,7 @@ class Topology(Frozen):
     description: str = ""
 
     @classmethod
-    def load(cls, spec: str, ospf: str = "") -> Topology:
+    def load(cls, spec: str, ospf: str | None = None) -> Topology:
         """From a name in topologies/, a generator's words ("ring:20"), a YAML, GraphML or GML file; `ospf` as for
         testbed.topology.load.load. InputError."""
         from testbed.topology.load import load

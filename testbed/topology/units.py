@@ -26,7 +26,7 @@ _MTU_ALLOWED = (
 )
 AREA_TYPES = ("normal", "stub", "totally-stubby", "nssa", "totally-nssa")
 INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
-NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-zµ%]*(?:/s)?)\s*")
+NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-zµ%]*(?:/[sS])?)\s*")
 
 
 def _refuse(allowed: str) -> ValueError:
