@@ -111,7 +111,11 @@ def _loaded(config: DksConfig, documents: Documents) -> list[str]:
     os.listdir(config.documents)  # what is wrong with the folder, and not with one file in it
     signed = read_list(config.documents / REVOCATION)
     if signed is not None:
-        documents.revocations.take(signed)
+        try:
+            documents.revocations.take(signed)
+        except PolicyError as error:
+            place = config.documents / REVOCATION
+            raise PolicyError(f"{place}: {error}\n  next:    policy export writes the list anew") from error
     return documents.load(config.documents)[1]
 
 

@@ -91,8 +91,11 @@ def replace_router(domain: Domain, name: str, key: bytes) -> Domain:
 
 
 def _revoking(domain: Domain, entry: RouterEntry) -> tuple[RevokedRouter, ...]:
-    revoked = (RevokedRouter(name=entry.name, key=key_hash(entry.key)),) if entry.approved else ()
-    return (*domain.revoked_routers, *revoked)
+    """With this router's key, if it was approved and is not revoked already: a rollback brings a revoked one back."""
+    key = key_hash(entry.key)
+    if not entry.approved or any(each.key == key for each in domain.revoked_routers):
+        return domain.revoked_routers
+    return (*domain.revoked_routers, RevokedRouter(name=entry.name, key=key))
 
 
 def remove_router(domain: Domain, name: str) -> Domain:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol, Suite
@@ -46,6 +46,16 @@ Protocols = Annotated[
     tuple[RoutingProtocol, ...],
     Field(max_length=len(RoutingProtocol), description="Of these alone; of all when empty."),
 ]
+
+
+def _without_zone(address: IPv6Address) -> IPv6Address:
+    """A zone is a name on one machine (RFC 4007 §11), and no part of what is signed."""
+    if address.scope_id is not None:
+        raise ValueError(f"{address} has a zone; allowed: the address without %{address.scope_id}")
+    return address
+
+
+LinkLocal = Annotated[IPv6Address, AfterValidator(_without_zone)]
 
 
 def _key(pem: str) -> bytes:
@@ -127,7 +137,7 @@ class AddInterface(_Step):
     op: Literal["interface.add"] = "interface.add"
     at: End
     address: IPv4Interface | None = Field(default=None, description="None: a link of IPv6 alone.")
-    link_local: IPv6Address
+    link_local: LinkLocal
     link: Literal["p2p", "lan"] = "p2p"
     protocols: tuple[RoutingProtocol, ...] = Field(default=(RoutingProtocol.OSPF,), max_length=len(RoutingProtocol))
     mode: Mode = Mode.CLEAR
@@ -144,7 +154,7 @@ class ChangeInterface(_Step):
     op: Literal["interface.change"] = "interface.change"
     at: End
     address: IPv4Interface | None = None
-    link_local: IPv6Address | None = None
+    link_local: LinkLocal | None = None
     link: Literal["p2p", "lan"] | None = None
     protocols: tuple[RoutingProtocol, ...] | None = Field(default=None, max_length=len(RoutingProtocol))
 
@@ -329,7 +339,7 @@ class SetDks(_Step):
     def apply(self, domain: Domain) -> Domain:
         given = {
             "key": None if self.key is None else _key(self.key),
-            "addresses": self.addresses,
+            "addresses": self.addresses and tuple(dict.fromkeys(self.addresses)),
             "port": self.port,
         }
         changes = _given(given, "key, addresses or port")

@@ -40,6 +40,8 @@ def show_events(program: str, path: Path) -> int:
 def nobody(program: str, path: Path, error: Exception) -> int:
     """Say that no agent answers there; the exit code."""
     tell(
-        program, f"no answer from an agent at {path}: {getattr(error, 'strerror', None) or error}", f"{program} --help"
+        program,
+        f"no answer from an agent at {path}: {getattr(error, 'strerror', None) or error}",
+        f"systemctl status {program}; {program} check",
     )
     return EXIT_NO_AGENT

@@ -8,9 +8,10 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
@@ -127,10 +128,16 @@ def _nearest(name: str, known: list[str]) -> str | None:
 def _allowed(model: type[Settings], name: str, error: ErrorDetails) -> str:
     if error["type"] in _KINDS:
         return _KINDS[error["type"]]
-    bounds = model.model_fields[name].metadata
+    field = model.model_fields[name]
+    bounds = [*field.metadata, *(bound for part in get_args(field.annotation) for bound in _bounds(part))]
     least = next((each.ge for each in bounds if isinstance(each, Ge)), None)
     most = next((each.le for each in bounds if isinstance(each, Le)), None)
     return f"{least} to {most}" if error["type"].endswith("than_equal") else _reason(error)
+
+
+def _bounds(part: Any) -> Sequence[Any]:
+    """Those of one side of a union."""
+    return tuple(getattr(part, "__metadata__", ()))
 
 
 def _reason(error: ErrorDetails) -> str:

@@ -61,6 +61,7 @@ def registered() -> typer.Typer:
 
 def _main() -> int:
     try:
+        _refuse_empty(sys.argv[1:])
         return int(registered()(prog_name="lab", standalone_mode=False) or 0)
     except LabError as error:
         return _told(error)
@@ -68,6 +69,14 @@ def _main() -> int:
         return _usage(error)
     except OSError as error:  # of a file that a verb did not expect to fail
         return _told(of_file(error))
+
+
+def _refuse_empty(words: list[str]) -> None:
+    """Refuse an empty argument, which a path would take for the current folder; options judge their own."""
+    mine = words[: words.index("--")] if "--" in words else words
+    for place, word in enumerate(mine):
+        if not word and not (place and mine[place - 1].startswith("-")):
+            raise InputError("an argument is empty", next_command=f"lab {mine[0]} --help".replace("  ", " "))
 
 
 def _usage(error: Any) -> int:
