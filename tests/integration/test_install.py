@@ -51,7 +51,13 @@ mark = root / f"{unit}.pid"
 if verb in ("restart", "disable") and mark.exists():
     pid = int(mark.read_text())
     os.kill(pid, signal.SIGTERM)
-    while Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z":
+    def runs():
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
+        except OSError:  # it ended while it was looked at
+            return False
+
+    while runs():
         time.sleep(0.01)
     mark.unlink()
 if verb == "disable":
