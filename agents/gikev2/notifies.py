@@ -209,6 +209,11 @@ def document_wanted(wanted: WantedDocument) -> NotifyPayload:
     return NotifyPayload(PrivateNotify.DOCUMENT_WANTED, wanted.above.to_bytes(8, "big") + wanted.router.encode())
 
 
+def asks_for_document(payloads: Iterable[Payload]) -> bool:
+    """Whether a DOCUMENT_WANTED is among them, readable or not."""
+    return bool(_all(payloads, PrivateNotify.DOCUMENT_WANTED))
+
+
 def find_document_wanted(payloads: Iterable[Payload]) -> WantedDocument | None:
     """The document that the peer asks for."""
     data = _one(payloads, PrivateNotify.DOCUMENT_WANTED)

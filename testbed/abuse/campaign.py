@@ -24,6 +24,7 @@ from pathlib import Path
 from testbed import owned
 from testbed.abuse.processes import adopting, descendants, end_all, ended, of_the_host, start
 from testbed.setup import python_env
+from testbed.setup.installer import WHEELS
 from testbed.setup.paths import PROJECT, cache_dir
 
 PATIENCE_S = 60.0
@@ -265,6 +266,6 @@ def _cache(folder: Path) -> Path:
     """A cache of the abuse's own, of links to all that is made; what set-ups are to make is not in it."""
     folder.mkdir()
     for each in cache_dir().iterdir() if cache_dir().is_dir() else ():
-        if not each.name.startswith(f"layer-{LAYER}-") and each.suffix != ".part":
+        if not each.name.startswith((f"layer-{LAYER}-", WHEELS)) and each.suffix != ".part":
             (folder / each.name).symlink_to(each)
     return folder
