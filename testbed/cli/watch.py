@@ -28,6 +28,8 @@ def kept(folder: Path) -> None:
     """The page of a results folder beside its report, which links to it. What hinders it is told, and no failure."""
     from testbed.view.write import write
 
+    if not any((folder / "runs").glob("*/plan.json")):
+        return  # what was computed has no record to play
     try:
         path, _ = write([folder], None)
     except (InputError, OSError) as error:
