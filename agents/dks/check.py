@@ -48,7 +48,9 @@ def check(path: Path) -> Checks:
         checks.tried("workers", lambda: refuse_central(config), str(config.workers))
     _policy_server(checks, config, server)
     _port(checks, config)
-    common.out_folder(checks, "socket", config.socket)
+    common.control_socket(checks, config.socket)
+    running = config.socket is not None and answers(config.socket)
+    common.metrics_port(checks, str(config.metrics_address), config.metrics_port, running=running)
     common.out_folder(checks, "events", config.events)
     return checks
 

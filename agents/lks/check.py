@@ -66,7 +66,9 @@ def check(path: Path) -> Checks:
         _links(checks, core.document)
     _kernel(checks, Suite.default() if core is None else core.document.suite)
     _port(checks, config)
-    common.out_folder(checks, "socket", config.socket)
+    common.control_socket(checks, config.socket)
+    running = config.socket is not None and answers(config.socket)
+    common.metrics_port(checks, str(config.metrics_address), config.metrics_port, running=running)
     common.out_folder(checks, "events", config.events)
     return checks
 

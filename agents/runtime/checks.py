@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -26,6 +27,8 @@ T = TypeVar("T")
 WRITTEN_AT = 1_767_225_600
 """2026-01-01: no clock that is right says less."""
 _PROBE, _OCTETS = "check", 1 << 16
+_SOCKET_OCTETS = 107
+"""Of a path in sockaddr_un (unix(7)), without the zero behind it."""
 SERVICE = "router-keys"
 """What the names of the services' users begin with (packaging/systemd/router-keys.sysusers)."""
 LITTLE = 16 << 20
@@ -176,6 +179,31 @@ def out_folder(checks: Checks, what: str, path: Path | None) -> None:
         harden.room(parent)
 
     checks.tried(what, look, str(path))
+
+
+def control_socket(checks: Checks, path: Path | None) -> None:
+    """The socket that the program answers on: its folder, and whether the kernel takes so long a name (unix(7))."""
+    if path is not None and len(os.fsencode(path)) > _SOCKET_OCTETS:
+        checks.wrong(
+            "socket", f"{path}: {len(os.fsencode(path))} octets, and a socket's name has {_SOCKET_OCTETS} at most"
+        )
+        return
+    out_folder(checks, "socket", path)
+
+
+def metrics_port(checks: Checks, address: str, port: int | None, *, running: bool) -> None:
+    """Whether the metrics can be served there; not looked at where the program itself has the port."""
+    if port is None or running:
+        return
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+    what = f"TCP {address}, port {port}"
+    try:
+        socket.create_server((address, port), family=family).close()
+    except OSError as error:
+        checks.warn(what, f"{os.strerror(error.errno or 0)}: no metrics will be served", f"ss -tlpn sport = :{port}")
+    else:
+        checks.ok(what, "free, for the metrics")
 
 
 def config_file(checks: Checks, path: Path) -> None:

@@ -237,6 +237,21 @@ def test_a_port_that_is_taken_is_named_with_the_command_that_shows_by_whom(
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+def test_a_socket_of_too_long_a_name_and_a_port_for_metrics_that_is_taken_are_named(
+    domain: Domain1, capfd: pytest.CaptureFixture[str], program: str
+) -> None:
+    config = domain.config(program)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        lines = [line for line in config.read_text().splitlines() if not line.startswith("socket")]
+        write(config, "\n".join([f'socket = "{config.parent / ("x" * 120)}"', f"metrics_port = {port}", *lines, ""]))
+        assert PROGRAMS[program](["check", "--config", str(config)]) == 3
+    told = "".join(capfd.readouterr())
+    assert "a socket's name has 107 at most" in told
+    assert f"TCP 127.0.0.1, port {port}: Address already in use" in told and f"ss -tlpn sport = :{port}" in told
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("error", ["full", "inodes", "read-only"])
 def test_a_disk_that_takes_nothing_is_named(
     domain: Domain1, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, program: str, error: str
