@@ -100,7 +100,9 @@ def drawing(formats: Sequence[str], processes: int) -> Iterator[Drawing]:
 def _started() -> Any:
     command = [sys.executable, "-m", "testbed.report.drawing"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return children.started(command, outlasts=True, cwd=PROJECT, **pipes)
+    # In our own folder, which paths of results may begin at.
+    found = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    return children.started(command, outlasts=True, env={**os.environ, "PYTHONPATH": found}, **pipes)
 
 
 def _answer(child: subprocess.Popen[bytes], words: Sequence[Any]) -> Any:

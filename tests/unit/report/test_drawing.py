@@ -76,3 +76,12 @@ def test_unknown_formats_are_refused() -> None:
     for text in ("gif", "", "png,,svg"):
         with pytest.raises(InputError, match="unknown format"):
             formats_of(text)
+
+
+def test_figures_are_drawn_in_the_folder_where_the_command_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with drawing(("svg",), 1) as made:
+        found = made.ask("os:getcwd")
+    assert found.result() == str(tmp_path)
