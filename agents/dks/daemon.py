@@ -17,38 +17,19 @@ from agents.dks.status import as_text
 from agents.dks.supervisor import Supervisor, WorkerFailed
 from agents.policy.errors import PolicyError
 from agents.runtime import client, harden, journal, keylog
+from agents.runtime.commands import Commands
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.settings import ConfigError
 from agents.runtime.stderr import Words, advised, tell
-from agents.runtime.version import Version
 
 CONFIG = Path("/etc/router-keys/dks.toml")
 
 
 def _parser() -> Words:
-    parser = Words(prog="dks", description="Domain Key Server")
-    parser.add_argument("--version", action=Version)
-    verbs = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    def verb(name: str, text: str) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=text, description=text)
-        added.add_argument("--config", type=Path, default=CONFIG, help=f"dks.toml ({CONFIG})")
-        return added
-
-    def question(name: str, text: str, as_json: bool = False) -> argparse.ArgumentParser:
-        added = verb(name, text)
-        added.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
-        if as_json:
-            added.add_argument("--json", action="store_true", help="machine-readable JSON")
-        return added
-
-    run = verb("run", "Serve the domain's routers until SIGTERM.")
-    run.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
-    journal.add_options(run)
-    check = verb("check", "Look whether it can do its work here, and say what to do where not; changes nothing.")
-    check.add_argument("--json", action="store_true", help="machine-readable JSON")
+    commands = Commands("dks", "Domain Key Server", CONFIG, "Serve the domain's routers until SIGTERM.")
+    question = commands.question
     question("status", "Routers, IKE SAs and groups of the running DKS.", as_json=True)
     question("metrics", "Counters in Prometheus' text format.")
     question("events", "Events as they happen, a JSON object a line, until interrupted.")
@@ -56,7 +37,7 @@ def _parser() -> Words:
     confirmations.add_argument("--export", type=Path, metavar="FOLDER", help="write ROUTER.confirmation files there")
     rekey = question("rekey", "New generations of a router's groups.")
     rekey.add_argument("words", nargs="+", metavar="ROUTER", help="whose groups; words after it: of these interfaces")
-    return parser
+    return commands.parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

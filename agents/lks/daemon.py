@@ -33,6 +33,7 @@ from agents.policy.revocation import MAX_OCTETS
 from agents.runtime import client, harden, journal, keylog
 from agents.runtime.asyncio_driver import Driver, GuardedOnce
 from agents.runtime.clock import WallClock
+from agents.runtime.commands import Commands
 from agents.runtime.effects import Event, Kernel
 from agents.runtime.events import EventLog
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
@@ -41,33 +42,16 @@ from agents.runtime.settings import ConfigError
 from agents.runtime.stderr import Words, advised, tell
 from agents.runtime.storage import CorruptRecord, read_all
 from agents.runtime.udp import UdpPort
-from agents.runtime.version import Version
 
 CONFIG = Path("/etc/router-keys/lks.toml")
 
 
 def _parser() -> Words:
-    parser = Words(prog="lks", description="Local Key Server of a router")
-    parser.add_argument("--version", action=Version)
-    verbs = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    def verb(name: str, text: str) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=text, description=text)
-        added.add_argument("--config", type=Path, default=CONFIG, help=f"lks.toml ({CONFIG})")
-        return added
-
-    def question(name: str, text: str) -> argparse.ArgumentParser:
-        added = verb(name, text)
-        added.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
-        return added
-
-    run = verb("run", "Protect this router's routing protocols until SIGTERM.")
-    run.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
-    journal.add_options(run)
-    check = verb("check", "Look whether it can do its work here, and say what to do where not; changes nothing.")
-    check.add_argument("--json", action="store_true", help="machine-readable JSON")
-    status = question("status", "Keys, neighbours and what comes next, of the running LKS.")
-    status.add_argument("--json", action="store_true", help="machine-readable JSON")
+    commands = Commands(
+        "lks", "Local Key Server of a router", CONFIG, "Protect this router's routing protocols until SIGTERM."
+    )
+    question = commands.question
+    question("status", "Keys, neighbours and what comes next, of the running LKS.", as_json=True)
     question("events", "Events as they happen, a JSON object a line, until interrupted.")
     rekey = question("rekey", "New generations of this router's groups.")
     rekey.add_argument("words", nargs="*", metavar="INTERFACE", help="only these interfaces")
@@ -75,7 +59,7 @@ def _parser() -> Words:
     accept.add_argument("words", nargs="+", metavar="FILE", help="documents, as `policy export` writes them")
     revocation = question("revocation", "Give the running LKS a signed revocation list.")
     revocation.add_argument("words", nargs=1, metavar="FILE", help="the list, as `policy export` writes it")
-    return parser
+    return commands.parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
