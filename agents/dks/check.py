@@ -16,12 +16,11 @@ from agents.dks.store import GenerationBook
 from agents.dks.supervisor import refuse_central
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
-from agents.policy.keys import public_key_from_pem, read_private_key, read_public_key, spki
+from agents.policy.keys import public_key_from_pem, spki
 from agents.policy.revocation import FILE as REVOCATION
 from agents.runtime import checks as common
 from agents.runtime.checks import Checks
 from agents.runtime.clock import WallClock
-from agents.runtime.control import answers
 from agents.runtime.udp import bind
 
 EXPORT = "policy export FOLDER on the Policy Server, and copy its *.cose there"
@@ -35,10 +34,7 @@ def check(path: Path) -> Checks:
     if config is None:
         return checks
     common.config_file(checks, path)
-    identity = checks.tried("identity", lambda: read_private_key(config.identity), f"{config.identity}: Ed25519, ours")
-    server = checks.tried(
-        "policy server's key", lambda: read_public_key(config.policy_server_key), f"{config.policy_server_key}"
-    )
+    identity, server = common.keys(checks, config.identity, config.policy_server_key)
     common.state_folder(checks, config.state_dir)
     checks.tried("book", lambda: _book(config), lambda found: found)
     now_s = WallClock(config.clock)()
@@ -47,11 +43,8 @@ def check(path: Path) -> Checks:
     if config.workers > 1 and server is not None:
         checks.tried("workers", lambda: refuse_central(config), str(config.workers))
     _policy_server(checks, config, server)
-    _port(checks, config)
-    common.control_socket(checks, config.socket)
-    running = config.socket is not None and answers(config.socket)
-    common.metrics_port(checks, str(config.metrics_address), config.metrics_port, running=running)
-    common.out_folder(checks, "events", config.events)
+    what = f"UDP {config.listen or 'any address'}, port {config.port}"
+    common.doors(checks, "dks", config, what, lambda: bind(config.port, config.listen))
     return checks
 
 
@@ -146,17 +139,3 @@ def _policy_server(checks: Checks, config: DksConfig, key: Ed25519PublicKey | No
         return f"{config.policy_url} answers, and its key is the pinned one"
 
     checks.tried("policy server", look, lambda found: found)
-
-
-def _port(checks: Checks, config: DksConfig) -> None:
-    what = f"UDP {config.listen or 'any address'}, port {config.port}"
-    if config.socket is not None and answers(config.socket):
-        checks.ok(what, "the running DKS has it")
-        return
-
-    def tried() -> str:
-        for each in bind(config.port, config.listen):
-            each.close()
-        return "free"
-
-    checks.tried(what, tried, str)

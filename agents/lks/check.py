@@ -24,11 +24,10 @@ from agents.lks.core import LksCore
 from agents.lks.files import KEY_FIX, core_of
 from agents.lks.lease import LEASE, left_of
 from agents.policy.document import PolicyDocument
-from agents.policy.keys import read_private_key, read_public_key, spki
+from agents.policy.keys import spki
 from agents.runtime import checks as common
 from agents.runtime.checks import Checks
 from agents.runtime.clock import WallClock
-from agents.runtime.control import answers
 from agents.runtime.links import LinkState, snapshot
 from agents.runtime.storage import read_all
 from agents.runtime.udp import bind
@@ -52,9 +51,7 @@ def check(path: Path) -> Checks:
     if config is None:
         return checks
     common.config_file(checks, path)
-    identity = checks.tried("identity", lambda: read_private_key(config.identity), f"{config.identity}: Ed25519, ours")
-    server = read_public_key
-    checks.tried("policy server's key", lambda: server(config.policy_server_key), f"{config.policy_server_key}")
+    identity, _server = common.keys(checks, config.identity, config.policy_server_key)
     common.state_folder(checks, config.state_dir)
     core = checks.tried("policy and counters", lambda: core_of(config, _no_sequence, log_keys=False), _policy)
     now_s = WallClock(config.clock)()
@@ -65,11 +62,7 @@ def check(path: Path) -> Checks:
         _document(checks, config, core.document, identity, now_s)
         _links(checks, core.document)
     _kernel(checks, Suite.default() if core is None else core.document.suite)
-    _port(checks, config)
-    common.control_socket(checks, config.socket)
-    running = config.socket is not None and answers(config.socket)
-    common.metrics_port(checks, str(config.metrics_address), config.metrics_port, running=running)
-    common.out_folder(checks, "events", config.events)
+    common.doors(checks, "lks", config, f"UDP port {config.port}", lambda: bind(config.port))
     return checks
 
 
@@ -186,17 +179,3 @@ def _refused(suite: Suite) -> str | None:
     except (OSError, GuardError) as error:
         return f"cleartext cannot be dropped at an interface: {error}"
     return None
-
-
-def _port(checks: Checks, config: LksConfig) -> None:
-    what = f"UDP port {config.port}"
-    if config.socket is not None and answers(config.socket):
-        checks.ok(what, "the running LKS has it")
-        return
-
-    def tried() -> str:
-        for each in bind(config.port):
-            each.close()
-        return "free"
-
-    checks.tried(what, tried, str)

@@ -10,14 +10,18 @@ import os
 import pwd
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agents.policy.errors import PolicyError
+from agents.policy.keys import read_private_key, read_public_key
 from agents.runtime import harden
+from agents.runtime.control import answers
 from agents.runtime.exits import EXIT_DONE, EXIT_STATE, EXIT_USAGE
 from agents.runtime.settings import ConfigError
 from agents.runtime.stderr import advised, tell
@@ -165,6 +169,16 @@ def space(checks: Checks, path: Path) -> None:
         checks.warn("disk", f"{path}: {free >> 10} KiB are free", f"df -h {path}")
 
 
+def keys(
+    checks: Checks, identity: Path, policy_server: Path
+) -> tuple[Ed25519PrivateKey | None, Ed25519PublicKey | None]:
+    """A daemon's own key, and that of the Policy Server; None for one that cannot be used."""
+    return (
+        checks.tried("identity", lambda: read_private_key(identity), f"{identity}: Ed25519, ours"),
+        checks.tried("policy server's key", lambda: read_public_key(policy_server), str(policy_server)),
+    )
+
+
 def out_folder(checks: Checks, what: str, path: Path | None) -> None:
     """The folder of a file or socket that the program makes."""
     if path is None:
@@ -181,7 +195,46 @@ def out_folder(checks: Checks, what: str, path: Path | None) -> None:
     checks.tried(what, look, str(path))
 
 
-def control_socket(checks: Checks, path: Path | None) -> None:
+class Doors(Protocol):
+    """Where a daemon answers and writes, as its configuration says."""
+
+    @property
+    def socket(self) -> Path | None:
+        """Where it answers commands."""
+
+    @property
+    def events(self) -> Path | None:
+        """What it appends events to."""
+
+    @property
+    def metrics_address(self) -> str:
+        """Where it serves metrics."""
+
+    @property
+    def metrics_port(self) -> int | None:
+        """The same; None: nowhere."""
+
+
+def doors(checks: Checks, program: str, config: Doors, what: str, bound: Callable[[], Iterable[socket.socket]]) -> None:
+    """Where a daemon is reached: its port (`what`, which `bound` opens), socket, metrics and events. What the running
+    one has is not opened."""
+    running = config.socket is not None and answers(config.socket)
+
+    def tried() -> None:
+        for each in bound():
+            each.close()
+
+    if running:
+        checks.ok(what, f"the running {program.upper()} has it")
+    else:
+        checks.tried(what, tried, "free")
+    _control_socket(checks, config.socket)
+    if not running:
+        _metrics_port(checks, config.metrics_address, config.metrics_port)
+    out_folder(checks, "events", config.events)
+
+
+def _control_socket(checks: Checks, path: Path | None) -> None:
     """The socket that the program answers on: its folder, and whether the kernel takes so long a name (unix(7))."""
     if path is not None and len(os.fsencode(path)) > _SOCKET_OCTETS:
         checks.wrong(
@@ -191,12 +244,11 @@ def control_socket(checks: Checks, path: Path | None) -> None:
     out_folder(checks, "socket", path)
 
 
-def metrics_port(checks: Checks, address: str, port: int | None, *, running: bool) -> None:
-    """Whether the metrics can be served there; not looked at where the program itself has the port."""
-    if port is None or running:
+def _metrics_port(checks: Checks, address: str, port: int | None) -> None:
+    """Whether the metrics can be served there."""
+    if port is None:
         return
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-
     what = f"TCP {address}, port {port}"
     try:
         socket.create_server((address, port), family=family).close()
