@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from agents.gikev2 import notifies
 from agents.gikev2.courier import Courier, DocumentHolder
 from agents.gikev2.revocation_exchange import ListHolder, Spread
 from agents.gikev2.server import KeyServer, RegistrationRequest, SpeakerRequest
@@ -305,8 +304,6 @@ class GroupParty(IkeParty):
                     self.rekeyed(event.payloads, event.sa, now)
                 case ExchangeType.INFORMATIONAL if peer is not None:
                     answer = self._lists.answer(event.payloads, peer, now)
-                    if notifies.asks_for_document(event.payloads):  # which may be as large as the list
-                        answer = self._lists.hello()
                     answer += self._courier.answer(event.payloads, peer, now)
                     answer += self.informed(event.payloads, peer, now)
         except (IkeError, PolicyError) as error:

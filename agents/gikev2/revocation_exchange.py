@@ -102,9 +102,11 @@ class Spread:
         return self.hello()
 
     def answer(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
-        """What the answer to these payloads says of us, with our list if the peer's is older."""
+        """What the answer to these payloads says of us, with our list if the peer's is older and no document is asked
+        for, which may be as large."""
         self.heard(payloads, peer, now)
-        return self.with_list() if self._shown.get(peer, 0) < self.holder.version else self.hello()
+        older = self._shown.get(peer, 0) < self.holder.version
+        return self.with_list() if older and not notifies.asks_for_document(payloads) else self.hello()
 
     def push(self, sa: SaHandle, peer: str, now: float) -> None:
         """Send our list to a peer that showed an older one, unless it is on its way."""
