@@ -106,11 +106,11 @@ def _links(checks: Checks, document: PolicyDocument) -> None:
     except OSError as error:
         checks.wrong("interfaces", str(error), "ip link")
     for policy in document.interfaces if found is not None else ():
-        state, address = (found or {}).get(policy.name), str(policy.address)
+        state, address = (found or {}).get(policy.name), policy.address or policy.address6
         if state is None:
             checks.warn("interfaces", f"{policy.name}: the policy has it, this router has not", "ip -br link")
-        elif address not in state.addresses:
-            has = ", ".join(sorted(state.addresses)) or "no IPv4 address"
+        elif str(address) not in state.addresses:
+            has = ", ".join(sorted(state.addresses)) or f"no IPv{address.version} address"
             checks.warn("interfaces", f"{policy.name}: the policy says {address}, it has {has}", "ip -br address")
         elif not state.running:
             checks.warn("interfaces", f"{policy.name}: down, or without a carrier", f"ip link show {policy.name}")
