@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,9 +37,12 @@ from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Event
 from agents.runtime.exits import EXIT_STATE
 from agents.runtime.journal import LogFormat, LogLevel
-from agents.runtime.metrics import Counts, page
+from agents.runtime.metrics import page
 from agents.runtime.metrics_http import Ailments, MetricsServer, Page
 from agents.runtime.stderr import advised
+
+if TYPE_CHECKING:
+    from agents.policy.api.metrics import PolicyCounts
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PORT = 8484
@@ -184,7 +187,7 @@ def _listening(host: str, port: int) -> socket.socket:
         raise refusal from error
 
 
-def _measured(folder: Path, counts: Counts) -> tuple[Page, Ailments]:
+def _measured(folder: Path, counts: PolicyCounts) -> tuple[Page, Ailments]:
     """What a MetricsServer is given: the store is opened and read in a thread."""
     from agents.policy.api.metrics import families
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 from agents.policy import confirmation_folder
 from agents.policy.confirmation import missing
 from agents.policy.delegation import split, verify_delegation
-from agents.policy.document import verify_document
+from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.revocation import verify_list
 from agents.policy.store import PolicyStore
 from agents.runtime.metrics import Counts, Family, build, gauge
@@ -29,34 +30,41 @@ class PolicyCounts(Counts):
 
     def __init__(self) -> None:
         super().__init__("policy", _COUNTED)
+        self._verified: tuple[int, list[PolicyDocument], list[int]] = (0, [], [])
 
     def answered(self, method: str, status: int, seconds: float) -> None:
         """One more request."""
         self.add("requests_total", [method, str(status)])
         self.add("request_seconds_total", [method], seconds)
 
+    def verified(self, store: PolicyStore) -> tuple[list[PolicyDocument], list[int]]:
+        """The documents of the last version, and when their delegations end, Unix seconds: verified once, since what is
+        committed does not change. PolicyError."""
+        version, root, domain = store.version, store.public_key, store.draft().name
+        if version != self._verified[0]:
+            signed = store.documents()
+            documents = [verify_document(each, root, domain=domain, router=name) for name, each in signed.items()]
+            delegations = [found for found, _document in map(split, signed.values()) if found is not None]
+            ends = [verify_delegation(each, root, domain=domain)[0].expires_at for each in delegations]
+            self._verified = (version, documents, ends)
+        return self._verified[1:]
 
-def families(folder: Path, counts: Counts) -> list[Family]:
+
+def families(folder: Path, counts: PolicyCounts) -> list[Family]:
     """From the store as it is now. PolicyError, OSError, sqlite3.Error."""
     with closing(PolicyStore(folder)) as store:
-        return [build("policy"), *_of_store(store), *counts.families()]
+        return [build("policy"), *_of_store(store, *counts.verified(store)), *counts.families()]
 
 
-def _of_store(store: PolicyStore) -> list[Family]:
-    version, draft = store.version, store.draft()
-    signed, root = store.documents() if version else {}, store.public_key
-    documents = {name: verify_document(each, root, domain=draft.name, router=name) for name, each in signed.items()}
+def _of_store(store: PolicyStore, documents: Sequence[PolicyDocument], delegations_end: Sequence[int]) -> list[Family]:
+    version, draft, root = store.version, store.draft(), store.public_key
     listed = store.revocation()
     said, _wrong = (
         confirmation_folder.read(store.domain(version), store.folder / confirmation_folder.FOLDER)
         if version
         else ({}, [])
     )
-    ends = [each.expires_at for each in documents.values()]
-    for octets in signed.values():
-        delegation, _document = split(octets)
-        if delegation is not None:
-            ends.append(verify_delegation(delegation, root, domain=draft.name)[0].expires_at)
+    ends = [*(each.expires_at for each in documents), *delegations_end]
     return [
         gauge("policy_version", "The last version that was committed.", version),
         gauge("policy_routers", "Routers of the draft.", len(draft.routers)),
@@ -75,7 +83,7 @@ def _of_store(store: PolicyStore) -> list[Family]:
         gauge(
             "policy_confirmations_missing",
             "Routers that have not confirmed all of their document.",
-            sum(bool(missing(document, said.get(name))) for name, document in documents.items()),
+            sum(bool(missing(each, said.get(each.router))) for each in documents),
         ),
         gauge("policy_root_key_present", "1: the root key lies in the store.", (store.folder / "key.pem").exists()),
     ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from agents.policy import edit
 from agents.policy.api.app import create_app
 from agents.policy.api.bodies import Problem
 from agents.policy.api.metrics import PolicyCounts, families
@@ -117,6 +120,16 @@ def test_prometheus_reads_requests_and_what_ends_and_is_missing(api: TestClient,
     ):
         assert line in lines
     assert any(line.startswith("policy_document_expires_timestamp_seconds 1.") for line in lines)
+
+
+def test_documents_are_verified_once_for_a_version_however_often_prometheus_asks(store: Path) -> None:
+    counts = PolicyCounts()
+    with closing(PolicyStore(store)) as opened:
+        documents, _ends = counts.verified(opened)
+        assert [each.router for each in documents] == ["r1"] and counts.verified(opened)[0] is documents
+        opened.edit(edit.remove_router(opened.draft(), "r1"))
+        opened.commit("anna", "gone", int(time.time()))
+        assert counts.verified(opened)[0] == []
 
 
 def test_tokens_of_the_first_format_count_and_later_files_are_told_from_damaged_ones(store: Path) -> None:
