@@ -345,12 +345,16 @@ class LksCore:
 
     def _acceptable(self, signed: bytes) -> PolicyDocument:
         """Our own document, if it may be acted on. PolicyError."""
-        before = self._context.retained.version
-        fresh = self.verified(signed, self._context.document.router, before)
+        fresh = self.verified(signed, self._context.document.router, self._context.retained.version)
+        self._check_own(fresh)
+        return fresh
+
+    def _check_own(self, fresh: PolicyDocument) -> None:
+        """PolicyError unless this document of our own, which was verified, can be acted on."""
         _check_ability(fresh)
+        before = self._context.retained.version
         if fresh.version > before + MOST_VERSIONS_AHEAD:
             raise PolicyError(f"version {fresh.version} is too far ahead of {before}")
-        return fresh
 
     def verified(self, signed: bytes, router: str | None, minimum_version: int) -> PolicyDocument:
         """As CarryingSide.verified, of this router or any."""
@@ -524,21 +528,18 @@ class LksCore:
             if document.router != router:
                 new = self.carrying.hand(document, signed, now)
             elif new := document.version >= self.policy_wanted:
-                self.take_document(signed, now)
+                self._pending = (document, signed)
             (taken if new else known).append({"router": document.router, "version": document.version})
         self._adopt(now)
         self.carrying.keep()
         return {"accepted": taken, "not_newer": known}
 
     def _brought(self, text: str) -> tuple[PolicyDocument, bytes]:
-        try:
-            signed = base64.b64decode(text, validate=True)
-        except ValueError as error:
-            raise CommandRefused(f"no base64: {error}") from error
+        signed = _decoded(text)
         try:
             document = self.verified(signed, None, 0)
             if document.router == self._context.document.router and document.version >= self.policy_wanted:
-                document = self._acceptable(signed)
+                self._check_own(document)
             else:
                 self.carrying.check_ahead(document)
         except PolicyError as error:
@@ -547,10 +548,7 @@ class LksCore:
 
     def _given(self, text: str, now: float) -> Mapping[str, Any]:
         """The administrator of this router brings a revocation list, base64."""
-        try:
-            signed = base64.b64decode(text, validate=True)
-        except ValueError as error:
-            raise CommandRefused(f"no base64: {error}") from error
+        signed = _decoded(text)
         removal, before = self.removal, self.removal.version
         removal.offer(signed, "administrator", now)
         self._adopt(now)
@@ -678,6 +676,14 @@ class LksCore:
         for interface in self._context.document.interfaces:
             if interface.name in self._found:
                 yield from protected(interface)
+
+
+def _decoded(text: str) -> bytes:
+    """What an administrator brings. CommandRefused."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise CommandRefused(f"no base64: {error}") from error
 
 
 def _check_ability(document: PolicyDocument) -> None:
