@@ -1,4 +1,4 @@
-"""Forms for the steps of agents.policy.api.edits: which fields each has, and what was typed as the step's JSON.
+"""Forms for the steps of agents.policy.steps: which fields each has, and what was typed as the step's JSON.
 
 Read from the schemas that the API publishes, so every step that programs can take has a form. Knows nothing of HTML.
 """
