@@ -5,17 +5,19 @@ Pure functions over domains and over what GET /v1/confirmations says. Knows noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from agents import look
 from agents.ipsec.protection import Mode
 from agents.policy.difference import shown_modes
-from agents.policy.domain import AdjacencyEntry, Domain, InterfaceEntry, RouterEntry
+from agents.policy.domain import AdjacencyEntry, Domain, End, InterfaceEntry, RouterEntry
 from agents.policy.revocation import key_hash
 
 State = Literal["same", "new", "changed", "removed"]
+Heard = Mapping[tuple[str, str], Sequence[tuple[End, State]]]
+"""By place, router and interface: the other ends of its adjacencies."""
 Said = Mapping[str, Mapping[str, Any]]
 """`routers` of GET /v1/confirmations; empty while nothing is committed."""
 NOTHING = "–"
@@ -104,25 +106,25 @@ def fingerprint(key: bytes) -> str:
 def routers(draft: Domain, committed: Domain | None, said: Said) -> list[Router]:
     """Every router of the draft or the last version, by name."""
     old = committed.routers if committed is not None else {}
+    heard = _heard(draft, committed)
     return [
-        _router(name, draft, committed, old.get(name), said.get(name, {}))
+        _router(name, draft.routers.get(name), old.get(name), heard, said.get(name, {}))
         for name in sorted({*draft.routers, *old}, key=lambda name: (name.lower(), name))
     ]
 
 
 def _router(
-    name: str, draft: Domain, committed: Domain | None, was: RouterEntry | None, told: Mapping[str, Any]
+    name: str, now: RouterEntry | None, was: RouterEntry | None, heard: Heard, told: Mapping[str, Any]
 ) -> Router:
-    now = draft.routers.get(name)
     entry = now or was
     assert entry is not None
     word: Mapping[str, Any] = told.get("said") or {}
     own = {each["name"]: each for each in word.get("interfaces", ())}
-    names = list(dict.fromkeys(each.name for each in (*(now or entry).interfaces, *(was.interfaces if was else ()))))
+    names = list(dict.fromkeys(each.name for each in (*entry.interfaces, *(was.interfaces if was else ()))))
     interfaces = tuple(
         _interface(
-            draft, committed, name, each, now.interface(each) if now else None, was.interface(each) if was else None,
-            own.get(each),
+            (name, each), now.interface(each) if now else None, was.interface(each) if was else None,
+            heard.get((name, each), ()), own.get(each),
         )
         for each in names
     )  # fmt: skip
@@ -146,21 +148,18 @@ def _state(was: object, now: object) -> State:
 
 
 def _interface(
-    draft: Domain,
-    committed: Domain | None,
-    router: str,
-    name: str,
+    here: tuple[str, str],
     now: InterfaceEntry | None,
     was: InterfaceEntry | None,
+    heard: Iterable[tuple[End, State]],
     own: Mapping[str, Any] | None,
 ) -> Interface:
     entry = now or was
     assert entry is not None
-    here = (router, name)
     keyed = set(own["keyed"]) if own is not None else None
     return Interface(
-        name=name,
-        place=f"{router}:{name}",
+        name=entry.name,
+        place=":".join(here),
         address=str(entry.address or entry.address6),
         link=entry.link,
         protocols=", ".join(each.value for each in entry.protocols),
@@ -168,7 +167,10 @@ def _interface(
         draft=shown_modes(now) if now is not None else NOTHING,
         committed=shown_modes(was) if was is not None else NOTHING,
         confirmed=_confirmed(own),
-        neighbors=tuple(_neighbors(draft, committed, here, keyed)),
+        neighbors=tuple(
+            Neighbor(str(other), other.router, state, None if keyed is None else other.router in keyed)
+            for other, state in heard
+        ),
     )
 
 
@@ -179,14 +181,13 @@ def _confirmed(own: Mapping[str, Any] | None) -> str:
     return str(own["mode"]) + "".join(f", {protocol} {mode}" for protocol, mode in others.items())
 
 
-def _neighbors(
-    draft: Domain, committed: Domain | None, here: tuple[str, str], keyed: set[str] | None
-) -> Iterator[Neighbor]:
+def _heard(draft: Domain, committed: Domain | None) -> Heard:
+    """The other ends of every interface's adjacencies."""
+    found: dict[tuple[str, str], list[tuple[End, State]]] = {}
     for each, state in _joined(draft, committed):
         for mine, other in ((each.a, each.b), (each.b, each.a)):
-            if mine.place == here:
-                known = None if keyed is None else other.router in keyed
-                yield Neighbor(str(other), other.router, state, known)
+            found.setdefault(mine.place, []).append((other, state))
+    return found
 
 
 def _joined(draft: Domain, committed: Domain | None) -> Iterator[tuple[AdjacencyEntry, State]]:
@@ -225,12 +226,7 @@ def _net(interface: InterfaceEntry) -> str:
 
 def graph(draft: Domain, found: list[Router], joined: list[Adjacency]) -> dict[str, Any]:
     """What the drawing needs, as JSON."""
-    nets = {
-        router.name: [
-            [each.name, str(each.address.network) if each.address is not None else ""] for each in router.interfaces
-        ]
-        for router in draft.routers.values()
-    }
+    nets = {router.name: [[each.name, _net(each)] for each in router.interfaces] for router in draft.routers.values()}
     return {
         "marks": {each.value: look.MARKS[each.value][0] for each in Mode},
         "nodes": [
