@@ -240,17 +240,21 @@ class PolicyStore:
         name = self.draft().name
         return [verify_list(bytes(signed), self.public_key, domain=name) for (signed,) in rows]
 
-    def _still_good(self, signed: dict[str, bytes], domain: Domain) -> dict[str, PolicyDocument]:
+    def _still_good(self, signed: dict[str, bytes], domain: Domain) -> dict[str, renewal.Signed]:
         """The documents that count under this domain: not those of administrators whom it revokes."""
+        root = self.public_key
         revoked = {each.key for each in domain.revoked_administrators}
         found = {}
         for name, octets in signed.items():
             delegation, _document = split(octets)
+            until = math.inf
             if delegation is not None:
-                administrator, _key = verify_delegation(delegation, self.public_key, domain=domain.name)
+                administrator, _key = verify_delegation(delegation, root, domain=domain.name)
                 if key_hash(administrator.key) in revoked:
                     continue
-            found[name] = verify_document(octets, self.public_key, domain=domain.name, router=name)
+                until = administrator.expires_at
+            document = verify_document(octets, root, domain=domain.name, router=name)
+            found[name] = renewal.Signed(document, until)
         return found
 
     @staticmethod
@@ -403,9 +407,9 @@ class PolicyStore:
         signed_before = self.documents() if version > 1 else {}
         # A document that a list has outlived is signed anew, so that its router is not left alone with it.
         before = {
-            name: each
+            name: each.document
             for name, each in self._still_good(signed_before, domain).items()
-            if each.expires_at > expired_before and name not in due
+            if each.document.expires_at > expired_before and name not in due
         }
         if signer is not None:
             signer.check(root, domain, at)
@@ -433,7 +437,7 @@ class PolicyStore:
             delegation = None if signer is None else signer.check(self.public_key, domain, at)
             until = math.inf if delegation is None else delegation.expires_at
             warning = None if delegation is None else renewal.warning(delegation.name, until, at)
-            documents = self._in_force(domain)
+            documents = self._still_good(self.documents(), domain)
             due = renewal.due(documents, until, at)
             if not due:
                 next_at = min((renewal.due_at(each, until) for each in documents.values()), default=math.inf)
@@ -444,20 +448,6 @@ class PolicyStore:
             if clean:
                 self._put_draft(kept)
         return Renewed(done, fresh, at, warning)
-
-    def _in_force(self, domain: Domain) -> dict[str, renewal.Signed]:
-        """The last version's documents that count."""
-        octets = self.documents()
-        return {
-            name: renewal.Signed(each, self._signer_until(octets[name], domain))
-            for name, each in self._still_good(octets, domain).items()
-        }
-
-    def _signer_until(self, signed: bytes, domain: Domain) -> float:
-        delegation, _document = split(signed)
-        if delegation is None:
-            return math.inf
-        return verify_delegation(delegation, self.public_key, domain=domain.name)[0].expires_at
 
     def _refuse_past(self, at: int) -> None:
         """PolicyError when the clock stands before the last commit: what is signed now would have expired, or soon."""
