@@ -27,7 +27,21 @@ from agents.policy.admin_cli import app as admin_app
 from agents.policy.check import check as checked
 from agents.policy.deploy_cli import app as deploy_app
 from agents.policy.deploy_cli import login_name
-from agents.policy.desk import Batch, Json, Yes, answer, ask, octets, opened, signer_of, together
+from agents.policy.desk import (
+    Administrator,
+    Batch,
+    Delegation,
+    Export,
+    Json,
+    Who,
+    Yes,
+    answer,
+    ask,
+    octets,
+    opened,
+    signer_of,
+    together,
+)
 from agents.policy.difference import difference, dks_text
 from agents.policy.document import DksEntry, plain, verify_document
 from agents.policy.domain import CARRIES, Domain, Settings
@@ -207,9 +221,9 @@ def diff(context: typer.Context, as_json: Json = False) -> None:
 def commit(
     context: typer.Context,
     message: Annotated[str, typer.Option("--message", "-m", help="Why.")],
-    who: Annotated[str | None, typer.Option(help="Who; the login name by default.")] = None,
-    administrator: Annotated[Path | None, typer.Option(help="Sign with this private key, not the root key.")] = None,
-    delegation: Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")] = None,
+    who: Who = None,
+    administrator: Administrator = None,
+    delegation: Delegation = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -235,10 +249,10 @@ def check(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def renew(
     context: typer.Context,
-    who: Annotated[str | None, typer.Option(help="Who; the login name by default.")] = None,
-    administrator: Annotated[Path | None, typer.Option(help="Sign with this private key, not the root key.")] = None,
-    delegation: Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")] = None,
-    export: Annotated[Path | None, typer.Option(help="Write the documents there too.")] = None,
+    who: Who = None,
+    administrator: Administrator = None,
+    delegation: Delegation = None,
+    export: Export = None,
     as_json: Json = False,
 ) -> None:
     """Sign documents anew whose time it is, though nothing in them changed; the draft stays. For a timer, once a day;

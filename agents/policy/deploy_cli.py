@@ -16,7 +16,7 @@ import typer
 from agents.ipsec.protection import Mode
 from agents.policy import confirmation_folder
 from agents.policy.deploy import Deployer, Done, Held, from_folder, now
-from agents.policy.desk import Json, Protocols, answer
+from agents.policy.desk import Export, Json, Protocols, Who, answer, opened
 from agents.policy.errors import PolicyError
 from agents.policy.export import export_documents
 from agents.policy.store import PolicyStore
@@ -36,19 +36,14 @@ Folder = Annotated[
     typer.Option("--confirmations", help="From dks confirmations --export; the store's own by default."),
 ]
 Without = Annotated[list[str] | None, typer.Option(help="A router that is not waited for; say why in the history.")]
-Who = Annotated[str | None, typer.Option(help="Who; the login name by default.")]
-Export = Annotated[Path | None, typer.Option("--export", help="Write the documents there too.")]
 
 
 @contextmanager
 def _deployer(context: typer.Context, folder: Path | None) -> Iterator[tuple[Deployer, PolicyStore]]:
     if folder is not None and not folder.is_dir():
         raise PolicyError(f"--confirmations: {folder} is no folder\n  next:    dks confirmations --export {folder}")
-    store = PolicyStore(context.obj)
-    try:
+    with opened(context) as store:
         yield Deployer(store, from_folder(folder or store.folder / confirmation_folder.FOLDER)), store
-    finally:
-        store.close()
 
 
 def _held(as_json: bool, held: Held) -> typer.Exit:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,10 @@ Protocols = Annotated[
     list[RoutingProtocol] | None,
     typer.Option("--protocol", help="This protocol alone; all by default. May be given several times."),
 ]
+Who = Annotated[str | None, typer.Option(help="Who; the login name by default.")]
+Administrator = Annotated[Path | None, typer.Option(help="Sign with this private key, not the root key.")]
+Delegation = Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")]
+Export = Annotated[Path | None, typer.Option("--export", help="Write the documents there too.")]
 
 
 @dataclass
@@ -53,11 +57,8 @@ def opened(context: typer.Context) -> Iterator[PolicyStore]:
     """The store that `--store` names."""
     if _BATCH.get() is not None:
         raise PolicyError("the verb changes nothing of the draft")
-    store = PolicyStore(context.obj)
-    try:
+    with closing(PolicyStore(context.obj)) as store:
         yield store
-    finally:
-        store.close()
 
 
 def answer(as_json: bool, value: Any, lines: list[str]) -> None:

@@ -28,7 +28,7 @@ import typer
 
 from agents import __version__
 from agents.policy.api.tokens import Role, TokenBook
-from agents.policy.desk import Json, Yes, ask, signer_of
+from agents.policy.desk import Delegation, Json, Yes, ask, signer_of
 from agents.policy.errors import PolicyError
 from agents.policy.keys import check_secret
 from agents.policy.store import PolicyStore, Signer
@@ -101,7 +101,7 @@ def serve(
     administrator: Annotated[
         Path | None, typer.Option(help="Commit with this private key: the root key need not be on this machine.")
     ] = None,
-    delegation: Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")] = None,
+    delegation: Delegation = None,
     renew: Annotated[bool, typer.Option("--renew/--no-renew", help="Sign documents anew in time.")] = True,
     metrics_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Where Prometheus may ask.")] = None,
     metrics_address: Annotated[str, typer.Option(help="The address for that.")] = "127.0.0.1",

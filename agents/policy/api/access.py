@@ -5,8 +5,8 @@ Knows no address.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -69,14 +69,9 @@ def _folder(request: Request) -> Path:
 Folder = Annotated[Path, Depends(_folder)]
 
 
-@contextmanager
-def opened(folder: Path) -> Iterator[PolicyStore]:
+def opened(folder: Path) -> closing[PolicyStore]:
     """The store, for one request: SQLite's connections stay with their threads."""
-    store = PolicyStore(folder)
-    try:
-        yield store
-    finally:
-        store.close()
+    return closing(PolicyStore(folder))
 
 
 def status_of(error: PolicyError) -> int:
