@@ -122,10 +122,7 @@ def end(text: str) -> steps.End:
 
 def pem(path: Path) -> str:
     """The public key in a file, as a step has it."""
-    try:
-        return public_pem(read_public_key(path, pipes=True)).decode()
-    except OSError as error:
-        raise PolicyError(f"{path}: {error.strerror}") from error
+    return public_pem(read_public_key(path, pipes=True)).decode()
 
 
 def octets(path: Path) -> bytes:
