@@ -137,7 +137,8 @@ def serve(
     scheme, shown = "https" if tls_cert else "http", f"[{listen}]" if ":" in listen else listen
     address = f"{scheme}://{shown}:{port}"
     with closing(PolicyStore(context.obj)) as store:
-        facts = {"domain": store.draft().name, "policy_version": store.version, "routers": len(store.draft().routers)}
+        draft = store.draft()
+        facts = {"domain": draft.name, "policy_version": store.version, "routers": len(draft.routers)}
     listening = _listening(listen, port)
     signs = "the root key" if signer is None else "a delegated key"
     began = {"version": __version__, "store": context.obj, "address": address, "metrics": metrics_port, "signs": signs}
