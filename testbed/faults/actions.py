@@ -243,10 +243,7 @@ class Faults:
 
     def _remove(self, step: steps.RouterRemove) -> str | None:
         lab, began = self._lab, time.monotonic_ns()
-        if step.hand_to is not None and not lab.node(step.hand_to).powered:
-            raise InputError(
-                f"{step.hand_to} has no power and takes no revocation list", where=step.action, allowed="another router"
-            )
+        self._refuse_unpowered(step, "no revocation list")
         nothing = lab.keying.remove_router(step.router, step.hand_to, lab)
         if nothing is None:
             self._tell(step, step.router, t=began, hand_to=step.hand_to)
@@ -254,26 +251,27 @@ class Faults:
 
     def _allow(self, step: steps.LinkAllow) -> str | None:
         lab, began = self._lab, time.monotonic_ns()
-        if step.hand_to is not None and not lab.node(step.hand_to).powered:
-            raise InputError(
-                f"{step.hand_to} has no power and takes no documents", where=step.action, allowed="another router"
-            )
+        self._refuse_unpowered(step, "no documents")
         outcome = lab.keying.allow_link(step.segment, step.hand_to, lab)
-        if isinstance(outcome, str):
-            return outcome
-        self._tell(step, "lab", t=began, segment=step.segment, hand_to=step.hand_to, **outcome)
-        return None
+        return self._came(step, outcome, t=began, segment=step.segment, hand_to=step.hand_to)
 
     def _administrator(self, step: steps.Administrator) -> str | None:
         lab, began = self._lab, time.monotonic_ns()
-        if not lab.node(step.hand_to).powered:
-            raise InputError(
-                f"{step.hand_to} has no power and takes nothing", where=step.action, allowed="another router"
-            )
+        self._refuse_unpowered(step, "nothing")
         outcome = lab.keying.administrator(step.deed, step.hand_to, lab)
+        return self._came(step, outcome, t=began, deed=step.deed, hand_to=step.hand_to)
+
+    def _refuse_unpowered(self, step: steps.RouterRemove | steps.LinkAllow | steps.Administrator, takes: str) -> None:
+        """InputError when the router that is handed something is without power, and so takes none of it."""
+        name = step.hand_to
+        if name is not None and not self._lab.node(name).powered:
+            raise InputError(f"{name} has no power and takes {takes}", where=step.action, allowed="another router")
+
+    def _came(self, step: steps.Step, outcome: Mapping[str, Any] | str, **args: Any) -> str | None:
+        """Tell what came of a step, or give why there was nothing to do."""
         if isinstance(outcome, str):
             return outcome
-        self._tell(step, "lab", t=began, deed=step.deed, hand_to=step.hand_to, **outcome)
+        self._tell(step, "lab", **args, **outcome)
         return None
 
     # -- an intruder; what it has done it tells the record itself
