@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from testbed.analysis import adjacency, multicast, protected, requests
 from testbed.analysis.convergence import converged_at
+from testbed.analysis.counters import grown
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
 from testbed.record.plan import Flow, Step, Stream
@@ -89,9 +90,10 @@ class RekeySoak(Experiment):
         end = run.events[-1]["t"]
         asked = requests.at_dks(run, since)
         sent, lost, longest = probes(run)
+        dropped = grown(run, MARK, "end")
         extra: dict[str, float | None] = {
             "rekeys": sum(event["t"] >= since for event in run.where("agent", "rekeyed")),
-            "packets dropped by IPsec": sum(dropped(run).values()),
+            "packets dropped by IPsec": sum(dropped.values()),
             "adjacencies lost": adjacency.losses(topology, run.events, since, end),
             NEIGHBORS_LOST: neighbors_lost(run, since),
             BY_CHANCE: lost_by_chance(topology, (end - since) / NS),
@@ -100,8 +102,7 @@ class RekeySoak(Experiment):
             "probes lost beyond the links' loss": max(0, lost - expected_losses(sent)),
             "probes lost in a row, most": longest,
         }
-        for counter, count in dropped(run).items():
-            extra[counter] = count
+        extra |= dropped
         extra |= protected.in_clear(run)
         extra |= multicast.series(run, {self.begin: Phase(0, until=since)})
         return Measures(
@@ -159,16 +160,6 @@ def direct_pairs(topology: Topology) -> list[tuple[str, str]]:
     pairs = {(min(name, each.neighbor_router), max(name, each.neighbor_router))
              for name in topology.routers for each in topology.neighbors(name)}  # fmt: skip
     return [(one, other) for one, other in sorted(pairs) if direct(one, other) and direct(other, one)]
-
-
-def dropped(run: Run) -> dict[str, int]:
-    """How much each counter of /proc/net/xfrm_stat grew from the mark to the end, all routers together."""
-    found: dict[str, int] = {}
-    for event in run.where("xfrm", "stat"):
-        sign = -1 if event["at"] == MARK else 1 if event["at"] == "end" else 0
-        for name, count in event["counters"].items():
-            found[name] = found.get(name, 0) + sign * int(count)
-    return {name: count for name, count in sorted(found.items()) if count}
 
 
 def probes(run: Run) -> tuple[int, int, int]:
