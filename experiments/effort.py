@@ -12,9 +12,9 @@ from testbed.errors import InputError
 from testbed.report.effort import NAMES, draw_effort
 from testbed.report.page import Drawn
 from testbed.runner.experiment import Criterion, Span, Table
+from testbed.runner.options import sizes_of, unknown_option
 from testbed.runner.session import Request
 from testbed.runner.simulated import Simulated
-from testbed.topology.findings import nearest
 
 FEWEST, MOST = 4, 2000
 COUNTS = {
@@ -132,18 +132,5 @@ def _sizes(given: Mapping[str, Any], known: Mapping[str, Any]) -> list[int]:
     """The sizes that were asked for. InputError."""
     for name in given:
         if name not in known:
-            problem = f"unknown option {name!r}{nearest(name, known)}"
-            raise InputError(problem, where=f"-o {name}", allowed=", ".join(known))
-    sizes = {**known, **given}["sizes"]
-    if isinstance(sizes, str):
-        sizes = [each.strip() for each in sizes.split(",")]
-    try:
-        found = [int(str(each)) for each in (sizes if isinstance(sizes, list) else [sizes])]
-    except ValueError:
-        raise InputError(f"{sizes!r} are no sizes", where="-o sizes", allowed="numbers of routers: 10,100") from None
-    for number, size in enumerate(found):
-        if size in found[:number]:
-            raise InputError(f"{size} stands twice", where="-o sizes", allowed="each size once")
-        if not FEWEST <= size <= MOST:
-            raise InputError(f"{size} routers", where="-o sizes", allowed=f"{FEWEST} to {MOST:,} routers")
-    return found
+            raise unknown_option(name, known)
+    return sizes_of({**known, **given}["sizes"], FEWEST, MOST, "10,100")

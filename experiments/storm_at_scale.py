@@ -13,11 +13,11 @@ from testbed.errors import InputError
 from testbed.report.page import Drawn
 from testbed.report.storm import draw_keyed, draw_load
 from testbed.runner.experiment import Criterion, Measures, Span, Table, between
+from testbed.runner.options import sizes_of, unknown_option
 from testbed.runner.session import Request
 from testbed.runner.simulated import Simulated
 from testbed.storm.case import Case
 from testbed.storm.service import Service
-from testbed.topology.findings import nearest
 from testbed.values import finite
 
 SPREAD_S = 4.0
@@ -212,22 +212,9 @@ def _options(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, An
     """What was asked for, in the defaults' place. InputError."""
     for name in given:
         if name not in known:
-            raise InputError(
-                f"unknown option {name!r}{nearest(name, known)}", where=f"-o {name}", allowed=", ".join(sorted(known))
-            )
+            raise unknown_option(name, known)
     asked = {**known, **given}
-    sizes = asked["sizes"]
-    if isinstance(sizes, str):
-        sizes = [each.strip() for each in sizes.split(",")]
-    try:
-        asked["sizes"] = [int(str(each)) for each in (sizes if isinstance(sizes, list) else [sizes])]
-    except ValueError:
-        raise InputError(f"{sizes!r} are no sizes", where="-o sizes", allowed="numbers of routers: 100,1000") from None
-    for number, size in enumerate(asked["sizes"]):
-        if size in asked["sizes"][:number]:
-            raise InputError(f"{size} stands twice", where="-o sizes", allowed="each size once")
-        if not FEWEST <= size <= MOST:
-            raise InputError(f"{size} routers", where="-o sizes", allowed=f"{FEWEST} to {MOST:,} routers")
+    asked["sizes"] = sizes_of(asked["sizes"], FEWEST, MOST, "100,1000")
     for name in ("first_s", "rate", "burst"):
         if not finite(asked[name]) or asked[name] <= 0:
             raise InputError(f"{asked[name]!r}", where=f"-o {name}", allowed="a number above 0")

@@ -53,9 +53,8 @@ def register(app: typer.Typer) -> None:
         from testbed.keying.base import KEYINGS
         from testbed.owned import plain_name
         from testbed.record.plan import Plan
-        from testbed.runner.options import choose, unread
+        from testbed.runner.options import choose, unknown_keying, unread
         from testbed.setup.paths import cache_dir
-        from testbed.topology.findings import nearest
 
         if kernel not in ("uml", "native"):
             raise InputError(
@@ -66,11 +65,7 @@ def register(app: typer.Typer) -> None:
         if name is not None:
             plain_name(name, "--name")
         if keying not in KEYINGS:
-            raise InputError(
-                f"unknown keying mode {keying!r}{nearest(keying, KEYINGS)}",
-                where="--keying",
-                allowed=", ".join(KEYINGS),
-            )
+            raise unknown_keying(keying, "--keying")
         wrong: list[InputError] = []
         given = options(option or (), wrong)
         refuse([*wrong, *unread(given, [keying], {})])

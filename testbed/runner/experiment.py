@@ -33,7 +33,7 @@ from testbed.keying.base import keying_names
 from testbed.owned import plain_name
 from testbed.record.plan import Flow, Plan, Step, Stream
 from testbed.runner.hosted import class_line, file_of, hosted, useless
-from testbed.runner.options import choose
+from testbed.runner.options import choose, unknown_keying
 from testbed.runner.streams import RATE_PPS
 from testbed.setup.paths import PROJECT
 from testbed.topology.adjacent import live_segments
@@ -212,7 +212,7 @@ class Experiment(Question):
         """The plan of one run. Raises InputErrors for an unknown keying mode, what is wrong with options, timeline,
         flows and streams, or a network without an adjacency."""
         if keying not in KEYINGS:
-            raise InputError(f"unknown keying mode {keying!r}{nearest(keying, KEYINGS)}", allowed=", ".join(KEYINGS))
+            raise unknown_keying(keying)
         if not live_segments(topology):
             raise InputError(
                 "convergence is measured in OSPF's routes, and no adjacency comes up in this network",

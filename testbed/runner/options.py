@@ -5,13 +5,13 @@ The models of the engine and the keying modes say what is allowed (`testbed.keyi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from testbed.errors import InputError, parts, refuse
+from testbed.errors import InputError, Location, parts, refuse
 from testbed.keying.base import KEYINGS
 from testbed.keying.options import PlanOptions, options_of
 from testbed.record.plan import Captures, all_options
@@ -32,18 +32,42 @@ class Chosen:
     own: dict[str, Any]
 
 
+def unknown_keying(name: object, where: Location | str | None = None, next_command: str | None = None) -> InputError:
+    """What is wrong with a keying mode that there is not."""
+    problem = f"unknown keying mode {name!r}{nearest(str(name), KEYINGS)}"
+    return InputError(problem, where=where, allowed=", ".join(KEYINGS), next_command=next_command)
+
+
+def unknown_option(name: str, known: Iterable[str]) -> InputError:
+    """What is wrong with an option that nobody reads; `known`: those that somebody does."""
+    there = sorted(known)
+    return InputError(f"unknown option {name!r}{nearest(name, there)}", where=f"{FLAG}{name}", allowed=", ".join(there))
+
+
+def sizes_of(value: Any, fewest: int, most: int, example: str) -> list[int]:
+    """The numbers of routers that the option `sizes` of an experiment gives: one, a list, or a text with commas.
+    InputError; `example`: such a text."""
+    sizes = [each.strip() for each in value.split(",")] if isinstance(value, str) else value
+    try:
+        found = [int(str(each)) for each in (sizes if isinstance(sizes, list) else [sizes])]
+    except ValueError:
+        allowed = f"numbers of routers: {example}"
+        raise InputError(f"{sizes!r} are no sizes", where=f"{FLAG}sizes", allowed=allowed) from None
+    for number, size in enumerate(found):
+        if size in found[:number]:
+            raise InputError(f"{size} stands twice", where=f"{FLAG}sizes", allowed="each size once")
+        if not fewest <= size <= most:
+            raise InputError(f"{size} routers", where=f"{FLAG}sizes", allowed=f"{fewest} to {most:,} routers")
+    return found
+
+
 def choose(defaults: Mapping[str, Any], keying: str, given: Mapping[str, Any], file: str) -> Chosen:
     """What was given over the experiment's own. Options of other keying modes are left out: runs of one command share
     them. InputErrors at "-o NAME", or at `file` for the experiment's own."""
     readers, found = all_options(), []
     for name in given:
         if name not in {*readers, CAPTURES, *defaults}:
-            known = sorted({*readers, CAPTURES, *defaults})
-            found.append(
-                InputError(
-                    f"unknown option {name!r}{nearest(name, known)}", where=f"{FLAG}{name}", allowed=", ".join(known)
-                )
-            )
+            found.append(unknown_option(name, {*readers, CAPTURES, *defaults}))
     values = {**defaults, **given}
     mode, options, captures = KEYINGS[keying].options, PlanOptions(), ()
     try:

@@ -30,9 +30,8 @@ from testbed.runner.answers import drawn as drawn_by
 from testbed.runner.answers import measured, planned
 from testbed.runner.execute import NOT_MEASURED, Outcome
 from testbed.runner.experiment import KEYINGS, Experiment, Measures, find_for_guests, stretch
-from testbed.runner.options import unread
+from testbed.runner.options import unknown_keying, unread
 from testbed.runner.summarise import summarise, table_of
-from testbed.topology.findings import nearest
 from testbed.topology.resolved import Topology
 from testbed.whole import put
 
@@ -91,7 +90,7 @@ def prepare(experiment: Experiment, request: Request, topology: Topology) -> Pre
     """Everything that can be wrong with a request, found before minutes are spent: InputErrors with all of it."""
     keyings = tuple(request.keyings or experiment.keyings)
     seeds = request.seeds or tuple(range(1, experiment.seeds + 1))
-    found = list(wrong_keyings(keyings, KEYINGS))
+    found = list(wrong_keyings(keyings))
     known = [each for each in dict.fromkeys(keyings) if each in KEYINGS]
     found += unread(request.options, known, experiment.options) if known else ()
     plans = []
@@ -108,13 +107,11 @@ def prepare(experiment: Experiment, request: Request, topology: Topology) -> Pre
     return Prepared(experiment, topology, keyings, seeds, plans)
 
 
-def wrong_keyings(asked: Sequence[str], known: Sequence[str]) -> Iterator[InputError]:
+def wrong_keyings(asked: Sequence[str]) -> Iterator[InputError]:
     """What is wrong with a list of keying modes."""
     for number, name in enumerate(asked):
-        if name not in known:
-            yield InputError(
-                f"unknown keying mode {name!r}{nearest(name, known)}", where="--keying", allowed=", ".join(known)
-            )
+        if name not in KEYINGS:
+            yield unknown_keying(name, "--keying")
         elif name in asked[:number]:
             yield InputError(f"{name} stands twice", where="--keying", allowed="each keying mode once")
 

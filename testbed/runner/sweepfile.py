@@ -19,7 +19,7 @@ from testbed.record.plan import Plan, all_options
 from testbed.runner.answers import planned
 from testbed.runner.experiment import KEYINGS, Experiment, find_for_guests
 from testbed.runner.hosted import file_of, hosted
-from testbed.runner.options import CAPTURES, unread
+from testbed.runner.options import CAPTURES, unknown_keying, unread
 from testbed.runner.session import MANY
 from testbed.topology.findings import Caution, TopologyErrors, nearest
 from testbed.topology.load import examine
@@ -165,11 +165,7 @@ def _each_alone(
 
     for number, level in enumerate(factors[KEYING]):
         if level not in KEYINGS:
-            near = nearest(str(level), KEYINGS)
-            yield InputError(
-                f"unknown keying mode {level!r}{near}", where=lines.of("factors", KEYING, number),
-                allowed=", ".join(KEYINGS), next_command=_look(),
-            )  # fmt: skip
+            yield unknown_keying(level, lines.of("factors", KEYING, number), _look())
     for name, value in source.options.items():
         if name in options:
             yield InputError(
