@@ -27,7 +27,7 @@ from agents.ipsec.model import (
     Template,
 )
 from agents.ipsec.protection import IPAddress, IPNetwork
-from agents.runtime.netlink import ATTRIBUTE, attributes, strict
+from agents.runtime.netlink import attribute, attributes, strict
 
 IndexOf = Callable[[str], int]
 NameOf = Callable[[int], str]
@@ -99,11 +99,6 @@ def _pack_address(address: IPAddress) -> bytes:
 
 def _unpack_address(data: bytes, family: int) -> IPAddress:
     return IPv4Address(data[:4]) if family == AF_INET else IPv6Address(data[:16])
-
-
-def _attribute(kind: Attribute, payload: bytes) -> bytes:
-    length = ATTRIBUTE.size + len(payload)
-    return ATTRIBUTE.pack(length, kind) + payload + b"\0" * (-length % 4)
 
 
 # -- selectors, lifetimes, templates ----------------------------------------------------------
@@ -195,7 +190,7 @@ def _encode_algorithm(kind: Attribute, algorithm: Algorithm) -> bytes:
         head = _ALGORITHM.pack(name, bits)
     else:
         head = _ALGORITHM_ICV.pack(name, bits, algorithm.icv_bits)
-    return _attribute(kind, head + algorithm.key)
+    return attribute(kind, head + algorithm.key)
 
 
 def _decode_algorithm(kind: Attribute, data: bytes) -> Algorithm:
@@ -220,12 +215,12 @@ def _replay_attribute(sa: SecurityAssociation) -> bytes:
     hear = 0 if outbound else low
     seen = 0xFFFFFFFF if hear or (high and not outbound) else 0
     if not sa.esn and sa.replay_window <= 32:
-        return _attribute(Attribute.REPLAY_VAL, _REPLAY.pack(send, hear, seen))
+        return attribute(Attribute.REPLAY_VAL, _REPLAY.pack(send, hear, seen))
     words = (sa.replay_window + 31) // 32
     send_high = high if send or outbound or sa.direction is None else 0
     hear_high = 0 if outbound else high
     head = _REPLAY_ESN.pack(words, send, hear, send_high, hear_high, sa.replay_window)
-    return _attribute(Attribute.REPLAY_ESN_VAL, head + struct.pack("=I", seen) * words)
+    return attribute(Attribute.REPLAY_ESN_VAL, head + struct.pack("=I", seen) * words)
 
 
 def encode_sa(sa: SecurityAssociation, index_of: IndexOf) -> bytes:
@@ -261,7 +256,7 @@ def encode_sa(sa: SecurityAssociation, index_of: IndexOf) -> bytes:
         body.append(_replay_attribute(sa))
     body.append(_encode_mark_and_if_id(sa.mark, sa.if_id))
     if sa.direction is not None:
-        body.append(_attribute(Attribute.SA_DIR, bytes([sa.direction])))
+        body.append(attribute(Attribute.SA_DIR, bytes([sa.direction])))
     return b"".join(body)
 
 
@@ -338,7 +333,7 @@ def encode_policy(policy: Policy, index_of: IndexOf) -> bytes:
     if policy.templates:
         family = policy.selector.family
         templates = b"".join(_encode_template(each, family) for each in policy.templates)
-        body.append(_attribute(Attribute.TMPL, templates))
+        body.append(attribute(Attribute.TMPL, templates))
     body.append(_encode_mark_and_if_id(policy.mark, policy.if_id))
     return b"".join(body)
 
@@ -379,9 +374,9 @@ def encode_policy_id(policy: Policy, index_of: IndexOf) -> bytes:
 def _encode_mark_and_if_id(mark: Mark | None, if_id: int | None) -> bytes:
     out = b""
     if mark is not None:
-        out += _attribute(Attribute.MARK, _MARK.pack(mark.value, mark.mask))
+        out += attribute(Attribute.MARK, _MARK.pack(mark.value, mark.mask))
     if if_id is not None:
-        out += _attribute(Attribute.IF_ID, struct.pack("=I", if_id))
+        out += attribute(Attribute.IF_ID, struct.pack("=I", if_id))
     return out
 
 

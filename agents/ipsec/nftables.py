@@ -14,10 +14,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.runtime.netlink import ATTRIBUTE, ERROR, F_REQUEST, HEADER, MalformedReply, attributes, dump, parts, strict
+from agents.runtime.netlink import (
+    ATTRIBUTE,
+    ERROR,
+    F_ACK,
+    F_CREATE,
+    F_REQUEST,
+    MalformedReply,
+    attribute,
+    attributes,
+    dump,
+    message,
+    parts,
+    refusal,
+    strict,
+)
 
 _NETFILTER, _SUBSYSTEM, _INET = 12, 10, 1
-_ACK, _CREATE, _APPEND = 0x4, 0x400, 0x800
+_F_APPEND = 0x800
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NEW_TABLE, _DEL_TABLE, _NEW_CHAIN, _GET_CHAIN, _NEW_RULE, _GET_RULE = 0, 2, 3, 4, 6, 7
 _NEW_GENERATION, _GET_GENERATION = 15, 16
@@ -76,17 +90,17 @@ def replace(table: str, chains: Mapping[str, Sequence[Match]], priority: int) ->
     """
     name = _text(1, table)
     # Adding first makes the deletion right whether the table was there or not.
-    jobs = [(_NEW_TABLE, _CREATE, name), (_DEL_TABLE, 0, name)]
+    jobs = [(_NEW_TABLE, F_CREATE, name), (_DEL_TABLE, 0, name)]
     if chains:
-        jobs.append((_NEW_TABLE, _CREATE, name))
+        jobs.append((_NEW_TABLE, F_CREATE, name))
     for number, (device, matches) in enumerate(chains.items()):
         chain = f"ingress_{number}"
         hook = _word(1, _INGRESS) + _word(2, priority) + _text(3, device)
         body = name + _text(3, chain) + _nested(4, hook) + _word(5, _ACCEPT) + _text(7, "filter")
-        jobs.append((_NEW_CHAIN, _CREATE, body))
+        jobs.append((_NEW_CHAIN, F_CREATE, body))
         for match in matches:
-            expressions = b"".join(_attribute(1 | _NESTED, each) for each in _expressions(match))
-            jobs.append((_NEW_RULE, _CREATE | _APPEND, name + _text(2, chain) + _nested(4, expressions)))
+            expressions = b"".join(attribute(1 | _NESTED, each) for each in _expressions(match))
+            jobs.append((_NEW_RULE, F_CREATE | _F_APPEND, name + _text(2, chain) + _nested(4, expressions)))
     _transact(jobs)
 
 
@@ -141,7 +155,7 @@ def _expressions(match: Match) -> Iterator[bytes]:
 
 
 def _equal(value: bytes) -> bytes:
-    return _expression("cmp", _word(1, _REGISTER) + _word(2, 0) + _nested(3, _attribute(1, value)))
+    return _expression("cmp", _word(1, _REGISTER) + _word(2, 0) + _nested(3, attribute(1, value)))
 
 
 def _expression(name: str, data: bytes) -> bytes:
@@ -171,7 +185,7 @@ def _transact(jobs: Sequence[tuple[int, int, bytes]], family: int = _INET) -> No
     last = len(jobs)
     data = [_message(_BATCH_BEGIN, F_REQUEST, 0, family=0, resource=_SUBSYSTEM)]
     for number, (kind, flags, body) in enumerate(jobs, 1):
-        flags |= F_REQUEST | (_ACK if number == last else 0)
+        flags |= F_REQUEST | (F_ACK if number == last else 0)
         data.append(_message(_SUBSYSTEM << 8 | kind, flags, number, body, family=family))
     data.append(_message(_BATCH_END, F_REQUEST, last + 1, family=0, resource=_SUBSYSTEM))
     whole = b"".join(data)
@@ -188,7 +202,7 @@ def _transact(jobs: Sequence[tuple[int, int, bytes]], family: int = _INET) -> No
 @strict
 def _errors_in(data: bytes) -> list[tuple[int, int]]:
     """(sequence number, errno or 0) of the answers in a datagram."""
-    return [(number, -struct.unpack_from("=i", body)[0]) for kind, _flags, number, body in parts(data) if kind == ERROR]
+    return [(number, refusal(body)) for kind, _flags, number, body in parts(data) if kind == ERROR]
 
 
 def _dump(question: int, answer: int) -> Iterator[dict[int, bytes]]:
@@ -209,28 +223,23 @@ def _connected(octets: int = 0) -> socket.socket:
 
 
 def _message(kind: int, flags: int, number: int, body: bytes = b"", *, family: int = _INET, resource: int = 0) -> bytes:
-    length = HEADER.size + _GENERIC.size + len(body)
-    return HEADER.pack(length, kind, flags, number, 0) + _GENERIC.pack(family, 0, resource) + body
+    return message(kind, flags, number, _GENERIC.pack(family, 0, resource) + body)
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:
     return dict(attributes(data))
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
-
-
 def _nested(kind: int, value: bytes) -> bytes:
-    return _attribute(kind | _NESTED, value)
+    return attribute(kind | _NESTED, value)
 
 
 def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, value.encode() + b"\0")
+    return attribute(kind, value.encode() + b"\0")
 
 
 def _word(kind: int, value: int) -> bytes:
-    return _attribute(kind, _number(value))
+    return attribute(kind, _number(value))
 
 
 def _number(value: int) -> bytes:

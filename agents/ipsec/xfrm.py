@@ -28,11 +28,26 @@ from agents.ipsec.model import (
     SecurityAssociation,
 )
 from agents.ipsec.protection import IPAddress
-from agents.runtime.netlink import DONE, DUMPS, ERROR, F_DUMP, F_DUMP_INTR, F_REQUEST, HEADER, attributes, parts, strict
+from agents.runtime.netlink import (
+    DONE,
+    DUMPS,
+    ERROR,
+    F_ACK,
+    F_CREATE,
+    F_DUMP,
+    F_DUMP_INTR,
+    F_REQUEST,
+    HEADER,
+    attributes,
+    message,
+    parts,
+    refusal,
+    strict,
+)
 
 _NETLINK_XFRM = 6
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
-_F_ACK, _F_EXCL, _F_CREATE, _F_CAPPED, _F_ACK_TLVS = 0x4, 0x200, 0x400, 0x100, 0x200
+_F_EXCL, _F_CAPPED, _F_ACK_TLVS = 0x200, 0x100, 0x200
 _SIOCGIFNAME, _SIOCGIFINDEX = 0x8910, 0x8933
 _CLONE_NEWNET = 0x40000000
 _BATCH_BYTES = 24 * 1024
@@ -126,7 +141,7 @@ class Xfrm:
     def add_sa_request(self, sa: SecurityAssociation) -> Request:
         """The request behind `add_sa`."""
         body = messages.encode_sa(sa, self.interface_index)
-        return Request(Message.NEWSA, _F_CREATE | _F_EXCL, body, "add", str(sa))
+        return Request(Message.NEWSA, F_CREATE | _F_EXCL, body, "add", str(sa))
 
     def update_sa(self, sa: SecurityAssociation) -> None:
         """Change what the kernel lets change (lifetimes, not keys); XfrmError (ESRCH) if absent."""
@@ -188,7 +203,7 @@ class Xfrm:
     def add_policy(self, policy: Policy) -> None:
         """Add one; XfrmError (EEXIST) when its selector and direction are taken."""
         body = messages.encode_policy(policy, self.interface_index)
-        self.submit([Request(Message.NEWPOLICY, _F_CREATE | _F_EXCL, body, "add", str(policy))])
+        self.submit([Request(Message.NEWPOLICY, F_CREATE | _F_EXCL, body, "add", str(policy))])
 
     def update_policy(self, policy: Policy) -> None:
         """Add one, or replace the one of the same identity in one atomic step."""
@@ -232,9 +247,9 @@ class Xfrm:
         pending: dict[int, Request] = {}
         wire = []
         for request in batch:
-            number, message = self._message(request.message, F_REQUEST | _F_ACK | request.flags, request.body)
+            number, octets = self._message(request.message, F_REQUEST | F_ACK | request.flags, request.body)
             pending[number] = request
-            wire.append(message)
+            wire.append(octets)
         self._socket.send(b"".join(wire))
         failure: XfrmError | None = None
         while pending:
@@ -242,7 +257,7 @@ class Xfrm:
                 if kind != ERROR or number not in pending:
                     continue
                 request = pending.pop(number)
-                code = -struct.unpack_from("=i", body)[0]
+                code = refusal(body)
                 if code and failure is None:
                     detail = _extended_text(flags, body)
                     failure = XfrmError(code, request.operation, request.what, detail)
@@ -251,16 +266,14 @@ class Xfrm:
 
     def _message(self, kind: int, flags: int, body: bytes) -> tuple[int, bytes]:
         self._number = self._number % 0xFFFFFFFF + 1
-        length = HEADER.size + len(body)
-        header = HEADER.pack(length, kind, flags, self._number, self.port)  # news of the change bear this port
-        return self._number, header + body + b"\0" * (-length % 4)
+        return self._number, message(kind, flags, self._number, body, self.port)  # news of the change bear this port
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         return parts(self._socket.recv(_RECEIVE_BYTES))
 
     def _ask(self, kind: int, flags: int, body: bytes, operation: str, what: str) -> list[bytes]:
-        number, message = self._message(kind, flags, body)
-        self._socket.send(message)
+        number, octets = self._message(kind, flags, body)
+        self._socket.send(octets)
         answers: list[bytes] = []
         while True:
             for answer, answer_flags, answer_number, answer_body in self._receive():
@@ -269,7 +282,7 @@ class Xfrm:
                 if answer == DONE:
                     return answers
                 if answer == ERROR:
-                    code = -struct.unpack_from("=i", answer_body)[0]
+                    code = refusal(answer_body)
                     if code:
                         detail = _extended_text(answer_flags, answer_body)
                         raise XfrmError(code, operation, what, detail)
@@ -277,12 +290,12 @@ class Xfrm:
                 if answer_flags & F_DUMP_INTR:
                     raise _DumpInterrupted
                 answers.append(answer_body)
-            if answers and not flags & (_F_ACK | F_DUMP):
+            if answers and not flags & (F_ACK | F_DUMP):
                 return answers
 
     def _ask_ack(self, kind: int, body: bytes, operation: str, what: str) -> None:
         try:
-            self._ask(kind, F_REQUEST | _F_ACK, body, operation, what)
+            self._ask(kind, F_REQUEST | F_ACK, body, operation, what)
         except XfrmError as error:
             # Flushing an empty database is answered with ESRCH.
             if operation != "flush" or error.errno != errno.ESRCH:

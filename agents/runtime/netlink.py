@@ -1,8 +1,8 @@
 """Netlink's framing: messages, attributes, whole dumps, and one error for all that is malformed.
 
-XFRM, interfaces and routes are read with it. A library for rtnetlink would nearly double what starting an agent costs:
-`import pyroute2.netlink.rtnl.ifinfmsg` imports all of pyroute2, 240 ms and 12 MiB beside the 340 ms and 50 MiB of
-`agents.lks.daemon` (docs/agents.md). Knows nothing of what messages are about.
+XFRM and nftables are written and read with it, interfaces and routes read. A library for rtnetlink would nearly double
+what starting an agent costs: `import pyroute2.netlink.rtnl.ifinfmsg` imports all of pyroute2, 240 ms and 12 MiB beside
+the 340 ms and 50 MiB of `agents.lks.daemon` (docs/agents.md). Knows nothing of what messages are about.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEADER = struct.Struct("=IHHII")
 ATTRIBUTE = struct.Struct("=HH")
 """struct nlattr: length, type."""
 ERROR, DONE = 2, 3
-F_REQUEST, F_DUMP, F_DUMP_INTR = 0x1, 0x300, 0x10
+F_REQUEST, F_ACK, F_CREATE, F_DUMP, F_DUMP_INTR = 0x1, 0x4, 0x400, 0x300, 0x10
 DUMPS = 8
 """So often is a dump tried that changes while it is read."""
 _RECEIVE_BYTES = 1 << 18
@@ -69,12 +69,26 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         offset += (length + 3) & ~3
 
 
+def message(kind: int, flags: int, number: int, body: bytes = b"", port: int = 0) -> bytes:
+    """One message, with which another may begin."""
+    return HEADER.pack(HEADER.size + len(body), kind, flags, number, port) + body + bytes(-len(body) % 4)
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """One attribute, with which another may begin."""
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(payload), kind) + payload + bytes(-len(payload) % 4)
+
+
+def refusal(body: bytes) -> int:
+    """The errno that an answer of type ERROR bears; 0: it was done. struct.error when it is cut."""
+    return -int(struct.unpack_from("=i", body)[0])
+
+
 def dump(connection: socket.socket, request: int, body: bytes) -> list[tuple[int, bytes]]:
     """(type, body) of everything that a blocking socket's kernel lists for a request. A list that changed while it was
     read (NLM_F_DUMP_INTR) may miss what was there all the time: it is read again. OSError, MalformedReply."""
     for number in range(1, DUMPS + 1):
-        head = HEADER.pack(HEADER.size + len(body), request, F_REQUEST | F_DUMP, number, 0)
-        connection.send(head + body)
+        connection.send(message(request, F_REQUEST | F_DUMP, number, body))
         found, whole = _dumped(connection)
         if whole:
             return found
@@ -91,6 +105,6 @@ def _dumped(connection: socket.socket) -> tuple[list[tuple[int, bytes]], bool]:
             if kind == DONE:
                 return found, whole
             if kind == ERROR:
-                code = -int(struct.unpack_from("=i", body)[0])
+                code = refusal(body)
                 raise OSError(code, os.strerror(code))
             found.append((kind, body))
