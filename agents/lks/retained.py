@@ -18,8 +18,8 @@ No traffic key is in here: keys are made anew. Gives Persist effects; knows noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from agents.policy import cbor
 from agents.policy.errors import PolicyError
@@ -44,9 +44,16 @@ _UNKNOWN = "?"
 """Whose an older record's mark is, which did not say: of whoever signed the document in force under it."""
 
 Counters = tuple[int, int]
-_Floor = tuple[int, int, bytes]
 _Place = tuple[str, str]
 """A group's name and the key's hash, hexadecimal."""
+
+
+class _Floor(NamedTuple):
+    """A mark: of the last state that was taken of a group, of one key."""
+
+    version: int
+    generation: int
+    signed: bytes
 
 
 class Standing(Protocol):
@@ -103,13 +110,12 @@ class Retained:
     def floor(self, group: GroupId) -> Counters:
         """The highest version and the highest generation of the last words that were taken of this group, of each key
         that may speak for it now; (0, 0) when there was none."""
-        marks = [each for _key, each in self._counting(group)]
-        return max((v for v, _g, _signed in marks), default=0), max((g for _v, g, _signed in marks), default=0)
+        return _highest(self._marks(group))
 
     def shown(self, group: GroupId) -> bytes | None:
         """The signed state of the highest generation that was taken; None when there was none."""
-        marks = (each for _key, each in self._counting(group))
-        return max(marks, key=lambda each: (each[1], each[0]), default=(0, 0, b""))[2] or None
+        last = max(self._marks(group), key=lambda each: (each.generation, each.version), default=None)
+        return None if last is None else last.signed or None
 
     def check(self, state: GroupState) -> None:
         """PolicyError unless this state, which the caller has verified, may be taken: its generation is not below any
@@ -120,13 +126,14 @@ class Retained:
         more: its folder was put back, or the administrator is revoked whose version it was. It is followed back to a
         lower version, but only with a generation that was never taken.
         """
-        version, generation = self.floor(state.group)
+        marks = self._marks(state.group)
+        version, generation = _highest(marks)
         newest = self._standing.newest_version() if self._standing is not None else _MAX
         if state.v > newest + MOST_VERSIONS_AHEAD:
             raise PolicyError(f"group {state.group}: version {state.v} is too far ahead of {newest}")
         if state.issuer == "lks" and generation and state.g > generation + MOST_AHEAD:
             raise PolicyError(f"group {state.group}: generation {state.g} is too far ahead of {generation}")
-        reached = max((v for _key, (v, *_) in self._counting(state.group) if v <= newest), default=0)
+        reached, _generation = _highest([each for each in marks if each.version <= newest])
         again = state.g == generation and state.v < version
         if state.g < generation or state.v < reached or again:
             raise PolicyError(f"group {state.group}: state {state.counters} is older than {(version, generation)}")
@@ -135,11 +142,14 @@ class Retained:
         """This state was taken."""
         state = taken.said
         place = (str(state.group), self._signer(state.group, state.issuer))
-        if state.counters != self._floors.get(place, (0, 0, b""))[:2]:
+        if state.counters != self._floors.get(place, _Floor(0, 0, b""))[:2]:
             for before in (place, (place[0], _UNKNOWN)):
                 self._floors.pop(before, None)
-            self._floors[place] = (*state.counters, taken.octets)  # the newest last
+            self._floors[place] = _Floor(*state.counters, taken.octets)  # the newest last
             self._write()
+
+    def _marks(self, group: GroupId) -> list[_Floor]:
+        return [each for _key, each in self._counting(group)]
 
     def _counting(self, group: GroupId) -> Iterator[tuple[str, _Floor]]:
         signers = self._standing.signers(group) if self._standing is not None else {}
@@ -148,7 +158,7 @@ class Retained:
             if place in self._floors:
                 yield place[1], self._floors[place]
         unknown = self._floors.get((str(group), _UNKNOWN))
-        if unknown is not None and (not unknown[2] or signed_by(unknown[2], signers.values())):
+        if unknown is not None and (not unknown.signed or signed_by(unknown.signed, signers.values())):
             yield _UNKNOWN, unknown
 
     def _signer(self, group: GroupId, issuer: Issuer) -> str:
@@ -225,6 +235,11 @@ class Retained:
                 del self._floors[place]
 
 
+def _highest(marks: Sequence[_Floor]) -> Counters:
+    """The highest version and the highest generation, each of any of them."""
+    return max((each.version for each in marks), default=0), max((each.generation for each in marks), default=0)
+
+
 _Record = tuple[str, int, dict[str, int], int, dict[_Place, _Floor]]
 
 
@@ -281,7 +296,7 @@ def _as_floor(value: object) -> _Floor:
     if isinstance(value, list) and len(value) == 3:
         version, generation, signed = value
         if _counter(version) and _counter(generation) and isinstance(signed, bytes) and len(signed) <= _LONGEST_STATE:
-            return version, generation, signed
+            return _Floor(version, generation, signed)
     raise _other_form()
 
 
