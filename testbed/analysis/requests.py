@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from agents.ikev2.registry import Flag
 from testbed.analysis.measures import RequestCounts
-from testbed.analysis.run import NS, Run
+from testbed.analysis.run import NS, Event, Run
 from testbed.keying.base import modes
 from testbed.keying.options import AgentOptions
 from testbed.keying.provision import PORT
@@ -47,11 +47,11 @@ def at_dks(run: Run, since: int) -> Requests:
     `before_schedule`: those that came to the DKS before the signed policy lets a router go there after its boot, by
     the capture of its wire where there is one; all of them in a keying mode whose policy lets them at once.
     """
-    found = [event for event in run.where("agent", "request", "dks") if event["t"] >= since]
+    found = _asked(run, since)
     policy = SignedPolicy(run) if schedules(run.plan.keying) else None
     captured = None if policy is None else on_the_wire(run)
     asked = [(event["t"], ip_address(event["peer"])) for event in found] if captured is None else captured
-    times = tuple((event["t"] - since) / NS for event in found)
+    times = _after(since, found)
     return Requests(
         total=len(found),
         unique=sum(not event["retransmission"] for event in found),
@@ -61,6 +61,19 @@ def at_dks(run: Run, since: int) -> Requests:
         times_s=times,
         peak_per_s=peak(times),
     )
+
+
+def times_s(run: Run, since: int) -> tuple[float, ...]:
+    """When these requests came, in seconds after `since`. No capture is read for it."""
+    return _after(since, _asked(run, since))
+
+
+def _after(since: int, found: Sequence[Event]) -> tuple[float, ...]:
+    return tuple((event["t"] - since) / NS for event in found)
+
+
+def _asked(run: Run, since: int) -> list[Event]:
+    return [event for event in run.where("agent", "request", "dks") if event["t"] >= since]
 
 
 def schedules(keying: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from testbed.analysis.requests import at_dks, schedules
+from testbed.analysis.requests import schedules, times_s
 from testbed.analysis.run import NS, Run
 from testbed.errors import InputError
 from testbed.report.style import COLUMN_IN, FAINT, INK, figure, look, ordered, save
@@ -64,7 +64,7 @@ def asked(run: Run) -> Asked:
     ]
     end = run.events[-1]["t"] if run.events else start.moment
     return Asked(
-        times_s=at_dks(run, start.moment).times_s,
+        times_s=times_s(run, start.moment),
         planned_s=min(planned, default=None),
         end_s=(end - start.moment) / NS,
         has_agents=bool(run.where("agent")),

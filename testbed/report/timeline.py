@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from testbed.analysis.adjacency import Ends, timeline
 from testbed.analysis.multicast import silences
-from testbed.analysis.requests import at_dks
+from testbed.analysis.requests import times_s
 from testbed.analysis.run import NS, Event, Run
 from testbed.analysis.trees import wrong_spans
 from testbed.report.requests import Origin, origin
@@ -125,9 +125,7 @@ class _View:
         self.rows = dict(sorted(self.rows.items(), key=lambda row: [_natural(part) for part in row[0]]))
         self.start: int = run.events[0]["t"] if run.events else 0
         self.end: int = run.events[-1]["t"] if run.events else NS
-        self.requests = [
-            time + self.seconds(self.start) for time in (at_dks(run, self.start).times_s if run.events else ())
-        ]
+        self.requests = [time + self.seconds(self.start) for time in times_s(run, self.start)]
 
     @cached_property
     def lanes(self) -> dict[str, list[tuple[int, int, bool]]]:
