@@ -149,9 +149,42 @@ class InGuests:
         kept: Mapping[str, Any] | None = None,
         flaws: Sequence[InputError] = (),
         figures: Drawing | None = None,
+        known: Known | None = None,
     ) -> dict[str, Any]:
-        """As the function."""
-        return conclude(self._experiment, outcomes, about, folder, kept, flaws, figures)
+        """Measure the finished runs, and write summary.json and the report. `kept`: the provenance of records that were
+        not made now; what plays runs may have changed since. `flaws`: what is known to be missing or damaged. `figures`
+        draws. `known`: runs that are measured already, by their folders.
+
+        Raises InputError when nothing can be measured, and then writes nothing.
+        """
+        experiment, found, figures = self._experiment, list(flaws), figures or Drawing()
+        outcomes, taken = measure(experiment, outcomes, found, known or {})
+        if not taken:
+            raise nothing_left(folder, found, about.get("command", ""))
+        runs = [run for run, _ in taken]
+        measures: dict[str, list[Measures]] = {}
+        for run, numbers in taken:
+            measures.setdefault(run.plan.keying, []).append(numbers)
+        summary = summarise(experiment, outcomes, measures, {**about, "provenance": kept or provenance(runs)})
+        if (factor := stretch(runs[0].plan.topology)) > 1:
+            dead_s = runs[0].plan.topology.ospf.dead_s
+            summary["method"] += (
+                f" OSPF's dead interval is {dead_s} s here, and every moment comes {factor:g} times as late."
+            )
+        if (calibrated := folder / calibrate.FILE).exists():
+            try:
+                summary["calibration"] = calibrate.read(calibrated)
+            except InputError as error:
+                found.append(error)
+        with written(folder):
+            own = folder / "figures"
+            own.mkdir(parents=True, exist_ok=True)
+            drawn: Sequence[Drawn] = ()
+            with tried("the experiment's own figures cannot be drawn", found), figures.here():
+                drawn = drawn_by(experiment, own, runs)
+            write_report(folder, summary, runs, drawn, found, figures)
+            put(folder / FILE, json.dumps(summary, indent=1) + "\n")
+        return summary
 
 
 def run(request: Request, told: Told, prepared: Prepared | None = None, so_far: SoFar = lambda _table: None) -> Session:
@@ -202,6 +235,7 @@ class _Course:
         self, prepared: Prepared, folder: Path, about: Mapping[str, Any], figures: Drawing, so_far: SoFar
     ) -> None:
         self._experiment, self._seeds, self._folder = prepared.experiment, prepared.seeds, folder
+        self._played = InGuests(prepared.experiment)
         self._about, self._figures, self._so_far = about, figures, so_far
         self._places = {(plan.keying, plan.seed): place for place, plan in enumerate(prepared.plans)}
         self._ended: list[Outcome] = []
@@ -240,7 +274,7 @@ class _Course:
         about = {"seeds": self._seeds_of(outcomes), **self._about}
         if len(outcomes) < len(self._places):
             about["partial"] = {"done": len(outcomes), "of": len(self._places)}
-        return conclude(self._experiment, outcomes, about, self._folder, figures=self._figures, known=self._known)
+        return self._played.conclude(outcomes, about, self._folder, figures=self._figures, known=self._known)
 
     def _seeds_of(self, outcomes: Sequence[Outcome]) -> list[int]:
         there = {each.seed for each in outcomes}
@@ -288,52 +322,6 @@ def command_line(request: Request, topology: str | None, keyings: Sequence[str],
         # As JSON, so that true, lists and a text that looks like a number are read back as what they were.
         words += ["-o", f"{name}={json.dumps(value)}"]
     return shlex.join(words)
-
-
-def conclude(
-    experiment: Experiment,
-    outcomes: Sequence[Outcome],
-    about: Mapping[str, Any],
-    folder: Path,
-    kept: Mapping[str, Any] | None = None,
-    flaws: Sequence[InputError] = (),
-    figures: Drawing | None = None,
-    known: Known | None = None,
-) -> dict[str, Any]:
-    """Measure the finished runs, and write summary.json and the report. `kept`: the provenance of records that were
-    not made now; what plays runs may have changed since. `flaws`: what is known to be missing or damaged. `figures`
-    draws. `known`: runs that are measured already, by their folders.
-
-    Raises InputError when nothing can be measured, and then writes nothing.
-    """
-    found, figures = list(flaws), figures or Drawing()
-    outcomes, taken = measure(experiment, outcomes, found, known or {})
-    if not taken:
-        raise nothing_left(folder, found, about.get("command", ""))
-    runs = [run for run, _ in taken]
-    measures: dict[str, list[Measures]] = {}
-    for run, numbers in taken:
-        measures.setdefault(run.plan.keying, []).append(numbers)
-    summary = summarise(experiment, outcomes, measures, {**about, "provenance": kept or provenance(runs)})
-    if (factor := stretch(runs[0].plan.topology)) > 1:
-        dead_s = runs[0].plan.topology.ospf.dead_s
-        summary["method"] += (
-            f" OSPF's dead interval is {dead_s} s here, and every moment comes {factor:g} times as late."
-        )
-    if (calibrated := folder / calibrate.FILE).exists():
-        try:
-            summary["calibration"] = calibrate.read(calibrated)
-        except InputError as error:
-            found.append(error)
-    with written(folder):
-        own = folder / "figures"
-        own.mkdir(parents=True, exist_ok=True)
-        drawn: Sequence[Drawn] = ()
-        with tried("the experiment's own figures cannot be drawn", found), figures.here():
-            drawn = drawn_by(experiment, own, runs)
-        write_report(folder, summary, runs, drawn, found, figures)
-        put(folder / FILE, json.dumps(summary, indent=1) + "\n")
-    return summary
 
 
 def measure(

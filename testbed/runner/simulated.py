@@ -127,8 +127,8 @@ class Computed:
                     f"{failed[0].detail}",
                     where=str(failed[0].folder),
                 )
-            about = _about(experiment, request, cases, outcomes, code)
-            summary = conclude(experiment, outcomes, folder, about, figures=Drawing(request.formats))
+            about, made = _about(experiment, request, cases, outcomes), _provenance(code, outcomes)
+            summary = self.conclude(outcomes, about, folder, made, figures=Drawing(request.formats))
         return Session(folder, summary, outcomes)
 
     def conclude(
@@ -140,8 +140,43 @@ class Computed:
         flaws: Sequence[InputError] = (),
         figures: Drawing | None = None,
     ) -> dict[str, Any]:
-        """Summary and report of cases that are done. `kept`: the provenance of records that were not made now."""
-        return conclude(self._experiment, outcomes, folder, {**about, "provenance": kept}, flaws, figures)
+        """Measure and draw what the cases left. A case whose result is missing or damaged is left out and told. `kept`:
+        the provenance of records that were not made now.
+
+        Raises InputError when nothing can be measured, and then writes nothing.
+        """
+        results: dict[str, list[Mapping[str, Any]]] = {}
+        measures: dict[str, list[Measures]] = {}
+        costs: dict[str, Any] = {}
+        experiment, found, told = self._experiment, list(flaws), []
+        for each in outcomes:
+            count = len(found)
+            if each.done:
+                with tried(f"{each.keying}, seed {each.seed}, cannot be measured", found, each.folder):
+                    result, cost = document(each.folder / RESULT, dict[str, Any]), document(each.folder / COST, _Cost)
+                    with hosted(file_of(experiment), "read()", EnvironmentFailure):
+                        numbers = sound(experiment, "read", experiment.read(result))
+                    results.setdefault(each.keying, []).append(result)
+                    measures.setdefault(each.keying, []).append(numbers)
+                    costs[f"{each.keying}-{each.seed}"] = cost.model_dump()
+            told.append(each if len(found) == count else replace(each, status=NOT_MEASURED))
+        if not results:
+            raise nothing_left(folder, found)
+        made = _provenance(code_digest(), outcomes) if kept is None else kept
+        summary = summarise(experiment, told, measures, {**about, "provenance": made})
+        summary["cost"] = costs
+        with written(folder):
+            own = folder / "figures"
+            own.mkdir(parents=True, exist_ok=True)
+            drawn: Sequence[Drawn] = ()
+            told_by = hosted(file_of(experiment), "figures()", EnvironmentFailure)
+            with tried("the figures cannot be drawn", found), told_by, (figures or Drawing()).here():
+                drawn = figures_of(experiment, "figures", experiment.figures(own, results), own)
+            summary["flaws"] = told_of(found, folder)
+            put(folder / FILE, json.dumps(summary, indent=1) + "\n")
+            write_csv(folder / "summary.csv", summary)
+            write_page(folder / "report.html", summary, drawn, [], own)
+        return summary
 
 
 def _cases(experiment: Simulated, request: Request) -> list[tuple[str, int, Mapping[str, Any]]]:
@@ -169,53 +204,6 @@ def _cases(experiment: Simulated, request: Request) -> list[tuple[str, int, Mapp
         if not fits:
             raise useless(experiment, "cases", each, allowed, InputError)
     return list(found)
-
-
-def conclude(
-    experiment: Simulated,
-    outcomes: Sequence[Outcome],
-    folder: Path,
-    about: Mapping[str, Any],
-    flaws: Sequence[InputError] = (),
-    figures: Drawing | None = None,
-) -> dict[str, Any]:
-    """Measure and draw what the cases left. A case whose result is missing or damaged is left out and told.
-
-    Raises InputError when nothing can be measured, and then writes nothing.
-    """
-    results: dict[str, list[Mapping[str, Any]]] = {}
-    measures: dict[str, list[Measures]] = {}
-    costs: dict[str, Any] = {}
-    found, told = list(flaws), []
-    for each in outcomes:
-        count = len(found)
-        if each.done:
-            with tried(f"{each.keying}, seed {each.seed}, cannot be measured", found, each.folder):
-                result, cost = document(each.folder / RESULT, dict[str, Any]), document(each.folder / COST, _Cost)
-                with hosted(file_of(experiment), "read()", EnvironmentFailure):
-                    numbers = sound(experiment, "read", experiment.read(result))
-                results.setdefault(each.keying, []).append(result)
-                measures.setdefault(each.keying, []).append(numbers)
-                costs[f"{each.keying}-{each.seed}"] = cost.model_dump()
-        told.append(each if len(found) == count else replace(each, status=NOT_MEASURED))
-    if not results:
-        raise nothing_left(folder, found)
-    if about.get("provenance") is None:
-        about = {**about, "provenance": _provenance(origin.commit(), code_digest(), outcomes)}
-    summary = summarise(experiment, told, measures, about)
-    summary["cost"] = costs
-    with written(folder):
-        own = folder / "figures"
-        own.mkdir(parents=True, exist_ok=True)
-        drawn: Sequence[Drawn] = ()
-        told_by = hosted(file_of(experiment), "figures()", EnvironmentFailure)
-        with tried("the figures cannot be drawn", found), told_by, (figures or Drawing()).here():
-            drawn = figures_of(experiment, "figures", experiment.figures(own, results), own)
-        summary["flaws"] = told_of(found, folder)
-        put(folder / FILE, json.dumps(summary, indent=1) + "\n")
-        write_csv(folder / "summary.csv", summary)
-        write_page(folder / "report.html", summary, drawn, [], own)
-    return summary
 
 
 def _case_flaws(own: Path) -> list[InputError]:
@@ -297,7 +285,6 @@ def _about(
     request: Request,
     cases: Sequence[tuple[str, int, Mapping[str, Any]]],
     outcomes: Sequence[Outcome],
-    code: str,
 ) -> dict[str, Any]:
     seeds = sorted({seed for _label, seed, _values in cases})
     keyings = request.keyings or experiment.keyings
@@ -310,13 +297,12 @@ def _about(
         "seeds": seeds,
         **({} if len(outcomes) == len(cases) else {"partial": {"done": len(outcomes), "of": len(cases)}}),
         "source": str(Path(request.experiment).resolve()) if request.experiment.endswith(".py") else None,
-        "provenance": _provenance(origin.commit(), code, outcomes),
     }
 
 
-def _provenance(commit: str | None, code: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _provenance(code: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
-        "commit": commit,
+        "commit": origin.commit(),
         "code": code,
         "kernel": None,
         "versions": {

@@ -18,6 +18,7 @@ from testbed.runner import answers, execute, session, simulated, sweep, sweepfil
 from testbed.runner.execute import MEASURE_AGAIN, Outcome, first_problem
 from testbed.runner.experiment import Experiment, Table, find, step
 from testbed.runner.hosted import hosted
+from testbed.runner.played import played
 from testbed.setup.paths import PROJECT
 from testbed.topology.load import load
 
@@ -270,18 +271,18 @@ def test_runs_that_could_not_be_measured_stay_and_are_measured_when_the_file_is_
     path = write(tmp_path, **{method: "!ValueError('oops')"})
     outcomes = finished(tmp_path, find(str(path)))
     with pytest.raises(LabError) as caught:
-        session.conclude(find(str(path)), outcomes, ABOUT, tmp_path)
+        played(find(str(path))).conclude(outcomes, ABOUT, tmp_path)
     assert caught.value.exit_code == 3 and f"{path}:{line(path, 'raise')}" in str(caught.value)
     assert f"{method}() raised ValueError: oops" in str(caught.value)
     assert execute.kept(outcomes[0].folder) is not None and not (tmp_path / "summary.json").exists()
-    summary = session.conclude(find(str(write(tmp_path))), outcomes, ABOUT, tmp_path)
+    summary = played(find(str(write(tmp_path)))).conclude(outcomes, ABOUT, tmp_path)
     assert summary["ok"] and summary["findings"] == ["found"]
 
 
 def test_a_figure_that_fails_is_told_in_a_report_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "provenance", lambda _runs: {})
     path = write(tmp_path, draw="!SystemExit(1)")
-    summary = session.conclude(find(str(path)), finished(tmp_path, find(str(path))), ABOUT, tmp_path)
+    summary = played(find(str(path))).conclude(finished(tmp_path, find(str(path))), ABOUT, tmp_path)
     assert any("draw() raised SystemExit: 1" in each and "mine.py:" in each for each in summary["flaws"])
 
 
@@ -337,7 +338,7 @@ def test_results_of_a_computed_experiment_that_cannot_be_read_are_told_and_stay(
     mine = find(str(path))
     assert isinstance(mine, simulated.Simulated)
     with pytest.raises(LabError, match=r"read\(\) r") as caught:
-        simulated.conclude(mine, [Outcome("lks", 1, own, "done", 1.0, 1.0)], tmp_path, {**ABOUT, "provenance": {}})
+        simulated.Computed(mine).conclude([Outcome("lks", 1, own, "done", 1.0, 1.0)], ABOUT, tmp_path, {})
     assert caught.value.exit_code == 3 and f"{path}:7" in str(caught.value) and (own / "result.json").exists()
 
 
