@@ -55,7 +55,7 @@ from agents.ikev2 import (
 from agents.ikev2 import Event as IkeEvent
 from agents.ikev2.config import PostQuantum, offers
 from agents.ikev2.events import CloseReason, Faulted
-from agents.ikev2.model import RandomSource
+from agents.ikev2.model import RandomSource, uniform
 from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.errors import PolicyError
 from agents.policy.names import GroupId, parse_party_id, party_id
@@ -355,7 +355,7 @@ class GroupParty(IkeParty):
         return next((sa for sa in self._endpoint.sas(self.party_of(peer)) if self._peer(sa.peer_id) == peer), None)
 
     def _uniform(self, low: float, high: float) -> float:
-        return low + (high - low) * int.from_bytes(self._random(4), "big") / 0x1_0000_0000
+        return uniform(self._random, low, high)
 
     # -- revocation lists ------------------------------------------------------------------------------
 

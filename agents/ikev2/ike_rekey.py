@@ -24,6 +24,7 @@ from agents.ikev2.exchange import Task
 from agents.ikev2.handshake import required_nonce
 from agents.ikev2.informational import DeleteIke
 from agents.ikev2.lifetimes import jittered
+from agents.ikev2.model import uniform
 from agents.ikev2.registry import ExchangeType, NotifyType, TransformType
 from agents.ikev2.registry import Protocol as Proto
 from agents.ikev2.request import FailureReason
@@ -143,8 +144,8 @@ class RekeyIke(Task):
         else:
             patience = 1 if error.type == NotifyType.TEMPORARY_FAILURE else 12
             # Both sides may have been in each other's way, and are not to be so again.
-            part = int.from_bytes(sa.party.random(4), "big") / 2**32
-            sa.rekey_at = now + patience * max(sa.party.config.retry_s * (0.5 + part), sa.way.timeout_s or 0.0)
+            retry_s = sa.party.config.retry_s * uniform(sa.party.random, 0.5, 1.5)
+            sa.rekey_at = now + patience * max(retry_s, sa.way.timeout_s or 0.0)
 
     def failed(self, sa: IkeSa, reason: FailureReason, now: float) -> None:
         self.superseded(sa, now)

@@ -160,7 +160,7 @@ class Initiator(Handler):
         self._more += 1
         if len(self._drawn) < TRIED:
             self._drawn.append((data, header, payloads, took_s))
-        elif (place := int.from_bytes(self.party.random(8), "big") % self._more) < TRIED:
+        elif (place := self.party.lot(self._more)) < TRIED:
             self._drawn[place] = data, header, payloads, took_s
 
     def _try_drawn(self, now: float) -> None:
@@ -187,7 +187,7 @@ class Initiator(Handler):
         if cookies and 1 <= len(cookies[0].data) <= 64:
             self._cookies += 1
             at_once = self._rounds > 0 and not self._live
-            if not at_once and int.from_bytes(self.party.random(8), "big") % self._cookies:
+            if not at_once and self.party.lot(self._cookies):
                 return  # of those that come too late each has the same chance to be the next
             self._changed = self._changed or self._cookie != cookies[0].data
             self._cookie = cookies[0].data

@@ -22,6 +22,11 @@ PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 RandomSource = Callable[[int], bytes]
 
 
+def uniform(random: RandomSource, low: float, high: float) -> float:
+    """A random number of this range."""
+    return low + (high - low) * int.from_bytes(random(4), "big") / 0x1_0000_0000
+
+
 @lru_cache(maxsize=256)
 def source_prefix(address: str) -> str:
     """What one source surely has as a whole: an IPv4 address, an IPv6 /64. Neighbours share the link-local prefix."""

@@ -69,10 +69,8 @@ class Party:
         self.agreed: dict[bytes, tuple[IkeSuite, RawPayload]] = {}
         self.half_open = 0
         self._half_open: dict[Share, dict[IkeSa, None]] = {}
-        self._lots: tuple[float, Counter[Share]] = (
-            0.0,
-            Counter(),
-        )  # since when, and who wanted a place of a full share
+        self._lots: tuple[float, Counter[Share]] = (0.0, Counter())
+        """Since when, and who wanted a place of a full share."""
         self._timers: list[tuple[float, int, IkeSa]] = []
         self._counter = 0
         self._tokens: dict[int, tuple[IkeSa, int, int]] = {}
@@ -207,7 +205,7 @@ class Party:
             given_up = [each for each in held if each.may_be_displaced]
             if not given_up or not self._drawn(share, most, now):
                 return False
-            given_up[self._lot(len(given_up))].displace()
+            given_up[self.lot(len(given_up))].displace()
         return True
 
     def _drawn(self, share: Share, most: int, now: float) -> bool:
@@ -215,9 +213,10 @@ class Party:
         if not 0 <= now - since < LOTS_S:
             self._lots = now, (wanted := Counter())
         wanted[share] += 1
-        return self._lot(wanted[share]) < most
+        return self.lot(wanted[share]) < most
 
-    def _lot(self, of: int) -> int:
+    def lot(self, of: int) -> int:
+        """One of so many numbers from 0 on, each with the same chance."""
         return int.from_bytes(self.random(8), "big") % of
 
     def _shares(self, peer: PeerAddress) -> tuple[tuple[Share, int], ...]:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.gikev2 import DataSa
 from agents.ikev2 import Identification, LocalIdentity
+from agents.ikev2.model import RandomSource, uniform
 from agents.ipsec.protection import IPAddress
 from agents.lks.retained import COUNTERS, DOCUMENT, ROOT, Retained
 from agents.policy.document import PolicyDocument
@@ -20,8 +21,6 @@ from agents.policy.group import GroupState, Issuer, sign_group_state
 from agents.policy.names import GroupId, party_id
 from agents.runtime.boundary import Boundary
 from agents.runtime.effects import Effect, Event
-
-RandomSource = Callable[[int], bytes]
 
 
 class Counter(Protocol):
@@ -147,7 +146,7 @@ class Context:
 
     def uniform(self, low: float, high: float) -> float:
         """A random number of this range."""
-        return low + (high - low) * int.from_bytes(self.random(4), "big") / 0x1_0000_0000
+        return uniform(self.random, low, high)
 
     def party(self, name: str) -> Identification:
         """The IKE identity of a router or the DKS of our domain."""
