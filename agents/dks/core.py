@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agents.dks.carried import Carried
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
-from agents.dks.metrics import DksCounts
+from agents.dks.metrics import DksCounts, ailments
 from agents.dks.received_confirmations import Confirmations, Look, TooOften
 from agents.dks.removal import DksRemoval
 from agents.dks.store import GenerationBook
@@ -269,7 +269,7 @@ class DksCore(GroupParty):
 
     def ailments(self, now: float) -> list[str]:
         """As Core.ailments."""
-        return [] if len(self._documents) else ["there are no documents of routers"]
+        return ailments(len(self._documents))
 
     def take(self) -> list[Effect]:
         """What is to be done."""

@@ -22,6 +22,13 @@ _COUNTED = {
 }
 
 
+def ailments(routers: int, serving: int = 1, of: int = 1) -> list[str]:
+    """What keeps the DKS from its work, a sentence each: with documents of so many routers, and so many of its workers
+    at work."""
+    wrong = [] if serving == of else [f"{serving} of {of} workers serve"]
+    return wrong if routers else [*wrong, "there are no documents of routers"]
+
+
 class DksCounts(Counts):
     """Counters since the start."""
 

@@ -22,6 +22,7 @@ from typing import Any
 from agents.dks import answers
 from agents.dks.config import DksConfig
 from agents.dks.documents import Documents
+from agents.dks.metrics import ailments
 from agents.dks.serve import BOOK, prepare
 from agents.dks.store import GenerationBook
 from agents.policy.keys import read_public_key
@@ -191,13 +192,7 @@ class Supervisor:
 
         async def ailing() -> list[str]:
             found = await self._answer(["status"])
-            workers = found["workers"]
-            away = (
-                []
-                if workers["serving"] == workers["of"]
-                else [f"{workers['serving']} of {workers['of']} workers serve"]
-            )
-            return [*away, *([] if found["routers"] else ["there are no documents of routers"])]
+            return ailments(found["routers"], **found["workers"])
 
         server = MetricsServer(self._config.metrics_address, self._config.metrics_port, page, ailing)
         try:
