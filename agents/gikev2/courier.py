@@ -69,7 +69,8 @@ class DocumentHolder(Protocol):
 
 @dataclass(slots=True)
 class _Peer:
-    """`shown`: what it can give; `refused`: versions that it did not give, or that were wrong; `told`: news for it."""
+    """`shown`: what it can give; `refused`: versions that it did not give, or that were wrong; `news`: routers whose
+    documents are new for it."""
 
     pace: TokenBucket = field(default_factory=lambda: TokenBucket(ASKS_IN_A_SECOND, ASKS_AT_ONCE))
     shown: dict[str, Held] = field(default_factory=dict)

@@ -92,21 +92,18 @@ class Lease:
         self.over = self.over and not revived
         return revived
 
-    def granted(self, issued_at: int, seconds: float, now: float) -> bool:
+    def granted(self, issued_at: int, seconds: float, now: float) -> None:
         """A newer document, signed at the Unix time `issued_at`, is in force: a lease of so many seconds from then on
-        counts, where that is later than what is left. True when it had been over.
+        counts, where that is later than what is left.
 
         A document that is older than its lease gives none, nor does one signed later than our clock says it is: a
         clock that is behind would make every document of any age a fresh one.
         """
         age = self._wall() - issued_at
         until = now + seconds - max(0.0, age)
-        if age < -CLOCKS_DIFFER_S or until <= max(now, self.until or 0.0):
-            return False
-        self._seconds, self.until = float(seconds), until
-        self._keep(now)
-        revived, self.over = self.over, False
-        return revived
+        if age >= -CLOCKS_DIFFER_S and until > max(now, self.until or 0.0):
+            self._seconds, self.until, self.over = float(seconds), until, False
+            self._keep(now)
 
     def shorten(self, seconds: float, now: float) -> None:
         """Another policy is in force: no more than its lease is left."""
