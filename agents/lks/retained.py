@@ -183,13 +183,13 @@ class Retained:
         key = "" if signer == ROOT else key_hash(signer).hex()
         if self._versions.get(_UNKNOWN) == version:
             self._versions[key] = self._versions.pop(_UNKNOWN)
-        later = max((each for of, each in self._versions.items() if of == key or not self._is_revoked(of)), default=0)
+        binding = {of: each for of, each in self._versions.items() if of == key or not self._is_revoked(of)}
+        later = max(binding.values(), default=0)
         if version < later:
             raise PolicyError(f"the retained policy has version {version}, but version {later} was in force")
         if version > self._versions.get(key, 0):
-            self._versions[key] = version
-            self._versions.pop(_UNKNOWN, None)
-            self._versions = {of: each for of, each in self._versions.items() if of == key or not self._is_revoked(of)}
+            binding.pop(_UNKNOWN, None)
+            self._versions = {**binding, key: version}
             self._write()
 
     def _is_revoked(self, key: str) -> bool:
