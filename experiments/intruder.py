@@ -104,14 +104,6 @@ class Cast:
         self._topology, self.family = topology, topology.family
         self.group = packets.all_ospf(self.family)
 
-    def ends(self, segment: str) -> list[Interface]:
-        """The routers' interfaces of a segment, the speaker's of the LAN first."""
-        return [
-            self._topology.routers[node].interface(name)
-            for node, name in self._topology.segments[segment].members
-            if node in self._topology.routers
-        ]
-
     def hello(self, end: Interface, router_id: IPv4Address, source: IPAddress | None = None) -> bytes:
         """A Hello of somebody on this interface's segment who has heard of nobody. `source`: its sender's address, that
         of the interface by default."""
@@ -122,7 +114,7 @@ class Cast:
 
     def rogue(self, segment: str) -> list[bytes]:
         """Hellos of OSPF and PIM under an address and a name of the stranger's own."""
-        speaker = self.ends(segment)[0]
+        speaker = self._topology.ends(segment)[0]
         stranger = _free(speaker, self.family)
         found = [packets.frame(stranger, self.group, packets.OSPF, self.hello(speaker, STRANGER_ID, stranger))]
         if self.family == 4:
@@ -131,7 +123,7 @@ class Cast:
 
     def forged(self, segment: str) -> list[bytes]:
         """OSPF and PIM in clear in the name of a router of the segment."""
-        speaker, victim = self.ends(segment)[:2]
+        speaker, victim = self._topology.ends(segment)[:2]
         own = self._topology.routers[speaker.router].router_id
         here = speaker.hop(self.family)
         update = packets.update(own, here, speaker.area, self._topology.routers[victim.router].router_id)
@@ -148,7 +140,7 @@ class Cast:
         """By phase a message of PIM on the LAN, in the name of a router that could send it; none without PIM."""
         if self._topology.pim is None:
             return {}
-        speaker, victim = self.ends(self.lan)[:2]
+        speaker, victim = self._topology.ends(self.lan)[:2]
         source = address_of(self._topology, self.victim)
         point, here, there = self._topology.pim.rp_address, speaker.ipv4.ip, victim.ipv4.ip
         groups = {phase: IPv4Address(group) for phase, group in FORGED_PIM.items() if group}
@@ -173,13 +165,13 @@ class Cast:
 
     def guessed(self) -> list[bytes]:
         """ESP from a router's address; its SPI and octets are drawn when it is sent."""
-        speaker = self.ends(self.lan)[0]
+        speaker = self._topology.ends(self.lan)[0]
         groups = (self.group, packets.ALL_PIM) if self.family == 4 else (self.group,)
         return [packets.frame(speaker.hop(self.family), group, packets.ESP, bytes(104)) for group in groups]
 
     def flood(self) -> list[bytes]:
         """IKE_SA_INIT to the speaker from a neighbour's address, from one that is no router's, and from elsewhere."""
-        target, neighbor = self.ends(self.lan)[:2]
+        target, neighbor = self._topology.ends(self.lan)[:2]
         body = packets.udp(PORT, PORT, ike_sa_init(self._topology.domain))
         sources = (neighbor.hop(self.family), _free(target, self.family), DISTANT[self.family])
         here = target.hop(self.family)
@@ -254,7 +246,7 @@ class Intrusion(Experiment):
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         cast = Cast(topology)
         lan, at = cast.lan, PHASES
-        speaker, beyond = cast.ends(lan)[0], cast.ends(cast.link)[0]
+        speaker, beyond = topology.ends(lan)[0], topology.ends(cast.link)[0]
         forged = cast.hello(speaker, topology.routers[cast.speaker].router_id).hex()
         found = [step(moment, "mark", name=name) for name, moment in at.items() if name != "end"]
         found += [step(TAP_S, "tap", segment=segment) for segment in (lan, cast.link)]
@@ -425,8 +417,9 @@ def changes(run: Run, phase: str) -> int:
     """Changes of adjacencies that the daemons logged. Those with the stranger himself count where he said hello, also
     when they come later: he is forgotten in another phase."""
     since, until = window(run, phase)
-    cast, found = Cast(run.plan.topology), 0
-    rogue = {str(STRANGER_ID), *(str(_free(cast.ends(segment)[0], cast.family)) for segment in (cast.lan, cast.link))}
+    topology, cast, found = run.plan.topology, Cast(run.plan.topology), 0
+    ends = [topology.ends(segment)[0] for segment in (cast.lan, cast.link)]
+    rogue = {str(STRANGER_ID), *(str(_free(end, cast.family)) for end in ends)}
     for event in run.where("frr", "adjacency"):
         his = event["neighbor"] in rogue
         found += phase == "rogue neighbour" and event["t"] >= since if his else since <= event["t"] < until

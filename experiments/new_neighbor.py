@@ -44,8 +44,7 @@ class Choice:
 
     def ends(self, case: str) -> list[tuple[str, str]]:
         """Router and interface of both ends."""
-        members = self._topology.segments[self.links[case]].members
-        return [(node, name) for node, name in members if node in self._topology.routers]
+        return [(end.router, end.name) for end in self._topology.ends(self.links[case])]
 
     def directions(self, case: str) -> list[adjacency.Ends]:
         """Both directions of the adjacency."""
@@ -56,8 +55,8 @@ class Choice:
         """Who is handed the documents."""
         graph = networkx.Graph()
         graph.add_nodes_from(self._topology.routers)
-        for name, segment in self._topology.segments.items():
-            there = [node for node, _interface in segment.members if node in self._topology.routers]
+        for name in self._topology.segments:
+            there = [end.router for end in self._topology.ends(name)]
             if name not in self.links.values():
                 graph.add_edges_from((there[0], other) for other in there[1:])
         ways = [networkx.single_source_shortest_path_length(graph, node) for node, _name in self.ends(case)]

@@ -48,10 +48,7 @@ def designated(topology: Topology) -> str:
     InputError without a LAN."""
     for segment in topology.segments.values():
         if segment.kind == "lan":
-            ends = [
-                topology.routers[node].interface(name) for node, name in segment.members if node in topology.routers
-            ]
-            return max(ends, key=lambda end: end.ipv4.ip).router
+            return max(topology.ends(segment.name), key=lambda end: end.ipv4.ip).router
     raise InputError("has no LAN, whose designated router could be cut off", where=f"topology {topology.name}")
 
 

@@ -58,12 +58,12 @@ class Region:
         self.topology = topology
         live = live_segments(topology)
         wanted = _areas(topology, live) if border == "along" else _half(topology)
-        self.inside = tuple(name for name in live if wanted(_ends(topology, name)))
+        self.inside = tuple(name for name in live if wanted(topology.ends(name)))
         self.clear = tuple(name for name in live if name not in self.inside)
         self.members = [each.name for each in members(topology, self.inside)] if self.inside else []
         self.outside = [name for name in topology.routers if name not in self.members]
         crossed = [name for name in self.clear if self._at_border(name) and any(
-            end.router in self.outside for end in _ends(topology, name))]  # fmt: skip
+            end.router in self.outside for end in topology.ends(name))]  # fmt: skip
         if not self.inside or not crossed:
             raise InputError(
                 f"no border between a protected and a clear half runs {border} an area of this network",
@@ -71,9 +71,9 @@ class Region:
                 allowed="areas, or -o border=across" if border == "along" else "four routers or more in a row",
             )
         # Where the clear side has an area in common with the protected one, forged LSAs can go furthest.
-        areas = {end.area for name in self.inside for end in _ends(topology, name)}
-        self.frontier = max(crossed, key=lambda name: _ends(topology, name)[0].area in areas)
-        ends = _ends(topology, self.frontier)
+        areas = {end.area for name in self.inside for end in topology.ends(name)}
+        self.frontier = max(crossed, key=lambda name: topology.ends(name)[0].area in areas)
+        ends = topology.ends(self.frontier)
         self.border = next(end for end in ends if end.router in self.members)
         """The end of the intruder's link that belongs to a router with interfaces of both kinds."""
         self.beyond = next(end for end in ends if end.router in self.outside)
@@ -85,7 +85,7 @@ class Region:
         return [each.segment for each in self.topology.routers[router].interfaces]
 
     def _at_border(self, segment: str) -> bool:
-        return any(end.router in self.members for end in _ends(self.topology, segment))
+        return any(end.router in self.members for end in self.topology.ends(segment))
 
     def protected_links(self, ends: adjacency.Ends) -> bool:
         """Whether this direction of an adjacency is over a protected link."""
@@ -126,22 +126,14 @@ class Region:
         }
 
 
-def _ends(topology: Topology, segment: str) -> list[Interface]:
-    return [
-        topology.routers[node].interface(name)
-        for node, name in topology.segments[segment].members
-        if node in topology.routers
-    ]
-
-
 def _areas(topology: Topology, live: Iterable[str]) -> Any:
     """The links of areas beside the backbone, the first ones that make up a good third of the routers."""
     chosen: set[str] = set()
     routers: set[str] = set()
-    for area in sorted({end.area for name in live for end in _ends(topology, name)} - {BACKBONE}):
+    for area in sorted({end.area for name in live for end in topology.ends(name)} - {BACKBONE}):
         if 3 * len(routers) < len(topology.routers):
             chosen.add(area)
-            routers |= {end.router for name in live for end in _ends(topology, name) if end.area == area}
+            routers |= {end.router for name in live for end in topology.ends(name) if end.area == area}
     return lambda ends: ends[0].area in chosen
 
 
@@ -152,7 +144,7 @@ def _half(topology: Topology) -> Any:
     first = max(away, key=lambda name: (away[name], name))
     near = networkx.single_source_shortest_path_length(graph, first)
     half: set[str] = set()
-    ends = {name: [end.router for end in _ends(topology, name)] for name in live_segments(topology)}
+    ends = {name: [end.router for end in topology.ends(name)] for name in live_segments(topology)}
     for name in sorted(ends, key=lambda name: (max(near.get(each, len(near)) for each in ends[name]), name)):
         if len(half) < max(2, len(topology.routers) // 2):
             half.update(ends[name])
@@ -342,7 +334,7 @@ def in_clear(run: Run, region: Region) -> int:
     """OSPF and PIM between neighbours in clear that left an interface of a protected link, from the first second to the
     last. Registers of the clear half pass such links too."""
     topology = run.plan.topology
-    labels = {end.label for name in region.inside for end in _ends(topology, name)}
+    labels = {end.label for name in region.inside for end in topology.ends(name)}
     return sum(
         int(count)
         for event in run.where("probe", "clear")

@@ -34,5 +34,5 @@ def most_used_link(topology: Topology) -> str:
 
 def ends_of(topology: Topology, link: str) -> tuple[str, str]:
     """The first two routers of a link or LAN."""
-    one, other = [node for node, _ in topology.segments[link].members if node in topology.routers][:2]
-    return one, other
+    one, other = topology.ends(link)[:2]
+    return one.router, other.router

@@ -136,7 +136,7 @@ class AgentKeying(Keying):
 
     def allow_link(self, segment: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
         """As Keying.allow_link."""
-        ends = [(node, name) for node, name in lab.topology.segments[segment].members if node in lab.topology.routers]
+        ends = [(end.router, end.name) for end in lab.topology.ends(segment)]
         documents = self._policy_server().allow(ends, export=hand_to is None)
         if not documents:
             return f"the routers of {segment} are neighbours already"

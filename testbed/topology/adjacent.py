@@ -48,8 +48,7 @@ def transits(topology: Topology, segment: Segment, dark: Set[Interface] = frozen
 
 def speakers(topology: Topology, segment: Segment) -> list[Interface]:
     """The interfaces on a segment on which OSPF speaks."""
-    ends = [topology.routers[node].interface(name) for node, name in segment.members if node in topology.routers]
-    return [end for end in ends if not end.passive]
+    return [end for end in topology.ends(segment.name) if not end.passive]
 
 
 def _alike(ends: list[Interface]) -> list[Interface]:
@@ -114,7 +113,7 @@ def apart(topology: Topology) -> list[list[str]]:
 
 
 def _problems(topology: Topology, segment: Segment) -> Iterator[str]:
-    members = [topology.routers[node].interface(name) for node, name in segment.members if node in topology.routers]
+    members = topology.ends(segment.name)
     speaking = speakers(topology, segment)
     if segment.loss_percent >= ALL_LOST:
         yield "loses every packet: it is dead from the start, no adjacency forms and no data passes"

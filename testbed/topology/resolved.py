@@ -240,6 +240,11 @@ class Topology(Frozen):
             return [] if self.bare else [interface.ipv4]
         return [interface.ipv4] if self.family == 4 else [interface.ipv4, of_stub(6, interface.ipv4)]
 
+    def ends(self, segment: str) -> list[Interface]:
+        """The routers' interfaces on a segment, in its order."""
+        members = self.segments[segment].members
+        return [self.routers[node].interface(name) for node, name in members if node in self.routers]
+
     def neighbors(self, router: str) -> list[Adjacency]:
         """Those with whom `router` may speak a routing protocol, in the order of its interfaces.
 

@@ -15,7 +15,7 @@ def spare_links(topology: Topology, count: int) -> list[str]:
     graph.add_nodes_from(topology.routers)
     links: dict[str, tuple[str, str]] = {}
     for name, segment in topology.segments.items():
-        ends = [node for node, _interface in segment.members if node in topology.routers]
+        ends = [end.router for end in topology.ends(name)]
         if segment.kind == "p2p" and len(ends) == 2:
             links[name] = (ends[0], ends[1])
         graph.add_edges_from((ends[0], other, name) for other in ends[1:])

@@ -29,7 +29,7 @@ ACROSS, ALONG = (module.Region(AREAS, border) for border in module.BORDERS)
 
 def test_a_border_across_areas_parts_one_of_them_and_one_along_their_edge_parts_none() -> None:
     def areas(names: tuple[str, ...]) -> set[str]:
-        return {end.area for name in names for end in module._ends(AREAS, name)}
+        return {end.area for name in names for end in AREAS.ends(name)}
 
     assert areas(ACROSS.inside) & areas(ACROSS.clear), "an area has links of both kinds"
     assert not areas(ALONG.inside) & areas(ALONG.clear)
@@ -141,7 +141,7 @@ def test_an_adjacency_inside_is_lost_unless_its_own_link_or_router_was_cut_just_
 
 
 def test_clear_packets_count_on_protected_links_and_registers_that_pass_there_do_not(tmp_path: Path) -> None:
-    inside = module._ends(AREAS, ACROSS.inside[0])[0].label
+    inside = AREAS.ends(ACROSS.inside[0])[0].label
     clear = ACROSS.border.label
     counts = {inside: {"ospf": 2, "pim": 3, "pim, unicast": 100}, clear: {"ospf": 7}}
     heard = {name: {"packets": each, "first_ns": 1, "last_ns": 2} for name, each in counts.items()}
