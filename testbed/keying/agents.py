@@ -70,7 +70,7 @@ class AgentKeying(Keying):
         """Identities, documents and retained folders of every router and the DKS."""
         assert isinstance(options, AgentOptions)
         settings = options.settings(issuer=self.issuer, local_key_server=self.local_key_server)
-        address = topology.dks.management.address if self.management else topology.dks.address_of(topology.family)
+        address = self.dks_address(topology)
         mode, clear, region, new = Mode(options.mode), options.in_clear, options.region, options.new_links
         provision(topology, folder, seed, address, settings, mode, clear, region, new)
         self._domain = lambda: (domain_of(topology, seed, address, settings, mode, clear, region, new), folder, seed)
@@ -167,13 +167,12 @@ class AgentKeying(Keying):
     def start_dks(self, lab: KeyingLab) -> None:
         """Start the DKS."""
         node = lab.node(DKS_NAME)
-        dks = lab.topology.dks
         config = node.volatile / "dks.toml"
         config.write_text(
             dks_config(
                 lab.topology,
                 Places(node.retained),
-                dks.management.address if self.management else dks.address_of(lab.topology.family),
+                self.dks_address(lab.topology),
                 events=lab.events_file(DKS_NAME),
                 clock=lab.clock_file(DKS_NAME),
             ),

@@ -17,7 +17,7 @@ from testbed.errors import InputError
 from testbed.keying.options import PlanOptions
 
 if TYPE_CHECKING:
-    from testbed.topology.resolved import Interface, Router, Topology
+    from testbed.topology.resolved import Interface, IPAddress, Router, Topology
 
 _MODES = {
     "none": ("testbed.keying.none", "NoKeying"),
@@ -192,6 +192,11 @@ class Keying:
         """The administrator revokes a router's key: the DKS is told or, with `hand_to`, that router instead. Why there
         was nothing to do, when there was not: a mode that knows no router's own key cannot revoke it."""
         return f"keying {self.name} knows no key of a router's own"
+
+    def dks_address(self, topology: Topology) -> IPAddress:
+        """Where routers reach the DKS of a mode that has one."""
+        own = topology.dks
+        return own.management.address if self.management else own.address_of(topology.family)
 
     def allow_link(self, segment: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
         """An administrator lets the routers of a link be neighbours: the DKS is told or, with `hand_to`, that router

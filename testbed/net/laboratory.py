@@ -126,10 +126,7 @@ class Laboratory:
             self._add(DKS, LabHost, address=dks.ipv4, **where)
 
     def _dks_address(self) -> IPAddress | None:
-        if DKS not in self._nodes:
-            return None
-        dks = self.topology.dks
-        return dks.management.address if self.keying.management else dks.address_of(self.topology.family)
+        return self.keying.dks_address(self.topology) if DKS in self._nodes else None
 
     def _make_wires(self) -> None:
         built: list[WireSegment] = []
