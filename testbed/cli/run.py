@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from testbed.analysis.absent import LEGEND
+from testbed.cli.cautions import OSPF, loaded
 from testbed.cli.table import multicast_of, table_of, time_of
 from testbed.errors import InputError, gathered, refuse
 
@@ -31,9 +32,7 @@ def register(app: typer.Typer) -> None:
         topology: Annotated[
             str | None, typer.Option(help="a name, a generator (ring:20), a file; default: the experiment's")
         ] = None,
-        ospf: Annotated[
-            str | None, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own")
-        ] = None,
+        ospf: Annotated[str | None, typer.Option(help=OSPF)] = None,
         keying: Annotated[
             str | None,
             typer.Option(help="none,native,manual,central,central-mgmt,dks-lks,lks; default: the experiment's"),
@@ -64,7 +63,6 @@ def register(app: typer.Typer) -> None:
 
         Exit code 1 when something that must hold does not, 2 for bad input, 3 when the runs could not be made.
         """
-        from testbed.cli.cautions import loaded
         from testbed.cli.watch import kept, watched
         from testbed.record.live import newest
         from testbed.report.style import formats_of

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from testbed.cli.cautions import OSPF, loaded
 from testbed.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,9 +22,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def up(
         topology: Annotated[str, typer.Argument(help="A name, a generator (ring:20), or a file.")],
-        ospf: Annotated[
-            str | None, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own.")
-        ] = None,
+        ospf: Annotated[str | None, typer.Option(help=f"{OSPF}.")] = None,
         keying: Annotated[str, typer.Option(help="How the routers get their keys.")] = "none",
         kernel: Annotated[str, typer.Option(help="uml or native: people need the real clock.")] = "uml",
         name: Annotated[str | None, typer.Option(help="Its name, for --lab.")] = None,
@@ -43,7 +42,6 @@ def register(app: typer.Typer) -> None:
         """
         from testbed.attach.channel import CONSOLE
         from testbed.attach.running import Running
-        from testbed.cli.cautions import loaded
         from testbed.cli.run import options
         from testbed.cli.watch import watched
         from testbed.errors import refuse

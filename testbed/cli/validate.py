@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from testbed.cli.cautions import OSPF
 from testbed.errors import LabError, Location
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def validate(
         topologies: Annotated[list[str], typer.Argument(help="files, names in topologies/, or generators")],
-        ospf: Annotated[
-            str | None, typer.Option(help="2, 3 or 2,3: these versions of OSPF, and not the topology's own")
-        ] = None,
+        ospf: Annotated[str | None, typer.Option(help=OSPF)] = None,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Check topologies; exit code 2 when one is wrong.
