@@ -28,8 +28,6 @@ VERBS = (
     "screenshots", "fuzz", "soak", "abuse", "sweep", "reproduce", "calibrate",
 )  # fmt: skip
 
-# What is wrong with the machine, where it is not with what was typed.
-
 app = typer.Typer(
     name="lab",
     help="A laboratory for automated keying of routers' control traffic.",

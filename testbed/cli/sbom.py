@@ -19,7 +19,8 @@ def register(app: typer.Typer) -> None:
         from testbed.errors import of_file
         from testbed.setup.sbom import bill
 
-        text = json.dumps(bill(), indent=1) + "\n"
+        found = bill()
+        text = json.dumps(found, indent=1) + "\n"
         if out is None:
             typer.echo(text, nl=False)
             return
@@ -27,4 +28,4 @@ def register(app: typer.Typer) -> None:
             write_atomic(out, text.encode(), 0o644)
         except OSError as error:
             raise of_file(error, str(out)) from error
-        typer.echo(f"{out}: {len(bill()['components'])} components")
+        typer.echo(f"{out}: {len(found['components'])} components")
