@@ -29,11 +29,6 @@ MARKS = {
 """What stands for a state where it is drawn, and what it means; in the order of a legend."""
 
 
-def marks(*names: str) -> list[tuple[str, str]]:
-    """Some of MARKS for a legend, all when none are named."""
-    return [MARKS[name] for name in names or MARKS]
-
-
 def visible(text: str) -> str:
     """The text with every character that shows nothing, or turns the direction of writing, as its escape."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
