@@ -313,7 +313,7 @@ def window(run: Run, phase: str) -> tuple[int, int]:
 def lost_inside(run: Run, region: Region) -> int:
     """How many times an adjacency over a protected link was lost, once all were up, that no fault of its own took: the
     cut of its link, or the loss of power of an end, within OSPF's dead interval before."""
-    topology, found = run.plan.topology, 0
+    topology, settled, found = run.plan.topology, run.mark("settled"), 0
     patience = topology.ospf.dead_s * NS + NS
     blame: dict[str, list[Event]] = {}
     for event in run.where("fault"):
@@ -324,7 +324,7 @@ def lost_inside(run: Run, region: Region) -> int:
             own = (ends.router, ends.neighbor, topology.routers[ends.router].interface(ends.interface).segment)
             faults = list(chain(*(blame.get(each, ()) for each in own)))
             found += sum(
-                moment >= run.mark("settled") and not any(0 <= moment - each["t"] <= patience for each in faults)
+                moment >= settled and not any(0 <= moment - each["t"] <= patience for each in faults)
                 for moment in moments
             )
     return found
