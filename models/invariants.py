@@ -137,17 +137,17 @@ def run_without(system: System, claim: str, without: Collection[str], steps: int
             raise CannotCheck(f"{system.name}, {claim}: the solver does not know: {solver.reason_unknown()}")
         if answer == z3.sat:
             model = solver.model()
+            numbers = [model.eval(each).as_long() for each in which]
             return [
-                _taken(system.steps[model.eval(which[moment]).as_long()], chosen[moment], system.steps, model)
-                for moment in range(length)
+                _taken(system.steps[number], choices[number], model)
+                for number, choices in zip(numbers, chosen, strict=True)
             ]
     return None
 
 
-def _taken(step: Step, chosen: Sequence[Mapping[str, Any]], steps: Sequence[Step], model: z3.ModelRef) -> Taken:
-    values = chosen[list(steps).index(step)]
+def _taken(step: Step, choices: Mapping[str, Any], model: z3.ModelRef) -> Taken:
     found: dict[str, int | str] = {}
-    for name, constant in values.items():
+    for name, constant in choices.items():
         value = model.eval(constant, model_completion=True)
         found[name] = value.as_long() if z3.is_int_value(value) else str(value)
     return Taken(step.name, found)
