@@ -38,7 +38,7 @@ def examine(spec: str, ospf: str | None = None) -> tuple[Topology, list[Caution]
     """As `load`, with what of the topology will not come up although nothing is wrong with it."""
     reading, name = _read(spec)
     if ospf is not None:
-        reading, name = _with_versions(reading, ospf), f"{name}-ospf{ospf.replace(',', '')}"
+        reading, name = _with_versions(reading, ospf), _named_after(name, ospf)
     errors = list(reading.errors)
     if reading.source is not None:
         errors += check.check(reading.source, reading.where, reading.whole)
@@ -62,8 +62,13 @@ def _with_versions(reading: Reading, ospf: str) -> Reading:
         # Whoever named a rendezvous point had routes of IPv4 in mind. There are none, so PIM does not run.
         changed["pim"] = source.pim.model_copy(update={"rp": None})
     if source.name:
-        changed["name"] = f"{source.name}-ospf{ospf.replace(',', '')}"
+        changed["name"] = _named_after(source.name, ospf)
     return reading._replace(source=source.model_copy(update=changed))
+
+
+def _named_after(name: str, ospf: str) -> str:
+    """What a topology with these versions of OSPF is called."""
+    return f"{name}-ospf{ospf.replace(',', '')}"
 
 
 def _cautions(topology: Topology, reading: Reading) -> list[Caution]:
