@@ -18,8 +18,6 @@ from testbed.report.page import Drawn
 from testbed.report.style import COLUMN_IN, FAINT, PAGE_IN, figure, look, noted, ordered, save
 
 SECONDS, STEP = 60, 10
-ROOM = 160
-"""How many datagrams wait in the DKS's socket (testbed.storm.service)."""
 Result = Mapping[str, Any]
 Results = Mapping[str, Sequence[Result]]
 
@@ -35,7 +33,7 @@ def by_size(results: Results) -> dict[int, dict[str, Sequence[Result]]]:
 
 def draw_load(folder: Path, results: Results) -> list[Drawn]:
     """Datagrams a second, and the queue, one column for each size."""
-    sizes = by_size(results)
+    sizes, room = by_size(results), _room(results)
     with figure(PAGE_IN, 3.6, "load") as made:
         axes = made.subplots(2, len(sizes), squeeze=False, sharex="col", sharey="row")
         for column, (size, keyings) in enumerate(sizes.items()):
@@ -55,19 +53,24 @@ def draw_load(folder: Path, results: Results) -> list[Drawn]:
                 _plain(axis.yaxis, (0, 1, 10, 100, 1000, 10_000, 100_000))
                 axis.grid(axis="y")
         for axis in axes[1]:
-            axis.axhline(ROOM, color=FAINT, linewidth=0.8, linestyle=(0, (3, 2)))
-        axes[1][0].annotate("the socket is full", (0.5, ROOM), xytext=(0, 2), textcoords="offset points", fontsize=6.5)
+            axis.axhline(room, color=FAINT, linewidth=0.8, linestyle=(0, (3, 2)))
+        axes[1][0].annotate("the socket is full", (0.5, room), xytext=(0, 2), textcoords="offset points", fontsize=6.5)
         axes[0][0].set_ylabel("datagrams to the\nDKS per second")
         axes[1][0].set_ylabel("longest queue in\nthe second")
         axes[0][0].legend(loc="upper right", fontsize=7)
         save(made, folder, "load")
     text = (
         "Above: datagrams that reach the DKS in a second, those that find no room included; after the first minute the "
-        f"greatest number of each ten seconds. Below: how many wait in its socket, which holds {ROOM}. "
+        f"greatest number of each ten seconds. Below: how many wait in its socket, which holds {room}. "
         "Bold: the median over seeds at each second; thin: each seed. Where a line of "
         "central-mgmt ends, all its routers are keyed, or no more was computed."
     )
     return [Drawn("load", text, "page")]
+
+
+def _room(results: Results) -> int:
+    """How many datagrams wait in the DKS's socket: as many in every case."""
+    return int(next(iter(results.values()))[0]["case"]["service"]["buffer"])
 
 
 def _most(results: Results, what: str) -> float:
