@@ -9,25 +9,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
+from testbed.analysis.absent import ABSENT, NEVER
 from testbed.documents.pages import pages
+from testbed.record.summary import read_summary
 from testbed.report.style import ordered
-from testbed.report.table import present
+from testbed.report.table import Summary, present
 from testbed.setup.paths import PROJECT
 from testbed.whole import put
 
-Summary = dict[str, Any]
 _PART = re.compile(r"(<!-- measured: (\S+) -->\n).*?(<!-- end of measured -->)", re.S)
 
 
 def filled(text: str) -> str:
     """The document with every marked part made anew from results/."""
-    return _PART.sub(lambda part: part[1] + measured(_summary(part[2])) + part[3], text)
+    return _PART.sub(lambda part: part[1] + measured(read_summary(PROJECT / "results" / part[2])) + part[3], text)
 
 
 def measured(summary: Summary) -> str:
@@ -44,11 +43,6 @@ def measured(summary: Summary) -> str:
         f"**Not shown.** {summary['shows_not']}" if summary["shows_not"] else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _summary(name: str) -> Summary:
-    text = (PROJECT / "results" / name / "summary.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
 
 
 def _runs(summary: Summary) -> str:
@@ -78,7 +72,7 @@ def _numbers(summary: Summary) -> str:
     for name in dict.fromkeys(name for each in columns for name in each.get("extra", {})):
         if name not in rows:
             rows[name] = [_spread(each.get("extra", {}).get(name, ()), name) for each in columns]
-    told = [[title, *(cell or "-" for cell in cells)] for title, cells in rows.items() if any(cells)]
+    told = [[title, *(cell or ABSENT for cell in cells)] for title, cells in rows.items() if any(cells)]
     lines = [["median (from to)", *(f"`{name}`" for name in keyings)], ["---", *("--:" for _ in keyings)], *told]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -92,11 +86,11 @@ def _spread(values: Sequence[float | None], title: str = "") -> str:
     """The median of the runs and their range; `never` where an interval has no end in any, else empty."""
     there = sorted(present(values))
     if not there:
-        return "never" if values and " to " in title and title.endswith(", s") else ""
+        return NEVER if values and " to " in title and title.endswith(", s") else ""
     text = _number(median(there))
     if there[0] != there[-1]:
         text += f" ({_number(there[0])} to {_number(there[-1])})"
-    return text if len(there) == len(values) else f"{text}; {len(values) - len(there)} of {len(values)} never"
+    return text if len(there) == len(values) else f"{text}; {len(values) - len(there)} of {len(values)} {NEVER}"
 
 
 def _number(value: float | None) -> str:
