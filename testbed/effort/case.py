@@ -6,11 +6,10 @@ What a case gives depends on its values alone. Knows nothing of figures.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from testbed.effort.by_hand import ByHand, KeyChains, ManualIpsec
+from testbed.effort.by_hand import KeyChains, ManualIpsec
 from testbed.effort.network import Network, grid
 from testbed.effort.ours import Ours
 from testbed.effort.parsers import Parsers
@@ -23,25 +22,16 @@ TASKS = ("service", "add", "replace", "leaves", "roll")
 def scripts(way: str, network: Network, folder: Path) -> tuple[dict[str, Script], int]:
     """Every task's script, and how many of its lines were run while it was made."""
     last, other = network.routers[-1], network.routers[0]
-    if way == "lks":
-        ours = Ours(network, folder)
-        made: Mapping[str, Callable[[], Script]] = {
-            "service": ours.service,
-            "add": lambda: ours.add(last),
-            "replace": lambda: ours.replace(other),
-            "leaves": ours.leaves,
-            "roll": ours.roll,
-        }
-        return {task: make() for task, make in made.items()}, ours.ran
-    kind = ManualIpsec if way.startswith("manual") else KeyChains
-    hand: ByHand = kind(network, one_key=not way.endswith("-link"))
-    return {
-        "service": hand.service(),
-        "add": hand.add(last),
-        "replace": hand.replace(other),
-        "leaves": hand.leaves(),
-        "roll": hand.roll(),
-    }, 0
+    by_hand = ManualIpsec if way.startswith("manual") else KeyChains
+    typed = Ours(network, folder) if way == "lks" else by_hand(network, one_key=not way.endswith("-link"))
+    made = {  # in this order: each task of ours goes on with the store of those before
+        "service": typed.service(),
+        "add": typed.add(last),
+        "replace": typed.replace(other),
+        "leaves": typed.leaves(),
+        "roll": typed.roll(),
+    }
+    return made, typed.ran if isinstance(typed, Ours) else 0
 
 
 def play(way: str, routers: int, folder: Path) -> dict[str, Any]:
