@@ -16,12 +16,12 @@ from agents.ikev2.model import Datagram, PeerAddress
 from agents.ipsec.protection import RoutingProtocol
 from agents.runtime.effects import Effect, Event
 from testbed.simulation.simulation import Node
+from testbed.simulation.wires import ON_LINK, PORT
 from testbed.storm.case import SETTINGS
 from testbed.storm.rings import places
 from testbed.storm.world import Storm, instant
 
 FLOODED, NEIGHBOR, INTERFACE = "r1", "r2", "right"
-PORT, ON_LINK = 848, 255
 SETTLE_S, BOOTS_AFTER_S = 10.0, 1.0
 
 
@@ -63,8 +63,8 @@ def measure(attack: str, datagrams: Iterator[tuple[int, bytes]], per_s: float, s
     watch = _Watch(world)
     began = simulation.now
     simulation.at(began + BOOTS_AFTER_S, lambda: simulation.power_on(NEIGHBOR))
-    mine, _segment = simulation.nodes[FLOODED].interfaces[INTERFACE]
-    theirs = next(address for address, segment in simulation.nodes[NEIGHBOR].interfaces.values() if segment == _segment)
+    mine, link = simulation.nodes[FLOODED].interfaces[INTERFACE]
+    theirs = next(address for address, segment in simulation.nodes[NEIGHBOR].interfaces.values() if segment == link)
     peer = PeerAddress(theirs, PORT, mine, INTERFACE, PORT)
     costs: list[float] = []
     for _source, data in datagrams:
