@@ -58,11 +58,13 @@ class Storm:
         self._rest_s = rest_s
         self._apart = apart
         self._central = not next(iter(self.places.values())).document.local_key_server
-        watched = {each.name: len(each.interfaces) for each in places if not apart}
-        documents_watched = [each.document for each in places if not apart]
-        groups = sum(len(interface.protocols) for each in documents_watched for interface in each.interfaces)
-        pairs = sum(len(each.pairs) for each in documents_watched)
-        self.tally = Tally(watched, groups, pairs, keep_times=keep_times)
+        watched = () if apart else places
+        self.tally = Tally(
+            {each.name: len(each.interfaces) for each in watched},
+            sum(len(interface.protocols) for each in watched for interface in each.document.interfaces),
+            sum(len(each.document.pairs) for each in watched),
+            keep_times=keep_times,
+        )
         self.resting = 0
         self._pace = {name: value for name, value in (("rate", rate), ("burst", burst)) if value is not None}
         self._busy_at: dict[str, float] = {}
