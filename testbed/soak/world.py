@@ -148,7 +148,7 @@ class World(Network):
         """Everything works again, everybody has power, and nobody lies any more."""
         wires = self.wires
         wires.loss = wires.duplicate = wires.overtake = 0.0
-        self.wires.cut.clear()
+        wires.cut.clear()
         self.unreached = 0
         self.lying.clear()
         for node in self.nodes.values():
