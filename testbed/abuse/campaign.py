@@ -266,6 +266,6 @@ def _cache(folder: Path) -> Path:
     """A cache of the abuse's own, of links to all that is made; what set-ups are to make is not in it."""
     folder.mkdir()
     for each in cache_dir().iterdir() if cache_dir().is_dir() else ():
-        if not each.name.startswith((f"layer-{LAYER}-", WHEELS)) and each.suffix != ".part":
+        if not each.name.startswith((f"{python_env.layer(LAYER).kind}-", WHEELS)) and each.suffix != ".part":
             (folder / each.name).symlink_to(each)
     return folder
