@@ -73,7 +73,9 @@ def _remove_old() -> None:
     copies = [each for each in cache_dir().glob("guest-code-*") if owned.is_own(each) and each.suffix != ".part"]
     many = len(copies) + 1 - KEPT
     for old in sorted(copies, key=lambda each: artefact.last_used(each.name)):
+        if many <= 0:
+            return
         with artefact.unused(old.name) as free:
-            if free and many > 0:
+            if free:
                 artefact.remove(old)
                 many -= 1
