@@ -101,4 +101,4 @@ class Invariants:
             for sa in sent_with(node.kernel.sas):
                 group = self._group(name, sa)
                 booked = network.book.entries().get(group, (0, 0))[1]
-                self.hold("the book is what is sent with", booked == sa.generation, (group, booked, sa.generation))
+                self.hold("the ledger matches the keys in use", booked == sa.generation, (group, booked, sa.generation))

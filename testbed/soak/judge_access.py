@@ -68,11 +68,11 @@ class Access:
                 if place.name == interface
                 for near in place.neighbors
             }
-            self._hold("keys are for members", peer == speaker or peer in may, f"the DKS gives {peer} keys of {group}")
+            self._hold("keys for members only", peer == speaker or peer in may, f"the DKS gives {peer} keys of {group}")
         elif node.name != "dks" and event.kind == "member":
             interface, peer = group.split("/")[2], str(event.fields["peer"])
             may = {each.group.split("/")[1] for each in self._files.told(node).heard if each.interface == interface}
-            self._hold("keys are for members", peer in may, f"{node.name} gives {peer} keys of {group}")
+            self._hold("keys for members only", peer in may, f"{node.name} gives {peer} keys of {group}")
 
     def _speakers(self, node: Node, kernel: Kernel) -> None:
         allowed = {(each.interface, each.speaker) for each in self._files.told(node).heard}

@@ -138,7 +138,7 @@ class Keys:
         self._newest[node.name, stream(sa)] = pair if follows(pair, newest, own) else newest
         if shared and self._honest(sa):
             accepted = self._accepted.get((node.name, sa.keymat), 0)
-            self._hold("no packet is heard twice", sa.replay_floor >= accepted, (*here, sa.replay_floor, accepted))
+            self._hold("no packet is accepted twice", sa.replay_floor >= accepted, (*here, sa.replay_floor, accepted))
             self._hold("a key is its speaker's", sa.keymat in self._made.get(stream(sa), ()), here)
 
     def second(self) -> None:
@@ -150,13 +150,15 @@ class Keys:
             sas = node.kernel.sas if node.kernel is not None else ()
             for sa in sent_with(sas):
                 age_s = now - self._sent[sa.keymat]
-                self._hold("no key after its life", age_s <= life.group_s + PATIENCE_S, (node.name, age_s, stream(sa)))
+                self._hold(
+                    "no key after its lifetime", age_s <= life.group_s + PATIENCE_S, (node.name, age_s, stream(sa))
+                )
                 self._send(node, sa)
             for sa in sas:
                 if not sa.outbound:
                     age_s = now - self._first[sa.keymat]
                     most_s = 2 * life.group_s + life.dtd_s + PATIENCE_S
-                    self._hold("no key after its life", age_s <= most_s, (node.name, age_s, stream(sa)))
+                    self._hold("no key after its lifetime", age_s <= most_s, (node.name, age_s, stream(sa)))
 
     def _send(self, node: Node, sa: GroupSa) -> None:
         place = (sa.spi, sa.destination)

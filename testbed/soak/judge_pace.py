@@ -25,7 +25,7 @@ class Pace:
         boots = (node.boots, self._network.nodes[peer].boots)
         until, when = self._until.pop((peer, group), (0.0, boots))
         early = self._network.now < until - SLACK_S and when == boots
-        self._hold("who is asked to wait does", not early, (peer, group, self._network.now, until))
+        self._hold("routers obey a wait hint", not early, (peer, group, self._network.now, until))
         if (
             event.kind == "paced"
             and peer not in self._liars

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from testbed.setup.paths import PROJECT
+from tests.unit.soak.test_soak import CAUGHT, SCENES
 
 PAGE = (PROJECT / "docs" / "security.md").read_text()
+SOAK = (PROJECT / "docs" / "fuzzing-and-soak.md").read_text()
 
 
 def defined() -> set[str]:
@@ -60,3 +62,12 @@ def test_every_number_of_the_table_has_a_bound_a_module_and_a_test() -> None:
         module = re.fullmatch(r"`([\w/]+\.py)`", row[3])
         assert module and (PROJECT / module[1]).is_file(), row
         assert set(re.findall(r"`(test_\w+)`", row[4])) <= defined() and "`test_" in row[4], row
+
+
+def test_the_table_of_deliberate_defects_is_what_the_tests_try() -> None:
+    part = SOAK.split("| defect | shown as |")[1].split("\n\n")[0]
+    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", part, re.M))
+    rows.pop("---", None)
+    tried = {name: invariant for name, (_, invariant) in CAUGHT.items()}
+    tried |= {name: invariant for name, (_, _, invariant) in SCENES.items()}
+    assert rows == tried

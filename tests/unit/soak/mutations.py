@@ -89,18 +89,18 @@ replaced("mark not reserved", Context, "next_generation", _unreserved)
 replaced("the DKS's generation not reserved", Context, "given_generation", _nothing)
 replaced("disk after kernel", LksCore, "take", _persist_last)
 replaced("floor not kept", Retained, "took", _forget_floor)
-replaced("older document acted on", Retained, "acts_on", _acts_on_any)
+replaced("older document accepted", Retained, "acts_on", _acts_on_any)
 replaced("received keys never expire", Hearing, "_set", _no_expiry)
-replaced("old generations are heard for ever", Hearing, "follow", _follow_for_ever)
-replaced("neighbours that go are kept", Link, "adopt", lambda self, policy, now: True)
+replaced("old generations are accepted for ever", Hearing, "follow", _follow_for_ever)
+replaced("removed neighbours are kept", Link, "adopt", lambda self, policy, now: True)
 replaced("document not kept", Retained, "document", lambda self, signed, version, signer: self.acts_on(version, signer))
 replaced("list not kept", Retained, "revocation", lambda self, signed, version: self.acts_on_revocation(version))
-replaced("neighbours show a router nothing", Retained, "shown", lambda self, group: None)
-replaced("nothing rekeyed at the end of a life", lks_speaker, "REKEY_FRACTION", 1e6)
-replaced("a reported generation not written down", GenerationBook, "reported", lambda *_args, **_named: False)
+replaced("neighbours do not show a router its own state", Retained, "shown", lambda self, group: None)
+replaced("no rekey at the end of a lifetime", lks_speaker, "REKEY_FRACTION", 1e6)
+replaced("a reported generation not stored", GenerationBook, "reported", lambda *_args, **_named: False)
 
 
-@mutation("generations of all boots from one")
+@mutation("every boot counts generations from 1")
 def _from_one(patch: MonkeyPatch) -> None:
     genuine = Retained.__init__
 
@@ -119,7 +119,7 @@ def _open(patch: MonkeyPatch) -> None:
     patch.setattr(lks_core, "protected", lambda each: (replace(p, mode=modes[0]) for p in _protected(each)))
 
 
-@mutation("keys of the last life used again")
+@mutation("keys of the previous life used again")
 def _derived(patch: MonkeyPatch) -> None:
     import hashlib
 

@@ -66,19 +66,19 @@ def _unwritten(self: GenerationBook, group: GroupId, version: int, *, key: bytes
 
 
 replaced("mark one too low", Retained, "reserve", _mark_too_low)
-replaced("the DKS's generation not written down", GenerationBook, "next", _unwritten)
-replaced("checksum not looked at", lks_retained, "unseal_any", _unsealed)
+replaced("the DKS's generation not stored", GenerationBook, "next", _unwritten)
+replaced("checksum not verified", lks_retained, "unseal_any", _unsealed)
 replaced("signature of a document not verified", document, "cose", _UNSIGNED)
 replaced("signature of a list not verified", revocation, "cose", _UNSIGNED)
 replaced("revocation list ignored", Revocations, "without_revoked", lambda self, document: document)
-replaced("sequence floor not told", Sending, "floors", lambda self, keys, sequence: keys)
+replaced("replay floor not sent", Sending, "floors", lambda self, keys, sequence: keys)
 replaced("wait hint ignored", DksLink, "put_off", lambda self, group, payloads, now: False)
-replaced("a neighbour may send what it likes", lks_listener, "check_speaker", _nothing)
-replaced("a central speaker goes on after the key's life", CentralGroups, "_end", lambda self, group: math.inf)
-replaced("the DKS gives keys to whoever asks", dks_groups.Groups, "_may", lambda self, speaker, group, router: True)
-replaced("the kernel ends nothing by itself", plan, "lifetime", lambda until, now: UNLIMITED)
+replaced("a neighbour may send any group", lks_listener, "check_speaker", _nothing)
+replaced("a central speaker sends after the key's lifetime", CentralGroups, "_end", lambda self, group: math.inf)
+replaced("the DKS gives keys to any router", dks_groups.Groups, "_may", lambda self, speaker, group, router: True)
+replaced("the kernel ends no key by itself", plan, "lifetime", lambda until, now: UNLIMITED)
 replaced("the kernel ends a key before its time", plan, "lifetime", lambda until, now: Lifetime(hard_add_s=5))
-replaced("a key's end begins anew with each change", plan, "lifetime", lambda until, now: Lifetime(hard_add_s=86400))
+replaced("each change restarts a key's lifetime", plan, "lifetime", lambda until, now: Lifetime(hard_add_s=86400))
 replaced("nothing guards the device", plan, "_guards", lambda interfaces: ())
 
 
@@ -87,7 +87,7 @@ replaced("a carried document not verified", Carrying, "_verified", _unverified)
 replaced("an older document carried", Carrying, "wants", _any_version)
 
 
-@mutation("list not spread on")
+@mutation("list not passed on")
 def _not_spread(patch: MonkeyPatch) -> None:
     def answer(self: Spread, payloads: Any, peer: str, now: float) -> Any:
         self.heard(payloads, peer, now)
@@ -97,7 +97,7 @@ def _not_spread(patch: MonkeyPatch) -> None:
     patch.setattr(Spread, "answer", answer)
 
 
-@mutation("older list acted on")
+@mutation("older list accepted")
 def _older_list(patch: MonkeyPatch) -> None:
     def take(self: Revocations, signed: bytes) -> RevocationList | None:
         if self._held is not None and signed == self._held.signed:
@@ -111,7 +111,7 @@ def _older_list(patch: MonkeyPatch) -> None:
     patch.setattr(Retained, "acts_on_revocation", _any_list)
 
 
-@mutation("older document taken from the DKS")
+@mutation("older document accepted from the DKS")
 def _older_document(patch: MonkeyPatch) -> None:
     def take_document(self: LksCore, signed: bytes, now: float) -> None:
         here = self._context.document
@@ -123,7 +123,7 @@ def _older_document(patch: MonkeyPatch) -> None:
     patch.setattr(Retained, "acts_on", _acts_on_any)
 
 
-@mutation("nobody shows the DKS what there was")
+@mutation("routers do not show the DKS earlier generations")
 def _nothing_shown(patch: MonkeyPatch) -> None:
     """And the DKS begins where its book ends: to begin at a place of its own is enough by itself."""
     patch.setattr(dks_groups, "PLACES", 1)

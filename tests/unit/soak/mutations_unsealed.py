@@ -59,11 +59,11 @@ replaced("a window that notes a request before its check", ResponseWindow, "arri
 replaced("an answer to a header alone", ResponseWindow, "repeat", _repeat_for_a_header)
 replaced("an attempt ended by a refusal in clear", Initiator, "_init_refused", _end_for_an_error)
 replaced("a broken seal ends the SA", ike_sa, "open_message", _broken_seal_is_a_broken_message)
-replaced("an address believed before the check", IkeSa, "_open", _address_first)
-replaced("a notification in clear that counts", IkeEndpoint, "_receive_protected", _clear_notification_counts)
+replaced("an address trusted before the check", IkeSa, "_open", _address_first)
+replaced("a notification in clear is processed", IkeEndpoint, "_receive_protected", _clear_notification_counts)
 
 
-@mutation("a forged answer counts as a try")
+@mutation("a forged answer uses up an attempt")
 def _forged_answer(patch: MonkeyPatch) -> None:
     genuine = IkeSa._receive_response
 
