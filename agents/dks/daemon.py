@@ -27,7 +27,8 @@ from agents.runtime.stderr import Words, advised, tell
 CONFIG = Path("/etc/router-keys/dks.toml")
 
 
-def _parser() -> Words:
+def parser() -> Words:
+    """All commands and their options."""
     commands = Commands("dks", "Domain Key Server", CONFIG, "Serve the domain's routers until SIGTERM.")
     question = commands.question
     question("status", "Routers, IKE SAs and groups of the running DKS.", as_json=True)
@@ -43,7 +44,7 @@ def _parser() -> Words:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
     system, or no answer."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     if arguments.command == "check":
         from agents.dks.check import check  # what the running daemon needs nothing of
 

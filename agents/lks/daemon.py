@@ -46,7 +46,8 @@ from agents.runtime.udp import UdpPort
 CONFIG = Path("/etc/router-keys/lks.toml")
 
 
-def _parser() -> Words:
+def parser() -> Words:
+    """All commands and their options."""
     commands = Commands(
         "lks", "Local Key Server of a router", CONFIG, "Protect this router's routing protocols until SIGTERM."
     )
@@ -65,7 +66,7 @@ def _parser() -> Words:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
     system, or no answer."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     if arguments.command == "check":
         from agents.lks.check import check  # what the running daemon needs nothing of
 

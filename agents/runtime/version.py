@@ -11,12 +11,14 @@ from typing import Any
 from agents import __version__
 
 _CHECKOUT = Path(__file__).parents[2]
+_BUILT = Path(__file__).parents[1] / "COMMIT"
+"""What the packages' build leaves."""
 
 
 def version() -> str:
-    """Such as `0.1.0 (commit 9b17bb8)`; without a commit where there is no checkout, or no git to ask."""
+    """Such as `0.1.0 (commit 9b17bb8)`; without a commit where neither a checkout nor a package names one."""
     if not (_CHECKOUT / ".git").exists():
-        return __version__
+        return f"{__version__} (commit {_BUILT.read_text().strip()})" if _BUILT.exists() else __version__
     asked = ["git", "-C", str(_CHECKOUT), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         found = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

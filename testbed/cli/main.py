@@ -25,7 +25,7 @@ from testbed.setup import children
 VERBS = (
     "run", "test", "setup", "lock", "sbom", "doctor", "clean", "validate", "topology", "up", "down", "shell", "vtysh",
     "capture", "decode", "fault", "report", "view", "export", "demo", "docs", "compare", "replay", "bench", "models",
-    "screenshots", "fuzz", "soak", "abuse", "sweep", "reproduce", "calibrate",
+    "screenshots", "fuzz", "soak", "abuse", "sweep", "reproduce", "calibrate", "package",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -13,7 +13,9 @@ def register(app: typer.Typer) -> None:
         kernel: Annotated[str, typer.Option(help="virtual, uml (no kernel is built for it) or native")] = "virtual",
         also: Annotated[
             list[str] | None,
-            typer.Option("--with", help="sweep, grid, models, fuzz, docs, metrics or test: what that verb adds"),
+            typer.Option(
+                "--with", help="sweep, grid, models, fuzz, docs, metrics, package or test: what that verb adds"
+            ),
         ] = None,
     ) -> None:
         """Make the Python environment, guest tree and kernel that `lab run` needs, if they are missing.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
@@ -20,11 +21,15 @@ LOCKS = PROJECT / "locks"
 PROJECT_FILE = PROJECT / "pyproject.toml"
 # What `lab run` needs: the agents' own wheels, the Policy Server's and the laboratory's.
 RUN_EXTRAS = ("server", "lab")
+# What Debian packages of the agents hold: the first for all of them, the second beside it for the Policy Server.
+ROUTER, POLICY = LOCKS / "router.txt", LOCKS / "policy.txt"
 FORM = (
     "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links",
     "--index-strategy", "unsafe-best-match",
 )  # fmt: skip
 HOST = ("--universal", "--python-version", "3.11")
+# The extras of a commit from before "router" and "policy" were there.
+OLD: dict[str, tuple[str, ...]] = {"router": (), "policy": ("server",)}
 
 
 def blocks(lock: str) -> dict[str, str]:
@@ -86,9 +91,26 @@ def renew_wheels(*, newest: bool = True) -> list[Path]:
             _compile(PROJECT_FILE, part, False, *HOST, *(word for extra in extras for word in ("--extra", extra)))
             texts[name] = blocks(part.read_text())
     for name, path in files.items():
-        own = texts[name] if name == "run" else {k: v for k, v in texts[name].items() if k not in texts["run"]}
-        path.write_text("".join(own.values()))
-    return [*written, *files.values()]
+        path.write_text("".join(_without(texts[name], texts["run"] if name != "run" else {}).values()))
+    for_packages(PROJECT_FILE, "".join(path.read_text() for path in files.values()), ROUTER, POLICY)
+    return [*written, *files.values(), ROUTER, POLICY]
+
+
+def for_packages(project: Path, versions: str, router: Path, policy: Path) -> None:
+    """Write the locks of the two environments that packages hold, in the versions that another lock names."""
+    installer.uv().make()
+    extras = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
+    settled = {}
+    for name, path in (("router", router), ("policy", policy)):
+        path.write_text(versions)  # uv keeps the versions that the file has
+        words = [word for extra in (name, *OLD[name]) if extra in extras for word in ("--extra", extra)]
+        _compile(project, path, False, *HOST, *words)
+        settled[name] = blocks(path.read_text())
+    policy.write_text("".join(_without(settled["policy"], settled["router"]).values()))
+
+
+def _without(own: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+    return {name: block for name, block in own.items() if name not in others}
 
 
 def _compile(wanted: Path, lock: Path, newest: bool, *words: str) -> None:

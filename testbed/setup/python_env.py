@@ -26,10 +26,11 @@ LAYERS = {
     "fuzz": "fuzzing by coverage",
     "docs": "the documents as a site",
     "metrics": "Prometheus' page of the daemons",
+    "package": "completion in shells",
     "test": "the tests, lint and types",
 }
 """What each layer is for. Its wheels are those of the extra of that name in pyproject.toml."""
-FOR_TESTS = ("sweep", "grid", "models", "docs", "metrics", "test")
+FOR_TESTS = ("sweep", "grid", "models", "docs", "metrics", "package", "test")
 SPACE_MIB = {"sweep": 350, "grid": 150, "fuzz": 300, "test": 300}
 
 

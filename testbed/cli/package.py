@@ -1,0 +1,36 @@
+"""`lab package`: what is installed on routers and servers, as Debian packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def package(
+        out: Annotated[Path, typer.Option(help="the packages' folder; each release has its own below it")] = Path(
+            "packages"
+        ),
+        release: Annotated[
+            list[int] | None, typer.Option(help="of Debian: 12 or 13; may be given twice. Default: both")
+        ] = None,
+        commit: Annotated[
+            str | None, typer.Option(help="the agents of this commit or tag, with today's packaging")
+        ] = None,
+    ) -> None:
+        """Build Debian packages of the LKS, the DKS and the Policy Server, with the Python packages that they need.
+
+        They install without a network. The same commit gives the same bytes.
+        """
+        from testbed.setup import python_env
+
+        python_env.use("package")
+        from testbed.packages.build import build
+
+        for each in build(out, release or (), commit):
+            typer.echo(each)
