@@ -27,8 +27,17 @@ def register(app: typer.Typer) -> None:
 
         They install without a network. The same commit gives the same bytes.
         """
+        from testbed.errors import InputError
+        from testbed.packages.releases import release as known
+        from testbed.packages.source import full
         from testbed.setup import python_env
 
+        for number in release or ():
+            known(number)
+        if commit is not None:
+            full(commit)
+        if out.exists() and not out.is_dir():
+            raise InputError("is no folder", where=str(out), allowed="a folder, or a name that is free")
         python_env.use("package")
         from testbed.packages.build import build
 

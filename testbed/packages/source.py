@@ -51,18 +51,25 @@ def source(commit: str | None = None) -> Iterator[Source]:
     if commit is None:
         yield _described(PROJECT, "HEAD", changed=True)
         return
-    if (full := _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")) is None:
+    named = full(commit)
+    with tempfile.TemporaryDirectory(prefix="lab-source-") as name:
+        folder = Path(name)
+        packed = folder / "source.tar"
+        run(["git", "-C", PROJECT, "archive", "-o", packed, named], what="git archive")
+        run(["tar", "-xf", packed, "-C", folder], what="unpacking the commit")
+        packed.unlink()
+        yield _described(folder, named, changed=False)
+
+
+def full(commit: str) -> str:
+    """The commit's whole name. InputError where there is none."""
+    found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
+    if not found:
         raise InputError(
             f"no commit {commit!r}", where="--commit", allowed="a commit or tag of this checkout",
             next_command="git log --oneline",
         )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="lab-source-") as name:
-        folder = Path(name)
-        packed = folder / "source.tar"
-        run(["git", "-C", PROJECT, "archive", "-o", packed, full], what="git archive")
-        run(["tar", "-xf", packed, "-C", folder], what="unpacking the commit")
-        packed.unlink()
-        yield _described(folder, full, changed=False)
+    return found
 
 
 def _described(folder: Path, commit: str, *, changed: bool) -> Source:
