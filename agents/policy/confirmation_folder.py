@@ -27,13 +27,17 @@ def verified(domain: Domain, signed: bytes) -> Confirmation:
 
 
 def read(domain: Domain, folder: Path) -> tuple[dict[str, Confirmation], list[str]]:
-    """Every router's word, and what is wrong with files that hold none. No folder: nobody has said anything.
+    """Every router's word, and what is wrong with files that hold none. No folder: nobody has said anything. What a
+    removed router has said is left out: it is nobody's concern.
 
     OSError when the folder cannot be read.
     """
     found: dict[str, Confirmation] = {}
     wrong = []
+    removed = {each.name for each in domain.revoked_routers} - set(domain.routers)
     for path in sorted(folder.glob(f"*{SUFFIX}")):
+        if path.name.removesuffix(SUFFIX) in removed:
+            continue
         try:
             with open_regular(path) as file:
                 said = verified(domain, file.read(MAX_OCTETS + 1))

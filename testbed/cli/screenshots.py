@@ -1,4 +1,4 @@
-"""`lab screenshots FOLDER`: pictures of the run view, and how fast it is drawn."""
+"""`lab screenshots`: pictures of the run view, and how fast it is drawn; pictures of the administrator's pages."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from typing import Annotated
 
 import typer
 
+from testbed.errors import InputError
+
+PICTURES = Path("docs/pictures")
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
 
     @app.command()
     def screenshots(
-        folder: Annotated[Path, typer.Argument(help="a results folder, or a run's")],
-        out: Annotated[Path, typer.Option(help="the PNG file")] = Path("docs/pictures/view.png"),
-        at: Annotated[str, typer.Option(help="what stands behind the # of the page's address")] = "t=12",
+        folder: Annotated[Path | None, typer.Argument(help="a results folder, or a run's")] = None,
+        policy: Annotated[
+            str | None, typer.Option(help="instead: this page of the administrator's, as /deployment")
+        ] = None,
+        out: Annotated[Path | None, typer.Option(help="the PNG file (view.png or policy.png in docs/pictures)")] = None,
+        at: Annotated[str, typer.Option(help="what stands behind the # of the run view's address")] = "t=12",
         keying: Annotated[str | None, typer.Option(help="as of lab view")] = None,
         width: Annotated[int, typer.Option(min=320, max=4000, help="of the picture, in pixels")] = 1400,
         height: Annotated[int, typer.Option(min=320, max=4000, help="of the picture, in pixels")] = 900,
@@ -24,23 +31,44 @@ def register(app: typer.Typer) -> None:
         """Take a picture of the run view at a moment, and say how many frames a second a browser draws of it.
 
         lab screenshots runs/recovery_storm-abilene-virtual --keying central-mgmt,lks --at t=12
+        lab screenshots --policy /
 
-        The frames are counted in headless Chromium while the cursor goes through the whole record in five seconds.
+        The frames are counted in headless Chromium while the cursor goes through the whole record in five seconds. The
+        administrator's pages are those of Abilene in the middle of a deployment, on a Policy Server of their own.
         """
         import tempfile
 
-        from testbed.cli.run import modes
         from testbed.setup import host_packages, python_env
         from testbed.view import pictures
-        from testbed.view.write import write
         from testbed.whole import put
 
+        if (folder is None) == (policy is None):
+            raise InputError(
+                "a picture is of a run or of an administrator's page",
+                where="FOLDER, --policy", allowed="one of them", next_command="lab screenshots --policy /",
+            )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="lab-screenshots-") as place:
-            file, names = write([folder], Path(place) / "view.html", modes(keying) or None)
+            if folder is not None:
+                from testbed.cli.run import modes
+                from testbed.view.write import write
+
+                file, names = write([folder], Path(place) / "view.html", modes(keying) or None)
             host_packages.install(host_packages.for_pages())
             python_env.use("test")
             with pictures.opened(width, height, dark=dark) as page:
-                pictures.show(page, file, at)
-                put(out, page.screenshot())
-                rate = pictures.frames(page)
-        typer.echo(f"{out}: {' and '.join(names)}; {rate:.0f} frames a second")
+                if policy is not None:
+                    from testbed.view.policy_page import TOPOLOGY, served
+
+                    with served(Path(place) / "policy") as (address, token):
+                        pictures.sign_in(page, address, token)
+                        pictures.visit(page, address, policy)
+                        shot, told = page.screenshot(), f"{policy} of {TOPOLOGY}"
+                else:
+                    pictures.show(page, file, at)
+                    shot, told = (
+                        page.screenshot(),
+                        f"{' and '.join(names)}; {pictures.frames(page):.0f} frames a second",
+                    )
+        out = out or PICTURES / ("view.png" if policy is None else "policy.png")
+        put(out, shot)
+        typer.echo(f"{out}: {told}")

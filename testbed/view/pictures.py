@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed.errors import EnvironmentFailure
+from testbed.errors import EnvironmentFailure, InputError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -53,6 +53,25 @@ def show(page: Page, file: Path, where: str = "") -> None:
     """Open a run view; `where`: what stands behind the # of its address."""
     page.goto(f"{file.resolve().as_uri()}#{where}")
     page.wait_for_function("globalThis.player !== undefined")
+
+
+def sign_in(page: Page, address: str, token: str) -> None:
+    """Begin a session with a Policy Server."""
+    page.goto(f"{address}/login")
+    page.fill("#token", token)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{address}/")
+
+
+def visit(page: Page, address: str, path: str) -> None:
+    """Open a page of a Policy Server. InputError when it has none of that name."""
+    answer = page.goto(f"{address}{path}") if path.startswith("/") else None
+    if answer is None or answer.status != 200:
+        raise InputError(
+            f"there is no page {path!r}", where="--policy", allowed="/, /routers, /deployment, /history, …"
+        )
+    if page.locator("#map").count():
+        page.locator("#map svg").wait_for()
 
 
 def frames(page: Page) -> float:

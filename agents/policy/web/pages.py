@@ -19,8 +19,10 @@ from agents.policy.api.routes import RouterPath
 from agents.policy.difference import difference, setting_text
 from agents.policy.domain import Domain, field_word
 from agents.policy.keys import public_key_from_spki, public_pem
+from agents.policy.problems import problems
 from agents.policy.rollout import segments
 from agents.policy.web import fields, overview
+from agents.policy.web.sessions import Notice
 from agents.policy.web.visit import (
     HERE,
     PAGE_HEADERS,
@@ -32,6 +34,7 @@ from agents.policy.web.visit import (
     Visit,
     Writing,
     attempt,
+    counted,
     forget_cookie,
     go,
     local,
@@ -131,13 +134,20 @@ def home(visit: Reading) -> Response:
     """The domain as a graph, and in numbers."""
     whole = Whole(visit)
     drawn = overview.graph(whole.draft, whole.routers, whole.adjacencies)
-    return page(visit, "domain.html.j2", whole=whole, graph=drawn, values=NOTHING, settings=_settings(whole.draft))
+    return page(
+        visit, "domain.html.j2", whole=whole, graph=drawn, values=NOTHING, settings=_settings(whole.draft),
+        problems=problems(whole.draft),
+    )  # fmt: skip
 
 
-def _settings(domain: Domain) -> list[tuple[str, str]]:
-    """What holds for all routers, as people write it."""
-    found = dict(domain.settings)
-    return [(field_word(name).capitalize(), setting_text(name, value)) for name, value in found.items()]
+def _settings(domain: Domain) -> list[tuple[str, str, str]]:
+    """What holds for all routers, as people write it, and the kind of step that changes it. What nobody has set is left
+    out."""
+    words = {name: field_word(name) for name, value in dict(domain.settings).items() if value is not None}
+    return [
+        (word.replace("-", " ").capitalize(), setting_text(name, getattr(domain.settings, name)), f"set.{word}")
+        for name, word in words.items()
+    ]
 
 
 @router.get("/routers")
@@ -174,6 +184,23 @@ def _router(visit: Visit, problem: Problem | None, values: Values, name: str) ->
     )  # fmt: skip
 
 
+@router.get("/routers/{name}/document")
+def document(visit: Reading, name: RouterPath) -> Response:
+    """Its signed document, as a file: the first one is brought to it by hand."""
+    return _file(routes.document(visit.token, visit.folder, name), f"{name}.cose")
+
+
+@router.get("/policy-server.pem")
+def public_key(visit: Reading) -> Response:
+    """The key that every router and the DKS pin, as a file."""
+    return _file(routes.public_key(visit.token, visit.folder), "policy-server.pem")
+
+
+def _file(answer: Response, name: str) -> Response:
+    answer.headers.update({**PAGE_HEADERS, "Content-Disposition": f'attachment; filename="{name}"'})
+    return answer
+
+
 @router.get("/adjacencies")
 def adjacencies_page(visit: Reading, q: Search = "") -> Response:
     """All adjacencies, or those that a search finds."""
@@ -203,7 +230,8 @@ def _after(visit: Visit, done: dict[str, Any] | Problem, target: str, again: Cal
     if isinstance(done, Problem):
         return again(done)
     changes = "; ".join(done["changes"]) or "nothing"
-    visit.session.notice = f"In the draft: {changes[:500]}. It counts when it is committed."
+    told = f"In the draft: {changes[:500]}. It counts when it is committed."
+    visit.session.notice = Notice(told) if target == "/draft" else Notice(told, "/draft", "See the draft")
     return go(target)
 
 
@@ -216,7 +244,9 @@ def add_router(visit: Writing, given: Form) -> Response:
 
 @router.post("/routers/{name}")
 def edit_router(visit: Writing, given: Form, name: RouterPath) -> Response:
-    """Any step about one router."""
+    """Any step about one router. An interface may be named without it."""
+    if one(given, "op") == "interface.add" and one(given, "at").strip() and ":" not in one(given, "at"):
+        given = {**given, "at": (f"{name}:{one(given, 'at').strip()}",)}
     if one(given, "op") == "router.approve" and one(given, "compared") != "yes":
         return _router(visit, Problem(422, "Compare the fingerprint first, and say so."), given, name)
     return _after(visit, _edit(visit, given), f"/routers/{name}", lambda why: _router(visit, why, given, name))
@@ -315,11 +345,20 @@ def commit(visit: Writing, given: Form) -> Response:
         said = {name: one(given, name).strip() for name in ("why", "expected", "draft", "renew") if name in given}
         return routes.commit(visit.token, visit.folder, visit.signer, bodies.Commit.model_validate(said))
 
+    before = _lists(visit)
     done = attempt(deed)
     if isinstance(done, Problem):
         return _draft(visit, done, given)
-    visit.session.notice = f"Version {done['version']} is committed: {len(done['documents'])} documents are new."
+    told = f"Version {done['version']} is committed: {counted(len(done['documents']), 'new document')}."
+    spread = ("/revocations", "How far the revocation has spread") if _lists(visit) > before else ()
+    visit.session.notice = Notice(told, *spread)
     return go("/history")
+
+
+def _lists(visit: Visit) -> int:
+    """How many revocation lists were signed."""
+    with opened(visit.folder) as store:
+        return len(store.revocations())
 
 
 @router.get("/history")
@@ -352,7 +391,9 @@ def rollback(visit: Writing, given: Form) -> Response:
     done = attempt(deed)
     if isinstance(done, Problem):
         return _history(visit, done, None)
-    visit.session.notice = f"The draft is as version {one(given, 'version')} was. It counts when it is committed."
+    visit.session.notice = Notice(
+        f"The draft is as version {one(given, 'version')} was. It counts when it is committed."
+    )
     return go("/draft")
 
 
@@ -426,8 +467,8 @@ def deploy(visit: Writing, given: Form) -> Response:
     if isinstance(done, Problem):
         return _deployment(visit, done, given)
     if done["done"]:
-        visit.session.notice = "Every step is taken and confirmed."
+        visit.session.notice = Notice("Every step is taken and confirmed.")
     else:
         changes = "; ".join(done["changes"])[:500]
-        visit.session.notice = f"Version {done['version']}: {changes}. Steps left: {done['left']}."
+        visit.session.notice = Notice(f"Version {done['version']}: {changes}. Steps left: {done['left']}.")
     return go("/deployment")

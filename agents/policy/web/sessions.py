@@ -23,6 +23,15 @@ EACH, ALL = 10, 1000
 """Sessions of one token, and of all: one more ends the oldest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the next page says was done, and where one goes from there: a page of ours, and what it is called."""
+
+    text: str = ""
+    target: str = ""
+    label: str = ""
+
+
 @dataclass
 class Session:
     """One browser's. `csrf`: what its forms must bring along."""
@@ -31,8 +40,7 @@ class Session:
     csrf: str
     began: float
     used: float
-    notice: str = ""
-    """What the next page says was done."""
+    notice: Notice = Notice()
 
     def left_s(self, now: float) -> float:
         """How long it lives if nobody uses it."""

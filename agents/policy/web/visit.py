@@ -5,8 +5,9 @@ What a form may do is what its token may do at the API; `agents.policy.api.acces
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,7 @@ from agents.policy.deploy import Held
 from agents.policy.difference import difference
 from agents.policy.errors import PolicyError
 from agents.policy.store import Signer
-from agents.policy.web.sessions import Session, Sessions
+from agents.policy.web.sessions import Notice, Session, Sessions
 
 HERE = Path(__file__).parent
 MOST_FIELDS = 1000
@@ -197,10 +198,25 @@ def attempt(deed: Callable[[], T]) -> T | Problem:
         first, *more = str(error).splitlines() or [""]
         return Problem(status_of(error), first, tuple(line.strip(" -") for line in more))
     except ValidationError as error:
-        found = [f"{_place(each['loc'])}: {each['msg']}" for each in error.errors()[:20]]
-        return Problem(422, "The form is not as it must be.", tuple(found))
+        mistakes = [each for each in error.errors() if each["loc"] != ("steps",)] or error.errors()
+        return Problem(422, "The form is not as it must be.", tuple(map(_mistake, mistakes[:20])))
     except HTTPException as error:
         return Problem(error.status_code, str(error.detail))
+
+
+ALLOWED = {
+    "interface": "the name of an interface, as eth0; where the router is not named already, ROUTER:INTERFACE",
+    "name": "up to 63 letters, digits and . _ -, of which a letter or digit is the first",
+    "router": "the name of a router",
+}
+"""What a field takes whose words are checked by a pattern, by the last part of its name."""
+
+
+def _mistake(error: Mapping[str, Any]) -> str:
+    """What is wrong with a field, in words of the page."""
+    place = _place(error["loc"])
+    allowed = ALLOWED.get(str(error["loc"][-1])) if error["type"] == "string_pattern_mismatch" else None
+    return f"{place}: {error['msg']}" if allowed is None else f"{place}: {error['input']!r} is none; allowed: {allowed}"
 
 
 def _place(where: tuple[int | str, ...]) -> str:
@@ -218,7 +234,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    made.filters.update(visible=look.visible, utc=utc, ago=ago, seconds=seconds)
+    made.filters.update(visible=look.visible, utc=utc, ago=ago, bounded=bounded, counted=counted)
     made.globals.update(marks=look.MARKS, quote=lambda text: quote(text, safe=""))
     return made
 
@@ -237,9 +253,18 @@ def ago(at: int | float) -> str:
     return f"{passed} s ago"
 
 
-def seconds(value: float | None) -> str:
-    """A bound, or that there is none."""
-    return "no bound" if value is None else durations.shown(value)
+def bounded(value: float | None) -> str:
+    """A bound in seconds as people read it, never too low: in whole seconds, and from two hours on in whole minutes; or
+    that there is none."""
+    if value is None:
+        return "no bound"
+    whole = 1 if value < 2 * 3600 else 60
+    return durations.shown(math.ceil(value / whole) * whole)
+
+
+def counted(number: int, word: str, words: str = "") -> str:
+    """So many of something."""
+    return f"{number} {word if number == 1 else words or word + 's'}"
 
 
 def page(found: Visit, template: str, problem: Problem | None = None, /, **context: Any) -> HTMLResponse:
@@ -247,7 +272,7 @@ def page(found: Visit, template: str, problem: Problem | None = None, /, **conte
     with opened(found.folder) as store:
         draft, last = store.draft(), store.version
         changes = len(difference(store.domain(last) if last else None, draft))
-    notice, found.session.notice = found.session.notice, ""
+    notice, found.session.notice = found.session.notice, Notice()
     return plain_page(
         template, problem, visit=found, csrf=found.session.csrf, domain=draft.name, version=last, changes=changes,
         notice=notice, here=found.request.url.path,
@@ -257,7 +282,7 @@ def page(found: Visit, template: str, problem: Problem | None = None, /, **conte
 
 def plain_page(template: str, problem: Problem | None = None, /, **context: Any) -> HTMLResponse:
     """A page for anybody, who may be nobody."""
-    nobody = {"visit": None, "notice": "", "domain": "", "here": ""}
+    nobody = {"visit": None, "notice": Notice(), "domain": "", "here": ""}
     text = _environment().get_template(template).render({**nobody, **context, "problem": problem})
     return HTMLResponse(text, 200 if problem is None else problem.status, PAGE_HEADERS)
 

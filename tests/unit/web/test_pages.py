@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +11,18 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from agents.policy import edit
+from agents.policy.api.access import opened
 from agents.policy.api.app import create_app
 from agents.policy.api.tokens import Role, TokenBook
-from agents.policy.keys import public_pem
+from agents.policy.document import verify_document
+from agents.policy.domain import Domain
+from agents.policy.keys import public_key_from_pem, public_pem
 from agents.policy.store import PolicyStore
 from agents.policy.web import fields
 from agents.policy.web.sessions import ALL, EACH, IDLE_S, MOST_S, Sessions
-from tests.unit.policy.test_rollout import domain, key
+from agents.policy.web.visit import bounded
+from tests.unit.policy.test_rollout import domain, key, say
 from tests.unit.web.conftest import Open, Server
 
 PAGES = [
@@ -350,3 +356,67 @@ def test_sessions_are_bounded_and_keep_no_secret(tmp_path: Path) -> None:
     assert not any(each in repr(vars(sessions)) for each in (*later, other))
     assert EACH < ALL
     assert sessions.find("") is None and sessions.find("\ud800") is None
+
+
+def test_an_empty_domain_says_what_comes_first_and_a_removed_router_is_no_complaint(
+    make: Callable[..., Server], visitor: Open
+) -> None:
+    dks = domain().dks
+    admin = visitor(make(Domain(name="example", dks=dks), commit=False))
+    assert "The domain has no routers yet" in admin.text
+    admin.page.get_by_role("link", name="Add each router").click()
+    assert admin.path == "/routers"
+    server = make()
+    with opened(server.folder) as store:
+        say(store)
+        store.edit(edit.remove_router(store.draft(), "r4"))
+        store.commit("admin", "r4 is gone", int(time.time()))
+    other = visitor(server)
+    other.open("/deployment")
+    assert "not taken" not in other.text and "r4" not in other.text
+
+
+def test_the_first_document_of_a_router_and_the_key_that_it_pins_are_files_of_the_page(
+    make: Callable[..., Server], visitor: Open
+) -> None:
+    admin = visitor(make(), "read")
+    admin.open("/routers/r1")
+    found = []
+    for name in ("r1.cose", "policy-server.pem"):
+        with admin.page.expect_download() as download:
+            admin.page.get_by_role("link", name=name, exact=True).click()
+        assert download.value.suggested_filename == name
+        found.append(download.value.path().read_bytes())
+    key = public_key_from_pem(found[1], "policy-server.pem")
+    assert verify_document(found[0], key, domain="example", router="r1").version == 1
+
+
+def test_an_interface_needs_its_name_alone_and_a_mistake_is_told_in_words(
+    make: Callable[..., Server], visitor: Open
+) -> None:
+    server = make()
+    admin = visitor(server)
+    admin.open("/routers/r4")
+    admin.fill(at="an interface", address="10.9.0.1/30", link_local="fe80::9")
+    admin.press("Add to the draft")
+    assert "at.interface: 'an interface' is none; allowed: the name of an interface, as eth0" in admin.text
+    assert "Tuple" not in admin.text and "pattern" not in admin.text
+    admin.fill(at="eth9")
+    admin.press("Add to the draft")
+    assert "+ interface r4:eth9 10.9.0.1/30 clear" in admin.text
+    admin.page.get_by_role("link", name="See the draft").click()
+    assert admin.path == "/draft"
+    admin.open("/history")
+    assert "The draft has 1 change; a rollback drops it." in admin.text
+    admin.press("Drop the draft's changes")
+    assert server.draft() == server.committed(1)
+    admin.open("/history")
+    assert "the draft is as this one" in admin.text
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(None, "no bound"), (60.872, "1m1s"), (4580.73, "1h16m21s"), (7200.1, "2h1m"), (30 * 86400, "30d"), (0, "0s")],
+)
+def test_a_bound_is_rounded_up(value: float | None, words: str) -> None:
+    assert bounded(value) == words

@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 
 from agents.policy import bound, durations
 from agents.policy.document import DksEntry
 from agents.policy.domain import Domain
-from agents.policy.keys import public_pem, spki
+from agents.policy.keys import spki
 from testbed.simulation.network import DKS_ADDRESS, key
 from tests.unit.web.conftest import Admin, Open, Server
+from tests.unit.web.deeds import add, commit, draw
 from tests.unit.web.laboratory import PLACES, Laboratory
-
-
-def add(admin: Admin, name: str) -> None:
-    """A router with its interfaces, approved under the fingerprint that the router shows."""
-    admin.open("/routers")
-    admin.fill(name=name, key=public_pem(key(name)).decode())
-    admin.press("Add to the draft")
-    assert admin.path == f"/routers/{name}" and "Not approved" in admin.text
-    digits = hashlib.sha256(spki(key(name))).hexdigest()
-    assert admin.page.locator(".fingerprint").inner_text().replace(" ", "") == digits
-    admin.page.get_by_label("I have compared").check()
-    admin.press(f"Approve {name} under this key")
-    for place, (address, link_local) in PLACES.items():
-        if place.startswith(f"{name}:"):
-            admin.fill(at=place, address=address, link_local=link_local)
-            admin.press("Add to the draft")
-            assert address in admin.text
-
-
-def draw(admin: Admin, one: str, other: str) -> None:
-    """From router to router with the mouse."""
-    boxes = [admin.page.locator(f'.router[data-name="{name}"] circle').bounding_box() for name in (one, other)]
-    (x1, y1), (x2, y2) = [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in boxes if box]
-    admin.page.mouse.move(x1, y1)
-    admin.page.mouse.down()
-    admin.page.mouse.move((x1 + x2) / 2, (y1 + y2) / 2 + 5, steps=3)
-    admin.page.mouse.move(x2, y2, steps=3)
-    admin.page.mouse.up()
-
-
-def commit(admin: Admin, why: str, version: int) -> None:
-    admin.open("/draft")
-    admin.fill(why=why)
-    admin.press(f"Commit version {version}")
-    row = admin.page.locator("tbody tr").first.inner_text()
-    assert why in row and "a-write" in row and row.startswith(str(version))
 
 
 def to_the_end(admin: Admin, laboratory: Laboratory, steps: int) -> None:
@@ -70,7 +36,7 @@ def test_an_administrator_with_only_the_page_takes_three_routers_to_required_rem
     # From nothing: routers, interfaces, adjacencies; one is drawn, one comes from the list.
     assert "nothing committed yet" in admin.page.locator("header").inner_text()
     for name in ("r1", "r2", "r3"):
-        add(admin, name)
+        add(admin, name, key(name), {place: at for place, at in PLACES.items() if place.startswith(f"{name}:")})
     admin.open("/")
     draw(admin, "r1", "r2")
     assert [admin.page.input_value(f"#f-{end}") for end in "ab"] == ["r1:r1-e0", "r2:r2-e0"]
@@ -79,7 +45,7 @@ def test_an_administrator_with_only_the_page_takes_three_routers_to_required_rem
     admin.fill(a="r2:r2-e1", b="r3:r3-e0")
     admin.press("Allow the adjacency")
     assert "2 of 2 adjacencies" in admin.text
-    commit(admin, "three routers in a row", 1)
+    commit(admin, "a-write", "three routers in a row", 1)
     laboratory.begin()
 
     # To required: nobody has confirmed anything at first, and the page says who is waited for, live.
@@ -94,7 +60,7 @@ def test_an_administrator_with_only_the_page_takes_three_routers_to_required_rem
     admin.press("Start, and take the first step")
     assert "Version 2" in admin.text and "r1 has confirmed version 1, not 2" in admin.text
     laboratory.live()
-    admin.page.get_by_text("Nobody is waited for").wait_for()
+    admin.page.get_by_text("the next one can be taken").wait_for()
     assert "r1 has confirmed version 1" not in admin.text, "the page has asked again by itself"
     to_the_end(admin, laboratory, 5)
     laboratory.live()
@@ -108,10 +74,10 @@ def test_an_administrator_with_only_the_page_takes_three_routers_to_required_rem
     # Without r3: the bound before the button, and then how far the list has spread.
     admin.open("/routers/r3/removal")
     within = bound.explain(server.draft(), "r3")["cases"]["dks"]["total_s"]
-    assert durations.shown(within) in admin.page.locator(".bounds div").first.inner_text()
-    admin.press("Take r3 out of the draft")
+    assert durations.shown(math.ceil(within)) in admin.page.locator(".bounds div").first.inner_text()
+    admin.press("Remove r3 in the draft")
     assert "key of router r3, for ever" in admin.text
-    commit(admin, "r3 was stolen", server.version() + 1)
+    commit(admin, "a-write", "r3 was stolen", server.version() + 1)
     admin.open("/revocations")
     assert "0 of 2 routers" in admin.text and hashlib.sha256(spki(key("r3"))).hexdigest() in admin.text
     laboratory.live(within)
@@ -120,7 +86,7 @@ def test_an_administrator_with_only_the_page_takes_three_routers_to_required_rem
 
     # And back to clear.
     admin.open("/deployment")
-    admin.press("Turn round")
+    admin.press("Turn round, and take the first step")
     to_the_end(admin, laboratory, 5)
     laboratory.live()
     admin.open("/deployment")

@@ -1,8 +1,8 @@
 // Draws the domain and lets an adjacency be drawn: from router to router, which fills in the form below the drawing.
 
 const SVG = "http://www.w3.org/2000/svg";
-const EDGE = 45, PAIRS = 12e6, RADIUS = 15, SMALL = 7, MANY = 60;
-const LEAST = 340, LEAST_HIGH = 280, SHAPE = 0.5;
+const EDGE = 45, PAIRS = 12e6, RADIUS = 15, LESS = 10, SMALL = 7, MANY = 60;
+const LEAST = 340, LEAST_HIGH = 280, SHAPE = 0.5, NARROW = 600, NARROW_SHAPE = 0.9, ROW = 60, APART = 110;
 
 function draw(tag, attributes = {}, ...inside) {
   const element = document.createElementNS(SVG, tag);
@@ -43,19 +43,41 @@ function layout(names, pairs) {
   return new Map(names.map((name, index) => [name, [across[index], down[index]]]));
 }
 
+/** Neighbours after each other, so that a drawing begins with few lines that cross. */
+function ordered(names, pairs) {
+  const beside = new Map(names.map((name) => [name, []])), found = new Set();
+  for (const [a, b] of pairs) { beside.get(a).push(b); beside.get(b).push(a); }
+  const visit = (first) => {
+    const waiting = [first];
+    while (waiting.length) {
+      const name = waiting.pop();
+      if (!found.has(name)) { found.add(name); waiting.push(...beside.get(name)); }
+    }
+  };
+  names.forEach(visit);
+  return [...found];
+}
+
 const holder = document.getElementById("map"), source = document.getElementById("graph-data");
 const graph = JSON.parse(source.textContent), mayDraw = source.dataset.draw === "yes";
 
 const form = document.getElementById("allow"), said = document.getElementById("drawn");
 const byName = new Map(graph.nodes.map((node) => [node.name, node]));
-const small = graph.nodes.length > MANY, radius = small ? SMALL : RADIUS;
-const places = layout(graph.nodes.map((node) => node.name), graph.edges.map((edge) => edge.routers)), at = new Map();
-let svg;
+const small = graph.nodes.length > MANY;
+// Who has no neighbours stands in rows below the others.
+const joined = new Set(graph.edges.flatMap((edge) => edge.routers)), alone = graph.nodes.map((node) => node.name).filter((name) => !joined.has(name));
+const pairs = graph.edges.map((edge) => edge.routers);
+const places = layout(ordered([...byName.keys()].filter((name) => joined.has(name)), pairs), pairs), at = new Map();
+let svg, radius;
 
 /** Draws all of it in the size that there is, so that words can be read on a telephone too. */
 function render() {
-  const wide = Math.max(LEAST, holder.clientWidth), high = Math.max(LEAST_HIGH, Math.min(wide * SHAPE, innerHeight * 0.7));
-  for (const [name, [x, y]] of places) at.set(name, [EDGE + x * (wide - 2 * EDGE), EDGE + y * (high - 2 * EDGE)]);
+  const wide = Math.max(LEAST, holder.clientWidth), narrow = wide < NARROW;
+  const upper = places.size ? Math.max(LEAST_HIGH, Math.min(wide * (narrow ? NARROW_SHAPE : SHAPE), innerHeight * 0.7)) : 0;
+  const across = Math.max(1, Math.floor((wide - 2 * EDGE) / APART) + 1), high = upper + ROW * Math.ceil(alone.length / across) + (upper || !alone.length ? 0 : EDGE);
+  radius = small ? SMALL : narrow ? LESS : RADIUS;
+  for (const [name, [x, y]] of places) at.set(name, [EDGE + x * (wide - 2 * EDGE), EDGE + y * (upper - 2 * EDGE)]);
+  for (const [number, name] of alone.entries()) at.set(name, [EDGE + number % across * APART, (upper || EDGE) + ROW * Math.floor(number / across)]);
   svg = draw("svg", { viewBox: `0 0 ${wide} ${high}`, role: "group", "aria-label": "The domain, drawn" });
   const lines = draw("g"), circles = draw("g");
   svg.append(lines, circles);
