@@ -34,7 +34,7 @@ def check(path: Path) -> Checks:
     if config is None:
         return checks
     common.config_file(checks, path)
-    identity, server = common.keys(checks, config.identity, config.policy_server_key)
+    identity, server = common.keys(checks, config.identity, config.policy_server_key, config.state_dir)
     common.state_folder(checks, config.state_dir)
     checks.tried("book", lambda: _book(config), lambda found: found)
     now_s = WallClock(config.clock)()
@@ -117,11 +117,11 @@ def _loaded(config: DksConfig, documents: Documents) -> list[str]:
 def _policy_server(checks: Checks, config: DksConfig, key: Ed25519PublicKey | None) -> None:
     if config.policy_token is None:
         return
-    token = config.policy_token
+    token, user = config.policy_token, common.user_of(config.state_dir)
 
     def look() -> str:
         try:
-            status, answer = PolicyHttp(config.policy_url, token, config.policy_ca)("GET", "/v1/public-key")
+            status, answer = PolicyHttp(config.policy_url, token, config.policy_ca, user)("GET", "/v1/public-key")
         except PolicyServerError as error:
             raise PolicyError(f"{error}\n  next:    curl -v {config.policy_url}/v1/public-key") from error
         if status in (401, 403):

@@ -29,13 +29,13 @@ class PolicyServerError(Exception):
 
 
 class PolicyHttp:
-    """`url`: https://HOST[:PORT]; `token_file`: a bearer token, mode 0600; `ca`: whose certificates count, PEM (the
-    system's by default)."""
+    """`url`: https://HOST[:PORT]; `token_file`: a bearer token, mode 0600, of `user` (check_secret); `ca`: whose
+    certificates count, PEM (the system's by default)."""
 
-    def __init__(self, url: str, token_file: Path, ca: Path | None = None) -> None:
+    def __init__(self, url: str, token_file: Path, ca: Path | None = None, user: int | None = None) -> None:
         """PolicyServerError for an address that would show the token to others, or an unusable file."""
         self._host, self._port, tls = address_of(url)
-        self._token = _read_token(token_file)
+        self._token = _read_token(token_file, user)
         self._tls: ssl.SSLContext | None = None
         if tls:
             try:
@@ -90,7 +90,7 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def _read_token(path: Path) -> str:
+def _read_token(path: Path, user: int | None) -> str:
     try:
         with open_regular(path) as file:
             found = os.fstat(file.fileno())
@@ -98,7 +98,7 @@ def _read_token(path: Path) -> str:
     except OSError as error:
         raise PolicyServerError(advised(error)) from error
     try:
-        check_secret(path, found, "a token's file")
+        check_secret(path, found, "a token's file", user)
     except PolicyError as error:
         raise PolicyServerError(str(error)) from error
     token = data.decode("ascii", errors="replace").strip()

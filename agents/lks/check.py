@@ -51,7 +51,7 @@ def check(path: Path) -> Checks:
     if config is None:
         return checks
     common.config_file(checks, path)
-    identity, _server = common.keys(checks, config.identity, config.policy_server_key)
+    identity, _server = common.keys(checks, config.identity, config.policy_server_key, config.state_dir)
     common.state_folder(checks, config.state_dir)
     core = checks.tried("policy and counters", lambda: core_of(config, _no_sequence, log_keys=False), _policy)
     now_s = WallClock(config.clock)()

@@ -145,10 +145,17 @@ def state_folder(checks: Checks, path: Path) -> None:
     space(checks, path)
 
 
+def user_of(path: Path) -> int | None:
+    """The service's user who has this state folder to himself, where root looks; None for a folder of anybody else."""
+    return path.stat().st_uid if _service_of(path) else None
+
+
 def _service_of(path: Path) -> str:
-    """The name of the service's user who has this folder to himself, where root looks; "" for a folder of anybody
-    else."""
-    found = path.stat()
+    """That user's name, or ""."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
     if os.geteuid() != 0 or found.st_mode & 0o022:
         return ""
     try:
@@ -170,11 +177,12 @@ def space(checks: Checks, path: Path) -> None:
 
 
 def keys(
-    checks: Checks, identity: Path, policy_server: Path
+    checks: Checks, identity: Path, policy_server: Path, state: Path
 ) -> tuple[Ed25519PrivateKey | None, Ed25519PublicKey | None]:
     """A daemon's own key, and that of the Policy Server; None for one that cannot be used."""
+    whose = f"{identity}: Ed25519, {_service_of(state) or 'ours'}"
     return (
-        checks.tried("identity", lambda: read_private_key(identity), f"{identity}: Ed25519, ours"),
+        checks.tried("identity", lambda: read_private_key(identity, user_of(state)), whose),
         checks.tried("policy server's key", lambda: read_public_key(policy_server), str(policy_server)),
     )
 

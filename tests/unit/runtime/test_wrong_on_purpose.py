@@ -25,6 +25,7 @@ from agents.policy import cli
 from agents.policy.cose import sign
 from agents.policy.keys import public_pem, write_private_key
 from agents.policy.store import SCHEMA_VERSION
+from agents.runtime import checks as common
 from agents.runtime import harden
 from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
@@ -371,6 +372,23 @@ def test_all_is_well_where_nothing_is_wrong(domain: Domain1, capfd: pytest.Captu
     assert {each["state"] for each in found} <= {"ok", "warning"}
     before = sorted(path.name for path in domain.folder.rglob("*"))
     assert "counters" not in before and "generations.sqlite" not in before  # it changes nothing
+
+
+def test_root_asks_whether_the_services_own_user_can_read_its_secrets(
+    domain: Domain1, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The DKS's folders and secrets belong to the user of its unit, and root types `dks check`."""
+    monkeypatch.setattr(common, "_service_of", lambda _: "router-keys-dks")
+    service, identity = 12345, domain.path("dks/identity.pem")
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    os.chown(domain.path("dks/state"), service, service)
+    words = ["check", "--config", str(domain.config("dks"))]
+    assert dks.main(words) == 3
+    assert f"must be of user {service}, as whom the service runs" in capfd.readouterr().err
+    os.chown(identity, service, service)
+    assert dks.main(words) == 0
+    assert f"{identity}: Ed25519, router-keys-dks" in capfd.readouterr().out
 
 
 STORE: list[tuple[str, Break, str, str]] = [
