@@ -59,7 +59,7 @@ def write_private_key(path: Path, key: Ed25519PrivateKey) -> None:
 
 
 def read_private_key(path: Path, user: int | None = None) -> Ed25519PrivateKey:
-    """From a PEM file; PolicyError when others may read the file, or it holds no Ed25519 key. `user`: as check_secret."""
+    """From a PEM file; PolicyError when others may read the file, or it holds no Ed25519 key (`user`: check_secret)."""
     try:
         with open_regular(path) as file:
             found = os.fstat(file.fileno())
