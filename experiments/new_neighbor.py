@@ -1,10 +1,11 @@
-"""A new link between two routers, which policy does not know yet, while the DKS is dead, cut off, and there: how long
-until they are neighbours, what the DKS is asked, and what a stranger with the same cable gets."""
+"""A new link between two routers, which policy does not know yet, while the DKS is dead, cut off, and there, and a
+machine with a key of its own in the place of a router, while the DKS is dead: how long until they are neighbours, what
+the DKS is asked, and what a stranger with the same cable, or the thief of the old machine, gets."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
 import networkx
@@ -12,7 +13,6 @@ import networkx
 from testbed.analysis import adjacency
 from testbed.analysis.measures import RequestCounts
 from testbed.analysis.run import NS, Run
-from testbed.errors import InputError
 from testbed.faults import packets
 from testbed.record.plan import Step
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step
@@ -25,8 +25,12 @@ PHASE_S = 10.0
 CASES = ("DKS dead", "DKS cut off", "DKS there")
 UP, KEYED = "allowed to adjacency up, {}, s", "allowed to both keyed, {}, s"
 ASKED = "datagrams at the DKS meanwhile, {}"
+REPLACED = "router replaced, DKS dead"
+REPLACED_UP = "boot of the new machine to its adjacencies up, s"
+REPLACED_KEYED = "boot of the new machine to all its neighbours keyed, s"
 FELL, EARLY, ADMITTED = "adjacencies of other links lost", "adjacencies before they were allowed", "strangers admitted"
-TRIALS = ("before", "after")
+TRIALS = 5
+"""Two strangers before the link is allowed and two after, and the thief of the machine that was replaced."""
 UP_WITHIN_S, KEYED_WITHIN_S = 40.0, 15.0
 """A dead interval; and what the DKS's look at its folder (2 s), or a way through the network, and two handshakes take
 with a wide margin. The keys are there long before the next Hello."""
@@ -36,11 +40,40 @@ class Choice:
     """Which link is new in each case, and who is handed the documents: the router that is farthest from both ends."""
 
     def __init__(self, topology: Topology) -> None:
-        """InputError for a network that has too few links to spare, or no IPv4."""
-        if topology.family != 4:
-            raise InputError("the stranger speaks IPv4", where=f"topology {topology.name}", allowed="--ospf 2 or 2,3")
+        """InputError for a network that has too few links to spare."""
         self._topology = topology
         self.links = dict(zip(CASES, spare_links(topology, len(CASES)), strict=True))
+        graph = self._allowed(list(self.links.values())[1:])
+        whole = [
+            name for name in graph
+            if name != topology.dks.router and networkx.is_connected(networkx.subgraph(graph, set(graph) - {name}))
+        ]  # fmt: skip
+        self.replaced = max(sorted(whole), key=lambda name: graph.degree(name))
+        """The router that is replaced: of those without which the network hangs together, and that is not the DKS's
+        way, one with the most neighbours while the first of the new links is allowed."""
+        self.neighbors = sorted(graph.neighbors(self.replaced))
+        away = networkx.single_source_shortest_path_length(graph, self.replaced)
+        self.told_of_replaced = max(sorted(graph), key=lambda name: away[name])
+
+    def _allowed(self, without: Collection[str]) -> networkx.Graph:
+        """The routers, and which of them are neighbours when these links are not allowed."""
+        graph = networkx.Graph()
+        graph.add_nodes_from(self._topology.routers)
+        for name in self._topology.segments:
+            there = [end.router for end in self._topology.ends(name)]
+            if name not in without:
+                graph.add_edges_from((there[0], other) for other in there[1:])
+        return graph
+
+    def of_replaced(self) -> list[adjacency.Ends]:
+        """All directions of adjacencies of the router that is replaced, over links that are allowed then."""
+        later = list(self.links.values())[1:]
+        found = []
+        for each in self._topology.neighbors(self.replaced):
+            if each.interface.segment not in later:
+                found.append(adjacency.Ends(self.replaced, each.interface.name, each.neighbor_router))
+                found.append(adjacency.Ends(each.neighbor_router, each.neighbor_interface.name, self.replaced))
+        return found
 
     def ends(self, case: str) -> list[tuple[str, str]]:
         """Router and interface of both ends."""
@@ -53,12 +86,7 @@ class Choice:
 
     def told(self, case: str) -> str:
         """Who is handed the documents."""
-        graph = networkx.Graph()
-        graph.add_nodes_from(self._topology.routers)
-        for name in self._topology.segments:
-            there = [end.router for end in self._topology.ends(name)]
-            if name not in self.links.values():
-                graph.add_edges_from((there[0], other) for other in there[1:])
+        graph = self._allowed(list(self.links.values()))
         ways = [networkx.single_source_shortest_path_length(graph, node) for node, _name in self.ends(case)]
         return max(sorted(self._topology.routers), key=lambda name: min(way[name] for way in ways))
 
@@ -74,20 +102,25 @@ class NewNeighbor(Experiment):
         f"{len(CASES)} links that the network hangs together without are in no router's policy at the start; all is "
         "`required`. The DKS is killed, and the administrator allows the first of them: the new documents, signed with "
         "a delegated key, are handed to the router that is farthest from both ends (`lks accept`), and to nobody else. "
+        "Then a router loses its power and another machine comes in its place, with a key of its own: the "
+        "administrator signs the documents that name it with the delegated key, gives the machine its own, and hands "
+        "them to the router that is farthest from it. "
         "With the DKS back and cut off from all routers the same with the second. Last, with the DKS there, the third "
         "is given to the DKS alone. Counted is from the administrator's word to the moment at which both ends have "
         "each other's keys, and to that at which OSPF's adjacency is up in both directions. A stranger sits on the "
         "first link all the time: it sends Hellos in clear in a router's name, and speaks IKE under an unapproved "
-        "name, and under a router's name with another key, before and after the link is allowed."
+        "name, and under a router's name with another key, before and after the link is allowed. A thief of the "
+        "replaced machine speaks IKE to a neighbour with the old key."
     )
     shows_not = (
-        "No router has a new key here: that takes the root key besides, to revoke the old one. How long OSPF takes "
-        "depends on when its next Hello comes: up to 10 s. Point-to-point links only."
+        "The old key of the replaced router is on no revocation list, which the root key alone signs: a router that "
+        "has not got the new documents yet goes on accepting it. How long OSPF takes depends on when its next Hello "
+        "comes: up to 10 s. Point-to-point links only."
     )
     topology = "grid:3x3"
     keyings: ClassVar[tuple[str, ...]] = ("dks-lks", "lks")
     seeds = 3
-    duration_s = SETTLE_S + len(CASES) * GAP_S
+    duration_s = SETTLE_S + (len(CASES) + 1) * GAP_S
     options: ClassVar = {
         "new_links": len(CASES),
         "policy": {"carries": 4, "reconnect": {"first_min_s": 20, "first_max_s": 60, "max_s": 90}},
@@ -101,15 +134,22 @@ class NewNeighbor(Experiment):
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         chosen = Choice(topology)
-        dead, cut, there = (SETTLE_S + number * GAP_S for number in range(len(CASES)))
+        dead, new, cut, there = (SETTLE_S + number * GAP_S for number in range(len(CASES) + 1))
         link = {case: chosen.links[case] for case in CASES}
         phase = [round(20 + rng.uniform(0, PHASE_S), 3) for _case in CASES]
+        old, neighbor = chosen.replaced, chosen.neighbors[0]
+        (theirs,) = [each.interface.segment for each in topology.neighbors(old) if each.neighbor_router == neighbor][:1]
         return [
             step(SETTLE_S - 40, "tap", segment=link[CASES[0]]),
             *strangers(topology, chosen, SETTLE_S - 38),
             step(dead, "dks_kill"),
             step(dead + phase[0], "link_allow", segment=link[CASES[0]], hand_to=chosen.told(CASES[0])),
             *strangers(topology, chosen, dead + 80),
+            step(new, "power_off", nodes=[old]),
+            step(new + 50, "router_replace", router=old, hand_to=chosen.told_of_replaced),
+            *([] if theirs == link[CASES[0]] else [step(new + 51, "tap", segment=theirs)]),
+            step(new + 52, "impostor", segment=theirs, victim=neighbor, router=old, name=old, key=old),
+            step(new + 62, "power_on", nodes=[old]),
             step(cut - 20, "dks_start"),
             step(cut, "partition", groups=[["dks"]]),
             step(cut + phase[1], "link_allow", segment=link[CASES[1]], hand_to=chosen.told(CASES[1])),
@@ -141,8 +181,26 @@ class NewNeighbor(Experiment):
         new = {each for case in CASES for each in chosen.directions(case)}
         first = next(iter(run.where("fault", "dks_kill")))["t"]
         falls = adjacency.falls(topology, run.events)
+        of_replaced = chosen.of_replaced()
+        off, boot = (next(iter(run.where("fault", kind, chosen.replaced)))["t"] for kind in ("power_off", "power_on"))
+        back = [next((t for t, up in changes[each] if up and t >= boot), None) for each in of_replaced]
+        heard = [
+            next((event["t"] for event in run.where("agent", "keyed", each.router)
+                  if event["interface"] == each.interface and event["t"] >= boot), None)
+            for each in of_replaced
+        ]  # fmt: skip
+        extra[REPLACED_KEYED], extra[REPLACED_UP] = _last(heard, boot), _last(back, boot)
+        until = max((t for t in back if t is not None), default=boot)
+        extra[ASKED.format(REPLACED)] = sum(off <= t <= until for t in requests)
+        # A neighbour notices within a dead interval that the router is off.
+        mine = {each: (off, boot + round(UP_WITHIN_S * NS)) for each in of_replaced}
         extra |= {
-            FELL: sum(t >= first for ends, moments in falls.items() if ends not in new for t in moments),
+            FELL: sum(
+                t >= first and not (ends in mine and mine[ends][0] <= t <= mine[ends][1])
+                for ends, moments in falls.items()
+                if ends not in new
+                for t in moments
+            ),
             EARLY: early,
             ADMITTED: sum(each == "admitted" for each in outcomes),
             "strangers that tried": len(outcomes),
@@ -167,7 +225,15 @@ class NewNeighbor(Experiment):
                     values = [run.extra[name.format(case)] for run in runs]
                     ok = all(each is not None and each <= limit for each in values)
                     found.append(Criterion(keying, f"{case}: {text} within {limit:g} s", _seconds(values), ok))
-            for case in CASES[:2]:
+            for text, name, limit in (
+                ("all its neighbours keyed", REPLACED_KEYED, KEYED_WITHIN_S),
+                ("its adjacencies up", REPLACED_UP, UP_WITHIN_S),
+            ):
+                values = [run.extra[name] for run in runs]
+                ok = all(each is not None and each <= limit for each in values)
+                text = f"{REPLACED}: {text} within {limit:g} s of its boot"
+                found.append(Criterion(keying, text, _seconds(values), ok))
+            for case in (*CASES[:2], REPLACED):
                 asked = sum(int(run.extra[ASKED.format(case)] or 0) for run in runs)
                 found.append(Criterion(keying, f"{case}: the DKS is asked nothing", str(asked), asked == 0))
             for text, name in (
@@ -175,7 +241,7 @@ class NewNeighbor(Experiment):
                 ("no stranger is admitted", ADMITTED),
             ):  # fmt: skip
                 count = sum(int(run.extra[name] or 0) for run in runs)
-                tried = all(run.extra["strangers that tried"] == 2 * len(TRIALS) for run in runs)
+                tried = all(run.extra["strangers that tried"] == TRIALS for run in runs)
                 found.append(Criterion(keying, text, str(count), count == 0 and tried))
         return found
 
@@ -187,6 +253,8 @@ class NewNeighbor(Experiment):
                 f"{_seconds(run.extra[UP.format(case)] for run in runs)}"
                 for case in CASES
             )
+            + f"; {REPLACED}: keyed after {_seconds(run.extra[REPLACED_KEYED] for run in runs)}, adjacencies up after "
+            f"{_seconds(run.extra[REPLACED_UP] for run in runs)}"
             + f"; of {int(sum(run.extra['strangers that tried'] or 0 for run in runs))} strangers none was admitted."
             for keying, runs in table.measures.items()
             if runs and not any(run.extra[ADMITTED] for run in runs)
@@ -198,8 +266,9 @@ def strangers(topology: Topology, chosen: Choice, at_s: float) -> list[Step]:
     segment = chosen.links[CASES[0]]
     (victim, _at), (router, name) = chosen.ends(CASES[0])
     end, timers = topology.routers[router].interface(name), topology.ospf
-    hello = packets.ospf_hello(topology.routers[router].router_id, end.ipv4, end.area, timers.hello_s, timers.dead_s)
-    frame = packets.frame(end.ipv4.ip, packets.ALL_OSPF, packets.OSPF, hello)
+    source = end.ipv4 if topology.family == 4 else end.ipv6_link_local
+    hello = packets.hello(topology.routers[router].router_id, source, end.area, timers.hello_s, timers.dead_s)
+    frame = packets.frame(end.hop(topology.family), packets.all_ospf(topology.family), packets.OSPF, hello)
     words: dict[str, Any] = {"segment": segment, "victim": victim, "router": router, "key": "stranger"}
     return [
         step(at_s, "inject", segment=segment, frames=[frame.hex()], copies=3, gap_s=1),

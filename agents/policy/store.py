@@ -312,21 +312,46 @@ class PolicyStore:
         key: Ed25519PrivateKey | None,
         expired_before: int,
     ) -> None:
-        """Sign a new list when this domain revokes other keys than the newest list does. PolicyError without the root
-        key."""
-        signed = self.revocation()
-        last = verify_list(signed, root, domain=domain.name) if signed is not None else None
+        """Sign a new list when this domain revokes other keys than the newest list does. Without the root key the old
+        keys of routers that were replaced wait for its next commit; PolicyError for any other."""
+        last = self._last_list(domain, root)
         version = 1 if last is None else last.version + 1
         expired_before = max(expired_before, 0 if last is None else last.expired_before)
         fresh = make_list(
             domain.name, version, at, domain.revoked_routers, domain.revoked_administrators, expired_before
         )
         before = ((), ()) if last is None else (last.routers, last.administrators)
-        if (fresh.routers, fresh.administrators) != before:
-            if key is None:
-                raise PolicyError("only the root key revokes keys: commit this without --administrator")
+        if (fresh.routers, fresh.administrators) == before:
+            return
+        if key is not None:
             row = (version, committed_in, sign_list(fresh, key))
             self._db.execute("INSERT INTO revocations VALUES (?, ?, ?)", row)
+        elif fresh.administrators != before[1] or any(
+            each.name not in domain.routers for each in fresh.routers if each not in before[0]
+        ):
+            raise PolicyError("only the root key revokes keys: commit this without --administrator")
+
+    def _last_list(self, domain: Domain, root: Ed25519PublicKey) -> RevocationList | None:
+        signed = self.revocation()
+        return None if signed is None else verify_list(signed, root, domain=domain.name)
+
+    def unlisted(self, domain: Domain | None = None) -> list[str]:
+        """The routers that were replaced under a delegated key and whose old keys are on no list yet, as of this domain
+        (the last version's)."""
+        if domain is None:
+            if not self.version:
+                return []
+            domain = self.domain(self.version)
+        last = self._last_list(domain, self.public_key)
+        listed = set() if last is None else {each.key for each in last.routers}
+        return sorted(each.name for each in domain.revoked_routers if each.key not in listed)
+
+    def unlisted_told(self) -> list[str]:
+        """The same for people, with what to do."""
+        return [
+            f"the old key of {name} is on no revocation list yet: commit with the root key, which signs one"
+            for name in self.unlisted()
+        ]
 
     # -- writing
 
@@ -377,7 +402,7 @@ class PolicyStore:
                     raise VersionConflict("the draft has changes that are not committed: policy diff, then commit")
                 self._put_draft(domain)
             domain = domain or present
-            if last and self.domain(last) == domain:
+            if last and self.domain(last) == domain and not (key is not None and self.unlisted(domain)):
                 raise PolicyError(
                     f"the draft is the same as version {last}\n"
                     "  next:    to sign documents anew before they expire: policy renew"

@@ -90,6 +90,8 @@ class Faults:
                 return None
             case steps.RouterRemove():
                 return self._remove(step)
+            case steps.RouterReplace():
+                return self._replace(step)
             case steps.LinkAllow():
                 return self._allow(step)
             case steps.Administrator():
@@ -249,6 +251,17 @@ class Faults:
             self._tell(step, step.router, t=began, hand_to=step.hand_to)
         return nothing
 
+    def _replace(self, step: steps.RouterReplace) -> str | None:
+        lab, began = self._lab, time.monotonic_ns()
+        if lab.node(step.router).powered:
+            raise InputError(
+                f"{step.router} has power", where=step.action, allowed="a router without",
+                next_command=f"lab fault power_off nodes={step.router}",
+            )  # fmt: skip
+        self._refuse_unpowered(step, "no documents")
+        outcome = lab.keying.replace_router(step.router, step.hand_to, lab)
+        return self._came(step, outcome, t=began, router=step.router, hand_to=step.hand_to)
+
     def _allow(self, step: steps.LinkAllow) -> str | None:
         lab, began = self._lab, time.monotonic_ns()
         self._refuse_unpowered(step, "no documents")
@@ -261,7 +274,9 @@ class Faults:
         outcome = lab.keying.administrator(step.deed, step.hand_to, lab)
         return self._came(step, outcome, t=began, deed=step.deed, hand_to=step.hand_to)
 
-    def _refuse_unpowered(self, step: steps.RouterRemove | steps.LinkAllow | steps.Administrator, takes: str) -> None:
+    def _refuse_unpowered(
+        self, step: steps.RouterRemove | steps.RouterReplace | steps.LinkAllow | steps.Administrator, takes: str
+    ) -> None:
         """InputError when the router that is handed something is without power, and so takes none of it."""
         name = step.hand_to
         if name is not None and not self._lab.node(name).powered:

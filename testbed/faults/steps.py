@@ -357,6 +357,20 @@ class RouterRemove(Step):
             yield f"{self.router} is handed its own revocation", "another router"
 
 
+class RouterReplace(Step):
+    """Another machine, with a key and a disk of its own, comes in the place of a router without power: an administrator
+    signs the documents with a delegated key, and `hand_to` gets them instead of the DKS. The machine has its own."""
+
+    action: Literal["router_replace"] = "router_replace"
+    router: Router
+    hand_to: Router | None = None
+
+    def wrong(self, topology: Topology) -> Iterator[Wrong]:
+        yield from super().wrong(topology)
+        if self.hand_to == self.router:
+            yield f"{self.router} has no power and is handed documents", "another router"
+
+
 class LinkAllow(_OfSegment):
     """An administrator lets the routers of a link be neighbours; `hand_to` gets the signed documents instead of the
     DKS."""
@@ -475,8 +489,8 @@ class Impostor(_OfSegment):
 
 _KINDS = (
     PowerOff | PowerOn | LinkAdminDown | LinkAdminUp | LinkCarrierDown | LinkCarrierUp | LinkBlackhole | LinkHeal
-    | LinkNetem | DksKill | DksStart | Partition | Heal | ClockStep | RouterRemove | LinkAllow | Administrator | Mark
-    | PolicyStep | Tap
+    | LinkNetem | DksKill | DksStart | Partition | Heal | ClockStep | RouterRemove | RouterReplace | LinkAllow
+    | Administrator | Mark | PolicyStep | Tap
     | Inject | Replay | Impersonate | Impostor
 )  # fmt: skip
 ACTIONS: dict[str, type[Step]] = {kind.model_fields["action"].default: kind for kind in get_args(_KINDS)}

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.dks.serve import BOOK
 from agents.dks.store import GenerationBook
 from agents.ipsec.protection import Mode
 from agents.lks.readiness import PRESENT_S
 from agents.policy.domain import Domain
+from agents.policy.keys import spki, write_private_key, write_public
 from agents.policy.names import DKS_NAME
 from agents.runtime.control import CommandRefused, ask
 from testbed.errors import EnvironmentFailure
@@ -30,6 +34,7 @@ from testbed.keying.provision import (
     Places,
     dks_config,
     domain_of,
+    laboratory_key,
     lks_config,
     provision,
 )
@@ -64,6 +69,8 @@ class AgentKeying(Keying):
         self._agents: dict[str, AgentProcess] = {}
         self._notices: dict[str, socket.socket] = {}
         self._policy: LaboratoryPolicyServer | None = None
+        self._replaced: dict[str, tuple[Ed25519PrivateKey, bytes]] = {}
+        """Machines that have not booted yet: key and document."""
         self._domain: Callable[[], tuple[Domain, Path, int]]
 
     def prepare(self, topology: Topology, folder: Path, seed: int, options: PlanOptions) -> None:
@@ -87,6 +94,8 @@ class AgentKeying(Keying):
 
     def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """Start the router's agent, if it has a document."""
+        if node.name in self._replaced:
+            _commission(Places(node.retained), *self._replaced.pop(node.name))
         if not Places(node.retained).document.exists():
             return
         config = node.volatile / "lks.toml"
@@ -140,13 +149,15 @@ class AgentKeying(Keying):
         documents = self._policy_server().allow(ends, export=hand_to is None)
         if not documents:
             return f"the routers of {segment} are neighbours already"
-        if hand_to is not None:
-            words = " ".join(base64.b64encode(each).decode() for each in documents.values())
-            try:
-                ask(lab.node(hand_to).volatile / "lks.sock", f"accept {words}")
-            except (OSError, CommandRefused) as error:
-                raise EnvironmentFailure(f"{hand_to} takes no documents: {error}") from error
-        return {"routers": sorted(documents), "octets": sum(map(len, documents.values()))}
+        return _handed(documents, hand_to, lab)
+
+    def replace_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
+        """As Keying.replace_router. The machine has its document from the administrator, before it boots."""
+        server = self._policy_server()
+        fresh = laboratory_key(lab.seed, f"{router} replaced at {server.version}")
+        documents = server.replace(router, spki(fresh), export=hand_to is None)
+        self._replaced[router] = (fresh, documents[router])
+        return _handed(documents, hand_to, lab)
 
     def administrator(self, deed: str, hand_to: str, lab: KeyingLab) -> Mapping[str, Any] | str:
         """As Keying.administrator."""
@@ -193,6 +204,26 @@ class AgentKeying(Keying):
         agent = self._agents.pop(DKS_NAME, None)
         if agent is not None and agent.running:
             agent.kill()
+
+
+def _handed(documents: Mapping[str, bytes], hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any]:
+    """Give signed documents to a router, if one is named; whose they are."""
+    if hand_to is not None:
+        words = " ".join(base64.b64encode(each).decode() for each in documents.values())
+        try:
+            ask(lab.node(hand_to).volatile / "lks.sock", f"accept {words}")
+        except (OSError, CommandRefused) as error:
+            raise EnvironmentFailure(f"{hand_to} takes no documents: {error}") from error
+    return {"routers": sorted(documents), "octets": sum(map(len, documents.values()))}
+
+
+def _commission(places: Places, key: Ed25519PrivateKey, document: bytes) -> None:
+    """The disk of a new machine: nothing of the old one's is on it."""
+    shutil.rmtree(places.state)
+    places.state.mkdir()
+    places.identity.unlink()
+    write_private_key(places.identity, key)
+    write_public(places.document, document)
 
 
 class LksKeying(AgentKeying):

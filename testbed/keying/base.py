@@ -198,6 +198,12 @@ class Keying:
         own = topology.dks
         return own.management.address if self.management else own.address_of(topology.family)
 
+    def replace_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
+        """Another machine comes in the place of a router without power, with a key of its own: an administrator with a
+        delegated key signs the documents, and the DKS is told or, with `hand_to`, that router instead. Whose documents
+        are new, or why there was nothing to do: a mode that knows no router's own key has none to replace."""
+        return f"keying {self.name} knows no key of a router's own"
+
     def allow_link(self, segment: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
         """An administrator lets the routers of a link be neighbours: the DKS is told or, with `hand_to`, that router
         instead. Whose documents are new, or why there was nothing to do: a mode without policy forbids nobody."""

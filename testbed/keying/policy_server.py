@@ -46,6 +46,11 @@ class LaboratoryPolicyServer:
         self._documents = dks.documents
         self._deployer = Deployer(self._store, from_folder(dks.state / CONFIRMATIONS))
 
+    @property
+    def version(self) -> int:
+        """The last one committed."""
+        return self._store.version
+
     def step(self, direction: str, at_once: int = 1, protocol: str = "all") -> Mapping[str, Any]:
         """Try the next step "up" (to `required`) or "back" (to `clear`), of all protocols or one: what came of it, for
         the record. A deployment of another protocol begins when the one before is at its end."""
@@ -77,8 +82,20 @@ class LaboratoryPolicyServer:
         if domain == self._store.draft():
             return {}
         signer = self._administrator()
-        self._store.edit(self._store.draft().model_copy(update={"adjacencies": domain.adjacencies}))
-        _commit, fresh = self._store.commit(ADMINISTRATOR, "a new link", ISSUED_AT, signer=signer)
+        linked = self._store.draft().model_copy(update={"adjacencies": domain.adjacencies})
+        return self._signed(linked, "a new link", signer, export=export)
+
+    def replace(self, router: str, key: bytes, *, export: bool) -> dict[str, bytes]:
+        """Another key for a router (SubjectPublicKeyInfo), as an administrator with a delegated key gives it, without
+        the root key; the signed documents that are new, by router. `export`: the DKS gets them."""
+        signer = self._administrator()
+        domain = edit.approve_router(edit.replace_router(self._store.draft(), router, key), router, key)
+        return self._signed(domain, f"{router} was replaced", signer, export=export)
+
+    def _signed(self, domain: Domain, why: str, signer: Signer, *, export: bool) -> dict[str, bytes]:
+        """Commit this by an administrator; the documents that are new, by router."""
+        self._store.edit(domain)
+        _commit, fresh = self._store.commit(ADMINISTRATOR, why, ISSUED_AT, signer=signer)
         if export:
             export_documents(self._store, self._documents)
         documents = self._store.documents()

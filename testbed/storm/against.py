@@ -1,18 +1,23 @@
 """The same storm in the guest and computed: how far do they differ?
 
-    python -m testbed.storm.against RUN...      runs of recovery_storm on ring:N, N up to 20
+    python -m testbed.storm.against [--keep FILE] RUN...      runs of recovery_storm on ring:N, and folders of such runs
 
 Takes the moments at which the agents of a guest's run booted, lets computed ones boot then, and compares what the DKS
 was asked, and when each router was keyed. The DKS takes no time here, as none passes in a guest on virtual time.
+`--keep` writes what is printed as JSON besides, an entry a run.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from agents.policy.domain import Settings
 from testbed.analysis.run import NS, Run
@@ -20,6 +25,9 @@ from testbed.keying.options import AgentOptions
 from testbed.storm.case import PROTOCOLS, SETTINGS
 from testbed.storm.rings import DKS, places
 from testbed.storm.world import Storm, instant
+from testbed.whole import put
+
+EARLY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,8 @@ def guest(run: Run) -> tuple[Side, dict[str, float], float]:
 
 def computed(settings: Settings, boots: dict[str, float], seed: int, end_s: float) -> Side:
     """The same boots under the same policy, computed."""
-    world = Storm(list(places(len(boots) - 1, settings, PROTOCOLS)), seed, instant(), keep_times=True)
+    routers = len(boots) - 1
+    world = Storm(list(places(routers, settings, PROTOCOLS, largest=routers)), seed, instant(), keep_times=True)
     world.power_returns(boots)
     world.simulation.run(end_s)
     tally = world.tally
@@ -65,7 +74,7 @@ def computed(settings: Settings, boots: dict[str, float], seed: int, end_s: floa
 
 
 def compare(run: Run) -> tuple[Side, Side]:
-    """Guest and computed. ValueError for a run that has no ring of at most 20 routers."""
+    """Guest and computed. ValueError for a run of another network than a ring."""
     there, boots, end_s = guest(run)
     routers = sorted(name for name in boots if name != DKS)
     if {*routers} != {f"r{number + 1}" for number in range(len(routers))}:
@@ -82,23 +91,58 @@ def compare(run: Run) -> tuple[Side, Side]:
     )
 
 
-def main(folders: Sequence[str]) -> int:
-    """Print what both saw, run by run."""
+def row(run: Run) -> dict[str, Any]:
+    """What both saw of a run, in numbers fit for JSON; `apart_s`: how far the moments of a router's keys differ."""
+    sides = compare(run)
+    apart = sorted(abs(sides[0].keyed_s[name] - sides[1].keyed_s[name]) for name in sides[0].keyed_s)
+    return {
+        "topology": run.plan.topology.name,
+        "routers": len(run.plan.topology.routers),
+        "keying": run.plan.keying,
+        "seed": run.plan.seed,
+        **{name: _told(side) for name, side in zip(("guest", "computed"), sides, strict=True)},
+        "apart_s": {"median": round(median(apart), 3), "most": round(apart[-1], 3)},
+    }
+
+
+def _told(side: Side) -> dict[str, Any]:
+    return {
+        "asked": dict(sorted(side.asked.items())),
+        "repeats": side.repeats,
+        "first_60s": sum(time <= EARLY_S for time in side.times_s),
+        "keyed": len(side.keyed_s),
+        "last_keyed_s": round(max(side.keyed_s.values()), 3),
+    }
+
+
+def _runs(folders: Sequence[Path]) -> Iterator[Run]:
+    """The runs of these folders, each a run's own or one that holds runs."""
     for each in folders:
-        run = Run(Path(each))
-        sides = compare(run)
-        apart = [abs(sides[0].keyed_s[name] - sides[1].keyed_s[name]) for name in sides[0].keyed_s]
-        print(f"{run.plan.keying}, {run.plan.topology.name}, seed {run.plan.seed}")
-        for name, side in zip(("guest", "computed"), sides, strict=True):
-            last = max(side.keyed_s.values(), default=float("nan"))
-            early = sum(time <= 60 for time in side.times_s)
+        inside = sorted(each.glob("runs/*/plan.json"))
+        yield from (Run(path.parent) for path in inside) if inside else (Run(each),)
+
+
+def main(words: Sequence[str]) -> int:
+    """Print what both saw, run by run."""
+    parser = argparse.ArgumentParser(prog="python -m testbed.storm.against")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("--keep", type=Path, metavar="FILE")
+    asked = parser.parse_args(words)
+    rows = sorted(map(row, _runs(asked.runs)), key=lambda each: (each["routers"], each["keying"], each["seed"]))
+    for each in rows:
+        print(f"{each['keying']}, {each['topology']}, seed {each['seed']}")
+        for name in ("guest", "computed"):
+            side = each[name]
             print(
-                f"  {name:8} {dict(sorted(side.asked.items()))}, repeats {side.repeats}, "
-                f"in the first minute {early}, last router keyed {last:.3f} s"
+                f"  {name:8} {side['asked']}, repeats {side['repeats']}, in the first minute {side['first_60s']}, "
+                f"{side['keyed']} routers keyed, the last at {side['last_keyed_s']:.3f} s"
             )
         print(
-            f"  routers keyed apart by {max(apart):.3f} s at most, {sorted(apart)[len(apart) // 2]:.3f} s in the median"
+            f"  routers keyed apart by {each['apart_s']['most']:.3f} s at most, {each['apart_s']['median']:.3f} s in "
+            "the median"
         )
+    if asked.keep is not None:
+        put(asked.keep, json.dumps(rows, indent=1) + "\n")
     return 0
 
 

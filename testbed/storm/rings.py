@@ -1,9 +1,9 @@
 """Domains of any size for the simulation: rings of routers, their keys, and the documents that a Policy Server signs.
 
-Access networks are rings: here each has as many routers as asked for, 20 at most, and no ring knows another. With PIM
-the first router of a ring is its rendezvous point, and each other one makes a pair with it. So a
-domain of 100,000 is compiled ring by ring, each with SPI blocks of its own; the Policy Server's editor itself takes
-no more than 20,000 routers a domain. Keys come from names. FOR SIMULATION ONLY. Knows nothing of time.
+Access networks are rings: here each has as many routers as asked for, 20 unless told, and no ring knows another. With
+PIM the first router of a ring is its rendezvous point, and each other one makes a pair with it. So a domain of 100,000
+is compiled ring by ring, each with SPI blocks of its own; the Policy Server's editor itself takes no more than 20,000
+routers a domain. Keys come from names. FOR SIMULATION ONLY. Knows nothing of time.
 """
 
 from __future__ import annotations
@@ -73,12 +73,13 @@ def places(
     share: tuple[int, int] = (0, 1),
     *,
     points: bool = True,
+    largest: int = MAX_RING,
 ) -> Iterator[Place]:
     """All routers, ring after ring; or of every `share[1]`-th ring, from ring `share[0]` on. `points`: whether rings
-    have rendezvous points, where PIM runs."""
+    have rendezvous points, where PIM runs; `largest`: how many routers a ring has at most."""
     entry = DksEntry(name=DKS, key=spki(key_of(DKS)), addresses=(DKS_ADDRESS,))
     first = 0
-    for ring, size in enumerate(rings(routers)):
+    for ring, size in enumerate(rings(routers, largest)):
         if ring % share[1] == share[0]:
             point = RoutingProtocol.PIM in protocols and points
             yield from _ring(ring, first, size, entry, settings, tuple(protocols), point)

@@ -101,7 +101,7 @@ def diff(_who: Reader, folder: Folder) -> dict[str, Any]:
             "draft": digest(found),
             "changes": difference(committed, found),
             "problems": problems(found),
-            "warnings": jumps(committed, found),
+            "warnings": [*jumps(committed, found), *store.unlisted_told()],
         }
 
 

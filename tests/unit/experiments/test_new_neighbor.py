@@ -54,8 +54,20 @@ def test_the_documents_are_handed_to_a_router_that_is_far_from_both_ends_and_the
         assert each.args["hand_to"] == CHOSEN.told(case) not in {node for node, _at in CHOSEN.ends(case)}
 
 
-def record(folder: Path, *, admitted: str = "refused", early: bool = False, asked: bool = False) -> Run:
-    """Each link is allowed at 100, 200 and 300 s, keyed 1 s and up 5 s later."""
+@pytest.mark.parametrize("name", ["grid:3x3", "abilene", "nsfnet", "regular:4:degree=3"])
+def test_a_router_that_the_network_can_do_without_is_replaced_and_a_far_one_is_handed_the_documents(name: str) -> None:
+    chosen = new_neighbor.Choice(load(name))
+    left = chosen._allowed(list(chosen.links.values())[1:])
+    left.remove_node(chosen.replaced)
+    assert networkx.is_connected(left) and chosen.replaced != chosen._topology.dks.router
+    assert chosen.told_of_replaced in left and len(chosen.of_replaced()) == 2 * len(chosen.neighbors)
+
+
+def record(
+    folder: Path, *, admitted: str = "refused", early: bool = False, asked: bool = False, fell: float | None = None
+) -> Run:
+    """Each link is allowed at 100, 200 and 300 s, keyed 1 s and up 5 s later. A router is off from 110 to 120 s, and
+    its neighbours are keyed 2 s and their adjacencies up 9 s after that. `fell`: they go down once more then."""
     events: list[dict[str, Any]] = [{"t": 90 * NS, "node": "dks", "source": "fault", "kind": "dks_kill"}]
     for number, case in enumerate(CASES):
         began = (100 + 100 * number) * NS
@@ -70,7 +82,22 @@ def record(folder: Path, *, admitted: str = "refused", early: bool = False, aske
                     "t": moment, "node": ends.router, "source": "frr", "kind": "adjacency", "daemon": "ospfd",
                     "ifname": ends.interface, "neighbor": str(GRID.routers[ends.neighbor].router_id), "state": "Full",
                 })  # fmt: skip
-    for number in range(4):
+
+    def tell(moment: float, ends: Any, state: str) -> None:
+        events.append({
+            "t": round(moment * NS), "node": ends.router, "source": "frr", "kind": "adjacency", "daemon": "ospfd",
+            "ifname": ends.interface, "neighbor": str(GRID.routers[ends.neighbor].router_id), "state": state,
+        })  # fmt: skip
+
+    for moment, kind in ((110, "power_off"), (120, "power_on")):
+        events.append({"t": moment * NS, "node": CHOSEN.replaced, "source": "fault", "kind": kind})
+    for ends in CHOSEN.of_replaced():
+        said = {"node": ends.router, "source": "agent", "kind": "keyed"}
+        events.append({"t": 122 * NS, **said, "interface": ends.interface, "neighbor": ends.neighbor})
+        for moment, state in ((80, "Full"), (115, "Down"), (129, "Full"), *([] if fell is None else [(fell, "Down")])):
+            if ends not in CHOSEN.directions(CASES[0]) or moment > 110:
+                tell(moment, ends, state)
+    for number in range(5):
         events.append(
             {"t": (60 + number) * NS, "node": "lab", "source": "probe", "kind": "impostor", "outcome": admitted}
         )
@@ -86,7 +113,7 @@ def bad(run: Run) -> list[str]:
     experiment = find("new_neighbor")
     measures = experiment.measure(run)
     found = experiment.judge(Table({"lks": [measures]}))
-    assert len(found) == 11
+    assert len(found) == 14
     return [each.text for each in found if not each.ok]
 
 
@@ -95,6 +122,7 @@ def test_times_are_counted_from_the_administrators_word_to_the_later_end(tmp_pat
     extra = find("new_neighbor").measure(run).extra
     assert [extra[new_neighbor.UP.format(case)] for case in CASES] == [5.0] * 3
     assert [extra[new_neighbor.KEYED.format(case)] for case in CASES] == [1.0] * 3
+    assert (extra[new_neighbor.REPLACED_KEYED], extra[new_neighbor.REPLACED_UP]) == (2.0, 9.0)
     assert bad(run) == []
 
 
@@ -104,6 +132,7 @@ def test_times_are_counted_from_the_administrators_word_to_the_later_end(tmp_pat
         ({"admitted": "admitted"}, "no stranger is admitted"),
         ({"early": True}, "none is up before it is allowed"),
         ({"asked": True}, "DKS dead: the DKS is asked nothing"),
+        ({"fell": 250.0}, "no other adjacency is lost"),
     ],
 )
 def test_what_must_not_be_is_a_criterion_not_met(wrong: dict[str, Any], text: str, tmp_path: Path) -> None:

@@ -215,6 +215,20 @@ def test_a_router_that_came_back_with_a_new_key_is_heard_again_once_its_neighbou
     assert network.run(network.now + 5, network.all_keyed)
 
 
+def test_the_old_key_of_a_replaced_router_is_heard_by_nobody_who_has_the_new_documents_without_any_list() -> None:
+    network = keyed(Network(ring(4), settings=LATE))
+    before = dict(network.nodes["r3"].files)
+    network.power_off("r3")
+    entry = network.domain.routers["r3"].model_copy(update={"key": spki(key("another machine"))})
+    network.publish(network.domain.model_copy(update={"routers": {**network.domain.routers, "r3": entry}}))
+    accept(network, "r1", *(name for name in network.routers if name != "r3"))
+    network.run(network.now + 5)
+    network.nodes["r3"].files = before
+    network.power_on("r3")  # the stolen machine, with its own key and document
+    network.run(network.now + 60)
+    assert not any(network.hears(name, "r3") or network.hears("r3", name) for name in ("r2", "r4"))
+
+
 def test_all_documents_are_taken_or_none_and_an_older_one_is_said() -> None:
     network = keyed(Network(ring(4), settings=LATE))
     old = network.signed["r2"]

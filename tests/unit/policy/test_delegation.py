@@ -18,7 +18,7 @@ from agents.policy.document import DksEntry, sign_document, verify_document
 from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, read_private_key, spki, write_private_key, write_public
-from agents.policy.revocation import make_list, sign_list, verify_list
+from agents.policy.revocation import key_hash, make_list, sign_list, verify_list
 from agents.policy.store import PolicyStore, Signer
 from testbed.simulation.network import POLICY_SERVER, Network, key
 
@@ -94,6 +94,39 @@ def test_only_the_root_key_revokes(samples: ModuleType, tmp_path: Path) -> None:
         with pytest.raises(PolicyError, match=r"only the root key|no administrator"):
             store.commit("anna", "more for me", 2000, signer=anna)
     assert store.version == 1 and store.revocation() is None
+
+
+def test_a_delegated_key_gives_a_replaced_router_its_new_key_and_the_root_key_s_next_commit_revokes_the_old_one(
+    samples: ModuleType, tmp_path: Path
+) -> None:
+    store, anna = store_with_anna(samples, tmp_path / "s")
+    fresh = spki(samples.private_key("another machine"))
+    replaced = edit.replace_router(store.draft(), "r2", fresh)
+    store.edit(edit.approve_router(replaced, "r2", fresh))
+    done, new = store.commit("anna", "r2 burnt down", 2000, signer=anna)
+    assert "r2" in new and store.revocation() is None and store.unlisted() == ["r2"]
+    (told,) = store.unlisted_told()
+    assert "r2" in told and "root key" in told
+    signed = verify_document(store.documents()["r2"], store.public_key, domain="example", router="r2")
+    assert signed.identity == fresh and signed.version == done.version
+
+    store.commit("root", "the old key of r2", 3000)
+    revocation = store.revocation()
+    assert revocation is not None and store.unlisted() == [] == store.unlisted_told()
+    (gone,) = verify_list(revocation, store.public_key, domain="example").routers
+    assert gone.name == "r2" and gone.key == key_hash(spki(samples.private_key("r2")))
+    with pytest.raises(PolicyError, match="the same as version"):
+        store.commit("root", "again", 4000)
+
+
+def test_a_delegated_key_removes_nobody_whom_it_replaced_before(samples: ModuleType, tmp_path: Path) -> None:
+    store, anna = store_with_anna(samples, tmp_path / "s")
+    fresh = spki(samples.private_key("another machine"))
+    store.edit(edit.approve_router(edit.replace_router(store.draft(), "r2", fresh), "r2", fresh))
+    store.commit("anna", "r2 burnt down", 2000, signer=anna)
+    store.edit(edit.remove_router(store.draft(), "r2"))
+    with pytest.raises(PolicyError, match="only the root key"):
+        store.commit("anna", "and now it goes", 3000, signer=anna)
 
 
 @pytest.mark.parametrize("case", ["expired", "other key", "unknown", "other root", "other domain"])
