@@ -70,6 +70,11 @@ class PimStorm(Experiment):
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
         """As any experiment's, with as many receivers as `-o receivers=` says, and without central keying's static
         routes: OSPF needs none here."""
+        if not topology.ospf.v2:
+            raise InputError(
+                "PIM finds its ways by IPv4's routes, and OSPFv3 alone has none",
+                where=f"topology {topology.name}", allowed="--ospf 2, or --ospf 2,3",
+            )  # fmt: skip
         if topology.pim is None:
             raise InputError(
                 "this network has no PIM",

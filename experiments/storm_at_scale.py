@@ -16,7 +16,7 @@ from testbed.runner.experiment import Criterion, Measures, Span, Table, between
 from testbed.runner.options import sizes_of, unknown_option
 from testbed.runner.session import Request
 from testbed.runner.simulated import Simulated
-from testbed.storm.case import Case
+from testbed.storm.case import VERSIONS, Case
 from testbed.storm.service import Service
 from testbed.values import finite
 
@@ -38,7 +38,8 @@ class StormAtScale(Simulated):
     question = "How does the load of the DKS grow with the domain when the power returns, with and without LKSs?"
     method = (
         "Every router's core and the DKS's, with their cryptography, run on virtual time: rings of 20 routers with "
-        "OSPF and PIM, the first of each ring its rendezvous point (-o pim=false: OSPF alone), each booting within "
+        "OSPF and PIM, the first of each ring its rendezvous point (-o pim=false: OSPF alone; -o ospf=3 besides: "
+        "OSPFv3), each booting within "
         f"{SPREAD_S:g} s at random, and so does the DKS. It takes datagrams from a socket of 160 places; each keeps it "
         "for a declared time (lab bench ike: about 1.05 ms a handshake). A router is keyed when both neighbours and it "
         "have each other's keys for both protocols; a case ends 10 s after all are, and all pairs of routers with "
@@ -72,6 +73,7 @@ class StormAtScale(Simulated):
         "rate": 500.0,
         "burst": 2000,
         "pim": True,
+        "ospf": 2,
         "service": {},
     }
 
@@ -205,6 +207,7 @@ def _case(size: int, keying: str, seed: int, asked: Mapping[str, Any]) -> Case:
         rate=float(asked["rate"]),
         burst=int(asked["burst"]),
         pim=asked["pim"],
+        ospf=asked["ospf"],
     )
 
 
@@ -220,6 +223,13 @@ def _options(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, An
             raise InputError(f"{asked[name]!r}", where=f"-o {name}", allowed="a number above 0")
     if not isinstance(asked["pim"], bool):
         raise InputError(f"{asked['pim']!r}", where="-o pim", allowed="true or false")
+    if asked["ospf"] not in VERSIONS:
+        raise InputError(f"{asked['ospf']!r}", where="-o ospf", allowed="2 or 3")
+    if asked["ospf"] == 3 and asked["pim"]:
+        raise InputError(
+            "PIM finds its ways by IPv4's routes, and OSPFv3 alone has none", where="-o ospf",
+            allowed="-o ospf=3 -o pim=false",
+        )  # fmt: skip
     names = {each.name for each in fields(Service)}
     service = asked["service"]
     if not isinstance(service, dict) or not all(

@@ -29,6 +29,7 @@ SETTINGS = {
     "central-mgmt": Settings(validity_s=1 << 33, issuer="dks", local_key_server=False),
 }
 PROTOCOLS = (RoutingProtocol.OSPF, RoutingProtocol.PIM)
+VERSIONS = {2: RoutingProtocol.OSPF, 3: RoutingProtocol.OSPF6}
 STEP_S = 1.0
 AFTER_S = 10.0
 """How long a case goes on when all is done."""
@@ -54,10 +55,14 @@ class Case:
     burst: int = 2000
     pim: bool = True
     """Whether PIM runs beside OSPF: a second group an interface and sender, and pairs with rendezvous points."""
+    ospf: int = 2
+    """The version of OSPF. With version 3 alone links have no IPv4 addresses, and routers speak IKE between their
+    link-local ones."""
 
     @property
     def protocols(self) -> tuple[RoutingProtocol, ...]:
-        return PROTOCOLS if self.pim else PROTOCOLS[:1]
+        own = VERSIONS[self.ospf]
+        return (own, RoutingProtocol.PIM) if self.pim else (own,)
 
     @property
     def points(self) -> bool:

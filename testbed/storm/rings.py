@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy.compile import compile_documents
-from agents.policy.document import DksEntry, PolicyDocument, SpiBlock, sign_document
+from agents.policy.document import IPV4_PROTOCOLS, DksEntry, PolicyDocument, SpiBlock, sign_document
 from agents.policy.domain import AdjacencyEntry, Domain, End, InterfaceEntry, PointEntry, RouterEntry, Settings
 from agents.policy.keys import spki
 from agents.policy.spi import FIRST_BASE, GENERATION_BITS, block_size
@@ -99,6 +99,7 @@ def _ring(
     names = [f"r{number}" for number in range(first + 1, first + size + 1)]
     keys = [key_of(name) for name in names]
     block = block_size(2)
+    ipv4 = bool(IPV4_PROTOCOLS & set(protocols))
     entries: dict[str, RouterEntry] = {}
     for place, (name, key) in enumerate(zip(names, keys, strict=True)):
         # Link number n is between router n and the next one of the ring; both ends are in its /30.
@@ -107,7 +108,7 @@ def _ring(
             InterfaceEntry(
                 name=interface,
                 index=index,
-                address=IPv4Interface((_FIRST_LINK + 4 * link + end, 30)),
+                address=IPv4Interface((_FIRST_LINK + 4 * link + end, 30)) if ipv4 else None,
                 address6=IPv6Address((0xFE80 << 112) + (link + 1 << 8) + end),
                 link="p2p",
                 mode=Mode.REQUIRED,
@@ -130,11 +131,11 @@ def _ring(
         name=NAME, dks=dks, settings=settings, routers=entries, adjacencies=adjacencies, points=points, next_spi=given
     )
     documents = compile_documents(domain, 1, 0)
-    for name, key, loopback in zip(names, keys, loopbacks, strict=True):
+    for place, (name, key, loopback) in enumerate(zip(names, keys, loopbacks, strict=True)):
+        wires = (first + place, first + (place - 1) % size)
         links = {
-            each.name: (str(each.address.ip), str(each.address.network))
-            for each in entries[name].interfaces
-            if each.address is not None
+            each.name: (str(each.address.ip if each.address else each.address6), f"link {wire}")
+            for each, wire in zip(entries[name].interfaces, wires, strict=True)
         }
         yield Place(
             name, ring, key, links, str(loopback), documents[name], sign_document(documents[name], POLICY_SERVER)

@@ -131,6 +131,8 @@ def test_large_sizes_are_computed_once_and_say_what_they_leave_out() -> None:
         ({"size": 100}, "unknown option 'size'"),
         ({"rate": 0}, "0"),
         ({"service": {"init": 1}}, "init"),
+        ({"ospf": 4, "pim": False}, "4"),
+        ({"ospf": 3}, "OSPFv3 alone has none"),
     ],
 )
 def test_bad_options_are_refused_by_name(options: dict[str, Any], told: str) -> None:
@@ -172,6 +174,15 @@ def test_pim_adds_a_group_an_interface_and_a_pair_a_router_and_the_dks_hears_no_
     assert (measures.extra["groups that these send to"], measures.extra["power returned to keys for Registers, s"]) == (
         80, both["pairs_keyed_s"]["last"]
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("keying", ["lks", "central-mgmt"])
+def test_with_ospfv3_alone_over_link_local_addresses_the_dks_is_asked_the_same(keying: str) -> None:
+    two, three = (computed(replace(SMALL, keying=keying, pim=False, ospf=version)) for version in (2, 3))
+    assert two["complete"] and three["complete"] and three["groups"] == 2 * 20
+    asked = ("IKE_SA_INIT", "IKE_INTERMEDIATE", "GSA_AUTH", "GSA_REGISTRATION")
+    assert [two["requests"]["served"][each] for each in asked] == [three["requests"]["served"][each] for each in asked]
+    assert abs(two["keyed_s"]["last"] - three["keyed_s"]["last"]) < 0.1
 
 
 def test_pim_is_computed_or_not_as_asked_and_nothing_else_is_understood() -> None:
