@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from agents.dks.daemon import _parser as dks
-from agents.lks.daemon import _parser as lks
+from agents.dks.daemon import parser as dks
+from agents.lks.daemon import parser as lks
 from testbed.documents.pages import pages
 from testbed.setup.paths import PROJECT
 
