@@ -51,6 +51,7 @@ def register(app: typer.Typer) -> None:
         from testbed.keying.base import KEYINGS
         from testbed.owned import plain_name
         from testbed.record.plan import Plan
+        from testbed.runner.execute import folders_of
         from testbed.runner.options import choose, unknown_keying, unread
         from testbed.setup.paths import cache_dir
 
@@ -86,7 +87,7 @@ def register(app: typer.Typer) -> None:
         console = sys.stdin.isatty() and sys.stdout.isatty()
         if not console:
             command = ("python3", "-m", "testbed.inside.carry", f"/lab/run/control/streams/{CONSOLE}", *command)
-        spec = GuestSpec(kernel, command, lab.folder, seed=seed, console=console)  # type: ignore[arg-type]
+        spec = GuestSpec(kernel, command, lab.folder, seed=seed, console=console, folders=folders_of(plan))  # type: ignore[arg-type]
         with lab.begun():
             plan.write(lab.folder / "plan.json")
             with watched(view, port, lambda: lab.folder):

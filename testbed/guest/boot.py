@@ -40,7 +40,8 @@ class GuestSpec:
     """One command in one guest. `run_dir` is the host's folder that appears as /lab/run, read-write.
 
     `needs`: what a `native` kernel must offer, of testbed.guest.native.NEEDS. `tests`: with what only tests use.
-    `without`: the shortcuts that our own kernel leaves out.
+    `without`: the shortcuts that our own kernel leaves out. `folders`: further folders of the host by name, which
+    appear read-only as /mnt/NAME; not on a `native` kernel.
     """
 
     kernel: Kernel
@@ -52,6 +53,7 @@ class GuestSpec:
     needs: tuple[str, ...] = tuple(native.NEEDS)
     tests: bool = False
     without: uml.Shortcut = uml.NO_SHORTCUT
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
     """
     if spec.kernel not in KERNELS:
         raise InputError(f"unknown kernel {spec.kernel!r}", where="--kernel", allowed=", ".join(KERNELS))
+    if spec.folders and spec.kernel == "native":
+        raise InputError(f"{', '.join(spec.folders)}: only a guest has it", where="--kernel", allowed="virtual, uml")
     make_all(spec.kernel, tests=spec.tests)
     root = tree.tree(tests=spec.tests)
     run_dir = spec.run_dir.resolve()
@@ -84,7 +88,10 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
         run_dir.mkdir(parents=True, exist_ok=True)
         owned.fresh(control, str(control))
         answer.unlink(missing_ok=True)
-        (run_dir / "guest.json").write_text(json.dumps({"command": spec.command, "console": spec.console}))
+        wishes: dict[str, Any] = {"command": spec.command, "console": spec.console}
+        if spec.folders:
+            wishes["folders"] = [*spec.folders]
+        (run_dir / "guest.json").write_text(json.dumps(wishes))
         log.write_bytes(b"")
     except OSError as error:
         raise EnvironmentFailure(
@@ -103,6 +110,7 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
                 seed=spec.seed,
                 memory_mib=spec.memory_mib,
                 without=spec.without,
+                folders=spec.folders,
             )
             places = json.dumps(uml.places(control, spec.memory_mib))
             argv = [sys.executable, "-I", "-S", str(SUPERVISE), places, *argv]

@@ -1,7 +1,7 @@
 """Process 1 of the guest: mounts what a command needs, runs it, writes how it ended, and switches the machine off.
 
 Runs on the guest's bare Python. The host gives its wishes in /lab/run/guest.json:
-{"command": [...], "console": bool} and reads the answer from /lab/run/guest-exit.json:
+{"command": [...], "console": bool, "folders": [...]} and reads the answer from /lab/run/guest-exit.json:
 {"exit_code": int, "virtual_s": float, "counts": {name: int}}.
 """
 
@@ -22,6 +22,8 @@ RUN = Path("/lab/run")
 HERE = "/proc/self/cwd"
 # What the host has compiled, over what is in the checkout.
 CODE = ("agents", "testbed")
+# Further folders of the host appear here, read-only, under their names.
+FOLDERS = Path("/mnt")
 WRITABLE = ("/run", "/tmp", "/var/tmp", "/var/log", "/root", "/dev/shm", "/mnt")
 POWER_OFF = 0x4321FEDC
 # What Debian's ready User-Mode Linux has as modules and the laboratory uses.
@@ -119,6 +121,9 @@ def main() -> None:
     mount_all(words)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     wishes = json.loads((RUN / "guest.json").read_text())
+    for name in wishes.get("folders", ()):
+        (FOLDERS / name).mkdir()
+        mount_hostfs(f"{HERE}/{name}", str(FOLDERS / name), "ro")
     code = run(wishes["command"], wishes["console"])
     part = RUN / "guest-exit.json.part"
     part.write_text(json.dumps({"exit_code": code, "virtual_s": time.monotonic(), "counts": counts()}))

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from enum import IntFlag
 from pathlib import Path
+from types import MappingProxyType
 
 from testbed.errors import EnvironmentFailure
 from testbed.setup import code, kernel, tree
@@ -55,15 +57,18 @@ def argv(
     seed: int,
     memory_mib: int,
     without: Shortcut = NO_SHORTCUT,
+    folders: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[str]:
     """The command that boots a guest with `run_dir` as /lab/run, to be started in `control_dir`, which gets links.
+
+    `folders`: further links there, by name; the guest may read what they name.
 
     Raises EnvironmentFailure when nothing can be booted.
     """
     if not root.ready:
         raise EnvironmentFailure("the guest tree is not made", next_command="./lab setup")
     binary, modules = _kernel(virtual=virtual)
-    links = {ROOT: root.path / "root", PROJECT_LINK: PROJECT, CODE: code.code().path, RUN: run_dir}
+    links = {ROOT: root.path / "root", PROJECT_LINK: PROJECT, CODE: code.code().path, RUN: run_dir, **folders}
     words = {
         "mem": f"{memory_mib}M",
         "root": "/dev/root",

@@ -50,6 +50,8 @@ QUIET = ("--log-level", "error")
 """The record has their events; on standard error they would only cost time."""
 ENVIRONMENT = {"COLUMNS": "80", "LANGUAGE": "C"}
 """So that a command line asks no terminal for its width and looks for no translations: 60 system calls a boot."""
+PREVIOUS = Path("/mnt/previous")
+"""Where the guest has the previous release."""
 COMMISSIONING_TABLE = 848
 COMMISSIONING_RULE = 33000
 """After the main table (32766): what OSPF knows goes first, and zebra and the record do not see these routes."""
@@ -116,7 +118,10 @@ class AgentKeying(Keying):
         listener.bind(str(notices))
         self._notices[node.name] = listener
         words, environment = ["run", *QUIET, "--config", str(config)], {**ENVIRONMENT, "NOTIFY_SOCKET": str(notices)}
-        self._agents[node.name] = lab.spawn(node.name, LKS_MODULE, words, name="lks", env=environment)
+        code = None
+        if isinstance(lab.options, AgentOptions) and node.name in lab.options.previous:
+            words, code = ["run", "--config", str(config)], PREVIOUS  # it writes no journal
+        self._agents[node.name] = lab.spawn(node.name, LKS_MODULE, words, name="lks", env=environment, code=code)
 
     async def wait_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """As a service manager does: FRR's unit is ordered after that of the agent, which says when it is ready."""

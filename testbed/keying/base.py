@@ -106,8 +106,10 @@ class KeyingLab(Protocol):
         *,
         name: str | None = None,
         env: Mapping[str, str] | None = None,
+        code: Path | None = None,
     ) -> AgentProcess:
-        """Fork a warm Python into the node's network namespace and call `module.main(argv)`.
+        """Fork a warm Python into the node's network namespace and call `module.main(argv)`; of the folder `code`,
+        where it is other code than the laboratory's own.
 
         Returns as soon as the process exists (milliseconds). Its stderr and stdout go to
         `log_file(node, name or the module's last word)`, and its exit to the record

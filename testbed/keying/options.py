@@ -129,6 +129,10 @@ class AgentOptions(ProtectingOptions):
     all."""
     new_links: Annotated[int, whole("0 to 64 links", 0, 64)] = 0
     """So many links that the network hangs together without are in no router's policy at the start."""
+    previous: Annotated[
+        tuple[str, ...], listed("a list of routers"), OneOf("router", lambda topology: topology.routers)
+    ] = ()
+    """Routers that run the previous release's LKS."""
 
     def settings(self, *, issuer: str, local_key_server: bool) -> Settings:
         """The domain's settings under a keying mode."""

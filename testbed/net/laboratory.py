@@ -322,6 +322,7 @@ class Laboratory:
         *,
         name: str | None = None,
         env: Mapping[str, str] | None = None,
+        code: Path | None = None,
     ) -> Agent:
         """Fork an agent from the nursery into a node."""
         if self.nursery is None:
@@ -335,6 +336,7 @@ class Laboratory:
             argv=argv,
             name=title,
             log=self.log_file(node, title),
+            code=code,
             env={
                 "LAB_NODE": node,
                 "LAB_EVENTS": str(self.events_file(node)),

@@ -98,8 +98,9 @@ class Nursery:
         name: str,
         log: Path,
         env: Mapping[str, str],
+        code: Path | None = None,
     ) -> Agent:
-        """Fork one agent. EnvironmentFailure when the nursery cannot."""
+        """Fork one agent, of the folder `code` in place of ours. EnvironmentFailure when the nursery cannot."""
         request = {
             "namespaces": f"/proc/{namespace_pid}/ns",
             "module": module,
@@ -108,6 +109,8 @@ class Nursery:
             "log": str(log),
             "env": dict(env),
         }
+        if code is not None:
+            request["code"] = str(code)
         answer: dict[str, Any] | None = None
         try:
             self._socket.send(json.dumps(request).encode())
@@ -222,6 +225,8 @@ def _become(control: socket.socket, waker: int, wake: int, request: dict[str, An
             os.close(namespace)
         Path("/proc/self/comm").write_text(request["name"][:15])
         os.environ.update(request["env"])
+        if "code" in request:
+            _forget(request["module"], request["code"])
         sys.argv = [request["module"], *request["argv"]]
         result = import_module(request["module"]).main(request["argv"])
         code = result if isinstance(result, int) else 0
@@ -234,6 +239,14 @@ def _become(control: socket.socket, waker: int, wake: int, request: dict[str, An
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _forget(module: str, code: str) -> None:
+    """Import a module's package from a folder in place of what is imported already."""
+    package = module.split(".")[0]
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]
+    sys.path.insert(0, code)
 
 
 if __name__ == "__main__":

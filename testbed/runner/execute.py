@@ -28,7 +28,7 @@ from testbed.record.live import LIVE
 from testbed.record.plan import Plan
 from testbed.record.reading import document
 from testbed.record.summary import read_summary
-from testbed.setup import children, made_of, tree
+from testbed.setup import children, made_of, previous, tree
 from testbed.setup.artefact import digest, digest_of, require_space
 from testbed.setup.paths import PROJECT
 from testbed.setup.progress import say
@@ -290,7 +290,8 @@ def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = Fa
     memory = 1024 + 48 * len(plan.topology.routers)
     started = time.monotonic()
     try:
-        ended = run_guest(GuestSpec(kind, command, own, seed=plan.seed, memory_mib=memory), timeout_s=TIMEOUT_S)
+        spec = GuestSpec(kind, command, own, seed=plan.seed, memory_mib=memory, folders=folders_of(plan))
+        ended = run_guest(spec, timeout_s=TIMEOUT_S)
         status = "done" if ended.exit_code == 0 else f"exit code {ended.exit_code}"
         detail = "" if ended.exit_code == 0 else tail(ended.console_log)
         outcome = Outcome(
@@ -302,6 +303,14 @@ def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = Fa
     (own / LIVE).unlink(missing_ok=True)
     keep(outcome)
     return outcome
+
+
+def folders_of(plan: Plan) -> dict[str, Path]:
+    """What a plan's guest needs of the host beside its own: the previous release, if routers run it.
+
+    Raises EnvironmentFailure when that cannot be had.
+    """
+    return {previous.FOLDER: previous.release().make()} if getattr(plan.options, "previous", ()) else {}
 
 
 def play_alone(plan: Plan, folder: Path) -> Outcome:

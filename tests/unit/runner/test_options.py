@@ -87,8 +87,8 @@ def test_a_value_that_is_none_is_refused_once_with_its_option_and_what_is_allowe
             {"boot_jiter_s": 5},
             [
                 "-o boot_jiter_s: unknown option 'boot_jiter_s'; did you mean 'boot_jitter_s'?",
-                "  allowed: boot_jitter_s, captures, clear, commission, costs, mode, new_links, policy, region, "
-                "retained_mib, sad, transform, which, wrong_key",
+                "  allowed: boot_jitter_s, captures, clear, commission, costs, mode, new_links, policy, previous, "
+                "region, retained_mib, sad, transform, which, wrong_key",
             ],
         ),
         (
