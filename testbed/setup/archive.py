@@ -30,6 +30,7 @@ SECTIONS = {
     "guest": "the guest that runs are made in",
     "tests": "what the tests' guest has beside it",
     "kernel": "the kernel's source",
+    "machine": "the machines that boot inside the guest",
 }
 FOLDER = "debian"
 SNAPSHOT = "LAB_SNAPSHOT"
@@ -82,7 +83,7 @@ def read(lock: Path | None = None) -> dict[str, tuple[Package, ...]]:
         else:
             raise InputError(
                 f"{line!r} is no line of a lock", where=f"{lock}:{number}",
-                allowed="name, version, architecture and SHA-256, below [guest], [tests] or [kernel]",
+                allowed="name, version, architecture and SHA-256, below [guest], [tests], [kernel] or [machine]",
                 next_command="./lab lock renew",
             )  # fmt: skip
     return {name: tuple(packages) for name, packages in found.items()}

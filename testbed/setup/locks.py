@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
-from testbed.setup import archive, installer, kernel, python_env, tree
+from testbed.setup import archive, installer, kernel, machine, python_env, tree
 from testbed.setup.command import run
 from testbed.setup.paths import PROJECT
 
@@ -130,11 +130,12 @@ def renew_debian() -> tuple[str, ...]:
         guest = debian.solved((*tree.BASE, *tree.PACKAGES))
         whole = debian.solved((*tree.BASE, *tree.PACKAGES, *tree.FOR_TESTS))
         source = kernel.newest_source(debian)
+        booted = debian.solved(machine.names())
     if lost := set(guest) - set(whole):
         raise EnvironmentFailure(
             f"the tests' guest would lack {archive.abridged([each.name for each in sorted(lost)])}"
         )
-    found = {"guest": guest, "tests": sorted(set(whole) - set(guest)), "kernel": [source]}
+    found = {"guest": guest, "tests": sorted(set(whole) - set(guest)), "kernel": [source], "machine": booted}
     before = archive.locked(*archive.SECTIONS)
     archive.write(found, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
     return archive.differences(before, archive.locked(*archive.SECTIONS))

@@ -51,15 +51,14 @@ def _wheels() -> list[dict[str, Any]]:
 
 
 def _packages() -> list[dict[str, Any]]:
-    found = []
+    found: dict[str, dict[str, Any]] = {}
     for section in archive.SECTIONS:
         for package in archive.locked(section):
             place = f"pkg:deb/debian/{package.name}@{quote(package.version, safe='')}?arch={package.architecture}"
-            component = _component(place, package.name, package.version)
-            component["hashes"].append(_hash(package.sha256))
+            component = found.setdefault(place, _component(place, package.name, package.version))
+            component["hashes"] = [_hash(package.sha256)]
             component["properties"].append({"name": "router-keys:lock", "value": f"{archive.LOCK.name}, {section}"})
-            found.append(component)
-    return found
+    return list(found.values())
 
 
 def _component(reference: str, name: str, version: str) -> dict[str, Any]:

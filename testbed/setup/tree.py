@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,37 +108,49 @@ def packages_for_setup() -> tuple[str, ...]:
     return host_packages.FOR_TREE + (() if os.geteuid() == 0 else host_packages.FOR_TREE_WITHOUT_ROOT)
 
 
-def _build(folder: Path, tests: bool, what: str) -> None:
+def bootstrapped(
+    folder: Path, what: str, locked: Sequence[Package], names: Sequence[str], left_out: Sequence[str]
+) -> tuple[Package, ...]:
+    """Make a tree of Debian packages in `folder`/root, and say beside it what is in it: its packages.
+
+    `what` is told where the mirror has not what is `locked`. EnvironmentFailure when it cannot be made.
+    """
     host_packages.install(packages_for_setup())
     with archive.opened() as debian:
-        found = debian.resolve(archive.SECTIONS[what], _locked(tests), _names(tests))
+        found = debian.resolve(what, locked, names)
         files = debian.fetch(found.packages)
     root = folder / "root"
     if os.geteuid() == 0:
-        _bootstrap("root", root, found.packages, files)
-        become_root: tuple[str, ...] = ()
+        _bootstrap("root", root, found.packages, files, left_out)
     else:
         packed = folder / "tree.tar"
-        _bootstrap("unshare", packed, found.packages, files)
+        _bootstrap("unshare", packed, found.packages, files, left_out)
         root.mkdir()
         run(["tar", "-xf", packed, "-C", root, "--no-same-owner", "--exclude=./dev/*"], what="unpacking the guest tree")
         packed.unlink()
-        become_root = ("unshare", "--map-root-user")
     # The guest reads its root through hostfs with the rights of whoever runs it.
     run(["chmod", "-R", "a+rX,u+w", root], what="making the guest tree readable")
+    (root / "etc" / "apt" / "sources.list").unlink(missing_ok=True)  # it names a folder of this machine
+    _check(root, found.packages)
+    (folder / RESOLVED).write_text("".join(f"{package}\n" for package in found.packages))
+    return found.packages
+
+
+def _build(folder: Path, tests: bool, what: str) -> None:
+    packages = bootstrapped(folder, archive.SECTIONS[what], _locked(tests), _names(tests), LEFT_OUT)
+    root = folder / "root"
+    become_root = () if os.geteuid() == 0 else ("unshare", "--map-root-user")
     for point in MOUNT_POINTS:
         (root / point).mkdir(parents=True, exist_ok=True)
     shutil.copy2(STAGE1, root / INIT)
     (root / INIT).chmod(0o755)
-    (root / "etc" / "apt" / "sources.list").unlink(missing_ok=True)  # it names a folder of this machine
     for lock in _wheel_locks(tests):
         installer.install(lock, into=root / SITE, what="installing the guest's Python packages", guest=GUEST)
     run(
         [*become_root, "chroot", root, "python3", "-m", "compileall", "-q", f"/{SITE}"],
         what="compiling the guest's Python packages",
     )
-    _check(root, found.packages)
-    (folder / RESOLVED).write_text("".join(f"{package}\n" for package in found.packages))
+    _check(root, packages)
 
 
 def _check(root: Path, packages: Iterable[Package]) -> None:
@@ -154,12 +166,14 @@ def _check(root: Path, packages: Iterable[Package]) -> None:
         )  # fmt: skip
 
 
-def _bootstrap(mode: str, target: Path, packages: Iterable[Package], files: Iterable[Path]) -> None:
+def _bootstrap(
+    mode: str, target: Path, packages: Iterable[Package], files: Iterable[Path], left_out: Iterable[str]
+) -> None:
     with _repository(files, target.parent) as source:
         names = ",".join(package.name for package in packages)
         run(
             [*_own_namespaces(mode), "mmdebstrap", "--variant=essential", f"--mode={mode}", f"--include={names}",
-             *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT), SUITE, target, source],
+             *(f"--dpkgopt=path-exclude={pattern}" for pattern in left_out), SUITE, target, source],
             what=f"mmdebstrap {SUITE}", env={"LC_ALL": "C.UTF-8"}, end_with=signal.SIGKILL,
         )  # fmt: skip
 
