@@ -74,7 +74,8 @@ class Reconciler:
         if self._guard is not None and self._guard.apply(wanted.guards):
             changes.append(Change(ChangeKind.REPLACED, "guard", f"{len(wanted.guards)} devices"))
         for attempt in range(1, _ATTEMPTS + 1):
-            steps = _Steps(self._xfrm, wanted, self._memory, self._wall())
+            with self._xfrm.one_look():
+                steps = _Steps(self._xfrm, wanted, self._memory, self._wall())
             self._memory.remove(steps.removed)
             try:
                 self._xfrm.submit(steps.requests)

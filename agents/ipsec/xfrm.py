@@ -15,6 +15,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
@@ -89,17 +90,17 @@ class Xfrm:
 
     def __init__(self, namespace: str | int | None = None) -> None:
         self._socket, self._ioctl = _in_namespace(namespace, _open_sockets)
+        self.port: int = self._socket.getsockname()[0]
+        """The netlink port that the kernel names in news of changes made by this one."""
         self._number = 0
+        self._indices: dict[str, int] | None = None
+        """Of interfaces, while they are remembered."""
+        self._names: dict[int, str] | None = None
 
     def close(self) -> None:
         """Give the sockets back. Nothing in the kernel changes."""
         self._socket.close()
         self._ioctl.close()
-
-    @property
-    def port(self) -> int:
-        """The netlink port that the kernel names in news of changes made by this one."""
-        return int(self._socket.getsockname()[0])
 
     def __enter__(self) -> Self:
         return self
@@ -114,23 +115,42 @@ class Xfrm:
 
     # -- interfaces
 
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Within, the kernel is asked once for an interface's name or number, and not once for each policy."""
+        self._indices, self._names = {}, {}
+        try:
+            yield
+        finally:
+            self._indices = self._names = None
+
     def interface_index(self, name: str) -> int:
         """The number of an interface of this namespace. XfrmError (ENODEV) when there is none."""
         if name.startswith("#") and name[1:].isdigit():
             return int(name[1:])
+        if self._indices is not None and name in self._indices:
+            return self._indices[name]
         try:
             answer = fcntl.ioctl(self._ioctl, _SIOCGIFINDEX, struct.pack("16s24x", name.encode()))
         except OSError as error:
             raise XfrmError(error.errno or 0, "look up", f"interface {name}") from None
-        return int(struct.unpack_from("=i", answer, 16)[0])
+        found = int(struct.unpack_from("=i", answer, 16)[0])
+        if self._indices is not None:
+            self._indices[name] = found
+        return found
 
     def interface_name(self, index: int) -> str:
         """The name of an interface; `#7` for number 7 when it has gone."""
+        if self._names is not None and index in self._names:
+            return self._names[index]
         try:
             answer = fcntl.ioctl(self._ioctl, _SIOCGIFNAME, struct.pack("=16si20x", b"", index))
         except OSError:
             return f"#{index}"
-        return answer[:16].rstrip(b"\0").decode()
+        found = answer[:16].rstrip(b"\0").decode()
+        if self._indices is not None and self._names is not None:
+            self._names[index], self._indices[found] = found, index
+        return found
 
     # -- security associations
 
@@ -238,7 +258,8 @@ class Xfrm:
         """Do the changes in order, many to a system call.
 
         The kernel goes on after a refusal; the first refusal is raised as XfrmError when
-        the batch it was in is done, and later batches are not sent.
+        the batch it was in is done, and later batches are not sent. The kernel always tells
+        what it refused; that the last of a batch is done says that all are.
         """
         for batch in _batches(list(requests)):
             self._submit_batch(batch)
@@ -247,12 +268,14 @@ class Xfrm:
         pending: dict[int, Request] = {}
         wire = []
         for request in batch:
-            number, octets = self._message(request.message, F_REQUEST | F_ACK | request.flags, request.body)
+            flags = F_REQUEST | request.flags | (F_ACK if request is batch[-1] else 0)
+            number, octets = self._message(request.message, flags, request.body)
             pending[number] = request
             wire.append(octets)
+        last = number
         self._socket.send(b"".join(wire))
         failure: XfrmError | None = None
-        while pending:
+        while last in pending:
             for kind, flags, number, body in self._receive():
                 if kind != ERROR or number not in pending:
                     continue
