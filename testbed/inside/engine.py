@@ -89,6 +89,7 @@ class Engine:
             if failure is not None:
                 raise failure
             self._look_for_crashes()
+            self.observers.look()
             self.tell()
             left = moment - loop.time()
             if left <= 0:

@@ -60,9 +60,8 @@ class Observers:
         for router in self._lab.routers if self._lab.topology.pim is not None else ():
             own = [router.router.loopback, *(interface.ipv4 for interface in router.router.interfaces)]
             addresses = frozenset(str(address.ip) for address in own)
-            watch = PimWatch(router.name, router.net_namespace, addresses, self._lab.recorder)
+            watch = PimWatch(router.name, router.net_namespace, addresses, self._lab.recorder, self.offset_ns)
             self._watches.append(watch)
-            loop.add_reader(watch, watch.read)
         wanted = self._plan.captures
         devices = self._lab.wires.devices
         labels = devices.keys() if wanted == "all" else wanted
@@ -138,6 +137,11 @@ class Observers:
             self.capture.drain()
             await asyncio.sleep(_DRAIN_S)
 
+    def look(self) -> None:
+        """Take in what waits for it since nobody wakes for each message. Called every ten seconds or more often."""
+        for watch in self._watches:
+            watch.read()
+
     def snapshot(self, at: str) -> None:
         """Write every node's counters of IPsec and PIM: at marks and at the end."""
         self._cleartext.drain()
@@ -192,7 +196,6 @@ class Observers:
         self._lab.record("lab", "probe", "clear", **self._cleartext.report())
         self._cleartext.close()
         for watch in self._watches:
-            loop.remove_reader(watch)
             watch.close()
         if self._plan.options.sad:
             self._sad()

@@ -26,12 +26,12 @@ class Capture:
         monotonic time."""
         folder.mkdir(parents=True, exist_ok=True)
         self._files: dict[str, BinaryIO] = {}
-        for device, label in ports.items():
+        for label in ports.values():
             file = open(folder / f"{label}.pcap", "wb", buffering=1 << 18)  # noqa: SIM115
             file.write(struct.pack("=IHHiIII", _MAGIC_NANOSECONDS, 2, 4, 0, 0, _SNAPLEN, _ETHERNET))
             file.flush()
-            self._files[device] = file
-        self._heard = Ports(wires, offset_ns)
+            self._files[label] = file
+        self._heard = Ports(wires, ports, offset_ns, _SNAPLEN)
         self.packets = 0
 
     @property
@@ -41,14 +41,10 @@ class Capture:
 
     def drain(self) -> None:
         """Write what has been heard."""
-        for data, ancillary, address in self._heard.frames(_SNAPLEN):
-            file = self._files.get(address[0])
-            if file is None:
-                continue
+        for label, _, moment, data in self._heard.frames():
             self.packets += 1
-            moment = self._heard.moment(ancillary)
             head = _RECORD.pack(moment // 10**9, moment % 10**9, len(data), len(data))
-            file.write(head + data)
+            self._files[label].write(head + data)
 
     def flush(self) -> None:
         """Let readers see what was written."""

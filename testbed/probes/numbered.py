@@ -14,11 +14,15 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 
+from testbed.probes.many import Many
+
 _PAYLOAD = struct.Struct("!IQQ")  # stream, number, sent at (monotonic ns)
 _DRAIN_PACKETS = 1000
 """After so many packets receivers are read: their buffers hold some twenty times as many."""
 _MOST_COPIES = 255
 _SO_RCVBUFFORCE = 33
+_ROOM = Many(_PAYLOAD.size + 1, count=512)
+"""For all receivers in turn; what fills more than a payload is none of ours."""
 
 
 class Sender:
@@ -86,17 +90,12 @@ class Receiver:
         """`number` is the stream's."""
         self._socket, self._number = opened, number
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 16 << 20)
-        self._socket.setblocking(False)
         self._copies = bytearray()
 
     def drain(self, sent: int) -> None:
         """Tick off what has arrived of the first `sent` numbers; others are none of ours."""
         self._copies.extend(bytes(sent - len(self._copies)))
-        while True:
-            try:
-                data = self._socket.recv(64)
-            except BlockingIOError:
-                return
+        for data, _, _ in _ROOM.all(self._socket):
             if len(data) != _PAYLOAD.size:
                 continue
             stream, number, _ = _PAYLOAD.unpack(data)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from agents.runtime.netlink import dump, parts
 from testbed.net.namespace import Namespace
 from testbed.probes import rtnetlink
+from testbed.probes.many import Many
 from testbed.probes.rtnetlink import Link, Message, MulticastRoute, Route
 from testbed.record.writer import Recorder
 from testbed.topology.resolved import RECEIVERS
@@ -23,7 +24,8 @@ from testbed.topology.resolved import RECEIVERS
 # Links, IPv4 and IPv6 routes, IPv4 and IPv6 multicast forwarding, next-hop objects. The groups MROUTE_R are left out:
 # what the kernel asks pimd of each packet without an entry is no route.
 _GROUPS = 0x1 | 0x40 | 0x400 | 0x20 | 0x200 | 1 << 31
-_RECEIVE_BYTES = 1 << 20
+_ROOM = Many(1 << 16)
+"""For all nodes in turn. The kernel makes no message of news that is larger than a page or two."""
 _SO_RCVBUFFORCE = 33
 _UNPLUGGED = re.compile(rf"lo|{RECEIVERS}|pimreg[0-9]*|(sit|erspan|gre|gretap|tunl|ip6tnl|ip6gre|ip_vti|ip6_vti)0")
 """Interfaces that nobody plugged in. A router may well be called london."""
@@ -48,7 +50,6 @@ class NodeMonitor:
         with namespace.enter():
             self._events = self._open(_GROUPS)
             self._questions = self._open(0)
-        self._events.setblocking(False)
         self._links: dict[int, Link] = {}
         self._names = {1: "lo"}
         self._routes: dict[_Key, Route] = {}
@@ -71,26 +72,18 @@ class NodeMonitor:
 
     def read(self) -> None:
         """Take in all that has come. Links are told once, as they are at the end of it."""
-        silent = lost = False
+        heard, lost = self._heard()
+        silent = lost
         before = {link.name: link.up for link in self._links.values()}
-        while True:
-            try:
-                data = self._events.recv(_RECEIVE_BYTES)
-            except BlockingIOError:
-                break
-            except OSError:
-                # The kernel lost events (ENOBUFS): the tables tell what they were.
-                silent = lost = True
-                continue
-            for kind, _flags, _number, body in parts(data):
-                if kind in (Message.NEWLINK, Message.DELLINK):
-                    silent |= self._link(kind, body)
-                elif kind in (Message.NEWROUTE, Message.DELROUTE) and rtnetlink.is_multicast(body):
-                    self._entry(rtnetlink.decode_multicast(kind, body))
-                elif kind in (Message.NEWROUTE, Message.DELROUTE):
-                    self._route(rtnetlink.decode_route(kind, body))
-                elif kind in (Message.NEWNEXTHOP, Message.DELNEXTHOP):
-                    silent |= self._nexthop(kind, rtnetlink.decode_nexthop(body))
+        for kind, _flags, _number, body in heard:
+            if kind in (Message.NEWLINK, Message.DELLINK):
+                silent |= self._link(kind, body)
+            elif kind in (Message.NEWROUTE, Message.DELROUTE) and rtnetlink.is_multicast(body):
+                self._entry(rtnetlink.decode_multicast(kind, body))
+            elif kind in (Message.NEWROUTE, Message.DELROUTE):
+                self._route(rtnetlink.decode_route(kind, body))
+            elif kind in (Message.NEWNEXTHOP, Message.DELNEXTHOP):
+                silent |= self._nexthop(kind, rtnetlink.decode_nexthop(body))
         if silent:
             self._compare()
         if lost:
@@ -98,6 +91,21 @@ class NodeMonitor:
         for link in self._links.values():
             if before.get(link.name) != link.up:
                 self._on_link(link.name, link.up)
+
+    def _heard(self) -> tuple[list[tuple[int, int, int, bytes]], bool]:
+        """What the kernel has told, and whether it lost some of that (ENOBUFS): the tables tell what it was."""
+        found: list[tuple[int, int, int, bytes]] = []
+        lost = False
+        while True:
+            try:
+                batch = _ROOM.take(self._events)
+            except OSError:
+                lost = True
+                continue
+            for each in batch:
+                found += parts(each.data)
+            if len(batch) < _ROOM.count:
+                return found, lost
 
     def close(self) -> None:
         """Stop watching."""
