@@ -19,7 +19,7 @@ from testbed.record.plan import Plan, Step, Stream
 from testbed.report.requests import POWER_RETURNS
 from testbed.runner.experiment import HEARING_S, Criterion, Experiment, Measures, Span, Table, between
 from testbed.runner.power_failure import BOOT_SPREAD_S, DARK_S, DKS_WIRE, FIRST_S, SETTLE_S, SETTLED, power_failure
-from testbed.runner.streams import usual_streams
+from testbed.runner.streams import RATE_PPS, RECEIVERS, usual_streams
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
@@ -40,11 +40,14 @@ class PimStorm(Experiment):
         "failure, and what do Local Key Servers still save the DKS?"
     )
     method = (
-        "OSPF runs in clear, and PIM alone is protected (`-o clear=ospf`). The network runs for "
-        f"{SETTLE_S} s with multicast streams between nodes far apart. Then every node is cut off at once; after "
-        f"{DARK_S} s the power returns, and each node boots within the next {BOOT_SPREAD_S:g} s, drawn at random for "
-        "each seed and the same for every keying mode. The span ends when the last receiver hears every packet of "
-        "the streams that it has joined."
+        "OSPF runs in clear, and PIM alone is protected (`-o clear=ospf,ospf6`, the default here). Two nodes, far from "
+        "the rendezvous point and from each other, send all the time: each to an any-source group and to a "
+        f"source-specific one, {RATE_PPS:g} packets a second to each group. {RECEIVERS} nodes, as far apart as can be, "
+        "receive all groups (`-o receivers=` takes another number; in a small network there are fewer). After "
+        f"{SETTLE_S} s all routers and the DKS lose their power at once. {DARK_S} s later the power returns, and each "
+        f"of them boots within {BOOT_SPREAD_S:g} s, at a moment that is drawn at random for each seed and is the same "
+        "for every keying mode. The time runs from the first boot of a router to the moment from which on no receiver "
+        "misses a packet."
     )
     shows_not = (
         "Computation costs nothing in virtual time: how fast a DKS can answer is not in these figures, only how much "
@@ -58,7 +61,8 @@ class PimStorm(Experiment):
     restored = "PIM neighbours at the end"
     requests_since = "the return of the power"
     options: ClassVar = {
-        "boot_jitter_s": 2.0, "captures": DKS_WIRE, "clear": ["ospf", "ospf6"], "commission": False, "receivers": 4
+        "boot_jitter_s": 2.0, "captures": DKS_WIRE, "clear": ["ospf", "ospf6"], "commission": False,
+        "receivers": RECEIVERS,
     }  # fmt: skip
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
