@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from testbed.guest.boot import GuestSpec, run_guest
-from testbed.packages.build import build
-from testbed.setup import machine, python_env
+from testbed.setup import machine
 from testbed.setup.paths import PROJECT
 
-RELEASE = 13
 OLDER = "0b9af249f1ca35fef9c05b6152c3eef7bf6124fe"
 """The commit whose packages are installed first: the first one that packages can be made of."""
 EXPOSURE = {"lks": 2.1, "dks": 1.9, "policy": 1.3}
@@ -32,15 +32,23 @@ def with_history() -> bool:
     return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
+def package(folder: Path, version: str, *more: str) -> None:
+    """Make packages as a person does, into `folder`/packages/`version`."""
+    words = ("package", "--out", str(folder / version), "--release", "13", *more)
+    argv = [sys.executable, "-m", "testbed.cli", *words]
+    made = subprocess.run(argv, cwd=PROJECT, text=True, capture_output=True, check=False)
+    assert made.returncode == 0, made.stderr
+    (folder / version / "debian-13").rename(folder / "packages" / version)
+
+
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What was seen of the machines, by chapter."""
     folder = tmp_path_factory.mktemp("booted")
-    python_env.use("package")
-    for version, commit in {"new": None, **({"old": OLDER} if with_history() else {})}.items():
-        built = build(folder / version, (RELEASE,), commit)[0].parent
-        (folder / "packages").mkdir(exist_ok=True)
-        built.rename(folder / "packages" / version)
+    (folder / "packages").mkdir()
+    package(folder, "new")
+    if with_history():
+        package(folder, "old", "--commit", OLDER)
     folders = {"tree": machine.machine().make() / "root"}
     command = ("python3", "-m", "tests.laboratory.booted.story")
     ended = run_guest(GuestSpec("virtual", command, folder, tests=True, folders=folders), timeout_s=1200)
@@ -95,7 +103,7 @@ def test_the_services_are_no_more_exposed_than_before(seen: dict[str, Any], unit
     assert float(told) <= EXPOSURE[unit]
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", ["r1", "dks"])
 def test_an_upgrade_restarts_the_daemon_and_no_adjacency_is_lost(seen: dict[str, Any], name: str) -> None:
     if "upgrade" not in seen:
         pytest.skip(f"NOT TESTED from an older package: commit {OLDER[:12]} is not in this checkout")
@@ -114,7 +122,7 @@ def test_after_a_reboot_the_lks_is_ready_before_routing_starts_and_all_is_as_bef
 
 
 def test_the_packages_are_removed_and_keys_and_counters_stay(seen: dict[str, Any]) -> None:
-    for name in MACHINES:
+    for name in ("r1", "dks"):
         found = seen["removed"][name]
         assert "Removing router-keys-common" in found["said"]
         assert found["units"] == "" and found["failed"] == ""

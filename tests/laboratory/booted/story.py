@@ -42,6 +42,7 @@ interface e0
 DKS_NETWORK = " network 192.0.2.0/24 area 0\n"
 UNKNOWN = "dks check --config /etc/router-keys/dks.toml\n"
 """What the older packages do wrong: their check takes root for who runs the DKS."""
+IN_CLEAR = "systemctl disable --now lks-ready lks; ip xfrm policy flush; ip xfrm state flush"
 FULL_S = 90.0
 QUIET_S = 6.0
 """Longer than the dead interval, and than the delays of a change of keys."""
@@ -223,7 +224,7 @@ def told() -> None:
         }
         if old:
             story.bring("new")
-            for machine in story.machines:
+            for machine in (story.r1, story.dks):
                 seen.setdefault("upgrade", {})[machine.name] = story.undisturbed(lambda m=machine: upgraded(story, m))
         for machine in (story.r1, story.dks):
             machine.reboot()
@@ -234,7 +235,8 @@ def told() -> None:
             "status": [each.run("lks status") for each in story.routers],
         }
         seen["errors"] = story.xfrm_errors()
-        seen["removed"] = {each.name: removed(story, each) for each in story.machines}
+        story.r2.run(IN_CLEAR)
+        seen["removed"] = {each.name: removed(story, each) for each in (story.r1, story.dks)}
         story.wait_full()
     finally:
         for machine in story.machines:
@@ -297,7 +299,7 @@ def upgraded(story: Story, machine: Machine) -> dict[str, Any]:
 def removed(story: Story, machine: Machine) -> dict[str, Any]:
     """Take the packages away again."""
     if machine is not story.dks:
-        machine.run("systemctl disable --now lks-ready lks; ip xfrm policy flush; ip xfrm state flush")
+        machine.run(IN_CLEAR)
     said = machine.run("apt remove -y 'router-keys-*'")
     units = machine.tried("systemctl list-unit-files --no-legend 'lks*' 'dks*' 'policy*'").stdout  # 1: there is none
     kept = machine.run("ls /etc/router-keys /var/lib/router-keys")
