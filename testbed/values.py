@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, PlainValidator, ValidationError
 
+from agents.runtime import invalid
 from testbed.errors import InputError, Location
 from testbed.topology.findings import nearest, some
 from testbed.topology.resolved import Topology
@@ -192,7 +193,7 @@ def explained(
     for problem in error.errors(include_url=False):
         path, value = problem["loc"], problem.get("input")
         name, known = ".".join(map(str, path)), _names(model, path[:-1])
-        said = str(problem["msg"]).removeprefix("Value error, ")
+        said = invalid.plain(problem["msg"])
         if problem["type"] == "extra_forbidden":
             told = f"unknown {what} {name!r}{nearest(str(path[-1]), known)}"
             allowed = some(known, 24) or f"no {what}s"
@@ -200,8 +201,7 @@ def explained(
             told, allowed = f"{name} is missing", ", ".join(known)
         else:
             told = f"{name} is {shown(value)}" if name else shown(value)
-            expected = problem.get("ctx", {}).get("expected")
-            allowed = str(expected or said.removeprefix(ALLOWED).removeprefix("Input should be "))
+            allowed = invalid.allowed(problem) or said.removeprefix(ALLOWED)
         yield InputError(told, where=where(*path), allowed=allowed)
 
 

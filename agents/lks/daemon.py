@@ -18,7 +18,6 @@ from agents.ipsec.xfrm import Xfrm
 from agents.lks.config import LksConfig, read_config
 from agents.lks.core import LksCore
 from agents.lks.files import KEY_FIX, core_of, read_document, read_optional
-from agents.lks.lease import LEASE
 from agents.lks.lockdown import lockdown, lockdown_unicast
 from agents.lks.retained import COUNTERS, DOCUMENT, Retained
 from agents.lks.status import as_text
@@ -28,7 +27,6 @@ from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key, spki
 from agents.policy.names import party_id
-from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import MAX_OCTETS
 from agents.runtime import client, harden, journal, keylog
 from agents.runtime.asyncio_driver import Driver, GuardedOnce
@@ -86,8 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(config, log, key_log))
     except (PolicyError, CorruptRecord, OSError) as error:
-        kept = isinstance(error, PolicyError | CorruptRecord) and str(error).startswith(RETAINED)
-        detail = f"{config.state_dir}/{error}" if kept else advised(error)
+        detail = advised(error)
         log.write(Event("error", {"what": "fatal", "detail": detail.partition("\n  next:")[0]}), told=True)
         tell("lks", f"{config.name}: {detail}")
         return EXIT_STATE
@@ -203,10 +200,6 @@ def _document(config: LksConfig) -> PolicyDocument | None:
         return document
     except (PolicyError, OSError):
         return None
-
-
-RETAINED = (DOCUMENT, COUNTERS, REVOCATION, LEASE)
-"""Files of the state folder, which the core's errors begin with."""
 
 
 def entry() -> NoReturn:

@@ -19,17 +19,31 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key
 from agents.policy.revocation import FILE as REVOCATION
 from agents.runtime.clock import WallClock
-from agents.runtime.storage import read_all
+from agents.runtime.storage import CorruptRecord, read_all
 
+_RETAINED = (DOCUMENT, COUNTERS, REVOCATION, LEASE)
 KEY_FIX = (
     "bring the right key file, or on the Policy Server: policy router remove, add and approve with this key's .pub"
 )
 
 
 def core_of(config: LksConfig, sequence: Counter, *, log_keys: bool) -> LksCore:
-    """The core from the files of the configuration. PolicyError, CorruptRecord, OSError."""
+    """The core from the files of the configuration. PolicyError and CorruptRecord name the file; OSError."""
+    try:
+        return _core_of(config, sequence, log_keys=log_keys)
+    except (PolicyError, CorruptRecord) as error:
+        name = next((each for each in _RETAINED if str(error).startswith(f"{each}: ")), None)
+        if name is None:
+            raise
+        text = f"{config.state_dir}/{error}"
+        if name == DOCUMENT and "  next:" not in text:
+            text += f"\n  next:    {_export(config.name, config.state_dir / DOCUMENT)}"
+        raise type(error)(text) from error
+
+
+def _core_of(config: LksConfig, sequence: Counter, *, log_keys: bool) -> LksCore:
     return LksCore(
-        read_document(config.state_dir / DOCUMENT),
+        read_document(config.state_dir / DOCUMENT, config.name),
         read_private_key(config.identity),
         read_public_key(config.policy_server_key),
         read_optional(config.state_dir / COUNTERS),
@@ -46,13 +60,17 @@ def core_of(config: LksConfig, sequence: Counter, *, log_keys: bool) -> LksCore:
     )
 
 
-def read_document(path: Path) -> bytes:
+def _export(router: str, path: Path) -> str:
+    return f"on the Policy Server: policy export FOLDER; copy its {router}.cose to {path}"
+
+
+def read_document(path: Path, router: str = "ROUTER") -> bytes:
     """The signed document. PolicyError when there is none, OSError."""
     data = read_optional(path)
     if data is None:
         raise PolicyError(
             f"{path}: there is no signed policy document, so the router has not been commissioned\n"
-            f"  next:    on the Policy Server: policy export FOLDER; copy its ROUTER.cose to {path}"
+            f"  next:    {_export(router, path)}"
         )
     return data
 

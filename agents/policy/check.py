@@ -13,12 +13,13 @@ from pathlib import Path
 from agents.policy import confirmation_folder as confirmed
 from agents.policy.api.tokens import TokenBook
 from agents.policy.document import PolicyDocument, verify_document
-from agents.policy.errors import PolicyError
+from agents.policy.errors import MissingStore, PolicyError
 from agents.policy.keys import read_private_key
 from agents.policy.problems import problems
 from agents.policy.store import PolicyStore
 from agents.runtime import checks as common
 from agents.runtime.checks import Checks
+from agents.runtime.settings import ConfigError
 
 SOON_S = 14 * 86_400
 """A document or delegation that ends within so long is a warning."""
@@ -55,6 +56,8 @@ def check(folder: Path, now_s: float) -> Checks:
 def _opened(folder: Path) -> PolicyStore:
     try:
         return PolicyStore(folder)
+    except MissingStore as error:
+        raise ConfigError(str(error)) from error
     except sqlite3.Error as error:
         raise PolicyError(f"{folder}/policy.db: {error}\n  next:    ls -l {folder}") from error
 

@@ -25,6 +25,7 @@ from agents.look import visible
 from agents.policy import steps
 from agents.policy.admin_cli import app as admin_app
 from agents.policy.check import check as checked
+from agents.policy.cose import signs
 from agents.policy.deploy_cli import app as deploy_app
 from agents.policy.deploy_cli import login_name
 from agents.policy.desk import (
@@ -46,18 +47,18 @@ from agents.policy.difference import difference, dks_text
 from agents.policy.document import DksEntry, plain, verify_document
 from agents.policy.domain import CARRIES, Domain, Settings
 from agents.policy.edit_cli import adjacency_app, group_app, interface_app, router_app, rp_app, settings_lines
-from agents.policy.errors import PolicyError
+from agents.policy.errors import PolicyError, UnusableStore
 from agents.policy.export import export_documents
 from agents.policy.keys import read_public_key, spki
 from agents.policy.names import DKS_NAME
 from agents.policy.problems import problems
-from agents.policy.revocation import key_hash
+from agents.policy.revocation import LABEL, RevocationList, key_hash, verify_list
 from agents.policy.rollout import jumps
 from agents.policy.serve_cli import serve, token_app
 from agents.policy.set_cli import app as set_app
 from agents.policy.set_cli import issuer_, post_quantum, unset
 from agents.policy.store import PolicyStore
-from agents.runtime import stdio
+from agents.runtime import invalid, stdio
 from agents.runtime.exits import EXIT_STATE, EXIT_USAGE
 from agents.runtime.stderr import MISNAMED, advised, tell, usage, wrong_word
 from agents.runtime.version import version
@@ -193,7 +194,8 @@ def _line_of(file: Path, number: int, line: str, batch: Batch) -> None:
     except (PolicyError, ValueError, OSError) as error:
         raise PolicyError(f"{where}: {error}") from error
     except _UsageError as error:
-        raise PolicyError(f"{where}: {error.format_message()}") from error
+        problem, known = invalid.of_usage(error)
+        raise PolicyError(f"{where}: {problem}" + (f"\n  allowed: {known}" if known else "")) from error
     if batch.taken == before:
         allowed = f"verbs of {', '.join(_EDITING)} that change the draft"
         raise PolicyError(f"{where}: {line.strip()!r} is no such verb\n  allowed: {allowed}")
@@ -318,12 +320,14 @@ def export(
 @app.command()
 def verify(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="A document; the whole store when left out.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="A document or a revocation list; the whole store when left out.")
+    ] = None,
     key: Annotated[Path | None, typer.Option(help="The Policy Server's public key; the store's by default.")] = None,
     domain: Annotated[str | None, typer.Option(help="The store's by default.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Verify a document, or every version in the store. Exit code 1 when something is wrong."""
+    """Verify a document, a revocation list, or every version in the store. Exit code 1 when something is wrong."""
     if file is None:
         with opened(context) as store:
             wrong = store.verify()
@@ -339,6 +343,9 @@ def verify(
         public = read_public_key(key, pipes=True)
     signed = octets(file)
     try:
+        if signs(LABEL, signed):
+            _show_list(verify_list(signed, public, domain=domain), as_json=as_json)
+            return
         document = verify_document(signed, public, domain=domain, wall_s=time.time())
         if document.expires_at <= time.time():
             ended = f"{_utc(document.expires_at)}\n  next:    policy renew"
@@ -348,6 +355,14 @@ def verify(
         raise typer.Exit(1) from error
     line = f"{document.domain}/{document.router}, version {document.version}, {len(document.interfaces)} interfaces"
     answer(as_json, {"ok": True, "document": plain(document)}, [line])
+
+
+def _show_list(revoked: RevocationList, *, as_json: bool) -> None:
+    line = (
+        f"revocation list of {revoked.domain}, version {revoked.version}: {len(revoked.routers)} routers, "
+        f"{len(revoked.administrators)} administrators"
+    )
+    answer(as_json, {"ok": True, "revocation": plain(revoked)}, [line])
 
 
 _UsageError: Any = typer.BadParameter.__mro__[2]
@@ -381,6 +396,9 @@ def _main(arguments: list[str] | None) -> int:
         return result if isinstance(result, int) else 0
     except typer.Exit as exit_:
         return exit_.exit_code
+    except UnusableStore as error:
+        tell("policy", str(error))
+        return EXIT_STATE
     except (PolicyError, ValidationError) as error:
         text = str(error) if isinstance(error, PolicyError) else _first(error)
         tell("policy", text)
@@ -396,5 +414,4 @@ def _main(arguments: list[str] | None) -> int:
 
 
 def _first(error: ValidationError) -> str:
-    found = error.errors()[0]
-    return f"{'.'.join(str(part) for part in found['loc'])}: {found['msg']} (given: {found['input']!r})"
+    return invalid.lines(error.errors()[0])

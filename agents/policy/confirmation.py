@@ -28,6 +28,7 @@ from agents.policy.document import (
     plain,
 )
 from agents.policy.errors import PolicyError
+from agents.runtime import invalid
 
 LABEL = "router-keys/confirmation/1"
 MAX_OCTETS = 49_152
@@ -163,9 +164,7 @@ def _decode(payload: bytes) -> Confirmation:
     try:
         found = Confirmation.model_validate(cbor.decode(payload))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise PolicyError(f"confirmation: {place or 'whole'}: {first['msg']}") from error
+        raise PolicyError(f"confirmation: {invalid.sentence(error.errors()[0])}") from error
     if cbor.encode(plain(found)) != payload:
         raise PolicyError("confirmation holds a value in another form than its own")
     return found

@@ -111,6 +111,15 @@ def _other_label(label: str, protected: bytes) -> str:
     return f"not a signed {label}"
 
 
+def signs(label: str, data: bytes) -> bool:
+    """Whether the octets say that they are an object of this label. Looks at no signature."""
+    try:
+        headers = cbor.decode(_parse(data).protected)
+    except PolicyError:
+        return False
+    return isinstance(headers, dict) and headers.get(_HEADER_TYP) == label
+
+
 def unverified_payload(data: bytes) -> bytes:
     """The payload without a look at the signature: to show it to a person, never to act on it."""
     return _parse(data).payload

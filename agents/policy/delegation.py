@@ -16,6 +16,7 @@ from agents.policy import cbor, cose
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import DOMAIN_PATTERN, ROUTER_PATTERN
+from agents.runtime import invalid
 
 LABEL = "router-keys/administrator/1"
 MAX_OCTETS = 1024
@@ -49,7 +50,7 @@ def verify_delegation(
     try:
         found = Delegation.model_validate(cbor.decode(payload))
     except ValidationError as error:
-        raise PolicyError(f"delegation: {error.errors()[0]['msg']}") from error
+        raise PolicyError(f"delegation: {invalid.sentence(error.errors()[0])}") from error
     if _encode(found) != payload:
         raise PolicyError("delegation holds a value in another form than its own")
     if found.domain != domain:

@@ -24,6 +24,7 @@ from agents.policy.errors import NothingToDo, PolicyError
 from agents.policy.numbered import format_of
 from agents.policy.rollout import Deployment, Segment, Step
 from agents.policy.store import Commit, PolicyStore, Signer
+from agents.runtime import invalid
 from agents.runtime.storage import read_all, write_atomic
 
 FILE, DEPLOYMENT_FORMAT = "deployment.json", 1
@@ -70,7 +71,7 @@ class Deployer:
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            raise PolicyError(f"{self._path} holds no deployment: {error.errors()[0]['msg']}") from error
+            raise PolicyError(f"{self._path} holds no deployment: {invalid.sentence(error.errors()[0])}") from error
 
     def _save(self, deployment: Deployment) -> None:
         write_atomic(self._path, deployment.model_dump_json(indent=1).encode())

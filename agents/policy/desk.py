@@ -24,6 +24,7 @@ from agents.policy.domain import Domain, field_word
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, read_private_key, read_public_key
 from agents.policy.store import PolicyStore, Signer
+from agents.runtime import invalid
 from agents.runtime.storage import read_all
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
@@ -100,16 +101,10 @@ def made(step: Callable[[], steps.EditStep]) -> steps.EditStep:
         return step()
     except ValidationError as error:
         first = error.errors()[0]
-        field, given, bounds = ".".join(str(part) for part in first["loc"]), first["input"], first.get("ctx", {})
-        if (bound := next((each for each in _BOUNDS if each in bounds), None)) is not None:
-            text = durations.shown if field == "seconds" or field.endswith("_s") else "{:g}".format
-            name = "TIME" if field == "seconds" else field_word(field)
-            problem = f"{name} is {text(given)}\n  allowed: {_BOUNDS[bound]} {text(bounds[bound])}"
-            raise PolicyError(problem) from error
-        raise PolicyError(f"{field}: {first['msg'].removeprefix('Value error, ')} (given: {given!r})") from error
-
-
-_BOUNDS = {"ge": "at least", "le": "at most", "lt": "less than", "gt": "more than"}
+        field = invalid.where(first)
+        time = field == "seconds" or field.endswith("_s")
+        name = "TIME" if field == "seconds" else field_word(field)
+        raise PolicyError(invalid.lines(first, name, durations.shown if time else "{:g}".format)) from error
 
 
 def end(text: str) -> steps.End:

@@ -21,6 +21,7 @@ from agents.policy.delegation import split, verify_delegation
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import DOMAIN_PATTERN, INTERFACE_PATTERN, ROUTER_PATTERN, GroupId
+from agents.runtime import invalid
 
 LABEL = "router-keys/policy-document/1"
 MAX_INTERFACES = 256
@@ -485,9 +486,7 @@ def _decode(payload: bytes) -> PolicyDocument:
     try:
         document = PolicyDocument.model_validate(cbor.decode(payload))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise PolicyError(f"policy document: {place or 'whole'}: {first['msg']}") from error
+        raise PolicyError(f"policy document: {invalid.sentence(error.errors()[0])}") from error
     # What pydantic converts ("5" to 5, other spellings of an address) does not come back the same.
     if _encode(document) != payload:
         raise PolicyError("policy document holds a value in another form than its own")
@@ -531,7 +530,8 @@ def verify_document(
             raise PolicyError(f"the key of administrator {administrator.name} is revoked")
     document = decode_document(cose.verify(LABEL, signed, key))
     if document.domain != domain or (router is not None and document.router != router):
-        raise PolicyError(f"the document is for {document.domain}/{document.router}")
+        wanted = f"{domain}/{router}" if router is not None else f"domain {domain}"
+        raise PolicyError(f"the document is for {document.domain}/{document.router}, not for {wanted}")
     if document.version < minimum_version:
         raise PolicyError(f"the document has version {document.version}, older than {minimum_version}")
     return document

@@ -17,6 +17,7 @@ from agents.policy.document import plain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
+from agents.runtime import invalid
 
 LABEL = "router-keys/group-state/1"
 MAX_COUNTER = (1 << 63) - 1
@@ -135,7 +136,7 @@ def _decode(payload: bytes) -> GroupState:
     try:
         state = GroupState.model_validate(cbor.decode(payload))
     except ValidationError as error:
-        raise PolicyError(f"group state: {error.errors()[0]['msg']}") from error
+        raise PolicyError(f"group state: {invalid.sentence(error.errors()[0])}") from error
     if cbor.encode(plain(state)) != payload:
         raise PolicyError("group state holds a value in another form than its own")
     return state

@@ -24,6 +24,13 @@ DOMAIN_PATTERN = ROUTER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 """What can be one part of a path too, wherever such a name becomes one."""
 INTERFACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,14}$"
 
+_RULE = "letters, digits and . _ -, up to 63, a letter or digit first"
+PATTERNS = {
+    DOMAIN_PATTERN: _RULE,
+    INTERFACE_PATTERN: "letters, digits and . _ : @ -, up to 15, a letter or digit first",
+}
+"""The patterns in words, for a message."""
+
 _DOMAIN = re.compile(DOMAIN_PATTERN + r"\Z")
 _ROUTER = re.compile(ROUTER_PATTERN + r"\Z")
 _INTERFACE = re.compile(INTERFACE_PATTERN + r"\Z")
@@ -33,11 +40,8 @@ _PROTOCOLS = frozenset(protocol.value for protocol in RoutingProtocol)
 def check_router(name: str) -> str:
     """The name itself; PolicyError when no router can be called so."""
     if not _ROUTER.match(name) or name.lower() in RESERVED:
-        words = " or ".join(repr(each) for each in sorted(RESERVED))
-        raise PolicyError(
-            f"{name!r} cannot be a router's name: up to 63 letters, digits and . _ -, a letter or digit first, "
-            f"and not {words}"
-        )
+        reserved = " or ".join(repr(each) for each in sorted(RESERVED))
+        raise PolicyError(f"{name!r} cannot be a router's name\n  allowed: {_RULE}; not {reserved}")
     return name
 
 

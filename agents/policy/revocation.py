@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from agents.policy import cbor, cose
 from agents.policy.document import DomainName, PolicyDocument, RouterName, plain
 from agents.policy.errors import PolicyError
+from agents.runtime import invalid
 
 LABEL = "router-keys/revocation/1"
 FILE = "revocation.cose"
@@ -98,7 +99,7 @@ def make_list(
             expired_before=expired_before,
         )
     except ValidationError as error:
-        raise PolicyError(f"revocation list: {error.errors()[0]['msg']}") from error
+        raise PolicyError(f"revocation list: {invalid.sentence(error.errors()[0])}") from error
 
 
 def _entries(revoked: Iterable[Revoked]) -> tuple[Revoked, ...]:
@@ -162,9 +163,7 @@ def verify_list(data: bytes, root: Ed25519PublicKey, *, domain: str) -> Revocati
     try:
         found = RevocationList.model_validate(cbor.decode(payload))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise PolicyError(f"revocation list: {place or 'whole'}: {first['msg']}") from error
+        raise PolicyError(f"revocation list: {invalid.sentence(error.errors()[0])}") from error
     if _payload(found) != payload:
         raise PolicyError("revocation list holds a value in another form than its own")
     if found.domain != domain:

@@ -34,6 +34,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_pem, spki
 from agents.policy.problems import settings_problems_of
 from agents.policy.spi import GENERATION_BITS
+from agents.runtime import invalid
 
 MAX_STEPS = 1000
 MAX_NAMED = 20_000
@@ -529,9 +530,8 @@ def _checked(kind: type[_T], now: Mapping[str, Any], changes: Mapping[str, Any])
     try:
         return kind.model_validate({**now, **changes})
     except ValidationError as error:
-        first = error.errors()[0]
         given = ", ".join(f"{name} = {value}" for name, value in changes.items())
-        raise PolicyError(f"{first['msg'].removeprefix('Value error, ')} (given: {given})") from error
+        raise PolicyError(f"{invalid.sentence(error.errors()[0])} (given: {given})") from error
 
 
 EditStep = Annotated[

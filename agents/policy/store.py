@@ -25,7 +25,7 @@ from agents.policy.compile import compile_documents
 from agents.policy.delegation import Delegation, join, sign_delegation, split, verify_delegation
 from agents.policy.document import PolicyDocument, sign_document, verify_document
 from agents.policy.domain import Domain
-from agents.policy.errors import PolicyError
+from agents.policy.errors import MissingStore, PolicyError, UnusableStore
 from agents.policy.keys import public_pem, read_private_key, read_public_key, spki, write_private_key, write_public
 from agents.policy.revocation import (
     RevocationList,
@@ -36,6 +36,7 @@ from agents.policy.revocation import (
     sign_list,
     verify_list,
 )
+from agents.runtime import invalid
 from agents.runtime.database import connect
 from agents.runtime.storage import later_format, make_folder, transaction
 
@@ -123,6 +124,9 @@ class Renewed:
     warning: str | None
 
 
+_RESTORE = "restore the whole folder from a backup (docs/operations.md), then policy check"
+
+
 class PolicyStore:
     """A folder with policy.db, key.pem (the Policy Server's private key, 0600) and key.pub."""
 
@@ -131,19 +135,23 @@ class PolicyStore:
         self.folder = folder
         path = folder / "policy.db"
         if not path.is_file():
-            raise PolicyError(f"{folder} holds no policy store\n  next:    policy --store {folder} init DOMAIN …")
+            raise MissingStore(f"{folder} holds no policy store\n  next:    policy --store {folder} init DOMAIN …")
         try:
             self._db = connect(path, timeout_s=10)
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
             (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        except sqlite3.OperationalError as error:  # busy, or no permission: the file itself may be whole
+            raise UnusableStore(f"the policy store cannot be opened: {error}\n  next:    namei -l {path}") from error
         except sqlite3.DatabaseError as error:
-            raise PolicyError(f"no policy store: {error}") from error
+            raise UnusableStore(f"the policy store is damaged: {error}\n  next:    {_RESTORE}") from error
         if found in (1, 2, 3):
             steps = f"{_REVOCATIONS if found == 1 else ''} {_FORGOTTEN if found < 3 else ''}"
             self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        elif found == 0:
+            raise UnusableStore(f"the policy store is empty: {path}\n  next:    {_RESTORE}")
         elif found != SCHEMA_VERSION:
-            raise PolicyError(later_format(f"{path}: a store", found, SCHEMA_VERSION))
+            raise UnusableStore(later_format(f"{path}: a store", found, SCHEMA_VERSION))
 
     @classmethod
     def create(cls, folder: Path, domain: Domain, key: Ed25519PrivateKey | None = None) -> PolicyStore:
@@ -545,4 +553,4 @@ def _domain(text: str) -> Domain:
     try:
         return Domain.model_validate_json(text)
     except ValidationError as error:
-        raise PolicyError(f"the store holds no domain: {error.errors()[0]['msg']}") from error
+        raise PolicyError(f"the store holds no domain: {invalid.sentence(error.errors()[0])}") from error

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from agents.runtime import invalid
 from agents.runtime.exits import EXIT_USAGE
 
 MISNAMED = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
@@ -70,7 +71,8 @@ def usage(program: str, error: Any) -> int:
         return EXIT_USAGE
     command = program if context is None else context.command_path
     where = "" if command == program else f"{command}: "
-    tell(program, f"{where}{error.format_message()}", f"{command} --help")
+    problem, allowed = invalid.of_usage(error)
+    tell(program, f"{where}{problem}" + (f"\n  allowed: {allowed}" if allowed else ""), f"{command} --help")
     return EXIT_USAGE
 
 

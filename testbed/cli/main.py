@@ -17,7 +17,7 @@ from typing import Any
 
 import typer
 
-from agents.runtime import stdio
+from agents.runtime import invalid, stdio
 from agents.runtime.stderr import tell
 from testbed.errors import InputError, Interrupted, LabError, of_file
 from testbed.setup import children
@@ -84,7 +84,8 @@ def _usage(error: Any) -> int:
         return InputError.exit_code
     command = "lab" if context is None else context.command_path
     where = None if command == "lab" else command
-    return _told(InputError(error.format_message(), where=where, next_command=f"{command} --help"))
+    problem, allowed = invalid.of_usage(error)
+    return _told(InputError(problem, where=where, allowed=allowed, next_command=f"{command} --help"))
 
 
 def _interrupted(number: int, _: object) -> None:

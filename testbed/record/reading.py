@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from agents.runtime import invalid
 from testbed.errors import InputError, Location
 
 T = TypeVar("T")
@@ -29,10 +30,11 @@ def document(path: Path, kind: type[T]) -> T:
     try:
         return adapter.validate_json(text)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(str(part) for part in problem["loc"]) or "the whole"
+        problem = error.errors(include_url=False)[0]
         raise InputError(
-            f"{place}: {_lower(problem['msg'])}", where=Location(path, line_of(text, problem["loc"]))
+            f"{invalid.where(problem) or 'the whole'} {invalid.problem(problem)}",
+            where=Location(path, line_of(text, problem["loc"])),
+            allowed=invalid.allowed(problem) or None,
         ) from error
 
 

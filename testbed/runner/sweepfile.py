@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agents.runtime import invalid
 from testbed.errors import InputError, InputErrors, Location, gathered, parts, refuse
 from testbed.owned import plain_name
 from testbed.record.plan import Plan, all_options
@@ -232,10 +233,10 @@ def _explained(problem: Any, lines: Lines) -> InputError:
         )  # fmt: skip
     if problem["type"] == "missing":
         return InputError(f"the key {path[-1]!r} is missing", where=place, allowed=_keys(), next_command=_look())
-    value = problem.get("input")
     return InputError(
-        f"{'.'.join(map(str, path))}: {value!r}: {problem['msg'].lower()}", where=place, next_command=_look()
-    )
+        f"{'.'.join(map(str, path))} {invalid.problem(problem)}", where=place,
+        allowed=invalid.allowed(problem) or None, next_command=_look(),
+    )  # fmt: skip
 
 
 def _keys() -> str:

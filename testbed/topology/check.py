@@ -4,6 +4,7 @@ checked in files of their own."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from testbed.errors import InputError
@@ -21,10 +22,11 @@ MAX_MEMBERS = 250
 MAX_SIDE_BY_SIDE = 64
 
 
-def check(source: TopologySource, where: Where, whole: bool = True) -> list[InputError]:
-    """All that is wrong, each with its place. An empty list means the topology can be resolved.
+def check(source: TopologySource, where: Where, whole: bool = True, dropped: Collection[str] = ()) -> list[InputError]:
+    """All errors, each with its place. An empty list means the topology can be resolved.
 
-    Of a source that is not `whole`, only what does not depend on the missing parts is judged.
+    Of a source that is not `whole`, only what does not depend on the missing parts is judged. `dropped`: routers among
+    those parts.
     """
     findings = Findings(where)
     routers = routers_of(source)
@@ -34,7 +36,7 @@ def check(source: TopologySource, where: Where, whole: bool = True) -> list[Inpu
         )
     if len(routers) > MAX_ROUTERS:  # what else is wrong with so many would take long to find, and to read
         return findings.errors
-    named = _names(source, routers, findings, whole)
+    named = _names(source, routers, findings, whole, dropped)
     _links(source, findings)
     _lans(source, findings)
     _interfaces(source, findings)
@@ -46,13 +48,15 @@ def check(source: TopologySource, where: Where, whole: bool = True) -> list[Inpu
     return findings.errors
 
 
-def _names(source: TopologySource, routers: list[str], findings: Findings, whole: bool) -> bool:
+def _names(
+    source: TopologySource, routers: list[str], findings: Findings, whole: bool, dropped: Collection[str]
+) -> bool:
     """Whether every name of a router that is used is one, and no name is used for two things."""
     unknown = False
 
     def known(name: str, *path: Any) -> None:
         nonlocal unknown
-        if name not in routers and whole:
+        if name not in routers and (whole or (source.routers and name not in dropped)):
             unknown = True
             findings.wrong(f"unknown router {name!r}{nearest(name, routers)}", *path, allowed=some(routers))
 

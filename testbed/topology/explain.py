@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from agents.runtime import invalid
 from testbed.errors import InputError
 from testbed.owned import NAME_PATTERN, NAME_RULE
 from testbed.topology.findings import Where, nearest
@@ -62,7 +63,7 @@ def _told(problem: Any, path: list[Any], key: str, shown: str) -> tuple[str, str
         return f"{key}: bad name{shown}", PATTERNS.get(context["pattern"], context["pattern"])
     if kind == "missing":
         return f"{key} is missing", _form(path)
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = invalid.plain(problem["msg"])
     if message.startswith(ALLOWED):
         value = problem.get("input")
         told = (

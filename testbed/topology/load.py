@@ -41,7 +41,7 @@ def examine(spec: str, ospf: str | None = None) -> tuple[Topology, list[Caution]
         reading, name = _with_versions(reading, ospf), _named_after(name, ospf)
     errors = list(reading.errors)
     if reading.source is not None:
-        errors += check.check(reading.source, reading.where, reading.whole)
+        errors += check.check(reading.source, reading.where, reading.whole, reading.dropped)
     if errors or reading.source is None:
         raise TopologyErrors(errors)
     try:

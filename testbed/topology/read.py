@@ -23,13 +23,14 @@ MAX_DEPTH = 20
 class Reading(NamedTuple):
     """What a file gave: a source unless nothing of it is usable, and what is wrong so far.
 
-    A source that is not `whole` lacks the parts that `errors` names.
+    A source that is not `whole` lacks the parts that `errors` names; `dropped` are the routers among them.
     """
 
     source: TopologySource | None
     where: Where
     errors: list[InputError]
     whole: bool
+    dropped: frozenset[str] = frozenset()
 
 
 class Lines:
@@ -88,7 +89,8 @@ def validated(data: dict[Any, Any], lines: Lines) -> Reading:
         problems = error.errors(include_url=False)
     errors = [explain(problem, lines.of) for problem in problems]
     source, where = without(data, [problem["loc"] for problem in problems], lines.of)
-    return Reading(source, where, errors, False)
+    dropped = {str(each["loc"][1]) for each in problems if each["loc"][0] == "routers" and len(each["loc"]) > 1}
+    return Reading(source, where, errors, False, frozenset(dropped))
 
 
 def parse(file: Path, look: str | None = None) -> Any:

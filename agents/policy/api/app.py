@@ -27,11 +27,12 @@ from agents.policy.api.quiet import quieten
 from agents.policy.api.routes import router
 from agents.policy.api.tokens import Token, TokenBook
 from agents.policy.deploy import Held
-from agents.policy.errors import PolicyError
+from agents.policy.errors import PolicyError, parts
 from agents.policy.store import PolicyStore, Signer
 from agents.policy.web.pages import router as pages
 from agents.policy.web.sessions import Sessions
 from agents.policy.web.visit import Problem, SignIn, cookie_name, forget_cookie, go, plain_page
+from agents.runtime import invalid
 
 API = "/v1/"
 LOG = logging.getLogger("policy.api")
@@ -101,18 +102,20 @@ async def _policy_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PolicyError)
     if not request.url.path.startswith(API):
         return plain_page("error.html.j2", Problem(status_of(error), str(error)))
+    found = parts(str(error))
     if isinstance(error, Held):
-        return _error(status_of(error), str(error), held=True, waiting_for=error.missing, problems=error.wrong)
-    return _error(status_of(error), str(error))
+        return _error(status_of(error), found.problem, held=True, waiting_for=error.missing, problems=error.wrong)
+    given = {"allowed": found.allowed, "next_command": found.next_command, "problems": found.problems}
+    return _error(status_of(error), found.problem, **{name: value for name, value in given.items() if value})
 
 
 async def _malformed(request: Request, error: Exception) -> Response:
     """Where and why, but nothing of what was sent."""
     assert isinstance(error, RequestValidationError)
     if not request.url.path.startswith(API):
-        return plain_page("error.html.j2", Problem(422, "The address is not as it must be."))
-    found = [{"at": ".".join(map(str, each["loc"])), "why": each["msg"]} for each in error.errors()[:20]]
-    return _error(422, "the request is not as it must be", details=found)
+        return plain_page("error.html.j2", Problem(422, "The address is not valid."))
+    details = [{"at": invalid.where(each), "why": invalid.why(each)} for each in error.errors()[:20]]
+    return _error(422, "the request is not valid", details=details)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -38,10 +38,13 @@ class Commit(_Body):
 
 
 class Problem(BaseModel):
-    """What an error says. `details`: where a request is not as it must be. Of a step that waits for confirmations:
-    `held`, `waiting_for` and `problems`."""
+    """An error. `allowed`: values that are accepted. `next_command`: the verb of `policy` to try next, on the server.
+    `details`: the fields of a request that are not valid. `held` and `waiting_for`: of a step that waits for
+    confirmations. `problems`: a sentence each."""
 
     error: str
+    allowed: str | None = None
+    next_command: str | None = None
     details: tuple[dict[str, str], ...] | None = None
     held: bool | None = None
     waiting_for: dict[str, Any] | None = None

@@ -33,16 +33,16 @@ from agents.runtime.storage import read_all
 COSE, PEM = "application/cose", "application/x-pem-file"
 ALWAYS = {
     400: "The request's length cannot be told for certain.",
-    401: "No token, or none that counts.",
-    403: "The token's role may not do that, or a page of another origin asks.",
+    401: "No token, or one that is not valid.",
+    403: "The token's role does not permit it, or the request comes from a page of another origin.",
     413: "The body is too long.",
     414: "The address is too long.",
     421: "The server does not answer to this name.",
-    422: "The request, or the domain that it would make, is not as it must be.",
+    422: "The request, or the domain that it would make, is not valid.",
     503: "The server cannot read its tokens, or has too many connections.",
 }
 """What any address may answer with. 421, 413 and the like come before the token is looked at."""
-ABSENT, OVERTAKEN = {404: "There is none."}, {409: "Somebody else came first, or somebody is waited for."}
+ABSENT, OVERTAKEN = {404: "There is none."}, {409: "Another change came first, or a confirmation is missing."}
 
 
 def problems_of(*found: dict[int, str]) -> dict[int | str, dict[str, Any]]:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from agents.policy.errors import PolicyError
 from agents.policy.keys import check_secret
 from agents.policy.numbered import format_of
+from agents.runtime import invalid
 from agents.runtime.storage import open_regular, write_atomic
 
 FILE = "tokens.json"
@@ -88,7 +89,8 @@ class TokenBook:
                 return _LIST.validate_json(data)
             return _File.model_validate_json(data).tokens
         except ValidationError as error:
-            raise PolicyError(f"{self._path} holds no tokens: {error.errors()[0]['msg']}") from error
+            reason = invalid.sentence(error.errors()[0], value=False)
+            raise PolicyError(f"{self._path} holds no tokens: {reason}\n  next:    policy check") from error
 
     def add(self, name: str, role: Role, at: int) -> str:
         """A new token, shown this once. PolicyError when the name is taken or is none."""

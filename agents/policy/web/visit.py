@@ -25,9 +25,10 @@ from agents.policy.api.access import MAY, opened, permit, status_of
 from agents.policy.api.tokens import Token
 from agents.policy.deploy import Held
 from agents.policy.difference import difference
-from agents.policy.errors import PolicyError
+from agents.policy.errors import PolicyError, parts
 from agents.policy.store import Signer
 from agents.policy.web.sessions import Notice, Session, Sessions
+from agents.runtime import invalid
 
 HERE = Path(__file__).parent
 MOST_FIELDS = 1000
@@ -195,33 +196,35 @@ def attempt(deed: Callable[[], T]) -> T | Problem:
         return Problem(status_of(error), "The step before is not confirmed by all, so none was taken.",
                        (*error.missing, *wrong))  # fmt: skip
     except PolicyError as error:
-        first, *more = str(error).splitlines() or [""]
-        return Problem(status_of(error), first, tuple(line.strip(" -") for line in more))
+        found = parts(str(error))
+        allowed = (f"Allowed: {found.allowed}",) if found.allowed else ()
+        command = (f"Next, on the server: {found.next_command}",) if found.next_command else ()
+        return Problem(status_of(error), found.problem, (*found.problems, *allowed, *command))
     except ValidationError as error:
         mistakes = [each for each in error.errors() if each["loc"] != ("steps",)] or error.errors()
-        return Problem(422, "The form is not as it must be.", tuple(map(_mistake, mistakes[:20])))
+        return Problem(422, "The form is not valid.", tuple(map(_mistake, mistakes[:20])))
     except HTTPException as error:
         return Problem(error.status_code, str(error.detail))
 
 
 ALLOWED = {
     "interface": "the name of an interface, as eth0; where the router is not named already, ROUTER:INTERFACE",
-    "name": "up to 63 letters, digits and . _ -, of which a letter or digit is the first",
     "router": "the name of a router",
 }
-"""What a field takes whose words are checked by a pattern, by the last part of its name."""
+"""Fields whose pattern does not say enough, by the last part of their path."""
 
 
 def _mistake(error: Mapping[str, Any]) -> str:
     """What is wrong with a field, in words of the page."""
-    place = _place(error["loc"])
-    allowed = ALLOWED.get(str(error["loc"][-1])) if error["type"] == "string_pattern_mismatch" else None
-    return f"{place}: {error['msg']}" if allowed is None else f"{place}: {error['input']!r} is none; allowed: {allowed}"
+    if error["type"] == "string_pattern_mismatch":
+        allowed = ALLOWED.get(str(error["loc"][-1]), invalid.allowed(error))
+        return f"{_field(error['loc'])}: {error['input']!r} is not valid; allowed: {allowed}"
+    return f"{_field(error['loc'])}: {invalid.why(error)}"
 
 
-def _place(where: tuple[int | str, ...]) -> str:
-    """The field that is wrong: of a step in the body without the way to it."""
-    parts = [str(each) for each in where]
+def _field(path: tuple[int | str, ...]) -> str:
+    """The field that is wrong, without the path to the step that has it."""
+    parts = [str(each) for each in path]
     return ".".join(parts[3:] if parts[:1] == ["steps"] else parts) or "the form"
 
 
