@@ -27,11 +27,11 @@ def selector(value: TrafficSelector) -> str:
 
 def transforms(values: Iterable[Transform]) -> list[str]:
     """Each transform as TYPE=ID, with its key length in bits."""
-    found = []
+    texts = []
     for item in values:
         text = f"{name(TransformType, item.type)}={transform_id(item.type, item.id)}"
-        found.append(text if item.key_bits is None else f"{text}/{item.key_bits}")
-    return found
+        texts.append(text if item.key_bits is None else f"{text}/{item.key_bits}")
+    return texts
 
 
 def gsa_fields(body: bytes) -> Fields:
@@ -92,15 +92,15 @@ def kd_fields(body: bytes, show: bool, key_wrap_keys: Sequence[bytes]) -> Fields
         if bag.replay_floor is not None:
             fields["replay_floor"] = bag.replay_floor
         bags.append(fields)
-    found: Fields = {"group_key_bags": bags}
+    decoded: Fields = {"group_key_bags": bags}
     member = payload.member
     if member is not None:
-        found["member_key_bag"] = {"wrap_keys": [_key(key, show, key_wrap_keys) for key in member.wrap_keys]}
+        decoded["member_key_bag"] = {"wrap_keys": [_key(key, show, key_wrap_keys) for key in member.wrap_keys]}
         if member.auth_key is not None:
-            found["member_key_bag"]["auth_key"] = member.auth_key.hex()
+            decoded["member_key_bag"]["auth_key"] = member.auth_key.hex()
         if member.sender_ids:
-            found["member_key_bag"]["sender_ids"] = list(member.sender_ids)
-    return found
+            decoded["member_key_bag"]["sender_ids"] = list(member.sender_ids)
+    return decoded
 
 
 def _key(key: WrappedKey, show: bool, key_wrap_keys: Sequence[bytes]) -> Fields:

@@ -76,9 +76,9 @@ class Message:
 def flags(header: Header) -> list[str]:
     """The set flags of a header by name; unknown bits as a number."""
     known = {0x08: "INITIATOR", 0x10: "VERSION", 0x20: "RESPONSE"}
-    found = [text for bit, text in known.items() if header.flags & bit]
+    texts = [text for bit, text in known.items() if header.flags & bit]
     rest = header.flags & ~0x38
-    return [*found, f"{rest:#04x}"] if rest else found
+    return [*texts, f"{rest:#04x}"] if rest else texts
 
 
 @dataclass(slots=True)
@@ -135,7 +135,7 @@ class Decoder:
             place = None  # the chain is broken somewhere: what precedes is shown
         if place is None:
             clear = _Chain(header.next_payload, data, HEADER_LENGTH, Secrets())
-            return Message(header, len(data), Protection.CLEAR, *clear.found(), None, repeated, clear.problem)
+            return Message(header, len(data), Protection.CLEAR, *clear.decoded(), None, repeated, clear.problem)
         kind, _first, offset = place
         spis = header.spi_i + header.spi_r
         protection, opened = self._open(data, header, spis)
@@ -149,14 +149,14 @@ class Decoder:
             whole = queue.add(header.is_response, header.message_id, opened)
             protection = Protection.FRAGMENT if whole is None else Protection.DECRYPTED
         report.counts[protection] += 1
-        types, payloads = before.found()
+        types, payloads = before.decoded()
         if whole is None:
             fields = {"payload": payload_name(kind), "type": kind, "octets": len(data) - offset}
             return Message(
                 header, len(data), protection, (*types, kind), (*payloads, fields), fragment, repeated, before.problem
             )
         inner = _Chain(whole.first, whole.inner, 0, Secrets(self._show, self._keys.key_wrap_keys(spis)))
-        more_types, more = inner.found()
+        more_types, more = inner.decoded()
         return Message(
             header, len(data), protection, (*types, kind, *more_types), (*payloads, *more), fragment, repeated,
             before.problem or inner.problem,
@@ -197,7 +197,7 @@ class _Chain:
         except IkeError as error:
             self.problem = str(error)
 
-    def found(self) -> tuple[tuple[int, ...], tuple[Fields, ...]]:
+    def decoded(self) -> tuple[tuple[int, ...], tuple[Fields, ...]]:
         return tuple(self._types), tuple(self._payloads)
 
 

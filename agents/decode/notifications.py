@@ -41,16 +41,16 @@ def _number(key: str) -> Callable[[bytes], Fields]:
 
 
 def _held(data: bytes) -> Fields:
-    found = notifies.find_documents_held([NotifyPayload(PrivateNotify.DOCUMENTS_HELD, data)])
-    assert found is not None
-    documents = [{"router": each.router, "version": each.version, "handed": each.handed} for each in found.documents]
-    return {"whole": found.whole, "documents": documents}
+    payload = notifies.find_documents_held([NotifyPayload(PrivateNotify.DOCUMENTS_HELD, data)])
+    assert payload is not None
+    documents = [{"router": each.router, "version": each.version, "handed": each.handed} for each in payload.documents]
+    return {"whole": payload.whole, "documents": documents}
 
 
 def _wanted(data: bytes) -> Fields:
-    found = notifies.find_document_wanted([NotifyPayload(PrivateNotify.DOCUMENT_WANTED, data)])
-    assert found is not None
-    return {"router": found.router, "above_version": found.above}
+    payload = notifies.find_document_wanted([NotifyPayload(PrivateNotify.DOCUMENT_WANTED, data)])
+    assert payload is not None
+    return {"router": payload.router, "above_version": payload.above}
 
 
 _READERS: dict[int, Callable[[bytes], Fields]] = {

@@ -16,15 +16,15 @@ def status(answers: Numbered, of: int) -> dict[str, Any]:
 
     `revocation_version` is the one that is in force in all of them.
     """
-    found = [answer for _number, answer in answers]
+    shares = [answer for _number, answer in answers]
     return {
-        **found[0],
-        "connected": sorted({router for each in found for router in each["connected"]}),
-        "not_connected": sorted(set.intersection(*(set(each["not_connected"]) for each in found))),
-        "revocation_version": min(each["revocation_version"] for each in found),
-        "ike_sas": sum(each["ike_sas"] for each in found),
-        "half_open": sum(each["half_open"] for each in found),
-        "workers": {"serving": len(found), "of": of},
+        **shares[0],
+        "connected": sorted({router for each in shares for router in each["connected"]}),
+        "not_connected": sorted(set.intersection(*(set(each["not_connected"]) for each in shares))),
+        "revocation_version": min(each["revocation_version"] for each in shares),
+        "ike_sas": sum(each["ike_sas"] for each in shares),
+        "half_open": sum(each["half_open"] for each in shares),
+        "workers": {"serving": len(shares), "of": of},
     }
 
 

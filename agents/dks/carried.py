@@ -61,8 +61,8 @@ class Carried:
 
     def held(self, peer: str) -> Sequence[Held]:
         """As DocumentHolder.held."""
-        found = ((each, self._documents.of(each)) for each in self._list(peer) if self.lacks(each))
-        return [Held(name, document.version) for name, document in found if document is not None][:MAX_HELD]
+        offers = ((each, self._documents.of(each)) for each in self._list(peer) if self.lacks(each))
+        return [Held(name, document.version) for name, document in offers if document is not None][:MAX_HELD]
 
     def given(self, wanted: WantedDocument, peer: str, now: float) -> bytes | int | None:
         """As DocumentHolder.given."""

@@ -36,7 +36,7 @@ def check(path: Path) -> Checks:
     common.config_file(checks, path)
     identity, server = common.keys(checks, config.identity, config.policy_server_key, config.state_dir)
     common.state_folder(checks, config.state_dir)
-    checks.tried("book", lambda: _book(config), lambda found: found)
+    checks.tried("book", lambda: _book(config), lambda listed: listed)
     now_s = WallClock(config.clock)()
     newest = _documents(checks, config, server, identity, now_s) if server is not None else None
     common.clock(checks, now_s, 0 if newest is None else newest.issued_at, "the newest document was issued")
@@ -76,22 +76,22 @@ def _documents(
         checks.wrong("documents", f"{config.documents}/{each}", EXPORT)
     if len(loaded) > SHOWN:
         checks.wrong("documents", f"{len(loaded) - SHOWN} more files that are no documents of this domain", EXPORT)
-    found = [document for name in documents.routers() if (document := documents.of(name)) is not None]
-    if not found:
+    current = [document for name in documents.routers() if (document := documents.of(name)) is not None]
+    if not current:
         say = checks.warn if config.policy_url else checks.wrong
         say("documents", f"{config.documents}: of no router; allowed: ROUTER.cose of each", EXPORT)
         return None
-    expired = [each.router for each in found if now_s >= each.expires_at]
-    checks.ok("documents", f"of {len(found)} routers")
+    expired = [each.router for each in current if now_s >= each.expires_at]
+    checks.ok("documents", f"of {len(current)} routers")
     if expired:
         names = ", ".join(expired[:SHOWN])
-        checks.wrong("documents", f"{len(expired)} of {len(found)} have expired by this clock: {names}", EXPORT)
-    for document in found:
+        checks.wrong("documents", f"{len(expired)} of {len(current)} have expired by this clock: {names}", EXPORT)
+    for document in current:
         if (wrong := _other_dks(config, document, identity)) is not None:
             command = "policy set dks on the Policy Server, or bring the right key and name here"
             checks.wrong("identity", f"{wrong}, so routers refuse this one", command)
             break
-    return max(found, key=lambda each: each.issued_at)
+    return max(current, key=lambda each: each.issued_at)
 
 
 def _other_dks(config: DksConfig, document: PolicyDocument, identity: Ed25519PrivateKey | None) -> str | None:
@@ -138,4 +138,4 @@ def _policy_server(checks: Checks, config: DksConfig, key: Ed25519PublicKey | No
             )
         return f"{config.policy_url} answers, and its key is the pinned one"
 
-    checks.tried("policy server", look, lambda found: found)
+    checks.tried("policy server", look, lambda listed: listed)

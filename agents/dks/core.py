@@ -147,7 +147,7 @@ class DksCore(GroupParty):
         self._poll_at = now + POLL_S if self._poll is not None or self._poll_list is not None else None
         self._look_for_list(now)
 
-    def links(self, found: Mapping[str, LinkState], now: float) -> None:
+    def links(self, states: Mapping[str, LinkState], now: float) -> None:
         """Interfaces are nothing to the DKS."""
 
     def enforced(self, kernel: Kernel | None, now: float) -> None:

@@ -69,8 +69,8 @@ class PolicyClient:
     def _documents(self) -> list[Event]:
         data = self._get("/v1/documents")
         try:
-            found = json.loads(data or b"")["documents"]
-            octets = {check_router(name): base64.b64decode(text, validate=True) for name, text in found.items()}
+            listed = json.loads(data or b"")["documents"]
+            octets = {check_router(name): base64.b64decode(text, validate=True) for name, text in listed.items()}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, PolicyError) as error:
             raise PolicyServerError(f"GET /v1/documents: no documents: {error}") from error
         events = []
@@ -98,10 +98,10 @@ class PolicyClient:
 
     def _revocations(self) -> Revocations:
         """The list that is there."""
-        found = Revocations(self._domain, self._key)
+        revocations = Revocations(self._domain, self._key)
         with contextlib.suppress(FileNotFoundError, PolicyError):
-            found.take(read_all(self._places.documents / REVOCATION))
-        return found
+            revocations.take(read_all(self._places.documents / REVOCATION))
+        return revocations
 
     def _revocation(self) -> list[Event]:
         signed = self._get("/v1/revocation")

@@ -93,12 +93,12 @@ def _loopback(host: str) -> bool:
 def _read_token(path: Path, user: int | None) -> str:
     try:
         with open_regular(path) as file:
-            found = os.fstat(file.fileno())
+            status = os.fstat(file.fileno())
             data = file.read(MAX_TOKEN + 1)
     except OSError as error:
         raise PolicyServerError(advised(error)) from error
     try:
-        check_secret(path, found, "a token's file", user)
+        check_secret(path, status, "a token's file", user)
     except PolicyError as error:
         raise PolicyServerError(str(error)) from error
     token = data.decode("ascii", errors="replace").strip()

@@ -28,11 +28,11 @@ Look = Callable[[str | None], Mapping[str, bytes]]
 
 def kept(folder: Path, router: str | None = None) -> dict[str, bytes]:
     """What is on the disk of this router, or of all, by router. OSError."""
-    found = {}
+    files = {}
     for path in sorted(folder.glob(f"{'*' if router is None else router}{SUFFIX}")):
         with open_regular(path) as file:
-            found[path.name.removesuffix(SUFFIX)] = file.read(MAX_OCTETS + 1)
-    return found
+            files[path.name.removesuffix(SUFFIX)] = file.read(MAX_OCTETS + 1)
+    return files
 
 
 class TooOften(Exception):
@@ -73,8 +73,12 @@ class Confirmations:
 
     def _said(self, router: str) -> Confirmation | None:
         """The newest word of this router under the key that it has now: what another key said binds nobody."""
-        found, document = self._found.get(router), self._documents.of(router)
-        return found[0] if found is not None and document is not None and found[2] == document.identity else None
+        confirmation, document = self._found.get(router), self._documents.of(router)
+        return (
+            confirmation[0]
+            if confirmation is not None and document is not None and confirmation[2] == document.identity
+            else None
+        )
 
     def look(self, router: str | None = None) -> None:
         """Learn what other processes of this DKS have taken meanwhile, of one router or of all. OSError."""
@@ -120,15 +124,15 @@ class Confirmations:
 
     def status(self) -> dict[str, dict[str, Any]]:
         """Every router's word, what is missing against its document, and the octets (base64)."""
-        found = {}
+        rows = {}
         for router in self._documents.routers():
             document = self._documents.of(router)
             said = self._said(router)
             signed = self._found[router][1] if said is not None else b""
-            found[router] = {
+            rows[router] = {
                 "document_version": None if document is None else document.version,
                 "said": None if said is None else shown(said),
                 "missing": self._missing(router),
                 "signed": base64.b64encode(signed).decode() if said is not None else None,
             }
-        return found
+        return rows

@@ -55,18 +55,18 @@ class DksRemoval:
     def offer(self, signed: bytes, source: str, now: float, *, place: str = "") -> None:
         """As ListHolder.offer. `place`: before what is wrong with it."""
         try:
-            found = self._documents.revocations.take(signed)
+            revoked = self._documents.revocations.take(signed)
         except PolicyError as error:
             self.doubt(source, f"{place}{error}")
             return
-        if found is None:
+        if revoked is None:
             return
         self._unkept = True
         self._keep(source)
         names = sorted(each.router for each in self._documents.revoked())
         for router in self._documents.drop_refused():
             self.doubt(source, f"the document of {router} is signed by an administrator whose key is revoked")
-        self._event(Event("revocation", {"version": found.version, "source": source, "routers": names}))
+        self._event(Event("revocation", {"version": revoked.version, "source": source, "routers": names}))
         self._changed(now)
 
     def _keep(self, source: str) -> None:

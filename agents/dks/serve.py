@@ -163,12 +163,12 @@ def _compare(config: DksConfig, identity: Ed25519PrivateKey, documents: Document
 def _doubt_dates(config: DksConfig, documents: Documents, log: EventLog) -> None:
     """Say what the clock has against the documents. They are passed on all the same: clocks are wrong more often."""
     now_s = WallClock(config.clock)()
-    found = [document for name in documents.routers() if (document := documents.of(name)) is not None]
-    expired = [each.router for each in found if now_s >= each.expires_at]
+    current = [document for name in documents.routers() if (document := documents.of(name)) is not None]
+    expired = [each.router for each in current if now_s >= each.expires_at]
     if expired:
-        detail = f"{len(expired)} of {len(found)} have expired by this clock: {', '.join(expired[:_SHOWN])}"
+        detail = f"{len(expired)} of {len(current)} have expired by this clock: {', '.join(expired[:_SHOWN])}"
         log.write(Event("error", {"what": "documents", "detail": detail, "next": "policy renew; policy export"}))
-    newest = max((each.issued_at for each in found), default=0)
+    newest = max((each.issued_at for each in current), default=0)
     if now_s < newest:
         detail = f"the clock says {now_s:.0f} s, and a document was issued at {newest} s (Unix time)"
         log.write(Event("error", {"what": "clock", "detail": detail, "next": "timedatectl; chronyc tracking"}))

@@ -9,21 +9,21 @@ _SHOWN = 12
 """Names in one line; the rest is a number, and --json has them all."""
 
 
-def as_text(found: Mapping[str, Any]) -> str:
+def as_text(answer: Mapping[str, Any]) -> str:
     """From what a running DKS, or its supervisor, answered."""
-    connected, away = found["connected"], found["not_connected"]
-    confirmed, workers = found["confirmed"], found.get("workers")
+    connected, away = answer["connected"], answer["not_connected"]
+    confirmed, workers = answer["confirmed"], answer.get("workers")
     lines = [
-        f"DKS {found['name']} of {found['domain']}: {found['routers']} routers with a document, "
-        f"revocation list {found['revocation_version'] or 'none'}",
+        f"DKS {answer['name']} of {answer['domain']}: {answer['routers']} routers with a document, "
+        f"revocation list {answer['revocation_version'] or 'none'}",
         f"connected: {len(connected)}{_names(connected)}",
         f"not connected: {len(away)}{_names(away)}",
         f"confirmed: {confirmed['complete']} of {confirmed['of']} (dks confirmations)",
-        f"IKE SAs: {found['ike_sas']}, and {found['half_open']} half-open",
+        f"IKE SAs: {answer['ike_sas']}, and {answer['half_open']} half-open",
     ]
     if workers is not None:
         lines.append(f"workers: {workers['serving']} of {workers['of']} answer")
-    for name, group in found["groups"].items():
+    for name, group in answer["groups"].items():
         apart = f", by GSA_REKEY {', '.join(group['apart'])}" if group["apart"] else ""
         lines.append(f"{name}: generation {group['generation']}; members {_listed(group['members']) or 'none'}{apart}")
     return "\n".join(lines)

@@ -90,16 +90,16 @@ class GenerationBook:
             self._connection.execute("ALTER TABLE revocation ADD COLUMN version INTEGER NOT NULL DEFAULT 0")
 
     def _refuse_later(self) -> None:
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if found > SCHEMA_VERSION:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
             self._connection.close()
-            raise sqlite3.DatabaseError(later_format(f"{self.place}: a book", found, SCHEMA_VERSION))
+            raise sqlite3.DatabaseError(later_format(f"{self.place}: a book", version, SCHEMA_VERSION))
 
     @property
     def older(self) -> bool:
         """Whether it was opened to be looked at, and is of a format that the next start takes over."""
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        return bool(found < SCHEMA_VERSION)
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        return bool(version < SCHEMA_VERSION)
 
     def _take_over(self) -> None:
         """The marks of a book of before they belonged to keys."""

@@ -191,8 +191,8 @@ class Supervisor:
             return str((await self._answer(["metrics"]))["text"])
 
         async def ailing() -> list[str]:
-            found = await self._answer(["status"])
-            return ailments(found["routers"], **found["workers"])
+            status = await self._answer(["status"])
+            return ailments(status["routers"], **status["workers"])
 
         server = MetricsServer(self._config.metrics_address, self._config.metrics_port, page, ailing)
         try:
@@ -204,9 +204,9 @@ class Supervisor:
 
     async def _answer(self, words: Sequence[str]) -> Mapping[str, Any]:
         """Ask all workers, and make one answer. CommandRefused."""
-        found = await asyncio.gather(*(self._ask(number, words) for number in self._numbers))
-        given = [(number, each) for number, each in enumerate(found) if isinstance(each, Mapping)]
-        refused = [each for each in found if isinstance(each, CommandRefused)]
+        shares = await asyncio.gather(*(self._ask(number, words) for number in self._numbers))
+        given = [(number, each) for number, each in enumerate(shares) if isinstance(each, Mapping)]
+        refused = [each for each in shares if isinstance(each, CommandRefused)]
         if not given:
             raise refused[0] if refused else CommandRefused("no worker answers; try again in a moment")
         match list(words):

@@ -215,38 +215,38 @@ class Courier:
             return answer
         if whole:
             answer.append(notifies.documents_held(self.holder.held(peer), whole=False))
-        found = None if wanted is None else self.holder.given(wanted, peer, now)
-        if isinstance(found, int):
-            answer.append(notifies.reconnect_hint(found))
-        elif found is not None:
-            answer.append(notifies.carried_document(found))
+        document = None if wanted is None else self.holder.given(wanted, peer, now)
+        if isinstance(document, int):
+            answer.append(notifies.reconnect_hint(document))
+        elif document is not None:
+            answer.append(notifies.carried_document(document))
         return answer
 
     def heard(self, payloads: Sequence[Payload], peer: str, now: float) -> bool:
         """Read what a peer shows. Whether it is all that it has, and wants the same of us."""
         try:
-            found = notifies.find_documents_held(payloads)
+            held = notifies.find_documents_held(payloads)
         except MalformedMessage as error:
             self.holder.doubt(peer, str(error))
             return False
-        if found is None:
+        if held is None:
             return False
         of = self._peer(peer)
-        for each in found.documents:
+        for each in held.documents:
             of.remember(each)
             self.holder.shown(each, now)
-        if of.asked is None and any(self._lacks(of, each) for each in found.documents):
+        if of.asked is None and any(self._lacks(of, each) for each in held.documents):
             of.ask_at = min(of.ask_at, now + self._patience_s())
-        return found.whole
+        return held.whole
 
     def _patience_s(self) -> float:
         return self._uniform(*self._patience) if self._patience[1] else 0.0
 
     def forget(self, peer: str) -> None:
         """It is a peer no more."""
-        found = self._peers.pop(peer, None)
-        if found is not None:
-            self._give_up(found)
+        state = self._peers.pop(peer, None)
+        if state is not None:
+            self._give_up(state)
 
     # -- asking ----------------------------------------------------------------------------------------
 

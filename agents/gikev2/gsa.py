@@ -154,15 +154,17 @@ def _parse_policy(protocol: int, spi_size: int, body: bytes) -> GroupPolicy:
 
 
 def _parse_wide(attributes: tuple[Attribute, ...]) -> GroupWidePolicy:
-    found: dict[int, int] = {}
+    values: dict[int, int] = {}
     for item in attributes:
         if item.type not in (GwAttribute.GWP_ATD, GwAttribute.GWP_DTD, GwAttribute.GWP_SENDER_ID_BITS):
             continue
-        if not isinstance(item.value, int) or item.type in found:
+        if not isinstance(item.value, int) or item.type in values:
             raise MalformedMessage(f"group-wide attribute {item.type} in a wrong form, or twice")
-        found[item.type] = item.value
+        values[item.type] = item.value
     return GroupWidePolicy(
-        found.get(GwAttribute.GWP_ATD, 0), found.get(GwAttribute.GWP_DTD, 0), found.get(GwAttribute.GWP_SENDER_ID_BITS)
+        values.get(GwAttribute.GWP_ATD, 0),
+        values.get(GwAttribute.GWP_DTD, 0),
+        values.get(GwAttribute.GWP_SENDER_ID_BITS),
     )
 
 

@@ -178,11 +178,11 @@ def own_keys(keys: GroupKeys, document: PolicyDocument) -> GroupKeys:
 def suite_transforms(suite: Suite) -> tuple[Transform, ...]:
     """The transforms of a Data-Security SA with one sender: 32-bit sequence numbers, ESN is forbidden."""
     p = suite.parameters
-    found = [transform(TransformType.ENCR, p.encr_id, p.encr_key_bits if suite in _SIZED else None)]
+    transforms = [transform(TransformType.ENCR, p.encr_id, p.encr_key_bits if suite in _SIZED else None)]
     if p.integ_id is not None:
-        found.append(transform(TransformType.INTEG, p.integ_id))
-    found.append(transform(TransformType.SN, SequenceNumbers.SEQUENTIAL_32))
-    return tuple(found)
+        transforms.append(transform(TransformType.INTEG, p.integ_id))
+    transforms.append(transform(TransformType.SN, SequenceNumbers.SEQUENTIAL_32))
+    return tuple(transforms)
 
 
 _SIZED = frozenset(suite for suite in Suite if suite.parameters.encr_id in (12, 20))

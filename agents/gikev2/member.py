@@ -64,12 +64,12 @@ class GroupMember:
 
     def request(self, group: GroupId, *, sender: bool = False, extra: Sequence[Payload] = ()) -> list[Payload]:
         """IDg, SAg and GROUP_SENDER: the payloads of GSA_REGISTRATION, or those of GSA_AUTH that are the group's."""
-        found: list[Payload] = [idg(group)]
+        payloads: list[Payload] = [idg(group)]
         if not group.is_control:
-            found.append(self._capabilities())
+            payloads.append(self._capabilities())
         if sender:
-            found.append(notifies.group_sender())
-        return [*found, *extra]
+            payloads.append(notifies.group_sender())
+        return [*payloads, *extra]
 
     def request_all(self, speaker: SpeakerId, *, extra: Sequence[Payload] = ()) -> list[Payload]:
         """The same for all groups of a speaker."""
@@ -82,7 +82,7 @@ class GroupMember:
         octets = _only(payloads, PayloadType.GSA)
         if octets is None:
             return {}
-        gsa, found = GsaPayload.parse(octets), {}
+        gsa, by_group = GsaPayload.parse(octets), {}
         apart = (PayloadType.GSA, PrivateNotify.GROUP_STATE)
         rest = [each for each in payloads if not {each.payload_type, getattr(each, "type", None)} & set(apart)]
         for signed in notifies.find_group_states(payloads)[: len(groups)]:
@@ -92,8 +92,8 @@ class GroupMember:
                 raise UnusableGroup(str(error)) from error
             policies = tuple(each for each in gsa.policies if group in groups and _is_of(each, group))
             if policies:
-                found[group] = [GsaPayload(policies, gsa.group_wide), *rest, notifies.group_state(signed)]
-        return found
+                by_group[group] = [GsaPayload(policies, gsa.group_wide), *rest, notifies.group_state(signed)]
+        return by_group
 
     def leave(self, group: GroupId, *, no_proposal: bool = False) -> list[Payload]:
         """GSA_REGISTRATION that says we do not take part (any more)."""
@@ -141,10 +141,10 @@ class GroupMember:
     def _capabilities(self) -> SaPayload:
         """SAg: what we can do. Proposals with one number belong together (RFC 9838 §4.2)."""
         kwa = Proposal(1, Protocol.GIKE_UPDATE, b"", (transform(TransformType.KWA, Kwa.KW_5649_256),))
-        found: list[Transform] = []
+        transforms: list[Transform] = []
         for suite in self._suites:
-            found += [item for item in suite_transforms(suite) if item not in found]
-        esp = Proposal(1, Protocol.ESP, b"", tuple(sorted(found, key=lambda item: item.type)))
+            transforms += [item for item in suite_transforms(suite) if item not in transforms]
+        esp = Proposal(1, Protocol.ESP, b"", tuple(sorted(transforms, key=lambda item: item.type)))
         return SaPayload((kwa, esp))
 
 
@@ -172,11 +172,11 @@ def rekey_sa(payloads: Sequence[Payload], key: Ed25519PublicKey, kwk: bytes) -> 
 def parse_delete(payloads: Sequence[Payload]) -> GroupDelete | None:
     """What the Delete payloads of a rekey message give up; None when there is none. MalformedMessage."""
     spis: set[int] = set()
-    everything = excluded = found = False
+    everything = excluded = deletes = False
     for item in payloads:
         if not isinstance(item, DeletePayload):
             continue
-        found = True
+        deletes = True
         if item.protocol == 0:
             everything = excluded = True
         elif item.protocol == Protocol.GIKE_UPDATE:
@@ -191,14 +191,14 @@ def parse_delete(payloads: Sequence[Payload]) -> GroupDelete | None:
             spis |= numbers - {0}
         else:
             raise MalformedMessage(f"Delete of protocol {item.protocol}")
-    return GroupDelete(frozenset(spis), everything, excluded) if found else None
+    return GroupDelete(frozenset(spis), everything, excluded) if deletes else None
 
 
 def _only(payloads: Sequence[Payload], kind: int) -> bytes | None:
-    found = [item for item in payloads if item.payload_type == kind]
-    if len(found) > 1:
-        raise MalformedMessage(f"payload of type {kind} is there {len(found)} times")
-    if not found:
+    matching = [item for item in payloads if item.payload_type == kind]
+    if len(matching) > 1:
+        raise MalformedMessage(f"payload of type {kind} is there {len(matching)} times")
+    if not matching:
         return None
-    item = found[0]
+    item = matching[0]
     return item.octets if isinstance(item, RawPayload) else item.body()

@@ -66,10 +66,10 @@ def _all(payloads: Iterable[Payload], kind: int) -> list[bytes]:
 
 
 def _one(payloads: Iterable[Payload], kind: int) -> bytes | None:
-    found = _all(payloads, kind)
-    if len(found) > 1:
-        raise MalformedMessage(f"notification {kind} is there {len(found)} times")
-    return found[0] if found else None
+    values = _all(payloads, kind)
+    if len(values) > 1:
+        raise MalformedMessage(f"notification {kind} is there {len(values)} times")
+    return values[0] if values else None
 
 
 def policy_document(signed: bytes) -> NotifyPayload:
@@ -187,21 +187,21 @@ def find_documents_held(payloads: Iterable[Payload]) -> AllHeld | None:
     data = _one(payloads, PrivateNotify.DOCUMENTS_HELD)
     if data is None:
         return None
-    found: dict[str, Held] = {}
+    held: dict[str, Held] = {}
     offset = 1
     while offset < len(data):
-        if len(data) - offset < _HELD.size or len(found) == MAX_HELD:
+        if len(data) - offset < _HELD.size or len(held) == MAX_HELD:
             raise MalformedMessage(f"DOCUMENTS_HELD is cut short, or tells of more than {MAX_HELD}")
         version, flags, length = _HELD.unpack_from(data, offset)
         offset += _HELD.size
         router = _router(data[offset : offset + length], "DOCUMENTS_HELD")
         offset += length
-        if router in found or not 0 < version <= MAX_VERSION:
+        if router in held or not 0 < version <= MAX_VERSION:
             raise MalformedMessage(f"DOCUMENTS_HELD tells of {router} twice, or of version {version}")
-        found[router] = Held(router, version, bool(flags & _HANDED))
+        held[router] = Held(router, version, bool(flags & _HANDED))
     if not data or offset > len(data):
         raise MalformedMessage("DOCUMENTS_HELD is cut short")
-    return AllHeld(tuple(found.values()), bool(data[0] & _WHOLE))
+    return AllHeld(tuple(held.values()), bool(data[0] & _WHOLE))
 
 
 def document_wanted(wanted: WantedDocument) -> NotifyPayload:

@@ -105,8 +105,8 @@ class IkeParty:
 
     def key_exchange(self, router: str) -> str | None:
         """The key exchanges of the IKE SAs with this router; None without any."""
-        found = {sa.key_exchange for sa in self._endpoint.sas(self.party_of(router))}
-        return ", ".join(sorted(each for each in found if each is not None)) or None
+        methods = {sa.key_exchange for sa in self._endpoint.sas(self.party_of(router))}
+        return ", ".join(sorted(each for each in methods if each is not None)) or None
 
     def _not_agreed(self, event: Closed) -> None:
         peer = self.router_of(event.sa.peer_id)

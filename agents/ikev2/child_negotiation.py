@@ -83,13 +83,13 @@ def intersect(one: TrafficSelector, other: TrafficSelector) -> TrafficSelector |
 def narrow(ours: Iterable[TrafficSelector], theirs: Iterable[TrafficSelector]) -> tuple[TrafficSelector, ...]:
     """Everything that both lists cover, without repeats (§2.9)."""
     wanted = tuple(theirs)
-    found: dict[TrafficSelector, None] = {}
+    narrowed: dict[TrafficSelector, None] = {}
     for one in ours:
         for other in wanted:
             both = intersect(one, other)
-            if both is not None and len(found) < _MAX_SELECTORS:
-                found[both] = None
-    return tuple(found)
+            if both is not None and len(narrowed) < _MAX_SELECTORS:
+                narrowed[both] = None
+    return tuple(narrowed)
 
 
 def _covers(ours: Iterable[TrafficSelector], answered: Iterable[TrafficSelector]) -> bool:
@@ -102,10 +102,10 @@ def without_ke(transforms: Iterable[Transform]) -> tuple[Transform, ...]:
 
 
 def _selectors(payloads: Iterable[Payload], kind: int) -> tuple[TrafficSelector, ...]:
-    found = find(payloads, TsPayload, kind)
-    if found is None:
+    payload = find(payloads, TsPayload, kind)
+    if payload is None:
         raise MalformedMessage("traffic selectors are missing")
-    return found.selectors
+    return payload.selectors
 
 
 def _record(sa: IkeSa, child: ChildSa, offer: ChildOffer, now: float) -> None:

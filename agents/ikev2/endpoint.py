@@ -108,10 +108,10 @@ class IkeEndpoint:
     def respond(self, token: int, payloads: Sequence[Payload], now: float) -> None:
         """Answer an AuthRequest or RequestReceived. UnknownSa when its SA is gone or it was answered before;
         MessageTooLong when this cannot be carried, and then another answer may be given."""
-        found = self._party.token(token)
-        if found is None:
+        waiting = self._party.token(token)
+        if waiting is None:
             raise UnknownSa(f"token {token}")
-        sa, message_id, exchange = found
+        sa, message_id, exchange = waiting
         if sa.state is SaState.AUTH_DECIDING and isinstance(sa.handler, Responder):
             sa.handler.finish(message_id, exchange, payloads, now)
         else:

@@ -32,30 +32,32 @@ _HANDSHAKE_NOTIFIES = frozenset({NotifyType.INITIAL_CONTACT, NotifyType.SET_WIND
 
 def announcements(config: IkeConfig) -> list[Payload]:
     """The notifies that either side puts into IKE_SA_INIT."""
-    found: list[Payload] = [NotifyPayload(NotifyType.SIGNATURE_HASH_ALGORITHMS, encode_hashes(config.signature_hashes))]
+    notifications: list[Payload] = [
+        NotifyPayload(NotifyType.SIGNATURE_HASH_ALGORITHMS, encode_hashes(config.signature_hashes))
+    ]
     if config.fragmentation:
-        found.append(NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED))
-    return found
+        notifications.append(NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED))
+    return notifications
 
 
 def hashes_of(payloads: Iterable[Payload]) -> frozenset[int]:
     """Hashes that the peer takes in signatures."""
-    found = notifies(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)
-    return parse_hashes(found[0]) if found else frozenset()
+    values = notifies(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)
+    return parse_hashes(values[0]) if values else frozenset()
 
 
 def required_nonce(payloads: Iterable[Payload], prf: PrfFunction | None = None) -> bytes:
     """The message's nonce: at least half as long as the PRF's key (RFC 7296 §2.10)."""
-    found = find(payloads, NoncePayload)
-    if found is None or (prf is not None and len(found.nonce) * 2 < prf.length):
+    payload = find(payloads, NoncePayload)
+    if payload is None or (prf is not None and len(payload.nonce) * 2 < prf.length):
         raise MalformedMessage("nonce is missing or too short")
-    return found.nonce
+    return payload.nonce
 
 
 def credential_of(payloads: Iterable[Payload]) -> PeerCredential | None:
     """The first CERT payload (RFC 7296 §3.6)."""
-    found = find(payloads, CertPayload)
-    return None if found is None else PeerCredential(found.encoding, found.data)
+    payload = find(payloads, CertPayload)
+    return None if payload is None else PeerCredential(payload.encoding, payload.data)
 
 
 def for_layer_above(payloads: Iterable[Payload]) -> tuple[Payload, ...]:

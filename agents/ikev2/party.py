@@ -135,12 +135,12 @@ class Party:
 
     def way(self, peer_id: Identification) -> RoundTrip:
         """What is known of the way to this peer. Whoever asks has authenticated it, or begins towards it."""
-        found = self._ways.get(peer_id)
-        if found is None:
+        round_trip = self._ways.get(peer_id)
+        if round_trip is None:
             if len(self._ways) >= MOST_PEERS:
                 del self._ways[next(iter(self._ways))]
-            found = self._ways[peer_id] = RoundTrip()
-        return found
+            round_trip = self._ways[peer_id] = RoundTrip()
+        return round_trip
 
     def down(self, sa: IkeSa) -> None:
         """The SA is no longer established."""
@@ -242,9 +242,9 @@ class Party:
 
     def take_token(self, token: int) -> None:
         """The request of this name was answered, or can no longer be."""
-        found = self._tokens.pop(token, None)
-        if found is not None:
-            found[0].tokens.discard(token)
+        waiting = self._tokens.pop(token, None)
+        if waiting is not None:
+            waiting[0].tokens.discard(token)
 
     def schedule(self, sa: IkeSa) -> None:
         """See to it that sa.tick is called no later than its next deadline."""

@@ -101,14 +101,14 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
 def _agreed(party: Party, sa: SaPayload) -> tuple[IkeSuite, RawPayload] | None:
     """The suite of the first of our offers that is met, and the SA payload that says so. All peers of one kind propose
     the same. UnsupportedAlgorithm."""
-    found = party.agreed.get(sa.octets)
-    if found is None and (chosen := choose(party.offers, sa.proposals, Protocol.IKE, 0)) is not None:
-        found = ike_suite(chosen.transforms), RawPayload(PayloadType.SA, SaPayload((chosen,)).body())
+    agreed = party.agreed.get(sa.octets)
+    if agreed is None and (chosen := choose(party.offers, sa.proposals, Protocol.IKE, 0)) is not None:
+        agreed = ike_suite(chosen.transforms), RawPayload(PayloadType.SA, SaPayload((chosen,)).body())
         if 0 < len(sa.octets) <= MOST_AGREED_OCTETS:
             if len(party.agreed) >= MOST_AGREED:
                 party.agreed.clear()
-            party.agreed[sa.octets] = found
-    return found
+            party.agreed[sa.octets] = agreed
+    return agreed
 
 
 def _refuse(party: Party, header: Header, peer: PeerAddress, notify: NotifyPayload) -> None:

@@ -112,10 +112,10 @@ def proposals_from(offers: Iterable[tuple[Transform, ...]], protocol: int, spi: 
 
 
 def _by_type(transforms: Iterable[Transform]) -> dict[int, list[Transform]]:
-    found: dict[int, list[Transform]] = {}
+    by_type: dict[int, list[Transform]] = {}
     for item in transforms:
-        found.setdefault(item.type, []).append(item)
-    return found
+        by_type.setdefault(item.type, []).append(item)
+    return by_type
 
 
 def _match(offer: tuple[Transform, ...], proposed: tuple[Transform, ...]) -> tuple[Transform, ...] | None:

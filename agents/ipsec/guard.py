@@ -35,13 +35,13 @@ class GuardError(RuntimeError):
 
 def chains(guards: Iterable[Guard]) -> dict[str, list[Match]]:
     """What is dropped at each interface. ValueError for what is no interface's name."""
-    found: dict[str, list[Match]] = {}
+    matches: dict[str, list[Match]] = {}
     for guard in sorted(guards, key=lambda g: (g.interface, g.family, g.protocol)):
         if not _NAME.fullmatch(guard.interface):
             raise ValueError(f"{guard.interface!r} is no interface name")
         match = Match(guard.family, guard.protocol, _GROUPS.get((guard.family, guard.protocol), b""))
-        found.setdefault(guard.interface, []).append(match)
-    return found
+        matches.setdefault(guard.interface, []).append(match)
+    return matches
 
 
 class NftGuard:

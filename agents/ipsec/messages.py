@@ -276,19 +276,19 @@ def decode_sa(data: bytes, name_of: NameOf) -> SecurityAssociation | None:
     spi = int.from_bytes(spi_bytes, "big")
     if spi == 0 or protocol not in (50, 51) or mode not in (0, 1):
         return None
-    found = dict(attributes(data[USERSA_SIZE:]))
+    values = dict(attributes(data[USERSA_SIZE:]))
     algorithms = {
-        kind: _decode_algorithm(kind, found[kind])
+        kind: _decode_algorithm(kind, values[kind])
         for kind in (Attribute.ALG_AEAD, Attribute.ALG_CRYPT, Attribute.ALG_AUTH_TRUNC)
-        if kind in found
+        if kind in values
     }
-    direction = SaDirection(found[Attribute.SA_DIR][0]) if Attribute.SA_DIR in found else None
+    direction = SaDirection(values[Attribute.SA_DIR][0]) if Attribute.SA_DIR in values else None
     sent = heard = 0
-    if Attribute.REPLAY_ESN_VAL in found:
-        _, low_out, low_in, high_out, high_in, replay_window = _REPLAY_ESN.unpack_from(found[Attribute.REPLAY_ESN_VAL])
+    if Attribute.REPLAY_ESN_VAL in values:
+        _, low_out, low_in, high_out, high_in, replay_window = _REPLAY_ESN.unpack_from(values[Attribute.REPLAY_ESN_VAL])
         sent, heard = high_out << 32 | low_out, high_in << 32 | low_in
-    elif Attribute.REPLAY_VAL in found:
-        sent, heard, _ = _REPLAY.unpack_from(found[Attribute.REPLAY_VAL])
+    elif Attribute.REPLAY_VAL in values:
+        sent, heard, _ = _REPLAY.unpack_from(values[Attribute.REPLAY_VAL])
     by_direction = {SaDirection.OUT: sent, SaDirection.IN: heard}
     return SecurityAssociation(
         source=_unpack_address(source, family),
@@ -305,8 +305,8 @@ def decode_sa(data: bytes, name_of: NameOf) -> SecurityAssociation | None:
         esn=bool(flags & STATE_ESN),
         sequence=max(sent, heard) if direction is None else by_direction[direction],
         direction=direction,
-        mark=_decode_mark(found),
-        if_id=_decode_if_id(found),
+        mark=_decode_mark(values),
+        if_id=_decode_if_id(values),
         lifetime=lifetime,
         flags=flags & ~STATE_ESN,
         added_s=added_s,
@@ -345,10 +345,10 @@ def decode_policy(data: bytes, name_of: NameOf) -> Policy | None:
     lifetime = Lifetime(*_LIFETIME.unpack_from(data, offset))
     offset += _LIFETIME.size + _LIFETIME_CURRENT.size
     priority, _index, direction, action, flags, _share = _USERPOLICY_TAIL.unpack_from(data, offset)
-    found = dict(attributes(data[USERPOLICY_SIZE:]))
-    if direction > Direction.FWD or found.get(Attribute.POLICY_TYPE, b"\0")[0]:
+    values = dict(attributes(data[USERPOLICY_SIZE:]))
+    if direction > Direction.FWD or values.get(Attribute.POLICY_TYPE, b"\0")[0]:
         return None
-    raw = found.get(Attribute.TMPL, b"")
+    raw = values.get(Attribute.TMPL, b"")
     pieces = [raw[at : at + _TEMPLATE.size] for at in range(0, len(raw), _TEMPLATE.size)]
     if any(piece[20] not in (50, 51) or piece[48] not in (0, 1) for piece in pieces):
         return None
@@ -358,8 +358,8 @@ def decode_policy(data: bytes, name_of: NameOf) -> Policy | None:
         priority=priority,
         action=Action(action),
         templates=tuple(_decode_template(piece) for piece in pieces),
-        mark=_decode_mark(found),
-        if_id=_decode_if_id(found),
+        mark=_decode_mark(values),
+        if_id=_decode_if_id(values),
         lifetime=lifetime,
         flags=flags,
     )
@@ -380,9 +380,9 @@ def _encode_mark_and_if_id(mark: Mark | None, if_id: int | None) -> bytes:
     return out
 
 
-def _decode_mark(found: dict[int, bytes]) -> Mark | None:
-    return Mark(*_MARK.unpack_from(found[Attribute.MARK])) if Attribute.MARK in found else None
+def _decode_mark(values: dict[int, bytes]) -> Mark | None:
+    return Mark(*_MARK.unpack_from(values[Attribute.MARK])) if Attribute.MARK in values else None
 
 
-def _decode_if_id(found: dict[int, bytes]) -> int | None:
-    return struct.unpack_from("=I", found[Attribute.IF_ID])[0] if Attribute.IF_ID in found else None
+def _decode_if_id(values: dict[int, bytes]) -> int | None:
+    return struct.unpack_from("=I", values[Attribute.IF_ID])[0] if Attribute.IF_ID in values else None

@@ -62,17 +62,17 @@ class KernelMonitor:
         return any([self._changed(news, judge) for news, judge in self._judges.items()])
 
     def _changed(self, news: socket.socket, judge: Callable[[bytes], bool]) -> bool:
-        found = False
+        changed = False
         for _ in range(_MOST_A_TURN):
             try:
                 data = news.recv(_RECEIVE_BYTES)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
-                found = True  # ENOBUFS: news were lost
+                changed = True  # ENOBUFS: news were lost
                 continue
-            found = judge(data) or found
-        return found
+            changed = judge(data) or changed
+        return changed
 
 
 def foreign_xfrm(data: bytes, port: int) -> bool:

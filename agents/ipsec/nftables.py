@@ -78,8 +78,8 @@ def generation() -> int | None:
 @strict
 def _generation_in(data: bytes) -> int | None:
     for kind, _flags, _number, body in parts(data):
-        if kind == _SUBSYSTEM << 8 | _NEW_GENERATION and (found := _attributes(body[_GENERIC.size :]).get(1)):
-            return int.from_bytes(found)
+        if kind == _SUBSYSTEM << 8 | _NEW_GENERATION and (generation := _attributes(body[_GENERIC.size :]).get(1)):
+            return int.from_bytes(generation)
     return None
 
 
@@ -246,5 +246,5 @@ def _number(value: int) -> bytes:
     return struct.pack("!I", value & 0xFFFFFFFF)
 
 
-def _string(found: Mapping[int, bytes], kind: int) -> str:
-    return found.get(kind, b"").rstrip(b"\0").decode("ascii", "replace")
+def _string(values: Mapping[int, bytes], kind: int) -> str:
+    return values.get(kind, b"").rstrip(b"\0").decode("ascii", "replace")

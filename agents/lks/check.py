@@ -93,20 +93,20 @@ def _document(
         return  # the first start has none, and what else is wrong has been said
     whole = document.lease.seconds
     shown = f"s of {whole} left at a start now"
-    left = checks.tried("lease", lambda: min(left_of(record, now_s), whole), lambda found: f"{found:.0f} {shown}")
+    left = checks.tried("lease", lambda: min(left_of(record, now_s), whole), lambda seconds: f"{seconds:.0f} {shown}")
     if left == 0:
         command = "reach the DKS (lks status), or carry a new policy here"
         checks.wrong("lease", f"over; policy says {document.lease.at_end}", command)
 
 
 def _links(checks: Checks, document: PolicyDocument) -> None:
-    found: dict[str, LinkState] | None = None
+    states: dict[str, LinkState] | None = None
     try:
-        found = snapshot()
+        states = snapshot()
     except OSError as error:
         checks.wrong("interfaces", str(error), "ip link")
-    for policy in document.interfaces if found is not None else ():
-        state, address = (found or {}).get(policy.name), policy.address or policy.address6
+    for policy in document.interfaces if states is not None else ():
+        state, address = (states or {}).get(policy.name), policy.address or policy.address6
         if state is None:
             checks.warn("interfaces", f"{policy.name}: the policy has it, this router has not", "ip -br link")
         elif str(address) not in state.addresses:

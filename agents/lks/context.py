@@ -75,15 +75,15 @@ class Context:
 
     def signers(self, group: GroupId) -> Mapping[Issuer, bytes]:
         """As Standing.signers: the speaker's own LKS, and the DKS."""
-        found: dict[Issuer, bytes] = {"dks": self.document.dks.key}
+        keys: dict[Issuer, bytes] = {"dks": self.document.dks.key}
         if group.router == self.document.router:
-            found["lks"] = self.document.identity
+            keys["lks"] = self.document.identity
         else:
             interfaces = self.document.interfaces
             neighbor = next((each for one in interfaces for each in one.neighbors if each.router == group.router), None)
             if neighbor is not None:
-                found["lks"] = neighbor.key
-        return found
+                keys["lks"] = neighbor.key
+        return keys
 
     def newest_version(self) -> int:
         """As Standing.newest_version."""

@@ -163,12 +163,12 @@ class LksCore:
         self._readiness = Readiness(now)
         self._links_up(now)
 
-    def links(self, found: Mapping[str, LinkState], now: float) -> None:
+    def links(self, states: Mapping[str, LinkState], now: float) -> None:
         """The router's interfaces are these."""
         self._now = now
-        before, self._found = self._found, dict(found)
+        before, self._found = self._found, dict(states)
         if {name: state.index for name, state in before.items()} != {
-            name: state.index for name, state in found.items()
+            name: state.index for name, state in states.items()
         }:
             self._context.kernel_dirty = True  # policies are bound to an interface's number
         if self._started:
@@ -257,14 +257,14 @@ class LksCore:
         match list(words):
             case ["status"]:
                 lease, seconds = round(self._lease.left(now), 3), self._context.document.lease.seconds
-                found = status(self._context, self._links, self._central, self._dks, now, refused=self._refused)
-                for group in (each for interface in found["interfaces"] for each in interface["groups"]):
+                answer = status(self._context, self._links, self._central, self._dks, now, refused=self._refused)
+                for group in (each for interface in answer["interfaces"] for each in interface["groups"]):
                     since = self._since.get(group["group"])
                     group["age_s"] = None if since is None else round(now - since[1], 3)
                 removal = {"revocation_version": self.removal.version, "revoked": self.removal.alone}
-                found = {**found, **removal, "pairs": self._pairs.status(), "carried": self.carrying.status()}
+                answer = {**answer, **removal, "pairs": self._pairs.status(), "carried": self.carrying.status()}
                 terms = {"lease_left_s": lease, "lease_s": seconds}
-                return {**found, **terms, "all_keyed": self._all_keyed() and not self._refused}
+                return {**answer, **terms, "all_keyed": self._all_keyed() and not self._refused}
             case ["revocation", text]:
                 return self._given(text, now)
             case ["accept", *texts]:
@@ -323,13 +323,13 @@ class LksCore:
 
     def states(self) -> list[bytes]:
         """As RouterSide.states."""
-        found = []
+        signed = []
         for link in self._links.values():
             for speaker in link.speakers.values():
                 keys = speaker.sending.waiting or speaker.sending.active
                 if keys is not None:
-                    found.append(keys.state.octets)
-        return found
+                    signed.append(keys.state.octets)
+        return signed
 
     def take_document(self, signed: bytes, now: float) -> None:
         """As RouterSide.take_document: taken when the Policy Server signed it for us and it is newer. Its dates do not
@@ -358,7 +358,7 @@ class LksCore:
 
     def verified(self, signed: bytes, router: str | None, minimum_version: int) -> PolicyDocument:
         """As CarryingSide.verified, of this router or any."""
-        found = verify_document(
+        document = verify_document(
             signed,
             self._policy_server_key,
             domain=self._context.document.domain,
@@ -367,9 +367,9 @@ class LksCore:
             wall_s=self._wall(),
             revoked=self.removal.revokes_administrator,
         )
-        if found.router != self._context.document.router and self.removal.revokes_router(found.identity):
-            raise PolicyError(f"the key of {found.router} is revoked")
-        return found
+        if document.router != self._context.document.router and self.removal.revokes_router(document.identity):
+            raise PolicyError(f"the key of {document.router} is revoked")
+        return document
 
     @property
     def policy_wanted(self) -> int:
@@ -518,13 +518,13 @@ class LksCore:
     def _accepted(self, texts: Sequence[str], now: float) -> Mapping[str, Any]:
         """The administrator of this router brings signed documents, base64: its own to act on, others' to pass on. All
         of them or none."""
-        found = [self._brought(text) for text in texts]
-        if not found or len(found) > MOST_HANDED:
-            raise CommandRefused(f"{len(found)} documents; allowed: 1 to {MOST_HANDED} at a time")
+        brought = [self._brought(text) for text in texts]
+        if not brought or len(brought) > MOST_HANDED:
+            raise CommandRefused(f"{len(brought)} documents; allowed: 1 to {MOST_HANDED} at a time")
         router = self._context.document.router
         taken: list[dict[str, Any]] = []
         known: list[dict[str, Any]] = []
-        for document, signed in found:
+        for document, signed in brought:
             if document.router != router:
                 new = self.carrying.hand(document, signed, now)
             elif new := document.version >= self.policy_wanted:
@@ -667,10 +667,10 @@ class LksCore:
 
     def _sas(self) -> Iterator[GroupSa]:
         if (central := self._central) is not None:
-            found = central.sas()
+            sas = central.sas()
         else:
-            found = (sa for link in self._links.values() for sa in link.sas())
-        return (sa for sa in found if sa.interface in self._found)
+            sas = (sa for link in self._links.values() for sa in link.sas())
+        return (sa for sa in sas if sa.interface in self._found)
 
     def _protected(self) -> Iterator[ProtectedInterface]:
         for interface in self._context.document.interfaces:

@@ -163,10 +163,10 @@ class _Watch(KernelMonitor):
 
     def changed(self) -> bool:
         """As KernelMonitor.changed."""
-        found = super().changed()
-        if found:
+        changed = super().changed()
+        if changed:
             self._guard.look_again()
-        return found
+        return changed
 
 
 def _doubt(config: LksConfig, core: LksCore, log: EventLog) -> None:

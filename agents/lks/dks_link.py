@@ -430,8 +430,8 @@ class DksLink(GroupParty):
 
     def _reports(self) -> list[list[Payload]]:
         """What our LKS did, as many states to a message as it takes: the first go with a registration."""
-        found: list[Payload] = [notifies.group_report(state) for state in self._side.states()]
-        return [found[first : first + MOST_REPORTS] for first in range(0, max(1, len(found)), MOST_REPORTS)]
+        payloads: list[Payload] = [notifies.group_report(state) for state in self._side.states()]
+        return [payloads[first : first + MOST_REPORTS] for first in range(0, max(1, len(payloads)), MOST_REPORTS)]
 
     def report_soon(self, now: float) -> None:
         """Our groups have generations that the DKS did not make. Without contact the next one reports them anyway."""

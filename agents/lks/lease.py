@@ -153,11 +153,11 @@ class Lease:
 
 def left_of(record: bytes, wall_s: float) -> float:
     """Seconds that a start now would find left. CorruptRecord, PolicyError."""
-    found = cbor.decode(unseal_any(_STEM, _FORMAT, record)[1])
+    fields = cbor.decode(unseal_any(_STEM, _FORMAT, record)[1])
     names = ("left_s", "slack_s", "wall_s")
-    if not isinstance(found, dict) or set(found) != set(names):
+    if not isinstance(fields, dict) or set(fields) != set(names):
         raise CorruptRecord("the retained lease has another form")
-    left, slack, written = (found[name] for name in names)
+    left, slack, written = (fields[name] for name in names)
     for value in (left, slack, written):
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX:
             raise CorruptRecord("the retained lease holds a number that is none of seconds")

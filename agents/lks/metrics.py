@@ -34,32 +34,32 @@ class LksCounts(Counts):
             super().observe(event)
 
 
-def families(found: Mapping[str, Any], counts: Counts) -> list[Family]:
+def families(status: Mapping[str, Any], counts: Counts) -> list[Family]:
     """From what `status` gave."""
-    dks = found["dks"] or {}
+    dks = status["dks"] or {}
     return [
         build("lks"),
-        gauge("lks_policy_version", "Version of the policy in force.", found["policy_version"]),
-        gauge("lks_policy_expires_timestamp_seconds", "When it expires, Unix time.", found["policy_expires_at"]),
-        gauge("lks_revocation_version", "Version of the revocation list in force.", found["revocation_version"]),
-        gauge("lks_revoked", "1: this router's own key is revoked, so it hears nobody.", found["revoked"]),
-        gauge("lks_lease_seconds", "How long that is after a visit to the DKS.", found["lease_s"]),
-        gauge("lks_lease_left_seconds", "How long it may act without the DKS.", found["lease_left_s"]),
-        gauge("lks_all_keyed", "1: every neighbour on a link that runs is keyed.", found["all_keyed"]),
+        gauge("lks_policy_version", "Version of the policy in force.", status["policy_version"]),
+        gauge("lks_policy_expires_timestamp_seconds", "When it expires, Unix time.", status["policy_expires_at"]),
+        gauge("lks_revocation_version", "Version of the revocation list in force.", status["revocation_version"]),
+        gauge("lks_revoked", "1: this router's own key is revoked, so it hears nobody.", status["revoked"]),
+        gauge("lks_lease_seconds", "How long that is after a visit to the DKS.", status["lease_s"]),
+        gauge("lks_lease_left_seconds", "How long it may act without the DKS.", status["lease_left_s"]),
+        gauge("lks_all_keyed", "1: every neighbour on a link that runs is keyed.", status["all_keyed"]),
         gauge("lks_dks_connected", "1: an IKE SA with the DKS stands.", bool(dks.get("connected"))),
-        gauge("lks_ike_sas", "IKE SAs that stand, of neighbours and of the DKS.", _standing(found)),
-        *_labelled(found),
+        gauge("lks_ike_sas", "IKE SAs that stand, of neighbours and of the DKS.", _standing(status)),
+        *_labelled(status),
         *counts.families(),
     ]
 
 
-def _standing(found: Mapping[str, Any]) -> int:
-    neighbors = [each for interface in found["interfaces"] for each in interface["neighbors"]]
-    return sum(each["key_exchange"] is not None for each in [*neighbors, found["dks"] or {"key_exchange": None}])
+def _standing(status: Mapping[str, Any]) -> int:
+    neighbors = [each for interface in status["interfaces"] for each in interface["neighbors"]]
+    return sum(each["key_exchange"] is not None for each in [*neighbors, status["dks"] or {"key_exchange": None}])
 
 
-def _labelled(found: Mapping[str, Any]) -> Iterator[Family]:
-    interfaces = [each for each in found["interfaces"] if each["protocols"]]
+def _labelled(status: Mapping[str, Any]) -> Iterator[Family]:
+    interfaces = [each for each in status["interfaces"] if each["protocols"]]
     yield Family(
         "lks_interface_up", "gauge", "1: the interface runs and has its address.",
         [({"interface": each["name"]}, each["up"]) for each in interfaces if each["up"] is not None],
@@ -87,11 +87,11 @@ def _labelled(found: Mapping[str, Any]) -> Iterator[Family]:
     )  # fmt: skip
 
 
-def ailments(found: Mapping[str, Any]) -> list[str]:
+def ailments(status: Mapping[str, Any]) -> list[str]:
     """What keeps the LKS from its work, a sentence each."""
-    wrong = [] if found["kernel"] == "in force" else ["the kernel has refused some of the protection"]
-    if found["lease_left_s"] <= 0:
+    wrong = [] if status["kernel"] == "in force" else ["the kernel has refused some of the protection"]
+    if status["lease_left_s"] <= 0:
         wrong.append("the lease is over")
-    if found["revoked"]:
+    if status["revoked"]:
         wrong.append("this router's key is revoked")
     return wrong

@@ -85,10 +85,10 @@ class Confirming:
         return known[1]
 
     def _modes_now(self, interface: InterfacePolicy) -> _Modes:
-        found = self._in_force.get(interface.name, {})
-        if not found or any(each not in found for each in interface.protocols):
+        modes = self._in_force.get(interface.name, {})
+        if not modes or any(each not in modes for each in interface.protocols):
             return None, None
-        fields = interface.with_modes({each: found[each] for each in interface.protocols})
+        fields = interface.with_modes({each: modes[each] for each in interface.protocols})
         return fields["mode"], fields["modes"]
 
     def _now(self) -> Confirmation:
@@ -116,14 +116,14 @@ class Confirming:
 
     def offer(self, now: float) -> list[Payload]:
         """The notification to send now; none when it cannot be carried."""
-        found = self._now()
+        confirmation = self._now()
         try:
-            signed = sign_confirmation(found, self._context.private_key)
+            signed = sign_confirmation(confirmation, self._context.private_key)
         except PolicyError as error:
             self._context.event("error", what="confirmation", detail=str(error))
-            self._said, self._due = _said(found), None  # no use to try again until it is another one
+            self._said, self._due = _said(confirmation), None  # no use to try again until it is another one
             return []
-        self._offered, self._due = found, None
+        self._offered, self._due = confirmation, None
         self._not_before = now + MIN_S
         return [notifies.confirmation(signed)]
 

@@ -24,10 +24,10 @@ _NO_ESN = 0
 def transforms(suite: Suite) -> tuple[Transform, ...]:
     """The suite as a proposal for ESP, without extended sequence numbers."""
     parameters = suite.parameters
-    found = [transform(TransformType.ENCR, parameters.encr_id, parameters.encr_key_bits or None)]
+    wanted = [transform(TransformType.ENCR, parameters.encr_id, parameters.encr_key_bits or None)]
     if parameters.integ_id is not None:
-        found.append(transform(TransformType.INTEG, parameters.integ_id))
-    return (*found, transform(TransformType.SN, _NO_ESN))
+        wanted.append(transform(TransformType.INTEG, parameters.integ_id))
+    return (*wanted, transform(TransformType.SN, _NO_ESN))
 
 
 @dataclass(slots=True)

@@ -115,10 +115,10 @@ class Pairs(IkeParty):
     def _authenticate(
         self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
     ) -> PeerKey | None:
-        found = self._addresses.get(peer.ip)
-        if found is None or claimed != self._context.party(found.policy.router):
+        router = self._addresses.get(peer.ip)
+        if router is None or claimed != self._context.party(router.policy.router):
             return None
-        return PeerKey.from_spki(found.policy.key)
+        return PeerKey.from_spki(router.policy.key)
 
     def _agree(
         self,
@@ -127,9 +127,9 @@ class Pairs(IkeParty):
         local: tuple[TrafficSelector, ...],
         remote: tuple[TrafficSelector, ...],
     ) -> ChildOffer | None:
-        found = self._named(identity)
-        addresses = found.keys.fits(local, remote) if found is not None else None
-        return found.keys.offer(addresses) if found is not None and addresses is not None else None
+        pair = self._named(identity)
+        addresses = pair.keys.fits(local, remote) if pair is not None else None
+        return pair.keys.offer(addresses) if pair is not None and addresses is not None else None
 
     def _named(self, identity: Identification | None) -> _Peer | None:
         router = self.router_of(identity)

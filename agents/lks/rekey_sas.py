@@ -93,14 +93,14 @@ class RekeySas:
 
     def due(self, now: float) -> list[GroupId]:
         """Groups to register at again, said once, because their Rekey SA is about to expire."""
-        found = []
+        groups = []
         for spi, held in list(self._held.items()):
             if held.renew_at <= now:
                 held.renew_at = held.expires_at
-                found.append(held.group)
+                groups.append(held.group)
             if held.expires_at <= now:
                 del self._held[spi]
-        return found
+        return groups
 
     def next_timer(self) -> float | None:
         """When something is due."""

@@ -73,14 +73,14 @@ class Removal:
     def offer(self, signed: bytes, source: str, now: float) -> None:
         """A list that somebody gave: a neighbour, the DKS, the administrator of this router."""
         try:
-            found = self._revocations.take(signed)
+            revoked = self._revocations.take(signed)
         except PolicyError as error:
             self.doubt(source, str(error))
             return
-        if found is None:
+        if revoked is None:
             return
         context = self._context
-        context.retained.revocation(signed, found.version)
+        context.retained.revocation(signed, revoked.version)
         dropped = sorted(
             {
                 neighbor.router
@@ -89,7 +89,7 @@ class Removal:
                 if self._revocations.revokes(neighbor.key)
             }
         )
-        context.event("revocation", version=found.version, source=source, neighbors=dropped, alone=self.alone)
+        context.event("revocation", version=revoked.version, source=source, neighbors=dropped, alone=self.alone)
         self._changed(now)
 
     def doubt(self, source: str, what: str) -> None:

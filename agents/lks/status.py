@@ -136,20 +136,20 @@ def keyed(policy: InterfacePolicy, router: str, link: Link | None, central: Cent
     return central is not None and central.keyed(policy.name, router)
 
 
-def as_text(found: Mapping[str, Any]) -> str:
+def as_text(status: Mapping[str, Any]) -> str:
     """A page for people, from what `status` gave."""
-    dks = found["dks"]
+    dks = status["dks"]
     lines = [
-        f"{found['router']} in {found['domain']}: policy version {found['policy_version']}, "
-        f"keys from the {found['issuer']}"
-        + "".join(f", of {protocol} from the {issuer}" for protocol, issuer in found["issuers"].items())
-        + f", post-quantum key exchange {found['post_quantum']}",
+        f"{status['router']} in {status['domain']}: policy version {status['policy_version']}, "
+        f"keys from the {status['issuer']}"
+        + "".join(f", of {protocol} from the {issuer}" for protocol, issuer in status["issuers"].items())
+        + f", post-quantum key exchange {status['post_quantum']}",
         "DKS: " + (f"connected{_by(dks)}" if dks["connected"] else _until(dks["next_contact_in_s"]))
         if dks
         else "DKS: none",
-        *([REFUSED] if found["kernel"] == "refused" else []),
+        *([REFUSED] if status["kernel"] == "refused" else []),
     ]
-    for interface in found["interfaces"]:
+    for interface in status["interfaces"]:
         state = {True: "up", False: "down", None: "-"}[interface["up"]]
         protocols = ", ".join(interface["protocols"])
         lines.append(f"{interface['name']} ({state}), {interface['mode']}: {protocols or 'nothing protected'}")
@@ -166,9 +166,9 @@ def as_text(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _by(found: Mapping[str, Any]) -> str:
+def _by(status: Mapping[str, Any]) -> str:
     """Which key exchange an IKE SA has, where there is one."""
-    return f" (IKE: {found['key_exchange']})" if found["key_exchange"] else ""
+    return f" (IKE: {status['key_exchange']})" if status["key_exchange"] else ""
 
 
 def _until(seconds: float | None) -> str:

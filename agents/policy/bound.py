@@ -80,7 +80,7 @@ def removal_bound(
     PolicyError when there is no such router.
     """
     entry = domain.router(router)
-    found = []
+    bounds = []
     for interface in entry.interfaces:
         others = [(other, there) for _index, other, there in domain.neighbors(router, interface.name) if other.approved]
         for other, there in others:
@@ -89,15 +89,15 @@ def removal_bound(
                 what = f" for {', '.join(each.value for each in weak)}" if there.modes is not None else ""
                 mode = next(iter(weak.values()), there.mode)
                 why = f"{mode.value}: {other.name} asks no key of anybody on {there.name}{what}"
-                found.append(NeighborBound(other.name, there.name, None, 0, 0, None, None, why))
+                bounds.append(NeighborBound(other.name, there.name, None, 0, 0, None, None, why))
                 continue
             life = domain.settings.lifetimes
             # On a LAN the removed router has the keys of all speakers, and may speak as any of them until those are
             # replaced; who misses the replacement hears the old ones until they expire.
             keys_s = float(life.group_s) if len(others) > 1 else 0.0
             keys = keys_s, float(life.atd_s + life.dtd_s)
-            found.append(_bound(domain, router, case, other.name, there.name, keys, lease_left or {}))
-    return tuple(found)
+            bounds.append(_bound(domain, router, case, other.name, there.name, keys, lease_left or {}))
+    return tuple(bounds)
 
 
 def pair_bound(
@@ -105,14 +105,14 @@ def pair_bound(
 ) -> tuple[NeighborBound, ...]:
     """The same for unicast PIM, at every router that has a pair with `router`, neighbour or not: the keys are those of
     the two alone, and are dropped at once. PolicyError when there is no such router."""
-    found = []
+    bounds = []
     for pair in pairs_of(domain, domain.router(router)):
         if pair.mode is Mode.REQUIRED:
-            found.append(_bound(domain, router, case, pair.router, PAIR, (0.0, 0.0), lease_left or {}))
+            bounds.append(_bound(domain, router, case, pair.router, PAIR, (0.0, 0.0), lease_left or {}))
         else:
             why = f"{pair.mode.value}: {pair.router} asks no key for unicast PIM"
-            found.append(NeighborBound(pair.router, PAIR, None, 0, 0, None, None, why))
-    return tuple(found)
+            bounds.append(NeighborBound(pair.router, PAIR, None, 0, 0, None, None, why))
+    return tuple(bounds)
 
 
 def _bound(
@@ -192,21 +192,21 @@ def distance(domain: Domain, removed: str, name: str) -> int | None:
 
 def leases(given: Iterable[str], domain: Domain, option: str) -> dict[str, float]:
     """What is known of leases, out of ROUTER=SECONDS. PolicyError, which names the `option`."""
-    found = {}
+    left = {}
     for text in given:
         router, _, seconds = text.partition("=")
         try:
-            found[router] = float(seconds)
+            left[router] = float(seconds)
         except ValueError:
             try:
-                found[router] = float(durations.parse(seconds))
+                left[router] = float(durations.parse(seconds))
             except ValueError as error:
                 raise PolicyError(f"{option} {text!r} is not ROUTER=SECONDS") from error
-        if not 0 <= found[router] < float("inf"):
+        if not 0 <= left[router] < float("inf"):
             raise PolicyError(f"{option} {text!r}: seconds are 0 or more")
         if router not in domain.routers:
             raise PolicyError(f"{option} {text!r}: there is no router {router!r} in domain {domain.name}")
-    return found
+    return left
 
 
 def explain(domain: Domain, router: str, lease_left: Mapping[str, float] | None = None) -> dict[str, Any]:
@@ -224,10 +224,10 @@ def explain(domain: Domain, router: str, lease_left: Mapping[str, float] | None 
     return {"router": router, "domain": domain.name, "cases": cases}
 
 
-def as_text(found: Mapping[str, Any]) -> list[str]:
+def as_text(answer: Mapping[str, Any]) -> list[str]:
     """Lines for people, from what `explain` gave."""
-    lines = [f"{found['router']} is accepted by no router any more after at most:"]
-    for case in found["cases"].values():
+    lines = [f"{answer['router']} is accepted by no router any more after at most:"]
+    for case in answer["cases"].values():
         lines += ["", f"{case['what']}: {_shown(case['total_s'])}"]
         width = max((len(f"{each['router']}:{each['interface']}") for each in case["neighbors"]), default=0)
         for each in case["neighbors"]:

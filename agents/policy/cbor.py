@@ -107,13 +107,13 @@ class _Reader:
         return argument
 
     def _map(self, argument: int, depth: int) -> dict[int | str, object]:
-        found: dict[int | str, object] = {}
+        entries: dict[int | str, object] = {}
         for _ in range(self._count(argument)):
             key = self.item(depth + 1)
-            if isinstance(key, bool) or not isinstance(key, int | str) or key in found:
+            if isinstance(key, bool) or not isinstance(key, int | str) or key in entries:
                 raise PolicyError("CBOR map has a double key or one that is no text or number")
-            found[key] = self.item(depth + 1)
-        return found
+            entries[key] = self.item(depth + 1)
+        return entries
 
     def _simple(self, info: int) -> bool | float | None:
         if info in _SIMPLE:

@@ -36,10 +36,10 @@ def check(folder: Path, now_s: float) -> Checks:
         _keys(checks, store)
         last = store.history()[0] if store.version else None
         common.clock(checks, now_s, 0 if last is None else last.at, f"version {store.version} was committed")
-        checks.tried("history", lambda: _verified(store), lambda found: found)
+        checks.tried("history", lambda: _verified(store), lambda listed: listed)
         _draft(checks, store)
         _documents(checks, store, now_s)
-        tokens = checks.tried("tokens", TokenBook(folder).all, lambda found: f"{len(found)}")
+        tokens = checks.tried("tokens", TokenBook(folder).all, lambda listed: f"{len(listed)}")
         if tokens and importlib.util.find_spec("uvicorn") is None:
             checks.warn(
                 "HTTP API", "there are tokens, and no uvicorn to serve them", "pip install 'router-keys[server]'"
@@ -95,9 +95,9 @@ def _documents(checks: Checks, store: PolicyStore, now_s: float) -> None:
         signed = store.documents()
         return [verify_document(each, store.public_key, domain=name, router=router) for router, each in signed.items()]
 
-    found = checks.tried("documents", read, lambda documents: f"of {len(documents)} routers")
-    ended = [each for each in found or () if now_s >= each.expires_at]
-    soon = [each for each in found or () if now_s < each.expires_at <= now_s + SOON_S]
+    verified = checks.tried("documents", read, lambda documents: f"of {len(documents)} routers")
+    ended = [each for each in verified or () if now_s >= each.expires_at]
+    soon = [each for each in verified or () if now_s < each.expires_at <= now_s + SOON_S]
     renew = "policy renew; policy export, or the DKS fetches them"
     if ended:
         checks.wrong("documents", f"expired: {', '.join(each.router for each in ended)}", renew)

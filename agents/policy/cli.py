@@ -295,9 +295,9 @@ def rollback(context: typer.Context, version: Version, yes: Yes = False, as_json
 def history(context: typer.Context, as_json: Json = False) -> None:
     """Every version: when, who, why."""
     with opened(context) as store:
-        found = store.history()
-    lines = [f"{each.version:5}  {_utc(each.at)}  {visible(each.who)}: {visible(each.why)}" for each in found]
-    answer(as_json, [asdict(each) for each in found], lines or ["no version has been committed"])
+        commits = store.history()
+    lines = [f"{each.version:5}  {_utc(each.at)}  {visible(each.who)}: {visible(each.why)}" for each in commits]
+    answer(as_json, [asdict(each) for each in commits], lines or ["no version has been committed"])
 
 
 def _utc(at: int) -> str:

@@ -24,7 +24,7 @@ def compile_documents(
     with other news is told any. PolicyError when the domain is not consistent.
     """
     validate(domain)
-    found: dict[str, PolicyDocument] = {}
+    documents: dict[str, PolicyDocument] = {}
     nearest = Nearest(domain)
     for name, settings in domain.every_settings():
         router = domain.routers[name]
@@ -32,8 +32,8 @@ def compile_documents(
             continue
         document = _document(domain, router, settings, version, issued_at, nearest)
         before = (previous or {}).get(router.name)
-        found[router.name] = before if before is not None and _same(before, document) else document
-    return found
+        documents[router.name] = before if before is not None and _same(before, document) else document
+    return documents
 
 
 def _same(before: PolicyDocument, after: PolicyDocument) -> bool:

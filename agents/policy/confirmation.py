@@ -95,11 +95,11 @@ def missing(document: PolicyDocument, said: Confirmation | None, interfaces: Ite
     if said.version < document.version:
         return [f"{router} has confirmed version {said.version}, not {document.version}"]
     wanted = None if interfaces is None else set(interfaces)
-    found = []
+    lacking = []
     for policy in document.interfaces:
         if wanted is None or policy.name in wanted:
-            found += _missing(router, policy, said.interface(policy.name))
-    return found
+            lacking += _missing(router, policy, said.interface(policy.name))
+    return lacking
 
 
 def _missing(router: str, policy: InterfacePolicy, state: InForce | None) -> list[str]:
@@ -138,10 +138,10 @@ def sign_confirmation(confirmation: Confirmation, key: Ed25519PrivateKey) -> byt
 def verify_confirmation(data: bytes, key: Ed25519PublicKey, *, domain: str, router: str) -> Confirmation:
     """The confirmation, if this router's key signed it for this domain. PolicyError."""
     _bounded(data)
-    found = _decode(cose.verify(LABEL, data, key))
-    if (found.domain, found.router) != (domain, router):
-        raise PolicyError(f"the confirmation is of {found.domain}/{found.router}, not {domain}/{router}")
-    return found
+    confirmation = _decode(cose.verify(LABEL, data, key))
+    if (confirmation.domain, confirmation.router) != (domain, router):
+        raise PolicyError(f"the confirmation is of {confirmation.domain}/{confirmation.router}, not {domain}/{router}")
+    return confirmation
 
 
 def claimed_router(data: bytes) -> str:
@@ -162,9 +162,9 @@ def _bounded(data: bytes) -> None:
 
 def _decode(payload: bytes) -> Confirmation:
     try:
-        found = Confirmation.model_validate(cbor.decode(payload))
+        confirmation = Confirmation.model_validate(cbor.decode(payload))
     except ValidationError as error:
         raise PolicyError(f"confirmation: {invalid.sentence(error.errors()[0])}") from error
-    if cbor.encode(plain(found)) != payload:
+    if cbor.encode(plain(confirmation)) != payload:
         raise PolicyError("confirmation holds a value in another form than its own")
-    return found
+    return confirmation

@@ -32,7 +32,7 @@ def read(domain: Domain, folder: Path) -> tuple[dict[str, Confirmation], list[st
 
     OSError when the folder cannot be read.
     """
-    found: dict[str, Confirmation] = {}
+    confirmations: dict[str, Confirmation] = {}
     wrong = []
     removed = {each.name for each in domain.revoked_routers} - set(domain.routers)
     for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -46,8 +46,8 @@ def read(domain: Domain, folder: Path) -> tuple[dict[str, Confirmation], list[st
         except (PolicyError, OSError) as error:
             wrong.append(f"{path.name}: {error}")
         else:
-            found[said.router] = said
-    return found, wrong
+            confirmations[said.router] = said
+    return confirmations, wrong
 
 
 def put(domain: Domain, folder: Path, signed: bytes) -> Confirmation:
@@ -70,10 +70,10 @@ def _kept(domain: Domain, path: Path) -> Confirmation | None:
         return None
 
 
-def newest(*found: Mapping[str, Confirmation]) -> dict[str, Confirmation]:
+def newest(*confirmations: Mapping[str, Confirmation]) -> dict[str, Confirmation]:
     """Of several sources the latest word of each router: the higher version, then the later time."""
     best: dict[str, Confirmation] = {}
-    for source in found:
+    for source in confirmations:
         for router, said in source.items():
             known = best.get(router)
             if known is None or (known.version, known.at) < (said.version, said.at):

@@ -48,16 +48,16 @@ def verify_delegation(
         raise PolicyError(f"a delegation of {len(data)} octets is longer than {MAX_OCTETS}")
     payload = cose.verify(LABEL, data, root)
     try:
-        found = Delegation.model_validate(cbor.decode(payload))
+        delegation = Delegation.model_validate(cbor.decode(payload))
     except ValidationError as error:
         raise PolicyError(f"delegation: {invalid.sentence(error.errors()[0])}") from error
-    if _encode(found) != payload:
+    if _encode(delegation) != payload:
         raise PolicyError("delegation holds a value in another form than its own")
-    if found.domain != domain:
-        raise PolicyError(f"the delegation is of domain {found.domain}")
-    if wall_s is not None and wall_s >= found.expires_at:
-        raise PolicyError(f"the delegation of administrator {found.name} has expired")
-    return found, public_key_from_spki(found.key)
+    if delegation.domain != domain:
+        raise PolicyError(f"the delegation is of domain {delegation.domain}")
+    if wall_s is not None and wall_s >= delegation.expires_at:
+        raise PolicyError(f"the delegation of administrator {delegation.name} has expired")
+    return delegation, public_key_from_spki(delegation.key)
 
 
 def join(delegation: bytes, signed: bytes) -> bytes:
@@ -81,8 +81,8 @@ def signer_of(data: bytes, root: Ed25519PublicKey, *, domain: str) -> tuple[str,
     delegation, _signed = split(data)
     if delegation is None:
         return "", b""
-    found, _key = verify_delegation(delegation, root, domain=domain)
-    return found.name, found.key
+    verified, _key = verify_delegation(delegation, root, domain=domain)
+    return verified.name, verified.key
 
 
 _ARRAY_OF_TWO = b"\x82"

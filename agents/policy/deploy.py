@@ -77,14 +77,14 @@ class Deployer:
         write_atomic(self._path, deployment.model_dump_json(indent=1).encode())
 
     def _present(self, domain: Domain) -> Deployment | None:
-        found = self.current()
-        return None if found is None else rollout.present(domain, found)
+        deployment = self.current()
+        return None if deployment is None else rollout.present(domain, deployment)
 
     def _under_way(self, domain: Domain) -> Deployment:
-        found = self._present(domain)
-        if found is None:
+        deployment = self._present(domain)
+        if deployment is None:
             raise PolicyError("no deployment is under way; the next step is: policy deploy start")
-        return found
+        return deployment
 
     def _committed(self) -> Domain:
         last = self._store.version

@@ -159,17 +159,17 @@ def back(
 def status(context: typer.Context, confirmations: Folder = None, as_json: Json = False) -> None:
     """Where every segment is, what comes next, and who is waited for."""
     with _deployer(context, confirmations) as (deployer, _store):
-        found = deployer.status()
+        deployment = deployer.status()
     lines = []
-    for each in found["segments"]:
+    for each in deployment["segments"]:
         modes = sorted(set(each["modes"].values()))
         lines.append(f"{'/'.join(modes):11} {each['segment']}")
-    if found["deployment"] is None:
+    if deployment["deployment"] is None:
         lines.append("no deployment is under way")
     else:
-        which = "".join(f"{each}, " for each in found["deployment"]["protocols"])
-        lines.append(f"{which}to {found['deployment']['goal']}, {found['left']} steps left")
-        lines += [f"  next: {each}" for each in found["next"] or ()]
-        lines += [f"  waiting: {each}" for each in found["waiting_for"]]
-        lines += [f"  ! {each}" for each in found["problems"]]
-    answer(as_json, found, lines)
+        which = "".join(f"{each}, " for each in deployment["deployment"]["protocols"])
+        lines.append(f"{which}to {deployment['deployment']['goal']}, {deployment['left']} steps left")
+        lines += [f"  next: {each}" for each in deployment["next"] or ()]
+        lines += [f"  waiting: {each}" for each in deployment["waiting_for"]]
+        lines += [f"  ! {each}" for each in deployment["problems"]]
+    answer(as_json, deployment, lines)

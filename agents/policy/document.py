@@ -136,9 +136,9 @@ class Modes:
 
     def with_modes(self, wanted: Mapping[RoutingProtocol, Mode]) -> dict[str, Any]:
         """The fields `mode` and `modes` for these modes; a protocol that is not named keeps its own."""
-        found = {**self.by_protocol(), **wanted}
-        mode = next(iter(found.values()), self.mode)
-        others = tuple(ProtocolMode(protocol=each, mode=of) for each, of in found.items() if of is not mode)
+        modes = {**self.by_protocol(), **wanted}
+        mode = next(iter(modes.values()), self.mode)
+        others = tuple(ProtocolMode(protocol=each, mode=of) for each, of in modes.items() if of is not mode)
         return {"mode": mode, "modes": others or None}
 
     def check_modes(self) -> None:

@@ -224,11 +224,11 @@ class Domain(Value):
 
     def group(self, name: str) -> GroupEntry:
         """The group of this name. PolicyError when there is none."""
-        found = next((each for each in self.groups if each.name == name), None)
-        if found is None:
+        entry = next((each for each in self.groups if each.name == name), None)
+        if entry is None:
             known = ", ".join(each.name for each in self.groups) or "none: policy group add NAME ROUTER..."
             raise PolicyError(f"there is no group {name!r} in domain {self.name}\n  allowed: {known}")
-        return found
+        return entry
 
     def settings_of(self, router: str) -> Settings:
         """What holds for this router: its own settings, else those of its groups, else the domain's."""

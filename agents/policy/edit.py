@@ -176,10 +176,10 @@ def _check_address(router: str, interface: InterfaceEntry) -> None:
 
 
 def _interface(entry: RouterEntry, name: str) -> InterfaceEntry:
-    found = entry.interface(name)
-    if found is None:
+    interface = entry.interface(name)
+    if interface is None:
         raise PolicyError(f"{entry.name} has no interface {name!r}")
-    return found
+    return interface
 
 
 def set_mode(domain: Domain, router: str, name: str, mode: Mode, protocols: Collection[RoutingProtocol] = ()) -> Domain:

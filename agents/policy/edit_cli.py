@@ -74,8 +74,8 @@ def router_remove(
     if explain:
         with opened(context) as store:
             domain = store.draft()
-            found = bound.explain(domain, name, bound.leases(lease_left or [], domain, "--lease-left"))
-        answer(as_json, found, bound.as_text(found))
+            bounds = bound.explain(domain, name, bound.leases(lease_left or [], domain, "--lease-left"))
+        answer(as_json, bounds, bound.as_text(bounds))
         return
     take(context, as_json, lambda: steps.RemoveRouter(name=name))
 
@@ -97,14 +97,14 @@ def router_list(context: typer.Context, as_json: Json = False) -> None:
     """The draft's routers."""
     with opened(context) as store:
         domain = store.draft()
-    found = [_router(each, domain) for each in domain.routers.values()]
-    width = max((len(each["name"]) for each in found), default=0)
+    routers = [_router(each, domain) for each in domain.routers.values()]
+    width = max((len(each["name"]) for each in routers), default=0)
     lines = [
         f"{each['name']:{width}}  {'approved' if each['approved'] else 'not approved':12}  {each['key'][:16]}  "
         f"{len(each['interfaces'])} interfaces{''.join(f'  group {group}' for group in each['groups'])}"
-        for each in found
+        for each in routers
     ]
-    answer(as_json, found, lines or ["there are no routers"])
+    answer(as_json, routers, lines or ["there are no routers"])
 
 
 @router_app.command("show")
@@ -114,7 +114,7 @@ def router_show(context: typer.Context, name: Name, as_json: Json = False) -> No
         domain = store.draft()
     router = domain.router(name)
     settings = domain.settings_of(name)
-    found = {
+    shown = {
         **_router(router, domain),
         "interfaces": _interfaces(domain, router),
         "sources": [str(each) for each in router.sources],
@@ -122,14 +122,14 @@ def router_show(context: typer.Context, name: Name, as_json: Json = False) -> No
         "settings": settings.model_dump(mode="json"),
     }
     lines = [
-        f"router {name}, {'approved' if router.approved else 'not approved'}, key {found['key']}",
-        *(f"  group {each}" for each in found["groups"]),
+        f"router {name}, {'approved' if router.approved else 'not approved'}, key {shown['key']}",
+        *(f"  group {each}" for each in shown["groups"]),
         *(f"  {each}" for each in own_lines(router.own)),
-        *(_interface_line(each) for each in found["interfaces"]),
+        *(_interface_line(each) for each in shown["interfaces"]),
         "in force for it:",
         *settings_lines(settings),
     ]
-    answer(as_json, found, lines)
+    answer(as_json, shown, lines)
 
 
 def own_lines(own: Own) -> list[str]:
@@ -265,8 +265,8 @@ def interface_list(
     """The draft's interfaces: addresses, protocols, modes, neighbours."""
     with opened(context) as store:
         domain = store.draft()
-    found = [each for name in routers or domain.routers for each in _interfaces(domain, domain.router(name))]
-    answer(as_json, found, [_interface_line(each)[2:] for each in found] or ["there are no interfaces"])
+    interfaces = [each for name in routers or domain.routers for each in _interfaces(domain, domain.router(name))]
+    answer(as_json, interfaces, [_interface_line(each)[2:] for each in interfaces] or ["there are no interfaces"])
 
 
 # -- adjacencies -------------------------------------------------------------------------------------
@@ -296,9 +296,9 @@ def adjacency_list(
     with opened(context) as store:
         domain = store.draft()
     wanted = {domain.router(name).name for name in routers or domain.routers}
-    found = [each for each in domain.adjacencies if wanted & {each.a.router, each.b.router}]
-    value = [{"a": str(each.a), "b": str(each.b)} for each in found]
-    answer(as_json, value, [str(each) for each in found] or ["no adjacency is allowed"])
+    adjacencies = [each for each in domain.adjacencies if wanted & {each.a.router, each.b.router}]
+    value = [{"a": str(each.a), "b": str(each.b)} for each in adjacencies]
+    answer(as_json, value, [str(each) for each in adjacencies] or ["no adjacency is allowed"])
 
 
 # -- groups of routers -------------------------------------------------------------------------------
@@ -398,8 +398,8 @@ def rp_source(
     as_json: Json = False,
 ) -> None:
     """The addresses that a router's Registers come from: those of its links with multicast sources."""
-    found = tuple(_ipv4(each) for each in addresses or [])
-    take(context, as_json, lambda: steps.SetSources(router=router, addresses=found))
+    sources = tuple(_ipv4(each) for each in addresses or [])
+    take(context, as_json, lambda: steps.SetSources(router=router, addresses=sources))
 
 
 @rp_app.command("list")

@@ -62,7 +62,7 @@ def read_private_key(path: Path, user: int | None = None) -> Ed25519PrivateKey:
     """From a PEM file; PolicyError when others may read the file, or it holds no Ed25519 key (`user`: check_secret)."""
     try:
         with open_regular(path) as file:
-            found = os.fstat(file.fileno())
+            status = os.fstat(file.fileno())
             data = file.read(4096)
     except FileNotFoundError as error:
         raise PolicyError(
@@ -71,7 +71,7 @@ def read_private_key(path: Path, user: int | None = None) -> Ed25519PrivateKey:
         ) from error
     except OSError as error:
         raise PolicyError(advised(error)) from error
-    check_secret(path, found, "a private key's file", user)
+    check_secret(path, status, "a private key's file", user)
     try:
         key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -81,20 +81,20 @@ def read_private_key(path: Path, user: int | None = None) -> Ed25519PrivateKey:
     return key
 
 
-def check_secret(path: Path, found: os.stat_result, what: str, user: int | None = None) -> None:
+def check_secret(path: Path, status: os.stat_result, what: str, user: int | None = None) -> None:
     """PolicyError unless a secret's file is ours, root's, or of who has its folder (root looks after a service's
     files), and nobody else may read it. `user`: who is to read it, where that is another than who looks."""
-    if found.st_mode & 0o077:
-        mode = stat.S_IMODE(found.st_mode)
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
         raise PolicyError(f"{path}: {what} must have mode 0600, not {mode:04o}\n  next:    chmod 600 {path}")
-    if user is not None and found.st_uid != user:
+    if user is not None and status.st_uid != user:
         raise PolicyError(
-            f"{path}: {what} must be of user {user}, as whom the service runs, and is of user {found.st_uid}\n"
+            f"{path}: {what} must be of user {user}, as whom the service runs, and is of user {status.st_uid}\n"
             f"  next:    chown {user} {path}"
         )
-    if user is None and found.st_uid not in (0, os.geteuid(), path.parent.stat().st_uid):
+    if user is None and status.st_uid not in (0, os.geteuid(), path.parent.stat().st_uid):
         raise PolicyError(
-            f"{path}: {what} must be of user {os.geteuid()}, who runs this, and is of user {found.st_uid}\n"
+            f"{path}: {what} must be of user {os.geteuid()}, who runs this, and is of user {status.st_uid}\n"
             f"  next:    chown {os.geteuid()} {path}"
         )
 

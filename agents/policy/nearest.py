@@ -23,10 +23,10 @@ class Nearest:
     def to(self, router: str, count: int) -> tuple[str, ...]:
         """So many other routers, those with the fewest adjacencies between first, in ascending order of names. Where
         several are equally near and there is no room for all, the names decide."""
-        found: list[str] = []
+        names: list[str] = []
         seen, ring = {router}, [router]
-        while ring and len(found) < count:
+        while ring and len(names) < count:
             ring = sorted({other for each in ring for other in self._neighbors.get(each, ())} - seen)
             seen.update(ring)
-            found.extend(ring)
-        return tuple(sorted(found[:count]))
+            names.extend(ring)
+        return tuple(sorted(names[:count]))

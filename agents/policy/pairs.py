@@ -58,7 +58,7 @@ def points_of(domain: Domain, router: RouterEntry) -> tuple[PointPolicy, ...]:
 def pairs_of(domain: Domain, router: RouterEntry) -> tuple[PairPolicy, ...]:
     """The pairs of one approved router."""
     own = address_of_point(domain, router)
-    found = []
+    pairs = []
     for other in sorted(domain.routers.values(), key=lambda entry: entry.name):
         theirs = address_of_point(domain, other)
         if other.name == router.name or not other.approved or (own is None and theirs is None):
@@ -66,7 +66,7 @@ def pairs_of(domain: Domain, router: RouterEntry) -> tuple[PairPolicy, ...]:
         local = _speaking(domain, router, to_point=theirs is not None)
         remote = _speaking(domain, other, to_point=own is not None)
         if local and remote:
-            found.append(
+            pairs.append(
                 PairPolicy(
                     router=other.name,
                     key=other.key,
@@ -77,7 +77,7 @@ def pairs_of(domain: Domain, router: RouterEntry) -> tuple[PairPolicy, ...]:
                     initiator=own is None or (theirs is not None and router.name < other.name),
                 )
             )
-    return tuple(found)
+    return tuple(pairs)
 
 
 def pair_problems(domain: Domain) -> Iterator[str]:

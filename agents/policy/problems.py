@@ -42,9 +42,9 @@ def problems(domain: Domain) -> list[str]:
 
 def validate(domain: Domain) -> None:
     """PolicyError with all `problems`, if there are any."""
-    found = problems(domain)
-    if found:
-        raise PolicyError("the domain is not consistent:\n" + "\n".join(f"  - {each}" for each in found))
+    sentences = problems(domain)
+    if sentences:
+        raise PolicyError("the domain is not consistent:\n" + "\n".join(f"  - {each}" for each in sentences))
 
 
 def _doubles(values: Iterator[object] | list[object]) -> list[object]:

@@ -161,20 +161,20 @@ def verify_list(data: bytes, root: Ed25519PublicKey, *, domain: str) -> Revocati
         raise PolicyError(f"a revocation list of {len(data)} octets is longer than {MAX_OCTETS}")
     payload = cose.verify(LABEL, data, root)
     try:
-        found = RevocationList.model_validate(cbor.decode(payload))
+        revoked = RevocationList.model_validate(cbor.decode(payload))
     except ValidationError as error:
         raise PolicyError(f"revocation list: {invalid.sentence(error.errors()[0])}") from error
-    if _payload(found) != payload:
+    if _payload(revoked) != payload:
         raise PolicyError("revocation list holds a value in another form than its own")
-    if found.domain != domain:
-        raise PolicyError(f"the revocation list is of domain {found.domain}")
-    return found
+    if revoked.domain != domain:
+        raise PolicyError(f"the revocation list is of domain {revoked.domain}")
+    return revoked
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
     signed: bytes
-    found: RevocationList
+    revoked: RevocationList
     routers: frozenset[bytes]
     administrators: frozenset[bytes]
 
@@ -188,7 +188,7 @@ class Revocations:
 
     @property
     def version(self) -> int:
-        return self._held.found.version if self._held is not None else 0
+        return self._held.revoked.version if self._held is not None else 0
 
     @property
     def signed(self) -> bytes | None:
@@ -203,7 +203,7 @@ class Revocations:
     @property
     def current(self) -> RevocationList | None:
         """The list itself."""
-        return self._held.found if self._held is not None else None
+        return self._held.revoked if self._held is not None else None
 
     def take(self, signed: bytes) -> RevocationList | None:
         """Have this list from now on; None when the one that is held is as new.
@@ -213,18 +213,18 @@ class Revocations:
         """
         if self._held is not None and signed == self._held.signed:
             return None
-        found = verify_list(signed, self._root, domain=self._domain)
-        if found.version < self.version:
+        revoked = verify_list(signed, self._root, domain=self._domain)
+        if revoked.version < self.version:
             return None
-        if found.version == self.version:
-            raise PolicyError(f"there are two revocation lists of version {found.version}")
+        if revoked.version == self.version:
+            raise PolicyError(f"there are two revocation lists of version {revoked.version}")
         self._held = _Held(
             signed,
-            found,
-            frozenset(each.key for each in found.routers),
-            frozenset(each.key for each in found.administrators),
+            revoked,
+            frozenset(each.key for each in revoked.routers),
+            frozenset(each.key for each in revoked.administrators),
         )
-        return found
+        return revoked
 
     def revokes(self, spki: bytes) -> bool:
         """Whether this router's key counts no more."""
@@ -241,7 +241,7 @@ class Revocations:
     def outdated(self, document: PolicyDocument) -> bool:
         """Whether this document expired so long ago that the list may not name all of whom it names that are
         revoked."""
-        return self._held is not None and document.expires_at <= self._held.found.expired_before
+        return self._held is not None and document.expires_at <= self._held.revoked.expired_before
 
     def without_revoked(self, document: PolicyDocument) -> PolicyDocument:
         """The document as it is to be acted on: without neighbours and pairs whose keys are revoked, and without any

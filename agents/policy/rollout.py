@@ -110,12 +110,12 @@ def segments(domain: Domain, protocols: Collection[RoutingProtocol] = ()) -> tup
     for adjacency in domain.adjacencies:
         if adjacency.a.place in leader and adjacency.b.place in leader:
             leader[find(adjacency.a.place)] = find(adjacency.b.place)
-    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    by_leader: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for place in sorted(leader):
-        found.setdefault(find(place), []).append(place)
+        by_leader.setdefault(find(place), []).append(place)
     return tuple(
         Segment(members=tuple(Place(router=router, interface=interface) for router, interface in members))
-        for members in sorted(found.values())
+        for members in sorted(by_leader.values())
     )
 
 
@@ -128,14 +128,14 @@ def chosen(domain: Domain, words: Iterable[str], protocols: Collection[RoutingPr
     words. PolicyError for a word that names none."""
     every = segments(domain, protocols)
     which = " or ".join(each.value for each in protocols) or "a protocol to protect"
-    found: dict[Segment, None] = {}
+    selected: dict[Segment, None] = {}
     given = list(words)
     for word in given:
         fitting = [each for each in every if any(word in (str(place), place.router) for place in each.members)]
         if not fitting:
             raise PolicyError(f"no segment has a member {word!r}; allowed: a router, or ROUTER:INTERFACE with {which}")
-        found.update(dict.fromkeys(fitting))
-    result = tuple(found) if given else every
+        selected.update(dict.fromkeys(fitting))
+    result = tuple(selected) if given else every
     if not result:
         raise PolicyError(f"the domain has no interface with {which}")
     return result
@@ -143,13 +143,13 @@ def chosen(domain: Domain, words: Iterable[str], protocols: Collection[RoutingPr
 
 def entries(domain: Domain, segment: Segment) -> list[tuple[Place, InterfaceEntry]]:
     """Every member as it is now. PolicyError when one is gone."""
-    found = []
+    interfaces = []
     for place in segment.members:
         entry = domain.router(place.router).interface(place.interface)
         if entry is None:
             raise PolicyError(f"there is no {place} any more; begin anew: policy deploy start")
-        found.append((place, entry))
-    return found
+        interfaces.append((place, entry))
+    return interfaces
 
 
 def modes(domain: Domain, segment: Segment, protocols: Collection[RoutingProtocol] = ()) -> list[Mode]:
@@ -160,8 +160,8 @@ def modes(domain: Domain, segment: Segment, protocols: Collection[RoutingProtoco
 def present(domain: Domain, deployment: Deployment) -> Deployment | None:
     """The deployment without interfaces that have been removed since it began; None when nothing is left of it."""
 
-    def kept(found: Iterable[Segment]) -> tuple[Segment, ...]:
-        members = (tuple(each for each in segment.members if _there(domain, each)) for segment in found)
+    def kept(covered: Iterable[Segment]) -> tuple[Segment, ...]:
+        members = (tuple(each for each in segment.members if _there(domain, each)) for segment in covered)
         return tuple(Segment(members=each) for each in members if each)
 
     left = kept(deployment.segments)
@@ -229,12 +229,12 @@ def waiting(
     for segment in concerned:
         for place in segment.members:
             interfaces.setdefault(place.router, set()).add(place.interface)
-    found: list[str] = []
+    missing: list[str] = []
     for router, names in sorted(interfaces.items()):
         document = documents.get(router)
         if document is not None and router not in without:
-            found += _sentences(document, confirmations.get(router), names, without)
-    return found
+            missing += _sentences(document, confirmations.get(router), names, without)
+    return missing
 
 
 def _sentences(
@@ -268,11 +268,11 @@ def begin(
     """A deployment of these segments and protocols, all when none are named; `backwards`: the last segment first.
     NothingToDo when all have the goal."""
     only = tuple(dict.fromkeys(protocols))
-    found = chosen(domain, words, only)
-    ordered = tuple(reversed(found)) if backwards else found
+    selected = chosen(domain, words, only)
+    ordered = tuple(reversed(selected)) if backwards else selected
     made = Deployment(goal=goal, protocols=only, segments=ordered, at_once=at_once)
     if next_step(domain, made) is None:
-        raise NothingToDo(f"every one of {len(found)} segments is {goal.value} already")
+        raise NothingToDo(f"every one of {len(selected)} segments is {goal.value} already")
     return made
 
 
@@ -286,9 +286,9 @@ def jumps(before: Domain | None, after: Domain) -> list[str]:
     or do not take, each other. A sentence each."""
     if before is None:
         return []
-    found = []
+    sentences = []
     for asked, asks in sorted(_key_exchanges(before, after)) if before.adjacencies else ():
-        found.append(
+        sentences.append(
             f"post-quantum goes from {asked} to {asks} at once: neighbours refuse each other until "
             "both have the new policy; preferred is the step between, until every router has confirmed it"
         )
@@ -306,11 +306,11 @@ def jumps(before: Domain | None, after: Domain) -> list[str]:
             }
             for (before_, after_), protocol in far.items():
                 which = "" if was.modes is interface.modes is None else f" {protocol.value}"
-                found.append(
+                sentences.append(
                     f"{router.name}:{interface.name}{which} goes from {before_.value} to {after_.value} at once: its "
                     "neighbours do not hear it until both ends have the new policy; policy deploy takes the steps"
                 )
-    return found
+    return sentences
 
 
 def _key_exchanges(before: Domain, after: Domain) -> set[tuple[str, str]]:

@@ -65,10 +65,10 @@ def check_listening(host: str, certificate: Path | None, key: Path | None) -> No
         )
     if key is not None:
         try:
-            found = key.stat()
+            status = key.stat()
         except OSError as error:
             raise PolicyError(advised(error)) from error
-        check_secret(key, found, "a private key's file")
+        check_secret(key, status, "a private key's file")
 
 
 def _check_tls(certificate: Path | None, key: Path | None) -> None:
@@ -274,11 +274,11 @@ def add(
 @token_app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """Names and roles; what a token is, nobody knows but its holder."""
-    found = _book(context).all()
+    tokens = _book(context).all()
     if as_json:
-        typer.echo(json.dumps([{"name": t.name, "role": t.role.value, "made_at": t.made_at} for t in found], indent=1))
+        typer.echo(json.dumps([{"name": t.name, "role": t.role.value, "made_at": t.made_at} for t in tokens], indent=1))
         return
-    lines = [f"{t.role.value:8} {time.strftime('%Y-%m-%d', time.gmtime(t.made_at))}  {t.name}" for t in found]
+    lines = [f"{t.role.value:8} {time.strftime('%Y-%m-%d', time.gmtime(t.made_at))}  {t.name}" for t in tokens]
     typer.echo("\n".join(lines) or "there are no tokens")
 
 

@@ -52,16 +52,16 @@ class SaPlace:
 def places(interface: InterfacePolicy, protocol: RoutingProtocol) -> tuple[SaPlace, ...]:
     """The SAs of one speaker's group: its multicast destinations, then its pair SAs."""
     start = interface.index * PLACES_PER_INTERFACE + _PROTOCOL_PLACE[protocol] * PLACES_PER_PROTOCOL
-    found = [
+    numbered = [
         SaPlace(interface.name, protocol, destination, start + number)
         for number, destination in enumerate(protocol.multicast_destinations(interface.link))
     ]
     if protocol.unicast_on(interface.link):
-        found += [
+        numbered += [
             SaPlace(interface.name, protocol, each.address_for(protocol), start + _GROUPS + each.index, each.router)
             for each in sorted(interface.neighbors, key=lambda neighbor: neighbor.index)
         ]
-    return tuple(found)
+    return tuple(numbered)
 
 
 def block_size(interfaces: int, generation_bits: int = GENERATION_BITS) -> int:

@@ -517,10 +517,10 @@ _FIELDS = {field_word(field): field for field in Own.model_fields}
 
 
 def _given(fields: Mapping[str, Any], allowed: str) -> dict[str, Any]:
-    found = {name: value for name, value in fields.items() if value is not None}
-    if not found:
+    given = {name: value for name, value in fields.items() if value is not None}
+    if not given:
         raise PolicyError(f"nothing to set was given\n  allowed: one or more of {allowed}")
-    return found
+    return given
 
 
 _T = TypeVar("_T", bound=BaseModel)

@@ -140,18 +140,18 @@ class PolicyStore:
             self._db = connect(path, timeout_s=10)
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
-            (found,) = self._db.execute("PRAGMA user_version").fetchone()
+            (format_,) = self._db.execute("PRAGMA user_version").fetchone()
         except sqlite3.OperationalError as error:  # busy, or no permission: the file itself may be whole
             raise UnusableStore(f"the policy store cannot be opened: {error}\n  next:    namei -l {path}") from error
         except sqlite3.DatabaseError as error:
             raise UnusableStore(f"the policy store is damaged: {error}\n  next:    {_RESTORE}") from error
-        if found in (1, 2, 3):
-            steps = f"{_REVOCATIONS if found == 1 else ''} {_FORGOTTEN if found < 3 else ''}"
+        if format_ in (1, 2, 3):
+            steps = f"{_REVOCATIONS if format_ == 1 else ''} {_FORGOTTEN if format_ < 3 else ''}"
             self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif found == 0:
+        elif format_ == 0:
             raise UnusableStore(f"the policy store is empty: {path}\n  next:    {_RESTORE}")
-        elif found != SCHEMA_VERSION:
-            raise UnusableStore(later_format(f"{path}: a store", found, SCHEMA_VERSION))
+        elif format_ != SCHEMA_VERSION:
+            raise UnusableStore(later_format(f"{path}: a store", format_, SCHEMA_VERSION))
 
     @classmethod
     def create(cls, folder: Path, domain: Domain, key: Ed25519PrivateKey | None = None) -> PolicyStore:
@@ -207,8 +207,8 @@ class PolicyStore:
     @property
     def version(self) -> int:
         """The last committed version; 0 when there is none."""
-        (found,) = self._db.execute("SELECT coalesce(max(version), 0) FROM versions").fetchone()
-        return int(found)
+        (version,) = self._db.execute("SELECT coalesce(max(version), 0) FROM versions").fetchone()
+        return int(version)
 
     def draft(self) -> Domain:
         """The domain as it is being edited."""
@@ -252,7 +252,7 @@ class PolicyStore:
         """The documents that count under this domain: not those of administrators whom it revokes."""
         root = self.public_key
         revoked = {each.key for each in domain.revoked_administrators}
-        found = {}
+        valid = {}
         for name, octets in signed.items():
             delegation, _document = split(octets)
             until = math.inf
@@ -262,8 +262,8 @@ class PolicyStore:
                     continue
                 until = administrator.expires_at
             document = verify_document(octets, root, domain=domain.name, router=name)
-            found[name] = renewal.Signed(document, until)
-        return found
+            valid[name] = renewal.Signed(document, until)
+        return valid
 
     @staticmethod
     def _signed(document: PolicyDocument, key: Ed25519PrivateKey | None, signer: Signer | None) -> bytes:
@@ -516,22 +516,22 @@ class PolicyStore:
 
     def verify(self) -> list[str]:
         """Check every version and document against digest and key; what is wrong, a sentence each."""
-        found: list[str] = []
+        problems: list[str] = []
         for commit in self.history():
             try:
                 domain = self.domain(commit.version)
                 documents = self._verified(self.documents(commit.version), domain.name, self.public_key)
             except PolicyError as error:
-                found.append(f"version {commit.version}: {error}")
+                problems.append(f"version {commit.version}: {error}")
                 continue
             approved = {name for name, router in domain.routers.items() if router.approved}
             if set(documents) != approved:
-                found.append(f"version {commit.version}: documents are not those of the approved routers")
+                problems.append(f"version {commit.version}: documents are not those of the approved routers")
         try:
             self.revocations()
         except PolicyError as error:
-            found.append(str(error))
-        return found
+            problems.append(str(error))
+        return problems
 
 
 @contextmanager

@@ -191,8 +191,8 @@ class Driver:
                 self._log.write(Event("error", {"what": "metrics", "detail": str(error)}))
 
     async def _page(self) -> str:
-        found = self._asked(self._core.families)
-        return await asyncio.to_thread(lambda: page([*found, *(kernel(self._prefix) if self._kernel else ())]))
+        families = self._asked(self._core.families)
+        return await asyncio.to_thread(lambda: page([*families, *(kernel(self._prefix) if self._kernel else ())]))
 
     async def _ailing(self) -> list[str]:
         disk = ["the disk takes nothing that has to be kept"] if self._disk.refuses else []
@@ -203,19 +203,19 @@ class Driver:
 
     def _asked(self, question: Callable[[float], T]) -> T:
         """The core's answer, and what follows from the question. CommandRefused."""
-        found: list[T] = []
+        answers: list[T] = []
         refused: list[CommandRefused] = []
 
         def job() -> None:
             try:
-                found.append(question(time.monotonic()))
+                answers.append(question(time.monotonic()))
             except CommandRefused as refusal:
                 refused.append(refusal)
 
         self._guarded(job)()
-        if not found:
+        if not answers:
             raise refused[0] if refused else CommandRefused("the agent is ending")
-        return found[0]
+        return answers[0]
 
     def _start(self) -> None:
         now = time.monotonic()

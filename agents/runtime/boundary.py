@@ -73,10 +73,10 @@ class Boundary:
             return None
         self._paused.pop(what, None)
         before = self._counts[what]
-        found = self.run(what, job)
+        result = self.run(what, job)
         if self._counts[what] != before:
             self._paused[what] = now + PAUSE_S
-        return found
+        return result
 
     def due(self, what: str, when: float | None) -> float | None:
         """When a job that is due then can run."""

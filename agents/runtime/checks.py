@@ -80,14 +80,14 @@ class Checks:
     def tried(self, what: str, job: Callable[[], T], shown: Callable[[T], str] | str) -> T | None:
         """The job's result, and a finding: what is `shown` of it, or what it raised."""
         try:
-            found = job()
+            result = job()
         except ConfigError as error:
             self.wrong(what, str(error), code=EXIT_USAGE)
         except RAISED as error:
             self.wrong(what, advised(error))
         else:
-            self.ok(what, shown if isinstance(shown, str) else shown(found))
-            return found
+            self.ok(what, shown if isinstance(shown, str) else shown(result))
+            return result
         return None
 
     @property
@@ -153,13 +153,13 @@ def user_of(path: Path) -> int | None:
 def _service_of(path: Path) -> str:
     """That user's name, or ""."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return ""
-    if os.geteuid() != 0 or found.st_mode & 0o022:
+    if os.geteuid() != 0 or status.st_mode & 0o022:
         return ""
     try:
-        name = pwd.getpwuid(found.st_uid).pw_name
+        name = pwd.getpwuid(status.st_uid).pw_name
     except KeyError:
         return ""
     return name if name.startswith(SERVICE) else ""
@@ -268,8 +268,8 @@ def _metrics_port(checks: Checks, address: str, port: int | None) -> None:
 
 def config_file(checks: Checks, path: Path) -> None:
     """A warning where others can change the configuration, and with it which keys are used."""
-    found = path.stat()
-    if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
+    status = path.stat()
+    if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
         command = f"chown root {path} && chmod go-w {path}"
         checks.warn("configuration", f"{path}: others may write it, and with it say whose keys count", command)
 

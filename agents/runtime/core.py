@@ -32,7 +32,7 @@ class Core(Protocol):
     def next_timer(self) -> float | None:
         """When `tick` must be called next."""
 
-    def links(self, found: Mapping[str, LinkState], now: float) -> None:
+    def links(self, states: Mapping[str, LinkState], now: float) -> None:
         """The interfaces are these."""
 
     def enforced(self, kernel: Kernel | None, now: float) -> None:

@@ -27,11 +27,11 @@ def folder(path: Path) -> None:
     """Make it for this user alone, if it is not there. PermissionError when others could put files into it or take
     them away: what is retained there is believed. OSError when its disk is full or cannot be written to."""
     make_folder(path, 0o700)
-    found = path.stat()
-    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        mode = stat.S_IMODE(found.st_mode)
+    status = path.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        mode = stat.S_IMODE(status.st_mode)
         why = (
-            f"user {os.geteuid()} must own it and nobody else may write (it is user {found.st_uid}'s, mode {mode:04o})"
+            f"user {os.geteuid()} must own it and nobody else may write (it is user {status.st_uid}'s, mode {mode:04o})"
         )
         error = PermissionError(errno.EPERM, why, str(path))
         error.add_note(f"chown {os.geteuid()} {path} && chmod 0700 {path}")

@@ -147,10 +147,10 @@ _LEVELS = ((logging.ERROR, Level.ERROR), (logging.WARNING, Level.WARNING), (logg
 def _is_journald(descriptor: int) -> bool:
     """Whether systemd's journal reads it: $JOURNAL_STREAM is DEVICE:INODE (systemd.exec(5))."""
     try:
-        found = os.fstat(descriptor)
+        status = os.fstat(descriptor)
     except OSError:
         return False
-    return stat.S_ISSOCK(found.st_mode) and os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+    return stat.S_ISSOCK(status.st_mode) and os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def _short(value: Any) -> Any:

@@ -25,8 +25,8 @@ class KeyLog:
             self._descriptor = os.open(path, flags, 0o600)
         except OSError as error:
             raise ConfigError(f"--ike-log {path}: {error.strerror}") from error
-        found = os.fstat(self._descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077 or found.st_uid != os.geteuid():
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077 or status.st_uid != os.geteuid():
             os.close(self._descriptor)
             raise ConfigError(f"--ike-log {path}: must be a file of your own with mode 0600; it would hold secrets")
 

@@ -70,14 +70,14 @@ class RouteMonitor(LinkMonitor):
 
 def snapshot() -> dict[str, LinkState]:
     """All interfaces by name. OSError when the kernel does not answer."""
-    found: dict[int, tuple[str, bool]] = {}
+    interfaces: dict[int, tuple[str, bool]] = {}
     addresses: dict[int, set[str]] = {}
     with _netlink(0) as connection:
         for kind, body in _dump(connection, RTM_GETLINK):
             if kind == RTM_NEWLINK:
                 _family, _type, index, flags, _change = _LINK.unpack_from(body)
                 name = _attributes(body, _LINK.size).get(IFLA_IFNAME, b"").rstrip(b"\0").decode()
-                found[index] = (name, flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING)
+                interfaces[index] = (name, flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING)
         for kind, body in _dump(connection, RTM_GETADDR):
             family, _prefix, flags, _scope, index = _ADDRESS.unpack_from(body)
             if kind == RTM_NEWADDR and family in (socket.AF_INET, socket.AF_INET6) and not flags & _UNUSABLE:
@@ -86,7 +86,8 @@ def snapshot() -> dict[str, LinkState]:
                 if octets is not None:
                     addresses.setdefault(index, set()).add(str(ip_address(octets)))
     return {
-        name: LinkState(index, running, frozenset(addresses.get(index, ()))) for index, (name, running) in found.items()
+        name: LinkState(index, running, frozenset(addresses.get(index, ())))
+        for index, (name, running) in interfaces.items()
     }
 
 

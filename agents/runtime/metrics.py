@@ -64,11 +64,11 @@ class Counts:
 
     def add(self, name: str, labels: Sequence[str], count: object = 1) -> None:
         """Count so many more of this counter with these labels."""
-        found = self._counts[name]
+        counted = self._counts[name]
         key = tuple(labels)
-        if key not in found and len(found) >= MOST_SERIES:
+        if key not in counted and len(counted) >= MOST_SERIES:
             key = tuple(OTHERS for _ in labels)
-        found[key] = found.get(key, 0) + (count if isinstance(count, int | float) else 1)
+        counted[key] = counted.get(key, 0) + (count if isinstance(count, int | float) else 1)
 
     def families(self) -> list[Family]:
         """All of them."""

@@ -89,22 +89,22 @@ def dump(connection: socket.socket, request: int, body: bytes) -> list[tuple[int
     read (NLM_F_DUMP_INTR) may miss what was there all the time: it is read again. OSError, MalformedReply."""
     for number in range(1, DUMPS + 1):
         connection.send(message(request, F_REQUEST | F_DUMP, number, body))
-        found, whole = _dumped(connection)
+        messages, whole = _dumped(connection)
         if whole:
-            return found
+            return messages
     raise OSError(errno.EAGAIN, f"{os.strerror(errno.EAGAIN)}: what netlink request {request} lists kept changing")
 
 
 def _dumped(connection: socket.socket) -> tuple[list[tuple[int, bytes]], bool]:
     """One dump to its end, and whether nothing changed meanwhile."""
-    found: list[tuple[int, bytes]] = []
+    messages: list[tuple[int, bytes]] = []
     whole = True
     while True:
         for kind, flags, _number, body in parts(connection.recv(_RECEIVE_BYTES)):
             whole = whole and not flags & F_DUMP_INTR
             if kind == DONE:
-                return found, whole
+                return messages, whole
             if kind == ERROR:
                 code = refusal(body)
                 raise OSError(code, os.strerror(code))
-            found.append((kind, body))
+            messages.append((kind, body))

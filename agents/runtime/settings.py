@@ -98,12 +98,12 @@ def _place(path: Path, text: str, said: str) -> str:
     return f"{path}:{line}: {said[: where.start()]}{column}"
 
 
-def _said(path: Path, text: str, model: type[Settings], found: list[ErrorDetails]) -> list[str]:
+def _said(path: Path, text: str, model: type[Settings], errors: list[ErrorDetails]) -> list[str]:
     known = list(model.model_fields)
-    unknown = [str(each["loc"][0]) for each in found if each["type"] == "extra_forbidden"]
+    unknown = [str(each["loc"][0]) for each in errors if each["type"] == "extra_forbidden"]
     meant = {name: _nearest(name, known) for name in unknown}
     said = []
-    for each in sorted(found, key=lambda error: error["type"] == "missing"):  # which may follow from another one
+    for each in sorted(errors, key=lambda error: error["type"] == "missing"):  # which may follow from another one
         name = str(each["loc"][0]) if each["loc"] else ""
         at = _at(path, text, name)
         if each["type"] == "missing":
@@ -146,5 +146,5 @@ def _reason(error: ErrorDetails) -> str:
 
 def _at(path: Path, text: str, name: str) -> str:
     """The file, and the line on which the name stands if it can be seen there."""
-    found = re.search(rf"^[ \t]*\[*[ \t]*[\"']?{re.escape(name)}[\"']?[ \t]*[=.\]]", text, re.MULTILINE)
-    return f"{path}:{text.count(chr(10), 0, found.start()) + 1}" if found and name else str(path)
+    match = re.search(rf"^[ \t]*\[*[ \t]*[\"']?{re.escape(name)}[\"']?[ \t]*[=.\]]", text, re.MULTILINE)
+    return f"{path}:{text.count(chr(10), 0, match.start()) + 1}" if match and name else str(path)

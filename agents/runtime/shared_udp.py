@@ -26,18 +26,18 @@ _FLAGS_AT, _INITIATOR, _SPI_R_AT = 19, 0x08, 8
 def bind_shared(port: int, address: str, count: int) -> list[list[socket.socket]]:
     """The sockets of `count` processes, in the order of their numbers. OSError when the port is taken."""
     _refuse_taken(port, address)
-    found: list[list[socket.socket]] = []
+    sockets: list[list[socket.socket]] = []
     try:
         for _number in range(count):
-            found.append(bind(port, address, shared=True))
-        for each in found[0]:
+            sockets.append(bind(port, address, shared=True))
+        for each in sockets[0]:
             _attach(each, count)
     except BaseException:
-        for bound in found:
+        for bound in sockets:
             for each in bound:
                 each.close()
         raise
-    return found
+    return sockets
 
 
 def _refuse_taken(port: int, address: str) -> None:

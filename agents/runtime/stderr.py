@@ -110,16 +110,16 @@ class Words(argparse.ArgumentParser):
             self.error(wrong)
         if self._commands:
             words = self._command_first(words)
-        found, others = self.parse_known_args(words, namespace)
+        arguments, others = self.parse_known_args(words, namespace)
         if others:
-            command = getattr(found, "command", None)
+            command = getattr(arguments, "command", None)
             self.error(f"{command or self.prog} takes no {others[0]}", command)
-        return found
+        return arguments
 
     @property
     def _commands(self) -> list[str]:
-        found = [each for each in self._actions if isinstance(each, argparse._SubParsersAction)]
-        return [name for each in found for name in each.choices]
+        subparsers = [each for each in self._actions if isinstance(each, argparse._SubParsersAction)]
+        return [name for each in subparsers for name in each.choices]
 
     def _command_first(self, words: list[str]) -> list[str]:
         if not words:

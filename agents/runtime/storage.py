@@ -33,10 +33,10 @@ class LaterRecord(CorruptRecord):
     """A retained record that a later release wrote: nothing is wrong with it, and this one cannot read it."""
 
 
-def later_format(what: object, found: int, newest: int) -> str:
+def later_format(what: object, version: int, newest: int) -> str:
     """What is said of a file of another release: what it is, and what to do."""
     return (
-        f"{what} of format {found}, and this release reads up to format {newest}\n"
+        f"{what} of format {version}, and this release reads up to format {newest}\n"
         "  next:    install the release that wrote it, or a later one; `--version` says which this is"
     )
 

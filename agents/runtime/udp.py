@@ -47,14 +47,14 @@ class _Names:
 
     def of(self, index: int) -> str:
         """The name of an interface; empty when there is none (any more)."""
-        found = self._names.get(index)
-        if found is None:
+        name = self._names.get(index)
+        if name is None:
             try:
-                found = self._names[index] = socket.if_indextoname(index)
+                name = self._names[index] = socket.if_indextoname(index)
             except OSError:
                 return ""
-            self._numbers[found] = index
-        return found
+            self._numbers[name] = index
+        return name
 
     def index(self, name: str) -> int:
         """The number of an interface. OSError when there is none (any more)."""
@@ -237,9 +237,9 @@ class UdpPort:
     def receive(self) -> Datagram | None:
         """The next datagram, of both families in turns; None when there is none at the moment."""
         for _ in self._families:
-            found = next(self._turns).receive()
-            if found is not None:
-                return found
+            datagram = next(self._turns).receive()
+            if datagram is not None:
+                return datagram
         self._names.forget()
         return None
 

@@ -21,10 +21,10 @@ def version() -> str:
         return f"{__version__} (commit {_BUILT.read_text().strip()})" if _BUILT.exists() else __version__
     asked = ["git", "-C", str(_CHECKOUT), "describe", "--always", "--dirty", "--exclude=*"]
     try:
-        found = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        description = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return __version__
-    return f"{__version__} (commit {found})"
+    return f"{__version__} (commit {description})"
 
 
 class Version(argparse.Action):

@@ -371,19 +371,19 @@ def parse_payloads(first: int, data: bytes, offset: int = 0) -> list[Payload]:
 
     Raises MalformedMessage; its subclass UnsupportedCriticalPayload for an unknown critical payload.
     """
-    found: list[Payload] = []
+    payloads: list[Payload] = []
     kind = first
     while kind:
-        if len(found) >= MAX_PAYLOADS:
+        if len(payloads) >= MAX_PAYLOADS:
             raise MalformedMessage("too many payloads")
         following, critical, end = parse_generic(data, offset)
         if critical and kind not in _LISTED:
             raise UnsupportedCriticalPayload(kind)
-        found.append(parse_payload(kind, data[offset + 4 : end]))
+        payloads.append(parse_payload(kind, data[offset + 4 : end]))
         kind, offset = following, end
     if offset != len(data):
         raise MalformedMessage("octets behind the last payload")
-    return found
+    return payloads
 
 
 def notifies(payloads: Iterable[Payload], kind: int) -> list[NotifyPayload]:

@@ -81,22 +81,22 @@ def encode_attributes(attributes: Iterable[Attribute]) -> bytes:
 def parse_attributes(data: bytes, offset: int = 0, end: int | None = None) -> tuple[Attribute, ...]:
     """All attributes in data[offset:end]."""
     stop = len(data) if end is None else end
-    found: list[Attribute] = []
+    attributes: list[Attribute] = []
     while offset < stop:
         if stop - offset < 4:
             raise MalformedMessage("attribute is cut short")
-        if len(found) >= MAX_ATTRIBUTES:
+        if len(attributes) >= MAX_ATTRIBUTES:
             raise MalformedMessage("too many attributes")
         kind, value = _ATTRIBUTE.unpack_from(data, offset)
         offset += 4
         if kind & 0x8000:
-            found.append(Attribute(kind & 0x7FFF, value))
+            attributes.append(Attribute(kind & 0x7FFF, value))
             continue
         if value > stop - offset:
             raise MalformedMessage("attribute is longer than its place")
-        found.append(Attribute(kind, data[offset : offset + value]))
+        attributes.append(Attribute(kind, data[offset : offset + value]))
         offset += value
-    return tuple(found)
+    return tuple(attributes)
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -116,11 +116,11 @@ def parse_transforms(data: bytes, offset: int = 0, end: int | None = None) -> tu
     Raises MalformedMessage when none is marked as last before `end`.
     """
     stop = len(data) if end is None else end
-    found: list[Transform] = []
+    transforms: list[Transform] = []
     while True:
         if stop - offset < 8:
             raise MalformedMessage("transform is cut short")
-        if len(found) >= MAX_TRANSFORMS:
+        if len(transforms) >= MAX_TRANSFORMS:
             raise MalformedMessage("too many transforms")
         more, _, length, kind, _, ident = _TRANSFORM.unpack_from(data, offset)
         if length < 8 or length > stop - offset:
@@ -128,10 +128,10 @@ def parse_transforms(data: bytes, offset: int = 0, end: int | None = None) -> tu
         if more not in (0, 3):
             raise MalformedMessage(f"transform marked {more}")
         attributes = parse_attributes(data, offset + 8, offset + length) if length > 8 else ()
-        found.append(Transform(kind, ident, attributes))
+        transforms.append(Transform(kind, ident, attributes))
         offset += length
         if more == 0:
-            return tuple(found), offset
+            return tuple(transforms), offset
 
 
 def encode_proposals(proposals: tuple[Proposal, ...]) -> bytes:
@@ -152,12 +152,12 @@ def parse_proposals(data: bytes) -> tuple[Proposal, ...]:
 
 
 def _parse_proposals(data: bytes) -> tuple[Proposal, ...]:
-    found: list[Proposal] = []
+    proposals: list[Proposal] = []
     offset = 0
     while True:
         if len(data) - offset < 8:
             raise MalformedMessage("proposal is cut short")
-        if len(found) >= MAX_PROPOSALS:
+        if len(proposals) >= MAX_PROPOSALS:
             raise MalformedMessage("too many proposals")
         more, _, length, number, protocol, spi_size, count = _PROPOSAL.unpack_from(data, offset)
         end = offset + length
@@ -172,13 +172,13 @@ def _parse_proposals(data: bytes) -> tuple[Proposal, ...]:
             transforms, stop = (), start
         if stop != end or len(transforms) != count:
             raise MalformedMessage("proposal does not hold the transforms it counts")
-        found.append(Proposal(number, protocol, data[offset + 8 : start], transforms))
+        proposals.append(Proposal(number, protocol, data[offset + 8 : start], transforms))
         offset = end
         if more == 0:
             break
     if offset != len(data):
         raise MalformedMessage("octets behind the last proposal")
-    return tuple(found)
+    return tuple(proposals)
 
 
 _remembered = lru_cache(maxsize=_REMEMBERED)(_parse_proposals)

@@ -37,21 +37,21 @@ _BEARER = HTTPBearer(auto_error=False, description="A token of `policy token add
 
 def _token(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Token:
     """What the guard found before it read the body."""
-    found = request.state.token
-    assert isinstance(found, Token)
-    return found
+    token = request.state.token
+    assert isinstance(token, Token)
+    return token
 
 
-def permit(found: Token, what: str) -> Token:
+def permit(token: Token, what: str) -> Token:
     """The token again, if its role allows this. HTTPException."""
-    if what not in MAY[found.role]:
-        raise HTTPException(403, f"a token of role {found.role.value} may not do that")
-    return found
+    if what not in MAY[token.role]:
+        raise HTTPException(403, f"a token of role {token.role.value} may not do that")
+    return token
 
 
 def _may(what: str) -> Callable[[Token], Token]:
-    def check(found: Annotated[Token, Depends(_token)]) -> Token:
-        return permit(found, what)
+    def check(token: Annotated[Token, Depends(_token)]) -> Token:
+        return permit(token, what)
 
     return check
 
@@ -80,8 +80,8 @@ def status_of(error: PolicyError) -> int:
 
 
 def _signer(request: Request) -> Signer | None:
-    found: Signer | None = request.app.state.signer
-    return found
+    signer: Signer | None = request.app.state.signer
+    return signer
 
 
 SignedBy = Annotated[Signer | None, Depends(_signer)]

@@ -75,12 +75,12 @@ class Guard:
     async def _stranger(self, scope: Scope) -> tuple[int, str]:
         given = _headers(scope).get(b"authorization", [])
         try:
-            found = await self._known(given[0].decode("latin-1")) if len(given) == 1 else None
+            token = await self._known(given[0].decode("latin-1")) if len(given) == 1 else None
         except PolicyError:
             return 503, "tokens cannot be read now: the server's log says why"
-        if found is None:
+        if token is None:
             return 401, "a valid bearer token is needed"
-        scope.setdefault("state", {})["token"] = found
+        scope.setdefault("state", {})["token"] = token
         return 0, ""
 
     def _refusal(self, scope: Scope, most: int) -> tuple[int, str]:
@@ -117,10 +117,10 @@ class Guard:
 
 
 def _headers(scope: Scope) -> dict[bytes, list[bytes]]:
-    found: dict[bytes, list[bytes]] = {}
+    values: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
-        found.setdefault(name.lower(), []).append(value)
-    return found
+        values.setdefault(name.lower(), []).append(value)
+    return values
 
 
 def _host(url: bytes) -> str:

@@ -44,7 +44,9 @@ class PolicyCounts(Counts):
         if version != self._verified[0]:
             signed = store.documents()
             documents = [verify_document(each, root, domain=domain, router=name) for name, each in signed.items()]
-            delegations = [found for found, _document in map(split, signed.values()) if found is not None]
+            delegations = [
+                delegation for delegation, _document in map(split, signed.values()) if delegation is not None
+            ]
             ends = [verify_delegation(each, root, domain=domain)[0].expires_at for each in delegations]
             self._verified = (version, documents, ends)
         return self._verified[1:]

@@ -45,9 +45,9 @@ ALWAYS = {
 ABSENT, OVERTAKEN = {404: "There is none."}, {409: "Another change came first, or a confirmation is missing."}
 
 
-def problems_of(*found: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+def problems_of(*tables: dict[int, str]) -> dict[int | str, dict[str, Any]]:
     """How OpenAPI is told of errors."""
-    return {status: {"model": bodies.Problem, "description": text} for each in found for status, text in each.items()}
+    return {status: {"model": bodies.Problem, "description": text} for each in tables for status, text in each.items()}
 
 
 router = APIRouter(prefix="/v1", responses=problems_of(ALWAYS))
@@ -63,10 +63,10 @@ def digest(domain: Domain) -> str:
 
 
 def _draft(store: PolicyStore, wanted: str | None) -> Domain:
-    found = store.draft()
-    if wanted is not None and digest(found) != wanted:
+    domain = store.draft()
+    if wanted is not None and digest(domain) != wanted:
         raise VersionConflict("somebody else has changed the draft meanwhile: look at it first (GET /v1/draft)")
-    return found
+    return domain
 
 
 # -- reading ------------------------------------------------------------------------------------------
@@ -86,22 +86,22 @@ def domain(_who: Reader, folder: Folder, version: VersionQuery = None) -> dict[s
 def draft(_who: Reader, folder: Folder) -> dict[str, Any]:
     """The domain as it is being edited, with the digest that edits and commits can name."""
     with opened(folder) as store:
-        found = store.draft()
-        return {"version": store.version, "draft": digest(found), "domain": found.model_dump(mode="json")}
+        domain = store.draft()
+        return {"version": store.version, "draft": digest(domain), "domain": domain.model_dump(mode="json")}
 
 
 @router.get("/diff")
 def diff(_who: Reader, folder: Folder) -> dict[str, Any]:
     """What a commit would change, what stands against it, and what it would break for a while."""
     with opened(folder) as store:
-        found, last = store.draft(), store.version
+        domain, last = store.draft(), store.version
         committed = store.domain(last) if last else None
         return {
             "since": last,
-            "draft": digest(found),
-            "changes": difference(committed, found),
-            "problems": problems(found),
-            "warnings": [*jumps(committed, found), *store.unlisted_told()],
+            "draft": digest(domain),
+            "changes": difference(committed, domain),
+            "problems": problems(domain),
+            "warnings": [*jumps(committed, domain), *store.unlisted_told()],
         }
 
 
@@ -111,10 +111,10 @@ def removal(
 ) -> dict[str, Any]:
     """For how long others may go on accepting the router once it is removed from the draft; changes nothing."""
     with opened(folder) as store:
-        found = store.draft()
-        if name not in found.routers:
+        domain = store.draft()
+        if name not in domain.routers:
             raise HTTPException(404, f"there is no router {name} in the draft")
-        return bound.explain(found, name, bound.leases(lease_left, found, "lease_left"))
+        return bound.explain(domain, name, bound.leases(lease_left, domain, "lease_left"))
 
 
 @router.get("/history")
@@ -128,10 +128,10 @@ def history(_who: Reader, folder: Folder) -> list[dict[str, Any]]:
 def documents(_who: Fetcher, folder: Folder, version: VersionQuery = None) -> dict[str, Any]:
     """Every router's signed document, base64."""
     with opened(folder) as store:
-        found = store.documents(version)
+        by_router = store.documents(version)
         return {
             "version": store.version if version is None else version,
-            "documents": {name: base64.b64encode(each).decode() for name, each in found.items()},
+            "documents": {name: base64.b64encode(each).decode() for name, each in by_router.items()},
         }
 
 
@@ -141,20 +141,20 @@ def documents(_who: Fetcher, folder: Folder, version: VersionQuery = None) -> di
 def document(_who: Fetcher, folder: Folder, name: RouterPath, version: VersionQuery = None) -> Response:
     """One router's signed document."""
     with opened(folder) as store:
-        found = store.documents(version).get(name)
-    if found is None:
+        signed = store.documents(version).get(name)
+    if signed is None:
         raise HTTPException(404, f"there is no document of {name}")
-    return Response(found, media_type=COSE)
+    return Response(signed, media_type=COSE)
 
 
 @router.get("/revocation", response_class=Response, responses={200: {"content": {COSE: {}}}, **problems_of(ABSENT)})
 def revocation(_who: Fetcher, folder: Folder) -> Response:
     """The newest signed revocation list."""
     with opened(folder) as store:
-        found = store.revocation()
-    if found is None:
+        signed = store.revocation()
+    if signed is None:
         raise HTTPException(404, "no key was ever revoked")
-    return Response(found, media_type=COSE)
+    return Response(signed, media_type=COSE)
 
 
 @router.get("/public-key", response_class=Response, responses={200: {"content": {PEM: {}}}})
@@ -232,8 +232,11 @@ def confirmations(_who: Reader, folder: Folder) -> dict[str, Any]:
         routers = {}
         for name, signed in store.documents().items():
             policy = verify_document(signed, store.public_key, domain=last.name, router=name)
-            found = said.get(name)
-            routers[name] = {"said": None if found is None else shown(found), "missing": missing(policy, found)}
+            confirmation = said.get(name)
+            routers[name] = {
+                "said": None if confirmation is None else shown(confirmation),
+                "missing": missing(policy, confirmation),
+            }
         return {"routers": routers, "problems": wrong}
 
 

@@ -79,11 +79,11 @@ class TokenBook:
         """Those that count. PolicyError for a damaged file, or one that others may read."""
         try:
             with open_regular(self._path) as file:
-                found = os.fstat(file.fileno())
+                status = os.fstat(file.fileno())
                 data = file.read(MAX_OCTETS)
         except FileNotFoundError:
             return ()
-        check_secret(self._path, found, "tokens' file")
+        check_secret(self._path, status, "tokens' file")
         try:
             if format_of(self._path, data, FORMAT) < FORMAT:
                 return _LIST.validate_json(data)
@@ -118,11 +118,11 @@ class TokenBook:
     def find(self, given: str) -> Token | None:
         """Whose token this is. All are compared, each in constant time."""
         digest = _digest(given)
-        found = None
+        token = None
         for each in self.all():
             if hmac.compare_digest(each.digest, digest):
-                found = each
-        return found
+                token = each
+        return token
 
     def _write(self, tokens: tuple[Token, ...]) -> None:
         write_atomic(self._path, _File(tokens=tokens).model_dump_json(indent=1).encode(), 0o600)

@@ -63,8 +63,8 @@ def about(op: str) -> str:
 
 def _field(name: str, spec: Mapping[str, Any], defs: Mapping[str, Any], required: bool) -> Field:
     hint, default = spec.get("description", ""), spec.get("default")
-    found = _plain(spec, defs)
-    kind, allowed = _kind(found, defs)
+    schema = _plain(spec, defs)
+    kind, allowed = _kind(schema, defs)
     given = default if isinstance(default, list | tuple) else () if default is None else (default,)
     return Field(name, kind, required, allowed, tuple(str(each) for each in given), hint)
 

@@ -183,11 +183,11 @@ def _confirmed(own: Mapping[str, Any] | None) -> str:
 
 def _heard(draft: Domain, committed: Domain | None) -> Heard:
     """The other ends of every interface's adjacencies."""
-    found: dict[tuple[str, str], list[tuple[End, State]]] = {}
+    states: dict[tuple[str, str], list[tuple[End, State]]] = {}
     for each, state in _joined(draft, committed):
         for mine, other in ((each.a, each.b), (each.b, each.a)):
-            found.setdefault(mine.place, []).append((other, state))
-    return found
+            states.setdefault(mine.place, []).append((other, state))
+    return states
 
 
 def _joined(draft: Domain, committed: Domain | None) -> Iterator[tuple[AdjacencyEntry, State]]:
@@ -200,7 +200,7 @@ def _joined(draft: Domain, committed: Domain | None) -> Iterator[tuple[Adjacency
 
 def adjacencies(draft: Domain, committed: Domain | None, said: Said) -> list[Adjacency]:
     """Every adjacency of the draft or the last version, in order of the names."""
-    found = []
+    rows = []
     for each, state in _joined(draft, committed):
         ends = []
         for end, other in ((each.a, each.b), (each.b, each.a)):
@@ -213,10 +213,10 @@ def adjacencies(draft: Domain, committed: Domain | None, said: Said) -> list[Adj
             ends.append((shown_modes(entry) if entry is not None else NOTHING, keyed))
         words = [keyed for _, keyed in ends]
         both = None if None in words else all(words)
-        found.append(
+        rows.append(
             Adjacency(str(each.a), str(each.b), (each.a.router, each.b.router), state, (ends[0][0], ends[1][0]), both)
         )
-    return sorted(found, key=lambda each: (each.a, each.b))
+    return sorted(rows, key=lambda each: (each.a, each.b))
 
 
 def _net(interface: InterfaceEntry) -> str:
@@ -224,7 +224,7 @@ def _net(interface: InterfaceEntry) -> str:
     return "" if interface.address is None else str(interface.address.network)
 
 
-def graph(draft: Domain, found: list[Router], joined: list[Adjacency]) -> dict[str, Any]:
+def graph(draft: Domain, routers: list[Router], joined: list[Adjacency]) -> dict[str, Any]:
     """What the drawing needs, as JSON."""
     nets = {router.name: [[each.name, _net(each)] for each in router.interfaces] for router in draft.routers.values()}
     return {
@@ -237,7 +237,7 @@ def graph(draft: Domain, found: list[Router], joined: list[Adjacency]) -> dict[s
                 "inForce": each.in_force,
                 "interfaces": nets.get(each.name, []),
             }
-            for each in found
+            for each in routers
         ],
         "edges": [
             {"a": each.a, "b": each.b, "routers": each.routers, "state": each.state, "modes": each.modes,

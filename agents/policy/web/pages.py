@@ -76,16 +76,16 @@ def login_page(next: str = "/", ended: bool = False) -> Response:
 @router.post("/login")
 def login(request: Request, given: Form) -> Response:
     """A token for a session."""
-    found = request.app.state.tokens.find(one(given, "token").strip())
+    token = request.app.state.tokens.find(one(given, "token").strip())
     back = local(one(given, "next", "/"))
-    if found is None:
+    if token is None:
         return plain_page("login.html.j2", Problem(401, "That is no token that counts."), back=back, ended=False)
-    request.state.token = found
-    if "read" not in MAY[found.role]:
-        refused = Problem(403, f"A token of role {found.role.value} is for a program, not for these pages.")
+    request.state.token = token
+    if "read" not in MAY[token.role]:
+        refused = Problem(403, f"A token of role {token.role.value} is for a program, not for these pages.")
         return plain_page("login.html.j2", refused, back=back, ended=False)
     answer = go(back)
-    set_cookie(request, answer, sessions(request).begin(found))
+    set_cookie(request, answer, sessions(request).begin(token))
     return answer
 
 
@@ -158,8 +158,8 @@ def routers_page(visit: Reading, q: Search = "") -> Response:
 
 def _routers(visit: Visit, problem: Problem | None, values: Values, q: str = "") -> Response:
     whole = Whole(visit)
-    found = [each for each in whole.routers if each.fits(q)]
-    return page(visit, "routers.html.j2", problem, whole=whole, found=found, q=q, values=values)
+    routers = [each for each in whole.routers if each.fits(q)]
+    return page(visit, "routers.html.j2", problem, whole=whole, routers=routers, q=q, values=values)
 
 
 @router.get("/routers/{name}")
@@ -170,15 +170,15 @@ def router_page(visit: Reading, name: RouterPath) -> Response:
 
 def _router(visit: Visit, problem: Problem | None, values: Values, name: str) -> Response:
     whole = Whole(visit)
-    found = next((each for each in whole.routers if each.name == name), None)
-    if found is None:
+    router = next((each for each in whole.routers if each.name == name), None)
+    if router is None:
         raise HTTPException(404, f"there is no router {name}")
     entry = whole.draft.routers.get(name)
     pem = public_pem(public_key_from_spki(entry.key)).decode() if entry is not None else ""
     shown = whole.draft if entry is not None else whole.committed
     assert shown is not None
     return page(
-        visit, "router.html.j2", problem, whole=whole, router=found, pem=pem, values=values,
+        visit, "router.html.j2", problem, whole=whole, router=router, pem=pem, values=values,
         lease=setting_text("lease", shown.settings_of(name).lease),
         modes=[each.value for each in Mode], protocols=[each.value for each in RoutingProtocol],
     )  # fmt: skip
@@ -209,8 +209,8 @@ def adjacencies_page(visit: Reading, q: Search = "") -> Response:
 
 def _adjacencies(visit: Visit, problem: Problem | None, values: Values, q: str = "") -> Response:
     whole, words = Whole(visit), q.lower().split()
-    found = [each for each in whole.adjacencies if all(word in f"{each.a} {each.b}".lower() for word in words)]
-    return page(visit, "adjacencies.html.j2", problem, whole=whole, found=found, q=q, values=values)
+    adjacencies = [each for each in whole.adjacencies if all(word in f"{each.a} {each.b}".lower() for word in words)]
+    return page(visit, "adjacencies.html.j2", problem, whole=whole, adjacencies=adjacencies, q=q, values=values)
 
 
 # -- editing the draft ------------------------------------------------------------------------------
@@ -301,12 +301,12 @@ def removal_page(
 
 def _removal(visit: Visit, problem: Problem | None, name: str, lease: tuple[str, ...]) -> Response:
     words = tuple(each for word in lease for each in word.split())
-    found = attempt(lambda: routes.removal(visit.token, visit.folder, name, words))
-    if isinstance(found, Problem):
+    bounds = attempt(lambda: routes.removal(visit.token, visit.folder, name, words))
+    if isinstance(bounds, Problem):
         if not words:
-            raise HTTPException(404, found.text)
-        problem, found = problem or found, routes.removal(visit.token, visit.folder, name, ())
-    return page(visit, "removal.html.j2", problem, name=name, found=found, lease=" ".join(words))
+            raise HTTPException(404, bounds.text)
+        problem, bounds = problem or bounds, routes.removal(visit.token, visit.folder, name, ())
+    return page(visit, "removal.html.j2", problem, name=name, bounds=bounds, lease=" ".join(words))
 
 
 @router.post("/routers/{name}/removal")
@@ -334,7 +334,7 @@ def draft_page(visit: Reading) -> Response:
 
 
 def _draft(visit: Visit, problem: Problem | None, values: Values) -> Response:
-    return page(visit, "draft.html.j2", problem, found=routes.diff(visit.token, visit.folder), values=values)
+    return page(visit, "draft.html.j2", problem, diff=routes.diff(visit.token, visit.folder), values=values)
 
 
 @router.post("/draft")
@@ -368,7 +368,7 @@ def history_page(visit: Reading, version: routes.VersionQuery = None) -> Respons
 
 
 def _history(visit: Visit, problem: Problem | None, version: int | None) -> Response:
-    found = routes.history(visit.token, visit.folder)
+    commits = routes.history(visit.token, visit.folder)
     changed: list[str] | Problem = []
     if version is not None:
         with opened(visit.folder) as store:
@@ -376,7 +376,7 @@ def _history(visit: Visit, problem: Problem | None, version: int | None) -> Resp
             changed = attempt(lambda: difference(before, store.domain(version)))
     if isinstance(changed, Problem):
         raise HTTPException(404, changed.text)
-    return page(visit, "history.html.j2", problem, found=found, version_shown=version, changed=changed)
+    return page(visit, "history.html.j2", problem, commits=commits, version_shown=version, changed=changed)
 
 
 @router.post("/history")

@@ -75,17 +75,17 @@ class Sessions:
         """The session of this secret, if it lives and its token still counts. `use`: it lives on from now."""
         now = self.clock()
         with self._lock:
-            found = self._known.get(_key(secret))
-            if found is None:
+            session = self._known.get(_key(secret))
+            if session is None:
                 return None
-            current = next((each for each in self._book.all() if each.digest == found.token.digest), None)
-            if current is None or found.left_s(now) <= 0:
+            current = next((each for each in self._book.all() if each.digest == session.token.digest), None)
+            if current is None or session.left_s(now) <= 0:
                 del self._known[_key(secret)]
                 return None
-            found.token = current
+            session.token = current
             if use:
-                found.used = now
-            return found
+                session.used = now
+            return session
 
     def count(self, token: Token) -> int:
         """How many sessions of this token live."""

@@ -76,8 +76,8 @@ class Visit:
     @property
     def signer(self) -> Signer | None:
         """Who signs what is committed: None for the root key."""
-        found: Signer | None = self.request.app.state.signer
-        return found
+        signer: Signer | None = self.request.app.state.signer
+        return signer
 
     @property
     def may_write(self) -> bool:
@@ -93,8 +93,8 @@ Values = dict[str, tuple[str, ...]]
 
 def sessions(request: Request) -> Sessions:
     """Those of this server."""
-    found: Sessions = request.app.state.sessions
-    return found
+    known: Sessions = request.app.state.sessions
+    return known
 
 
 def cookie_name(request: Request) -> str:
@@ -120,13 +120,13 @@ def looking(request: Request) -> bool:
 def visit(request: Request) -> Visit:
     """Whoever is signed in and may see the domain. SignIn, HTTPException."""
     secret = request.cookies.get(cookie_name(request), "")
-    found = sessions(request).find(secret, use=not looking(request)) if secret else None
-    if found is None:
+    session = sessions(request).find(secret, use=not looking(request)) if secret else None
+    if session is None:
         # A form that came too late is gone; what it changed is on the page that is shown again.
         raise SignIn(request.url.path if request.method != "GET" else _target(request))
-    request.state.token = found.token
-    permit(found.token, "read")
-    return Visit(request, Path(request.app.state.folder), found, secret)
+    request.state.token = session.token
+    permit(session.token, "read")
+    return Visit(request, Path(request.app.state.folder), session, secret)
 
 
 def _target(request: Request) -> str:
@@ -150,33 +150,33 @@ async def form(request: Request) -> Values:
     origin, host = request.headers.get("origin"), request.headers.get("host", "")
     if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
         raise HTTPException(403, "forms of other pages are not taken")
-    found: Values = {}
+    values: Values = {}
     try:
         pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError as error:
         raise HTTPException(422, "the form cannot be read") from error
     for name, value in pairs:
-        found[name] = (*found.get(name, ()), value.replace("\r\n", "\n"))
-    return found
+        values[name] = (*values.get(name, ()), value.replace("\r\n", "\n"))
+    return values
 
 
 Form = Annotated[Values, Depends(form)]
 Reading = Annotated[Visit, Depends(visit)]
 
 
-def _own_form(found: Reading, given: Form) -> Visit:
-    if not found.session.brings(one(given, "csrf")):
+def _own_form(current: Reading, given: Form) -> Visit:
+    if not current.session.brings(one(given, "csrf")):
         raise HTTPException(403, "the form is not one that this session was shown: load the page again")
-    return found
+    return current
 
 
 Sending = Annotated[Visit, Depends(_own_form)]
 """A form of this session's, which changes nothing of the domain."""
 
 
-def _writing(found: Sending) -> Visit:
-    permit(found.token, "write")
-    return found
+def _writing(current: Sending) -> Visit:
+    permit(current.token, "write")
+    return current
 
 
 Writing = Annotated[Visit, Depends(_writing)]
@@ -196,10 +196,10 @@ def attempt(deed: Callable[[], T]) -> T | Problem:
         return Problem(status_of(error), "The step before is not confirmed by all, so none was taken.",
                        (*error.missing, *wrong))  # fmt: skip
     except PolicyError as error:
-        found = parts(str(error))
-        allowed = (f"Allowed: {found.allowed}",) if found.allowed else ()
-        command = (f"Next, on the server: {found.next_command}",) if found.next_command else ()
-        return Problem(status_of(error), found.problem, (*found.problems, *allowed, *command))
+        said = parts(str(error))
+        allowed = (f"Allowed: {said.allowed}",) if said.allowed else ()
+        command = (f"Next, on the server: {said.next_command}",) if said.next_command else ()
+        return Problem(status_of(error), said.problem, (*said.problems, *allowed, *command))
     except ValidationError as error:
         mistakes = [each for each in error.errors() if each["loc"] != ("steps",)] or error.errors()
         return Problem(422, "The form is not valid.", tuple(map(_mistake, mistakes[:20])))
@@ -270,16 +270,16 @@ def counted(number: int, word: str, words: str = "") -> str:
     return f"{number} {word if number == 1 else words or word + 's'}"
 
 
-def page(found: Visit, template: str, problem: Problem | None = None, /, **context: Any) -> HTMLResponse:
+def page(current: Visit, template: str, problem: Problem | None = None, /, **context: Any) -> HTMLResponse:
     """A page of somebody who is signed in."""
-    with opened(found.folder) as store:
+    with opened(current.folder) as store:
         draft, last = store.draft(), store.version
         changes = len(difference(store.domain(last) if last else None, draft))
-    notice, found.session.notice = found.session.notice, Notice()
+    notice, current.session.notice = current.session.notice, Notice()
     return plain_page(
-        template, problem, visit=found, csrf=found.session.csrf, domain=draft.name, version=last, changes=changes,
-        notice=notice, here=found.request.url.path,
-        left_s=int(found.session.left_s(sessions(found.request).clock())), **context,
+        template, problem, visit=current, csrf=current.session.csrf, domain=draft.name, version=last, changes=changes,
+        notice=notice, here=current.request.url.path,
+        left_s=int(current.session.left_s(sessions(current.request).clock())), **context,
     )  # fmt: skip
 
 

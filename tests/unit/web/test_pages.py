@@ -399,7 +399,7 @@ def test_an_interface_needs_its_name_alone_and_a_mistake_is_told_in_words(
     admin.open("/routers/r4")
     admin.fill(at="an interface", address="10.9.0.1/30", link_local="fe80::9")
     admin.press("Add to the draft")
-    assert "at.interface: 'an interface' is none; allowed: the name of an interface, as eth0" in admin.text
+    assert "at.interface: 'an interface' is not valid; allowed: the name of an interface, as eth0" in admin.text
     assert "Tuple" not in admin.text and "pattern" not in admin.text
     admin.fill(at="eth9")
     admin.press("Add to the draft")
