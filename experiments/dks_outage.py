@@ -122,15 +122,15 @@ class DksOutage(Experiment):
         cuts = {"link cut": Phase(cut, frozenset({link})), self.begin: Phase(healed)}
         extra |= protected.in_clear(run)
         extra |= multicast.series(run, cuts)
-        found = numbering(run)
-        if found is not None:
+        numbers = numbering(run)
+        if numbers is not None:
             extra |= {
-                "SAs compared": found.compared,
-                "SAs of no group": found.foreign,
-                "groups": found.groups,
-                "groups without a key in common": len(found.keyless),
-                TWICE: len(found.two_keys),
-                BESIDE: len(found.beside_book),
+                "SAs compared": numbers.compared,
+                "SAs of no group": numbers.foreign,
+                "groups": numbers.groups,
+                "groups without a key in common": len(numbers.keyless),
+                TWICE: len(numbers.two_keys),
+                BESIDE: len(numbers.beside_book),
             }
         return Measures(
             main_s=None if right is None else (right - healed) / NS,
@@ -140,25 +140,25 @@ class DksOutage(Experiment):
         )
 
     def judge(self, table: Table) -> list[Criterion]:
-        found = []
+        criteria = []
         for keying, runs in table.measures.items():
             if keying not in LOCAL or not runs:
                 continue
             lost, drops = (sum(int(run.extra[name] or 0) for run in runs) for name in (LOST, DROPPED))
-            found.append(Criterion(keying, "no adjacency lost, but those over the cut link", str(lost), lost == 0))
-            found.append(Criterion(keying, "no packet dropped by IPsec", str(drops), drops == 0))
+            criteria.append(Criterion(keying, "no adjacency lost, but those over the cut link", str(lost), lost == 0))
+            criteria.append(Criterion(keying, "no packet dropped by IPsec", str(drops), drops == 0))
             slowest = [run.main_s for run in runs]
             before = all(each is not None and each < BACK_S - HEAL_S for each in slowest)
             text = "the cut link is in use again before the DKS is back"
-            found.append(Criterion(keying, text, ", ".join(map(_shown, slowest)), before))
+            criteria.append(Criterion(keying, text, ", ".join(map(_shown, slowest)), before))
             if table.has(keying, hears(self.begin)):
                 heard = table.values(keying, hears(self.begin))
                 ok = all(each is not None and each < BACK_S - HEAL_S for each in heard)
                 text = "all receivers of multicast hear again before the DKS is back"
-                found.append(Criterion(keying, text, ", ".join(map(_shown, heard)), ok))
-            found += self.none_in_clear(table, keying)
-            found += [self._one_numbering(keying, [run.extra for run in runs])]
-        return found
+                criteria.append(Criterion(keying, text, ", ".join(map(_shown, heard)), ok))
+            criteria += self.none_in_clear(table, keying)
+            criteria += [self._one_numbering(keying, [run.extra for run in runs])]
+        return criteria
 
     @staticmethod
     def _one_numbering(keying: str, runs: Sequence[Mapping[str, float | None]]) -> Criterion:
@@ -171,7 +171,7 @@ class DksOutage(Experiment):
         return Criterion(keying, text, said if compared else "no SAs on record", compared and not any(wrong.values()))
 
     def findings(self, table: Table) -> list[str]:
-        found = []
+        sentences = []
         for keying, runs in table.measures.items():
             if not runs:
                 continue
@@ -183,11 +183,11 @@ class DksOutage(Experiment):
                     "generations from the DKS after its return",
                 )
             )
-            found.append(
+            sentences.append(
                 f"{keying}: {lost} adjacencies lost; {made} rekeys by LKSs while the DKS was dead; {given} generations "
                 "made by the DKS after its return."
             )
-        return found
+        return sentences
 
 
 def losses(run: Run, link: str, since: int, until: int) -> int:
@@ -210,10 +210,10 @@ def issued(run: Run) -> list[Event]:
 def dropped(run: Run) -> dict[str, int]:
     """What the counters of /proc/net/xfrm_stat grew by from the DKS's death to the end, but for the return of the link:
     a neighbour whose first Hello comes before the LKSs have spoken cannot be understood if it has new keys."""
-    found = grown(run, DEAD, "end")
+    growth = grown(run, DEAD, "end")
     for name, count in grown(run, HEALED, SETTLED).items():
-        found[name] = found.get(name, 0) - count
-    return {name: count for name, count in found.items() if count}
+        growth[name] = growth.get(name, 0) - count
+    return {name: count for name, count in growth.items() if count}
 
 
 def _shown(value: float | None) -> str:

@@ -87,41 +87,41 @@ class Effort(Simulated):
 
     def judge(self, table: Table) -> list[Criterion]:
         """That scripts are taken by the programs that they are for, and what must hold of this system at every size."""
-        found = []
+        criteria = []
         for label in table.measures:
 
             def value(name: str, label: str = label) -> int:
                 return int(table.values(label, name)[0] or 0)
 
             tried, taken = value(TRIED), value(TAKEN)
-            found.append(Criterion(label, "every line is accepted", f"{taken} of {tried}", 0 < tried == taken))
+            criteria.append(Criterion(label, "every line is accepted", f"{taken} of {tried}", 0 < tried == taken))
             if label.startswith("lks"):
                 later = sum(value(f"{NAMES[task]}: {COUNTS['entries']}") for task in TASKS if task != "service")
                 added = value(f"{NAMES['add']}: {COUNTS['machines']}")
                 left = value(f"{NAMES['leaves']}: {COUNTS['machines']}")
-                found += [
+                criteria += [
                     Criterion(label, "nobody handles a secret once the domain is in service", str(later), later == 0),
                     Criterion(label, "one more router is typed at it and one other machine", str(added), added == 2),
                     Criterion(label, "who leaves costs no router a command", str(left), left == 1),
                 ]
-        return found
+        return criteria
 
     def findings(self, table: Table) -> list[str]:
         """One sentence for each way and size."""
-        found = []
+        sentences = []
         for label in table.measures:
 
             def value(task: str, count: str, label: str = label) -> str:
                 return f"{table.values(label, f'{NAMES[task]}: {COUNTS[count]}')[0] or 0:,.0f}"
 
-            found.append(
+            sentences.append(
                 f"{label}: all into service in {value('service', 'commands')} commands with "
                 f"{value('service', 'entries')} entries of {value('service', 'secrets')} secrets; one more router at "
                 f"{value('add', 'machines')} machines; somebody leaves: {value('leaves', 'commands')} commands at "
                 f"{value('leaves', 'machines')} machines, {value('leaves', 'entries')} entries of secrets, "
                 f"{value('leaves', 'rounds')} rounds."
             )
-        return found
+        return sentences
 
     def figures(self, folder: Path, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Sequence[Drawn]:
         """Commands and entries of secrets of each task, by size."""

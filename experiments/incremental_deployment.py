@@ -111,14 +111,14 @@ class IncrementalDeployment(Experiment):
 
     def timeline(self, topology: Topology, rng: random.Random, *, apart: bool = False) -> list[Step]:
         count, protocols = len(segments(topology)) * MODES, deployed(topology) if apart else ["all"]
-        found = []
+        timeline = []
         # Near the end of the way up, when the links of the last router are under way.
         first = next(n for n, name in enumerate(sorted(segments(topology))) if self._touches(topology, name))
         cut_s = (
             START_S + TRY_S * (first * MODES + rng.randrange(1, MODES + 1)) + round(rng.uniform(0.2, TRY_S - 0.2), 3)
         )
         node, now_s = down(topology), START_S
-        found += [
+        timeline += [
             step(cut_s, "power_off", nodes=[node]),
             step(cut_s + DARK_S, "power_on", nodes=[node], jitter_s=0),
         ]
@@ -127,16 +127,16 @@ class IncrementalDeployment(Experiment):
             attempts = count + int(spare_s / TRY_S)
             for number in range(attempts):
                 at_s = now_s + TRY_S * number
-                found.append(step(at_s, "policy_step", direction=direction, protocol=protocol))
+                timeline.append(step(at_s, "policy_step", direction=direction, protocol=protocol))
             return now_s + TRY_S * attempts
 
         for protocol in protocols:
             now_s = steps("up", protocol, HELD_S + MARGIN_S if protocol == protocols[0] else MARGIN_S)
         now_s += MARGIN_S
-        found.append(step(now_s - 1, "mark", name="turn"))
+        timeline.append(step(now_s - 1, "mark", name="turn"))
         for protocol in reversed(protocols):
             now_s = steps("back", protocol, MARGIN_S)
-        return found
+        return timeline
 
     @staticmethod
     def _touches(topology: Topology, segment: str) -> bool:
@@ -150,13 +150,13 @@ class IncrementalDeployment(Experiment):
     def streams(self, topology: Topology) -> list[Stream]:
         """One of each kind, from the router and to as many as can be without a path that leads through the one that
         will have no power."""
-        gone, found, routes = down(topology), [], expected_paths(topology)
+        gone, streams, routes = down(topology), [], expected_paths(topology)
         names = [name for name in sorted(topology.routers) if name != gone]
         for kind, groups in (("any", ANY_SOURCE), ("specific", SOURCE_SPECIFIC)):
             choices = [self._stream(topology, routes, gone, names, source, kind, f"{groups}.1") for source in names]
             best = max(choices, key=lambda each: 0 if each is None else len(each.receivers))
-            found += [] if best is None else [best]
-        return found
+            streams += [] if best is None else [best]
+        return streams
 
     @staticmethod
     def _stream(
@@ -192,7 +192,7 @@ class IncrementalDeployment(Experiment):
         tried = run.where("lab", "deploy")
         taken = [each for each in tried if each["result"] == "taken"]
         off, on = (self._moment(run, kind) for kind in ("power_off", "power_on"))
-        found = protected.shares(run.folder, INTERVAL_S)
+        shares = protected.shares(run.folder, INTERVAL_S)
         right = self._return(run, on)
         converged = converged_at(topology, run.events, run.expected())
         asked = requests.at_dks(run, 0)
@@ -208,8 +208,8 @@ class IncrementalDeployment(Experiment):
                 LEFT: float(2 * MODES * len(segments(topology)) * self._deployments(run) - len(taken)),
                 HELD: float(sum(each["result"] == "held" for each in tried)),
                 AHEAD: float(sum(off < each["t"] < on and self._concerns(each, down(topology)) for each in taken)),
-                SHARE: self._percent(found, turn - int(20 * NS), turn),
-                BACK: self._percent(found, end - int(20 * NS), end),
+                SHARE: self._percent(shares, turn - int(20 * NS), turn),
+                BACK: self._percent(shares, end - int(20 * NS), end),
                 **multicast.series(run, {self.begin: Phase(on)}),
             },
         )
@@ -254,12 +254,12 @@ class IncrementalDeployment(Experiment):
         return sum(int(each["sent"]) - int(each["received"]) for each in run.where("probe", "flow"))
 
     @staticmethod
-    def _percent(found: list[protected.Share], since: int, until: int) -> float | None:
-        value = protected.between(found, since, until).value
+    def _percent(shares: list[protected.Share], since: int, until: int) -> float | None:
+        value = protected.between(shares, since, until).value
         return None if value is None else 100 * value
 
     def judge(self, table: Table) -> list[Criterion]:
-        found = []
+        criteria = []
         for keying in MODERN:
             if keying not in table:
                 continue
@@ -273,7 +273,7 @@ class IncrementalDeployment(Experiment):
 
             # Whoever confirmed a step and then lost its power is one step behind when the next is taken, and no more.
             held = all((run.extra[HELD] or 0) > 0 and (run.extra[AHEAD] or 0) <= 1 for run in runs)
-            found += [
+            criteria += [
                 Criterion(keying, "no adjacency is lost", f"{total(LOSSES):g}", total(LOSSES) == 0),
                 Criterion(keying, "no probe packet is lost", f"{total(PROBES):g}", total(PROBES) == 0),
                 *(
@@ -291,19 +291,19 @@ class IncrementalDeployment(Experiment):
                 ),
                 Criterion(keying, "every step is taken, up and back", f"{total(LEFT):g} left", every(LEFT, 0)),
             ]
-        return found
+        return criteria
 
     def findings(self, table: Table) -> list[str]:
-        found = []
+        sentences = []
         for keying in MODERN:
             if keying in table:
                 runs = table.measures[keying]
-                found.append(
+                sentences.append(
                     f"{keying}: {between(run.extra[TAKEN] or 0 for run in runs)} steps, "
                     f"{between(run.extra[HELD] or 0 for run in runs)} attempts held because a member was without power "
                     f"or had not confirmed yet, {between(run.extra[LOSSES] or 0 for run in runs)} adjacencies lost."
                 )
-        return found
+        return sentences
 
     def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
         from testbed.report.deployment import draw_deployment

@@ -92,14 +92,14 @@ class Cast:
         lans = [each for each in topology.segments.values() if each.kind == "lan"]
         links = [each for each in topology.segments.values() if each.kind == "p2p"]
         rooms = [(each, [n for n, _ in each.members if n in topology.routers]) for each in lans]
-        found = next(((each, names) for each, names in rooms if len(names) >= 3), None)
-        if found is None or not links:
+        room = next(((each, names) for each, names in rooms if len(names) >= 3), None)
+        if room is None or not links:
             raise InputError("there is no LAN of three routers beside a link", where=f"topology {topology.name}",
                              allowed="office")  # fmt: skip
-        self.lan, self.link = found[0].name, links[0].name
-        self.speaker, self.victim, self.insider = found[1][:3]
+        self.lan, self.link = room[0].name, links[0].name
+        self.speaker, self.victim, self.insider = room[1][:3]
         ends = [node for node, _ in links[0].members if node in topology.routers]
-        self.beyond = next((node for node in ends if node not in found[1]), ends[-1])
+        self.beyond = next((node for node in ends if node not in room[1]), ends[-1])
         """The router of the link that is not on the LAN: it listens to streams that the victim sends."""
         self._topology, self.family = topology, topology.family
         self.group = packets.all_ospf(self.family)
@@ -116,10 +116,10 @@ class Cast:
         """Hellos of OSPF and PIM under an address and a name of the stranger's own."""
         speaker = self._topology.ends(segment)[0]
         stranger = _free(speaker, self.family)
-        found = [packets.frame(stranger, self.group, packets.OSPF, self.hello(speaker, STRANGER_ID, stranger))]
+        frames = [packets.frame(stranger, self.group, packets.OSPF, self.hello(speaker, STRANGER_ID, stranger))]
         if self.family == 4:
-            found.append(packets.frame(stranger, packets.ALL_PIM, packets.PIM, packets.pim_hello()))
-        return found
+            frames.append(packets.frame(stranger, packets.ALL_PIM, packets.PIM, packets.pim_hello()))
+        return frames
 
     def forged(self, segment: str) -> list[bytes]:
         """OSPF and PIM in clear in the name of a router of the segment."""
@@ -248,25 +248,25 @@ class Intrusion(Experiment):
         lan, at = cast.lan, PHASES
         speaker, beyond = topology.ends(lan)[0], topology.ends(cast.link)[0]
         forged = cast.hello(speaker, topology.routers[cast.speaker].router_id).hex()
-        found = [step(moment, "mark", name=name) for name, moment in at.items() if name != "end"]
-        found += [step(TAP_S, "tap", segment=segment) for segment in (lan, cast.link)]
+        steps = [step(moment, "mark", name=name) for name, moment in at.items() if name != "end"]
+        steps += [step(TAP_S, "tap", segment=segment) for segment in (lan, cast.link)]
         for phase, made in (("rogue neighbour", cast.rogue), ("forged", cast.forged)):
             for segment in (lan, cast.link):
                 frames = [each.hex() for each in made(segment)]
-                found += [step(at[phase] + 1 + rng.random(), "inject", segment=segment, frames=frames)]
+                steps += [step(at[phase] + 1 + rng.random(), "inject", segment=segment, frames=frames)]
         for phase, frame in cast.forged_pim().items():
-            found += [step(at[phase] + 1 + rng.random(), "inject", segment=lan, frames=[frame.hex()])]
+            steps += [step(at[phase] + 1 + rng.random(), "inject", segment=lan, frames=[frame.hex()])]
         guessed = [each.hex() for each in cast.guessed()]
         head = packets.head_octets(topology.family)
         fresh = [[head, 4], [head + 8, 96]]
-        found += [step(at["guessed"] + 1, "inject", segment=lan, frames=guessed, copies=64, fresh=fresh)]
-        found += [step(at["tampered"] + 1, "replay", segment=lan, tamper=True)]
-        found += [step(at["replayed"] + 1, "replay", segment=segment) for segment in (lan, cast.link)]
-        found += [step(at["reboot"], "power_off", nodes=[cast.victim])]
-        found += [step(at["reboot"] + 10, "power_on", nodes=[cast.victim], jitter_s=0)]
-        found += [step(at["replayed after reboot"] + 1, "replay", segment=lan)]
+        steps += [step(at["guessed"] + 1, "inject", segment=lan, frames=guessed, copies=64, fresh=fresh)]
+        steps += [step(at["tampered"] + 1, "replay", segment=lan, tamper=True)]
+        steps += [step(at["replayed"] + 1, "replay", segment=segment) for segment in (lan, cast.link)]
+        steps += [step(at["reboot"], "power_off", nodes=[cast.victim])]
+        steps += [step(at["reboot"] + 10, "power_on", nodes=[cast.victim], jitter_s=0)]
+        steps += [step(at["replayed after reboot"] + 1, "replay", segment=lan)]
         flood, copies = [each.hex() for each in cast.flood()], FLOOD_S * FLOOD_EACH_PPS
-        found += [
+        steps += [
             step(at["flood"] + 1, "inject", segment=lan, frames=flood, copies=copies,
                  gap_s=1 / (3 * FLOOD_EACH_PPS), fresh=[[head + 8, 8]]),
             step(OFF_S, "power_off", nodes=[cast.victim]),
@@ -279,11 +279,11 @@ class Intrusion(Experiment):
         for number, (name, key) in enumerate(TRIALS.values()):
             words = {"name": name or cast.insider, "key": key or cast.insider}
             moment = at["impostors"] + 1 + 9 * number
-            found += [step(moment, "impostor", segment=lan, victim=cast.speaker, router=cast.insider, **words)]
-        found += [step(at["impostors"] + 26, "router_remove", router=cast.insider, hand_to=cast.speaker)]
+            steps += [step(moment, "impostor", segment=lan, victim=cast.speaker, router=cast.insider, **words)]
+        steps += [step(at["impostors"] + 26, "router_remove", router=cast.insider, hand_to=cast.speaker)]
         for after, deed in DISMISSAL:
-            found += [step(at["impostors"] + after, "administrator", deed=deed, hand_to=cast.speaker)]
-        return found
+            steps += [step(at["impostors"] + after, "administrator", deed=deed, hand_to=cast.speaker)]
+        return steps
 
     def streams(self, topology: Topology) -> list[Stream]:
         """One for each group that a forged message of PIM is about and that has receivers, named like its phase."""
@@ -330,7 +330,7 @@ class Intrusion(Experiment):
         )
 
     def judge(self, table: Table) -> list[Criterion]:
-        found = []
+        criteria = []
         for keying, runs in table.measures.items():
             if keying not in AGENTS or not runs:
                 continue
@@ -344,40 +344,40 @@ class Intrusion(Experiment):
                 ("no route changes for a stranger", "route changes"),
             ):
                 count = total(what, STRANGERS)
-                found.append(Criterion(keying, text, str(count), count == 0))
+                criteria.append(Criterion(keying, text, str(count), count == 0))
             if "PIM Prune: multicast packets lost" in runs[0].extra:
                 count = total("multicast packets lost", tuple(FORGED_PIM))
-                found.append(Criterion(keying, "no multicast is lost for a stranger", str(count), count == 0))
+                criteria.append(Criterion(keying, "no multicast is lost for a stranger", str(count), count == 0))
             times = [run.main_s for run in runs]
             value = ", ".join("never" if each is None else f"{each:.1f} s" for each in times)
-            found.append(Criterion(keying, "a router that boots in a flood gets keys and adjacencies meanwhile", value,
-                                   all(each is not None and each < FLOOD_S for each in times)))  # fmt: skip
+            criteria.append(Criterion(keying, "a router that boots in a flood gets keys and adjacencies meanwhile",
+                                      value, all(each is not None and each < FLOOD_S for each in times)))  # fmt: skip
             for name in TRIALS:
                 wanted = 1.0 if name == "a router's stolen key" else 0.0
                 values = [run.extra.get(f"impostor admitted: {name}") for run in runs]
                 text = f"{name}: {'admitted, until it is revoked' if wanted else 'refused'}"
                 value = f"admitted in {sum(bool(each) for each in values)} of {len(values)} runs"
-                found.append(Criterion(keying, text, value, all(each == wanted for each in values)))
+                criteria.append(Criterion(keying, text, value, all(each == wanted for each in values)))
             for name, wanted in zip(SIGNED, (1.0, 0.0), strict=True):
                 values = [run.extra.get(f"accepted: {name}") for run in runs]
                 value = f"accepted in {sum(bool(each) for each in values)} of {len(values)} runs"
-                found.append(Criterion(keying, f"{name}: {'accepted' if wanted else 'refused'}", value,
+                criteria.append(Criterion(keying, f"{name}: {'accepted' if wanted else 'refused'}", value,
                                        all(each == wanted for each in values)))  # fmt: skip
             most = max(run.extra["flood: lines of dropped datagrams"] or 0 for run in runs)
-            found.append(Criterion(keying, "a flood fills no event log", f"{most:g} lines", most <= LINES))
+            criteria.append(Criterion(keying, "a flood fills no event log", f"{most:g} lines", most <= LINES))
             most = max(run.extra["flood: octets answered, % of octets sent"] or 0 for run in runs)
             text = "a stranger reflects fewer octets than he sends"
-            found.append(Criterion(keying, text, f"{most:.0f} %", most < 100))
+            criteria.append(Criterion(keying, text, f"{most:.0f} %", most < 100))
             count = total("packets at the daemons", ("insider elsewhere",))
-            found.append(
+            criteria.append(
                 Criterion(keying, "a member forges nobody on a link that it is not on", str(count), count == 0)
             )
             count = total("packets at the daemons", ("insider",))
-            found.append(Criterion(keying, "a member of the LAN can forge who it hears", str(count), count > 0))
-        return found
+            criteria.append(Criterion(keying, "a member of the LAN can forge who it hears", str(count), count > 0))
+        return criteria
 
     def findings(self, table: Table) -> list[str]:
-        found = []
+        sentences = []
         for keying, runs in table.measures.items():
             if not runs:
                 continue
@@ -386,8 +386,8 @@ class Intrusion(Experiment):
                 f"{between(run.extra[f'{phase}: adjacency changes'] or 0 for run in runs)} adjacency changes"
                 for phase in (*STRANGERS, *INSIDERS)
             ]
-            found.append(f"{keying}, at the daemons: {'; '.join(said)}.")
-        return found
+            sentences.append(f"{keying}, at the daemons: {'; '.join(said)}.")
+        return sentences
 
     def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
         from testbed.report.heard import Cell, draw_heard
@@ -417,22 +417,22 @@ def changes(run: Run, phase: str) -> int:
     """Changes of adjacencies that the daemons logged. Those with the stranger himself count where he said hello, also
     when they come later: he is forgotten in another phase."""
     since, until = window(run, phase)
-    topology, cast, found = run.plan.topology, Cast(run.plan.topology), 0
+    topology, cast, count = run.plan.topology, Cast(run.plan.topology), 0
     ends = [topology.ends(segment)[0] for segment in (cast.lan, cast.link)]
     rogue = {str(STRANGER_ID), *(str(_free(end, cast.family)) for end in ends)}
     for event in run.where("frr", "adjacency"):
         his = event["neighbor"] in rogue
-        found += phase == "rogue neighbour" and event["t"] >= since if his else since <= event["t"] < until
-    return found
+        count += phase == "rogue neighbour" and event["t"] >= since if his else since <= event["t"] < until
+    return count
 
 
 def rerouted(run: Run, phase: str) -> int:
     """Changes of the kernels' routes; of multicast routes those of the group that the phase is about, also when they
     come later."""
     since, until = window(run, phase)
-    found = len([event for event in run.where("route") if since <= event["t"] < until])
+    count = len([event for event in run.where("route") if since <= event["t"] < until])
     group, last = FORGED_PIM.get(phase), run.mark("reboot")
-    return found + len([e for e in run.where("mroute") if e["group"] == group and since <= e["t"] < last])
+    return count + len([e for e in run.where("mroute") if e["group"] == group and since <= e["t"] < last])
 
 
 def lost(run: Run, phase: str) -> int:
@@ -463,9 +463,9 @@ def returned(run: Run, node: str) -> float | None:
     on = max(event["t"] for event in run.where("fault", "power_on", node))
     until = run.mark("insider")
     moments = []
-    for ends, found in adjacency.timeline(run.plan.topology, run.events).items():
+    for ends, states in adjacency.timeline(run.plan.topology, run.events).items():
         if node in (ends.router, ends.neighbor):
-            up = [moment for moment, state in found if state and on <= moment < until]
+            up = [moment for moment, state in states if state and on <= moment < until]
             moments.append(up[-1] if up else None)
     known = [moment for moment in moments if moment is not None]
     return (max(known) - on) / NS if known and len(known) == len(moments) else None

@@ -54,12 +54,12 @@ class LinkCut(Experiment):
     duration_s = SETTLE_S + len(KINDS) * (DOWN_S + UP_S) + 10.0
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        link, found = most_used_link(topology), []
+        link, steps = most_used_link(topology), []
         for number, (kind, (down, up)) in enumerate(KINDS.items()):
             at_s = SETTLE_S + number * (DOWN_S + UP_S) + round(rng.uniform(0, 10), 3)
-            found += [step(at_s, "mark", name=f"cut {kind}"), step(at_s, down, segment=link)]
-            found += [step(at_s + DOWN_S, "mark", name=f"heal {kind}"), step(at_s + DOWN_S, up, segment=link)]
-        return found
+            steps += [step(at_s, "mark", name=f"cut {kind}"), step(at_s, down, segment=link)]
+            steps += [step(at_s + DOWN_S, "mark", name=f"heal {kind}"), step(at_s + DOWN_S, up, segment=link)]
+        return steps
 
     def flows(self, topology: Topology) -> list[Flow]:
         one, other = ends_of(topology, most_used_link(topology))
@@ -72,10 +72,12 @@ class LinkCut(Experiment):
         topology, link = run.plan.topology, most_used_link(run.plan.topology)
         whole, cut = run.expected(), run.expected(frozenset({link}))
         moments = {run.mark(f"{what} {kind}"): (what, kind) for kind in KINDS for what in ("cut", "heal")}
-        found = phases(topology, run.events, {t: cut if what == "cut" else whole for t, (what, _) in moments.items()})
+        intervals = phases(
+            topology, run.events, {t: cut if what == "cut" else whole for t, (what, _) in moments.items()}
+        )
         extra: dict[str, float | None] = {}
         refuse_dead_link(run, link, min(moments))
-        for moment, right in found:
+        for moment, right in intervals:
             what, kind = moments[moment]
             extra[SPAN.format(kind if what == "cut" else f"healed after {kind}")] = (
                 None if right is None else (right - moment) / NS
@@ -103,12 +105,12 @@ class LinkCut(Experiment):
     def judge(self, table: Table) -> list[Criterion]:
         if "lks" not in table or "none" not in table:
             return []
-        found = []
+        criteria = []
         for kind in KINDS:
             # Where a cut is noticed within milliseconds, a ratio is one of two noises.
-            found += self.as_fast(table, "lks", SPAN.format(kind), NOTICED_S)
-            found += self.hears_in_time(table, "lks", kind)
-        return found + self.none_in_clear(table, "lks")
+            criteria += self.as_fast(table, "lks", SPAN.format(kind), NOTICED_S)
+            criteria += self.hears_in_time(table, "lks", kind)
+        return criteria + self.none_in_clear(table, "lks")
 
     def findings(self, table: Table) -> list[str]:
         if "none" not in table:

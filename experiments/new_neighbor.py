@@ -214,7 +214,7 @@ class NewNeighbor(Experiment):
         )
 
     def judge(self, table: Table) -> list[Criterion]:
-        found = []
+        criteria = []
         for keying, runs in table.measures.items():
             if not runs:
                 continue
@@ -224,7 +224,7 @@ class NewNeighbor(Experiment):
                 ):  # fmt: skip
                     values = [run.extra[name.format(case)] for run in runs]
                     ok = all(each is not None and each <= limit for each in values)
-                    found.append(Criterion(keying, f"{case}: {text} within {limit:g} s", _seconds(values), ok))
+                    criteria.append(Criterion(keying, f"{case}: {text} within {limit:g} s", _seconds(values), ok))
             for text, name, limit in (
                 ("all its neighbours keyed", REPLACED_KEYED, KEYED_WITHIN_S),
                 ("its adjacencies up", REPLACED_UP, UP_WITHIN_S),
@@ -232,18 +232,18 @@ class NewNeighbor(Experiment):
                 values = [run.extra[name] for run in runs]
                 ok = all(each is not None and each <= limit for each in values)
                 text = f"{REPLACED}: {text} within {limit:g} s of its boot"
-                found.append(Criterion(keying, text, _seconds(values), ok))
+                criteria.append(Criterion(keying, text, _seconds(values), ok))
             for case in (*CASES[:2], REPLACED):
                 asked = sum(int(run.extra[ASKED.format(case)] or 0) for run in runs)
-                found.append(Criterion(keying, f"{case}: the DKS is asked nothing", str(asked), asked == 0))
+                criteria.append(Criterion(keying, f"{case}: the DKS is asked nothing", str(asked), asked == 0))
             for text, name in (
                 ("no other adjacency is lost", FELL), ("none is up before it is allowed", EARLY),
                 ("no stranger is admitted", ADMITTED),
             ):  # fmt: skip
                 count = sum(int(run.extra[name] or 0) for run in runs)
                 tried = all(run.extra["strangers that tried"] == TRIALS for run in runs)
-                found.append(Criterion(keying, text, str(count), count == 0 and tried))
-        return found
+                criteria.append(Criterion(keying, text, str(count), count == 0 and tried))
+        return criteria
 
     def findings(self, table: Table) -> list[str]:
         return [
@@ -284,6 +284,6 @@ def _last(moments: list[int | None], began: int) -> float | None:
 
 
 def _seconds(values: Iterable[float | None]) -> str:
-    found = list(values)
-    known = [each for each in found if each is not None]
-    return "never" if len(known) < len(found) else f"{min(known):.2f} to {max(known):.2f} s"
+    values_ = list(values)
+    known = [each for each in values_ if each is not None]
+    return "never" if len(known) < len(values_) else f"{min(known):.2f} to {max(known):.2f} s"

@@ -125,21 +125,23 @@ class Overhead(Experiment):
         )
 
     def judge(self, table: Table) -> list[Criterion]:
-        found = []
+        criteria = []
         for keying, runs in table.measures.items():
             there = total(runs)
             restored, expected = there.restored, there.expected
-            found.append(Criterion(keying, "every adjacency is up", f"{restored} of {expected}", restored == expected))
+            criteria.append(
+                Criterion(keying, "every adjacency is up", f"{restored} of {expected}", restored == expected)
+            )
             if keying in AGENTS:
                 clear = sum(run.extra[CLEARTEXT] or 0 for run in runs)
-                found.append(Criterion(keying, "no routing packet in clear", f"{clear:g}", clear == 0))
+                criteria.append(Criterion(keying, "no routing packet in clear", f"{clear:g}", clear == 0))
             if keying in AGENTS:
                 again = sum(run.extra[HANDSHAKES_LIFETIME] or 0 for run in runs)
-                found.append(Criterion(keying, "a new key needs no new handshake", f"{again:g}", again == 0))
-        return found
+                criteria.append(Criterion(keying, "a new key needs no new handshake", f"{again:g}", again == 0))
+        return criteria
 
     def findings(self, table: Table) -> list[str]:
-        found = []
+        sentences = []
         for keying, runs in table.measures.items():
             rate, size = _middle(runs, ROUTING), _middle(runs, PACKET)
             text = f"{keying}: {rate:.1f} octet/s of routing an interface ({size:.0f} octets a packet)"
@@ -158,14 +160,14 @@ class Overhead(Experiment):
                     text += ", ML-KEM-768 {:.0f}, {:g} and {:g} of them".format(*part)
             if keying == "manual" and (clear := _middle(runs, CLEARTEXT)):
                 text += f"; {clear:g} PIM Registers in clear, since static keys are those of links"
-            found.append(text + ".")
+            sentences.append(text + ".")
             timed = [(name, run.extra[name]) for run in runs for name in run.extra if name.endswith(", ms")]
             if known := [name for name, value in timed if value is not None]:
                 listed = ", ".join(
                     f"{name.removesuffix(', ms')} {_middle(runs, name):.1f}" for name in dict.fromkeys(known)
                 )
-                found.append(f"{keying}, real clock, ms: {listed}.")
-        return found
+                sentences.append(f"{keying}, real clock, ms: {listed}.")
+        return sentences
 
     def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
         from testbed.report.overhead import draw_overhead
@@ -173,13 +175,13 @@ class Overhead(Experiment):
         return draw_overhead(folder, runs, STEADY, END)
 
 
-def _handshakes(found: Sequence[traffic.Handshake], real: bool) -> dict[str, float | None]:
+def _handshakes(handshakes: Sequence[traffic.Handshake], real: bool) -> dict[str, float | None]:
     """Of one handshake, and of the key exchange with ML-KEM-768 in it (0 where there is none): medians. Empty without
     handshakes. Times are on the real clock alone: in virtual time computation is free."""
-    if not found:
+    if not handshakes:
         return {}
     nothing = traffic.Handshake(0, 0, 0, 0)
-    parts = {HANDSHAKE: found, ML_KEM: [each.further or nothing for each in found]}
+    parts = {HANDSHAKE: handshakes, ML_KEM: [each.further or nothing for each in handshakes]}
     extra: dict[str, float | None] = {}
     for name, costs_ in parts.items():
         extra[f"{name}, octets"] = median(each.octets for each in costs_)

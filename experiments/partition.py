@@ -108,11 +108,11 @@ def _spare(graph: Any, far: list[str]) -> list[str]:
 def groups(topology: Topology) -> list[list[str]]:
     """All nodes by side, hosts with a router of their segment."""
     near, far = sides(topology)
-    found = [[*near, "dks"], list(far)]
+    groups_ = [[*near, "dks"], list(far)]
     for name, host in topology.hosts.items():
         members = {node for node, _interface in topology.segments[host.segment].members}
-        found[0 if members & set(near) else 1].append(name)
-    return found
+        groups_[0 if members & set(near) else 1].append(name)
+    return groups_
 
 
 class Partition(Experiment):
@@ -189,7 +189,7 @@ class Partition(Experiment):
         right = dict(phases(topology, run.events, {healed: without, back: without}))[healed]
         asked = requests.at_dks(run, healed)
         changes = adjacency.timeline(topology, run.events)
-        kept = {ends: found for ends, found in changes.items() if gone not in (ends.router, ends.neighbor)}
+        kept = {ends: numbers for ends, numbers in changes.items() if gone not in (ends.router, ends.neighbor)}
         extra: dict[str, float | None] = {
             NEAR: losses(run, near, cut, end),
             FAR: losses(run, far, cut, end),
@@ -212,53 +212,55 @@ class Partition(Experiment):
                 AGREE: last(news[0], healed),
                 HEARD: last(news[1], healed),
             }
-        found = numbering(run, frozenset({gone}))
-        if found is not None:
-            counts = (found.foreign, len(found.keyless), len(found.two_keys))
-            extra |= {"SAs compared": found.compared, **dict(zip(WRONG, counts, strict=True))}
-            extra[BESIDE] = len(found.beside_book)
+        numbers = numbering(run, frozenset({gone}))
+        if numbers is not None:
+            counts = (numbers.foreign, len(numbers.keyless), len(numbers.two_keys))
+            extra |= {"SAs compared": numbers.compared, **dict(zip(WRONG, counts, strict=True))}
+            extra[BESIDE] = len(numbers.beside_book)
         extra |= multicast.series(run, {self.begin: Phase(healed, frozenset({gone}), until=back)})
         return Measures(
             main_s=None if right is None else (right - healed) / NS,
-            adjacencies=Adjacencies(len(kept), sum(bool(found) and found[-1][1] for found in kept.values())),
+            adjacencies=Adjacencies(len(kept), sum(bool(numbers) and numbers[-1][1] for numbers in kept.values())),
             dks=asked.counts(),
             extra=extra,
         )
 
     def judge(self, table: Table) -> list[Criterion]:
-        found = []
+        criteria = []
         for keying, runs in table.measures.items():
             if keying not in LOCAL or not runs:
                 continue
             for text, name in (("no adjacency lost on the DKS's side", NEAR), ("nor beyond the cut", FAR)):
                 lost = sum(int(run.extra[name] or 0) for run in runs)
-                found.append(Criterion(keying, text, str(lost), lost == 0))
+                criteria.append(Criterion(keying, text, str(lost), lost == 0))
             fewest = min(int(run.extra[REKEYS_FAR] or 0) for run in runs)
-            found.append(Criterion(keying, "the half without the DKS goes on rekeying", str(fewest), fewest > 0))
+            criteria.append(Criterion(keying, "the half without the DKS goes on rekeying", str(fewest), fewest > 0))
             without = sum(int(run.extra.get(BARE) or 0) for run in runs)
-            found.append(Criterion(keying, "and keeps a key on every interface", str(without), without == 0))
+            criteria.append(Criterion(keying, "and keeps a key on every interface", str(without), without == 0))
             steps = [run.extra.get(STEPS) for run in runs]
             early, late = (sum(int(run.extra.get(name) or 0) for run in runs) for name in (EARLY, LATE))
             parted = all(each == 1 for each in steps) and not early and not late
             value = f"{between(each or 0 for each in steps)} steps; told early: {early}, late: {late}"
-            found.append(Criterion(keying, "policy and revocation reach the DKS's half and no other", value, parted))
+            criteria.append(Criterion(keying, "policy and revocation reach the DKS's half and no other", value, parted))
             for text, name in (("have the newest policy", AGREE), ("know of the revocation", HEARD)):
                 moments = [run.extra.get(name) for run in runs]
                 agreed = all(each is not None and each <= NEWS_WITHIN_S for each in moments)
                 value = ", ".join("never" if each is None else f"{each:.1f} s" for each in moments)
-                found.append(Criterion(keying, f"after healing all {text} within {NEWS_WITHIN_S:g} s", value, agreed))
+                criteria.append(
+                    Criterion(keying, f"after healing all {text} within {NEWS_WITHIN_S:g} s", value, agreed)
+                )
             held = sum(int(run.extra[HELD] or 0) for run in runs)
-            found.append(Criterion(keying, "the stolen router gets no adjacency", str(held), held == 0))
+            criteria.append(Criterion(keying, "the stolen router gets no adjacency", str(held), held == 0))
             names = (*WRONG, *([BESIDE] if keying == "dks-lks" else []))
             wrong = {name: sum(int(run.extra.get(name) or 0) for run in runs) for name in names}
             compared = all(run.extra.get("SAs compared") for run in runs)
             said = "; ".join(f"{name}: {count}" for name, count in wrong.items() if count) or "all SAs agree"
             text = "one key for each number" + (", and the DKS's book has it" if keying == "dks-lks" else "")
-            found.append(Criterion(keying, text, said, compared and not any(wrong.values())))
-        return found
+            criteria.append(Criterion(keying, text, said, compared and not any(wrong.values())))
+        return criteria
 
     def findings(self, table: Table) -> list[str]:
-        found = []
+        sentences = []
         for keying, runs in table.measures.items():
             if not runs:
                 continue
@@ -276,8 +278,8 @@ class Partition(Experiment):
                 if known:
                     when = f"{min(known):.1f} to {max(known):.1f} s" if len(known) == len(runs) else "not in all runs"
                     said += f"; {name.removeprefix('healed to ').removesuffix(', s')}, after healing: {when}"
-            found.append(f"{said}.")
-        return found
+            sentences.append(f"{said}.")
+        return sentences
 
     def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
         from testbed.report.knowledge import News, draw_knowledge
@@ -311,11 +313,11 @@ def losses(run: Run, side: list[str], since: int, until: int) -> int:
 
 def rekeys(run: Run, makers: list[str], since: int, until: int) -> int:
     """Generations that these nodes put into use (ns)."""
-    found = set()
+    rekeyed = set()
     for event in run.where("agent", "rekeyed"):
         if since <= event["t"] < until and event["node"] in makers:
-            found.add((event["group"], event["generation"]))
-    return len(found)
+            rekeyed.add((event["group"], event["generation"]))
+    return len(rekeyed)
 
 
 def bare(run: Run, routers: list[str], moment: int) -> int:
@@ -336,11 +338,11 @@ def bare(run: Run, routers: list[str], moment: int) -> int:
 
 def handed(run: Run, until: int) -> dict[str, int]:
     """The newest policy that the DKS had for each router before `until` (ns), as it wrote down; empty without a DKS."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for event in run.where("agent", "policy", "dks"):
         if event["t"] < until:
-            found[event["router"]] = max(int(event["version"]), found.get(event["router"], 0))
-    return found
+            counts[event["router"]] = max(int(event["version"]), counts.get(event["router"], 0))
+    return counts
 
 
 def policy_at(run: Run, router: str, version: int) -> int | None:

@@ -121,13 +121,13 @@ class PimStorm(Experiment):
         return (max(since.values()) - boot) / NS if since and whole else None
 
     def judge(self, table: Table) -> list[Criterion]:
-        found = []
+        criteria = []
         for keying in (each for each in self.keyings if each != "none" and each in table):
             runs = table.measures[keying]
             back = [run for run in runs if run.main_s is not None]
             there = total(runs)
             up, of = there.restored, there.expected
-            found += [
+            criteria += [
                 Criterion(
                     keying, "every receiver hears again", f"{len(back)} of {len(runs)} runs", len(back) == len(runs)
                 ),
@@ -137,12 +137,12 @@ class PimStorm(Experiment):
             if keying in table:
                 early = sum(run.asked.before_schedule or 0 for run in table.measures[keying])
                 text = "no request to the DKS before the first scheduled reconnection"
-                found.append(Criterion(keying, text, str(early), early == 0))
-                found += self.as_fast(table, keying, spare_s=HEARING_S) if "none" in table else []
-        return found
+                criteria.append(Criterion(keying, text, str(early), early == 0))
+                criteria += self.as_fast(table, keying, spare_s=HEARING_S) if "none" in table else []
+        return criteria
 
     def findings(self, table: Table) -> list[str]:
-        found = []
+        sentences = []
         minute = {
             keying: median(known)
             for keying in (CENTRAL, *LOCAL)
@@ -153,19 +153,19 @@ class PimStorm(Experiment):
         if CENTRAL in minute:
             own, none = (table.median_s(each) for each in (CENTRAL, "none"))
             if own is None:
-                found.append(
+                sentences.append(
                     "Refuted: central keying does not bring PIM back, though unicast routes to the DKS are there: "
                     "receivers do not hear again within the run."
                 )
             else:
                 against = "" if none is None else f", {own - none:+.2f} s against no security"
-                found.append(
+                sentences.append(
                     f"As the paper says (V-C), central keying works for PIM, since unicast routing brings the path to "
                     f"the DKS: receivers hear again after {own:.2f} s{against}."
                 )
             keyed, up = (table.median_s(CENTRAL, each) for each in (KEYED, NEIGHBOURS))
             if keyed is not None and up is not None and up - keyed > HELLO_S / 10:
-                found.append(
+                sentences.append(
                     f"central: the last router has its keys after {keyed:.2f} s, and its neighbours after {up:.2f} s. "
                     f"Hellos that pimd sends before there is a key are dropped, and the next comes {HELLO_S} s later."
                 )
@@ -174,18 +174,18 @@ class PimStorm(Experiment):
             lower = all(minute[each] < minute[CENTRAL] for each in LOCAL if each in minute)
             said = "As the paper says (VI), Local Key Servers lower the storm that a power failure sends to it"
             refuted = "Refuted: Local Key Servers do not lower the storm that a power failure sends to the DKS"
-            found.append(
+            sentences.append(
                 f"{said if lower else refuted}: requests in the first {FIRST_S:g} s after the power returns (medians) "
                 f"are {storm}."
             )
         for keying in LOCAL:
             if keying in table:
                 runs = table.measures[keying]
-                found.append(
+                sentences.append(
                     f"{keying}: {between(run.asked.total or 0 for run in runs)} requests reach the DKS from the return "
                     "of the power to the end of the run."
                 )
-        return found
+        return sentences
 
     def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
         from testbed.report.pim_storm import draw_back

@@ -151,11 +151,11 @@ class PowerCycle(Experiment):
         runs = table.measures["lks"]
         there = total(runs)
         restored, expected = there.restored, there.expected
-        found = [Criterion("lks", "every adjacency is back", f"{restored} of {expected}", restored == expected)]
+        criteria = [Criterion("lks", "every adjacency is back", f"{restored} of {expected}", restored == expected)]
         if "none" in table:
-            found += self.as_fast(table, "lks")
-        found += [*self.hears_in_time(table, "lks", "power cut"), *self.hears_in_time(table, "lks")]
-        return found + self.none_in_clear(table, "lks")
+            criteria += self.as_fast(table, "lks")
+        criteria += [*self.hears_in_time(table, "lks", "power cut"), *self.hears_in_time(table, "lks")]
+        return criteria + self.none_in_clear(table, "lks")
 
     def findings(self, table: Table) -> list[str]:
         return [

@@ -98,22 +98,22 @@ class RecoveryStorm(Experiment):
         there = total(runs)
         restored, expected = there.restored, there.expected
         early = sum(run.asked.before_schedule or 0 for run in runs)
-        found = [
+        criteria = [
             Criterion(keying, "every adjacency is back", f"{restored} of {expected}", restored == expected),
             Criterion(keying, "no request to the DKS before the first scheduled reconnection", str(early), early == 0),
         ]
         if "none" in table:
-            found += self.as_fast(table, keying)
-        return [*found, *self.hears_in_time(table, keying), *self.none_in_clear(table, keying)]
+            criteria += self.as_fast(table, keying)
+        return [*criteria, *self.hears_in_time(table, keying), *self.none_in_clear(table, keying)]
 
     def findings(self, table: Table) -> list[str]:
-        found = []
+        sentences = []
         if "central" in table:
             stuck = [run for run in table.measures["central"] if run.main_s is None]
             if stuck:
                 there = total(stuck)
                 back, of = there.restored, there.expected
-                found.append(
+                sentences.append(
                     f"Central keying in-band deadlocks on a cold start in {len(stuck)} of "
                     f"{len(table.measures['central'])} runs: a router that is not beside the DKS has no route to it "
                     "until OSPF runs, and OSPF does not run until the router is keyed. "
@@ -126,20 +126,22 @@ class RecoveryStorm(Experiment):
         }
         if minute:
             listed = ", ".join(f"{keying} {value:g}" for keying, value in minute.items())
-            found.append(f"Requests at the DKS in the first {FIRST_S:g} s after the power returns (medians): {listed}.")
+            sentences.append(
+                f"Requests at the DKS in the first {FIRST_S:g} s after the power returns (medians): {listed}."
+            )
         for keying in ("central-mgmt", "lks"):
             if keying in table:
                 runs = table.measures[keying]
-                found.append(
+                sentences.append(
                     f"{keying}: {between(run.asked.total or 0 for run in runs)} requests reach the DKS from the "
                     f"return of the power to the end of the run, at most "
                     f"{max(run.asked.peak_per_s or 0 for run in runs)} in one second."
                 )
                 pending = [value for run in runs if (value := run.extra.get(PENDING)) is not None]
                 if any(pending):
-                    found.append(
+                    sentences.append(
                         f"{keying}: {between(pending)} routers are scheduled to go to the DKS for the first time only "
                         "after the run has ended. Its total and its peak of requests are therefore not complete, and "
                         "no measure against those of a mode whose routers have all been there."
                     )
-        return found
+        return sentences

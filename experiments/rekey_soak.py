@@ -74,12 +74,12 @@ class RekeySoak(Experiment):
         ]
 
     def flows(self, topology: Topology) -> list[Flow]:
-        found: list[Flow] = []
+        flows: list[Flow] = []
         for one, other in direct_pairs(topology)[:FLOWS]:
             for src, dst in ((one, other), (other, one)):
                 flow = Flow(src=src, dst=dst, rate_pps=RATE_PPS, start_s=SETTLE_S + 1, stop_s=self.duration_s - 2)
-                found.append(flow)
-        return found
+                flows.append(flow)
+        return flows
 
     def streams(self, topology: Topology) -> list[Stream]:
         return usual_streams(topology)
@@ -113,13 +113,13 @@ class RekeySoak(Experiment):
         )
 
     def judge(self, table: Table) -> list[Criterion]:
-        found = []
+        criteria = []
         for keying, runs in table.measures.items():
             if keying in WITHOUT_REKEYS or not runs:
                 continue
 
             fewest = min(int(run.extra.get("rekeys") or 0) for run in runs)
-            found.append(
+            criteria.append(
                 Criterion(keying, f"at least {LEAST_REKEYS} rekeys a run", str(fewest), fewest >= LEAST_REKEYS)
             )
             for text, name in (
@@ -127,16 +127,16 @@ class RekeySoak(Experiment):
                 ("no probe lost beyond what the links lose", "probes lost beyond the links' loss"),
             ):
                 total = sum(int(run.extra[name] or 0) for run in runs)
-                found.append(Criterion(keying, text, str(total), total == 0))
+                criteria.append(Criterion(keying, text, str(total), total == 0))
             most = max(int(run.extra[NEIGHBORS_LOST] or 0) for run in runs)
             limit = max(int(run.extra[BY_CHANCE] or 0) for run in runs)
             text = f"no more neighbours of OSPF and PIM lost in a run than the links' loss of Hellos explains ({limit})"
-            found.append(Criterion(keying, text, str(most), most <= limit))
-            found += self.none_in_clear(table, keying)
+            criteria.append(Criterion(keying, text, str(most), most <= limit))
+            criteria += self.none_in_clear(table, keying)
             most = max(int(run.extra["probes lost in a row, most"] or 0) for run in runs)
             limit = longest_by_chance(max(int(run.extra["probes sent"] or 0) for run in runs))
-            found.append(Criterion(keying, f"at most {limit} probes lost in a row", str(most), most <= limit))
-        return found
+            criteria.append(Criterion(keying, f"at most {limit} probes lost in a row", str(most), most <= limit))
+        return criteria
 
     def findings(self, table: Table) -> list[str]:
         return [

@@ -72,10 +72,10 @@ class Choice:
 
 def _spare(graph: Any, keep: set[str], topology: Topology) -> str:
     """The router with the most neighbours that the network can do without."""
-    found: list[str] = [name for name in sorted(graph) if name not in keep and Choice._whole(graph, {name})]
-    if not found:
+    candidates: list[str] = [name for name in sorted(graph) if name not in keep and Choice._whole(graph, {name})]
+    if not candidates:
         raise InputError("no router can be removed without parting the network", where=f"topology {topology.name}")
-    return max(found, key=lambda name: len(topology.neighbors(name)))
+    return max(candidates, key=lambda name: len(topology.neighbors(name)))
 
 
 class Revocation(Experiment):
@@ -150,7 +150,7 @@ class Revocation(Experiment):
         )
 
     def judge(self, table: Table) -> list[Criterion]:
-        found = []
+        criteria = []
         for case in CASES:
             pairs = [
                 (run.extra[SPAN.format(case)], run.extra.get(f"bound, {case}, s"))
@@ -159,8 +159,8 @@ class Revocation(Experiment):
             ok = bool(pairs) and all(_within(*pair) for pair in pairs)
             worst = "never" if any(seen is None for seen, _ in pairs) else f"{_most(seen for seen, _ in pairs):.3f} s"
             value = f"{worst} against {_most(limit for _, limit in pairs):.3f} s"
-            found.append(Criterion("lks", f"{case}: accepted by nobody within the bound", value, ok))
-        return found
+            criteria.append(Criterion("lks", f"{case}: accepted by nobody within the bound", value, ok))
+        return criteria
 
     def findings(self, table: Table) -> list[str]:
         runs = table.measures.get("lks", ())

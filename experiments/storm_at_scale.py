@@ -87,13 +87,13 @@ class StormAtScale(Simulated):
             if name not in KEYINGS:
                 raise InputError(f"{name!r} has no storm to compute", where="--keying", allowed=", ".join(KEYINGS))
         seeds = request.seeds or tuple(range(1, self.seeds + 1))
-        found = []
+        cases = []
         for size in asked["sizes"]:
             for keying in keyings:
                 for seed in seeds if size <= WHOLE else seeds[:1]:
                     case = _case(size, keying, seed, asked)
-                    found.append((case.label, seed, asdict(case)))
-        return found
+                    cases.append((case.label, seed, asdict(case)))
+        return cases
 
     def read(self, result: Mapping[str, Any]) -> Measures:
         """The numbers of one case."""
@@ -137,7 +137,7 @@ class StormAtScale(Simulated):
 
     def judge(self, table: Table) -> list[Criterion]:
         """What must hold of domains with LKSs, and of complete ones without."""
-        found = []
+        criteria = []
         for label, runs in table.measures.items():
             keyed, expected = (2 * sum(int(run.extra[name] or 0) for run in runs) for name in (KEYED, COMPUTED))
             if label.startswith("lks"):
@@ -145,20 +145,20 @@ class StormAtScale(Simulated):
                 admitted = sum(run.extra["routers that the DKS has admitted"] or 0 for run in runs)
                 every = sum(run.extra["routers"] or 0 for run in runs)
                 lost = sum(run.extra["datagrams lost at the DKS's socket"] or 0 for run in runs)
-                found += [
+                criteria += [
                     Criterion(label, "no request to the DKS in the first minute", str(early), early == 0),
                     Criterion(label, "the DKS admits every router", f"{admitted:g} of {every:g}", admitted == every),
                     Criterion(label, "no datagram is lost at the DKS's socket", f"{lost:g}", lost == 0),
                 ]
             if label.startswith("lks") or not _cut_short(runs):
-                found.append(
+                criteria.append(
                     Criterion(label, "every pair of neighbours is keyed", f"{keyed} of {expected}", keyed == expected)
                 )
-        return found
+        return criteria
 
     def findings(self, table: Table) -> list[str]:
         """One sentence for each label."""
-        found = []
+        sentences = []
         for label, runs in table.measures.items():
             n = f"n = {len(runs)}"
             peak = between(run.asked.peak_per_s or 0 for run in runs)
@@ -167,7 +167,7 @@ class StormAtScale(Simulated):
                 keyed, of = (int(runs[0].extra[name] or 0) for name in (KEYED, COMPUTED))
                 lost_there = runs[0].extra["datagrams lost at the DKS's socket"]
                 seconds = runs[0].extra["virtual seconds"]
-                found.append(
+                sentences.append(
                     f"{label} ({n}): in the first {seconds:g} s, which are all that is computed, {first} datagrams "
                     f"reach the DKS, at most {peak} in a second, of which {lost_there:g} find no room; {keyed} of {of} "
                     "routers are keyed by then."
@@ -176,11 +176,11 @@ class StormAtScale(Simulated):
             last = between(round(run.main_s, 2) for run in runs if run.main_s is not None)
             put_off = between(run.extra["registrations put off"] or 0 for run in runs)
             lost = between(run.extra["datagrams lost at the DKS's socket"] or 0 for run in runs)
-            found.append(
+            sentences.append(
                 f"{label} ({n}): the last router is keyed after {last} s; {first} datagrams to the DKS in the first "
                 f"minute, at most {peak} in any second; {put_off} registrations put off, {lost} datagrams lost."
             )
-        return found
+        return sentences
 
     def figures(self, folder: Path, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Sequence[Drawn]:
         """Load over time, and when routers are keyed by size."""

@@ -232,7 +232,7 @@ class SubRegion(Experiment):
         )
 
     def judge(self, table: Table) -> list[Criterion]:
-        found = []
+        criteria = []
         for keying in (each for each in AGENTS if each in table):
             runs = table.measures[keying]
             for text, name in (
@@ -246,19 +246,19 @@ class SubRegion(Experiment):
                 ("nor does a forged LSA", "forged LSA: changes of protected adjacencies"),
             ):  # fmt: skip
                 count = sum(int(run.extra[name] or 0) for run in runs)
-                found.append(Criterion(keying, text, str(count), count == 0))
+                criteria.append(Criterion(keying, text, str(count), count == 0))
             fewest = min(int(run.extra[REKEYS] or 0) for run in runs)
-            found.append(Criterion(keying, "keys are renewed without the DKS", str(fewest), fewest > 0))
+            criteria.append(Criterion(keying, "keys are renewed without the DKS", str(fewest), fewest > 0))
             there = total(runs)
             down = there.expected - there.restored
-            found.append(Criterion(keying, "every adjacency of both parts is back", f"{down} missing", down == 0))
+            criteria.append(Criterion(keying, "every adjacency of both parts is back", f"{down} missing", down == 0))
             if "none" in table:
-                found += self.as_fast(table, keying)
-            found += self.hears_in_time(table, keying)
-        return found
+                criteria += self.as_fast(table, keying)
+            criteria += self.hears_in_time(table, keying)
+        return criteria
 
     def findings(self, table: Table) -> list[str]:
-        found = []
+        sentences = []
         for keying, runs in table.measures.items():
             if runs:
                 said = (
@@ -270,14 +270,14 @@ class SubRegion(Experiment):
                     "routes there"
                     for phase in list(PHASES)[:-1]
                 )
-                found.append(f"{keying}, what an intruder on the clear side did: {'; '.join(said)}.")
-        return found
+                sentences.append(f"{keying}, what an intruder on the clear side did: {'; '.join(said)}.")
+        return sentences
 
 
 def _timeline(region: Region, rng: random.Random) -> tuple[Step, ...]:
     link, frames = region.frontier, region.forged()
     cut = {"clear": region.frontier, "protected": region.inside[0]}
-    found = [
+    steps = [
         step(KILL_S - 10, "mark", name="settled"),
         step(KILL_S, "mark", name="dks dead"),
         step(KILL_S, "dks_kill"),
@@ -301,7 +301,7 @@ def _timeline(region: Region, rng: random.Random) -> tuple[Step, ...]:
         step(BACK_S, "mark", name="dks back"),
         step(BACK_S, "dks_start"),
     ]
-    return tuple(sorted(found, key=lambda each: each.at_s))
+    return tuple(sorted(steps, key=lambda each: each.at_s))
 
 
 def window(run: Run, phase: str) -> tuple[int, int]:
@@ -313,7 +313,7 @@ def window(run: Run, phase: str) -> tuple[int, int]:
 def lost_inside(run: Run, region: Region) -> int:
     """How many times an adjacency over a protected link was lost, once all were up, that no fault of its own took: the
     cut of its link, or the loss of power of an end, within OSPF's dead interval before."""
-    topology, settled, found = run.plan.topology, run.mark("settled"), 0
+    topology, settled, count = run.plan.topology, run.mark("settled"), 0
     patience = topology.ospf.dead_s * NS + NS
     blame: dict[str, list[Event]] = {}
     for event in run.where("fault"):
@@ -323,11 +323,11 @@ def lost_inside(run: Run, region: Region) -> int:
         if region.protected_links(ends):
             own = (ends.router, ends.neighbor, topology.routers[ends.router].interface(ends.interface).segment)
             faults = list(chain(*(blame.get(each, ()) for each in own)))
-            found += sum(
+            count += sum(
                 moment >= settled and not any(0 <= moment - each["t"] <= patience for each in faults)
                 for moment in moments
             )
-    return found
+    return count
 
 
 def in_clear(run: Run, region: Region) -> int:

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         if name not in harness.names():
             print(f"fuzz: unknown target {name!r}; one of: {', '.join(harness.names())}", file=sys.stderr)
             return 2
-    found = 0
+    code = 0
     engine = options.engine
     if engine == "auto":
         engine = "atheris" if find_spec("atheris") is not None else "mutation"
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         if engine == "atheris":
             from fuzz.atheris_engine import run
 
-            found += run(name, options.seconds, options.seed, options.findings)
+            code += run(name, options.seconds, options.seed, options.findings)
             continue
         target, inputs = harness.load(name), pool(name)
         started = time.monotonic()
@@ -58,8 +58,8 @@ def main(argv: list[str] | None = None) -> int:
             file = options.findings / f"{name}-{number}.bin"
             file.write_bytes(data)
             print(f"  {what}\n  {file}")
-        found += len(result.findings)
-    return 1 if found else 0
+        code += len(result.findings)
+    return 1 if code else 0
 
 
 if __name__ == "__main__":

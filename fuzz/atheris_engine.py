@@ -38,15 +38,15 @@ def run(name: str, seconds: float, seed: int, findings: Path) -> int:
     words = done.stdout + done.stderr
     executions = re.search(r"stat::number_of_executed_units:\s+(\d+)", words)
     edges = re.findall(r"\bcov: (\d+)", words)
-    found = 1 if done.returncode else 0
+    code = 1 if done.returncode else 0
     print(
         f"{name}: {executions[1] if executions else '?'} executions in {seconds:.0f} s, "
-        f"{edges[-1] if edges else '?'} edges, {found} findings (atheris)",
+        f"{edges[-1] if edges else '?'} edges, {code} findings (atheris)",
         flush=True,
     )
-    if found:
+    if code:
         print("\n".join(words.splitlines()[-25:]))
-    return found
+    return code
 
 
 def _child(name: str, words: list[str]) -> None:

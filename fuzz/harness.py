@@ -42,9 +42,9 @@ def names() -> list[str]:
 
 def load(name: str) -> Target:
     """The target of this name. ModuleNotFoundError."""
-    found = import_module(f"fuzz.targets.{name}").TARGET
-    assert isinstance(found, Target)
-    return found
+    target = import_module(f"fuzz.targets.{name}").TARGET
+    assert isinstance(target, Target)
+    return target
 
 
 def corpus(name: str) -> Iterator[tuple[str, bytes]]:

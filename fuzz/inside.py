@@ -24,17 +24,17 @@ MOST_PAYLOADS = 12
 
 def rewritten(payloads: Sequence[Payload], program: bytes) -> list[Payload]:
     """The honest payloads after these instructions: operation, payload, two octets of place, a length, its octets."""
-    found = [(int(each.payload_type), bytearray(each.body())) for each in payloads]
+    parts = [(int(each.payload_type), bytearray(each.body())) for each in payloads]
     at = 0
-    while at + 5 <= len(program) and len(found) < MOST_PAYLOADS:
+    while at + 5 <= len(program) and len(parts) < MOST_PAYLOADS:
         operation, which, place = program[at], program[at + 1], int.from_bytes(program[at + 2 : at + 4], "big")
         length = program[at + 4] % 33
         octets = program[at + 5 : at + 5 + length]
         at += 5 + length
-        if operation % 8 == 7 or not found:
-            found.append((which, bytearray(octets)))
+        if operation % 8 == 7 or not parts:
+            parts.append((which, bytearray(octets)))
             continue
-        kind, body = found[which % len(found)]
+        kind, body = parts[which % len(parts)]
         spot = place % (len(body) + 1)
         match operation % 8:
             case 0:
@@ -44,14 +44,14 @@ def rewritten(payloads: Sequence[Payload], program: bytes) -> list[Payload]:
             case 2:
                 del body[spot : spot + max(1, length)]
             case 3:
-                del found[which % len(found)]
+                del parts[which % len(parts)]
             case 4:
-                found.append((kind, bytearray(body)))
+                parts.append((kind, bytearray(body)))
             case 5:
-                found[which % len(found)] = (octets[0] if octets else 0, body)
+                parts[which % len(parts)] = (octets[0] if octets else 0, body)
             case 6 if body:
                 body[spot % len(body)] ^= 1 << (length % 8)
-    return [RawPayload(kind, bytes(body)) for kind, body in found]
+    return [RawPayload(kind, bytes(body)) for kind, body in parts]
 
 
 @dataclass

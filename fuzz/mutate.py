@@ -25,40 +25,40 @@ class Result:
 
 def mutated(data: bytes, pool: list[bytes], chance: random.Random, *, text: bool = False) -> bytes:
     """A neighbour of `data`: octets flipped, set, taken out, doubled, or spliced with another input."""
-    found = bytearray(data)
+    result = bytearray(data)
     for _time in range(1 << chance.randrange(5)):
-        at = chance.randrange(len(found) + 1)
+        at = chance.randrange(len(result) + 1)
         match chance.randrange(9 if text else 8):
-            case 0 if found:
-                found[at % len(found)] ^= 1 << chance.randrange(8)
-            case 1 if found:
-                found[at % len(found)] = chance.randrange(256)
+            case 0 if result:
+                result[at % len(result)] ^= 1 << chance.randrange(8)
+            case 1 if result:
+                result[at % len(result)] = chance.randrange(256)
             case 2:
                 width = chance.choice((1, 2, 4, 8))
                 octets = (chance.choice(_NUMBERS) % (1 << 8 * width)).to_bytes(width, "big")
-                found[at : at + width] = octets
+                result[at : at + width] = octets
             case 3:
-                del found[at : at + chance.choice((1, 2, 4, 8, 64))]
+                del result[at : at + chance.choice((1, 2, 4, 8, 64))]
             case 4:
-                found[at:at] = chance.randbytes(chance.choice((1, 2, 4, 16)))
+                result[at:at] = chance.randbytes(chance.choice((1, 2, 4, 16)))
             case 5:
-                piece = found[at : at + chance.choice((1, 4, 8, 32, 256))]
-                found[at:at] = piece * chance.choice((1, 2, 30))
+                piece = result[at : at + chance.choice((1, 4, 8, 32, 256))]
+                result[at:at] = piece * chance.choice((1, 2, 30))
             case 6:
                 other = chance.choice(pool)
                 start = chance.randrange(len(other) + 1)
-                found[at : at + chance.choice((0, 8, MAX_INPUT))] = other[start : start + chance.choice((4, 32, 512))]
-            case 7 if len(found) >= 2:
+                result[at : at + chance.choice((0, 8, MAX_INPUT))] = other[start : start + chance.choice((4, 32, 512))]
+            case 7 if len(result) >= 2:
                 # A length that is a little wrong is what parsers of nested structures get wrong.
-                place = at % (len(found) - 1)
-                number = int.from_bytes(found[place : place + 2], "big") + chance.choice((-8, -4, -1, 1, 4, 8))
-                found[place : place + 2] = (number % 65536).to_bytes(2, "big")
+                place = at % (len(result) - 1)
+                number = int.from_bytes(result[place : place + 2], "big") + chance.choice((-8, -4, -1, 1, 4, 8))
+                result[place : place + 2] = (number % 65536).to_bytes(2, "big")
             case 8:
                 words = chance.choice(pool).split() or [b" "]
-                found[at:at] = b" " + chance.choice(words) + chance.choice((b" ", b"\n", b":", b"\n  - "))
+                result[at:at] = b" " + chance.choice(words) + chance.choice((b" ", b"\n", b":", b"\n  - "))
             case _:
                 pass
-    return bytes(found[:MAX_INPUT])
+    return bytes(result[:MAX_INPUT])
 
 
 def loop(

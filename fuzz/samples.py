@@ -41,14 +41,14 @@ def router_in_handshake(data: bytes) -> tuple[IkeEndpoint, Datagram]:
 def _handshake() -> tuple[bytes, ...]:
     asking, answering = endpoint("a", "b"), endpoint("b", "a")
     asking.connect(A, Identification.key_id("b"), [], 0.0)
-    found: list[bytes] = []
+    datagrams: list[bytes] = []
     for _turn in range(4):
         for sender, receiver, peer in ((asking, answering, B), (answering, asking, A)):
             for effect in sender.take():
                 if isinstance(effect, Send):
-                    found.append(effect.data)
+                    datagrams.append(effect.data)
                     receiver.receive(Datagram(effect.data, peer, 255), 0.0)
-    return tuple(found)
+    return tuple(datagrams)
 
 
 def handshake() -> Iterator[bytes]:
@@ -58,12 +58,12 @@ def handshake() -> Iterator[bytes]:
 
 @cache
 def _exchanged() -> tuple[Payload, ...]:
-    found: dict[tuple[int, int], Payload] = {}
+    by_kind: dict[tuple[int, int], Payload] = {}
     seal = IkeSa.seal
 
     def spy(self: IkeSa, exchange: int, message_id: int, response: bool, payloads: Sequence[Payload]) -> list[bytes]:
         for payload in payloads:
-            found.setdefault((int(payload.payload_type), len(payload.body())), payload)
+            by_kind.setdefault((int(payload.payload_type), len(payload.body())), payload)
         return seal(self, exchange, message_id, response, payloads)
 
     with patch.object(IkeSa, "seal", spy):
@@ -72,7 +72,7 @@ def _exchanged() -> tuple[Payload, ...]:
         network.run(3)
         network.command("a", "rekey")
         network.run(700)
-    return tuple(found.values())
+    return tuple(by_kind.values())
 
 
 def exchanged() -> Iterator[Payload]:

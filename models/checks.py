@@ -55,8 +55,8 @@ def all_checks(*, full: bool) -> Iterator[Check]:
 
 def _symbolic(scenario: str, goal: str, without: tuple[str, ...] = ()) -> Check:
     def run() -> tuple[bool, int]:
-        found = symbolic.search(scenario, goal, without)
-        return not found.bad, found.states
+        result = symbolic.search(scenario, goal, without)
+        return not result.bad, result.states
 
     words = f" without {', '.join(without)}" if without else ""
     return Check(f"registration, {scenario}: never {goal}{words}", not without, run)
@@ -76,8 +76,8 @@ def _without(name: str, defence: str) -> Check:
     def run() -> tuple[bool, int]:
         from models.invariants import SYSTEMS, counterexample
 
-        found = counterexample(SYSTEMS[name], defence)
-        return found is None, len(found or ())
+        trace = counterexample(SYSTEMS[name], defence)
+        return trace is None, len(trace or ())
 
     return Check(f"{name}: its claims without {defence}", False, run)
 

@@ -97,25 +97,25 @@ def broken(system: System) -> list[str]:
     """Where the invariant does not begin, is not kept, or does not give a claim: none when all claims always hold.
     CannotCheck when the solver does not know."""
     before, after = State(system.variables, 0), State(system.variables, 1)
-    found = []
+    names = []
     whole = z3.And(*(each(before) for each in system.invariant.values()))
     for name, part in system.invariant.items():
         if _possible(system.begin(before), z3.Not(part(before))):
-            found.append(f"{name} at the beginning")
+            names.append(f"{name} at the beginning")
     for step in system.steps:
         choices = _choices(step, 0)
         does = step.act(before, after, choices, lambda _defence: True)
         if not _possible(whole, does):
-            found.append(f"{step.name} can never happen")
-        found += [
+            names.append(f"{step.name} can never happen")
+        names += [
             f"{name} after {step.name}"
             for name, part in system.invariant.items()
             if _possible(whole, does, z3.Not(part(after)))
         ]
-    found += [
+    names += [
         f"{name} does not follow" for name, claim in system.claims.items() if _possible(whole, z3.Not(claim(before)))
     ]
-    return found
+    return names
 
 
 def run_without(system: System, claim: str, without: Collection[str], steps: int) -> list[Taken] | None:
@@ -146,11 +146,11 @@ def run_without(system: System, claim: str, without: Collection[str], steps: int
 
 
 def _taken(step: Step, choices: Mapping[str, Any], model: z3.ModelRef) -> Taken:
-    found: dict[str, int | str] = {}
+    values: dict[str, int | str] = {}
     for name, constant in choices.items():
         value = model.eval(constant, model_completion=True)
-        found[name] = value.as_long() if z3.is_int_value(value) else str(value)
-    return Taken(step.name, found)
+        values[name] = value.as_long() if z3.is_int_value(value) else str(value)
+    return Taken(step.name, values)
 
 
 def _choices(step: Step, moment: int) -> dict[str, Any]:

@@ -93,17 +93,17 @@ def parts(error: InputError) -> list[InputError]:
 
 def refuse(errors: Iterable[InputError]) -> None:
     """Raise what was found: nothing when nothing was, a single error as itself, several as InputErrors."""
-    if found := list(errors):
-        raise InputErrors(found) if len(found) > 1 else found[0]
+    if wrong := list(errors):
+        raise InputErrors(wrong) if len(wrong) > 1 else wrong[0]
 
 
 @contextmanager
-def gathered(found: list[InputError]) -> Iterator[None]:
+def gathered(errors: list[InputError]) -> Iterator[None]:
     """Bad input within is put to what was `found`, to be told with the rest."""
     try:
         yield
     except InputError as error:
-        found.append(error)
+        errors.append(error)
 
 
 class Interrupted(SystemExit):

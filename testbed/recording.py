@@ -47,12 +47,12 @@ class Block:
 
 def blocks(text: str) -> list[Block]:
     """The blocks of a document. ValueError for a kind that is none."""
-    found = []
+    listed = []
     for each in _BLOCK.finditer(text):
         if each["kind"] not in KINDS:
             raise ValueError(f"{each['kind']!r} is no kind of block: {', '.join(KINDS)}")
-        found.append(Block(each["kind"], tuple(_commands(each["text"]))))
-    return found
+        listed.append(Block(each["kind"], tuple(_commands(each["text"]))))
+    return listed
 
 
 def _commands(text: str) -> Iterator[tuple[str, str, str]]:

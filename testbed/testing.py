@@ -72,16 +72,18 @@ class Job:
 
 def jobs(*, unit: bool = True, guest: bool = True) -> list[Job]:
     """The longest first, so that the cores stay busy to the end."""
-    found: list[Job] = []
+    listed: list[Job] = []
     if unit:
         folders = sorted((each for each in (TESTS / "unit").iterdir() if any(each.glob("test_*.py"))), key=_octets)
-        found += [Job(f"unit-{each.name}", (each.relative_to(PROJECT).as_posix(),), in_guest=False) for each in folders]
+        listed += [
+            Job(f"unit-{each.name}", (each.relative_to(PROJECT).as_posix(),), in_guest=False) for each in folders
+        ]
     if guest:
         files = sorted((TESTS / "laboratory").glob("test_*.py"), key=lambda file: -file.stat().st_size)
-        found += [Job(file.stem, (file.relative_to(PROJECT).as_posix(),), in_guest=False) for file in files]
+        listed += [Job(file.stem, (file.relative_to(PROJECT).as_posix(),), in_guest=False) for file in files]
         files = sorted((TESTS / "integration").glob("test_*.py"), key=lambda file: -file.stat().st_size)
-        found += [Job(file.stem, (file.relative_to(PROJECT).as_posix(),), in_guest=True) for file in files]
-    return found
+        listed += [Job(file.stem, (file.relative_to(PROJECT).as_posix(),), in_guest=True) for file in files]
+    return listed
 
 
 def _octets(folder: Path) -> int:
@@ -152,10 +154,10 @@ def _here(words: list[str], environment: Mapping[str, str]) -> tuple[int, str]:
 def _environment(folder: Path) -> dict[str, str]:
     """Where byte code is not to be written beside the sources, that of this run is kept in `folder` and goes with it:
     otherwise each of its hundreds of processes compiles all that it imports."""
-    found = dict(os.environ)
-    if found.pop(NO_BYTE_CODE, ""):
-        found["PYTHONPYCACHEPREFIX"] = str(folder / "byte-code")
-    return found
+    environment = dict(os.environ)
+    if environment.pop(NO_BYTE_CODE, ""):
+        environment["PYTHONPYCACHEPREFIX"] = str(folder / "byte-code")
+    return environment
 
 
 def _count(report: Path, totals: Totals) -> None:

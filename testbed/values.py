@@ -42,11 +42,11 @@ def quantity(
         if none and (value is None or value == "none"):
             return None
         if isinstance(value, str):
-            found = _AMOUNT.fullmatch(value)
-            unit = found[2].lower() if found else ""
-            if found is None or (unit and unit not in units):
+            match = _AMOUNT.fullmatch(value)
+            unit = match[2].lower() if match else ""
+            if match is None or (unit and unit not in units):
                 raise refused(allowed)
-            value = float(found[1]) * (units[unit] if unit else 1.0)
+            value = float(match[1]) * (units[unit] if unit else 1.0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
             raise refused(allowed)
         return value
@@ -91,10 +91,10 @@ def listed(
         if not isinstance(value, list | tuple) or len(value) < least:
             raise refused(allowed)
         try:
-            found = tuple(part(each) for each in value)
+            items = tuple(part(each) for each in value)
         except ValueError:
             raise refused(allowed) from None
-        return found
+        return items
 
     return BeforeValidator(convert)
 
@@ -112,10 +112,10 @@ def octets(least: int, most: int) -> Callable[[Any], str]:
 
     def convert(value: Any) -> str:
         try:
-            found = bytes.fromhex(value)
+            decoded = bytes.fromhex(value)
         except (TypeError, ValueError):
             raise refused(allowed) from None
-        if not least <= len(found) <= most:
+        if not least <= len(decoded) <= most:
             raise refused(allowed)
         return str(value)
 

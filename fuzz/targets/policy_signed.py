@@ -33,10 +33,10 @@ def run(data: bytes) -> object:
     body = data[1:]
     if data[0] & 0x80:
         body = cose.sign(label, body, POLICY_SERVER if by_server else _ROUTER)
-    found = verify(body)
-    if isinstance(found, document.PolicyDocument):
-        promise(document.decode_document(document.encode_document(found)) == found, "the document changes")
-    return found
+    verified = verify(body)
+    if isinstance(verified, document.PolicyDocument):
+        promise(document.decode_document(document.encode_document(verified)) == verified, "the document changes")
+    return verified
 
 
 def seeds() -> Iterator[bytes]:

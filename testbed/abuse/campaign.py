@@ -75,7 +75,7 @@ class Deed:
 
 
 @dataclass
-class Found:
+class Tally:
     """What came of it. `wrong`: sentences; empty when all was well."""
 
     deeds: Counter[str] = field(default_factory=Counter)
@@ -112,9 +112,9 @@ class Abuse:
         (folder / "sweep.yaml").write_text(SWEEP)
         self._cache, self._done = _cache(folder / "cache"), folder / "done"
         self._environment = {**os.environ, "TMPDIR": str(self._temporary), "LAB_CACHE": str(self._cache)}
-        self.found = Found()
+        self.tally = Tally()
 
-    def do(self, all_of_them: list[Deed]) -> Found:
+    def do(self, all_of_them: list[Deed]) -> Tally:
         """All deeds, and a last proof."""
         with adopting():
             before = of_the_host()
@@ -125,7 +125,7 @@ class Abuse:
                     self._prove(f"after deed {deed.number}")
             self._prove("in the end")
             self._compare("in the end", before)
-        return self.found
+        return self.tally
 
     def _words(self, command: str, out: Path) -> list[str]:
         lab = [sys.executable, str(PROJECT / "lab")]
@@ -171,9 +171,9 @@ class Abuse:
             for number in range(TRIES):
                 self._give_work(deed.command, out)
                 if self._strike(replace(deed, at_s=deed.at_s / 2**number), out):
-                    self.found.deeds[deed.way.value] += 1
+                    self.tally.deeds[deed.way.value] += 1
                     return
-            self.found.missed += 1
+            self.tally.missed += 1
             self._say("  it had ended each time")
         finally:
             if deed.way is Way.FULL_DISK:
@@ -235,7 +235,7 @@ class Abuse:
         self._give_work("report", self._folder)
         for command in ("setup", "clean", "run", "sweep", "report"):
             self._to_its_end(command, when)
-            self.found.proofs += 1
+            self.tally.proofs += 1
         if left := sorted(each.name for each in self._cache.glob("*.part")):
             self._wrong(f"{when}: lab clean left {', '.join(left)}")
         for name in ("run", "sweep"):
@@ -259,7 +259,7 @@ class Abuse:
 
     def _wrong(self, sentence: str) -> None:
         self._say(f"  WRONG: {sentence}")
-        self.found.wrong.append(sentence)
+        self.tally.wrong.append(sentence)
 
 
 def _cache(folder: Path) -> Path:

@@ -37,10 +37,10 @@ def descendants() -> list[int]:
     for each in table():
         if each.state not in ENDED:
             children.setdefault(each.parent, []).append(each.pid)
-    found = list(children.get(os.getpid(), []))
-    for pid in found:  # grows while it is read
-        found += children.get(pid, [])
-    return found
+    pids = list(children.get(os.getpid(), []))
+    for pid in pids:  # grows while it is read
+        pids += children.get(pid, [])
+    return pids
 
 
 def bury() -> None:

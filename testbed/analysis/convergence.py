@@ -105,7 +105,7 @@ def phases(topology: Topology, events: Iterable[Event], changes: Mapping[int, Ro
     """For each change of what is wanted, at its moment (ns): when the tables were right before the next change."""
     moments = sorted(changes)
     watch: Watch | None = None
-    found: list[tuple[int, int | None]] = []
+    intervals: list[tuple[int, int | None]] = []
     waiting: list[Any] = list(moments)
     for event in events:
         while waiting and event["t"] >= waiting[0]:
@@ -113,14 +113,14 @@ def phases(topology: Topology, events: Iterable[Event], changes: Mapping[int, Ro
             if watch is None:
                 watch = Watch(topology, {})
             if moment != moments[0]:
-                found.append((moments[len(found)], watch.since))
+                intervals.append((moments[len(intervals)], watch.since))
             watch.expect(wanted(topology, changes[moment]), moment)
         if watch is None:
             watch = Watch(topology, {})
         watch.see(event)
     if watch is not None and not waiting:
-        found.append((moments[-1], watch.since))
-    return found
+        intervals.append((moments[-1], watch.since))
+    return intervals
 
 
 def _hops(event: Event) -> frozenset[IPAddress]:

@@ -33,7 +33,7 @@ def processor(run: Run, since: str, until: str, lifetimes: float) -> dict[str, f
     spent: dict[str, dict[str, int]] = {}
     for event in run.where("probe", "cpu"):
         spent.setdefault(event["node"], {})[event["at"]] = event["ns"]
-    found: dict[str, float | None] = {}
+    seconds: dict[str, float | None] = {}
     for title, nodes in (("DKS", [DKS]), ("an LKS", sorted(set(spent) - {DKS}))):
         parts = [spent[node] for node in nodes if node in spent]
         if not parts:
@@ -41,8 +41,8 @@ def processor(run: Run, since: str, until: str, lifetimes: float) -> dict[str, f
         up = sum(each[since] for each in parts) / len(parts) / MS
         steady = sum(each[until] - each[since] for each in parts) / len(parts) / lifetimes / MS
         for name, value in zip(_PROCESSOR, (up, steady), strict=True):
-            found[f"processor time of {title} {name}"] = value if real(run) else None
-    return found
+            seconds[f"processor time of {title} {name}"] = value if real(run) else None
+    return seconds
 
 
 def installation(run: Run, since: str) -> dict[str, float | None]:

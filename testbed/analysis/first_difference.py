@@ -46,10 +46,10 @@ def differences(first: Path, second: Path) -> list[Difference]:
 
     Raises InputError when a folder has no record.
     """
-    found = [record_difference(first, second)]
+    places = [record_difference(first, second)]
     names = sorted({path.name for folder in (first, second) for path in (folder / "pcap").glob("*.pcap")})
-    found += [_capture_difference(first / "pcap" / name, second / "pcap" / name) for name in names]
-    return [each for each in found if each is not None]
+    places += [_capture_difference(first / "pcap" / name, second / "pcap" / name) for name in names]
+    return [each for each in places if each is not None]
 
 
 def record_difference(first: Path, second: Path) -> Difference | None:

@@ -48,5 +48,5 @@ class Measures:
 
 def total(runs: Iterable[Measures]) -> Adjacencies:
     """The adjacencies of several runs, added."""
-    found = [run.adjacencies for run in runs if run.adjacencies is not None]
-    return Adjacencies(sum(each.expected for each in found), sum(each.restored for each in found))
+    counted = [run.adjacencies for run in runs if run.adjacencies is not None]
+    return Adjacencies(sum(each.expected for each in counted), sum(each.restored for each in counted))

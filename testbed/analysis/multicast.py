@@ -49,16 +49,16 @@ def series(run: Run, phases: Mapping[str, Phase]) -> dict[str, float | None]:
     changes = {until: phase.down for until, (_name, phase) in zip(untils, ordered, strict=True) if until < end}
     changes |= {phase.since: phase.down for _name, phase in ordered}
     right = {moment: (each.since, each.spare) for moment, each in trees.watch(run, changes, end)}
-    found: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
     pim = run.plan.topology.pim
     for until, (name, phase) in zip(untils, ordered, strict=True):
         moments = {hears(name): heard_at(run, phase, until), f"{name}{TREES}": right[phase.since][0]}
         if pim is not None and pim.rp not in phase.down and run.where("agent", "pair"):
             moments[f"{name}{REGISTERS}"] = paired_at(run, pim.rp, phase, until)
-        found |= {key: None if moment is None else (moment - phase.since) / NS for key, moment in moments.items()}
+        values |= {key: None if moment is None else (moment - phase.since) / NS for key, moment in moments.items()}
     missed, unheard = lost(run)
-    found |= {UNHEARD: unheard} if unheard else {}
-    return {**found, LOST: missed, DUPLICATED: duplicated(run), SPARE: right[max(right)][1]}
+    values |= {UNHEARD: unheard} if unheard else {}
+    return {**values, LOST: missed, DUPLICATED: duplicated(run), SPARE: right[max(right)][1]}
 
 
 def heard_at(run: Run, phase: Phase, until: int) -> int | None:
@@ -150,10 +150,10 @@ def silences(run: Run) -> dict[tuple[str, str], list[tuple[int, int]]]:
 
 def _losses(run: Run) -> dict[tuple[str, str], list[Event]]:
     """By stream and receiver."""
-    found: dict[tuple[str, str], list[Event]] = {}
+    losses: dict[tuple[str, str], list[Event]] = {}
     for event in run.where("probe", "stream_loss"):
-        found.setdefault((event["stream"], event["receiver"]), []).append(event)
-    return found
+        losses.setdefault((event["stream"], event["receiver"]), []).append(event)
+    return losses
 
 
 def _heard(run: Run, down: frozenset[str]) -> Iterator[tuple[Stream, str]]:

@@ -94,7 +94,9 @@ def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | No
         compared=compared,
         foreign=foreign,
         keyless=tuple(sorted(keyless)),
-        two_keys=tuple(sorted({group for (group, _spi, _to), found in marks.items() if len(found) > 1})),
+        two_keys=tuple(
+            sorted({group for (group, _spi, _to), marks_of_group in marks.items() if len(marks_of_group) > 1})
+        ),
         beside_book=tuple(sorted(beside)),
     )
 
@@ -132,8 +134,10 @@ def _pairs(documents: dict[str, PolicyDocument]) -> set[tuple[str, str]]:
 
 
 def _receivers(documents: dict[str, PolicyDocument]) -> dict[GroupId, tuple[str, ...]]:
-    found: dict[GroupId, list[str]] = {group: [] for document in documents.values() for group in document.own_groups()}
+    receivers: dict[GroupId, list[str]] = {
+        group: [] for document in documents.values() for group in document.own_groups()
+    }
     for name, document in documents.items():
         for _interface, _neighbor, group in document.neighbor_groups():
-            found[group].append(name)
-    return {group: tuple(sorted(names)) for group, names in found.items()}
+            receivers[group].append(name)
+    return {group: tuple(sorted(names)) for group, names in receivers.items()}

@@ -46,8 +46,8 @@ def all_up_at(topology: Topology, events: Iterable[Event]) -> int | None:
 
 def at_end(topology: Topology, events: Iterable[Event]) -> Adjacencies:
     """How many directions there are to be, and how many there are when the record ends."""
-    found = _since(topology, events).values()
-    return Adjacencies(len(expected(topology)), sum(moment is not None for moment in found))
+    states = _since(topology, events).values()
+    return Adjacencies(len(expected(topology)), sum(moment is not None for moment in states))
 
 
 def _since(topology: Topology, events: Iterable[Event]) -> dict[Ends, int | None]:

@@ -51,15 +51,15 @@ def shares(folder: Path, interval_s: float) -> list[Share]:
 def in_clear(run: Run) -> dict[str, float | None]:
     """For Measures.extra: the routing packets in clear that left any interface, from the first second of the run to the
     last, as the record has counted them. Empty for a record that has not."""
-    found = run.where("probe", "clear")
-    if not found:
+    events = run.where("probe", "clear")
+    if not events:
         return {}
-    counted = (count for event in found for each in event["interfaces"].values() for count in each["packets"].values())
-    return {CLEAR: sum(counted) + sum(int(event["missed"]) for event in found)}
+    counted = (count for event in events for each in event["interfaces"].values() for count in each["packets"].values())
+    return {CLEAR: sum(counted) + sum(int(event["missed"]) for event in events)}
 
 
-def between(found: list[Share], since: int, until: int) -> Share:
+def between(shares: list[Share], since: int, until: int) -> Share:
     """All packets of the intervals that lie wholly in [since, until] (ns), added up."""
-    step = found[1].t - found[0].t if len(found) > 1 else 0
-    inside = [each for each in found if since <= each.t and each.t + step <= until]
+    step = shares[1].t - shares[0].t if len(shares) > 1 else 0
+    inside = [each for each in shares if since <= each.t and each.t + step <= until]
     return Share(since, sum(each.protected for each in inside), sum(each.clear for each in inside))

@@ -47,14 +47,14 @@ def at_dks(run: Run, since: int) -> Requests:
     `before_schedule`: those that came to the DKS before the signed policy lets a router go there after its boot, by
     the capture of its wire where there is one; all of them in a keying mode whose policy lets them at once.
     """
-    found = _asked(run, since)
+    received = _asked(run, since)
     policy = SignedPolicy(run) if schedules(run.plan.keying) else None
     captured = None if policy is None else on_the_wire(run)
-    asked = [(event["t"], ip_address(event["peer"])) for event in found] if captured is None else captured
-    times = _after(since, found)
+    asked = [(event["t"], ip_address(event["peer"])) for event in received] if captured is None else captured
+    times = _after(since, received)
     return Requests(
-        total=len(found),
-        unique=sum(not event["retransmission"] for event in found),
+        total=len(received),
+        unique=sum(not event["retransmission"] for event in received),
         before_schedule=sum(
             policy is None or moment < policy.first_contact(moment, peer) for moment, peer in asked if moment >= since
         ),
@@ -68,8 +68,8 @@ def times_s(run: Run, since: int) -> tuple[float, ...]:
     return _after(since, _asked(run, since))
 
 
-def _after(since: int, found: Sequence[Event]) -> tuple[float, ...]:
-    return tuple((event["t"] - since) / NS for event in found)
+def _after(since: int, events: Sequence[Event]) -> tuple[float, ...]:
+    return tuple((event["t"] - since) / NS for event in events)
 
 
 def _asked(run: Run, since: int) -> list[Event]:
@@ -150,12 +150,12 @@ def due_after_end(run: Run) -> int:
 
 def owners(topology: Topology) -> dict[IPAddress, str]:
     """The router that has each address, in-band or on the management network."""
-    found: dict[IPAddress, str] = {}
+    routers: dict[IPAddress, str] = {}
     for name, router in topology.routers.items():
-        found |= {router.loopback.ip: name, router.loopback6.ip: name}
-        found |= {each.ipv4.ip: name for each in router.interfaces}
-        found |= {of_stub(6, each.ipv4).ip: name for each in router.interfaces if each.kind == "stub"}
-    return found | {end.ipv4.ip: name for name, end in topology.dks.management.routers.items()}
+        routers |= {router.loopback.ip: name, router.loopback6.ip: name}
+        routers |= {each.ipv4.ip: name for each in router.interfaces}
+        routers |= {of_stub(6, each.ipv4).ip: name for each in router.interfaces if each.kind == "stub"}
+    return routers | {end.ipv4.ip: name for name, end in topology.dks.management.routers.items()}
 
 
 def peak(times_s: Sequence[float]) -> int:

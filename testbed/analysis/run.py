@@ -80,24 +80,24 @@ class Run:
         except InputError as error:
             untold = f"{error.problem}: whether the run's other files are as it wrote them cannot be told"
             return [InputError(untold, where=error.where, allowed=error.allowed)]
-        found = []
+        flaws = []
         for name, expected in {PLAN: None, RECORD: None, **hashes}.items():
             path = self.folder / name
             if not path.resolve().is_relative_to(self.folder.resolve()):
-                found.append(InputError(f"names a file that is not the run's: {name!r}", where=str(self.folder / FILE)))
+                flaws.append(InputError(f"names a file that is not the run's: {name!r}", where=str(self.folder / FILE)))
                 continue
             try:
                 hashed = sha256_of(path)
             except FileNotFoundError:
-                found.append(InputError("is missing", where=str(path)))
+                flaws.append(InputError("is missing", where=str(path)))
             except (OSError, EOFError, zlib.error) as error:
-                found.append(InputError(f"cannot be read: {_reason(error)}", where=str(path)))
+                flaws.append(InputError(f"cannot be read: {_reason(error)}", where=str(path)))
             else:
                 if expected is None:
-                    found.append(InputError(f"the manifest has no hash of {name}", where=str(path)))
+                    flaws.append(InputError(f"the manifest has no hash of {name}", where=str(path)))
                 elif hashed != expected:
-                    found.append(InputError(CHANGED, where=str(path)))
-        return found
+                    flaws.append(InputError(CHANGED, where=str(path)))
+        return flaws
 
 
 def sha256_of(path: Path) -> str:
@@ -152,13 +152,13 @@ def _ended(folder: Path, last: Event) -> bool:
 
 def _event(line: bytes, place: Location) -> _Line:
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except (ValueError, RecursionError) as error:
         cut = "" if line.endswith(b"\n") else ", cut off"
         raise InputError(f"a damaged line{cut}: {error}", where=place) from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise InputError("a damaged line: no JSON object", where=place)
-    event = _Line(found)
+    event = _Line(value)
     event.place = place
     for name, kind in (("t", int), ("source", str), ("kind", str), ("node", str)):
         if type(event[name]) is not kind:

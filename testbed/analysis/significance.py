@@ -52,20 +52,20 @@ class Row:
 
 def rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Row]:
     """Every measure of every keying mode that both summaries have, or one of them."""
-    found = []
+    comparisons = []
     for keying in dict.fromkeys([*a["keyings"], *b["keyings"]]):
         there = [side["keyings"].get(keying) for side in (a, b)]
         if None in there:
             n = (_runs(there[0]), _runs(there[1]))
             absent = Verdict.NOT_IN_FIRST if there[0] is None else Verdict.NOT_IN_SECOND
-            found.append(Row(keying, EVERY, n, (None, None), None, None, (0, 0), absent))
+            comparisons.append(Row(keying, EVERY, n, (None, None), None, None, (0, 0), absent))
             continue
         sides = [dict(measures(row, whole["measured"])) for row, whole in zip(there, (a, b), strict=True)]
         for name in dict.fromkeys([*sides[0], *sides[1]]):
             one, other = (side.get(name, ()) for side in sides)
             if name not in REQUESTS.values() or any([*one, *other]):
-                found.append(compared(keying, name, one, other))
-    return found
+                comparisons.append(compared(keying, name, one, other))
+    return comparisons
 
 
 def _runs(row: Mapping[str, Any] | None) -> int:

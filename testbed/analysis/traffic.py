@@ -56,10 +56,10 @@ def sent(folder: Path, topology: Topology) -> list[Sent]:
     if not files:
         raise InputError("the run has no captures", where=str(folder), next_command="lab run … -o captures=all")
     macs, addresses = _macs(topology), _addresses(topology)
-    found = [
+    packets = [
         each for file in files for each in _of_file(file, macs.get(file.stem), addresses.get(file.stem)) if each.octets
     ]
-    return sorted(found, key=lambda each: (each.t, each.interface))
+    return sorted(packets, key=lambda each: (each.t, each.interface))
 
 
 def handshakes(packets: Iterable[Sent]) -> int:
@@ -96,14 +96,14 @@ def handshake_costs(packets: Sequence[Sent]) -> list[Handshake]:
     for each in packets:
         if each.ike is not None and each.ike.exchange in _HANDSHAKE:
             by_spi.setdefault(each.ike.spi, []).append(each)
-    found = []
+    handshakes = []
     for seen in by_spi.values():
         ends = {each.ike.response: each.interface for each in reversed(seen) if each.ike is not None}
         own = [each for each in seen if each.ike is not None and each.interface == ends[each.ike.response]]
         if any(_answers(each, ExchangeType.GSA_AUTH) or _answers(each, ExchangeType.IKE_AUTH) for each in own):
             further = [each for each in own if each.ike and each.ike.exchange == ExchangeType.IKE_INTERMEDIATE]
-            found.append(_cost(own)._replace(further=_cost(further) if further else None))
-    return found
+            handshakes.append(_cost(own)._replace(further=_cost(further) if further else None))
+    return handshakes
 
 
 def _answers(packet: Sent, exchange: int) -> bool:

@@ -91,54 +91,54 @@ class Tree:
 
     def through(self, receiver: str) -> frozenset[str]:
         """The routers that one of the shortest paths from the root to a receiver leads through, its own among them."""
-        found: set[str] = set()
+        names: set[str] = set()
         waiting = [receiver]
         while waiting:
             node = waiting.pop()
             if node in self.topology.hosts:
                 members = self.topology.segments[self.topology.hosts[node].segment].members
-                waiting += [each for each, _ in members if each in self.ways and each not in found]
-            elif node not in found:
-                found.add(node)
+                waiting += [each for each, _ in members if each in self.ways and each not in names]
+            elif node not in names:
+                names.add(node)
                 waiting += [each for near in self.ways.get(node, {}).values() for each in near if each != self.root]
-        return frozenset(found)
+        return frozenset(names)
 
     def _wanted(self, entries: Entries) -> _Wanted:
         """The routers that must have a route, and the segments that must be fed, from the receivers up."""
-        feeders, found = self._feeders(entries), _Wanted(set(), set())
+        feeders, wanted = self._feeders(entries), _Wanted(set(), set())
         waiting = [
             self.topology.hosts[each].segment if each in self.topology.hosts else self._segments[each, RECEIVERS]
             for each in self.receivers
         ]
         while waiting:
             segment = waiting.pop()
-            if segment not in found.segments:
-                found.segments.add(segment)
+            if segment not in wanted.segments:
+                wanted.segments.add(segment)
                 for node in feeders.get(segment, frozenset()) - {self.root}:
-                    found.routers.add(node)
+                    wanted.routers.add(node)
                     taken = self._segments.get((node, entries[node].iif))
                     waiting += [] if taken is None else [taken]
-        return found
+        return wanted
 
     def _feeders(self, entries: Entries) -> Mapping[str, frozenset[str]]:
         """Who sends the packets to each segment."""
-        found: dict[str, frozenset[str]] = {}
+        feeders: dict[str, frozenset[str]] = {}
         if self.root in self.topology.hosts:
-            found[self.topology.hosts[self.root].segment] = frozenset({self.root})
+            feeders[self.topology.hosts[self.root].segment] = frozenset({self.root})
         for router, entry in entries.items():
             for oif in entry.oifs:
                 segment = self._segments.get((router, oif))
                 if segment is not None:
-                    found[segment] = found.get(segment, frozenset()) | {router}
-        return found
+                    feeders[segment] = feeders.get(segment, frozenset()) | {router}
+        return feeders
 
     @cached_property
     def _segments(self) -> dict[tuple[str, str], str]:
         """By router and interface. A router's own receivers are behind an interface of their own."""
-        found = {(name, RECEIVERS): f"{name}'s receivers" for name in self.topology.routers}
+        segments = {(name, RECEIVERS): f"{name}'s receivers" for name in self.topology.routers}
         for router in self.topology.routers.values():
-            found |= {(each.router, each.name): each.segment for each in router.interfaces}
-        return found
+            segments |= {(each.router, each.name): each.segment for each in router.interfaces}
+        return segments
 
 
 class _Wanted(NamedTuple):
@@ -158,7 +158,7 @@ def expected(
     A tree whose root is down is not wanted, nor is one towards a receiver that no path leads to.
     """
     routes = expected_paths(topology, down) if routes is None else routes
-    found: dict[Key, Tree] = {}
+    trees: dict[Key, Tree] = {}
     to: dict[str, dict[str, dict[str, frozenset[str]]]] = {}
     for stream in streams:
         if topology.pim is None:
@@ -172,8 +172,8 @@ def expected(
                     to[root] = {name: _ways(topology, name, root, table, down) for name, table in routes.items()}
                 ways = to[root]
                 near = frozenset(each for each in stream.receivers if _reached(topology, each, root, ways, down))
-                found[Key(origin, stream.group)] = Tree(topology, root, near, ways)
-    return found
+                trees[Key(origin, stream.group)] = Tree(topology, root, near, ways)
+    return trees
 
 
 def address_of(topology: Topology, node: str) -> IPv4Address:
@@ -190,12 +190,12 @@ def _ways(
         if address in end.ipv4.network:
             return {end.name: frozenset({root})}
     hops = hops_to(table, address)
-    found: dict[str, frozenset[str]] = {}
+    ways: dict[str, frozenset[str]] = {}
     for end in ends:
         for node, name in topology.segments[end.segment].members:
             if node in topology.routers and topology.routers[node].interface(name).hop(4) in hops:
-                found[end.name] = found.get(end.name, frozenset()) | {node}
-    return found
+                ways[end.name] = ways.get(end.name, frozenset()) | {node}
+    return ways
 
 
 def _reached(
@@ -325,11 +325,11 @@ def outages(run: Run) -> dict[int, frozenset[str]]:
         if event["kind"] in _GOES | _COMES:
             changes.append((int(event["t"]), str(event.get("segment", event["node"])), event["kind"] in _GOES))
     down: set[str] = set()
-    found = {0: frozenset[str]()}
+    edges = {0: frozenset[str]()}
     for moment, name, goes in sorted(changes, key=lambda each: each[0]):
         (down.add if goes else down.discard)(name)
-        found[moment] = frozenset(down)
-    return found
+        edges[moment] = frozenset(down)
+    return edges
 
 
 def ready_at(run: Run) -> int:

@@ -208,7 +208,7 @@ class Running:
 def marked_processes(value: str) -> list[int]:
     """Processes of this user, other than ourselves, with MARK=value in their environment."""
     wanted = f"{MARK}={value}".encode()
-    found = []
+    pids = []
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
@@ -219,8 +219,8 @@ def marked_processes(value: str) -> list[int]:
         except OSError:
             continue
         if wanted in environment.split(b"\0"):
-            found.append(int(entry))
-    return found
+            pids.append(int(entry))
+    return pids
 
 
 def laboratories(base: Path) -> list[Running]:

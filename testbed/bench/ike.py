@@ -50,10 +50,10 @@ class Row:
 
 def cpu_s(pid: int) -> float:
     """User and system time of a process and its threads so far, in seconds. EnvironmentFailure when it has ended."""
-    found = cpu_ns(pid)
-    if found is None:
+    used_ns = cpu_ns(pid)
+    if used_ns is None:
         raise EnvironmentFailure(f"process {pid} has ended")
-    return found / 1e9
+    return used_ns / 1e9
 
 
 def resident_kib(pid: int) -> int:

@@ -127,7 +127,7 @@ class Initiator:
 def crowd(target: Target, first: int, in_flight: int, since: float, until: float) -> int:
     """So many handshakes at any time, each from a port of its own, numbered from `first`: how many were completed
     between these times (monotonic seconds). HandshakeFailed."""
-    found, number = 0, first
+    done, number = 0, first
     with selectors.DefaultSelector() as waiting:
 
         def begin() -> None:
@@ -145,8 +145,8 @@ def crowd(target: Target, first: int, in_flight: int, since: float, until: float
                 if key.data.received(channel.recv(65535)):
                     waiting.unregister(channel)
                     channel.close()
-                    found += time.monotonic() >= since
+                    done += time.monotonic() >= since
                     begin()
         for key in list(waiting.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]
-    return found
+    return done

@@ -32,17 +32,17 @@ def register(app: typer.Typer) -> None:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="lab-abuse-") as name:
             work = Abuse(Path(name), prove_every, typer.echo)
-            found = work.do(deeds(seed, times, root=os.geteuid() == 0))
+            findings = work.do(deeds(seed, times, root=os.geteuid() == 0))
             left = sum(each.stat().st_size for each in (Path(name) / "tmp").rglob("*") if each.is_file())
-        for way, count in sorted(found.deeds.items()):
+        for way, count in sorted(findings.deeds.items()):
             typer.echo(f"{count:5} {way}")
-        if found.missed:
-            typer.echo(f"{found.missed:5} came too late each time, and are not counted")
+        if findings.missed:
+            typer.echo(f"{findings.missed:5} came too late each time, and are not counted")
         typer.echo(
-            f"{found.deeds.total()} deeds, {found.proofs} commands to their end, {len(found.wrong)} wrong, "
+            f"{findings.deeds.total()} deeds, {findings.proofs} commands to their end, {len(findings.wrong)} wrong, "
             f"{left / 1024:.0f} KiB of temporary files left, {time.monotonic() - began:.0f} s"
         )
-        if found.wrong:
-            for each in found.wrong:
+        if findings.wrong:
+            for each in findings.wrong:
                 typer.echo(f"wrong: {each}")
             raise typer.Exit(1)

@@ -84,18 +84,18 @@ def _dos(seconds: float, rate: float, routers: int, kernel: str, as_json: bool) 
     _in_range("--rate", rate, 1, 100_000)
     _in_range("--routers", routers, 3, 20_000)
     _real_clock(kernel)
-    found = _measured(kernel, "testbed.bench.dos", seconds, rate, routers)
+    measured = _measured(kernel, "testbed.bench.dos", seconds, rate, routers)
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(measured, indent=1))
         return
     typer.echo(f"{'attack':<38} sent/s  registered  failed  median, ms  p95, ms  CPU each, ms  memory, MiB")
-    for row in found["rows"]:
+    for row in measured["rows"]:
         typer.echo(
             f"{row['attack']:<38} {row['sent_per_s']:>6.0f} {row['registered']:>11} {row['failed']:>7}"
             f" {row['median_ms']:>11.1f} {row['p95_ms']:>8.1f} {row['cpu_ms']:>13.2f} {row['grown_kib'] / 1024:>+12.1f}"
         )
     typer.echo(f"{'attack on an LKS':<38}   sent  boot to keys, s  CPU each, ms: first  later")
-    for row in found["lks"]:
+    for row in measured["lks"]:
         keyed = "never" if row["keyed_s"] is None else f"{row['keyed_s']:.3f}"
         typer.echo(f"{row['attack']:<38} {row['sent']:>6} {keyed:>16} {row['first_ms']:>19.2f} {row['cpu_ms']:>6.2f}")
 
@@ -112,27 +112,27 @@ def _real_clock(kernel: str) -> None:
 
 def _counts(text: str) -> list[int]:
     try:
-        found = [int(each) for each in text.split(",")]
+        counts = [int(each) for each in text.split(",")]
     except ValueError:
-        found = []
-    if not found or not all(1 <= each <= MAX_WORKERS for each in found):
+        counts = []
+    if not counts or not all(1 <= each <= MAX_WORKERS for each in counts):
         raise InputError(
             f"{text!r} is no list of numbers", where="--workers", allowed=f"1,2,4: each 1 to {MAX_WORKERS}"
         )
-    return found
+    return counts
 
 
 def _workers(counts: list[int], seconds: float, routers: int, as_json: bool) -> None:
     _in_range("--seconds", seconds, 1, 600)
-    found = _measured("native", "testbed.bench.workers", seconds, routers, *counts)
-    rows = found["rows"]
+    measured = _measured("native", "testbed.bench.workers", seconds, routers, *counts)
+    rows = measured["rows"]
     for row in rows:
         base = next(each for each in rows if each["what"] == row["what"])
         row["of_first"] = round(row["per_s"] / base["per_s"], 2)
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(measured, indent=1))
         return
-    typer.echo(f"each worker has at most {found['share']:.0%} of a processor")
+    typer.echo(f"each worker has at most {measured['share']:.0%} of a processor")
     typer.echo(f"{'workers':>7}  {'asked for':<18} per second  × first  workers' CPU, ms  busiest × mean")
     for row in rows:
         typer.echo(
@@ -145,14 +145,14 @@ def _ike(handshakes: int, routers: int, kernel: str, as_json: bool) -> None:
     _in_range("--handshakes", handshakes, 10, 20_000)
     _in_range("--routers", routers, 3, 20_000)
     _real_clock(kernel)
-    found = _measured(kernel, "testbed.bench.ike", handshakes, routers, tests=True)
-    rows = found["rows"]
+    measured = _measured(kernel, "testbed.bench.ike", handshakes, routers, tests=True)
+    rows = measured["rows"]
     base = {row["initiators"]: row for row in rows if row["responder"] == "charon"}
     for row in rows:
         row["of_charon"] = round(row["per_s"] / base[row["initiators"]]["per_s"], 2)
         row["cpu_of_charon"] = round(row["cpu_ms"] / base[row["initiators"]]["cpu_ms"], 2)
     if as_json:
-        typer.echo(json.dumps({"kernel": kernel, **found}, indent=1))
+        typer.echo(json.dumps({"kernel": kernel, **measured}, indent=1))
     else:
         typer.echo(f"{'responder':<28} initiators  per second  × charon  responder's CPU, ms  × charon")
         for row in rows:
@@ -161,8 +161,8 @@ def _ike(handshakes: int, routers: int, kernel: str, as_json: bool) -> None:
                 f"{row['of_charon']:>9.2f} {row['cpu_ms']:>20.2f} {row['cpu_of_charon']:>9.2f}"
             )
         typer.echo(
-            f"DKS memory: {found['memory_kib_per_1000_routers'] / 1024:.1f} MiB per 1,000 registered routers "
-            f"(measured with {found['routers']})"
+            f"DKS memory: {measured['memory_kib_per_1000_routers'] / 1024:.1f} MiB per 1,000 registered routers "
+            f"(measured with {measured['routers']})"
         )
     worst = min(row["of_charon"] for row in rows if row["responder"] == "dks" and row["initiators"] == 1)
     if worst < REQUIRED_OF_CHARON:
@@ -208,10 +208,10 @@ def _told(rows: list[dict[str, Any]]) -> None:
         f"{'run':<24} {'virtual, s':>10} {'wall, s':>8} {'× real':>7} {'trips':>9} {'calls':>9} {'faults':>8} starts"
     )
     for row in rows:
-        found = row["counts"]
+        counts = row["counts"]
         typer.echo(
-            f"{row['run']:<24} {row['virtual_s']:>10.0f} {row['wall_s']:>8.1f} {row['speed']:>7.1f} {found['trips']:>9}"
-            f" {found['syscalls']:>9} {found['faults']:>8} {found['programs']:>6}"
+            f"{row['run']:<24} {row['virtual_s']:>10.0f} {row['wall_s']:>8.1f} {row['speed']:>7.1f}"
+            f" {counts['trips']:>9} {counts['syscalls']:>9} {counts['faults']:>8} {counts['programs']:>6}"
         )
         for line in row["changed"]:
             typer.echo(f"    {line}")

@@ -23,11 +23,11 @@ def register(app: typer.Typer) -> None:
         from testbed.setup.artefact import leftovers, remove, unused
         from testbed.setup.paths import cache_dir
 
-        folder, found, others = cache_dir(), False, 0
+        folder, anything, others = cache_dir(), False, 0
         for path in leftovers():
             remove(path)
             typer.echo(f"removed {path}")
-            found = True
+            anything = True
         kept = {python_env.venv().path.name, "locks", "up"}
         for path in sorted(folder.iterdir()) if cache and folder.is_dir() else ():
             if path.name in kept or path.suffix == ".part":
@@ -35,12 +35,12 @@ def register(app: typer.Typer) -> None:
             if not is_own(path):
                 others += 1
                 continue
-            found = True
+            anything = True
             with unused(path.name) as free:
                 if free:
                     remove(path)
                 typer.echo(f"{'removed' if free else 'in use, kept:'} {path}")
-        if not found:
+        if not anything:
             typer.echo("nothing to remove")
         if others:
             typer.echo(f"kept, since nothing says that the laboratory made them: {others} in {folder}")

@@ -82,12 +82,12 @@ def _print(rows: list[Row], changed: list[str]) -> None:
 
 def _interval(row: Row) -> list[str]:
     """The ratio, or a difference with a plus before it, and both ends of its interval."""
-    found = row.ratio or row.difference
-    if found is None:
+    interval = row.ratio or row.difference
+    if interval is None:
         return [ABSENT] * 3
     mark = "" if row.ratio else "+ "
-    ends = (ABSENT if end is None else f"{end:.3f}" for end in (found.low, found.high))
-    return [f"{mark}{found.value:.3f}", *ends]
+    ends = (ABSENT if end is None else f"{end:.3f}" for end in (interval.low, interval.high))
+    return [f"{mark}{interval.value:.3f}", *ends]
 
 
 def _middle(row: Row, side: int) -> str:

@@ -67,9 +67,9 @@ def _lines(column: Column) -> list[str]:
 
 def _least(column: Column, *, numbers_whole: bool = False) -> int:
     """The width in which no word is folded; with `numbers_whole`, no cell of a column of numbers either."""
-    found = {word for line in _lines(column) for word in line.split()}
+    words = {word for line in _lines(column) for word in line.split()}
     if column.no_wrap:
-        found |= set(_lines(column))
+        words |= set(_lines(column))
     elif numbers_whole and column.justify == "right":
-        found |= {line for cell in column.cells for line in str(cell).split("\n")}
-    return max(map(cell_len, found), default=0)
+        words |= {line for cell in column.cells for line in str(cell).split("\n")}
+    return max(map(cell_len, words), default=0)

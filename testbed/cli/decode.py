@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
         flaws: list[str] = []
         decoder = Decoder(_keys(keys or [], flaws), show_keys=show_keys)
-        found: list[dict[str, Any]] = []
+        decoded: list[dict[str, Any]] = []
         count, cuts = 0, list[str]()
         try:
             source = sys.stdin.buffer if str(capture) == "-" else capture
@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
                 message, time_s = decoder.message(datagram.data), datagram.time_ns / 1e9
                 if as_json:
                     place = {"time_s": time_s, "source": datagram.source, "destination": datagram.destination}
-                    found.append({**place, **({"cut": True} if datagram.cut else {}), **message.as_json()})
+                    decoded.append({**place, **({"cut": True} if datagram.cut else {}), **message.as_json()})
                 else:
                     for line in lines(message, datagram.source, datagram.destination, time_s):
                         typer.echo(line)
@@ -69,7 +69,7 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"lab: {flaw}", err=True)
         reports = [report.line() for report in decoder.reports()]
         if as_json:
-            told = {"messages": found, "sas": reports, **({"flaws": flaws} if flaws else {})}
+            told = {"messages": decoded, "sas": reports, **({"flaws": flaws} if flaws else {})}
             typer.echo(json.dumps(told, indent=1))
             return
         for line in reports or ([] if count else ["no IKE messages on UDP ports 500, 848 and 4500"]):

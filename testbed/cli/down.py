@@ -20,14 +20,14 @@ def register(app: typer.Typer) -> None:
         from testbed.owned import plain_name
         from testbed.setup.paths import cache_dir
 
-        found = laboratories(cache_dir() / "up")
+        running = laboratories(cache_dir() / "up")
         if lab is not None:
-            names = ", ".join(one.name for one in found) or "none is there"
-            found = [one for one in found if one.name == plain_name(lab, "--lab")]
-            if not found:
+            names = ", ".join(one.name for one in running) or "none is there"
+            running = [one for one in running if one.name == plain_name(lab, "--lab")]
+            if not running:
                 raise InputError(f"there is no laboratory {lab!r}", where="--lab", allowed=names)
-        for one in found:
+        for one in running:
             was_up = one.end()
             typer.echo(f"{one.name}: {'ended' if was_up else 'was not running; its folder is removed'}")
-        if not found:
+        if not running:
             typer.echo("no laboratory is up")

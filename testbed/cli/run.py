@@ -126,14 +126,14 @@ def modes(keying: str | None) -> tuple[str, ...]:
 
 def options(texts: Sequence[str], wrong: list[InputError]) -> dict[str, Any]:
     """NAME=VALUE words as options; `wrong` gets what is no such word, or stands twice."""
-    found: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     for each in texts:
         with gathered(wrong):
             name, value = _option(each)
-            if name in found:
+            if name in chosen:
                 raise InputError("stands twice", where=f"-o {name}", allowed="each option once")
-            found[name] = value
-    return found
+            chosen[name] = value
+    return chosen
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
         from testbed.errors import of_file
         from testbed.setup.sbom import bill
 
-        found = bill()
-        text = json.dumps(found, indent=1) + "\n"
+        document = bill()
+        text = json.dumps(document, indent=1) + "\n"
         if out is None:
             typer.echo(text, nl=False)
             return
@@ -28,4 +28,4 @@ def register(app: typer.Typer) -> None:
             write_atomic(out, text.encode(), 0o644)
         except OSError as error:
             raise of_file(error, str(out)) from error
-        typer.echo(f"{out}: {len(found['components'])} components")
+        typer.echo(f"{out}: {len(document['components'])} components")

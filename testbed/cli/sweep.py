@@ -126,10 +126,10 @@ def _print(done: Swept, factors: Sequence[str], main: Span) -> None:
 
 
 def _cells(rows: Sequence[Mapping[str, Any]], factors: Sequence[str]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
-    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    cells: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
-        found.setdefault(tuple(str(row[name]) for name in factors), []).append(row)
-    return found
+        cells.setdefault(tuple(str(row[name]) for name in factors), []).append(row)
+    return cells
 
 
 def _shown(values: Sequence[float | None]) -> list[str]:
@@ -140,5 +140,5 @@ def _shown(values: Sequence[float | None]) -> list[str]:
     never = str(len(values) - len(known))
     if not known:
         return [NEVER, ABSENT, ABSENT, never]
-    found = median_of(known)
-    return [ABSENT if value is None else f"{value:.2f}" for value in (found.value, found.low, found.high)] + [never]
+    median = median_of(known)
+    return [ABSENT if value is None else f"{value:.2f}" for value in (median.value, median.low, median.high)] + [never]

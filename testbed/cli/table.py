@@ -103,7 +103,7 @@ def time_of(row: Row) -> str:
 def _columns(summary: Mapping[str, Any]) -> list[_Column]:
     measured, rows = summary["measured"], summary["keyings"].values()
     minute = any("requests_first_60s" in row for row in rows)
-    found = [
+    columns = [
         _Column("keying", 0, lambda row: "", left=True),
         _Column("n", 1, lambda row: f"{row['n']}"),
         *_span(
@@ -111,24 +111,24 @@ def _columns(summary: Mapping[str, Any]) -> list[_Column]:
         ),
         _Column("× none", 5, _ratio),
     ]
-    found.append(_Column(measured["restored"], 2, _restored))
+    columns.append(_Column(measured["restored"], 2, _restored))
     if minute:
-        found.append(_Column("DKS requests, first 60 s of power", 3, _first_minute))
-    found.append(_Column("DKS requests before first scheduled", 6, _early))
-    found.append(_Column("DKS requests, all", 7 if minute else 3, _asked))
-    return found
+        columns.append(_Column("DKS requests, first 60 s of power", 3, _first_minute))
+    columns.append(_Column("DKS requests before first scheduled", 6, _early))
+    columns.append(_Column("DKS requests, all", 7 if minute else 3, _asked))
+    return columns
 
 
 def _span(heading: str, of: Callable[[Row], Row], there: Sequence[Row]) -> list[_Column]:
     """A span of time: its median, both ends of its interval, and how many never ended where others did."""
-    found = [
+    columns = [
         _Column(f"{heading}: median", 0, lambda row: _middle(of(row))),
         _Column("95 % from", 4, lambda row: _two(of(row)["low"])),
         _Column("to", 4, lambda row: _two(of(row)["high"])),
     ]
     if any(0 < _lost(times) < len(times["values"]) for times in there):
-        found.append(_Column(NEVER, 3, lambda row: f"{_lost(of(row))}"))
-    return found
+        columns.append(_Column(NEVER, 3, lambda row: f"{_lost(of(row))}"))
+    return columns
 
 
 def _two(value: float | None) -> str:

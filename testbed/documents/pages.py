@@ -9,5 +9,5 @@ from testbed.setup.paths import PROJECT
 
 def pages(project: Path = PROJECT) -> list[Path]:
     """Every document, by its path in the repository."""
-    found = [path for pattern in ("*.md", "docs/**/*.md", "results/**/*.md") for path in project.glob(pattern)]
-    return sorted(path.relative_to(project) for path in found)
+    paths = [path for pattern in ("*.md", "docs/**/*.md", "results/**/*.md") for path in project.glob(pattern)]
+    return sorted(path.relative_to(project) for path in paths)

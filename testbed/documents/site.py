@@ -30,14 +30,14 @@ _LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)")
 
 def parts(project: Path = PROJECT) -> list[tuple[str, list[Path]]]:
     """Heading and pages of each section of the index, each page where it is named first."""
-    seen, found = {INDEX}, []
+    seen, listed = {INDEX}, []
     for section in (project / INDEX).read_text(encoding="utf-8").split("\n## ")[1:]:
         heading, _, text = section.partition("\n")
         targets = [target for target in _LINK.findall(text) if target.endswith(".md")]
         named = [(project / INDEX.parent / each).resolve().relative_to(project.resolve()) for each in targets]
-        found.append((heading, [path for path in dict.fromkeys(named) if path not in seen]))
+        listed.append((heading, [path for path in dict.fromkeys(named) if path not in seen]))
         seen |= set(named)
-    return found
+    return listed
 
 
 def build(out: Path, project: Path = PROJECT) -> Path:

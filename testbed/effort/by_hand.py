@@ -85,35 +85,35 @@ class ManualIpsec(ByHand):
     """ESP with static keys, in and out alike (RFC 4552, sections 7 and 10); 224.0.0.5 and the unicast of each link."""
 
     def made(self, scopes: Iterable[str], generation: int) -> list[Line]:
-        found = []
+        lines = []
         for scope in scopes:
             for part, octets in (("auth", 32), ("enc", 16)):
                 decided = (f"SPI of {scope}", "algorithms") if part == "auth" else ()
-                found.append(Line(DESK, f"openssl rand -hex {octets}", (_name(scope, part, generation),), decided))
-        return found
+                lines.append(Line(DESK, f"openssl rand -hex {octets}", (_name(scope, part, generation),), decided))
+        return lines
 
     def set_up(self, router: str, ports: Iterable[Port]) -> list[Line]:
         ports = list(ports)
-        found = [Line(router, _policy("add", "in", ALL_ROUTERS, 89))]
+        lines = [Line(router, _policy("add", "in", ALL_ROUTERS, 89))]
         if self._one:
-            found += [
+            lines += [
                 self._out(router, "add", ALL_ROUTERS, "network", 1),
                 self._state(router, ALL_ROUTERS, "network", 1),
             ]
-        return found + [line for port in ports for line in self.joined(port)]
+        return lines + [line for port in ports for line in self.joined(port)]
 
     def joined(self, port: Port) -> list[Line]:
         router, scope = port.router, self.scope(port)
-        found = []
+        lines = []
         if not self._one:
-            found += [
+            lines += [
                 self._out(router, "add", ALL_ROUTERS, scope, 1, port.name),
                 self._state(router, ALL_ROUTERS, scope, 1),
             ]
         # ospfd writes its own IP header: the kernel looks its unicast up as protocol 255, and in as 89.
-        found += [self._out(router, "add", port.peer_address, scope, 1, proto=each) for each in (255, 89)]
-        found.append(Line(router, _policy("add", "in", port.address, 89)))
-        return found + [self._state(router, each, scope, 1) for each in (port.address, port.peer_address)]
+        lines += [self._out(router, "add", port.peer_address, scope, 1, proto=each) for each in (255, 89)]
+        lines.append(Line(router, _policy("add", "in", port.address, 89)))
+        return lines + [self._state(router, each, scope, 1) for each in (port.address, port.peer_address)]
 
     def rolled(self, router: str) -> list[list[Line]]:
         """New SAs beside the old ones; then send with them; then take the old ones out (RFC 4552, section 10)."""

@@ -38,16 +38,16 @@ def play(way: str, routers: int, folder: Path) -> dict[str, Any]:
     """The counts of every task, and how many lines were run, or tried by the program that they are for."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="work-") as name:
         work = Path(name)
-        found, ran = scripts(way, grid(routers), work)
+        counted, ran = scripts(way, grid(routers), work)
         parsers = Parsers(work)
         if way != "lks":
-            for script in found.values():
+            for script in counted.values():
                 parsers.look(script.lines)
     return {
         "way": way,
         "routers": routers,
         "until_s": 0.0,
-        "tasks": {task: counts(found[task]) for task in TASKS},
+        "tasks": {task: counts(counted[task]) for task in TASKS},
         "tried": parsers.tried + ran,
         "taken": parsers.taken + ran,
     }

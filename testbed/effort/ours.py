@@ -29,11 +29,13 @@ _BLOCK = re.compile(r"<!-- on ([^>]*?) -->\n```\n(.*?)```", re.S)
 
 def on_a_machine(kind: str, page: str) -> list[str]:
     """What is typed on a router ("r1, r2") or on the DKS ("dks") to commission it, line by line, from the page."""
-    found: list[str] = []
+    commands: list[str] = []
     for section in re.split(r"^## ", page, flags=re.M)[1:]:
         if section.split("\n", 1)[0] in SECTIONS:
-            found += [line for on, text in _BLOCK.findall(section) if on == kind for line in text.strip().splitlines()]
-    return found
+            commands += [
+                line for on, text in _BLOCK.findall(section) if on == kind for line in text.strip().splitlines()
+            ]
+    return commands
 
 
 class Ours:

@@ -84,14 +84,14 @@ class Parsers:
 
 def _configurations(texts: list[str]) -> list[list[str]]:
     """What is typed between `configure terminal` and `end`, each time."""
-    found: list[list[str]] = []
+    configurations: list[list[str]] = []
     inside = False
     for text in texts:
         if text == _NO_CONFIGURATION[0]:
-            found.append([])
+            configurations.append([])
             inside = True
         elif text == _NO_CONFIGURATION[1]:
             inside = False
         elif inside:
-            found[-1].append(text)
-    return found
+            configurations[-1].append(text)
+    return configurations

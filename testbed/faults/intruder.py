@@ -97,14 +97,14 @@ class Intruder:
         with contextlib.suppress(BlockingIOError, OSError):
             while True:
                 data, address = port.recvfrom(65535)
-                found = packets.opened(data)
-                if address[2] == _OUTGOING or found is None:
+                opened = packets.opened(data)
+                if address[2] == _OUTGOING or opened is None:
                     continue
-                if found.protocol in (packets.ESP, *_ROUTING):
+                if opened.protocol in (packets.ESP, *_ROUTING):
                     self._kept[segment].append(data)
-                elif found.protocol == packets.UDP and len(data) > self._headers:
+                elif opened.protocol == packets.UDP and len(data) > self._headers:
                     self._count_answer(segment, data)
-                    talk = self._talks.get(int.from_bytes(data[found.at + 2 : found.at + 4], "big"))
+                    talk = self._talks.get(int.from_bytes(data[opened.at + 2 : opened.at + 4], "big"))
                     if talk is not None:
                         talk.put_nowait(data[self._headers :])
 
@@ -112,9 +112,9 @@ class Intruder:
         """Answers to IKE_SA_INIT, whoever gets them: what a flood under others' addresses makes a router send them."""
         ike = data[self._headers :]
         if len(ike) >= 28 and ike[18] == ExchangeType.IKE_SA_INIT and ike[19] & Flag.RESPONSE:
-            found = self._answers.setdefault(segment, [0, 0])
-            found[0] += 1
-            found[1] += len(ike)
+            counts = self._answers.setdefault(segment, [0, 0])
+            counts[0] += 1
+            counts[1] += len(ike)
 
     # -- the routers' ears
 
@@ -195,8 +195,8 @@ class Intruder:
         self._told(segment, "replayed", frames=len(kept), tampered=tamper)
 
     def _is(self, data: bytes, protocol: int) -> bool:
-        found = packets.opened(data)
-        return found is not None and found.protocol == protocol
+        opened = packets.opened(data)
+        return opened is not None and opened.protocol == protocol
 
     def _tampered(self, data: bytes) -> bytes:
         at = packets.head_octets(self._family) + 4

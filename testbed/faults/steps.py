@@ -91,12 +91,12 @@ def _fresh(value: Any) -> tuple[tuple[int, int], ...]:
     allowed = "a list of [place, octets], numbers from 0 and from 1; on a command line 34:4,42:96"
     pairs = [each.split(":") for each in value.split(",")] if isinstance(value, str) else value
     try:
-        found = tuple((int(place), int(count)) for place, count in pairs)
+        numbers = tuple((int(place), int(count)) for place, count in pairs)
     except (TypeError, ValueError):
         raise refused(allowed) from None
-    if not all(0 <= place <= _FRAME[1] and 1 <= count <= _FRAME[1] for place, count in found):
+    if not all(0 <= place <= _FRAME[1] and 1 <= count <= _FRAME[1] for place, count in numbers):
         raise refused(allowed)
-    return found
+    return numbers
 
 
 class Step(BaseModel):
@@ -207,10 +207,10 @@ class _Admin(_OfSegment):
                 yield f"there is no side {self.side!r} of {self.segment}", ", ".join(sides)
 
     def sets(self, topology: Topology) -> dict[tuple[str, ...], Any]:
-        found = topology.segments.get(self.segment)
+        segment = topology.segments.get(self.segment)
         return {
             ("admin", label(*member)): self.action
-            for member in (found.members if found else ())
+            for member in (segment.members if segment else ())
             if self.means(member[0])
         }
 
@@ -449,10 +449,10 @@ class Replay(_OfSegment):
 
 
 def _on_segment(step: _OfSegment, topology: Topology, **named: str) -> Iterator[Wrong]:
-    found = topology.segments.get(step.segment)
-    there = [node for node, _ in (found.members if found else ()) if node in topology.routers]
+    segment = topology.segments.get(step.segment)
+    there = [node for node, _ in (segment.members if segment else ()) if node in topology.routers]
     for name, router in named.items():
-        if found and router in topology.routers and router not in there:
+        if segment and router in topology.routers and router not in there:
             yield f"{name}: there is no router {router!r} on {step.segment}", ", ".join(there)
 
 
@@ -517,9 +517,9 @@ def make(action: Any, args: Mapping[str, Any], at_s: Any = 0, written: Location 
     try:
         made = kind.model_validate({"at_s": at_s, "action": action, "args": args})
     except ValidationError as error:
-        found = explained(error, "argument", kind, lambda *_: written or action)
+        errors = explained(error, "argument", kind, lambda *_: written or action)
         raise InputErrors(
-            InputError(prefix + each.problem, where=each.where, allowed=each.allowed) for each in found
+            InputError(prefix + each.problem, where=each.where, allowed=each.allowed) for each in errors
         ) from error
     made._written = written
     return made

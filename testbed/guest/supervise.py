@@ -115,7 +115,7 @@ def wait(child: int) -> int:
 
 def orphans() -> list[int]:
     """The processes that have become this one's children."""
-    found = []
+    pids = []
     for name in filter(str.isdecimal, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/stat") as stat:
@@ -123,8 +123,8 @@ def orphans() -> list[int]:
         except OSError:
             continue  # it ended meanwhile
         if int(parent) == os.getpid():
-            found.append(int(name))
-    return found
+            pids.append(int(name))
+    return pids
 
 
 def end_orphans() -> None:

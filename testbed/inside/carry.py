@@ -75,10 +75,10 @@ def with_pipes(
             start_new_session=True, env={**os.environ, **_PLAIN, **(words or {})},
         )  # fmt: skip
     assert process.stdin and process.stdout and process.stderr
-    found = [os.dup(each.fileno()) for each in (process.stdin, process.stdout, process.stderr)]
+    descriptors = [os.dup(each.fileno()) for each in (process.stdin, process.stdout, process.stderr)]
     for each in (process.stdin, process.stdout, process.stderr):
         each.close()
-    return Command(process, found[0], {"out": found[1], "err": found[2]})
+    return Command(process, descriptors[0], {"out": descriptors[1], "err": descriptors[2]})
 
 
 async def carry(command: Command, folder: Path) -> int:

@@ -73,10 +73,10 @@ class LabPrompt(CLI):  # type: ignore[misc]
             print("usage: link NODE1 NODE2 up|down")
             return
         wires = self.engine.lab.wires.segments.items()
-        found = [name for name, segment in wires if {port.node for port in segment.ports} == set(words[:2])]
-        for name in found:
+        segments = [name for name, segment in wires if {port.node for port in segment.ports} == set(words[:2])]
+        for name in segments:
             self.do_fault(f"link_carrier_{words[2]} segment={name}")
-        if not found:
+        if not segments:
             print(f"no wire joins {words[0]} and {words[1]}")
 
     def _in_loop(self, function: Callable[[], str | None]) -> str | None:

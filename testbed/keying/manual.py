@@ -105,11 +105,11 @@ def _unicast(topology: Topology, router: Router, v2: bool, v3: bool) -> tuple[li
         for interface in other.interfaces:
             if interface.segment not in segments:
                 continue
-            found = own if other.name == router.name else neighbors
+            addresses = own if other.name == router.name else neighbors
             if v2:
-                found[interface.ipv4.ip] = None
+                addresses[interface.ipv4.ip] = None
             if v3:
-                found[interface.ipv6_link_local] = None
+                addresses[interface.ipv6_link_local] = None
     return list(own), list(neighbors)
 
 

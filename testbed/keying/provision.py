@@ -155,16 +155,16 @@ def _protected(interface: Interface) -> bool:
 
 
 def _protocols(topology: Topology, interface: Interface) -> tuple[RoutingProtocol, ...]:
-    found = []
+    protocols = []
     if topology.ospf.v2:
-        found.append(RoutingProtocol.OSPF)
+        protocols.append(RoutingProtocol.OSPF)
     if topology.ospf.v3:
-        found.append(RoutingProtocol.OSPF6)
+        protocols.append(RoutingProtocol.OSPF6)
     if topology.pim is not None and interface.pim:
-        found.append(RoutingProtocol.PIM)
+        protocols.append(RoutingProtocol.PIM)
         if topology.pim.ipv6:
-            found.append(RoutingProtocol.PIM6)
-    return tuple(found)
+            protocols.append(RoutingProtocol.PIM6)
+    return tuple(protocols)
 
 
 def provision(

@@ -119,7 +119,7 @@ class Namespace:
 
     def processes(self) -> list[int]:
         """The ids of the processes in the namespace."""
-        found = []
+        pids = []
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
                 continue
@@ -128,8 +128,8 @@ class Namespace:
             except OSError:
                 continue
             if inode == self.inode:
-                found.append(int(entry))
-        return found
+                pids.append(int(entry))
+        return pids
 
     def close(self) -> None:
         """Let it go; it ends when the last process and device in it has gone."""

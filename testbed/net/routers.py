@@ -158,8 +158,8 @@ def _address(node: LabNode, interface: str) -> IPv4Interface | None:
     if isinstance(node, FrrRouter):
         for candidate in node.router.interfaces:
             if candidate.name == interface:
-                found = node.topology.addresses(candidate)
-                return next((each for each in found if isinstance(each, IPv4Interface)), None)
+                addresses = node.topology.addresses(candidate)
+                return next((each for each in addresses if isinstance(each, IPv4Interface)), None)
         if node.management is not None and node.management[0] == interface:
             return node.management[1]
     return None

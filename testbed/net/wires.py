@@ -240,11 +240,11 @@ class Wires:
             "tc -j", [*lines, *(f"qdisc show dev {port.device}" for port in segment.ports)], before
         )
         wanted = Netem(loss_percent=100.0) if blackhole else netem
-        for port, found in zip(segment.ports, _printed(shown), strict=True):
-            if not Netem.read(found).like(wanted):
+        for port, printed in zip(segment.ports, _printed(shown), strict=True):
+            if not Netem.read(printed).like(wanted):
                 batch("tc", before, namespace=self.namespace, force=True)
                 raise EnvironmentFailure(
-                    f"the kernel keeps {Netem.read(found)} at {port.label}", where=segment.name, allowed=str(wanted)
+                    f"the kernel keeps {Netem.read(printed)} at {port.label}", where=segment.name, allowed=str(wanted)
                 )
         segment.netem, segment.blackhole = netem, blackhole
 
@@ -315,6 +315,6 @@ def _printed(text: str) -> Iterator[dict[str, Any]]:
     """The objects in what `tc -j -batch` printed: a list for each line that shows something."""
     decoder, text = json.JSONDecoder(), text.strip()
     while text:
-        found, end = decoder.raw_decode(text)
-        yield from found
+        value, end = decoder.raw_decode(text)
+        yield from value
         text = text[end:].strip()

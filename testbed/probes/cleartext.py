@@ -64,16 +64,16 @@ class Cleartext:
             name = _NAMES[data[23] if data[12] == 0x08 else data[20]]
             if data[12] == 0x08 and name == "pim" and data[30] < _MULTICAST:
                 name = UNICAST
-            found = self._heard.setdefault(label, _Heard(first_ns=moment))
-            found.packets[name] = found.packets.get(name, 0) + 1
-            found.last_ns = moment
+            heard = self._heard.setdefault(label, _Heard(first_ns=moment))
+            heard.packets[name] = heard.packets.get(name, 0) + 1
+            heard.last_ns = moment
 
     def report(self) -> dict[str, object]:
         """By interface how many packets of which protocol left it in clear, and from when to when (ns). `missed`: not
         counted, since they came faster than they were read."""
         self.drain()
         return {
-            "interfaces": {name: vars(found) for name, found in sorted(self._heard.items())},
+            "interfaces": {name: vars(heard) for name, heard in sorted(self._heard.items())},
             "missed": self._ports.dropped,
         }
 

@@ -36,45 +36,45 @@ _STATES = {"Twoway": "2-Way", "ExChange": "Exchange"}
 
 def parse_stamp(line: str) -> tuple[int, str] | None:
     """(nanoseconds since 1970, rest of the line), or None when the line has no stamp."""
-    found = _STAMP.match(line)
-    if found is None:
+    stamp = _STAMP.match(line)
+    if stamp is None:
         return None
-    year, month, day, hour, minute, second = (int(found.group(n)) for n in range(1, 7))
+    year, month, day, hour, minute, second = (int(stamp.group(n)) for n in range(1, 7))
     moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    return int(moment.timestamp()) * 10**9 + int(found.group(7).ljust(9, "0")), found.group(8)
+    return int(moment.timestamp()) * 10**9 + int(stamp.group(7).ljust(9, "0")), stamp.group(8)
 
 
 def adjacency(daemon: str, text: str) -> dict[str, Any] | None:
     """The fields of an adjacency event in a log line, or None when it tells of none."""
     if daemon in ("pimd", "pim6d"):
         return _pim(daemon, text)
-    found = _OSPF.search(text) if daemon == "ospfd" else _OSPF6.search(text)
-    if found is None:
+    match = _OSPF.search(text) if daemon == "ospfd" else _OSPF6.search(text)
+    if match is None:
         return None
     fields = {
         "daemon": daemon,
-        "ifname": found.group("ifname"),
-        "neighbor": found.group("id"),
-        "state": _STATES.get(found.group("new"), found.group("new")),
-        "old": _STATES.get(found.group("old"), found.group("old")),
-        "why": found.group("why"),
+        "ifname": match.group("ifname"),
+        "neighbor": match.group("id"),
+        "state": _STATES.get(match.group("new"), match.group("new")),
+        "old": _STATES.get(match.group("old"), match.group("old")),
+        "why": match.group("why"),
     }
     if daemon == "ospfd":
-        fields["address"] = found.group("address")
+        fields["address"] = match.group("address")
     return fields
 
 
 def _pim(daemon: str, text: str) -> dict[str, Any] | None:
     for pattern, old, new in ((_PIM_NEW, "Down", "Up"), (_PIM_GONE, "Up", "Down")):
-        found = pattern.search(text)
-        if found is not None:
+        match = pattern.search(text)
+        if match is not None:
             return {
                 "daemon": daemon,
-                "ifname": found.group("ifname"),
-                "neighbor": found.group("id"),
+                "ifname": match.group("ifname"),
+                "neighbor": match.group("id"),
                 "state": new,
                 "old": old,
-                "why": found.groupdict().get("why") or "",
+                "why": match.groupdict().get("why") or "",
             }
     return None
 
@@ -90,10 +90,10 @@ def election_events(node: str, lines: Iterable[str], offset_ns: int) -> Iterator
 
 
 def _election(text: str) -> dict[str, Any] | None:
-    found = _PIM_DR.search(text)
-    if found is None or found.group("ifname") in _ALONE:
+    match = _PIM_DR.search(text)
+    if match is None or match.group("ifname") in _ALONE:
         return None
-    return {"ifname": found.group("ifname"), "address": found.group("address")}
+    return {"ifname": match.group("ifname"), "address": match.group("address")}
 
 
 def _events(

@@ -17,7 +17,7 @@ def held_sas(namespace: str | int) -> list[dict[str, str]]:
     """Every SA of the network namespace (a path or an open descriptor), in a stable order: `spi`, `source`,
     `destination` and `key`, which two SAs have in common when they have all keys in common. XfrmError."""
     with Xfrm(namespace) as kernel:
-        found = [
+        sas = [
             {
                 "spi": f"{sa.spi:#010x}",
                 "source": str(sa.source),
@@ -26,7 +26,7 @@ def held_sas(namespace: str | int) -> list[dict[str, str]]:
             }
             for sa in kernel.dump_sas()
         ]
-    return sorted(found, key=lambda each: (each["spi"], each["destination"], each["source"]))
+    return sorted(sas, key=lambda each: (each["spi"], each["destination"], each["source"]))
 
 
 def key_mark(sa: SecurityAssociation) -> str:

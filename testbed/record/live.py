@@ -63,12 +63,12 @@ class Following:
             except FileNotFoundError:
                 return []
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
-        found = []
+        events = []
         for line in lines:
             event = json.loads(line)
             self._last = event["t"] = max(self._last, int(event["t"]))
-            found.append(event)
-        return found
+            events.append(event)
+        return events
 
     def close(self) -> None:
         """Read no more."""

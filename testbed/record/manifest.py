@@ -45,13 +45,13 @@ class Manifest(BaseModel):
 
 def read_manifest(run_folder: Path) -> Manifest:
     """The manifest of a run folder. InputError when it is missing, damaged, or of a later format."""
-    found = document(run_folder / FILE, Manifest)
-    if not 1 <= found.format <= FORMAT:
+    manifest = document(run_folder / FILE, Manifest)
+    if not 1 <= manifest.format <= FORMAT:
         raise InputError(
-            f"the run is of format {found.format}", where=str(run_folder / FILE),
+            f"the run is of format {manifest.format}", where=str(run_folder / FILE),
             allowed=f"format {FORMAT}; a later version of the laboratory reads later ones",
         )  # fmt: skip
-    return found
+    return manifest
 
 
 def write_manifest(run_folder: Path, facts: Mapping[str, Any]) -> None:

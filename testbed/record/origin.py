@@ -43,13 +43,13 @@ class Origin:
 
     def differs(self, other: Origin) -> list[str]:
         """What decides a run and is not the same, in words; of a guest, the parts of it that are others."""
-        found = []
+        differences = []
         for name, word in WORDS.items():
             one, another = getattr(self, name), getattr(other, name)
             if one != another:
                 parts = [part for kind in PARTS.get(name, ()) for part in _moved(self, other, kind)]
-                found.append(f"another {word}: {one} then, {another} now{': ' if parts else ''}{abridged(parts)}")
-        return found
+                differences.append(f"another {word}: {one} then, {another} now{': ' if parts else ''}{abridged(parts)}")
+        return differences
 
 
 def here(kind: str, code: str) -> Origin:
@@ -62,13 +62,13 @@ def _moved(then: Origin, now: Origin, kind: str) -> list[str]:
     before, after = then.made_of.get(kind), now.made_of.get(kind)
     if not before or not after:
         return []
-    found = []
+    moved = []
     for name in sorted(before.keys() | after.keys()):
         one, another = (each.get(name, "absent") for each in (before, after))
         if one != another:
             versions = one.partition(" ")[0], another.partition(" ")[0]
-            found.append(f"{name} {versions[0]} → {versions[1]}" if len(set(versions)) == 2 else f"{name}, rebuilt")
-    return found
+            moved.append(f"{name} {versions[0]} → {versions[1]}" if len(set(versions)) == 2 else f"{name}, rebuilt")
+    return moved
 
 
 def read(folder: Path) -> Origin | None:

@@ -31,12 +31,12 @@ Rate = Annotated[float, quantity("0.001 to 10,000 packets a second", 0.001, 10_0
 
 def _group(value: Any) -> str:
     try:
-        found = IPv4Address(value if isinstance(value, str) else "")
+        address = IPv4Address(value if isinstance(value, str) else "")
     except ValueError:
-        found = IPv4Address(0)
-    if not found.is_multicast or found in IPv4Network("224.0.0.0/24"):
+        address = IPv4Address(0)
+    if not address.is_multicast or address in IPv4Network("224.0.0.0/24"):
         raise refused("a group that routers forward: 224.0.1.0 to 239.255.255.255, such as 239.1.1.1")
-    return str(found)
+    return str(address)
 
 
 Captures = Annotated[
@@ -124,8 +124,8 @@ class Plan(_Frozen):
 
 def all_options() -> dict[str, list[str]]:
     """Every option that the engine or a keying mode reads, and the modes that read it."""
-    found: dict[str, list[str]] = {}
+    readers: dict[str, list[str]] = {}
     for keying, mode in KEYINGS.items():
         for name in mode.options.model_fields:
-            found.setdefault(name, []).append(keying)
-    return found
+            readers.setdefault(name, []).append(keying)
+    return readers

@@ -82,10 +82,10 @@ def line_of(text: str, path: Sequence[int | str]) -> int:
     """The line, from 1 on, of the longest part of a path of keys and indices that the JSON text has."""
     at = _space(text, 0)
     for part in path:
-        found = _inside(text, at, part)
-        if found is None:
+        offset = _inside(text, at, part)
+        if offset is None:
             break
-        at = found
+        at = offset
     return text.count("\n", 0, at) + 1
 
 

@@ -131,8 +131,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
             allowed="a folder that `lab run` wrote", next_command="lab run --help",
         )  # fmt: skip
     try:
-        found = value(path)
-        number = found.get("format", 1) if isinstance(found, dict) else 1
+        summary = value(path)
+        number = summary.get("format", 1) if isinstance(summary, dict) else 1
         if number not in range(1, FORMAT + 1) or isinstance(number, bool):
             place = Location(path, line_of(path.read_text(encoding="utf-8"), ["format"]))
             raise InputError(
@@ -145,4 +145,4 @@ def read_summary(folder: Path) -> dict[str, Any]:
             error.problem, where=error.where, allowed=error.allowed or "a summary as `lab run` writes it",
             next_command=f"lab report {folder}, which makes it anew from the records that are there",
         ) from error  # fmt: skip
-    return {**found, "format": FORMAT, "measured": {**UNNAMED, **found.get("measured", {})}}
+    return {**summary, "format": FORMAT, "measured": {**UNNAMED, **summary.get("measured", {})}}

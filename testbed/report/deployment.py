@@ -26,10 +26,10 @@ def draw_deployment(folder: Path, runs: Sequence[Run], interval_s: float) -> lis
         for keying, panel in zip(keyings, panels, strict=True):
             run = min((each for each in runs if each.plan.keying == keying), key=lambda each: each.plan.seed)
             zero = int(run.where("lab", "ready")[0]["t"])
-            found = [each for each in shares(run.folder, interval_s) if each.value is not None and each.t >= zero]
-            seconds = [(each.t - zero) / NS for each in found]
+            shares_ = [each for each in shares(run.folder, interval_s) if each.value is not None and each.t >= zero]
+            seconds = [(each.t - zero) / NS for each in shares_]
             panel.step(
-                seconds, [100 * (each.value or 0) for each in found], where="post", color=look(keying).color, lw=0.9
+                seconds, [100 * (each.value or 0) for each in shares_], where="post", color=look(keying).color, lw=0.9
             )
             for event in run.where("lab", "deploy"):
                 at_s = (event["t"] - zero) / NS

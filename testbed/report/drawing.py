@@ -101,8 +101,8 @@ def _started() -> Any:
     command = [sys.executable, "-m", "testbed.report.drawing"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     # In our own folder, which paths of results may begin at.
-    found = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    return children.started(command, outlasts=True, env={**os.environ, "PYTHONPATH": found}, **pipes)
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    return children.started(command, outlasts=True, env={**os.environ, "PYTHONPATH": path}, **pipes)
 
 
 def _answer(child: subprocess.Popen[bytes], words: Sequence[Any]) -> Any:
@@ -114,9 +114,9 @@ def _answer(child: subprocess.Popen[bytes], words: Sequence[Any]) -> Any:
 
 def _settle(made: Future[Any], answer: tuple[Any, Any]) -> None:
     """What came of it: (what was returned, None), or (None, the words of an error)."""
-    found, failed = answer
+    drawn, failed = answer
     if failed is None:
-        made.set_result(found)
+        made.set_result(drawn)
     elif isinstance(failed, OSError):
         made.set_exception(failed)
     else:

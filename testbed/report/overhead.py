@@ -36,8 +36,8 @@ def draw_overhead(folder: Path, runs: Sequence[Run], since: str, until: str) -> 
             left.vlines(place, min(whole), max(whole), color=INK, lw=1.4)
             left.annotate(f"{median(whole):.0f}", (place, max(whole)), ha="center", va="bottom")
             begin = seeds[0].mark(since)
-            if found := traffic.handshake_costs([each for each in packets[0] if each.t < begin]):
-                _handshake(middle, len(keyed), found, form.color)
+            if handshakes := traffic.handshake_costs([each for each in packets[0] if each.t < begin]):
+                _handshake(middle, len(keyed), handshakes, form.color)
                 keyed.append(keying)
             _added_up(right, seeds[0], [each for each in packets[0] if each.kind == traffic.IKE])
         count = len({run.plan.seed for run in runs})
@@ -73,9 +73,9 @@ def _at_rest(run: Run, packets: Sequence[traffic.Sent], since: str, until: str) 
     return routing / per, sum(each.octets for each in inside if each.kind == traffic.IKE) / per
 
 
-def _handshake(panel: Any, place: int, found: Sequence[traffic.Handshake], color: str) -> None:
-    whole = median(each.octets for each in found)
-    further = median(each.further.octets if each.further is not None else 0 for each in found)
+def _handshake(panel: Any, place: int, handshakes: Sequence[traffic.Handshake], color: str) -> None:
+    whole = median(each.octets for each in handshakes)
+    further = median(each.further.octets if each.further is not None else 0 for each in handshakes)
     panel.bar(place, whole - further, color=color, edgecolor=INK, lw=0.5)
     panel.bar(place, further, bottom=whole - further, color="white", edgecolor=INK, lw=0.5, hatch="////")
     panel.annotate(f"{whole:.0f}", (place, whole), ha="center", va="bottom")

@@ -157,13 +157,13 @@ def _run(summary: Summary, run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, dict):
-            found += _flat(value, f"{before}{name} ")
+            pairs += _flat(value, f"{before}{name} ")
         else:
-            found.append((f"{before}{name}".replace("_", " "), _NOTHING if value is None else str(value)))
-    return found
+            pairs.append((f"{before}{name}".replace("_", " "), _NOTHING if value is None else str(value)))
+    return pairs
 
 
 def _spread(values: Values) -> str:

@@ -88,7 +88,7 @@ def draw_requests(folder: Path, every: Mapping[str, Sequence[Asked]]) -> None:
 
     asking = [key for key in ordered(every) if any(run.has_agents or run.times_s for run in every[key])]
     silent = [key for key in ordered(every) if key not in asking]
-    found = [run for key in asking for run in every[key]]
+    runs = [run for key in asking for run in every[key]]
     with figure(COLUMN_IN, 2.9, "requests") as made:
         panel = made.add_subplot()
         end = max((run.end_s for runs_of in every.values() for run in runs_of), default=1.0)
@@ -107,7 +107,7 @@ def draw_requests(folder: Path, every: Mapping[str, Sequence[Asked]]) -> None:
             panel.text(min(planned), 1.02, "first scheduled reconnection", transform=over, ha=side, va="bottom")
         names = {run.origin for runs_of in every.values() for run in runs_of}
         panel.set_xlim(0, end)
-        panel.set_ylim(0, 1.08 * max((len(run.times_s) for run in found), default=0) or 1)
+        panel.set_ylim(0, 1.08 * max((len(run.times_s) for run in runs), default=0) or 1)
         panel.set_xlabel(f"time since {names.pop() if len(names) == 1 else 'the start'} (s)")
         panel.set_ylabel("requests at the DKS,\ncumulative")
         panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))

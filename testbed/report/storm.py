@@ -24,11 +24,11 @@ Results = Mapping[str, Sequence[Result]]
 
 def by_size(results: Results) -> dict[int, dict[str, Sequence[Result]]]:
     """Size → keying → cases."""
-    found: dict[int, dict[str, Sequence[Result]]] = {}
+    sizes: dict[int, dict[str, Sequence[Result]]] = {}
     for cases in results.values():
         case = cases[0]["case"]
-        found.setdefault(case["routers"], {})[case["keying"]] = cases
-    return dict(sorted(found.items()))
+        sizes.setdefault(case["routers"], {})[case["keying"]] = cases
+    return dict(sorted(sizes.items()))
 
 
 def draw_load(folder: Path, results: Results) -> list[Drawn]:
@@ -100,10 +100,10 @@ def _lines(axis: Axes, keying: str, cases: Sequence[Result], what: str) -> None:
 
 def _thinned(row: Sequence[int]) -> dict[float, int]:
     """Second by second at first, then the greatest of each ten: the axis has no room for more."""
-    found = {second + 0.5: value for second, value in enumerate(row[:SECONDS])}
+    points = {second + 0.5: value for second, value in enumerate(row[:SECONDS])}
     for start in range(SECONDS, len(row) - STEP + 1, STEP):
-        found[start + STEP / 2] = max(row[start : start + STEP])
-    return found
+        points[start + STEP / 2] = max(row[start : start + STEP])
+    return points
 
 
 def draw_keyed(folder: Path, results: Results) -> list[Drawn]:

@@ -111,11 +111,11 @@ def written_as(formats: Sequence[str]) -> Iterator[None]:
 
 def formats_of(text: str) -> tuple[str, ...]:
     """The formats that a list with commas names. InputError."""
-    found = tuple(dict.fromkeys(each.strip().lower() for each in text.split(",")))
-    for each in found:
+    formats = tuple(dict.fromkeys(each.strip().lower() for each in text.split(",")))
+    for each in formats:
         if each not in FORMATS:
             raise InputError(f"unknown format {each!r}", where="--formats", allowed=f"{', '.join(FORMATS)}, or several")
-    return found
+    return formats
 
 
 def save(made: Figure, folder: Path, name: str) -> None:

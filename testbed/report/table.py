@@ -42,11 +42,11 @@ def verdict(summary: Summary, keying: str) -> str:
 
 def write_csv(path: Path, summary: Summary) -> None:
     """Write `rows`; a summary without keying modes gives the heading line alone."""
-    found = rows(summary)
+    table = rows(summary)
     text = io.StringIO()
-    out = csv.DictWriter(text, list(found[0]) if found else ["experiment", "topology", "keying"], lineterminator="\n")
+    out = csv.DictWriter(text, list(table[0]) if table else ["experiment", "topology", "keying"], lineterminator="\n")
     out.writeheader()
-    out.writerows(found)
+    out.writerows(table)
     put(path, text.getvalue())
 
 

@@ -49,15 +49,15 @@ def down_spans(changes: Sequence[tuple[int, bool]], start: int, end: int) -> lis
 def pair_spans(*ways: Sequence[tuple[int, int]]) -> list[tuple[int, int, bool]]:
     """When an adjacency was not up both ways, or a stream not heard by all: (from, to, whether it was so for all)."""
     edges = sorted({edge for spans in ways for span in spans for edge in span})
-    found: list[tuple[int, int, bool]] = []
+    open_spans: list[tuple[int, int, bool]] = []
     for low, high in itertools.pairwise(edges):
         covered = [any(a <= low and high <= b for a, b in spans) for spans in ways]
         if not any(covered):
             continue
-        if found and found[-1][1] == low and found[-1][2] == all(covered):
-            low = found.pop()[0]
-        found.append((low, high, all(covered)))
-    return found
+        if open_spans and open_spans[-1][1] == low and open_spans[-1][2] == all(covered):
+            low = open_spans.pop()[0]
+        open_spans.append((low, high, all(covered)))
+    return open_spans
 
 
 def draw_timeline(folder: Path, run: Run, name: str) -> None:
@@ -131,8 +131,8 @@ class _View:
     def lanes(self) -> dict[str, list[tuple[int, int, bool]]]:
         """Of each multicast stream, and of their trees, when not all was well (from, to; ns), and whether for all."""
         silent, streams = silences(self.run), self.run.plan.streams
-        found = {each.name: pair_spans(*(silent[each.name, name] for name in each.receivers)) for each in streams}
-        return found | {"trees": pair_spans(wrong_spans(self.run))} if found else {}
+        lanes = {each.name: pair_spans(*(silent[each.name, name] for name in each.receivers)) for each in streams}
+        return lanes | {"trees": pair_spans(wrong_spans(self.run))} if lanes else {}
 
     def seconds(self, moment: int) -> float:
         """Of a moment in ns."""
@@ -141,12 +141,12 @@ class _View:
     def due(self) -> list[float]:
         """When routers mean to reconnect to the DKS; not what a power cut has made them forget."""
         offs = [(event["node"], event["t"]) for event in self.run.where("fault", "power_off")]
-        found = []
+        moments = []
         for event in self.run.where("agent", "dks_scheduled"):
             due = round(event["at_s"] * NS)
             if not any(node == event["node"] and event["t"] <= moment < due for node, moment in offs):
-                found.append(self.seconds(due))
-        return found
+                moments.append(self.seconds(due))
+        return moments
 
     def windows(self) -> list[Span]:
         """From shortly before the first fault to shortly after the recovery; then, if they come late, the requests."""
@@ -175,9 +175,9 @@ def _rows(panel: Axes, view: _View) -> None:
     ticks: dict[str, list[tuple[float, int]]] = {"keyed": [], "registered": [], "sa": []}
     places = {row: number for number, row in enumerate(view.rows)}
     for event in view.run.where("agent"):
-        found = _place(view.run, event) if event["kind"] in ticks else None
-        if found in places:  # not so where no adjacency comes up, though there are keys
-            ticks[event["kind"]].append((view.seconds(event["t"]), places[found]))
+        lane = _place(view.run, event) if event["kind"] in ticks else None
+        if lane in places:  # not so where no adjacency comes up, though there are keys
+            ticks[event["kind"]].append((view.seconds(event["t"]), places[lane]))
     spans: dict[bool, list[list[tuple[float, float]]]] = {True: [], False: []}
     for row, directions in enumerate(view.rows.values()):
         panel.axhline(row, color="#e3e3e3", linewidth=0.5, zorder=0)
@@ -277,17 +277,17 @@ class _Fault:
 
 def _faults(events: Iterable[Event], zero: Origin) -> list[_Fault]:
     """In the order of time; those of one kind that follow each other within 10 s are one burst."""
-    found: list[_Fault] = []
+    faults: list[_Fault] = []
     for event in events:
         if event["source"] != "fault":
             continue
         text, moment = event["kind"].replace("_", " "), (event["t"] - zero.moment) / NS
-        burst = next((fault for fault in reversed(found) if fault.text == text and moment - fault.last_s <= 10), None)
+        burst = next((fault for fault in reversed(faults) if fault.text == text and moment - fault.last_s <= 10), None)
         if burst is None:
-            found.append(_Fault(text, moment, moment))
+            faults.append(_Fault(text, moment, moment))
         else:
             burst.last_s = moment
-    return found
+    return faults
 
 
 def _name_faults(panel: Axes, faults: Sequence[_Fault], low: float, high: float) -> None:
@@ -316,23 +316,23 @@ def _name_faults(panel: Axes, faults: Sequence[_Fault], low: float, high: float)
 
 def _key(keying: str, seen: set[str], faults: bool) -> list[Any]:
     form = look(keying)
-    found: list[Any] = [
+    handles: list[Any] = [
         Patch(facecolor=_DOWN, edgecolor=_EDGE, linewidth=0.4, label="down"),
         Patch(facecolor="white", edgecolor=_EDGE, linewidth=0.4, hatch="//////", label="up one way"),
     ]
     plain: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 0.5, "markeredgecolor": INK}
     if faults:
-        found.append(Line2D([], [], color=_FAULT, linewidth=0.8, linestyle=(0, (4, 1.5)), label="fault"))
+        handles.append(Line2D([], [], color=_FAULT, linewidth=0.8, linestyle=(0, (4, 1.5)), label="fault"))
     if "sa" in seen:
-        found.append(Line2D([], [], marker="|", markersize=4, **plain, label="SA changed"))
+        handles.append(Line2D([], [], marker="|", markersize=4, **plain, label="SA changed"))
     if "registered" in seen:
-        found.append(Line2D([], [], marker="o", markerfacecolor="white", markersize=3, **plain, label="registered"))
+        handles.append(Line2D([], [], marker="o", markerfacecolor="white", markersize=3, **plain, label="registered"))
     if "keyed" in seen:
         style: dict[str, Any] = {"marker": form.marker, "markerfacecolor": form.color, "markersize": 4.5}
-        found.append(Line2D([], [], **style, **plain, label="keyed"))
+        handles.append(Line2D([], [], **style, **plain, label="keyed"))
     if "dks_scheduled" in seen:
-        found.append(Line2D([], [], marker="^", color=INK, markersize=3, linestyle="none", label="reconnection due"))
-    return found
+        handles.append(Line2D([], [], marker="^", color=INK, markersize=3, linestyle="none", label="reconnection due"))
+    return handles
 
 
 def _place(run: Run, event: Event) -> Row | None:

@@ -77,12 +77,12 @@ def ask_timeline(drawing: Drawing, folder: Path, run: Run, *, first: bool) -> tu
 
 def _taken(waiting: Sequence[tuple[Drawn, Future[Any]]], flaws: list[InputError]) -> list[Drawn]:
     """Those that were drawn: some functions return False where there is nothing to draw."""
-    found = []
+    files = []
     for drawn, made in waiting:
         with _drawn(drawn.name, flaws):
             if made.result() is not False:
-                found.append(drawn)
-    return found
+                files.append(drawn)
+    return files
 
 
 @contextmanager

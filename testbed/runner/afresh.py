@@ -73,18 +73,18 @@ def _outcomes(folder: Path, told: Sequence[dict[str, Any]], flaws: list[InputErr
     """How every run ended of which the summary tells or, without one, whose folder is there."""
     if not told:
         return _there(folder, flaws)
-    found = []
+    outcomes = []
     for run in told:
         own = folder / run["folder"]
         try:
-            found.append(outcome_of(own))
+            outcomes.append(outcome_of(own))
             continue
         except InputError as error:
             gone = not own.is_dir()
             flaws.append(InputError("the run is missing", where=str(own)) if gone else error)
         status = ABSENT if gone else "done" if run["status"] == ABSENT else run["status"]
-        found.append(Outcome(run["keying"], run["seed"], own, status, run["wall_s"], run["virtual_s"]))
-    return found
+        outcomes.append(Outcome(run["keying"], run["seed"], own, status, run["wall_s"], run["virtual_s"]))
+    return outcomes
 
 
 def _there(folder: Path, flaws: list[InputError]) -> list[Outcome]:
@@ -128,17 +128,17 @@ def records(folder: Path, summary: Mapping[str, Any], flaws: list[InputError]) -
     told: dict[str, str | None] = summary.get("provenance", {}).get("records", {})
     if not (folder / RUNS).is_dir():
         return told
-    found: dict[str, str | None] = {}
+    digests: dict[str, str | None] = {}
     for run in summary.get("runs", ()):
         name, own = f"{run['keying']}-{run['seed']}", folder / run["folder"]
         computed = (own / simulated.RESULT).is_file()
         path = own / (simulated.RESULT if computed else RECORD)
         try:
-            found[name] = digest(path) if computed else sha256_of(path)
+            digests[name] = digest(path) if computed else sha256_of(path)
         except OSError:
             flaws.append(InputError("is missing: the summary's numbers were compared", where=str(path)))
         else:
-            if name in told and told[name] != found[name]:
+            if name in told and told[name] != digests[name]:
                 changed = f"was changed since the summary was made; lab report {folder} makes it anew"
                 flaws.append(InputError(changed, where=str(path)))
-    return found
+    return digests

@@ -49,30 +49,30 @@ def _placed(experiment: Experiment, error: InputError) -> InputError:
 def measured(experiment: Experiment, run: Run) -> Measures:
     """The numbers of one run. LabError."""
     with hosted(file_of(experiment), "measure()", EnvironmentFailure):
-        found = experiment.measure(run)
-    return sound(experiment, "measure", found)
+        measures = experiment.measure(run)
+    return sound(experiment, "measure", measures)
 
 
-def sound(experiment: Question, method: str, found: object) -> Measures:
+def sound(experiment: Question, method: str, measures: object) -> Measures:
     """The measures that a method returned. EnvironmentFailure for what is none, or holds what is no number."""
-    if not isinstance(found, Measures):
-        raise useless(experiment, method, found, "Measures", EnvironmentFailure)
+    if not isinstance(measures, Measures):
+        raise useless(experiment, method, measures, "Measures", EnvironmentFailure)
     wrong: list[tuple[str, Any]] = []
-    if not (found.main_s is None or finite(found.main_s)):
-        wrong.append(("main_s", found.main_s))
-    for name, kind, value in (("adjacencies", Adjacencies, found.adjacencies), ("dks", RequestCounts, found.dks)):
+    if not (measures.main_s is None or finite(measures.main_s)):
+        wrong.append(("main_s", measures.main_s))
+    for name, kind, value in (("adjacencies", Adjacencies, measures.adjacencies), ("dks", RequestCounts, measures.dks)):
         if value is not None and not isinstance(value, kind):
             wrong.append((name, value))
             continue
         for part, count in vars(value).items() if value is not None else ():
             if not (count is None and kind is RequestCounts) and not (finite(count) and count >= 0):
                 wrong.append((f"{name}.{part}", count))
-    if not isinstance(found.extra, Mapping):
-        wrong.append(("extra", found.extra))
+    if not isinstance(measures.extra, Mapping):
+        wrong.append(("extra", measures.extra))
     else:
         wrong += [
             (f"extra[{name!r}]", value)
-            for name, value in found.extra.items()
+            for name, value in measures.extra.items()
             if not isinstance(name, str) or not (value is None or isinstance(value, bool) or finite(value))
         ]
     if wrong:
@@ -80,29 +80,29 @@ def sound(experiment: Question, method: str, found: object) -> Measures:
         error = useless(experiment, method, value, "finite numbers, or None for what did not come", EnvironmentFailure)
         error.problem = f"{method}() returned {name} = {shown(value)}"
         raise error
-    return found
+    return measures
 
 
 def judged(experiment: Question, table: Table) -> list[Criterion]:
     """What must hold. EnvironmentFailure for an answer that is none."""
     with hosted(file_of(experiment), "judge()", EnvironmentFailure):
-        found = _list(experiment, "judge", experiment.judge(table), "a list of Criterion")
-    for each in found:
+        criteria = _list(experiment, "judge", experiment.judge(table), "a list of Criterion")
+    for each in criteria:
         kinds = (("keying", str), ("text", str), ("value", str), ("ok", bool))
         if not isinstance(each, Criterion) or not all(isinstance(getattr(each, name), kind) for name, kind in kinds):
             allowed = "a list of Criterion(keying, text, value, ok): three texts, True or False"
             raise useless(experiment, "judge", each, allowed, EnvironmentFailure)
-    return found
+    return criteria
 
 
 def findings(experiment: Question, table: Table) -> list[str]:
     """What was found, in sentences. EnvironmentFailure for an answer that is none."""
     with hosted(file_of(experiment), "findings()", EnvironmentFailure):
-        found = _list(experiment, "findings", experiment.findings(table), "a list of texts")
-    for each in found:
+        sentences = _list(experiment, "findings", experiment.findings(table), "a list of texts")
+    for each in sentences:
         if not isinstance(each, str):
             raise useless(experiment, "findings", each, "a list of texts", EnvironmentFailure)
-    return found
+    return sentences
 
 
 def drawn(experiment: Experiment, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
@@ -111,11 +111,11 @@ def drawn(experiment: Experiment, folder: Path, runs: Sequence[Run]) -> Sequence
         return figures(experiment, "draw", experiment.draw(folder, runs), folder)
 
 
-def figures(experiment: Question, method: str, found: object, folder: Path) -> Sequence[Drawn]:
+def figures(experiment: Question, method: str, drawn: object, folder: Path) -> Sequence[Drawn]:
     """The figures that a method returned, whose files are there. EnvironmentFailure."""
     from testbed.report.page import Drawn
 
-    listed = _list(experiment, method, found, "a list of Drawn")
+    listed = _list(experiment, method, drawn, "a list of Drawn")
     for each in listed:
         if not isinstance(each, Drawn):
             raise useless(experiment, method, each, "a list of Drawn", EnvironmentFailure)
@@ -124,7 +124,7 @@ def figures(experiment: Question, method: str, found: object, folder: Path) -> S
     return listed
 
 
-def _list(experiment: Question, method: str, found: object, allowed: str) -> list[Any]:
-    if isinstance(found, str | bytes | Mapping) or not isinstance(found, list | tuple | Sequence):
-        raise useless(experiment, method, found, allowed, EnvironmentFailure)
-    return list(found)
+def _list(experiment: Question, method: str, given: object, allowed: str) -> list[Any]:
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, list | tuple | Sequence):
+        raise useless(experiment, method, given, allowed, EnvironmentFailure)
+    return list(given)

@@ -54,33 +54,33 @@ def plans(folder: Path, keyings: Sequence[str], most: int | None, flaws: list[In
 
     `flaws` says of those that are damaged, and are left out, and of those that were changed.
     """
-    found: dict[Path, Plan] = {}
+    by_folder: dict[Path, Plan] = {}
     for own in sorted(path for path in (folder / execute.RUNS).glob("*") if path.is_dir()):
         try:
             made, run = origin.read(own), Run(own)
             if not execute.outcome_of(own).done or made is None or made.kind != "virtual":
                 continue
             assert run.events
-            found[own] = run.plan
+            by_folder[own] = run.plan
             flaws += run.flaws()
         except InputError as error:
             flaws.append(InputError(f"left out: {error.problem}", where=error.where))
-    if not found:
+    if not by_folder:
         raise InputError(
             f"no finished run in virtual time is here{listed(flaws)}", where=str(folder),
             allowed="a folder that `lab run` wrote", next_command="lab run --help",
         )  # fmt: skip
-    there = list(dict.fromkeys(plan.keying for plan in found.values()))
+    there = list(dict.fromkeys(plan.keying for plan in by_folder.values()))
     refuse(
         InputError(f"no finished run of {each!r} is here", where="--keying", allowed=", ".join(there))
         for each in keyings if each not in there
     )  # fmt: skip
-    found = {own: plan for own, plan in found.items() if plan.keying in (keyings or there)}
+    by_folder = {own: plan for own, plan in by_folder.items() if plan.keying in (keyings or there)}
     seeds: dict[str, set[int]] = {}
-    for plan in found.values():
+    for plan in by_folder.values():
         seeds.setdefault(plan.keying, set()).add(plan.seed)
     wanted = {keying: sorted(of)[:most] for keying, of in seeds.items()}
-    return {own: plan for own, plan in found.items() if plan.seed in wanted[plan.keying]}
+    return {own: plan for own, plan in by_folder.items() if plan.seed in wanted[plan.keying]}
 
 
 def calibrate(
@@ -124,7 +124,7 @@ def row(keying: str, measure: str, virtual: Sequence[float | None], real: Sequen
 
 
 def _series(main: str, measured: Sequence[tuple[str, Measures]]) -> Series:
-    found: Series = {}
+    series: Series = {}
     for keying, each in measured:
         numbers: dict[str, float | None] = {f"{main}, s": each.main_s}
         if each.asked.first_60s is not None:
@@ -132,5 +132,5 @@ def _series(main: str, measured: Sequence[tuple[str, Measures]]) -> Series:
         if each.asked.total:
             numbers["DKS requests"] = each.asked.total
         for name, value in {**numbers, **each.extra}.items():
-            found.setdefault((keying, name), []).append(value)
-    return found
+            series.setdefault((keying, name), []).append(value)
+    return series

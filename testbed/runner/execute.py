@@ -249,14 +249,14 @@ def kept(own: Path, flaws: Callable[[Path], list[InputError]] = lambda own: Run(
     if not own.exists():
         return None
     try:
-        found = outcome_of(own)
-        wrong = flaws(own) if found.done else []
+        outcome = outcome_of(own)
+        wrong = flaws(own) if outcome.done else []
     except InputError as error:
         # A run that was cut short has not come to writing down how it ended: nothing of it is damaged.
-        found, wrong = None, [error] if (own / OUTCOME).exists() or not own.is_dir() else []
+        outcome, wrong = None, [error] if (own / OUTCOME).exists() or not own.is_dir() else []
     if wrong:
         _put_aside(own, wrong[0])
-    return found if found and found.done and not wrong else None
+    return outcome if outcome and outcome.done and not wrong else None
 
 
 def _put_aside(own: Path, why: InputError) -> None:

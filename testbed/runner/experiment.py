@@ -264,12 +264,12 @@ def _held_against(
     return median_of([a / b for a, b in pairs]) if all(others) else None, median_of([a - b for a, b in pairs])
 
 
-def _all_of(owner: Experiment, method: str, found: Any, kind: type, allowed: str) -> list[Any]:
+def _all_of(owner: Experiment, method: str, items: Any, kind: type, allowed: str) -> list[Any]:
     """What a method returned, if all of it is of this kind."""
-    if not isinstance(found, list | tuple):
-        raise useless(owner, method, found, allowed, InputError)
-    refuse(useless(owner, method, each, allowed, InputError) for each in found if not isinstance(each, kind))
-    return list(found)
+    if not isinstance(items, list | tuple):
+        raise useless(owner, method, items, allowed, InputError)
+    refuse(useless(owner, method, each, allowed, InputError) for each in items if not isinstance(each, kind))
+    return list(items)
 
 
 def stretch(topology: Topology) -> float:
@@ -368,8 +368,8 @@ def find(spec: str) -> Question:
 def find_for_guests(spec: str) -> Experiment:
     """As `find`, of those that are played in guests. InputError for another."""
     match find(spec):
-        case Experiment() as found:
-            return found
+        case Experiment() as experiment:
+            return experiment
         case other:
             raise InputError(
                 f"{other.name} is computed without a guest", allowed=f"lab run {other.name}, with the options it names"
@@ -392,16 +392,16 @@ _FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def _check_facts(experiment: Question) -> None:
     """InputErrors for what the class does not say, or says wrongly."""
-    found, place = [], class_line(type(experiment))
+    errors, place = [], class_line(type(experiment))
     name = getattr(experiment, "name", None)
     try:
         plain_name(name if isinstance(name, str) else "", f"{place}: name")
     except InputError as error:
-        found.append(InputError(f"name is {name!r}", where=place, allowed=error.allowed))
+        errors.append(InputError(f"name is {name!r}", where=place, allowed=error.allowed))
     for fact in experiment.facts:
         fits, allowed = _FACTS[fact]
         value = getattr(experiment, fact, None)
         if not fits(value):
             problem = f"{fact} is {shown(value)}" if hasattr(experiment, fact) else f"{fact} is missing"
-            found.append(InputError(problem, where=place, allowed=allowed))
-    refuse(found)
+            errors.append(InputError(problem, where=place, allowed=allowed))
+    refuse(errors)

@@ -62,8 +62,8 @@ def line_of(owner: object, method: str) -> Location:
     """Where the class, or its own method, is written."""
     kind = type(owner)
     try:
-        found: Any = inspect.unwrap(getattr(kind, method))
-        return Location(inspect.getsourcefile(found) or file_of(owner), found.__code__.co_firstlineno)
+        function: Any = inspect.unwrap(getattr(kind, method))
+        return Location(inspect.getsourcefile(function) or file_of(owner), function.__code__.co_firstlineno)
     except (AttributeError, TypeError):
         return class_line(kind)
 

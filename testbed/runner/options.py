@@ -49,25 +49,25 @@ def sizes_of(value: Any, fewest: int, most: int, example: str) -> list[int]:
     InputError; `example`: such a text."""
     sizes = [each.strip() for each in value.split(",")] if isinstance(value, str) else value
     try:
-        found = [int(str(each)) for each in (sizes if isinstance(sizes, list) else [sizes])]
+        numbers = [int(str(each)) for each in (sizes if isinstance(sizes, list) else [sizes])]
     except ValueError:
         allowed = f"numbers of routers: {example}"
         raise InputError(f"{sizes!r} are no sizes", where=f"{FLAG}sizes", allowed=allowed) from None
-    for number, size in enumerate(found):
-        if size in found[:number]:
+    for number, size in enumerate(numbers):
+        if size in numbers[:number]:
             raise InputError(f"{size} stands twice", where=f"{FLAG}sizes", allowed="each size once")
         if not fewest <= size <= most:
             raise InputError(f"{size} routers", where=f"{FLAG}sizes", allowed=f"{fewest} to {most:,} routers")
-    return found
+    return numbers
 
 
 def choose(defaults: Mapping[str, Any], keying: str, given: Mapping[str, Any], file: str) -> Chosen:
     """What was given over the experiment's own. Options of other keying modes are left out: runs of one command share
     them. InputErrors at "-o NAME", or at `file` for the experiment's own."""
-    readers, found = all_options(), []
+    readers, errors = all_options(), []
     for name in given:
         if name not in {*readers, CAPTURES, *defaults}:
-            found.append(unknown_option(name, {*readers, CAPTURES, *defaults}))
+            errors.append(unknown_option(name, {*readers, CAPTURES, *defaults}))
     values = {**defaults, **given}
     mode, options, captures = KEYINGS[keying].options, PlanOptions(), ()
     try:
@@ -76,14 +76,14 @@ def choose(defaults: Mapping[str, Any], keying: str, given: Mapping[str, Any], f
         for each in parts(error):
             if str(each.where).removeprefix(FLAG).split(".")[0] not in given:
                 each.problem, each.where = f"options: {each.problem}", file
-            found.append(each)
+            errors.append(each)
     try:
         captures = _CAPTURES.validate_python(values.get(CAPTURES, ()))
     except ValidationError as error:
         for each in explained(error, "option", PlanOptions, lambda *_: FLAG + CAPTURES):
             each.problem = f"{CAPTURES} is {each.problem}"
-            found.append(each)
-    refuse(found)
+            errors.append(each)
+    refuse(errors)
     return Chosen(
         options, captures, {name: values[name] for name in values if name not in readers and name != CAPTURES}
     )

@@ -68,13 +68,13 @@ def _play(client: Any, plans: Sequence[Plan], folder: Path, kind: Kernel, told: 
 
     made = origin.here(kind, execute.code_digest())
     names = [execute.run_name(plan, kind, made.code) for plan in plans]
-    found: dict[int, Outcome] = {}
+    outcomes: dict[int, Outcome] = {}
     waiting = {}
     for index in execute.shuffled([plan.seed for plan in plans]):
         kept = execute.kept(folder / "runs" / names[index])
         if kept is not None:
-            found[index] = kept
-            told(kept, len(found), len(plans))
+            outcomes[index] = kept
+            told(kept, len(outcomes), len(plans))
             continue
         words = (plans[index].model_dump_json(), asdict(made))
         future = client.submit(play_one, *words, key=f"{names[index]}-{os.getpid()}", pure=False, retries=TRIES)
@@ -87,10 +87,10 @@ def _play(client: Any, plans: Sequence[Plan], folder: Path, kind: Kernel, told: 
         except Exception as error:
             plan = plans[index]
             outcome = Outcome(plan.keying, plan.seed, own, "no guest", 0.0, 0.0, str(error))
-        found[index] = outcome
-        told(outcome, len(found), len(plans))
+        outcomes[index] = outcome
+        told(outcome, len(outcomes), len(plans))
         future.release()
-    return [found[index] for index in range(len(plans))]
+    return [outcomes[index] for index in range(len(plans))]
 
 
 def play_one(plan_json: str, made: dict[str, Any]) -> bytes:

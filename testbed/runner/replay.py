@@ -37,13 +37,13 @@ def runs_of(folder: Path) -> list[Path]:
     """The run folders meant: the one named, or all of a results folder. Raises InputError when there is none."""
     if any((folder / name).exists() for name in (PLAN, RECORD, origin.FILE)):
         return [folder]
-    found = sorted(path for path in (folder / execute.RUNS).glob("*") if path.is_dir())
-    if not found:
+    folders = sorted(path for path in (folder / execute.RUNS).glob("*") if path.is_dir())
+    if not folders:
         raise InputError(
             "no run is here", where=str(folder), allowed="a folder that `lab run` wrote, or one of those in its runs/",
             next_command="lab run --help",
         )  # fmt: skip
-    return found
+    return folders
 
 
 def notes(folder: Path, now: origin.Origin) -> list[str]:
@@ -74,7 +74,7 @@ def replay(folders: Sequence[Path], out: Path, jobs: int, told: Callable[[Outcom
     """
     code = execute.code_digest()
     now = origin.here("virtual", code)
-    found: dict[Path, Replayed] = {}
+    replayed: dict[Path, Replayed] = {}
     plans: dict[Path, tuple[Plan, list[str]]] = {}
     for folder in folders:
         try:
@@ -85,20 +85,20 @@ def replay(folders: Sequence[Path], out: Path, jobs: int, told: Callable[[Outcom
         except InputError as error:
             if len(folders) == 1:
                 raise
-            found[folder] = Replayed(folder, folder, (), (), str(error))
+            replayed[folder] = Replayed(folder, folder, (), (), str(error))
     if not plans:
         raise InputError(
-            "no run here can be played again:\n" + "\n".join(each.failure for each in found.values()),
+            "no run here can be played again:\n" + "\n".join(each.failure for each in replayed.values()),
             where=str(folders[0].parent), allowed="runs in virtual time, with plan and record",
         )  # fmt: skip
     with execute.locked(out, new=True):
         outcomes = execute.play([plan for plan, _ in plans.values()], out, "virtual", jobs, fresh=True, told=told)
     for (folder, (_, why)), outcome in zip(plans.items(), outcomes, strict=True):
-        found[folder] = Replayed(
+        replayed[folder] = Replayed(
             folder, outcome.folder, differences(folder, outcome.folder) if outcome.done else (), why,
             "" if outcome.done else f"{outcome.status}\n{outcome.detail}",
         )  # fmt: skip
-    return [found[folder] for folder in folders]
+    return [replayed[folder] for folder in folders]
 
 
 def _comparable(folder: Path) -> None:

@@ -61,22 +61,22 @@ def recorded(only: Sequence[str], folder: Path, flaws: list[InputError]) -> dict
                 f"no reference results {name!r}", where=str(folder), allowed=", ".join(there) or "none yet",
                 next_command="lab reproduce --help",
             )  # fmt: skip
-    found = {}
+    summaries = {}
     for name in only or there:
         try:
-            found[name] = read_summary(there[name])
-            _words(found[name].get("command", ""), there[name])
+            summaries[name] = read_summary(there[name])
+            _words(summaries[name].get("command", ""), there[name])
         except InputError as error:
-            found.pop(name, None)
+            summaries.pop(name, None)
             flaws.append(error)
-    if not found:
+    if not summaries:
         if len(flaws) == 1:
             raise flaws[0]
         raise InputError(
             f"no reference results can be reproduced{listed(flaws)}", where=str(folder),
             allowed="a folder of results folders, each with its summary.json", next_command="lab reproduce --help",
         )  # fmt: skip
-    return found
+    return summaries
 
 
 def _words(command: str, folder: Path) -> list[str]:

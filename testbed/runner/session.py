@@ -90,9 +90,9 @@ def prepare(experiment: Experiment, request: Request, topology: Topology) -> Pre
     """Everything that can be wrong with a request, found before minutes are spent: InputErrors with all of it."""
     keyings = tuple(request.keyings or experiment.keyings)
     seeds = request.seeds or tuple(range(1, experiment.seeds + 1))
-    found = list(wrong_keyings(keyings))
+    errors = list(wrong_keyings(keyings))
     known = [each for each in dict.fromkeys(keyings) if each in KEYINGS]
-    found += unread(request.options, known, experiment.options) if known else ()
+    errors += unread(request.options, known, experiment.options) if known else ()
     plans = []
     for seed in seeds:
         for keying in known:
@@ -100,10 +100,10 @@ def prepare(experiment: Experiment, request: Request, topology: Topology) -> Pre
                 plan = planned(experiment, topology, keying, seed, request.options)
                 plans.append(plan.model_copy(update={"live": request.live}))
             except InputError as error:
-                found.append(error)
-        if len(found) > MANY:
+                errors.append(error)
+        if len(errors) > MANY:
             break
-    refuse(found)
+    refuse(errors)
     return Prepared(experiment, topology, keyings, seeds, plans)
 
 
@@ -157,10 +157,10 @@ class InGuests:
 
         Raises InputError when nothing can be measured, and then writes nothing.
         """
-        experiment, found, figures = self._experiment, list(flaws), figures or Drawing()
-        outcomes, taken = measure(experiment, outcomes, found, known or {})
+        experiment, all_flaws, figures = self._experiment, list(flaws), figures or Drawing()
+        outcomes, taken = measure(experiment, outcomes, all_flaws, known or {})
         if not taken:
-            raise nothing_left(folder, found, about.get("command", ""))
+            raise nothing_left(folder, all_flaws, about.get("command", ""))
         runs = [run for run, _ in taken]
         measures: dict[str, list[Measures]] = {}
         for run, numbers in taken:
@@ -175,14 +175,14 @@ class InGuests:
             try:
                 summary["calibration"] = calibrate.read(calibrated)
             except InputError as error:
-                found.append(error)
+                all_flaws.append(error)
         with written(folder):
             own = folder / "figures"
             own.mkdir(parents=True, exist_ok=True)
             drawn: Sequence[Drawn] = ()
-            with tried("the experiment's own figures cannot be drawn", found), figures.here():
+            with tried("the experiment's own figures cannot be drawn", all_flaws), figures.here():
                 drawn = drawn_by(experiment, own, runs)
-            write_report(folder, summary, runs, drawn, found, figures)
+            write_report(folder, summary, runs, drawn, all_flaws, figures)
             put(folder / FILE, json.dumps(summary, indent=1) + "\n")
         return summary
 
@@ -338,8 +338,8 @@ def measure(
                     raise InputError("the run is missing", where=str(each.folder))
                 plan = run.plan
                 if (plan.experiment, plan.keying, plan.seed) != (experiment.name, each.keying, each.seed):
-                    found = f"is of {plan.experiment}, {plan.keying}, seed {plan.seed}"
-                    raise InputError(found, where=str(each.folder / PLAN))
+                    other = f"is of {plan.experiment}, {plan.keying}, seed {plan.seed}"
+                    raise InputError(other, where=str(each.folder / PLAN))
                 taken.append(known.get(each.folder) or (run, measured(experiment, run)))
             if len(flaws) > count:
                 each = replace(each, status=NOT_MEASURED)

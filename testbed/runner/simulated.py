@@ -148,20 +148,20 @@ class Computed:
         results: dict[str, list[Mapping[str, Any]]] = {}
         measures: dict[str, list[Measures]] = {}
         costs: dict[str, Any] = {}
-        experiment, found, told = self._experiment, list(flaws), []
+        experiment, all_flaws, told = self._experiment, list(flaws), []
         for each in outcomes:
-            count = len(found)
+            count = len(all_flaws)
             if each.done:
-                with tried(f"{each.keying}, seed {each.seed}, cannot be measured", found, each.folder):
+                with tried(f"{each.keying}, seed {each.seed}, cannot be measured", all_flaws, each.folder):
                     result, cost = document(each.folder / RESULT, dict[str, Any]), document(each.folder / COST, _Cost)
                     with hosted(file_of(experiment), "read()", EnvironmentFailure):
                         numbers = sound(experiment, "read", experiment.read(result))
                     results.setdefault(each.keying, []).append(result)
                     measures.setdefault(each.keying, []).append(numbers)
                     costs[f"{each.keying}-{each.seed}"] = cost.model_dump()
-            told.append(each if len(found) == count else replace(each, status=NOT_MEASURED))
+            told.append(each if len(all_flaws) == count else replace(each, status=NOT_MEASURED))
         if not results:
-            raise nothing_left(folder, found)
+            raise nothing_left(folder, all_flaws)
         made = _provenance(code_digest(), outcomes) if kept is None else kept
         summary = summarise(experiment, told, measures, {**about, "provenance": made})
         summary["cost"] = costs
@@ -170,9 +170,9 @@ class Computed:
             own.mkdir(parents=True, exist_ok=True)
             drawn: Sequence[Drawn] = ()
             told_by = hosted(file_of(experiment), "figures()", EnvironmentFailure)
-            with tried("the figures cannot be drawn", found), told_by, (figures or Drawing()).here():
+            with tried("the figures cannot be drawn", all_flaws), told_by, (figures or Drawing()).here():
                 drawn = figures_of(experiment, "figures", experiment.figures(own, results), own)
-            summary["flaws"] = told_of(found, folder)
+            summary["flaws"] = told_of(all_flaws, folder)
             put(folder / FILE, json.dumps(summary, indent=1) + "\n")
             write_csv(folder / "summary.csv", summary)
             write_page(folder / "report.html", summary, drawn, [], own)
@@ -189,10 +189,10 @@ def _cases(experiment: Simulated, request: Request) -> list[tuple[str, int, Mapp
     allowed = "a list of (label, seed, values), with whole numbers for routers and processes among the values"
     with hosted(file_of(experiment), "cases()", InputError):
         experiment.check(request)
-        found = experiment.cases(request)
-    if not isinstance(found, list | tuple) or not found:
-        raise useless(experiment, "cases", found, allowed, InputError)
-    for each in found:
+        cases = experiment.cases(request)
+    if not isinstance(cases, list | tuple) or not cases:
+        raise useless(experiment, "cases", cases, allowed, InputError)
+    for each in cases:
         try:
             label, seed, values = each
             fits = isinstance(label, str) and all(
@@ -203,16 +203,16 @@ def _cases(experiment: Simulated, request: Request) -> list[tuple[str, int, Mapp
             fits = False
         if not fits:
             raise useless(experiment, "cases", each, allowed, InputError)
-    return list(found)
+    return list(cases)
 
 
 def _case_flaws(own: Path) -> list[InputError]:
     """What of a case's files is missing or damaged."""
-    found: list[InputError] = []
-    with tried("the case", found, own):
+    flaws: list[InputError] = []
+    with tried("the case", flaws, own):
         document(own / RESULT, dict[str, Any])
         document(own / COST, _Cost)
-    return found
+    return flaws
 
 
 def code_digest() -> str:

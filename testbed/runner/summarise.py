@@ -122,9 +122,11 @@ def _keying(
 
 def _adjacencies(runs: Sequence[Measures]) -> dict[str, Any]:
     """Left out where an experiment has none."""
-    found = [run.adjacencies for run in runs if run.adjacencies is not None]
+    counted = [run.adjacencies for run in runs if run.adjacencies is not None]
     return (
-        {"adjacencies": {"expected": found[0].expected, "restored": [each.restored for each in found]}} if found else {}
+        {"adjacencies": {"expected": counted[0].expected, "restored": [each.restored for each in counted]}}
+        if counted
+        else {}
     )
 
 

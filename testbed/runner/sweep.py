@@ -84,10 +84,10 @@ def play(sweep: Sweep, folder: Path, player: Player, told: Told) -> Swept:
 def row(experiment: Experiment, cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """The measures of one run, with the levels that made it. Raises InputError for a record that cannot be read."""
     run = Run(outcome.folder)
-    found = measured(experiment, run)
-    there, asked = found.adjacencies, found.asked
+    measured_ = measured(experiment, run)
+    there, asked = measured_.adjacencies, measured_.asked
     measures = {
-        "convergence_s": found.main_s,
+        "convergence_s": measured_.main_s,
         **({} if there is None else {f"adjacencies_{name}": value for name, value in vars(there).items()}),
         **{f"dks_{name}": value for name, value in vars(asked).items()},
     }
@@ -96,7 +96,7 @@ def row(experiment: Experiment, cell: Cell, outcome: Outcome) -> dict[str, Any]:
         "seed": cell.seed,
         "routers": len(cell.plan.topology.routers),
         **measures,
-        **found.extra,
+        **measured_.extra,
         "virtual_s": outcome.virtual_s,
         "wall_s": outcome.wall_s,
         "run": outcome.folder.name,

@@ -116,8 +116,8 @@ def _multiplied(source: SweepSource, experiment: Experiment, lines: Lines, file:
     cautions: list[Caution] = []
     for number, level in enumerate(factors[TOPOLOGY]):
         try:
-            topologies[str(level)], found = _examined(level, lines.of("factors", TOPOLOGY, number))
-            cautions += found
+            topologies[str(level)], hints = _examined(level, lines.of("factors", TOPOLOGY, number))
+            cautions += hints
         except InputError as error:
             wrong.append(error)
     if topologies:

@@ -70,23 +70,23 @@ class Resolved:
 def read(lock: Path | None = None) -> dict[str, tuple[Package, ...]]:
     """The lock by section; empty sections where there is none. InputError for a line that is none of a lock."""
     lock = lock or LOCK
-    found: dict[str, list[Package]] = {name: [] for name in SECTIONS}
+    by_section: dict[str, list[Package]] = {name: [] for name in SECTIONS}
     section = ""
     for number, line in enumerate(lock.read_text().splitlines() if lock.exists() else (), 1):
         words = line.split()
         if not words or line.startswith("#"):
             continue
-        if line[1:-1] in found and line == f"[{line[1:-1]}]":
+        if line[1:-1] in by_section and line == f"[{line[1:-1]}]":
             section = line[1:-1]
         elif section and len(words) == 4:
-            found[section].append(Package(*words))
+            by_section[section].append(Package(*words))
         else:
             raise InputError(
                 f"{line!r} is no line of a lock", where=f"{lock}:{number}",
                 allowed="name, version, architecture and SHA-256, below [guest], [tests], [kernel] or [machine]",
                 next_command="./lab lock renew",
             )  # fmt: skip
-    return {name: tuple(packages) for name, packages in found.items()}
+    return {name: tuple(packages) for name, packages in by_section.items()}
 
 
 def write(sections: Mapping[str, Iterable[Package]], time: str, lock: Path | None = None) -> None:
@@ -107,16 +107,16 @@ def locked(*sections: str) -> tuple[Package, ...]:
 def differences(before: Iterable[Package], now: Iterable[Package]) -> tuple[str, ...]:
     """What is not the same, a package a line."""
     then, after = ({package.name: package for package in each} for each in (before, now))
-    found = []
+    lines = []
     for name in sorted(then.keys() | after.keys()):
         one, other = then.get(name), after.get(name)
         if one is None or other is None:
-            found.append(f"{name} {(one or other).version}: {'new' if one is None else 'gone'}")  # type: ignore[union-attr]
+            lines.append(f"{name} {(one or other).version}: {'new' if one is None else 'gone'}")  # type: ignore[union-attr]
         elif one.version != other.version:
-            found.append(f"{name} {one.version} → {other.version}")
+            lines.append(f"{name} {one.version} → {other.version}")
         elif one != other:
-            found.append(f"{name} {one.version}: another file of the same version")
-    return tuple(found)
+            lines.append(f"{name} {one.version}: another file of the same version")
+    return tuple(lines)
 
 
 def abridged(lines: Sequence[str]) -> str:
@@ -161,19 +161,19 @@ class Archive:
         if not self._asked:
             self.ask()
         listed = run([*self._apt("apt-cache"), "show", *wanted], what="apt-cache show", allowed=(0, 100))
-        found = set()
+        packages = set()
         for stanza in listed.split("\n\n"):
             fields = dict(re.findall(r"^(Package|Version|Architecture|SHA256): (\S+)$", stanza, re.MULTILINE))
             if len(fields) == 4:
-                found.add(Package(fields["Package"], fields["Version"], fields["Architecture"], fields["SHA256"]))
-        return found
+                packages.add(Package(fields["Package"], fields["Version"], fields["Architecture"], fields["SHA256"]))
+        return packages
 
     def newest(self, name: str) -> Package:
         """The version of a package that apt would take. Raises EnvironmentFailure when there is none."""
-        found = [one for one in self.solved((name,)) if one.name == name]
-        if not found:
+        packages = [one for one in self.solved((name,)) if one.name == name]
+        if not packages:
             raise EnvironmentFailure(f"the mirror has no package {name}", next_command="sudo apt-get update")
-        return found[0]
+        return packages[0]
 
     def named(self, pattern: str) -> list[str]:
         """The packages whose names match a regular expression."""
@@ -200,8 +200,10 @@ class Archive:
             [*self._apt("apt-get"), "-o", f"Dir::Cache::Archives={nothing}", *words],
             what="settling the versions of the guest's packages",
         )
-        found = re.findall(r"^'[^']*' (\S+)_(\S+)_(\w+)\.deb \d+ SHA256:(\w+)", listed, re.MULTILINE)
-        return tuple(sorted(Package(name, re.sub("%3a", ":", version), *rest) for name, version, *rest in found))
+        listed_packages = re.findall(r"^'[^']*' (\S+)_(\S+)_(\w+)\.deb \d+ SHA256:(\w+)", listed, re.MULTILINE)
+        return tuple(
+            sorted(Package(name, re.sub("%3a", ":", version), *rest) for name, version, *rest in listed_packages)
+        )
 
     def missing(self, packages: Iterable[Package]) -> list[Package]:
         """Those whose files are not here, whole."""
@@ -244,18 +246,18 @@ class Archive:
         if kept and len(kept) == len(wanted):
             return Resolved(tuple(wanted))
         try:
-            found = self.solved(names, kept)
+            packages = self.solved(names, kept)
         except EnvironmentFailure:
             if not kept:
                 raise
-            found = self.solved(names)
-        changed = differences(wanted, found) if wanted else ()
+            packages = self.solved(names)
+        changed = differences(wanted, packages) if wanted else ()
         if changed:
             say(
                 f"{what} is not the locked one, since the mirror no longer has all of it: {abridged(changed)}. Records"
                 f" will differ from those of the locked one; {SNAPSHOT}=URL names a snapshot service that has it"
             )
-        return Resolved(found, changed)
+        return Resolved(packages, changed)
 
     def _apt(self, program: str) -> list[str]:
         state = self.state
@@ -303,8 +305,8 @@ def repository(files: Iterable[Path], folder: Path, suite: str) -> str:
 
 def _resolved_at() -> str:
     """When the lock was settled; the far future, where it does not say."""
-    found = _TIME.search(LOCK.read_text()) if LOCK.exists() else None
-    return found[1] if found else "99990101T000000Z"
+    match = _TIME.search(LOCK.read_text()) if LOCK.exists() else None
+    return match[1] if match else "99990101T000000Z"
 
 
 def _is(path: Path, wanted: str) -> bool:

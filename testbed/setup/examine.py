@@ -116,13 +116,13 @@ def _made(artefact: Artefact) -> Finding:
 
 def against_the_lock() -> list[Finding]:
     """What of the guest is not what locks/debian.txt names."""
-    found = []
+    findings = []
     for made, now, named in (
         (tree.tree(), tree.resolved(), archive.locked("guest")),
         (kernel.kernel(), kernel.source(), archive.locked("kernel")),
     ):
         if now and (changed := archive.differences(named, now)):
-            found.append(
+            findings.append(
                 Finding(
                     f"{made.kind} against locks/debian.txt",
                     "ok",
@@ -131,7 +131,7 @@ def against_the_lock() -> list[Finding]:
                     f"packages where the mirror, or {archive.SNAPSHOT}, has them; ./lab lock renew locks the newest",
                 )
             )
-    return found
+    return findings
 
 
 def _for_tests() -> Finding:

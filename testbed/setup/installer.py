@@ -94,7 +94,7 @@ def uv_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 def translated(listed: str) -> dict[str, str]:
     """What `pip config list` prints, as uv's environment."""
-    found: dict[str, tuple[int, str]] = {}
+    fields: dict[str, tuple[int, str]] = {}
     for line in listed.splitlines():
         place, mark, value = line.partition("=")
         section, _, name = place.rpartition(".")
@@ -104,9 +104,9 @@ def translated(listed: str) -> dict[str, str]:
         words = " ".join(str(ast.literal_eval(value)).split())
         if name == "find-links":
             words = words.replace(" ", ",")
-        if own >= found.get(SETTINGS[name], (0, ""))[0]:
-            found[SETTINGS[name]] = own, words
-    return {name: value for name, (_, value) in found.items()}
+        if own >= fields.get(SETTINGS[name], (0, ""))[0]:
+            fields[SETTINGS[name]] = own, words
+    return {name: value for name, (_, value) in fields.items()}
 
 
 def for_uv(guest: Guest) -> str:

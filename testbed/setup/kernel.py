@@ -63,8 +63,8 @@ class Refused(EnvironmentFailure):
 
 def patches(version: tuple[int, ...] | None = None) -> list[Path]:
     """All patches in their order; of a kernel's `version` those that it has a use for."""
-    found = sorted((FOLDER / "patches").glob("*.patch"))
-    return [patch for patch in found if version is None or _is_for(patch.read_text(), version)]
+    files = sorted((FOLDER / "patches").glob("*.patch"))
+    return [patch for patch in files if version is None or _is_for(patch.read_text(), version)]
 
 
 def _is_for(patch: str, version: tuple[int, ...]) -> bool:
@@ -186,8 +186,8 @@ def fetched(refused: Sequence[str] = ()) -> tuple[Package, Path]:
     """The source that the lock names, or the newest where it cannot be had, and its file. None of those `refused`."""
     with archive.opened() as debian:
         locked = [one for one in archive.locked("kernel") if one.name not in refused]
-        if found := debian.obtainable(locked):
-            return found[0], debian.fetch(found)[0]
+        if newer := debian.obtainable(locked):
+            return newer[0], debian.fetch(newer)[0]
         package = newest_source(debian, refused)
         if locked:
             say(
@@ -204,14 +204,14 @@ def newest_source(debian: Archive, refused: Sequence[str] = ()) -> Package:
 
 def _compiler() -> dict[str, str]:
     """What compiles, assembles and links, by name: version, and the SHA-256 of the program."""
-    found = {}
+    versions = {}
     for name, program in (("gcc", "cc1"), ("as", "as"), ("ld", "ld")):
         path = run(["gcc", f"-print-prog-name={program}"], what="asking for the compiler").strip()
         says = run([name, "--version"], what="asking for the compiler's version").splitlines()[0]
         packaged = re.search(r"\(Debian (\S+)\)", says)
         version = packaged[1] if packaged else says.split()[-1]
-        found[name] = f"{version} {sha256(Path(shutil.which(path) or path))}"
-    return found
+        versions[name] = f"{version} {sha256(Path(shutil.which(path) or path))}"
+    return versions
 
 
 def newest(names: Iterable[str], refused: Sequence[str] = ()) -> str:
@@ -219,8 +219,8 @@ def newest(names: Iterable[str], refused: Sequence[str] = ()) -> str:
 
     Raises EnvironmentFailure when there is none.
     """
-    found = {version_of(name): name for name in names if NAMED.fullmatch(name)}
-    usable = {version: name for version, name in found.items() if version >= MIN_VERSION and name not in refused}
+    versions = {version_of(name): name for name in names if NAMED.fullmatch(name)}
+    usable = {version: name for version, name in versions.items() if version >= MIN_VERSION and name not in refused}
     if usable:
         return usable[max(usable)]
     raise EnvironmentFailure(

@@ -34,11 +34,11 @@ OLD: dict[str, tuple[str, ...]] = {"router": (), "policy": ("server",)}
 
 def blocks(lock: str) -> dict[str, str]:
     """The lines of a lock by what they lock, "name==version" with a marker where there is one."""
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for block in re.split(r"\n(?=\S)", lock.strip()):
         if block:
-            found[block.partition("\\")[0].split("#")[0].strip()] = block + "\n"
-    return found
+            by_name[block.partition("\\")[0].split("#")[0].strip()] = block + "\n"
+    return by_name
 
 
 def renew() -> tuple[str, ...]:
@@ -56,13 +56,13 @@ def renew() -> tuple[str, ...]:
 
 def _wheels() -> dict[str, str]:
     """What every lock of wheels names: versions by the lock's and the wheel's name."""
-    found = {}
+    wheels = {}
     for path in sorted(LOCKS.glob("*.txt")):
         for line in blocks(path.read_text()) if path != archive.LOCK else ():
             name, _, rest = line.partition("==")
             version, _, where = (each.strip() for each in rest.partition(";"))
-            found[f"{path.stem} {name}{f' where {where}' if where else ''}"] = version
-    return found
+            wheels[f"{path.stem} {name}{f' where {where}' if where else ''}"] = version
+    return wheels
 
 
 def renew_wheels(*, newest: bool = True) -> list[Path]:
@@ -135,7 +135,7 @@ def renew_debian() -> tuple[str, ...]:
         raise EnvironmentFailure(
             f"the tests' guest would lack {archive.abridged([each.name for each in sorted(lost)])}"
         )
-    found = {"guest": guest, "tests": sorted(set(whole) - set(guest)), "kernel": [source], "machine": booted}
+    sections = {"guest": guest, "tests": sorted(set(whole) - set(guest)), "kernel": [source], "machine": booted}
     before = archive.locked(*archive.SECTIONS)
-    archive.write(found, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+    archive.write(sections, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
     return archive.differences(before, archive.locked(*archive.SECTIONS))

@@ -34,9 +34,9 @@ def parts() -> dict[str, dict[str, str]]:
 
 def inventory() -> dict[str, Any]:
     """For summaries: the identities, all versions, and all hashes apart from them."""
-    found = parts()
+    counted = parts()
     version = kernel.kernel().path / "version"
-    split = {kind: {name: text.rpartition(" ") for name, text in each.items()} for kind, each in found.items()}
+    split = {kind: {name: text.rpartition(" ") for name, text in each.items()} for kind, each in counted.items()}
     return {
         "guest_tree": tree.identity(),
         "guest_kernel": kernel.identity() if version.exists() else None,

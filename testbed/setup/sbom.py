@@ -36,7 +36,7 @@ def bill() -> dict[str, Any]:
 
 
 def _wheels() -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    wheels: dict[str, dict[str, Any]] = {}
     for path in sorted(locks.LOCKS.glob("*.txt")):
         if path == archive.LOCK:
             continue
@@ -44,21 +44,21 @@ def _wheels() -> list[dict[str, Any]]:
             name, _, rest = head.partition("==")
             version = rest.partition(";")[0].strip()
             reference = f"pkg:pypi/{name}@{quote(version)}"
-            known = found.setdefault(reference, _component(reference, name, version))
+            known = wheels.setdefault(reference, _component(reference, name, version))
             known["properties"].append({"name": "router-keys:lock", "value": path.name})
             known["hashes"] += [_hash(each) for each in _HASH.findall(block) if _hash(each) not in known["hashes"]]
-    return list(found.values())
+    return list(wheels.values())
 
 
 def _packages() -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    packages: dict[str, dict[str, Any]] = {}
     for section in archive.SECTIONS:
         for package in archive.locked(section):
             place = f"pkg:deb/debian/{package.name}@{quote(package.version, safe='')}?arch={package.architecture}"
-            component = found.setdefault(place, _component(place, package.name, package.version))
+            component = packages.setdefault(place, _component(place, package.name, package.version))
             component["hashes"] = [_hash(package.sha256)]
             component["properties"].append({"name": "router-keys:lock", "value": f"{archive.LOCK.name}, {section}"})
-    return list(found.values())
+    return list(packages.values())
 
 
 def _component(reference: str, name: str, version: str) -> dict[str, Any]:

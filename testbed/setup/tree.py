@@ -76,13 +76,13 @@ def identity() -> str:
 def wheels() -> dict[str, str]:
     """The Python packages in the tree by name: version, and the hash of all that the wheel brought."""
     site = tree().path / "root" / SITE
-    found = {}
+    digests = {}
     for folder in sorted(site.glob("*.dist-info")):
         name, version = folder.name.removesuffix(".dist-info").rsplit("-", 1)
         lines = (folder / "RECORD").read_text().splitlines()
         own = sorted(line for line in lines if "sha256=" in line and ".dist-info/" not in line)
-        found[name] = f"{version} {hashlib.sha256(chr(10).join(own).encode()).hexdigest()}"
-    return found
+        digests[name] = f"{version} {hashlib.sha256(chr(10).join(own).encode()).hexdigest()}"
+    return digests
 
 
 def _locked(tests: bool) -> tuple[Package, ...]:

@@ -87,11 +87,11 @@ def pace_of(seed: int) -> tuple[float, int]:
 def faults_of(seed: int) -> tuple[Fault, ...]:
     """Some faults, in the order of time."""
     chance = random.Random(f"faults {seed}")
-    found = []
+    faults = []
     kinds = [kind for kind in Kind if kind not in ONCE | APART]
     if chance.random() < 0.6:
         kind = chance.choice(sorted(ONCE))
-        found.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), kind, REMOVED, round(chance.uniform(0, 25), 3)))
+        faults.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), kind, REMOVED, round(chance.uniform(0, 25), 3)))
     liar = chance.choice(["c", "x"])
     for _each in range(chance.randint(6, 14)):
         kind = chance.choice(kinds)
@@ -100,13 +100,13 @@ def faults_of(seed: int) -> tuple[Fault, ...]:
             who = chance.choice(list(SEGMENTS))
         elif kind is Kind.LIE:
             who = liar
-        found.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), kind, who, round(chance.uniform(0, 25), 3)))
+        faults.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), kind, who, round(chance.uniform(0, 25), 3)))
     chance = random.Random(f"folders {seed}")
     for _each in range(chance.choice((0, 0, 1, 2))):
         who, size = chance.choice(["a", "b", "c"]), round(chance.uniform(0, 25), 3)
-        found.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), Kind.FOLDER, who, size))
+        faults.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), Kind.FOLDER, who, size))
     chance = random.Random(f"handed {seed}")
     for _each in range(chance.choice((0, 0, 1, 2))):
         who, size = chance.choice(["a", "b", "c"]), round(chance.uniform(0, 25), 3)
-        found.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), Kind.HAND, who, size))
-    return tuple(sorted(found, key=lambda each: each.at_s))
+        faults.append(Fault(round(chance.uniform(BEGIN_S, END_S), 3), Kind.HAND, who, size))
+    return tuple(sorted(faults, key=lambda each: each.at_s))

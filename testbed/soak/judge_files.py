@@ -55,12 +55,12 @@ class Files:
         known = self._told.get(node.name)
         if known is None or known[:2] != (signed, revocation):
             try:
-                found = witness.told(signed, revocation, ROOT, self._network.domain.name, node.name)
+                policy = witness.told(signed, revocation, ROOT, self._network.domain.name, node.name)
             except witness.Untrue as error:
                 self._hold(SIGNED, False, f"{node.name}: {error}")
                 raise
-            self._hold(SIGNED, self._network.published.get((node.name, found.version)) == signed, node.name)
-            known = self._told[node.name] = signed, revocation, found
+            self._hold(SIGNED, self._network.published.get((node.name, policy.version)) == signed, node.name)
+            known = self._told[node.name] = signed, revocation, policy
         return known[2]
 
     def persisted(self, node: Node, name: str) -> None:
@@ -84,24 +84,24 @@ class Files:
     def carried(self, node: Node) -> dict[str, int]:
         """Of which router's document this one has which version on its disk, beside its own."""
         record = node.files.get(CARRIED)
-        found = () if record is None else witness.carried(record, ROOT)
-        return {router: version for router, version, _signed, _handed in found}
+        documents = () if record is None else witness.carried(record, ROOT)
+        return {router: version for router, version, _signed, _handed in documents}
 
     def _carry(self, node: Node) -> None:
         try:
-            found = witness.carried(node.files[CARRIED], ROOT)
+            documents = witness.carried(node.files[CARRIED], ROOT)
         except witness.Untrue as error:
             self._hold(SIGNED, False, f"{node.name} carries what is not signed: {error}")
             raise
-        for router, version, signed, _handed in found:
+        for router, version, signed, _handed in documents:
             genuine = self._network.published.get((router, version)) == signed
             self._hold(SIGNED, genuine, f"{node.name} carries {router} {version}")
         now, before = self.carried(node), self._carried.get(node.name, {})
         older = {router for router, version in now.items() if version < before.get(router, 0)}
         self._hold(OLDER, not older, f"{node.name} carries older documents of {sorted(older)}")
-        handed = sum(each for *_document, each in found)
-        few = len(now) == len(found) and max(handed, len(found) - handed) <= MOST_CARRIED
-        self._hold("few documents are carried", few, (node.name, len(found), handed))
+        handed = sum(each for *_document, each in documents)
+        few = len(now) == len(documents) and max(handed, len(documents) - handed) <= MOST_CARRIED
+        self._hold("few documents are carried", few, (node.name, len(documents), handed))
         self._carried[node.name] = now
         self.written[node.name] = self._network.now
 

@@ -72,7 +72,7 @@ def forged(seen: Sequence[bytes], pick: Pick) -> bytes:
     """Something that nobody with a key sent, made of what was: over an SA that stands or comes about."""
     data = seen[pick(len(seen))]
     head, way = parse_header(data), pick(8)
-    found = bytearray(data)
+    octets = bytearray(data)
     if head.exchange == ExchangeType.IKE_SA_INIT or way == 0:
         kind, body = BODIES[pick(len(BODIES))]
         number = (*_MESSAGE_IDS, head.message_id, (head.message_id + 1) & 0xFFFFFFFF)[pick(len(_MESSAGE_IDS) + 2)]
@@ -81,12 +81,12 @@ def forged(seen: Sequence[bytes], pick: Pick) -> bytes:
         return _message(Header(head.spi_i, spi_r, kind, exchange, _FLAGS[pick(4)], number), body)
     match way:
         case 1:
-            del found[pick(len(found)) :]
+            del octets[pick(len(octets)) :]
         case 2:
-            found[pick(len(found))] ^= 1 << pick(8)
+            octets[pick(len(octets))] ^= 1 << pick(8)
         case 3:
-            place = _HEADER + pick(max(1, len(found) - _HEADER))
-            found[place:] = bytes(each ^ 0xA5 for each in found[place:])
+            place = _HEADER + pick(max(1, len(octets) - _HEADER))
+            octets[place:] = bytes(each ^ 0xA5 for each in octets[place:])
         case 4:
             other = seen[pick(len(seen))]
             return _message(head, other[_HEADER:], next_payload=other[16])
@@ -97,8 +97,8 @@ def forged(seen: Sequence[bytes], pick: Pick) -> bytes:
             body = struct.pack("!HH", pick(4), pick(4)) + data[_HEADER + 4 :]
             return _message(head, _payload(int(PayloadType.SKF), body)[1], next_payload=int(PayloadType.SKF))
         case _:
-            found += bytes(1 + pick(64))
-    return bytes(found)
+            octets += bytes(1 + pick(64))
+    return bytes(octets)
 
 
 def _message(head: Header, body: bytes, next_payload: int | None = None) -> bytes:
@@ -115,11 +115,11 @@ def first(data: bytes, pick: Pick) -> bytes:
         named, body = encode_payloads([NotifyPayload(kind, octets)])
         flags = int(Flag.RESPONSE)
         return _message(Header(head.spi_i, bytes(8), named, int(ExchangeType.IKE_SA_INIT), flags, 0), body)
-    found = bytearray(data)
-    found[_HEADER + pick(len(found) - _HEADER)] ^= 1 << pick(8)
+    header = bytearray(data)
+    header[_HEADER + pick(len(header) - _HEADER)] ^= 1 << pick(8)
     if not head.is_response and pick(2):
-        found[pick(8)] ^= 1 + pick(255)
-    return bytes(found)
+        header[pick(8)] ^= 1 + pick(255)
+    return bytes(header)
 
 
 def stir(core: object, datagrams: Sequence[Datagram], now: float) -> str | None:

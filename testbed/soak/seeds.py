@@ -86,8 +86,8 @@ def shrink(seed: int, invariant: str, look: Callable[[int, Sequence[int]], Outco
         start = 0
         while start < len(kept):
             fewer = kept[:start] + kept[start + size :]
-            found = look(seed, fewer).violated
-            if found is not None and found.invariant == invariant:
+            violated = look(seed, fewer).violated
+            if violated is not None and violated.invariant == invariant:
                 kept = fewer
             else:
                 start += size

@@ -37,10 +37,10 @@ def sent_in_clear(wanted: Wanted, interface: str, to: IPv4Address) -> bool:
 
 
 def _passes(wanted: Wanted, direction: Direction, matches: Callable[[Selector], bool]) -> bool:
-    found: Policy | None = None
+    best: Policy | None = None
     for each in wanted.policies:
-        if each.direction is direction and matches(each.selector) and (found is None or each.priority < found.priority):
-            found = each
-    if found is None:
+        if each.direction is direction and matches(each.selector) and (best is None or each.priority < best.priority):
+            best = each
+    if best is None:
         return True
-    return found.action is Action.ALLOW and (not found.templates or found.templates[0].optional)
+    return best.action is Action.ALLOW and (not best.templates or best.templates[0].optional)

@@ -48,23 +48,23 @@ def claims_to_be_sealed(data: bytes) -> bool:
 
 def digest(core: Any) -> bytes:
     """Of all that the object holds, as far as it can be reached; equal before and after when nothing changed."""
-    found = hashlib.sha256()
+    hash_ = hashlib.sha256()
     numbers: dict[int, int] = {}
     waiting: list[Any] = [core]
     while waiting:
         item = waiting.pop()
         if isinstance(item, _PLAIN):
-            found.update(repr(item).encode())
+            hash_.update(repr(item).encode())
             continue
         if isinstance(item, Enum):
-            found.update(str(item).encode())
+            hash_.update(str(item).encode())
             continue
         known = numbers.setdefault(id(item), len(numbers))
-        found.update(f"{type(item).__name__} {known};".encode())
+        hash_.update(f"{type(item).__name__} {known};".encode())
         if known != len(numbers) - 1:
             continue
         waiting.extend(_parts(item))
-    return found.digest()
+    return hash_.digest()
 
 
 def _parts(item: Any) -> list[Any]:

@@ -98,10 +98,10 @@ def revoked(signed: bytes | None, root: bytes, domain: str) -> tuple[int, frozen
     """Version and router keys (SHA-256) of a revocation list; (0, none) without one. Untrue."""
     if signed is None:
         return 0, frozenset()
-    found = opened(_LIST, signed, root)
-    if found["domain"] != domain:
-        raise Untrue(f"a revocation list of {found['domain']}")
-    return found["version"], frozenset(each["key"] for each in found["routers"])
+    fields = opened(_LIST, signed, root)
+    if fields["domain"] != domain:
+        raise Untrue(f"a revocation list of {fields['domain']}")
+    return fields["version"], frozenset(each["key"] for each in fields["routers"])
 
 
 def told(signed: bytes, revocation: bytes | None, root: bytes, domain: str, router: str) -> Told:
@@ -134,12 +134,12 @@ def carried(record: bytes, root: bytes) -> tuple[tuple[str, int, bytes, bool], .
     payload = record[36:]
     if record[:36] != b"RKS1" + hashlib.sha256(_CARRIED + b"\0" + payload).digest():
         raise Untrue("the carried documents are damaged")
-    found = []
+    documents = []
     for packed, handed in cbor2.loads(payload):
         signed = zlib.decompress(packed) if packed[:1] == b"\x78" else packed
         document = opened(_DOCUMENT, signed, root)
-        found.append((document["router"], document["version"], signed, handed))
-    return tuple(found)
+        documents.append((document["router"], document["version"], signed, handed))
+    return tuple(documents)
 
 
 def kept(record: bytes) -> Kept:

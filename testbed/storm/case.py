@@ -142,7 +142,7 @@ def _neighbors(case: Case, number: int) -> Tally:
     first of its routers may go to the DKS: no ring knows another, and until then none asks the DKS.
     """
     settings = SETTINGS[case.keying]
-    found = Tally({})
+    counts = Tally({})
     with using(Remembering()):
         for ring, routers in by_ring(places(case.routers, settings, case.protocols, (number, case.processes))):
             world = Storm(routers, case.seed * 1_000_000 + ring, case.service)
@@ -153,11 +153,11 @@ def _neighbors(case: Case, number: int) -> Tally:
                 lambda tally=tally: tally.complete and tally.paired,  # type: ignore[misc]
             )
             world.close()
-            found.add(world.tally)
+            counts.add(world.tally)
             if ring % COLLECT == 0:
                 gc.collect()
     gc.collect()
-    return found
+    return counts
 
 
 def together(case: Case, parts: Sequence[Part]) -> dict[str, Any]:
@@ -221,11 +221,11 @@ def _added(counters: Sequence[Counter[int]]) -> Counter[int]:
     return sum(counters, Counter())
 
 
-def _times(found: Sequence[float], of: int) -> dict[str, float | int | None]:
+def _times(times: Sequence[float], of: int) -> dict[str, float | int | None]:
     """When the first half, 95 % and the last of all `of` had it; None where they did not."""
 
     def when(share: float) -> float | None:
         need = max(1, -(-int(share * 1000 * of) // 1000))
-        return found[need - 1] if of and len(found) >= need else None
+        return times[need - 1] if of and len(times) >= need else None
 
-    return {"n": len(found), "of": of, "median": when(0.5), "p95": when(0.95), "last": when(1.0)}
+    return {"n": len(times), "of": of, "median": when(0.5), "p95": when(0.95), "last": when(1.0)}

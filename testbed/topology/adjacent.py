@@ -70,13 +70,13 @@ def _designated(topology: Topology, ends: Iterable[Interface]) -> Interface | No
 def adjacencies(topology: Topology, router: str) -> list[Adjacency]:
     """Of a router's neighbours those with which it routes, in the order of its interfaces."""
     joined: dict[str, list[frozenset[Interface]]] = {}
-    found = []
+    pairs = []
     for each in topology.neighbors(router):
         segment = topology.segments[each.interface.segment]
         sets = joined.setdefault(segment.name, transits(topology, segment))
         if any({each.interface, each.neighbor_interface} <= together for together in sets):
-            found.append(each)
-    return found
+            pairs.append(each)
+    return pairs
 
 
 def hindrances(topology: Topology) -> Iterator[Hindrance]:
@@ -108,8 +108,8 @@ def live_segments(topology: Topology) -> list[str]:
 
 def apart(topology: Topology) -> list[list[str]]:
     """The routers in the parts that the adjacencies which come up leave, the largest first. One part is the rule."""
-    found = networkx.connected_components(live_graph(topology))
-    return sorted(([name for name in topology.routers if name in part] for part in found), key=len, reverse=True)
+    components = networkx.connected_components(live_graph(topology))
+    return sorted(([name for name in topology.routers if name in part] for part in components), key=len, reverse=True)
 
 
 def _problems(topology: Topology, segment: Segment) -> Iterator[str]:

@@ -109,11 +109,11 @@ def _names(
 
 
 def _interfaces_by_router(source: TopologySource) -> Counter[str]:
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for members in (*(link.between for link in source.links), *(lan.routers for lan in source.lans.values())):
-        found.update(members)
-    found.update(host.on for host in source.hosts.values())
-    return found
+        counts.update(members)
+    counts.update(host.on for host in source.hosts.values())
+    return counts
 
 
 def _meanings(source: TopologySource, routers: list[str], findings: Findings) -> None:

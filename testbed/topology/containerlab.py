@@ -167,12 +167,12 @@ class _Import:
                 continue
             if not isinstance(ends, list) or len(ends) != 2:
                 raise self._wrong(f"topology.links.{index}: no link of two ends", *place, allowed=LINK)
-            found = tuple(self._end(end, (*place, "endpoints", at)) for at, end in enumerate(ends))
-            outside = [end.node for end in found if end.node not in self.kinds]
+            pair = tuple(self._end(end, (*place, "endpoints", at)) for at, end in enumerate(ends))
+            outside = [end.node for end in pair if end.node not in self.kinds]
             if outside:
                 self.left_out.append(f"a link to {outside[0]}")
             else:
-                yield Wire((found[0], found[1]), self._mtu(link, place), index)
+                yield Wire((pair[0], pair[1]), self._mtu(link, place), index)
 
     def _end(self, told: Any, place: tuple[Any, ...]) -> End:
         if isinstance(told, dict):

@@ -84,12 +84,12 @@ def source_of(graph: networkx.Graph, file: Path, about: str = "") -> TopologySou
 def _shared(whole: networkx.Graph, order: Sequence[Any]) -> list[_Shared]:
     """The links of many ends, in the file's order. Where two such nodes are joined, they are one link."""
     inside = whole.subgraph([node for node in order if node in whole and whole.nodes[node].get("shared")])
-    found = []
+    lans = []
     for nodes in networkx.connected_components(inside):
         members = {other for node in nodes for other in whole.neighbors(node)} - nodes
         if len(members) > 1:
-            found.append(_Shared(frozenset(nodes), sorted(members, key=order.index)))
-    return sorted(found, key=lambda each: min(map(order.index, each.nodes)))
+            lans.append(_Shared(frozenset(nodes), sorted(members, key=order.index)))
+    return sorted(lans, key=lambda each: min(map(order.index, each.nodes)))
 
 
 def _widest(whole: networkx.Graph, members: Sequence[Any]) -> float | None:
@@ -116,10 +116,10 @@ def _side_by_side(
     ways: dict[tuple[Any, Any], list[Mapping[str, Any]]] = {}
     for one, other, data in links:
         ways.setdefault((one, other) if directed or (other, one) not in ways else (other, one), []).append(data)
-    found: dict[frozenset[Any], list[Mapping[str, Any]]] = {}
+    parallel: dict[frozenset[Any], list[Mapping[str, Any]]] = {}
     for way, held in ways.items():
-        found[frozenset(way)] = max(found.get(frozenset(way), []), held, key=len)
-    return found
+        parallel[frozenset(way)] = max(parallel.get(frozenset(way), []), held, key=len)
+    return parallel
 
 
 def _plural(what: str, many: int) -> str:
@@ -130,10 +130,10 @@ def _plural(what: str, many: int) -> str:
 def place(latitude: Any, longitude: Any) -> tuple[float, float] | None:
     """A place on earth from what a file says of it, None when it says nothing that is one."""
     try:
-        found = float(latitude), float(longitude)
+        point = float(latitude), float(longitude)
     except (ValueError, TypeError):
         return None
-    return found if abs(found[0]) <= 90 and abs(found[1]) <= 180 else None
+    return point if abs(point[0]) <= 90 and abs(point[1]) <= 180 else None
 
 
 def on_a_map(points: Mapping[Any, tuple[float, float]]) -> dict[Any, tuple[float, float]]:

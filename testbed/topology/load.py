@@ -78,7 +78,7 @@ def _cautions(topology: Topology, reading: Reading) -> list[Caution]:
     paths = [("links", index) for index in range(len(source.links))] + [("lans", name) for name in source.lans]
     # Links are resolved first and LANs after them, each in the order of the file.
     places = dict(zip(topology.segments, paths, strict=False))
-    found = [
+    cautions = [
         Caution(f"{each.segment}: {each.problem}", reading.where(*places[each.segment]))
         for each in adjacent.hindrances(topology)
     ]
@@ -86,8 +86,8 @@ def _cautions(topology: Topology, reading: Reading) -> list[Caution]:
     if len(parts) > 1:
         rest = [name for part in parts[1:] for name in part]
         problem = f"without those adjacencies {some(rest)} cannot be reached from {some(parts[0])}"
-        found.append(Caution(problem, Location(reading.where().file)))
-    return found
+        cautions.append(Caution(problem, Location(reading.where().file)))
+    return cautions
 
 
 def _read(spec: str) -> tuple[Reading, str]:

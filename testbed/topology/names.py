@@ -65,7 +65,7 @@ def from_labels(labels: Sequence[str], taken: Collection[str] = ()) -> list[str]
     becomes `n` and its place. The second of one name is `NAME-2`.
     """
     used = {name.lower() for name in taken}
-    found = []
+    names = []
     for number, label in enumerate(labels, 1):
         plain = unicodedata.normalize("NFKD", label.translate(_LETTERS)).encode("ascii", "ignore").decode()
         base = re.sub(r"[-._]{2,}", "-", re.sub(r"[^A-Za-z0-9._]+", "-", plain)).strip("-._")[:MAX_NAME].strip("-._")
@@ -75,5 +75,5 @@ def from_labels(labels: Sequence[str], taken: Collection[str] = ()) -> list[str]
             again += 1
             name = f"{first[: MAX_NAME - len(str(again)) - 1]}-{again}"
         used.add(name.lower())
-        found.append(name)
-    return found
+        names.append(name)
+    return names

@@ -57,12 +57,12 @@ class _Area:
 
     def intra(self, router: str) -> dict[IPNetwork, Path]:
         """The paths of a router in this area to what is announced in it."""
-        tree, found = self.trees[router], {}
+        tree, paths = self.trees[router], {}
         for prefix, owners in self.announced.items():
             path = best(Path(tree[name].cost + cost, tree[name].hops) for name, cost in owners.items() if name in tree)
             if path is not None:
-                found[prefix] = path
-        return found
+                paths[prefix] = path
+        return paths
 
 
 def home_area(router: Router) -> str:
@@ -115,7 +115,7 @@ def hops_to(table: Mapping[IPNetwork, Hops], address: IPAddress) -> Hops:
 def segments_between(topology: Topology) -> dict[tuple[str, str], frozenset[str]]:
     """For each two routers the links and LANs that the shortest paths from the first to the other's loopback lead over.
     Those that no path joins are left out."""
-    tables, found = expected_paths(topology), dict[tuple[str, str], frozenset[str]]()
+    tables, used = expected_paths(topology), dict[tuple[str, str], frozenset[str]]()
     near = {
         (name, topology.routers[node].interface(end).hop(topology.family)): (each.segment, node)
         for name, router in topology.routers.items()
@@ -131,10 +131,10 @@ def segments_between(topology: Topology) -> dict[tuple[str, str], frozenset[str]
                 steps.add_edge(name, node)
                 steps[name][node].setdefault("segments", set()).add(segment)
         for name in reversed(list(networkx.topological_sort(steps))):
-            onward = (found.get((node, other), frozenset()) | each["segments"] for node, each in steps[name].items())
+            onward = (used.get((node, other), frozenset()) | each["segments"] for node, each in steps[name].items())
             if ways := frozenset[str]().union(*onward):
-                found[name, other] = ways
-    return found
+                used[name, other] = ways
+    return used
 
 
 def has_carrier(topology: Topology, interface: Interface, down: Set[str]) -> bool:
@@ -206,7 +206,7 @@ def _through(
         if border in tree:
             for prefix, path in tables[border].items():
                 offers.setdefault(prefix, []).append(Path(tree[border].cost + path.cost, tree[border].hops))
-    return {prefix: found for prefix, paths in offers.items() if (found := best(paths)) is not None}
+    return {prefix: shortest for prefix, paths in offers.items() if (shortest := best(paths)) is not None}
 
 
 def _tree(topology: Topology, graph: networkx.DiGraph, source: str) -> dict[str, Path]:
@@ -216,15 +216,15 @@ def _tree(topology: Topology, graph: networkx.DiGraph, source: str) -> dict[str,
     for node in sorted(distance, key=lambda node: (distance[node], isinstance(node, str))):
         if node == source:
             continue
-        found: set[IPAddress] = set()
+        addresses: set[IPAddress] = set()
         for parent in before[node]:
             if isinstance(node, str) and source in before[parent]:
                 # The segment is attached to the source: the next hop is the router on it itself (RFC 2328 §16.1.1,
                 # second case), also when the segment is as near by way of another router.
-                found.add(_on(topology, node, parent[1]).hop(topology.family))
+                addresses.add(_on(topology, node, parent[1]).hop(topology.family))
             else:
-                found |= hops[parent]
-        hops[node] = frozenset(found)
+                addresses |= hops[parent]
+        hops[node] = frozenset(addresses)
     return {node: Path(cost, hops[node]) for node, cost in distance.items() if isinstance(node, str)}
 
 

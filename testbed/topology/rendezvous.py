@@ -34,17 +34,17 @@ def costs(topology: Topology) -> Costs:
 
 def _from(source: str, steps: dict[str, list[tuple[str, int]]], topology: Topology) -> dict[str, int]:
     """Dijkstra's algorithm."""
-    found: dict[str, int] = {}
+    distances: dict[str, int] = {}
     heap = [(0, source)]
     while heap:
         cost, node = heappop(heap)
-        if node in found:
+        if node in distances:
             continue
-        found[node] = cost
+        distances[node] = cost
         for other, more in steps[node]:
-            if other not in found:
+            if other not in distances:
                 heappush(heap, (cost + more, other))
-    return {name: cost for name, cost in found.items() if name in topology.routers}
+    return {name: cost for name, cost in distances.items() if name in topology.routers}
 
 
 def hindrance(topology: Topology) -> str | None:
@@ -89,7 +89,7 @@ def _sums(topology: Topology) -> tuple[Counter[str], Counter[str]]:
     """Of each router how many reach it, and at what cost in all."""
     reached: Counter[str] = Counter()
     total: Counter[str] = Counter()
-    for found in costs(topology).values():
-        reached.update(found.keys())
-        total.update(found)
+    for distances in costs(topology).values():
+        reached.update(distances.keys())
+        total.update(distances)
     return reached, total

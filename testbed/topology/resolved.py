@@ -250,7 +250,7 @@ class Topology(Frozen):
 
         Which of them OSPF brings up is said by `testbed.topology.adjacent`.
         """
-        found = []
+        adjacencies = []
         for interface in self.routers[router].interfaces:
             if interface.passive or interface.kind == "stub":
                 continue
@@ -258,8 +258,8 @@ class Topology(Frozen):
                 if node != router and node in self.routers:
                     other = self.routers[node].interface(name)
                     if not other.passive:
-                        found.append(Adjacency(interface, node, other))
-        return found
+                        adjacencies.append(Adjacency(interface, node, other))
+        return adjacencies
 
     def graph(self) -> networkx.MultiGraph:
         """Routers as nodes, one edge for each pair of routers on a common segment (attribute `segment`)."""

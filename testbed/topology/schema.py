@@ -21,8 +21,8 @@ _LINK: dict[str, Any] = {
 
 def schema() -> dict[str, Any]:
     """The schema as JSON Schema 2020-12."""
-    found = TopologySource.model_json_schema()
-    properties = found["properties"]
+    document = TopologySource.model_json_schema()
+    properties = document["properties"]
     for key in properties:
         _or(properties, key, {"type": "null"})
     properties["pim"]["anyOf"].append({"enum": [*ON, *OFF]})
@@ -36,7 +36,7 @@ def schema() -> dict[str, Any]:
     _or(lans["patternProperties"], NAME_PATTERN, {"type": "array", "items": _NAME, "minItems": 2})
     for mapping in (lans, _member(properties["hosts"], "object")):
         mapping["additionalProperties"] = False
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document}
 
 
 def schema_text() -> str:

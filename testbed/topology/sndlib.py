@@ -106,10 +106,10 @@ def _text(element: Element | None) -> str | None:
 
 
 def _attribute(network: _Network, element: Element, name: str) -> str:
-    found = element.attributes.get(name, "").strip()
-    if not found:
+    text = element.attributes.get(name, "").strip()
+    if not text:
         raise network.wrong(f"<{element.name}> without {name}", element.line, f'<{element.name} {name}="…">')
-    return found
+    return text
 
 
 def is_native(file: Path) -> bool:

@@ -249,13 +249,13 @@ class TopologySource(Source):
 
 def _once(names: Iterable[Any]) -> list[Any]:
     """The names of a list of routers. ValueError when one is no text or there twice."""
-    found: list[Any] = []
+    items: list[Any] = []
     for name in names:
         if not isinstance(name, str):
             raise ValueError(
                 f"{ALLOWED}names such as [r1, r2], or a mapping such as {{r1: {{loopback: 10.0.0.1}}, r2: }}"
             )
-        if name in found:
+        if name in items:
             raise ValueError(f"{ALLOWED}each router once, not {name!r} twice")
-        found.append(name)
-    return found
+        items.append(name)
+    return items

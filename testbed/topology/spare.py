@@ -19,18 +19,18 @@ def spare_links(topology: Topology, count: int) -> list[str]:
         if segment.kind == "p2p" and len(ends) == 2:
             links[name] = (ends[0], ends[1])
         graph.add_edges_from((ends[0], other, name) for other in ends[1:])
-    found: list[str] = []
+    names: list[str] = []
     for name, (a, b) in links.items():
-        if len(found) == count:
+        if len(names) == count:
             break
         graph.remove_edge(a, b, name)
         if networkx.is_connected(graph):
-            found.append(name)
+            names.append(name)
         else:
             graph.add_edge(a, b, name)
-    if len(found) < count:
+    if len(names) < count:
         raise InputError(
-            f"it hangs together without {len(found)} of its links, and not without {count}",
+            f"it hangs together without {len(names)} of its links, and not without {count}",
             where=f"topology {topology.name}", allowed="grid:3x3, abilene and the like",
         )  # fmt: skip
-    return found
+    return names

@@ -106,5 +106,5 @@ def _put_in_place(graph: networkx.Graph) -> None:
     points = {node: point for node, point in graph.nodes(data="point") if point is not None}
     places = {node: place(latitude, longitude) for node, (longitude, latitude) in points.items()}
     earthly = None not in places.values()
-    for node, found in (places if earthly else on_a_map(points)).items():
-        graph.nodes[node]["place" if earthly else "at"] = found
+    for node, position in (places if earthly else on_a_map(points)).items():
+        graph.nodes[node]["place" if earthly else "at"] = position

@@ -39,11 +39,11 @@ def _quantity(units: Mapping[str, float], allowed: str, fits: Callable[[float], 
     def convert(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise _refuse(allowed)
-        found = NUMBER.fullmatch(str(value))
-        unit = found[2].lower() if found else ""
-        if found is None or (unit and unit not in units):
+        match = NUMBER.fullmatch(str(value))
+        unit = match[2].lower() if match else ""
+        if match is None or (unit and unit not in units):
             raise _refuse(allowed)
-        number = float(found[1]) * (units[unit] if unit else 1.0)
+        number = float(match[1]) * (units[unit] if unit else 1.0)
         if not fits(number):
             raise _refuse(allowed)
         return number
@@ -71,27 +71,29 @@ def _address(kind: type, allowed: str, fits: Callable[[Any], bool]) -> BeforeVal
         if not isinstance(value, str):
             raise _refuse(allowed)
         try:
-            found = kind(value.strip())
+            address = kind(value.strip())
         except ValueError:
             raise _refuse(allowed) from None
-        if not fits(found):
+        if not fits(address):
             raise _refuse(allowed)
-        return found
+        return address
 
     return BeforeValidator(convert)
 
 
-def _unicast(found: IPv4Address | IPv4Interface | IPv4Network) -> bool:
+def _unicast(address: IPv4Address | IPv4Interface | IPv4Network) -> bool:
     """Whether a router can have it on an interface."""
-    return not (found.is_multicast or found.is_loopback or found.is_unspecified or found.is_link_local) and not (
-        IPv4Network("0.0.0.0/8").overlaps(_network(found)) or IPv4Network("224.0.0.0/3").overlaps(_network(found))
+    return not (
+        address.is_multicast or address.is_loopback or address.is_unspecified or address.is_link_local
+    ) and not (
+        IPv4Network("0.0.0.0/8").overlaps(_network(address)) or IPv4Network("224.0.0.0/3").overlaps(_network(address))
     )
 
 
-def _network(found: IPv4Address | IPv4Interface | IPv4Network) -> IPv4Network:
-    if isinstance(found, IPv4Network):
-        return found
-    return found.network if isinstance(found, IPv4Interface) else IPv4Network(found)
+def _network(address: IPv4Address | IPv4Interface | IPv4Network) -> IPv4Network:
+    if isinstance(address, IPv4Network):
+        return address
+    return address.network if isinstance(address, IPv4Interface) else IPv4Network(address)
 
 
 def _area(value: Any) -> int:
@@ -304,7 +306,7 @@ Loopback = Annotated[
     _address(
         IPv4Interface,
         "one router's address such as 10.0.0.1 or 10.0.0.1/32",
-        lambda found: found.network.prefixlen == 32 and _unicast(found),
+        lambda address: address.network.prefixlen == 32 and _unicast(address),
     ),
     _text("10.0.0.1"),
 ]

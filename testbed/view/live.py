@@ -43,13 +43,13 @@ class Watched:
 
     def more(self) -> list[Event]:
         """What has come, as a page takes it."""
-        found: list[Event] = []
+        events: list[Event] = []
         for event in self._following.more():
             self.end = event["t"]
-            found += [] if event["source"] in UNSHOWN else [event]
-            found += self._sums.see(event)
-        self._events += found
-        return found
+            events += [] if event["source"] in UNSHOWN else [event]
+            events += self._sums.see(event)
+        self._events += events
+        return events
 
     @property
     def begun(self) -> bool:
@@ -100,9 +100,9 @@ class Watch:
         self._server.page = self._page
 
     def _go_on(self, watched: Watched) -> None:
-        found = watched.more()
-        if found:
-            self._server.stream.put({"events": found, "end": watched.end})
+        events = watched.more()
+        if events:
+            self._server.stream.put({"events": events, "end": watched.end})
 
     def _page(self) -> str:
         with self._lock:

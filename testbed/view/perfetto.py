@@ -104,10 +104,10 @@ class Trace:
 
     def encoded(self) -> bytes:
         """The whole trace."""
-        found = [self._packet(_octets(60, body)) for body in self._tracks.values()]
+        packets = [self._packet(_octets(60, body)) for body in self._tracks.values()]
         for t, _, body in sorted(self._events, key=lambda each: each[:2]):
-            found.append(self._packet(_number(8, t) + _octets(11, body)))
-        return b"".join(found)
+            packets.append(self._packet(_number(8, t) + _octets(11, body)))
+        return b"".join(packets)
 
     @staticmethod
     def _packet(body: bytes) -> bytes:

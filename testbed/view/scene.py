@@ -91,11 +91,11 @@ def network(topology: Topology) -> dict[str, Any]:
     }
 
 
-def _scaled(found: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
+def _scaled(points: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
     """Into the unit square, the shape kept, north above."""
-    west, north = min(x for x, _ in found.values()), max(y for _, y in found.values())
-    size = max(max(x - west, north - y) for x, y in found.values()) or 1.0
-    return {name: [round((x - west) / size, 4), round((north - y) / size, 4)] for name, (x, y) in found.items()}
+    west, north = min(x for x, _ in points.values()), max(y for _, y in points.values())
+    size = max(max(x - west, north - y) for x, y in points.values()) or 1.0
+    return {name: [round((x - west) / size, 4), round((north - y) / size, 4)] for name, (x, y) in points.items()}
 
 
 def _routes(run: Run) -> Iterator[Event]:

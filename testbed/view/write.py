@@ -37,24 +37,24 @@ def _runs(folder: Path, most: int, keyings: Sequence[str] | None) -> list[Run]:
     """The run in this folder; or of a results folder the first seeds of its keying modes, the given or the last."""
     if (folder / PLAN).exists():
         return [Run(folder)]
-    found: dict[str, Run] = {}
+    runs: dict[str, Run] = {}
     for each in sorted(folder.glob(f"{RUNS}/*/{PLAN}")):
         run = Run(each.parent)
-        first = found.get(run.plan.keying)
+        first = runs.get(run.plan.keying)
         if first is None or run.plan.seed < first.plan.seed:
-            found[run.plan.keying] = run
-    if not found:
+            runs[run.plan.keying] = run
+    if not runs:
         problem = "no run is here" if folder.is_dir() else "is no folder" if folder.exists() else "no such folder"
         raise InputError(
             problem, where=str(folder), allowed="a run's folder, or a results folder of `lab run`",
             next_command="lab run power_cycle --topology ring:4 --seeds 1",
         )  # fmt: skip
     if keyings is None:
-        return [found[keying] for keying in ordered(found)[-most:]]
+        return [runs[keying] for keying in ordered(runs)[-most:]]
     for keying in keyings:
-        if keying not in found:
+        if keying not in runs:
             raise InputError(
                 f"no run of keying mode {keying!r} is in this folder",
-                where=str(folder), allowed=", ".join(ordered(found)),
+                where=str(folder), allowed=", ".join(ordered(runs)),
             )  # fmt: skip
-    return [found[keying] for keying in dict.fromkeys(keyings)]
+    return [runs[keying] for keying in dict.fromkeys(keyings)]

@@ -46,19 +46,19 @@ def test_processes_that_outlive_their_starter_are_found_and_ended(tmp_path: Path
 
 
 def test_a_command_that_ends_well_is_all_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: None) -> None:
-    assert worked(tmp_path, monkeypatch, "exit 0", Way.KILL).found.wrong == []
+    assert worked(tmp_path, monkeypatch, "exit 0", Way.KILL).tally.wrong == []
 
 
 def test_a_blow_that_comes_too_late_is_dealt_again_earlier_and_counts_when_it_meets_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = worked(tmp_path, monkeypatch, "test -d run && exit 0; exec sleep 0.5", Way.KILL, at_s=1.5).found
+    found = worked(tmp_path, monkeypatch, "test -d run && exit 0; exec sleep 0.5", Way.KILL, at_s=1.5).tally
     assert (found.deeds.total(), found.missed) == (1, 0)
 
 
 def test_a_command_that_has_always_ended_before_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(abuse, "TRIES", 2)
-    found = worked(tmp_path, monkeypatch, "exit 0", Way.TWO_AT_ONCE, at_s=0.5).found
+    found = worked(tmp_path, monkeypatch, "exit 0", Way.TWO_AT_ONCE, at_s=0.5).tally
     assert (found.deeds.total(), found.missed, found.wrong) == (0, 1, [])
 
 
@@ -91,19 +91,19 @@ def test_a_process_left_behind_is_wrong_however_the_command_ended(
 ) -> None:
     script = "trap '' INT TERM; test -e once || { touch once; setsid sleep 1000 & sleep 1000; }"
     monkeypatch.chdir(tmp_path)
-    found = worked(tmp_path, monkeypatch, script, way, at_s=0.3).found
+    found = worked(tmp_path, monkeypatch, script, way, at_s=0.3).tally
     assert any("still there" in each for each in found.wrong)
 
 
 def test_a_next_command_that_fails_is_wrong_and_its_last_words_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: None
 ) -> None:
-    found = worked(tmp_path, monkeypatch, "echo the folder is locked; exit 3", Way.TERMINATE).found
+    found = worked(tmp_path, monkeypatch, "echo the folder is locked; exit 3", Way.TERMINATE).tally
     assert found.wrong and all("ended with 3: the folder is locked" in each for each in found.wrong)
 
 
 def test_a_next_command_that_hangs_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: None) -> None:
-    found = worked(tmp_path, monkeypatch, "sleep 1000", Way.KILL).found
+    found = worked(tmp_path, monkeypatch, "sleep 1000", Way.KILL).tally
     assert any("did not end" in each for each in found.wrong)
 
 
@@ -115,7 +115,7 @@ def test_a_mount_left_behind_is_wrong_and_so_is_success_on_a_full_disk(
     place.mkdir()
     try:
         script = f"mountpoint -q {place} || mount -t tmpfs tmpfs {place}"
-        found = worked(tmp_path, monkeypatch, script, Way.FULL_DISK).found
+        found = worked(tmp_path, monkeypatch, script, Way.FULL_DISK).tally
     finally:
         subprocess.run(["umount", str(place)], check=True)
     assert any(f"left the mount {place}" in each for each in found.wrong)
