@@ -130,7 +130,7 @@ class DksOutage(Experiment):
                 "groups": numbers.groups,
                 "groups without a key in common": len(numbers.keyless),
                 TWICE: len(numbers.two_keys),
-                BESIDE: len(numbers.beside_book),
+                BESIDE: len(numbers.beside_ledger),
             }
         return Measures(
             main_s=None if right is None else (right - healed) / NS,

@@ -216,7 +216,7 @@ class Partition(Experiment):
         if numbers is not None:
             counts = (numbers.foreign, len(numbers.keyless), len(numbers.two_keys))
             extra |= {"SAs compared": numbers.compared, **dict(zip(WRONG, counts, strict=True))}
-            extra[BESIDE] = len(numbers.beside_book)
+            extra[BESIDE] = len(numbers.beside_ledger)
         extra |= multicast.series(run, {self.begin: Phase(healed, frozenset({gone}), until=back)})
         return Measures(
             main_s=None if right is None else (right - healed) / NS,

@@ -73,9 +73,9 @@ byte highk[NR];
 #define TO_GIVE(j) (s_wait != 0 && LATER_THAN(s_act, from_act, j) -> s_wait : s_act)
 #endif
 
-/* D: its book on the disk (highest epoch), and an order and an answer on their way. */
+/* D: its ledger on the disk (highest epoch), and an order and an answer on their way. */
 bool d_on = false;
-byte d_book = 0, d_copy = 0;
+byte d_ledger = 0, d_copy = 0;
 byte o_held = 0; bool o_there = false;
 byte a_e = 0, a_k = 0;
 
@@ -235,7 +235,7 @@ active proctype servers() {
 #ifndef LKS_ONLY
   :: atomic { s_on && s_tell && s_act != 0 && s_pick == 0 && DKS_THERE && !o_there && a_e == 0 && !s_order ->
        s_tell = false;                                                                       /* GROUP_REPORT */
-       d_book = JOIN(NEWEST, d_book)
+       d_ledger = JOIN(NEWEST, d_ledger)
      }
   /* -- policy ----------------------------------------------------------------------------------------- */
   :: atomic { !over && policies > 0 -> printf("STEP publish\n"); policies--; p_v++ }
@@ -248,13 +248,13 @@ active proctype servers() {
   :: atomic { d_on && o_there && !cut_d && a_e == 0 ->                                       /* Groups._issue */
        o_there = false;
 #ifndef NO_EVIDENCE
-       d_book = JOIN(o_held, d_book);
+       d_ledger = JOIN(o_held, d_ledger);
 #endif
-       g = OF(d_book) + 1;
+       g = OF(d_ledger) + 1;
 #ifndef NO_PARITY
        if :: g % 2 == 1 -> g++ :: else fi;
 #endif
-       d_book = p_v * SPAN + g; a_e = d_book; a_k = key; note_made(a_e); key++; o_held = 0
+       d_ledger = p_v * SPAN + g; a_e = d_ledger; a_k = key; note_made(a_e); key++; o_held = 0
      }
   :: atomic { losses > 0 && !over && (o_there || a_e != 0) -> printf("STEP lose\n"); losses--; o_there = false; o_held = 0; a_e = 0; a_k = 0 }
 #endif
@@ -267,7 +267,7 @@ active proctype servers() {
   :: atomic { !over && !s_on && s_mark != s_copy && faults > 0 -> printf("STEP rollback_s\n"); faults--; s_mark = s_copy; s_v = 0 }
 #endif
 #ifdef ROLLBACK_D
-  :: atomic { !over && !d_on && d_book != d_copy && faults > 0 -> printf("STEP rollback_d\n"); faults--; d_book = d_copy }
+  :: atomic { !over && !d_on && d_ledger != d_copy && faults > 0 -> printf("STEP rollback_d\n"); faults--; d_ledger = d_copy }
 #endif
   :: atomic { !over -> printf("STEP over\n"); over = true; losses = 0; LATER; cut_d = false; for (i : 0 .. NR - 1) { cut_r[i] = false } }
   od
@@ -357,6 +357,6 @@ ltl one_key_taken { [] !two_taken }
 ltl no_step_back { [] !went_back }
 ltl members_hear { [] ((s_on && r_reg[0] && r_on[0] && member[0] && !refused[0]) -> HEARS(0)) }
 ltl all_keyed { <> [] ALL_HEAR }
-ltl book_not_behind { <> [] (OF(d_book) >= OF(s_act)) }
-ltl book_equal { <> [] (OF(d_book) == OF(s_act)) }
+ltl ledger_not_behind { <> [] (OF(d_ledger) >= OF(s_act)) }
+ltl ledger_equal { <> [] (OF(d_ledger) == OF(s_act)) }
 ltl order_served { [] !wasted }

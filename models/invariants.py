@@ -222,28 +222,28 @@ def _crash(s: State, t: State, _c: Mapping[str, Any], _on: Callable[[str], bool]
 
 
 def _look(s: State, t: State, c: Mapping[str, Any], _on: Callable[[str], bool]) -> Formula:
-    return z3.And(s.ready(c["p"]) == 0, t.put(s, "seen", [c["p"]], s.book), t.same(s, "seen"))
+    return z3.And(s.ready(c["p"]) == 0, t.put(s, "seen", [c["p"]], s.ledger), t.same(s, "seen"))
 
 
-def _book(s: State, t: State, c: Mapping[str, Any], on: Callable[[str], bool]) -> Formula:
-    """The book is written, and then the number is ready to be given a key; in one transaction with the look."""
+def _ledger(s: State, t: State, c: Mapping[str, Any], on: Callable[[str], bool]) -> Formula:
+    """The ledger is written, and then the number is ready to be given a key; in one transaction with the look."""
     p, g = c["p"], c["g"]
-    fresh = s.seen(p) == s.book if on("TRANSACTION") else True
+    fresh = s.seen(p) == s.ledger if on("TRANSACTION") else True
     parity = z3.Not(_odd(g)) if on("PARITY") else True
-    written = t.book == z3.If(g > s.book, g, s.book) if on("BOOK_FIRST") else t.book == s.book
+    written = t.ledger == z3.If(g > s.ledger, g, s.ledger) if on("LEDGER_FIRST") else t.ledger == s.ledger
     free = z3.And(s.ready(p) == 0, g > s.seen(p), g > 0, s.seen(p) >= 0)
-    return z3.And(free, fresh, parity, written, t.put(s, "ready", [p], g), t.same(s, "book", "ready"))
+    return z3.And(free, fresh, parity, written, t.put(s, "ready", [p], g), t.same(s, "ledger", "ready"))
 
 
 def _issue(s: State, t: State, c: Mapping[str, Any], on: Callable[[str], bool]) -> Formula:
     p = c["p"]
-    late = t.book == s.book if on("BOOK_FIRST") else t.book == z3.If(c["kept"], s.ready(p), s.book)
+    late = t.ledger == s.ledger if on("LEDGER_FIRST") else t.ledger == z3.If(c["kept"], s.ready(p), s.ledger)
     return z3.And(
         s.ready(p) != 0,
         late,
         *_make(s, t, s.ready(p)),
         t.put(s, "ready", [p], 0),
-        t.same(s, "twice", "used", "ready", "book"),
+        t.same(s, "twice", "used", "ready", "ledger"),
     )
 
 
@@ -259,7 +259,7 @@ def _given(s: State, t: State, c: Mapping[str, Any], _on: Callable[[str], bool])
 
 
 def _reported(s: State, t: State, c: Mapping[str, Any], _on: Callable[[str], bool]) -> Formula:
-    return z3.And(c["g"] > s.book, t.book == c["g"], t.same(s, "book"))
+    return z3.And(c["g"] > s.ledger, t.ledger == c["g"], t.same(s, "ledger"))
 
 
 GENERATIONS = System(
@@ -269,7 +269,7 @@ GENERATIONS = System(
         "mark": (_INT,),
         "cur": (_INT,),
         "pick": (_INT,),
-        "book": (_INT,),
+        "ledger": (_INT,),
         "twice": (_BOOL,),
         "used": (_INT, _BOOL),
         "seen": (_PROCESS, _INT),
@@ -280,7 +280,7 @@ GENERATIONS = System(
         s.mark == 0,
         s.cur == 0,
         s.pick == 0,
-        s.book == 0,
+        s.ledger == 0,
         z3.Not(s.twice),
         z3.ForAll([_g], z3.Not(s.used(_g))),
         z3.ForAll([_p], z3.And(s.seen(_p) == -1, s.ready(_p) == 0)),
@@ -292,7 +292,7 @@ GENERATIONS = System(
         Step("use", {}, _use),
         Step("crash", {}, _crash),
         Step("look", {"p": _PROCESS}, _look),
-        Step("book", {"p": _PROCESS, "g": _INT}, _book),
+        Step("ledger", {"p": _PROCESS, "g": _INT}, _ledger),
         Step("issue", {"p": _PROCESS, "kept": _BOOL}, _issue),
         Step("stop", {"p": _PROCESS}, _stop),
         Step("given", {"g": _INT}, _given),
@@ -304,17 +304,17 @@ GENERATIONS = System(
         "odd ones are below the mark": lambda s: z3.ForAll(
             [_g], z3.Implies(z3.And(s.used(_g), _odd(_g)), z3.And(_g <= s.mark, z3.Implies(s.on, _g <= s.cur)))
         ),
-        "even ones are in the book": lambda s: z3.ForAll(
-            [_g], z3.Implies(z3.And(s.used(_g), z3.Not(_odd(_g))), _g <= s.book)
+        "even ones are in the ledger": lambda s: z3.ForAll(
+            [_g], z3.Implies(z3.And(s.used(_g), z3.Not(_odd(_g))), _g <= s.ledger)
         ),
         "what is chosen is odd and new": lambda s: z3.Implies(
             s.pick != 0, z3.And(_odd(s.pick), s.pick == s.cur, z3.Not(s.used(s.pick)))
         ),
-        "what is ready is even, new, and in the book": lambda s: z3.ForAll(
+        "what is ready is even, new, and in the ledger": lambda s: z3.ForAll(
             [_p],
             z3.Implies(
                 s.ready(_p) != 0,
-                z3.And(z3.Not(_odd(s.ready(_p))), s.ready(_p) <= s.book, z3.Not(s.used(s.ready(_p)))),
+                z3.And(z3.Not(_odd(s.ready(_p))), s.ready(_p) <= s.ledger, z3.Not(s.used(s.ready(_p)))),
             ),
         ),
         "two processes have two numbers": lambda s: z3.ForAll(
@@ -326,7 +326,7 @@ GENERATIONS = System(
         "RESERVE": ("one_key_made", 8),
         "DISK_FIRST": ("one_key_made", 7),
         "TRANSACTION": ("one_key_made", 6),
-        "BOOK_FIRST": ("one_key_made", 6),
+        "LEDGER_FIRST": ("one_key_made", 6),
     },
 )
 

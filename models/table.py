@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 EPOCHS = ("one_key_made", "one_key_used", "no_older", "no_step_back", "members_hear", "all_keyed",
-          "book_not_behind", "book_equal", "order_served")  # fmt: skip
+          "ledger_not_behind", "ledger_equal", "order_served")  # fmt: skip
 LKS_ALONE = ("one_key_made", "one_key_used", "no_older", "members_hear", "all_keyed")
 """Of a group whose keys no DKS makes."""
 
@@ -51,8 +51,8 @@ WITHOUT = (
     Expected("epochs", ("NO_ACK", "FAULTS=1"), "members_hear"),
     Expected("epochs", ("NO_RETIRE", "FAULTS=1"), "members_hear"),
     Expected("epochs", ("NO_REREGISTER", "FAULTS=1"), "all_keyed"),
-    Expected("epochs", ("NO_REPORT", "FAULTS=1"), "book_not_behind"),
-    Expected("epochs", ("NO_REPORT", "FAULTS=1"), "book_equal"),
+    Expected("epochs", ("NO_REPORT", "FAULTS=1"), "ledger_not_behind"),
+    Expected("epochs", ("NO_REPORT", "FAULTS=1"), "ledger_equal"),
     Expected("epochs", ("NO_EVIDENCE", "FAULTS=1"), "order_served"),
     Expected("epochs", ("LKS_ONLY", "NO_RESERVE", "FAULTS=1"), "one_key_used"),
     Expected("epochs", ("NO_FLOOR", *NEWER), "no_older"),
@@ -88,7 +88,7 @@ BEYOND = (
     Expected("epochs", ("ROLLBACK_S", "FAULTS=2", "REKEYS=1"), "all_keyed", holds=True),
     Expected("epochs", ("ROLLBACK_S", "FAULTS=2", "POLICIES=1", "REKEYS=1"), "no_older", holds=True),
     Expected("epochs", ("ROLLBACK_S", "FAULTS=2", "POLICIES=1", "REKEYS=1"), "one_key_taken", holds=True),
-    Expected("epochs", ("AT_ONCE", "FAULTS=1"), "book_equal"),
+    Expected("epochs", ("AT_ONCE", "FAULTS=1"), "ledger_equal"),
     Expected("epochs", ("ROLLBACK_D", "FAULTS=2"), "one_key_made"),
     Expected("epochs", ("ROLLBACK_D", "FAULTS=2"), "one_key_used", holds=True),
 )
@@ -150,7 +150,7 @@ SYMBOLIC_FULL: tuple[tuple[str, ...], ...] = (
 """Two sessions at once; minutes."""
 
 UNBOUNDED: dict[str, tuple[str, ...]] = {
-    "generations": ("PARITY", "RESERVE", "DISK_FIRST", "TRANSACTION", "BOOK_FIRST"),
+    "generations": ("PARITY", "RESERVE", "DISK_FIRST", "TRANSACTION", "LEDGER_FIRST"),
     "floors": ("FLOOR", "DISK_FIRST", "HIGHEST", "REACHED"),
     "versions": ("MARK", "DISK_FIRST", "REVOKED"),
 }

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from agents.dks.config import DksConfig, read_config
 from agents.dks.documents import Documents
 from agents.dks.policy_http import PolicyHttp, PolicyServerError
-from agents.dks.serve import BOOK, read_list
-from agents.dks.store import GenerationBook
+from agents.dks.serve import LEDGER, read_list
+from agents.dks.store import GenerationLedger
 from agents.dks.supervisor import refuse_central
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
@@ -36,7 +36,7 @@ def check(path: Path) -> Checks:
     common.config_file(checks, path)
     identity, server = common.keys(checks, config.identity, config.policy_server_key, config.state_dir)
     common.state_folder(checks, config.state_dir)
-    checks.tried("book", lambda: _book(config), lambda listed: listed)
+    checks.tried("ledger", lambda: _ledger(config), lambda listed: listed)
     now_s = WallClock(config.clock)()
     newest = _documents(checks, config, server, identity, now_s) if server is not None else None
     common.clock(checks, now_s, 0 if newest is None else newest.issued_at, "the newest document was issued")
@@ -48,18 +48,17 @@ def check(path: Path) -> Checks:
     return checks
 
 
-def _book(config: DksConfig) -> str:
-    path = config.state_dir / BOOK
+def _ledger(config: DksConfig) -> str:
+    path = config.state_dir / LEDGER
     if not path.exists():
         return f"{path}: not there yet; the first start makes it"
     try:
-        book = GenerationBook(path, read_only=True)
+        ledger = GenerationLedger(path, read_only=True)
         try:
-            return f"{path}: " + (
-                "of an older format; the next start takes it over" if book.older else f"{len(book.entries())} groups"
-            )
+            groups = f"{len(ledger.entries())} groups"
+            return f"{path}: {'older format; the next start converts it' if ledger.older else groups}"
         finally:
-            book.close()
+            ledger.close()
     except sqlite3.Error as error:
         raise PolicyError(f"{path}: {error}") from error
 

@@ -1,7 +1,7 @@
 """The DKS as a whole: datagrams and time in, effects out.
 
 Authenticates every router by the key in its signed document, serves the control groups and, where
-policy says `issuer: dks`, the groups' keys. The book of generations and the documents' folder are
+policy says `issuer: dks`, the groups' keys. The ledger of generations and the documents' folder are
 given to it; it knows no socket or clock.
 """
 
@@ -18,7 +18,7 @@ from agents.dks.groups import Groups
 from agents.dks.metrics import DksCounts, ailments
 from agents.dks.received_confirmations import Confirmations, Look, TooOften
 from agents.dks.removal import DksRemoval
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.gikev2 import KeyServer, RegistrationRequest, notifies
 from agents.gikev2.party import GroupParty
 from agents.ikev2 import (
@@ -84,7 +84,7 @@ class DksCore(GroupParty):
         self,
         private_key: Ed25519PrivateKey,
         documents: Documents,
-        book: GenerationBook,
+        ledger: GenerationLedger,
         *,
         domain: str,
         name: str,
@@ -100,13 +100,13 @@ class DksCore(GroupParty):
     ) -> None:
         """`confirmed`: the routers' confirmations that were kept.
 
-        `share`: which of how many processes this is, that share documents, book, list and confirmations (`look`) and
+        `share`: which of how many processes this is, that share documents, ledger, list and confirmations (`look`) and
         divide the routers among them. `rate`, `burst`: how many registrations all of them serve in a second, and at
         once. PolicyError when all documents require what this machine cannot do."""
         self._bucket = TokenBucket(rate / share[1], max(1, burst // share[1]))
         self._metrics = DksCounts()
         self._effects: list[Effect] = []
-        self._documents, self._book, self._poll, self._name = documents, book, poll, name
+        self._documents, self._ledger, self._poll, self._name = documents, ledger, poll, name
         self._poll_list = poll_list
         self._agreed = documents.post_quantum
         config = IkeConfig(
@@ -120,11 +120,11 @@ class DksCore(GroupParty):
         )
         emit = self._effects.append
         identity = LocalIdentity(Identification.key_id(party_id(domain, name)), private_key)
-        self._removal = DksRemoval(documents, book, emit, self._revoked)
+        self._removal = DksRemoval(documents, ledger, emit, self._revoked)
         self._control: dict[str, SaHandle] = {}
         self._carried = Carried(documents, self._control, self._bucket, emit)
         super().__init__(identity, config, random, domain, self._removal, self._carried, emit, Boundary(self._event))
-        self._groups = Groups(self._endpoint, documents, book, private_key, random, emit, emit, alone=share[1] == 1)
+        self._groups = Groups(self._endpoint, documents, ledger, private_key, random, emit, emit, alone=share[1] == 1)
         self._confirmations = Confirmations(domain, documents, confirmed or {}, emit, look)
         self._poll_at: float | None = None
 
@@ -237,7 +237,7 @@ class DksCore(GroupParty):
 
     def _families(self) -> list[Family]:
         complete, of = self._confirmations.count()
-        spent = self._book.spent
+        spent = self._ledger.spent
         return [
             build("dks"),
             gauge("dks_documents", "Routers that have a signed document.", len(self._documents)),
@@ -247,8 +247,8 @@ class DksCore(GroupParty):
             gauge("dks_groups", "Groups whose keys are made here.", len(self._groups)),
             gauge("dks_revocation_version", "Version of the revocation list in force.", self._removal.version),
             gauge("dks_confirmations_missing", "Routers that have not confirmed all of their document.", of - complete),
-            counter("dks_transaction_seconds_total", "Time in the book's transactions.", spent.seconds),
-            counter("dks_transactions_total", "The book's transactions.", spent.count),
+            counter("dks_transaction_seconds_total", "Time in the ledger's transactions.", spent.seconds),
+            counter("dks_transactions_total", "The ledger's transactions.", spent.count),
             *self._by_router(),
             *self._metrics.families(),
         ]
@@ -333,8 +333,8 @@ class DksCore(GroupParty):
 
     def _look_for_list(self, now: float) -> None:
         self._removal.keep_again()
-        # Another process of this DKS may have put one there. A book that is damaged hides no list in the folder.
-        self.boundary.run("book", lambda: self._removal.look(self._book.revocation(), "book", now))
+        # Another process of this DKS may have put one there. A ledger that is damaged hides no list in the folder.
+        self.boundary.run("ledger", lambda: self._removal.look(self._ledger.revocation(), "ledger", now))
         if self._poll_list is not None:
             self._removal.look(self._poll_list(), "folder", now)
 
@@ -425,7 +425,9 @@ class DksCore(GroupParty):
             if group.domain != self._domain or group.router != router:
                 raise PolicyError(f"a report of {group} is not for {router} to make")
             state = verify_group_state(signed, public_key_from_spki(document.identity), group)
-            fresh = self._book.reported(group, state.v, state.g, key=document.identity, newest_version=document.version)
+            fresh = self._ledger.reported(
+                group, state.v, state.g, key=document.identity, newest_version=document.version
+            )
         except PolicyError as error:
             self._event("error", what="report", peer=router, detail=str(error))
             return

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.dks.documents import Documents
 from agents.dks.rekey_sas import COPIES_S, RekeySas
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, notifies
 from agents.gikev2.keys import MAX_DELAY_S, make_group_keys
 from agents.gikev2.server import MemberRekeySa
@@ -45,9 +45,9 @@ FAR_S = 1.0
 """Members whose answers take longer have no place in the usual delays: half of the old keys' last quarter is theirs to
 answer in, and receivers hear the old keys to their end."""
 AGAIN_S = 30.0
-"""When a group is tried again whose rekey the book refused."""
+"""When a group is tried again whose rekey the ledger refused."""
 PLACES = 1 << 20
-"""At how many places above its book a DKS that gives keys to all members may begin."""
+"""At how many places above its ledger a DKS that gives keys to all members may begin."""
 EXCLUDING = frozenset({"revocation", "policy"})
 EventSink = Callable[[Event], None]
 
@@ -84,7 +84,7 @@ class _Group:
         """Whether a sender that registers, and holds this generation, must get a new one.
 
         One that holds none has lost count of what it sent, and nothing may be sent twice under one key. One that
-        holds a later generation than ours, or ours before we gave it, shows that our book is not the newest.
+        holds a later generation than ours, or ours before we gave it, shows that our ledger is not the newest.
         """
         if held is None:
             return self.sent_with
@@ -125,7 +125,7 @@ class Groups:
         self,
         endpoint: IkeEndpoint,
         documents: Documents,
-        book: GenerationBook,
+        ledger: GenerationLedger,
         key: Ed25519PrivateKey,
         random: Callable[[int], bytes],
         event: EventSink,
@@ -135,7 +135,7 @@ class Groups:
     ) -> None:
         """`alone`: no other process serves routers of this domain. Who gives keys out to all members must be."""
         self.alone = alone
-        self._endpoint, self._documents, self._book, self._key = endpoint, documents, book, key
+        self._endpoint, self._documents, self._ledger, self._key = endpoint, documents, ledger, key
         self._random, self._event = random, event
         self._rekeys = RekeySas(key, random, send)
         self._groups: dict[GroupId, _Group] = {}
@@ -194,8 +194,8 @@ class Groups:
             elif request.sender and known.to_renew(held):
                 self._renew(known, speaker, now, "sender registered", except_router=router)
             elif shown is not None and shown >= known.keys.generation and not known.given(router, shown):
-                # Our book was older than we are when we made this generation, and it has had another key.
-                self._renew(known, speaker, now, "book was older", except_router=router)
+                # Our ledger was older than we are when we made this generation, and it has had another key.
+                self._renew(known, speaker, now, "ledger was older", except_router=router)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
             return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
@@ -237,10 +237,10 @@ class Groups:
             keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
             state = verify_issued_state(shown[0], keys.get, group)
             newest = speaker.version if state.issuer == "lks" else None
-            self._book.reported(group, state.v, state.g, key=speaker.identity, newest_version=newest)
+            self._ledger.reported(group, state.v, state.g, key=speaker.identity, newest_version=newest)
             # Numbers that the speaker has not seen never arrived, or were given to others while we made the keys alone.
-            # Should our book be an older one, it may lack those that followed.
-            unseen = self._book.last(group, speaker.identity)[1] > state.g
+            # Should our ledger be an older one, it may lack those that followed.
+            unseen = self._ledger.last(group, speaker.identity)[1] > state.g
             made = self._keys(speaker, group, self._place(speaker) if unseen else 0)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
@@ -251,7 +251,7 @@ class Groups:
 
     def _shown(self, request: RegistrationRequest, speaker: PolicyDocument) -> tuple[int | None, int | None]:
         """The generation that a speaker says it sends with, in our own signed words, and the highest that a member
-        shows there was, in ours or the speaker's: from it a book that was put back learns how far it had been."""
+        shows there was, in ours or the speaker's: from it a ledger that was put back learns how far it had been."""
         keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
         group = request.group
         for signed in notifies.find_group_reports(request.payloads)[:1]:
@@ -260,12 +260,12 @@ class Groups:
             except PolicyError:
                 return None, None  # as if it had said nothing, which is safe
             if state.issuer != "dks" and (
-                state.v > speaker.version or state.g > self._book.last(group, speaker.identity)[1] + MOST_AHEAD
+                state.v > speaker.version or state.g > self._ledger.last(group, speaker.identity)[1] + MOST_AHEAD
             ):
                 detail = f"{group.router} says that there was generation {state.g} under version {state.v}"
                 self._event(Event("error", {"what": "registration", "group": str(group), "detail": detail}))
                 return None, None
-            self._book.reported(group, state.v, state.g, key=speaker.identity)
+            self._ledger.reported(group, state.v, state.g, key=speaker.identity)
             return (state.g if state.issuer == "dks" else None), state.g
         return None, None
 
@@ -283,17 +283,17 @@ class Groups:
         return member.hears(group)
 
     def _keys(self, speaker: PolicyDocument, group: GroupId, ahead: int = 0) -> GroupKeys:
-        generation = self._book.next(group, speaker.version, key=speaker.identity, ahead=ahead)
+        generation = self._ledger.next(group, speaker.version, key=speaker.identity, ahead=ahead)
         state = SignedState.sign(GroupState.of(group, speaker.version, generation, "dks"), self._key)
         return make_group_keys(speaker, self._random, state)
 
     def _place(self, speaker: PolicyDocument) -> int:
-        """How far ahead of the book a number is that nobody else is likely to come to. SPIs go on in turn."""
+        """How far ahead of the ledger a number is that nobody else is likely to come to. SPIs go on in turn."""
         return int.from_bytes(self._random(4), "big") % PLACES << speaker.spi.generation_bits
 
     def _make(self, speaker: PolicyDocument, group: GroupId, now: float) -> _Group:
-        # Should our book be an older one, then whoever has had later keys may not have come to us yet. So each life of
-        # ours begins at a place of its own, with SPIs that go on in turn.
+        # Our ledger may be an older copy, and the members that hold later keys may not have visited us yet. So each
+        # start of ours begins at a random generation, and SPIs go on in turn.
         known = _Group(
             self._keys(speaker, group, self._place(speaker)), now + speaker.lifetimes.group_s * REKEY_FRACTION
         )

@@ -1,8 +1,8 @@
 """What the DKS does about revoked keys: it keeps the newest list, refuses whom it names, and tells the others.
 
-A list is in the book, synced, before anything follows from it; where the book refuses it, it is in force all the same,
-since it only takes away, and the book is tried again. It comes from the documents' folder, or from a router
-that had it from a neighbour while the DKS was away. Knows nothing of files or of group keys.
+A list is written to the ledger, synced, before it is acted on. When the ledger rejects it, the list is in force all the
+same, since it only takes rights away, and the write is tried again. It comes from the documents' folder, or from a
+router that had it from a neighbour while the DKS was away. Knows nothing of files or of group keys.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable
 
 from agents.dks.documents import Documents
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.policy.errors import PolicyError, in_file
 from agents.policy.revocation import FILE
 from agents.runtime.effects import Event
@@ -25,18 +25,18 @@ class DksRemoval:
     def __init__(
         self,
         documents: Documents,
-        book: GenerationBook,
+        ledger: GenerationLedger,
         event: Callable[[Event], None],
         changed: Callable[[float], None],
     ) -> None:
-        """Takes the list that the book has; PolicyError when that is no signed list of this domain."""
-        self._documents, self._book, self._event, self._changed = documents, book, event, changed
+        """Takes the list that the ledger has; PolicyError when that is no signed list of this domain."""
+        self._documents, self._ledger, self._event, self._changed = documents, ledger, event, changed
         self._refused: dict[str, bytes] = {}  # by where it lies
         self._unkept = False
-        """Whether the list in force is not in the book yet."""
-        kept = book.revocation()
+        """Whether the list in force is not in the ledger yet."""
+        kept = ledger.revocation()
         if kept is not None:
-            with in_file(f"{book.place}, the revocation list"):
+            with in_file(f"{ledger.place}, the revocation list"):
                 documents.revocations.take(kept)
             documents.drop_refused()
 
@@ -73,21 +73,21 @@ class DksRemoval:
         if self.signed is None:
             return
         try:
-            self._book.keep_revocation(self.signed, self.version)
+            self._ledger.keep_revocation(self.signed, self.version)
             self._unkept = False
         except sqlite3.Error as error:
-            self.doubt(source, f"the book does not take list {self.version}: {error}")
+            self.doubt(source, f"the ledger does not take list {self.version}: {error}")
 
     def keep_again(self) -> None:
-        """Put the list in force into the book that refused it."""
+        """Put the list in force into the ledger that refused it."""
         if self._unkept:
-            self._keep("book")
+            self._keep("ledger")
 
     def look(self, lies: bytes | None, source: str, now: float) -> None:
         """What lies in a place that is looked at again and again. What is wrong with it is said once."""
         if lies is None or lies in (self.signed, self._refused.get(source)):
             return
-        self.offer(lies, source, now, place=f"{FILE}: " if source == "folder" else f"{self._book.place}: ")
+        self.offer(lies, source, now, place=f"{FILE}: " if source == "folder" else f"{self._ledger.place}: ")
         if self.signed != lies:
             self._refused[source] = lies
 

@@ -21,7 +21,7 @@ from agents.dks.documents import Documents
 from agents.dks.policy_client import Places, PolicyClient
 from agents.dks.policy_http import PolicyHttp, PolicyServerError
 from agents.dks.received_confirmations import FOLDER, kept
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.keys import read_private_key, read_public_key, spki
@@ -36,7 +36,7 @@ from agents.runtime.storage import open_regular
 from agents.runtime.udp import UdpPort
 
 _SHOWN = 5
-BOOK = "generations.sqlite"
+LEDGER = "generations.sqlite"
 
 
 class _Folder:
@@ -107,7 +107,7 @@ async def run_core(
     control: Path | None,
     share: tuple[int, int] = (0, 1),
 ) -> None:
-    """The core with its book and documents on this port. PolicyError, sqlite3.Error, OSError."""
+    """The core with its ledger and documents on this port. PolicyError, sqlite3.Error, OSError."""
     documents = Documents(config.domain, read_public_key(config.policy_server_key))
     folder = _Folder(config.documents, documents, log)
     folder()
@@ -117,12 +117,12 @@ async def run_core(
     _compare(config, identity, documents, log)
     _doubt_dates(config, documents, log)
     confirmed = config.state_dir / FOLDER
-    book = GenerationBook(config.state_dir / BOOK)
+    ledger = GenerationLedger(config.state_dir / LEDGER)
     try:
         core = DksCore(
             identity,
             documents,
-            book,
+            ledger,
             domain=config.domain,
             name=config.name,
             random=os.urandom,
@@ -144,7 +144,7 @@ async def run_core(
         )  # fmt: skip
         await driver.run()
     finally:
-        book.close()
+        ledger.close()
 
 
 def _compare(config: DksConfig, identity: Ed25519PrivateKey, documents: Documents, log: EventLog) -> None:

@@ -1,7 +1,7 @@
-"""The book of generations: the highest one of every group that was made here or reported, in SQLite; and the newest
+"""The ledger of generations: the highest one of every group that was made here or reported, in SQLite; and the newest
 revocation list that was in force.
 
-A number is in the book, synced, before it is used: so after a failure none is used twice. The DKS's worker processes
+A number is in the ledger, synced, before it is used: so after a failure none is used twice. The DKS's worker processes
 share it: what depends on what is written is read and written in one transaction. Keys are not in it. Knows nothing of
 messages.
 """
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS marks (
 """`key`: SHA-256 of the speaker's key, hexadecimal. What a speaker came to, or lied, is nothing to another one that
 gets its name."""
 _UNKNOWN = ""
-"""Whose an older book's marks are, which did not say: of whichever key asks first."""
+"""Whose an older ledger's marks are, which did not say: of whichever key asks first."""
 SCHEMA_VERSION = 3
 
 _REVOCATION = """
@@ -67,7 +67,7 @@ class Spent:
             self.seconds += time.monotonic() - began
 
 
-class GenerationBook:
+class GenerationLedger:
     """One file; the DKS, in one or several processes, is its only writer."""
 
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
@@ -86,14 +86,14 @@ class GenerationBook:
         self._connection.execute(_REVOCATION)
         self._take_over()
         columns = {row[1] for row in self._connection.execute("PRAGMA table_info(revocation)")}
-        if "version" not in columns:  # a book of before there were workers
+        if "version" not in columns:  # a ledger of before there were workers
             self._connection.execute("ALTER TABLE revocation ADD COLUMN version INTEGER NOT NULL DEFAULT 0")
 
     def _refuse_later(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             self._connection.close()
-            raise sqlite3.DatabaseError(later_format(f"{self.place}: a book", version, SCHEMA_VERSION))
+            raise sqlite3.DatabaseError(later_format(f"{self.place}: a ledger", version, SCHEMA_VERSION))
 
     @property
     def older(self) -> bool:
@@ -102,7 +102,7 @@ class GenerationBook:
         return bool(version < SCHEMA_VERSION)
 
     def _take_over(self) -> None:
-        """The marks of a book of before they belonged to keys."""
+        """The marks of a ledger of before they belonged to keys."""
         with transaction(self._connection):
             older = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'generations'"
             if self._connection.execute(older).fetchone():
@@ -129,8 +129,8 @@ class GenerationBook:
 
     def next(self, group: GroupId, version: int, *, key: bytes = b"", ahead: int = 0) -> int:
         """The next generation of a DKS, an even one since LKSs make the odd ones, under this version of the speaker's
-        policy and this key of it: in the book when this returns. `ahead`: so many are left out. PolicyError when there
-        is none."""
+        policy and this key of it. It is in the ledger when this returns. `ahead`: how many are left out. PolicyError
+        when no generation is left."""
         with self.spent.timed(), transaction(self._connection):
             generation = self.last(group, key)[1] + 1 + ahead
             # Policy can have one of them go on where the other has stopped, and some hear of it late.
@@ -189,7 +189,7 @@ class GenerationBook:
             " SET version = excluded.version, generation = excluded.generation, source = excluded.source",
             (str(group), _hash(key), version, generation, source),
         )
-        if key:  # it has taken over what an older book had
+        if key:  # it has taken over what an older ledger had
             self._connection.execute("DELETE FROM marks WHERE name = ? AND key = ?", (str(group), _UNKNOWN))
 
 

@@ -1,7 +1,7 @@
 """Several processes that are one DKS: this one holds the port's sockets, starts the workers and replaces who ends.
 
 A router's datagrams always reach the same worker (`agents.runtime.shared_udp`). What must be one among them is on the
-disk: documents, the book, the revocation list, confirmations. This process asks the Policy Server and answers the
+disk: documents, the ledger, the revocation list, confirmations. This process asks the Policy Server and answers the
 administrator, with what the workers say. It sees no message, and dies with no key in its memory. When it is killed, the
 workers end too.
 """
@@ -23,8 +23,8 @@ from agents.dks import answers
 from agents.dks.config import DksConfig
 from agents.dks.documents import Documents
 from agents.dks.metrics import ailments
-from agents.dks.serve import BOOK, prepare
-from agents.dks.store import GenerationBook
+from agents.dks.serve import LEDGER, prepare
+from agents.dks.store import GenerationLedger
 from agents.policy.keys import read_public_key
 from agents.runtime import notify
 from agents.runtime.control import CommandRefused, ControlServer, ask
@@ -66,7 +66,7 @@ class Supervisor:
         """Until SIGTERM or SIGINT. ConfigError, PolicyError, sqlite3.Error, OSError, WorkerFailed."""
         policy = prepare(self._config)
         refuse_central(self._config)
-        GenerationBook(self._config.state_dir / BOOK).close()  # made once, before several want to
+        GenerationLedger(self._config.state_dir / LEDGER).close()  # made once, before several want to
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._done.set)

@@ -284,7 +284,7 @@ class Speaker:
         ordered, self._ordered = self._ordered, None
         if ordered is not None:
             # The DKS may have written down the next even number before its answer was lost. Above that one, its
-            # book and what we send with are the same again as soon as we have reported.
+            # ledger and what we send with are the same again as soon as we have reported.
             self._context.passed_generation(self.generation + 2 - self.generation % 2)
             self._renew(self._make(now), now, ordered.reason, excluding=ordered.excluding)
         if self._orders is not None:

@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 
 from agents.policy import confirmation_folder as confirmed
-from agents.policy.api.tokens import TokenBook
+from agents.policy.api.tokens import TokenStore
 from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.errors import MissingStore, PolicyError
 from agents.policy.keys import read_private_key
@@ -39,7 +39,7 @@ def check(folder: Path, now_s: float) -> Checks:
         checks.tried("history", lambda: _verified(store), lambda listed: listed)
         _draft(checks, store)
         _documents(checks, store, now_s)
-        tokens = checks.tried("tokens", TokenBook(folder).all, lambda listed: f"{len(listed)}")
+        tokens = checks.tried("tokens", TokenStore(folder).all, lambda listed: f"{len(listed)}")
         if tokens and importlib.util.find_spec("uvicorn") is None:
             checks.warn(
                 "HTTP API", "there are tokens, and no uvicorn to serve them", "pip install 'router-keys[server]'"

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agents import __version__
-from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.api.tokens import Role, TokenStore
 from agents.policy.desk import Delegation, Json, Yes, ask, signer_of
 from agents.policy.errors import PolicyError
 from agents.policy.keys import check_secret
@@ -248,9 +248,9 @@ def renew_once(folder: Path, signer: Signer | None, at: int, tell: Callable[[Eve
         tell(Event("error", {"what": "delegation", "detail": done.warning}))
 
 
-def _book(context: typer.Context) -> TokenBook:
+def _tokens(context: typer.Context) -> TokenStore:
     PolicyStore(context.obj).close()
-    return TokenBook(context.obj)
+    return TokenStore(context.obj)
 
 
 @token_app.command("add")
@@ -261,20 +261,20 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Make a token and print it: now, and never again."""
-    book = _book(context)
-    made = book.add(name, role, int(time.time()))
+    tokens = _tokens(context)
+    made = tokens.add(name, role, int(time.time()))
     try:
         typer.echo(json.dumps({"name": name, "role": role.value, "token": made}) if as_json else made)
         sys.stdout.flush()
     except BaseException:  # nobody has seen it, and nobody ever could
-        book.revoke(name)
+        tokens.revoke(name)
         raise
 
 
 @token_app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """Names and roles; what a token is, nobody knows but its holder."""
-    tokens = _book(context).all()
+    tokens = _tokens(context).all()
     if as_json:
         typer.echo(json.dumps([{"name": t.name, "role": t.role.value, "made_at": t.made_at} for t in tokens], indent=1))
         return
@@ -285,7 +285,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 @token_app.command("revoke")
 def revoke(context: typer.Context, name: Name, yes: Yes = False) -> None:
     """The token is revoked at once. Asks first, on a terminal: nobody can make the same token again."""
-    book = _book(context)
+    tokens = _tokens(context)
     ask(yes, f"The token {name} is revoked at once, and whoever uses it is refused.")
-    book.revoke(name)
+    tokens.revoke(name)
     typer.echo(f"token {name} is revoked")

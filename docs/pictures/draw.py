@@ -184,7 +184,7 @@ def guest() -> Picture:
         p.box(x, 150, 150, 130)
         p.text(x + 75, 172, ("router", "router", "DKS")[number], "middle", "title")
         inside = (
-            ("zebra, ospfd, pimd", "LKS", "kernel IPsec") if number < 2 else ("dks", "documents", "book of numbers")
+            ("zebra, ospfd, pimd", "LKS", "kernel IPsec") if number < 2 else ("dks", "documents", "ledger of numbers")
         )
         for line, words in enumerate(inside):
             p.text(x + 75, 200 + 24 * line, words, "middle", "small")

@@ -1,6 +1,6 @@
 """Whether all routers mean the same keys at a run's end, and number them as the key server does.
 
-Compares what the kernels had (record: xfrm sad) with each other and with the DKS's book (xfrm book). An SPI says which
+Compares the kernels' SAs (record: xfrm sad) with each other and with the DKS's ledger (xfrm book). An SPI says which
 group an SA is of and its generation modulo 2^generation_bits; the agents' events have the whole number. Knows nothing
 of messages.
 """
@@ -36,24 +36,24 @@ class Numbering:
     """Groups with no SA at their speaker, or whose speaker and a neighbour have no SA in common."""
     two_keys: tuple[str, ...]
     """Groups of which two kernels have one SPI with different keys."""
-    beside_book: tuple[str, ...]
-    """Groups whose newest generation is not the newest in the book, at the speaker or at a receiver."""
+    beside_ledger: tuple[str, ...]
+    """Groups whose newest generation is not the newest in the ledger, at the speaker or at a receiver."""
 
     @property
     def consistent(self) -> bool:
-        """One numbering, the book's, and one key for each number of it."""
-        return bool(self.groups) and not (self.foreign or self.keyless or self.two_keys or self.beside_book)
+        """One numbering, the ledger's, and one key for each number of it."""
+        return bool(self.groups) and not (self.foreign or self.keyless or self.two_keys or self.beside_ledger)
 
 
 def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | None:
-    """The comparison; None when the run wrote down no SAs or no book (option `sad`, keying with a DKS).
+    """The comparison; None when the run wrote down no SAs or no ledger (option `sad`, keying with a DKS).
 
     `removed`: routers that are in the domain no more. Their kernels are not asked, and others' SAs of them are foreign.
     """
-    books, dumps = run.where("xfrm", "book"), run.where("xfrm", "sad")
-    if not books or not dumps:
+    ledgers, dumps = run.where("xfrm", "book"), run.where("xfrm", "sad")
+    if not ledgers or not dumps:
         return None
-    book: dict[str, int] = books[-1]["generations"]
+    ledger: dict[str, int] = ledgers[-1]["generations"]
     documents = _documents(run.plan.topology, run.plan.seed, removed)
     bits = next(iter(documents.values())).spi.generation_bits
     places_of = dict(_spis(documents))
@@ -87,7 +87,7 @@ def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | No
             keyless.add(str(group))
         for node in (group.router, *neighbors):
             generations = {generation for generation, _destination in by_node.get(node, set())}
-            if generations and max(generations) != book.get(str(group)):
+            if generations and max(generations) != ledger.get(str(group)):
                 beside.add(str(group))
     return Numbering(
         groups=len(receivers),
@@ -97,7 +97,7 @@ def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | No
         two_keys=tuple(
             sorted({group for (group, _spi, _to), marks_of_group in marks.items() if len(marks_of_group) > 1})
         ),
-        beside_book=tuple(sorted(beside)),
+        beside_ledger=tuple(sorted(beside)),
     )
 
 

@@ -2,7 +2,8 @@
 
 The initiators need processor time too, more than the workers. So that the workers are the narrow place even on two
 cores, each gets a small share, and what is measured is whether twice the workers do twice the work: it would not be so
-if they waited for each other, for the book, or if the port's datagrams were badly divided. Runs as `testbed.bench.ike`.
+if they waited for each other or for the ledger, or if the port's datagrams were badly divided. Runs as
+`testbed.bench.ike`.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def run(counts: Sequence[int], seconds: float, routers: int) -> dict[str, Any]:
 
 
 def targets(domain: BenchDomain) -> dict[str, Target]:
-    """What is asked: a router's policy, and a new generation for one of its groups (a number in the book, synced)."""
+    """What is asked: a router's policy, and a new generation for one of its groups (a number in the ledger, synced)."""
 
     def own(router: str) -> GroupId:
         return domain.documents[router].own_groups()[0]

@@ -158,12 +158,12 @@ class Observers:
                     self._lab.record(agent.node, "probe", "cpu", at=at, program=agent.name, ns=spent)
 
     def _sad(self) -> None:
-        """Write what SAs every router's kernel has, and what the key server's book says of them."""
+        """Write what SAs every router's kernel has, and what the key server's ledger says of them."""
         for node in self._lab.routers:
             self._lab.record(node.name, "xfrm", "sad", sas=held_sas(node.net_namespace.fd))
-        book = self._lab.keying.key_book(self._lab)
-        if book is not None:
-            self._lab.record("dks", "xfrm", "book", generations=dict(sorted(book.items())))
+        ledger = self._lab.keying.key_ledger(self._lab)
+        if ledger is not None:
+            self._lab.record("dks", "xfrm", "book", generations=dict(sorted(ledger.items())))
 
     def failure(self) -> BaseException | None:
         """The error of a probe that stopped, if one did."""

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.dks.serve import BOOK
-from agents.dks.store import GenerationBook
+from agents.dks.serve import LEDGER
+from agents.dks.store import GenerationLedger
 from agents.ipsec.protection import Mode
 from agents.lks.readiness import PRESENT_S
 from agents.policy.domain import Domain
@@ -196,13 +196,13 @@ class AgentKeying(Keying):
         )
         self._agents[DKS_NAME] = lab.spawn(DKS_NAME, DKS_MODULE, ["run", *QUIET, "--config", str(config)], name="dks")
 
-    def key_book(self, lab: KeyingLab) -> Mapping[str, int]:
+    def key_ledger(self, lab: KeyingLab) -> Mapping[str, int]:
         """The DKS's own file, read beside it."""
-        book = GenerationBook(Places(lab.node(DKS_NAME).retained).state / BOOK, read_only=True)
+        ledger = GenerationLedger(Places(lab.node(DKS_NAME).retained).state / LEDGER, read_only=True)
         try:
-            return {group: generation for group, (_version, generation) in book.entries().items()}
+            return {group: generation for group, (_version, generation) in ledger.entries().items()}
         finally:
-            book.close()
+            ledger.close()
 
     def stop_dks(self, lab: KeyingLab) -> None:
         """End the DKS without notice."""

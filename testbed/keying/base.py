@@ -186,7 +186,7 @@ class Keying:
     async def wait_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """Return when the router's routing daemons may start, after a bounded time at the latest."""
 
-    def key_book(self, lab: KeyingLab) -> Mapping[str, int] | None:
+    def key_ledger(self, lab: KeyingLab) -> Mapping[str, int] | None:
         """The highest generation of each group of keys, as the key server has written it down. None: none has."""
         return None
 

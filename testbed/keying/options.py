@@ -31,7 +31,7 @@ class PlanOptions(BaseModel):
     costs: YesNo = False
     """Write down processor times of agents, and how long their kernels took."""
     sad: YesNo = False
-    """Write down every kernel's SAs and the DKS's book at the end."""
+    """Write down every kernel's SAs and the DKS's ledger at the end."""
     retained_mib: Annotated[int, whole("8 to 1024 MiB", 8, 1024)] = 8
     """The disk that survives a power cut, MiB a node."""
 

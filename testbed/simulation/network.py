@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.dks.core import DksCore
 from agents.dks.documents import Documents
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.ipsec.protection import RoutingProtocol
 from agents.lks.carrying import CARRIED
 from agents.lks.core import LksCore
@@ -110,7 +110,7 @@ class Network(Simulation):
         for name in names:
             node = self.add(Node(name, self.make_lks, interfaces[name]))
             node.files[DOCUMENT] = self.signed[name]
-        self.book = GenerationBook(":memory:")
+        self.ledger = GenerationLedger(":memory:")
         self.fresh: list[PolicyDocument] = []
         self.revocation: bytes | None = None
         """What the Policy Server exported last."""
@@ -192,7 +192,7 @@ class Network(Simulation):
         return documents
 
     def make_dks(self, _node: Node) -> DksCore:
-        """The DKS's core, with the book and the documents of now."""
+        """The DKS's core, with the ledger and the documents of now."""
         documents = self.held()
 
         def poll() -> list[PolicyDocument]:
@@ -202,7 +202,7 @@ class Network(Simulation):
         return DksCore(
             key("dks"),
             documents,
-            self.book,
+            self.ledger,
             domain="example",
             name="dks",
             random=self.octets,

@@ -22,7 +22,7 @@ _WAYS: dict[Kind, Callable[[World, str, float], None]] = {
     Kind.OLD_FILES: fault_power.old_files,
     Kind.FOLDER: fault_power.folder,
     Kind.DKS_CRASH: fault_power.dks_crash,
-    Kind.OLD_BOOK: fault_power.old_book,
+    Kind.OLD_LEDGER: fault_power.old_ledger,
     Kind.REKEY: fault_power.rekey,
     Kind.POLICY: fault_policy.policy,
     Kind.WORST: fault_policy.worst,

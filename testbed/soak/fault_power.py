@@ -104,13 +104,13 @@ def dks_crash(world: World, _who: str, size: float) -> None:
     world.later("dks", size)
 
 
-def old_book(world: World, _who: str, size: float) -> None:
-    """The DKS starts with a book of before, in part."""
+def old_ledger(world: World, _who: str, size: float) -> None:
+    """The DKS starts with a ledger of before, in part."""
     world.power_off("dks")
-    for name, (_version, generation) in world.book.entries().items():
+    for name, (_version, generation) in world.ledger.entries().items():
         if world.chance.random() < 0.5:
             older = (max(1, generation - 2), name)
-            world.book._connection.execute("UPDATE marks SET generation = ? WHERE name = ?", older)
+            world.ledger._connection.execute("UPDATE marks SET generation = ? WHERE name = ?", older)
     world.later("dks", size / 5)
 
 

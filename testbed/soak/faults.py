@@ -30,7 +30,7 @@ class Kind(StrEnum):
     OLD_FILES = "restart with an older document or list"
     FOLDER = "restart with an older folder, or none"
     DKS_CRASH = "DKS restarted"
-    OLD_BOOK = "DKS restarted with an older book"
+    OLD_LEDGER = "DKS restarted with an older ledger"
     CLOCK = "wall clock jumps"
     POLICY = "new documents"
     WORST = "new documents and power lost amid a rekey"

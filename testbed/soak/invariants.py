@@ -1,6 +1,6 @@
 """What must hold after each step of a simulated domain, whatever the network, the power and the insiders do.
 
-Judged from outside: kernels, files, the DKS's book, and what the Policy Server signed. Reads no agent's memory, but
+Judged from outside: kernels, files, the DKS's ledger, and what the Policy Server signed. Reads no agent's memory, but
 for the generation that is sent with when all is at rest. Knows nothing of faults. Times in seconds.
 """
 
@@ -74,7 +74,7 @@ class Invariants:
         """Each second of the simulation."""
         self.keys.second()
         self.access.second()
-        self.files.look_at_book()
+        self.files.look_at_ledger()
 
     # -- at rest ------------------------------------------------------------------------------------------------------
 
@@ -88,9 +88,9 @@ class Invariants:
         """When faults have stopped for as long as it may take: every allowed pair hears each other."""
         self.hold("adjacencies come back", there, "not all neighbours hear each other")
 
-    def book(self) -> None:
-        """At rest, where the DKS makes keys: its book has the generations that are sent with. Nobody reports what a
-        removed router does; under `issuer: lks` reports come with visits, and the book may be behind between them."""
+    def ledger(self) -> None:
+        """At rest, where the DKS makes keys: its ledger has the generations that are sent with. Nobody reports what a
+        removed router does; under `issuer: lks` reports come with visits, and the ledger may be behind between them."""
         network = self.network
         if network.domain.settings.issuer != "dks":
             return
@@ -100,5 +100,6 @@ class Invariants:
                 continue
             for sa in sent_with(node.kernel.sas):
                 group = self._group(name, sa)
-                booked = network.book.entries().get(group, (0, 0))[1]
-                self.hold("the ledger matches the keys in use", booked == sa.generation, (group, booked, sa.generation))
+                recorded = network.ledger.entries().get(group, (0, 0))[1]
+                same = recorded == sa.generation
+                self.hold("the ledger matches the keys in use", same, (group, recorded, sa.generation))

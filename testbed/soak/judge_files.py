@@ -125,15 +125,15 @@ class Files:
         self._counters[node.name] = now
 
     def made(self, group: str, generation: int) -> None:
-        """This generation of a group was in its speaker's kernel, or in the DKS's book."""
+        """This generation of a group was in its speaker's kernel, or in the DKS's ledger."""
         self._made[group] = max(generation, self._made.get(group, 0))
 
     def _came_to(self, group: str, generation: int) -> int:
         if self._made.get(group, 0) < generation:
-            self.look_at_book()
+            self.look_at_ledger()
         return self._made.get(group, 0)
 
-    def look_at_book(self) -> None:
+    def look_at_ledger(self) -> None:
         """What the DKS has written down."""
-        for group, (_version, generation) in self._network.book.entries().items():
+        for group, (_version, generation) in self._network.ledger.entries().items():
             self.made(group, generation)

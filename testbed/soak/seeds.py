@@ -44,7 +44,7 @@ def run(seed: int, kept: Sequence[int] | None = None, *, drawn: Sequence[Fault] 
         outcome.violated = Violated("no agent dies", world.now, f"{type(error).__name__}: {error}")
         outcome.violated.__cause__ = error
     outcome.steps, outcome.checked = world.steps, world.judge.checked
-    world.book.close()
+    world.ledger.close()
     return outcome
 
 
@@ -66,13 +66,13 @@ def _live(world: World, faults: Sequence[Fault]) -> None:
         judge.out(REMOVED)
     world.run(calm + CALM_S + 60)
     judge.back(world.run(world.now + 20, world.all_keyed))
-    world.run(world.now + 40, lambda: _booked(world))
-    judge.book()
+    world.run(world.now + 40, lambda: _recorded(world))
+    judge.ledger()
 
 
-def _booked(world: World) -> bool:
+def _recorded(world: World) -> bool:
     try:
-        world.judge.book()
+        world.judge.ledger()
     except Violated:
         return False
     return True

@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 
 from agents.dks.core import DksCore
 from agents.dks.documents import Documents
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.ikev2.registry import ExchangeType
 from agents.lks.core import LksCore
 from agents.lks.dks_link import LIVENESS_S
@@ -78,7 +78,7 @@ class Storm:
         self._wires = QueuedDks(simulation, direct, self._dks, _DKS, service, self.tally)
         simulation.wires = self._wires
         simulation.observers.append(self)
-        self._book = GenerationBook(":memory:")
+        self._ledger = GenerationLedger(":memory:")
 
     @property
     def longest_queue(self) -> int:
@@ -93,8 +93,8 @@ class Storm:
             self.simulation.at(when, lambda name=name: self.simulation.power_on(name))  # type: ignore[misc]
 
     def close(self) -> None:
-        """Forget the DKS's book."""
-        self._book.close()
+        """Forget the DKS's ledger."""
+        self._ledger.close()
 
     def _router(self, node: Node) -> LksCore:
         return LksCore(
@@ -116,7 +116,7 @@ class Storm:
         return DksCore(
             key_of(DKS),
             documents,
-            self._book,
+            self._ledger,
             domain=NAME,
             name=DKS,
             random=self.simulation.octets,

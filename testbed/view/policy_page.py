@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agents.ipsec.protection import Mode
 from agents.policy import confirmation_folder, edit
-from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.api.tokens import Role, TokenStore
 from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
 from agents.policy.deploy import Deployer, from_folder
 from agents.policy.document import PolicyDocument, verify_document
@@ -46,7 +46,7 @@ def make(folder: Path, at: int) -> str:
             deployer.step(WHO, at)
         _confirm(store, at, without=WAITED)
         store.edit(edit.add_router(store.draft(), NEWCOMER, spki(laboratory_key(SEED, NEWCOMER))))
-        return TokenBook(folder).add(WHO, Role.WRITE, at)
+        return TokenStore(folder).add(WHO, Role.WRITE, at)
 
 
 def _confirm(store: PolicyStore, at: int, without: tuple[str, ...] = ()) -> None:

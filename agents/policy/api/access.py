@@ -14,7 +14,7 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from agents.policy import confirmation_folder
-from agents.policy.api.tokens import Role, Token, TokenBook
+from agents.policy.api.tokens import Role, Token, TokenStore
 from agents.policy.deploy import Deployer, Held, from_folder
 from agents.policy.errors import PolicyError
 from agents.policy.store import PolicyStore, Signer, VersionConflict
@@ -26,10 +26,10 @@ MAY = {
 }
 
 
-def bearer(book: TokenBook, authorization: str) -> Token | None:
-    """Whose token an Authorization header bears. PolicyError when the book cannot be read."""
+def bearer(tokens: TokenStore, authorization: str) -> Token | None:
+    """Whose token an Authorization header bears. PolicyError when the tokens cannot be read."""
     scheme, _, given = authorization.partition(" ")
-    return book.find(given.strip()) if scheme.lower() == "bearer" else None
+    return tokens.find(given.strip()) if scheme.lower() == "bearer" else None
 
 
 _BEARER = HTTPBearer(auto_error=False, description="A token of `policy token add`; the server keeps its SHA-256 alone.")

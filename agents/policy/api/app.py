@@ -25,7 +25,7 @@ from agents.policy.api.guard import MAX_BODY, Guard
 from agents.policy.api.metrics import PolicyCounts
 from agents.policy.api.quiet import quieten
 from agents.policy.api.routes import router
-from agents.policy.api.tokens import Token, TokenBook
+from agents.policy.api.tokens import Token, TokenStore
 from agents.policy.deploy import Held
 from agents.policy.errors import PolicyError, parts
 from agents.policy.store import PolicyStore, Signer
@@ -55,7 +55,7 @@ def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY, s
         title="Policy Server", version="1", openapi_url=OPENAPI, docs_url=None, redoc_url=None,
         redirect_slashes=False,
     )  # fmt: skip
-    app.state.folder, app.state.tokens, app.state.signer = folder, TokenBook(folder), signer
+    app.state.folder, app.state.tokens, app.state.signer = folder, TokenStore(folder), signer
     app.state.sessions = Sessions(app.state.tokens)
     app.state.counts = PolicyCounts()
     app.include_router(router)
@@ -72,7 +72,7 @@ def create_app(folder: Path, hosts: Collection[str], max_body: int = MAX_BODY, s
     return app
 
 
-async def _known(tokens: TokenBook, authorization: str) -> Token | None:
+async def _known(tokens: TokenStore, authorization: str) -> Token | None:
     try:
         return await run_in_threadpool(bearer, tokens, authorization)
     except (PolicyError, OSError) as error:

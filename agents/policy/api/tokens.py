@@ -69,7 +69,7 @@ class _File(BaseModel):
 _LIST = TypeAdapter(tuple[Token, ...])
 
 
-class TokenBook:
+class TokenStore:
     """The tokens of one store's folder."""
 
     def __init__(self, folder: Path) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agents.policy.api.tokens import Token, TokenBook
+from agents.policy.api.tokens import Token, TokenStore
 
 IDLE_S = 15 * 60.0
 """A session that nobody uses for so long ends."""
@@ -54,8 +54,8 @@ class Session:
 class Sessions:
     """Those of one server."""
 
-    def __init__(self, book: TokenBook, clock: Callable[[], float] = time.monotonic) -> None:
-        self._book, self.clock = book, clock
+    def __init__(self, tokens: TokenStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tokens, self.clock = tokens, clock
         self._known: dict[str, Session] = {}  # the oldest first
         self._lock = threading.Lock()
 
@@ -78,7 +78,7 @@ class Sessions:
             session = self._known.get(_key(secret))
             if session is None:
                 return None
-            current = next((each for each in self._book.all() if each.digest == session.token.digest), None)
+            current = next((each for each in self._tokens.all() if each.digest == session.token.digest), None)
             if current is None or session.left_s(now) <= 0:
                 del self._known[_key(secret)]
                 return None

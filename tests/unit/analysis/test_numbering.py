@@ -25,12 +25,12 @@ Sas = dict[str, list[dict[str, str]]]
 
 
 def everything(generation: int = NEWEST) -> tuple[Sas, dict[str, int]]:
-    """What both kernels have, and the book, when all is right."""
+    """What both kernels have, and the ledger, when all is right."""
     sas: Sas = {name: [] for name in DOCUMENTS}
-    book = {}
+    ledger = {}
     for document in DOCUMENTS.values():
         for group in document.own_groups():
-            book[str(group)] = generation
+            ledger[str(group)] = generation
             interface = document.interface(group.interface)
             assert interface is not None
             for place in places(interface, group.routing_protocol):
@@ -44,11 +44,11 @@ def everything(generation: int = NEWEST) -> tuple[Sas, dict[str, int]]:
                             "key": f"{spi:016x}",
                         }
                     )
-    return sas, book
+    return sas, ledger
 
 
 def compared(
-    folder: Path, sas: Sas, book: dict[str, int] | None, told: int = NEWEST, removed: frozenset[str] = frozenset()
+    folder: Path, sas: Sas, ledger: dict[str, int] | None, told: int = NEWEST, removed: frozenset[str] = frozenset()
 ) -> Numbering | None:
     """The comparison when the agents told that every SA is of generation `told`."""
     Plan(experiment="dks_outage", topology=LINE, keying="dks-lks", seed=1, duration_s=60).write(folder / "plan.json")
@@ -58,14 +58,14 @@ def compared(
             words = {"spi": sa["spi"], "destination": sa["destination"], "generation": told, "change": "added"}
             events.append({"t": 1, "node": node, "source": "agent", "kind": "sa", **words})
         events.append({"t": 2, "node": node, "source": "xfrm", "kind": "sad", "sas": held})
-    if book is not None:
-        events.append({"t": 2, "node": "dks", "source": "xfrm", "kind": "book", "generations": book})
+    if ledger is not None:
+        events.append({"t": 2, "node": "dks", "source": "xfrm", "kind": "book", "generations": ledger})
     events.sort(key=lambda each: each["t"])
     (folder / "record.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
     return numbering(Run(folder), removed)
 
 
-def test_one_key_for_each_number_and_the_book_s_numbers_are_consistent(tmp_path: Path) -> None:
+def test_one_key_for_each_number_and_the_ledger_s_numbers_are_consistent(tmp_path: Path) -> None:
     found = compared(tmp_path, *everything())
     assert found is not None and found.consistent
     assert found.groups == sum(len(list(each.own_groups())) for each in DOCUMENTS.values())
@@ -73,40 +73,40 @@ def test_one_key_for_each_number_and_the_book_s_numbers_are_consistent(tmp_path:
 
 
 def test_two_keys_under_one_number_are_found(tmp_path: Path) -> None:
-    sas, book = everything()
+    sas, ledger = everything()
     sas["r2"][0]["key"] = "another"
-    found = compared(tmp_path, sas, book)
+    found = compared(tmp_path, sas, ledger)
     assert found is not None and len(found.two_keys) == 1 and not found.consistent
 
 
-def test_a_book_that_is_behind_or_ahead_is_found(tmp_path: Path) -> None:
+def test_a_ledger_that_is_behind_or_ahead_is_found(tmp_path: Path) -> None:
     for wrong in (NEWEST - 1, NEWEST + 64):
-        sas, book = everything()
-        book[next(iter(book))] = wrong
-        found = compared(tmp_path, sas, book)
-        assert found is not None and found.beside_book == (next(iter(book)),)
+        sas, ledger = everything()
+        ledger[next(iter(ledger))] = wrong
+        found = compared(tmp_path, sas, ledger)
+        assert found is not None and found.beside_ledger == (next(iter(ledger)),)
 
 
 def test_a_receiver_without_the_speaker_s_key_is_found(tmp_path: Path) -> None:
-    sas, book = everything()
+    sas, ledger = everything()
     lost = sas["r2"].pop(0)
-    found = compared(tmp_path, sas, book)
+    found = compared(tmp_path, sas, ledger)
     assert lost and found is not None and len(found.keyless) == 1
 
 
 def test_an_sa_of_nobody_is_found(tmp_path: Path) -> None:
-    sas, book = everything()
+    sas, ledger = everything()
     sas["r1"].append({"spi": "0x00000101", "source": "192.0.2.1", "destination": "224.0.0.5", "key": "0"})
-    found = compared(tmp_path, sas, book)
+    found = compared(tmp_path, sas, ledger)
     assert found is not None and found.foreign == 1 and not found.consistent
 
 
 def test_an_sa_between_a_rendezvous_point_and_a_router_that_registers_is_of_no_group(tmp_path: Path) -> None:
-    sas, book = everything()
+    sas, ledger = everything()
     (pair,) = DOCUMENTS["r1"].pairs
     for one, other in (("0.0.0.0", pair.remote[0]), (pair.remote[0], pair.local[0])):  # as the kernel lists them
         sas["r1"].append({"spi": "0x00000101", "source": str(one), "destination": str(other), "key": "0"})
-    found = compared(tmp_path, sas, book)
+    found = compared(tmp_path, sas, ledger)
     assert found is not None and found.consistent
 
 
@@ -115,14 +115,14 @@ def test_an_sa_whose_spi_is_not_that_of_the_generation_told_is_found(tmp_path: P
     assert found is not None and found.foreign == found.compared
 
 
-def test_a_run_without_a_book_is_not_compared(tmp_path: Path) -> None:
+def test_a_run_without_a_ledger_is_not_compared(tmp_path: Path) -> None:
     assert compared(tmp_path, everything()[0], None) is None
 
 
 def test_a_removed_router_s_kernel_is_not_asked_and_others_may_hold_nothing_of_it(tmp_path: Path) -> None:
-    sas, book = everything()
+    sas, ledger = everything()
     own = {str(group) for group in DOCUMENTS["r1"].own_groups()}
-    found = compared(tmp_path, sas, book, removed=frozenset({"r2"}))
+    found = compared(tmp_path, sas, ledger, removed=frozenset({"r2"}))
     assert found is not None and (found.groups, found.compared) == (len(own), len(sas["r1"]))
     assert found.foreign == len(own)
     mine = [sa for sa in sas["r1"] if DOCUMENTS["r1"].spi.holds(int(sa["spi"], 16))]

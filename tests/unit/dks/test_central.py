@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.gikev2 import GroupKeys, UnusableGroup
 from agents.ikev2.registry import ExchangeType
 from agents.ipsec.protection import GroupSa, RoutingProtocol
@@ -161,7 +161,7 @@ def test_a_speaker_that_only_lost_its_ike_sa_keeps_its_keys() -> None:
     assert not network.seen("rekeyed", "dks")
 
 
-def test_a_dks_whose_book_is_lost_goes_on_above_what_speakers_still_send_with() -> None:
+def test_a_dks_whose_ledger_is_lost_goes_on_above_what_speakers_still_send_with() -> None:
     network = central()
     network.power_on_all()
     assert network.run(1, network.all_keyed)
@@ -170,7 +170,7 @@ def test_a_dks_whose_book_is_lost_goes_on_above_what_speakers_still_send_with() 
         network.power_on("r1")
         assert network.run(network.now + 5, network.all_keyed)
     network.power_off("dks")
-    network.book = GenerationBook(":memory:")
+    network.ledger = GenerationLedger(":memory:")
     network.power_on("dks")
     network.run(network.now + 250)
     assert network.all_keyed()
@@ -248,20 +248,20 @@ def test_a_speaker_that_the_dks_gives_no_new_keys_stops_with_the_old_ones_at_the
     assert network.run(200, network.all_keyed)
 
 
-def test_a_receiver_that_comes_to_a_dks_with_an_older_book_before_the_speaker_shows_it_how_far_it_was() -> None:
+def test_a_receiver_that_comes_to_a_dks_with_an_older_ledger_before_the_speaker_shows_it_how_far_it_was() -> None:
     network = Network({"a--b": ("a", "b")}, settings=CENTRAL, dks=True)
     network.power_on_all()
     assert network.run(10, network.all_keyed)
     group = GroupId.of("example", "a", "a-e0", RoutingProtocol.OSPF)
-    old = network.book.last(group)
+    old = network.ledger.last(group)
     network.command("dks", "rekey", "a")
     network.run(network.now + 5)
-    assert network.book.last(group) > old and network.all_keyed()
+    assert network.ledger.last(group) > old and network.all_keyed()
     network.power_off("dks")
-    network.book._set(group, *old, "made")  # the book of before is put back
+    network.ledger._set(group, *old, "made")  # the ledger of before is put back
     network.wires.tap = lambda passing: None if "a" in (passing.sender, passing.receiver) else passing
     network.power_on("dks")
-    assert network.run(network.now + 200, lambda: network.book.last(group) > old)
+    assert network.run(network.now + 200, lambda: network.ledger.last(group) > old)
     network.run(network.now + 5)
     network.wires.tap = None
     network.run(network.now + 200)
@@ -270,14 +270,14 @@ def test_a_receiver_that_comes_to_a_dks_with_an_older_book_before_the_speaker_sh
 
 
 @pytest.mark.parametrize("late", ["a", "b"])
-def test_after_an_outage_routers_show_a_dks_with_an_older_book_how_far_it_was(late: str) -> None:
+def test_after_an_outage_routers_show_a_dks_with_an_older_ledger_how_far_it_was(late: str) -> None:
     network = Network({"a--b": ("a", "b")}, settings=CENTRAL, dks=True)
     network.power_on_all()
     assert network.run(10, network.all_keyed)
     group = GroupId.of("example", "a", "a-e0", RoutingProtocol.OSPF)
     for name in network.nodes:
         network.power_off(name)
-    network.book._connection.execute("DELETE FROM marks")
+    network.ledger._connection.execute("DELETE FROM marks")
     for name in network.nodes:
         if name != late:
             network.power_on(name)
@@ -285,23 +285,23 @@ def test_after_an_outage_routers_show_a_dks_with_an_older_book_how_far_it_was(la
     network.power_on(late)
     assert network.run(network.now + 30, network.all_keyed)
     network.run(network.now + 60)
-    assert network.book.last(group)[1] > 2 and network.all_keyed()
+    assert network.ledger.last(group)[1] > 2 and network.all_keyed()
     one_key_each(network)
 
 
-def test_who_comes_to_a_dks_with_an_older_book_before_the_router_with_the_newest_keys_gets_no_number_of_it() -> None:
+def test_who_comes_to_a_dks_with_an_older_ledger_before_the_router_with_the_newest_keys_gets_no_number_of_it() -> None:
     network = Network({"lan": ("a", "b", "c")}, settings=CENTRAL, dks=True)
     network.power_on_all()
     assert network.run(10, network.all_keyed)
     group = GroupId.of("example", "a", "a-e0", RoutingProtocol.OSPF)
-    old = network.book.last(group)
+    old = network.ledger.last(group)
     network.wires.tap = lambda passing: passing if "b" in (passing.sender, passing.receiver) else None
     network.command("dks", "rekey", "a")
     network.run(network.now + 5)
-    assert network.book.last(group) > old
+    assert network.ledger.last(group) > old
     for name in network.nodes:
         network.power_off(name)
-    network.book._set(group, *old, "made")  # the book of before is put back
+    network.ledger._set(group, *old, "made")  # the ledger of before is put back
     network.wires.tap = None
     for name in ("dks", "a", "c"):
         network.power_on(name)
@@ -318,7 +318,7 @@ def test_a_member_cannot_use_up_the_numbers_of_a_group(liar: str) -> None:
     network.nodes[liar].build = lambda node: claiming(network.make_lks(node), group)
     network.power_on_all()
     network.run(10)
-    assert network.hears("a", "b") and 0 < network.book.last(group)[1] < MOST_AHEAD
+    assert network.hears("a", "b") and 0 < network.ledger.last(group)[1] < MOST_AHEAD
     if liar == "a":
         assert "says that there was generation" in network.seen("error", "dks")[0].fields["detail"]
 

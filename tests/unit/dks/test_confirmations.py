@@ -142,10 +142,10 @@ def test_the_dks_keeps_them_through_a_restart() -> None:
     assert again.count() == (4, 4)
 
 
-# -- the book by itself ------------------------------------------------------------------------------------
+# -- the ledger by itself ------------------------------------------------------------------------------------
 
 
-def book() -> tuple[Confirmations, list[Persist], Network]:
+def ledger() -> tuple[Confirmations, list[Persist], Network]:
     net = Network(ring(3), settings=SOON)
     documents = net.held()
     written: list[Persist] = []
@@ -159,7 +159,7 @@ def word(version: int, mode: Mode | None = Mode.REQUIRED, by: str = "r1", of: st
 
 
 def test_only_the_router_s_own_word_is_taken_and_no_older_one() -> None:
-    found, written, _net = book()
+    found, written, _net = ledger()
     for wrong in (word(1, by="r2"), word(1, of="r2"), b"", word(1)[:-1]):
         with pytest.raises(PolicyError):
             found.take(wrong, "r1", None)
@@ -174,7 +174,7 @@ def test_only_the_router_s_own_word_is_taken_and_no_older_one() -> None:
 
 
 def test_the_last_word_of_a_key_that_was_replaced_binds_nobody_and_counts_for_nobody() -> None:
-    found, _written, net = book()
+    found, _written, net = ledger()
     assert found.take(word(MAX_VERSION), "r1", None) is not None
     new = key("r1, new machine")
     replaced = net.documents["r1"].model_copy(update={"identity": spki(new), "version": 2})
@@ -208,7 +208,7 @@ def test_a_document_of_a_revoked_administrator_keeps_no_older_one_out_of_the_dks
 
 
 def test_who_pushes_too_often_has_to_wait() -> None:
-    found, _written, _net = book()
+    found, _written, _net = ledger()
     found.take(word(1), "r1", 10.0)
     with pytest.raises(TooOften):
         found.take(word(1, Mode.LISTEN), "r1", 10.1)
@@ -216,7 +216,7 @@ def test_who_pushes_too_often_has_to_wait() -> None:
 
 
 def test_files_are_exported_as_they_were_signed_and_read_back(tmp_path: Path) -> None:
-    found, _written, _net = book()
+    found, _written, _net = ledger()
     found.take(word(4), "r1", None)
     export({"routers": found.status()}, tmp_path)
     (path,) = tmp_path.iterdir()

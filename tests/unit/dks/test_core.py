@@ -12,7 +12,7 @@ import pytest
 from agents.dks.core import DksCore
 from agents.dks.documents import Documents
 from agents.dks.groups import PLACES, REKEY_FRACTION
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.gikev2 import GroupMember, notifies
 from agents.gikev2.errors import GroupRefused
 from agents.gikev2.keys import GroupKeys
@@ -124,17 +124,17 @@ class Member:
 class Domain:
     """A DKS and members on a network without delay."""
 
-    def __init__(self, *members: Member, book: GenerationBook | None = None, **words: object) -> None:
+    def __init__(self, *members: Member, ledger: GenerationLedger | None = None, **words: object) -> None:
         self.documents = Documents("example", samples.SERVER.public_key())
         self.fresh: list[PolicyDocument] = []
         self.publish(words.pop("documents", None) or documents())
         self.members = {member.address.ip: member for member in members}
-        self.book = book or GenerationBook(":memory:")
+        self.ledger = ledger or GenerationLedger(":memory:")
         self.events: list[Event] = []
         self.dks = DksCore(
             samples.private_key("dks"),
             self.documents,
-            self.book,
+            self.ledger,
             domain="example",
             name="dks",
             random=random.Random(7).randbytes,
@@ -304,23 +304,23 @@ def test_a_restart_goes_on_above_every_generation_that_was_used() -> None:
     r1.connect(GROUPS["r1"], sender=True)
     first.run()
     again = Member("r1", seed=2)
-    second = Domain(again, book=first.book)
+    second = Domain(again, ledger=first.ledger)
     again.connect(GROUPS["r1"], sender=True)
     second.run()
     ahead = again.keys[0].generation - r1.keys[0].generation
     assert ahead in range(2, PLACES << GENERATION_BITS, 1 << GENERATION_BITS)
 
 
-def test_the_book_keeps_the_highest_generation_through_a_restart(tmp_path: Path) -> None:
-    first = GenerationBook(tmp_path / "book")
+def test_the_ledger_keeps_the_highest_generation_through_a_restart(tmp_path: Path) -> None:
+    first = GenerationLedger(tmp_path / "ledger")
     assert [first.next(GROUPS["r1"], 3) for _ in range(3)] == [2, 4, 6]
     assert first.reported(GROUPS["r1"], 3, 40)
     assert not first.reported(GROUPS["r1"], 3, 7)
     first.close()
-    assert GenerationBook(tmp_path / "book").next(GROUPS["r1"], 3) == 42
+    assert GenerationLedger(tmp_path / "ledger").next(GROUPS["r1"], 3) == 42
 
 
-def test_what_an_lks_did_alone_is_taken_into_the_book_only_with_its_own_signature() -> None:
+def test_what_an_lks_did_alone_is_taken_into_the_ledger_only_with_its_own_signature() -> None:
     def report(by: str, generation: int) -> object:
         state = GroupState.of(GROUPS["r1"], 3, generation, "lks")
         return notifies.group_report(sign_group_state(state, samples.private_key(by)))
@@ -348,7 +348,7 @@ def test_a_newer_document_is_pushed_to_the_router_that_is_connected() -> None:
     assert notifies.find_policy_document(r1.answers[-1]) == newer["r1"][0]
 
 
-def test_a_damaged_book_stops_the_dks_instead_of_repeating_a_generation(tmp_path: Path) -> None:
-    (tmp_path / "book").write_bytes(b"no SQLite file " * 100)
+def test_a_damaged_ledger_stops_the_dks_instead_of_repeating_a_generation(tmp_path: Path) -> None:
+    (tmp_path / "ledger").write_bytes(b"no SQLite file " * 100)
     with pytest.raises(sqlite3.DatabaseError):
-        GenerationBook(tmp_path / "book")
+        GenerationLedger(tmp_path / "ledger")

@@ -9,7 +9,7 @@ import pytest
 
 import testbed.simulation.network as soak
 from agents.dks.core import POLL_S
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.gikev2 import notifies
 from agents.policy.document import Lifetimes, Reconnect, sign_document
 from agents.policy.domain import Settings
@@ -30,20 +30,20 @@ def test_a_report_beyond_belief_is_not_written_down_and_costs_nobody_its_keys(ge
     if issue:
         made = {n: core.samples.document(n, version=3, issuer="dks", local_key_server=True) for n in ("r1", "r2")}
         options = {"documents": {n: (sign_document(d, core.samples.SERVER), d) for n, d in made.items()}}
-    book = GenerationBook(":memory:")
+    ledger = GenerationLedger(":memory:")
     r1, r2 = core.Member("r1"), core.Member("r2")
-    domain = core.Domain(r1, r2, book=book, **options)
+    domain = core.Domain(r1, r2, ledger=ledger, **options)
     group = core.GROUPS["r1"]
     state = sign_group_state(GroupState.of(group, 3, generation, "lks"), core.samples.private_key("r1"))
     r1.connect(GroupId.control("example", "r1"), extra=[notifies.group_report(state)])
     domain.run()
-    assert book.last(group) == (0, 0)
+    assert ledger.last(group) == (0, 0)
     if issue:
         r1.ask(group, sender=True, extra=[notifies.group_report(state)])
     else:
         r2.connect(group)
     domain.run()
-    assert book.last(group)[1] < 1 << 40 and (issue or r2.keys)
+    assert ledger.last(group)[1] < 1 << 40 and (issue or r2.keys)
 
 
 @pytest.mark.parametrize("list_first", [False, True])
@@ -96,7 +96,7 @@ def test_document_and_list_each_have_a_message_of_their_own(links: int, revoked:
     assert bool(network.seen("revocation", "hub", version=revoked)) is bool(revoked) or not revoked
 
 
-class RefusingBook(GenerationBook):
+class RefusingBook(GenerationLedger):
     """Its disk is full, its file locked or damaged, while `error` is set."""
 
     error: sqlite3.Error | None = None
@@ -117,7 +117,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("why", REFUSALS)
-def test_a_book_that_refuses_is_the_error_of_each_operation_and_all_goes_on_once_it_writes(
+def test_a_ledger_that_refuses_is_the_error_of_each_operation_and_all_goes_on_once_it_writes(
     why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lifetimes = Lifetimes(group_s=100)
@@ -126,7 +126,7 @@ def test_a_book_that_refuses_is_the_error_of_each_operation_and_all_goes_on_once
         validity_s=1 << 33, issuer="dks", local_key_server=False, lifetimes=lifetimes, reconnect=reconnect
     )
     network = Network({"lan": ("a", "b", "c")}, settings=settings, dks=True)
-    network.book = RefusingBook(":memory:")
+    network.ledger = RefusingBook(":memory:")
     network.record.faults_wanted = True
     network.power_on_all()
     assert network.run(20, network.all_keyed)
@@ -135,11 +135,11 @@ def test_a_book_that_refuses_is_the_error_of_each_operation_and_all_goes_on_once
     network.run(network.now + 2 * POLL_S)
     core_ = network.nodes["dks"].core
     assert core_ is not None and network.command("dks", "status")["revocation_version"] == 1
-    assert network.command("dks", "status")["connected"] == ["a", "b"], "who is removed is out though the book is not"
+    assert network.command("dks", "status")["connected"] == ["a", "b"], "who is removed is out though the ledger is not"
     network.run(network.now + 130)  # keys have ended meanwhile: no number was to be had
     assert network.nodes["dks"].core is core_ and [each for each in network.events if each.node == "dks"]
     monkeypatch.setattr(RefusingBook, "error", None)
     network.run(network.now + 2 * POLL_S)
-    assert network.book.revocation() == signed
+    assert network.ledger.revocation() == signed
     assert network.run(network.now + 60, network.all_keyed)
     assert not network.hears("a", "c") and not network.hears("b", "c")

@@ -43,7 +43,7 @@ def test_a_router_of_256_interfaces_with_all_protocols_registers_and_reports_eve
     check_carried(network.documents["hub"], signed)
     network.power_on("dks")
     network.power_on("hub")
-    assert network.run(30, lambda: len(network.book.entries()) == groups), "every group's generation is in the book"
+    assert network.run(30, lambda: len(network.ledger.entries()) == groups), "every group's generation is in the ledger"
     assert len(network.seen("dks_contact", "hub", ok=True)) == 1 and not network.seen("dks_contact", "hub", ok=False)
     assert network.run(60, lambda: bool(network.seen("confirmed", "dks", peer="hub")))
     assert network.command("dks", "rekey", "hub")["ordered"]

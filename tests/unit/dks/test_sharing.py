@@ -1,4 +1,4 @@
-"""Two cores that are one DKS, on one simulated network: they share book, documents, list and confirmations."""
+"""Two cores that are one DKS, on one simulated network: they share ledger, documents, list and confirmations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agents.dks.core import POLL_S, DksCore
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.ikev2 import Datagram
 from agents.ikev2.codec.header import parse_header
 from agents.policy.document import Lifetimes, Reconnect
@@ -88,7 +88,7 @@ class Shared(Network):
         return DksCore(
             key("dks"),
             self.held(),
-            self.book,
+            self.ledger,
             domain="example",
             name="dks",
             random=self.octets,
@@ -148,7 +148,7 @@ def test_a_list_that_one_worker_has_is_the_other_s_at_its_next_look() -> None:
     net.lists[1] = sign_list(make_list("example", 1, 0, revoked), POLICY_SERVER)
     net.run(net.now + 2 * POLL_S)
     assert [net.status(number)["revocation_version"] for number in range(2)] == [1, 1]
-    assert sorted(each.fields["source"] for each in net.seen_at_dks("revocation")) == ["book", "folder"]
+    assert sorted(each.fields["source"] for each in net.seen_at_dks("revocation")) == ["ledger", "folder"]
 
 
 def test_confirmations_are_shown_whole_by_each() -> None:
@@ -166,28 +166,28 @@ def test_group_keys_for_all_members_are_refused_and_said() -> None:
         net.dks.workers[0].command(["rekey", "r1"], net.now)
 
 
-def test_an_older_list_does_not_replace_a_newer_one_in_the_book() -> None:
-    book = GenerationBook(":memory:")
-    book.keep_revocation(b"two", 2)
-    book.keep_revocation(b"one", 1)
-    assert book.revocation() == b"two"
-    book.keep_revocation(b"three", 3)
-    assert book.revocation() == b"three"
+def test_an_older_list_does_not_replace_a_newer_one_in_the_ledger() -> None:
+    ledger = GenerationLedger(":memory:")
+    ledger.keep_revocation(b"two", 2)
+    ledger.keep_revocation(b"one", 1)
+    assert ledger.revocation() == b"two"
+    ledger.keep_revocation(b"three", 3)
+    assert ledger.revocation() == b"three"
 
 
 def _number(path: Path, count: int, together: Any, out: Any) -> None:
-    book = GenerationBook(path)
+    ledger = GenerationLedger(path)
     together.wait()
     try:
-        out.put([book.next(GROUP, 3) for _time in range(count)])
+        out.put([ledger.next(GROUP, 3) for _time in range(count)])
     except sqlite3.Error as error:
         out.put([str(error)])
-    book.close()
+    ledger.close()
 
 
 def test_processes_that_make_numbers_at_the_same_time_make_none_twice(tmp_path: Path) -> None:
-    path = tmp_path / "book.sqlite"
-    GenerationBook(path).close()
+    path = tmp_path / "ledger.sqlite"
+    GenerationLedger(path).close()
     fork = multiprocessing.get_context("fork")
     out, together = fork.Queue(), fork.Barrier(4)
     work = [fork.Process(target=_number, args=(path, 100, together, out)) for _process in range(4)]
@@ -199,15 +199,15 @@ def test_processes_that_make_numbers_at_the_same_time_make_none_twice(tmp_path: 
     assert sorted(found) == list(range(2, 801, 2))
 
 
-def test_a_book_of_before_there_were_workers_is_taken_over(tmp_path: Path) -> None:
-    old = sqlite3.connect(tmp_path / "book")
+def test_a_ledger_of_before_there_were_workers_is_taken_over(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "ledger")
     old.execute(
         "CREATE TABLE revocation (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), signed BLOB NOT NULL) STRICT"
     )
     old.execute("INSERT INTO revocation VALUES (1, ?)", (b"list",))
     old.commit()
     old.close()
-    book = GenerationBook(tmp_path / "book")
-    assert book.revocation() == b"list"
-    book.keep_revocation(b"newer", 1)
-    assert book.revocation() == b"newer"
+    ledger = GenerationLedger(tmp_path / "ledger")
+    assert ledger.revocation() == b"list"
+    ledger.keep_revocation(b"newer", 1)
+    assert ledger.revocation() == b"newer"

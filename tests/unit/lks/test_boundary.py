@@ -14,7 +14,7 @@ from agents.dks.documents import Documents
 from agents.dks.groups import Groups
 from agents.dks.groups import PushGeneration as PushFromDks
 from agents.dks.removal import DksRemoval
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.gikev2.courier import AskDocument, Courier, ShowDocuments
 from agents.gikev2.member import GroupMember
 from agents.gikev2.party import GroupParty, Registration
@@ -53,7 +53,7 @@ OF_DKS = (
     Carried,
     PushDocument,
     Groups,
-    GenerationBook,
+    GenerationLedger,
     Documents,
     DksRemoval,
     Spread,

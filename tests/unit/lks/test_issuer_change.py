@@ -38,7 +38,7 @@ def test_no_generation_has_two_keys_when_the_issuer_changes_there_and_back(first
     one_key_each(network)
 
 
-def test_the_book_goes_on_above_what_an_lks_had_come_to() -> None:
+def test_the_ledger_goes_on_above_what_an_lks_had_come_to() -> None:
     network = Network({"a--b": ("a", "b")}, settings=with_issuer(START, "lks"), dks=True)
     network.power_on_all()
     network.run(30)

@@ -53,9 +53,9 @@ def one_key_each(network: Network) -> None:
     assert keys and all(len(each) == 1 for each in keys.values())
 
 
-def as_the_book_says(network: Network) -> bool:
-    """Whether the DKS's book has of every group the generation that it is sent with."""
-    return all(network.book.last(group)[1] == generation for group, generation in sent(network).items())
+def as_the_ledger_says(network: Network) -> bool:
+    """Whether the DKS's ledger has of every group the generation that it is sent with."""
+    return all(network.ledger.last(group)[1] == generation for group, generation in sent(network).items())
 
 
 def by_the_dks(network: Network) -> bool:
@@ -70,7 +70,7 @@ def test_rekeys_come_from_the_dks_and_reach_the_neighbours_through_the_lks(segme
     assert all(generation % 2 for generation in sent(network).values()), "nobody waits for the DKS at the start"
     network.run(130)
     if not loss:
-        assert by_the_dks(network) and as_the_book_says(network)
+        assert by_the_dks(network) and as_the_ledger_says(network)
     assert network.all_keyed() and network.seen("issued", "dks")
     one_key_each(network)
 
@@ -89,7 +89,7 @@ def test_without_a_dks_the_lks_makes_the_keys_and_afterwards_the_dks_goes_on_fro
     assert network.run(720, lambda: len(network.seen("reported", "dks")) >= len(alone))
     assert sent(network).keys() == alone.keys()
     network.run(800)
-    assert by_the_dks(network) and as_the_book_says(network) and network.all_keyed()
+    assert by_the_dks(network) and as_the_ledger_says(network) and network.all_keyed()
     assert all(generation > alone[group] for group, generation in sent(network).items())
     one_key_each(network)
 
@@ -103,7 +103,7 @@ def test_the_return_of_the_dks_makes_nobody_rekey() -> None:
     before = sent(network)
     network.power_on("dks")
     network.run(300)
-    assert sent(network) == before and as_the_book_says(network)
+    assert sent(network) == before and as_the_ledger_says(network)
 
 
 def test_after_a_power_failure_neighbours_are_keyed_without_the_dks() -> None:
@@ -130,7 +130,7 @@ def test_an_answer_that_never_comes_is_not_waited_for() -> None:
     assert all(generation % 2 for generation in sent(network).values())
     network.wires.tap = None
     network.run(200)
-    assert by_the_dks(network) and as_the_book_says(network) and network.all_keyed()
+    assert by_the_dks(network) and as_the_ledger_says(network) and network.all_keyed()
     one_key_each(network)
 
 
@@ -142,10 +142,10 @@ def test_what_an_lks_makes_while_the_dks_is_silent_is_reported_when_it_speaks_ag
     network.command("r1", "rekey")
     network.run(26)
     network.wires.tap = None
-    assert network.run(60, lambda: as_the_book_says(network))
+    assert network.run(60, lambda: as_the_ledger_says(network))
 
 
-def test_a_number_that_was_lost_leaves_the_book_no_higher_than_what_is_sent_with() -> None:
+def test_a_number_that_was_lost_leaves_the_ledger_no_higher_than_what_is_sent_with() -> None:
     settings = SHARED.model_copy(update={"lifetimes": Lifetimes(group_s=600)})
     network = Network({"a--b": ("a", "b")}, settings=settings, dks=True, protocols=(RoutingProtocol.OSPF,))
     network.power_on_all()
@@ -157,9 +157,9 @@ def test_a_number_that_was_lost_leaves_the_book_no_higher_than_what_is_sent_with
     network.wires.tap = lambda passing: None if passing.sender == "dks" else passing
     network.command("a", "rekey")
     network.run(40)
-    assert network.book.last(group)[1] == 4 and sent(network)[group] == 5
+    assert network.ledger.last(group)[1] == 4 and sent(network)[group] == 5
     network.wires.tap = None
-    assert network.run(120, lambda: as_the_book_says(network))
+    assert network.run(120, lambda: as_the_ledger_says(network))
 
 
 @pytest.mark.parametrize("step", range(24))
@@ -173,16 +173,16 @@ def test_power_that_fails_anywhere_in_a_rekey_gives_no_generation_two_keys(step:
     if victim.core is None:
         network.power_on("r1")
     assert network.run(60, network.all_keyed)
-    assert network.run(130, lambda: by_the_dks(network) and as_the_book_says(network))
+    assert network.run(130, lambda: by_the_dks(network) and as_the_ledger_says(network))
     assert network.all_keyed()
     one_key_each(network)
 
 
-def test_a_dks_whose_book_was_put_back_learns_from_what_it_is_shown() -> None:
+def test_a_dks_whose_ledger_was_put_back_learns_from_what_it_is_shown() -> None:
     network = shared()
     network.run(200)
     used = sent(network)
-    network.book._connection.execute("DELETE FROM marks")
+    network.ledger._connection.execute("DELETE FROM marks")
     network.power_off("dks")
     network.power_on("dks")
     network.run(330)
@@ -202,7 +202,7 @@ def test_the_dks_orders_a_rekey_and_hears_of_the_new_generation(issuer: str) -> 
     network.run(35)
     changed = {group for group, generation in sent(network).items() if generation != before[group]}
     assert {(group.router, group.interface) for group in changed} == {("r1", "r1-e0")}
-    assert as_the_book_says(network)
+    assert as_the_ledger_says(network)
 
 
 def test_an_order_that_cannot_be_carried_out_is_refused_in_words() -> None:
@@ -316,18 +316,18 @@ def test_the_dks_gives_no_keys_of_a_protocol_that_policy_leaves_to_the_lks() -> 
 
 
 def test_after_numbers_that_the_speaker_has_not_seen_the_dks_begins_at_a_place_of_its_own() -> None:
-    """They were given to others while the DKS alone made the keys. Its book may be an older one, and lack later ones of
-    them: the next number is none that another can have had (soak, seed 20330)."""
+    """They were given to others while the DKS alone made the keys. Its ledger may be an older one, and lack later
+    ones of them: the next number is none that another can have had (soak, seed 20330)."""
     network = shared()
     network.run(70)
     assert network.all_keyed() and by_the_dks(network)
     router = network.routers[0]
     group = next(each for each in sent(network) if each.router == router)
-    unseen = network.book.next(group, 1, key=network.lks(router).document.identity)
+    unseen = network.ledger.next(group, 1, key=network.lks(router).document.identity)
     network.command(router, "rekey")
     network.run(network.now + 20)
     after = sent(network)[group]
-    assert after % 2 == 0 and after > unseen + (1 << 8) and as_the_book_says(network)
+    assert after % 2 == 0 and after > unseen + (1 << 8) and as_the_ledger_says(network)
     for _time in range(2):
         network.command(router, "rekey")
         network.run(network.now + 20)

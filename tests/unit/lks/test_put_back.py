@@ -194,7 +194,7 @@ def test_only_its_own_or_the_dks_s_word_on_this_very_group_counts(
 
 
 def test_the_dks_cannot_use_up_a_router_s_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.dks.store.GenerationBook.next", lambda *_words, **_more: MOST_AHEAD * 4)
+    monkeypatch.setattr("agents.dks.store.GenerationLedger.next", lambda *_words, **_more: MOST_AHEAD * 4)
     network = rekeyed(Network(LINK, settings=with_issuer(SETTINGS, "dks"), dks=True), 0)
     network.run(2500)  # it has been at the DKS
     assert network.seen("dks_contact", "a", ok=True)

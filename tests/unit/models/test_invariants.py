@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.lks.context import Context
 from agents.lks.retained import COUNTERS, Retained
 from agents.policy.errors import PolicyError
@@ -111,7 +111,7 @@ def test_a_state_that_only_a_missing_defence_lets_in_is_refused(defence: str) ->
     assert not taken[-1] and all(taken[:-1]), run
 
 
-# -- generations: Context.next_generation, GenerationBook.next ----------------------------------------
+# -- generations: Context.next_generation, GenerationLedger.next ----------------------------------------
 
 
 class Maker:
@@ -146,10 +146,10 @@ class Maker:
 
 @pytest.mark.parametrize("defence", GENERATIONS.defences)
 def test_a_number_that_only_a_missing_defence_makes_twice_is_made_once(defence: str, tmp_path: Path) -> None:
-    """Over and over, so that one power failure follows another; each process of the DKS has the book open."""
+    """Over and over, so that one power failure follows another; each process of the DKS has the ledger open."""
     run = counterexample(GENERATIONS, defence)
     assert run is not None
-    maker, books, used, ready = Maker(), dict[str, GenerationBook](), list[int](), dict[str, list[int]]()
+    maker, ledgers, used, ready = Maker(), dict[str, GenerationLedger](), list[int](), dict[str, list[int]]()
     for step in (step for _time in range(OFTEN) for step in run):
         match step.name:
             case "boot":
@@ -158,10 +158,10 @@ def test_a_number_that_only_a_missing_defence_makes_twice_is_made_once(defence: 
                 maker.crash()
             case "choose":
                 used.append(maker.choose())
-            case "book":
+            case "ledger":
                 process = str(step.choices["p"])
-                book = books.setdefault(process, GenerationBook(tmp_path / "book"))
-                ready.setdefault(process, []).append(book.next(GROUP, 1))
+                ledger = ledgers.setdefault(process, GenerationLedger(tmp_path / "ledger"))
+                ready.setdefault(process, []).append(ledger.next(GROUP, 1))
             case "issue":
                 used.append(ready[str(step.choices["p"])].pop())
     assert len(used) >= 2 * OFTEN and len(set(used)) == len(used), run

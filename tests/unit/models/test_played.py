@@ -76,7 +76,7 @@ class Play:
                     network.nodes["a"].files = dict(self._first)
                     self.restored = True
                 else:
-                    network.book._connection.execute("DELETE FROM marks")
+                    network.ledger._connection.execute("DELETE FROM marks")
             case "rekey":
                 if network.nodes["a"].core is not None:
                     with contextlib.suppress(CommandRefused):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.api.tokens import Role, TokenStore
 from agents.policy.document import verify_document
 from agents.policy.keys import read_public_key
 from agents.policy.store import PolicyStore
@@ -20,7 +20,7 @@ BLOCK = re.compile(r"<!-- (?P<name>backup|restore) -->\n```\n(?P<text>.*?)```", 
 
 def test_a_store_that_is_restored_signs_on_with_the_root_key_that_routers_pin(tmp_path: Path) -> None:
     commissioned(tmp_path)
-    TokenBook(tmp_path / "store").add("dks", Role.CONFIRM, 0)
+    TokenStore(tmp_path / "store").add("dks", Role.CONFIRM, 0)
     stub = tmp_path / "bin" / "policy"
     stub.parent.mkdir()
     stub.write_text(f'#!/bin/sh\nexec {sys.executable} -m agents.policy "$@"\n')
@@ -55,5 +55,5 @@ def test_a_store_that_is_restored_signs_on_with_the_root_key_that_routers_pin(tm
     pinned = read_public_key(tmp_path / "lks" / "server.pem")
     signed = verify_document(store.documents()["r1"], pinned, domain="example")
     assert signed.version == renewed.commit.version == 2
-    assert [each.name for each in TokenBook(tmp_path / "new").all()] == ["dks"]
+    assert [each.name for each in TokenStore(tmp_path / "new").all()] == ["dks"]
     store.close()

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from agents.policy import confirmation_folder
 from agents.policy.api.app import create_app
-from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.api.tokens import Role, TokenStore
 from agents.policy.cli import main
 from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
 from agents.policy.document import verify_document
@@ -40,8 +40,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tokens(folder: Path) -> dict[str, str]:
-    book = TokenBook(folder)
-    return {role.value: book.add(f"a-{role.value}", role, 1000) for role in Role}
+    store = TokenStore(folder)
+    return {role.value: store.add(f"a-{role.value}", role, 1000) for role in Role}
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_token_does_what_its_role_says_and_no_more(api: Api) -> None:
 
 def test_a_revoked_token_is_refused_at_once(api: Api, folder: Path) -> None:
     assert api("GET", "/domain", "read").status_code == 200
-    TokenBook(folder).revoke("a-read")
+    TokenStore(folder).revoke("a-read")
     assert api("GET", "/domain", "read").status_code == 401
 
 
@@ -317,9 +317,9 @@ def test_tokens_are_made_listed_and_revoked_at_the_command_line(
 
     code, made = run("add", "dks", "--role", "confirm")
     assert (code, len(made)) == (0, 47)
-    assert TokenBook(folder).find(made).role is Role.CONFIRM  # type: ignore[union-attr]
+    assert TokenStore(folder).find(made).role is Role.CONFIRM  # type: ignore[union-attr]
     assert run("add", "dks", "--role", "read")[0] == 2
     assert run("add", "a/b", "--role", "read")[0] == 2
     assert made not in run("list")[1]
     assert run("revoke", "dks")[0] == 0
-    assert (TokenBook(folder).find(made), run("revoke", "dks")[0]) == (None, 2)
+    assert (TokenStore(folder).find(made), run("revoke", "dks")[0]) == (None, 2)

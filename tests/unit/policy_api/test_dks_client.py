@@ -19,7 +19,7 @@ from agents.dks.policy_client import LONGEST_S, PERIOD_S, Places, PolicyClient
 from agents.dks.policy_http import PolicyHttp, PolicyServerError
 from agents.policy import edit
 from agents.policy.api.app import create_app
-from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.api.tokens import Role, TokenStore
 from agents.policy.delegation import Delegation, join, sign_delegation
 from agents.policy.document import sign_document, verify_document
 from agents.policy.keys import read_private_key, spki
@@ -38,7 +38,7 @@ class Setup:
     def __init__(self, folder: Path) -> None:
         self.store = PolicyStore.create(folder / "store", domain())
         self.store.commit("admin", "begin", 1000)
-        token = TokenBook(self.store.folder).add("dks", Role.CONFIRM, 1)
+        token = TokenStore(self.store.folder).add("dks", Role.CONFIRM, 1)
         http = TestClient(create_app(self.store.folder, [HOST]), base_url=f"https://{HOST}")
         headers = {"Authorization": f"Bearer {token}"}
         self.fail_with = 0

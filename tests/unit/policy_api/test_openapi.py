@@ -15,7 +15,7 @@ from agents.policy import edit
 from agents.policy.api.app import create_app
 from agents.policy.api.bodies import Problem
 from agents.policy.api.metrics import PolicyCounts, families
-from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.api.tokens import Role, TokenStore
 from agents.policy.confirmation import Confirmation
 from agents.policy.delegation import Delegation, sign_delegation
 from agents.policy.deploy import Deployer
@@ -55,8 +55,8 @@ def test_every_address_declares_the_bearer_token_and_the_errors_of_what_stands_b
 
 
 def test_what_an_address_answers_is_declared_and_is_as_declared(api: TestClient, store: Path) -> None:
-    book, paths = TokenBook(store), described(api)["paths"]
-    tokens = {role: {"Authorization": f"Bearer {book.add(role.value, role, 0)}"} for role in Role}
+    registry, paths = TokenStore(store), described(api)["paths"]
+    tokens = {role: {"Authorization": f"Bearer {registry.add(role.value, role, 0)}"} for role in Role}
     write = tokens[Role.WRITE]
     commit = {"why": "x", "expected": 7}
     asked: list[tuple[int, str, str, dict[str, Any]]] = [
@@ -94,7 +94,7 @@ def test_the_root_key_can_be_elsewhere_while_the_api_signs_with_a_delegated_key(
     with_root.close()
     (store / "key.pem").unlink()
     api = TestClient(create_app(store, ["testserver"], signer=Signer(anna, delegation)))
-    headers = {"Authorization": f"Bearer {TokenBook(store).add('w', Role.WRITE, 0)}"}
+    headers = {"Authorization": f"Bearer {TokenStore(store).add('w', Role.WRITE, 0)}"}
     step = {"op": "interface.mode", "at": {"router": "r1", "interface": "e0"}, "mode": "permissive"}
     assert api.post("/v1/draft/edits", json={"steps": [step]}, headers=headers).status_code == 200
     answer = api.post("/v1/commits", json={"why": "softer", "expected": done.version}, headers=headers)
@@ -133,15 +133,15 @@ def test_documents_are_verified_once_for_a_version_however_often_prometheus_asks
 
 
 def test_tokens_of_the_first_format_count_and_later_files_are_told_from_damaged_ones(store: Path) -> None:
-    book = TokenBook(store)
-    given = book.add("dks", Role.CONFIRM, 5)
+    registry = TokenStore(store)
+    given = registry.add("dks", Role.CONFIRM, 5)
     (whole,) = json.loads((store / "tokens.json").read_text())["tokens"]
     (store / "tokens.json").write_text(json.dumps([whole]))
-    assert book.find(given) == book.all()[0] and book.all()[0].name == "dks"
-    book.add("other", Role.READ, 6)
-    assert json.loads((store / "tokens.json").read_text())["format"] == 2 and len(book.all()) == 2
+    assert registry.find(given) == registry.all()[0] and registry.all()[0].name == "dks"
+    registry.add("other", Role.READ, 6)
+    assert json.loads((store / "tokens.json").read_text())["format"] == 2 and len(registry.all()) == 2
     for name, read in (
-        ("tokens.json", book.all),
+        ("tokens.json", registry.all),
         ("deployment.json", lambda: Deployer(PolicyStore(store), _nobody).current()),
     ):
         (store / name).write_text('{"format": 9, "what": "nobody knows"}')

@@ -84,11 +84,11 @@ def with_policy_server(folder: Path, more: str = "") -> None:
     renamed(folder, "port =", f'policy_url = "https://127.0.0.1:1"\npolicy_token = "token"\n{more}port =')
 
 
-def later_book(state: Path) -> None:
+def later_ledger(state: Path) -> None:
     import sqlite3
 
-    with contextlib.closing(sqlite3.connect(state / "generations.sqlite")) as book:
-        book.execute("PRAGMA user_version = 99")
+    with contextlib.closing(sqlite3.connect(state / "generations.sqlite")) as ledger:
+        ledger.execute("PRAGMA user_version = 99")
 
 
 def token_for_all(folder: Path) -> None:
@@ -177,8 +177,8 @@ DKS: list[tuple[str, Break, int, str, str]] = [
         "Not a directory",
         "namei -l",
     ),
-    ("a book of a later release", lambda p: later_book(p / "state"), 3, "format 99", "install the release"),
-    ("a book that is none", lambda p: write(p / "state/generations.sqlite", "x" * 4096), 3, "not a database", ""),
+    ("a ledger of a later release", lambda p: later_ledger(p / "state"), 3, "format 99", "install the release"),
+    ("a ledger that is none", lambda p: write(p / "state/generations.sqlite", "x" * 4096), 3, "not a database", ""),
     ("a token that others read", token_for_all, 3, "token's file must have mode 0600", "chmod 600"),
 ]
 DKS += [

@@ -10,7 +10,7 @@ from typing import Any
 from pytest import MonkeyPatch
 
 from agents.dks import groups as dks_groups
-from agents.dks.store import GenerationBook
+from agents.dks.store import GenerationLedger
 from agents.gikev2.courier import Courier
 from agents.gikev2.notifies import Held
 from agents.gikev2.revocation_exchange import Spread
@@ -60,13 +60,13 @@ def _mark_too_low(self: Retained, generation: int, block: int) -> None:
         self._write()
 
 
-def _unwritten(self: GenerationBook, group: GroupId, version: int, *, key: bytes = b"", ahead: int = 0) -> int:
+def _unwritten(self: GenerationLedger, group: GroupId, version: int, *, key: bytes = b"", ahead: int = 0) -> int:
     generation = self.last(group, key)[1] + 1 + ahead
     return generation + generation % 2
 
 
 replaced("mark one too low", Retained, "reserve", _mark_too_low)
-replaced("the DKS's generation not stored", GenerationBook, "next", _unwritten)
+replaced("the DKS's generation not stored", GenerationLedger, "next", _unwritten)
 replaced("checksum not verified", lks_retained, "unseal_any", _unsealed)
 replaced("signature of a document not verified", document, "cose", _UNSIGNED)
 replaced("signature of a list not verified", revocation, "cose", _UNSIGNED)
@@ -125,7 +125,7 @@ def _older_document(patch: MonkeyPatch) -> None:
 
 @mutation("routers do not show the DKS earlier generations")
 def _nothing_shown(patch: MonkeyPatch) -> None:
-    """And the DKS begins where its book ends: to begin at a place of its own is enough by itself."""
+    """And the DKS begins where its ledger ends: to begin at a place of its own is enough by itself."""
     patch.setattr(dks_groups, "PLACES", 1)
     patch.setattr(Context, "mark", _nothing)
     patch.setattr(CentralGroups, "held", _nothing)

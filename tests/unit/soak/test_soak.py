@@ -60,7 +60,7 @@ SCENES: dict[str, tuple[int, list[Fault], str]] = {
     ),
     "routers do not show the DKS earlier generations": (
         2,
-        [Fault(40, Kind.OLD_BOOK, "a", 5), Fault(60, Kind.OUTAGE, "a", 3), Fault(100, Kind.OLD_BOOK, "a", 12)],
+        [Fault(40, Kind.OLD_LEDGER, "a", 5), Fault(60, Kind.OUTAGE, "a", 3), Fault(100, Kind.OLD_LEDGER, "a", 12)],
         "one key for a generation",
     ),
     "parity of generations dropped": (

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from agents.policy.api.access import opened
 from agents.policy.api.app import create_app
 from agents.policy.api.connections import bounded
-from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.api.tokens import Role, TokenStore
 from agents.policy.domain import Domain
 from agents.policy.store import PolicyStore
 from testbed.simulation.network import POLICY_SERVER
@@ -37,8 +37,8 @@ class Server:
         if commit:
             store.commit("admin", "begin", int(time.time()))
         store.close()
-        book = TokenBook(folder)
-        self.tokens = {role.value: book.add(f"a-{role.value}", role, 1000) for role in Role}
+        store = TokenStore(folder)
+        self.tokens = {role.value: store.add(f"a-{role.value}", role, 1000) for role in Role}
         self.app = create_app(folder, [HOST])
         config = uvicorn.Config(self.app, host=HOST, port=0, log_config=None, http=bounded(), lifespan="off", ws="none")
         self._server = uvicorn.Server(config)

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from agents.policy import edit
 from agents.policy.api.access import opened
 from agents.policy.api.app import create_app
-from agents.policy.api.tokens import Role, TokenBook
+from agents.policy.api.tokens import Role, TokenStore
 from agents.policy.document import verify_document
 from agents.policy.domain import Domain
 from agents.policy.keys import public_key_from_pem, public_pem
@@ -125,7 +125,7 @@ def test_a_session_cookie_is_for_this_server_alone_and_no_script_sees_it(
     assert cookie["expires"] == -1 and admin.page.evaluate("document.cookie") == ""
     store = PolicyStore.create(tmp_path / "tls", domain())
     store.close()
-    token = TokenBook(tmp_path / "tls").add("anna", Role.WRITE, 1)
+    token = TokenStore(tmp_path / "tls").add("anna", Role.WRITE, 1)
     with TestClient(create_app(tmp_path / "tls", ["x.example"]), base_url="https://x.example") as client:
         answer = client.post("/login", data={"token": token}, follow_redirects=False)
     assert re.match(
@@ -179,7 +179,7 @@ def test_a_session_ends_with_its_token_by_signing_out_and_in_all_browsers_at_onc
     third.open("/")
     assert third.path.startswith("/login")
     fourth = visitor(server)
-    TokenBook(server.folder).revoke("a-write")
+    TokenStore(server.folder).revoke("a-write")
     fourth.open("/")
     assert fourth.path.startswith("/login")
     fourth.sign_in(server.tokens["write"])
@@ -345,9 +345,9 @@ def test_a_search_finds_routers_by_what_is_said_of_them(make: Callable[..., Serv
 
 def test_sessions_are_bounded_and_keep_no_secret(tmp_path: Path) -> None:
     PolicyStore.create(tmp_path / "s", domain()).close()
-    book = TokenBook(tmp_path / "s")
-    tokens = [book.find(book.add(f"t{number}", Role.READ, 1)) for number in range(3)]
-    sessions = Sessions(book)
+    store = TokenStore(tmp_path / "s")
+    tokens = [store.find(store.add(f"t{number}", Role.READ, 1)) for number in range(3)]
+    sessions = Sessions(store)
     assert tokens[0] is not None and tokens[1] is not None
     first, other = sessions.begin(tokens[0]), sessions.begin(tokens[1])
     later = [sessions.begin(tokens[0]) for _ in range(EACH)]
