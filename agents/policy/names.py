@@ -24,10 +24,10 @@ DOMAIN_PATTERN = ROUTER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 """What can be one part of a path too, wherever such a name becomes one."""
 INTERFACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,14}$"
 
-_RULE = "letters, digits and . _ -, up to 63, a letter or digit first"
+_RULE = "up to 63 letters, digits and . _ -, a letter or digit first"
 PATTERNS = {
     DOMAIN_PATTERN: _RULE,
-    INTERFACE_PATTERN: "letters, digits and . _ : @ -, up to 15, a letter or digit first",
+    INTERFACE_PATTERN: "up to 15 letters, digits and . _ : @ -, a letter or digit first",
 }
 """The patterns in words, for a message."""
 

@@ -127,6 +127,10 @@ def test_the_command_line_goes_from_nothing_to_verified_documents(
     assert policy("verify")[0] == 0
     (tmp_path / "out" / "r1.cose").write_bytes(b"\xd2\x84")
     assert policy("verify", str(tmp_path / "out" / "r1.cose"))[0] == 1
+    assert policy("router", "remove", "r2")[0] == policy("commit", "-m", "r2 is gone")[0] == 0
+    assert policy("export", str(tmp_path / "later"))[0] == 0
+    code, out, _ = policy("verify", str(tmp_path / "later" / "revocation.cose"))
+    assert code == 0 and out.startswith("revocation list of example, version 1: 1 routers, 0 administrators")
 
 
 def test_the_command_line_says_what_is_wrong_with_exit_code_2(

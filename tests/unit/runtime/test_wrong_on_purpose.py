@@ -157,6 +157,13 @@ LKS: list[tuple[str, Break, int, str, str]] = [
     ("damaged counters", lambda p: (p / "state/counters").write_bytes(b"x"), 3, "counters record is damaged", "backup"),
 ]
 LKS += [
+    (
+        "a document of another router",
+        lambda p: renamed(p, 'name = "r1"', 'name = "r9"'),
+        3,
+        "state/policy.cose: the document is for ",
+        "copy its r9.cose to ",
+    ),
     ("a revocation list that is none", lambda p: write(p / "state/revocation.cose", "x"), 3, "revocation.cose: ", ""),
     (
         "a document of a later release",
@@ -402,7 +409,8 @@ STORE: list[tuple[str, Break, str, str]] = [
         "chmod 600",
     ),
     ("a folder that others write to", lambda p: p.chmod(0o777), "nobody else may write", "chmod 0700"),
-    ("a store that is none", lambda p: write(p / "policy.db", "x" * 4096), "no policy store", ""),
+    ("a damaged store", lambda p: write(p / "policy.db", "x" * 4096), "policy store is damaged", "restore the whole"),
+    ("an empty store", lambda p: write(p / "policy.db", ""), "policy store is empty", "restore the whole"),
 ]
 
 
@@ -411,9 +419,16 @@ def test_policy_check_names_what_is_wrong_with_a_store(
     domain: Domain1, capfd: pytest.CaptureFixture[str], what: str, broken: Break, said: str, do: str
 ) -> None:
     broken(domain.path("store"))
-    assert cli._main(["--store", str(domain.path("store")), "check"]) == 3
+    assert cli._main(["--store", str(domain.path("store")), "check"]) == (2 if what == "no store" else 3)
     told = "".join(capfd.readouterr())
     assert said in told and do in told, told
+
+
+@pytest.mark.parametrize(("what", "code"), [("no store", 2), ("a damaged store", 3), ("an empty store", 3)])
+def test_one_problem_of_a_store_has_one_exit_code_for_every_verb(domain: Domain1, what: str, code: int) -> None:
+    next(broken for name, broken, *_ in STORE if name == what)(domain.path("store"))
+    for verb in ("check", "show", "history", "verify"):
+        assert cli._main(["--store", str(domain.path("store")), verb]) == code, verb
 
 
 def test_a_store_of_a_later_release_is_refused(domain: Domain1, capfd: pytest.CaptureFixture[str]) -> None:
@@ -423,7 +438,7 @@ def test_a_store_of_a_later_release_is_refused(domain: Domain1, capfd: pytest.Ca
         store.execute("PRAGMA user_version = 9")
     assert cli._main(["--store", str(domain.path("store")), "check"]) == 3
     assert f"a store of format 9, and this release reads up to format {SCHEMA_VERSION}\n" in "".join(capfd.readouterr())
-    assert cli._main(["--store", str(domain.path("store")), "history"]) == 2
+    assert cli._main(["--store", str(domain.path("store")), "history"]) == 3
     assert "install the release that wrote it" in capfd.readouterr().err
 
 
