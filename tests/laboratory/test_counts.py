@@ -15,9 +15,13 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("keying", counts.KEYINGS)
-def test_a_small_run_costs_what_it_is_kept_to_cost(keying: str, tmp_path: Path) -> None:
+def test_a_small_run_costs_what_it_is_kept_to_cost_and_no_more_for_pim_than_it_may(keying: str, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    measured = counts.played(*counts.SMALL, keying, tmp_path).counts
-    before = counts.kept()[counts.name(*counts.SMALL, keying)]
-    found = counts.changed(measured, before)
+    measured, found = {}, []
+    for pim in (True, False):
+        run = counts.name(*counts.SMALL, keying, pim=pim)
+        measured[run] = counts.played(*counts.SMALL, keying, tmp_path, pim=pim).counts
+        found += [f"{run}: {each}" for each in counts.changed(measured[run], counts.kept()[run])]
     assert not found, f"{'; '.join(found)}: if that is meant, ./lab bench --keep"
+    ratios = counts.for_pim(measured)
+    assert len(ratios) == 1 and not counts.dear(ratios)
