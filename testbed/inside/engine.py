@@ -70,7 +70,7 @@ class Engine:
     def tell(self) -> None:
         """Tell whoever watches what has happened since the last time."""
         if self._live is not None:
-            self._live.tell(self.observers.written())
+            self._live.tell(self.observers.written(), self.observers.losses_so_far())
 
     async def play(self) -> None:
         """Play the timeline, to the end of the plan's duration."""
@@ -108,6 +108,7 @@ class Engine:
         """End the probes, write record, logs and manifest. Also after a failure."""
         if hasattr(self, "observers"):
             await self.observers.stop()
+            self.tell()
             self.observers.gather()
         if reason is None:
             self.recorder("lab", "lab", "run_end", status=status)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -192,6 +193,7 @@ class Observers:
         for flow in self._flows:
             flow.report(self._lab.recorder)
             flow.close()
+        self._flows.clear()
         self.snapshot("end")
         self._lab.record("lab", "probe", "clear", **self._cleartext.report())
         self._cleartext.close()
@@ -213,6 +215,10 @@ class Observers:
         for name in self._lab.nodes:
             file = self._lab.events_file(name)
             yield file, partial(agent_events, file, name)
+
+    def losses_so_far(self) -> Iterator[Event]:
+        """What probes have lost since the last call: the record has it at the end of the run alone."""
+        return itertools.chain.from_iterable(flow.losses_so_far() for flow in self._flows)
 
     def gather(self) -> None:
         """Add what the daemons and agents wrote to files."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from testbed.net.namespace import Namespace
 from testbed.probes.numbered import Receiver, Sender
-from testbed.record.writer import Recorder
+from testbed.record.writer import Event, Recorder
 
 _FIRST_PORT = 40000
 # Of a family: the sockets' own, the level and number of its option to send from any address, and all its addresses.
@@ -49,8 +49,16 @@ class ProbeFlow:
         sent_at = self._sender.sent_at
         self._receiver.drain(len(sent_at))
         for loss in self._sender.losses(self._receiver):
-            record("lab", "probe", "loss", t=loss["sent_first_ns"], flow=self.name, **loss)
+            record(**self._told(loss))
         record("lab", "probe", "flow", flow=self.name, sent=len(sent_at), received=self._receiver.received)
+
+    def losses_so_far(self) -> Iterator[Event]:
+        """What has been lost since the last call, as the record will have it."""
+        return map(self._told, self._sender.losses_so_far(self._receiver))
+
+    def _told(self, loss: Mapping[str, int]) -> Event:
+        own = {"t": loss["sent_first_ns"], "node": "lab", "source": "probe", "kind": "loss"}
+        return {**own, "flow": self.name, **loss}
 
     def close(self) -> None:
         """Give the sockets back."""

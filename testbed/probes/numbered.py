@@ -1,7 +1,7 @@
 """Numbered UDP packets: who sends them, who ticks off what arrived, and the runs of numbers that never did.
 
-The sender notes when each number was sent. Losses are told at the end with those times: the length of an outage in the
-data plane does not depend on when a receiver looks. Knows nothing of addresses, groups or routes.
+The sender notes when each number was sent. Losses are told with those times: the length of an outage in the data plane
+does not depend on when a receiver looks. Knows nothing of addresses, groups or routes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
 from testbed.probes.many import Many
@@ -20,6 +21,8 @@ _PAYLOAD = struct.Struct("!IQQ")  # stream, number, sent at (monotonic ns)
 _DRAIN_PACKETS = 1000
 """After so many packets receivers are read: their buffers hold some twenty times as many."""
 _MOST_COPIES = 255
+_ON_ITS_WAY_NS = 1_000_000_000
+"""Of a run that is watched: a packet that was sent so long ago and has not arrived is lost."""
 _SO_RCVBUFFORCE = 33
 _ROOM = Many(_PAYLOAD.size + 1, count=512)
 """For all receivers in turn; what fills more than a payload is none of ours."""
@@ -65,18 +68,30 @@ class Sender:
         with contextlib.suppress(OSError):
             self._socket.sendto(_PAYLOAD.pack(self._number, number, now), self._destination)
 
-    def losses(self, receiver: Receiver) -> Iterator[dict[str, int]]:
+    def losses(self, receiver: Receiver, since: int = 0, until: int | None = None) -> Iterator[dict[str, int]]:
         """The rows of numbers that this receiver never heard, as the record has them, with the moments (ns) at which
         the first and the last were sent. A row is cut where the source was without power, so in each the numbers are
-        evenly spaced in time."""
+        evenly spaced in time. Of the numbers from `since` on that are below `until`."""
         most_ns = 2 * round(self._interval_s * 1e9)
-        for first, last in receiver.lost():
+        for first, last in receiver.lost(since, until):
             start = first
             for number in range(first, last + 1):
                 if number == last or self.sent_at[number + 1] - self.sent_at[number] > most_ns:
                     times = {"sent_first_ns": self.sent_at[start], "sent_last_ns": self.sent_at[number]}
                     yield {"first_seq": start, "last_seq": number, **times}
                     start = number + 1
+
+    def losses_so_far(self, receiver: Receiver) -> Iterator[dict[str, int]]:
+        """The rows that have grown since the last call, from their first number on: a later word on a row takes the
+        place of an earlier one. A packet that may be on its way is not lost yet."""
+        receiver.drain(len(self.sent_at))
+        until = bisect_right(self.sent_at, time.monotonic_ns() - _ON_ITS_WAY_NS)
+        told, row = receiver.told, None
+        for row in self.losses(receiver, receiver.row, until):
+            if row["last_seq"] >= told:
+                yield row
+        receiver.told = until
+        receiver.row = row["first_seq"] if row is not None and row["last_seq"] == until - 1 else until
 
     def close(self) -> None:
         """Give the socket back."""
@@ -91,6 +106,8 @@ class Receiver:
         self._socket, self._number = opened, number
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 16 << 20)
         self._copies = bytearray()
+        self.told = self.row = 0
+        """Of a run that is watched: how many numbers were told of, and with which the row begins that may grow."""
 
     def drain(self, sent: int) -> None:
         """Tick off what has arrived of the first `sent` numbers; others are none of ours."""
@@ -112,11 +129,13 @@ class Receiver:
         """How many packets came beyond the first of their number."""
         return sum(self._copies) - self.received
 
-    def lost(self) -> Iterator[tuple[int, int]]:
-        """The first and the last number of each run that never arrived."""
+    def lost(self, since: int = 0, until: int | None = None) -> Iterator[tuple[int, int]]:
+        """The first and the last number of each run that never arrived, of those from `since` on that are below
+        `until`."""
         first: int | None = None
-        for number in range(len(self._copies) + 1):
-            missing = number < len(self._copies) and not self._copies[number]
+        end = len(self._copies) if until is None else until
+        for number in range(since, end + 1):
+            missing = number < end and not self._copies[number]
             if missing and first is None:
                 first = number
             elif not missing and first is not None:

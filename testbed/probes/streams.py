@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from testbed.net.namespace import Namespace
 from testbed.probes.numbered import Receiver, Sender
-from testbed.record.writer import Recorder
+from testbed.record.writer import Event, Recorder
 
 _FIRST_PORT = 41000
 _IP_FREEBIND, _IP_MULTICAST_ALL = 15, 49
@@ -65,7 +65,7 @@ class ProbeStream:
         for name, receiver in self._receivers.items():
             receiver.drain(len(sent_at))
             for loss in self._sender.losses(receiver):
-                record("lab", "probe", "stream_loss", t=loss["sent_first_ns"], stream=self.name, receiver=name, **loss)
+                record(**self._told(name, loss))
             record(
                 "lab",
                 "probe",
@@ -76,6 +76,16 @@ class ProbeStream:
                 received=receiver.received,
                 duplicated=receiver.duplicated,
             )
+
+    def losses_so_far(self) -> Iterator[Event]:
+        """What has been lost since the last call, as the record will have it."""
+        for name, receiver in self._receivers.items():
+            for loss in self._sender.losses_so_far(receiver):
+                yield self._told(name, loss)
+
+    def _told(self, receiver: str, loss: Mapping[str, int]) -> Event:
+        own = {"t": loss["sent_first_ns"], "node": "lab", "source": "probe", "kind": "stream_loss"}
+        return {**own, "stream": self.name, "receiver": receiver, **loss}
 
     def close(self) -> None:
         """Give the sockets back; the kernel leaves the groups."""

@@ -27,10 +27,12 @@ class Live:
         """What was told of each file: its size then, and how many events."""
         self._path.touch()
 
-    def tell(self, files: Iterable[tuple[Path, Source]]) -> None:
-        """All that is new. `files`: each with what reads its events from its beginning."""
+    def tell(self, files: Iterable[tuple[Path, Source]], more: Iterable[Event] = ()) -> None:
+        """All that is new. `files`: each with what reads its events from its beginning. `more`: what the record has in
+        another form, or later."""
         fresh = self._recorder.since(self._told)
         self._told += len(fresh)
+        fresh += more
         for path, read in files:
             size, count = self._files.get(path, (0, 0))
             now = path.stat().st_size if path.exists() else 0

@@ -1,8 +1,8 @@
 """What the run view shows of one run: its network laid out, its events, and beside them what only analysis knows.
 
 The page works out from the events who has power, carrier, adjacencies and keys at a moment. What events alone do not
-say is worked out here and added as events of the source `view`: how many routes are right, who does not hear a
-multicast stream, what passed on a wire. Knows nothing of HTML.
+say is worked out here and added as events of the source `view`: how many routes are right, what passed on a wire.
+Knows nothing of HTML.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 from testbed.analysis.adjacency import daemon
 from testbed.analysis.convergence import Watch, wanted
-from testbed.analysis.multicast import silences
 from testbed.analysis.run import NS, Event, Run
 from testbed.probes.pcap import ESP, OSPF, PIM, ip_packets
 from testbed.record.plan import Plan
@@ -38,7 +37,7 @@ def scene(run: Run) -> dict[str, Any]:
     Raises InputError for a record that is missing or damaged.
     """
     zero, events = origin(run), run.events
-    told = [*run.events, *_routes(run), *_silent(run), *_wires(run)]
+    told = [*run.events, *_routes(run), *_wires(run)]
     agents = any(event["source"] == "agent" for event in events)
     return described(run.plan, zero, (int(events[0]["t"]), int(events[-1]["t"])), told, agents=agents)
 
@@ -46,7 +45,8 @@ def scene(run: Run) -> dict[str, Any]:
 def described(
     plan: Plan, zero: Origin, span: tuple[int, int], events: Sequence[Event], *, agents: bool
 ) -> dict[str, Any]:
-    """A scene of these events, from the first moment to the last of `span`."""
+    """A scene of these events, from the first moment to the last of `span`. The `gap` of a
+    multicast stream is that between two packets."""
     shown = (event for event in events if event["source"] not in UNSHOWN)
     return {
         "name": f"{plan.experiment}, {plan.keying}, seed {plan.seed}",
@@ -58,6 +58,10 @@ def described(
         "end": span[1],
         "mode": getattr(plan.options, "mode", "required"),
         "agents": agents,
+        "streams": {
+            each.name: {"gap": round(NS / each.rate_pps), "receivers": len(each.receivers)} for each in plan.streams
+        },
+        "flows": [each.name for each in plan.flows],
         "events": sorted(shown, key=lambda event: int(event["t"])),
     }
 
@@ -149,15 +153,6 @@ def _changes(event: Event, topology: Topology, down: set[str]) -> bool:
     down.difference_update(names)
     down.update(names if gone else ())
     return down != before
-
-
-def _silent(run: Run) -> Iterator[Event]:
-    """When a receiver did not hear a multicast stream."""
-    for (stream, receiver), spans in silences(run).items():
-        for low, high in spans:
-            own = {"node": receiver, "source": ADDED, "stream": stream}
-            yield {"t": low, **own, "kind": "silent"}
-            yield {"t": high, **own, "kind": "heard"}
 
 
 def _wires(run: Run) -> Iterator[Event]:

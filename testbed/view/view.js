@@ -38,7 +38,10 @@ class Scene {
     this.tracks = new Map();
     this.marks = { fault: [], deploy: [], adjacency: [], keyed: [], rekeyed: [], request: [], problem: [] };
     this.lost = [];
-    this.streams = new Map();
+    this.gaps = new Map(Object.entries(raw.streams).map(([name, stream]) => [name, stream.gap]));
+    this.streams = new Map([...this.gaps.keys()].map((name) => [name, []]));
+    this.receivers = Object.values(raw.streams).reduce((sum, stream) => sum + stream.receivers, 0);
+    this.rows = new Map();
     this.byId = new Map(Object.entries(this.network.routers).map(([name, router]) => [router.id, name]));
     this.ways = this.network.adjacencies.map(([router, ifname, neighbor]) => ({ router, ifname, neighbor }));
     this.full = new Track(0);
@@ -83,7 +86,7 @@ class Scene {
 
   take(event) {
     const { t, node, source, kind } = event;
-    for (const name of new Set([node, event.neighbor, event.peer, event.router])) if (name) {
+    for (const name of new Set([node, event.neighbor, event.peer, event.router, event.receiver])) if (name) {
       if (!this.index.has(name)) this.index.set(name, []);
       this.index.get(name).push(event);
     }
@@ -95,8 +98,8 @@ class Scene {
       this.marks.adjacency.push(event);
     } else if (source === "view" && kind === "routes") this.routes.set(t, event);
     else if (source === "view" && kind === "wire") this.list(this.wires, `${node} ${event.ifname}`).push(event);
-    else if (source === "view") this.stream(event.stream, node, t, kind === "heard");
-    else if (source === "probe" && kind === "loss") this.lost.push([event.sent_first_ns, event.sent_last_ns, event.flow]);
+    else if (source === "probe" && kind === "loss") this.lose(this.lost, event, event.flow, 0);
+    else if (source === "probe" && kind === "stream_loss") this.lose(this.list(this.streams, event.stream), event, event.receiver, this.gaps.get(event.stream) ?? 0);
     else if (kind === "deploy" && event.result === "taken") this.deploy(event);
     else if (source === "agent") this.agent(event);
   }
@@ -112,10 +115,12 @@ class Scene {
 
   list(map, key) { if (!map.has(key)) map.set(key, []); return map.get(key); }
 
-  stream(name, receiver, t, heard) {
-    const spans = this.list(this.streams, name);
-    if (heard) { const open = spans.findLast((span) => span[2] === receiver && span[1] === null); if (open) open[1] = t; }
-    else spans.push([t, null, receiver]);
+  /** Packets with numbers in a row that never came. While the run goes on, a later word on a row is a longer one. */
+  lose(spans, event, who, gap) {
+    const key = JSON.stringify([event.stream ?? null, who, event.first_seq]), count = event.last_seq - event.first_seq + 1;
+    const row = [event.sent_first_ns, event.sent_last_ns + gap, who, count], known = this.rows.get(key);
+    if (known) Object.assign(known, row);
+    else { this.rows.set(key, row); spans.push(row); }
   }
 
   fault(event) {
@@ -163,6 +168,7 @@ class Scene {
       right: routes?.right ?? null,
       of: routes?.of ?? null,
       requests: upTo(this.requests, t),
+      missing: [...this.streams.values()].reduce((sum, spans) => sum + new Set(spans.filter(([from, until]) => from <= t && t < until).map((span) => span[2])).size, 0),
     };
   }
 }
@@ -348,7 +354,7 @@ class Lanes {
     }
     this.lanes.push(this.lane("routes right", (...at) => this.area(scene.routes, (value) => value?.of || 1, (value) => value?.right ?? 0, "--good", ...at)));
     for (const [name, spans] of scene.streams) this.lanes.push(this.lane(`stream ${name} not heard`, (...at) => this.spans(spans, ...at), "short"));
-    if (scene.lost.length) this.lanes.push(this.lane("probe packets lost", (...at) => this.spans(scene.lost, ...at), "short"));
+    if (scene.flows.length) this.lanes.push(this.lane("probe packets lost", (...at) => this.spans(scene.lost, ...at), "short"));
     if (scene.agents) this.lanes.push(this.lane("DKS requests per second", (...at) => this.histogram(scene.requests, ...at)));
     for (const lane of this.lanes) this.element.append(lane.row);
   }
@@ -365,7 +371,7 @@ class Lanes {
       lane.size ??= [lane.canvas.clientWidth, lane.canvas.clientHeight];
       const { canvas, line, size: [across, tall] } = lane, scale = devicePixelRatio || 1;
       const width = Math.round(across * scale), height = Math.round(tall * scale);
-      const wanted = `${from} ${until} ${width} ${height} ${style.name} ${this.scene.end}`;
+      const wanted = `${from} ${until} ${width} ${height} ${style.name} ${this.scene.end} ${this.scene.events.length}`;
       if (lane.painted !== wanted) {
         lane.painted = wanted;
         canvas.width = width;
@@ -397,7 +403,7 @@ class Lanes {
 
   spans(spans, paper, width, height, x, style) {
     for (const [from, until] of spans) {
-      const left = Math.max(0, x(from)), right = Math.min(width, x(until ?? this.scene.end));
+      const left = Math.max(0, x(from)), right = Math.min(width, x(until));
       if (right > left) { paper.fillStyle = style["--bad"]; paper.globalAlpha = 0.6; paper.fillRect(left, height * 0.2, Math.max(2, right - left), height * 0.6); paper.globalAlpha = 1; }
     }
   }
@@ -603,6 +609,7 @@ class Player {
       const parts = [`${sums.powered} of ${sums.routers} routers with power`, `${sums.full} of ${sums.ways} adjacencies Full`];
       if (scene.agents) parts.push(`${sums.keyed} keyed`, `${sums.requests} requests at the DKS`);
       if (sums.of !== null) parts.push(`${sums.right} of ${sums.of} routes right`);
+      if (scene.receivers) parts.push(`${sums.missing} of ${scene.receivers} receivers miss packets of a stream`);
       return (this.scenes.length > 1 ? `${scene.keying}: ` : "") + parts.join(", ");
     });
     return `${this.cursor.toFixed(3)} s since ${this.scenes[0].since}: ${told.join("; ")}`;

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 
+import pytest
+
 from testbed.probes.numbered import Receiver, Sender
 
 
@@ -43,6 +45,34 @@ def test_a_row_of_losses_is_cut_where_its_source_was_without_power_so_that_its_p
     ]  # fmt: skip
     sender.close()
     found.close()
+
+
+def test_losses_of_a_run_that_is_watched_are_told_as_they_grow_and_are_those_of_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_ns = 0
+    monkeypatch.setattr("time.monotonic_ns", lambda: now_ns)
+    out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender = Sender(out, ("127.0.0.1", 9), 7, 10.0, lambda: True)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    found, told, rows = Receiver(ours, 7), [], {}
+    for number in range(60):
+        now_ns += 10**8 if number != 40 else 5 * 10**9  # the source had no power
+        sender.sent_at.append(now_ns)
+        if number not in (*range(10, 18), 30, *range(38, 43), *range(55, 60)):
+            theirs.send(struct.pack("!IQQ", 7, number, 0))
+        if number % 5 == 4:
+            told.append([(each["first_seq"], each["last_seq"]) for each in sender.losses_so_far(found)])
+            assert all(sender.sent_at[last] <= now_ns - 10**9 for _, last in told[-1]), "the rest may be on its way"
+            assert list(sender.losses_so_far(found)) == [], "nothing is told twice"
+            rows |= dict(told[-1])
+    now_ns += 2 * 10**9
+    rows |= {each["first_seq"]: each["last_seq"] for each in sender.losses_so_far(found)}
+    assert [(10, 14)] in told and [(10, 17)] in told, "the row has grown"
+    assert rows == {each["first_seq"]: each["last_seq"] for each in sender.losses(found)}
+    assert rows == {10: 17, 30: 30, 38: 39, 40: 42, 55: 59}
+    for each in (sender, found, theirs):
+        each.close()
 
 
 def test_what_comes_later_is_ticked_off_later() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
 from testbed.analysis.run import NS, Run
-from testbed.record.plan import Plan, Stream
+from testbed.record.plan import Flow, Plan, Stream
 from testbed.topology.resolved import Topology
 
 Build = Callable[..., Run]
@@ -27,12 +27,22 @@ def build(tmp_path_factory: pytest.TempPathFactory, ring: Topology) -> Build:
     """A function that writes one run of a power failure and gives it back."""
 
     def made(
-        keying: str, seed: int, *, topology: Topology = ring, stuck: bool = False, streams: tuple[Stream, ...] = ()
+        keying: str,
+        seed: int,
+        *,
+        topology: Topology = ring,
+        stuck: bool = False,
+        streams: tuple[Stream, ...] = (),
+        flows: tuple[Flow, ...] = (),
+        more: Iterable[dict[str, Any]] = (),
     ) -> Run:
         folder = tmp_path_factory.mktemp("run")
-        plan = Plan(experiment="storm", topology=topology, keying=keying, seed=seed, duration_s=END_S, streams=streams)
+        plan = Plan(
+            experiment="storm", topology=topology, keying=keying, seed=seed, duration_s=END_S, streams=streams,
+            flows=flows,
+        )  # fmt: skip
         plan.write(folder / "plan.json")
-        events = sorted(_events(topology, keying, seed, stuck), key=lambda event: event["t"])
+        events = sorted([*_events(topology, keying, seed, stuck), *more], key=lambda event: event["t"])
         (folder / "record.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
         return Run(folder)
 

@@ -6,12 +6,15 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
+from testbed.analysis.multicast import silences
 from testbed.analysis.run import NS, Run
 from testbed.record.live import LIVE, Following, Live, newest
+from testbed.record.plan import Flow, Stream
 from testbed.record.writer import Recorder, agent_events
 from testbed.view.live import WAITING, Watch
 from testbed.view.scene import scene
@@ -110,6 +113,67 @@ def test_a_page_grows_with_a_laboratory_and_says_in_the_end_what_its_record_says
         again.locator("#maps svg").wait_for()
         assert again.evaluate("player.scenes[0].sums(player.scenes[0].end)") == sums, "who comes late sees it all"
         again.close()
+    finally:
+        server.close()
+
+
+ROWS = "scene => [scene.lost, ...scene.streams.values()].map(rows => [...rows].sort((a, b) => a[0] - b[0]))"
+
+
+def test_lost_probe_and_multicast_packets_come_live_and_are_those_of_the_record_in_the_end(
+    build: Callable[..., Run], tmp_path: Path, page: Page
+) -> None:
+    gap = NS // 10
+
+    def loss(first: int, last: int, **own: str) -> dict[str, Any]:
+        kind = {
+            "t": first * gap,
+            "node": "lab",
+            "source": "probe",
+            "kind": "stream_loss" if "stream" in own else "loss",
+        }
+        row = {"first_seq": first, "last_seq": last, "sent_first_ns": first * gap, "sent_last_ns": last * gap}
+        return {**kind, **own, **row}
+
+    one, two = {"stream": "s", "receiver": "r2"}, {"stream": "s", "receiver": "r3"}
+    kept = [loss(900, 1100, flow="r1->r3"), loss(900, 1150, **one), loss(1000, 1020, **two), loss(1300, 1300, **two)]
+    streams = (Stream(name="s", source="r1", group="232.1.1.1", receivers=("r2", "r3"), rate_pps=10.0, specific=True),)
+    flows = (Flow(src="r1", dst="r3", rate_pps=10.0),)
+    run, folder = build("lks", 1, streams=streams, flows=flows, more=kept), tmp_path / "running"
+    folder.mkdir()
+    (folder / "plan.json").write_bytes((run.folder / "plan.json").read_bytes())
+    probes = [event for event in run.events if event["source"] == "probe"]
+    others = [event for event in run.events if event["source"] != "probe"]
+    server = PageServer(WAITING)
+    watch = Watch(server, lambda: folder)
+    try:
+        with (folder / LIVE).open("w") as file:
+            for event in others:
+                file.write(json.dumps(event) + "\n")
+                if event is others[len(others) // 2]:
+                    file.flush()
+                    watch.look()
+                    page.goto(server.address)
+                    page.locator("#maps svg").wait_for()
+                    lanes = page.locator(".lane span").all_inner_texts()
+                    assert {"stream s not heard", "probe packets lost"} <= set(lanes), "before anything was lost"
+            # Rows grow while a run is watched: each is told of in part first.
+            parts = [{**each, "last_seq": each["first_seq"], "sent_last_ns": each["sent_first_ns"]} for each in kept]
+            for each in [*parts, *probes]:
+                file.write(json.dumps(each) + "\n")
+        watch.look()
+        server.stream.put({}, "over")
+        page.get_by_text("It has ended.").wait_for()
+        rows = page.evaluate(f"({ROWS})(player.scenes[0])")
+        page.evaluate("raw => { globalThis.whole = new Scene(raw) }", scene(run))
+        assert rows == page.evaluate(f"({ROWS})(whole)")
+        assert rows[0] == [[900 * gap, 1100 * gap, "r1->r3", 201]]
+        missed = {(receiver, low, high) for (_, receiver), spans in silences(run).items() for low, high in spans}
+        assert {(receiver, low, high) for low, high, receiver, _count in rows[1]} == missed and len(missed) == 3
+        for at, missing in ((899, 0), (900, 1), (1010, 2), (1100, 1), (1151, 0), (1300, 1)):
+            assert page.evaluate("t => player.scenes[0].sums(t).missing", at * gap) == missing, at
+        page.evaluate("t => player.go(player.scenes[0].seconds(t))", 1010 * gap)
+        assert "2 of 2 receivers miss packets of a stream" in page.locator("#now").inner_text()
     finally:
         server.close()
 
