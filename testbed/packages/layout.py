@@ -118,7 +118,8 @@ def _documents(source: Source, release: Release, package: str, root: Path) -> No
     if package in (COMMON, POLICY):
         text = text.replace("\n\nFiles:", f"\n{_others(root)}\nFiles:")
     _write(place / "copyright", text)
-    _packed(place / "changelog.gz", (source.folder / "CHANGELOG.md").read_text())
+    if (changes := source.folder / "CHANGELOG.md").exists():  # no commit of 0.1.0 has one
+        _packed(place / "changelog.gz", changes.read_text())
     _packed(place / "changelog.Debian.gz", _entry(source, release))
     overrides = TEXTS / f"{package}.lintian-overrides"
     if overrides.exists():

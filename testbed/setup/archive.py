@@ -31,11 +31,16 @@ SECTIONS = {
     "tests": "what the tests' guest has beside it",
     "kernel": "the kernel's source",
     "machine": "the machines that boot inside the guest",
+    "debian-12": "a clean Debian 12, which packages of the agents are tried in",
+    "debian-13": "a clean Debian 13",
+    "lintian": "what looks at packages and images of the agents",
 }
 FOLDER = "debian"
+SUITE = "trixie"
 SNAPSHOT = "LAB_SNAPSHOT"
 """Names the environment's word for a snapshot service: DEBIAN and DEBIAN-SECURITY are below it, by time."""
-SUITES = ("trixie", "trixie-updates", "trixie-backports")
+SUITES = ("{}", "{}-updates", "{}-backports")
+"""Of a release, by its name."""
 SHOWN = 8
 """So many packages that differ are named, and the others counted."""
 _TIME = re.compile(r"# resolved at (\d{8}T\d{6}Z)")
@@ -83,7 +88,7 @@ def read(lock: Path | None = None) -> dict[str, tuple[Package, ...]]:
         else:
             raise InputError(
                 f"{line!r} is no line of a lock", where=f"{lock}:{number}",
-                allowed="name, version, architecture and SHA-256, below [guest], [tests], [kernel] or [machine]",
+                allowed=f"name, version, architecture and SHA-256, below {', '.join(f'[{each}]' for each in SECTIONS)}",
                 next_command="./lab lock renew",
             )  # fmt: skip
     return {name: tuple(packages) for name, packages in by_section.items()}
@@ -128,8 +133,9 @@ def abridged(lines: Sequence[str]) -> str:
 class Archive:
     """apt over lists of our own. Use it through `opened`."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, suite: str = SUITE) -> None:
         self.state, self.files = state, state / "archives"
+        self.suite, self._suites = suite, tuple(each.format(suite) for each in SUITES)
         self._asked = False
 
     def ask(self, snapshot: str = "", *, strict: bool = False) -> None:
@@ -137,13 +143,13 @@ class Archive:
 
         Lists that were read before serve where these cannot be, but for `strict`: EnvironmentFailure then.
         """
-        lines = mirrors.source_lines(*SUITES)
+        lines = mirrors.source_lines(*self._suites)
         if snapshot:
-            lines += mirrors.snapshot_lines(snapshot, _resolved_at(), SUITES)
+            lines += mirrors.snapshot_lines(snapshot, _resolved_at(), self._suites)
         (self.state / "sources.list").write_text("".join(f"{line}\n" for line in lines))
         self._asked = True
         try:
-            told = run([*self._apt("apt-get"), "update"], what="reading the package lists of trixie", tries=3)
+            told = run([*self._apt("apt-get"), "update"], what=f"reading the package lists of {self.suite}", tries=3)
         except EnvironmentFailure as error:
             if strict:
                 raise
@@ -198,7 +204,7 @@ class Archive:
         words = ["-y", "--no-install-recommends", "-o", "Acquire::ForceHash=SHA256", "--print-uris", "install", *names]
         listed = run(
             [*self._apt("apt-get"), "-o", f"Dir::Cache::Archives={nothing}", *words],
-            what="settling the versions of the guest's packages",
+            what="settling the versions of Debian packages",
         )
         listed_packages = re.findall(r"^'[^']*' (\S+)_(\S+)_(\w+)\.deb \d+ SHA256:(\w+)", listed, re.MULTILINE)
         return tuple(
@@ -253,9 +259,10 @@ class Archive:
             packages = self.solved(names)
         changed = differences(wanted, packages) if wanted else ()
         if changed:
+            differ = " Records will differ from those of the locked one;" if what == SECTIONS["guest"] else ""
             say(
-                f"{what} is not the locked one, since the mirror no longer has all of it: {abridged(changed)}. Records"
-                f" will differ from those of the locked one; {SNAPSHOT}=URL names a snapshot service that has it"
+                f"{what} is not the locked one, since the mirror no longer has all of it: {abridged(changed)}.{differ}"
+                f" {SNAPSHOT}=URL names a snapshot service that has it"
             )
         return Resolved(packages, changed)
 
@@ -272,15 +279,16 @@ class Archive:
 
 
 @contextmanager
-def opened() -> Iterator[Archive]:
-    """The archive, for this process alone while the context lasts. What was fetched stays in the cache."""
-    with held(FOLDER, "another process fetches Debian packages"):
-        state = cache_dir() / FOLDER
+def opened(suite: str = SUITE) -> Iterator[Archive]:
+    """The archive of a release, for this process alone while the context lasts. What was fetched stays in the cache."""
+    name = FOLDER if suite == SUITE else f"{FOLDER}-{suite}"
+    with held(name, "another process fetches Debian packages"):
+        state = cache_dir() / name
         claim(state, str(state))
         for part in (state / "lists" / "partial", state / "archives" / "partial"):
             part.mkdir(parents=True, exist_ok=True)
         (state / "preferences").write_text("")
-        yield Archive(state)
+        yield Archive(state, suite)
 
 
 def repository(files: Iterable[Path], folder: Path, suite: str) -> str:

@@ -10,10 +10,11 @@ import re
 import tempfile
 import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
-from testbed.setup import archive, installer, kernel, machine, python_env, tree
+from testbed.setup import archive, clean, installer, kernel, machine, python_env, tree
 from testbed.setup.command import run
 from testbed.setup.paths import PROJECT
 
@@ -136,6 +137,20 @@ def renew_debian() -> tuple[str, ...]:
             f"the tests' guest would lack {archive.abridged([each.name for each in sorted(lost)])}"
         )
     sections = {"guest": guest, "tests": sorted(set(whole) - set(guest)), "kernel": [source], "machine": booted}
-    before = archive.locked(*archive.SECTIONS)
-    archive.write(sections, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
-    return archive.differences(before, archive.locked(*archive.SECTIONS))
+    before = archive.read()
+    archive.write(sections | for_trying(), time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+    return tuple(
+        f"{section} {line}" if section in clean.SECTIONS else line
+        for section, now in archive.read().items()
+        for line in archive.differences(before[section], now)
+    )
+
+
+def for_trying() -> dict[str, Sequence[archive.Package]]:
+    """The newest of what packages of the agents are tried in and looked at with, by section."""
+    found: dict[str, Sequence[archive.Package]] = {}
+    for section in clean.SECTIONS:
+        with archive.opened(clean.SUITES.get(section, archive.SUITE)) as debian:
+            debian.ask(strict=True)
+            found[section] = debian.solved(clean.names(section))
+    return found

@@ -109,27 +109,32 @@ def packages_for_setup() -> tuple[str, ...]:
 
 
 def bootstrapped(
-    folder: Path, what: str, locked: Sequence[Package], names: Sequence[str], left_out: Sequence[str]
+    folder: Path,
+    what: str,
+    locked: Sequence[Package],
+    names: Sequence[str],
+    left_out: Sequence[str],
+    suite: str = SUITE,
 ) -> tuple[Package, ...]:
     """Make a tree of Debian packages in `folder`/root, and say beside it what is in it: its packages.
 
     `what` is told where the mirror has not what is `locked`. EnvironmentFailure when it cannot be made.
     """
     host_packages.install(packages_for_setup())
-    with archive.opened() as debian:
+    with archive.opened(suite) as debian:
         found = debian.resolve(what, locked, names)
         files = debian.fetch(found.packages)
     root = folder / "root"
     if os.geteuid() == 0:
-        _bootstrap("root", root, found.packages, files, left_out)
+        _bootstrap("root", root, found.packages, files, left_out, suite)
     else:
         packed = folder / "tree.tar"
-        _bootstrap("unshare", packed, found.packages, files, left_out)
+        _bootstrap("unshare", packed, found.packages, files, left_out, suite)
         root.mkdir()
-        run(["tar", "-xf", packed, "-C", root, "--no-same-owner", "--exclude=./dev/*"], what="unpacking the guest tree")
+        run(["tar", "-xf", packed, "-C", root, "--no-same-owner", "--exclude=./dev/*"], what="unpacking the tree")
         packed.unlink()
     # The guest reads its root through hostfs with the rights of whoever runs it.
-    run(["chmod", "-R", "a+rX,u+w", root], what="making the guest tree readable")
+    run(["chmod", "-R", "a+rX,u+w", root], what="making the tree readable")
     (root / "etc" / "apt" / "sources.list").unlink(missing_ok=True)  # it names a folder of this machine
     _check(root, found.packages)
     (folder / RESOLVED).write_text("".join(f"{package}\n" for package in found.packages))
@@ -167,28 +172,28 @@ def _check(root: Path, packages: Iterable[Package]) -> None:
 
 
 def _bootstrap(
-    mode: str, target: Path, packages: Iterable[Package], files: Iterable[Path], left_out: Iterable[str]
+    mode: str, target: Path, packages: Iterable[Package], files: Iterable[Path], left_out: Iterable[str], suite: str
 ) -> None:
-    with _repository(files, target.parent) as source:
+    with _repository(files, target.parent, suite) as source:
         names = ",".join(package.name for package in packages)
         run(
             [*_own_namespaces(mode), "mmdebstrap", "--variant=essential", f"--mode={mode}", f"--include={names}",
-             *(f"--dpkgopt=path-exclude={pattern}" for pattern in left_out), SUITE, target, source],
-            what=f"mmdebstrap {SUITE}", env={"LC_ALL": "C.UTF-8"}, end_with=signal.SIGKILL,
+             *(f"--dpkgopt=path-exclude={pattern}" for pattern in left_out), suite, target, source],
+            what=f"mmdebstrap {suite}", env={"LC_ALL": "C.UTF-8"}, end_with=signal.SIGKILL,
         )  # fmt: skip
 
 
 @contextmanager
-def _repository(files: Iterable[Path], beside: Path) -> Iterator[str]:
+def _repository(files: Iterable[Path], beside: Path, suite: str) -> Iterator[str]:
     """The files as a repository while the tree is made; in a user namespace nothing in somebody's home can be read."""
     if os.geteuid() == 0:
         folder = beside / "repository"
-        yield archive.repository(files, folder, SUITE)
+        yield archive.repository(files, folder, suite)
         remove(folder)
         return
     with tempfile.TemporaryDirectory(prefix="lab-repository-") as name:
         os.chmod(name, 0o755)
-        yield archive.repository(files, Path(name), SUITE)
+        yield archive.repository(files, Path(name), suite)
 
 
 def _own_namespaces(mode: str) -> tuple[str, ...]:
