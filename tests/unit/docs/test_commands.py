@@ -38,7 +38,7 @@ RUN_BY = {
     "lab fuzz": "unit/fuzz/test_corpora.py",
     "lab lock renew": "unit/cli/test_lock.py",
     "lab models": "unit/models/test_command.py",
-    "lab package": "laboratory/test_systemd.py",
+    "lab package": "laboratory/test_packages.py",
     "lab replay": "laboratory/test_replay.py",
     "lab report": "laboratory/test_experiments.py",
     "lab reproduce": "laboratory/test_replay.py",

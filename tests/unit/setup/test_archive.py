@@ -103,7 +103,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sites: str) -> None:
     monkeypatch.delenv(archive.SNAPSHOT, raising=False)
     monkeypatch.setattr(archive, "LOCK", tmp_path / "debian.txt")
     monkeypatch.setattr(mirrors, "TRUST", "[trusted=yes]")
-    lines = [f"deb [trusted=yes] {sites}/mirror {suite} main" for suite in archive.SUITES]
+    lines = [
+        f"deb [trusted=yes] {sites}/mirror {suite} main"
+        for suite in [each.format(archive.SUITE) for each in archive.SUITES]
+    ]
     monkeypatch.setattr(mirrors, "source_lines", lambda *suites: lines)
 
 

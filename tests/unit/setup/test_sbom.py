@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 from testbed.setup import archive, locks
 from testbed.setup.sbom import bill
@@ -14,7 +15,9 @@ def test_every_locked_wheel_and_package_is_named_with_its_hash() -> None:
     components = {each["bom-ref"]: each for each in found["components"]}
     assert len(components) == len(found["components"]) > 300
     for package in archive.locked(*archive.SECTIONS):
-        (named,) = [each for each in components.values() if each["name"] == package.name and "pkg:deb" in each["purl"]]
+        named = components[
+            f"pkg:deb/debian/{package.name}@{quote(package.version, safe='')}?arch={package.architecture}"
+        ]
         assert {"alg": "SHA-256", "content": package.sha256} in named["hashes"]
     wheels = {head.partition(";")[0].strip() for path in locks.LOCKS.glob("*.txt") if path != archive.LOCK
               for head in locks.blocks(path.read_text())}  # fmt: skip
