@@ -178,8 +178,9 @@ class Machine:
         return done.stdout
 
     def journal(self, *words: str) -> str:
-        """Its journal."""
-        return self.tried(" ".join(("journalctl --no-pager -o short-monotonic", *words))).stdout
+        """Its journal, with all that was written until now."""
+        ask = " ".join(("journalctl --no-pager -o short-monotonic", *words))
+        return self.tried(f"journalctl --sync; {ask}").stdout
 
     def console(self) -> str:
         """What process 1 wrote before there was a journal."""
