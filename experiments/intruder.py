@@ -17,10 +17,11 @@ from testbed.analysis.counters import grown
 from testbed.analysis.measures import RequestCounts
 from testbed.analysis.run import NS, Run
 from testbed.analysis.trees import address_of
+from testbed.domains.build import PORT
+from testbed.domains.keys import laboratory_key
 from testbed.errors import InputError
 from testbed.faults import packets
 from testbed.keying.base import modes
-from testbed.keying.provision import PORT, laboratory_key
 from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, between, step
 from testbed.runner.streams import RATE_PPS

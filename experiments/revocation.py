@@ -17,9 +17,10 @@ from testbed.analysis import adjacency, multicast, requests
 from testbed.analysis.measures import RequestCounts
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
+from testbed.domains.build import domain_of
+from testbed.domains.keys import keys_of
 from testbed.errors import InputError
 from testbed.keying.options import AgentOptions
-from testbed.keying.provision import domain_of
 from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import Criterion, Experiment, Measures, Span, Table, step
 from testbed.runner.streams import usual_streams
@@ -181,7 +182,9 @@ def _domain(run: Run) -> Domain:
     options = run.plan.options if isinstance(run.plan.options, AgentOptions) else AgentOptions()
     settings = options.settings(issuer="lks", local_key_server=True)
     try:
-        return domain_of(run.plan.topology, run.plan.seed, IPv4Address(run.plan.topology.dks.address), settings)
+        return domain_of(
+            run.plan.topology, keys_of(run.plan.seed), IPv4Address(run.plan.topology.dks.address), settings
+        )
     except PolicyError as error:
         raise InputError(str(error), where=str(run.folder)) from error
 

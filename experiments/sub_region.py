@@ -14,10 +14,10 @@ from testbed.analysis.convergence import converged_at
 from testbed.analysis.measures import total
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Event, Run
+from testbed.domains.build import members
 from testbed.errors import InputError
 from testbed.faults import packets
 from testbed.keying.base import modes
-from testbed.keying.provision import members
 from testbed.probes.cleartext import UNICAST
 from testbed.record.plan import Plan, Step, Stream
 from testbed.runner.experiment import (

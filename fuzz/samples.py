@@ -12,7 +12,8 @@ from agents.ikev2.codec.payloads import Identification
 from agents.ikev2.registry import ExchangeType
 from agents.ikev2.sa import IkeSa
 from agents.policy.keys import spki
-from testbed.simulation.network import Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import key
 
 A, B = PeerAddress("10.0.0.2", 848, "10.0.0.1", "e0", 848), PeerAddress("10.0.0.1", 848, "10.0.0.2", "e0", 848)
 """Where a finds b, and where b finds a."""

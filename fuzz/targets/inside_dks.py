@@ -6,7 +6,8 @@ from agents.ikev2.registry import ExchangeType
 from agents.policy.domain import Settings
 from fuzz.harness import Target, promise
 from fuzz.inside import Liar, programs, refused_alike
-from testbed.simulation.network import PROTOCOLS, Network
+from testbed.domains.drawn import PROTOCOLS
+from testbed.simulation.network import Network
 
 _MOMENTS = (
     (ExchangeType.GSA_INBAND_REKEY, False),

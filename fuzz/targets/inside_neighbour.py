@@ -5,7 +5,8 @@ from __future__ import annotations
 from agents.ikev2.registry import ExchangeType
 from fuzz.harness import Target, promise
 from fuzz.inside import Liar, programs, refused_alike
-from testbed.simulation.network import PROTOCOLS, Network
+from testbed.domains.drawn import PROTOCOLS
+from testbed.simulation.network import Network
 
 _MOMENTS = (
     (ExchangeType.GSA_INBAND_REKEY, False),

@@ -10,7 +10,8 @@ from agents.ikev2.sa import IkeSa
 from agents.policy.domain import Settings
 from fuzz.harness import Target, promise
 from fuzz.inside import rewritten
-from testbed.simulation.network import PROTOCOLS, Network
+from testbed.domains.drawn import PROTOCOLS
+from testbed.simulation.network import Network
 
 _STEP = 16
 """Octets of a program for each message."""

@@ -10,7 +10,7 @@ from agents.policy.errors import PolicyError
 from agents.policy.names import GroupId
 from fuzz.harness import Target, promise
 from fuzz.samples import network_samples
-from testbed.simulation.network import POLICY_SERVER, key
+from testbed.simulation.parties import POLICY_SERVER, key
 
 _GROUP = GroupId("example", "a", "a-e0", "ospf")
 _ROUTER = key("a")

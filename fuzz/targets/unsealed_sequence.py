@@ -11,7 +11,8 @@ from functools import lru_cache
 
 from agents.policy.domain import Settings
 from fuzz.harness import Target, promise
-from testbed.simulation.network import PROTOCOLS, Network
+from testbed.domains.drawn import PROTOCOLS
+from testbed.simulation.network import Network
 from testbed.simulation.wires import Passing
 from testbed.soak.outsider import forged, stir
 from testbed.soak.unsealed import claims_to_be_sealed

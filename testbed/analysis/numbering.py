@@ -17,8 +17,9 @@ from agents.policy.domain import Settings
 from agents.policy.names import GroupId
 from agents.policy.spi import places
 from testbed.analysis.run import Run
+from testbed.domains.build import ISSUED_AT, domain_of
+from testbed.domains.keys import keys_of
 from testbed.keying.options import VALIDITY_S
-from testbed.keying.provision import ISSUED_AT, domain_of
 from testbed.topology.resolved import Topology
 
 
@@ -104,7 +105,7 @@ def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | No
 def _documents(topology: Topology, seed: int, removed: frozenset[str]) -> dict[str, PolicyDocument]:
     """The run's documents as far as SPIs and neighbours go, which no setting changes."""
     settings = Settings(validity_s=VALIDITY_S)
-    domain = domain_of(topology, seed, topology.dks.address, settings)
+    domain = domain_of(topology, keys_of(seed), topology.dks.address, settings)
     for router in sorted(removed):
         domain = edit.remove_router(domain, router)
     return compile_documents(domain, 1, ISSUED_AT)

@@ -11,9 +11,9 @@ from ipaddress import ip_address
 from agents.ikev2.registry import Flag
 from testbed.analysis.measures import RequestCounts
 from testbed.analysis.run import NS, Event, Run
+from testbed.domains.build import PORT
 from testbed.keying.base import modes
 from testbed.keying.options import AgentOptions
-from testbed.keying.provision import PORT
 from testbed.probes.ike import ike_datagrams
 from testbed.topology.resolved import IPAddress, Topology, of_stub
 

@@ -34,7 +34,7 @@ from testbed.bench import lks_flood
 from testbed.bench.ike import DKS_ADDRESS, PORT, cpu_s, dks, dks_target, loopback_up, resident_kib
 from testbed.bench.initiator import Handshake, HandshakeFailed, Target, connected
 from testbed.bench.ring import NAME, make
-from testbed.keying.provision import laboratory_key
+from testbed.domains.keys import laboratory_key
 
 _NEXT_PAYLOAD, _FRAGMENT = 16, 32
 """Where an IKE header names the first payload, and where an encrypted fragment has its number and their count."""

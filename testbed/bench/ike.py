@@ -27,8 +27,8 @@ from agents.runtime.control import CommandRefused, ask
 from testbed.bench.charon import Charon
 from testbed.bench.initiator import HandshakeFailed, Initiator, Target
 from testbed.bench.ring import DKS, NAME, SEED, BenchDomain, make
+from testbed.domains.keys import laboratory_key
 from testbed.errors import EnvironmentFailure
-from testbed.keying.provision import laboratory_key
 from testbed.probes.cpu import cpu_ns
 
 DKS_ADDRESS, CHARON_ADDRESS, PORT = "127.0.0.3", "127.0.0.2", 848

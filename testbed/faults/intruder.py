@@ -33,8 +33,9 @@ from agents.ipsec.protection import RoutingProtocol, Suite
 from agents.ipsec.xfrm import Xfrm
 from agents.policy.keys import spki
 from agents.policy.names import GroupId, party_id
+from testbed.domains.build import PORT
+from testbed.domains.keys import laboratory_key
 from testbed.faults import packets
-from testbed.keying.provision import PORT, laboratory_key
 from testbed.net.laboratory import Laboratory
 
 _ETHER_TYPES = {4: 0x0800, 6: 0x86DD}

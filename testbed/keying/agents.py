@@ -12,7 +12,7 @@ import asyncio
 import base64
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,18 +26,13 @@ from agents.policy.domain import Domain
 from agents.policy.keys import spki, write_private_key, write_public
 from agents.policy.names import DKS_NAME
 from agents.runtime.control import CommandRefused, ask
+from testbed.domains.build import domain_of
+from testbed.domains.keys import keys_of, laboratory_key
 from testbed.errors import EnvironmentFailure
 from testbed.keying.base import AgentProcess, Keying, KeyingLab, KeyingNode, Look
 from testbed.keying.options import AgentOptions, CentralOptions, PlanOptions
 from testbed.keying.policy_server import LaboratoryPolicyServer
-from testbed.keying.provision import (
-    Places,
-    dks_config,
-    domain_of,
-    laboratory_key,
-    lks_config,
-    provision,
-)
+from testbed.keying.provision import Places, dks_config, lks_config, provision
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Router, Topology
 
@@ -73,16 +68,18 @@ class AgentKeying(Keying):
         self._policy: LaboratoryPolicyServer | None = None
         self._replaced: dict[str, tuple[Ed25519PrivateKey, bytes]] = {}
         """Machines that have not booted yet: key and document."""
-        self._domain: Callable[[], tuple[Domain, Path, int]]
+        self._first: tuple[Domain, Path, int]
 
     def prepare(self, topology: Topology, folder: Path, seed: int, options: PlanOptions) -> None:
         """Identities, documents and retained folders of every router and the DKS."""
         assert isinstance(options, AgentOptions)
         settings = options.settings(issuer=self.issuer, local_key_server=self.local_key_server)
-        address = self.dks_address(topology)
-        mode, clear, region, new = Mode(options.mode), options.in_clear, options.region, options.new_links
-        provision(topology, folder, seed, address, settings, mode, clear, region, new)
-        self._domain = lambda: (domain_of(topology, seed, address, settings, mode, clear, region, new), folder, seed)
+        mode, address = Mode(options.mode), self.dks_address(topology)
+        domain = domain_of(
+            topology, keys_of(seed), address, settings, mode, options.in_clear, options.region, options.new_links
+        )
+        provision(topology, domain, folder, seed)
+        self._first = (domain, folder, seed)
 
     def policy_step(self, direction: str, at_once: int, protocol: str) -> Mapping[str, Any]:
         """As Keying.policy_step."""
@@ -91,7 +88,7 @@ class AgentKeying(Keying):
     def _policy_server(self) -> LaboratoryPolicyServer:
         """It is made when it is first needed: most runs need none."""
         if self._policy is None:
-            self._policy = LaboratoryPolicyServer(*self._domain())
+            self._policy = LaboratoryPolicyServer(*self._first)
         return self._policy
 
     def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:

@@ -24,8 +24,10 @@ from agents.policy.export import export_documents
 from agents.policy.keys import spki
 from agents.policy.names import DKS_NAME
 from agents.policy.store import PolicyStore, Signer
+from testbed.domains.build import ISSUED_AT
+from testbed.domains.keys import POLICY_SERVER, laboratory_key
 from testbed.keying.options import VALIDITY_S
-from testbed.keying.provision import ISSUED_AT, POLICY_SERVER, Places, laboratory_key
+from testbed.keying.provision import Places
 
 WHO = "laboratory"
 ADMINISTRATOR = "administrator"

@@ -6,61 +6,50 @@ A simulation with lossy wires and a record of all events, composed for tests, th
 from __future__ import annotations
 
 import base64
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address
-from typing import Any, Literal
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from agents.dks.core import DksCore
 from agents.dks.documents import Documents
 from agents.dks.store import GenerationLedger
 from agents.ipsec.protection import RoutingProtocol
-from agents.lks.carrying import CARRIED
 from agents.lks.core import LksCore
-from agents.lks.lease import LEASE
-from agents.lks.retained import COUNTERS, DOCUMENT
+from agents.lks.retained import DOCUMENT
 from agents.policy import edit
 from agents.policy.compile import compile_documents
-from agents.policy.document import IPV4_PROTOCOLS, DksEntry, PolicyDocument, sign_document
+from agents.policy.document import PolicyDocument
 from agents.policy.domain import Domain, Settings
-from agents.policy.keys import spki
-from agents.policy.revocation import FILE as REVOCATION
+from agents.policy.names import DKS_NAME
 from agents.policy.revocation import make_list, sign_list
+from testbed.domains.build import domain_of, signed
+from testbed.domains.drawn import DKS_ADDRESS, PROTOCOLS, wired
+from testbed.domains.keys import Keys
+from testbed.simulation.parties import POLICY_SERVER, dks_core, held, key, router_core
 from testbed.simulation.record import Record, Seen
 from testbed.simulation.simulation import Node, Simulation
 from testbed.simulation.wires import Lossy
-
-DKS_ADDRESS = IPv4Address("192.0.2.1")
-PROTOCOLS = (RoutingProtocol.OSPF, RoutingProtocol.PIM)
-
-
-def key(name: str) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
-
-
-POLICY_SERVER = key("policy server")
+from testbed.topology.resolved import Topology
 
 
 class Network(Simulation):
-    """`segments`: name → routers on it; two make a point-to-point link, more a LAN. With no protocol of IPv4 among
-    `protocols` links have no IPv4 addresses. `room`: for how many interfaces a router has SPIs."""
+    """`network`: a topology, or segments: name → routers on it; two make a point-to-point link, more a LAN. With no
+    protocol of IPv4 among `protocols` links have no IPv4 addresses. `room`: for how many interfaces a router has SPIs,
+    at least."""
 
     wires: Lossy
 
     def __init__(
         self,
-        segments: Mapping[str, Sequence[str]],
+        network: Topology | Mapping[str, Sequence[str]],
         *,
         settings: Settings | None = None,
         dks: bool = False,
-        protocols: Sequence[RoutingProtocol] = PROTOCOLS,
+        protocols: Sequence[RoutingProtocol] | None = None,
         seed: int = 1,
         loss: float = 0.0,
         duplicate: float = 0.0,
         overtake: float = 0.0,
-        keys: Callable[[str], Ed25519PrivateKey] = key,
+        keys: Keys = key,
         room: int = 4,
     ) -> None:
         super().__init__(seed)
@@ -68,27 +57,11 @@ class Network(Simulation):
         self.record = Record(self)
         self.observers.append(self.record)
         self.keys = keys
-        entry = DksEntry(name="dks", key=spki(key("dks")), addresses=(DKS_ADDRESS,))
-        self.domain = Domain(name="example", dks=entry, settings=settings or Settings(validity_s=1 << 33))
-        names = sorted({router for members in segments.values() for router in members})
-        interfaces: dict[str, dict[str, tuple[str, str]]] = {name: {} for name in names}
-        for name in names:
-            self.domain = edit.add_router(self.domain, name, spki(key(name)), room=room)
-            self.domain = edit.approve_router(self.domain, name, spki(key(name)))
-        ipv4 = bool(IPV4_PROTOCOLS & set(protocols))
-        for number, (segment, members) in enumerate(segments.items()):
-            kind: Literal["p2p", "lan"] = "p2p" if len(members) == 2 else "lan"
-            places = []
-            for host, router in enumerate(members, 1):
-                interface = f"{router}-e{len(interfaces[router])}"
-                address = IPv4Interface(f"10.{number >> 8}.{number & 255}.{host}/24") if ipv4 else None
-                address6 = IPv6Address(f"fe80::{number + 1:x}:{host:x}")
-                self.domain = edit.add_interface(self.domain, router, interface, address, address6, kind, protocols)
-                interfaces[router][interface] = (str(address.ip if address else address6), segment)
-                places.append((router, interface))
-            for index, here in enumerate(places):
-                for there in places[index + 1 :]:
-                    self.domain = edit.allow(self.domain, here, there)
+        self.topology = network if isinstance(network, Topology) else wired(network, protocols or PROTOCOLS)
+        self.domain = domain_of(
+            self.topology, key, DKS_ADDRESS, settings or Settings(validity_s=1 << 33),
+            protocols=protocols, points=isinstance(network, Topology), room=room,
+        )  # fmt: skip
         self.version = 0
         self.signed_at = 0
         """Unix time of the Policy Server's signatures from now on."""
@@ -106,24 +79,29 @@ class Network(Simulation):
         self.documents: dict[str, PolicyDocument] = {}
         self.signed: dict[str, bytes] = {}
         self.compile()
-        self.routers = names
-        for name in names:
-            node = self.add(Node(name, self.make_lks, interfaces[name]))
-            node.files[DOCUMENT] = self.signed[name]
+        self.routers = list(self.topology.routers)
+        for router in self.topology.routers.values():
+            policy = self.documents[router.name]
+            interfaces = {
+                each.name: (str(each.address or each.address6), router.interface(each.name).segment)
+                for each in policy.interfaces
+            }
+            self.add(Node(router.name, self.make_lks, interfaces)).files[DOCUMENT] = self.signed[router.name]
+            self.wires.routed.update({str(local): router.name for pair in policy.pairs for local in pair.local})
         self.ledger = GenerationLedger(":memory:")
         self.fresh: list[PolicyDocument] = []
         self.revocation: bytes | None = None
         """What the Policy Server exported last."""
         self.wall_offset = 1000.0
         if dks:
-            self.add(Node("dks", self.make_dks, {"eth0": (str(DKS_ADDRESS), "dks")}))
-            self.wires.remote[str(DKS_ADDRESS)] = "dks"
+            self.add(Node(DKS_NAME, self.make_dks, {"eth0": (str(DKS_ADDRESS), DKS_NAME)}))
+            self.wires.remote[str(DKS_ADDRESS)] = DKS_NAME
 
     def compile(self) -> None:
         """Sign the documents of the domain as it is."""
         self.version += 1
         self.documents = compile_documents(self.domain, self.version, self.signed_at, self.documents)
-        self.signed = {name: sign_document(each, POLICY_SERVER) for name, each in self.documents.items()}
+        self.signed = signed(self.documents, POLICY_SERVER)
         for name, each in self.documents.items():
             self.published[name, each.version] = self.signed[name]
         self._history.append((self.now, tuple(self.documents.values())))
@@ -169,27 +147,12 @@ class Network(Simulation):
 
     def make_lks(self, node: Node) -> LksCore:
         """A router's core, from its files."""
-        return LksCore(
-            node.files[DOCUMENT],
-            self.keys(node.name),
-            POLICY_SERVER.public_key(),
-            node.files.get(COUNTERS),
-            domain="example",
-            router=node.name,
-            random=self.octets,
-            sequence=node.sequence,
-            wall=lambda: self.wall_offset + self.now,
-            revocation=node.files.get(REVOCATION),
-            lease_record=node.files.get(LEASE),
-            carried_record=node.files.get(CARRIED),
-        )
+        wall = lambda: self.wall_offset + self.now  # noqa: E731
+        return router_core(self, node, self.domain.name, self.keys(node.name), wall)
 
     def held(self) -> Documents:
         """All documents of now, as a DKS that starts has them."""
-        documents = Documents("example", POLICY_SERVER.public_key())
-        for signed in self.signed.values():
-            documents.add(signed)
-        return documents
+        return held(self.domain.name, self.signed.values())
 
     def make_dks(self, _node: Node) -> DksCore:
         """The DKS's core, with the ledger and the documents of now."""
@@ -199,18 +162,11 @@ class Network(Simulation):
             fresh, self.fresh = [each for each in self.fresh if each.router in self.signed], []
             return [each for each in fresh if documents.add(self.signed[each.router]) is not None]
 
-        return DksCore(
-            key("dks"),
-            documents,
-            self.ledger,
-            domain="example",
-            name="dks",
-            random=self.octets,
-            poll=poll,
-            poll_list=lambda: self.revocation,
-            rate=self.pace[0],
-            burst=self.pace[1],
-        )
+        rate, burst = self.pace
+        return dks_core(
+            self, self.domain.name, documents, self.ledger,
+            poll=poll, poll_list=lambda: self.revocation, rate=rate, burst=burst,
+        )  # fmt: skip
 
     @property
     def events(self) -> list[Seen]:

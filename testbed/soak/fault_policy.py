@@ -14,7 +14,7 @@ from agents.policy import edit
 from agents.policy.document import Lifetimes, sign_document
 from agents.policy.revocation import make_list, sign_list
 from agents.runtime.control import CommandRefused
-from testbed.simulation.network import POLICY_SERVER, key
+from testbed.simulation.parties import POLICY_SERVER, key
 from testbed.soak import fault_power
 from testbed.soak.faults import ISSUERS, PHANTOMS, with_issuer
 from testbed.soak.verdict import Violated

@@ -23,7 +23,7 @@ from agents.policy.document import sign_document
 from agents.policy.group import LABEL, MAX_COUNTER, GroupState, sign_group_state
 from agents.policy.names import GroupId
 from agents.policy.revocation import make_list, sign_list
-from testbed.simulation.network import key
+from testbed.simulation.parties import key
 from testbed.soak.world import World
 
 EVERY_S = 1.7

@@ -10,7 +10,8 @@ from itertools import repeat
 from agents.lks.carrying import CARRIED
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.policy.revocation import FILE as REVOCATION
-from testbed.simulation.network import POLICY_SERVER, Network
+from testbed.simulation.network import Network
+from testbed.simulation.parties import POLICY_SERVER
 from testbed.simulation.simulation import Node
 from testbed.soak import witness
 from testbed.soak.verdict import Verdict

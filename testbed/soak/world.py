@@ -10,7 +10,8 @@ from agents.lks.retained import DOCUMENT
 from agents.policy import edit
 from agents.policy.keys import spki
 from agents.runtime.effects import Effect, Event, Kernel, Persist
-from testbed.simulation.network import Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import key
 from testbed.simulation.simulation import Files, Node
 from testbed.simulation.wires import Passing
 from testbed.soak.faults import PHANTOMS, SEGMENTS, pace_of, settings_of

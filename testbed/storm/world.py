@@ -16,17 +16,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from agents.dks.core import DksCore
-from agents.dks.documents import Documents
 from agents.dks.store import GenerationLedger
 from agents.ikev2.registry import ExchangeType
 from agents.lks.core import LksCore
 from agents.lks.dks_link import LIVENESS_S
-from agents.lks.retained import COUNTERS, DOCUMENT
+from agents.lks.retained import DOCUMENT
 from agents.runtime.effects import Effect, Event, Send
+from testbed.domains.drawn import DKS_ADDRESS
+from testbed.simulation.parties import dks_core, held, router_core
 from testbed.simulation.simulation import Node, Simulation
 from testbed.simulation.wires import Direct
 from testbed.storm.queued import QueuedDks
-from testbed.storm.rings import DKS, DKS_ADDRESS, NAME, POLICY_SERVER, Place, key_of
+from testbed.storm.rings import DKS, NAME, Place
 from testbed.storm.service import Service
 from testbed.storm.tally import Tally
 
@@ -97,32 +98,12 @@ class Storm:
         self._ledger.close()
 
     def _router(self, node: Node) -> LksCore:
-        return LksCore(
-            node.files[DOCUMENT],
-            self.places[node.name].key,
-            POLICY_SERVER.public_key(),
-            node.files.get(COUNTERS),
-            domain=NAME,
-            router=node.name,
-            random=self.simulation.octets,
-            sequence=node.sequence,
-            wall=lambda: 1000.0 + self.simulation.now,
-        )
+        key = self.places[node.name].key
+        return router_core(self.simulation, node, NAME, key, lambda: 1000.0 + self.simulation.now)
 
     def _server(self, _node: Node) -> DksCore:
-        documents = Documents(NAME, POLICY_SERVER.public_key())
-        for place in self.places.values():
-            documents.add(place.signed)
-        return DksCore(
-            key_of(DKS),
-            documents,
-            self._ledger,
-            domain=NAME,
-            name=DKS,
-            random=self.simulation.octets,
-            share=self._share,
-            **self._pace,  # type: ignore[arg-type]
-        )
+        documents = held(NAME, (place.signed for place in self.places.values()))
+        return dks_core(self.simulation, NAME, documents, self._ledger, share=self._share, **self._pace)
 
     # -- what is counted ---------------------------------------------------------------------------------------------
 

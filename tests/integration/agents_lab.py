@@ -14,21 +14,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from agents.ipsec.protection import RoutingProtocol
 from agents.lks.retained import DOCUMENT
-from agents.policy import edit
 from agents.policy.compile import compile_documents
-from agents.policy.document import DksEntry, sign_document
 from agents.policy.domain import Domain, Settings
-from agents.policy.keys import public_pem, spki, write_private_key, write_public
+from agents.policy.keys import public_pem, write_private_key, write_public
+from testbed.domains.build import domain_of, signed
+from testbed.domains.drawn import wired
+from testbed.domains.keys import POLICY_SERVER, keys_of
 from tests.integration.ipsec_lab import inside, run
 
+KEYS = keys_of(0)
 SWITCH = "sw"
 OSPF = socket.inet_aton("224.0.0.5")
 
@@ -54,7 +54,7 @@ class AgentRouter:
     def __init__(self, name: str, number: int, folder: Path) -> None:
         self.name, self.number, self.folder = name, number, folder
         self.interface = f"{name}-e0"
-        self.key = Ed25519PrivateKey.generate()
+        self.key = KEYS(name)
         self.process: subprocess.Popen[bytes] | None = None
         (folder / "state").mkdir(parents=True)
 
@@ -114,7 +114,7 @@ class AgentLab:
     def __init__(self, names: tuple[str, ...], settings: Settings | None = None, dks: str = "192.0.2.1") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="agents."))
         self.routers = {name: AgentRouter(name, number, self.folder / name) for number, name in enumerate(names, 1)}
-        self.server = Ed25519PrivateKey.generate()
+        self.server = KEYS(POLICY_SERVER)
         run("ip", "link", "add", SWITCH, "type", "bridge", "mcast_snooping", "0")
         run("ip", "link", "set", SWITCH, "up")
         for router in self.routers.values():
@@ -128,31 +128,16 @@ class AgentLab:
                 f"addr add {router.address}/24 dev {router.interface}",
             ):
                 run("ip", "-n", router.name, *command.split())
-        self.dks_key = Ed25519PrivateKey.generate()
-        entry = DksEntry(name="dks", key=spki(self.dks_key), addresses=(IPv4Address(dks),))
-        self.domain = self._provision(settings or Settings(validity_s=1 << 33), entry)
+        self.domain = self._provision(settings or Settings(validity_s=1 << 33), IPv4Address(dks))
 
-    def _provision(self, settings: Settings, entry: DksEntry) -> Domain:
-        domain = Domain(name="example", dks=entry, settings=settings)
-        kind = "p2p" if len(self.routers) == 2 else "lan"
-        for router in self.routers.values():
-            public = spki(router.key)
-            domain = edit.add_router(domain, router.name, public)
-            domain = edit.approve_router(domain, router.name, public)
-            address = IPv4Interface(f"{router.address}/24")
-            address6 = IPv6Address(f"fe80::{router.number}")
-            domain = edit.add_interface(
-                domain, router.name, router.interface, address, address6, kind, [RoutingProtocol.OSPF]
-            )
-        routers = list(self.routers.values())
-        for index, here in enumerate(routers):
-            for there in routers[index + 1 :]:
-                domain = edit.allow(domain, (here.name, here.interface), (there.name, there.interface))
-        for name, document in compile_documents(domain, 1, 0).items():
+    def _provision(self, settings: Settings, dks: IPv4Address) -> Domain:
+        topology = wired({"link": tuple(self.routers)}, (RoutingProtocol.OSPF,))
+        domain = domain_of(topology, KEYS, dks, settings)
+        for name, octets in signed(compile_documents(domain, 1, 0), self.server).items():
             router = self.routers[name]
             write_private_key(router.folder / "identity.pem", router.key)
             write_public(router.folder / "policy-server.pem", public_pem(self.server))
-            write_public(router.folder / "state" / DOCUMENT, sign_document(document, self.server))
+            write_public(router.folder / "state" / DOCUMENT, octets)
             (router.folder / "lks.toml").write_text(
                 f'name = "{name}"\ndomain = "example"\nidentity = "identity.pem"\n'
                 'policy_server_key = "policy-server.pem"\nstate_dir = "state"\nevents = "events"\n'

@@ -29,7 +29,8 @@ from agents.policy.errors import PolicyError
 from agents.policy.keys import spki
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import Revoked, key_hash, make_list, sign_list
-from testbed.simulation.network import POLICY_SERVER, Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import POLICY_SERVER, key
 from tests.integration.ipsec_lab import inside, run
 
 pytestmark = pytest.mark.guest

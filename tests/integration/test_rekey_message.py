@@ -15,7 +15,7 @@ from agents.lks.retained import DOCUMENT
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from agents.policy.keys import public_pem, write_private_key, write_public
-from tests.integration.agents_lab import AgentLab, ip, wait_for
+from tests.integration.agents_lab import KEYS, AgentLab, ip, wait_for
 from tests.integration.ipsec_lab import run
 
 pytestmark = pytest.mark.guest
@@ -42,7 +42,7 @@ class CentralLab(AgentLab):
             run("ip", "-n", name, "addr", "add", f"192.0.2.{number + 1}/24", "dev", f"{name}-m")
         self.place = self.folder / DKS
         (self.place / "documents").mkdir(parents=True)
-        write_private_key(self.place / "identity.pem", self.dks_key)
+        write_private_key(self.place / "identity.pem", KEYS("dks"))
         write_public(self.place / "policy-server.pem", public_pem(self.server))
         for name, router in self.routers.items():
             write_public(self.place / "documents" / f"{name}.cose", (router.folder / "state" / DOCUMENT).read_bytes())

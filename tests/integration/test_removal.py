@@ -19,7 +19,7 @@ from agents.policy.keys import write_private_key
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.store import PolicyStore
 from agents.runtime.control import ask
-from tests.integration.agents_lab import SWITCH, AgentLab, ip, wait_for
+from tests.integration.agents_lab import KEYS, SWITCH, AgentLab, ip, wait_for
 from tests.integration.ipsec_lab import run
 
 pytestmark = pytest.mark.guest
@@ -44,7 +44,7 @@ class Domain:
         self.documents.mkdir(parents=True)
         PolicyStore.create(self.lab.folder / "policy", self.lab.domain, self.lab.server).close()
         run("ip", "addr", "add", f"{DKS}/24", "dev", SWITCH)
-        write_private_key(self.folder / "identity.pem", self.lab.dks_key)
+        write_private_key(self.folder / "identity.pem", KEYS("dks"))
         (self.folder / "dks.toml").write_text(
             'domain = "example"\nidentity = "identity.pem"\npolicy_server_key = "documents/policy-server.pem"\n'
             f'documents = "documents"\nstate_dir = "state"\nlisten = "{DKS}"\nsocket = "dks.sock"\n'

@@ -11,13 +11,14 @@ from agents.policy.domain import Settings
 from agents.policy.spi import places
 from testbed.analysis.numbering import Numbering, numbering
 from testbed.analysis.run import Run
+from testbed.domains.build import domain_of
+from testbed.domains.keys import keys_of
 from testbed.keying.options import VALIDITY_S
-from testbed.keying.provision import domain_of
 from testbed.record.plan import Plan
 from testbed.topology.load import load
 
 LINE = load("line:2")
-DOCUMENTS = compile_documents(domain_of(LINE, 1, LINE.dks.address, Settings(validity_s=VALIDITY_S)), 1, 0)
+DOCUMENTS = compile_documents(domain_of(LINE, keys_of(1), LINE.dks.address, Settings(validity_s=VALIDITY_S)), 1, 0)
 NEWEST = 70
 """More than an SPI can say of a generation."""
 

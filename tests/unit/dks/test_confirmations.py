@@ -24,7 +24,8 @@ from agents.policy.revocation import Revoked, key_hash, make_list, sign_list
 from agents.runtime.effects import Persist
 from agents.runtime.events import EventLog
 from agents.runtime.storage import write_atomic
-from testbed.simulation.network import POLICY_SERVER, Network, key, ring
+from testbed.simulation.network import Network, ring
+from testbed.simulation.parties import POLICY_SERVER, key
 
 MAX_VERSION = (1 << 63) - 1
 SOON = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=1, first_max_s=3, max_s=10))

@@ -29,7 +29,8 @@ from agents.policy.keys import spki
 from agents.policy.names import GroupId
 from agents.policy.store import PolicyStore
 from agents.runtime.effects import Persist
-from testbed.simulation.network import POLICY_SERVER, Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import POLICY_SERVER, key
 
 QUICK = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=1, first_max_s=2, max_s=2))
 

@@ -14,15 +14,12 @@ from agents.dks import serve
 from agents.dks.config import read_config
 from agents.dks.daemon import main
 from agents.dks.documents import Documents
-from agents.policy import edit
-from agents.policy.document import DksEntry
-from agents.policy.domain import Domain
-from agents.policy.keys import public_pem, read_public_key, spki, write_private_key
-from agents.policy.store import PolicyStore
+from agents.policy.keys import read_public_key, write_private_key
 from agents.runtime.settings import ConfigError
+from tests.unit.runtime.commissioned import commissioned
 
 CONFIG = (
-    'domain = "example"\nidentity = "dks.pem"\npolicy_server_key = "server.pem"\ndocuments = "documents"\n'
+    'domain = "example"\nidentity = "identity.pem"\npolicy_server_key = "server.pem"\ndocuments = "documents"\n'
     'state_dir = "state"\nevents = "events"\nlisten = "127.0.0.1"\n'
 )
 
@@ -30,18 +27,8 @@ CONFIG = (
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DKS's files, as they should be."""
-    keys = {name: Ed25519PrivateKey.generate() for name in ("dks", "r1")}
-    dks = DksEntry.model_validate({"name": "dks", "key": spki(keys["dks"]), "addresses": ["10.9.0.1"]})
-    domain = edit.add_router(Domain(name="example", dks=dks), "r1", spki(keys["r1"]), approved=True)
-    store = PolicyStore.create(tmp_path / "store", domain)
-    store.commit("anna", "first", int(time.time()) - 60)
-    (tmp_path / "documents").mkdir()
-    (tmp_path / "documents" / "r1.cose").write_bytes(store.documents()["r1"])
-    (tmp_path / "server.pem").write_bytes(public_pem(store.public_key))
-    store.close()
-    write_private_key(tmp_path / "dks.pem", keys["dks"])
     monkeypatch.setattr("agents.dks.daemon.harden.process", lambda: None)
-    return tmp_path
+    return commissioned(tmp_path, int(time.time()) - 60).path("dks")
 
 
 def free_port() -> int:
@@ -64,8 +51,8 @@ def test_a_dks_that_the_documents_do_not_name_says_so(
 ) -> None:
     monkeypatch.setattr(serve, "Driver", Idle)
     if wrong == "key":
-        (folder / "dks.pem").unlink()
-        write_private_key(folder / "dks.pem", Ed25519PrivateKey.generate())
+        (folder / "identity.pem").unlink()
+        write_private_key(folder / "identity.pem", Ed25519PrivateKey.generate())
     name = 'name = "key-server"\n' if wrong == "name" else ""
     (folder / "dks.toml").write_text(f"{name}port = {free_port()}\n{CONFIG}")
     assert main(["run", "--config", str(folder / "dks.toml")]) == 0
@@ -86,10 +73,10 @@ def test_a_dks_without_documents_says_so_and_where_it_looked(
 
 
 def test_documents_that_cannot_be_listed_end_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = CONFIG.replace('"documents"', '"dks.pem"')
+    settings = CONFIG.replace('"documents"', '"identity.pem"')
     (folder / "dks.toml").write_text(f"port = {free_port()}\n{settings}")
     assert main(["run", "--config", str(folder / "dks.toml")]) == 3
-    assert "dks.pem: Not a directory" in capsys.readouterr().err
+    assert "identity.pem: Not a directory" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,8 @@ from agents.policy.revocation import Revoked, key_hash, make_list, sign_list
 from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Effect, Kernel
 from agents.runtime.links import LinkState
-from testbed.simulation.network import POLICY_SERVER, Network, key, ring
+from testbed.simulation.network import Network, ring
+from testbed.simulation.parties import POLICY_SERVER, key
 from testbed.simulation.record import Seen
 
 GROUP = GroupId("example", "r1", "eth0", "ospf")

@@ -23,7 +23,7 @@ from agents.policy.names import GroupId, party_id
 from agents.runtime.control import CommandRefused, ask, follow
 from testbed.bench.initiator import Initiator, Target
 from testbed.bench.ring import DKS, NAME, SEED, BenchDomain, make
-from testbed.keying.provision import laboratory_key
+from testbed.domains.keys import laboratory_key
 
 WORKERS, ROUTERS = 3, 24
 ADDRESS = "127.0.0.1"

@@ -12,20 +12,18 @@ import pytest
 from agents.ipsec.protection import Mode
 from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
 from agents.policy.document import verify_document
+from agents.policy.domain import Settings
 from testbed.analysis.protected import Share, between
+from testbed.domains.build import domain_of
+from testbed.domains.keys import POLICY_SERVER, keys_of, laboratory_key
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.keying.options import AgentOptions, options_of
 from testbed.keying.policy_server import LaboratoryPolicyServer
-from testbed.keying.provision import (
-    POLICY_SERVER,
-    Places,
-    domain_of,
-    laboratory_key,
-    provision,
-)
+from testbed.keying.provision import Places, provision
 from testbed.runner.experiment import find
 from testbed.topology.load import load
+from testbed.topology.resolved import Topology
 
 deployment = sys.modules[type(find("incremental_deployment")).__module__]
 
@@ -42,14 +40,22 @@ def test_the_plan_can_be_played_and_cuts_the_power_of_a_router_whose_link_is_und
     assert max(each.at_s for each in plan.timeline) < plan.duration_s
 
 
+def laboratory(
+    topology: Topology, folder: Path, address: IPv4Address, settings: Settings, mode: Mode
+) -> LaboratoryPolicyServer:
+    """All nodes' folders, and the Policy Server."""
+    domain = domain_of(topology, keys_of(1), address, settings, mode)
+    provision(topology, domain, folder, 1)
+    return LaboratoryPolicyServer(domain, folder, 1)
+
+
 def test_steps_wait_for_the_routers_words_and_put_documents_where_the_dks_finds_them(tmp_path: Path) -> None:
     topology, address, settings = (
         load("ring"),
         IPv4Address("192.0.2.1"),
         AgentOptions().settings(issuer="lks", local_key_server=True),
     )
-    provision(topology, tmp_path, 1, address, settings, Mode.CLEAR)
-    server = LaboratoryPolicyServer(domain_of(topology, 1, address, settings, Mode.CLEAR), tmp_path, 1)
+    server = laboratory(topology, tmp_path, address, settings, Mode.CLEAR)
     dks = Places(tmp_path / "retained" / "dks")
     before = hashlib.sha256((dks.documents / "r1.cose").read_bytes()).digest()
     assert server.step("up")["result"] == "held"
@@ -72,8 +78,7 @@ def test_steps_wait_for_the_routers_words_and_put_documents_where_the_dks_finds_
 def test_a_step_where_there_is_none_is_no_error(mode: Mode, tmp_path: Path) -> None:
     topology, address = load("ring"), IPv4Address("192.0.2.1")
     settings = AgentOptions().settings(issuer="lks", local_key_server=True)
-    provision(topology, tmp_path, 1, address, settings, mode)
-    server = LaboratoryPolicyServer(domain_of(topology, 1, address, settings, mode), tmp_path, 1)
+    server = laboratory(topology, tmp_path, address, settings, mode)
     assert server.step("up")["result"] == ("done" if mode is Mode.REQUIRED else "held")
     assert server.step("back")["result"] == ("held" if mode is Mode.REQUIRED else "done")
 
@@ -133,8 +138,7 @@ def test_protocols_are_deployed_one_after_the_other_when_asked_for(tmp_path: Pat
 def test_a_deployment_of_another_protocol_begins_when_the_one_before_is_at_its_end(tmp_path: Path) -> None:
     topology, address = load("office"), IPv4Address("192.0.2.1")
     settings = AgentOptions().settings(issuer="lks", local_key_server=True)
-    provision(topology, tmp_path, 1, address, settings, Mode.CLEAR)
-    server = LaboratoryPolicyServer(domain_of(topology, 1, address, settings, Mode.CLEAR), tmp_path, 1)
+    server = laboratory(topology, tmp_path, address, settings, Mode.CLEAR)
     dks, public = Places(tmp_path / "retained" / "dks"), laboratory_key(1, POLICY_SERVER).public_key()
     (dks.state / "confirmations").mkdir()
 

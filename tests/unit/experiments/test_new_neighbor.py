@@ -12,10 +12,11 @@ import networkx
 import pytest
 
 from testbed.analysis.run import NS, Run
+from testbed.domains.build import domain_of
+from testbed.domains.keys import keys_of
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.keying.options import AgentOptions
-from testbed.keying.provision import domain_of
 from testbed.runner.experiment import Table, find
 from testbed.topology.load import load
 from testbed.topology.spare import spare_links
@@ -32,7 +33,7 @@ def test_the_network_hangs_together_without_the_new_links_and_policy_has_none_of
     links = spare_links(topology, 3)
     options = AgentOptions(new_links=3)
     settings = options.settings(issuer="lks", local_key_server=True)
-    domain = domain_of(topology, 1, topology.dks.management.address, settings, new_links=3)
+    domain = domain_of(topology, keys_of(1), topology.dks.management.address, settings, new_links=3)
     allowed = {frozenset({each.a.router, each.b.router}) for each in domain.adjacencies}
     new = {frozenset(node for node, _at in topology.segments[each].members) for each in links}
     assert len(new) == 3 and not new & allowed

@@ -15,9 +15,10 @@ from agents.policy.domain import Settings
 from testbed.analysis import adjacency
 from testbed.analysis.measures import Adjacencies
 from testbed.analysis.run import NS, Run
+from testbed.domains.build import domain_of
+from testbed.domains.keys import keys_of
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
-from testbed.keying.provision import domain_of
 from testbed.runner.experiment import Measures, Table, find
 from testbed.topology.load import load
 
@@ -84,7 +85,7 @@ def test_a_link_or_lan_that_is_not_there_is_refused_as_a_region() -> None:
 
 
 def test_only_routers_of_the_region_get_documents_and_only_its_links_are_protected() -> None:
-    domain = domain_of(AREAS, 1, AREAS.dks.address, Settings(validity_s=1 << 33), region=ACROSS.inside)
+    domain = domain_of(AREAS, keys_of(1), AREAS.dks.address, Settings(validity_s=1 << 33), region=ACROSS.inside)
     documents = compile_documents(domain, 1, 0)
     assert set(documents) == set(ACROSS.members)
     for name, document in documents.items():

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 from pathlib import Path
 
 import pytest
 
 from agents.ipsec.protection import RoutingProtocol
-from agents.policy.document import verify_document
+from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.domain import Settings
 from agents.policy.keys import read_private_key, read_public_key, spki
+from testbed.domains.build import domain_of
+from testbed.domains.keys import keys_of, laboratory_key
 from testbed.errors import InputError
 from testbed.keying import agents as modes
 from testbed.keying.base import keying
 from testbed.keying.manual import batch_lines
 from testbed.keying.options import AgentOptions, options_of
-from testbed.keying.provision import Places, laboratory_key, provision
+from testbed.keying.provision import Places, provision
 from testbed.topology.resolved import (
     DksAttachment,
     Interface,
@@ -96,6 +99,13 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def provisioned(
+    topology: Topology, folder: Path, settings: Settings, clear: Collection[RoutingProtocol] = ()
+) -> dict[str, PolicyDocument]:
+    domain = domain_of(topology, keys_of(1), topology.dks.address, settings, clear=clear)
+    return provision(topology, domain, folder, 1)
+
+
 def test_every_router_finds_its_identity_and_a_document_that_names_it(tmp_path: Path) -> None:
     keying("lks").prepare(small_topology(), tmp_path, 7, AgentOptions())
     server = laboratory_key(7, "policy-server").public_key()
@@ -110,13 +120,8 @@ def test_every_router_finds_its_identity_and_a_document_that_names_it(tmp_path: 
 
 
 def test_documents_hold_every_adjacency_and_protocol_and_leave_stubs_out(tmp_path: Path) -> None:
-    documents = provision(
-        small_topology(),
-        tmp_path,
-        1,
-        IPv4Address("10.0.2.9"),
-        AgentOptions().settings(issuer="lks", local_key_server=True),
-    )
+    settings = AgentOptions().settings(issuer="lks", local_key_server=True)
+    documents = provisioned(small_topology(), tmp_path, settings)
     link, lan = documents["r1"].interfaces
     assert [each.router for each in link.neighbors] == ["r2"]
     assert {each.router for each in lan.neighbors} == {"r2", "r3"}
@@ -161,11 +166,11 @@ def test_commissioning_routes_lead_to_every_prefix_over_the_routers_own_links() 
 def test_a_protocol_is_left_in_clear_and_the_others_are_protected(tmp_path: Path) -> None:
     topology, clear = small_topology(), options_of(AgentOptions, {"clear": "ospf,ospf6"})
     assert isinstance(clear, AgentOptions)
-    documents = provision(topology, tmp_path, 1, topology.dks.address, Settings(), clear=clear.in_clear)
+    documents = provisioned(topology, tmp_path, Settings(), clear.in_clear)
     for document in documents.values():
         assert {group.protocol for group in document.own_groups()} <= {"pim"}
     assert documents["r1"].own_groups()
     text = "\n".join(batch_lines(topology, topology.routers["r1"], "proto esp spi 0x100", clear.in_clear))
     assert "224.0.0.13" in text and "224.0.0.5" not in text and "proto 89" not in text
-    free = provision(topology, tmp_path / "free", 1, topology.dks.address, Settings(), clear=[RoutingProtocol.PIM])
+    free = provisioned(topology, tmp_path / "free", Settings(), [RoutingProtocol.PIM])
     assert {group.protocol for group in free["r1"].own_groups()} == {"ospf", "ospf6"}

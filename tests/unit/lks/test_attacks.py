@@ -8,7 +8,8 @@ import pytest
 
 from agents.lks.retained import COUNTERS
 from agents.runtime.storage import CorruptRecord
-from testbed.simulation.network import Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import key
 from testbed.simulation.wires import Passing
 
 PAIR = {"a--b": ("a", "b")}

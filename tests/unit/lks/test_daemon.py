@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.ipsec.model import Wanted
-from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.lks import daemon
 from agents.lks.carrying import CARRIED
 from agents.lks.retained import COUNTERS, Retained
-from agents.policy import edit
-from agents.policy.document import DksEntry
-from agents.policy.domain import Domain
-from agents.policy.keys import public_pem, spki, write_private_key
-from agents.policy.store import PolicyStore
+from agents.policy.keys import write_private_key
 from agents.runtime.effects import Persist
 from agents.runtime.storage import seal
 from agents.runtime.udp import UdpPort
+from tests.unit.runtime.commissioned import commissioned
 
 
 @dataclass
@@ -68,22 +63,7 @@ class Router:
 @pytest.fixture
 def router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Router:
     """As it was left by whoever commissioned it."""
-    keys = {name: Ed25519PrivateKey.generate() for name in ("dks", "r1")}
-    dks = DksEntry.model_validate({"name": "dks", "key": spki(keys["dks"]), "addresses": ["10.9.0.1"]})
-    domain = edit.add_router(Domain(name="example", dks=dks), "r1", spki(keys["r1"]), approved=True)
-    address, local = IPv4Interface("10.0.0.1/24"), IPv6Address("fe80::1")
-    domain = edit.add_interface(domain, "r1", "e0", address, local, "p2p", (RoutingProtocol.OSPF,), Mode.REQUIRED)
-    store = PolicyStore.create(tmp_path / "store", domain)
-    store.commit("anna", "first", int(time.time()) - 60)
-    (tmp_path / "state").mkdir(mode=0o700)
-    (tmp_path / "state" / "policy.cose").write_bytes(store.documents()["r1"])
-    (tmp_path / "server.pem").write_bytes(public_pem(store.public_key))
-    store.close()
-    write_private_key(tmp_path / "identity.pem", keys["r1"])
-    (tmp_path / "lks.toml").write_text(
-        'name = "r1"\ndomain = "example"\nidentity = "identity.pem"\npolicy_server_key = "server.pem"\n'
-        'state_dir = "state"\nevents = "events"\n'
-    )
+    folder = commissioned(tmp_path, int(time.time()) - 60).path("lks")
     kernel = KernelOfTests()
     monkeypatch.setattr(daemon, "Xfrm", lambda: kernel)
     monkeypatch.setattr(daemon, "Reconciler", lambda *_: kernel)
@@ -91,7 +71,7 @@ def router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Router:
     monkeypatch.setattr(daemon, "_Watch", lambda *_: None)
     monkeypatch.setattr(daemon, "snapshot", lambda: {"e0": object(), "e7": object()})
     monkeypatch.setattr(daemon.harden, "process", lambda: None)
-    return Router(tmp_path, kernel)
+    return Router(folder, kernel)
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o720])

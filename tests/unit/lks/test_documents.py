@@ -22,7 +22,8 @@ from agents.policy.domain import Settings
 from agents.policy.keys import spki
 from agents.runtime.control import CommandRefused
 from agents.runtime.storage import seal
-from testbed.simulation.network import POLICY_SERVER, Network, key, ring
+from testbed.simulation.network import Network, ring
+from testbed.simulation.parties import POLICY_SERVER, key
 from testbed.simulation.wires import Passing
 
 SOON = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=1, first_max_s=5, max_s=10), carries=16)

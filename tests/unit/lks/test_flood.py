@@ -12,7 +12,8 @@ from agents.ikev2.codec.payloads import Identification
 from agents.ikev2.registry import ExchangeType, Flag
 from agents.policy.names import party_id
 from agents.runtime.drops import EACH, OTHERS, REASONS, WINDOW_S, Drops
-from testbed.simulation.network import Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import key
 from testbed.simulation.wires import Passing
 
 PAIR = {"a--b": ("a", "b")}

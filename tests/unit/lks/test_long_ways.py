@@ -6,7 +6,8 @@ import pytest
 
 from agents.ikev2.registry import Flag
 from agents.policy.domain import Settings
-from testbed.simulation.network import Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import key
 from testbed.simulation.wires import Passing
 
 PAIR = {"ab": ("a", "b")}

@@ -30,7 +30,8 @@ from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import Revoked, key_hash, make_list, sign_list
 from agents.runtime.effects import Persist
 from agents.runtime.storage import CorruptRecord, seal, unseal
-from testbed.simulation.network import POLICY_SERVER, Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import POLICY_SERVER, key
 
 GROUP = GroupId.of("example", "b", "b-e0", RoutingProtocol.OSPF)
 OLD, NEW, DKS = key("b"), key("b, new machine"), key("dks")

@@ -16,7 +16,8 @@ from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
 from agents.policy.group import MOST_AHEAD, GroupState, sign_group_state
 from agents.policy.names import GroupId
-from testbed.simulation.network import Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import key
 from testbed.simulation.wires import Passing
 from testbed.soak.faults import with_issuer
 

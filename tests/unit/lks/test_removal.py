@@ -20,7 +20,8 @@ from agents.policy.domain import Settings
 from agents.policy.errors import PolicyError
 from agents.policy.revocation import FILE, Revocations, make_list, sign_list
 from agents.runtime.control import CommandRefused
-from testbed.simulation.network import POLICY_SERVER, Network, key, ring
+from testbed.simulation.network import Network, ring
+from testbed.simulation.parties import POLICY_SERVER, key
 from testbed.simulation.wires import Passing
 
 SETTINGS = Settings(validity_s=1 << 33, reconnect=Reconnect(first_min_s=5, first_max_s=20))

@@ -23,7 +23,8 @@ from agents.policy.revocation import key_hash
 from agents.runtime.effects import Effect, Persist
 from models.invariants import FLOORS, GENERATIONS, SYSTEMS, VERSIONS, Taken, broken, counterexample, run_without
 from models.table import UNBOUNDED
-from testbed.simulation.network import Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import key
 
 GROUP = GroupId("example", "b", "b-e0", "ospf")
 OFTEN = 4

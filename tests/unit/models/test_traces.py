@@ -19,7 +19,8 @@ from agents.policy.errors import PolicyError
 from agents.policy.revocation import FILE as REVOCATION
 from agents.policy.revocation import make_list, sign_list
 from agents.runtime.control import CommandRefused
-from testbed.simulation.network import POLICY_SERVER, Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import POLICY_SERVER, key
 from testbed.simulation.wires import Passing
 
 LINK = {"a--b": ("a", "b")}

@@ -6,7 +6,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agents.policy import edit
 from agents.policy.document import DksEntry, InterfacePolicy, Neighbor, PolicyDocument, SpiBlock
+from agents.policy.domain import Domain
 from agents.policy.keys import spki
 from agents.policy.spi import GENERATION_BITS, block_size
 
@@ -17,10 +19,19 @@ def private_key(name: str) -> Ed25519PrivateKey:
 
 
 SERVER = private_key("policy server")
+DKS = DksEntry.model_validate({"name": "dks", "key": spki(private_key("dks")), "addresses": ["10.9.0.1"]})
 BLOCKS = {
     name: SpiBlock(base=0x10000 + n * block_size(4), size=block_size(4), generation_bits=GENERATION_BITS)
     for n, name in enumerate(("r1", "r2"))
 }
+
+
+def domain(*routers: str) -> Domain:
+    """These routers, approved, and none of their interfaces."""
+    made = Domain(name="example", dks=DKS)
+    for name in routers:
+        made = edit.add_router(made, name, spki(private_key(name)), approved=True)
+    return made
 
 
 def neighbor(name: str, number: int, index: int = 0) -> Neighbor:
@@ -67,7 +78,7 @@ def document(name: str = "r1", **changes: Any) -> PolicyDocument:
         "local_key_server": True,
         "identity": spki(private_key(name)),
         "spi": BLOCKS[name],
-        "dks": DksEntry.model_validate({"name": "dks", "key": spki(private_key("dks")), "addresses": ["10.9.0.1"]}),
+        "dks": DKS,
         "interfaces": (interface(name, number, neighbor(other, other_number)),),
     }
     return PolicyDocument.model_validate(fields | changes)

@@ -14,25 +14,21 @@ from agents.dks.documents import Documents
 from agents.policy import cbor, cose, edit
 from agents.policy.cli import main
 from agents.policy.delegation import Delegation, join, sign_delegation, split, verify_delegation
-from agents.policy.document import DksEntry, sign_document, verify_document
+from agents.policy.document import sign_document, verify_document
 from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, read_private_key, spki, write_private_key, write_public
 from agents.policy.revocation import key_hash, make_list, sign_list, verify_list
 from agents.policy.store import PolicyStore, Signer
-from testbed.simulation.network import POLICY_SERVER, Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import POLICY_SERVER, key
 
 YEAR_S = 365 * 86400
 
 
 def store_with_anna(samples: ModuleType, folder: Path) -> tuple[PolicyStore, Signer]:
     """Two approved routers and an administrator, committed by the root key at 1000; nothing signed by her yet."""
-    dks = DksEntry.model_validate({"name": "dks", "key": spki(samples.private_key("dks")), "addresses": ["10.9.0.1"]})
-    domain = Domain(name="example", dks=dks)
-    for name in ("r1", "r2"):
-        octets = spki(samples.private_key(name))
-        domain = edit.approve_router(edit.add_router(domain, name, octets), name, octets)
-    domain = edit.add_administrator(domain, "anna", spki(samples.private_key("anna")))
+    domain = edit.add_administrator(samples.domain("r1", "r2"), "anna", spki(samples.private_key("anna")))
     store = PolicyStore.create(folder, domain)
     store.commit("root", "first", 1000)
     return store, Signer(samples.private_key("anna"), store.delegate("anna", 1000, YEAR_S))

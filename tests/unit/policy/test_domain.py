@@ -11,7 +11,7 @@ from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy import edit
 from agents.policy.compile import compile_documents
 from agents.policy.difference import difference
-from agents.policy.document import DksEntry, PolicyDocument, decode_document, encode_document
+from agents.policy.document import PolicyDocument, decode_document, encode_document
 from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import spki
@@ -23,12 +23,9 @@ OSPF = RoutingProtocol.OSPF
 
 def lan_domain(samples: ModuleType, size: int = 3) -> Domain:
     """Routers r1…rN on one LAN, all approved and allowed."""
-    dks = DksEntry.model_validate({"name": "dks", "key": spki(samples.private_key("dks")), "addresses": ["10.9.0.1"]})
-    domain = Domain(name="example", dks=dks)
     names = [f"r{n}" for n in range(1, size + 1)]
+    domain: Domain = samples.domain(*names)
     for number, name in enumerate(names, 1):
-        key = spki(samples.private_key(name))
-        domain = edit.approve_router(edit.add_router(domain, name, key), name, key)
         address = IPv4Interface(f"10.1.0.{number}/24"), IPv6Address(f"fe80::{number}")
         domain = edit.add_interface(domain, name, "eth0", *address, "lan", tuple(RoutingProtocol), Mode.REQUIRED)
     for index, one in enumerate(names):

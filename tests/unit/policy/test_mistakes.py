@@ -11,8 +11,6 @@ import pytest
 
 from agents.policy import edit
 from agents.policy.cli import main
-from agents.policy.document import DksEntry
-from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, spki, write_private_key
 from agents.policy.names import check_router
@@ -22,12 +20,7 @@ from agents.policy.store import PolicyStore
 @pytest.fixture
 def store(samples: ModuleType, tmp_path: Path) -> Path:
     """A store whose draft has r1 and r2."""
-    dks = DksEntry.model_validate({"name": "dks", "key": spki(samples.private_key("dks")), "addresses": ["10.9.0.1"]})
-    domain = Domain(name="example", dks=dks)
-    for name in ("r1", "r2"):
-        key = spki(samples.private_key(name))
-        domain = edit.approve_router(edit.add_router(domain, name, key), name, key)
-    PolicyStore.create(tmp_path / "s", domain).close()
+    PolicyStore.create(tmp_path / "s", samples.domain("r1", "r2")).close()
     return tmp_path / "s"
 
 

@@ -16,7 +16,6 @@ from agents.policy import edit
 from agents.policy.compile import compile_documents
 from agents.policy.difference import difference
 from agents.policy.document import (
-    DksEntry,
     PairPolicy,
     PolicyDocument,
     decode_document,
@@ -36,12 +35,8 @@ A = IPv4Address
 @pytest.fixture
 def line(samples: ModuleType) -> Domain:
     """r1 – r2 – r3 – r4, with PIM but for r4, a link with sources at r1, and r3 the rendezvous point."""
-    dks = DksEntry.model_validate({"name": "dks", "key": spki(samples.private_key("dks")), "addresses": ["10.9.0.1"]})
-    domain = Domain(name="example", dks=dks)
     names = ["r1", "r2", "r3", "r4"]
-    for name in names:
-        key = spki(samples.private_key(name))
-        domain = edit.approve_router(edit.add_router(domain, name, key), name, key)
+    domain: Domain = samples.domain(*names)
     for number, (one, other) in enumerate(pairwise(names)):
         pim = (RoutingProtocol.PIM,) if other != "r4" else (RoutingProtocol.OSPF,)
         for host, name, interface in ((1, one, "right"), (2, other, "left")):

@@ -17,7 +17,8 @@ from agents.policy.keys import spki, write_private_key
 from agents.policy.serve_cli import renew_once, renewed
 from agents.policy.store import PolicyStore, Signer
 from agents.runtime.effects import Event
-from testbed.simulation.network import Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import key
 
 DAY = 86400
 ROW = {"a": ("r1", "r2"), "b": ("r2", "r3")}

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from agents.policy import cbor, cose, edit, revocation
 from agents.policy.cli import main
-from agents.policy.document import DksEntry, sign_document, verify_document
-from agents.policy.domain import Domain
+from agents.policy.document import sign_document, verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, spki
 from agents.policy.problems import problems
@@ -32,7 +31,8 @@ from agents.policy.revocation import (
     verify_list,
 )
 from agents.policy.store import PolicyStore
-from testbed.simulation.network import POLICY_SERVER, Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import POLICY_SERVER, key
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -267,12 +267,7 @@ def test_a_document_loses_its_revoked_neighbours_and_a_revoked_routers_loses_all
 
 
 def new_store(samples: ModuleType, folder: Path) -> PolicyStore:
-    dks = DksEntry.model_validate({"name": "dks", "key": spki(samples.private_key("dks")), "addresses": ["10.9.0.1"]})
-    domain = Domain(name="example", dks=dks)
-    for name in ("r1", "r2", "r3"):
-        key = spki(samples.private_key(name))
-        domain = edit.approve_router(edit.add_router(domain, name, key), name, key)
-    store = PolicyStore.create(folder, domain)
+    store = PolicyStore.create(folder, samples.domain("r1", "r2", "r3"))
     store.commit("anna", "first", 1)
     return store
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from ipaddress import IPv4Interface, IPv6Address
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,36 +17,29 @@ from agents.policy.cli import main
 from agents.policy.confirmation import Confirmation, InForce, sign_confirmation
 from agents.policy.deploy import Deployer, Held, from_folder
 from agents.policy.difference import difference
-from agents.policy.document import DksEntry, PolicyDocument, verify_document
-from agents.policy.domain import Domain
+from agents.policy.document import PolicyDocument, verify_document
+from agents.policy.domain import Domain, Settings
 from agents.policy.errors import PolicyError
-from agents.policy.keys import spki
 from agents.policy.problems import problems, validate
 from agents.policy.store import PolicyStore, VersionConflict
+from testbed.domains.build import domain_of
+from testbed.domains.drawn import DKS_ADDRESS, End, drawn
+from testbed.domains.keys import keys_of
 
 WHERE = {"a": ("r1", "r2"), "b": ("r2", "r3"), "c": ("r1", "r3", "r4")}
 
 
-def key(name: str) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
+key = keys_of(0)
 
 
 def domain(mode: Mode = Mode.CLEAR) -> Domain:
     """r1, r2, r3 and r4 on two links and a LAN; interfaces are called like segments."""
-    entry = DksEntry(name="dks", key=spki(key("dks")), addresses=(IPv4Interface("192.0.2.1/32").ip,))
-    made = Domain(name="example", dks=entry)
-    for name in ("r1", "r2", "r3", "r4"):
-        made = edit.add_router(made, name, spki(key(name)))
-        made = edit.approve_router(made, name, spki(key(name)))
+    ends: dict[str, list[End]] = {name: [] for name in ("r1", "r2", "r3", "r4")}
     for number, (segment, members) in enumerate(WHERE.items()):
         for host, router in enumerate(members, 1):
             address, address6 = IPv4Interface(f"10.0.{number}.{host}/24"), IPv6Address(f"fe80::{number + 1}:{host}")
-            kind = "p2p" if len(members) == 2 else "lan"
-            made = edit.add_interface(made, router, segment, address, address6, kind, (RoutingProtocol.OSPF,), mode)
-        for index, a in enumerate(members):
-            for b in members[index + 1 :]:
-                made = edit.allow(made, (a, segment), (b, segment))
-    return made
+            ends[router].append(End(segment, segment, address, address6))
+    return domain_of(drawn(ends, (RoutingProtocol.OSPF,)), key, DKS_ADDRESS, Settings(), mode)
 
 
 def documents(store: PolicyStore) -> dict[str, PolicyDocument]:

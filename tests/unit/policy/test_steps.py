@@ -27,7 +27,8 @@ from agents.policy.keys import public_pem
 from agents.policy.problems import problems
 from agents.policy.revocation import key_hash
 from agents.policy.store import PolicyStore
-from testbed.simulation.network import Network, key
+from testbed.simulation.network import Network
+from testbed.simulation.parties import key
 
 STEP: TypeAdapter[steps.EditStep] = TypeAdapter(steps.EditStep)
 KINDS = get_args(get_args(steps.EditStep)[0])

@@ -11,8 +11,7 @@ import pytest
 
 from agents.policy import edit
 from agents.policy.cli import main
-from agents.policy.document import DksEntry, verify_document
-from agents.policy.domain import Domain
+from agents.policy.document import verify_document
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_pem, read_private_key, spki, write_private_key
 from agents.policy.store import PolicyStore
@@ -20,10 +19,7 @@ from agents.policy.store import PolicyStore
 
 def new_store(samples: ModuleType, folder: Path) -> PolicyStore:
     """A store with the approved router r1 in its draft."""
-    dks = DksEntry.model_validate({"name": "dks", "key": spki(samples.private_key("dks")), "addresses": ["10.9.0.1"]})
-    key = spki(samples.private_key("r1"))
-    domain = edit.approve_router(edit.add_router(Domain(name="example", dks=dks), "r1", key), "r1", key)
-    return PolicyStore.create(folder, domain)
+    return PolicyStore.create(folder, samples.domain("r1"))
 
 
 def test_a_commit_keeps_who_why_and_documents_that_verify(samples: ModuleType, tmp_path: Path) -> None:

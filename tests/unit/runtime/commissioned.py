@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Address
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from agents.ipsec.protection import Mode, RoutingProtocol
-from agents.policy import edit
-from agents.policy.document import DksEntry
-from agents.policy.domain import Domain
-from agents.policy.keys import public_pem, spki, write_private_key
+from agents.ipsec.protection import RoutingProtocol
+from agents.policy.domain import Settings
+from agents.policy.keys import public_pem, write_private_key
 from agents.policy.store import PolicyStore
+from testbed.domains.build import domain_of
+from testbed.domains.drawn import DKS_ADDRESS, End, drawn
+from testbed.domains.keys import keys_of
 
 
 @dataclass
@@ -44,12 +43,9 @@ def free_port() -> int:
 def commissioned(folder: Path, at: int | None = None) -> Domain1:
     """All of it, signed at Unix time `at`: an hour ago."""
     at = int(time.time()) - 3600 if at is None else at
-    keys = {name: Ed25519PrivateKey.generate() for name in ("dks", "r1")}
-    dks = DksEntry.model_validate({"name": "dks", "key": spki(keys["dks"]), "addresses": ["10.9.0.1"]})
-    domain = edit.add_router(Domain(name="example", dks=dks), "r1", spki(keys["r1"]), approved=True)
-    address, local = IPv4Interface("10.0.0.1/24"), IPv6Address("fe80::1")
-    domain = edit.add_interface(domain, "r1", "e0", address, local, "p2p", (RoutingProtocol.OSPF,), Mode.REQUIRED)
-    store = PolicyStore.create(folder / "store", domain)
+    keys, address = keys_of(0), IPv4Interface("10.0.0.1/24")
+    topology = drawn({"r1": [End("e0", "e0", address, IPv6Address("fe80::1"))]}, (RoutingProtocol.OSPF,))
+    store = PolicyStore.create(folder / "store", domain_of(topology, keys, DKS_ADDRESS, Settings()))
     store.commit("anna", "first", at)
     port = free_port()
     for program, name in (("lks", "r1"), ("dks", "dks")):
@@ -59,7 +55,7 @@ def commissioned(folder: Path, at: int | None = None) -> Domain1:
         (at_home / "documents" / "r1.cose").write_bytes(store.documents()["r1"])
         (at_home / "state" / "policy.cose").write_bytes(store.documents()["r1"])
         (at_home / "server.pem").write_bytes(public_pem(store.public_key))
-        write_private_key(at_home / "identity.pem", keys[name])
+        write_private_key(at_home / "identity.pem", keys(name))
         (at_home / f"{program}.toml").write_text(
             f'name = "{name}"\ndomain = "example"\nidentity = "identity.pem"\npolicy_server_key = "server.pem"\n'
             f'state_dir = "state"\nevents = "events"\nsocket = "sock"\nport = {port}\n'

@@ -23,7 +23,8 @@ from agents.runtime.effects import Event
 from agents.runtime.events import EventLog
 from agents.runtime.journal import Journal, Level
 from testbed.setup.paths import PROJECT
-from testbed.simulation.network import Network, key, ring
+from testbed.simulation.network import Network, ring
+from testbed.simulation.parties import key
 
 
 def told(level: Level, *events: Event, as_json: bool = False) -> list[str]:

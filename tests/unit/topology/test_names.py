@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.policy.names import GroupId, check_router
+from testbed.domains.build import domain_of
+from testbed.domains.keys import keys_of
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.keying.options import AgentOptions
-from testbed.keying.provision import domain_of
 from testbed.net.wires import LONGEST_DEVICE
 from testbed.owned import NAME_PATTERN, plain_name
 from testbed.record.plan import Plan
@@ -89,7 +90,9 @@ def test_an_interface_bears_its_nodes_name_only_where_linux_has_room_for_it(tmp_
 
 def test_a_domain_has_a_group_for_every_interface_of_a_router_with_a_long_name(tmp_path: Path) -> None:
     topology = resolved(tmp_path, f"links: [{{between: [{LONG}, r2]}}]\ndomain: {'d' * 63}")
-    domain = domain_of(topology, 1, topology.dks.address, AgentOptions().settings(issuer="lks", local_key_server=True))
+    domain = domain_of(
+        topology, keys_of(1), topology.dks.address, AgentOptions().settings(issuer="lks", local_key_server=True)
+    )
     (adjacency,) = domain.adjacencies
     assert str(adjacency) == f"{LONG}:eth0 -- r2:r2-eth0"
     group = GroupId(domain.name, LONG, "eth0", "ospf")

@@ -12,10 +12,11 @@ from agents.policy.compile import compile_documents
 from agents.policy.domain import Settings
 from testbed.analysis import adjacency
 from testbed.analysis.convergence import converged_at, wanted
+from testbed.domains.build import domain_of
+from testbed.domains.keys import keys_of
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.keying.agents import commissioning_routes
-from testbed.keying.provision import domain_of
 from testbed.runner.experiment import find, names
 from testbed.runner.simulated import Simulated
 from testbed.topology.load import load
@@ -73,7 +74,7 @@ def test_links_have_no_ipv4_address_and_stubs_have_both() -> None:
 
 def test_documents_name_no_ipv4_address_of_a_link_and_the_dks_by_its_ipv6_address() -> None:
     address = OFFICE.dks.address_of(OFFICE.family)
-    documents = compile_documents(domain_of(OFFICE, 1, address, Settings(validity_s=1 << 33)), 1, 0)
+    documents = compile_documents(domain_of(OFFICE, keys_of(1), address, Settings(validity_s=1 << 33)), 1, 0)
     for document in documents.values():
         assert document.dks.addresses == (address,) and not document.pairs
         for interface in document.interfaces:

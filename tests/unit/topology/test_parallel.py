@@ -13,10 +13,11 @@ from agents.policy.names import GroupId
 from agents.policy.spi import places
 from testbed.analysis import adjacency
 from testbed.analysis.links import most_used_link
+from testbed.domains.build import domain_of
+from testbed.domains.keys import keys_of
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.keying.options import AgentOptions
-from testbed.keying.provision import domain_of
 from testbed.topology.draw import draw
 from testbed.topology.load import load
 from testbed.topology.paths import expected_paths
@@ -75,7 +76,9 @@ def test_equal_links_share_the_traffic_and_a_dear_one_waits_for_the_others(tmp_p
 
 def test_every_link_is_an_adjacency_and_two_groups_of_its_own_for_each_protocol(tmp_path: Path) -> None:
     topology = resolved(tmp_path)
-    domain = domain_of(topology, 1, topology.dks.address, AgentOptions().settings(issuer="lks", local_key_server=True))
+    domain = domain_of(
+        topology, keys_of(1), topology.dks.address, AgentOptions().settings(issuer="lks", local_key_server=True)
+    )
     assert [str(each) for each in domain.adjacencies][:2] == ["a:a-eth0 -- b:b-eth0", "a:a-eth1 -- b:b-eth1"]
     documents = compile_documents(domain, 1, 0)
     assert sum(len(document.own_groups()) for document in documents.values()) == 2 * 10
@@ -94,7 +97,9 @@ def test_every_link_is_an_adjacency_and_two_groups_of_its_own_for_each_protocol(
 
 def test_a_removed_router_has_a_bound_on_each_of_its_links(tmp_path: Path) -> None:
     topology = resolved(tmp_path)
-    domain = domain_of(topology, 1, topology.dks.address, AgentOptions().settings(issuer="lks", local_key_server=True))
+    domain = domain_of(
+        topology, keys_of(1), topology.dks.address, AgentOptions().settings(issuer="lks", local_key_server=True)
+    )
     found = removal_bound(domain, "b", Case.DKS)
     assert [(each.router, each.interface) for each in found] == [
         ("a", "a-eth0"), ("a", "a-eth1"), ("c", "c-eth0"), ("c", "c-eth1"),

@@ -18,7 +18,7 @@ from agents.policy.api.connections import bounded
 from agents.policy.api.tokens import Role, TokenStore
 from agents.policy.domain import Domain
 from agents.policy.store import PolicyStore
-from testbed.simulation.network import POLICY_SERVER
+from testbed.simulation.parties import POLICY_SERVER
 from tests.unit.policy.test_rollout import domain
 
 HOST = "127.0.0.1"

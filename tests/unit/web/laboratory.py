@@ -11,7 +11,8 @@ from agents.dks.received_confirmations import FOLDER
 from agents.ipsec.protection import RoutingProtocol
 from agents.lks.retained import DOCUMENT
 from agents.policy.document import verify_document
-from testbed.simulation.network import POLICY_SERVER, Network
+from testbed.simulation.network import Network
+from testbed.simulation.parties import POLICY_SERVER
 from tests.unit.web.conftest import Server
 
 SEGMENTS = {"a": ("r1", "r2"), "b": ("r2", "r3")}

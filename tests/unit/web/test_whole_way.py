@@ -10,7 +10,8 @@ from agents.policy import bound, durations
 from agents.policy.document import DksEntry
 from agents.policy.domain import Domain
 from agents.policy.keys import spki
-from testbed.simulation.network import DKS_ADDRESS, key
+from testbed.domains.drawn import DKS_ADDRESS
+from testbed.simulation.parties import key
 from tests.unit.web.conftest import Admin, Open, Server
 from tests.unit.web.deeds import add, commit, draw
 from tests.unit.web.laboratory import PLACES, Laboratory

@@ -1,0 +1,1 @@
+"""From a topology to a domain with keys and signed documents: for the guest, simulations, benchmarks and tests."""
