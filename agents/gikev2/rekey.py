@@ -24,7 +24,6 @@ from agents.ikev2 import (
 )
 from agents.ikev2.auth import ED25519_IDENTIFIER
 from agents.ikev2.codec.header import GENERIC_HEADER_LENGTH, HEADER_LENGTH, parse_header
-from agents.ikev2.keylog import KeyWrapEntry, TableEntry
 from agents.ikev2.protect import Protection, make_protection, open_message, seal_message, signed_octets
 from agents.ikev2.registry import AuthMethod, Encr, ExchangeType, Flag, Integ, PayloadType
 
@@ -51,12 +50,6 @@ class RekeySa:
     def key_wrap_key(self) -> bytes:
         """GSK_w: what the keys in a rekey message are wrapped with."""
         return self.keymat[36:]
-
-    def key_log_lines(self) -> list[str]:
-        """For experiments only (`--ike-log`): lines of agents.ikev2.keylog, with which GSA_REKEY can be decrypted."""
-        spi_i, spi_r, key = self.spi[:8], self.spi[8:], self.keymat[:36]
-        table = TableEntry(spi_i, spi_r, Encr.AES_GCM_16, 256, Integ.NONE, key, key)
-        return [table.line(), KeyWrapEntry(spi_i, spi_r, self.key_wrap_key).line()]
 
     def protection(self, random: Callable[[int], bytes]) -> Protection:
         """Seals and opens this SA's messages."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Any, Literal
 
-from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy.document import (
     MAX_INTERFACES,
@@ -287,11 +286,6 @@ def set_issuer(domain: Domain, issuer: Issuer, protocols: Collection[RoutingProt
     usual = settings.issuer if protocols else issuer
     others = tuple(ProtocolIssuer(protocol=each, issuer=of) for each, of in wanted.items() if of != usual)
     return with_settings(domain, settings.model_copy(update={"issuer": usual, "issuers": others or None}))
-
-
-def set_post_quantum(domain: Domain, asked: PostQuantum) -> Domain:
-    """Whether IKE SAs have a post-quantum key exchange beside X25519."""
-    return set_own(domain, (), (), lambda _now: {"post_quantum": asked})
 
 
 def with_settings(domain: Domain, settings: Settings) -> Domain:

@@ -367,10 +367,14 @@ def wrong(kind: str, fields: Mapping[str, Any]) -> Iterator[str]:
     if declared is None:
         yield f"{kind} is declared nowhere"
         return
-    known = declared.fields
+    yield from unlike(kind, fields, declared.fields, free=declared.free)
+
+
+def unlike(kind: str, fields: Mapping[str, Any], known: Mapping[str, Any], *, free: bool) -> Iterator[str]:
+    """In what fields differ from those that their kind has. `free`: there may be more."""
     for name, value in fields.items():
         if name not in known:
-            if not declared.free:
+            if not free:
                 yield f"{kind} has a field {name} that is not declared"
         elif not isinstance(value, _plain(known[name])):
             yield f"{kind}: {name} is {value!r}, and not {known[name]}"
@@ -379,15 +383,18 @@ def wrong(kind: str, fields: Mapping[str, Any]) -> Iterator[str]:
             yield f"{kind} has no {name}"
 
 
+def listed(known: Mapping[str, Any], *, free: bool) -> str:
+    """Fields as a table has them."""
+    fields = ", ".join(f"(`{field}`)" if isinstance(None, _plain(of)) else f"`{field}`" for field, of in known.items())
+    return f"{fields}{' and others' if free else ''}"
+
+
 def table() -> str:
     """The table of docs/agents.md."""
     rows = ["| kind | meaning | fields; those in brackets not always |", "|---|---|---|"]
     for name, kind in KINDS.items():
         meaning = " ".join((kind.__doc__ or "").split())
-        fields = ", ".join(
-            f"(`{field}`)" if isinstance(None, _plain(of)) else f"`{field}`" for field, of in kind.fields.items()
-        )
-        rows.append(f"| `{name}` | {meaning} | {fields}{' and others' if kind.free else ''} |")
+        rows.append(f"| `{name}` | {meaning} | {listed(kind.fields, free=kind.free)} |")
     return "\n".join(rows) + "\n"
 
 

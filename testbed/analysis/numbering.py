@@ -40,11 +40,6 @@ class Numbering:
     beside_ledger: tuple[str, ...]
     """Groups whose newest generation is not the newest in the ledger, at the speaker or at a receiver."""
 
-    @property
-    def consistent(self) -> bool:
-        """One numbering, the ledger's, and one key for each number of it."""
-        return bool(self.groups) and not (self.foreign or self.keyless or self.two_keys or self.beside_ledger)
-
 
 def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | None:
     """The comparison; None when the run wrote down no SAs or no ledger (option `sad`, keying with a DKS).

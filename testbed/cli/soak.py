@@ -35,16 +35,17 @@ def register(app: typer.Typer) -> None:
         faults: Counter[str] = Counter()
         checked: Counter[str] = Counter()
         while (time.monotonic() - began < 60 * minutes) if minutes else number < seed + seeds:
-            outcome = run(number, kept)
-            steps += outcome.steps
-            faults.update(each.kind.value for each in outcome.faults)
-            checked.update(outcome.checked)
-            if outcome.violated is not None:
-                typer.echo(f"seed {number}: {outcome.violated}")
-                numbers = kept if kept is not None else shrink(number, outcome.violated.invariant)
+            found = run(number, kept)
+            steps += found.steps
+            faults.update(each.action for each in found.faults)
+            checked.update(found.checked)
+            if found.violated is not None:
+                typer.echo(f"seed {number}: {found.violated}")
+                numbers = kept if kept is not None else shrink(number, found.violated.invariant)
                 for each in numbers:
                     fault = faults_of(number)[each]
-                    typer.echo(f"  {each}: {fault.kind.value} at {fault.at_s:g} s: {fault.who}, {fault.size:g}")
+                    args = " ".join(f"{name}={value}" for name, value in fault.model_dump(mode="json")["args"].items())
+                    typer.echo(f"  {each}: {fault.action} at {fault.at_s:g} s: {args}")
                 again = f" --keep {','.join(map(str, numbers))}" if numbers else ""
                 typer.echo(f"again: lab soak --seed {number} --seeds 1{again}")
                 raise typer.Exit(1)

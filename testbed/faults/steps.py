@@ -1,12 +1,14 @@
 """What can go wrong in a laboratory: one model for each action of a timeline, with its arguments and their check.
 
 A step in JSON is `{"at_s": 5, "action": "link_netem", "args": {"segment": "r1--r2", "delay_ms": 5}}`, as plan.json and
-the requests of `lab fault` have it. Pure; usable on the host. It must not know how a fault is made (`actions`).
+the requests of `lab fault` have it. Each says who performs it: the guest (`actions`), a simulation
+(`testbed.simulation.performer`) or both. Pure; usable on the host. It must not know how a fault is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
@@ -99,6 +101,16 @@ def _fresh(value: Any) -> tuple[tuple[int, int], ...]:
     return numbers
 
 
+class Where(StrEnum):
+    """Who performs steps."""
+
+    GUEST = "guest"
+    SIMULATION = "simulation"
+
+
+EVERYWHERE = frozenset(Where)
+
+
 class Step(BaseModel):
     """One action, `at_s` seconds after `ready`."""
 
@@ -108,6 +120,8 @@ class Step(BaseModel):
     action: str
     hidden: ClassVar[tuple[str, ...]] = ("at_s", "action")
     """What is no argument."""
+    where: ClassVar[frozenset[Where]] = frozenset({Where.GUEST})
+    """Who performs it."""
     needs_tap: ClassVar[bool] = False
     """Only where somebody listens on the segment already."""
     _written: Location | None = PrivateAttr(None)
@@ -151,6 +165,7 @@ class Step(BaseModel):
 
 
 class _Power(Step):
+    where: ClassVar[frozenset[Where]] = EVERYWHERE
     nodes: Nodes = ()
     dks: YesNo = False
 
@@ -245,6 +260,8 @@ class LinkCarrierUp(_Carrier):
 
 
 class _Hole(_OfSegment):
+    where: ClassVar[frozenset[Where]] = EVERYWHERE
+
     def sets(self, topology: Topology) -> dict[tuple[str, ...], Any]:
         return {("blackhole", self.segment): self.action}
 
@@ -288,6 +305,7 @@ class DksKill(Step):
     """End the key server's processes without notice; its node keeps its power."""
 
     action: Literal["dks_kill"] = "dks_kill"
+    where: ClassVar[frozenset[Where]] = EVERYWHERE
 
     def sets(self, topology: Topology) -> dict[tuple[str, ...], Any]:
         return {(DKS,): self.action}
@@ -297,6 +315,7 @@ class DksStart(Step):
     """Start the key server again."""
 
     action: Literal["dks_start"] = "dks_start"
+    where: ClassVar[frozenset[Where]] = EVERYWHERE
 
     def sets(self, topology: Topology) -> dict[tuple[str, ...], Any]:
         return {(DKS,): self.action}
@@ -306,6 +325,7 @@ class Partition(Step):
     """Let nothing pass between groups of nodes, silently; nodes that are named in none are one more group."""
 
     action: Literal["partition"] = "partition"
+    where: ClassVar[frozenset[Where]] = EVERYWHERE
     groups: Annotated[tuple[tuple[str, ...], ...], PlainValidator(_groups)]
 
     def wrong(self, topology: Topology) -> Iterator[Wrong]:
@@ -326,6 +346,7 @@ class Heal(Step):
     """End a partition."""
 
     action: Literal["heal"] = "heal"
+    where: ClassVar[frozenset[Where]] = EVERYWHERE
 
     def sets(self, topology: Topology) -> dict[tuple[str, ...], Any]:
         return {("partition",): ()}
@@ -335,6 +356,7 @@ class ClockStep(Step):
     """Set the wall clock of a node forward or back; `all`: of every node."""
 
     action: Literal["clock_step"] = "clock_step"
+    where: ClassVar[frozenset[Where]] = EVERYWHERE
     node: Annotated[Text, _A_NODE]
     seconds: Annotated[float, quantity("-1e9 to 1e9 seconds, without 0", -1e9, 1e9, {"s": 1.0, "min": 60.0})]
 
@@ -348,6 +370,7 @@ class RouterRemove(Step):
     """The administrator revokes a router's key; `hand_to` gets the signed list instead of the DKS."""
 
     action: Literal["router_remove"] = "router_remove"
+    where: ClassVar[frozenset[Where]] = EVERYWHERE
     router: Router
     hand_to: Router | None = None
 
@@ -376,6 +399,7 @@ class LinkAllow(_OfSegment):
     DKS."""
 
     action: Literal["link_allow"] = "link_allow"
+    where: ClassVar[frozenset[Where]] = EVERYWHERE
     hand_to: Router | None = None
 
     def sets(self, topology: Topology) -> dict[tuple[str, ...], Any]:
@@ -494,7 +518,9 @@ _KINDS = (
     | Inject | Replay | Impersonate | Impostor
 )  # fmt: skip
 ACTIONS: dict[str, type[Step]] = {kind.model_fields["action"].default: kind for kind in get_args(_KINDS)}
-"""Every action by its name."""
+"""Every action of a timeline by its name. Those that a simulation alone performs are in `simulated`."""
+SHARED = {name for name, kind in ACTIONS.items() if Where.SIMULATION in kind.where}
+"""Those that a simulation performs too."""
 if TYPE_CHECKING:
     AnyStep = Step
 else:

@@ -11,7 +11,7 @@ import gzip
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -142,17 +142,6 @@ def ip_packets(source: Source, flaws: list[str] | None = None) -> Iterator[IpPac
         packet = ip_packet(frame)
         if packet is not None:
             yield packet
-
-
-def cleartext_packets(path: str | Path, protocols: Iterable[int] = (OSPF, PIM)) -> list[IpPacket]:
-    """The packets of routing protocols that went over the wire unprotected."""
-    wanted = frozenset(protocols)
-    return [packet for packet in ip_packets(path) if packet.protocol in wanted]
-
-
-def protected_packets(path: str | Path) -> list[IpPacket]:
-    """The ESP and AH packets of a pcap file."""
-    return [packet for packet in ip_packets(path) if packet.protocol in (ESP, AH)]
 
 
 def _link_payload(frame: Frame) -> tuple[int, bytes]:

@@ -68,9 +68,3 @@ def agent_events(path: Path, node: str) -> Iterator[Event]:
             name = str(event.pop("node", node))
             event.pop("source", None)
             yield {"t": moment, "node": name, "source": "agent", "kind": kind, **event}
-
-
-def read_record(path: Path) -> list[Event]:
-    """The events of a record file."""
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]

@@ -6,6 +6,7 @@ A simulation with lossy wires and a record of all events, composed for tests, th
 from __future__ import annotations
 
 import base64
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,8 +73,10 @@ class Network(Simulation):
         """Every revocation list, in the order of their versions."""
         self.listed: dict[str, float] = {}
         """When each router last kept a list."""
-        self.unreached = 0
-        """How many causes there are for the DKS to be out of reach."""
+        self.clocks: dict[str, float] = {}
+        """By how many seconds a router's wall clock is set otherwise than all are."""
+        self.chance = random.Random(f"doing {seed}")
+        """Draws of what is done to the domain, apart from those of wires and cores."""
         self.pace = (500.0, 2000)
         """Registrations that the DKS serves in a second, and at once."""
         self.documents: dict[str, PolicyDocument] = {}
@@ -90,6 +93,7 @@ class Network(Simulation):
             self.wires.routed.update({str(local): router.name for pair in policy.pairs for local in pair.local})
         self.ledger = GenerationLedger(":memory:")
         self.fresh: list[PolicyDocument] = []
+        self._withheld: list[PolicyDocument] = []
         self.revocation: bytes | None = None
         """What the Policy Server exported last."""
         self.wall_offset = 1000.0
@@ -106,15 +110,23 @@ class Network(Simulation):
             self.published[name, each.version] = self.signed[name]
         self._history.append((self.now, tuple(self.documents.values())))
 
-    def publish(self, domain: Domain) -> None:
-        """A new policy: the DKS finds the documents when it looks."""
+    def publish(self, domain: Domain, *, export: bool = True) -> None:
+        """A new policy. `export`: the DKS finds the documents and the list when it looks."""
         self.domain = domain
         before = self.documents
         self.compile()
-        self.revocation = self.list_of(domain)
-        if self.revocation is not None and self.revocation not in self.signed_lists:
-            self.signed_lists.append(self.revocation)
+        signed_list = self.list_of(domain)
+        if signed_list is not None and signed_list not in self.signed_lists:
+            self.signed_lists.append(signed_list)
         new = {name: each for name, each in self.documents.items() if each != before.get(name)}
+        self._withheld = [*(each for each in self._withheld if each.router not in new), *new.values()]
+        if export:
+            self.export()
+
+    def export(self) -> None:
+        """Let the DKS have all that was signed."""
+        new, self._withheld = {each.router: each for each in self._withheld}, []
+        self.revocation = self.list_of(self.domain)
         self.fresh = [*(each for each in self.fresh if each.router not in new), *new.values()]
 
     def renew(self) -> None:
@@ -134,20 +146,46 @@ class Network(Simulation):
         version = len(domain.revoked_routers)
         return sign_list(make_list(domain.name, version, 0, domain.revoked_routers), POLICY_SERVER)
 
-    def remove(self, router: str) -> bytes:
-        """The Policy Server revokes a router's key. The DKS finds list and documents when it looks; what is
-        given back is the list, to be handed to a router."""
-        self.publish(edit.remove_router(self.domain, router))
-        assert self.revocation is not None
-        return self.revocation
+    def remove(self, router: str, *, export: bool = True) -> bytes:
+        """The Policy Server revokes a router's key: the signed list, to be handed to a router. `export`: the DKS finds
+        list and documents when it looks."""
+        self.publish(edit.remove_router(self.domain, router), export=export)
+        return self.signed_lists[-1]
 
     def hand_over(self, router: str, signed: bytes) -> None:
         """An administrator gives a router the list."""
         self.command(router, "revocation", base64.b64encode(signed).decode())
 
+    def hand_documents(self, router: str, names: Sequence[str]) -> None:
+        """An administrator gives a router the newest documents of these."""
+        self.command(router, "accept", *(base64.b64encode(self.signed[name]).decode() for name in names))
+
+    def on(self, name: str) -> bool:
+        """It has power from now on; False where it had."""
+        if self.nodes[name].core is not None:
+            return False
+        self.power_on(name)
+        return True
+
+    def later(self, name: str, after_s: float) -> None:
+        """It has power after so many seconds."""
+
+        def on() -> None:
+            self.on(name)
+
+        self.at(self.now + after_s, on)
+
+    def ends(self, segment: str) -> list[tuple[str, str]]:
+        """The interfaces of routers of the domain on a segment."""
+        members = self.topology.segments[segment].members
+        return [(router, name) for router, name in members if router in self.domain.routers]
+
     def make_lks(self, node: Node) -> LksCore:
         """A router's core, from its files."""
-        wall = lambda: self.wall_offset + self.now  # noqa: E731
+
+        def wall() -> float:
+            return self.wall_offset + self.clocks.get(node.name, 0.0) + self.now
+
         return router_core(self, node, self.domain.name, self.keys(node.name), wall)
 
     def held(self) -> Documents:

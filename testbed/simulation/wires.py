@@ -81,6 +81,8 @@ class Lossy:
         """By up to which part of `delay_s` a datagram takes longer."""
         self.cut: set[str] = set()
         """Segments that nothing passes, and nobody notices: silent blackholes."""
+        self.sides: dict[str, int] = {}
+        """Nodes between which nothing passes, and nobody notices: those of different numbers; the others are of 0."""
         self.remote: dict[str, str] = {}
         """Address → node that is reached from everywhere, and whose answers reach everyone."""
         self.routed: dict[str, str] = {}
@@ -115,9 +117,13 @@ class Lossy:
                     if (theirs, their_segment) == (peer.ip, segment) and other.up:
                         self._pass(node, other, interface, address, effect, ON_LINK)
 
+    def parted(self, one: str, other: str) -> bool:
+        """Whether a partition is between these nodes."""
+        return self.sides.get(one, 0) != self.sides.get(other, 0)
+
     def _pass(self, node: Node, other: Node, interface: str, source: str, effect: Send, hops: int) -> None:
         simulation = self._simulation
-        if simulation.random.random() < self.loss:
+        if self.parted(node.name, other.name) or simulation.random.random() < self.loss:
             return
         peer = PeerAddress(source, PORT, effect.peer.ip, interface, PORT)
         passing: Passing | None = Passing(node.name, other.name, interface, Datagram(effect.data, peer, hops))

@@ -1,50 +1,63 @@
-"""Which function does which fault."""
+"""Performs the faults of a soak: those of a simulation alone here, the others as every simulation does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
+from testbed.faults import simulated, steps
+from testbed.simulation.performer import perform
 from testbed.soak import fault_policy, fault_power, fault_wire, insiders
-from testbed.soak.faults import Fault, Kind
 from testbed.soak.world import World
 
-_WAYS: dict[Kind, Callable[[World, str, float], None]] = {
-    Kind.NOISE: fault_wire.noise,
-    Kind.CUT: fault_wire.cut,
-    Kind.DKS_CUT: fault_wire.dks_cut,
-    Kind.REPLAY: fault_wire.replay,
-    Kind.FORGE: fault_wire.forge,
-    Kind.CLOCK: fault_wire.clock,
-    Kind.CRASH: fault_power.crash,
-    Kind.LOST_WRITE: fault_power.lost_write,
-    Kind.OUTAGE: fault_power.outage,
-    Kind.TORN: fault_power.torn,
-    Kind.OLD_FILES: fault_power.old_files,
-    Kind.FOLDER: fault_power.folder,
-    Kind.DKS_CRASH: fault_power.dks_crash,
-    Kind.OLD_LEDGER: fault_power.old_ledger,
-    Kind.REKEY: fault_power.rekey,
-    Kind.POLICY: fault_policy.policy,
-    Kind.WORST: fault_policy.worst,
-    Kind.DENY: fault_policy.deny,
-    Kind.MODE: fault_policy.mode,
-    Kind.ISSUER: fault_policy.issuer,
-    Kind.REMOVE: fault_policy.remove,
-    Kind.REMOVE_BY_HAND: fault_policy.remove_by_hand,
-    Kind.REVOKE: fault_policy.revoke,
-    Kind.FALSE_LIST: fault_policy.false_list,
-    Kind.FALSE_DOCUMENT: fault_policy.false_document,
-    Kind.LIE: insiders.lie,
-    Kind.HAND: fault_policy.hand,
-}
 
-
-def do(world: World, fault: Fault) -> None:
+def do(world: World, step: steps.Step) -> None:
     """Let it happen now."""
-    _WAYS[fault.kind](world, fault.who, fault.size)
+    match step:
+        case simulated.Noise():
+            fault_wire.noise(world, step)
+        case simulated.ReplayDatagrams():
+            fault_wire.replay(world, step)
+        case simulated.AlterDatagrams():
+            fault_wire.alter(world, step)
+        case simulated.CrashAtEffect():
+            fault_power.crash(world, step)
+        case simulated.LoseWrite():
+            fault_power.lose_write(world, step)
+        case simulated.TornCounters():
+            fault_power.torn(world, step)
+        case simulated.OldFile():
+            fault_power.old_file(world, step)
+        case simulated.OldFolder():
+            fault_power.old_folder(world, step)
+        case simulated.OldLedger():
+            fault_power.old_ledger(world)
+        case simulated.Rekey():
+            fault_power.rekey(world, step.router)
+        case simulated.NewDocuments():
+            fault_policy.new_documents(world, step)
+        case simulated.HandDocuments():
+            fault_policy.hand_documents(world, step)
+        case simulated.HandList():
+            fault_policy.hand_list(world, step)
+        case simulated.LinkDeny():
+            fault_policy.deny(world, step)
+        case simulated.SegmentMode():
+            fault_policy.set_mode(world, step)
+        case simulated.Issuer():
+            fault_policy.set_issuer(world, step)
+        case simulated.Deafen():
+            world.deafen(step.router)
+        case simulated.FalseList():
+            fault_policy.false_list(world, step)
+        case simulated.FalseDocument():
+            fault_policy.false_document(world, step)
+        case simulated.Lie():
+            insiders.lie(world, step)
+        case _:
+            world.about_to(step)
+            perform(world, step)
 
 
-def liars_of(faults: tuple[Fault, ...]) -> set[str]:
+def liars_of(faults: Iterable[steps.Step]) -> set[str]:
     """Routers that do not keep to the protocols at some time, so that their own groups are theirs to spoil."""
-    lying = {each.who for each in faults if each.kind is Kind.LIE}
-    return lying | {each.who for each in faults if each.kind in (Kind.REMOVE, Kind.REMOVE_BY_HAND)}
+    return {each.router for each in faults if isinstance(each, simulated.Lie | steps.RouterRemove)}

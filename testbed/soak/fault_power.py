@@ -1,4 +1,4 @@
-"""Faults of power and of disks: what a party finds when it starts again. Each takes a world, who and how much."""
+"""Faults of power and of disks: what a party finds when it starts again."""
 
 from __future__ import annotations
 
@@ -6,74 +6,69 @@ import contextlib
 
 from agents.lks.retained import COUNTERS, DOCUMENT
 from agents.policy.errors import PolicyError
+from agents.policy.names import DKS_NAME
 from agents.policy.revocation import FILE as REVOCATION
 from agents.runtime.control import CommandRefused
 from agents.runtime.storage import CorruptRecord
+from testbed.faults.simulated import CrashAtEffect, LoseWrite, OldFile, OldFolder, TornCounters
 from testbed.soak.verdict import Violated
 from testbed.soak.world import World
 
 REFUSES = "refuses to start with older or torn files"
 
 
-def crash(world: World, who: str, size: float) -> None:
-    """The power goes at the effect of number `size` from now."""
-    node = world.nodes[who]
+def crash(world: World, step: CrashAtEffect) -> None:
+    """It is asked something, so that there are effects."""
+    node = world.nodes[step.router]
     if node.core is not None:
-        node.crash_at = node.effects + int(size)
-        world.command(who, "status")
+        node.crash_at = node.effects + step.effect
+        world.command(step.router, "status")
         for seconds in range(1, 15):
-            world.later(who, 3.0 * seconds)
+            world.later(step.router, 3.0 * seconds)
 
 
-def lost_write(world: World, who: str, _size: float) -> None:
-    """The power goes after a write and before fsync."""
-    world.lose_write(who)
-    if world.nodes[who].core is not None:
-        rekey(world, who, 0)
+def lose_write(world: World, step: LoseWrite) -> None:
+    """The next one, which a rekey makes."""
+    world.lose_write(step.router)
+    rekey(world, step.router)
 
 
-def outage(world: World, _who: str, size: float) -> None:
-    """The power goes everywhere, and comes back bit by bit."""
-    for name in world.nodes:
-        world.power_off(name)
-        world.later(name, 1 + world.chance.uniform(0, size / 5))
-
-
-def torn(world: World, who: str, size: float) -> None:
-    """The counters are cut off, empty, half old and half new, or have bits turned over."""
-    files = world.nodes[who].files
+def torn(world: World, step: TornCounters) -> None:
+    """A router whose folder was lost, and that has not started since, has none."""
+    files = world.nodes[step.router].files
     if COUNTERS not in files:
-        return  # its folder was lost, and it has not started since
-    whole, kind = files[COUNTERS], int(size) % 3
+        return
+    whole = files[COUNTERS]
     wrong = bytearray(whole)
-    if kind == 0:
-        del wrong[int(len(whole) * size / 26) :]
-    elif kind == 1:
-        copies = (each.get(COUNTERS, whole) for each in world.folders.get(who, ()))
+    if step.how == "cut":
+        del wrong[int(len(whole) * step.part) :]
+    elif step.how == "mixed":
+        copies = (each.get(COUNTERS, whole) for each in world.folders.get(step.router, ()))
         older = next((each for each in copies if each != whole), b"")
         wrong = bytearray(whole[:36] + older[36:])  # the checksum of the new one over the old one
     else:
         wrong[world.chance.randrange(36, len(wrong))] ^= 1 << world.chance.randrange(8)
-    refuses(world, who, COUNTERS, bytes(wrong))
+    refuses(world, step.router, COUNTERS, bytes(wrong))
 
 
-def old_files(world: World, who: str, _size: float) -> None:
-    """Document or list are those of before, or the list is gone."""
-    files, old = world.nodes[who].files, world.old_documents.get(who)
+def old_file(world: World, step: OldFile) -> None:
+    """A list, where there is one, or a document."""
+    files, old = world.nodes[step.router].files, world.old_documents.get(step.router)
     if REVOCATION in files and world.chance.random() < 0.5:
         lists = [each for each in world.signed_lists if each != files[REVOCATION]]
         newest = world.signed_lists.index(files[REVOCATION])
-        refuses(world, who, REVOCATION, lists[0] if newest and world.chance.random() < 0.5 else None)
+        wrong = lists[0] if newest and world.chance.random() < 0.5 else None
+        refuses(world, step.router, REVOCATION, wrong)
     elif old is not None and old != files[DOCUMENT]:
-        refuses(world, who, DOCUMENT, old)
+        refuses(world, step.router, DOCUMENT, old)
 
 
-def folder(world: World, who: str, size: float) -> None:
-    """All of a router's files are those of before, or it is commissioned anew with its newest document."""
-    copies = world.folders.get(who, [])
+def old_folder(world: World, step: OldFolder) -> None:
+    """One of the copies, if there are any."""
+    who, copies = step.router, world.folders.get(step.router, [])
     world.power_off(who)
     world.judge.restored(who)
-    older = copies and size > 8
+    older = copies and step.older
     world.nodes[who].files = dict(world.chance.choice(copies)) if older else {DOCUMENT: world.signed[who]}
     world.later(who, 2.0)
 
@@ -98,24 +93,17 @@ def refuses(world: World, who: str, name: str, wrong: bytes | None) -> None:
     world.later(who, 2.0)
 
 
-def dks_crash(world: World, _who: str, size: float) -> None:
-    """The DKS is away for `size` seconds."""
-    world.power_off("dks")
-    world.later("dks", size)
-
-
-def old_ledger(world: World, _who: str, size: float) -> None:
-    """The DKS starts with a ledger of before, in part."""
-    world.power_off("dks")
+def old_ledger(world: World) -> None:
+    """Half of its marks are two generations lower."""
+    world.power_off(DKS_NAME)
     for name, (_version, generation) in world.ledger.entries().items():
         if world.chance.random() < 0.5:
             older = (max(1, generation - 2), name)
             world.ledger._connection.execute("UPDATE marks SET generation = ? WHERE name = ?", older)
-    world.later("dks", size / 5)
 
 
-def rekey(world: World, who: str, _size: float) -> None:
-    """An administrator orders new keys."""
+def rekey(world: World, who: str) -> None:
+    """Refused where the DKS makes its keys."""
     if world.nodes[who].core is not None:
-        with contextlib.suppress(CommandRefused):  # where the DKS makes its keys
+        with contextlib.suppress(CommandRefused):
             world.command(who, "rekey")

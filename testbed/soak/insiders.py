@@ -23,6 +23,7 @@ from agents.policy.document import sign_document
 from agents.policy.group import LABEL, MAX_COUNTER, GroupState, sign_group_state
 from agents.policy.names import GroupId
 from agents.policy.revocation import make_list, sign_list
+from testbed.faults.simulated import Lie
 from testbed.simulation.parties import key
 from testbed.soak.world import World
 
@@ -34,9 +35,9 @@ DELAYS = (0, 1, 65535)
 SPIS = (0, 1, 255, 256, 0xFFFFFFFF)
 
 
-def lie(world: World, who: str, size: float) -> None:
-    """For `3 * size` seconds this router lies."""
-    until = world.now + 3 * size
+def lie(world: World, step: Lie) -> None:
+    """One lie after another."""
+    who, until = step.router, world.now + step.for_s
     fresh = world.lying.get(who, 0.0) <= world.now
     world.lying[who] = max(until, world.lying.get(who, 0.0))
     if fresh:

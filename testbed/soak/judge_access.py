@@ -127,7 +127,9 @@ class Access:
     def _spread(self, a: Node, b: Node) -> None:
         network, place = self._network, (a.name, b.name)
         shared = {there for _a, there in a.interfaces.values()} & {there for _b, there in b.interfaces.values()}
-        disturbed = bool(shared & network.wires.cut) or bool(network.wires.loss) or not network.hears(a.name, b.name)
+        wires = network.wires
+        cut = bool(shared & wires.cut) or wires.parted(a.name, b.name)
+        disturbed = cut or bool(wires.loss) or not network.hears(a.name, b.name)
         state = (a.boots, b.boots)
         since = self._calm.get(place)
         if disturbed or not network.hears(b.name, a.name):

@@ -169,6 +169,7 @@ class Keys:
             return
         for other in self._network.nodes.values():
             near = any(there == segment for _address, there in other.interfaces.values())
+            near = near and not self._network.wires.parted(node.name, other.name)
             hears = near and other is not node and other.kernel is not None
             if hears and sa.keymat in self._before.get(other.name, (0, ()))[1]:
                 self._accepted[other.name, sa.keymat] = number

@@ -30,6 +30,6 @@ class Pace:
             event.kind == "paced"
             and peer not in self._liars
             and not self._network.wires.loss
-            and not self._network.unreached
+            and not self._network.wires.parted(peer, node.name)
         ):
             self._until[peer, group] = self._network.now + float(event.fields["wait_s"]), boots

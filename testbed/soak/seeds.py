@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from agents.policy.bound import Case, removal_bound
+from testbed.faults.steps import Step
 from testbed.soak.adversary import do, liars_of
-from testbed.soak.faults import END_S, REMOVED, Fault, faults_of
+from testbed.soak.faults import END_S, REMOVED, faults_of
 from testbed.soak.verdict import Violated
 from testbed.soak.world import World
 
@@ -23,13 +24,13 @@ class Outcome:
     """What a seed came to. `violated`: None when everything held."""
 
     seed: int
-    faults: tuple[Fault, ...]
+    faults: tuple[Step, ...]
     violated: Violated | None = None
     steps: int = 0
     checked: Counter[str] = field(default_factory=Counter)
 
 
-def run(seed: int, kept: Sequence[int] | None = None, *, drawn: Sequence[Fault] | None = None) -> Outcome:
+def run(seed: int, kept: Sequence[int] | None = None, *, drawn: Sequence[Step] | None = None) -> Outcome:
     """This seed's domain with all of its faults, or those `drawn` instead, or with those of these numbers only."""
     drawn = faults_of(seed) if drawn is None else tuple(drawn)
     faults = drawn if kept is None else tuple(drawn[number] for number in kept)
@@ -48,7 +49,7 @@ def run(seed: int, kept: Sequence[int] | None = None, *, drawn: Sequence[Fault] 
     return outcome
 
 
-def _live(world: World, faults: Sequence[Fault]) -> None:
+def _live(world: World, faults: Sequence[Step]) -> None:
     judge = world.judge
     world.power_on_all()
     judge.back(world.run(START_S, world.all_keyed))

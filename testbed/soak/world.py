@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import random
-
 from agents.dks.core import DksCore
 from agents.lks.core import LksCore
 from agents.lks.retained import DOCUMENT
 from agents.policy import edit
 from agents.policy.keys import spki
 from agents.runtime.effects import Effect, Event, Kernel, Persist
+from testbed.faults.steps import LinkAllow, RouterRemove, Step
 from testbed.simulation.network import Network
 from testbed.simulation.parties import key
 from testbed.simulation.simulation import Files, Node
 from testbed.simulation.wires import Passing
-from testbed.soak.faults import PHANTOMS, SEGMENTS, pace_of, settings_of
+from testbed.soak.faults import PHANTOMS, REMOVED, SEGMENTS, pace_of, settings_of
 from testbed.soak.invariants import Invariants
 from testbed.soak.outsider import Outsider
 
@@ -35,7 +34,6 @@ class World(Network):
             self.nodes[name].files[DOCUMENT] = self.signed[name]
         self.fresh.clear()
         self.pace = pace_of(seed)
-        self.chance = random.Random(f"doing {seed}")
         self.steps = 0
         self.judge = Invariants(self)
         self.removed_at: float | None = None
@@ -46,18 +44,17 @@ class World(Network):
         self.old_documents: dict[str, bytes] = {}
         self.folders: dict[str, list[Files]] = {}
         """Copies of routers' folders, the oldest first."""
-        self._cuts: dict[str, int] = {}
         self.outsider = Outsider(self, seed)
         self.wires.tap = self._tap
         self.observers.append(self)
 
-    def _tap(self, passing: Passing) -> Passing | None:
+    def _tap(self, passing: Passing) -> Passing:
         if len(self.passed) < PASSED:
             self.passed.append(passing)
         else:
             self.passed[self.chance.randrange(PASSED)] = passing
         self.outsider.saw(passing)
-        return None if self.unreached and "dks" in (passing.sender, passing.receiver) else passing
+        return passing
 
     def saw(self, node: Node, effect: Effect) -> None:
         """As Observer: have it judged."""
@@ -101,38 +98,6 @@ class World(Network):
         assert core is None or isinstance(core, DksCore)
         return core
 
-    # -- power and wires ----------------------------------------------------------------------------------------------
-
-    def on(self, name: str) -> None:
-        """It has power from now on, if it had none."""
-        if self.nodes[name].core is None:
-            self.power_on(name)
-
-    def later(self, name: str, after_s: float) -> None:
-        """It has power again after so many seconds."""
-        self.at(self.now + after_s, lambda: self.on(name))
-
-    def sever(self, segment: str, for_s: float) -> None:
-        """Cut a segment; it heals when the last cut is over."""
-        self.wires.cut.add(segment)
-        self._cuts[segment] = self._cuts.get(segment, 0) + 1
-
-        def heal() -> None:
-            self._cuts[segment] -= 1
-            if not self._cuts[segment]:
-                self.wires.cut.discard(segment)
-
-        self.at(self.now + for_s, heal)
-
-    def isolate_dks(self, for_s: float) -> None:
-        """Nobody reaches the DKS."""
-        self.unreached += 1
-
-        def heal() -> None:
-            self.unreached = max(0, self.unreached - 1)
-
-        self.at(self.now + for_s, heal)
-
     def second(self) -> None:
         """Each second: judge, and sometimes keep copies of folders."""
         self.judge.second()
@@ -145,12 +110,19 @@ class World(Network):
         for name in self.routers:
             self.old_documents.setdefault(name, self.nodes[name].files[DOCUMENT])
 
+    def about_to(self, step: Step) -> None:
+        """This is going to be done."""
+        if isinstance(step, RouterRemove | LinkAllow):
+            self.keep_documents()
+        if isinstance(step, RouterRemove) and step.router == REMOVED in self.domain.routers:
+            self.before_removal, self.removed_at = self.domain, self.now
+
     def stop_faults(self) -> None:
         """Everything works again, everybody has power, and nobody lies any more."""
         wires = self.wires
         wires.loss = wires.duplicate = wires.overtake = 0.0
         wires.cut.clear()
-        self.unreached = 0
+        wires.sides = {}
         self.lying.clear()
         for node in self.nodes.values():
             node.crash_at = node.fails = None

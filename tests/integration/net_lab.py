@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from testbed.inside.engine import Engine, run_plan
+from testbed.record.kinds import wrong
 from testbed.record.plan import Plan
-from testbed.record.writer import Event, read_record
+from testbed.record.writer import Event
 from testbed.topology.load import load
 from testbed.topology.resolved import Topology
 
@@ -21,6 +23,11 @@ pim: {rp: r1}
 lans:
   office: {routers: [r1, r2, r3]}
 """
+
+
+def read_record(path: Path) -> list[Event]:
+    """The events of a record file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,9 @@ def play(folder: Path, topology: Topology | str, **fields: Any) -> Played:
     plan = Plan(topology=chosen, **settings)
     plan.write(folder / "plan.json")
     code = asyncio.run(run_plan(plan, folder))
-    return Played(code, read_record(folder / "record.jsonl"), folder, plan)
+    events = read_record(folder / "record.jsonl")
+    assert {text for each in events for text in wrong(each)} == set(), "events are as they are declared"
+    return Played(code, events, folder, plan)
 
 
 def from_yaml(folder: Path, text: str) -> Topology:

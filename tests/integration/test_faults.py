@@ -15,8 +15,8 @@ from testbed.faults.command_line import parse_fault
 from testbed.inside.engine import Engine
 from testbed.net.wires import Netem
 from testbed.record.plan import Plan
-from testbed.record.writer import read_record
 from testbed.topology.load import load
+from tests.integration.net_lab import read_record
 
 pytestmark = pytest.mark.guest
 LINK = "r1--r2"

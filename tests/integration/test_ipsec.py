@@ -14,7 +14,7 @@ from ipsec_lab import Link, pass_time
 
 from agents.ipsec.model import Direction, Wanted
 from agents.ipsec.protection import LinkKind, Mode, RoutingProtocol, Suite
-from testbed.probes.pcap import cleartext_packets, protected_packets
+from tests.integration.captured import cleartext_packets, protected_packets
 
 pytestmark = pytest.mark.guest
 

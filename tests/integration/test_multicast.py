@@ -11,9 +11,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from net_lab import Played, from_yaml, play
 
-from testbed.probes.pcap import ip_packets, protected_packets
+from testbed.probes.pcap import ip_packets
 from testbed.runner.streams import usual_streams
 from testbed.topology.load import load
+from tests.integration.captured import protected_packets
 
 pytestmark = pytest.mark.guest
 RATE_PPS = 10

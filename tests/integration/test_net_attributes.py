@@ -13,8 +13,8 @@ from net_lab import Played, from_yaml, in_engine, play
 from testbed.analysis.adjacency import Ends, expected, up_at_end
 from testbed.inside.engine import Engine
 from testbed.record.plan import Plan
-from testbed.record.writer import read_record
 from testbed.topology.paths import expected_paths
+from tests.integration.net_lab import read_record
 
 pytestmark = pytest.mark.guest
 

@@ -13,7 +13,8 @@ from net_lab import LAN_WITH_EVERYTHING, Played, from_yaml, play
 from testbed.analysis import adjacency
 from testbed.analysis.numbering import numbering
 from testbed.analysis.run import Run
-from testbed.probes.pcap import cleartext_packets, ip_packets, protected_packets
+from testbed.probes.pcap import ip_packets
+from tests.integration.captured import cleartext_packets, protected_packets
 
 pytestmark = pytest.mark.guest
 

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from net_lab import Played, from_yaml, play
 
-from testbed.probes.pcap import cleartext_packets
+from tests.integration.captured import cleartext_packets
 
 pytestmark = pytest.mark.guest
 RATE_PPS = 5

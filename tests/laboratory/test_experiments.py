@@ -12,9 +12,9 @@ import pytest
 
 from testbed.analysis.run import Run
 from testbed.probes.ike import ike_datagrams
-from testbed.probes.pcap import cleartext_packets, protected_packets
 from testbed.runner.experiment import Experiment, find, names
 from testbed.setup.paths import PROJECT
+from tests.integration.captured import cleartext_packets, protected_packets
 
 MINE = """\
 # Two sites joined twice, and an office with a LAN.

@@ -29,7 +29,8 @@ from agents.ikev2 import (
     RequestReceived,
     Send,
 )
-from agents.ikev2.registry import ExchangeType
+from agents.ikev2.keylog import KeyWrapEntry, TableEntry
+from agents.ikev2.registry import Encr, ExchangeType, Integ
 from agents.ipsec.protection import RoutingProtocol, Suite
 from agents.policy.document import sign_document
 from agents.policy.group import GroupState, SignedState
@@ -43,6 +44,13 @@ _spec.loader.exec_module(samples)
 ADDRESS = {"r1": PeerAddress("10.1.0.1", 848), "r2": PeerAddress("10.1.0.2", 848)}
 GROUP = GroupId.of("example", "r1", "r1-eth0", RoutingProtocol.OSPF)
 REKEY_SA = RekeySa(bytes(range(1, 17)), bytes(range(68)))
+
+
+def key_log_lines(sa: RekeySa) -> list[str]:
+    """Lines of agents.ikev2.keylog, with which GSA_REKEY can be decrypted."""
+    spi_i, spi_r, key = sa.spi[:8], sa.spi[8:], sa.keymat[:36]
+    table = TableEntry(spi_i, spi_r, Encr.AES_GCM_16, 256, Integ.NONE, key, key)
+    return [table.line(), KeyWrapEntry(spi_i, spi_r, sa.key_wrap_key).line()]
 
 
 class Conversation:
@@ -60,7 +68,7 @@ class Conversation:
         self._run()
         sender = RekeySender(REKEY_SA, samples.private_key("r1"), _source(9))
         self.datagrams.append(("r1", sender.message(KeyServer.rekey(self.keys[1], "r2", REKEY_SA.key_wrap_key))))
-        self.key_lines += REKEY_SA.key_log_lines()
+        self.key_lines += key_log_lines(REKEY_SA)
 
     def _run(self) -> None:
         busy = True

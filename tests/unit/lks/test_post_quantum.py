@@ -13,7 +13,7 @@ from agents.lks.retained import DOCUMENT
 from agents.lks.status import as_text
 from agents.policy import edit
 from agents.policy.document import Lifetimes, Reconnect
-from agents.policy.domain import Settings
+from agents.policy.domain import Domain, Settings
 from agents.policy.errors import PolicyError
 from testbed.simulation.network import Network
 from tests.unit.lks.test_pairs import all_heard, start
@@ -22,6 +22,10 @@ from tests.unit.lks.test_pairs import network as with_pairs
 REQUIRED, PREFERRED, OFF = PostQuantum.REQUIRED, PostQuantum.PREFERRED, PostQuantum.OFF
 HYBRID, CLASSICAL = "x25519+mlkem768", "x25519"
 PATH = {"a--b": ("a", "b"), "b--c": ("b", "c")}
+
+
+def with_post_quantum(domain: Domain, asked: PostQuantum) -> Domain:
+    return edit.with_settings(domain, domain.settings.model_copy(update={"post_quantum": asked}))
 
 
 def settings(asked: PostQuantum, **changes: object) -> Settings:
@@ -45,7 +49,7 @@ def run_keyed(network: Network, seconds: float) -> None:
 def give(network: Network, asked: PostQuantum, routers: Collection[str]) -> None:
     """The setting is committed, and the DKS finds the documents of these routers."""
     if network.domain.settings.post_quantum is not asked:
-        network.publish(edit.set_post_quantum(network.domain, asked))
+        network.publish(with_post_quantum(network.domain, asked))
     network.fresh = [network.documents[each] for each in routers]
 
 
@@ -123,7 +127,7 @@ def test_pairs_speak_it_and_keep_their_keys_when_it_comes() -> None:
     start(network)
     assert network.run(60, lambda: all_heard(network))
     for asked in (PREFERRED, REQUIRED):
-        network.publish(edit.set_post_quantum(network.domain, asked))
+        network.publish(with_post_quantum(network.domain, asked))
         for name in network.routers:
             network.lks(name).take_document(network.signed[name], network.now)
         until = network.now + 30
@@ -187,7 +191,7 @@ def test_status_says_which_key_exchange_each_neighbour_and_the_dks_have() -> Non
 
 def test_one_router_without_among_others_that_prefer_it_is_keyed_all_the_same() -> None:
     network = Network(PATH, settings=settings(PREFERRED), dks=True)
-    older = edit.set_post_quantum(network.domain, OFF)
+    older = with_post_quantum(network.domain, OFF)
     network.publish(older)
     network.nodes["b"].files[DOCUMENT] = network.signed["b"]  # as good as a machine that cannot
     network.power_on_all()

@@ -401,7 +401,11 @@ def test_another_issuer_of_one_protocol_is_said_in_one_form() -> None:
     ],
 )
 def test_a_jump_of_the_key_exchange_is_warned_of_before_a_commit(before: str, after: str, warned: int) -> None:
-    ends = [edit.set_post_quantum(domain(Mode.REQUIRED), PostQuantum(each)) for each in (before, after)]
+    made = domain(Mode.REQUIRED)
+    ends = [
+        edit.with_settings(made, made.settings.model_copy(update={"post_quantum": PostQuantum(each)}))
+        for each in (before, after)
+    ]
     found = rollout.jumps(*ends)
     assert len(found) == warned and all("preferred is the step between" in each for each in found)
 

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from testbed.cli import soak
-from testbed.soak.faults import Kind, faults_of
+from testbed.soak.faults import faults_of
 from tests.unit.soak import mutations_more  # noqa: F401
 from tests.unit.soak.mutations import MUTATIONS
 
@@ -29,7 +29,7 @@ def test_a_failing_seed_is_shrunk_and_the_printed_command_shows_the_same_again(m
     assert found.exit_code == 1 and found.output.startswith(f"seed {SEED}: no cleartext at ")
     again = re.search(rf"^again: lab (soak --seed {SEED} --seeds 1 --keep (\d+))$", found.output, re.MULTILINE)
     assert again is not None, "one fault is enough for this defect"
-    assert faults_of(SEED)[int(again[2])].kind is Kind.MODE
+    assert faults_of(SEED)[int(again[2])].action == "segment_mode"
     repeated = lab(again[1])
     assert repeated.exit_code == 1 and repeated.output.startswith(f"seed {SEED}: no cleartext at ")
     monkeypatch.undo()

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.soak.faults import Fault, Kind
+from testbed.faults.simulated import (
+    FalseDocument,
+    FalseList,
+    Issuer,
+    Lie,
+    NewDocuments,
+    OldFolder,
+    OldLedger,
+    Rekey,
+    TornCounters,
+)
+from testbed.faults.steps import DksStart, Heal, Partition, PowerOff, PowerOn, RouterRemove, Step
+from testbed.soak.faults import DKS_ALONE
 from testbed.soak.seeds import run
 from testbed.soak.witness import follows
 from tests.unit.soak import mutations_more, mutations_unsealed  # noqa: F401  add their own to the table
@@ -52,56 +64,71 @@ CAUGHT = {
 """Which seed shows it, and as what."""
 MOST_SEEDS = 16
 """What a seed comes to depends on every octet that anybody draws. When agents draw otherwise, another shows it."""
-SCENES: dict[str, tuple[int, list[Fault], str]] = {
+SCENES: dict[str, tuple[int, list[Step], str]] = {
     "a central speaker sends after the key's lifetime": (
         2,
-        [Fault(16, Kind.DKS_CUT, "a", 40)],
+        [Partition(at_s=16, groups=DKS_ALONE), Heal(at_s=136)],
         "no key after its lifetime",
     ),
     "routers do not show the DKS earlier generations": (
         2,
-        [Fault(40, Kind.OLD_LEDGER, "a", 5), Fault(60, Kind.OUTAGE, "a", 3), Fault(100, Kind.OLD_LEDGER, "a", 12)],
+        [
+            OldLedger(at_s=40),
+            DksStart(at_s=41),
+            PowerOff(at_s=60, nodes="all", dks=True),
+            PowerOn(at_s=61, nodes="all", dks=True, jitter_s=0.6),
+            OldLedger(at_s=100),
+            DksStart(at_s=102.4),
+        ],
         "one key for a generation",
     ),
     "parity of generations dropped": (
         2,
         [
-            Fault(20, Kind.ISSUER, "a", 0),
-            *(Fault(30 + 5 * number, Kind.REKEY, who, 0) for number, who in enumerate("abcabc")),
-            Fault(70, Kind.ISSUER, "a", 2),
+            Issuer(at_s=20, issuer="lks"),
+            *(Rekey(at_s=30 + 5 * number, router=who) for number, who in enumerate("abcabc")),
+            Issuer(at_s=70, issuer="central"),
         ],
         "one key for a generation",
     ),
     "a neighbour may send any group": (
         1,
-        [Fault(30 + 1.5 * number, Kind.LIE, "c", 5) for number in range(40)],
+        [Lie(at_s=30 + 1.5 * number, router="c", for_s=15) for number in range(40)],
         "no unauthorised speaker",
     ),
     "a carried document not verified": (
         0,
-        [Fault(16 + 1.5 * number, Kind.LIE, "c", 5) for number in range(40)],
+        [Lie(at_s=16 + 1.5 * number, router="c", for_s=15) for number in range(40)],
         "only what the Policy Server signed",
     ),
     "an older document carried": (
         1,
         [
-            Fault(16, Kind.POLICY, "a", 1),
-            Fault(22, Kind.POLICY, "a", 2),
-            *(Fault(30 + 1.5 * number, Kind.LIE, "c", 5) for number in range(60)),
+            NewDocuments(at_s=16, dtd_s=6),
+            NewDocuments(at_s=22, dtd_s=7),
+            *(Lie(at_s=30 + 1.5 * number, router="c", for_s=15) for number in range(60)),
         ],
         AGAIN,
     ),
-    "the DKS gives keys to any router": (2, [Fault(16, Kind.LIE, "c", 60)], "keys for members only"),
-    "neighbours do not show a router its own state": (3, [Fault(60, Kind.FOLDER, "a", 0)], "one key for a generation"),
-    "checksum not verified": (0, [Fault(60, Kind.TORN, "b", 1)], AGAIN),
+    "the DKS gives keys to any router": (2, [Lie(at_s=16, router="c", for_s=180)], "keys for members only"),
+    "neighbours do not show a router its own state": (
+        3,
+        [OldFolder(at_s=60, router="a", older=False)],
+        "one key for a generation",
+    ),
+    "checksum not verified": (0, [TornCounters(at_s=60, router="b", how="mixed")], AGAIN),
     "older list accepted": (
         0,
-        [Fault(16, Kind.REVOKE, "a", 0), Fault(20, Kind.REVOKE, "a", 0), Fault(40, Kind.FALSE_LIST, "a", 2)],
+        [
+            RouterRemove(at_s=16, router="p"),
+            RouterRemove(at_s=20, router="q"),
+            FalseList(at_s=40, router="a", how="older"),
+        ],
         AGAIN,
     ),
     "older document accepted from the DKS": (
         0,
-        [Fault(16, Kind.POLICY, "a", 1), Fault(40, Kind.FALSE_DOCUMENT, "b", 2)],
+        [NewDocuments(at_s=16, dtd_s=6), FalseDocument(at_s=40, router="b", how="older")],
         AGAIN,
     ),
 }
