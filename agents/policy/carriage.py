@@ -11,8 +11,9 @@ import zlib
 from agents.policy import cbor
 from agents.policy.confirmation import MAX_OCTETS as MAX_CONFIRMATION
 from agents.policy.confirmation import Confirmation, InForce
-from agents.policy.document import PolicyDocument, plain
+from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
+from agents.policy.exact import plain
 
 MAX_CARRIED = 60_000
 """Octets of a document in a message, beside what else an answer to a registration holds."""

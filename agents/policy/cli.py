@@ -44,10 +44,11 @@ from agents.policy.desk import (
     together,
 )
 from agents.policy.difference import difference, dks_text
-from agents.policy.document import DksEntry, plain, verify_document
+from agents.policy.document import DksEntry, verify_document
 from agents.policy.domain import CARRIES, Domain, Settings
 from agents.policy.edit_cli import adjacency_app, group_app, interface_app, router_app, rp_app, settings_lines
 from agents.policy.errors import PolicyError, UnusableStore
+from agents.policy.exact import plain
 from agents.policy.export import export_documents
 from agents.policy.keys import read_public_key, spki
 from agents.policy.names import DKS_NAME

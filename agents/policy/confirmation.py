@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agents.ipsec.protection import Mode, RoutingProtocol
-from agents.policy import cbor, cose
+from agents.policy import cose
 from agents.policy.document import (
     MAX_INTERFACES,
     MAX_NEIGHBORS,
@@ -25,10 +25,9 @@ from agents.policy.document import (
     PolicyDocument,
     ProtocolMode,
     RouterName,
-    plain,
 )
 from agents.policy.errors import PolicyError
-from agents.runtime import invalid
+from agents.policy.exact import exactly, written
 
 LABEL = "router-keys/confirmation/1"
 MAX_OCTETS = 49_152
@@ -129,7 +128,7 @@ def _missing(router: str, policy: InterfacePolicy, state: InForce | None) -> lis
 
 def sign_confirmation(confirmation: Confirmation, key: Ed25519PrivateKey) -> bytes:
     """As COSE_Sign1, by the router's own key. PolicyError when it is too long to be carried."""
-    signed = cose.sign(LABEL, cbor.encode(plain(confirmation)), key)
+    signed = cose.sign(LABEL, written(confirmation), key)
     if len(signed) > MAX_OCTETS:
         raise PolicyError(f"a confirmation of {len(signed)} octets is longer than {MAX_OCTETS}")
     return signed
@@ -161,10 +160,4 @@ def _bounded(data: bytes) -> None:
 
 
 def _decode(payload: bytes) -> Confirmation:
-    try:
-        confirmation = Confirmation.model_validate(cbor.decode(payload))
-    except ValidationError as error:
-        raise PolicyError(f"confirmation: {invalid.sentence(error.errors()[0])}") from error
-    if cbor.encode(plain(confirmation)) != payload:
-        raise PolicyError("confirmation holds a value in another form than its own")
-    return confirmation
+    return exactly(Confirmation, payload, "confirmation")

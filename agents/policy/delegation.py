@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from agents.policy import cbor, cose
 from agents.policy.errors import PolicyError
+from agents.policy.exact import exactly, written
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import DOMAIN_PATTERN, ROUTER_PATTERN
-from agents.runtime import invalid
 
 LABEL = "router-keys/administrator/1"
 MAX_OCTETS = 1024
@@ -36,7 +36,7 @@ class Delegation(BaseModel):
 
 def sign_delegation(delegation: Delegation, root: Ed25519PrivateKey) -> bytes:
     """The delegation as COSE_Sign1, by the domain's root key."""
-    return cose.sign(LABEL, _encode(delegation), root)
+    return cose.sign(LABEL, written(delegation), root)
 
 
 def verify_delegation(
@@ -47,12 +47,7 @@ def verify_delegation(
     if len(data) > MAX_OCTETS:
         raise PolicyError(f"a delegation of {len(data)} octets is longer than {MAX_OCTETS}")
     payload = cose.verify(LABEL, data, root)
-    try:
-        delegation = Delegation.model_validate(cbor.decode(payload))
-    except ValidationError as error:
-        raise PolicyError(f"delegation: {invalid.sentence(error.errors()[0])}") from error
-    if _encode(delegation) != payload:
-        raise PolicyError("delegation holds a value in another form than its own")
+    delegation = exactly(Delegation, payload, "delegation")
     if delegation.domain != domain:
         raise PolicyError(f"the delegation is of domain {delegation.domain}")
     if wall_s is not None and wall_s >= delegation.expires_at:
@@ -86,7 +81,3 @@ def signer_of(data: bytes, root: Ed25519PublicKey, *, domain: str) -> tuple[str,
 
 
 _ARRAY_OF_TWO = b"\x82"
-
-
-def _encode(delegation: Delegation) -> bytes:
-    return cbor.encode(dict(delegation))

@@ -7,21 +7,20 @@ are kept, who carries them, or what a router does with them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from agents.ikev2.config import PostQuantum
 from agents.ipsec.protection import IPAddress, Mode, RoutingProtocol, Suite
-from agents.policy import cbor, cose
+from agents.policy import cose
 from agents.policy.delegation import split, verify_delegation
 from agents.policy.errors import PolicyError
+from agents.policy.exact import exactly, written
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import DOMAIN_PATTERN, INTERFACE_PATTERN, ROUTER_PATTERN, GroupId
-from agents.runtime import invalid
 
 LABEL = "router-keys/policy-document/1"
 MAX_INTERFACES = 256
@@ -448,33 +447,9 @@ class PolicyDocument(_Value):
 # -- octets and signature ---------------------------------------------------------------------------
 
 
-def plain(value: object) -> object:
-    """A model as maps, arrays, text and numbers: the form that is signed and shown.
-
-    An optional field that is not used is left out. So a document without it has the octets that it had before there
-    was such a field, and those who know no such field read it.
-    """
-    if isinstance(value, BaseModel):
-        fields = {name: (getattr(value, name), each) for name, each in type(value).model_fields.items()}
-        return {name: plain(item) for name, (item, field) in fields.items() if item is not None or field.is_required()}
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    if value is None or isinstance(value, bool | int | float | str | bytes):
-        return value
-    return str(value)  # addresses and networks, in their one canonical text
-
-
 def encode_document(document: PolicyDocument) -> bytes:
     """The deterministic CBOR of a document."""
-    return cose.verifier().written(document, _encode)
-
-
-def _encode(document: PolicyDocument) -> bytes:
-    return cbor.encode(plain(document))
+    return cose.verifier().written(document, written)
 
 
 def decode_document(payload: bytes) -> PolicyDocument:
@@ -483,13 +458,7 @@ def decode_document(payload: bytes) -> PolicyDocument:
 
 
 def _decode(payload: bytes) -> PolicyDocument:
-    try:
-        document = PolicyDocument.model_validate(cbor.decode(payload))
-    except ValidationError as error:
-        raise PolicyError(f"policy document: {invalid.sentence(error.errors()[0])}") from error
-    # What pydantic converts ("5" to 5, other spellings of an address) does not come back the same.
-    if _encode(document) != payload:
-        raise PolicyError("policy document holds a value in another form than its own")
+    document = exactly(PolicyDocument, payload, "policy document")
     public_key_from_spki(document.identity)
     public_key_from_spki(document.dks.key)
     for interface in document.interfaces:

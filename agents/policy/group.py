@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from agents.policy import cbor, cose
+from agents.policy import cose
 from agents.policy.document import Issuer as Issuer
-from agents.policy.document import plain
 from agents.policy.errors import PolicyError
+from agents.policy.exact import exactly, written
 from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
-from agents.runtime import invalid
 
 LABEL = "router-keys/group-state/1"
 MAX_COUNTER = (1 << 63) - 1
@@ -82,7 +81,7 @@ class SignedState:
 
 def sign_group_state(state: GroupState, key: Ed25519PrivateKey) -> bytes:
     """The state as COSE_Sign1, by the key server's own key."""
-    return cose.sign(LABEL, cbor.encode(plain(state)), key)
+    return cose.sign(LABEL, written(state), key)
 
 
 def verify_group_state(
@@ -133,10 +132,4 @@ def _read(payload: bytes) -> GroupState:
 
 
 def _decode(payload: bytes) -> GroupState:
-    try:
-        state = GroupState.model_validate(cbor.decode(payload))
-    except ValidationError as error:
-        raise PolicyError(f"group state: {invalid.sentence(error.errors()[0])}") from error
-    if cbor.encode(plain(state)) != payload:
-        raise PolicyError("group state holds a value in another form than its own")
-    return state
+    return exactly(GroupState, payload, "group state")

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agents.policy import cbor, cose
-from agents.policy.document import DomainName, PolicyDocument, RouterName, plain
+from agents.policy.document import DomainName, PolicyDocument, RouterName
 from agents.policy.errors import PolicyError
-from agents.runtime import invalid
+from agents.policy.exact import exactly, plain
 
 LABEL = "router-keys/revocation/1"
 FILE = "revocation.cose"
@@ -160,12 +160,7 @@ def verify_list(data: bytes, root: Ed25519PublicKey, *, domain: str) -> Revocati
     if len(data) > MAX_OCTETS:
         raise PolicyError(f"a revocation list of {len(data)} octets is longer than {MAX_OCTETS}")
     payload = cose.verify(LABEL, data, root)
-    try:
-        revoked = RevocationList.model_validate(cbor.decode(payload))
-    except ValidationError as error:
-        raise PolicyError(f"revocation list: {invalid.sentence(error.errors()[0])}") from error
-    if _payload(revoked) != payload:
-        raise PolicyError("revocation list holds a value in another form than its own")
+    revoked = exactly(RevocationList, payload, "revocation list", _payload)
     if revoked.domain != domain:
         raise PolicyError(f"the revocation list is of domain {revoked.domain}")
     return revoked

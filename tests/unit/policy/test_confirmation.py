@@ -21,8 +21,8 @@ from agents.policy.confirmation import (
     verify_confirmation,
 )
 from agents.policy.document import LABEL as DOCUMENT_LABEL
-from agents.policy.document import plain
 from agents.policy.errors import PolicyError
+from agents.policy.exact import plain
 
 NAMES = st.from_regex(r"\A[a-z][a-z0-9]{0,8}\Z")
 

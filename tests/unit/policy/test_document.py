@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from agents.ikev2.config import PostQuantum
 from agents.policy import cbor, cose
-from agents.policy.document import decode_document, encode_document, plain, sign_document, verify_document
+from agents.policy.document import decode_document, encode_document, sign_document, verify_document
 from agents.policy.errors import PolicyError
+from agents.policy.exact import plain
 from agents.policy.group import GroupState, claimed_group, sign_group_state, verify_group_state
 from agents.policy.names import GroupId, parse_party_id, party_id
 

@@ -1,0 +1,55 @@
+"""Signed models as octets: each has one encoding, and no other octets are read as it.
+
+Knows nothing of signatures, nor of what the models mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from agents.policy import cbor
+from agents.policy.errors import PolicyError
+from agents.runtime import invalid
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def plain(value: object) -> object:
+    """A model as maps, arrays, text and numbers: the form that is signed and shown.
+
+    An optional field that is not used is left out. So a document without it has the octets that it had before there
+    was such a field, and those who know no such field read it.
+    """
+    if isinstance(value, BaseModel):
+        fields = {name: (getattr(value, name), each) for name, each in type(value).model_fields.items()}
+        return {name: plain(item) for name, (item, field) in fields.items() if item is not None or field.is_required()}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    return str(value)  # addresses and networks, in their one canonical text
+
+
+def written(model: BaseModel) -> bytes:
+    """The deterministic CBOR of a model."""
+    return cbor.encode(plain(model))
+
+
+def exactly(kind: type[M], payload: bytes, what: str, write: Callable[[M], bytes] = written) -> M:
+    """A model from CBOR; PolicyError, which calls it `what`, unless it is exactly what `write` makes of it."""
+    try:
+        model = kind.model_validate(cbor.decode(payload))
+    except ValidationError as error:
+        raise PolicyError(f"{what}: {invalid.sentence(error.errors()[0])}") from error
+    # What pydantic converts ("5" to 5, other spellings of an address) does not come back the same.
+    if write(model) != payload:
+        raise PolicyError(f"{what} holds a value in another form than its own")
+    return model
