@@ -170,7 +170,7 @@ class Election(Kind):
 
 
 class JoinPrune(Kind):
-    """The router received this from a neighbour, and is the upstream router that it names. `rpt`: of the shared tree."""
+    """The router received this from a neighbour, which names it as the upstream router. `rpt`: of the shared tree."""
 
     source, kinds = "pim", ("join", "prune")
     ifname: str
@@ -200,7 +200,7 @@ class RegisterStop(Kind):
 
 
 class PimCount(Kind):
-    """Messages received so far, by kind. `at`: a mark, or `end`. Null Registers count among the Registers and separately."""
+    """Messages received so far, by kind. `at`: a mark, or `end`. Null Registers count among Registers and alone."""
 
     source, kinds = "pim", ("stat",)
     at: str
@@ -230,8 +230,8 @@ class Book(Kind):
 
 
 class Loss(Kind):
-    """A gap in a flow: consecutive numbers that did not arrive, split where the source was without power; `t` is that of
-    the first."""
+    """A gap in a flow: consecutive numbers that did not arrive, split where the source had no power; `t` is that of the
+    first."""
 
     source, kinds, node = "probe", ("loss",), "lab"
     flow: str

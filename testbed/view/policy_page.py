@@ -21,7 +21,8 @@ from agents.policy.document import PolicyDocument, verify_document
 from agents.policy.domain import Settings
 from agents.policy.keys import spki
 from agents.policy.store import PolicyStore
-from testbed.keying.provision import POLICY_SERVER, domain_of, laboratory_key
+from testbed.domains.build import domain_of
+from testbed.domains.keys import POLICY_SERVER, keys_of
 from testbed.topology.resolved import Topology
 
 TOPOLOGY, SEED = "abilene", 1
@@ -34,8 +35,8 @@ HOST = "127.0.0.1"
 def make(folder: Path, at: int) -> str:
     """A store below the folder, as of `at` (Unix seconds), and a token that may see and change it."""
     topology = Topology.load(TOPOLOGY)
-    domain = domain_of(topology, SEED, topology.dks.address_of(topology.family), Settings(), Mode.CLEAR)
-    with closing(PolicyStore.create(folder, domain, laboratory_key(SEED, POLICY_SERVER))) as store:
+    domain = domain_of(topology, keys_of(SEED), topology.dks.address_of(topology.family), Settings(), Mode.CLEAR)
+    with closing(PolicyStore.create(folder, domain, keys_of(SEED)(POLICY_SERVER))) as store:
         store.commit(WHO, "all routers and links, in clear", at)
         confirmed = folder / confirmation_folder.FOLDER
         deployer = Deployer(store, from_folder(confirmed))
@@ -45,7 +46,7 @@ def make(folder: Path, at: int) -> str:
             _confirm(store, at)
             deployer.step(WHO, at)
         _confirm(store, at, without=WAITED)
-        store.edit(edit.add_router(store.draft(), NEWCOMER, spki(laboratory_key(SEED, NEWCOMER))))
+        store.edit(edit.add_router(store.draft(), NEWCOMER, spki(keys_of(SEED)(NEWCOMER))))
         return TokenStore(folder).add(WHO, Role.WRITE, at)
 
 
@@ -55,7 +56,7 @@ def _confirm(store: PolicyStore, at: int, without: tuple[str, ...] = ()) -> None
     for name, signed in store.documents().items():
         if name not in without:
             document = verify_document(signed, store.public_key, domain=domain.name, router=name)
-            said = sign_confirmation(_in_force(document, at), laboratory_key(SEED, name))
+            said = sign_confirmation(_in_force(document, at), keys_of(SEED)(name))
             confirmation_folder.put(domain, folder, said)
 
 
