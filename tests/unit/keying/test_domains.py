@@ -26,7 +26,7 @@ def test_a_topology_of_the_guest_is_simulated_with_its_interfaces_and_its_rendez
     }
     point = next(router.name for router in topology.routers.values() if router.pim_rp)
     others = set(topology.routers) - {point}
-    assert network.run(60, lambda: {each.node for each in network.seen("pair_keyed")} >= others)
+    assert network.run(90, lambda: {each.node for each in network.seen("pair", state="keyed")} >= others)
 
 
 def test_the_documents_of_the_guest_and_of_a_simulation_differ_in_keys_and_the_address_of_the_dks_alone() -> None:
