@@ -30,7 +30,8 @@ from agents.policy import edit
 from agents.policy.document import Lease
 from agents.policy.domain import Settings
 from agents.runtime.effects import Effect, Event, Kernel
-from testbed.simulation.network import PROTOCOLS, Network
+from testbed.domains.drawn import PROTOCOLS
+from testbed.simulation.network import Network
 from testbed.simulation.simulation import Node
 from testbed.simulation.wires import ON_LINK, PORT, ROUTED, Passing
 from testbed.whole import put
