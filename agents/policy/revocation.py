@@ -22,6 +22,7 @@ from agents.policy import cbor, cose
 from agents.policy.document import DomainName, PolicyDocument, RouterName
 from agents.policy.errors import PolicyError
 from agents.policy.exact import exactly, plain
+from agents.runtime import invalid
 
 LABEL = "router-keys/revocation/1"
 FILE = "revocation.cose"

@@ -175,8 +175,8 @@ class Lie(_OfRouter):
 
 
 _KINDS = (
-    Noise | ReplayDatagrams | AlterDatagrams | CrashAtEffect | LoseWrite | TornCounters | OldFile | OldFolder | OldLedger
-    | Rekey | NewDocuments | HandDocuments | HandList | LinkDeny | SegmentMode | Issuer | Deafen | FalseList
+    Noise | ReplayDatagrams | AlterDatagrams | CrashAtEffect | LoseWrite | TornCounters | OldFile | OldFolder
+    | OldLedger | Rekey | NewDocuments | HandDocuments | HandList | LinkDeny | SegmentMode | Issuer | Deafen | FalseList
     | FalseDocument | Lie
 )  # fmt: skip
 SIMULATED: dict[str, type[Step]] = {kind.model_fields["action"].default: kind for kind in get_args(_KINDS)}

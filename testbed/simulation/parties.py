@@ -52,6 +52,8 @@ def held(domain: str, signed: Iterable[bytes]) -> Documents:
     return documents
 
 
-def dks_core(simulation: Simulation, domain: str, documents: Documents, ledger: GenerationLedger, **more: Any) -> DksCore:
+def dks_core(
+    simulation: Simulation, domain: str, documents: Documents, ledger: GenerationLedger, **more: Any
+) -> DksCore:
     """The DKS's core; `more`: as DksCore takes it."""
     return DksCore(key(DKS_NAME), documents, ledger, domain=domain, name=DKS_NAME, random=simulation.octets, **more)

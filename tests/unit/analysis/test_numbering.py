@@ -81,7 +81,7 @@ def test_one_key_for_each_number_and_the_ledger_s_numbers_are_consistent(tmp_pat
 def test_two_keys_under_one_number_are_found(tmp_path: Path) -> None:
     sas, ledger = everything()
     sas["r2"][0]["key"] = "another"
-    found = compared(tmp_path, sas, book)
+    found = compared(tmp_path, sas, ledger)
     assert found is not None and len(found.two_keys) == 1 and not consistent(found)
 
 
@@ -103,7 +103,7 @@ def test_a_receiver_without_the_speaker_s_key_is_found(tmp_path: Path) -> None:
 def test_an_sa_of_nobody_is_found(tmp_path: Path) -> None:
     sas, ledger = everything()
     sas["r1"].append({"spi": "0x00000101", "source": "192.0.2.1", "destination": "224.0.0.5", "key": "0"})
-    found = compared(tmp_path, sas, book)
+    found = compared(tmp_path, sas, ledger)
     assert found is not None and found.foreign == 1 and not consistent(found)
 
 
@@ -112,7 +112,7 @@ def test_an_sa_between_a_rendezvous_point_and_a_router_that_registers_is_of_no_g
     (pair,) = DOCUMENTS["r1"].pairs
     for one, other in (("0.0.0.0", pair.remote[0]), (pair.remote[0], pair.local[0])):  # as the kernel lists them
         sas["r1"].append({"spi": "0x00000101", "source": str(one), "destination": str(other), "key": "0"})
-    found = compared(tmp_path, sas, book)
+    found = compared(tmp_path, sas, ledger)
     assert found is not None and consistent(found)
 
 
