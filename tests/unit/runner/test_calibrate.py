@@ -10,6 +10,8 @@ import pytest
 from testbed.cli.calibrate import shown
 from testbed.errors import InputError
 from testbed.runner import calibrate
+from testbed.runner.experiment import Experiment, find
+from testbed.setup.paths import PROJECT
 
 VIRTUAL = [10.0, 10.1, 9.9, 10.05, 9.95]
 
@@ -45,3 +47,15 @@ def test_only_finished_runs_in_virtual_time_are_calibrated(tmp_path: Path) -> No
     (own / "origin.json").write_text('{"kind": "uml", "kernel": "", "tree": "", "code": ""}')
     with pytest.raises(InputError, match="no finished run in virtual time"):
         calibrate.plans(tmp_path, (), None, [])
+
+
+@pytest.mark.parametrize(
+    "kept", sorted((PROJECT / "results" / "calibration").glob("*.json")), ids=lambda each: each.stem
+)
+def test_what_is_kept_of_an_experiment_has_its_first_number_on_both_clocks_and_a_line_in_the_table(kept: Path) -> None:
+    experiment = find(kept.stem)
+    assert isinstance(experiment, Experiment)
+    first = [each for each in calibrate.read(kept) if each["measure"] == f"{experiment.main.name}, s"]
+    assert {each["keying"] for each in first} >= {"lks"}
+    assert all(each["virtual"] is not None and each["real"] is not None for each in first)
+    assert f"| `{kept.stem}` |" in (PROJECT / "docs" / "results.md").read_text()
