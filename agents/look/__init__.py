@@ -24,6 +24,7 @@ MARKS = {
     "exposed": ("!", "routing packets captured in clear"),
     "off": ("×", "no power"),
     "dks": ("K", "the DKS is beside it"),
+    "dead": ("K×", "the DKS is dead"),
     "rp": ("R", "rendezvous point"),
 }
 """What stands for a state where it is drawn, and what it means; in the order of a legend."""

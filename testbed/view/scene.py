@@ -84,7 +84,11 @@ def network(topology: Topology) -> dict[str, Any]:
         },
         "lans": {name: places[name] for name, segment in topology.segments.items() if segment.kind == "lan"},
         "segments": {
-            name: {"kind": segment.kind, "members": [list(each) for each in segment.members]}
+            name: {
+                "kind": segment.kind,
+                "members": [list(each) for each in segment.members],
+                "loss": segment.loss_percent,
+            }
             for name, segment in topology.segments.items()
         },
         "adjacencies": [

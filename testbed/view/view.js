@@ -57,7 +57,7 @@ class Scene {
 
   track(kind, ...names) {
     const key = JSON.stringify([kind, ...names]);
-    if (!this.tracks.has(key)) this.tracks.set(key, new Track({ adj: DOWN, mode: this.mode, power: true, carrier: true }[kind] ?? false));
+    if (!this.tracks.has(key)) this.tracks.set(key, new Track({ adj: DOWN, mode: this.mode, power: true, carrier: true, alive: true, loss: this.network.segments[names[0]]?.loss }[kind] ?? false));
     return this.tracks.get(key);
   }
 
@@ -127,6 +127,8 @@ class Scene {
     const { t, node, kind } = event;
     this.marks.fault.push(event);
     if (kind === "power_on") this.track("power", node).set(t, true);
+    if (node === "dks" && ["dks_kill", "dks_start", "power_off", "power_on"].includes(kind)) this.track("alive", node).set(t, kind === "dks_start" || kind === "power_on");
+    if (kind === "link_netem" && event.loss_percent !== undefined) this.track("loss", event.segment).set(t, event.loss_percent);
     if (kind !== "power_off") return;
     this.track("power", node).set(t, false);
     this.track("ready", node).set(t, false);
@@ -168,6 +170,7 @@ class Scene {
       right: routes?.right ?? null,
       of: routes?.of ?? null,
       requests: upTo(this.requests, t),
+      alive: this.track("alive", "dks").at(t),
       missing: [...this.streams.values()].reduce((sum, spans) => sum + new Set(spans.filter(([from, until]) => from <= t && t < until).map((span) => span[2])).size, 0),
     };
   }
@@ -208,6 +211,7 @@ class MapView {
     this.ways = [];
     this.nodes = [];
     this.powered = [];
+    this.losses = [];
     const { network } = scene;
     const at = (name) => (network.routers[name]?.at ?? network.lans[name]).map((part) => part * 1000);
     const places = [...Object.keys(network.routers), ...Object.keys(network.lans)].map(at);
@@ -228,12 +232,15 @@ class MapView {
         this.half(lines, glyphs, one, other[0], at(one[0]), at(other[0]), bend);
         this.half(lines, glyphs, other, one[0], at(other[0]), at(one[0]), -bend);
         this.hit(hits, name, at(one[0]), at(other[0]), bend, choose);
+        const [[x1, y1], [x2, y2]] = [at(one[0]), at(other[0])], length = Math.hypot(x2 - x1, y2 - y1) || 1;
+        this.loss(glyphs, name, (x1 + x2) / 2 - (y2 - y1) / length * bend, (y1 + y2) / 2 + (x2 - x1) / length * bend);
       } else if (segment.kind === "lan") {
         for (const member of members) this.half(lines, glyphs, member, null, at(member[0]), at(name), 0, true);
         const [x, y] = at(name), group = draw("g", { class: "lan", tabindex: 0, role: "button", "aria-label": `LAN ${name}` });
         group.append(draw("rect", { x: x - 13, y: y - 9, width: 26, height: 18 }), draw("text", { x, y: y + 13, class: "name" }, name));
         this.choosable(group, "segment", name, choose);
         boxes.append(group);
+        this.loss(glyphs, name, x, y - 18);
       }
     }
     for (const name of Object.keys(network.routers)) boxes.append(this.router(name, at(name), choose));
@@ -276,6 +283,13 @@ class MapView {
     hits.append(line);
   }
 
+  /** Where a link or LAN tells what it loses. */
+  loss(glyphs, name, x, y) {
+    const element = draw("text", { class: "glyph", x, y });
+    glyphs.append(element);
+    this.losses.push({ element, name });
+  }
+
   router(name, [x, y], choose) {
     const { network } = this.scene, group = draw("g", { class: "router", tabindex: 0, role: "button", "aria-label": `Router ${name}` });
     const small = Object.keys(network.routers).length > MANY, r = small ? 6 : 13;
@@ -283,6 +297,7 @@ class MapView {
     group.append(draw("path", { class: "cross", d: `M${x - r * 0.6},${y - r * 0.6} L${x + r * 0.6},${y + r * 0.6} M${x - r * 0.6},${y + r * 0.6} L${x + r * 0.6},${y - r * 0.6}` }));
     const letters = [name === network.dks ? mark("dks") : "", name === network.rp ? mark("rp") : ""].join("");
     if (letters) this.over.append(draw("text", { class: "mark", x, y, "aria-hidden": "true" }, letters));
+    if (name === network.dks) this.dks = this.over.lastChild;
     group.append(draw("text", { class: "name", x, y: y + r + 4 }, name));
     this.choosable(group, "router", name, choose);
     this.powered.push({ element: group, name });
@@ -298,6 +313,14 @@ class MapView {
     }
     for (const { element, what, name } of this.nodes) if (what === "segment") {
       shown(element, `${element.tagName === "g" ? "lan" : "hit"}${chosen?.what === what && chosen.name === name ? " chosen" : ""}`);
+    }
+    for (const { element, name } of this.losses) {
+      const lost = scene.track("loss", name).at(t);
+      shown(element, "glyph", lost ? `${lost} %` : "");
+    }
+    if (this.dks && scene.agents) {
+      const { dks, rp } = scene.network;
+      shown(this.dks, "mark", mark(scene.track("alive", "dks").at(t) ? "dks" : "dead") + (dks === rp ? mark("rp") : ""));
     }
     for (const { line, glyph, router, ifname, mine } of this.ways) {
       const states = mine.map((way) => scene.track("adj", router, ifname, way.neighbor).at(t));
@@ -607,7 +630,7 @@ class Player {
     const told = this.scenes.map((scene) => {
       const sums = scene.sums(scene.moment(this.cursor));
       const parts = [`${sums.powered} of ${sums.routers} routers with power`, `${sums.full} of ${sums.ways} adjacencies Full`];
-      if (scene.agents) parts.push(`${sums.keyed} keyed`, `${sums.requests} requests at the DKS`);
+      if (scene.agents) parts.push(`${sums.keyed} keyed`, `${sums.requests} requests at the DKS${sums.alive ? "" : ", which is dead"}`);
       if (sums.of !== null) parts.push(`${sums.right} of ${sums.of} routes right`);
       if (scene.receivers) parts.push(`${sums.missing} of ${scene.receivers} receivers miss packets of a stream`);
       return (this.scenes.length > 1 ? `${scene.keying}: ` : "") + parts.join(", ");
@@ -661,7 +684,8 @@ function segment(scene, name, t) {
     const mine = scene.ways.filter((way) => way.router === node && way.ifname === ifname);
     for (const way of mine) rows.push([`${node} → ${way.neighbor}`, scene.track("adj", node, ifname, way.neighbor).at(t), protection(scene, node, ifname, [way], t)[1]]);
   }
-  found.push(make("p", {}, kind === "lan" ? "A LAN." : "Point to point."), table(["direction", "OSPF", "protection"], rows));
+  const lost = scene.track("loss", name).at(t);
+  found.push(make("p", {}, `${kind === "lan" ? "A LAN" : "Point to point"}${lost ? `, which loses ${lost} % of its packets` : ""}.`), table(["direction", "OSPF", "protection"], rows));
   const seen = members.map(([node, ifname]) => [`${node} ${ifname}`, wire(scene, node, ifname, t)]).filter(([, each]) => each.known);
   if (seen.length) found.push(make("h3", {}, "Captured so far, octets"), table(["at", "protected", "in clear"], seen.map(([at, each]) => [at, String(each.allProtected), String(each.allClear)])));
   else found.push(make("p", {}, "The run has no capture of this link."));

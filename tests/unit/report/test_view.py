@@ -104,6 +104,29 @@ def test_a_deployment_is_seen_step_by_step(build: Callable[..., Run], tmp_path: 
         assert told.count(mode) == 2, (moment_s, told)
 
 
+def test_what_a_link_loses_and_that_the_dks_is_dead_is_seen(build: Callable[..., Run], tmp_path: Path) -> None:
+    raw = scene(build("lks", 1))
+    for at_s, node, kind, more in (
+        (100, "lab", "link_netem", {"segment": "r1--r2", "loss_percent": 5}),
+        (120, "dks", "dks_kill", {}),
+        (150, "lab", "link_netem", {"segment": "r1--r2", "loss_percent": 0}),
+        (160, "dks", "dks_start", {}),
+    ):
+        raw["events"].append({"t": raw["zero"] + at_s * NS, "node": node, "source": "fault", "kind": kind, **more})
+    raw["events"].sort(key=lambda event: event["t"])
+    (tmp_path / "view.html").write_text(page([raw]))
+    for at_s, lost, dead in (
+        (90, False, False),
+        (110, True, False),
+        (130, True, True),
+        (155, False, True),
+        (170, False, False),
+    ):
+        dom = opened(tmp_path / "view.html", f"t={at_s}&segment=r1--r2")
+        assert ("loses 5 % of its packets" in details(dom)) is (">5 %</text>" in dom) is lost, at_s
+        assert (", which is dead" in said(dom)) is bool(re.search(">K×R?</text>", dom)) is dead, at_s
+
+
 def test_sentences_tell_it_and_it_plays_by_itself(build: Callable[..., Run], tmp_path: Path) -> None:
     raw = scene(build("lks", 1))
     (tmp_path / "view.html").write_text(page([raw], [(raw["start"], "It begins."), (raw["zero"], "Power!")], 2))
