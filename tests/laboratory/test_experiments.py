@@ -146,15 +146,21 @@ def test_a_protected_half_lives_beside_a_clear_one_and_an_intruder_there_does_no
     assert agents == {"dks", "b2", "x1", "x2"}
 
 
-def test_routers_become_neighbours_while_the_dks_is_away_and_a_stranger_with_the_cable_does_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["2", "3"])
+def test_routers_become_neighbours_while_the_dks_is_away_and_a_stranger_with_the_cable_does_not(
+    version: str, tmp_path: Path
+) -> None:
     done = lab(
-        "run", "new_neighbor", "--topology", "regular:4:degree=3", "--keying", "lks", "--seed", "1", "--out", tmp_path,
-        "--json",
+        "run", "new_neighbor", "--topology", "regular:4:degree=3", "--ospf", version, "--keying", "lks", "--seed", "1",
+        "--out", tmp_path, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (row,) = json.loads(done.stdout)["keyings"].values()
     assert row["adjacencies"] == {**row["adjacencies"], "restored": [12], "expected": 12}
-    assert row["extra"]["strangers that tried"] == [4] and row["extra"]["strangers admitted"] == [0]
+    assert row["extra"]["strangers that tried"] == [5] and row["extra"]["strangers admitted"] == [0]
+    (run,) = map(Run, tmp_path.glob("runs/lks-1-*"))
+    thief = run.where("probe", "impostor")[-1]
+    assert thief["name"] == thief["key"] and thief["outcome"].startswith("refused: authentication_failed")
 
 
 GRAPH = """<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
