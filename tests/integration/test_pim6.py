@@ -11,24 +11,13 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from net_lab import from_yaml
-
 from testbed.keying.agents import LksKeying
 from testbed.net.laboratory import Laboratory
 from testbed.record.writer import Recorder
+from testbed.topology.load import load
 
 pytestmark = pytest.mark.guest
 
-LINE = """
-name: pim6
-ospf: {versions: [2, 3]}
-pim: {rp: r2, ipv6: true}
-links: [r1-r2, r2-r3]
-hosts:
-  src: {on: r1}
-  sink: {on: r3}
-"""
 SPECIFIC, ANY = "ff3e::1234", "ff1e::1234"
 SEND = """
 import socket, sys, time
@@ -68,7 +57,7 @@ def running(*processes: subprocess.Popen[Any]) -> Any:
 
 def test_ipv6_multicast_flows_over_keyed_routers_and_nothing_of_pim_is_in_clear_but_a_register(tmp_path: Path) -> None:
     async def run() -> None:
-        lab = Laboratory(from_yaml(tmp_path, LINE), LksKeying(), seed=1, options={}, record=Recorder())
+        lab = Laboratory(load("pim6"), LksKeying(), seed=1, options={}, record=Recorder())
 
         def start(node: str, *words: str, **options: Any) -> subprocess.Popen[Any]:
             with lab.node(node).namespace():
