@@ -160,8 +160,9 @@ class DksCore(GroupParty):
             # Before documents: the revoked are not to be told any.
             self.boundary.run("revocation list", lambda: self._look_for_list(now))
             self.boundary.run("documents", lambda: self._look_for_documents(now))
+            self.boundary.run("ledger", self._ledger.write_down)
         self.boundary.timer("groups", lambda: self._groups.tick(now), now)
-        self.boundary.timer(str(self._courier), lambda: self._courier.tick(now), now)
+        self.boundary.timer(self._courier, lambda: self._courier.tick(now), now)
         self._endpoint.tick(now)
         self._drops.tick(now)
         self._drain(now)
@@ -197,7 +198,7 @@ class DksCore(GroupParty):
     def next_timer(self) -> float | None:
         """When something is due."""
         groups = self.boundary.due("groups", self._groups.next_timer())
-        documents = self.boundary.due(str(self._courier), self._courier.next_timer())
+        documents = self.boundary.due(self._courier, self._courier.next_timer())
         timers = (self._poll_at, groups, documents, self._endpoint.next_timer(), self._drops.next_timer())
         return min((time for time in timers if time is not None), default=None)
 
@@ -413,26 +414,28 @@ class DksCore(GroupParty):
         return []
 
     def _reported(self, payloads: Sequence[Payload], router: str) -> None:
-        for report in notifies.find_group_reports(payloads)[:MAX_REPORTS]:
-            self._report(report, router)
-
-    def _report(self, signed: bytes, router: str) -> None:
-        document = self._documents.of(router)
+        """All reports of a message are in the ledger with one transaction."""
+        reports = notifies.find_group_reports(payloads)[:MAX_REPORTS]
+        document = self._documents.of(router) if reports else None
         if document is None:
             return
-        try:
-            group = claimed_group(signed)
-            if group.domain != self._domain or group.router != router:
-                raise PolicyError(f"a report of {group} is not for {router} to make")
-            state = verify_group_state(signed, public_key_from_spki(document.identity), group)
-            fresh = self._ledger.reported(
-                group, state.v, state.g, key=document.identity, newest_version=document.version
-            )
-        except PolicyError as error:
-            self._event("error", what="report", peer=router, detail=str(error))
-            return
-        if fresh:
-            self._event("reported", peer=router, group=str(group), generation=state.g)
+        said = []
+        for signed in reports:
+            try:
+                said.append(self._verified_report(signed, document))
+            except PolicyError as error:
+                self._event("error", what="report", peer=router, detail=str(error))
+        for group, _version, generation in self._ledger.all_reported(said, document.identity):
+            self._event("reported", peer=router, group=str(group), generation=generation)
+
+    def _verified_report(self, signed: bytes, document: PolicyDocument) -> tuple[GroupId, int, int]:
+        """What a router says that a group of its own came to. PolicyError."""
+        group = claimed_group(signed)
+        if group.domain != self._domain or group.router != document.router:
+            raise PolicyError(f"a report of {group} is not for {document.router} to make")
+        state = verify_group_state(signed, public_key_from_spki(document.identity), group)
+        self._ledger.check_believable(group, state.v, state.g, document.identity, document.version)
+        return group, state.v, state.g
 
 
 def _offers(documents: Documents) -> tuple[Offer, ...]:

@@ -13,14 +13,14 @@ import heapq
 import itertools
 import math
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.dks.documents import Documents
 from agents.dks.rekey_sas import COPIES_S, RekeySas
-from agents.dks.store import GenerationLedger
+from agents.dks.store import GenerationLedger, Wish
 from agents.gikev2 import GroupKeys, KeyServer, RegistrationRequest, notifies
 from agents.gikev2.keys import MAX_DELAY_S, make_group_keys
 from agents.gikev2.server import MemberRekeySa
@@ -30,7 +30,7 @@ from agents.ikev2.registry import ExchangeType, NotifyType
 from agents.policy.document import PolicyDocument
 from agents.policy.errors import PolicyError
 from agents.policy.group import MOST_AHEAD, GroupState, SignedState, verify_issued_state
-from agents.policy.keys import public_key_from_spki
+from agents.policy.keys import public_key_from_spki, spki
 from agents.policy.names import GroupId
 from agents.runtime.effects import Event, Send
 
@@ -48,6 +48,8 @@ AGAIN_S = 30.0
 """When a group is tried again whose rekey the ledger refused."""
 PLACES = 1 << 20
 """At how many places above its ledger a DKS that gives keys to all members may begin."""
+SET_ASIDE = 128
+"""For so many groups of routers that have not asked yet one transaction of the ledger sets numbers aside."""
 EXCLUDING = frozenset({"revocation", "policy"})
 EventSink = Callable[[Event], None]
 
@@ -137,7 +139,10 @@ class Groups:
         self.alone = alone
         self._endpoint, self._documents, self._ledger, self._key = endpoint, documents, ledger, key
         self._random, self._event = random, event
+        self._spki = spki(key)
         self._rekeys = RekeySas(key, random, send)
+        self._to_come: Iterator[str] | None = None
+        ledger.begin(alone=alone)
         self._groups: dict[GroupId, _Group] = {}
         # No datagram may cost a look at all groups: a large domain has hundreds of thousands.
         self._due: list[tuple[float, int, GroupId, _Group]] = []
@@ -217,7 +222,7 @@ class Groups:
             self._to_speaker(known, now)
         self._event(Event("registered", {"peer": router, "group": str(group), "generation": keys.generation}))
         grant = self._rekeys.grant(group, router, speaker.lifetimes.ike_s, now)
-        rekey_sa = MemberRekeySa(grant, (sa.peer.ip, sa.peer.port), self._key.public_key())
+        rekey_sa = MemberRekeySa(grant, (sa.peer.ip, sa.peer.port), self._spki)
         return KeyServer.answer(keys, router, kwk, rekey_sa=rekey_sa)
 
     def _issue(self, request: RegistrationRequest, speaker: PolicyDocument, sa: SaHandle) -> list[Payload]:
@@ -252,9 +257,9 @@ class Groups:
     def _shown(self, request: RegistrationRequest, speaker: PolicyDocument) -> tuple[int | None, int | None]:
         """The generation that a speaker says it sends with, in our own signed words, and the highest that a member
         shows there was, in ours or the speaker's: from it a ledger that was put back learns how far it had been."""
-        keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
         group = request.group
         for signed in notifies.find_group_reports(request.payloads)[:1]:
+            keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
             try:
                 state = verify_issued_state(signed, keys.get, group)
             except PolicyError:
@@ -283,9 +288,30 @@ class Groups:
         return member.hears(group)
 
     def _keys(self, speaker: PolicyDocument, group: GroupId, ahead: int = 0) -> GroupKeys:
-        generation = self._ledger.next(group, speaker.version, key=speaker.identity, ahead=ahead)
+        generation = self._ledger.next(
+            group, speaker.version, key=speaker.identity, ahead=ahead, others=lambda: self._soon(speaker)
+        )
         state = SignedState.sign(GroupState.of(group, speaker.version, generation, "dks"), self._key)
         return make_group_keys(speaker, self._random, state)
+
+    def _soon(self, speaker: PolicyDocument) -> Iterator[Wish]:
+        """The speaker's groups, and some of routers that have not asked yet: when the power returns all ask. Another
+        process of this DKS would set numbers of the same routers aside, and neither could use them."""
+        yield from self._wishes(speaker)
+        if self._to_come is None:
+            self._to_come = iter(self._documents.routers() if self.alone else ())
+        count = 0
+        while count < SET_ASIDE and (name := next(self._to_come, None)) is not None:
+            document = self._documents.of(name)
+            for wish in () if document is None or name == speaker.router else self._wishes(document):
+                count += 1
+                yield wish
+
+    def _wishes(self, speaker: PolicyDocument) -> Iterator[Wish]:
+        for group in speaker.own_groups():
+            if speaker.issuer_of(group) == "dks":
+                first = group not in self._groups and not speaker.local_key_server
+                yield Wish(group, speaker.identity, self._place(speaker) if first else 0)
 
     def _place(self, speaker: PolicyDocument) -> int:
         """How far ahead of the ledger a number is that nobody else is likely to come to. SPIs go on in turn."""

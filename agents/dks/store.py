@@ -1,16 +1,19 @@
 """The ledger of generations: the highest one of every group that was made here or reported, in SQLite; and the newest
 revocation list that was in force.
 
-A number is in the ledger, synced, before it is used: so after a failure none is used twice. The DKS's worker processes
-share it: what depends on what is written is read and written in one transaction. Keys are not in it. Knows nothing of
-messages.
+A number is in the ledger, synced, before it is used: so after a failure none is used twice. One synced transaction sets
+numbers aside for other groups too, which will soon want theirs: what a group then takes is written down later, with
+what others took and without waiting for the disk, since the ledger goes on after what was set aside, used or not. The
+DKS's worker processes share the ledger: what depends on what is written is read and written in one transaction. Keys
+are not in it. Knows nothing of messages.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +39,28 @@ CREATE TABLE IF NOT EXISTS marks (
 gets its name."""
 _UNKNOWN = ""
 """Whose an older ledger's marks are, which did not say: of whichever key asks first."""
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+
+_SET_ASIDE = """
+CREATE TABLE IF NOT EXISTS set_aside (
+    name TEXT NOT NULL,
+    key TEXT NOT NULL,
+    generation INTEGER NOT NULL CHECK (generation >= 0),
+    PRIMARY KEY (name, key)
+) STRICT, WITHOUT ROWID
+"""
+"""The last number of a group that may have been used without a word of it in `marks`."""
+_TAKE = """
+INSERT INTO marks (name, key, version, generation, source)
+SELECT ?1, ?2, ?3, ?4, 'made'
+WHERE (SELECT generation FROM set_aside WHERE name = ?1 AND key = ?2) = ?4
+AND coalesce((SELECT generation FROM marks WHERE name = ?1 AND key = ?2), 0) = ?5
+AND (?2 = '' OR NOT EXISTS (SELECT 1 FROM marks WHERE name = ?1 AND key = ''))
+ON CONFLICT (name, key) DO UPDATE
+SET version = excluded.version, generation = excluded.generation, source = excluded.source
+"""
+"""A number that was set aside becomes a group's mark, unless others have made it go further or an older ledger's mark
+is still nobody's."""
 
 _REVOCATION = """
 CREATE TABLE IF NOT EXISTS revocation (
@@ -45,6 +69,8 @@ CREATE TABLE IF NOT EXISTS revocation (
     version INTEGER NOT NULL DEFAULT 0
 ) STRICT
 """
+MOST_TAKEN = 256
+"""So many groups' numbers are written down together, at most."""
 _PATIENCE_S = 30.0
 """How long one process waits for another's transaction, which takes as long as the disk takes."""
 
@@ -67,6 +93,25 @@ class Spent:
             self.seconds += time.monotonic() - began
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A group that may want a number soon, under this key of its speaker. `ahead`: as in GenerationLedger.next."""
+
+    group: GroupId
+    key: bytes
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """A number that this process has set aside. `after`: the highest one that the ledger had of the group then."""
+
+    key: bytes
+    generation: int
+    after: int
+    ahead: bool
+
+
 class GenerationLedger:
     """One file; the DKS, in one or several processes, is its only writer."""
 
@@ -75,6 +120,10 @@ class GenerationLedger:
 
         `read_only`: for one who looks while the DKS is at work; OperationalError when there is none."""
         self.place, self.spent = str(path), Spent()
+        self._aside: dict[GroupId, _Aside] = {}
+        self._taken: dict[GroupId, tuple[int, _Aside]] = {}
+        """Of numbers that were set aside: those that groups took since, with the version of the policy."""
+        self._read_only, self._alone = read_only, False
         self._connection = connect(path, read_only=read_only, timeout_s=_PATIENCE_S)
         if read_only:
             self._refuse_later()
@@ -82,7 +131,12 @@ class GenerationLedger:
         self._refuse_later()  # before anything is written
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
+        self._unsynced = self._connection
+        if self.place != ":memory:":
+            self._unsynced = connect(path, timeout_s=_PATIENCE_S)
+            self._unsynced.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute(_SCHEMA)
+        self._connection.execute(_SET_ASIDE)
         self._connection.execute(_REVOCATION)
         self._take_over()
         columns = {row[1] for row in self._connection.execute("PRAGMA table_info(revocation)")}
@@ -115,11 +169,17 @@ class GenerationLedger:
 
     def close(self) -> None:
         """Close the file."""
+        if not self._read_only:
+            with contextlib.suppress(sqlite3.Error):
+                self.write_down()
+            self._unsynced.close()
         self._connection.close()
 
     def last(self, group: GroupId, key: bytes | None = None) -> tuple[int, int]:
         """The highest (v, g) of this group under this speaker's key (SubjectPublicKeyInfo), or under any; (0, 0) when
         there was none."""
+        if group in self._taken:
+            self.write_down()
         keys = "" if key is None else "AND key IN (?, ?)"
         row = self._connection.execute(
             f"SELECT version, generation FROM marks WHERE name = ? {keys} ORDER BY generation DESC",
@@ -127,18 +187,87 @@ class GenerationLedger:
         ).fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
-    def next(self, group: GroupId, version: int, *, key: bytes = b"", ahead: int = 0) -> int:
+    def next(
+        self,
+        group: GroupId,
+        version: int,
+        *,
+        key: bytes = b"",
+        ahead: int = 0,
+        others: Callable[[], Iterable[Wish]] = tuple,
+    ) -> int:
         """The next generation of a DKS, an even one since LKSs make the odd ones, under this version of the speaker's
-        policy and this key of it. It is in the ledger when this returns. `ahead`: how many are left out. PolicyError
-        when no generation is left."""
+        policy and this key of it. It is in the ledger when this returns. `ahead`: how many are left out. `others`:
+        asked when the disk has to be waited for anyway, and their numbers are set aside. PolicyError when no generation
+        is left."""
+        kept = self._aside.pop(group, None)
+        if kept is not None and kept.key == key and (kept.ahead or not ahead) and self._take(group, version, kept):
+            return kept.generation
+        self.write_down()
+        aside: dict[GroupId, _Aside] = {}
         with self.spent.timed(), transaction(self._connection):
-            generation = self.last(group, key)[1] + 1 + ahead
-            # Policy can have one of them go on where the other has stopped, and some hear of it late.
-            generation += generation % 2
+            generation = self._following(group, key, ahead)
             if generation > MAX_COUNTER:
                 raise PolicyError(f"{group}: there is no generation after {generation - 1}")
             self._set(group, version, generation, "made", key)
+            for wish in others():
+                if wish.group != group and wish.group not in self._aside:
+                    aside[wish.group] = self._set_aside(wish)
+        self._aside |= {each: given for each, given in aside.items() if given.generation <= MAX_COUNTER}
         return generation
+
+    def begin(self, *, alone: bool = False) -> None:
+        """A DKS has started: what was set aside before it is left out. `alone`: no other process writes here."""
+        self._alone = alone
+        self._aside.clear()
+
+    def write_down(self) -> None:
+        """Have the numbers that groups took in the ledger. sqlite3.Error: it is tried again."""
+        if self._taken:
+            with self.spent.timed(), transaction(self._unsynced):
+                for group, (version, kept) in self._taken.items():
+                    self._set(group, version, kept.generation, "made", kept.key, self._unsynced)
+            self._taken.clear()
+
+    def _following(self, group: GroupId, key: bytes, ahead: int) -> int:
+        """The number after all that may have been used."""
+        generation = max(self.last(group, key)[1], self._limit(group, key)) + 1 + ahead
+        # Policy can have one of them go on where the other has stopped, and some hear of it late.
+        return generation + generation % 2
+
+    def _limit(self, group: GroupId, key: bytes) -> int:
+        row = self._connection.execute(
+            "SELECT generation FROM set_aside WHERE name = ? AND key = ?", (str(group), _hash(key))
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def _set_aside(self, wish: Wish) -> _Aside:
+        given = _Aside(
+            wish.key,
+            self._following(wish.group, wish.key, wish.ahead),
+            self.last(wish.group, wish.key)[1],
+            bool(wish.ahead),
+        )
+        if given.generation <= MAX_COUNTER:
+            self._connection.execute(
+                "INSERT INTO set_aside VALUES (?, ?, ?) ON CONFLICT (name, key) DO UPDATE"
+                " SET generation = excluded.generation",
+                (str(wish.group), _hash(wish.key), given.generation),
+            )
+        return given
+
+    def _take(self, group: GroupId, version: int, kept: _Aside) -> bool:
+        """Use a number that was set aside, unless the group has come further meanwhile. The disk need not be waited
+        for: after a failure the ledger goes on after it all the same."""
+        if self._alone:
+            if len(self._taken) >= MOST_TAKEN:
+                self.write_down()
+            self._taken[group] = version, kept
+            return True
+        name, key = str(group), _hash(kept.key)
+        with self.spent.timed():
+            done = self._unsynced.execute(_TAKE, (name, key, version, kept.generation, kept.after))
+        return bool(done.rowcount)
 
     def reported(
         self, group: GroupId, version: int, generation: int, *, key: bytes = b"", newest_version: int | None = None
@@ -147,17 +276,30 @@ class GenerationLedger:
         speaker's policy, where it is the LKS's own word: PolicyError when that is further ahead than anybody could
         be."""
         if newest_version is not None:
-            self._believable(group, version, generation, key, newest_version)
-        if not _beyond((version, generation), self.last(group, key)):
-            return False
-        with self.spent.timed(), transaction(self._connection):
-            last = self.last(group, key)
-            if not _beyond((version, generation), last):
-                return False  # another process has just been told
-            self._set(group, max(version, last[0]), max(generation, last[1]), "reported", key)
-        return True
+            self.check_believable(group, version, generation, key, newest_version)
+        return bool(self.all_reported([(group, version, generation)], key))
 
-    def _believable(self, group: GroupId, version: int, generation: int, key: bytes, newest_version: int) -> None:
+    def all_reported(self, said: Iterable[tuple[GroupId, int, int]], key: bytes) -> list[tuple[GroupId, int, int]]:
+        """As `reported`, of several groups of one speaker that were told at once, in one transaction: those of which as
+        high a one was not known."""
+        news = [each for each in said if _beyond(each[1:], self.last(each[0], key))]
+        if not news:
+            return []
+        self.write_down()
+        for each in news:
+            self._aside.pop(each[0], None)
+        fresh = []
+        with self.spent.timed(), transaction(self._connection):
+            for each in news:
+                group, version, generation = each
+                last = self.last(group, key)
+                if _beyond((version, generation), last):  # else another process has just been told
+                    self._set(group, max(version, last[0]), max(generation, last[1]), "reported", key)
+                    fresh.append(each)
+        return fresh
+
+    def check_believable(self, group: GroupId, version: int, generation: int, key: bytes, newest_version: int) -> None:
+        """PolicyError for an LKS's word that is further ahead than anybody could be."""
         last = self.last(group, key)[1]
         if version > newest_version + MOST_VERSIONS_AHEAD or generation > last + MOST_AHEAD:
             raise PolicyError(
@@ -180,17 +322,28 @@ class GenerationLedger:
 
     def entries(self) -> dict[str, tuple[int, int]]:
         """The highest (v, g) of every group, by its name."""
+        if not self._read_only:
+            self.write_down()
         rows = self._connection.execute("SELECT name, version, max(generation) FROM marks GROUP BY name ORDER BY name")
         return {str(name): (int(version), int(generation)) for name, version, generation in rows}
 
-    def _set(self, group: GroupId, version: int, generation: int, source: str, key: bytes = b"") -> None:
-        self._connection.execute(
+    def _set(
+        self,
+        group: GroupId,
+        version: int,
+        generation: int,
+        source: str,
+        key: bytes = b"",
+        connection: sqlite3.Connection | None = None,
+    ) -> None:
+        connection = connection or self._connection
+        connection.execute(
             "INSERT INTO marks VALUES (?, ?, ?, ?, ?) ON CONFLICT (name, key) DO UPDATE"
             " SET version = excluded.version, generation = excluded.generation, source = excluded.source",
             (str(group), _hash(key), version, generation, source),
         )
         if key:  # it has taken over what an older ledger had
-            self._connection.execute("DELETE FROM marks WHERE name = ? AND key = ?", (str(group), _UNKNOWN))
+            connection.execute("DELETE FROM marks WHERE name = ? AND key = ?", (str(group), _UNKNOWN))
 
 
 def _beyond(said: tuple[int, int], last: tuple[int, int]) -> bool:

@@ -324,5 +324,7 @@ class Courier:
 
     def next_timer(self) -> float | None:
         """When something is due."""
-        when = min((each.due for each in self._peers.values()), default=math.inf)
+        if not self._peers:
+            return None
+        when = min([each.due for each in self._peers.values()])
         return None if when == math.inf else when

@@ -23,7 +23,7 @@ from agents.ikev2 import Attribute, TrafficSelector, Transform, transform
 from agents.ikev2.auth import ED25519_IDENTIFIER
 from agents.ikev2.registry import Encr, Kwa, Protocol, TransformType
 from agents.policy.errors import PolicyError
-from agents.policy.keys import public_key_from_spki, spki
+from agents.policy.keys import public_key_from_spki
 
 SIGNATURE_ALGORITHM_IDENTIFIER = 18
 """Attribute of the GCAUTH transform, RFC 9838 §4.4.2.1.1."""
@@ -52,10 +52,10 @@ class RekeyGrant:
 
 
 def add_rekey_sa(
-    gsa: GsaPayload, kd: KdPayload, grant: RekeyGrant, member: tuple[str, int], key: Ed25519PublicKey, kwk: bytes
+    gsa: GsaPayload, kd: KdPayload, grant: RekeyGrant, member: tuple[str, int], key: bytes, kwk: bytes
 ) -> tuple[GsaPayload, KdPayload]:
     """GSA and KD of a registration with this Rekey SA. `member`: the address and port that messages go to; `key`: whose
-    signatures count; `kwk`: GSK_w of the IKE SA that carries the registration."""
+    signatures count, as SubjectPublicKeyInfo; `kwk`: GSK_w of the IKE SA that carries the registration."""
     address = ip_address(member[0])
     attributes = [Attribute(GsaAttribute.GSA_KEY_LIFETIME, grant.lifetime_s.to_bytes(4, "big"))]
     if grant.initial_message_id:
@@ -70,7 +70,7 @@ def add_rekey_sa(
         tuple(attributes),
     )
     bag = GroupKeyBag(Protocol.GIKE_UPDATE, grant.sa.spi, (wrap_key(kwk, grant.sa.keymat),))
-    own = MemberKeyBag(auth_key=spki(key)) if kd.member is None else replace(kd.member, auth_key=spki(key))
+    own = MemberKeyBag(auth_key=key) if kd.member is None else replace(kd.member, auth_key=key)
     return GsaPayload((policy, *gsa.policies), gsa.group_wide), KdPayload((bag, *kd.bags), own)
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from agents.gikev2 import notifies
 from agents.gikev2.gsa import GroupWidePolicy, GsaPayload
 from agents.gikev2.kd import KdPayload
@@ -75,7 +73,8 @@ class MemberRekeySa:
 
     grant: RekeyGrant
     address: tuple[str, int]
-    key: Ed25519PublicKey
+    key: bytes
+    """As SubjectPublicKeyInfo."""
 
 
 class KeyServer:

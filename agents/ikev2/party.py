@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -82,12 +83,9 @@ class Party:
         for offer in offers:
             _check_offer(offer)
         self.offers = offers
-        self.agreed.clear()  # what was answered under the older ones
-
-    @property
-    def only_additional(self) -> bool:
+        self.only_additional = all(has_additional(offer) for offer in offers)
         """Whether no IKE SA is to be without an additional key exchange (RFC 9370)."""
-        return all(has_additional(offer) for offer in self.offers)
+        self.agreed.clear()  # what was answered under the older ones
 
     def allows(self, suite: IkeSuite | None) -> bool:
         """Whether an IKE SA of this suite may stay."""
@@ -287,6 +285,7 @@ def shared_spi(spi: bytes, number: int, of: int) -> bytes:
     return bytes([choices[spi[0] % len(choices)]]) + spi[1:]
 
 
+@lru_cache(maxsize=64)
 def _check_offer(offer: tuple[Transform, ...]) -> None:
     """Raise UnsupportedAlgorithm for a configured transform that we do not have."""
     by_type: dict[int, list[Transform]] = {}

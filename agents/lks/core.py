@@ -108,7 +108,7 @@ class LksCore:
         self.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
         self._policy_server_key, self._wall, self._port = policy_server_key, wall, port
         self.carrying = Carrying(carried_record, signed_document, self._context, self)
-        self.confirming = Confirming(self._context, self._keyed_with, lambda: self.removal.version, wall)
+        self.confirming = Confirming(self._context, self._keyed_on, lambda: self.removal.version, wall)
         self._pairs = Pairs(self._context, port)
         self._found: Mapping[str, LinkState] = {}
         self._links: dict[str, Link] = {}
@@ -197,13 +197,13 @@ class LksCore:
 
     def _look(self, now: float) -> None:
         """What may follow from any input."""
-        for what, job in (
-            ("policy", self._adopt),
-            ("readiness", self._look_whether_ready),
-            ("confirmation", self.confirming.look),
-            ("documents", lambda _now: self.carrying.keep()),
-        ):
-            self._context.boundary.run(what, lambda job=job: job(now))  # type: ignore[misc]
+        run = self._context.boundary.run
+        if self._pending is not None:
+            run("policy", lambda: self._adopt(now))
+        if self._waited_for() is not None:
+            run("readiness", lambda: self._look_whether_ready(now))
+        run("confirmation", lambda: self.confirming.look(now))
+        run("documents", self.carrying.keep)
 
     def enforced(self, kernel: Kernel | None, now: float) -> None:
         """This is in the kernel now; None: it refused some of it."""
@@ -579,13 +579,13 @@ class LksCore:
         present = any(not link.keyed(router) for link in up for router in link.present)
         return Missing.of(keyed=self._all_keyed(), present=present)
 
-    def _keyed_with(self, interface: str, router: str) -> bool:
-        """Whether this neighbour and we have each other's keys, and they are in use."""
-        policy = self._context.document.interface(interface)
-        closed = self._lease.over and self._context.document.lease.at_end == "close"
-        if policy is None or closed:
-            return False
-        return keyed(policy, router, self._links.get(interface), self._central)
+    def _keyed_on(self, policy: InterfacePolicy) -> tuple[str, ...]:
+        """The neighbours on this interface that we share keys with which are in use, by name."""
+        if self._lease.over and self._context.document.lease.at_end == "close":
+            return ()
+        link, central = self._links.get(policy.name), self._central
+        found = [each.router for each in policy.neighbors if keyed(policy, each.router, link, central)]
+        return tuple(sorted(found)) if len(found) > 1 else tuple(found)
 
     def _look_whether_older(self, now: float) -> None:
         """A neighbour has our own word that we acted on a later policy: our folder was put back to an older one. Nobody

@@ -232,7 +232,7 @@ class DksLink(GroupParty):
     def tick(self, now: float) -> None:
         """Do what is due."""
         self.boundary.timer("DKS", lambda: self._due(now), now)
-        self.boundary.timer(str(self._courier), lambda: self._courier.tick(now), now)
+        self.boundary.timer(self._courier, lambda: self._courier.tick(now), now)
         self._endpoint.tick(now)
         self._drops.tick(now)
         self._drain(now)
@@ -255,7 +255,7 @@ class DksLink(GroupParty):
     def next_timer(self) -> float | None:
         """When something is due."""
         due = self.boundary.due("DKS", earliest(self._timers()))
-        documents = self.boundary.due(str(self._courier), self._courier.next_timer())
+        documents = self.boundary.due(self._courier, self._courier.next_timer())
         return earliest([due, documents, self._endpoint.next_timer(), self._drops.next_timer()])
 
     def _timers(self) -> list[float | None]:

@@ -16,7 +16,11 @@ from agents.policy.names import GroupId
 
 def earliest(times: Iterable[float | None]) -> float | None:
     """The earliest of some points in time, leaving out those that are not set."""
-    return min([time for time in times if time is not None], default=None)
+    first: float | None = None
+    for time in times:
+        if time is not None and (first is None or time < first):
+            first = time
+    return first
 
 
 MOST_GENERATIONS = 8
@@ -74,6 +78,8 @@ class Sending:
 
     def next_timer(self) -> float | None:
         """When something is due."""
+        if not self._retiring:
+            return self._activate_at
         return earliest([self._activate_at, *(each.until for each in self._retiring)])
 
     def held(self) -> Iterator[int]:
@@ -171,6 +177,8 @@ class Hearing:
 
     def next_timer(self) -> float | None:
         """When something is due."""
+        if not self._retiring:
+            return self.expires_at
         return earliest([self.expires_at, *(each.until for each in self._retiring)])
 
     def sas(self) -> Iterator[GroupSa]:

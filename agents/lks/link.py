@@ -123,14 +123,14 @@ class Link(GroupParty):
     def tick(self, now: float) -> None:
         """Do what is due."""
         for part in self._parts():
-            self.boundary.timer(str(part), lambda part=part: part.tick(now), now)  # type: ignore[misc]
+            self.boundary.timer(part, lambda part=part: part.tick(now), now)  # type: ignore[misc]
         self._endpoint.tick(now)
         self._drops.tick(now)
         self._drain(now)
 
     def next_timer(self) -> float | None:
         """When something is due."""
-        parts = [self.boundary.due(str(each), each.next_timer()) for each in self._parts()]
+        parts = [self.boundary.due(each, each.next_timer()) for each in self._parts()]
         return earliest([self._endpoint.next_timer(), self._drops.next_timer(), *parts])
 
     def _parts(self) -> list[Speaker | Listener | Courier]:

@@ -22,7 +22,7 @@ from agents.runtime.effects import Kernel
 MIN_S = 2.0
 SETTLE_S = 0.3
 
-Keyed = Callable[[str, str], bool]
+Keyed = Callable[[InterfacePolicy], tuple[str, ...]]
 _Modes = tuple[Mode | None, tuple[ProtocolMode, ...] | None]
 _Said = tuple[int, int, tuple[tuple[str, _Modes, tuple[str, ...]], ...]]
 """Of a confirmation: all but its time."""
@@ -43,7 +43,7 @@ class Confirm(Request):
 
 
 class Confirming:
-    """One router's. `keyed`: whether a neighbour (interface, router) and we understand each other; `listed`: the
+    """One router's. `keyed`: the neighbours on an interface that we understand and that understand us; `listed`: the
     version of the revocation list, 0 without one; `wall`: Unix seconds."""
 
     def __init__(self, context: Context, keyed: Keyed, listed: Callable[[], int], wall: Callable[[], float]) -> None:
@@ -67,15 +67,8 @@ class Confirming:
     def _saying(self) -> _Said:
         """What a confirmation of now would say; this is looked at after every datagram."""
         document = self._context.document
-        states = tuple(
-            (
-                each.name,
-                self._modes(each),
-                tuple(sorted(n.router for n in each.neighbors if self._keyed(each.name, n.router))),
-            )
-            for each in document.interfaces
-        )
-        return document.version, self._listed(), states
+        states = [(each.name, self._modes(each), self._keyed(each)) for each in document.interfaces]
+        return document.version, self._listed(), tuple(states)
 
     def _modes(self, interface: InterfacePolicy) -> _Modes:
         """What the kernel has of it; None unless it has something of every protocol."""

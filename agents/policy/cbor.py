@@ -28,19 +28,37 @@ def encode(value: object) -> bytes:
         raise PolicyError(f"no CBOR form: {error}") from error
 
 
+def octets(value: bytes) -> bytes:
+    """As `encode` of octets."""
+    length = len(value)
+    if length < 24:
+        return bytes((0x40 | length,)) + value
+    if length < 1 << 8:
+        return bytes((0x58, length)) + value
+    if length < 1 << 16:
+        return b"\x59" + length.to_bytes(2, "big") + value
+    return encode(value)
+
+
 def decode(data: bytes, *, most_octets: int = MAX_OCTETS, most_items: int = MAX_ITEMS) -> object:
     """The value of these octets; PolicyError unless they are exactly what `encode` makes of it.
 
     Integers, octets, text, arrays, maps, booleans, null, floats. A tag gives (tag, value).
     """
+    value = read(data, most_octets=most_octets, most_items=most_items)
+    if encode(_untuple(value)) != data:
+        raise PolicyError("CBOR is not in its deterministic form")
+    return value
+
+
+def read(data: bytes, *, most_octets: int = MAX_OCTETS, most_items: int = MAX_ITEMS) -> object:
+    """As `decode`, in whichever form: for callers that encode what they made of the value, and compare."""
     if len(data) > most_octets:
         raise PolicyError(f"{len(data)} octets are more than {most_octets}")
     reader = _Reader(data, most_items)
     value = reader.item(0)
     if reader.offset != len(data):
         raise PolicyError("octets behind the CBOR value")
-    if encode(_untuple(value)) != data:
-        raise PolicyError("CBOR is not in its deterministic form")
     return value
 
 

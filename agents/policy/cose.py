@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
@@ -83,15 +84,25 @@ def verify(label: str, data: bytes, key: Ed25519PublicKey) -> bytes:
 
 
 def _sign(label: str, payload: bytes, key: Ed25519PrivateKey) -> bytes:
-    protected = cbor.encode({_HEADER_ALG: _ALG_EDDSA, _HEADER_TYP: label})
+    protected = _protected(label)
     signature = key.sign(_signed(protected, payload))
-    # Tag 18, then [protected, {}, payload, signature].
-    return bytes((0xC0 | _TAG_SIGN1,)) + cbor.encode([protected, {}, payload, signature])
+    return _joined(protected, payload, signature)
+
+
+def _joined(protected: bytes, payload: bytes, signature: bytes) -> bytes:
+    """Tag 18, then [protected, {}, payload, signature]."""
+    parts = (cbor.octets(protected), b"\xa0", cbor.octets(payload), cbor.octets(signature))
+    return bytes((0xC0 | _TAG_SIGN1, 0x84)) + b"".join(parts)
+
+
+@lru_cache(maxsize=32)
+def _protected(label: str) -> bytes:
+    return cbor.encode({_HEADER_ALG: _ALG_EDDSA, _HEADER_TYP: label})
 
 
 def _verify(label: str, data: bytes, key: Ed25519PublicKey) -> bytes:
     parts = _parse(data)
-    if parts.protected != cbor.encode({_HEADER_ALG: _ALG_EDDSA, _HEADER_TYP: label}):
+    if parts.protected != _protected(label):
         raise PolicyError(_other_label(label, parts.protected))
     try:
         key.verify(parts.signature, _signed(parts.protected, parts.payload))
@@ -127,11 +138,11 @@ def unverified_payload(data: bytes) -> bytes:
 
 def _signed(protected: bytes, payload: bytes) -> bytes:
     """Sig_structure of RFC 9052 §4.4 with an empty external_aad."""
-    return cbor.encode(["Signature1", protected, b"", payload])
+    return b"".join((b"\x84\x6aSignature1", cbor.octets(protected), b"\x40", cbor.octets(payload)))
 
 
 def _parse(data: bytes) -> _Sign1:
-    value = cbor.decode(data)
+    value = cbor.read(data)
     if not (isinstance(value, tuple) and value[0] == _TAG_SIGN1 and isinstance(value[1], list) and len(value[1]) == 4):
         raise PolicyError("not a COSE_Sign1 object")
     protected, unprotected, payload, signature = value[1]
@@ -139,4 +150,6 @@ def _parse(data: bytes) -> _Sign1:
         raise PolicyError("COSE_Sign1 holds a part of a wrong kind")
     if unprotected != {} or len(signature) != _SIGNATURE_OCTETS:
         raise PolicyError("COSE_Sign1 holds an unprotected header or no Ed25519 signature")
+    if _joined(protected, payload, signature) != data:
+        raise PolicyError("CBOR is not in its deterministic form")
     return _Sign1(protected, payload, signature)

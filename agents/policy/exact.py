@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cache
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -24,18 +25,29 @@ def plain(value: object) -> object:
     An optional field that is not used is left out. So a document without it has the octets that it had before there
     was such a field, and those who know no such field read it.
     """
+    if type(value) in _AS_IT_IS:
+        return value
     if isinstance(value, BaseModel):
-        fields = {name: (getattr(value, name), each) for name, each in type(value).model_fields.items()}
-        return {name: plain(item) for name, (item, field) in fields.items() if item is not None or field.is_required()}
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        fields = ((name, getattr(value, name), required) for name, required in _fields(type(value)))
+        return {name: plain(item) for name, item, required in fields if item is not None or required}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, Enum):
         return value.value
-    if value is None or isinstance(value, bool | int | float | str | bytes):
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, int | float | str | bytes):
         return value
     return str(value)  # addresses and networks, in their one canonical text
+
+
+_AS_IT_IS = frozenset({type(None), bool, int, float, str, bytes})
+
+
+@cache
+def _fields(model: type[BaseModel]) -> tuple[tuple[str, bool], ...]:
+    """The names of a model's fields, and whether each is required."""
+    return tuple((name, field.is_required()) for name, field in model.model_fields.items())
 
 
 def written(model: BaseModel) -> bytes:
@@ -46,7 +58,7 @@ def written(model: BaseModel) -> bytes:
 def exactly(kind: type[M], payload: bytes, what: str, write: Callable[[M], bytes] = written) -> M:
     """A model from CBOR; PolicyError, which calls it `what`, unless it is exactly what `write` makes of it."""
     try:
-        model = kind.model_validate(cbor.decode(payload))
+        model = kind.model_validate(cbor.read(payload))
     except ValidationError as error:
         raise PolicyError(f"{what}: {invalid.sentence(error.errors()[0])}") from error
     # What pydantic converts ("5" to 5, other spellings of an address) does not come back the same.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -32,6 +33,7 @@ def spki(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+@lru_cache(maxsize=1024)  # one party's key is read with each thing that it signed
 def public_key_from_spki(der: bytes) -> Ed25519PublicKey:
     """From DER SubjectPublicKeyInfo; PolicyError unless it is an Ed25519 key in its one form."""
     try:

@@ -34,11 +34,8 @@ class Boundary:
         self._tell = tell
         self._counts: Counter[str] = Counter()
         self._paused: dict[str, float] = {}
-
-    @property
-    def count(self) -> int:
+        self.count = 0
         """Faults since the start."""
-        return self._counts.total()
 
     def run(self, what: str, job: Callable[[], T]) -> T | None:
         """The job; None when it raised."""
@@ -60,6 +57,7 @@ class Boundary:
 
     def fault(self, what: str, cause: BaseException) -> None:
         """Put this on record."""
+        self.count += 1
         self._counts[what] += 1
         count = self._counts[what]
         if count <= EACH or count % (EACH * EACH) == 0:
@@ -67,17 +65,19 @@ class Boundary:
             place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
             self._tell("fault", what=what, cause=f"{type(cause).__name__}: {cause}"[:200], at=place, count=count)
 
-    def timer(self, what: str, job: Callable[[], T], now: float) -> T | None:
-        """A job that is due, unless it raised less than PAUSE_S ago."""
-        if now < self._paused.get(what, now):
+    def timer(self, what: object, job: Callable[[], T], now: float) -> T | None:
+        """A job that is due, unless it raised less than PAUSE_S ago. `what`: its text names the job."""
+        if self._paused:
+            if now < self._paused.get(str(what), now):
+                return None
+            self._paused.pop(str(what), None)
+        try:
+            return job()
+        except Exception as error:
+            self.fault(str(what), error)
+            self._paused[str(what)] = now + PAUSE_S
             return None
-        self._paused.pop(what, None)
-        before = self._counts[what]
-        result = self.run(what, job)
-        if self._counts[what] != before:
-            self._paused[what] = now + PAUSE_S
-        return result
 
-    def due(self, what: str, when: float | None) -> float | None:
+    def due(self, what: object, when: float | None) -> float | None:
         """When a job that is due then can run."""
-        return None if when is None else max(when, self._paused.get(what, when))
+        return when if when is None or not self._paused else max(when, self._paused.get(str(what), when))

@@ -85,6 +85,13 @@ ORDER = (Persist, Kernel, Send, Event, KeyLines)
 """Disk, kernel, wire, record. No generation is used that is not reserved, and none acknowledged that is not heard."""
 
 
+_PLACES: dict[type[Effect], int] = {kind: place for place, kind in enumerate(ORDER)}
+
+
 def in_order(effects: Sequence[Effect]) -> list[Effect]:
     """What one input of a core comes to, in ORDER."""
-    return [effect for kind in ORDER for effect in effects if isinstance(effect, kind)]
+    return sorted(effects, key=_place)
+
+
+def _place(effect: Effect) -> int:
+    return _PLACES[type(effect)]

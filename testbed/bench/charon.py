@@ -39,6 +39,7 @@ DAEMON = """
 charon {
   load = %(plugins)s
   install_routes = no
+  dos_protection = no
   plugins { vici { socket = unix://%(folder)s/vici } }
   filelog { log { path = %(folder)s/charon.log
                   default = 0 } }

@@ -24,8 +24,9 @@ from agents.ikev2 import Identification, LocalIdentity, NotifyPayload, Payload
 from agents.ikev2.registry import ExchangeType, PayloadType
 from agents.policy.names import GroupId, party_id
 from agents.runtime.control import CommandRefused, ask
+from testbed.bench.cgroup import held
 from testbed.bench.charon import Charon
-from testbed.bench.initiator import HandshakeFailed, Initiator, Target
+from testbed.bench.initiator import HandshakeFailed, Initiator, Target, crowd
 from testbed.bench.ring import DKS, NAME, SEED, BenchDomain, make
 from testbed.domains.keys import laboratory_key
 from testbed.errors import EnvironmentFailure
@@ -34,6 +35,11 @@ from testbed.probes.cpu import cpu_ns
 DKS_ADDRESS, CHARON_ADDRESS, PORT = "127.0.0.3", "127.0.0.2", 848
 WARM_UP = 20
 START_S = 60.0
+SHARE = 0.1
+"""Of a processor, that a responder has which is to be the narrow place."""
+IN_FLIGHT = 8
+SOURCES = [f"127.0.1.{number}" for number in range(1, IN_FLIGHT + 1)]
+NARROW_WARM_UP_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,20 @@ def measure(name: str, what: str, pid: int, target: Target, handshakes: int, ini
     spent = cpu_s(pid) - before
     done = share * initiators
     return Row(name, what, initiators, done, round(done / took, 1), round(1000 * spent / done, 3))
+
+
+def narrow(name: str, what: str, pid: int, target: Target, seconds: float) -> Row:
+    """As many handshakes as the responder can do with a share of a processor: what the initiator takes does not count.
+    HandshakeFailed, EnvironmentFailure."""
+    with held([pid], SHARE):
+        since = time.monotonic() + NARROW_WARM_UP_S
+        before = cpu_s(pid)
+        done = crowd(target, 0, IN_FLIGHT, since, since + seconds, SOURCES)
+        spent = cpu_s(pid) - before
+    if not done:
+        raise HandshakeFailed("no handshake came to its end")
+    each_s = spent * seconds / (seconds + NARROW_WARM_UP_S) / done
+    return Row(name, what, IN_FLIGHT, done, round(done / seconds, 1), round(1000 * each_s, 3))
 
 
 def _handshakes(target: Target, numbers: Sequence[int]) -> None:
@@ -191,9 +211,11 @@ def charon_target() -> Target:
 # -- the whole --------------------------------------------------------------------------------------------------------
 
 
-def run(handshakes: int, routers: int) -> dict[str, object]:
-    """All measurements, responders alternately; HandshakeFailed, EnvironmentFailure."""
+def run(handshakes: int, routers: int, seconds: float) -> dict[str, object]:
+    """All measurements, responders alternately; HandshakeFailed, EnvironmentFailure. `seconds`: how long each responder
+    is the narrow place; 0 where processes cannot be held to a share of a processor."""
     rows: list[Row] = []
+    held_rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench-ike-") as name:
         folder = Path(name)
         domain = make(routers, DKS_ADDRESS, PORT, folder / "dks", issued_at=int(time.time()) - 60)
@@ -211,14 +233,21 @@ def run(handshakes: int, routers: int) -> dict[str, object]:
                 memory = resident_kib(process.pid) - before
                 if len(ask(folder / "dks" / "dks.sock", "status")["connected"]) != routers:
                     raise EnvironmentFailure("not every router is registered at the DKS")
+                responders = (
+                    ("charon", "IKE_AUTH", charon.pid, charon_target()),
+                    ("dks", "GSA_AUTH, policy", process.pid, policy),
+                    ("dks", "GSA_AUTH, keys", process.pid, keys),
+                )
+                # First, while no group has keys yet: each registration for keys makes some, and writes in the ledger.
+                held_rows = [narrow(*each, seconds) for each in responders] if seconds else []
                 for initiators in (1, 2):
-                    rows.append(measure("charon", "IKE_AUTH", charon.pid, charon_target(), handshakes, initiators))
-                    for what, target in (("GSA_AUTH, policy", policy), ("GSA_AUTH, keys", keys)):
-                        rows.append(measure("dks", what, process.pid, target, handshakes, initiators))
+                    rows += [measure(*each, handshakes, initiators) for each in responders]
         finally:
             charon.stop()
     return {
         "rows": [asdict(row) for row in rows],
+        "narrow": [asdict(row) for row in held_rows],
+        "share": SHARE,
         "memory_kib_per_1000_routers": round(1000 * memory / routers),
         "routers": routers,
         "cpus": os.cpu_count(),
@@ -236,10 +265,10 @@ def loopback_up() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """OUTPUT HANDSHAKES ROUTERS."""
-    output, handshakes, routers = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+    """OUTPUT HANDSHAKES ROUTERS SECONDS."""
+    output, handshakes, routers, seconds = Path(arguments[0]), *map(int, arguments[1:3]), float(arguments[3])
     loopback_up()
-    output.write_text(json.dumps(run(handshakes, routers), indent=1))
+    output.write_text(json.dumps(run(handshakes, routers, seconds), indent=1))
     return 0
 
 

@@ -124,15 +124,17 @@ class Initiator:
         self._socket.close()
 
 
-def crowd(target: Target, first: int, in_flight: int, since: float, until: float) -> int:
+def crowd(
+    target: Target, first: int, in_flight: int, since: float, until: float, sources: Sequence[str] = ("127.0.0.1",)
+) -> int:
     """So many handshakes at any time, each from a port of its own, numbered from `first`: how many were completed
-    between these times (monotonic seconds). HandshakeFailed."""
+    between these times (monotonic seconds). `sources`: local addresses that take turns. HandshakeFailed."""
     done, number = 0, first
     with selectors.DefaultSelector() as waiting:
 
         def begin() -> None:
             nonlocal number
-            channel = connected(target)
+            channel = connected(target, sources[number % len(sources)])
             waiting.register(channel, selectors.EVENT_READ, Handshake(target, number, channel))
             number += 1
 

@@ -13,7 +13,8 @@ import typer
 
 from testbed.errors import EnvironmentFailure, InputError
 
-REQUIRED_OF_CHARON = 0.5
+REQUIRED_OF_CHARON = {"GSA_AUTH, policy": 1.0, "GSA_AUTH, keys": 0.8}
+"""Handshakes per second, by what they give out, where the responder is the narrow place."""
 MAX_WORKERS = 16
 
 
@@ -38,10 +39,10 @@ def register(app: typer.Typer) -> None:
         workers: Annotated[
             str, typer.Option(help="ike: instead, how handshakes grow with the DKS's processes: 1,2,4 (needs root)")
         ] = "",
-        seconds: Annotated[float, typer.Option(help="ike --workers, dos: how long a measurement takes")] = 20.0,
+        seconds: Annotated[float, typer.Option(help="ike, dos: how long a measurement takes")] = 20.0,
         rate: Annotated[float, typer.Option(help="dos: datagrams a second of an attack")] = 1000.0,
         keep: Annotated[
-            bool, typer.Option("--keep", help="laboratory: write the counts into results/counts.json")
+            bool, typer.Option("--keep", help="write the counts, or with ike the ratios, into results/counts.json")
         ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
@@ -52,7 +53,9 @@ def register(app: typer.Typer) -> None:
         trips between the guest's kernel and its programs, system calls, page faults, starts of programs; and how many
         times the round trips of the same run without PIM and streams. Exit code 1 when a count differs by more than 5 %
         from what results/counts.json keeps, or when that ratio is too high. ike: handshakes of the DKS beside
-        those of strongSwan's charon, asked by the same initiator; exit code 1 when the DKS does less than half. With
+        those of strongSwan's charon, asked by the same initiator, who takes more processor time than they do; so they
+        are measured with a tenth of a processor for each as well, where their own speed is what counts. Exit code 1
+        when the DKS then does less than charon with policy, or less than 0.8 of it with keys. With
         --workers the DKS alone, each of its processes held to a twentieth of a processor: it is the narrow place then.
         dos: registrations while somebody floods the DKS, beside those in peace; and a neighbour's boot while somebody
         floods the LKS on the link.
@@ -60,7 +63,7 @@ def register(app: typer.Typer) -> None:
         if subject is Subject.IKE and workers:
             _workers(_counts(workers), seconds, routers, as_json)
         elif subject is Subject.IKE:
-            _ike(handshakes, routers, kernel or ("native" if os.geteuid() == 0 else "uml"), as_json)
+            _ike(handshakes, routers, kernel or ("native" if os.geteuid() == 0 else "uml"), seconds, keep, as_json)
         elif subject is Subject.DOS:
             _dos(seconds, rate, routers, kernel or ("native" if os.geteuid() == 0 else "uml"), as_json)
         else:
@@ -142,32 +145,46 @@ def _workers(counts: list[int], seconds: float, routers: int, as_json: bool) -> 
         )
 
 
-def _ike(handshakes: int, routers: int, kernel: str, as_json: bool) -> None:
+def _ike(handshakes: int, routers: int, kernel: str, seconds: float, keep: bool, as_json: bool) -> None:
+    from testbed.bench import counts
+
     _in_range("--handshakes", handshakes, 10, 20_000)
     _in_range("--routers", routers, 3, 20_000)
+    _in_range("--seconds", seconds, 1, 600)
     _real_clock(kernel)
-    measured = _measured(kernel, "testbed.bench.ike", handshakes, routers, tests=True)
-    rows = measured["rows"]
-    base = {row["initiators"]: row for row in rows if row["responder"] == "charon"}
-    for row in rows:
-        row["of_charon"] = round(row["per_s"] / base[row["initiators"]]["per_s"], 2)
-        row["cpu_of_charon"] = round(row["cpu_ms"] / base[row["initiators"]]["cpu_ms"], 2)
+    holds = kernel == "native" and os.geteuid() == 0
+    measured = _measured(kernel, "testbed.bench.ike", handshakes, routers, seconds if holds else 0, tests=True)
+    rows, narrow = measured["rows"], measured["narrow"]
+    for each in (rows, narrow):
+        base = {row["initiators"]: row for row in each if row["responder"] == "charon"}
+        for row in each:
+            row["of_charon"] = round(row["per_s"] / base[row["initiators"]]["per_s"], 2)
+            row["cpu_of_charon"] = round(row["cpu_ms"] / base[row["initiators"]]["cpu_ms"], 2)
+    ratios = {row["what"]: row["of_charon"] for row in narrow if row["responder"] == "dks"}
+    if keep and ratios:
+        counts.keep({"bench ike": {f"{what}, percent of charon": round(100 * each) for what, each in ratios.items()}})
     if as_json:
         typer.echo(json.dumps({"kernel": kernel, **measured}, indent=1))
     else:
-        typer.echo(f"{'responder':<28} initiators  per second  × charon  responder's CPU, ms  × charon")
-        for row in rows:
-            typer.echo(
-                f"{row['responder'] + ', ' + row['what']:<28} {row['initiators']:>10} {row['per_s']:>11.0f} "
-                f"{row['of_charon']:>9.2f} {row['cpu_ms']:>20.2f} {row['cpu_of_charon']:>9.2f}"
-            )
+        _print_handshakes(rows)
+        if narrow:
+            typer.echo(f"\neach responder with {measured['share']:.0%} of a processor:")
+            _print_handshakes(narrow)
         typer.echo(
             f"DKS memory: {measured['memory_kib_per_1000_routers'] / 1024:.1f} MiB per 1,000 registered routers "
             f"(measured with {measured['routers']})"
         )
-    worst = min(row["of_charon"] for row in rows if row["responder"] == "dks" and row["initiators"] == 1)
-    if worst < REQUIRED_OF_CHARON:
+    if any(each < REQUIRED_OF_CHARON[what] for what, each in ratios.items()):
         raise typer.Exit(1)
+
+
+def _print_handshakes(rows: list[dict[str, Any]]) -> None:
+    typer.echo(f"{'responder':<28} at once  per second  × charon  responder's CPU, ms  × charon")
+    for row in rows:
+        typer.echo(
+            f"{row['responder'] + ', ' + row['what']:<28} {row['initiators']:>7} {row['per_s']:>11.0f} "
+            f"{row['of_charon']:>9.2f} {row['cpu_ms']:>20.2f} {row['cpu_of_charon']:>9.2f}"
+        )
 
 
 def _laboratory(topology: str, keep: bool, as_json: bool) -> None:

@@ -89,7 +89,8 @@ class Simulation:
         self.random = random.Random(seed)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._number = itertools.count()
-        self._timers: dict[str, int] = {}
+        self._timers: dict[str, tuple[Core, float]] = {}
+        """What each node waits for: a timer in the queue that is not this one is over."""
 
     def add(self, node: Node) -> Node:
         """A machine, without power at first."""
@@ -166,15 +167,23 @@ class Simulation:
             self.do(node, effect)
             if node.core is None:
                 return
-        when = node.core.next_timer()
-        number = next(self._number)
-        self._timers[node.name] = number
-        if when is not None:
-            core = node.core
-            self.at(when, lambda: self._tick(node, core, number))
+        core, when = node.core, node.core.next_timer()
+        if when is None:
+            self._timers.pop(node.name, None)
+            return
+        waits = self._timers.get(node.name)
+        if waits is not None and waits[0] is core and waits[1] == when:
+            return
+        waits = self._timers[node.name] = core, when
+        self.at(when, lambda: self._tick(node, waits))
 
-    def _tick(self, node: Node, core: Core, number: int) -> None:
-        if node.core is core and self._timers[node.name] == number:
+    def _tick(self, node: Node, timer: tuple[Core, float]) -> None:
+        if self._timers.get(node.name) is timer:
+            del self._timers[node.name]
+        else:
+            return
+        core = timer[0]
+        if node.core is core:
             core.tick(self.now)
             self.after(node)
 

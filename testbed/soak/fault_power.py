@@ -100,6 +100,7 @@ def old_ledger(world: World) -> None:
         if world.chance.random() < 0.5:
             older = (max(1, generation - 2), name)
             world.ledger._connection.execute("UPDATE marks SET generation = ? WHERE name = ?", older)
+            world.ledger._connection.execute("DELETE FROM set_aside WHERE name = ?", (name,))
 
 
 def rekey(world: World, who: str) -> None:

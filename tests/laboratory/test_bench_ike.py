@@ -27,16 +27,19 @@ def lab(*words: str, of: str = "ike") -> subprocess.CompletedProcess[str]:
 def test_both_responders_are_asked_as_often_and_what_it_cost_them_is_told() -> None:
     run = tree.tree().path / "root" / "run"
     before = sorted(run.iterdir())
-    done = lab("--handshakes", "20", "--routers", "12", "--json")
+    done = lab("--handshakes", "20", "--routers", "12", "--seconds", "1", "--json")
+    if "share of a processor here" in done.stderr:
+        pytest.skip(done.stderr)
     assert sorted(run.iterdir()) == before, "every other guest's moments hang on what is in the tree"
     assert done.returncode in (0, 1), done.stderr
     found = json.loads(done.stdout)
-    # On a busy machine so few handshakes may come out as less than half of charon's.
-    slow = any(
-        row["of_charon"] < REQUIRED_OF_CHARON
-        for row in found["rows"]
-        if row["responder"] == "dks" and row["initiators"] == 1
-    )
+    # In one second, so few handshakes may come out as less than they would in many.
+    narrow = found["narrow"]
+    assert [(row["responder"], row["what"]) for row in narrow] == [
+        ("charon", "IKE_AUTH"), ("dks", "GSA_AUTH, policy"), ("dks", "GSA_AUTH, keys")
+    ][: len(narrow)]  # fmt: skip
+    assert len(narrow) == (3 if os.geteuid() == 0 else 0)
+    slow = any(row["of_charon"] < REQUIRED_OF_CHARON[row["what"]] for row in narrow[1:])
     assert done.returncode == int(slow), "the exit code says whether it was fast enough"
     assert [(row["responder"], row["initiators"]) for row in found["rows"]] == [
         (name, count) for count in (1, 2) for name in ("charon", "dks", "dks")

@@ -92,6 +92,19 @@ def test_keys_arrive_although_every_fifth_datagram_is_lost() -> None:
     assert network.run(60, network.all_keyed)
 
 
+def test_one_synced_transaction_serves_all_groups_that_ask_after_the_power_returned() -> None:
+    """The others write down numbers that it set aside."""
+    network = central()
+    synced: list[str] = []
+    network.ledger._connection.set_trace_callback(lambda sql: synced.append(sql) if sql == "COMMIT" else None)
+    network.power_on_all()
+    assert network.run(10, network.all_keyed)
+    written = len(synced)
+    assert (
+        len(network.ledger.entries()) == 4 * len(network.routers) and written == 1 and network.ledger.spent.count == 2
+    )
+
+
 def test_a_speaker_that_registers_again_gets_a_new_generation_that_the_others_hear() -> None:
     network = central()
     network.power_on_all()
@@ -248,6 +261,12 @@ def test_a_speaker_that_the_dks_gives_no_new_keys_stops_with_the_old_ones_at_the
     assert network.run(200, network.all_keyed)
 
 
+def put_back(network: Network, group: GroupId, mark: tuple[int, int]) -> None:
+    """The DKS has the ledger of before, which came to this mark of a group."""
+    network.ledger._set(group, *mark, "made")
+    network.ledger._connection.execute("DELETE FROM set_aside")
+
+
 def test_a_receiver_that_comes_to_a_dks_with_an_older_ledger_before_the_speaker_shows_it_how_far_it_was() -> None:
     network = Network({"a--b": ("a", "b")}, settings=CENTRAL, dks=True)
     network.power_on_all()
@@ -258,7 +277,7 @@ def test_a_receiver_that_comes_to_a_dks_with_an_older_ledger_before_the_speaker_
     network.run(network.now + 5)
     assert network.ledger.last(group) > old and network.all_keyed()
     network.power_off("dks")
-    network.ledger._set(group, *old, "made")  # the ledger of before is put back
+    put_back(network, group, old)
     network.wires.tap = lambda passing: None if "a" in (passing.sender, passing.receiver) else passing
     network.power_on("dks")
     assert network.run(network.now + 200, lambda: network.ledger.last(group) > old)
@@ -278,6 +297,7 @@ def test_after_an_outage_routers_show_a_dks_with_an_older_ledger_how_far_it_was(
     for name in network.nodes:
         network.power_off(name)
     network.ledger._connection.execute("DELETE FROM marks")
+    network.ledger._connection.execute("DELETE FROM set_aside")
     for name in network.nodes:
         if name != late:
             network.power_on(name)
@@ -301,7 +321,7 @@ def test_who_comes_to_a_dks_with_an_older_ledger_before_the_router_with_the_newe
     assert network.ledger.last(group) > old
     for name in network.nodes:
         network.power_off(name)
-    network.ledger._set(group, *old, "made")  # the ledger of before is put back
+    put_back(network, group, old)
     network.wires.tap = None
     for name in ("dks", "a", "c"):
         network.power_on(name)

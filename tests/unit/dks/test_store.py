@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.dks.store import GenerationLedger
+from agents.dks.store import MOST_TAKEN, GenerationLedger, Wish
 from agents.policy.errors import PolicyError
 from agents.policy.group import MAX_COUNTER, MOST_AHEAD, MOST_VERSIONS_AHEAD
 from agents.policy.names import GroupId
@@ -124,6 +124,78 @@ def test_a_locked_ledger_is_the_error_of_one_operation(tmp_path: Path, monkeypat
             ledger.next(GROUP, 1)
         other.execute("ROLLBACK")
     assert ledger.next(GROUP, 1) == 2
+
+
+OTHER = GroupId("example", "r2", "eth0", "ospf")
+
+
+def set_aside(ledger: GenerationLedger, ahead: int = 0) -> None:
+    """A number of the other group, beside one of the first."""
+    ledger.next(GROUP, 1, key=OLD, others=lambda: [Wish(OTHER, NEW, ahead)])
+
+
+def test_a_number_that_was_set_aside_is_used_once_and_is_no_mark_before(tmp_path: Path) -> None:
+    ledger = GenerationLedger(tmp_path / "ledger.sqlite")
+    set_aside(ledger, ahead=100)
+    assert ledger.last(OTHER) == (0, 0) and str(OTHER) not in ledger.entries()
+    assert ledger.next(OTHER, 1, key=NEW, ahead=7) == 102 and ledger.last(OTHER) == (1, 102)
+    assert ledger.next(OTHER, 1, key=NEW) == 104
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("used", [False, True])
+def test_a_power_failure_after_a_number_was_set_aside_lets_nobody_have_it_again(
+    tmp_path: Path, used: bool, alone: bool
+) -> None:
+    """A copy taken when the disk was last waited for is what a power failure leaves: the number's mark is not in it."""
+    ledger = GenerationLedger(tmp_path / "ledger.sqlite")
+    ledger.begin(alone=alone)
+    set_aside(ledger)
+    (tmp_path / "after").mkdir()
+    for path in tmp_path.glob("ledger.sqlite*"):
+        (tmp_path / "after" / path.name).write_bytes(path.read_bytes())
+    number = ledger.next(OTHER, 1, key=NEW) if used else 0
+    left = GenerationLedger(tmp_path / "after" / "ledger.sqlite")
+    assert left.last(OTHER) == (0, 0) and left.next(OTHER, 1, key=NEW) > number
+
+
+def test_numbers_that_were_taken_are_written_down_together_and_whoever_asks_sees_them(tmp_path: Path) -> None:
+    ledger = GenerationLedger(tmp_path / "ledger.sqlite")
+    ledger.begin(alone=True)
+    others = [GroupId("example", f"x{number}", "eth0", "ospf") for number in range(MOST_TAKEN + 1)]
+    ledger.next(GROUP, 1, key=OLD, others=lambda: [Wish(each, NEW) for each in others])
+    assert [ledger.next(each, 1, key=NEW) for each in others] == [2] * len(others)
+    reader = GenerationLedger(tmp_path / "ledger.sqlite", read_only=True)
+    assert len(reader.entries()) == 1 + MOST_TAKEN, "no more are held back"
+    assert ledger.last(others[-1]) == (1, 2) and len(reader.entries()) == 1 + len(others)
+    assert ledger.reported(others[0], 1, 51, key=NEW) and ledger.next(others[0], 1, key=NEW) == 52
+
+
+def test_a_number_that_was_set_aside_is_left_out_where_the_group_came_further_or_wants_another(tmp_path: Path) -> None:
+    ledger, worker = GenerationLedger(tmp_path / "ledger.sqlite"), GenerationLedger(tmp_path / "ledger.sqlite")
+    for further in (
+        lambda: ledger.reported(OTHER, 1, 51, key=NEW),
+        lambda: worker.next(OTHER, 1, key=NEW),
+        lambda: set_aside(worker),
+        ledger.begin,
+    ):
+        set_aside(ledger)
+        kept = ledger._limit(OTHER, NEW)
+        further()
+        most = max(kept, ledger._limit(OTHER, NEW), ledger.last(OTHER, NEW)[1])
+        assert ledger.next(OTHER, 1, key=NEW) > most
+    set_aside(ledger)
+    assert ledger.next(OTHER, 1, key=NEW, ahead=1000) > 1000, "one that nobody else is likely to come to"
+    set_aside(ledger)
+    assert ledger.next(OTHER, 1, key=OLD) == 2, "of another machine under the name"
+
+
+def test_a_group_that_has_no_number_left_keeps_no_other_from_its_own() -> None:
+    ledger = GenerationLedger(":memory:")
+    ledger.reported(OTHER, 1, MAX_COUNTER, key=NEW)
+    set_aside(ledger)
+    with pytest.raises(PolicyError, match="no generation after"):
+        ledger.next(OTHER, 1, key=NEW)
 
 
 def test_the_ledger_follows_a_speaker_that_goes_on_under_an_earlier_version() -> None:

@@ -13,6 +13,7 @@ from agents.gikev2.kd import KdPayload
 from agents.gikev2.rekey import KEYMAT_OCTETS, RekeySa
 from agents.gikev2.rekey_sa import RekeyGrant, add_rekey_sa, granted
 from agents.ikev2 import IntegrityFailure, Transform
+from agents.policy.keys import spki
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\1").public_key()
@@ -22,7 +23,7 @@ GRANT = RekeyGrant(RekeySa(bytes(range(1, 17)), bytes(range(KEYMAT_OCTETS))), 86
 
 def made(grant: RekeyGrant = GRANT) -> tuple[GsaPayload, KdPayload]:
     """GSA and KD as they come off the wire."""
-    gsa, kd = add_rekey_sa(GsaPayload(()), KdPayload(()), grant, ("10.0.0.1", 848), KEY, KWK)
+    gsa, kd = add_rekey_sa(GsaPayload(()), KdPayload(()), grant, ("10.0.0.1", 848), spki(KEY), KWK)
     return GsaPayload.parse(gsa.body()), KdPayload.parse(kd.body())
 
 

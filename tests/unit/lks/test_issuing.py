@@ -183,6 +183,7 @@ def test_a_dks_whose_ledger_was_put_back_learns_from_what_it_is_shown() -> None:
     network.run(200)
     used = sent(network)
     network.ledger._connection.execute("DELETE FROM marks")
+    network.ledger._connection.execute("DELETE FROM set_aside")
     network.power_off("dks")
     network.power_on("dks")
     network.run(330)

@@ -77,6 +77,7 @@ class Play:
                     self.restored = True
                 else:
                     network.ledger._connection.execute("DELETE FROM marks")
+                    network.ledger._connection.execute("DELETE FROM set_aside")
             case "rekey":
                 if network.nodes["a"].core is not None:
                     with contextlib.suppress(CommandRefused):
