@@ -35,7 +35,7 @@ Ask = Callable[[str, str, bytes | None], tuple[int, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Folders:
     """`documents`: the DKS's folder of ROUTER.cose; `confirmations`: its folder of ROUTER.confirmation."""
 
     documents: Path
@@ -45,8 +45,8 @@ class Places:
 class PolicyClient:
     """One DKS's. `key`: the Policy Server's public key."""
 
-    def __init__(self, ask: Ask, places: Places, domain: str, key: Ed25519PublicKey) -> None:
-        self._ask, self._places, self._domain, self._key = ask, places, domain, key
+    def __init__(self, ask: Ask, folders: Folders, domain: str, key: Ed25519PublicKey) -> None:
+        self._ask, self._folders, self._domain, self._key = ask, folders, domain, key
         self._settled: dict[str, bytes] = {}  # router → hash of what the Policy Server has, or has refused
         self._wait_s = PERIOD_S
 
@@ -84,7 +84,7 @@ class PolicyClient:
 
     def _keep(self, name: str, signed: bytes) -> bool:
         document = verify_document(signed, self._key, domain=self._domain, router=name)
-        path = self._places.documents / f"{name}.cose"
+        path = self._folders.documents / f"{name}.cose"
         try:
             kept = read_all(path)
             before = verify_document(
@@ -100,14 +100,14 @@ class PolicyClient:
         """The list that is there."""
         revocations = Revocations(self._domain, self._key)
         with contextlib.suppress(FileNotFoundError, PolicyError):
-            revocations.take(read_all(self._places.documents / REVOCATION))
+            revocations.take(read_all(self._folders.documents / REVOCATION))
         return revocations
 
     def _revocation(self) -> list[Event]:
         signed = self._get("/v1/revocation")
         if signed is None:
             return []
-        path = self._places.documents / REVOCATION
+        path = self._folders.documents / REVOCATION
         try:
             fresh = verify_list(signed, self._key, domain=self._domain)
         except PolicyError as error:
@@ -123,7 +123,7 @@ class PolicyClient:
 
     def _confirm(self) -> list[Event]:
         events = []
-        for router, signed in kept(self._places.confirmations).items():
+        for router, signed in kept(self._folders.confirmations).items():
             digest = hashlib.sha256(signed).digest()
             if self._settled.get(router) == digest:
                 continue

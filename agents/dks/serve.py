@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from agents.dks.config import DksConfig
 from agents.dks.core import DksCore
 from agents.dks.documents import Documents
-from agents.dks.policy_client import Places, PolicyClient
+from agents.dks.policy_client import Folders, PolicyClient
 from agents.dks.policy_http import PolicyHttp, PolicyServerError
 from agents.dks.received_confirmations import FOLDER, kept
 from agents.dks.store import GenerationLedger
@@ -181,7 +181,7 @@ def _policy_client(config: DksConfig, key: Ed25519PublicKey) -> PolicyClient | N
         ask = PolicyHttp(config.policy_url, config.policy_token, config.policy_ca)
     except PolicyServerError as error:
         raise PolicyError(str(error)) from error
-    return PolicyClient(ask, Places(config.documents, config.state_dir / FOLDER), config.domain, key)
+    return PolicyClient(ask, Folders(config.documents, config.state_dir / FOLDER), config.domain, key)
 
 
 def read_list(path: Path) -> bytes | None:

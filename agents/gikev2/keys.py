@@ -20,7 +20,7 @@ from agents.ipsec.protection import GroupSa, IPAddress, Suite
 from agents.policy.document import InterfacePolicy, Lifetimes, Neighbor, PolicyDocument
 from agents.policy.group import SignedState
 from agents.policy.names import GroupId
-from agents.policy.spi import places
+from agents.policy.spi import sa_slots
 
 MAX_DELAY_S = 65535
 """What an activation delay can say (RFC 9838 §4.4.3: two octets)."""
@@ -99,16 +99,16 @@ def make_group_keys(document: PolicyDocument, random: Callable[[int], bytes], st
     protocol = group.routing_protocol
     sas = tuple(
         DataSa(
-            spi=place.spi(document.spi, generation),
+            spi=slot.spi(document.spi, generation),
             suite=document.suite,
             keymat=random(document.suite.keymat_bytes),
             speaker=interface.local_for(protocol),
-            destination=place.destination,
+            destination=slot.destination,
             ip_protocol=protocol.ip_protocol,
             lifetime_s=document.lifetimes.group_s,
-            member=place.member,
+            member=slot.member,
         )
-        for place in places(interface, protocol)
+        for slot in sa_slots(interface, protocol)
     )
     return GroupKeys(group, generation, sas, document.lifetimes.atd_s, document.lifetimes.dtd_s, state)
 
@@ -159,8 +159,8 @@ def own_keys(keys: GroupKeys, document: PolicyDocument) -> GroupKeys:
     protocol = group.routing_protocol
     local = interface.local_for(protocol)
     member = {
-        (local, place.destination, place.spi(document.spi, keys.generation)): place.member
-        for place in places(interface, protocol)
+        (local, slot.destination, slot.spi(document.spi, keys.generation)): slot.member
+        for slot in sa_slots(interface, protocol)
     }
     given = {(sa.speaker, sa.destination, sa.spi): sa for sa in keys.sas}
     if given.keys() != member.keys() or len(keys.sas) != len(given):
@@ -168,7 +168,7 @@ def own_keys(keys: GroupKeys, document: PolicyDocument) -> GroupKeys:
     wanted = (document.suite, document.lifetimes.group_s, protocol.ip_protocol)
     if any((sa.suite, sa.lifetime_s, sa.ip_protocol) != wanted for sa in keys.sas):
         raise UnusableGroup(f"{group}: another suite, lifetime or protocol than our policy has")
-    return replace(keys, sas=tuple(replace(sa, member=member[place]) for place, sa in given.items()))
+    return replace(keys, sas=tuple(replace(sa, member=member[slot]) for slot, sa in given.items()))
 
 
 # -- between keys and payloads ----------------------------------------------------------------------

@@ -25,7 +25,7 @@ Uniform = Callable[[float, float], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Opened:
     """The payloads of one message of the DKS to one group, and what the keys in them are wrapped with."""
 
     group: GroupId
@@ -75,7 +75,7 @@ class RekeySas:
         except MalformedMessage:
             return False
 
-    def open(self, datagram: bytes, now: float) -> Told | None:
+    def open(self, datagram: bytes, now: float) -> Opened | None:
         """What the message says; None for a copy of the last one, and for a message of no SA of ours.
 
         IntegrityFailure for what is not from the DKS, or was there before; MalformedMessage.
@@ -89,7 +89,7 @@ class RekeySas:
             return None
         payloads = held.receiver.open(datagram)
         held.last = mark
-        return Told(held.group, tuple(payloads), held.grant.sa.key_wrap_key)
+        return Opened(held.group, tuple(payloads), held.grant.sa.key_wrap_key)
 
     def due(self, now: float) -> list[GroupId]:
         """Groups to register at again, said once, because their Rekey SA is about to expire."""

@@ -24,7 +24,7 @@ from agents.policy.errors import NothingToDo, PolicyError
 MAX_SEGMENTS = 100_000
 
 
-class Place(Value):
+class RouterInterface(Value):
     """An interface of a router."""
 
     router: RouterName
@@ -37,7 +37,7 @@ class Place(Value):
 class Segment(Value):
     """Interfaces that hear each other, in order."""
 
-    members: tuple[Place, ...] = Field(min_length=1)
+    members: tuple[RouterInterface, ...] = Field(min_length=1)
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class Deployment(Value):
 class Change:
     """Protocols of one interface take one step. `whole`: they are all that it has."""
 
-    place: Place
+    place: RouterInterface
     protocols: tuple[RoutingProtocol, ...]
     before: Mode
     after: Mode
@@ -114,7 +114,7 @@ def segments(domain: Domain, protocols: Collection[RoutingProtocol] = ()) -> tup
     for place in sorted(leader):
         by_leader.setdefault(find(place), []).append(place)
     return tuple(
-        Segment(members=tuple(Place(router=router, interface=interface) for router, interface in members))
+        Segment(members=tuple(RouterInterface(router=router, interface=interface) for router, interface in members))
         for members in sorted(by_leader.values())
     )
 
@@ -141,7 +141,7 @@ def chosen(domain: Domain, words: Iterable[str], protocols: Collection[RoutingPr
     return result
 
 
-def entries(domain: Domain, segment: Segment) -> list[tuple[Place, InterfaceEntry]]:
+def entries(domain: Domain, segment: Segment) -> list[tuple[RouterInterface, InterfaceEntry]]:
     """Every member as it is now. PolicyError when one is gone."""
     interfaces = []
     for place in segment.members:
@@ -168,7 +168,7 @@ def present(domain: Domain, deployment: Deployment) -> Deployment | None:
     return deployment.model_copy(update={"segments": left, "last": kept(deployment.last)}) if left else None
 
 
-def _there(domain: Domain, place: Place) -> bool:
+def _there(domain: Domain, place: RouterInterface) -> bool:
     router = domain.routers.get(place.router)
     return router is not None and router.interface(place.interface) is not None
 

@@ -1,7 +1,7 @@
 """Where each SA of a speaker lies in the router's SPI block.
 
 SPI = base + index * 2^generation_bits + (generation mod 2^generation_bits). The index comes from
-fixed places: 128 per interface, 32 per protocol in it, of these 2 for the multicast groups and 30
+fixed sa_slots: 128 per interface, 32 per protocol in it, of these 2 for the multicast groups and 30
 for pair SAs. So an SPI never moves to another SA when interfaces or neighbours come and go, and no
 two SAs of a domain share one, since the blocks of routers do not overlap.
 Knows nothing of keys.
@@ -27,7 +27,7 @@ assert _GROUPS + MAX_NEIGHBORS <= PLACES_PER_PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
-class SaPlace:
+class SaSlot:
     """One Data-Security SA that a speaker has: whose packets, where to, and at which index.
 
     `member` names the neighbour of a pair SA; None for a multicast group.
@@ -49,16 +49,16 @@ class SaPlace:
         return block.base + offset
 
 
-def places(interface: InterfacePolicy, protocol: RoutingProtocol) -> tuple[SaPlace, ...]:
+def sa_slots(interface: InterfacePolicy, protocol: RoutingProtocol) -> tuple[SaSlot, ...]:
     """The SAs of one speaker's group: its multicast destinations, then its pair SAs."""
     start = interface.index * PLACES_PER_INTERFACE + _PROTOCOL_PLACE[protocol] * PLACES_PER_PROTOCOL
     numbered = [
-        SaPlace(interface.name, protocol, destination, start + number)
+        SaSlot(interface.name, protocol, destination, start + number)
         for number, destination in enumerate(protocol.multicast_destinations(interface.link))
     ]
     if protocol.unicast_on(interface.link):
         numbered += [
-            SaPlace(interface.name, protocol, each.address_for(protocol), start + _GROUPS + each.index, each.router)
+            SaSlot(interface.name, protocol, each.address_for(protocol), start + _GROUPS + each.index, each.router)
             for each in sorted(interface.neighbors, key=lambda neighbor: neighbor.index)
         ]
     return tuple(numbered)

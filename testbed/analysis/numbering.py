@@ -15,7 +15,7 @@ from agents.policy.compile import compile_documents
 from agents.policy.document import PolicyDocument
 from agents.policy.domain import Settings
 from agents.policy.names import GroupId
-from agents.policy.spi import places
+from agents.policy.spi import sa_slots
 from testbed.analysis.run import Run
 from testbed.domains.build import ISSUED_AT, domain_of
 from testbed.domains.keys import keys_of
@@ -112,8 +112,8 @@ def _spis(documents: dict[str, PolicyDocument]) -> Iterator[tuple[int, GroupId]]
         for group in document.own_groups():
             interface = document.interface(group.interface)
             if interface is not None:
-                for place in places(interface, group.routing_protocol):
-                    yield place.spi(document.spi, 0), group
+                for slot in sa_slots(interface, group.routing_protocol):
+                    yield slot.spi(document.spi, 0), group
 
 
 def _pairs(documents: dict[str, PolicyDocument]) -> set[tuple[str, str]]:

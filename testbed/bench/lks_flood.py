@@ -18,7 +18,7 @@ from agents.runtime.effects import Effect, Event
 from testbed.simulation.simulation import Node
 from testbed.simulation.wires import ON_LINK, PORT
 from testbed.storm.case import SETTINGS
-from testbed.storm.rings import places
+from testbed.storm.rings import ring_routers
 from testbed.storm.world import Storm, instant
 
 FLOODED, NEIGHBOR, INTERFACE = "r1", "r2", "right"
@@ -55,7 +55,7 @@ class _Watch:
 def measure(attack: str, datagrams: Iterator[tuple[int, bytes]], per_s: float, seconds: float, seed: int = 1) -> LksRow:
     """So many datagrams of this attack a virtual second, from the neighbour's own address, for so long; the neighbour
     boots a second after the first. Without datagrams: peace."""
-    world = Storm(list(places(3, SETTINGS["lks"], (RoutingProtocol.OSPF,))), seed, instant())
+    world = Storm(list(ring_routers(3, SETTINGS["lks"], (RoutingProtocol.OSPF,))), seed, instant())
     simulation, chance = world.simulation, random.Random(seed)
     world.power_returns({name: chance.uniform(0, 1) for name in simulation.nodes})
     simulation.run(SETTLE_S)

@@ -16,7 +16,7 @@ from testbed.analysis.absent import ABSENT, LEGEND, NEVER
 if TYPE_CHECKING:
     from testbed.runner.execute import Outcome
     from testbed.runner.experiment import Span
-    from testbed.runner.sweep import Swept, Told
+    from testbed.runner.sweep import Progress, Swept
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def progress(count: int) -> Iterator[Told]:
+def progress(count: int) -> Iterator[Progress]:
     """A bar with the time left on a terminal, else a line for each run; both on stderr."""
     from rich.console import Console
     from rich.progress import (

@@ -32,7 +32,7 @@ from testbed.errors import EnvironmentFailure
 from testbed.keying.base import AgentProcess, Keying, KeyingLab, KeyingNode, Look
 from testbed.keying.options import AgentOptions, CentralOptions, PlanOptions
 from testbed.keying.policy_server import LaboratoryPolicyServer
-from testbed.keying.provision import Places, dks_config, lks_config, provision
+from testbed.keying.provision import AgentFiles, dks_config, lks_config, provision
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Router, Topology
 
@@ -94,15 +94,15 @@ class AgentKeying(Keying):
     def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:
         """Start the router's agent, if it has a document."""
         if node.name in self._replaced:
-            _commission(Places(node.retained), *self._replaced.pop(node.name))
-        if not Places(node.retained).document.exists():
+            _commission(AgentFiles(node.retained), *self._replaced.pop(node.name))
+        if not AgentFiles(node.retained).document.exists():
             return
         config = node.volatile / "lks.toml"
         config.write_text(
             lks_config(
                 lab.topology,
                 node.name,
-                Places(node.retained),
+                AgentFiles(node.retained),
                 socket=node.volatile / "lks.sock",
                 events=lab.events_file(node.name),
                 clock=lab.clock_file(node.name),
@@ -184,7 +184,7 @@ class AgentKeying(Keying):
         config.write_text(
             dks_config(
                 lab.topology,
-                Places(node.retained),
+                AgentFiles(node.retained),
                 self.dks_address(lab.topology),
                 events=lab.events_file(DKS_NAME),
                 clock=lab.clock_file(DKS_NAME),
@@ -195,7 +195,7 @@ class AgentKeying(Keying):
 
     def key_ledger(self, lab: KeyingLab) -> Mapping[str, int]:
         """The DKS's own file, read beside it."""
-        ledger = GenerationLedger(Places(lab.node(DKS_NAME).retained).state / LEDGER, read_only=True)
+        ledger = GenerationLedger(AgentFiles(lab.node(DKS_NAME).retained).state / LEDGER, read_only=True)
         try:
             return {group: generation for group, (_version, generation) in ledger.entries().items()}
         finally:
@@ -219,7 +219,7 @@ def _handed(documents: Mapping[str, bytes], hand_to: str | None, lab: KeyingLab)
     return {"routers": sorted(documents), "octets": sum(map(len, documents.values()))}
 
 
-def _commission(places: Places, key: Ed25519PrivateKey, document: bytes) -> None:
+def _commission(places: AgentFiles, key: Ed25519PrivateKey, document: bytes) -> None:
     """The disk of a new machine: nothing of the old one's is on it."""
     shutil.rmtree(places.state)
     places.state.mkdir()

@@ -27,7 +27,7 @@ from agents.policy.store import PolicyStore, Signer
 from testbed.domains.build import ISSUED_AT
 from testbed.domains.keys import POLICY_SERVER, laboratory_key
 from testbed.keying.options import VALIDITY_S
-from testbed.keying.provision import Places
+from testbed.keying.provision import AgentFiles
 
 WHO = "laboratory"
 ADMINISTRATOR = "administrator"
@@ -44,7 +44,7 @@ class LaboratoryPolicyServer:
         self._seed = seed
         self._signer: Signer | None = None
         self._apart = 0
-        dks = Places(folder / "retained" / DKS_NAME)
+        dks = AgentFiles(folder / "retained" / DKS_NAME)
         self._documents = dks.documents
         self._deployer = Deployer(self._store, from_folder(dks.state / CONFIRMATIONS))
 

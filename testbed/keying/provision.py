@@ -1,7 +1,7 @@
 """What a node of the guest finds on its disk: identity, signed documents, configuration of its daemons.
 
 The domain is made by `testbed.domains`, and runs that change policy have a real Policy Server (`policy_server`). Knows
-nothing of processes or nodes; the files' places are in `Places`.
+nothing of processes or nodes; the files' places are in `AgentFiles`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from testbed.topology.resolved import IPAddress, Topology
 
 
 @dataclass(frozen=True)
-class Places:
+class AgentFiles:
     """Where a node's files are in its retained folder."""
 
     retained: Path
@@ -66,14 +66,14 @@ def provision(topology: Topology, domain: Domain, folder: Path, seed: int) -> di
         raise InputError(str(error), where=f"topology {topology.name}") from error
     octets = signed(documents, server)
     for name in (*documents, DKS_NAME):
-        places = Places(folder / "retained" / name)
+        places = AgentFiles(folder / "retained" / name)
         places.state.mkdir(parents=True, exist_ok=True)
         places.identity.unlink(missing_ok=True)
         write_private_key(places.identity, laboratory_key(seed, name))
         write_public(places.policy_server_key, public_pem(server))
         if name in octets:
             write_public(places.document, octets[name])
-    documents_folder = Places(folder / "retained" / DKS_NAME).documents
+    documents_folder = AgentFiles(folder / "retained" / DKS_NAME).documents
     documents_folder.mkdir(parents=True, exist_ok=True)
     for name, each in octets.items():
         write_public(documents_folder / f"{name}.cose", each)
@@ -86,7 +86,7 @@ def provision(topology: Topology, domain: Domain, folder: Path, seed: int) -> di
 def lks_config(
     topology: Topology,
     router: str,
-    places: Places,
+    places: AgentFiles,
     *,
     socket: Path,
     events: Path,
@@ -110,7 +110,7 @@ def lks_config(
     )
 
 
-def dks_config(topology: Topology, places: Places, listen: IPAddress, *, events: Path, clock: Path) -> str:
+def dks_config(topology: Topology, places: AgentFiles, listen: IPAddress, *, events: Path, clock: Path) -> str:
     """dks.toml."""
     return _toml(
         {

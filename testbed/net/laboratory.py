@@ -244,7 +244,7 @@ class Laboratory:
             await node.frr.start(node.net_namespace)
 
     def power_off(self, name: str) -> None:
-        """Take a node's power: what it had not fsynced is lost, its neighbours see no light."""
+        """Take a node's power: what it had not fsynced is lost, its neighbours lose their carrier."""
         node = self.node(name)
         if not node.powered:
             return

@@ -101,7 +101,7 @@ class Namespace:
     def set_links(self, up: Mapping[str, bool]) -> None:
         """Set interfaces up or down, by name: all or none. EnvironmentFailure names the one that could not be set.
 
-        In this process: a program for it costs the guest more than all else that a change of light does.
+        In this process: a program for it costs the guest more than all else that a change of carrier does.
         """
         if not up:
             return

@@ -3,8 +3,8 @@
 Every segment is a bridge, every interface of a node the far end of a port of it. An interface is
 known by its node and its name there; its port has the interface's label (r1-eth0), or a short name
 where that has too many characters. So a node's own interface is never touched by a fault in its link: the wire
-goes dark (port down: no carrier at the node), slow (netem on the port, towards the node) or
-swallows everything (netem loss 100 %) by itself. On a point-to-point segment the light of one
+loses its carrier (port down: no carrier at the node), slow (netem on the port, towards the node) or
+swallows everything (netem loss 100 %) by itself. On a point-to-point segment the carrier of one
 end is the other end's interface: a port is up only while the opposite interface is.
 
 It must not know what a router or a fault timeline is.
@@ -80,7 +80,7 @@ class Port:
     mac: str
     namespace: Namespace
     lit: bool = False
-    """The node's interface is up, and so sends light."""
+    """The node's interface is up, and so the other end has a carrier."""
     up: bool = True
     """The wire's end is up, as last set."""
     bridge: str = ""
@@ -104,7 +104,7 @@ class WireSegment:
     point_to_point: bool
     ports: list[Port]
     netem: Netem
-    dark: bool = False
+    cut: bool = False
     blackhole: bool = False
     bridge: str = ""
 
@@ -156,7 +156,7 @@ class Wires:
         """Of every interface by its label: the name of its port in the namespace of the wires."""
         return {port.label: port.device for _segment, port in self._ports.values()}
 
-    # -- light
+    # -- carrier
 
     def interface_lit(self, node: str, interface: str, lit: bool) -> None:
         """A node's interface went up or down: the other end of its wire sees it."""
@@ -176,19 +176,19 @@ class Wires:
     def carrier(self, name: str, on: bool) -> bool:
         """Cut a segment so that both ends notice, or mend it. False when it was so already."""
         segment = self.segment(name)
-        if segment.dark is not on:
+        if segment.cut is not on:
             return False
-        segment.dark = not on
+        segment.cut = not on
         try:
             self._light([segment])
         except LabError:
-            segment.dark = on
+            segment.cut = on
             raise
         return True
 
     @staticmethod
     def _wanted(segment: WireSegment, port: Port) -> bool:
-        if segment.dark:
+        if segment.cut:
             return False
         if not segment.point_to_point:
             return True

@@ -29,7 +29,7 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True)
-class Told:
+class Entry:
     """One thing that a message says of a source and a group. `origin` is "*" for any source."""
 
     what: str
@@ -53,7 +53,7 @@ def kind_of(packet: bytes) -> Kind | None:
         return None
 
 
-def told(packet: bytes) -> list[Told]:
+def entries(packet: bytes) -> list[Entry]:
     """What the message in an IPv4 packet says. Of a message that is cut off or of other addresses nothing."""
     message, kind = _message(packet), kind_of(packet)
     try:
@@ -62,7 +62,7 @@ def told(packet: bytes) -> list[Told]:
         if kind is Kind.REGISTER:
             return [_register(message)]
         if kind is Kind.REGISTER_STOP:
-            return [Told("register_stop", _unicast(message, 12), _group(message, 4)[0])]
+            return [Entry("register_stop", _unicast(message, 12), _group(message, 4)[0])]
     except (IndexError, ValueError):
         pass
     return []
@@ -72,7 +72,7 @@ def _message(packet: bytes) -> bytes:
     return packet[4 * (packet[0] & 0x0F) :] if packet else b""
 
 
-def _joins(message: bytes) -> Iterator[Told]:
+def _joins(message: bytes) -> Iterator[Entry]:
     upstream, place = _unicast(message, 4), 14
     for _ in range(message[11]):
         group, _mask = _group(message, place)
@@ -83,17 +83,17 @@ def _joins(message: bytes) -> Iterator[Told]:
                 flags = message[place + 2]
                 origin = _address(message, place + 4, message[place])
                 everyone = bool(flags & _WILDCARD)
-                yield Told(
+                yield Entry(
                     what, ANY if everyone else origin, group, upstream, rp_tree=bool(flags & _RP_TREE) and not everyone
                 )
                 place += 8
 
 
-def _register(message: bytes) -> Told:
+def _register(message: bytes) -> Entry:
     inner = message[8:]
     if inner[0] >> 4 != 4:
         raise ValueError("not IPv4")
-    return Told("register", str(_ipv4(inner, 12)), str(_ipv4(inner, 16)), null=bool(message[4] & _NULL_REGISTER))
+    return Entry("register", str(_ipv4(inner, 12)), str(_ipv4(inner, 16)), null=bool(message[4] & _NULL_REGISTER))
 
 
 def _unicast(message: bytes, place: int) -> str:

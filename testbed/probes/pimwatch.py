@@ -18,7 +18,7 @@ from typing import Any
 from testbed.net.namespace import Namespace
 from testbed.probes.many import SO_TIMESTAMPNS, Many, stamp_ns
 from testbed.probes.pcap import PIM
-from testbed.probes.pim import Kind, Told, kind_of, told
+from testbed.probes.pim import Entry, Kind, entries, kind_of
 from testbed.record.writer import Recorder
 
 _IP_PKTINFO = 8
@@ -48,7 +48,7 @@ class PimWatch:
         self._socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         self._counts: Counter[str] = Counter()
         self._names: dict[int, str] = {}
-        self._rows: dict[tuple[str, Told], int] = {}
+        self._rows: dict[tuple[str, Entry], int] = {}
         self._events = 0
 
     def read(self) -> None:
@@ -60,10 +60,10 @@ class PimWatch:
                 neighbor = socket.inet_ntoa(_ADDRESS.unpack(address)[2])
                 index = int.from_bytes(control[socket.IPPROTO_IP, _IP_PKTINFO][:4], sys.byteorder)
                 moment = stamp_ns(control) - self._offset_ns
-                for each in told(packet):
+                for each in entries(packet):
                     self._tell(each, neighbor, index, moment)
 
-    def _tell(self, each: Told, neighbor: str, index: int, moment: int) -> None:
+    def _tell(self, each: Entry, neighbor: str, index: int, moment: int) -> None:
         if self._events >= _MOST or (each.upstream and each.upstream not in self._addresses):
             return
         fields: dict[str, Any] = {"neighbor": neighbor, "origin": each.origin, "group": each.group}
@@ -79,7 +79,7 @@ class PimWatch:
         self._events += 1
         self._record(self._node, "pim", each.what, t=moment, **fields)
 
-    def _begins(self, each: Told, neighbor: str, now: int) -> bool:
+    def _begins(self, each: Entry, neighbor: str, now: int) -> bool:
         """Whether it is the first Register of a row: a source that nobody stops registers every packet."""
         key = (neighbor, each)
         before = self._rows.pop(key, None)

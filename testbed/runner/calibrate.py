@@ -88,14 +88,14 @@ def calibrate(
     chosen: Mapping[Path, Plan],
     folder: Path,
     jobs: int,
-    told: Callable[[Outcome, int, int], None],
+    progress: Callable[[Outcome, int, int], None],
 ) -> list[dict[str, Any]]:
     """Play the plans on the real clock and compare. One row for each measure of each keying mode.
 
     Raises EnvironmentFailure when a run on the real clock does not come to its end.
     """
     (folder / FOLDER).mkdir(exist_ok=True)
-    outcomes = execute.play(list(chosen.values()), folder / FOLDER, "uml", jobs, fresh=False, told=told)
+    outcomes = execute.play(list(chosen.values()), folder / FOLDER, "uml", jobs, fresh=False, progress=progress)
     if problem := execute.first_problem(outcomes):
         raise problem
     name = experiment.main.name

@@ -153,10 +153,11 @@ def play(
     jobs: int,
     *,
     fresh: bool,
-    told: Callable[[Outcome, int, int], None],
+    progress: Callable[[Outcome, int, int], None],
 ) -> list[Outcome]:
-    """Play all plans, seed by seed; the outcomes in the order of the plans. `told` hears of each as it ends, with how
-    many have. When the work is stopped (`children.stoppable`) all guests end, and runs that had not ended are left out.
+    """Play all plans, seed by seed; the outcomes in the order of the plans. `progress` is called with each that ends
+    and with how many have. When the work is stopped (`children.stoppable`), all guests end and unfinished runs are left
+    out.
 
     Raises InputError for a plan that cannot be played, EnvironmentFailure without room. On Ctrl-C all guests end.
     """
@@ -171,7 +172,7 @@ def play(
             pool.submit(play_one, plans[index], folder, kind, code, fresh): index
             for index in shuffled([plan.seed for plan in plans])
         }
-        take(pool, waiting, outcomes, lambda outcome: told(outcome, len(outcomes), len(plans)))
+        take(pool, waiting, outcomes, lambda outcome: progress(outcome, len(outcomes), len(plans)))
     return [outcomes[index] for index in sorted(outcomes)]
 
 
@@ -203,7 +204,7 @@ def take(
     pool: ThreadPoolExecutor,
     waiting: dict[Future[Outcome], int],
     outcomes: dict[int, Outcome],
-    told: Callable[[Outcome], None],
+    progress: Callable[[Outcome], None],
 ) -> None:
     """Put each outcome under its number as it comes, and tell of it; none more once the work is stopped."""
     try:
@@ -211,7 +212,7 @@ def take(
             ended = wait(waiting, return_when=FIRST_COMPLETED).done
             for future in [each for each in waiting if each in ended]:  # in the order of play
                 outcomes[waiting[future]] = future.result()
-                told(outcomes[waiting.pop(future)])
+                progress(outcomes[waiting.pop(future)])
     except KeyboardInterrupt:
         if not children.stopped():
             raise

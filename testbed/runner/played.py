@@ -11,7 +11,7 @@ from testbed.guest.boot import Kernel
 from testbed.report.drawing import Drawing
 from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Experiment, Question
-from testbed.runner.session import InGuests, Load, Request, Session, SoFar, Told
+from testbed.runner.session import InGuests, Load, Progress, Request, Session, SoFar
 from testbed.runner.simulated import Computed, Simulated
 
 
@@ -33,8 +33,8 @@ class Played(Protocol):
     def prepare(self, request: Request, load: Load) -> None:
         """Check everything that can be wrong with a request. `load`: gives the network of a name. InputErrors."""
 
-    def play(self, request: Request, told: Told, so_far: SoFar) -> Session:
-        """Do what was prepared. `told` hears of each run that ends, `so_far` before that of the table. LabError."""
+    def play(self, request: Request, progress: Progress, so_far: SoFar) -> Session:
+        """Do what was prepared. `progress` hears of each run that ends, `so_far` before that of the table. LabError."""
 
     def conclude(
         self,

@@ -24,7 +24,7 @@ from testbed.record import origin
 from testbed.record.plan import Plan
 from testbed.runner import execute
 from testbed.runner.execute import Outcome
-from testbed.runner.sweep import Player, Told
+from testbed.runner.sweep import Player, Progress
 
 CONNECT_S = 20
 # A worker that dies takes its runs with it; they are tried elsewhere this often.
@@ -34,10 +34,10 @@ TRIES = 3
 def dask(address: str) -> Player:
     """The workers of the scheduler at `address` (tcp://host:port), a guest for each of their threads."""
 
-    def player(plans: Sequence[Plan], folder: Path, kind: Kernel, told: Told) -> list[Outcome]:
+    def player(plans: Sequence[Plan], folder: Path, kind: Kernel, progress: Progress) -> list[Outcome]:
         client = _client(address)
         try:
-            return _play(client, plans, folder, kind, told)
+            return _play(client, plans, folder, kind, progress)
         finally:
             client.close()
 
@@ -63,7 +63,7 @@ def _client(address: str) -> Any:
         ) from error
 
 
-def _play(client: Any, plans: Sequence[Plan], folder: Path, kind: Kernel, told: Told) -> list[Outcome]:
+def _play(client: Any, plans: Sequence[Plan], folder: Path, kind: Kernel, progress: Progress) -> list[Outcome]:
     from distributed import as_completed
 
     made = origin.here(kind, execute.code_digest())
@@ -74,7 +74,7 @@ def _play(client: Any, plans: Sequence[Plan], folder: Path, kind: Kernel, told: 
         kept = execute.kept(folder / "runs" / names[index])
         if kept is not None:
             outcomes[index] = kept
-            told(kept, len(outcomes), len(plans))
+            progress(kept, len(outcomes), len(plans))
             continue
         words = (plans[index].model_dump_json(), asdict(made))
         future = client.submit(play_one, *words, key=f"{names[index]}-{os.getpid()}", pure=False, retries=TRIES)
@@ -88,7 +88,7 @@ def _play(client: Any, plans: Sequence[Plan], folder: Path, kind: Kernel, told: 
             plan = plans[index]
             outcome = Outcome(plan.keying, plan.seed, own, "no guest", 0.0, 0.0, str(error))
         outcomes[index] = outcome
-        told(outcome, len(outcomes), len(plans))
+        progress(outcome, len(outcomes), len(plans))
         future.release()
     return [outcomes[index] for index in range(len(plans))]
 

@@ -67,7 +67,9 @@ def _changed(commit: str) -> str:
     return " and changes that were in no commit" if commit.endswith("+") else ""
 
 
-def replay(folders: Sequence[Path], out: Path, jobs: int, told: Callable[[Outcome, int, int], None]) -> list[Replayed]:
+def replay(
+    folders: Sequence[Path], out: Path, jobs: int, progress: Callable[[Outcome, int, int], None]
+) -> list[Replayed]:
     """Play these runs again into `out`. One that cannot be played or compared is told as a failure.
 
     Raises InputError when that is so of all.
@@ -92,7 +94,9 @@ def replay(folders: Sequence[Path], out: Path, jobs: int, told: Callable[[Outcom
             where=str(folders[0].parent), allowed="runs in virtual time, with plan and record",
         )  # fmt: skip
     with execute.locked(out, new=True):
-        outcomes = execute.play([plan for plan, _ in plans.values()], out, "virtual", jobs, fresh=True, told=told)
+        outcomes = execute.play(
+            [plan for plan, _ in plans.values()], out, "virtual", jobs, fresh=True, progress=progress
+        )
     for (folder, (_, why)), outcome in zip(plans.items(), outcomes, strict=True):
         replayed[folder] = Replayed(
             folder, outcome.folder, differences(folder, outcome.folder) if outcome.done else (), why,

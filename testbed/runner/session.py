@@ -35,7 +35,7 @@ from testbed.runner.summarise import summarise, table_of
 from testbed.topology.resolved import Topology
 from testbed.whole import put
 
-Told = Callable[[Outcome, int, int], None]
+Progress = Callable[[Outcome, int, int], None]
 SoFar = Callable[[Mapping[str, Any]], None]
 Load = Callable[[str], Topology]
 Known = dict[Path, tuple[Run, Measures]]
@@ -137,9 +137,9 @@ class InGuests:
         refuse_another(self.folder, self._experiment.name, network)
         self._prepared, self.kernel = prepare(self._experiment, request, network), request.kernel
 
-    def play(self, request: Request, told: Told, so_far: SoFar) -> Session:
+    def play(self, request: Request, progress: Progress, so_far: SoFar) -> Session:
         """As `run`."""
-        return run(request, told, self._prepared, so_far)
+        return run(request, progress, self._prepared, so_far)
 
     def conclude(
         self,
@@ -187,8 +187,11 @@ class InGuests:
         return summary
 
 
-def run(request: Request, told: Told, prepared: Prepared | None = None, so_far: SoFar = lambda _table: None) -> Session:
-    """Play, measure, write summary and report. `so_far` gets the table of what has ended before `told` hears of a run.
+def run(
+    request: Request, progress: Progress, prepared: Prepared | None = None, so_far: SoFar = lambda _table: None
+) -> Session:
+    """Play, measure, write summary and report. After each run `so_far` gets the table of the runs that have ended, and
+    then `progress` is called with the run.
 
     When the work is stopped (`children.stoppable`), what is done is measured and reported. Raises InputError before
     anything is started, EnvironmentFailure when no run at all came to its end, or a method of the experiment failed,
@@ -213,10 +216,10 @@ def run(request: Request, told: Told, prepared: Prepared | None = None, so_far: 
 
         def heard(outcome: Outcome, done: int, of: int) -> None:
             course.add(outcome)
-            told(outcome, done, of)
+            progress(outcome, done, of)
             course.report_if_due()
 
-        outcomes = execute.play(plans, folder, request.kernel, request.jobs, fresh=request.fresh, told=heard)
+        outcomes = execute.play(plans, folder, request.kernel, request.jobs, fresh=request.fresh, progress=heard)
         if not outcomes:
             raise Interrupted(128 + signal.SIGINT)
         if not any(outcome.done for outcome in outcomes):

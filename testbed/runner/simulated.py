@@ -37,10 +37,10 @@ from testbed.runner.experiment import Measures, Question
 from testbed.runner.hosted import file_of, hosted, useless
 from testbed.runner.session import (
     Load,
+    Progress,
     Request,
     Session,
     SoFar,
-    Told,
     command_line,
     nothing_left,
     refuse_another,
@@ -109,7 +109,7 @@ class Computed:
         self._cases = _cases(self._experiment, request)
         self.folder = request.out or Path("runs") / self._experiment.name
 
-    def play(self, request: Request, told: Told, so_far: SoFar) -> Session:
+    def play(self, request: Request, progress: Progress, so_far: SoFar) -> Session:
         """Compute all cases, `request.jobs` at a time, longest first; summary and report, also of those that are done
         when the work is stopped. Interrupted when none is."""
         experiment, cases, folder = self._experiment, self._cases, self.folder
@@ -117,7 +117,7 @@ class Computed:
         refuse_another(folder, experiment.name)
         with locked(folder, new=True):
             room_for_runs(folder)
-            outcomes = _play(experiment, cases, folder, code, request, told)
+            outcomes = _play(experiment, cases, folder, code, request, progress)
             if not outcomes:
                 raise Interrupted(128 + signal.SIGINT)
             failed = [each for each in outcomes if not each.done]
@@ -227,7 +227,7 @@ def _play(
     folder: Path,
     code: str,
     request: Request,
-    told: Told,
+    progress: Progress,
 ) -> list[Outcome]:
     """The cases that cost most come first. One that has processes of its own has the machine for itself."""
     done: dict[int, Outcome] = {}
@@ -236,7 +236,7 @@ def _play(
     large = [index for index in order if cases[index][2]["processes"] > 1]
 
     def tell(outcome: Outcome) -> None:
-        told(outcome, len(done), len(cases))
+        progress(outcome, len(done), len(cases))
 
     with pool_of(jobs) as pool:
         for index in large:

@@ -29,9 +29,9 @@ from testbed.runner.session import written
 from testbed.runner.sweepfile import Cell, Sweep
 from testbed.whole import put
 
-Told = Callable[[Outcome, int, int], None]
-# (plans, folder, kind, told) → an outcome for each plan, in their order, its folder below `folder`.
-Player = Callable[[Sequence[Plan], Path, Kernel, Told], list[Outcome]]
+Progress = Callable[[Outcome, int, int], None]
+# (plans, folder, kind, progress) → an outcome for each plan, in their order, its folder below `folder`.
+Player = Callable[[Sequence[Plan], Path, Kernel, Progress], list[Outcome]]
 FAILED = "failed"
 FAILURES = "failures.jsonl"
 
@@ -48,16 +48,16 @@ class Swept:
 def local(jobs: int) -> Player:
     """Guests of this machine, `jobs` at a time."""
 
-    def player(plans: Sequence[Plan], folder: Path, kind: Kernel, told: Told) -> list[Outcome]:
-        return execute.play(plans, folder, kind, jobs, fresh=False, told=told)
+    def player(plans: Sequence[Plan], folder: Path, kind: Kernel, progress: Progress) -> list[Outcome]:
+        return execute.play(plans, folder, kind, jobs, fresh=False, progress=progress)
 
     return player
 
 
-def play(sweep: Sweep, folder: Path, player: Player, told: Told) -> Swept:
+def play(sweep: Sweep, folder: Path, player: Player, progress: Progress) -> Swept:
     """Play what is not done yet, measure all that is, and write the tables. Raises InputError for a busy folder."""
     with execute.locked(folder, new=True):
-        outcomes = player([cell.plan for cell in sweep.cells], folder, sweep.kernel, told)
+        outcomes = player([cell.plan for cell in sweep.cells], folder, sweep.kernel, progress)
         rows, failures = [], []
         owned.remove(folder / FAILED)
         for cell, outcome in zip(sweep.cells, outcomes, strict=True):

@@ -31,7 +31,7 @@ class Files:
         self._counters: dict[str, witness.Kept] = {}
         self._versions: dict[str, int] = {}
         self._lists: dict[str, int] = {}
-        self._told: dict[str, tuple[bytes, bytes | None, witness.Told]] = {}
+        self._told: dict[str, tuple[bytes, bytes | None, witness.Policy]] = {}
         self._made: dict[str, int] = {}
         self._carried: dict[str, dict[str, int]] = {}
         self.written: dict[str, float] = {}
@@ -50,13 +50,13 @@ class Files:
         """Of the revocation list on this router's disk."""
         return witness.revoked(node.files.get(REVOCATION), ROOT, self._network.domain.name)[0]
 
-    def told(self, node: Node) -> witness.Told:
+    def told(self, node: Node) -> witness.Policy:
         """What a router's files tell it to do."""
         signed, revocation = node.files[DOCUMENT], node.files.get(REVOCATION)
         known = self._told.get(node.name)
         if known is None or known[:2] != (signed, revocation):
             try:
-                policy = witness.told(signed, revocation, ROOT, self._network.domain.name, node.name)
+                policy = witness.policy_of(signed, revocation, ROOT, self._network.domain.name, node.name)
             except witness.Untrue as error:
                 self._hold(SIGNED, False, f"{node.name}: {error}")
                 raise

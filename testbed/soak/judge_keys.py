@@ -13,7 +13,7 @@ from agents.runtime.effects import Kernel
 from testbed.simulation.network import Network
 from testbed.simulation.simulation import Node
 from testbed.soak.verdict import Verdict
-from testbed.soak.witness import Kept, Told, follows
+from testbed.soak.witness import Kept, Policy, follows
 
 PATIENCE_S = 32.0
 """How long a rekey may wait for members that do not answer, and two seconds for what is on its way."""
@@ -21,7 +21,7 @@ PACKETS = 7
 """How many a speaker sends in a second with each key."""
 
 Stream = tuple[object, ...]
-Place = tuple[object, ...]
+SaKey = tuple[object, ...]
 
 
 def stream(sa: GroupSa) -> Stream:
@@ -31,7 +31,7 @@ def stream(sa: GroupSa) -> Stream:
 
 def sent_with(sas: tuple[GroupSa, ...]) -> Iterator[GroupSa]:
     """Of outbound SAs those that packets leave with: the newest active one of each place."""
-    newest: dict[Place, GroupSa] = {}
+    newest: dict[SaKey, GroupSa] = {}
     for sa in sas:
         place = (sa.interface, sa.protocol, sa.destination)
         known = newest.get(place)
@@ -77,7 +77,7 @@ class Keys:
             return "", 0
         return node.name, node.boots if sa.outbound else 0
 
-    def enforced(self, node: Node, kernel: Kernel, kept: Kept | None, told: Told) -> None:
+    def enforced(self, node: Node, kernel: Kernel, kept: Kept | None, told: Policy) -> None:
         """After a router's kernel was changed. `kept`, `told`: what its files say."""
         mark, shared = kept.reserved if kept is not None else 0, told.local_key_server
         floors = kept.floors if kept is not None else {}
@@ -87,7 +87,7 @@ class Keys:
         boots, before = self._before.get(node.name, (0, set()))
         if boots != node.boots:
             before = set()
-        places: dict[Place, bytes] = {}
+        places: dict[SaKey, bytes] = {}
         for sa in sorted(kernel.sas, key=lambda each: each.generation):
             here = (node.name, *stream(sa), sa.generation)
             if self._honest(sa):

@@ -42,7 +42,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Policy:
     """What one router's policy says, without whom a list revokes."""
 
     router: str
@@ -104,7 +104,7 @@ def revoked(signed: bytes | None, root: bytes, domain: str) -> tuple[int, frozen
     return fields["version"], frozenset(each["key"] for each in fields["routers"])
 
 
-def told(signed: bytes, revocation: bytes | None, root: bytes, domain: str, router: str) -> Told:
+def policy_of(signed: bytes, revocation: bytes | None, root: bytes, domain: str, router: str) -> Policy:
     """The policy that a router has to act on with these two files. Untrue."""
     document = opened(_DOCUMENT, signed, root)
     if (document["domain"], document["router"]) != (domain, router):
@@ -124,7 +124,7 @@ def told(signed: bytes, revocation: bytes | None, root: bytes, domain: str, rout
     for each in document["interfaces"]:
         others = {other["protocol"]: other["mode"] for other in each.get("modes", ())}
         modes |= {(each["name"], protocol): others.get(protocol, each["mode"]) for protocol in each["protocols"]}
-    return Told(router, document["version"], document["local_key_server"], modes, frozenset(heard))
+    return Policy(router, document["version"], document["local_key_server"], modes, frozenset(heard))
 
 
 @lru_cache(maxsize=256)

@@ -23,7 +23,7 @@ from agents.policy.domain import Settings
 from testbed.analysis.run import NS, Run
 from testbed.keying.options import AgentOptions
 from testbed.storm.case import PROTOCOLS, SETTINGS
-from testbed.storm.rings import DKS, places
+from testbed.storm.rings import DKS, ring_routers
 from testbed.storm.world import Storm, instant
 from testbed.whole import put
 
@@ -63,7 +63,7 @@ def guest(run: Run) -> tuple[Side, dict[str, float], float]:
 def computed(settings: Settings, boots: dict[str, float], seed: int, end_s: float) -> Side:
     """The same boots under the same policy, computed."""
     routers = len(boots) - 1
-    world = Storm(list(places(routers, settings, PROTOCOLS, largest=routers)), seed, instant(), keep_times=True)
+    world = Storm(list(ring_routers(routers, settings, PROTOCOLS, largest=routers)), seed, instant(), keep_times=True)
     world.power_returns(boots)
     world.simulation.run(end_s)
     tally = world.tally

@@ -19,7 +19,7 @@ from agents.ipsec.protection import RoutingProtocol
 from agents.policy.cose import using
 from agents.policy.domain import Settings
 from testbed.storm.memo import Remembering
-from testbed.storm.rings import DKS, Place, by_ring, places
+from testbed.storm.rings import DKS, RingRouter, by_ring, ring_routers
 from testbed.storm.service import Service
 from testbed.storm.tally import EXCHANGES, Tally, quantile, series
 from testbed.storm.world import Storm
@@ -95,7 +95,7 @@ def play(case: Case, number: int) -> Part:
     share = (number, case.processes)
     rings = _neighbors(case, number) if case.ring_by_ring else None
     with using(Remembering()):
-        mine = list(places(case.routers, SETTINGS[case.keying], case.protocols, share, points=case.points))
+        mine = list(ring_routers(case.routers, SETTINGS[case.keying], case.protocols, share, points=case.points))
         boots = {name: when for _ring, routers in by_ring(mine) for name, when in _boots(case, routers).items()}
         boots[DKS] = _dks_boots(case, number)
         world = Storm(
@@ -125,7 +125,7 @@ def play(case: Case, number: int) -> Part:
     )  # fmt: skip
 
 
-def _boots(case: Case, ring: Sequence[Place]) -> dict[str, float]:
+def _boots(case: Case, ring: Sequence[RingRouter]) -> dict[str, float]:
     """When each router of a ring boots."""
     chance = random.Random(f"boots of ring {ring[0].ring} {case.seed}")
     return {each.name: chance.uniform(0, case.spread_s) for each in ring}
@@ -144,7 +144,7 @@ def _neighbors(case: Case, number: int) -> Tally:
     settings = SETTINGS[case.keying]
     counts = Tally({})
     with using(Remembering()):
-        for ring, routers in by_ring(places(case.routers, settings, case.protocols, (number, case.processes))):
+        for ring, routers in by_ring(ring_routers(case.routers, settings, case.protocols, (number, case.processes))):
             world = Storm(routers, case.seed * 1_000_000 + ring, case.service)
             world.power_returns(_boots(case, routers))
             tally = world.tally

@@ -30,7 +30,7 @@ MAX_RING = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RingRouter:
     """One router. `ring`: the number of its ring; `interfaces`: name → (address, link); `loopback`: whence it registers
     with the rendezvous point."""
 
@@ -51,13 +51,13 @@ def rings(routers: int, largest: int = MAX_RING) -> list[int]:
     return [routers // count + (number < routers % count) for number in range(count)]
 
 
-def by_ring(places: Iterable[Place]) -> Iterator[tuple[int, list[Place]]]:
+def by_ring(ring_routers: Iterable[RingRouter]) -> Iterator[tuple[int, list[RingRouter]]]:
     """The routers of each ring, with its number, of routers in their order."""
-    for ring, routers in groupby(places, lambda each: each.ring):
+    for ring, routers in groupby(ring_routers, lambda each: each.ring):
         yield ring, list(routers)
 
 
-def places(
+def ring_routers(
     routers: int,
     settings: Settings,
     protocols: Sequence[RoutingProtocol],
@@ -65,7 +65,7 @@ def places(
     *,
     points: bool = True,
     largest: int = MAX_RING,
-) -> Iterator[Place]:
+) -> Iterator[RingRouter]:
     """All routers, ring after ring; or of every `share[1]`-th ring, from ring `share[0]` on. `points`: whether rings
     have rendezvous points, where PIM runs; `largest`: how many routers a ring has at most."""
     first = 0
@@ -77,7 +77,7 @@ def places(
 
 def _ring(
     ring: int, first: int, size: int, settings: Settings, protocols: Sequence[RoutingProtocol], points: bool
-) -> Iterator[Place]:
+) -> Iterator[RingRouter]:
     topology = drawn.ring(size, protocols, domain=NAME, first=first)
     domain = domain_of(
         topology, key, DKS_ADDRESS, settings,
@@ -90,4 +90,4 @@ def _ring(
             each.name: (str(each.address or each.address6), router.interface(each.name).segment)
             for each in documents[name].interfaces
         }
-        yield Place(name, ring, key(name), links, str(router.loopback.ip), documents[name], octets[name])
+        yield RingRouter(name, ring, key(name), links, str(router.loopback.ip), documents[name], octets[name])

@@ -27,7 +27,7 @@ from testbed.simulation.parties import dks_core, held, router_core
 from testbed.simulation.simulation import Node, Simulation
 from testbed.simulation.wires import Direct
 from testbed.storm.queued import QueuedDks
-from testbed.storm.rings import DKS, NAME, Place
+from testbed.storm.rings import DKS, NAME, RingRouter
 from testbed.storm.service import Service
 from testbed.storm.tally import Tally
 
@@ -41,7 +41,7 @@ class Storm:
 
     def __init__(
         self,
-        places: Collection[Place],
+        ring_routers: Collection[RingRouter],
         seed: int,
         service: Service,
         *,
@@ -55,11 +55,11 @@ class Storm:
         """`share`: this is which of how many processes of the DKS, with the routers that the kernel gives it."""
         self.simulation = simulation = Simulation(seed)
         self._share = share
-        self.places = {each.name: each for each in places}
+        self.ring_routers = {each.name: each for each in ring_routers}
         self._rest_s = rest_s
         self._apart = apart
-        self._central = not next(iter(self.places.values())).document.local_key_server
-        watched = () if apart else places
+        self._central = not next(iter(self.ring_routers.values())).document.local_key_server
+        watched = () if apart else ring_routers
         self.tally = Tally(
             {each.name: len(each.interfaces) for each in watched},
             sum(len(interface.protocols) for each in watched for interface in each.document.interfaces),
@@ -71,7 +71,7 @@ class Storm:
         self._busy_at: dict[str, float] = {}
         self._sent_at: dict[str, float] = {}
         direct = Direct(simulation, {_DKS: DKS})
-        for place in self.places.values():
+        for place in self.ring_routers.values():
             node = simulation.add(Node(place.name, self._router, place.interfaces, up=not apart))
             node.files[DOCUMENT] = place.signed
             direct.join(node, place.loopback)
@@ -98,11 +98,11 @@ class Storm:
         self._ledger.close()
 
     def _router(self, node: Node) -> LksCore:
-        key = self.places[node.name].key
+        key = self.ring_routers[node.name].key
         return router_core(self.simulation, node, NAME, key, lambda: 1000.0 + self.simulation.now)
 
     def _server(self, _node: Node) -> DksCore:
-        documents = held(NAME, (place.signed for place in self.places.values()))
+        documents = held(NAME, (place.signed for place in self.ring_routers.values()))
         return dks_core(self.simulation, NAME, documents, self._ledger, share=self._share, **self._pace)
 
     # -- what is counted ---------------------------------------------------------------------------------------------

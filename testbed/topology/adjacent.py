@@ -30,17 +30,17 @@ def area_type(topology: Topology, interface: Interface) -> str:
     return topology.routers[interface.router].area_types.get(interface.area, "normal")
 
 
-def transits(topology: Topology, segment: Segment, dark: Set[Interface] = frozenset()) -> list[frozenset[Interface]]:
+def transits(topology: Topology, segment: Segment, unlit: Set[Interface] = frozenset()) -> list[frozenset[Interface]]:
     """The interfaces on a segment between which OSPF routes: all of a set with each other, and with nobody else.
 
-    None is in a set that speaks alone. `dark` are without carrier. On a LAN the designated router is taken to be the
+    None is in a set that speaks alone. `unlit` are without carrier. On a LAN the designated router is taken to be the
     one that wins when all boot together; it decides only where MTUs differ.
     """
     if segment.kind == "stub" or segment.loss_percent >= ALL_LOST:
         return []
     speaking: dict[str, list[Interface]] = {}
     for interface in speakers(topology, segment):
-        if interface not in dark:
+        if interface not in unlit:
             speaking.setdefault(_OPTIONS[area_type(topology, interface)], []).append(interface)
     sets = (_with_designated(topology, each) if segment.kind == "lan" else _alike(each) for each in speaking.values())
     return [frozenset(each) for each in sets if len(each) > 1]

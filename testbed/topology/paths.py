@@ -82,7 +82,7 @@ def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
     alive = {name: router for name, router in topology.routers.items() if name not in down}
     ends = {end for router in topology.routers.values() for end in router.interfaces}
     lit = {end for end in ends if end.router in alive and has_carrier(topology, end, down)}
-    dark = ends - lit
+    unlit = ends - lit
     areas: dict[str, _Area] = {}
     connected: dict[str, set[IPNetwork]] = {}
     for name, router in alive.items():
@@ -95,7 +95,7 @@ def expected_paths(topology: Topology, down: Set[str] = frozenset()) -> Routes:
                 _announce(areas.setdefault(interface.area, _Area()), interface, family)
                 connected[name].update(interface.networks(family))
     for segment in topology.segments.values():
-        for number, together in enumerate(transits(topology, segment, dark)):
+        for number, together in enumerate(transits(topology, segment, unlit)):
             _join(areas, together, ("segment", segment.name, number))
     for area in areas.values():
         area.trees = {name: _tree(topology, area.graph, name) for name in area.graph if isinstance(name, str)}

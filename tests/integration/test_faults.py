@@ -82,7 +82,7 @@ def test_what_netem_is_told_the_kernel_has_and_what_it_does_not_take_changes_not
         last.device = known
         assert qdiscs(engine) == before and wires.segment(LINK).netem == Netem(7)
         ports = wires.segment(LINK).ports
-        assert not wires.segment(LINK).dark and all(port.up and port.bridge == ports[0].bridge for port in ports)
+        assert not wires.segment(LINK).cut and all(port.up and port.bridge == ports[0].bridge for port in ports)
         links = json.loads(engine.lab.node("r1").run("ip", "-j", "link", "show", ports[0].name))
         assert "LOWER_UP" in links[0]["flags"]
         assert do(f"link_blackhole segment={LINK}") is None and all(n.loss_percent == 100 for n in wires.netem(LINK))

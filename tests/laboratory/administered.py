@@ -27,7 +27,7 @@ from testbed.inside.answer import answered
 from testbed.keying.agents import LksKeying
 from testbed.keying.base import KeyingLab
 from testbed.keying.options import PlanOptions
-from testbed.keying.provision import Places, dks_config, laboratory_key
+from testbed.keying.provision import AgentFiles, dks_config, laboratory_key
 from testbed.net.laboratory import Laboratory
 from testbed.net.node import LabNode
 from testbed.net.runner import run
@@ -44,9 +44,9 @@ class ByPage(LksKeying):
     def prepare(self, topology: Topology, folder: Path, seed: int, options: PlanOptions) -> None:
         """Every party's key; the Policy Server's store, and its tokens."""
         self.store = folder / "policy"
-        dks = Places(folder / "retained" / DKS_NAME)
+        dks = AgentFiles(folder / "retained" / DKS_NAME)
         for name in (*topology.routers, DKS_NAME):
-            places = Places(folder / "retained" / name)
+            places = AgentFiles(folder / "retained" / name)
             places.state.mkdir(parents=True)
             write_private_key(places.identity, laboratory_key(seed, name))
         dks.documents.mkdir()
@@ -65,7 +65,7 @@ class ByPage(LksKeying):
         lab.spawn(DKS_NAME, "agents.policy.cli", ["--store", str(self.store), "serve"], name="policy")
         config = node.volatile / "dks.toml"
         own = dks_config(
-            lab.topology, Places(node.retained), self.dks_address(lab.topology),
+            lab.topology, AgentFiles(node.retained), self.dks_address(lab.topology),
             events=lab.events_file(DKS_NAME), clock=lab.clock_file(DKS_NAME),
         )  # fmt: skip
         config.write_text(f'{own}policy_url = "http://127.0.0.1:{PORT}"\npolicy_token = "{self.confirm}"\n')
@@ -73,7 +73,7 @@ class ByPage(LksKeying):
 
     def commission(self, node: LabNode, document: bytes, key: bytes, lab: Laboratory) -> None:
         """What an administrator brings to a router by hand, once; its Local Key Server starts."""
-        places = Places(node.retained)
+        places = AgentFiles(node.retained)
         write_public(places.document, document)
         write_public(places.policy_server_key, key)
         self.start_node(node, lab)

@@ -8,7 +8,7 @@ from typing import Any
 
 from agents.policy.compile import compile_documents
 from agents.policy.domain import Settings
-from agents.policy.spi import places
+from agents.policy.spi import sa_slots
 from testbed.analysis.numbering import Numbering, numbering
 from testbed.analysis.run import Run
 from testbed.domains.build import domain_of
@@ -39,14 +39,14 @@ def everything(generation: int = NEWEST) -> tuple[Sas, dict[str, int]]:
             ledger[str(group)] = generation
             interface = document.interface(group.interface)
             assert interface is not None
-            for place in places(interface, group.routing_protocol):
-                spi = place.spi(document.spi, generation)
+            for slot in sa_slots(interface, group.routing_protocol):
+                spi = slot.spi(document.spi, generation)
                 for held in sas.values():
                     held.append(
                         {
                             "spi": f"{spi:#010x}",
                             "source": "192.0.2.1",
-                            "destination": str(place.destination),
+                            "destination": str(slot.destination),
                             "key": f"{spi:016x}",
                         }
                     )

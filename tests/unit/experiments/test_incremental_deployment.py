@@ -20,7 +20,7 @@ from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.keying.options import AgentOptions, options_of
 from testbed.keying.policy_server import LaboratoryPolicyServer
-from testbed.keying.provision import Places, provision
+from testbed.keying.provision import AgentFiles, provision
 from testbed.runner.experiment import find
 from testbed.topology.load import load
 from testbed.topology.resolved import Topology
@@ -56,7 +56,7 @@ def test_steps_wait_for_the_routers_words_and_put_documents_where_the_dks_finds_
         AgentOptions().settings(issuer="lks", local_key_server=True),
     )
     server = laboratory(topology, tmp_path, address, settings, Mode.CLEAR)
-    dks = Places(tmp_path / "retained" / "dks")
+    dks = AgentFiles(tmp_path / "retained" / "dks")
     before = hashlib.sha256((dks.documents / "r1.cose").read_bytes()).digest()
     assert server.step("up")["result"] == "held"
     (dks.state / "confirmations").mkdir()
@@ -139,7 +139,7 @@ def test_a_deployment_of_another_protocol_begins_when_the_one_before_is_at_its_e
     topology, address = load("office"), IPv4Address("192.0.2.1")
     settings = AgentOptions().settings(issuer="lks", local_key_server=True)
     server = laboratory(topology, tmp_path, address, settings, Mode.CLEAR)
-    dks, public = Places(tmp_path / "retained" / "dks"), laboratory_key(1, POLICY_SERVER).public_key()
+    dks, public = AgentFiles(tmp_path / "retained" / "dks"), laboratory_key(1, POLICY_SERVER).public_key()
     (dks.state / "confirmations").mkdir()
 
     def confirm() -> None:

@@ -16,7 +16,7 @@ from agents.policy.cose import Verifier
 from testbed.errors import InputError
 from testbed.runner.experiment import find
 from testbed.runner.played import played
-from testbed.runner.session import Request, Session, Told
+from testbed.runner.session import Progress, Request, Session
 from testbed.runner.simulated import Simulated
 from testbed.setup.paths import PROJECT
 from testbed.storm import case as computing
@@ -24,10 +24,10 @@ from testbed.storm.case import Case, play, together
 from testbed.topology.load import load
 
 
-def run(request: Request, told: Told) -> Session:
+def run(request: Request, progress: Progress) -> Session:
     how = played(experiment())
     how.prepare(request, load)
-    return how.play(request, told, lambda _table: None)
+    return how.play(request, progress, lambda _table: None)
 
 
 def experiment() -> Simulated:

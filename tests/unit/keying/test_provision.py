@@ -19,7 +19,7 @@ from testbed.keying import agents as modes
 from testbed.keying.base import keying
 from testbed.keying.manual import batch_lines
 from testbed.keying.options import AgentOptions, options_of
-from testbed.keying.provision import Places, provision
+from testbed.keying.provision import AgentFiles, provision
 from testbed.topology.resolved import (
     DksAttachment,
     Interface,
@@ -110,12 +110,12 @@ def test_every_router_finds_its_identity_and_a_document_that_names_it(tmp_path: 
     keying("lks").prepare(small_topology(), tmp_path, 7, AgentOptions())
     server = laboratory_key(7, "policy-server").public_key()
     for name in ("r1", "r2", "r3"):
-        places = Places(tmp_path / "retained" / name)
+        places = AgentFiles(tmp_path / "retained" / name)
         assert places.identity.stat().st_mode & 0o777 == 0o600
         assert spki(read_public_key(places.policy_server_key)) == spki(server)
         document = verify_document(places.document.read_bytes(), server, domain="example", router=name)
         assert document.identity == spki(read_private_key(places.identity)) and document.issuer == "lks"
-        copy = Places(tmp_path / "retained" / "dks").documents / f"{name}.cose"
+        copy = AgentFiles(tmp_path / "retained" / "dks").documents / f"{name}.cose"
         assert copy.read_bytes() == places.document.read_bytes()
 
 
@@ -140,7 +140,7 @@ def test_one_seed_gives_the_same_files_and_another_gives_other_keys(tmp_path: Pa
 def test_the_central_modes_say_that_the_dks_makes_the_keys_and_where_it_is(tmp_path: Path) -> None:
     for mode, address in (("central", "10.0.2.9"), ("central-mgmt", "10.250.0.1")):
         keying(mode).prepare(small_topology(), tmp_path / mode, 1, keying(mode).options())
-        data = Places(tmp_path / mode / "retained" / "r1").document.read_bytes()
+        data = AgentFiles(tmp_path / mode / "retained" / "r1").document.read_bytes()
         document = verify_document(data, laboratory_key(1, "policy-server").public_key(), domain="example")
         assert (document.issuer, document.local_key_server) == ("dks", False)
         assert [str(each) for each in document.dks.addresses] == [address]

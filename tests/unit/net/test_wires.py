@@ -1,4 +1,4 @@
-"""Where light is on a wire, and what its shaping is."""
+"""Where a wire has a carrier, and what its shaping is."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_lan_lights_its_ports_whoever_is_on() -> None:
 def test_a_cut_segment_is_dark_at_both_ends() -> None:
     for kind in ("p2p", "lan"):
         built = segment(kind, True, True)
-        built.dark = True
+        built.cut = True
         assert wanted(built) == [False, False]
 
 

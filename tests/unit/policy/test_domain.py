@@ -16,7 +16,7 @@ from agents.policy.domain import Domain
 from agents.policy.errors import PolicyError
 from agents.policy.keys import spki
 from agents.policy.problems import problems, validate
-from agents.policy.spi import SaPlace, places
+from agents.policy.spi import SaSlot, sa_slots
 
 OSPF = RoutingProtocol.OSPF
 
@@ -81,13 +81,13 @@ def test_two_ends_of_a_link_with_one_link_local_address_are_refused(samples: Mod
         compile_documents(bad.model_copy(update={"routers": {**bad.routers, "r2": twin}}), 1, 0)
 
 
-def all_places(document: PolicyDocument) -> list[SaPlace]:
+def all_places(document: PolicyDocument) -> list[SaSlot]:
     """Every SA that a router may have as a speaker."""
     return [
         place
         for interface in document.interfaces
         for protocol in interface.protocols
-        for place in places(interface, protocol)
+        for place in sa_slots(interface, protocol)
     ]
 
 

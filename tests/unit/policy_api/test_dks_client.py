@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi.testclient import TestClient
 
 from agents.dks.config import read_config
-from agents.dks.policy_client import LONGEST_S, PERIOD_S, Places, PolicyClient
+from agents.dks.policy_client import LONGEST_S, PERIOD_S, Folders, PolicyClient
 from agents.dks.policy_http import PolicyHttp, PolicyServerError
 from agents.policy import edit
 from agents.policy.api.app import create_app
@@ -51,7 +51,7 @@ class Setup:
             answer = http.request(method, path, content=body, headers=headers)
             return answer.status_code, answer.content
 
-        self.places = Places(folder / "documents", folder / "confirmations")
+        self.places = Folders(folder / "documents", folder / "confirmations")
         self.places.documents.mkdir()
         self.ask = ask
         self.client = PolicyClient(ask, self.places, "example", self.store.public_key)

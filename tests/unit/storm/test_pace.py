@@ -10,7 +10,7 @@ from agents.dks.core import DksCore
 from agents.ipsec.protection import RoutingProtocol
 from agents.lks.core import LksCore
 from agents.policy.domain import Settings
-from testbed.storm.rings import DKS, places
+from testbed.storm.rings import DKS, ring_routers
 from testbed.storm.world import Storm, instant
 
 
@@ -20,7 +20,7 @@ def storm(keying: str, routers: int = 6, **pace: Any) -> Storm:
     settings = Settings(
         validity_s=1 << 33, issuer="lks" if own else "dks", local_key_server=own, reconnect=reconnect,  # type: ignore[arg-type]
     )  # fmt: skip
-    world = Storm(list(places(routers, settings, (RoutingProtocol.OSPF,))), 3, instant(), **pace)
+    world = Storm(list(ring_routers(routers, settings, (RoutingProtocol.OSPF,))), 3, instant(), **pace)
     world.power_returns(
         {name: number / len(world.simulation.nodes) for number, name in enumerate(world.simulation.nodes)}
     )
@@ -39,7 +39,7 @@ def test_routers_that_are_put_off_are_admitted_at_last_over_the_ike_sa_that_they
     world.simulation.run(120)
     assert len(world.tally.asked_to_wait) >= 3, "the pace was not felt"
     assert len(world.tally.admitted) == 6
-    assert dks(world).command(["status"], world.simulation.now)["connected"] == sorted(world.places)
+    assert dks(world).command(["status"], world.simulation.now)["connected"] == sorted(world.ring_routers)
     assert sum(world.tally.served["IKE_SA_INIT"].values()) == 6
     assert world.tally.complete
 
