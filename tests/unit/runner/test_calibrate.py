@@ -10,7 +10,7 @@ import pytest
 from testbed.cli.calibrate import shown
 from testbed.errors import InputError
 from testbed.runner import calibrate
-from testbed.runner.experiment import Experiment, find
+from testbed.runner.experiment import Experiment, find, names
 from testbed.setup.paths import PROJECT
 
 VIRTUAL = [10.0, 10.1, 9.9, 10.05, 9.95]
@@ -59,3 +59,8 @@ def test_what_is_kept_of_an_experiment_has_its_first_number_on_both_clocks_and_a
     assert {each["keying"] for each in first} >= {"lks"}
     assert all(each["virtual"] is not None and each["real"] is not None for each in first)
     assert f"| `{kept.stem}` |" in (PROJECT / "docs" / "results.md").read_text()
+
+
+def test_every_experiment_that_has_a_guest_was_held_against_the_real_clock() -> None:
+    kept = {each.stem for each in (PROJECT / "results" / "calibration").glob("*.json")}
+    assert kept == {name for name in names() if isinstance(find(name), Experiment)}
