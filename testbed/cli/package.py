@@ -22,16 +22,22 @@ def register(app: typer.Typer) -> None:
         commit: Annotated[
             str | None, typer.Option(help="the agents of this commit or tag, with today's packaging")
         ] = None,
+        oci: Annotated[
+            bool, typer.Option("--oci", help="images of the DKS and the Policy Server for containers, no packages")
+        ] = False,
     ) -> None:
         """Build Debian packages of the LKS, the DKS and the Policy Server, with the Python packages that they need.
 
-        They install without a network. The same commit gives the same bytes.
+        They install without a network. With --oci instead: images, an OCI layout each, as a tar file that podman and
+        skopeo read. The same commit gives the same bytes.
         """
         from testbed.errors import InputError
         from testbed.packages.releases import release as known
         from testbed.packages.source import full
         from testbed.setup import python_env
 
+        if oci and release:
+            raise InputError("images are of one release", where="--release", allowed="no release with --oci")
         for number in release or ():
             known(number)
         if commit is not None:
@@ -39,7 +45,13 @@ def register(app: typer.Typer) -> None:
         if out.exists() and not out.is_dir():
             raise InputError("is no folder", where=str(out), allowed="a folder, or a name that is free")
         python_env.use("package")
-        from testbed.packages.build import build
+        if oci:
+            from testbed.packages import oci as images
 
-        for each in build(out, release or (), commit):
+            made = images.build(out, commit)
+        else:
+            from testbed.packages.build import build
+
+            made = build(out, release or (), commit)
+        for each in made:
             typer.echo(each)

@@ -43,7 +43,7 @@ def build(name: str, stanza: str, root: Path, out: Path, epoch_s: int) -> Path:
     for script in SCRIPTS:
         if (text := TEXTS / f"{name}.{script}").exists():
             (control / script).write_bytes(text.read_bytes())
-    _settle(root, epoch_s)
+    settle(root, epoch_s)
     fields = dict(line.split(": ", 1) for line in stanza.splitlines() if not line.startswith(" "))
     made = out / f"{name}_{fields['Version']}_{fields['Architecture']}.deb"
     run(
@@ -53,7 +53,7 @@ def build(name: str, stanza: str, root: Path, out: Path, epoch_s: int) -> Path:
     return made
 
 
-def _settle(root: Path, epoch_s: int) -> None:
+def settle(root: Path, epoch_s: int) -> None:
     """Modes and times that do not tell who built it, where, and when."""
     for path in [*sorted(root.rglob("*"), reverse=True), root]:
         if not path.is_symlink():
