@@ -26,6 +26,7 @@ MARKS = {
     "dks": ("K", "the DKS is beside it"),
     "dead": ("K×", "the DKS is dead"),
     "rp": ("R", "rendezvous point"),
+    "intruder": ("◆", "an intruder is on it"),
 }
 """What stands for a state where it is drawn, and what it means; in the order of a legend."""
 

@@ -44,6 +44,8 @@ class Scene {
     this.rows = new Map();
     this.byId = new Map(Object.entries(this.network.routers).map(([name, router]) => [router.id, name]));
     this.ways = this.network.adjacencies.map(([router, ifname, neighbor]) => ({ router, ifname, neighbor }));
+    this.ends = new Map();
+    for (const way of this.ways) this.list(this.ends, `${way.router} ${way.ifname}`).push(way);
     this.full = new Track(0);
     this.keyed = new Track(0);
     this.routes = new Track(null);
@@ -90,6 +92,7 @@ class Scene {
       if (!this.index.has(name)) this.index.set(name, []);
       this.index.get(name).push(event);
     }
+    if (node === "intruder" && event.segment) this.track("intruder", event.segment).set(t, true);
     if (source === "fault") this.fault(event);
     else if (source === "link" && this.network.routers[node]) this.track("carrier", node, event.ifname).set(t, kind === "up");
     else if (source === "frr" && kind === "adjacency" && event.daemon === this.network.daemon) {
@@ -171,6 +174,7 @@ class Scene {
       of: routes?.of ?? null,
       requests: upTo(this.requests, t),
       alive: this.track("alive", "dks").at(t),
+      intruded: Object.keys(this.network.segments).filter((name) => this.track("intruder", name).at(t)),
       missing: [...this.streams.values()].reduce((sum, spans) => sum + new Set(spans.filter(([from, until]) => from <= t && t < until).map((span) => span[2])).size, 0),
     };
   }
@@ -179,7 +183,7 @@ class Scene {
 // -- the page -----------------------------------------------------------------------------------
 
 const SVG = "http://www.w3.org/2000/svg";
-const MOST_UNIT = 2.6, MANY = 60, MARGIN = 75;
+const MOST_UNIT = 2.6, MANY = 60, MARGIN = 75, REKEYS = 0.15;
 let MARKS = {};
 const mark = (name) => MARKS[name][0];
 const $ = (id) => document.getElementById(id);
@@ -211,7 +215,7 @@ class MapView {
     this.ways = [];
     this.nodes = [];
     this.powered = [];
-    this.losses = [];
+    this.beside = [];
     const { network } = scene;
     const at = (name) => (network.routers[name]?.at ?? network.lans[name]).map((part) => part * 1000);
     const places = [...Object.keys(network.routers), ...Object.keys(network.lans)].map(at);
@@ -233,14 +237,14 @@ class MapView {
         this.half(lines, glyphs, other, one[0], at(other[0]), at(one[0]), -bend);
         this.hit(hits, name, at(one[0]), at(other[0]), bend, choose);
         const [[x1, y1], [x2, y2]] = [at(one[0]), at(other[0])], length = Math.hypot(x2 - x1, y2 - y1) || 1;
-        this.loss(glyphs, name, (x1 + x2) / 2 - (y2 - y1) / length * bend, (y1 + y2) / 2 + (x2 - x1) / length * bend);
+        this.word(glyphs, name, (x1 + x2) / 2 - (y2 - y1) / length * bend, (y1 + y2) / 2 + (x2 - x1) / length * bend);
       } else if (segment.kind === "lan") {
         for (const member of members) this.half(lines, glyphs, member, null, at(member[0]), at(name), 0, true);
         const [x, y] = at(name), group = draw("g", { class: "lan", tabindex: 0, role: "button", "aria-label": `LAN ${name}` });
         group.append(draw("rect", { x: x - 13, y: y - 9, width: 26, height: 18 }), draw("text", { x, y: y + 13, class: "name" }, name));
         this.choosable(group, "segment", name, choose);
         boxes.append(group);
-        this.loss(glyphs, name, x, y - 18);
+        this.word(glyphs, name, x, y - 18);
       }
     }
     for (const name of Object.keys(network.routers)) boxes.append(this.router(name, at(name), choose));
@@ -271,7 +275,7 @@ class MapView {
     const glyph = draw("text", { class: "glyph", x: x1 + (middle[0] - x1) * part, y: y1 + (middle[1] - y1) * part });
     lines.append(line);
     glyphs.append(glyph);
-    const mine = this.scene.ways.filter((way) => way.router === router && way.ifname === ifname && (neighbor === null || way.neighbor === neighbor));
+    const mine = (this.scene.ends.get(`${router} ${ifname}`) ?? []).filter((way) => neighbor === null || way.neighbor === neighbor);
     this.ways.push({ line, glyph, router, ifname, mine });
   }
 
@@ -283,11 +287,11 @@ class MapView {
     hits.append(line);
   }
 
-  /** Where a link or LAN tells what it loses. */
-  loss(glyphs, name, x, y) {
+  /** Where a link or LAN tells what it loses, and that an intruder is there. */
+  word(glyphs, name, x, y) {
     const element = draw("text", { class: "glyph", x, y });
     glyphs.append(element);
-    this.losses.push({ element, name });
+    this.beside.push({ element, name });
   }
 
   router(name, [x, y], choose) {
@@ -314,9 +318,9 @@ class MapView {
     for (const { element, what, name } of this.nodes) if (what === "segment") {
       shown(element, `${element.tagName === "g" ? "lan" : "hit"}${chosen?.what === what && chosen.name === name ? " chosen" : ""}`);
     }
-    for (const { element, name } of this.losses) {
-      const lost = scene.track("loss", name).at(t);
-      shown(element, "glyph", lost ? `${lost} %` : "");
+    for (const { element, name } of this.beside) {
+      const lost = scene.track("loss", name).at(t), intruded = scene.track("intruder", name).at(t);
+      shown(element, intruded ? "glyph intruded" : "glyph", [intruded ? mark("intruder") : "", lost ? `${lost} %` : ""].join(""));
     }
     if (this.dks && scene.agents) {
       const { dks, rp } = scene.network;
@@ -370,10 +374,11 @@ class Lanes {
       this.lane("adjacencies Full", (...at) => this.area(scene.full, () => scene.ways.length, (value) => value, "--good", ...at)),
     ];
     if (scene.agents) {
-      this.lanes.push(this.lane("keyed; rekeys", (...at) => {
-        this.area(scene.keyed, () => scene.ways.length, (value) => value, "--link", ...at);
-        this.ticks(scene.marks.rekeyed, "--ink", ...at);
-      }));
+      this.lanes.push(this.lane("directions keyed", (...at) => this.area(scene.keyed, () => scene.ways.length, (value) => value, "--link", ...at)));
+      this.lanes.push(this.lane("keys: generations (bars), rekeys (ticks)", (paper, width, height, ...at) => {
+        this.ticks(scene.marks.rekeyed, "--ink", paper, width, height * REKEYS, ...at);
+        this.bars(paper, width, height, ...at);
+      }, "tall"));
     }
     this.lanes.push(this.lane("routes right", (...at) => this.area(scene.routes, (value) => value?.of || 1, (value) => value?.right ?? 0, "--good", ...at)));
     for (const [name, spans] of scene.streams) this.lanes.push(this.lane(`stream ${name} not heard`, (...at) => this.spans(spans, ...at), "short"));
@@ -408,6 +413,21 @@ class Lanes {
   ticks(events, color, paper, width, height, x, style) {
     paper.fillStyle = style[color];
     for (const event of events) { const at = x(event.t); if (at >= 0 && at <= width) paper.fillRect(at, height * 0.1, 2, height * 0.8); }
+  }
+
+  /** Generations in the kernel: a row for each interface and destination. They overlap while keys change. */
+  bars(paper, width, height, x, style) {
+    const rows = [...this.scene.generations.values()], top = height * REKEYS, row = (height - top) / rows.length;
+    paper.fillStyle = style["--link"];
+    for (const [number, bars] of rows.entries()) for (const [place, [since, until]] of bars.entries()) {
+      const left = Math.max(0, x(since)), right = Math.min(width, x(until ?? this.scene.end));
+      if (right < left) continue;
+      const at = [left, top + number * row, Math.max(1, right - left), row * (row > 3 ? 0.8 : 1)];
+      paper.globalAlpha = place % 2 ? 0.35 : 0.6;
+      paper.fillRect(...at);
+      paper.globalAlpha = 1;
+      if (x(since) >= 0) paper.fillRect(left, at[1], 2, at[3]);
+    }
   }
 
   area(track, whole, part, color, paper, width, height, x, style) {
@@ -631,6 +651,7 @@ class Player {
       const sums = scene.sums(scene.moment(this.cursor));
       const parts = [`${sums.powered} of ${sums.routers} routers with power`, `${sums.full} of ${sums.ways} adjacencies Full`];
       if (scene.agents) parts.push(`${sums.keyed} keyed`, `${sums.requests} requests at the DKS${sums.alive ? "" : ", which is dead"}`);
+      if (sums.intruded.length) parts.push(`an intruder on ${sums.intruded.join(" and ")}`);
       if (sums.of !== null) parts.push(`${sums.right} of ${sums.of} routes right`);
       if (scene.receivers) parts.push(`${sums.missing} of ${scene.receivers} receivers miss packets of a stream`);
       return (this.scenes.length > 1 ? `${scene.keying}: ` : "") + parts.join(", ");
@@ -685,7 +706,7 @@ function segment(scene, name, t) {
     for (const way of mine) rows.push([`${node} → ${way.neighbor}`, scene.track("adj", node, ifname, way.neighbor).at(t), protection(scene, node, ifname, [way], t)[1]]);
   }
   const lost = scene.track("loss", name).at(t);
-  found.push(make("p", {}, `${kind === "lan" ? "A LAN" : "Point to point"}${lost ? `, which loses ${lost} % of its packets` : ""}.`), table(["direction", "OSPF", "protection"], rows));
+  found.push(make("p", {}, `${kind === "lan" ? "A LAN" : "Point to point"}${lost ? `, which loses ${lost} % of its packets` : ""}${scene.track("intruder", name).at(t) ? "; an intruder is on it" : ""}.`), table(["direction", "OSPF", "protection"], rows));
   const seen = members.map(([node, ifname]) => [`${node} ${ifname}`, wire(scene, node, ifname, t)]).filter(([, each]) => each.known);
   if (seen.length) found.push(make("h3", {}, "Captured so far, octets"), table(["at", "protected", "in clear"], seen.map(([at, each]) => [at, String(each.allProtected), String(each.allClear)])));
   else found.push(make("p", {}, "The run has no capture of this link."));

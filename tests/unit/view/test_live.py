@@ -13,6 +13,7 @@ from playwright.sync_api import Page
 
 from testbed.analysis.multicast import silences
 from testbed.analysis.run import NS, Run
+from testbed.faults.steps import Tap
 from testbed.record.live import LIVE, Following, Live, newest
 from testbed.record.plan import Flow, Stream
 from testbed.record.writer import Recorder, agent_events
@@ -76,8 +77,9 @@ def running(build: Callable[..., Run], tmp_path: Path) -> tuple[Run, Path]:
     """A finished run, and the folder of one that tells the same so far."""
     run, folder = build("lks", 1), tmp_path / "running"
     folder.mkdir()
+    run.plan.model_copy(update={"timeline": (Tap(at_s=40, segment="r1--r2"),)}).write(run.folder / "plan.json")
     (folder / "plan.json").write_bytes((run.folder / "plan.json").read_bytes())
-    return run, folder
+    return Run(run.folder), folder
 
 
 def test_a_page_grows_with_a_laboratory_and_says_in_the_end_what_its_record_says(
@@ -106,6 +108,7 @@ def test_a_page_grows_with_a_laboratory_and_says_in_the_end_what_its_record_says
         sums = page.evaluate("player.scenes[0].sums(player.scenes[0].end)")
         page.evaluate("raw => { globalThis.whole = new Scene(raw) }", scene(run))
         assert sums == page.evaluate("whole.sums(whole.end)")
+        assert sums["intruded"] == ["r1--r2"]
         at_s = (run.events[-1]["t"] - run.events[0]["t"]) / NS
         assert page.locator("#now").inner_text().startswith(f"{at_s:.3f} s since it began")
         again = page.context.browser.new_page()  # type: ignore[union-attr]
