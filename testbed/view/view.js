@@ -252,9 +252,10 @@ class MapView {
     if (!alone) this.element.append(make("h2", {}, scene.name));
     this.element.append(svg);
     // Words keep their size whatever that of the drawing is, up to where they would hide each other.
+    const most = MOST_UNIT * Math.min(1, Math.sqrt(MANY / Object.keys(network.routers).length));
     new ResizeObserver(() => {
       const unit = Math.max(box[2] / (svg.clientWidth || box[2]), box[3] / (svg.clientHeight || box[3]));
-      svg.style.setProperty("--unit", Math.min(MOST_UNIT, unit).toFixed(3));
+      svg.style.setProperty("--unit", Math.min(most, unit).toFixed(3));
     }).observe(svg);
   }
 
