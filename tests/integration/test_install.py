@@ -32,6 +32,19 @@ OSPF = RoutingProtocol.OSPF
 EXPOSURE = {"lks": 21, "dks": 17, "policy": 13}
 """Tenths of what `systemd-analyze security` says at most."""
 
+CLOSED = """\
+nft -f - <<END
+table inet filter {{
+  chain input {{
+    type filter hook input priority filter; policy drop;
+    iifname "lo" accept
+    {rules}
+  }}
+}}
+END
+"""
+"""A firewall that drops what it does not know, with the page's rules: all that follows has to get through it."""
+
 SYSTEMCTL = '''
 """Starts and stops what a unit's ExecStart says, and waits for READY=1 where the unit is of Type=notify."""
 import configparser, os, re, shlex, signal, socket, subprocess, sys, time
@@ -195,6 +208,8 @@ def test_the_commands_of_the_page_protect_ospf_survive_an_upgrade_and_go_back(li
                 wait_full(link)
             before = changes(link) if remark == "one after the other" else []
             outputs = []
+            if remark == "rules":
+                text = CLOSED.format(rules=text)
             for node in where.split(","):
                 outputs.append(machines.run(node.strip(), text))
                 if remark == "one after the other":

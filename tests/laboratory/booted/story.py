@@ -42,6 +42,17 @@ interface e0
 DKS_NETWORK = " network 192.0.2.0/24 area 0\n"
 UNKNOWN = "dks check --config /etc/router-keys/dks.toml\n"
 """What the older packages do wrong: their check takes root for who runs the DKS."""
+FIREWALL = """\
+nft -f - <<END
+table inet filter {{
+  chain input {{
+    type filter hook input priority filter; policy accept;
+    {rules}
+  }}
+}}
+END
+"""
+"""The page's rules, in a chain as an administrator may have one."""
 IN_CLEAR = "systemctl disable --now lks-ready lks; ip xfrm policy flush; ip xfrm state flush"
 FULL_S = 90.0
 QUIET_S = 6.0
@@ -258,6 +269,8 @@ def follow_the_page(story: Story, unknown: str) -> None:
             continue
         if where == "on policy":
             carry_keys(story)
+        if remark == "rules":
+            text = FIREWALL.format(rules=text)
         if remark == "output":
             story.wait_full()
         for machine in story.of(where):

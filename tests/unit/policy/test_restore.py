@@ -31,6 +31,7 @@ def test_a_store_that_is_restored_signs_on_with_the_root_key_that_routers_pin(tm
     for name, store in (("backup", "store"), ("restore", "new")):
         environment = {
             **os.environ, "PATH": f"{stub.parent}:{os.environ['PATH']}", "BACKUP": str(tmp_path / "backup"),
+            "KEYBACKUP": str(tmp_path / "keys"),
             "POLICY_STORE": str(tmp_path / store), "PYTHONPATH": f"{PROJECT}:{os.environ.get('PYTHONPATH', '')}",
         }  # fmt: skip
         done = subprocess.run(
@@ -42,7 +43,9 @@ def test_a_store_that_is_restored_signs_on_with_the_root_key_that_routers_pin(tm
         )
         assert done.returncode == 0, done.stdout + done.stderr
         told[name] = done.stdout
-        if name == "backup":  # what happens to the old machine is nothing to the new one
+        if name == "backup":
+            assert (tmp_path / "keys" / "key.pem").exists() and not (tmp_path / "backup" / "key.pem").exists()
+            # What happens to the old machine is nothing to the new one.
             (tmp_path / "store" / "policy.db").write_bytes(b"lost")
     assert (
         "all is as it must be" in told["restore"]
