@@ -10,7 +10,7 @@ import pytest
 from agents.policy.bound import Case, removal_bound
 from agents.policy.compile import compile_documents
 from agents.policy.names import GroupId
-from agents.policy.spi import places
+from agents.policy.spi import sa_slots
 from testbed.analysis import adjacency
 from testbed.analysis.links import most_used_link
 from testbed.domains.build import domain_of
@@ -86,11 +86,11 @@ def test_every_link_is_an_adjacency_and_two_groups_of_its_own_for_each_protocol(
     each = [(number, protocol) for number in (0, 1) for protocol in ("ospf", "pim")]
     assert heard == [str(GroupId("example", "b", f"b-eth{number}", protocol)) for number, protocol in each]
     numbers = [
-        place.spi(document.spi, 0)
+        slot.spi(document.spi, 0)
         for document in documents.values()
         for interface in document.interfaces
         for protocol in interface.protocols
-        for place in places(interface, protocol)
+        for slot in sa_slots(interface, protocol)
     ]
     assert len(set(numbers)) == len(numbers)
 
