@@ -60,7 +60,9 @@ def _mark_too_low(self: Retained, generation: int, block: int) -> None:
         self._write()
 
 
-def _unwritten(self: GenerationLedger, group: GroupId, version: int, *, key: bytes = b"", ahead: int = 0) -> int:
+def _unwritten(
+    self: GenerationLedger, group: GroupId, version: int, *, key: bytes = b"", ahead: int = 0, **_others: Any
+) -> int:
     generation = self.last(group, key)[1] + 1 + ahead
     return generation + generation % 2
 
