@@ -130,6 +130,10 @@ def _opened(path: Path) -> int:
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: value if value is None or isinstance(value, bool | int | float | str) else str(value)
+        name: [str(each) for each in value] if isinstance(value, list | tuple) else _scalar(value)
         for name, value in fields.items()
     }
+
+
+def _scalar(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -81,7 +81,8 @@ def play(folder: Path, topology: Topology | str, **fields: Any) -> Played:
     plan.write(folder / "plan.json")
     code = asyncio.run(run_plan(plan, folder))
     events = read_record(folder / "record.jsonl")
-    assert {text for each in events for text in wrong(each)} == set(), "events are as they are declared"
+    undeclared = {text for each in events for text in wrong(each)}
+    assert not undeclared, sorted(undeclared)
     return Played(code, events, folder, plan)
 
 
