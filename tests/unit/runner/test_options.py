@@ -105,7 +105,7 @@ def test_a_value_that_is_none_is_refused_once_with_its_option_and_what_is_allowe
             {"policy": {"reconnect": {"factor": 0}, "lease": {"at_end": "explode"}}},
             [
                 "-o policy.reconnect.factor: policy.reconnect.factor is 0",
-                "  allowed: greater than or equal to 1",
+                "  allowed: at least 1",
                 "-o policy.lease.at_end: policy.lease.at_end is 'explode'",
                 "  allowed: 'close' or 'open'",
             ],
