@@ -36,7 +36,7 @@ def check(path: Path) -> Checks:
     common.config_file(checks, path)
     identity, server = common.keys(checks, config.identity, config.policy_server_key, config.state_dir)
     common.state_folder(checks, config.state_dir)
-    checks.tried("ledger", lambda: _ledger(config), lambda listed: listed)
+    checks.tried("ledger", lambda: _ledger(config), str)
     now_s = WallClock(config.clock)()
     newest = _documents(checks, config, server, identity, now_s) if server is not None else None
     common.clock(checks, now_s, 0 if newest is None else newest.issued_at, "the newest document was issued")
@@ -137,4 +137,4 @@ def _policy_server(checks: Checks, config: DksConfig, key: Ed25519PublicKey | No
             )
         return f"{config.policy_url} answers, and its key is the pinned one"
 
-    checks.tried("policy server", look, lambda listed: listed)
+    checks.tried("policy server", look, str)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 import time
 import tomllib
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import InputError
-from testbed.setup.command import run
+from testbed.setup import history
 from testbed.setup.paths import PROJECT
 
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -54,16 +53,13 @@ def source(commit: str | None = None) -> Iterator[Source]:
     named = full(commit)
     with tempfile.TemporaryDirectory(prefix="lab-source-") as name:
         folder = Path(name)
-        packed = folder / "source.tar"
-        run(["git", "-C", PROJECT, "archive", "-o", packed, named], what="git archive")
-        run(["tar", "-xf", packed, "-C", folder], what="unpacking the commit")
-        packed.unlink()
+        history.unpack(named, folder)
         yield _described(folder, named, changed=False)
 
 
 def full(commit: str) -> str:
     """The commit's whole name. InputError where there is none."""
-    found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
+    found = history.full(commit)
     if not found:
         raise InputError(
             f"no commit {commit!r}", where="--commit", allowed="a commit or tag of this checkout",
@@ -74,18 +70,9 @@ def full(commit: str) -> str:
 
 def _described(folder: Path, commit: str, *, changed: bool) -> Source:
     release = str(tomllib.loads((folder / "pyproject.toml").read_text())["project"]["version"])
-    known = _git("log", "-1", "--format=%h %ct", commit)
+    known = history.git("log", "-1", "--format=%h %ct", commit)
     short, moment = known.split() if known else ("", str(int((folder / "pyproject.toml").stat().st_mtime)))
-    if changed and short and _git("status", "--porcelain", "--untracked-files=no"):
+    if changed and short and history.git("status", "--porcelain", "--untracked-files=no"):
         short += "-dirty"
-    tags = (_git("tag", "--points-at", commit) or "").split() if short and not short.endswith("-dirty") else []
+    tags = (history.git("tag", "--points-at", commit) or "").split() if short and not short.endswith("-dirty") else []
     return Source(folder, release, short, int(os.environ.get(EPOCH) or moment), f"v{release}" in tags)
-
-
-def _git(*words: str) -> str | None:
-    """What git says of the checkout; None where it does not know, or is not there."""
-    try:
-        asked = subprocess.run(["git", "-C", str(PROJECT), *words], capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return asked.stdout.strip() if asked.returncode == 0 else None

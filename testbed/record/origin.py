@@ -6,15 +6,13 @@ A run in virtual time is decided by its plan and by these; where one is another,
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from testbed.record.reading import document
-from testbed.setup import made_of, tree
+from testbed.setup import history, made_of, tree
 from testbed.setup.archive import abridged
-from testbed.setup.paths import PROJECT
 
 FILE = "origin.json"
 WORDS = {"kind": "kind of kernel", "kernel": "guest kernel", "tree": "guest tree", "code": "code"}
@@ -81,13 +79,5 @@ def read(folder: Path) -> Origin | None:
 
 def commit() -> str | None:
     """The checkout's commit, with "+" when tracked files were changed since; None where git cannot say."""
-    try:
-        head = _git("rev-parse", "HEAD")
-        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, timeout=30, check=True)
-    return done.stdout.strip()
+    head, changed = history.git("rev-parse", "HEAD"), history.git("status", "--porcelain", "--untracked-files=no")
+    return None if head is None or changed is None else head + ("+" if changed else "")

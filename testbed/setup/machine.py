@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from testbed.setup import archive, host_packages, tree
+from testbed.setup import archive, tree
 from testbed.setup.artefact import Artefact, digest
 
 # Raised when what this file does to the tree changes.
@@ -34,5 +34,4 @@ def names() -> tuple[str, ...]:
 
 
 def _build(folder: Path) -> None:
-    host_packages.install(tree.packages_for_setup())
     tree.bootstrapped(folder, archive.SECTIONS[SECTION], archive.locked(SECTION), names(), LEFT_OUT)

@@ -6,13 +6,11 @@ It knows nothing of what is done with them.
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 from testbed.errors import EnvironmentFailure
+from testbed.setup import history
 from testbed.setup.artefact import Artefact
-from testbed.setup.command import run
 from testbed.setup.paths import PROJECT
 
 CHANGES = PROJECT / "CHANGELOG.md"
@@ -39,10 +37,7 @@ def missing() -> str | None:
     """Why the release cannot be had, in words; None when it can."""
     if release().ready:
         return None
-    asked = subprocess.run(
-        ["git", "-C", str(PROJECT), "cat-file", "-e", f"{commit()}^{{commit}}"], capture_output=True, check=False
-    ) if shutil.which("git") else None  # fmt: skip
-    return None if asked is not None and asked.returncode == 0 else f"commit {commit()[:12]} is not in this checkout"
+    return None if history.full(commit()) else f"commit {commit()[:12]} is not in this checkout"
 
 
 def _build(folder: Path, named: str) -> None:
@@ -51,7 +46,4 @@ def _build(folder: Path, named: str) -> None:
             f"the previous release cannot be had: {why}", where=str(PROJECT), allowed="a clone with its history",
             next_command="git fetch --unshallow",
         )  # fmt: skip
-    packed = folder / "agents.tar"
-    run(["git", "-C", PROJECT, "archive", f"--output={packed}", named, "agents"], what="reading the previous release")
-    run(["tar", "-xf", packed, "-C", folder], what="unpacking the previous release")
-    packed.unlink()
+    history.unpack(named, folder, "agents")
