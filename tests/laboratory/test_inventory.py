@@ -5,15 +5,12 @@ The machines boot inside one guest, in virtual time; tests/laboratory/booted/inv
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from testbed.guest.boot import GuestSpec, run_guest
-from testbed.packages.build import build
-from testbed.setup import machine
+from tests.laboratory.booted.host import chapters, package
 
 MACHINES = {"r1", "r2", "dks"}
 
@@ -22,15 +19,8 @@ MACHINES = {"r1", "r2", "dks"}
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What was seen of the machines, by chapter."""
     folder = tmp_path_factory.mktemp("inventory")
-    build(folder / "made", releases=(13,))
-    (folder / "packages").mkdir()
-    (folder / "made" / "debian-13").rename(folder / "packages" / "new")
-    command = ("python3", "-m", "tests.laboratory.booted.inventory")
-    trees = {"tree": machine.machine().make() / "root"}
-    ended = run_guest(GuestSpec("virtual", command, folder, tests=True, folders=trees), timeout_s=1200)
-    assert ended.exit_code == 0, ended.console_log.read_text(errors="replace")[-8000:]
-    found: dict[str, Any] = json.loads((folder / "inventory.json").read_text())
-    return found
+    package(folder, "new")
+    return chapters(folder, "inventory")
 
 
 def failed(played: dict[str, Any]) -> dict[str, int]:

@@ -14,29 +14,17 @@ import pytest
 from testbed.errors import EnvironmentFailure
 from testbed.packages.build import build
 from testbed.packages.releases import RELEASES, Release
-from testbed.packages.source import full
 from testbed.setup import clean
 from testbed.setup.artefact import remove
+from testbed.setup.history import full
 from testbed.setup.paths import PROJECT
+from tests.laboratory.small_domain import A_DOMAIN
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="packages are installed by root")
 
 BEFORE = "dc64f5826d908826a670afef263ee263f3ad168d"
 """A commit of 0.1.0: programs, units and state are of another form than now."""
 ALONE = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child")
-A_DOMAIN = """
-set -eu
-cd /root
-for name in dks r1; do
-  openssl genpkey -algorithm ED25519 -out $name.pem 2>/dev/null && openssl pkey -in $name.pem -pubout -out $name.pub
-done
-policy init example --dks-key dks.pub --dks-address 192.0.2.1
-policy router add r1 --key r1.pub
-policy router approve r1 --key r1.pub
-policy interface add r1:e0 --address 10.0.0.1/24 --link-local fe80::1 --mode required
-policy commit -m first
-policy export documents
-"""
 COMMISSIONED = """
 set -eu
 cd /root
@@ -114,8 +102,9 @@ def machine(release: Release, tmp_path: Path) -> Iterator[Machine]:
 def test_packages_are_installed_upgraded_removed_and_purged(
     machine: Machine, release: Release, packages: list[Path], tmp_path: Path
 ) -> None:
+    if not full(BEFORE):
+        pytest.skip(f"commit {BEFORE[:12]} is not in this checkout")
     try:
-        full(BEFORE)
         before = build(tmp_path / "before", (release.number,), BEFORE)
     except EnvironmentFailure as error:
         pytest.skip(f"no package of a commit before can be built: {error.problem}")
@@ -145,7 +134,7 @@ def test_packages_are_installed_upgraded_removed_and_purged(
     unconfigured = machine.types("lks check")
     assert unconfigured.returncode == 2 and "'name' is missing" in unconfigured.stdout
 
-    machine.does(A_DOMAIN)
+    machine.does(f"cd /root\n{A_DOMAIN}")
     machine.does("policy check")
     machine.does(COMMISSIONED)
     checked = machine.types("lks check").stdout

@@ -5,18 +5,13 @@ The machines boot inside one guest, in virtual time; tests/laboratory/booted has
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from testbed.guest.boot import GuestSpec, run_guest
-from testbed.setup import machine
-from testbed.setup.paths import PROJECT
+from testbed.setup.history import full
+from tests.laboratory.booted.host import chapters, package
 
 OLDER = "0b9af249f1ca35fef9c05b6152c3eef7bf6124fe"
 """The commit whose packages are installed first: the first one that packages can be made of."""
@@ -26,34 +21,14 @@ MACHINES = ("r1", "r2", "dks")
 ROUTERS = MACHINES[:2]
 
 
-def with_history() -> bool:
-    """Whether the older commit is in this checkout."""
-    asked = ["git", "-C", str(PROJECT), "cat-file", "-e", f"{OLDER}^{{commit}}"]
-    return subprocess.run(asked, capture_output=True, check=False).returncode == 0
-
-
-def package(folder: Path, version: str, *more: str) -> None:
-    """Make packages as a person does, into `folder`/packages/`version`."""
-    words = ("package", "--out", str(folder / version), "--release", "13", *more)
-    argv = [sys.executable, "-m", "testbed.cli", *words]
-    made = subprocess.run(argv, cwd=PROJECT, text=True, capture_output=True, check=False)
-    assert made.returncode == 0, made.stderr
-    (folder / version / "debian-13").rename(folder / "packages" / version)
-
-
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What was seen of the machines, by chapter."""
     folder = tmp_path_factory.mktemp("booted")
-    (folder / "packages").mkdir()
     package(folder, "new")
-    if with_history():
+    if full(OLDER):
         package(folder, "old", "--commit", OLDER)
-    folders = {"tree": machine.machine().make() / "root"}
-    command = ("python3", "-m", "tests.laboratory.booted.story")
-    ended = run_guest(GuestSpec("virtual", command, folder, tests=True, folders=folders), timeout_s=1200)
-    assert ended.exit_code == 0, ended.console_log.read_text(errors="replace")[-8000:]
-    found: dict[str, Any] = json.loads((folder / "story.json").read_text())
+    found = chapters(folder, "story")
     found["journals"] = {name: (folder / f"{name}.journal").read_text() for name in MACHINES}
     return found
 

@@ -12,6 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.laboratory.booted.machines import prepare
 from tests.laboratory.booted.story import PACKAGES, RUN, Story
 
@@ -21,44 +23,26 @@ WORK = Path("/tmp/ansible")
 TOTALS = re.compile(r"^(\w+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 
-def inventory(mode: str) -> dict[str, Any]:
-    """Two routers on a link, and a machine that is Policy Server and DKS."""
-    routers = {
-        f"r{number}": {
-            "router_keys_interfaces": [
-                {"name": "e0", "address": f"10.0.0.{number}/24", "link_local": f"fe80::ff:fe00:{number}",
-                 "protocols": ["ospf"]}
-            ]
-        }
-        for number in (1, 2)
-    }  # fmt: skip
-    return {
-        "all": {
-            "vars": {
-                "ansible_connection": "machine",
-                "ansible_become": False,
-                "ansible_python_interpreter": "/usr/bin/python3",
-                "router_keys_domain": "example",
-                "router_keys_packages": str(PACKAGES / "new"),
-                "router_keys_dks_addresses": ["192.0.2.1"],
-                "router_keys_adjacencies": [["r1:e0", "r2:e0"]],
-                "router_keys_mode": mode,
-                "router_keys_settings": ["lease 60d --at-end close"],
-            },
-            "children": {
-                "policy_server": {"hosts": {"dks": {}}},
-                "dks": {"hosts": {"dks": {}}},
-                "routers": {"hosts": routers},
-            },
-        }
+def inventory() -> dict[str, Any]:
+    """The example of the role, whose Policy Server and DKS are one machine here, and whose link begins `required`."""
+    hosts: dict[str, Any] = yaml.safe_load((ROLE / "inventory.example.yml").read_text())
+    hosts["all"]["children"]["policy_server"]["hosts"] = {"dks": {}}
+    hosts["all"]["vars"] |= {
+        "ansible_connection": "machine",
+        "ansible_become": False,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "router_keys_packages": str(PACKAGES / "new"),
+        "router_keys_mode": "required",
+        "router_keys_settings": ["lease 60d --at-end close"],
     }
+    return hosts
 
 
-def played(story: Story, mode: str) -> dict[str, Any]:
+def played(story: Story) -> dict[str, Any]:
     """Run the playbook; its exit code, the totals of each machine, and the end of what it printed."""
     WORK.mkdir(exist_ok=True)
     hosts = WORK / "inventory.json"
-    hosts.write_text(json.dumps(inventory(mode)))
+    hosts.write_text(json.dumps(inventory()))
     environment = {
         **os.environ,
         "MACHINES": json.dumps({each.name: each.pid for each in story.machines}),
@@ -85,13 +69,13 @@ def told() -> None:
         story.cable()
         for machine in story.machines:
             machine.boot()
-        seen["first"] = played(story, "required")
+        seen["first"] = played(story)
         story.wait_full()
         seen["status"] = [json.loads(each.run("lks status --json")) for each in story.routers]
         seen["sent"] = story.r1.run("ip xfrm state")
-        seen["again"] = played(story, "required")
+        seen["again"] = played(story)
         story.r2.run("rm /etc/router-keys/identity.pem")
-        seen["other key"] = played(story, "required")
+        seen["other key"] = played(story)
     finally:
         (RUN / "inventory.json").write_text(json.dumps(seen, indent=1))
 

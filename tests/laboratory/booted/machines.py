@@ -25,6 +25,17 @@ BOOT_S = 120.0
 NAMESPACES = os.CLONE_NEWNS | os.CLONE_NEWPID | os.CLONE_NEWNET | os.CLONE_NEWUTS | os.CLONE_NEWCGROUP
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
+    "TERM": "dumb",
+}  # fmt: skip
+"""Of what is typed at a machine."""
+
+
+def inside(pid: int, *command: str) -> list[str]:
+    """The words that run a command in all namespaces of a machine, by its process 1."""
+    return ["nsenter", "--target", str(pid), "--all", *command]
+
 
 def ran(*command: str | Path) -> str:
     """What a command of the guest prints. AssertionError with its words when it fails."""
@@ -164,11 +175,9 @@ class Machine:
 
     def tried(self, text: str) -> subprocess.CompletedProcess[str]:
         """A script of bash as root, however it ends."""
-        words = ["nsenter", "--target", str(self.pid), "--all", "bash", "-euo", "pipefail", "-c", text]
-        environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
-                       "LANG": "C.UTF-8", "TERM": "dumb"}  # fmt: skip
+        words = inside(self.pid, "bash", "-euo", "pipefail", "-c", text)
         return subprocess.run(
-            words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            words, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
 
     def run(self, text: str) -> str:

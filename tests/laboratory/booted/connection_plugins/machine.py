@@ -13,6 +13,8 @@ from typing import Any
 
 from ansible.plugins.connection import ConnectionBase
 
+from tests.laboratory.booted.machines import ENVIRONMENT, inside
+
 DOCUMENTATION = """
 name: machine
 short_description: A machine with systemd inside the guest
@@ -29,16 +31,14 @@ class Connection(ConnectionBase):  # type: ignore[misc]
     has_pipelining = True
 
     def _connect(self) -> Connection:
-        self._pid = str(json.loads(os.environ["MACHINES"])[self._play_context.remote_addr])
+        self._pid = int(json.loads(os.environ["MACHINES"])[self._play_context.remote_addr])
         return self
 
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
         """Run a command of the shell there. Its exit code and what it printed."""
         super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
-        words = ["nsenter", "--target", self._pid, "--all", "/bin/sh", "-c", cmd]
-        environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
-                       "LANG": "C.UTF-8"}  # fmt: skip
-        done = subprocess.run(words, env=environment, input=in_data or b"", capture_output=True, check=False)
+        words = inside(self._pid, "/bin/sh", "-c", cmd)
+        done = subprocess.run(words, env=ENVIRONMENT, input=in_data or b"", capture_output=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
     def put_file(self, in_path: str, out_path: str) -> None:
