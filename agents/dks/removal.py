@@ -66,7 +66,7 @@ class DksRemoval:
         names = sorted(each.router for each in self._documents.revoked())
         for router in self._documents.drop_refused():
             self.doubt(source, f"the document of {router} is signed by an administrator whose key is revoked")
-        self._event(Event("revocation", {"version": revoked.version, "source": source, "routers": names}))
+        self._event(Event("revocation", {"version": revoked.version, "origin": source, "routers": names}))
         self._changed(now)
 
     def _keep(self, source: str) -> None:

@@ -188,7 +188,7 @@ class Carrying:
 
     def _take(self, document: PolicyDocument, signed: bytes, handed: bool, source: str, now: float) -> None:
         self._put(document, signed, handed)
-        self._context.event("carried", router=document.router, version=document.version, source=source, handed=handed)
+        self._context.event("carried", router=document.router, version=document.version, origin=source, handed=handed)
         self._side.carried([document.router], now)
 
     # -- for the courier (DocumentHolder) --------------------------------------------------------------

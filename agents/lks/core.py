@@ -150,7 +150,7 @@ class LksCore:
         context.event("started", router=document.router, issuer=document.issuer, **counts)
         context.event("state_loaded", generation_floor=context.retained.generation_floor)
         context.event("policy", version=context.document.version)
-        context.event("revocation", version=self.removal.version, source="disk", alone=self.removal.alone)
+        context.event("revocation", version=self.removal.version, origin="disk", alone=self.removal.alone)
         self._tell_shortfall()
         self._build(now)
         self._pairs.adopt(context.document, now)

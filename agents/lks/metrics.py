@@ -15,7 +15,7 @@ _COUNTED = {
     "error": ("errors_total", ("what",), "Things that went wrong."),
     "fault": ("faults_total", ("what",), "Faults of the program that ended one input alone."),
     "mended": ("mended_total", (), "Times that others' changes of the kernel were put right."),
-    "revocation": ("revocations_total", ("source",), "Revocation lists that came into force."),
+    "revocation": ("revocations_total", ("origin",), "Revocation lists that came into force."),
     "dks_contact": ("dks_contacts_total", ("ok",), "Visits to the DKS."),
     "lost": ("events_lost_total", (), "Times that events could not be written."),
 }

@@ -89,7 +89,7 @@ class Removal:
                 if self._revocations.revokes(neighbor.key)
             }
         )
-        context.event("revocation", version=revoked.version, source=source, neighbors=dropped, alone=self.alone)
+        context.event("revocation", version=revoked.version, origin=source, neighbors=dropped, alone=self.alone)
         self._changed(now)
 
     def doubt(self, source: str, what: str) -> None:

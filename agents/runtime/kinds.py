@@ -161,11 +161,11 @@ class Ready(Kind):
 
 
 class Revocation(Kind):
-    """A list counts from now on. `source`: a router, `dks`, `administrator`, `disk`. LKS: `neighbors` dropped, and
+    """A list counts from now on. `origin`: a router, `dks`, `administrator`, `disk`. LKS: `neighbors` dropped, and
     whether it is itself revoked (`alone`); DKS: the `routers` it names."""
 
     version: int
-    source: str
+    origin: str
     neighbors: Names | None
     alone: bool | None
     routers: Names | None
@@ -278,14 +278,14 @@ class Renewed(Kind):
 
 
 class Carried(Kind):
-    """A router's signed document that another carries for it: came (LKS, with its source and how many it was
-    handed to) or was brought by this peer (DKS)."""
+    """A router's signed document that another carries for it. LKS: it came from `origin`, a router, `dks` or
+    `administrator`, and whether an administrator handed it to some router (`handed`); DKS: this `peer` brought it."""
 
     router: str
     version: int
     peer: str | None
-    source: str | None
-    handed: Names | int | bool | str | None
+    origin: str | None
+    handed: bool | None
 
 
 class Worker(Kind):

@@ -346,8 +346,7 @@ def wrong(event: Mapping[str, Any]) -> Iterator[str]:
     source, kind = event["source"], event["kind"]
     fields = {name: value for name, value in event.items() if name not in _PLACE}
     if source == "agent":
-        hidden = {"source": ""} if "source" in getattr(agents.KINDS.get(kind), "fields", ()) else {}
-        yield from agents.wrong(kind, fields | hidden)  # a record has its own `source` in that place
+        yield from agents.wrong(kind, fields)
     elif (source, kind) not in KINDS:
         yield f"{source} {kind} is declared nowhere"
     else:

@@ -66,5 +66,6 @@ def agent_events(path: Path, node: str) -> Iterator[Event]:
                 yield {"t": 0, "node": node, "source": "lab", "kind": "bad_event", "line": line}
                 continue
             name = str(event.pop("node", node))
-            event.pop("source", None)
+            if "source" in event:  # an origin, in the words of older agents; in a record it is who wrote
+                event["origin"] = event.pop("source")
             yield {"t": moment, "node": name, "source": "agent", "kind": kind, **event}

@@ -149,7 +149,7 @@ def test_a_list_that_one_worker_has_is_the_other_s_at_its_next_look() -> None:
     net.lists[1] = sign_list(make_list("example", 1, 0, revoked), POLICY_SERVER)
     net.run(net.now + 2 * POLL_S)
     assert [net.status(number)["revocation_version"] for number in range(2)] == [1, 1]
-    assert sorted(each.fields["source"] for each in net.seen_at_dks("revocation")) == ["folder", "ledger"]
+    assert sorted(each.fields["origin"] for each in net.seen_at_dks("revocation")) == ["folder", "ledger"]
 
 
 def test_confirmations_are_shown_whole_by_each() -> None:

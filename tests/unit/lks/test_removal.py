@@ -96,7 +96,7 @@ def test_the_dks_pushes_a_list_to_whoever_is_connected_and_refuses_the_removed()
     network.run(began + 300)
     assert network.command("dks", "status")["connected"] == ["r2", "r3", "r4"]
     assert versions(network, "r2", "r3", "r4") == [1, 1, 1]
-    assert not network.seen("revocation", "r1", source="dks")
+    assert not network.seen("revocation", "r1", origin="dks")
 
 
 def test_a_router_that_visits_the_dks_later_gets_the_list_with_its_policy() -> None:

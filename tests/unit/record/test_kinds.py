@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from agents.runtime import kinds as agents
 from testbed.faults.steps import ACTIONS
 from testbed.record.kinds import KINDS, table, wrong
 from testbed.setup.paths import PROJECT
@@ -51,8 +52,13 @@ def test_an_event_is_judged_by_its_class() -> None:
     assert len(list(wrong({**place, "source": "link", "kind": "up", "interface": "e0"}))) == 2
     assert len(list(wrong({**place, "source": "link", "kind": "lit", "ifname": "e0"}))) == 1
     assert list(wrong({**place, "source": "agent", "kind": "keyed", "interface": "e0", "neighbor": "b"})) == []
-    assert list(wrong({**place, "source": "agent", "kind": "revocation", "version": 1})) == []
+    assert list(wrong({**place, "source": "agent", "kind": "revocation", "version": 1, "origin": "dks"})) == []
     assert len(list(wrong({**place, "source": "agent", "kind": "keyed", "interface": "e0"}))) == 1
+
+
+def test_no_field_of_an_agents_event_has_the_name_of_one_that_every_event_of_a_record_has() -> None:
+    taken = {"t", "node", "source", "kind"}
+    assert [kind for kind, declared in agents.KINDS.items() if taken & {*declared.fields}] == []
 
 
 def test_the_document_has_the_table_of_now() -> None:

@@ -30,6 +30,13 @@ def test_a_line_cut_off_by_the_power_is_left_out(tmp_path: Path) -> None:
     assert list(agent_events(path, "r1")) == [{"t": 1, "node": "r1", "source": "agent", "kind": "started"}]
 
 
+def test_where_a_list_came_from_is_on_record_as_older_agents_write_it_too(tmp_path: Path) -> None:
+    path = tmp_path / "r1.jsonl"
+    path.write_text("".join(f'{{"t":1,"kind":"revocation","{each}":"dks"}}\n' for each in ("origin", "source")))
+    event = {"t": 1, "node": "r1", "source": "agent", "kind": "revocation", "origin": "dks"}
+    assert list(agent_events(path, "r1")) == [event, event]
+
+
 def test_a_line_that_is_no_event_is_seen_in_the_record(tmp_path: Path) -> None:
     path = tmp_path / "r1.jsonl"
     path.write_text("oops\n")
