@@ -91,6 +91,7 @@ class Intruder:
         for node, _interface in self._lab.topology.segments[segment].members:
             if node in self._lab.topology.routers and node not in self._heard:
                 self._open_ears(node)
+        self._told(segment, "tap")
         return True
 
     def _hear(self, segment: str) -> None:

@@ -299,6 +299,13 @@ class Intruded(Kind):
     protocol: int
 
 
+class Tap(Kind):
+    """The intruder is on the segment, and keeps what passes."""
+
+    source, kinds, node = "probe", ("tap",), "intruder"
+    segment: str
+
+
 class Sent(Kind):
     """The intruder sent frames, and received `answers`."""
 

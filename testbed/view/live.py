@@ -19,7 +19,7 @@ from testbed.record.plan import Plan
 from testbed.record.writer import Event
 from testbed.report.requests import Origin
 from testbed.view.page import page
-from testbed.view.scene import UNSHOWN, RouteSums, described, tapped
+from testbed.view.scene import UNSHOWN, RouteSums, described
 from testbed.view.serve import PageServer
 
 LOOK_S = 0.3
@@ -48,7 +48,6 @@ class Watched:
             self.end = event["t"]
             events += [] if event["source"] in UNSHOWN else [event]
             events += self._sums.see(event)
-            events += tapped(self._plan, event)
         self._events += events
         return events
 

@@ -14,7 +14,6 @@ from typing import Any
 from testbed.analysis.adjacency import daemon
 from testbed.analysis.convergence import Watch, wanted
 from testbed.analysis.run import NS, Event, Run
-from testbed.faults.steps import Tap
 from testbed.probes.pcap import ESP, OSPF, PIM, ip_packets
 from testbed.record.plan import Plan
 from testbed.report.requests import Origin, origin
@@ -38,8 +37,7 @@ def scene(run: Run) -> dict[str, Any]:
     Raises InputError for a record that is missing or damaged.
     """
     zero, events = origin(run), run.events
-    taps = (each for event in events for each in tapped(run.plan, event))
-    told = [*events, *_routes(run), *_wires(run), *taps]
+    told = [*events, *_routes(run), *_wires(run)]
     agents = any(event["source"] == "agent" for event in events)
     return described(run.plan, zero, (int(events[0]["t"]), int(events[-1]["t"])), told, agents=agents)
 
@@ -106,15 +104,6 @@ def _scaled(points: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]
     west, north = min(x for x, _ in points.values()), max(y for _, y in points.values())
     size = max(max(x - west, north - y) for x, y in points.values()) or 1.0
     return {name: [round((x - west) / size, 4), round((north - y) / size, 4)] for name, (x, y) in points.items()}
-
-
-def tapped(plan: Plan, event: Event) -> Iterator[Event]:
-    """Where an intruder will be, and from when on: of a tap the plan alone tells, from the event `ready` on."""
-    if (event["source"], event["kind"]) == ("lab", "ready"):
-        for step in plan.timeline:
-            if isinstance(step, Tap):
-                moment = event["t"] + round(step.at_s * NS)
-                yield {"t": moment, "node": "intruder", "source": ADDED, "kind": "tap", "segment": step.segment}
 
 
 def _routes(run: Run) -> Iterator[Event]:

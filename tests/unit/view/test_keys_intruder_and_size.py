@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import Page
 
 from testbed.analysis.run import NS, Run
-from testbed.faults.steps import Tap
 from testbed.report.requests import Origin
 from testbed.topology.draw import STRESS_ROUNDS
 from testbed.topology.resolved import Topology
@@ -68,11 +67,10 @@ def test_the_lane_of_keys_has_a_bar_for_each_generation_and_a_tick_for_each_reke
 def test_an_intruder_is_on_the_map_from_its_tap_or_its_first_deed_on(
     build: Callable[..., Run], tmp_path: Path, page: Page
 ) -> None:
-    deed = {"node": "intruder", "source": "probe", "kind": "sent", "segment": "r2--r3", "frames": 3, "octets": 180}
-    run = build("lks", 1, more=[{"t": 150 * NS, **deed, "answers": 0, "answer_octets": 0}])
-    run.plan.model_copy(update={"timeline": (Tap(at_s=40, segment="r1--r2"),)}).write(run.folder / "plan.json")
-    run = Run(run.folder)
-    tap = run.where("lab", "ready")[0]["t"] + 40 * NS
+    own = {"node": "intruder", "source": "probe"}
+    deed = {**own, "kind": "sent", "segment": "r2--r3", "frames": 3, "octets": 180, "answers": 0, "answer_octets": 0}
+    tap = 40 * NS
+    run = build("lks", 1, more=[{"t": tap, **own, "kind": "tap", "segment": "r1--r2"}, {"t": 150 * NS, **deed}])
     write([run.folder], tmp_path / "view.html")
     show(page, tmp_path / "view.html")
     for moment, there in (

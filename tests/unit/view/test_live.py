@@ -13,7 +13,6 @@ from playwright.sync_api import Page
 
 from testbed.analysis.multicast import silences
 from testbed.analysis.run import NS, Run
-from testbed.faults.steps import Tap
 from testbed.record.live import LIVE, Following, Live, newest
 from testbed.record.plan import Flow, Stream
 from testbed.record.writer import Recorder, agent_events
@@ -75,11 +74,11 @@ def test_of_several_runs_the_one_that_began_last_is_watched(tmp_path: Path) -> N
 @pytest.fixture
 def running(build: Callable[..., Run], tmp_path: Path) -> tuple[Run, Path]:
     """A finished run, and the folder of one that tells the same so far."""
-    run, folder = build("lks", 1), tmp_path / "running"
+    tap = {"t": 40 * NS, "node": "intruder", "source": "probe", "kind": "tap", "segment": "r1--r2"}
+    run, folder = build("lks", 1, more=[tap]), tmp_path / "running"
     folder.mkdir()
-    run.plan.model_copy(update={"timeline": (Tap(at_s=40, segment="r1--r2"),)}).write(run.folder / "plan.json")
     (folder / "plan.json").write_bytes((run.folder / "plan.json").read_bytes())
-    return Run(run.folder), folder
+    return run, folder
 
 
 def test_a_page_grows_with_a_laboratory_and_says_in_the_end_what_its_record_says(
