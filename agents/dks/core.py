@@ -78,7 +78,7 @@ class PushDocument(Request):
 
 class DksCore(GroupParty):
     """One DKS. `poll`: takes new documents into `documents` and gives them; `poll_list`: the signed revocation list
-    that is to be in force, if there is one. Both are asked every two seconds."""
+    that is to be in force, if there is one. Both are asked every `poll_s`."""
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class DksCore(GroupParty):
         share: tuple[int, int] = (0, 1),
         rate: float = 500.0,
         burst: int = 2000,
+        poll_s: float = POLL_S,
         log_keys: bool = False,
     ) -> None:
         """`confirmed`: the routers' confirmations that were kept.
@@ -107,7 +108,7 @@ class DksCore(GroupParty):
         self._metrics = DksCounts()
         self._effects: list[Effect] = []
         self._documents, self._ledger, self._poll, self._name = documents, ledger, poll, name
-        self._poll_list = poll_list
+        self._poll_list, self._poll_s = poll_list, poll_s
         self._agreed = documents.post_quantum
         config = IkeConfig(
             offers=_offers(documents),
@@ -144,7 +145,7 @@ class DksCore(GroupParty):
         """Be there."""
         self._event("started", documents=len(self._documents))
         self._tell_shortfall()
-        self._poll_at = now + POLL_S if self._poll is not None or self._poll_list is not None else None
+        self._poll_at = now + self._poll_s if self._poll is not None or self._poll_list is not None else None
         self._look_for_list(now)
 
     def links(self, states: Mapping[str, LinkState], now: float) -> None:
@@ -156,7 +157,7 @@ class DksCore(GroupParty):
     def tick(self, now: float) -> None:
         """Do what is due."""
         if self._poll_at is not None and self._poll_at <= now:
-            self._poll_at = now + POLL_S
+            self._poll_at = now + self._poll_s
             # Before documents: the revoked are not to be told any.
             self.boundary.run("revocation list", lambda: self._look_for_list(now))
             self.boundary.run("documents", lambda: self._look_for_documents(now))

@@ -6,6 +6,7 @@ Knows nothing of how any part works.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -30,6 +31,18 @@ class Counter(Protocol):
         """The last number used. LookupError when there is no such SA."""
 
 
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """After how many seconds without a message of a peer an LKS asks whether it is there (RFC 7296 §2.4)."""
+
+    neighbor_s: float = 20.0
+    pair_s: float = 20.0
+    dks_s: float = 60.0
+
+
+LIVENESS = Liveness()
+
+
 class Context:
     """One router's. `kernel_dirty`: set by who changed keys; the core then tells the kernel."""
 
@@ -43,6 +56,7 @@ class Context:
         random: RandomSource,
         sequence: Counter,
         log_keys: bool = False,
+        liveness: Liveness = LIVENESS,
         signer: bytes = ROOT,
         revoked: Callable[[bytes], bool] = lambda _key: False,
     ) -> None:
@@ -55,6 +69,7 @@ class Context:
         self.private_key = private_key
         self.random = random
         self.log_keys = log_keys
+        self.liveness = liveness
         self.kernel_dirty = True
         self._sequence = sequence
         self._revoked = revoked
@@ -153,4 +168,4 @@ class Context:
         return Identification.key_id(party_id(self.document.domain, name))
 
 
-__all__ = ["Context", "Counter", "RandomSource"]
+__all__ = ["LIVENESS", "Context", "Counter", "Liveness", "RandomSource"]

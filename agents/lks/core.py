@@ -21,7 +21,7 @@ from agents.ikev2.config import offers, shortfall
 from agents.ipsec.protection import GroupSa, IPAddress, ProtectedInterface
 from agents.lks.carrying import MOST_HANDED, Carrying
 from agents.lks.central import CentralGroups, CentralLink
-from agents.lks.context import Context, Counter, RandomSource
+from agents.lks.context import LIVENESS, Context, Counter, Liveness, RandomSource
 from agents.lks.dks_link import DksLink
 from agents.lks.generations import Sending, earliest
 from agents.lks.lease import LEASE, Lease
@@ -68,6 +68,7 @@ class LksCore:
         lease_record: bytes | None = None,
         carried_record: bytes | None = None,
         log_keys: bool = False,
+        liveness: Liveness = LIVENESS,
     ) -> None:
         """PolicyError for a document or revocation list that is not ours, not signed, or older than one that was in
         force, and for one that requires what this machine cannot do; CorruptRecord for damaged counters.
@@ -101,6 +102,7 @@ class LksCore:
             random=random,
             sequence=sequence,
             log_keys=log_keys,
+            liveness=liveness,
             signer=self._signer[1],
             revoked=revocations.revokes_administrator_hash,
         )

@@ -51,7 +51,6 @@ from agents.policy.names import DKS_NAME, GroupId
 
 PATIENT = Retransmission(first_s=1.0, factor=1.8, cap_s=8.0, tries=6)
 EAGER = Retransmission(first_s=0.5, factor=1.8, cap_s=3.0, tries=20)
-LIVENESS_S = 60.0
 RETRY_S = (1.0, 3.0)
 MOST_REPORTS = 32
 """Signed states in one message: a router may have a thousand groups, and a message 64 payloads."""
@@ -171,7 +170,7 @@ class DksLink(GroupParty):
         config = IkeConfig(
             offers=offers(document.key_exchange),
             retransmission=replace(self.retransmission, handshake_s=handshake_s),
-            liveness_s=LIVENESS_S,
+            liveness_s=context.liveness.dks_s,
             log_keys=context.log_keys,
             ike_lifetime_s=float(document.lifetimes.ike_s),
             admit=lambda peer: peer.ip in self._addresses,
@@ -354,7 +353,7 @@ class DksLink(GroupParty):
         if event.reason is CloseReason.NO_PROPOSAL_CHOSEN and self._context.document.key_exchange is PostQuantum.OFF:
             self.agree(PostQuantum.PREFERRED, now)  # the DKS may have a later document for us, which requires it
         hint, self._hint = self._hint, None
-        self.connect_at = now + LIVENESS_S  # whatever becomes of the plan
+        self.connect_at = now + self._context.liveness.dks_s  # whatever becomes of the plan
         self._plan(now, self._schedule.failed() if hint is None else self._schedule.hinted(hint))
 
     # -- the lease -----------------------------------------------------------------------------------

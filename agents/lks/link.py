@@ -39,7 +39,6 @@ from agents.policy.document import InterfacePolicy
 from agents.policy.names import GroupId, SpeakerId
 
 RETRANSMISSION = Retransmission(first_s=0.25, factor=1.8, cap_s=1.0, tries=10)
-LIVENESS_S = 20.0
 REFUSALS = frozenset({CloseReason.AUTHENTICATION_FAILED, CloseReason.REFUSED, CloseReason.NO_PROPOSAL_CHOSEN})
 
 
@@ -65,7 +64,7 @@ class Link(GroupParty):
             retransmission=RETRANSMISSION,
             hop_limit=255,
             admit=self._admit,
-            liveness_s=LIVENESS_S,
+            liveness_s=context.liveness.neighbor_s,
             ike_lifetime_s=float(context.document.lifetimes.ike_s),
             # Whoever forges a neighbour's address fills two places and then needs answers to it, so the
             # neighbour itself, which gets them, always finds one free.

@@ -44,7 +44,6 @@ from agents.lks.pair_keys import PairKeys
 from agents.policy.document import InterfacePolicy, PairPolicy, PolicyDocument
 
 RETRANSMISSION = Retransmission(first_s=0.5, factor=1.8, cap_s=2.0, tries=10)
-LIVENESS_S = 20.0
 FIRST_S = (0.0, 0.5)
 """When the one who begins does so: all routers of a domain may have got their power at once."""
 POINT_FIRST_S = (3.0, 6.0)
@@ -90,7 +89,7 @@ class Pairs(IkeParty):
             config=IkeConfig(
                 offers=offers(document.key_exchange),
                 retransmission=RETRANSMISSION,
-                liveness_s=LIVENESS_S,
+                liveness_s=context.liveness.pair_s,
                 ike_lifetime_s=float(document.lifetimes.ike_s),
                 child_lifetime_s=float(document.lifetimes.group_s),
                 admit=lambda peer: (peer.ip, peer.local_ip) in self._ours,

@@ -10,10 +10,11 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents.dks.core import DksCore
+from agents.dks.core import POLL_S, DksCore
 from agents.dks.documents import Documents
 from agents.dks.store import GenerationLedger
 from agents.ipsec.protection import RoutingProtocol
+from agents.lks.context import LIVENESS, Liveness
 from agents.lks.core import LksCore
 from agents.lks.retained import DOCUMENT
 from agents.policy import edit
@@ -35,7 +36,7 @@ from testbed.topology.resolved import Topology
 class Network(Simulation):
     """`network`: a topology, or segments: name → routers on it; two make a point-to-point link, more a LAN. With no
     protocol of IPv4 among `protocols` links have no IPv4 addresses. `room`: for how many interfaces a router has SPIs,
-    at least."""
+    at least. `liveness`, `dks_poll_s`: of routers and of the DKS, as their cores take them."""
 
     wires: Lossy
 
@@ -52,12 +53,15 @@ class Network(Simulation):
         overtake: float = 0.0,
         keys: Keys = key,
         room: int = 4,
+        liveness: Liveness = LIVENESS,
+        dks_poll_s: float = POLL_S,
     ) -> None:
         super().__init__(seed)
         self.wires = Lossy(self, loss=loss, duplicate=duplicate, overtake=overtake)
         self.record = Record(self)
         self.observers.append(self.record)
         self.keys = keys
+        self._liveness, self._dks_poll_s = liveness, dks_poll_s
         self.topology = network if isinstance(network, Topology) else wired(network, protocols or PROTOCOLS)
         self.domain = domain_of(
             self.topology, key, DKS_ADDRESS, settings or Settings(validity_s=1 << 33),
@@ -186,7 +190,7 @@ class Network(Simulation):
         def wall() -> float:
             return self.wall_offset + self.clocks.get(node.name, 0.0) + self.now
 
-        return router_core(self, node, self.domain.name, self.keys(node.name), wall)
+        return router_core(self, node, self.domain.name, self.keys(node.name), wall, liveness=self._liveness)
 
     def held(self) -> Documents:
         """All documents of now, as a DKS that starts has them."""
@@ -203,7 +207,7 @@ class Network(Simulation):
         rate, burst = self.pace
         return dks_core(
             self, self.domain.name, documents, self.ledger,
-            poll=poll, poll_list=lambda: self.revocation, rate=rate, burst=burst,
+            poll=poll, poll_list=lambda: self.revocation, rate=rate, burst=burst, poll_s=self._dks_poll_s,
         )  # fmt: skip
 
     @property

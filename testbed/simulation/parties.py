@@ -25,9 +25,9 @@ POLICY_SERVER = key(keys.POLICY_SERVER)
 
 
 def router_core(
-    simulation: Simulation, node: Node, domain: str, own: Ed25519PrivateKey, wall: Callable[[], float]
+    simulation: Simulation, node: Node, domain: str, own: Ed25519PrivateKey, wall: Callable[[], float], **more: Any
 ) -> LksCore:
-    """A router's core, from its files."""
+    """A router's core, from its files; `more`: as LksCore takes it."""
     return LksCore(
         node.files[DOCUMENT],
         own,
@@ -41,6 +41,7 @@ def router_core(
         revocation=node.files.get(REVOCATION),
         lease_record=node.files.get(LEASE),
         carried_record=node.files.get(CARRIED),
+        **more,
     )
 
 

@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Address
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from agents.ikev2 import Datagram
 from agents.ikev2.model import PeerAddress
 from agents.ipsec.protection import Mode
+from agents.lks.context import Liveness
 from agents.policy import edit
 from agents.policy.document import Lease
 from agents.policy.domain import Settings
@@ -74,7 +74,10 @@ class Weeks:
     def __init__(self, days: float, seed: int, lease_s: int = LEASE_S) -> None:
         self.seed = seed
         settings = Settings(lease=Lease(seconds=lease_s, at_end="close"))
-        self.network = network = Network(LINKS, settings=settings, dks=True, seed=seed)
+        liveness = Liveness(neighbor_s=LIVENESS_S, dks_s=LIVENESS_S)
+        self.network = network = Network(
+            LINKS, settings=settings, dks=True, seed=seed, liveness=liveness, dks_poll_s=POLL_S
+        )
         self.end_s, self.found = days * DAY_S, Found()
         self.dks_dead_s, self.dks_back_s = self.end_s / 4, self.end_s * 7 / 12
         self._chance = random.Random(f"weeks {seed}")
@@ -249,13 +252,8 @@ def told(weeks: Weeks) -> dict[str, Any]:
 
 def play(days: float, seed: int, lease_s: int = LEASE_S) -> Weeks:
     """So many days, computed."""
-    with (
-        patch("agents.lks.link.LIVENESS_S", LIVENESS_S),
-        patch("agents.lks.dks_link.LIVENESS_S", LIVENESS_S),
-        patch("agents.dks.core.POLL_S", POLL_S),
-    ):
-        weeks = Weeks(days, seed, lease_s)
-        weeks.run()
+    weeks = Weeks(days, seed, lease_s)
+    weeks.run()
     return weeks
 
 

@@ -14,18 +14,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
-from unittest.mock import patch
 
 from agents.ikev2 import Datagram, NotifyPayload
 from agents.ikev2.codec.header import Header, encode_header, parse_header
 from agents.ikev2.codec.payloads import encode_payloads
 from agents.ikev2.errors import MalformedMessage
 from agents.ikev2.registry import ExchangeType, Flag, PayloadType
-from agents.runtime.drops import Drops
-from agents.runtime.effects import Event, Send
+from agents.runtime.effects import Effect, Event, Send
 from testbed.simulation.simulation import Node
 from testbed.simulation.wires import Passing
-from testbed.soak.unsealed import claims_to_be_sealed, digest
+from testbed.soak.unsealed import claims_to_be_sealed, digest, uncounted
 
 if TYPE_CHECKING:
     from testbed.soak.world import World
@@ -126,14 +124,18 @@ def stir(core: object, datagrams: Sequence[Datagram], now: float) -> str | None:
     """Give a party all of these, none of which anybody sealed; what they changed, or None. Counters of what was
     dropped do not count, and are left as they are."""
     before, timer = digest(core), core.next_timer()  # type: ignore[attr-defined]
-    with patch.object(Drops, "saw", lambda *_words: None):
+    with uncounted(core):
         for each in datagrams:
             core.receive(each, now)  # type: ignore[attr-defined]
-            if effects := core.take():  # type: ignore[attr-defined]
+            if effects := _but_drops(core.take()):  # type: ignore[attr-defined]
                 return f"{each.data[:48].hex()} of {len(each.data)} octets brought {effects[0]}"
     if core.next_timer() != timer:  # type: ignore[attr-defined]
         return f"one of {_shown(datagrams)} set another timer"
     return None if digest(core) == before else f"one of {_shown(datagrams)} changed the state"
+
+
+def _but_drops(effects: Sequence[Effect]) -> list[Effect]:
+    return [each for each in effects if not (isinstance(each, Event) and each.kind == "dropped")]
 
 
 def _shown(datagrams: Sequence[Datagram]) -> str:
@@ -203,10 +205,10 @@ class Outsider:
         if timer is not None and timer <= now:
             return
 
-        def say() -> list[object]:
-            with patch.object(Drops, "saw", lambda *_words: None):
+        def say() -> list[Effect]:
+            with uncounted(core):
                 core.receive(datagram, now)
-                return list(core.take())
+                return _but_drops(core.take())
 
         effects = self._apart(say)
         sent = [each for each in effects if isinstance(each, Send)]

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from copy import deepcopy
 from enum import Enum
 from typing import Any
 
 from agents.ikev2.codec.header import parse_header
 from agents.ikev2.errors import MalformedMessage
 from agents.ikev2.registry import ExchangeType
+from agents.runtime.drops import Drops
+from agents.runtime.metrics import Counts
 
 _LEFT_OUT = frozenset(
     {
@@ -49,22 +53,43 @@ def claims_to_be_sealed(data: bytes) -> bool:
 def digest(core: Any) -> bytes:
     """Of all that the object holds, as far as it can be reached; equal before and after when nothing changed."""
     hash_ = hashlib.sha256()
+    for text, _item in _reached(core):
+        hash_.update(text.encode())
+    return hash_.digest()
+
+
+@contextmanager
+def uncounted(core: Any) -> Iterator[None]:
+    """Datagrams that the core drops meanwhile leave its counters as they were."""
+    kept = [(each, _kept(each)) for _text, each in _reached(core) if isinstance(each, Drops | Counts)]
+    try:
+        yield
+    finally:
+        for counters, values in kept:
+            vars(counters).update(values)
+
+
+def _kept(counters: Drops | Counts) -> dict[str, Any]:
+    return {name: deepcopy(value) if isinstance(value, dict) else value for name, value in vars(counters).items()}
+
+
+def _reached(core: Any) -> Iterator[tuple[str, Any]]:
+    """All that the object holds, each as text; objects once, with a number in place of what they hold."""
     numbers: dict[int, int] = {}
     waiting: list[Any] = [core]
     while waiting:
         item = waiting.pop()
         if isinstance(item, _PLAIN):
-            hash_.update(repr(item).encode())
+            yield repr(item), item
             continue
         if isinstance(item, Enum):
-            hash_.update(str(item).encode())
+            yield str(item), item
             continue
         known = numbers.setdefault(id(item), len(numbers))
-        hash_.update(f"{type(item).__name__} {known};".encode())
+        yield f"{type(item).__name__} {known};", item
         if known != len(numbers) - 1:
             continue
         waiting.extend(_parts(item))
-    return hash_.digest()
 
 
 def _parts(item: Any) -> list[Any]:

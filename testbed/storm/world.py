@@ -18,8 +18,8 @@ from collections.abc import Collection, Mapping
 from agents.dks.core import DksCore
 from agents.dks.store import GenerationLedger
 from agents.ikev2.registry import ExchangeType
+from agents.lks.context import LIVENESS
 from agents.lks.core import LksCore
-from agents.lks.dks_link import LIVENESS_S
 from agents.lks.retained import DOCUMENT
 from agents.runtime.effects import Effect, Event, Send
 from testbed.domains.drawn import DKS_ADDRESS
@@ -140,13 +140,13 @@ class Storm:
         if satisfied and node.core is not None and simulation.now - self._busy_at[node.name] >= self._rest_s:
             node.core = None
             self.resting += 1
-            simulation.at(self._sent_at[node.name] + LIVENESS_S, self._keep_alive)
+            simulation.at(self._sent_at[node.name] + LIVENESS.dks_s, self._keep_alive)
         else:
             simulation.at(simulation.now + self._rest_s, lambda: self._look_whether_to_rest(node))
 
     def _keep_alive(self) -> None:
         self._wires.keep_alive()
-        self.simulation.at(self.simulation.now + LIVENESS_S, self._keep_alive)
+        self.simulation.at(self.simulation.now + LIVENESS.dks_s, self._keep_alive)
 
 
 def instant() -> Service:

@@ -12,7 +12,7 @@ import pytest
 from agents.gikev2 import GroupKeys
 from agents.ikev2 import IkeEndpoint, Payload, RawPayload, Request
 from agents.lks import speaker
-from agents.lks.link import LIVENESS_S
+from agents.lks.context import LIVENESS
 from agents.policy.document import Lifetimes
 from agents.policy.domain import Settings
 from testbed.simulation.network import Network
@@ -109,7 +109,7 @@ def test_octets_changed_on_the_wire_are_forgotten_soon_after_that_ends(seed: int
     network.run(10)
     network.wires.tap = None
     # An IKE SA that one side alone has is found out by its liveness check at the latest.
-    assert network.run(10 + LIVENESS_S + 5, network.all_keyed)
+    assert network.run(10 + LIVENESS.neighbor_s + 5, network.all_keyed)
 
 
 def test_forged_handshakes_in_a_neighbours_name_do_not_keep_it_out() -> None:
