@@ -1,4 +1,4 @@
-"""The DKS is dead for ten rekeys' time: does the network live on, and is there one numbering of keys at its return?"""
+"""The DKS is dead for ten key lifetimes: does routing go on, and is there one numbering at its return?"""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LOST, DROPPED, AT_HEAL, TWICE, BESIDE = (
     "packets dropped by IPsec",
     "packets dropped by IPsec as the link comes back",
     "groups with two keys of one number",
-    "groups numbered otherwise than in the DKS's book",
+    "groups whose newest number differs from the DKS's ledger",
 )
 
 
@@ -50,24 +50,24 @@ class DksOutage(Experiment):
     name = "dks_outage"
     title = "The DKS is dead for ten key lifetimes"
     question = (
-        "When the key server of the domain is dead for ten lifetimes of a key, does routing live on, does a cut link "
-        "come back meanwhile, and do all routers number their keys as the key server does after its return?"
+        "When the domain's key server is dead for ten lifetimes of a key, does routing go on, does a cut link come "
+        "back meanwhile, and do all routers and the key server agree on the numbers of keys after its return?"
     )
     method = (
-        f"A group's key lives {LIFETIME_S} s. After {KILL_S} s the DKS's process is killed, and started again "
-        f"{OUTAGE_S} s later from what is on its disk. {CUT_S - KILL_S} s into the outage the link that most shortest "
-        f"paths use loses its carrier for {HEAL_S - CUT_S} s. Convergence counts from its return to the last moment at "
-        "which every router's forwarding table became what shortest paths say. Adjacencies over that link that are "
-        "down while it is cut are not counted as lost. At the end every kernel's SAs are read: are two keys told by "
-        "one number of a group, and is the newest number of a group, at its speaker and at each receiver, the newest "
-        "in the DKS's book? What each router's kernel says in /proc/net/xfrm_stat when the DKS dies is taken from what "
-        f"it says at the end; the {SETTLED_S - HEAL_S} s after the link's return are counted apart, since a Hello that "
-        "comes before the Local Key Servers have spoken cannot be understood."
+        f"A group's key lives {LIFETIME_S} s. After {KILL_S} s the DKS's process is killed. It is started again "
+        f"{OUTAGE_S} s later from its disk. {CUT_S - KILL_S} s into the outage, the link that most shortest paths use "
+        f"loses its carrier for {HEAL_S - CUT_S} s. Convergence is the time from the link's return to the last moment "
+        "at which a router's forwarding table came to match the shortest paths. Adjacencies over the cut link do not "
+        "count as lost while it is cut. At the end every kernel's SAs are read and checked: does a number of a group "
+        "stand for two keys, and is the newest number of each group, at its speaker and at each receiver, the newest "
+        "in the DKS's ledger? Packets dropped by IPsec are the growth of the counters in /proc/net/xfrm_stat from the "
+        f"DKS's death to the end. The {SETTLED_S - HEAL_S} s after the link's return are counted separately, since a "
+        "Hello that arrives before the Local Key Servers have spoken cannot be decrypted."
     )
     shows_not = (
-        "One outage of one length. Keys are compared at the end of the run only, by a hash: that no number had two "
-        "keys in between is what tests/unit/lks/test_issuing.py looks at in simulation. With lks the DKS learns of "
-        "generations when a router comes to it, and is behind in between by design."
+        "One outage of one length. Keys are compared at the end of the run only, by a hash. That no number has two "
+        "keys in between is tested in simulation (tests/unit/lks/test_issuing.py). With lks the DKS learns of "
+        "generations when a router visits it, so its ledger lags between visits by design."
     )
     topology = "ring:6"
     keyings: ClassVar[tuple[str, ...]] = ("central-mgmt", "dks-lks", "lks")
@@ -145,7 +145,7 @@ class DksOutage(Experiment):
             if keying not in LOCAL or not runs:
                 continue
             lost, drops = (sum(int(run.extra[name] or 0) for run in runs) for name in (LOST, DROPPED))
-            criteria.append(Criterion(keying, "no adjacency lost, but those over the cut link", str(lost), lost == 0))
+            criteria.append(Criterion(keying, "no adjacency lost, except over the cut link", str(lost), lost == 0))
             criteria.append(Criterion(keying, "no packet dropped by IPsec", str(drops), drops == 0))
             slowest = [run.main_s for run in runs]
             before = all(each is not None and each < BACK_S - HEAL_S for each in slowest)
@@ -162,12 +162,12 @@ class DksOutage(Experiment):
 
     @staticmethod
     def _one_numbering(keying: str, runs: Sequence[Mapping[str, float | None]]) -> Criterion:
-        """In `lks` the DKS only hears of numbers when routers come to it: its book is then no yardstick."""
+        """With `lks` the DKS learns numbers only when routers visit it, so its ledger is not compared."""
         names = ["SAs of no group", "groups without a key in common", TWICE, *([BESIDE] if keying == "dks-lks" else [])]
         wrong = {name: sum(int(run.get(name) or 0) for run in runs) for name in names}
         compared = all(run.get("SAs compared") for run in runs)
         said = "; ".join(f"{name}: {count}" for name, count in wrong.items() if count) or "all SAs agree"
-        text = "one key for each number" + (", and the DKS's book has it" if keying == "dks-lks" else "")
+        text = "one key for each number" + (", and it is in the DKS's ledger" if keying == "dks-lks" else "")
         return Criterion(keying, text, said if compared else "no SAs on record", compared and not any(wrong.values()))
 
     def findings(self, table: Table) -> list[str]:
@@ -191,7 +191,7 @@ class DksOutage(Experiment):
 
 
 def losses(run: Run, link: str, since: int, until: int) -> int:
-    """How often an adjacency went down from `since` to `until` (ns), but for those over the link while it is cut."""
+    """How often an adjacency went down from `since` to `until` (ns), except over the link while it is cut."""
     topology, cut, healed = run.plan.topology, run.mark(CUT), run.mark(HEALED)
     return sum(
         not up
@@ -203,13 +203,13 @@ def losses(run: Run, link: str, since: int, until: int) -> int:
 
 
 def issued(run: Run) -> list[Event]:
-    """When the DKS made a generation: for an LKS to give out, or to push itself."""
+    """The events in which the DKS made a generation, for an LKS to distribute or to push itself."""
     return [*run.where("agent", "issued", "dks"), *run.where("agent", "rekeyed", "dks")]
 
 
 def dropped(run: Run) -> dict[str, int]:
-    """What the counters of /proc/net/xfrm_stat grew by from the DKS's death to the end, but for the return of the link:
-    a neighbour whose first Hello comes before the LKSs have spoken cannot be understood if it has new keys."""
+    """The growth of each counter of /proc/net/xfrm_stat from the DKS's death to the end, without the seconds after the
+    link's return: a neighbour with new keys cannot be decrypted until the two LKSs have exchanged them."""
     growth = grown(run, DEAD, "end")
     for name, count in grown(run, HEALED, SETTLED).items():
         growth[name] = growth.get(name, 0) - count

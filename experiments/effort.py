@@ -1,4 +1,5 @@
-"""What do people type, decide and keep secret to protect a network's OSPF: keys by hand, key chains, or this system?"""
+"""How much do people type, decide and keep secret to protect a network's OSPF by hand, with key chains, and with
+LKSs?"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ COUNTS = {
     "commands": "commands",
     "machines": "machines typed at",
     "secrets": "different secrets handled",
-    "entries": "times that a secret is typed or read",
+    "entries": "entries of a secret, typed or read",
     "decisions": "decisions",
     "rounds": "rounds over all machines",
 }
@@ -31,24 +32,27 @@ TRIED, TAKEN = "lines run or parsed", "of them accepted"
 class Effort(Simulated):
     name = "effort"
     title = "What people do for it"
-    question = "What do people type, decide and keep secret, with keys by hand, with key chains, and with this system?"
+    question = (
+        "How much do people type, decide and keep secret, with keys by hand, with key chains, and with this system?"
+    )
     method = (
-        "Scripts are made for a grid of routers with OSPF on point-to-point links, line by line as a person types "
-        "them, and counted. Tasks: bring all routers into service; add one; replace one whose machine is broken; "
-        "somebody leaves who knows what his work let him know; replace all keys without a break. manual: static ESP "
-        "keys as in RFC 4552, changed in the three rounds of its section 10. native: FRR's HMAC-SHA-256 with key "
-        "chains, changed in two. Each with one key for the network and, as -link, with one a link. lks: "
-        "docs/install.md on each router and the DKS, and policy at the Policy Server. Nothing is estimated: policy's "
-        "lines are run against a store; ip and vtysh parse theirs; a test runs the install page in namespaces. A "
-        "secret counts where a person types, carries or reads it. A decision is what no drawing of the network says: "
-        "an SPI, a key id, a date, whose key is right, who may be neighbours."
+        "Scripts are generated for a grid of routers with OSPF on point-to-point links, line by line as a person "
+        "types them, and counted. The tasks: bring all routers into service; add one; replace one whose machine is "
+        "broken; exclude a person who leaves with all the secrets of their work; replace all keys without a break. "
+        "manual: static ESP keys as in RFC 4552, changed in the three rounds of its section 10. native: FRR's "
+        "HMAC-SHA-256 with key chains, changed in two rounds. Both have one key for the network, or, as -link, one "
+        "key for each link. lks: docs/install.md on each router and the DKS, and policy at the Policy Server. Nothing "
+        "is estimated: policy's lines run against a store, ip and vtysh parse theirs, and a test runs the install "
+        "page in namespaces. A secret counts each time a person types, carries or reads it. A decision is a value "
+        "that does not follow from a drawing of the network: an SPI, a key id, a date, whose key is genuine, which "
+        "routers may be neighbours."
     )
     shows_not = (
-        "How long a person takes. What a configuration system saves: it types the same lines, and then holds the "
-        "secrets. Installing packages, the routing configuration itself and what makes static keys survive a reboot "
-        "are left out. On broadcast networks and with OSPFv3 there is more to type by hand. With lks keys are "
-        "replaced by themselves, each hour; the task counts one dks rekey for each router, for who wants all new keys "
-        "now. A leaver who had root on routers has their identities too, whatever protects OSPF."
+        "How long a person takes, and how much a configuration system saves: such a system types the same lines, and "
+        "then holds the secrets. Installing packages, the routing configuration itself and making static keys survive "
+        "a reboot are left out. Broadcast networks and OSPFv3 need more typing by hand. With lks keys are replaced "
+        "automatically each hour; the task counts one dks rekey for each router, as if an administrator wanted new "
+        "keys at once. A leaver who had root on routers also has their identities, whatever protects OSPF."
     )
     topology = "grid"
     keyings = ("native", "manual", "lks")
@@ -58,13 +62,13 @@ class Effort(Simulated):
     options: ClassVar[Mapping[str, Any]] = {"sizes": [10, 100, 1000]}
 
     def cases(self, request: Request) -> list[tuple[str, int, dict[str, Any]]]:
-        """One for each way and size; a mode of `--keying` stands for its ways."""
+        """One case for each way and size; a mode of `--keying` stands for all its ways. InputError."""
         keyings = request.keyings or self.keyings
         for name in keyings:
             if name not in self.keyings:
                 raise InputError(f"{name!r} is not counted", where="--keying", allowed=", ".join(self.keyings))
         if len(request.seeds) > 1:
-            raise InputError("a script is the same by every seed", where="--seeds", allowed="1")
+            raise InputError("a script is the same for every seed", where="--seeds", allowed="1")
         seed = (*request.seeds, 1)[0]
         ways = [way for way in WAYS if way.removesuffix("-link") in keyings]
         return [
@@ -86,7 +90,7 @@ class Effort(Simulated):
         )
 
     def judge(self, table: Table) -> list[Criterion]:
-        """That scripts are taken by the programs that they are for, and what must hold of this system at every size."""
+        """Every line is accepted by the program it is for; with lks, the conditions that hold at every size."""
         criteria = []
         for label in table.measures:
 
@@ -100,9 +104,11 @@ class Effort(Simulated):
                 added = value(f"{NAMES['add']}: {COUNTS['machines']}")
                 left = value(f"{NAMES['leaves']}: {COUNTS['machines']}")
                 criteria += [
-                    Criterion(label, "nobody handles a secret once the domain is in service", str(later), later == 0),
-                    Criterion(label, "one more router is typed at it and one other machine", str(added), added == 2),
-                    Criterion(label, "who leaves costs no router a command", str(left), left == 1),
+                    Criterion(
+                        label, "no person handles a secret once the domain is in service", str(later), later == 0
+                    ),
+                    Criterion(label, "one more router needs commands at two machines", str(added), added == 2),
+                    Criterion(label, "a leaver needs commands at one machine, and at no router", str(left), left == 1),
                 ]
         return criteria
 
@@ -117,7 +123,7 @@ class Effort(Simulated):
             sentences.append(
                 f"{label}: all into service in {value('service', 'commands')} commands with "
                 f"{value('service', 'entries')} entries of {value('service', 'secrets')} secrets; one more router at "
-                f"{value('add', 'machines')} machines; somebody leaves: {value('leaves', 'commands')} commands at "
+                f"{value('add', 'machines')} machines; a leaver: {value('leaves', 'commands')} commands at "
                 f"{value('leaves', 'machines')} machines, {value('leaves', 'entries')} entries of secrets, "
                 f"{value('leaves', 'rounds')} rounds."
             )
@@ -129,7 +135,7 @@ class Effort(Simulated):
 
 
 def _sizes(given: Mapping[str, Any], known: Mapping[str, Any]) -> list[int]:
-    """The sizes that were asked for. InputError."""
+    """The sizes of the options. InputError."""
     for name in given:
         if name not in known:
             raise unknown_option(name, known)

@@ -1,4 +1,4 @@
-"""Protection comes into a network that is in service, link by link, and is taken back: is an adjacency lost?"""
+"""Protection is deployed in a running network, link by link, and withdrawn: is an adjacency lost?"""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ if TYPE_CHECKING:
     from testbed.report.page import Drawn
 
 START_S = 120.0
-"""Every router has been at the DKS by then; see `reconnect`."""
+"""By then every router has visited the DKS; see `reconnect`."""
 TRY_S = 6.0
 MODES = 3
 """Steps of a segment each way: listen, permissive, required."""
 DARK_S = 60.0
 HELD_S = 150.0
-"""How long the router that is down holds the step at most: its darkness, its boot, and its way to the DKS."""
+"""The longest time for which the router that is down holds the step: without power, booting, and until it visits the
+DKS."""
 MARGIN_S = 30.0
 RATE_PPS = 20.0
 INTERVAL_S = 2.0
 DRAWN_S = 10.0
-"""A hello interval: in a shorter one of a small network there may be packets of some routers only."""
+"""A hello interval: a shorter one may hold packets of some routers only, in a small network."""
 LOSSES, SHARE, BACK = "adjacency losses", "protected at required, %", "protected at the end, %"
 PROBES, TAKEN, LEFT, HELD = "probe packets lost", "steps taken", "steps not taken", "attempts held"
 AHEAD = "steps taken while a member was down"
@@ -43,7 +44,7 @@ MODERN = ("lks", "central-mgmt")
 
 
 def segments(topology: Topology) -> list[str]:
-    """The segments that are protected: those with two routers at least."""
+    """The segments that are protected: all with two routers or more."""
     return [
         name
         for name, each in topology.segments.items()
@@ -52,21 +53,21 @@ def segments(topology: Topology) -> list[str]:
 
 
 def down(topology: Topology) -> str:
-    """The router that loses its power: the last one which no probe goes through and, if there is such a one, that is
-    neither designated router of a LAN nor its backup. When that dies, OSPF itself is without the LAN for a moment."""
+    """The router that loses its power: the last by name of those no probe passes through. A designated router or backup
+    is avoided if possible: when it dies, OSPF itself loses the LAN for a moment."""
     names = sorted(topology.routers)
     return ([name for name in names[2:] if name not in elected(topology)] or names)[-1]
 
 
 def deployed(topology: Topology) -> list[str]:
-    """The protocols that can be deployed one after the other, in the order of the way up."""
+    """The protocols that can be deployed one after the other, in the order of deployment."""
     there = {"ospf": topology.ospf.v2, "ospf6": topology.ospf.v3, "pim": topology.pim is not None}
     return [name for name, runs in there.items() if runs]
 
 
 def elected(topology: Topology) -> set[str]:
-    """The two routers of each LAN that ospfd elects when all begin together (RFC 2328, section 9.4): of one priority
-    those with the greatest IDs."""
+    """The two routers of each LAN that ospfd elects when all begin together: with equal priorities, the two with the
+    greatest IDs (RFC 2328, section 9.4)."""
     lans = [each for each in topology.segments.values() if each.kind == "lan"]
     members = [[node for node, _ in each.members if node in topology.routers] for each in lans]
     return {name for each in members for name in sorted(each, key=lambda one: topology.routers[one].router_id)[-2:]}
@@ -76,22 +77,22 @@ class IncrementalDeployment(Experiment):
     name = "incremental_deployment"
     title = "Protection brought in, and taken back, in service"
     question = (
-        "Can links be secured one by one while the network runs, and be taken back, without losing an adjacency, also "
-        "when a router is without power at a step and comes back under the policy before it?"
+        "Can links be protected one by one while the network runs, and protection withdrawn again, without the loss "
+        "of an adjacency, even when a router loses its power at a step and comes back under the policy before it?"
     )
     method = (
-        "The network runs with every interface in clear. From 120 s on the Policy Server tries the next step of the "
-        f"deployment every {TRY_S:g} s: one link further from clear to listen, permissive and required, each step "
-        "only when all members have confirmed the one before. While one of its links is under way a router loses its "
-        f"power for {DARK_S:g} s; it holds that step, comes back with its older document, and goes to the DKS 30 "
-        "to 60 s later, so that neighbours act under two policies for longer than the dead interval. Then everything "
-        "goes back to clear. `-o apart=true` deploys one protocol after the other: OSPF, then PIM; back, PIM first. "
-        "What is protected is counted in captures of every interface. Adjacencies of the router that has no power are "
-        "not counted as lost while it has none. Multicast goes to routers that no path leads to through that one."
+        "The network starts with every interface in clear. From 120 s on, the Policy Server tries the next step of "
+        f"the deployment every {TRY_S:g} s: one link further from clear to listen, permissive and required, each step "
+        "only when all members have confirmed the one before. While one of its links takes a step, a router loses its "
+        f"power for {DARK_S:g} s. It holds that step, comes back with its older document, and visits the DKS 30 to 60 "
+        "s later, so that neighbours act under two policies for longer than the dead interval. Then everything goes "
+        "back to clear. `-o apart=true` deploys one protocol after the other: OSPF, then PIM; and withdraws PIM "
+        "first. The protected share is counted in captures of every interface. Adjacencies of the router without "
+        "power do not count as lost meanwhile. Multicast goes to routers whose path does not lead through it."
     )
     shows_not = (
-        "Computation costs nothing in virtual time. One small network; routers of one make. An administrator who takes "
-        "two steps at once, or goes on without a router (`--without`), is not shown."
+        "Computation costs nothing in virtual time. One small network, with routers of one make. An administrator who "
+        "takes two steps at once, or continues without a router (`--without`), is not shown."
     )
     topology = "ring"
     keyings: ClassVar[tuple[str, ...]] = ("none", "central-mgmt", "lks")
@@ -112,7 +113,7 @@ class IncrementalDeployment(Experiment):
     def timeline(self, topology: Topology, rng: random.Random, *, apart: bool = False) -> list[Step]:
         count, protocols = len(segments(topology)) * MODES, deployed(topology) if apart else ["all"]
         timeline = []
-        # Near the end of the way up, when the links of the last router are under way.
+        # Near the end of the deployment, when the links of the last router take their steps.
         first = next(n for n, name in enumerate(sorted(segments(topology))) if self._touches(topology, name))
         cut_s = (
             START_S + TRY_S * (first * MODES + rng.randrange(1, MODES + 1)) + round(rng.uniform(0.2, TRY_S - 0.2), 3)
@@ -148,8 +149,7 @@ class IncrementalDeployment(Experiment):
         return [Flow(src=a, dst=b, rate_pps=RATE_PPS, start_s=START_S - 20) for a, b in pairs]
 
     def streams(self, topology: Topology) -> list[Stream]:
-        """One of each kind, from the router and to as many as can be without a path that leads through the one that
-        will have no power."""
+        """One stream of each kind, from the source that reaches most routers without the one that loses its power."""
         gone, streams, routes = down(topology), [], expected_paths(topology)
         names = [name for name in sorted(topology.routers) if name != gone]
         for kind, groups in (("any", ANY_SOURCE), ("specific", SOURCE_SPECIFIC)):
@@ -184,7 +184,7 @@ class IncrementalDeployment(Experiment):
         last = max(each.at_s for each in made.timeline)
         return made.model_copy(update={"duration_s": max(made.duration_s, last + MARGIN_S)})
 
-    # -- what came of it
+    # -- measures
 
     def measure(self, run: Run) -> Measures:
         topology = run.plan.topology
@@ -228,7 +228,8 @@ class IncrementalDeployment(Experiment):
 
     @staticmethod
     def _losses(run: Run, off: int, on: int) -> int:
-        """How often a direction was lost since the deployment began, but for the router without power."""
+        """How often a direction of an adjacency was lost since the deployment began, except at the router without
+        power."""
         node = down(run.plan.topology)
         began = min((int(each["t"]) for each in run.where("lab", "deploy")), default=0)
         return sum(
@@ -271,7 +272,8 @@ class IncrementalDeployment(Experiment):
             def every(name: str, value: float, runs: Sequence[Measures] = runs) -> bool:
                 return all(run.extra.get(name) == value for run in runs)
 
-            # Whoever confirmed a step and then lost its power is one step behind when the next is taken, and no more.
+            # A router that confirmed a step and then lost its power is one step behind when the next is taken, and no
+            # more.
             held = all((run.extra[HELD] or 0) > 0 and (run.extra[AHEAD] or 0) <= 1 for run in runs)
             criteria += [
                 Criterion(keying, "no adjacency is lost", f"{total(LOSSES):g}", total(LOSSES) == 0),

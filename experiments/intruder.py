@@ -1,4 +1,5 @@
-"""A stranger on a LAN and on a link forges, replays, pretends and floods; then a member forges: who is heard?"""
+"""An outsider on a LAN and on a link forges, replays, impersonates and floods; then a member forges: what gets
+through?"""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ FORGED_PIM = {
     "PIM Join": "239.6.6.1", "PIM Register": "239.6.6.2", "PIM Bootstrap": "239.6.6.3",
     "PIM Register-Stop": "239.6.6.4", "PIM Prune": "239.6.6.5", "PIM Assert": "239.6.6.6", "PIM Hello": "",
 }  # fmt: skip
-"""A phase for each kind of message, and the group that the message is about: what it does to one does not hide what
-another does, however long it lasts. The goodbye of a Hello is about all groups, and comes last."""
+"""A phase for each kind of message, and the group the message is about. Each has its own group, so that the effect of
+one does not hide that of another, however long it lasts. The goodbye in a Hello concerns all groups, and comes last."""
 _PIM_S, _EACH_S = 145, 6
 PHASES = {
     "rogue neighbour": 85, "forged": 100,
@@ -45,34 +46,35 @@ PHASES = {
     "insider": 370, "insider elsewhere": 395, "impostors": 420, "end": 470,
 }  # fmt: skip
 STREAMS_S = 30
-"""When the streams begin whose trees are forged."""
+"""The start of the streams whose trees the intruder attacks."""
 STRANGERS = ("rogue neighbour", "forged", *FORGED_PIM, "guessed", "tampered", "replayed", "replayed after reboot")
 INSIDERS = ("insider", "insider elsewhere")
 WORDS = {
-    "rogue neighbour": "a neighbour nobody knows: Hello of OSPF and PIM",
+    "rogue neighbour": "an unknown neighbour: Hello of OSPF and PIM",
     "forged": "forged: Hello and LS Update, PIM Hello and Join",
-    "PIM Join": "forged PIM: Join to a group that nobody wants",
+    "PIM Join": "forged PIM: Join to a group without receivers",
     "PIM Register": "forged PIM: Register to the rendezvous point",
     "PIM Bootstrap": "forged PIM: Bootstrap, another rendezvous point",
     "PIM Register-Stop": "forged PIM: Register-Stop to a source's router",
     "PIM Prune": "forged PIM: Prune of a branch in use",
-    "PIM Assert": "forged PIM: Assert against who forwards",
-    "PIM Hello": "forged PIM: Hello that says goodbye",
+    "PIM Assert": "forged PIM: Assert against the forwarder",
+    "PIM Hello": "forged PIM: Hello with holdtime 0 (goodbye)",
     "guessed": "guessed: ESP with random SPIs",
     "tampered": "altered: recorded ESP, one octet changed",
-    "replayed": "replayed: all that was recorded",
+    "replayed": "replayed: all recorded packets",
     "replayed after reboot": "replayed after a router's reboot",
-    "insider": "a member forges whom it hears",
+    "insider": "a member forges a speaker that it hears",
     "insider elsewhere": "the same on a link that it is not on",
 }
 """The phases in words, for the figure."""
 LINES = 60
-"""So many lines of dropped datagrams all routers together may write in a flood: some for each reason and interface."""
+"""The most lines of dropped datagrams that all routers together may write in a flood: some for each reason and
+interface."""
 FLOOD_S, FLOOD_EACH_PPS = 30, 40
 OFF_S, ON_S = PHASES["flood"] + 2, PHASES["flood"] + 5
 STRANGER_ID = IPv4Address("6.6.6.6")
 DISTANT: dict[int, IPAddress] = {4: IPv4Address("203.0.113.6"), 6: IPv6Address("2001:db8::6")}
-"""Of neither segment."""
+"""Addresses of neither segment."""
 AGENTS = modes(lambda mode: mode.dks)
 TRIALS = {
     "unapproved key": ("stranger", "stranger"),
@@ -80,14 +82,15 @@ TRIALS = {
     "a router's stolen key": (None, None),
     "the same key after its revocation": (None, None),
 }
-"""What an impostor shows: name and key; None is that of the router whose address it takes."""
+"""The name and the key that an impostor shows; None: those of the router whose address it takes."""
 DISMISSAL = ((37, "sign"), (40, "dismiss"), (43, "sign"))
-"""Seconds after the impostors began, and what an administrator with a delegated key does, or what is done to him."""
+"""Seconds after the start of the impostors' phase, and the deed: an administrator with a delegated key signs, or is
+dismissed."""
 SIGNED = ("a document signed with an administrator's key", "the same after the administrator was dismissed")
 
 
 class Cast:
-    """Who plays what. InputError for a network without a LAN of three routers and a link."""
+    """Which router plays which part. InputError for a network without a LAN of three routers and a link."""
 
     def __init__(self, topology: Topology) -> None:
         lans = [each for each in topology.segments.values() if each.kind == "lan"]
@@ -106,15 +109,15 @@ class Cast:
         self.group = packets.all_ospf(self.family)
 
     def hello(self, end: Interface, router_id: IPv4Address, source: IPAddress | None = None) -> bytes:
-        """A Hello of somebody on this interface's segment who has heard of nobody. `source`: its sender's address, that
-        of the interface by default."""
+        """A Hello without neighbours, from a router on this interface's segment. `source`: its sender's address, by
+        default that of the interface."""
         timers = self._topology.ospf
         own = source if isinstance(source, IPv6Address) else end.ipv6_link_local
         sender = end.ipv4 if self.family == 4 else own
         return packets.hello(router_id, sender, end.area, timers.hello_s, timers.dead_s)
 
     def rogue(self, segment: str) -> list[bytes]:
-        """Hellos of OSPF and PIM under an address and a name of the stranger's own."""
+        """Hellos of OSPF and PIM under an address and a router ID of the outsider's own."""
         speaker = self._topology.ends(segment)[0]
         stranger = _free(speaker, self.family)
         frames = [packets.frame(stranger, self.group, packets.OSPF, self.hello(speaker, STRANGER_ID, stranger))]
@@ -138,7 +141,7 @@ class Cast:
         return [packets.frame(*each) for each in bodies]
 
     def forged_pim(self) -> dict[str, bytes]:
-        """By phase a message of PIM on the LAN, in the name of a router that could send it; none without PIM."""
+        """By phase, a PIM message on the LAN in the name of a router that could send it; none without PIM."""
         if self._topology.pim is None:
             return {}
         speaker, victim = self._topology.ends(self.lan)[:2]
@@ -171,7 +174,8 @@ class Cast:
         return [packets.frame(speaker.hop(self.family), group, packets.ESP, bytes(104)) for group in groups]
 
     def flood(self) -> list[bytes]:
-        """IKE_SA_INIT to the speaker from a neighbour's address, from one that is no router's, and from elsewhere."""
+        """IKE_SA_INIT to the speaker from a neighbour's address, from a free one of the segment, and from a distant
+        one."""
         target, neighbor = self._topology.ends(self.lan)[:2]
         body = packets.udp(PORT, PORT, ike_sa_init(self._topology.domain))
         sources = (neighbor.hop(self.family), _free(target, self.family), DISTANT[self.family])
@@ -185,12 +189,12 @@ def _free(end: Interface, family: int) -> IPAddress:
 
 
 def _free4(end: Interface) -> IPv4Address:
-    """Of IPv4; on a link of two hosts there is none, so a neighbouring one."""
+    """A free IPv4 address; a link of two hosts has none, so one of the neighbouring link."""
     return end.ipv4.network.broadcast_address - 1 if end.kind == "lan" else end.ipv4.network.broadcast_address + 1
 
 
 def ike_sa_init(domain: str) -> bytes:
-    """A good first message, of a party that nobody knows."""
+    """A well-formed IKE_SA_INIT of an unknown party."""
     chance = random.Random("flood")
     identity = LocalIdentity(Identification.key_id(party_id(domain, "stranger")), laboratory_key(0, "stranger"))
     endpoint = IkeEndpoint(
@@ -205,33 +209,33 @@ class Intrusion(Experiment):
     name = "intruder"
     title = "An intruder on a LAN and on a link"
     question = (
-        "What of an intruder's packets reaches the routing daemons, what does it change, do routers still get keys "
-        "while it floods them, and what can a legitimate member of the LAN do?"
+        "Which of an intruder's packets reach the routing daemons, and what do they change? Do routers still get keys "
+        "during a flood, and what can a legitimate member of the LAN do?"
     )
     method = (
-        "A machine in the wires of a LAN and of a point-to-point link hears every packet and sends what it likes. In "
-        "turn: Hellos of OSPF and PIM under an address and a name of its own; OSPF Hello and LS Update, PIM Hello and "
-        "Join in a router's name; then each kind of message of PIM by itself, about a group of its own, while streams "
-        "flow (Join, Register, Bootstrap, Register-Stop, Prune, Assert, and a Hello that says goodbye); ESP with "
-        "guessed SPIs; recorded ESP with another number and a changed octet; all "
-        "recorded packets again, and once more after a router lost its power and came back; "
-        f"{3 * FLOOD_EACH_PPS} IKE_SA_INIT a second for {FLOOD_S} s from a neighbour's, a strange and a distant "
-        "address, while that neighbour boots and needs keys of the router that is flooded (convergence: from its boot "
-        "until it has all its adjacencies). Then a member of the LAN sends an OSPF Hello of a neighbour that has heard "
-        "of nobody, with all that it has: the keys under which it hears that neighbour, or the key of OSPF's own "
-        "authentication; and the same on the link, which it is not on. Last, an impostor speaks IKE from a router's "
-        "address with an unapproved key, with that router's name and another key, with its stolen key, and with that "
-        "key after its revocation; and an administrator's key signs a document for a router beside the Policy Server, "
-        "before and after that administrator was dismissed. Raw sockets beside the daemons' own count what reaches "
-        "them: forged packets bear a known IP identification, replayed ones have been there before. What it does is "
-        "seen in changes of adjacencies and of the kernels' routes, for multicast in those of the message's group, and "
-        "in what is lost of its stream."
+        "A machine in the wires of a LAN and of a point-to-point link captures every packet and sends any packet it "
+        "likes. It does in turn: Hellos of OSPF and PIM under an address and a router ID of its own; OSPF Hello and "
+        "LS Update, PIM Hello and Join in a router's name; then each kind of PIM message by itself, about a group of "
+        "its own, while streams flow (Join, Register, Bootstrap, Register-Stop, Prune, Assert, and a Hello with "
+        "holdtime 0); ESP with guessed SPIs; recorded ESP with another sequence number and one octet changed; all "
+        f"recorded packets again, and once more after a router lost its power and came back; {3 * FLOOD_EACH_PPS} "
+        f"IKE_SA_INIT a second for {FLOOD_S} s from a neighbour's, a free and a distant address, while that neighbour "
+        "boots and needs keys from the flooded router (convergence: from its boot until it has all its adjacencies). "
+        "Then a member of the LAN forges an OSPF Hello of a neighbour, which lists no neighbours, with all that it "
+        "has: the keys under which it hears that neighbour, or the key of OSPF's own authentication. It does the same "
+        "on the link, which it is not on. Then an impostor speaks IKE from a router's address with an unapproved key, "
+        "with that router's name and another key, with its stolen key, and with that key after its revocation. Last, "
+        "an administrator's key signs a document for a router without the Policy Server, before and after that "
+        "administrator was dismissed. Raw sockets beside the daemons' own count the packets that reach them: forged "
+        "packets bear a known IP identification, and replayed packets are repetitions of earlier ones. The effects "
+        "are counted as changes of adjacencies, changes of the kernels' routes (for multicast, routes of the "
+        "message's group), and lost packets of its stream."
     )
     shows_not = (
-        "Encryption and computation cost nothing in virtual time, so the flood shows that limits and cookies do not "
-        "shut neighbours out, not what a processor bears. The intruder does not poison the bridge's table of addresses "
-        "or jam the medium. ospfd drops what its own authentication does not accept, so with `native` a packet that "
-        "reaches the daemon need not be believed."
+        "Encryption and computation cost nothing in virtual time. The flood therefore shows that limits and cookies "
+        "do not shut neighbours out, and says nothing of the load a processor bears. The intruder does not poison the "
+        "bridge's table of addresses or jam the medium. ospfd drops packets that fail its own authentication, so with "
+        "`native` a packet that reaches the daemon is not necessarily believed."
     )
     topology = "office"
     keyings: ClassVar[tuple[str, ...]] = ("none", "native", "manual", "lks")
@@ -287,11 +291,11 @@ class Intrusion(Experiment):
         return steps
 
     def streams(self, topology: Topology) -> list[Stream]:
-        """One for each group that a forged message of PIM is about and that has receivers, named like its phase."""
+        """One stream for each group that a forged PIM message is about and that has receivers, named like its phase."""
         if topology.pim is None:
             return []
         cast = Cast(topology)
-        if cast.victim == cast.beyond:  # so small a network has no receiver apart
+        if cast.victim == cast.beyond:  # a network this small has no separate receiver
             return []
         return [
             Stream(name=phase, source=cast.victim, group=FORGED_PIM[phase], receivers=(cast.beyond,),
@@ -340,18 +344,20 @@ class Intrusion(Experiment):
                 return sum(int(run.extra[f"{phase}: {what}"] or 0) for run in runs for phase in phases)
 
             for text, what in (
-                ("nothing of a stranger's reaches a daemon", "packets at the daemons"),
-                ("no adjacency changes for a stranger", "adjacency changes"),
-                ("no route changes for a stranger", "route changes"),
+                ("no outsider packet reaches a daemon", "packets at the daemons"),
+                ("no outsider packet changes an adjacency", "adjacency changes"),
+                ("no outsider packet changes a route", "route changes"),
             ):
                 count = total(what, STRANGERS)
                 criteria.append(Criterion(keying, text, str(count), count == 0))
             if "PIM Prune: multicast packets lost" in runs[0].extra:
                 count = total("multicast packets lost", tuple(FORGED_PIM))
-                criteria.append(Criterion(keying, "no multicast is lost for a stranger", str(count), count == 0))
+                criteria.append(
+                    Criterion(keying, "no outsider packet costs a multicast packet", str(count), count == 0)
+                )
             times = [run.main_s for run in runs]
             value = ", ".join("never" if each is None else f"{each:.1f} s" for each in times)
-            criteria.append(Criterion(keying, "a router that boots in a flood gets keys and adjacencies meanwhile",
+            criteria.append(Criterion(keying, "a router that boots in a flood gets keys and adjacencies before it ends",
                                       value, all(each is not None and each < FLOOD_S for each in times)))  # fmt: skip
             for name in TRIALS:
                 wanted = 1.0 if name == "a router's stolen key" else 0.0
@@ -367,14 +373,16 @@ class Intrusion(Experiment):
             most = max(run.extra["flood: lines of dropped datagrams"] or 0 for run in runs)
             criteria.append(Criterion(keying, "a flood fills no event log", f"{most:g} lines", most <= LINES))
             most = max(run.extra["flood: octets answered, % of octets sent"] or 0 for run in runs)
-            text = "a stranger reflects fewer octets than he sends"
+            text = "routers answer an outsider with fewer octets than it sends"
             criteria.append(Criterion(keying, text, f"{most:.0f} %", most < 100))
             count = total("packets at the daemons", ("insider elsewhere",))
             criteria.append(
-                Criterion(keying, "a member forges nobody on a link that it is not on", str(count), count == 0)
+                Criterion(keying, "a member cannot forge a router on a link that it is not on", str(count), count == 0)
             )
             count = total("packets at the daemons", ("insider",))
-            criteria.append(Criterion(keying, "a member of the LAN can forge who it hears", str(count), count > 0))
+            criteria.append(
+                Criterion(keying, "a member of the LAN can forge a speaker that it hears", str(count), count > 0)
+            )
         return criteria
 
     def findings(self, table: Table) -> list[str]:
@@ -402,7 +410,7 @@ class Intrusion(Experiment):
 
 
 def window(run: Run, phase: str) -> tuple[int, int]:
-    """From a phase's mark to the next (ns)."""
+    """From a phase's mark to the next mark (ns)."""
     names = list(PHASES)
     following = names[names.index(phase) + 1]
     return run.mark(phase), run.events[-1]["t"] if following == "end" else run.mark(following)
@@ -415,8 +423,8 @@ def reached(run: Run, phase: str) -> int:
 
 
 def changes(run: Run, phase: str) -> int:
-    """Changes of adjacencies that the daemons logged. Those with the stranger himself count where he said hello, also
-    when they come later: he is forgotten in another phase."""
+    """Changes of adjacencies that the daemons logged. A change of the outsider's own adjacency counts in the phase of
+    its Hellos, also when it comes later: the adjacency expires in another phase."""
     since, until = window(run, phase)
     topology, cast, count = run.plan.topology, Cast(run.plan.topology), 0
     ends = [topology.ends(segment)[0] for segment in (cast.lan, cast.link)]
@@ -428,8 +436,8 @@ def changes(run: Run, phase: str) -> int:
 
 
 def rerouted(run: Run, phase: str) -> int:
-    """Changes of the kernels' routes; of multicast routes those of the group that the phase is about, also when they
-    come later."""
+    """Changes of the kernels' routes; of multicast routes only those of the phase's group, also when they come
+    later."""
     since, until = window(run, phase)
     count = len([event for event in run.where("route") if since <= event["t"] < until])
     group, last = FORGED_PIM.get(phase), run.mark("reboot")
@@ -437,8 +445,8 @@ def rerouted(run: Run, phase: str) -> int:
 
 
 def lost(run: Run, phase: str) -> int:
-    """Packets of this phase's stream, or in the phase of the Hello of all streams, that were sent since its mark and
-    not heard."""
+    """Packets that were sent since the phase's mark and not received: of its stream, or of all streams in the phase of
+    the Hello."""
     since, _until = window(run, phase)
     return sum(
         multicast.sent_since(event, since)
@@ -448,13 +456,13 @@ def lost(run: Run, phase: str) -> int:
 
 
 def lines(run: Run, phase: str) -> int:
-    """Lines that agents wrote of dropped datagrams."""
+    """The lines about dropped datagrams that agents wrote in the phase."""
     since, until = window(run, phase)
     return sum(since <= event["t"] < until for event in run.where("agent", "dropped"))
 
 
 def grown_in(run: Run, phase: str) -> dict[str, int]:
-    """How much each counter of /proc/net/xfrm_stat grew in a phase, all routers together."""
+    """The growth of each counter of /proc/net/xfrm_stat in a phase, summed over all routers."""
     names = list(PHASES)
     return grown(run, phase, names[names.index(phase) + 1])
 
@@ -473,12 +481,12 @@ def returned(run: Run, node: str) -> float | None:
 
 
 def admitted(run: Run) -> dict[str, float]:
-    """Of each trial of the impostor, whether it was taken for who it said it was."""
+    """By trial of the impostor, 1 if the router admitted it under the name it gave, else 0."""
     outcomes = [event["outcome"] for event in run.where("probe", "impostor")]
     return dict(zip(TRIALS, (float(each == "admitted") for each in outcomes), strict=False))
 
 
 def taken(run: Run) -> dict[str, float]:
-    """Of each document that was signed with an administrator's key, whether the router accepted it."""
+    """By document signed with an administrator's key, 1 if the router accepted it, else 0."""
     outcomes = [event["outcome"] for event in run.where("fault", "administrator") if event["deed"] == "sign"]
     return dict(zip(SIGNED, (float(each == "accepted") for each in outcomes), strict=False))

@@ -1,4 +1,5 @@
-"""A link is cut in three ways: how long until routing goes around it, and what data is lost, by keying mode?"""
+"""A link is cut in three ways: how long does routing take to go around it, and how much data is lost, by keying
+mode?"""
 
 from __future__ import annotations
 
@@ -32,17 +33,17 @@ class LinkCut(Experiment):
     title = "A link is cut in three ways"
     question = "How long is traffic lost when a link fails, and does keying make it longer?"
     method = (
-        "A link that its two ends use both ways, of those that leave the network whole the one over which most "
-        "shortest paths lead, is cut and healed three times: its interface taken down by the administrator, its "
-        "carrier lost at both ends, and packets dropped silently while the carrier stays. The time "
-        "to reconverge counts from the cut to the last moment at which every router's forwarding table became what "
-        "shortest paths without that link say; after healing, with it. A stream of UDP packets between the link's "
-        f"two ends, {RATE_PPS:g} a second, shows for how long data is lost. Multicast streams come from one "
-        "end too, to the other end and to other routers."
+        "One link is cut and healed three times: its interface is taken down by the administrator, its carrier is "
+        "lost at both ends, and its packets are dropped silently while the carrier stays. It is the link that most "
+        "shortest paths use, among those that both ends use in both directions and whose loss leaves the network "
+        "connected. The time to reconverge runs from the cut to the last moment at which a router's forwarding table "
+        "came to match the shortest paths without that link; after healing, with it. A stream of UDP packets between "
+        f"the link's two ends, {RATE_PPS:g} a second, shows how long data is lost. Multicast streams go from one end "
+        "to the other end and to other routers."
     )
     shows_not = (
-        "One link of one network; OSPF's hello and dead intervals, 10 s and 40 s unless the topology says otherwise, "
-        "decide the blackhole's time. Lost data is known to 1/20 s."
+        "One link of one network. OSPF's hello and dead intervals, 10 s and 40 s unless the topology says otherwise, "
+        "decide the time of the blackhole. Lost data is known to 1/20 s."
     )
     keyings = ("none", "manual", "central-mgmt", "lks")
     main = Span(
@@ -107,7 +108,7 @@ class LinkCut(Experiment):
             return []
         criteria = []
         for kind in KINDS:
-            # Where a cut is noticed within milliseconds, a ratio is one of two noises.
+            # A cut that is noticed within milliseconds gives a ratio of two noises.
             criteria += self.as_fast(table, "lks", SPAN.format(kind), NOTICED_S)
             criteria += self.hears_in_time(table, "lks", kind)
         return criteria + self.none_in_clear(table, "lks")
@@ -122,7 +123,7 @@ class LinkCut(Experiment):
             ],
         }
         said = [
-            f"No cut changed any of the {what}: they are not judged by it. A link that more paths use shows more."
+            f"No cut changed any of the {what}, so they are not judged. A link that more paths use shows more."
             for what, series in untouched.items()
             if series and all(table.median_s("none", each) == 0 for each in series)
         ]
@@ -131,7 +132,7 @@ class LinkCut(Experiment):
 
 
 def refuse_dead_link(run: Run, link: str, moment: int) -> None:
-    """InputError when the link had no adjacency at `moment` (ns), before it was cut: no cut of it shows anything."""
+    """InputError when the link had no adjacency at `moment` (ns), before the cut: such a cut shows nothing."""
     topology = run.plan.topology
     for ends, changes in adjacency.timeline(topology, run.events).items():
         here = topology.routers[ends.router].interface(ends.interface).segment == link

@@ -1,4 +1,4 @@
-"""Routers boot over long ways that lose and reorder packets: when are they keyed, and when is routing there?"""
+"""Routers boot over long links that lose and reorder packets: when are they keyed, and when does routing work?"""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ LIMITS = {"delay_ms": (0.0, 10_000.0), "loss_percent": (0.0, 100.0), "jitter": (
 class LongWay(Experiment):
     name = "long_way"
     title = "A power failure where every link is long, and loses and reorders packets"
-    question = "Up to which delay, loss and jitter do routers get their keys, and what does that add to convergence?"
+    question = (
+        "Up to which delay, loss and jitter do routers get their keys, and how much does keying add to convergence?"
+    )
     method = (
-        "Every link has the delay, the loss and the jitter of the options, in each direction; packets overtake each "
+        "Every link has the delay, the loss and the jitter of the options, in each direction. Packets overtake each "
         f"other within the jitter. All routers lose their power at {OFF_S:g} s and boot from {ON_S:g} s on, within "
-        f"{SPREAD_S:g} s of each other, drawn at random for each seed and the same for every keying mode. No process "
-        "remembers how long the way is. Convergence is counted from the first boot to the first moment at which the "
-        "forwarding table of every router is what shortest paths say; keying to the moment at which the agents of all "
-        "routers have said of all neighbours that they are keyed, for OSPF and PIM; and to that at which every "
-        "router and the rendezvous point have keys for Registers."
+        f"{SPREAD_S:g} s of each other. The boot times are drawn at random for each seed and are the same for every "
+        "keying mode. No process remembers the round-trip time of a link. Convergence is the time from the first boot "
+        "to the first moment at which every router's forwarding table matches the shortest paths. Keying is the time "
+        "from the first boot until the agents of all routers have reported all neighbours as keyed, for OSPF and PIM; "
+        "keys for Registers are measured until every router shares them with the rendezvous point."
     )
     shows_not = (
-        "How long adjacencies last: where a third of the packets is lost, four Hellos in turn are, now and then, and "
-        "OSPF gives a neighbour up under any keying. OSPF's hello and dead intervals are 10 s and 40 s unless the "
-        "topology says otherwise, whatever the delay. Rekeys and reboots of single routers over such ways are in "
-        "tests/unit/lks/test_long_ways.py."
+        "How long adjacencies last. When a third of the packets is lost, four Hellos in a row are lost now and then, "
+        "and OSPF declares the neighbour dead under any keying. OSPF's hello and dead intervals are 10 s and 40 s "
+        "unless the topology says otherwise, whatever the delay. Rekeys and reboots of single routers over such links "
+        "are tested in tests/unit/lks/test_long_ways.py."
     )
     topology = "line:2"
     keyings = ("none", "lks")
@@ -52,7 +54,7 @@ class LongWay(Experiment):
     )
     requests_since = "the return of the power"
     options: ClassVar = {"delay_ms": 1000.0, "loss_percent": 0.0, "jitter": 0.0}
-    """`jitter`: as a part of the delay."""
+    """`jitter`: as a fraction of the delay."""
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
         return [
@@ -62,7 +64,8 @@ class LongWay(Experiment):
         ]
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
-        """As Experiment.plan, with all links between routers as the options say."""
+        """As Experiment.plan, with the delay, loss and jitter of the options on all links between routers.
+        InputError."""
         asked = {name: _number(name, options.get(name, usual)) for name, usual in self.options.items()}
         delay_ms = asked["delay_ms"]
         links = {
@@ -107,7 +110,7 @@ class LongWay(Experiment):
             return []
         ours, none = table.median_s("lks"), table.median_s("none")
         value = " against ".join("never" if each is None else f"{each:.2f} s" for each in (ours, none))
-        # Where OSPF itself does not come up in the time, nothing is asked of keying.
+        # Keying is not judged where OSPF itself does not come up in time.
         text = "routes are right wherever they are without keys"
         return [Criterion("lks", text, value, ours is not None or none is None)]
 
@@ -120,7 +123,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def _keyed_at(run: Run, since: int) -> int | None:
-    """When each router had said of every neighbour that they understand each other; None when one never did."""
+    """When every router had reported each of its neighbours as keyed (ns); None when one never was."""
     topology = run.plan.topology
     missing = {
         (name, each.interface.name, each.neighbor_router)

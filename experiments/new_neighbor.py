@@ -1,6 +1,6 @@
-"""A new link between two routers, which policy does not know yet, while the DKS is dead, cut off, and there, and a
-machine with a key of its own in the place of a router, while the DKS is dead: how long until they are neighbours, what
-the DKS is asked, and what a stranger with the same cable, or the thief of the old machine, gets."""
+"""A new link between two routers while the DKS is dead, cut off, and reachable; and a router's replacement by a new
+machine while the DKS is dead. How long until they are neighbours, how many datagrams reach the DKS, and what access do
+an outsider with the same cable and the thief of the old machine get?"""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from testbed.topology.spare import spare_links
 
 SETTLE_S, GAP_S = 90.0, 130.0
 PHASE_S = 10.0
-"""A hello interval: so much later an administrator comes, at random."""
-CASES = ("DKS dead", "DKS cut off", "DKS there")
+"""A hello interval: the bound of the administrator's random delay."""
+CASES = ("DKS dead", "DKS cut off", "DKS reachable")
 UP, KEYED = "allowed to adjacency up, {}, s", "allowed to both keyed, {}, s"
 ASKED = "datagrams at the DKS meanwhile, {}"
 REPLACED = "router replaced, DKS dead"
 REPLACED_UP = "boot of the new machine to its adjacencies up, s"
 REPLACED_KEYED = "boot of the new machine to all its neighbours keyed, s"
-FELL, EARLY, ADMITTED = "adjacencies of other links lost", "adjacencies before they were allowed", "strangers admitted"
+FELL, EARLY, ADMITTED = "adjacencies of other links lost", "adjacencies before they were allowed", "outsiders admitted"
 TRIALS = 5
-"""Two strangers before the link is allowed and two after, and the thief of the machine that was replaced."""
+"""Two outsiders before the link is allowed, two after, and the thief of the replaced machine."""
 UP_WITHIN_S, KEYED_WITHIN_S = 40.0, 15.0
-"""A dead interval; and what the DKS's look at its folder (2 s), or a way through the network, and two handshakes take
-with a wide margin. The keys are there long before the next Hello."""
+"""A dead interval; and, with a wide margin, the DKS's poll of its folder (2 s) or a way through the network, plus two
+handshakes. The keys are there long before the next Hello."""
 
 
 class Choice:
-    """Which link is new in each case, and who is handed the documents: the router that is farthest from both ends."""
+    """The new link of each case, and the router that is handed the documents: the farthest from both ends."""
 
     def __init__(self, topology: Topology) -> None:
-        """InputError for a network that has too few links to spare."""
+        """InputError for a network with too few spare links."""
         self._topology = topology
         self.links = dict(zip(CASES, spare_links(topology, len(CASES)), strict=True))
         graph = self._allowed(list(self.links.values())[1:])
@@ -49,14 +49,14 @@ class Choice:
             if name != topology.dks.router and networkx.is_connected(networkx.subgraph(graph, set(graph) - {name}))
         ]  # fmt: skip
         self.replaced = max(sorted(whole), key=lambda name: graph.degree(name))
-        """The router that is replaced: of those without which the network hangs together, and that is not the DKS's
-        way, one with the most neighbours while the first of the new links is allowed."""
+        """The router that is replaced: the one with the most neighbours while the first of the new links is allowed,
+        among those whose loss leaves the network connected; never the DKS's router."""
         self.neighbors = sorted(graph.neighbors(self.replaced))
         away = networkx.single_source_shortest_path_length(graph, self.replaced)
         self.told_of_replaced = max(sorted(graph), key=lambda name: away[name])
 
     def _allowed(self, without: Collection[str]) -> networkx.Graph:
-        """The routers, and which of them are neighbours when these links are not allowed."""
+        """The routers and their neighbourhoods while the links in `without` are not allowed."""
         graph = networkx.Graph()
         graph.add_nodes_from(self._topology.routers)
         for name in self._topology.segments:
@@ -66,7 +66,7 @@ class Choice:
         return graph
 
     def of_replaced(self) -> list[adjacency.Ends]:
-        """All directions of adjacencies of the router that is replaced, over links that are allowed then."""
+        """All directions of the replaced router's adjacencies, over links that are allowed then."""
         later = list(self.links.values())[1:]
         found = []
         for each in self._topology.neighbors(self.replaced):
@@ -85,7 +85,7 @@ class Choice:
         return [adjacency.Ends(a, at_a, b), adjacency.Ends(b, at_b, a)]
 
     def told(self, case: str) -> str:
-        """Who is handed the documents."""
+        """The router that is handed the documents."""
         graph = self._allowed(list(self.links.values()))
         ways = [networkx.single_source_shortest_path_length(graph, node) for node, _name in self.ends(case)]
         return max(sorted(self._topology.routers), key=lambda name: min(way[name] for way in ways))
@@ -95,26 +95,28 @@ class NewNeighbor(Experiment):
     name = "new_neighbor"
     title = "A new link while the DKS is away"
     question = (
-        "When an administrator with a delegated key and no way to the DKS lets two routers become neighbours over a "
-        "new link, how long until they are, what is the DKS asked, and what does a stranger with the same cable get?"
+        "An administrator with a delegated key and no connection to the DKS allows two routers to become neighbours "
+        "over a new link. How long does that take, how many datagrams reach the DKS, and what access does an outsider "
+        "with the same cable get?"
     )
     method = (
-        f"{len(CASES)} links that the network hangs together without are in no router's policy at the start; all is "
-        "`required`. The DKS is killed, and the administrator allows the first of them: the new documents, signed with "
-        "a delegated key, are handed to the router that is farthest from both ends (`lks accept`), and to nobody else. "
-        "Then a router loses its power and another machine comes in its place, with a key of its own: the "
-        "administrator signs the documents that name it with the delegated key, gives the machine its own, and hands "
-        "them to the router that is farthest from it. "
-        "With the DKS back and cut off from all routers the same with the second. Last, with the DKS there, the third "
-        "is given to the DKS alone. Counted is from the administrator's word to the moment at which both ends have "
-        "each other's keys, and to that at which OSPF's adjacency is up in both directions. A stranger sits on the "
-        "first link all the time: it sends Hellos in clear in a router's name, and speaks IKE under an unapproved "
-        "name, and under a router's name with another key, before and after the link is allowed. A thief of the "
-        "replaced machine speaks IKE to a neighbour with the old key."
+        f"{len(CASES)} links that the network can do without are in no router's policy at the start; all others are "
+        "`required`. The DKS is killed, and the administrator allows the first of them: the new documents, signed "
+        "with a delegated key, are handed to the router that is farthest from both ends (`lks accept`), and to no "
+        "other. Then a router loses its power, and another machine with a key of its own takes its place. The "
+        "administrator signs the documents that name it with the delegated key, gives the machine its own document, "
+        "and hands the others to the router that is farthest from it. Then the DKS runs again but is cut off from all "
+        "routers, and the administrator allows the second link in the same way. Last, with the DKS reachable, the "
+        "documents of the third link are given to the DKS alone. Times run from the moment at which the administrator "
+        "allows the link to the moment at which both ends have each other's keys, and to that at which OSPF's "
+        "adjacency is up in both directions. An outsider sits on the first link all the time: before and after the "
+        "link is allowed, it sends Hellos in clear in a router's name, and speaks IKE under an unapproved name and "
+        "under a router's name with another key. A thief of the replaced machine speaks IKE to a neighbour with the "
+        "old key."
     )
     shows_not = (
-        "The old key of the replaced router is on no revocation list, which the root key alone signs: a router that "
-        "has not got the new documents yet goes on accepting it. How long OSPF takes depends on when its next Hello "
+        "Only the root key signs a revocation list, so the old key of the replaced router is on none: a router that "
+        "does not have the new documents yet still accepts it. How long OSPF takes depends on when its next Hello "
         "comes: up to 10 s. Point-to-point links only."
     )
     topology = "grid:3x3"
@@ -127,7 +129,7 @@ class NewNeighbor(Experiment):
     }
     main = Span(
         "allowed to adjacency up, DKS dead",
-        "the administrator's word while the DKS is dead",
+        "the moment at which the administrator allows it, while the DKS is dead",
         "the moment at which the adjacency of the new link is up in both directions",
     )
     requests_since = "the run's start"
@@ -203,7 +205,7 @@ class NewNeighbor(Experiment):
             ),
             EARLY: early,
             ADMITTED: sum(each == "admitted" for each in outcomes),
-            "strangers that tried": len(outcomes),
+            "outsiders that tried": len(outcomes),
         }
         first_time = sum(not event["retransmission"] for event in run.where("agent", "request", "dks"))
         return Measures(
@@ -235,13 +237,13 @@ class NewNeighbor(Experiment):
                 criteria.append(Criterion(keying, text, _seconds(values), ok))
             for case in (*CASES[:2], REPLACED):
                 asked = sum(int(run.extra[ASKED.format(case)] or 0) for run in runs)
-                criteria.append(Criterion(keying, f"{case}: the DKS is asked nothing", str(asked), asked == 0))
+                criteria.append(Criterion(keying, f"{case}: no datagram reaches the DKS", str(asked), asked == 0))
             for text, name in (
-                ("no other adjacency is lost", FELL), ("none is up before it is allowed", EARLY),
-                ("no stranger is admitted", ADMITTED),
+                ("no other adjacency is lost", FELL), ("no new adjacency is up before it is allowed", EARLY),
+                ("no outsider is admitted", ADMITTED),
             ):  # fmt: skip
                 count = sum(int(run.extra[name] or 0) for run in runs)
-                tried = all(run.extra["strangers that tried"] == TRIALS for run in runs)
+                tried = all(run.extra["outsiders that tried"] == TRIALS for run in runs)
                 criteria.append(Criterion(keying, text, str(count), count == 0 and tried))
         return criteria
 
@@ -255,14 +257,14 @@ class NewNeighbor(Experiment):
             )
             + f"; {REPLACED}: keyed after {_seconds(run.extra[REPLACED_KEYED] for run in runs)}, adjacencies up after "
             f"{_seconds(run.extra[REPLACED_UP] for run in runs)}"
-            + f"; of {int(sum(run.extra['strangers that tried'] or 0 for run in runs))} strangers none was admitted."
+            + f"; none of {int(sum(run.extra['outsiders that tried'] or 0 for run in runs))} outsiders was admitted."
             for keying, runs in table.measures.items()
             if runs and not any(run.extra[ADMITTED] for run in runs)
         ]
 
 
 def strangers(topology: Topology, chosen: Choice, at_s: float) -> list[Step]:
-    """What a stranger with the cable of the first link does: Hellos in clear, and IKE under two names."""
+    """The steps of an outsider on the first link's cable: Hellos in clear, and IKE under two names."""
     segment = chosen.links[CASES[0]]
     (victim, _at), (router, name) = chosen.ends(CASES[0])
     end, timers = topology.routers[router].interface(name), topology.ospf
@@ -278,7 +280,7 @@ def strangers(topology: Topology, chosen: Choice, at_s: float) -> list[Step]:
 
 
 def _last(moments: list[int | None], began: int) -> float | None:
-    """Seconds from `began` (ns) to the last of these moments; None unless all are there."""
+    """Seconds from `began` (ns) to the last of these moments; None if one is missing."""
     known = [each for each in moments if each is not None]
     return (max(known) - began) / NS if len(known) == len(moments) else None
 

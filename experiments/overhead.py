@@ -1,4 +1,4 @@
-"""What does keying cost: octets on the wire, handshakes, SAs, processor time, and the time to install an SA?"""
+"""The cost of keying: octets on the wire, handshakes, SAs, processor time, and the time to install an SA."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IKE_LIFETIME = "IKE per key lifetime, octets per router"
 HANDSHAKES_UP = "handshakes to come up"
 HANDSHAKES_LIFETIME = "handshakes per key lifetime"
 IKE_KEY = "IKE for a new key of a group, octets"
-IKE_ALIVE = "IKE to show life and report, octet/s per router"
+IKE_ALIVE = "IKE for liveness and reports, octet/s per router"
 MESSAGES_LIFETIME = "IKE messages per key lifetime"
 CLEARTEXT = "routing packets in clear after coming up"
 SAS = "SAs in a router's kernel, most"
@@ -47,19 +47,21 @@ HANDSHAKE, ML_KEM = "a handshake", "ML-KEM-768 in a handshake"
 class Overhead(Experiment):
     name = "overhead"
     title = "What keying costs"
-    question = "How many octets, handshakes, SAs and how much processor time does each way of keying cost?"
+    question = "How many octets, handshakes and SAs, and how much processor time, does each way of keying cost?"
     method = (
         f"Every packet on every interface is captured. The network comes up for {UP_S} s, then runs for {LIFETIMES} "
-        f"lifetimes of a key, {LIFETIME_S} s each, without faults. Octets are of IP packets as they leave an "
-        "interface, once for each link. Routers see the DKS within the first minute. Each agent's processor time "
-        "is read from the scheduler, and every agent writes down how long its kernel took for a change. Of a handshake "
-        "both ends' own packets count, whole and for ML-KEM-768 alone; the sweep post_quantum measures without."
+        f"key lifetimes of {LIFETIME_S} s each, without faults. Octets are those of IP packets as they leave an "
+        "interface, counted once for each link. Routers visit the DKS within the first minute. Each agent's processor "
+        "time is read from the scheduler, and every agent records how long its kernel took for a change. A handshake "
+        "counts the packets of both ends, in total and for ML-KEM-768 alone; the sweep post_quantum measures "
+        "handshakes without it."
     )
     shows_not = (
-        "Octets, messages and SAs are those of a network at rest; losses repeat some, faults cost more (see "
-        "recovery_storm). Routing packets in ESP are counted whatever is in them. In virtual time computation is free: "
-        "the figures of processor and installation are empty then and come from the real clock (--kernel uml, lab "
-        "calibrate), where a system call of User-Mode Linux costs several times that of a router's own kernel."
+        "Octets, messages and SAs are those of a network at rest. Losses cause retransmissions, and faults cost more "
+        "(see recovery_storm). Routing packets in ESP are counted whatever their content. In virtual time computation "
+        "is free, so the figures of processor time and installation are empty there. They come from the real clock "
+        "(--kernel uml, lab calibrate), where a system call of User-Mode Linux costs several times that of a router's "
+        "own kernel."
     )
     topology = "ring:4"
     keyings = ("none", "native", "manual", "central-mgmt", "dks-lks", "lks")
@@ -151,15 +153,15 @@ class Overhead(Experiment):
                 text += (
                     f"; {_middle(runs, HANDSHAKES_UP):g} handshakes and {_middle(runs, IKE_UP) / 1000:.1f} kB of IKE a "
                     f"router to come up; {_middle(runs, IKE_LIFETIME) / 1000:.1f} kB a router in each lifetime, "
-                    f"{_middle(runs, IKE_KEY):.0f} octets of them for each new key, and beside the keys "
-                    f"{_middle(runs, IKE_ALIVE):.1f} octet/s a router to show life and report"
+                    f"of which {_middle(runs, IKE_KEY):.0f} octets for each new key; liveness and reports take "
+                    f"{_middle(runs, IKE_ALIVE):.1f} octet/s a router"
                 )
                 if table.has(keying, f"{HANDSHAKE}, octets"):
                     whole, part = ([_middle(runs, f"{name}, {unit}") for unit in UNITS] for name in (HANDSHAKE, ML_KEM))
                     text += "; {:.0f} octets in {:g} datagrams and {:g} round trips a handshake".format(*whole)
                     text += ", ML-KEM-768 {:.0f}, {:g} and {:g} of them".format(*part)
             if keying == "manual" and (clear := _middle(runs, CLEARTEXT)):
-                text += f"; {clear:g} PIM Registers in clear, since static keys are those of links"
+                text += f"; {clear:g} PIM Registers in clear, since static keys cover links only"
             sentences.append(text + ".")
             timed = [(name, run.extra[name]) for run in runs for name in run.extra if name.endswith(", ms")]
             if known := [name for name, value in timed if value is not None]:
@@ -176,8 +178,8 @@ class Overhead(Experiment):
 
 
 def _handshakes(handshakes: Sequence[traffic.Handshake], real: bool) -> dict[str, float | None]:
-    """Of one handshake, and of the key exchange with ML-KEM-768 in it (0 where there is none): medians. Empty without
-    handshakes. Times are on the real clock alone: in virtual time computation is free."""
+    """Medians of one handshake, and of its key exchange with ML-KEM-768 (0 without one). Empty without handshakes.
+    Times are given on the real clock only: in virtual time computation is free."""
     if not handshakes:
         return {}
     nothing = traffic.Handshake(0, 0, 0, 0)

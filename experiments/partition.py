@@ -1,4 +1,4 @@
-"""The domain is cut in two for longer than keys live; policy changes on one side, a router is stolen on the other: when
+"""The domain is cut in two for longer than keys live. Policy changes on one side, a router is stolen on the other: when
 do both sides agree again?"""
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 LIFETIME_S = 60
 CUT_S = 180
 POLICY_S = CUT_S + 1
-"""Before anybody has noticed: a router that reports a neighbour lost holds every further step of a deployment."""
+"""Before a router has noticed the cut: a router that reports a lost neighbour holds every further step."""
 STOLEN_S = CUT_S + 90
 REVOKED_S = STOLEN_S + 10
 HEAL_S = CUT_S + 5 * LIFETIME_S
 PHASE_S = 10.0
-"""A hello interval. Each router boots so much later at most, at random, and so much later it heals: how long OSPF takes
-depends on whose hello comes first, and when. Routers that boot together send theirs together."""
+"""A hello interval: the bound of the random delay of each boot and of the healing. How long OSPF takes depends on the
+phase of the Hellos, and routers that boot together send theirs together."""
 NEWS_WITHIN_S = 10
-"""Documents and lists pass from neighbour to neighbour; routers' own visits to the DKS come later."""
+"""Documents and lists pass from neighbour to neighbour; routers visit the DKS later than this."""
 BACK_S = HEAL_S + 160
 END_S = BACK_S + 90
 CUT, HEALED, BACK = "cut", "healed", "stolen router is back"
@@ -55,20 +55,20 @@ NEAR, FAR = "adjacencies lost on the DKS's side", "adjacencies lost on the other
 REKEYS_NEAR, REKEYS_FAR = "generations made on the DKS's side while cut", "generations made on the other side while cut"
 STEPS, EARLY, LATE = (
     "policy steps taken while cut",
-    "routers that had news from beyond the cut",
-    "routers without the news of their own side",
+    "routers beyond the cut that had updates before it healed",
+    "routers on the DKS's side that lacked its updates until it healed",
 )
 AGREE, HEARD = "healed to all have the newest policy, s", "healed to all know of the revocation, s"
 BARE = "interfaces beyond the cut without a key when it healed"
 HELD = "adjacencies of the stolen router after its return"
 WRONG = ("SAs of no group, or of the stolen router", "groups without a key in common",
          "groups with two keys of one number")  # fmt: skip
-BESIDE = "groups numbered otherwise than in the DKS's book"
+BESIDE = "groups whose newest number differs from the DKS's ledger"
 
 
 def sides(topology: Topology) -> tuple[list[str], list[str]]:
-    """The routers of the DKS's side, and the others: two halves that each hang together, the second also without the
-    router that is stolen. InputError without such."""
+    """The routers of the DKS's side, and those beyond the cut: two connected halves, the second still connected without
+    the stolen router. InputError when the topology has no such halves."""
     graph = _graph(topology)
     near: list[str] = []
     for name in networkx.bfs_tree(graph, topology.dks.router, sort_neighbors=sorted):
@@ -78,8 +78,8 @@ def sides(topology: Topology) -> tuple[list[str], list[str]]:
         if 2 * len(near) >= len(graph) and whole and _spare(graph, far):
             return near, far
     raise InputError(
-        "it cannot be cut into two halves that each hang together, one of them also without one of its routers",
-        where=f"topology {topology.name}", allowed="ring:6, abilene and the like",
+        "it cannot be cut into two connected halves, one of them still connected without one of its routers",
+        where=f"topology {topology.name}", allowed="for example ring:6 or abilene",
     )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def _graph(topology: Topology) -> Any:
 
 
 def _spare(graph: Any, far: list[str]) -> list[str]:
-    """Those beyond the cut without whom all others hang together, and those beyond the cut do."""
+    """The routers of `far` without which the network stays connected, and `far` as well."""
     parts = ((name, [each for each in far if each != name]) for name in far)
     return [
         name
@@ -119,31 +119,31 @@ class Partition(Experiment):
     name = "partition"
     title = "The domain is cut in two, and policy changes meanwhile"
     question = (
-        "When half of the domain is cut off from the DKS for longer than keys live, policy changes and a router beyond "
-        "the cut is revoked, does routing go on in both halves, and how long after healing do all routers have one "
-        "policy, one list of revoked keys and one numbering?"
+        "Half of the domain is cut off from the DKS for longer than keys live. Meanwhile policy changes, and a router "
+        "beyond the cut is revoked. Does routing go on in both halves, and how long after healing do all routers have "
+        "one policy, one revocation list and one numbering?"
     )
     method = (
-        f"A group's key lives {LIFETIME_S} s; everything is `permissive`. After {CUT_S} s no packet passes between the "
-        "two halves any more, on links nor on the management network, and no interface loses its carrier. "
-        f"{POLICY_S - CUT_S} s later the Policy Server takes all links to `required`: only the DKS's half can be told. "
-        "(Later it would refuse: routers at the cut tell the DKS that they have lost a neighbour.) "
-        f"After {STOLEN_S - CUT_S} s a router beyond the cut is taken away, {REVOKED_S - STOLEN_S} s later its key "
-        f"revoked: the DKS's half hears of it. {HEAL_S - CUT_S} s after the cut, or up to {PHASE_S:g} s later, it "
-        f"heals; {BACK_S - CUT_S} s after the cut the stolen router is switched on at its old place. Convergence "
-        "counts from healing to the last moment before that at which every other router's forwarding table became what "
-        "shortest paths without the stolen one "
-        "say; adjacencies between two routers of one half count as lost, those across the cut and the stolen router's "
-        "do not. A router has a policy, or the list, when its agent says so. At the end every kernel's SAs are "
-        "compared with each other and with the DKS's book."
+        f"A group's key lives {LIFETIME_S} s; all links are `permissive`. After {CUT_S} s no packet passes between the "
+        "two halves, neither on links nor on the management network, and no interface loses its carrier. "
+        f"{POLICY_S - CUT_S} s later the Policy Server takes all links to `required`; the new policy can reach only "
+        "the DKS's half. (Any later, the Policy Server would refuse: routers at the cut report to the DKS that they "
+        f"have lost a neighbour.) {STOLEN_S - CUT_S} s after the cut a router beyond it is stolen, and "
+        f"{REVOKED_S - STOLEN_S} s later its key is revoked; the revocation can reach only the DKS's half. The cut "
+        f"heals {HEAL_S - CUT_S} s after it was made, or up to {PHASE_S:g} s later. {BACK_S - CUT_S} s after the cut "
+        "the stolen router is switched on at its old place. Convergence is the time from healing to the last moment, "
+        "before the stolen router is on again, at which the forwarding table of another router came to match the "
+        "shortest paths without the stolen router. Adjacencies between two routers of one half count as lost; those "
+        "across the cut and those of the stolen router do not. A router has a policy, or the list, when its agent "
+        "reports it. At the end every kernel's SAs are compared with each other and with the DKS's ledger."
     )
     shows_not = (
-        "One cut of one length, in two halves. The change is one that old and new policy can live with, as every step "
-        "of a deployment is. The thief does nothing beyond the cut; how long a removed router is accepted that goes on "
-        "there is the experiment `revocation`. Each router carries the documents of the 16 nearest, so of all here; in "
-        "a network where those beyond the cut are more than a router carries, the ones far behind it have to wait for "
-        "those before them, or for their own visit to the DKS. With lks the DKS hears of generations only at that "
-        "visit, and its book is behind by design."
+        "One cut of one length, into two halves. The old and the new policy are compatible, as they are at every step "
+        "of a deployment. The thief does nothing beyond the cut; the experiment `revocation` measures how long a "
+        "removed router is accepted when it goes on there. Each router carries the documents of the 16 nearest "
+        "routers, which here are all of them. In a network with more routers beyond the cut than a router carries, "
+        "the far ones wait for the routers in between, or for their own visit to the DKS. With lks the DKS learns of "
+        "generations only at a visit, so its ledger lags by design."
     )
     topology = "ring:6"
     keyings: ClassVar[tuple[str, ...]] = ("none", "central-mgmt", "dks-lks", "lks")
@@ -230,18 +230,25 @@ class Partition(Experiment):
         for keying, runs in table.measures.items():
             if keying not in LOCAL or not runs:
                 continue
-            for text, name in (("no adjacency lost on the DKS's side", NEAR), ("nor beyond the cut", FAR)):
+            for text, name in (
+                ("no adjacency lost on the DKS's side", NEAR),
+                ("no adjacency lost beyond the cut", FAR),
+            ):
                 lost = sum(int(run.extra[name] or 0) for run in runs)
                 criteria.append(Criterion(keying, text, str(lost), lost == 0))
             fewest = min(int(run.extra[REKEYS_FAR] or 0) for run in runs)
             criteria.append(Criterion(keying, "the half without the DKS goes on rekeying", str(fewest), fewest > 0))
             without = sum(int(run.extra.get(BARE) or 0) for run in runs)
-            criteria.append(Criterion(keying, "and keeps a key on every interface", str(without), without == 0))
+            criteria.append(
+                Criterion(keying, "the half without the DKS keeps a key on every interface", str(without), without == 0)
+            )
             steps = [run.extra.get(STEPS) for run in runs]
             early, late = (sum(int(run.extra.get(name) or 0) for run in runs) for name in (EARLY, LATE))
             parted = all(each == 1 for each in steps) and not early and not late
-            value = f"{between(each or 0 for each in steps)} steps; told early: {early}, late: {late}"
-            criteria.append(Criterion(keying, "policy and revocation reach the DKS's half and no other", value, parted))
+            value = f"{between(each or 0 for each in steps)} steps; updated early: {early}, late: {late}"
+            criteria.append(
+                Criterion(keying, "policy and revocation reach the DKS's half, and only that half", value, parted)
+            )
             for text, name in (("have the newest policy", AGREE), ("know of the revocation", HEARD)):
                 moments = [run.extra.get(name) for run in runs]
                 agreed = all(each is not None and each <= NEWS_WITHIN_S for each in moments)
@@ -255,7 +262,7 @@ class Partition(Experiment):
             wrong = {name: sum(int(run.extra.get(name) or 0) for run in runs) for name in names}
             compared = all(run.extra.get("SAs compared") for run in runs)
             said = "; ".join(f"{name}: {count}" for name, count in wrong.items() if count) or "all SAs agree"
-            text = "one key for each number" + (", and the DKS's book has it" if keying == "dks-lks" else "")
+            text = "one key for each number" + (", and it is in the DKS's ledger" if keying == "dks-lks" else "")
             criteria.append(Criterion(keying, text, said, compared and not any(wrong.values())))
         return criteria
 
@@ -268,8 +275,8 @@ class Partition(Experiment):
                 between(run.extra[name] or 0 for run in runs) for name in (NEAR, FAR, REKEYS_FAR, HELD)
             )
             said = (
-                f"{keying}: {near} adjacencies lost on the DKS's side and {far} on the other, where {made} "
-                f"generations were made while it was cut off; the stolen router got {held} adjacencies"
+                f"{keying}: {near} adjacencies lost on the DKS's side and {far} beyond the cut, where {made} "
+                f"generations were made meanwhile; the stolen router got {held} adjacencies"
             )
             if all(BARE in run.extra for run in runs):
                 said += f"; {between(run.extra[BARE] or 0 for run in runs)} {BARE}"
@@ -301,7 +308,8 @@ class Partition(Experiment):
 
 
 def losses(run: Run, side: list[str], since: int, until: int) -> int:
-    """How often an adjacency between two routers of one side went down, the stolen one's apart (ns)."""
+    """How often an adjacency between two routers of one side went down from `since` to `until` (ns), without the stolen
+    router's."""
     kept = set(side) - {stolen(run.plan.topology)}
     return sum(
         since <= moment <= until
@@ -312,7 +320,7 @@ def losses(run: Run, side: list[str], since: int, until: int) -> int:
 
 
 def rekeys(run: Run, makers: list[str], since: int, until: int) -> int:
-    """Generations that these nodes put into use (ns)."""
+    """How many generations these nodes put into use from `since` to `until` (ns)."""
     rekeyed = set()
     for event in run.where("agent", "rekeyed"):
         if since <= event["t"] < until and event["node"] in makers:
@@ -321,7 +329,7 @@ def rekeys(run: Run, makers: list[str], since: int, until: int) -> int:
 
 
 def bare(run: Run, routers: list[str], moment: int) -> int:
-    """Interfaces of these routers that lead to another of them and have no outbound SA at that moment (ns)."""
+    """How many interfaces between these routers have no outbound SA at `moment` (ns)."""
     topology = run.plan.topology
     held: dict[tuple[str, str], set[tuple[str, str]]] = {
         (name, each.interface.name): set()
@@ -337,7 +345,8 @@ def bare(run: Run, routers: list[str], moment: int) -> int:
 
 
 def handed(run: Run, until: int) -> dict[str, int]:
-    """The newest policy that the DKS had for each router before `until` (ns), as it wrote down; empty without a DKS."""
+    """The newest policy version that the DKS had for each router before `until` (ns), from its events; empty without a
+    DKS."""
     counts: dict[str, int] = {}
     for event in run.where("agent", "policy", "dks"):
         if event["t"] < until:
@@ -351,11 +360,11 @@ def policy_at(run: Run, router: str, version: int) -> int | None:
 
 
 def revocation_at(run: Run, router: str) -> int | None:
-    """When the router's agent first had a list of revoked keys with somebody on it (ns)."""
+    """When the router's agent first had a revocation list with an entry (ns)."""
     return next((e["t"] for e in run.where("agent", "revocation", router) if int(e["version"]) > 0), None)
 
 
 def last(when: dict[str, int | None], since: int) -> float | None:
-    """Seconds from `since` (ns) to the latest of these moments, 0 when all were before; None when one never was."""
+    """Seconds from `since` (ns) to the latest of these moments, at least 0; None when one never came."""
     known = [moment for moment in when.values() if moment is not None]
     return max(0, max(known) - since) / NS if known and len(known) == len(when) else None

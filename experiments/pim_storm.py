@@ -1,4 +1,4 @@
-"""The paper's PIM argument: OSPF in clear, PIM alone protected, and the whole domain loses its power."""
+"""The paper's argument about PIM: OSPF runs in clear, only PIM is protected, and the whole domain loses its power."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROUTES, NEIGHBOURS = "first boot to routes right, s", "first boot to all PIM neighbours, s"
 KEYED = "first boot to all routers keyed, s"
 HELLO_S = 30
-"""Between two Hellos of PIM (RFC 7761, section 4.11)."""
+"""The interval of PIM Hellos (RFC 7761, section 4.11)."""
 LOCAL, CENTRAL = modes(lambda mode: mode.local_key_server), "central"
 
 
@@ -36,23 +36,24 @@ class PimStorm(Experiment):
     name = "pim_storm"
     title = "A power failure where PIM alone is protected"
     question = (
-        "PIM begins where unicast paths are there already. Does central keying then bring multicast back after a power "
-        "failure, and what do Local Key Servers still save the DKS?"
+        "PIM starts when unicast paths already exist. Does central keying then restore multicast after a power "
+        "failure, and how much load do Local Key Servers still take off the DKS?"
     )
     method = (
-        "OSPF runs in clear, and PIM alone is protected (`-o clear=ospf,ospf6`, the default here). Two nodes, far from "
+        "OSPF runs in clear, and only PIM is protected (`-o clear=ospf,ospf6`, the default here). Two nodes, far from "
         "the rendezvous point and from each other, send all the time: each to an any-source group and to a "
-        f"source-specific one, {RATE_PPS:g} packets a second to each group. {RECEIVERS} nodes, as far apart as can be, "
-        "receive all groups (`-o receivers=` takes another number; in a small network there are fewer). After "
+        f"source-specific group, {RATE_PPS:g} packets a second to each group. {RECEIVERS} nodes, as far apart as "
+        "possible, receive all groups (`-o receivers=` sets another number; a small network has fewer). After "
         f"{SETTLE_S} s all routers and the DKS lose their power at once. {DARK_S} s later the power returns, and each "
-        f"of them boots within {BOOT_SPREAD_S:g} s, at a moment that is drawn at random for each seed and is the same "
-        "for every keying mode. The time runs from the first boot of a router to the moment from which on no receiver "
-        "misses a packet."
+        f"of them boots within {BOOT_SPREAD_S:g} s. The boot times are drawn at random for each seed and are the same "
+        "for every keying mode. The measured time runs from the first boot of a router to the moment from which on no "
+        "receiver misses a packet."
     )
     shows_not = (
-        "Computation costs nothing in virtual time: how fast a DKS can answer is not in these figures, only how much "
-        "it is asked. Whoever forges OSPF's packets, which are in clear here, takes multicast's paths with them. "
-        "Routers with an LKS first go to the DKS 60 to 600 s after their boot, most of them after the run."
+        "Computation costs nothing in virtual time: the figures count the requests to the DKS and say nothing of how "
+        "fast it can answer them. OSPF is in clear here, so an attacker who forges OSPF packets also controls the "
+        "paths of multicast. Routers with an LKS first visit the DKS 60 to 600 s after their boot, most of them after "
+        "the run."
     )
     keyings: ClassVar[tuple[str, ...]] = ("none", "manual", "central", "dks-lks", "lks")
     seeds = 5
@@ -72,11 +73,11 @@ class PimStorm(Experiment):
         return usual_streams(topology)
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
-        """As any experiment's, with as many receivers as `-o receivers=` says, and without central keying's static
-        routes: OSPF needs none here."""
+        """As Experiment.plan, with the number of receivers from `-o receivers=`, and without the static routes of
+        central keying: OSPF is in clear and needs none. InputError."""
         if not topology.ospf.v2:
             raise InputError(
-                "PIM finds its ways by IPv4's routes, and OSPFv3 alone has none",
+                "PIM needs IPv4 routes, and OSPFv3 alone provides none",
                 where=f"topology {topology.name}", allowed="--ospf 2, or --ospf 2,3",
             )  # fmt: skip
         if topology.pim is None:
@@ -112,7 +113,7 @@ class PimStorm(Experiment):
 
     @staticmethod
     def keyed(run: Run, boot: int) -> float | None:
-        """Seconds until the last router and neighbour had each other's keys; None when some never had."""
+        """Seconds until the last pair of neighbours had each other's keys; None when a pair never had them."""
         since: dict[tuple[str, str, str], int] = {}
         for event in run.where("agent", "keyed"):
             if event["t"] >= boot:
@@ -154,26 +155,27 @@ class PimStorm(Experiment):
             own, none = (table.median_s(each) for each in (CENTRAL, "none"))
             if own is None:
                 sentences.append(
-                    "Refuted: central keying does not bring PIM back, though unicast routes to the DKS are there: "
+                    "Refuted: central keying does not restore PIM, although unicast routes to the DKS exist: "
                     "receivers do not hear again within the run."
                 )
             else:
                 against = "" if none is None else f", {own - none:+.2f} s against no security"
                 sentences.append(
-                    f"As the paper says (V-C), central keying works for PIM, since unicast routing brings the path to "
-                    f"the DKS: receivers hear again after {own:.2f} s{against}."
+                    "As the paper says (V-C), central keying works for PIM, since unicast routing provides the path "
+                    f"to the DKS: receivers hear again after {own:.2f} s{against}."
                 )
             keyed, up = (table.median_s(CENTRAL, each) for each in (KEYED, NEIGHBOURS))
             if keyed is not None and up is not None and up - keyed > HELLO_S / 10:
                 sentences.append(
-                    f"central: the last router has its keys after {keyed:.2f} s, and its neighbours after {up:.2f} s. "
-                    f"Hellos that pimd sends before there is a key are dropped, and the next comes {HELLO_S} s later."
+                    f"central: the last router has its keys after {keyed:.2f} s, and the last PIM neighbour is up "
+                    f"after {up:.2f} s. Hellos that pimd sends before a key exists are dropped, and the next Hello "
+                    f"comes {HELLO_S} s later."
                 )
         if CENTRAL in minute and any(each in minute for each in LOCAL):
             storm = ", ".join(f"{keying} {value:g}" for keying, value in minute.items())
             lower = all(minute[each] < minute[CENTRAL] for each in LOCAL if each in minute)
-            said = "As the paper says (VI), Local Key Servers lower the storm that a power failure sends to it"
-            refuted = "Refuted: Local Key Servers do not lower the storm that a power failure sends to the DKS"
+            said = "As the paper says (VI), Local Key Servers reduce the storm of requests after a power failure"
+            refuted = "Refuted: Local Key Servers do not reduce the storm of requests after a power failure"
             sentences.append(
                 f"{said if lower else refuted}: requests in the first {FIRST_S:g} s after the power returns (medians) "
                 f"are {storm}."

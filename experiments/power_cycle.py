@@ -1,4 +1,4 @@
-"""One router loses its power and gets it back: how long until its neighbours and all routes are there again?"""
+"""One router loses its power and gets it back: how long until its adjacencies and all routes are restored?"""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ DARK_S = 60
 
 
 def busiest(topology: Topology) -> str:
-    """The router with the most neighbours; of several the first."""
+    """The router with the most neighbours; the first if several have as many."""
     return max(topology.routers, key=lambda name: len(topology.neighbors(name)))
 
 
 def rendezvous_point(topology: Topology) -> str:
-    """InputError without PIM."""
+    """The router that is the rendezvous point. InputError without PIM."""
     if topology.pim is None:
         raise InputError("has no rendezvous point", where=f"topology {topology.name}", allowed="one without pim: off")
     return topology.pim.rp
 
 
 def designated(topology: Topology) -> str:
-    """The router that PIM elects on the first LAN: of one priority the one with the greatest address (RFC 7761 §4.3.2).
-    InputError without a LAN."""
+    """The router that PIM elects on the first LAN: with equal priorities, the one with the greatest address (RFC 7761
+    §4.3.2). InputError without a LAN."""
     for segment in topology.segments.values():
         if segment.kind == "lan":
             return max(topology.ends(segment.name), key=lambda end: end.ipv4.ip).router
-    raise InputError("has no LAN, whose designated router could be cut off", where=f"topology {topology.name}")
+    raise InputError("has no LAN, and so no designated router to cut off", where=f"topology {topology.name}")
 
 
 def first_hop(topology: Topology) -> str:
@@ -69,7 +69,7 @@ VICTIMS: Mapping[str, Callable[[Topology], str]] = {
 
 
 def victim(topology: Topology, which: str) -> str:
-    """The router whose power is cut: a word of VICTIMS, or a router's name. InputError."""
+    """The router whose power is cut: a word of VICTIMS, or a router's name. InputError for any other word."""
     if which in VICTIMS:
         return VICTIMS[which](topology)
     if which not in topology.routers:
@@ -83,16 +83,19 @@ def victim(topology: Topology, which: str) -> str:
 class PowerCycle(Experiment):
     name = "power_cycle"
     title = "One router's power is cut and returns"
-    question = "How long after its boot does a router have its neighbours and its routes again, and whom does it ask?"
-    method = (
-        f"The network runs for {SETTLE_S} s. The router with the most neighbours is cut off, and boots again {DARK_S} "
-        "s later, long after its neighbours gave it up. `-o which=` takes another: rp, the rendezvous point; dr, the "
-        "designated router of the first LAN; first-hop, that of the first multicast source; or a name. Convergence is "
-        "counted from that boot to the last moment at which the forwarding table of every router became what shortest "
-        "paths say, and stayed so; for multicast, from the cut and from the boot to the moment from which on every "
-        "receiver that a path leads to hears every packet of its streams."
+    question = (
+        "How long after its boot does a router have its neighbours and its routes again, and how many requests does "
+        "it send to the DKS?"
     )
-    shows_not = "Computation costs nothing in virtual time. One router boots; for a crowd see recovery_storm."
+    method = (
+        f"The network runs for {SETTLE_S} s. The router with the most neighbours loses its power, and boots {DARK_S} s "
+        "later, long after its neighbours declared it dead. `-o which=` chooses another router: rp, the rendezvous "
+        "point; dr, the designated router of the first LAN; first-hop, the router of the first multicast source; or a "
+        "name. Convergence is the time from that boot to the last moment at which a router's forwarding table came to "
+        "match the shortest paths for good. For multicast, it runs from the power cut and from the boot to the moment "
+        "from which on every reachable receiver hears every packet of its streams."
+    )
+    shows_not = "Computation costs nothing in virtual time. One router boots; recovery_storm has a whole domain."
     duration_s = 270.0
     main = Span("boot to routes right", "the boot of the router whose power was cut", ROUTES_RIGHT)
     requests_since = "the return of the power"

@@ -1,4 +1,4 @@
-"""A whole domain loses its power and gets it back: how fast does routing return, and what does the DKS hear?"""
+"""A whole domain loses its power and gets it back: how fast does routing return, and what load reaches the DKS?"""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ from testbed.runner.streams import usual_streams
 from testbed.topology.resolved import Topology
 
 ASKING = modes(lambda mode: mode.dks)
-PENDING = "routers that first go to the DKS after the run"
+PENDING = "routers whose first visit to the DKS falls after the run"
 
 
 class RecoveryStorm(Experiment):
     name = "recovery_storm"
     title = "A power failure of the whole domain"
     question = (
-        "When every router and the DKS lose their power at once, does routing come back as fast as without security, "
-        "and does the DKS hear a storm of requests?"
+        "When every router and the DKS lose their power at once, does routing return as fast as without security, and "
+        "how many requests reach the DKS?"
     )
     method = (
-        f"The network runs for {SETTLE_S} s. Then every node is cut off at once; after {DARK_S} s the power returns, "
-        f"and each node boots within the next {BOOT_SPREAD_S:g} s, drawn at random for each seed and the same for "
-        "every keying mode. Only what was flushed to a node's retained folder is there after the cut. Convergence is "
-        "counted from the moment the first router boots to the last moment at which the forwarding table of every "
-        "router became what shortest paths say, and stayed so; for multicast, to the moment from which on every "
-        "receiver hears every packet of its streams."
+        f"The network runs for {SETTLE_S} s. Then every node loses its power at once. After {DARK_S} s the power "
+        f"returns, and each node boots within the next {BOOT_SPREAD_S:g} s. The boot times are drawn at random for "
+        "each seed and are the same for every keying mode. After the power cut a node has only what was flushed to "
+        "its retained folder. Convergence is the time from the first boot of a router to the last moment at which a "
+        "router's forwarding table came to match the shortest paths for good. For multicast, it ends at the moment "
+        "from which on every receiver hears every packet of its streams."
     )
     shows_not = (
-        "Computation costs nothing in virtual time: how fast a DKS can answer is not in these figures, only how much "
-        "it is asked, and that until the run ends: routers with an LKS first go to the DKS 60 to 600 s after their "
-        "boot, unless the policy says otherwise, so most of what they ask comes later. "
-        "All nodes boot the same software in the same time. With central keying, every router "
-        "has static routes at its first start, as an operator types them in, and the power cut takes them; a network "
-        "that keeps such routes in its configuration is not shown."
+        "Computation costs nothing in virtual time: the figures count the requests to the DKS and say nothing of how "
+        "fast it can answer them. Counting stops at the end of the run. A router with an LKS makes its first visit to "
+        "the DKS 60 to 600 s after its boot, unless the policy says otherwise, so most visits come later. All nodes "
+        "boot the same software in the same time. With central keying, an operator types static routes into every "
+        "router at its first start, and the power cut erases them. A network that keeps such routes in its "
+        "configuration is not shown."
     )
     duration_s = 300.0
     seeds = 5
@@ -68,7 +68,7 @@ class RecoveryStorm(Experiment):
 
     def measure(self, run: Run) -> Measures:
         topology = run.plan.topology
-        # The DKS boots too, and only in the modes that have one; time counts from the routers.
+        # Time counts from the routers: the DKS boots too, but only some modes have one.
         boots = [event["t"] for event in run.where("fault", "power_on") if event["node"] in topology.routers]
         settled = converged_at(topology, run.events, run.expected(), until=run.mark(SETTLED))
         converged = converged_at(topology, run.events, run.expected())
@@ -115,7 +115,7 @@ class RecoveryStorm(Experiment):
                 back, of = there.restored, there.expected
                 sentences.append(
                     f"Central keying in-band deadlocks on a cold start in {len(stuck)} of "
-                    f"{len(table.measures['central'])} runs: a router that is not beside the DKS has no route to it "
+                    f"{len(table.measures['central'])} runs: a router that is not next to the DKS has no route to it "
                     "until OSPF runs, and OSPF does not run until the router is keyed. "
                     f"{back} of {of} adjacencies come back."
                 )
@@ -140,8 +140,8 @@ class RecoveryStorm(Experiment):
                 pending = [value for run in runs if (value := run.extra.get(PENDING)) is not None]
                 if any(pending):
                     sentences.append(
-                        f"{keying}: {between(pending)} routers are scheduled to go to the DKS for the first time only "
-                        "after the run has ended. Its total and its peak of requests are therefore not complete, and "
-                        "no measure against those of a mode whose routers have all been there."
+                        f"{keying}: {between(pending)} routers have their first visit to the DKS scheduled after the "
+                        "end of the run. The total and the peak of requests are therefore incomplete. Do not compare "
+                        "them with those of a mode in which every router has visited the DKS."
                     )
         return sentences

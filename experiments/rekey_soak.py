@@ -1,4 +1,5 @@
-"""Keys change a thousand times over links that delay, reorder and lose: is one packet dropped for want of a key?"""
+"""Keys change a thousand times over links that delay, reorder and lose packets: is a packet dropped for want of a
+key?"""
 
 from __future__ import annotations
 
@@ -35,28 +36,28 @@ FLOWS, RATE_PPS = 4, 10.0
 MARK = "lossy"
 WITHOUT_REKEYS = frozenset({"none", "native", "manual"})
 UNLIKELY = 1e-6
-"""How rarely chance alone may break a limit set for the probes or for neighbours."""
-NEIGHBORS_LOST, BY_CHANCE = "neighbours lost", "neighbours that the links' loss explains, at most"
+"""The probability with which chance alone may break a limit set for the probes or for neighbours."""
+NEIGHBORS_LOST, BY_CHANCE = "neighbours lost", "neighbours lost that the links' loss explains, at most"
 PIM_HELLO_S, PIM_HELLOS = 30, 3
-"""PIM's Hellos come every 30 s, and a neighbour is given up 105 s after the last (RFC 7761 §4.11): three were lost."""
+"""PIM sends a Hello every 30 s and declares a neighbour dead 105 s after the last (RFC 7761 §4.11): three were lost."""
 
 
 class RekeySoak(Experiment):
     name = "rekey_soak"
     title = "A thousand rekeys over bad links"
-    question = "Do changes of keys cost packets or adjacencies when links delay, reorder and lose what is sent?"
+    question = "Do rekeys cost packets or adjacencies when links delay, reorder and lose packets?"
     method = (
         f"After {SETTLE_S} s every link delays each packet by {DELAY_MS - JITTER_MS:g} to {DELAY_MS + JITTER_MS:g} ms "
-        f"at random, so that packets overtake each other, and loses {LOSS_PERCENT:g} % each way. A group's key lives "
-        f"{LIFETIME_S} s and an IKE SA five minutes. What each router's kernel says in /proc/net/xfrm_stat at that "
-        f"moment is taken from what it says at the end. {FLOWS} pairs of neighbours send each other "
-        f"{RATE_PPS:g} UDP packets a second over their link: is more lost than the link loses? Hellos are lost like "
-        "any packet, so that a neighbour is given up now and then without any fault of a key: more often than the "
-        "links' loss explains?"
+        f"at random, so that packets overtake each other, and loses {LOSS_PERCENT:g} % in each direction. A group's "
+        f"key lives {LIFETIME_S} s and an IKE SA five minutes. Drops are the growth of the counters in each router's "
+        f"/proc/net/xfrm_stat from that moment to the end. {FLOWS} pairs of neighbours send each other {RATE_PPS:g} "
+        "UDP packets a second over their link, and the losses are compared with those of the link itself. Hellos are "
+        "lost like any packet, so a neighbour is declared dead now and then without any fault of a key; that number "
+        "too is compared with what the links' loss explains."
     )
     shows_not = (
-        "Losses are independent of each other: a link that is silent for longer than an IKE SA outlives is another "
-        "question. All routers run all the time."
+        "Losses are independent of each other. A link that is silent for longer than an IKE SA survives is not shown. "
+        "All routers run all the time."
     )
     keyings = ("none", "lks")
     seeds = 1
@@ -66,7 +67,7 @@ class RekeySoak(Experiment):
     options: ClassVar = {"policy": {"lifetimes": {"group_s": LIFETIME_S, "ike_s": 300, "atd_s": 2, "dtd_s": 5}}}
 
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        links = live_segments(topology)  # a dead one would come to life by losing less
+        links = live_segments(topology)  # a dead link would come to life by losing less
         worse = {"delay_ms": DELAY_MS, "jitter_ms": JITTER_MS, "loss_percent": LOSS_PERCENT}
         return [
             step(SETTLE_S, "mark", name=MARK),
@@ -130,7 +131,7 @@ class RekeySoak(Experiment):
                 criteria.append(Criterion(keying, text, str(total), total == 0))
             most = max(int(run.extra[NEIGHBORS_LOST] or 0) for run in runs)
             limit = max(int(run.extra[BY_CHANCE] or 0) for run in runs)
-            text = f"no more neighbours of OSPF and PIM lost in a run than the links' loss of Hellos explains ({limit})"
+            text = f"no more neighbours of OSPF and PIM lost in a run than lost Hellos explain ({limit})"
             criteria.append(Criterion(keying, text, str(most), most <= limit))
             criteria += self.none_in_clear(table, keying)
             most = max(int(run.extra["probes lost in a row, most"] or 0) for run in runs)
@@ -149,7 +150,7 @@ class RekeySoak(Experiment):
 
 
 def direct_pairs(topology: Topology) -> list[tuple[str, str]]:
-    """Routers whose shortest paths to each other's loopback are one link, or several side by side."""
+    """Pairs of routers whose shortest paths to each other's loopback are one link, or several parallel links."""
     paths = expected_paths(topology)
 
     def direct(one: str, other: str) -> bool:
@@ -163,7 +164,7 @@ def direct_pairs(topology: Topology) -> list[tuple[str, str]]:
 
 
 def probes(run: Run) -> tuple[int, int, int]:
-    """Probe packets sent, lost, and lost one after the other at most."""
+    """Probe packets sent, lost, and the longest run of losses."""
     sent = sum(int(event["sent"]) for event in run.where("probe", "flow"))
     received = sum(int(event["received"]) for event in run.where("probe", "flow"))
     rows = [int(event["last_seq"]) - int(event["first_seq"]) + 1 for event in run.where("probe", "loss")]
@@ -171,23 +172,23 @@ def probes(run: Run) -> tuple[int, int, int]:
 
 
 def expected_losses(sent: int) -> int:
-    """More losses than that are not the links' chance: mean and five standard deviations (3e-7)."""
+    """The most losses that the links' chance explains: mean and five standard deviations (3e-7)."""
     share = LOSS_PERCENT / 100
     return math.ceil(sent * share + 5 * math.sqrt(sent * share * (1 - share)))
 
 
 def neighbors_lost(run: Run, since: int) -> int:
-    """How often a router gave up a neighbour, of OSPF or of PIM, from `since` (ns) on."""
+    """How often a router declared a neighbour of OSPF or PIM dead, from `since` (ns) on."""
     told = [event for event in run.where("frr", "adjacency") if event["t"] >= since]
     pim = len([event for event in told if (event["daemon"], event["state"]) == ("pimd", "Down")])
     return pim + adjacency.losses(run.plan.topology, run.events, since, run.events[-1]["t"])
 
 
 def lost_by_chance(topology: Topology, watched_s: float) -> int:
-    """More neighbours lost in so many seconds than that are not the links' chance.
+    """The most neighbours lost in `watched_s` seconds that the links' chance explains.
 
-    A neighbour of OSPF is given up when no Hello came within the dead interval. Of four that were due the first three
-    must be lost; the fourth need only be later on its way than the last one that came, as each second one is.
+    OSPF declares a neighbour dead when no Hello came within the dead interval. Four Hellos are due in it: the first
+    three must be lost, and the fourth need only be delayed more than the last one that came, as every second one is.
     """
     ospf, loss = topology.ospf, LOSS_PERCENT / 100
     directions = len(adjacency.expected(topology))
@@ -205,5 +206,5 @@ def lost_by_chance(topology: Topology, watched_s: float) -> int:
 
 
 def longest_by_chance(sent: int) -> int:
-    """More losses in a row than that are not the links' chance."""
+    """The most losses in a row that the links' chance explains."""
     return math.ceil(math.log(UNLIKELY / max(1, sent)) / math.log(LOSS_PERCENT / 100))

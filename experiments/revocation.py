@@ -1,4 +1,4 @@
-"""Three routers are removed, each under harder conditions: how long does anybody go on accepting them?"""
+"""Three routers are removed, each under harder conditions: how long do other routers still accept them?"""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ POLICY: dict[str, Any] = {
 
 
 class Choice:
-    """Who is removed in each case, who is handed the list, and who is left alone with the third."""
+    """The removed router of each case, the router that is handed the list, and the neighbour isolated with the
+    third."""
 
     def __init__(self, topology: Topology) -> None:
-        """InputError for a network that is too small: it must hang together without the removed."""
+        """InputError for a network that is too small: it must stay connected without the removed routers."""
         graph = networkx.Graph(topology.graph())
         graph.remove_nodes_from([name for name in graph if name not in topology.routers])
         home = topology.dks.router
@@ -57,7 +58,9 @@ class Choice:
             if home not in (one, friend) and self._whole(graph, {one, friend})
         ]
         if not pairs:
-            raise InputError("no two neighbours can be parted from the rest", where=f"topology {topology.name}")
+            raise InputError(
+                "no two neighbours can be cut off so that the rest stays connected", where=f"topology {topology.name}"
+            )
         self.third, self.friend = pairs[0]
         self.rest = sorted(set(graph) - {self.third, self.friend})
 
@@ -72,28 +75,32 @@ class Choice:
 
 
 def _spare(graph: Any, keep: set[str], topology: Topology) -> str:
-    """The router with the most neighbours that the network can do without."""
+    """The router with the most neighbours, among those whose loss leaves the network connected. InputError without
+    one."""
     candidates: list[str] = [name for name in sorted(graph) if name not in keep and Choice._whole(graph, {name})]
     if not candidates:
-        raise InputError("no router can be removed without parting the network", where=f"topology {topology.name}")
+        raise InputError("every router's removal would cut the network in two", where=f"topology {topology.name}")
     return max(candidates, key=lambda name: len(topology.neighbors(name)))
 
 
 class Revocation(Experiment):
     name = "revocation"
     title = "A router is removed"
-    question = "How long does anybody accept a router whose key was revoked, and does the bound shown before hold?"
+    question = (
+        "How long does any router accept a router whose key was revoked, and does the bound that was shown before hold?"
+    )
     method = (
         f"After {SETTLE_S} s a router's key is revoked, and the DKS finds the signed list in its folder. {GAP_S} s "
-        "later the DKS is killed; a second router is removed, and the list handed to the router farthest from it. Then "
-        "a third router and one neighbour of it are parted from the rest, and it is removed: that neighbour hears of "
-        f"nobody but the removed router. Leases last {LEASE_S} s and end closed. Counted is from the removal to the "
-        "moment at which the last neighbour's kernel gave up its last SA of the removed router; the bound is what "
-        "`policy router remove --explain` computes from the domain alone, of the whole lease."
+        "later the DKS is killed; a second router is removed, and the list is handed to the router farthest from it. "
+        "Then a third router and one of its neighbours are cut off from the rest, and the third router is removed: "
+        f"that neighbour has contact with the removed router only. Leases last {LEASE_S} s and end closed. Times run "
+        "from the removal to the moment at which the last neighbour's kernel deleted its last SA from the removed "
+        "router. The bound is the one that `policy router remove --explain` computes from the domain alone, with a "
+        "whole lease."
     )
     shows_not = (
-        "Links that work lose nothing here, while the bound allows for every transmission but the last of each step to "
-        "be lost. Removed routers go on as before and do not forge anything. Point-to-point links only."
+        "Working links lose nothing here, while the bound allows for the loss of every transmission of a step except "
+        "the last. Removed routers continue as before and forge nothing. Point-to-point links only."
     )
     keyings = ("lks",)
     seeds = 3
@@ -128,7 +135,7 @@ class Revocation(Experiment):
         extra: dict[str, float | None] = {}
         for case, router in chosen.removed().items():
             began = next(event["t"] for event in run.where("fault", "router_remove") if event["node"] == router)
-            bounds: dict[str, float | None] = {}  # of a neighbour over several links: that of all of them
+            bounds: dict[str, float | None] = {}  # a neighbour over several links has the greatest bound of them
             for each in removal_bound(domain, router, CASES[case]):
                 known = bounds.get(each.router, 0.0)
                 bounds[each.router] = None if None in (known, each.total_s) else max(known or 0.0, each.total_s or 0.0)
@@ -160,13 +167,13 @@ class Revocation(Experiment):
             ok = bool(pairs) and all(_within(*pair) for pair in pairs)
             worst = "never" if any(seen is None for seen, _ in pairs) else f"{_most(seen for seen, _ in pairs):.3f} s"
             value = f"{worst} against {_most(limit for _, limit in pairs):.3f} s"
-            criteria.append(Criterion("lks", f"{case}: accepted by nobody within the bound", value, ok))
+            criteria.append(Criterion("lks", f"{case}: accepted by no router beyond the bound", value, ok))
         return criteria
 
     def findings(self, table: Table) -> list[str]:
         runs = table.measures.get("lks", ())
         said = [f"{case} {_most(run.extra[SPAN.format(case)] for run in runs):.3f} s" for case in CASES]
-        return [f"The longest time for which anybody accepted a removed router: {', '.join(said)}."]
+        return [f"The longest time for which a router accepted a removed one: {', '.join(said)}."]
 
 
 def _within(seen: float | None, limit: float | None) -> bool:
@@ -178,7 +185,7 @@ def _most(values: Iterable[float | None]) -> float:
 
 
 def _domain(run: Run) -> Domain:
-    """The domain as the run's Policy Server had it."""
+    """The domain as the run's Policy Server had it. InputError when the run's options make none."""
     options = run.plan.options if isinstance(run.plan.options, AgentOptions) else AgentOptions()
     settings = options.settings(issuer="lks", local_key_server=True)
     try:
@@ -190,8 +197,8 @@ def _domain(run: Run) -> Domain:
 
 
 def accepted_until(run: Run, domain: Domain, removed: str, neighbor: str, since: int) -> int | None:
-    """When the neighbour's kernel gave up its last SA that `removed` speaks with, in ns; None: it holds one to the
-    end of the run. InputError when it never had one, since nothing would be shown then."""
+    """When the neighbour's kernel deleted its last SA from `removed`, in ns; None when it holds one to the end of the
+    run. InputError when it never had one: such a run shows nothing."""
     block = domain.router(removed).spi
     held: set[tuple[str, str]] = set()
     last = None

@@ -1,4 +1,4 @@
-"""A domain of 100 to 100,000 routers loses its power and gets it back: what does one DKS hear, and for how long?"""
+"""A domain of 100 to 100,000 routers loses its power and gets it back: what load reaches one DKS, and for how long?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from testbed.values import finite
 
 SPREAD_S = 4.0
 WHOLE = 1000
-"""Up to so many routers all is computed, and by several seeds."""
+"""Up to this many routers, everything is computed, with several seeds."""
 LARGE = 20_000
 END_S = 3600.0
 REST_S = 10.0
@@ -37,25 +37,24 @@ class StormAtScale(Simulated):
     title = "A power failure of a large domain, computed"
     question = "How does the load of the DKS grow with the domain when the power returns, with and without LKSs?"
     method = (
-        "Every router's core and the DKS's, with their cryptography, run on virtual time: rings of 20 routers with "
-        "OSPF and PIM, the first of each ring its rendezvous point (-o pim=false: OSPF alone; -o ospf=3 besides: "
-        "OSPFv3), each booting within "
-        f"{SPREAD_S:g} s at random, and so does the DKS. It takes datagrams from a socket of 160 places; each keeps it "
-        "for a declared time (lab bench ike: about 1.05 ms a handshake). A router is keyed when both neighbours and it "
-        "have each other's keys for both protocols; a case ends 10 s after all are, and all pairs of routers with "
-        "rendezvous points."
+        "The core of every router and of the DKS, with their cryptography, run on virtual time. The routers form "
+        "rings of 20 with OSPF and PIM, the first of each ring its rendezvous point (-o pim=false: OSPF alone; -o "
+        f"ospf=3 in addition: OSPFv3). Each router boots within {SPREAD_S:g} s at random, and so does the DKS. The "
+        "DKS's socket queues up to 160 datagrams, and each datagram occupies it for a declared time (lab bench ike: "
+        "about 1.05 ms a handshake). A router is keyed when it and both neighbours have each other's keys for both "
+        "protocols. A case ends 10 s after all routers, and all pairs of routers with rendezvous points, are keyed."
     )
     shows_not = (
-        "No routing: whether OSPF and PIM converge is recovery_storm's question, and pairs are keyed as if the way to "
-        "the rendezvous point were there at once. The way to the DKS never loses or queues, and is there at once in "
-        "both modes, as over a management network. Nothing else is asked of the DKS. It has read its documents when it "
-        "boots; a DKS that reads 100,000 then is a minute late (-o 'service={\"document_ms\": 0.6}'). "
-        f"With more than {WHOLE} routers the neighbours' exchange of LKSs and their pairs are computed ring by ring, "
-        "until all have their keys, and then the visits of the same routers to the DKS, with their interfaces down; "
-        "without LKSs no pairs are computed. In these domains a router that has had nothing but keep-alives for "
-        f"{REST_S:g} s rests, and its keep-alives are counted only. With more than {LARGE} routers the DKS of the "
-        "LKSs has two processes, while without LKSs, "
-        f"where the DKS cannot be more than one, only the first {FIRST_S:g} s are computed."
+        "Routing: recovery_storm measures whether OSPF and PIM converge, and here pairs are keyed as if the path to "
+        "the rendezvous point existed at once. The path to the DKS never loses or queues datagrams and exists at once "
+        "in both modes, as over a management network. The DKS has no other load. It has read its documents when it "
+        "boots; a DKS that reads 100,000 documents first is a minute late (-o 'service={\"document_ms\": 0.6}'). "
+        f"With more than {WHOLE} routers, the LKSs' exchanges with neighbours and their pairs are computed ring by "
+        "ring until all have their keys; then the same routers' visits to the DKS, with their interfaces down. Without "
+        "LKSs, no pairs are computed. In these domains a router rests once it has had only keep-alives for "
+        f"{REST_S:g} s: from then on its keep-alives are counted, not computed. With more than {LARGE} routers the DKS "
+        "of the LKSs has two processes. Without LKSs the DKS cannot have more than one, and only the first "
+        f"{FIRST_S:g} s are computed."
     )
     topology = "rings"
     keyings = KEYINGS
@@ -80,12 +79,12 @@ class StormAtScale(Simulated):
     # -- cases -------------------------------------------------------------------------------------------------------
 
     def cases(self, request: Request) -> list[tuple[str, int, dict[str, Any]]]:
-        """One for each keying, size and seed; of large sizes the first seed only."""
+        """One case for each keying, size and seed; large sizes have the first seed only. InputError."""
         asked = _options(request.options, self.options)
         keyings = request.keyings or self.keyings
         for name in keyings:
             if name not in KEYINGS:
-                raise InputError(f"{name!r} has no storm to compute", where="--keying", allowed=", ".join(KEYINGS))
+                raise InputError(f"{name!r} is not computed", where="--keying", allowed=", ".join(KEYINGS))
         seeds = request.seeds or tuple(range(1, self.seeds + 1))
         cases = []
         for size in asked["sizes"]:
@@ -124,8 +123,8 @@ class StormAtScale(Simulated):
                 "power returned to half of all admitted, s": admitted["median"],
                 "power returned to all admitted, s": admitted["last"],
                 "datagrams lost at the DKS's socket": asked["lost"],
-                "repeats sent to the DKS": asked["repeats"],
-                "registrations put off": asked["refused"],
+                "retransmissions to the DKS": asked["repeats"],
+                "registrations deferred": asked["refused"],
                 **({} if waits["p95"] is None else {"wait that the DKS asks for, 95 %, s": waits["p95"]}),
                 "longest queue, datagrams": result["longest_queue"],
                 **{f"new {name} served": count for name, count in asked["served"].items()},
@@ -133,10 +132,10 @@ class StormAtScale(Simulated):
             },
         )
 
-    # -- what it comes to --------------------------------------------------------------------------------------------
+    # -- judgement -------------------------------------------------------------------------------------------------
 
     def judge(self, table: Table) -> list[Criterion]:
-        """What must hold of domains with LKSs, and of complete ones without."""
+        """The criteria of domains with LKSs, and of domains without that were computed to the end."""
         criteria = []
         for label, runs in table.measures.items():
             keyed, expected = (2 * sum(int(run.extra[name] or 0) for run in runs) for name in (KEYED, COMPUTED))
@@ -168,22 +167,22 @@ class StormAtScale(Simulated):
                 lost_there = runs[0].extra["datagrams lost at the DKS's socket"]
                 seconds = runs[0].extra["virtual seconds"]
                 sentences.append(
-                    f"{label} ({n}): in the first {seconds:g} s, which are all that is computed, {first} datagrams "
-                    f"reach the DKS, at most {peak} in a second, of which {lost_there:g} find no room; {keyed} of {of} "
+                    f"{label} ({n}): in the first {seconds:g} s (no more is computed) {first} datagrams "
+                    f"reach the DKS, at most {peak} in a second, and its socket drops {lost_there:g}; {keyed} of {of} "
                     "routers are keyed by then."
                 )
                 continue
             last = between(round(run.main_s, 2) for run in runs if run.main_s is not None)
-            put_off = between(run.extra["registrations put off"] or 0 for run in runs)
+            put_off = between(run.extra["registrations deferred"] or 0 for run in runs)
             lost = between(run.extra["datagrams lost at the DKS's socket"] or 0 for run in runs)
             sentences.append(
                 f"{label} ({n}): the last router is keyed after {last} s; {first} datagrams to the DKS in the first "
-                f"minute, at most {peak} in any second; {put_off} registrations put off, {lost} datagrams lost."
+                f"minute, at most {peak} in any second; {put_off} registrations deferred, {lost} datagrams lost."
             )
         return sentences
 
     def figures(self, folder: Path, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Sequence[Drawn]:
-        """Load over time, and when routers are keyed by size."""
+        """Load over time, and the time to the last keyed router, by size."""
         return [*draw_load(folder, results), *draw_keyed(folder, results)]
 
 
@@ -212,7 +211,7 @@ def _case(size: int, keying: str, seed: int, asked: Mapping[str, Any]) -> Case:
 
 
 def _options(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked for, in the defaults' place. InputError."""
+    """The defaults, overridden by the given options. InputError."""
     for name in given:
         if name not in known:
             raise unknown_option(name, known)
@@ -227,7 +226,7 @@ def _options(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, An
         raise InputError(f"{asked['ospf']!r}", where="-o ospf", allowed="2 or 3")
     if asked["ospf"] == 3 and asked["pim"]:
         raise InputError(
-            "PIM finds its ways by IPv4's routes, and OSPFv3 alone has none", where="-o ospf",
+            "PIM needs IPv4 routes, and OSPFv3 alone provides none", where="-o ospf",
             allowed="-o ospf=3 -o pim=false",
         )  # fmt: skip
     names = {each.name for each in fields(Service)}

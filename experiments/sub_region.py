@@ -1,4 +1,4 @@
-"""Half of a network is protected and stays so, the other half is in clear: what crosses the border between them?"""
+"""One half of a network stays protected, the other half in clear: which packets cross the border between them?"""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ from testbed.topology.resolved import BACKBONE, Interface, Topology
 LIFETIME_S = 60
 KILL_S, TAP_S, BACK_S, END_S = 100, 110, 1000, 1200
 PHASES = {"forged LSA": 140, "forged Hello": 200, "over the border": 280, "quiet": 340}
-"""What the intruder on the clear side does, and when; the last has nothing of his."""
+"""The intruder's deeds on the clear side, and when (s); in the last phase it does nothing."""
 CUT_CLEAR_S, CUT_INSIDE_S, DOWN_S = 380, 500, 60
 HALF_OFF_S, ALL_OFF_S, DARK_S, SPREAD_S = 620, 760, 20, 4.0
 RETURNS = "power returns"
 AGENTS = modes(lambda mode: mode.schedules_visits)
 BORDERS = ("across", "along")
-LOST = "adjacencies of protected links lost, but for a fault of their own"
+LOST = "adjacencies of protected links lost without a fault of their own"
 CLEAR = "OSPF and PIM packets in clear, on protected links"
 REKEYS = "new keys while the DKS is dead"
 
 
 class Region:
-    """Which links and LANs are protected, who is there, and where the border is. InputError where there is none."""
+    """The protected links and LANs, the routers on them, and the border. InputError for a topology without a border."""
 
     def __init__(self, topology: Topology, border: str) -> None:
         if border not in BORDERS:
@@ -70,7 +70,7 @@ class Region:
                 where=f"topology {topology.name}",
                 allowed="areas, or -o border=across" if border == "along" else "four routers or more in a row",
             )
-        # Where the clear side has an area in common with the protected one, forged LSAs can go furthest.
+        # Forged LSAs reach furthest where the clear and the protected side share an area.
         areas = {end.area for name in self.inside for end in topology.ends(name)}
         self.frontier = max(crossed, key=lambda name: topology.ends(name)[0].area in areas)
         ends = topology.ends(self.frontier)
@@ -79,7 +79,7 @@ class Region:
         self.beyond = next(end for end in ends if end.router in self.outside)
         deep = [name for name in self.members if not any(each in self.clear for each in self._segments(name))]
         self.inner = next(iter(deep), next(name for name in self.members if name != self.border.router))
-        """A protected router in whose name LSAs are forged, without interfaces of both kinds if there is one."""
+        """The protected router in whose name LSAs are forged; if possible without clear interfaces."""
 
     def _segments(self, router: str) -> list[str]:
         return [each.segment for each in self.topology.routers[router].interfaces]
@@ -92,7 +92,7 @@ class Region:
         return self.topology.routers[ends.router].interface(ends.interface).segment in self.inside
 
     def forged(self) -> Mapping[str, list[bytes]]:
-        """By phase what the intruder sends on the clear link, in the names of routers."""
+        """By phase, the frames that the intruder sends on the clear link in the names of routers."""
         inner, border, beyond = self.topology.routers[self.inner], self.border, self.beyond
         timers, family = self.topology.ospf, self.topology.family
 
@@ -110,11 +110,11 @@ class Region:
         for each in self.topology.neighbors(border.router):
             if each.interface.segment in self.inside:
                 end = each.neighbor_interface
-                # As a neighbour behind the border, to all on the clear link.
+                # In the name of a neighbour behind the border, to all routers on the clear link.
                 across.append(spoken(end, hello(end)))
                 if family == 4:
                     across.append(packets.frame(end.ipv4.ip, packets.ALL_PIM, packets.PIM, packets.pim_hello()))
-                    # And to that neighbour, through the border router; no router forwards to a link-local address.
+                    # And to that neighbour, through the border router; routers never forward to link-local addresses.
                     body = hello(beyond)
                     across.append(
                         packets.frame(beyond.ipv4.ip, end.ipv4.ip, packets.OSPF, body, mac=border.mac, ttl=64)
@@ -127,7 +127,7 @@ class Region:
 
 
 def _areas(topology: Topology, live: Iterable[str]) -> Any:
-    """The links of areas beside the backbone, the first ones that make up a good third of the routers."""
+    """The links of the first areas, without the backbone, that together have a third of the routers."""
     chosen: set[str] = set()
     routers: set[str] = set()
     for area in sorted({end.area for name in live for end in topology.ends(name)} - {BACKBONE}):
@@ -138,7 +138,8 @@ def _areas(topology: Topology, live: Iterable[str]) -> Any:
 
 
 def _half(topology: Topology) -> Any:
-    """The links and LANs between the half of the routers that is furthest from the DKS: whole LANs, so perhaps more."""
+    """The links and LANs between the half of the routers that is furthest from the DKS; LANs stay whole, so it may be
+    more than half."""
     graph = networkx.Graph(live_graph(topology))
     away = networkx.single_source_shortest_path_length(graph, topology.dks.router)
     first = max(away, key=lambda name: (away[name], name))
@@ -153,28 +154,29 @@ def _half(topology: Topology) -> Any:
 
 class SubRegion(Experiment):
     name = "sub_region"
-    title = "Half of the network is protected and stays so"
+    title = "Half of the network stays protected, half in clear"
     question = (
-        "When a sub-region is deployed and the rest of the network stays in clear, does the protected part live "
-        "through a dead DKS, cut links and power failures, and what can an intruder on the clear side do to it?"
+        "A sub-region is protected and the rest of the network stays in clear. Does the protected part survive a dead "
+        "DKS, cut links and power failures, and what can an intruder on the clear side do to it?"
     )
     method = (
-        "Some links and LANs are protected from the first second on, all others stay in clear, and routers on none of "
-        "the former run no key management. Routers at the border have interfaces of both kinds. `-o border=across` "
-        "(the default) protects the half of the routers that is furthest from the DKS, so that the border runs through "
-        "OSPF areas; `-o border=along` protects whole areas, so that it runs along their edge. The DKS is reached "
-        f"through the clear part. A group's key lives {LIFETIME_S} s, and the DKS is dead from {KILL_S} s to {BACK_S} "
-        "s. Meanwhile an intruder on a clear link at the border forges: an LS Update with a router LSA of a protected "
-        "router; a Hello of the clear neighbour; Hellos of OSPF and PIM in the names of the protected neighbours of "
-        "the border router, and through it to them. Then a clear and a protected link are cut and heal, the clear half "
-        "loses its power and gets it back, and at last the whole network, the dead DKS apart. Convergence counts from "
-        "the first boot after that. An adjacency over a protected link is lost when it goes down, unless its own link "
-        "or the power of one of its ends was cut."
+        "Some links and LANs are protected from the first second on. All others stay in clear, and routers without a "
+        "protected link run no key management. Routers at the border have interfaces of both kinds. `-o "
+        "border=across` (the default) protects the half of the routers that is furthest from the DKS, so that the "
+        "border runs through OSPF areas; `-o border=along` protects whole areas, so that it runs along their edge. "
+        f"The DKS is reached through the clear part. A group's key lives {LIFETIME_S} s, and the DKS is dead from "
+        f"{KILL_S} s to {BACK_S} s. Meanwhile an intruder on a clear link at the border forges: an LS Update with a "
+        "router LSA of a protected router; a Hello of the clear neighbour; Hellos of OSPF and PIM in the names of the "
+        "border router's protected neighbours, and packets through the border router to them. Then a clear and a "
+        "protected link are cut and heal, the clear half loses its power and gets it back, and last the whole "
+        "network, without the dead DKS. Convergence is the time from the first boot after that. An adjacency over a "
+        "protected link counts as lost when it goes down, unless its own link or the power of one of its ends was cut."
     )
     shows_not = (
-        "Who is a legitimate neighbour of a border router in clear can be forged by anybody on that link, and what the "
-        "border router believes of it is flooded on under the protected part's own keys: protection of adjacencies "
-        "cannot tell a forged LSA from a true one. Registers of the clear half are heard in clear, so forged ones too."
+        "Anyone on a clear link can forge a legitimate neighbour of a border router. The border router floods "
+        "whatever it believes of that neighbour under the protected part's own keys: protection of adjacencies cannot "
+        "tell a forged LSA from a genuine one. Registers of the clear half are accepted in clear, and so are forged "
+        "ones."
     )
     topology = "areas"
     keyings: ClassVar[tuple[str, ...]] = ("none", "lks", "dks-lks")
@@ -190,7 +192,7 @@ class SubRegion(Experiment):
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
         """As Experiment.plan, with the region that `border` makes."""
         if not live_segments(topology):
-            return super().plan(topology, keying, seed, options)  # refuses such a network
+            return super().plan(topology, keying, seed, options)  # rejects such a network
         region = Region(topology, str(options.get("border", self.options["border"])))
         chosen = {**options, "region": list(region.inside)} if keying in modes(lambda mode: mode.dks) else options
         made = super().plan(topology, keying, seed, chosen)
@@ -236,14 +238,15 @@ class SubRegion(Experiment):
         for keying in (each for each in AGENTS if each in table):
             runs = table.measures[keying]
             for text, name in (
-                ("no adjacency of a protected link is lost, but for a fault of its own", LOST),
+                ("no adjacency of a protected link is lost without a fault of its own", LOST),
                 ("no OSPF or PIM in clear on a protected link", CLEAR),
-                ("nothing crosses the border in a protected router's name",
+                ("no packet in a protected router's name crosses the border",
                  "over the border: packets at protected interfaces' daemons"),
-                ("nor changes a protected adjacency", "over the border: changes of protected adjacencies"),
+                ("no such packet changes a protected adjacency", "over the border: changes of protected adjacencies"),
                 ("a forged Hello on the clear side changes no protected adjacency",
                  "forged Hello: changes of protected adjacencies"),
-                ("nor does a forged LSA", "forged LSA: changes of protected adjacencies"),
+                ("a forged LSA on the clear side changes no protected adjacency",
+                 "forged LSA: changes of protected adjacencies"),
             ):  # fmt: skip
                 count = sum(int(run.extra[name] or 0) for run in runs)
                 criteria.append(Criterion(keying, text, str(count), count == 0))
@@ -264,13 +267,13 @@ class SubRegion(Experiment):
                 said = (
                     f"{phase} {between(run.extra[f'{phase}: changes of clear adjacencies'] or 0 for run in runs)} "
                     f"changes of clear adjacencies, "
-                    f"{between(run.extra[f'{phase}: changes of protected adjacencies'] or 0 for run in runs)} of those "
-                    f"over links that are to be protected, and "
+                    f"{between(run.extra[f'{phase}: changes of protected adjacencies'] or 0 for run in runs)} of "
+                    f"adjacencies in the protected part, and "
                     f"{between(run.extra[f'{phase}: route changes in the protected part'] or 0 for run in runs)} of "
                     "routes there"
                     for phase in list(PHASES)[:-1]
                 )
-                sentences.append(f"{keying}, what an intruder on the clear side did: {'; '.join(said)}.")
+                sentences.append(f"{keying}, effects of the intruder on the clear side: {'; '.join(said)}.")
         return sentences
 
 
@@ -281,7 +284,7 @@ def _timeline(region: Region, rng: random.Random) -> tuple[Step, ...]:
         step(KILL_S - 10, "mark", name="settled"),
         step(KILL_S, "mark", name="dks dead"),
         step(KILL_S, "dks_kill"),
-        # Beside his own link he is heard of on protected ones, where nothing of his should come to be seen.
+        # The protected links are tapped too: none of the intruder's packets should appear there.
         *(step(TAP_S, "tap", segment=name) for name in (link, *region.inside)),
         *(step(moment, "mark", name=phase) for phase, moment in PHASES.items()),
         *(
@@ -305,14 +308,14 @@ def _timeline(region: Region, rng: random.Random) -> tuple[Step, ...]:
 
 
 def window(run: Run, phase: str) -> tuple[int, int]:
-    """From a phase's mark to the next (ns)."""
+    """From a phase's mark to the next mark (ns)."""
     names = list(PHASES)
     return run.mark(phase), run.mark(names[names.index(phase) + 1])
 
 
 def lost_inside(run: Run, region: Region) -> int:
-    """How many times an adjacency over a protected link was lost, once all were up, that no fault of its own took: the
-    cut of its link, or the loss of power of an end, within OSPF's dead interval before."""
+    """How many times an adjacency over a protected link was lost after all were up, without a fault of its own within
+    OSPF's dead interval before: the cut of its link, or the loss of power of one end."""
     topology, settled, count = run.plan.topology, run.mark("settled"), 0
     patience = topology.ospf.dead_s * NS + NS
     blame: dict[str, list[Event]] = {}
@@ -331,8 +334,8 @@ def lost_inside(run: Run, region: Region) -> int:
 
 
 def in_clear(run: Run, region: Region) -> int:
-    """OSPF and PIM between neighbours in clear that left an interface of a protected link, from the first second to the
-    last. Registers of the clear half pass such links too."""
+    """Packets of OSPF and PIM between neighbours that left an interface of a protected link in clear, in the whole run.
+    Registers are left out: those of the clear half cross protected links."""
     topology = run.plan.topology
     labels = {end.label for name in region.inside for end in topology.ends(name)}
     return sum(
@@ -346,9 +349,11 @@ def in_clear(run: Run, region: Region) -> int:
 
 
 def reached(run: Run, region: Region, phase: str) -> int:
-    """Forged packets at raw sockets of protected routers; the border router itself takes part in the clear side, and
-    is left out but for what is forged in protected names. With link-local addresses also then: of a clear link they
-    are anybody's there, and no name of somebody on a protected one."""
+    """Forged packets at raw sockets of protected routers.
+
+    The border router takes part in the clear side. It counts only for packets forged in protected routers' names, and
+    only with IPv4: a link-local address of a clear link names no router of a protected one.
+    """
     since, until = window(run, phase)
     named = phase == "over the border" and run.plan.topology.family == 4
     mine = [name for name in region.members if named or name != region.border.router]
@@ -356,7 +361,7 @@ def reached(run: Run, region: Region, phase: str) -> int:
 
 
 def changed(run: Run, region: Region, phase: str, *, inside: bool) -> int:
-    """How often a direction of an adjacency went up or down in a phase, over links of this kind."""
+    """How often a direction of an adjacency went up or down in a phase, over protected (`inside`) or clear links."""
     since, until = window(run, phase)
     return sum(
         since <= moment < until

@@ -63,7 +63,7 @@ class Span:
     until: str
 
 
-ROUTES_RIGHT = "the last moment at which a router's forwarding table became what shortest paths say, and stayed so"
+ROUTES_RIGHT = "the last moment at which a router's forwarding table came to match the shortest paths for good"
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ def test_routers_become_neighbours_while_the_dks_is_away_and_a_stranger_with_the
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (row,) = json.loads(done.stdout)["keyings"].values()
     assert row["adjacencies"] == {**row["adjacencies"], "restored": [12], "expected": 12}
-    assert row["extra"]["strangers that tried"] == [5] and row["extra"]["strangers admitted"] == [0]
+    assert row["extra"]["outsiders that tried"] == [5] and row["extra"]["outsiders admitted"] == [0]
     (run,) = map(Run, tmp_path.glob("runs/lks-1-*"))
     thief = run.where("probe", "impostor")[-1]
     assert thief["name"] == thief["key"] and thief["outcome"].startswith("refused: authentication_failed")

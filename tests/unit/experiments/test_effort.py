@@ -151,7 +151,7 @@ def test_bad_options_are_refused_by_name(options: dict[str, Any], told: str) -> 
 def test_neither_another_keying_nor_several_seeds_can_be_asked_for() -> None:
     with pytest.raises(InputError, match="'central' is not counted"):
         experiment().cases(Request("effort", keyings=("central",)))
-    with pytest.raises(InputError, match="the same by every seed"):
+    with pytest.raises(InputError, match="the same for every seed"):
         experiment().cases(Request("effort", seeds=(1, 2)))
     assert [case[0] for case in experiment().cases(Request("effort", keyings=("manual",), options={"sizes": 10}))] == [
         "manual 10", "manual-link 10",

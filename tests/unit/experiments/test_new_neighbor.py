@@ -130,7 +130,7 @@ def test_times_are_counted_from_the_administrators_word_to_the_later_end(tmp_pat
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"admitted": "admitted"}, "no stranger is admitted"),
+        ({"admitted": "admitted"}, "no outsider is admitted"),
         ({"early": True}, "none is up before it is allowed"),
         ({"asked": True}, "DKS dead: the DKS is asked nothing"),
         ({"fell": 250.0}, "no other adjacency is lost"),
