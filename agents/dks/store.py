@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,15 @@ CREATE TABLE IF NOT EXISTS revocation (
     version INTEGER NOT NULL DEFAULT 0
 ) STRICT
 """
+_SET = (
+    "INSERT INTO marks VALUES (?, ?, ?, ?, ?) ON CONFLICT (name, key) DO UPDATE"
+    " SET version = excluded.version, generation = excluded.generation, source = excluded.source"
+)
+_FORGET_UNKNOWN = f"DELETE FROM marks WHERE name = ? AND key = '{_UNKNOWN}'"
+"""A speaker's key has taken over what an older ledger had."""
+_TABLES = ("marks", "set_aside")
+_AT_ONCE = 256
+"""So many groups are looked up in one statement."""
 MOST_TAKEN = 256
 """So many groups' numbers are written down together, at most."""
 _PATIENCE_S = 30.0
@@ -204,16 +213,14 @@ class GenerationLedger:
         if kept is not None and kept.key == key and (kept.ahead or not ahead) and self._take(group, version, kept):
             return kept.generation
         self.write_down()
-        aside: dict[GroupId, _Aside] = {}
         with self.spent.timed(), transaction(self._connection):
             generation = self._following(group, key, ahead)
             if generation > MAX_COUNTER:
                 raise PolicyError(f"{group}: there is no generation after {generation - 1}")
             self._set(group, version, generation, "made", key)
-            for wish in others():
-                if wish.group != group and wish.group not in self._aside:
-                    aside[wish.group] = self._set_aside(wish)
-        self._aside |= {each: given for each, given in aside.items() if given.generation <= MAX_COUNTER}
+            wishes = [each for each in others() if each.group != group and each.group not in self._aside]
+            aside = self._set_aside(wishes)
+        self._aside |= aside
         return generation
 
     def begin(self, *, alone: bool = False) -> None:
@@ -225,15 +232,21 @@ class GenerationLedger:
         """Have the numbers that groups took in the ledger. sqlite3.Error: it is tried again."""
         if self._taken:
             with self.spent.timed(), transaction(self._unsynced):
-                for group, (version, kept) in self._taken.items():
-                    self._set(group, version, kept.generation, "made", kept.key, self._unsynced)
+                self._unsynced.executemany(
+                    _SET,
+                    [
+                        (str(group), _hash(kept.key), version, kept.generation, "made")
+                        for group, (version, kept) in self._taken.items()
+                    ],
+                )
+                self._unsynced.executemany(
+                    _FORGET_UNKNOWN, [(str(group),) for group, (_version, kept) in self._taken.items() if kept.key]
+                )
             self._taken.clear()
 
     def _following(self, group: GroupId, key: bytes, ahead: int) -> int:
         """The number after all that may have been used."""
-        generation = max(self.last(group, key)[1], self._limit(group, key)) + 1 + ahead
-        # Policy can have one of them go on where the other has stopped, and some hear of it late.
-        return generation + generation % 2
+        return _after(max(self.last(group, key)[1], self._limit(group, key)), ahead)
 
     def _limit(self, group: GroupId, key: bytes) -> int:
         row = self._connection.execute(
@@ -241,20 +254,33 @@ class GenerationLedger:
         ).fetchone()
         return int(row[0]) if row else 0
 
-    def _set_aside(self, wish: Wish) -> _Aside:
-        given = _Aside(
-            wish.key,
-            self._following(wish.group, wish.key, wish.ahead),
-            self.last(wish.group, wish.key)[1],
-            bool(wish.ahead),
+    def _set_aside(self, wishes: Sequence[Wish]) -> dict[GroupId, _Aside]:
+        """All in few statements: where hundreds of routers ask, this is most of what the ledger costs."""
+        names = {each.group: (str(each.group), _hash(each.key)) for each in wishes}
+        marks, limits = (self._generations(table, [name for name, _key in names.values()]) for table in _TABLES)
+        given = {}
+        for each in wishes:
+            name, key = names[each.group]
+            after = max(marks.get((name, key), 0), marks.get((name, _UNKNOWN), 0))
+            number = _after(max(after, limits.get((name, key), 0)), each.ahead)
+            given[each.group] = _Aside(each.key, number, after, bool(each.ahead))
+        given = {group: each for group, each in given.items() if each.generation <= MAX_COUNTER}
+        self._connection.executemany(
+            "INSERT INTO set_aside VALUES (?, ?, ?) ON CONFLICT (name, key) DO UPDATE"
+            " SET generation = excluded.generation",
+            [(*names[group], each.generation) for group, each in given.items()],
         )
-        if given.generation <= MAX_COUNTER:
-            self._connection.execute(
-                "INSERT INTO set_aside VALUES (?, ?, ?) ON CONFLICT (name, key) DO UPDATE"
-                " SET generation = excluded.generation",
-                (str(wish.group), _hash(wish.key), given.generation),
-            )
         return given
+
+    def _generations(self, table: str, names: Sequence[str]) -> dict[tuple[str, str], int]:
+        """What a table has of groups of these names, by name and key."""
+        found: dict[tuple[str, str], int] = {}
+        for first in range(0, len(names), _AT_ONCE):
+            some = names[first : first + _AT_ONCE]
+            places = ", ".join("?" * len(some))
+            rows = self._connection.execute(f"SELECT name, key, generation FROM {table} WHERE name IN ({places})", some)
+            found |= {(name, key): generation for name, key, generation in rows}
+        return found
 
     def _take(self, group: GroupId, version: int, kept: _Aside) -> bool:
         """Use a number that was set aside, unless the group has come further meanwhile. The disk need not be waited
@@ -327,23 +353,17 @@ class GenerationLedger:
         rows = self._connection.execute("SELECT name, version, max(generation) FROM marks GROUP BY name ORDER BY name")
         return {str(name): (int(version), int(generation)) for name, version, generation in rows}
 
-    def _set(
-        self,
-        group: GroupId,
-        version: int,
-        generation: int,
-        source: str,
-        key: bytes = b"",
-        connection: sqlite3.Connection | None = None,
-    ) -> None:
-        connection = connection or self._connection
-        connection.execute(
-            "INSERT INTO marks VALUES (?, ?, ?, ?, ?) ON CONFLICT (name, key) DO UPDATE"
-            " SET version = excluded.version, generation = excluded.generation, source = excluded.source",
-            (str(group), _hash(key), version, generation, source),
-        )
-        if key:  # it has taken over what an older ledger had
-            connection.execute("DELETE FROM marks WHERE name = ? AND key = ?", (str(group), _UNKNOWN))
+    def _set(self, group: GroupId, version: int, generation: int, source: str, key: bytes = b"") -> None:
+        self._connection.execute(_SET, (str(group), _hash(key), version, generation, source))
+        if key:
+            self._connection.execute(_FORGET_UNKNOWN, (str(group),))
+
+
+def _after(generation: int, ahead: int) -> int:
+    """The DKS's next number, an even one. Policy can have one of DKS and LKS go on where the other has stopped, and
+    some hear of it late."""
+    following = generation + 1 + ahead
+    return following + following % 2
 
 
 def _beyond(said: tuple[int, int], last: tuple[int, int]) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,19 +11,17 @@ def connect(path: Path | str, *, read_only: bool = False, timeout_s: float = 5.0
     """A connection in autocommit mode. It, and all that is done over it, raises sqlite3.Error with the file's name,
     what is wrong, and SQLite's name for that."""
     where = f"{Path(path).resolve().as_uri()}?mode=ro" if read_only else str(path)
-    with _named(str(path)):
+    try:
         made = sqlite3.connect(where, isolation_level=None, timeout=timeout_s, factory=_Connection, uri=read_only)
+    except sqlite3.Error as error:
+        raise _named(str(path), error) from error
     made.place = str(path)
     return made
 
 
-@contextmanager
-def _named(place: str) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        kind = getattr(error, "sqlite_errorname", None)
-        raise type(error)(f"{place}: {error}{f' ({kind})' if kind else ''}") from error
+def _named(place: str, error: sqlite3.Error) -> sqlite3.Error:
+    kind = getattr(error, "sqlite_errorname", None)
+    return type(error)(f"{place}: {error}{f' ({kind})' if kind else ''}")
 
 
 class _Cursor(sqlite3.Cursor):
@@ -34,28 +30,40 @@ class _Cursor(sqlite3.Cursor):
     connection: _Connection
 
     def execute(self, sql: str, values: Any = (), /) -> Self:
-        with _named(self.connection.place):
+        try:
             return super().execute(sql, values)
+        except sqlite3.Error as error:
+            raise _named(self.connection.place, error) from error
 
     def executemany(self, sql: str, values: Any = (), /) -> Self:
-        with _named(self.connection.place):
+        try:
             return super().executemany(sql, values)
+        except sqlite3.Error as error:
+            raise _named(self.connection.place, error) from error
 
     def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
-        with _named(self.connection.place):
+        try:
             return super().executescript(sql_script)
+        except sqlite3.Error as error:
+            raise _named(self.connection.place, error) from error
 
     def fetchone(self) -> Any:
-        with _named(self.connection.place):
+        try:
             return super().fetchone()
+        except sqlite3.Error as error:
+            raise _named(self.connection.place, error) from error
 
     def fetchall(self) -> list[Any]:
-        with _named(self.connection.place):
+        try:
             return super().fetchall()
+        except sqlite3.Error as error:
+            raise _named(self.connection.place, error) from error
 
     def __next__(self) -> Any:
-        with _named(self.connection.place):
+        try:
             return super().__next__()
+        except sqlite3.Error as error:
+            raise _named(self.connection.place, error) from error
 
 
 class _Connection(sqlite3.Connection):
