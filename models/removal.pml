@@ -5,6 +5,7 @@
  * Defences: NO_SIGNATURE NO_MONOTONE NO_DISK_FIRST NO_NUMBER NO_PASS_ON NO_LEASE.
  * Faults that can be put in: PUT_BACK (the list's file, not the counters), ROLLBACK (the whole folder).
  * ISOLATED: router 1 hears of nobody but X.
+ * "STEP …": what a run does to the parties, for who plays it on the code (tests/unit/models/test_played_removal.py).
  */
 #ifndef FAULTS
 #define FAULTS 2
@@ -38,19 +39,19 @@ inline boot(n) {
 active [N] proctype router() {
   byte n = _pid;
   do
-  :: atomic { !on[n] -> boot(n) }
-  :: atomic { n == 0 && IDLE(0) && !cut[0] && NEWER(0, dks) -> taking[0] = dks; step[0] = 1 }   /* POLICY_SUMMARY, REVOCATION */
+  :: atomic { !on[n] -> printf("STEP boot_%d\n", n); boot(n) }
+  :: atomic { n == 0 && IDLE(0) && !cut[0] && NEWER(0, dks) -> printf("STEP ask\n"); taking[0] = dks; step[0] = 1 }   /* POLICY_SUMMARY, REVOCATION */
 #ifndef NO_PASS_ON
 #ifndef ISOLATED
-  :: atomic { n == 1 && IDLE(1) && on[0] && !closed[0] && !cut[1] && NEWER(1, list[0]) -> taking[1] = list[0]; step[1] = 1 }
+  :: atomic { n == 1 && IDLE(1) && on[0] && !closed[0] && !cut[1] && NEWER(1, list[0]) -> printf("STEP ask\n"); taking[1] = list[0]; step[1] = 1 }
 #endif
 #endif
-  :: atomic { IDLE(n) && tricks > 0 && ACCEPTS(n) && NEWER(n, 1) -> tricks--; taking[n] = 1; step[n] = 1 }
+  :: atomic { IDLE(n) && tricks > 0 && ACCEPTS(n) && NEWER(n, 1) -> printf("STEP older_%d\n", n); tricks--; taking[n] = 1; step[n] = 1 }
 #ifdef NO_MONOTONE
-  :: atomic { IDLE(n) && tricks > 0 && list[n] == 2 -> tricks--; taking[n] = 1; step[n] = 1 }
+  :: atomic { IDLE(n) && tricks > 0 && list[n] == 2 -> printf("STEP older_%d\n", n); tricks--; taking[n] = 1; step[n] = 1 }
 #endif
 #ifdef NO_SIGNATURE
-  :: atomic { IDLE(n) && tricks > 0 && NEWER(n, 3) -> tricks--; taking[n] = 3; step[n] = 1 }
+  :: atomic { IDLE(n) && tricks > 0 && NEWER(n, 3) -> printf("STEP forged_%d\n", n); tricks--; taking[n] = 3; step[n] = 1 }
 #endif
 #ifdef NO_DISK_FIRST
   :: atomic { on[n] && step[n] == 1 -> act(n); step[n] = 2 }
@@ -62,25 +63,25 @@ active [N] proctype router() {
 #endif
 #ifndef NO_LEASE
 #ifdef ISOLATED
-  :: atomic { n == 1 && on[1] && !lease_over[1] && over -> lease_over[1] = true }
+  :: atomic { n == 1 && on[1] && !lease_over[1] && over -> printf("STEP lease\n"); lease_over[1] = true }
 #endif
 #endif
-  :: atomic { closed[n] && over -> number[n] = 0; file[n] = 0; closed[n] = false; on[n] = false; heard[n] = false }  /* a person sets it right */
-  :: atomic { !over && faults > 0 && on[n] -> faults--; on[n] = false; closed[n] = false; step[n] = 0; taking[n] = 0; list[n] = 0 }
-  :: atomic { !over && faults > 0 && !cut[n] -> faults--; cut[n] = true }
-  :: atomic { !over && cut[n] -> cut[n] = false }
+  :: atomic { closed[n] && over -> printf("STEP mend_%d\n", n); number[n] = 0; file[n] = 0; closed[n] = false; on[n] = false; heard[n] = false }  /* a person sets it right */
+  :: atomic { !over && faults > 0 && on[n] -> printf("STEP crash_%d\n", n); faults--; on[n] = false; closed[n] = false; step[n] = 0; taking[n] = 0; list[n] = 0 }
+  :: atomic { !over && faults > 0 && !cut[n] -> printf("STEP cut_%d\n", n); faults--; cut[n] = true }
+  :: atomic { !over && cut[n] -> printf("STEP heal_%d\n", n); cut[n] = false }
 #ifdef PUT_BACK
-  :: atomic { !over && faults > 0 && !on[n] && file[n] == 2 -> faults--; file[n] = 1 }
+  :: atomic { !over && faults > 0 && !on[n] && file[n] == 2 -> printf("STEP putback_%d\n", n); faults--; file[n] = 1 }
 #endif
 #ifdef ROLLBACK
-  :: atomic { !over && faults > 0 && !on[n] && file[n] == 2 -> faults--; file[n] = 1; number[n] = 1 }
+  :: atomic { !over && faults > 0 && !on[n] && file[n] == 2 -> printf("STEP rollback_%d\n", n); faults--; file[n] = 1; number[n] = 1 }
 #endif
   od
 }
 
 active proctype others() {
-  atomic { dks == 1 -> dks = 2 };                 /* the Policy Server removes X */
-  atomic { !over -> over = true; cut[0] = false; cut[1] = false }
+  atomic { dks == 1 -> printf("STEP remove\n"); dks = 2 };                 /* the Policy Server removes X */
+  atomic { !over -> printf("STEP over\n"); over = true; cut[0] = false; cut[1] = false }
 }
 
 ltl stays_out { [] ((heard[0] -> !ACCEPTS(0)) && (heard[1] -> !ACCEPTS(1))) }
