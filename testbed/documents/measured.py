@@ -4,6 +4,8 @@
     ...
     <!-- end of measured -->
 
+and of a sweep that is kept (`swept.py`) between `swept: pim_storm/by_size` and `end of swept`, and of all calibrations
+(`calibrated.py`) between `calibrated: all` and `end of calibrated`.
 `python -m testbed.documents.measured` writes every such part anew. Knows the summary's shape, not the experiments.
 """
 
@@ -14,33 +16,49 @@ from collections.abc import Sequence
 from statistics import median
 
 from testbed.analysis.absent import ABSENT, NEVER
+from testbed.documents import calibrated, swept
 from testbed.documents.pages import pages
-from testbed.record.summary import read_summary
+from testbed.documents.swept import number
+from testbed.record.summary import FILE, read_summary
 from testbed.report.style import ordered
 from testbed.report.table import Summary, present
 from testbed.setup.paths import PROJECT
 from testbed.whole import put
 
-_PART = re.compile(r"(<!-- measured: (\S+) -->\n).*?(<!-- end of measured -->)", re.S)
+_PART = re.compile(r"(<!-- (measured|swept|calibrated): (\S+) -->\n).*?(<!-- end of \2 -->)", re.S)
 
 
 def filled(text: str) -> str:
     """The document with every marked part made anew from results/."""
-    return _PART.sub(lambda part: part[1] + measured(read_summary(PROJECT / "results" / part[2])) + part[3], text)
+    return _PART.sub(lambda part: part[1] + _made(part[2], part[3]) + part[4], text)
 
 
-def measured(summary: Summary) -> str:
-    """Question, method, command, numbers and criteria of a reference result, in Markdown."""
+def _made(kind: str, name: str) -> str:
+    folder = PROJECT / "results" / name
+    if kind != "calibrated" and not any((folder / each).is_file() for each in (FILE, swept.FILE)):
+        return f"Not measured yet ([results](../../results/README.md) has the command of `{name}`).\n"
+    match kind:
+        case "swept":
+            return swept.tables(name, swept.read(folder))
+        case "calibrated":
+            return calibrated.table()
+        case _:
+            return measured(read_summary(folder), whole="/" not in name)
+
+
+def measured(summary: Summary, *, whole: bool = True) -> str:
+    """Question, method, command, numbers and criteria of a reference result, in Markdown. Not `whole`, of one within
+    the folder of another, which has said the question, the method, and what is not shown."""
     parts = [
-        f"**Question.** {summary['question']}",
-        f"**Method.** {summary['method']}",
+        f"**Question.** {summary['question']}" if whole else "",
+        f"**Method.** {summary['method']}" if whole else "",
         f"**Command.** `{summary['command']}` ({_runs(summary)})",
         _numbers(summary),
         "\n".join(
             f"- {'met' if each['ok'] else '**not met**'}: `{each['keying']}`, {each['text']}: {each['value']}"
             for each in summary["criteria"]
         ),
-        f"**Not shown.** {summary['shows_not']}" if summary["shows_not"] else "",
+        f"**Not shown.** {summary['shows_not']}" if whole and summary["shows_not"] else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -58,12 +76,12 @@ def _numbers(summary: Summary) -> str:
     main = f"{named['main']['name']}, s"
     rows = {
         main: [_spread(each.get("convergence_s", {}).get("values", ()), main) for each in columns],
-        "… × none": [_number(each.get("ratio_to_none")) for each in columns],
+        "… × none": [number(each.get("ratio_to_none")) for each in columns],
     }
     if heard := named.get("multicast"):
         title, values = f"{heard['name']}, s", [each.get("multicast", {}) for each in columns]
         rows[title] = [_spread(each.get("heard_s", {}).get("values", ()), title) for each in values]
-        rows["… of that × none"] = [_number(each.get("ratio_to_none")) for each in values]
+        rows["… of that × none"] = [number(each.get("ratio_to_none")) for each in values]
     rows[named["restored"]] = [_restored(each.get("adjacencies", {})) for each in columns]
     first = [each.get("requests_first_60s", {}).get("values", ()) for each in columns]
     rows["DKS requests in the first 60 s of power"] = [_spread(each) for each in first]
@@ -87,19 +105,10 @@ def _spread(values: Sequence[float | None], title: str = "") -> str:
     there = sorted(present(values))
     if not there:
         return NEVER if values and " to " in title and title.endswith(", s") else ""
-    text = _number(median(there))
+    text = number(median(there))
     if there[0] != there[-1]:
-        text += f" ({_number(there[0])} to {_number(there[-1])})"
+        text += f" ({number(there[0])} to {number(there[-1])})"
     return text if len(there) == len(values) else f"{text}; {len(values) - len(there)} of {len(values)} {NEVER}"
-
-
-def _number(value: float | None) -> str:
-    """Three digits at least, and all before the point."""
-    if value is None:
-        return ""
-    if value == int(value) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def main() -> None:
