@@ -5,6 +5,7 @@
  * Time counts by ones; a document is valid for LIFE of them. Documents signed before the removal name X.
  * Lists by version: 1 X is not removed, 2 names X, 3 X is on it no more, 4 a later one.
  * Defences: NO_EXPIRED NO_WAIT NO_KEEP NO_MONOTONE NO_RESIGN.
+ * "STEP …": what a run does, for who plays it on the code (tests/unit/models/test_played_lists.py).
  */
 #define LIFE 2
 #define LAST 6
@@ -38,21 +39,21 @@ bool on = true, heard = false;                    /* heard: it has had a list th
 
 active proctype policy_server() {
   do
-  :: atomic { now < LAST -> now++ }
-  :: atomic { removed_at == 0 && now < LAST - 1 -> removed_at = now; until = EXPIRY(signed_at); version = 2; signed_at = now }
+  :: atomic { now < LAST -> printf("STEP tick\n"); now++ }
+  :: atomic { removed_at == 0 && now < LAST - 1 -> printf("STEP remove\n"); removed_at = now; until = EXPIRY(signed_at); version = 2; signed_at = now }
 #ifdef NO_WAIT
-  :: atomic { version == 2 -> version = 3; before = now
+  :: atomic { version == 2 -> printf("STEP shorten\n"); version = 3; before = now
 #else
-  :: atomic { version == 2 && until <= now -> version = 3; before = until
+  :: atomic { version == 2 && until <= now -> printf("STEP shorten\n"); version = 3; before = until
 #endif
 #ifndef NO_RESIGN
               ; if :: EXPIRY(signed_at) <= now -> signed_at = now :: else fi
 #endif
               ; old_before[3] = before }
 #ifdef NO_KEEP
-  :: atomic { version == 3 -> version = 4; old_before[4] = 0 }
+  :: atomic { version == 3 -> printf("STEP more\n"); version = 4; old_before[4] = 0 }
 #else
-  :: atomic { version == 3 -> version = 4; old_before[4] = before }
+  :: atomic { version == 3 -> printf("STEP more\n"); version = 4; old_before[4] = before }
 #endif
   :: atomic { now == LAST && version == 4 -> over = true; on = true; break }
   od
@@ -63,11 +64,11 @@ active proctype router() {
   :: atomic { !over && faults > 0 && on -> faults--; on = false }
   :: atomic { !over && !on -> on = true }
   /* the DKS gives the newest of each, one without the other */
-  :: atomic { on && doc < signed_at -> doc = signed_at }
-  :: atomic { on && NEWER(version) && (version > list || tricks > 0) -> if :: version < list -> tricks-- :: else fi; list = version; heard = heard || version > 1 }
+  :: atomic { on && doc < signed_at -> printf("STEP document\n"); doc = signed_at }
+  :: atomic { on && NEWER(version) && (version > list || tricks > 0) -> printf("STEP list_%d\n", version); if :: version < list -> tricks-- :: else fi; list = version; heard = heard || version > 1 }
   /* somebody repeats an older one */
-  :: atomic { on && tricks > 0 && version > 2 && NEWER(2) -> tricks--; list = 2; heard = true }
-  :: atomic { on && tricks > 0 && version > 1 && NEWER(1) -> tricks--; list = 1 }
+  :: atomic { on && tricks > 0 && version > 2 && NEWER(2) -> printf("STEP list_2\n"); tricks--; list = 2; heard = true }
+  :: atomic { on && tricks > 0 && version > 1 && NEWER(1) -> printf("STEP list_1\n"); tricks--; list = 1 }
   od
 }
 

@@ -12,6 +12,7 @@ import pytest
 
 from testbed.analysis.run import Run
 from testbed.probes.ike import ike_datagrams
+from testbed.probes.pcap import OSPF, PIM
 from testbed.runner.experiment import Experiment, find, names
 from testbed.setup.paths import PROJECT
 from tests.integration.captured import cleartext_packets, protected_packets
@@ -205,23 +206,27 @@ def storm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
 
 
 def captures(out: Path, keying: str) -> list[Path]:
-    (folder,) = (out / "runs").glob(f"{keying}-1-*")
-    found = sorted((folder / "pcap").glob("*.pcap"))
-    topology = Run(folder).plan.topology
+    """Those of the interfaces between routers."""
+    topology = Run(next((out / "runs").glob(f"{keying}-1-*"))).plan.topology
     links = {i.name for r in topology.routers.values() for i in r.interfaces if i.kind != "stub"}
-    return [path for path in found if path.stem in links]
+    return [path for path in all_captures(out, keying) if path.stem in links]
+
+
+def all_captures(out: Path, keying: str) -> list[Path]:
+    (folder,) = (out / "runs").glob(f"{keying}-1-*")
+    return sorted((folder / "pcap").glob("*.pcap"))
 
 
 def test_with_local_key_servers_no_routing_packet_is_in_clear_from_the_first_second_to_the_last(storm: tuple) -> None:
-    paths = captures(storm[0], "lks")
-    assert len(paths) == 4
-    for path in paths:
-        assert cleartext_packets(path) == []
-        assert protected_packets(path)
+    paths, every = captures(storm[0], "lks"), all_captures(storm[0], "lks")
+    assert len(paths) == 4 and len(every) > 4
+    assert all(cleartext_packets(path) == [] for path in every), "neither of OSPF nor of PIM"
+    assert all(protected_packets(path) for path in paths)
 
 
-def test_without_security_the_same_look_at_the_wire_finds_ospf_in_clear(storm: tuple) -> None:
-    assert all(cleartext_packets(path) for path in captures(storm[0], "none"))
+def test_without_security_the_same_look_at_the_wire_finds_ospf_and_pim_in_clear(storm: tuple) -> None:
+    for path in captures(storm[0], "none"):
+        assert {packet.protocol for packet in cleartext_packets(path)} == {OSPF, PIM}
 
 
 def test_central_keying_in_band_is_found_to_deadlock_and_that_is_no_failure(storm: tuple) -> None:
