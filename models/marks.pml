@@ -4,6 +4,7 @@
  *
  * Keys of the speaker's name: 1 the first machine, 2 the one that replaces it. Signers of policy: 1 the administrator
  * that is revoked, 2 the root key. Numbers go to HIGH, which nobody comes to that counts by ones.
+ * "STEP …": what is done to the receiver, for who plays it on the code (tests/unit/models/test_played_marks.py).
  * Defences: NO_KEY NO_FLOOR NO_DISK_FIRST (of the speaker's words); NO_FORGET NO_AGAIN NO_MARK (of policy's versions).
  */
 #ifndef FAULTS
@@ -63,24 +64,24 @@ inline keep() {
 active proctype receiver() {
   byte x;
   do
-  :: atomic { !on -> on = true; heard = 0; heard_key = 0; taking = 0; taking_key = 0; force = mark[force_by] }
+  :: atomic { !on -> printf("STEP boot\n"); on = true; heard = 0; heard_key = 0; taking = 0; taking_key = 0; force = mark[force_by] }
   :: atomic { on && taking > 0 -> keep() }
-  :: atomic { on && taking == 0 && known != current -> known = current; heard = 0; heard_key = 0 }
+  :: atomic { on && taking == 0 && known != current -> printf("STEP key_%d\n", current); known = current; heard = 0; heard_key = 0 }
   /* the newest word of the name's key, which comes until it is heard */
   :: atomic { on && taking == 0 && (made[known] >= MINIMUM(known)) && made[known] > 0 && (heard_key != known || heard != made[known]) ->
-              take(known, made[known]) }
+              printf("STEP word_%d_%d\n", known, made[known]); take(known, made[known]) }
   /* an older one, repeated or late */
-  :: atomic { on && taking == 0 && tricks > 0 && made[known] > 1 -> tricks--; x = 1;
+  :: atomic { on && taking == 0 && tricks > 0 && made[known] > 1 -> printf("STEP word_%d_1\n", known); tricks--; x = 1;
               if :: (x >= MINIMUM(known)) -> take(known, x) :: else fi }
   /* policy: a version of whoever counts, above the marks of those that count */
-  :: atomic { on && COUNTS(1) && (signed_[1] > MARK) -> force_by = 1; force = signed_[1]; mark[1] = signed_[1] }
+  :: atomic { on && COUNTS(1) && (signed_[1] > MARK) -> printf("STEP version_1_%d\n", signed_[1]); force_by = 1; force = signed_[1]; mark[1] = signed_[1] }
 #ifdef NO_MARK
-  :: atomic { on && tricks > 0 && force_by == 2 && force > 1 -> tricks--; force = force - 1; back = true }
+  :: atomic { on && tricks > 0 && force_by == 2 && force > 1 -> printf("STEP version_2_%d\n", force - 1); tricks--; force = force - 1; back = true }
 #endif
   :: atomic { on && (signed_[2] > MARK || (AGAIN && signed_[2] == MARK)) ->
-              back = back || (!told && signed_[2] < mark[1]); force_by = 2; force = signed_[2]; mark[2] = signed_[2] }
-  :: atomic { on && revoked && !told -> told = true }
-  :: atomic { !over && faults > 0 && on -> faults--; on = false }
+              printf("STEP version_2_%d\n", signed_[2]); back = back || (!told && signed_[2] < mark[1]); force_by = 2; force = signed_[2]; mark[2] = signed_[2] }
+  :: atomic { on && revoked && !told -> printf("STEP told\n"); told = true }
+  :: atomic { !over && faults > 0 && on -> printf("STEP crash\n"); faults--; on = false }
   od
 }
 

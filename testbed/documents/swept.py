@@ -69,19 +69,20 @@ KEPT = {
 
 
 def keep(name: str, runs: Path, into: Path) -> None:
-    """Write sweep.json and the figure into the folder `into`. InputError for a sweep that was not played."""
+    """Write sweep.json and the figure into the folder `into`, of those of its sweeps that were played. InputError when
+    none was."""
     import polars
 
-    rows: list[dict[str, Any]] = []
-    about: dict[str, Any] = {}
-    for file in KEPT[name].files:
-        path = runs / f"sweep-{file}" / "results.parquet"
-        if not path.is_file():
-            raise InputError("is not there", where=str(path), next_command=f"lab sweep experiments/sweeps/{file}.yaml")
-        rows += [{key: each[key] for key in each if key not in APART} for each in polars.read_parquet(path).to_dicts()]
-        about = polars.read_parquet_metadata(path)
+    tables = {file: runs / f"sweep-{file}" / "results.parquet" for file in KEPT[name].files}
+    played = {file: path for file, path in tables.items() if path.is_file()}
+    if not played:
+        file, path = next(iter(tables.items()))
+        raise InputError("is not there", where=str(path), next_command=f"lab sweep experiments/sweeps/{file}.yaml")
+    frames = [polars.read_parquet(path).to_dicts() for path in played.values()]
+    rows = [{key: each[key] for key in each if key not in APART} for frame in frames for each in frame]
+    about = polars.read_parquet_metadata(next(iter(played.values())))
     kept = {
-        "commands": [f"./lab sweep experiments/sweeps/{file}.yaml" for file in KEPT[name].files],
+        "commands": [f"./lab sweep experiments/sweeps/{file}.yaml" for file in played],
         **{key: about[key] for key in ("experiment", MAIN, "factors", "code", "kernel") if key in about},
     }
     lines = ",\n  ".join(json.dumps(_short(each), ensure_ascii=False) for each in rows)

@@ -82,7 +82,8 @@ def test_what_is_kept_is_of_sweeps_that_stand_here(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in KEPT if (PROJECT / "results" / name / FILE).is_file()])
 def test_the_rows_that_are_kept_are_of_the_sweep_file_s_levels(name: str) -> None:
     kept = json.loads((PROJECT / "results" / name / FILE).read_text())
-    files = [sweepfile.read(PROJECT / "experiments" / "sweeps" / f"{each}.yaml") for each in KEPT[name].files]
+    files = [sweepfile.read(PROJECT / each.removeprefix("./lab sweep ")) for each in kept["commands"]]
+    assert {each.name for each in files} <= set(KEPT[name].files)
     wanted = {json.dumps(dict(cell.levels), sort_keys=True) for each in files for cell in each.cells}
     factors = kept["factors"].split(",")
     assert {json.dumps({key: row[key] for key in factors}, sort_keys=True) for row in kept["rows"]} == wanted
