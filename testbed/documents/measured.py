@@ -5,7 +5,8 @@
     <!-- end of measured -->
 
 and of a sweep that is kept (`swept.py`) between `swept: pim_storm/by_size` and `end of swept`, and of all calibrations
-(`calibrated.py`) between `calibrated: all` and `end of calibrated`.
+(`calibrated.py`) between `calibrated: all` and `end of calibrated`, and of the computed storm beside guests
+(`against.py`) between `against: storm_at_scale/against.json` and `end of against`.
 `python -m testbed.documents.measured` writes every such part anew. Knows the summary's shape, not the experiments.
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from testbed.analysis.absent import ABSENT, NEVER
-from testbed.documents import calibrated, swept
+from testbed.documents import against, calibrated, swept
 from testbed.documents.pages import pages
 from testbed.documents.swept import number
 from testbed.record.summary import FILE, read_summary
@@ -25,7 +26,7 @@ from testbed.report.table import Summary, present
 from testbed.setup.paths import PROJECT
 from testbed.whole import put
 
-_PART = re.compile(r"(<!-- (measured|swept|calibrated): (\S+) -->\n).*?(<!-- end of \2 -->)", re.S)
+_PART = re.compile(r"(<!-- (measured|swept|calibrated|against): (\S+) -->\n).*?(<!-- end of \2 -->)", re.S)
 
 
 def filled(text: str) -> str:
@@ -35,11 +36,13 @@ def filled(text: str) -> str:
 
 def _made(kind: str, name: str) -> str:
     folder = PROJECT / "results" / name
-    if kind != "calibrated" and not any((folder / each).is_file() for each in (FILE, swept.FILE)):
+    if kind in ("measured", "swept") and not any((folder / each).is_file() for each in (FILE, swept.FILE)):
         return f"Not measured yet ([results](../../results/README.md) has the command of `{name}`).\n"
     match kind:
         case "swept":
             return swept.tables(name, swept.read(folder))
+        case "against":
+            return against.table(folder)
         case "calibrated":
             return calibrated.table()
         case _:

@@ -22,7 +22,9 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
     fenced = measured = False
     for number, line in enumerate((PROJECT / path).read_text(encoding="utf-8").splitlines(), 1):
         fenced ^= line.lstrip().startswith("```")
-        measured = bool(re.match("<!-- (measured|swept|calibrated)", line)) or (measured and "<!-- end of" not in line)
+        measured = bool(re.match("<!-- (measured|swept|calibrated|against)", line)) or (
+            measured and "<!-- end of" not in line
+        )
         other = fenced or measured or re.match(r"\s*(```|\||#|!\[|<!--)|    \S", line)
         yield number, "" if other else line
 

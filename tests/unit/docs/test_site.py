@@ -52,7 +52,7 @@ def test_a_folder_that_is_not_ours_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_every_figure_in_a_page_of_results_is_that_of_its_summary() -> None:
     told = {path: (PROJECT / path).read_text(encoding="utf-8") for path in pages()}
-    marked = [path for path, text in told.items() if re.search("<!-- (measured|swept|calibrated): ", text)]
+    marked = [path for path, text in told.items() if re.search("<!-- (measured|swept|calibrated|against): ", text)]
     assert len(marked) > 10
     stale = [str(path) for path in marked if filled(told[path]) != told[path]]
     assert stale == [], "python -m testbed.documents.measured"
