@@ -57,11 +57,13 @@ _loaded: set[tuple[str, frozenset[str]]] = set()
 
 @dataclass(frozen=True)
 class Found:
-    """A bad state and the rules that lead to it, or none; `states`: how many were looked at."""
+    """A bad state and the rules that lead to it, or none; `states`: how many were looked at; `terms`: the state after
+    each rule."""
 
     bad: bool
     states: int
     steps: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
 
 
 def search(scenario: str, goal: str, without: Collection[str] = ()) -> Found:
@@ -76,8 +78,9 @@ def search(scenario: str, goal: str, without: Collection[str] = ()) -> Found:
     pattern = module.parseTerm("C:Conf")
     condition = maude.EqualityCondition(module.parseTerm(f"{goal}(C:Conf)"), module.parseTerm("true"))
     for _term, _substitution, path, _number in start.search(maude.ANY_STEPS, pattern, [condition]):
-        steps = tuple(str(each.getLabel()) for each in path() if isinstance(each, maude.Rule))
-        return Found(True, 0, steps)
+        way = path()
+        steps = tuple(str(each.getLabel()) for each in way if isinstance(each, maude.Rule))
+        return Found(True, 0, steps, tuple(str(each) for each in way[1:] if not isinstance(each, maude.Rule)))
     return Found(False, _states(start))
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from models import checks
-from models.spin import CannotCheck
+from models.spin import MODELS, CannotCheck
+from models.symbolic import DEFENCES
+from models.table import BEYOND, SYMBOLIC, WITHOUT
 from testbed.cli import models as verb
 from testbed.errors import EnvironmentFailure
+from testbed.setup.paths import PROJECT
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *found: checks.Check) -> object:
@@ -41,3 +46,23 @@ def test_the_full_form_has_all_checks_of_the_short_one_and_more() -> None:
     short = {check.name for check in checks.all_checks(full=False)}
     full = {check.name for check in checks.all_checks(full=True)}
     assert short < full
+
+
+@pytest.mark.parametrize("model", ["epochs", "removal", "marks", "lists"])
+def test_every_defence_and_fault_of_a_model_has_a_row_of_the_table(model: str) -> None:
+    text = (MODELS / f"{model}.pml").read_text()
+    switches = set(re.findall(r"#ifn?def (\w+)", text)) - {"FAULTS", "NR", "POLICIES", "REKEYS"}
+    tried = {switch for each in (*WITHOUT, *BEYOND) if each.model == model for switch in each.switches}
+    assert switches == {each for each in tried if "=" not in each}
+
+
+def test_every_defence_against_the_intruder_is_taken_out_once() -> None:
+    assert {name for each in SYMBOLIC for name in each.without} == {
+        name for names in DEFENCES.values() for name in names
+    }
+
+
+def test_every_defence_that_the_page_names_is_one_of_a_model() -> None:
+    page = (PROJECT / "docs" / "models.md").read_text()
+    tried = {switch for each in (*WITHOUT, *BEYOND) for switch in each.switches}
+    assert set(re.findall(r"NO_[A-Z_]+", page)) <= tried
