@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ def row(keying: str, seed: int, time: float | None, *, degree: int = 2, receiver
     asked = 70 if keying == "central" else 0
     return {**levels, "seed": seed, "routers": 8, "convergence_s": time, "dks_first_60s": asked,
             "virtual_s": 240.0, "run": "a folder"}  # fmt: skip
+
+
+@cache
+def swept_by(name: str) -> sweepfile.Sweep:
+    return sweepfile.read(PROJECT / "experiments" / "sweeps" / f"{name}.yaml")
 
 
 ROWS = [row("central", 1, None), row("none", 1, 12.5), row("central", 2, 33.1), row("none", 2, 13.5),
@@ -70,7 +76,7 @@ def test_a_sweep_that_was_not_played_is_named_with_its_command(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", KEPT)
 def test_what_is_kept_is_of_sweeps_that_stand_here(name: str) -> None:
-    files = [sweepfile.read(PROJECT / "experiments" / "sweeps" / f"{each}.yaml") for each in KEPT[name].files]
+    files = [swept_by(each) for each in KEPT[name].files]
     assert {each.experiment.name for each in files} == {name.split("/")[0]}
     for cell in (cell for each in files for cell in each.cells):
         places = {"topology": cell.levels["topology"], "routers": len(cell.plan.topology.routers)}
@@ -82,7 +88,7 @@ def test_what_is_kept_is_of_sweeps_that_stand_here(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in KEPT if (PROJECT / "results" / name / FILE).is_file()])
 def test_the_rows_that_are_kept_are_of_the_sweep_file_s_levels(name: str) -> None:
     kept = json.loads((PROJECT / "results" / name / FILE).read_text())
-    files = [sweepfile.read(PROJECT / each.removeprefix("./lab sweep ")) for each in kept["commands"]]
+    files = [swept_by(Path(each.removeprefix("./lab sweep ")).stem) for each in kept["commands"]]
     assert {each.name for each in files} <= set(KEPT[name].files)
     wanted = {json.dumps(dict(cell.levels), sort_keys=True) for each in files for cell in each.cells}
     factors = kept["factors"].split(",")
