@@ -205,12 +205,12 @@ def accepted_until(run: Run, domain: Domain, removed: str, neighbor: str, since:
     for event in run.where("agent", "sa", neighbor):
         if event["direction"] != "in" or not block.holds(int(event["spi"], 16)):
             continue
-        place = (event["spi"], event["destination"])
+        key = (event["spi"], event["destination"])
         if event["change"] == "removed":
-            held.discard(place)
+            held.discard(key)
             last = event["t"]
         else:
-            held.add(place)
+            held.add(key)
     if last is None and not held:
         raise InputError(f"{neighbor} never heard {removed}", where=str(run.folder))
     if held:

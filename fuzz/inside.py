@@ -27,7 +27,7 @@ def rewritten(payloads: Sequence[Payload], program: bytes) -> list[Payload]:
     parts = [(int(each.payload_type), bytearray(each.body())) for each in payloads]
     at = 0
     while at + 5 <= len(program) and len(parts) < MOST_PAYLOADS:
-        operation, which, place = program[at], program[at + 1], int.from_bytes(program[at + 2 : at + 4], "big")
+        operation, which, number = program[at], program[at + 1], int.from_bytes(program[at + 2 : at + 4], "big")
         length = program[at + 4] % 33
         octets = program[at + 5 : at + 5 + length]
         at += 5 + length
@@ -35,7 +35,7 @@ def rewritten(payloads: Sequence[Payload], program: bytes) -> list[Payload]:
             parts.append((which, bytearray(octets)))
             continue
         kind, body = parts[which % len(parts)]
-        spot = place % (len(body) + 1)
+        spot = number % (len(body) + 1)
         match operation % 8:
             case 0:
                 body[spot : spot + len(octets)] = octets

@@ -50,9 +50,9 @@ def mutated(data: bytes, pool: list[bytes], chance: random.Random, *, text: bool
                 result[at : at + chance.choice((0, 8, MAX_INPUT))] = other[start : start + chance.choice((4, 32, 512))]
             case 7 if len(result) >= 2:
                 # A length that is a little wrong is what parsers of nested structures get wrong.
-                place = at % (len(result) - 1)
-                number = int.from_bytes(result[place : place + 2], "big") + chance.choice((-8, -4, -1, 1, 4, 8))
-                result[place : place + 2] = (number % 65536).to_bytes(2, "big")
+                offset = at % (len(result) - 1)
+                number = int.from_bytes(result[offset : offset + 2], "big") + chance.choice((-8, -4, -1, 1, 4, 8))
+                result[offset : offset + 2] = (number % 65536).to_bytes(2, "big")
             case 8:
                 words = chance.choice(pool).split() or [b" "]
                 result[at:at] = b" " + chance.choice(words) + chance.choice((b" ", b"\n", b":", b"\n  - "))

@@ -46,15 +46,15 @@ class State:
             if len(sorts) == 1:
                 kept.append(getattr(self, name) == getattr(before, name))
             else:
-                place = [z3.Const(f"{name}.{number}", sort) for number, sort in enumerate(sorts[:-1])]
-                kept.append(z3.ForAll(place, getattr(self, name)(*place) == getattr(before, name)(*place)))
+                key = [z3.Const(f"{name}.{number}", sort) for number, sort in enumerate(sorts[:-1])]
+                kept.append(z3.ForAll(key, getattr(self, name)(*key) == getattr(before, name)(*key)))
         return z3.And(*kept)
 
-    def put(self, before: State, name: str, place: Sequence[Any], value: Any) -> Formula:
+    def put(self, before: State, name: str, key: Sequence[Any], value: Any) -> Formula:
         """This function has the value at that place, and what it had elsewhere."""
         sorts = self._variables[name][:-1]
         at = [z3.Const(f"{name}.{number}", sort) for number, sort in enumerate(sorts)]
-        here = z3.And(*(one == other for one, other in zip(at, place, strict=True)))
+        here = z3.And(*(one == other for one, other in zip(at, key, strict=True)))
         now, was = getattr(self, name), getattr(before, name)
         return z3.ForAll(at, now(*at) == z3.If(here, value, was(*at)))
 

@@ -118,12 +118,12 @@ class EnvironmentFailure(LabError):
 
 def of_file(error: OSError, where: str | Path | None = None, allowed: str | None = None) -> LabError:
     """What a file failed with: bad input, with what is `allowed`, unless it is the machine that cannot do it."""
-    place, problem = str(error.filename or where or "") or None, error.strerror or str(error)
+    file, problem = str(error.filename or where or "") or None, error.strerror or str(error)
     if error.errno in FULL:
         return EnvironmentFailure(
-            f"{problem[0].lower()}{problem[1:]}", where=place, allowed="a disk with room",
+            f"{problem[0].lower()}{problem[1:]}", where=file, allowed="a disk with room",
             next_command="df -h; with room, the same command again: what is finished is kept",
         )  # fmt: skip
     if error.errno in MACHINE:
-        return EnvironmentFailure(problem, where=place)
-    return InputError(problem, where=place, allowed=allowed)
+        return EnvironmentFailure(problem, where=file)
+    return InputError(problem, where=file, allowed=allowed)

@@ -130,13 +130,13 @@ class Decoder:
 
     def _read(self, data: bytes, header: Header, repeated: bool) -> Message:
         try:
-            place = find_encrypted(data, header)
+            encrypted = find_encrypted(data, header)
         except MalformedMessage:
-            place = None  # the chain is broken somewhere: what precedes is shown
-        if place is None:
+            encrypted = None  # the chain is broken somewhere: what precedes is shown
+        if encrypted is None:
             clear = _Chain(header.next_payload, data, HEADER_LENGTH, Secrets())
             return Message(header, len(data), Protection.CLEAR, *clear.decoded(), None, repeated, clear.problem)
-        kind, _first, offset = place
+        kind, _first, offset = encrypted
         spis = header.spi_i + header.spi_r
         protection, opened = self._open(data, header, spis)
         report = self._reports.setdefault(spis, SaReport(header.spi_i, header.spi_r))

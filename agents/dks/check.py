@@ -108,8 +108,8 @@ def _loaded(config: DksConfig, documents: Documents) -> list[str]:
         try:
             documents.revocations.take(signed)
         except PolicyError as error:
-            place = config.documents / REVOCATION
-            raise PolicyError(f"{place}: {error}\n  next:    policy export writes the list anew") from error
+            file = config.documents / REVOCATION
+            raise PolicyError(f"{file}: {error}\n  next:    policy export writes the list anew") from error
     return documents.load(config.documents)[1]
 
 

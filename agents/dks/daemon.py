@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     harden.process()
     began = {"version": __version__, "config": arguments.config, "name": config.name, "domain": config.domain}
-    places = {"documents": config.documents, "state_dir": config.state_dir, "workers": config.workers}
-    log.write(Event("began", {**began, "listen": config.listen or "any", "port": config.port, **places}))
+    folders = {"documents": config.documents, "state_dir": config.state_dir, "workers": config.workers}
+    log.write(Event("began", {**began, "listen": config.listen or "any", "port": config.port, **folders}))
     try:
         if config.workers > 1:
             asyncio.run(Supervisor(arguments.config, config, log, arguments.ike_log, journal.options(arguments)).run())

@@ -246,7 +246,7 @@ class Groups:
             # Numbers that the speaker has not seen never arrived, or were given to others while we made the keys alone.
             # Should our ledger be an older one, it may lack those that followed.
             unseen = self._ledger.last(group, speaker.identity)[1] > state.g
-            made = self._keys(speaker, group, self._place(speaker) if unseen else 0)
+            made = self._keys(speaker, group, self._first_above(speaker) if unseen else 0)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
             return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
@@ -311,9 +311,9 @@ class Groups:
         for group in speaker.own_groups():
             if speaker.issuer_of(group) == "dks":
                 first = group not in self._groups and not speaker.local_key_server
-                yield Wish(group, speaker.identity, self._place(speaker) if first else 0)
+                yield Wish(group, speaker.identity, self._first_above(speaker) if first else 0)
 
-    def _place(self, speaker: PolicyDocument) -> int:
+    def _first_above(self, speaker: PolicyDocument) -> int:
         """How far ahead of the ledger a number is that nobody else is likely to come to. SPIs go on in turn."""
         return int.from_bytes(self._random(4), "big") % PLACES << speaker.spi.generation_bits
 
@@ -321,7 +321,7 @@ class Groups:
         # Our ledger may be an older copy, and the members that hold later keys may not have visited us yet. So each
         # start of ours begins at a random generation, and SPIs go on in turn.
         known = _Group(
-            self._keys(speaker, group, self._place(speaker)), now + speaker.lifetimes.group_s * REKEY_FRACTION
+            self._keys(speaker, group, self._first_above(speaker)), now + speaker.lifetimes.group_s * REKEY_FRACTION
         )
         self._look_later(known)
         return known

@@ -36,7 +36,7 @@ class DksRemoval:
         """Whether the list in force is not in the ledger yet."""
         kept = ledger.revocation()
         if kept is not None:
-            with in_file(f"{ledger.place}, the revocation list"):
+            with in_file(f"{ledger.path}, the revocation list"):
                 documents.revocations.take(kept)
             documents.drop_refused()
 
@@ -52,12 +52,12 @@ class DksRemoval:
     def signed(self) -> bytes | None:
         return self._documents.revocations.signed
 
-    def offer(self, signed: bytes, source: str, now: float, *, place: str = "") -> None:
-        """As ListHolder.offer. `place`: before what is wrong with it."""
+    def offer(self, signed: bytes, source: str, now: float, *, prefix: str = "") -> None:
+        """As ListHolder.offer. `prefix`: before what is wrong with it."""
         try:
             revoked = self._documents.revocations.take(signed)
         except PolicyError as error:
-            self.doubt(source, f"{place}{error}")
+            self.doubt(source, f"{prefix}{error}")
             return
         if revoked is None:
             return
@@ -87,7 +87,7 @@ class DksRemoval:
         """What lies in a place that is looked at again and again. What is wrong with it is said once."""
         if lies is None or lies in (self.signed, self._refused.get(source)):
             return
-        self.offer(lies, source, now, place=f"{FILE}: " if source == "folder" else f"{self._ledger.place}: ")
+        self.offer(lies, source, now, prefix=f"{FILE}: " if source == "folder" else f"{self._ledger.path}: ")
         if self.signed != lies:
             self._refused[source] = lies
 

@@ -128,7 +128,7 @@ class GenerationLedger:
         """Open or make it (":memory:" for tests). sqlite3.DatabaseError when it is damaged.
 
         `read_only`: for one who looks while the DKS is at work; OperationalError when there is none."""
-        self.place, self.spent = str(path), Spent()
+        self.path, self.spent = str(path), Spent()
         self._aside: dict[GroupId, _Aside] = {}
         self._taken: dict[GroupId, tuple[int, _Aside]] = {}
         """Of numbers that were set aside: those that groups took since, with the version of the policy."""
@@ -141,7 +141,7 @@ class GenerationLedger:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._unsynced = self._connection
-        if self.place != ":memory:":
+        if self.path != ":memory:":
             self._unsynced = connect(path, timeout_s=_PATIENCE_S)
             self._unsynced.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute(_SCHEMA)
@@ -156,7 +156,7 @@ class GenerationLedger:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             self._connection.close()
-            raise sqlite3.DatabaseError(later_format(f"{self.place}: a ledger", version, SCHEMA_VERSION))
+            raise sqlite3.DatabaseError(later_format(f"{self.path}: a ledger", version, SCHEMA_VERSION))
 
     @property
     def older(self) -> bool:

@@ -132,7 +132,7 @@ class ShowDocuments(Request):
 
 class Courier:
     """Of the peers of one endpoint, by authenticated names. `sa_of`: an established IKE SA with a peer; `patience`:
-    between how many seconds, drawn by `uniform`, what a peer shows is left to others to give; `place`:
+    between how many seconds, drawn by `uniform`, what a peer shows is left to others to give; `interface`:
     for the record."""
 
     def __init__(
@@ -142,14 +142,14 @@ class Courier:
         sa_of: Callable[[str], SaHandle | None],
         uniform: Callable[[float, float], float],
         patience: tuple[float, float] = (0.0, 0.0),
-        place: str = "",
+        interface: str = "",
     ) -> None:
-        self._endpoint, self.holder, self._sa_of, self._place = endpoint, holder, sa_of, place
+        self._endpoint, self.holder, self._sa_of, self._interface = endpoint, holder, sa_of, interface
         self._uniform, self._patience = uniform, patience
         self._peers: dict[str, _Peer] = {}
 
     def __str__(self) -> str:
-        return f"documents {self._place}".rstrip()
+        return f"documents {self._interface}".rstrip()
 
     def _peer(self, name: str) -> _Peer:
         return self._peers.setdefault(name, _Peer())

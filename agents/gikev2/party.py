@@ -72,11 +72,16 @@ class IkeParty:
     record."""
 
     def __init__(
-        self, endpoint: IkeEndpoint, domain: str, emit: Callable[[Effect], None], boundary: Boundary, place: str = ""
+        self,
+        endpoint: IkeEndpoint,
+        domain: str,
+        emit: Callable[[Effect], None],
+        boundary: Boundary,
+        interface: str = "",
     ) -> None:
         self._endpoint, self._emit, self.boundary = endpoint, emit, boundary
         self._domain = domain
-        self._drops = Drops(self._tell, place)
+        self._drops = Drops(self._tell, interface)
 
     def _tell(self, kind: str, **fields: object) -> None:
         self._emit(Event(kind, fields))
@@ -261,16 +266,16 @@ class GroupParty(IkeParty):
         documents: DocumentHolder,
         emit: Callable[[Effect], None],
         boundary: Boundary,
-        place: str = "",
+        interface: str = "",
     ) -> None:
         config = replace(config, upper_exchanges=EXCHANGES)
         endpoint = IkeEndpoint(
             identity, self._authenticate, random=random, config=config, auth_exchange=ExchangeType.GSA_AUTH
         )
-        super().__init__(endpoint, domain, emit, boundary, place)
-        self._place = {"interface": place} if place else {}
+        super().__init__(endpoint, domain, emit, boundary, interface)
+        self._where = {"interface": interface} if interface else {}
         self._lists = Spread(endpoint, holder)
-        self._courier = Courier(endpoint, documents, self._sa_with, self._uniform, self.patience_s, place)
+        self._courier = Courier(endpoint, documents, self._sa_with, self._uniform, self.patience_s, interface)
         self._random = random
 
     def _authenticate(
@@ -307,7 +312,7 @@ class GroupParty(IkeParty):
                     answer += self._courier.answer(event.payloads, peer, now)
                     answer += self.informed(event.payloads, peer, now)
         except (IkeError, PolicyError) as error:
-            self._tell("error", what="rekey", **self._place, detail=str(error))
+            self._tell("error", what="rekey", **self._where, detail=str(error))
             answer = KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
         self._respond(event.token, answer, now)
         if event.exchange == ExchangeType.GSA_REGISTRATION and peer is not None:

@@ -38,8 +38,8 @@ class FragmentBudget:
         self._kept[queue] = (self._kept[queue][0] if queue in self._kept else 0) + octets, owner, key
         self.octets += octets
         while self.octets > self._max_octets:
-            _octets, oldest, place = next(iter(self._kept.values()))
-            oldest.forget(*place)
+            _octets, oldest, oldest_key = next(iter(self._kept.values()))
+            oldest.forget(*oldest_key)
 
     def gone(self, queue: _Queue) -> None:
         """This message is kept no longer."""

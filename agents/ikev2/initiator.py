@@ -160,8 +160,8 @@ class Initiator(Handler):
         self._more += 1
         if len(self._drawn) < TRIED:
             self._drawn.append((data, header, payloads, took_s))
-        elif (place := self.party.lot(self._more)) < TRIED:
-            self._drawn[place] = data, header, payloads, took_s
+        elif (index := self.party.lot(self._more)) < TRIED:
+            self._drawn[index] = data, header, payloads, took_s
 
     def _try_drawn(self, now: float) -> None:
         """The first answer since the request went out again is there: try what was drawn before."""

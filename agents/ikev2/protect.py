@@ -236,12 +236,12 @@ def open_message(data: bytes, header: Header, protection: Protection) -> Opened:
     """Open SK or one SKF. IntegrityFailure: drop it, nobody is known to have sent it; MalformedMessage: it is authentic
     and wrong."""
     try:
-        place = find_encrypted(data, header)
+        encrypted = find_encrypted(data, header)
     except MalformedMessage as error:
         raise IntegrityFailure(str(error)) from error
-    if place is None:
+    if encrypted is None:
         raise IntegrityFailure("no encrypted payload")
-    kind, first, offset = place
+    kind, first, offset = encrypted
     start = offset + GENERIC_HEADER_LENGTH
     if kind == PayloadType.SK:
         return Opened(first, protection.open(data[:start], data[start:]))

@@ -125,7 +125,7 @@ def _admitted(party: Party, payloads: list[Payload], header: Header, peer: PeerA
     Under load, and where its share is used up, only a request with our cookie may (§2.6)."""
     config = party.config
     cookies = notifies(payloads, NotifyType.COOKIE)
-    if cookies and party.cookies.check(cookies[0].data, _place(peer), header.spi_i, now):
+    if cookies and party.cookies.check(cookies[0].data, _cookie_address(peer), header.spi_i, now):
         return True
     few = party.half_open < config.cookie_threshold and party.half_open_of(peer) < config.cookie_threshold_per_address
     if few and party.has_share(peer):
@@ -139,11 +139,11 @@ def _ask_for_cookie(party: Party, header: Header, peer: PeerAddress, now: float)
         party,
         header,
         peer,
-        NotifyPayload(NotifyType.COOKIE, party.cookies.make(_place(peer), header.spi_i, now)),
+        NotifyPayload(NotifyType.COOKIE, party.cookies.make(_cookie_address(peer), header.spi_i, now)),
     )
 
 
-def _place(peer: PeerAddress) -> str:
+def _cookie_address(peer: PeerAddress) -> str:
     return f"{peer.ip}|{peer.port}"
 
 

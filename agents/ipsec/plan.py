@@ -189,14 +189,14 @@ def _inbound(interface: ProtectedInterface, strict: bool) -> Iterable[Policy]:
     any_source = protocol.any_source
     groups = [host_network(group) for group in protocol.reserved_groups]
     if protocol.family == socket.AF_INET6:
-        places = [Selector(any_source, group, number, interface.name) for group in groups]
+        selectors = [Selector(any_source, group, number, interface.name) for group in groups]
         if number == 89:
-            places.append(Selector(any_source, host_network(interface.local), number))
+            selectors.append(Selector(any_source, host_network(interface.local), number))
     elif number == 89:
-        places = [Selector(interface.subnet, any_source, number)]
+        selectors = [Selector(interface.subnet, any_source, number)]
     else:
-        places = [Selector(interface.subnet, group, number) for group in groups]
-    for selector in places:
+        selectors = [Selector(interface.subnet, group, number) for group in groups]
+    for selector in selectors:
         priority = _PRIORITY_IN + selector.source.max_prefixlen - selector.source.prefixlen
         yield Policy(selector, Direction.IN, priority, templates=_heard(interface.mode))
     if strict:

@@ -108,16 +108,16 @@ class _Memory:
     def remove(self, removed: Iterable[SecurityAssociation]) -> None:
         """These go, and may come back."""
         for association in removed:
-            place = (association.identity, _keys(association))
-            self._counted.pop(place, None)
-            self._counted[place] = association.sequence
+            key = (association.identity, _keys(association))
+            self._counted.pop(key, None)
+            self._counted[key] = association.sequence
         while len(self._counted) > MOST_COUNTED:
             del self._counted[next(iter(self._counted))]
 
     def counted(self, association: SecurityAssociation) -> int:
         """The last sequence number of this SA when it was in the kernel before; else that which it is to begin at."""
-        place = (association.identity, _keys(association))
-        return max(association.sequence, self._counted.get(place, 0))
+        key = (association.identity, _keys(association))
+        return max(association.sequence, self._counted.get(key, 0))
 
 
 class _Steps:
@@ -168,8 +168,8 @@ class _Steps:
                 self._first.append((policy, ChangeKind.ADDED))
             elif existing != policy:
                 closing = _open(existing) and not _open(policy)
-                place = self._first if closing else self._later
-                place.append((policy, ChangeKind.REPLACED))
+                step = self._first if closing else self._later
+                step.append((policy, ChangeKind.REPLACED))
 
     def _policies(self, chosen: Iterable[tuple[Policy, ChangeKind]]) -> None:
         for policy, kind in chosen:

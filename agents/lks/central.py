@@ -49,10 +49,10 @@ class CentralGroups:
 
     def held(self, group: GroupId) -> bytes | None:
         """The signed state of the keys that we send with (we have not lost count of what was sent), or hear."""
-        place = self.sending.get(group) or self.hearing.get(group)
-        if place is None:
+        group_state = self.sending.get(group) or self.hearing.get(group)
+        if group_state is None:
             return None
-        keys = place.active if isinstance(place, Sending) else place.current
+        keys = group_state.active if isinstance(group_state, Sending) else group_state.current
         return None if keys is None else keys.state.octets
 
     def has(self, group: GroupId) -> bool:
@@ -125,9 +125,9 @@ class CentralGroups:
 
     def give_up(self, group: GroupId) -> None:
         """Have no keys of this group any more."""
-        place: Sending | Hearing | None = self.sending.get(group) or self.hearing.get(group)
-        if place is not None:
-            place.stop()
+        group_state: Sending | Hearing | None = self.sending.get(group) or self.hearing.get(group)
+        if group_state is not None:
+            group_state.stop()
             self._context.kernel_dirty = True
 
     def tick(self, now: float) -> list[GroupId]:
@@ -141,7 +141,7 @@ class CentralGroups:
                 self._context.kernel_dirty = True
                 lost.append(group)
         held = {(group, number) for group, sending in self.sending.items() for number in sending.held()}
-        self._ends = {place: end for place, end in self._ends.items() if place in held}
+        self._ends = {key: end for key, end in self._ends.items() if key in held}
         for group, hearing in self.hearing.items():
             if hearing.tick(now):
                 self._context.kernel_dirty = True
@@ -190,14 +190,14 @@ class CentralGroups:
         for group, (interface, neighbor) in self._heard.items():
             own = GroupId(group.domain, self._context.document.router, interface.name, group.protocol)
             ready = self.hearing[group].current is not None and self.sending[own].active is not None
-            place = (interface.name, neighbor.router)
-            wanted[place] = wanted.get(place, True) and ready
-        for place, ready in wanted.items():
+            adjacency = (interface.name, neighbor.router)
+            wanted[adjacency] = wanted.get(adjacency, True) and ready
+        for adjacency, ready in wanted.items():
             if not ready:
-                self._keyed.discard(place)
-            elif place not in self._keyed:
-                self._keyed.add(place)
-                self._context.event("keyed", interface=place[0], neighbor=place[1])
+                self._keyed.discard(adjacency)
+            elif adjacency not in self._keyed:
+                self._keyed.add(adjacency)
+                self._context.event("keyed", interface=adjacency[0], neighbor=adjacency[1])
 
 
 class Register(AtDks):

@@ -640,8 +640,8 @@ class LksCore:
             held.setdefault((each.spi, each.destination, "out" if each.outbound else "in"), each)
         kernel = Kernel(tuple(self._protected()), tuple(held.values()), unicast, self._now)
         self._context.effects.append(kernel)
-        for place in (*held, *(each for each in self._in_kernel if each not in held)):
-            new, old = held.get(place), self._in_kernel.get(place)
+        for key in (*held, *(each for each in self._in_kernel if each not in held)):
+            new, old = held.get(key), self._in_kernel.get(key)
             sa = new or old
             if sa is None or (new is not None and old is not None and new.active == old.active):
                 continue
@@ -649,7 +649,7 @@ class LksCore:
             self._context.event(
                 "sa",
                 spi=f"{sa.spi:#010x}",
-                direction=place[2],
+                direction=key[2],
                 destination=str(sa.destination),
                 interface=sa.interface,
                 generation=sa.generation,

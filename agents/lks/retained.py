@@ -141,11 +141,11 @@ class Retained:
     def took(self, taken: SignedState) -> None:
         """This state was taken."""
         state = taken.said
-        place = (str(state.group), self._signer(state.group, state.issuer))
-        if state.counters != self._floors.get(place, _Floor(0, 0, b""))[:2]:
-            for before in (place, (place[0], _UNKNOWN)):
+        key = (str(state.group), self._signer(state.group, state.issuer))
+        if state.counters != self._floors.get(key, _Floor(0, 0, b""))[:2]:
+            for before in (key, (key[0], _UNKNOWN)):
                 self._floors.pop(before, None)
-            self._floors[place] = _Floor(*state.counters, taken.octets)  # the newest last
+            self._floors[key] = _Floor(*state.counters, taken.octets)  # the newest last
             self._write()
 
     def _marks(self, group: GroupId) -> list[_Floor]:
@@ -154,9 +154,9 @@ class Retained:
     def _counting(self, group: GroupId) -> Iterator[tuple[str, _Floor]]:
         signers = self._standing.signers(group) if self._standing is not None else {}
         for issuer in signers:
-            place = (str(group), self._signer(group, issuer))
-            if place in self._floors:
-                yield place[1], self._floors[place]
+            key = (str(group), self._signer(group, issuer))
+            if key in self._floors:
+                yield key[1], self._floors[key]
         unknown = self._floors.get((str(group), _UNKNOWN))
         if unknown is not None and (not unknown.signed or signed_by(unknown.signed, signers.values())):
             yield _UNKNOWN, unknown
@@ -231,8 +231,8 @@ class Retained:
                 (name, key): any(key == each for each, _floor in self._counting(GroupId.decode(name.encode())))
                 for name, key in self._floors
             }
-            for place in sorted(self._floors, key=lambda each: counts[each])[:over]:
-                del self._floors[place]
+            for key in sorted(self._floors, key=lambda each: counts[each])[:over]:
+                del self._floors[key]
 
 
 def _highest(marks: Sequence[_Floor]) -> Counters:

@@ -102,11 +102,11 @@ def missing(document: PolicyDocument, said: Confirmation | None, interfaces: Ite
 
 
 def _missing(router: str, policy: InterfacePolicy, state: InForce | None) -> list[str]:
-    place = f"{router}:{policy.name}"
+    at = f"{router}:{policy.name}"
     if not policy.protocols:
         return []
     if state is None or state.mode is None:
-        return [f"{place} has nothing in force"]
+        return [f"{at} has nothing in force"]
     others = {each.protocol: each.mode for each in state.modes or ()}
     differing = {
         protocol: (others.get(protocol, state.mode), mode)
@@ -114,13 +114,13 @@ def _missing(router: str, policy: InterfacePolicy, state: InForce | None) -> lis
         if others.get(protocol, state.mode) is not mode
     }
     if policy.modes is None and state.modes is None and differing:
-        return [f"{place} is {state.mode.value}, not {policy.mode.value}"]
+        return [f"{at} is {state.mode.value}, not {policy.mode.value}"]
     if differing:
-        return [f"{place}: {each.value} is {has.value}, not {shall.value}" for each, (has, shall) in differing.items()]
+        return [f"{at}: {each.value} is {has.value}, not {shall.value}" for each, (has, shall) in differing.items()]
     if not policy.protected:
         return []
     unkeyed = [each.router for each in policy.neighbors if each.router not in state.keyed]
-    return [f"{place} is not keyed with {', '.join(unkeyed)}"] if unkeyed else []
+    return [f"{at} is not keyed with {', '.join(unkeyed)}"] if unkeyed else []
 
 
 # -- octets and signature ---------------------------------------------------------------------------

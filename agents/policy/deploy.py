@@ -218,7 +218,7 @@ def _modes(domain: Domain, segments: Iterable[Segment]) -> list[dict[str, Any]]:
     return [
         {
             "segment": each.name,
-            "modes": {str(place): shown_modes(entry) for place, entry in rollout.entries(domain, each)},
+            "modes": {str(at): shown_modes(entry) for at, entry in rollout.entries(domain, each)},
         }
         for each in segments
     ]

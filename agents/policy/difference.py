@@ -47,18 +47,18 @@ def _interfaces(was: RouterEntry, now: RouterEntry) -> Iterator[str]:
     old = {each.name: each for each in was.interfaces}
     new = {each.name: each for each in now.interfaces}
     for name in sorted(old.keys() | new.keys()):
-        place = f"{now.name}:{name}"
+        at = f"{now.name}:{name}"
         if name not in old:
-            yield f"+ interface {place} {new[name].address or new[name].address6} {shown_modes(new[name])}"
+            yield f"+ interface {at} {new[name].address or new[name].address6} {shown_modes(new[name])}"
         elif name not in new:
-            yield f"- interface {place}"
+            yield f"- interface {at}"
         else:
             for field in type(old[name]).model_fields:
                 before, after = getattr(old[name], field), getattr(new[name], field)
                 if before != after and field not in ("mode", "modes"):
-                    yield f"~ interface {place}: {field} {_text(before)} -> {_text(after)}"
+                    yield f"~ interface {at}: {field} {_text(before)} -> {_text(after)}"
             if shown_modes(old[name]) != shown_modes(new[name]):
-                yield f"~ interface {place}: mode {shown_modes(old[name])} -> {shown_modes(new[name])}"
+                yield f"~ interface {at}: mode {shown_modes(old[name])} -> {shown_modes(new[name])}"
 
 
 def shown_modes(interface: Modes) -> str:
@@ -69,10 +69,10 @@ def shown_modes(interface: Modes) -> str:
 
 
 def _adjacencies(old: Domain, new: Domain) -> Iterator[str]:
-    was = {each.places: each for each in old.adjacencies}
-    now = {each.places: each for each in new.adjacencies}
-    yield from sorted(f"+ adjacency {each}" for places, each in now.items() if places not in was)
-    yield from sorted(f"- adjacency {each}" for places, each in was.items() if places not in now)
+    was = {each.router_interfaces: each for each in old.adjacencies}
+    now = {each.router_interfaces: each for each in new.adjacencies}
+    yield from sorted(f"+ adjacency {each}" for ends, each in now.items() if ends not in was)
+    yield from sorted(f"- adjacency {each}" for ends, each in was.items() if ends not in now)
 
 
 def _groups(old: Domain, new: Domain) -> Iterator[str]:

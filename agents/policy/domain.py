@@ -133,7 +133,7 @@ class End(Value):
     index: int = Field(ge=0, lt=MAX_NEIGHBORS)
 
     @property
-    def place(self) -> tuple[str, str]:
+    def router_interface(self) -> tuple[str, str]:
         return self.router, self.interface
 
     def __str__(self) -> str:
@@ -147,14 +147,14 @@ class AdjacencyEntry(Value):
     b: End
 
     @property
-    def places(self) -> frozenset[tuple[str, str]]:
+    def router_interfaces(self) -> frozenset[tuple[str, str]]:
         """What makes it the same adjacency, whichever end is named first."""
-        return frozenset({self.a.place, self.b.place})
+        return frozenset({self.a.router_interface, self.b.router_interface})
 
     def joins(self, one: tuple[str, str], other: tuple[str, str]) -> bool:
         """Whether it is that of these two places, (router, interface) each, in either order."""
-        a = self.a.place
-        return (a == one and self.b.place == other) or (a == other and self.b.place == one)
+        a = self.a.router_interface
+        return (a == one and self.b.router_interface == other) or (a == other and self.b.router_interface == one)
 
     def __str__(self) -> str:
         return f"{self.a} -- {self.b}"

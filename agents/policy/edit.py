@@ -163,15 +163,17 @@ def remove_interface(domain: Domain, router: str, name: str) -> Domain:
     entry = domain.router(router)
     _interface(entry, name)
     kept = tuple(each for each in entry.interfaces if each.name != name)
-    place = (router, name)
-    domain = _with(domain, adjacencies=tuple(each for each in domain.adjacencies if place not in each.places))
+    removed = (router, name)
+    domain = _with(
+        domain, adjacencies=tuple(each for each in domain.adjacencies if removed not in each.router_interfaces)
+    )
     return _replace(domain, entry.model_copy(update={"interfaces": kept}))
 
 
 def _check_address(router: str, interface: InterfaceEntry) -> None:
     if bare := without_address(interface):
-        place = f"{router}:{interface.name}"
-        raise PolicyError(f"{place} has no IPv4 address, which {bare} needs\n  allowed: ospf6, pim6, or an address")
+        at = f"{router}:{interface.name}"
+        raise PolicyError(f"{at} has no IPv4 address, which {bare} needs\n  allowed: ospf6, pim6, or an address")
 
 
 def _interface(entry: RouterEntry, name: str) -> InterfaceEntry:

@@ -175,14 +175,14 @@ def interface_add(
     as_json: Json = False,
 ) -> None:
     """Add an interface to a router; `clear` unless said otherwise."""
-    place, ipv6 = end(at), _link_local(link_local)
+    name, ipv6 = end(at), _link_local(link_local)
     ipv4 = None if address is None else _ipv4_interface(address)
     link: Literal["p2p", "lan"] = "lan" if lan else "p2p"
     protocols = tuple(protocol or (RoutingProtocol.OSPF,))
     take(
         context,
         as_json,
-        lambda: steps.AddInterface(at=place, address=ipv4, link_local=ipv6, link=link, protocols=protocols, mode=mode),
+        lambda: steps.AddInterface(at=name, address=ipv4, link_local=ipv6, link=link, protocols=protocols, mode=mode),
     )
 
 
@@ -197,12 +197,12 @@ def interface_change(
     as_json: Json = False,
 ) -> None:
     """Change what is given. A new protocol has the mode of the interface's first one."""
-    place = end(at)
+    name = end(at)
     take(
         context,
         as_json,
         lambda: steps.ChangeInterface(
-            at=place,
+            at=name,
             address=None if address is None else _ipv4_interface(address),
             link_local=None if link_local is None else _link_local(link_local),
             link=None if lan is None else "lan" if lan else "p2p",
@@ -214,8 +214,8 @@ def interface_change(
 @interface_app.command("remove")
 def interface_remove(context: typer.Context, at: End, as_json: Json = False) -> None:
     """Take an interface and its adjacencies out."""
-    place = end(at)
-    take(context, as_json, lambda: steps.RemoveInterface(at=place))
+    name = end(at)
+    take(context, as_json, lambda: steps.RemoveInterface(at=name))
 
 
 @interface_app.command("mode")
@@ -227,8 +227,8 @@ def interface_mode(
     as_json: Json = False,
 ) -> None:
     """Set an interface to clear, listen, permissive or required. For a network in service: policy deploy."""
-    place = end(at)
-    take(context, as_json, lambda: steps.SetMode(at=place, mode=mode, protocols=tuple(protocol or ())))
+    name = end(at)
+    take(context, as_json, lambda: steps.SetMode(at=name, mode=mode, protocols=tuple(protocol or ())))
 
 
 def _interfaces(domain: Domain, router: RouterEntry) -> list[dict[str, Any]]:
@@ -249,11 +249,9 @@ def _interfaces(domain: Domain, router: RouterEntry) -> list[dict[str, Any]]:
 
 def _interface_line(each: dict[str, Any]) -> str:
     protocols = ", ".join(each["modes"])
-    place = f"{each['router']}:{each['name']}"
+    at = f"{each['router']}:{each['name']}"
     heard = ", ".join(each["neighbors"]) or "nobody"
-    return (
-        f"  {place}  {each['address'] or each['link_local']}  {each['link']}  {protocols}: {each['mode']}  with {heard}"
-    )
+    return f"  {at}  {each['address'] or each['link_local']}  {each['link']}  {protocols}: {each['mode']}  with {heard}"
 
 
 @interface_app.command("list")

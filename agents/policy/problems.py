@@ -88,22 +88,22 @@ def _addresses(domain: Domain) -> Iterator[str]:
     owner: dict[object, str] = {}
     for router in domain.routers.values():
         for interface in router.interfaces:
-            place = f"{router.name}:{interface.name}"
+            at = f"{router.name}:{interface.name}"
             if not interface.address6.is_link_local:
-                yield f"{place}: {interface.address6} is not a link-local address"
+                yield f"{at}: {interface.address6} is not a link-local address"
             if interface.address is None:
                 if bare := without_address(interface):
-                    yield f"{place} has no IPv4 address, which {bare} needs"
+                    yield f"{at} has no IPv4 address, which {bare} needs"
                 continue
             address = interface.address.ip
             if address in owner:
-                yield f"{place} and {owner[address]} have the same address {address}"
-            owner[address] = place
+                yield f"{at} and {owner[address]} have the same address {address}"
+            owner[address] = at
             network = interface.address.network
             if network.prefixlen < 31 and address in (network.network_address, network.broadcast_address):
-                yield f"{place}: {address} is not a host's address in {network}"
+                yield f"{at}: {address} is not a host's address in {network}"
             elif address.is_multicast or address.is_loopback or address.is_reserved or address.is_unspecified:
-                yield f"{place}: {address} is not an address of a host"
+                yield f"{at}: {address} is not an address of a host"
 
 
 def _blocks(domain: Domain) -> Iterator[str]:
@@ -117,7 +117,7 @@ def _blocks(domain: Domain) -> Iterator[str]:
 
 
 def _adjacencies(domain: Domain) -> Iterator[str]:
-    for double in _doubles([each.places for each in domain.adjacencies]):
+    for double in _doubles([each.router_interfaces for each in domain.adjacencies]):
         yield f"adjacency {double} is there twice"
     used: dict[tuple[str, str, int], str] = {}
     count: Counter[tuple[str, str]] = Counter()
@@ -130,10 +130,11 @@ def _adjacencies(domain: Domain) -> Iterator[str]:
                 yield f"adjacency {adjacency}: there is no {end}"
             else:
                 ends.append(entry)
-            if (*end.place, end.index) in used:
-                yield f"adjacency {adjacency}: index {end.index} at {end} is used by {used[(*end.place, end.index)]}"
-            used[(*end.place, end.index)] = str(adjacency)
-            count[end.place] += 1
+            slot = (*end.router_interface, end.index)
+            if slot in used:
+                yield f"adjacency {adjacency}: index {end.index} at {end} is used by {used[slot]}"
+            used[slot] = str(adjacency)
+            count[end.router_interface] += 1
         if len(ends) == 2:
             yield from _ends(adjacency, ends[0], ends[1])
     for (name, interface), number in count.items():

@@ -62,7 +62,7 @@ class Deployment(Value):
 class Change:
     """Protocols of one interface take one step. `whole`: they are all that it has."""
 
-    place: RouterInterface
+    at: RouterInterface
     protocols: tuple[RoutingProtocol, ...]
     before: Mode
     after: Mode
@@ -70,7 +70,7 @@ class Change:
 
     def __str__(self) -> str:
         which = "" if self.whole else f" {', '.join(each.value for each in self.protocols)}"
-        return f"{self.place}{which}: {self.before.value} -> {self.after.value}"
+        return f"{self.at}{which}: {self.before.value} -> {self.after.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +97,22 @@ def segments(domain: Domain, protocols: Collection[RoutingProtocol] = ()) -> tup
     names."""
     leader: dict[tuple[str, str], tuple[str, str]] = {}
 
-    def find(place: tuple[str, str]) -> tuple[str, str]:
-        while leader[place] != place:
-            leader[place] = leader[leader[place]]
-            place = leader[place]
-        return place
+    def find(router_interface: tuple[str, str]) -> tuple[str, str]:
+        while leader[router_interface] != router_interface:
+            leader[router_interface] = leader[leader[router_interface]]
+            router_interface = leader[router_interface]
+        return router_interface
 
     for router in domain.routers.values():
         for interface in router.interfaces:
             if _of(interface, protocols):
                 leader[router.name, interface.name] = (router.name, interface.name)
     for adjacency in domain.adjacencies:
-        if adjacency.a.place in leader and adjacency.b.place in leader:
-            leader[find(adjacency.a.place)] = find(adjacency.b.place)
+        if adjacency.a.router_interface in leader and adjacency.b.router_interface in leader:
+            leader[find(adjacency.a.router_interface)] = find(adjacency.b.router_interface)
     by_leader: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for place in sorted(leader):
-        by_leader.setdefault(find(place), []).append(place)
+    for router_interface in sorted(leader):
+        by_leader.setdefault(find(router_interface), []).append(router_interface)
     return tuple(
         Segment(members=tuple(RouterInterface(router=router, interface=interface) for router, interface in members))
         for members in sorted(by_leader.values())
@@ -131,7 +131,7 @@ def chosen(domain: Domain, words: Iterable[str], protocols: Collection[RoutingPr
     selected: dict[Segment, None] = {}
     given = list(words)
     for word in given:
-        fitting = [each for each in every if any(word in (str(place), place.router) for place in each.members)]
+        fitting = [each for each in every if any(word in (str(end), end.router) for end in each.members)]
         if not fitting:
             raise PolicyError(f"no segment has a member {word!r}; allowed: a router, or ROUTER:INTERFACE with {which}")
         selected.update(dict.fromkeys(fitting))
@@ -144,11 +144,11 @@ def chosen(domain: Domain, words: Iterable[str], protocols: Collection[RoutingPr
 def entries(domain: Domain, segment: Segment) -> list[tuple[RouterInterface, InterfaceEntry]]:
     """Every member as it is now. PolicyError when one is gone."""
     interfaces = []
-    for place in segment.members:
-        entry = domain.router(place.router).interface(place.interface)
+    for at in segment.members:
+        entry = domain.router(at.router).interface(at.interface)
         if entry is None:
-            raise PolicyError(f"there is no {place} any more; begin anew: policy deploy start")
-        interfaces.append((place, entry))
+            raise PolicyError(f"there is no {at} any more; begin anew: policy deploy start")
+        interfaces.append((at, entry))
     return interfaces
 
 
@@ -168,9 +168,9 @@ def present(domain: Domain, deployment: Deployment) -> Deployment | None:
     return deployment.model_copy(update={"segments": left, "last": kept(deployment.last)}) if left else None
 
 
-def _there(domain: Domain, place: RouterInterface) -> bool:
-    router = domain.routers.get(place.router)
-    return router is not None and router.interface(place.interface) is not None
+def _there(domain: Domain, at: RouterInterface) -> bool:
+    router = domain.routers.get(at.router)
+    return router is not None and router.interface(at.interface) is not None
 
 
 # -- steps --------------------------------------------------------------------------------------------
@@ -190,14 +190,14 @@ def _towards(domain: Domain, segment: Segment, deployment: Deployment) -> Iterat
     """What of the members is the furthest from the goal goes one step towards it; what is ahead waits for it."""
     order, goal = list(Mode), deployment.goal
     distance = max(abs(mode.step - goal.step) for mode in modes(domain, segment, deployment.protocols))
-    for place, entry in entries(domain, segment):
+    for at, entry in entries(domain, segment):
         going: dict[Mode, list[RoutingProtocol]] = {}
         for each in _of(entry, deployment.protocols):
             if abs(entry.mode_of(each).step - goal.step) == distance:
                 going.setdefault(entry.mode_of(each), []).append(each)
         for mode, which in going.items():
             after = order[mode.step + (1 if mode.step < goal.step else -1)]
-            yield Change(place, tuple(which), mode, after, whole=len(which) == len(entry.protocols))
+            yield Change(at, tuple(which), mode, after, whole=len(which) == len(entry.protocols))
 
 
 def steps(domain: Domain, deployment: Deployment) -> Iterator[Step]:
@@ -210,7 +210,7 @@ def steps(domain: Domain, deployment: Deployment) -> Iterator[Step]:
 def taken(domain: Domain, step: Step) -> Domain:
     """The domain after this step."""
     for change in step.changes:
-        domain = edit.set_mode(domain, change.place.router, change.place.interface, change.after, change.protocols)
+        domain = edit.set_mode(domain, change.at.router, change.at.interface, change.after, change.protocols)
     return domain
 
 
@@ -227,8 +227,8 @@ def waiting(
     """
     interfaces: dict[str, set[str]] = {}
     for segment in concerned:
-        for place in segment.members:
-            interfaces.setdefault(place.router, set()).add(place.interface)
+        for at in segment.members:
+            interfaces.setdefault(at.router, set()).add(at.interface)
     missing: list[str] = []
     for router, names in sorted(interfaces.items()):
         document = documents.get(router)
@@ -292,7 +292,7 @@ def jumps(before: Domain | None, after: Domain) -> list[str]:
             f"post-quantum goes from {asked} to {asks} at once: neighbours refuse each other until "
             "both have the new policy; preferred is the step between, until every router has confirmed it"
         )
-    used = {place for adjacency in before.adjacencies for place in adjacency.places}
+    used = {end for adjacency in before.adjacencies for end in adjacency.router_interfaces}
     for router in after.routers.values():
         old = before.routers.get(router.name)
         for interface in router.interfaces:

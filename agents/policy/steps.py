@@ -74,7 +74,7 @@ class End(_Value):
     interface: InterfaceName
 
     @property
-    def place(self) -> tuple[str, str]:
+    def router_interface(self) -> tuple[str, str]:
         """Router and interface."""
         return self.router, self.interface
 
@@ -145,7 +145,7 @@ class AddInterface(_Step):
 
     def apply(self, domain: Domain) -> Domain:
         return edit.add_interface(
-            domain, *self.at.place, self.address, self.link_local, self.link, self.protocols, self.mode
+            domain, *self.at.router_interface, self.address, self.link_local, self.link, self.protocols, self.mode
         )
 
 
@@ -167,7 +167,7 @@ class ChangeInterface(_Step):
             "protocols": self.protocols,
         }
         changes = _given(given, "address, link_local, link or protocols")
-        return edit.change_interface(domain, *self.at.place, changes)
+        return edit.change_interface(domain, *self.at.router_interface, changes)
 
 
 class RemoveInterface(_Step):
@@ -177,7 +177,7 @@ class RemoveInterface(_Step):
     at: End
 
     def apply(self, domain: Domain) -> Domain:
-        return edit.remove_interface(domain, *self.at.place)
+        return edit.remove_interface(domain, *self.at.router_interface)
 
 
 class SetMode(_Step):
@@ -189,7 +189,7 @@ class SetMode(_Step):
     protocols: Protocols = ()
 
     def apply(self, domain: Domain) -> Domain:
-        return edit.set_mode(domain, *self.at.place, self.mode, self.protocols)
+        return edit.set_mode(domain, *self.at.router_interface, self.mode, self.protocols)
 
 
 class Allow(_Step):
@@ -200,7 +200,7 @@ class Allow(_Step):
     b: End
 
     def apply(self, domain: Domain) -> Domain:
-        return edit.allow(domain, self.a.place, self.b.place)
+        return edit.allow(domain, self.a.router_interface, self.b.router_interface)
 
 
 class Deny(_Step):
@@ -211,7 +211,7 @@ class Deny(_Step):
     b: End
 
     def apply(self, domain: Domain) -> Domain:
-        return edit.deny(domain, self.a.place, self.b.place)
+        return edit.deny(domain, self.a.router_interface, self.b.router_interface)
 
 
 # -- rendezvous points ------------------------------------------------------------------------------

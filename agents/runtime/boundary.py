@@ -62,8 +62,8 @@ class Boundary:
         count = self._counts[what]
         if count <= EACH or count % (EACH * EACH) == 0:
             frames = traceback.extract_tb(cause.__traceback__)
-            place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-            self._tell("fault", what=what, cause=f"{type(cause).__name__}: {cause}"[:200], at=place, count=count)
+            at = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+            self._tell("fault", what=what, cause=f"{type(cause).__name__}: {cause}"[:200], at=at, count=count)
 
     def timer(self, what: object, job: Callable[[], T], now: float) -> T | None:
         """A job that is due, unless it raised less than PAUSE_S ago. `what`: its text names the job."""

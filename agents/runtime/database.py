@@ -15,13 +15,13 @@ def connect(path: Path | str, *, read_only: bool = False, timeout_s: float = 5.0
         made = sqlite3.connect(where, isolation_level=None, timeout=timeout_s, factory=_Connection, uri=read_only)
     except sqlite3.Error as error:
         raise _named(str(path), error) from error
-    made.place = str(path)
+    made.file = str(path)
     return made
 
 
-def _named(place: str, error: sqlite3.Error) -> sqlite3.Error:
+def _named(file: str, error: sqlite3.Error) -> sqlite3.Error:
     kind = getattr(error, "sqlite_errorname", None)
-    return type(error)(f"{place}: {error}{f' ({kind})' if kind else ''}")
+    return type(error)(f"{file}: {error}{f' ({kind})' if kind else ''}")
 
 
 class _Cursor(sqlite3.Cursor):
@@ -33,41 +33,41 @@ class _Cursor(sqlite3.Cursor):
         try:
             return super().execute(sql, values)
         except sqlite3.Error as error:
-            raise _named(self.connection.place, error) from error
+            raise _named(self.connection.file, error) from error
 
     def executemany(self, sql: str, values: Any = (), /) -> Self:
         try:
             return super().executemany(sql, values)
         except sqlite3.Error as error:
-            raise _named(self.connection.place, error) from error
+            raise _named(self.connection.file, error) from error
 
     def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
         try:
             return super().executescript(sql_script)
         except sqlite3.Error as error:
-            raise _named(self.connection.place, error) from error
+            raise _named(self.connection.file, error) from error
 
     def fetchone(self) -> Any:
         try:
             return super().fetchone()
         except sqlite3.Error as error:
-            raise _named(self.connection.place, error) from error
+            raise _named(self.connection.file, error) from error
 
     def fetchall(self) -> list[Any]:
         try:
             return super().fetchall()
         except sqlite3.Error as error:
-            raise _named(self.connection.place, error) from error
+            raise _named(self.connection.file, error) from error
 
     def __next__(self) -> Any:
         try:
             return super().__next__()
         except sqlite3.Error as error:
-            raise _named(self.connection.place, error) from error
+            raise _named(self.connection.file, error) from error
 
 
 class _Connection(sqlite3.Connection):
-    place = ""
+    file = ""
 
     def cursor(self, factory: Any = _Cursor) -> Any:
         return super().cursor(factory)

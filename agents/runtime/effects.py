@@ -85,13 +85,13 @@ ORDER = (Persist, Kernel, Send, Event, KeyLines)
 """Disk, kernel, wire, record. No generation is used that is not reserved, and none acknowledged that is not heard."""
 
 
-_PLACES: dict[type[Effect], int] = {kind: place for place, kind in enumerate(ORDER)}
+_RANKS: dict[type[Effect], int] = {kind: rank for rank, kind in enumerate(ORDER)}
 
 
 def in_order(effects: Sequence[Effect]) -> list[Effect]:
     """What one input of a core comes to, in ORDER."""
-    return sorted(effects, key=_place)
+    return sorted(effects, key=_rank)
 
 
-def _place(effect: Effect) -> int:
-    return _PLACES[type(effect)]
+def _rank(effect: Effect) -> int:
+    return _RANKS[type(effect)]

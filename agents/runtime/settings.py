@@ -83,12 +83,12 @@ def _loaded(path: Path) -> tuple[str, dict[str, Any]]:
         line = octets.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: an octet that is not UTF-8\n  allowed: TOML") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{_place(path, text, str(error))}\n  allowed: TOML, such as: name = 'r1'") from error
+        raise ConfigError(f"{_where(path, text, str(error))}\n  allowed: TOML, such as: name = 'r1'") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: brackets in too many brackets\n  allowed: TOML") from error
 
 
-def _place(path: Path, text: str, said: str) -> str:
+def _where(path: Path, text: str, said: str) -> str:
     """tomllib's message with its line where an editor looks for one."""
     where = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", said)
     if where is None:

@@ -37,11 +37,11 @@ def advised(error: Exception) -> str:
     text, notes = reason(error), getattr(error, "__notes__", [])
     if notes or not isinstance(error, OSError):
         return "\n".join([text, *(f"  next:    {each}" for each in notes)])
-    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path()
+    file = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path()
     command = _LOOK.get(error.errno or 0)
     if command is None:
         return text
-    return f"{text}\n  next:    {command.format(path=place, folder=place if os.path.isdir(place) else place.parent)}"
+    return f"{text}\n  next:    {command.format(path=file, folder=file if os.path.isdir(file) else file.parent)}"
 
 
 _LOOK = {

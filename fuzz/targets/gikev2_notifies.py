@@ -34,9 +34,9 @@ def run(data: bytes) -> object:
 def seeds() -> Iterator[bytes]:
     for payload in exchanged():
         if isinstance(payload, NotifyPayload) and payload.type in _TYPES:
-            place = _TYPES.index(int(payload.type))
+            index = _TYPES.index(int(payload.type))
             for number in range(len(_READERS)):
-                yield bytes((number, place)) + payload.data
+                yield bytes((number, index)) + payload.data
 
 
 TARGET = Target(run, (IkeError, PolicyError), seeds)

@@ -46,10 +46,10 @@ def differences(first: Path, second: Path) -> list[Difference]:
 
     Raises InputError when a folder has no record.
     """
-    places = [record_difference(first, second)]
+    differing = [record_difference(first, second)]
     names = sorted({path.name for folder in (first, second) for path in (folder / "pcap").glob("*.pcap")})
-    places += [_capture_difference(first / "pcap" / name, second / "pcap" / name) for name in names]
-    return [each for each in places if each is not None]
+    differing += [_capture_difference(first / "pcap" / name, second / "pcap" / name) for name in names]
+    return [each for each in differing if each is not None]
 
 
 def record_difference(first: Path, second: Path) -> Difference | None:

@@ -52,7 +52,7 @@ def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | No
     ledger: dict[str, int] = ledgers[-1]["generations"]
     documents = _documents(run.plan.topology, run.plan.seed, removed)
     bits = next(iter(documents.values())).spi.generation_bits
-    places_of = dict(_spis(documents))
+    group_at = dict(_spis(documents))
     pairs = _pairs(documents)
     told = {
         (event["node"], event["spi"], event["destination"]): int(event["generation"])
@@ -67,7 +67,7 @@ def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | No
                 continue
             compared += 1
             spi = int(sa["spi"], 16)
-            group = places_of.get(spi >> bits << bits)
+            group = group_at.get(spi >> bits << bits)
             generation = told.get((dump["node"], sa["spi"], sa["destination"]))
             if group is None or generation is None or generation % (1 << bits) != spi % (1 << bits):
                 foreign += 1

@@ -115,10 +115,10 @@ class _Line(dict[str, Any]):
     """An event that says where it stands when something of it is asked for that it lacks."""
 
     __slots__ = ("place",)
-    place: Location
+    where: Location
 
     def __missing__(self, key: str) -> Any:
-        raise InputError(f"a damaged line: the event has no {key!r}", where=self.place)
+        raise InputError(f"a damaged line: the event has no {key!r}", where=self.where)
 
 
 def read_events(folder: Path) -> Iterator[Event]:
@@ -150,17 +150,17 @@ def _ended(folder: Path, last: Event) -> bool:
     return last["kind"] == "run_end" or not (folder / FILE).exists()
 
 
-def _event(line: bytes, place: Location) -> _Line:
+def _event(line: bytes, where: Location) -> _Line:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         cut = "" if line.endswith(b"\n") else ", cut off"
-        raise InputError(f"a damaged line{cut}: {error}", where=place) from error
+        raise InputError(f"a damaged line{cut}: {error}", where=where) from error
     if not isinstance(value, dict):
-        raise InputError("a damaged line: no JSON object", where=place)
+        raise InputError("a damaged line: no JSON object", where=where)
     event = _Line(value)
-    event.place = place
+    event.where = where
     for name, kind in (("t", int), ("source", str), ("kind", str), ("node", str)):
         if type(event[name]) is not kind:
-            raise InputError(f"a damaged line: {name!r} is {event[name]!r}", where=place)
+            raise InputError(f"a damaged line: {name!r} is {event[name]!r}", where=where)
     return event

@@ -46,8 +46,8 @@ def register(app: typer.Typer) -> None:
                 count += 1
                 message, time_s = decoder.message(datagram.data), datagram.time_ns / 1e9
                 if as_json:
-                    place = {"time_s": time_s, "source": datagram.source, "destination": datagram.destination}
-                    decoded.append({**place, **({"cut": True} if datagram.cut else {}), **message.as_json()})
+                    heading = {"time_s": time_s, "source": datagram.source, "destination": datagram.destination}
+                    decoded.append({**heading, **({"cut": True} if datagram.cut else {}), **message.as_json()})
                 else:
                     for line in lines(message, datagram.source, datagram.destination, time_s):
                         typer.echo(line)

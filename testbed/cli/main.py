@@ -72,8 +72,8 @@ def _main() -> int:
 def _refuse_empty(words: list[str]) -> None:
     """Refuse an empty argument, which a path would take for the current folder; options judge their own."""
     mine = words[: words.index("--")] if "--" in words else words
-    for place, word in enumerate(mine):
-        if not word and not (place and mine[place - 1].startswith("-")):
+    for index, word in enumerate(mine):
+        if not word and not (index and mine[index - 1].startswith("-")):
             raise InputError("an argument is empty", next_command=f"lab {mine[0]} --help".replace("  ", " "))
 
 

@@ -47,19 +47,19 @@ def register(app: typer.Typer) -> None:
                 "a picture is of a run or of an administrator's page",
                 where="FOLDER, --policy", allowed="one of them", next_command="lab screenshots --policy /",
             )  # fmt: skip
-        with tempfile.TemporaryDirectory(prefix="lab-screenshots-") as place:
+        with tempfile.TemporaryDirectory(prefix="lab-screenshots-") as temporary:
             if folder is not None:
                 from testbed.cli.run import modes
                 from testbed.view.write import write
 
-                file, names = write([folder], Path(place) / "view.html", modes(keying) or None)
+                file, names = write([folder], Path(temporary) / "view.html", modes(keying) or None)
             host_packages.install(host_packages.for_pages())
             python_env.use("test")
             with pictures.opened(width, height, dark=dark) as page:
                 if policy is not None:
                     from testbed.view.policy_page import TOPOLOGY, served
 
-                    with served(Path(place) / "policy") as (address, token):
+                    with served(Path(temporary) / "policy") as (address, token):
                         pictures.sign_in(page, address, token)
                         pictures.visit(page, address, policy)
                         shot, told = page.screenshot(), f"{policy} of {TOPOLOGY}"

@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
                     typer.echo("\n".join(error.lines()), err=True)
             else:
                 links = sum(segment.kind != "stub" for segment in topology.segments.values())
-                told = [{"problem": each.problem, **_place(each.where)} for each in cautions]
+                told = [{"problem": each.problem, **_location(each.where)} for each in cautions]
                 results.append(
                     {
                         "topology": spec,
@@ -72,14 +72,14 @@ def _summary(spec: str, topology: Topology, links: int) -> str:
 
 def _structured(error: LabError) -> dict[str, Any]:
     where = error.where
-    place = where if isinstance(where, Location) else Location(where or "")
+    location = where if isinstance(where, Location) else Location(where or "")
     return {
         "problem": error.problem,
-        **_place(place),
+        **_location(location),
         "allowed": error.allowed,
         "next_command": error.next_command,
     }
 
 
-def _place(place: Location) -> dict[str, Any]:
-    return {"file": str(place.file), "line": place.line, "column": place.column}
+def _location(location: Location) -> dict[str, Any]:
+    return {"file": str(location.file), "line": location.line, "column": location.column}

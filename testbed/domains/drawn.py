@@ -108,12 +108,12 @@ def ring(
     """Routers r1, r2, … in a ring, each with an interface `right` to the next one and `left` to the one before.
     `first`: how many routers are in other rings of the domain."""
     routers = {}
-    for place in range(size):
+    for index in range(size):
         ends = []
-        for interface, number, host in (("right", first + place, 1), ("left", first + (place - 1) % size, 2)):
+        for interface, number, host in (("right", first + index, 1), ("left", first + (index - 1) % size, 2)):
             address = IPv4Interface((_LINKS + 4 * number + host, 30))
             ends.append(End(str(address.network), interface, address, _link_local(number, host)))
-        routers[f"r{first + place + 1}"] = ends
+        routers[f"r{first + index + 1}"] = ends
     return drawn(routers, protocols, domain=domain, first=first)
 
 

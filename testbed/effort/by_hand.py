@@ -117,15 +117,15 @@ class ManualIpsec(ByHand):
 
     def rolled(self, router: str) -> list[list[Line]]:
         """New SAs beside the old ones; then send with them; then take the old ones out (RFC 4552, section 10)."""
-        places = [("network", ALL_ROUTERS, "")] if self._one else []
+        multicast = [("network", ALL_ROUTERS, "")] if self._one else []
         unicast = []
         for port in self.network.ports[router]:
             scope = self.scope(port)
             if not self._one:
-                places.append((scope, ALL_ROUTERS, port.name))
+                multicast.append((scope, ALL_ROUTERS, port.name))
             unicast += [(scope, port.address, False), (scope, port.peer_address, True)]
-        states = [(scope, address) for scope, address, _dev in places] + [(s, address) for s, address, _out in unicast]
-        sent = [self._out(router, "update", address, scope, 2, device) for scope, address, device in places]
+        states = [(scope, address) for scope, address, _ in (*multicast, *unicast)]
+        sent = [self._out(router, "update", address, scope, 2, device) for scope, address, device in multicast]
         sent += [
             self._out(router, "update", address, scope, 2, proto=proto)
             for scope, address, out in unicast

@@ -47,11 +47,11 @@ def grid(count: int) -> Network:
     columns = count // rows
     ports: dict[str, list[Port]] = {f"r{number}": [] for number in range(1, count + 1)}
     number = 0
-    for place in range(count):
-        ways = [place + 1] if (place + 1) % columns else []
-        ways += [place + columns] if place + columns < count else []
+    for index in range(count):
+        ways = [index + 1] if (index + 1) % columns else []
+        ways += [index + columns] if index + columns < count else []
         for other in ways:
-            _join(ports, f"r{place + 1}", f"r{other + 1}", number)
+            _join(ports, f"r{index + 1}", f"r{other + 1}", number)
             number += 1
     return Network({name: tuple(each) for name, each in ports.items()})
 

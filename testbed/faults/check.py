@@ -29,12 +29,12 @@ def _wrong(plan: Plan) -> Iterator[InputError]:
     steps = sorted(enumerate(plan.timeline), key=lambda each: each[1].at_s)
     tapped: set[str] = set()
     for number, step in steps:
-        place, prefix = _place(number, step)
+        where, prefix = _where(number, step)
         for problem, allowed in step.wrong(plan.topology):
-            yield InputError(prefix + problem, where=place, allowed=allowed)
+            yield InputError(prefix + problem, where=where, allowed=allowed)
         if step.at_s > plan.duration_s:
             yield InputError(
-                f"{prefix}comes at {step.at_s:g} s, after the end of the run", where=place,
+                f"{prefix}comes at {step.at_s:g} s, after the end of the run", where=where,
                 allowed=f"0 to {plan.duration_s:g} s",
             )  # fmt: skip
         segment = getattr(step, "segment", "")
@@ -42,7 +42,7 @@ def _wrong(plan: Plan) -> Iterator[InputError]:
             tapped.add(segment)
         elif step.needs_tap and segment in plan.topology.segments and segment not in tapped:
             yield InputError(
-                f"{prefix}nobody is on {segment} before", where=place, allowed=f"a tap of {segment} earlier"
+                f"{prefix}nobody is on {segment} before", where=where, allowed=f"a tap of {segment} earlier"
             )
     yield from _contradictions(plan.topology, steps)
     yield from _named(OneOf("interface", known_interfaces), plan.captures, plan.topology, "-o captures")
@@ -58,7 +58,7 @@ def _wrong(plan: Plan) -> Iterator[InputError]:
         names.add(stream.name)
 
 
-def _place(number: int, step: Step) -> tuple[Location | str, str]:
+def _where(number: int, step: Step) -> tuple[Location | str, str]:
     """Where a step stands, and what its error begins with."""
     if step.written is not None:
         return step.written, f"{step.action} at {step.at_s:g} s: "
@@ -71,10 +71,10 @@ def _contradictions(topology: Topology, steps: Iterable[tuple[int, Step]]) -> It
         for part, value in step.sets(topology).items():
             before = seen.setdefault((step.at_s, *part), (value, step))
             if before[0] != value:
-                place, prefix = _place(number, step)
+                where, prefix = _where(number, step)
                 other = f" ({before[1].written})" if before[1].written else ""
                 yield InputError(
-                    f"{prefix}contradicts {before[1].action} of the same moment{other}: {' '.join(part)}", where=place,
+                    f"{prefix}contradicts {before[1].action} of the same moment{other}: {' '.join(part)}", where=where,
                     allowed="one of them, or different moments",
                 )  # fmt: skip
                 break

@@ -174,8 +174,8 @@ class Intruder:
         self._answers[segment] = [0, 0]
         for data in frames:
             changed = bytearray(data)
-            for place, octets in fresh:
-                changed[place : place + octets] = self._random.randbytes(octets)
+            for offset, octets in fresh:
+                changed[offset : offset + octets] = self._random.randbytes(octets)
             self._send(segment, packets.summed(bytes(changed)) if fresh else data)
             if gap_s:
                 await asyncio.sleep(gap_s)

@@ -194,13 +194,13 @@ def ospf_sequence(packet: bytes) -> int:
     return int.from_bytes(packet[20:24], "big") if packet[14:16] == b"\x00\x02" else 0
 
 
-def fletcher(data: bytes, place: int) -> bytes:
-    """The two octets at `place` (zero in `data`) that make an LSA's checksum right (RFC 905, annex B)."""
+def fletcher(data: bytes, offset: int) -> bytes:
+    """The two octets at `offset` (zero in `data`) that make an LSA's checksum right (RFC 905, annex B)."""
     c0 = c1 = 0
     for octet in data:
         c0 = (c0 + octet) % 255
         c1 = (c1 + c0) % 255
-    x = ((len(data) - place - 1) * c0 - c1) % 255 or 255
+    x = ((len(data) - offset - 1) * c0 - c1) % 255 or 255
     y = (510 - c0 - x) % 255 or 255
     return bytes([x, y])
 

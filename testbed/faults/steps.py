@@ -93,10 +93,10 @@ def _fresh(value: Any) -> tuple[tuple[int, int], ...]:
     allowed = "a list of [place, octets], numbers from 0 and from 1; on a command line 34:4,42:96"
     pairs = [each.split(":") for each in value.split(",")] if isinstance(value, str) else value
     try:
-        numbers = tuple((int(place), int(count)) for place, count in pairs)
+        numbers = tuple((int(offset), int(count)) for offset, count in pairs)
     except (TypeError, ValueError):
         raise refused(allowed) from None
-    if not all(0 <= place <= _FRAME[1] and 1 <= count <= _FRAME[1] for place, count in numbers):
+    if not all(0 <= offset <= _FRAME[1] and 1 <= count <= _FRAME[1] for offset, count in numbers):
         raise refused(allowed)
     return numbers
 
@@ -457,9 +457,9 @@ class Inject(_OfSegment):
     def wrong(self, topology: Topology) -> Iterator[Wrong]:
         yield from super().wrong(topology)
         shortest = min(len(bytes.fromhex(each)) for each in self.frames)
-        for place, count in self.fresh:
-            if place + count > shortest:
-                yield f"fresh has octets {place} to {place + count}", f"places in a frame of {shortest} octets"
+        for offset, count in self.fresh:
+            if offset + count > shortest:
+                yield f"fresh has octets {offset} to {offset + count}", f"places in a frame of {shortest} octets"
         if len(self.frames) * self.copies > 1_000_000:
             yield f"{len(self.frames) * self.copies} frames", "at most 1,000,000"
 

@@ -112,8 +112,8 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
                 without=spec.without,
                 folders=spec.folders,
             )
-            places = json.dumps(uml.places(control, spec.memory_mib))
-            argv = [sys.executable, "-I", "-S", str(SUPERVISE), places, *argv]
+            allowed = json.dumps(uml.allowed(control, spec.memory_mib))
+            argv = [sys.executable, "-I", "-S", str(SUPERVISE), allowed, *argv]
         with in_use(root.name, kernel.kernel().name), code.used():
             _wait(argv, spec, log, {"env": environment, "cwd": control}, timeout_s)
     finally:

@@ -91,10 +91,10 @@ def stay_within(read: list[str], write: list[str]) -> bool:
     ruleset = libc.syscall(CREATE_RULESET, wish, ctypes.c_size_t(len(wish)), 0)
     for paths, rights in ((read, EXECUTE | READ_FILE | READ_DIR), (write, every)):
         for path in paths:
-            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
             allowed = rights if os.path.isdir(path) else rights & FOR_FILES
-            libc.syscall(ADD_RULE, ruleset, PATH_BENEATH, struct.pack("=Qi", allowed & every, place), 0)
-            os.close(place)
+            libc.syscall(ADD_RULE, ruleset, PATH_BENEATH, struct.pack("=Qi", allowed & every, descriptor), 0)
+            os.close(descriptor)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     return bool(libc.syscall(RESTRICT_SELF, ruleset, 0) == 0)
 
@@ -139,12 +139,12 @@ def end_orphans() -> None:
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP, signal.SIGCHLD})
-    places, program = json.loads(sys.argv[1]), sys.argv[2:]
+    allowed, program = json.loads(sys.argv[1]), sys.argv[2:]
     lock = take_a_processor()
-    memory = tempfile.mkdtemp(prefix="lab-memory-", dir=places["memory"])
+    memory = tempfile.mkdtemp(prefix="lab-memory-", dir=allowed["memory"])
     os.environ["TMPDIR"] = memory
     try:
-        code = wait(start(program, places["read"], [*places["write"], memory]))
+        code = wait(start(program, allowed["read"], [*allowed["write"], memory]))
         end_orphans()
     finally:
         shutil.rmtree(memory, ignore_errors=True)

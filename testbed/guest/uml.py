@@ -97,7 +97,7 @@ def argv(
     return [str(binary), "ro", "quiet", "lab_guest", *(f"{name}={value}" for name, value in words.items())]
 
 
-def places(control_dir: Path, memory_mib: int) -> dict[str, list[str] | str]:
+def allowed(control_dir: Path, memory_mib: int) -> dict[str, list[str] | str]:
     """What of the host the guest that `argv` boots in `control_dir` may use, for testbed/guest/supervise.py.
 
     Raises EnvironmentFailure when there is no room for its memory.

@@ -219,13 +219,13 @@ def _handed(documents: Mapping[str, bytes], hand_to: str | None, lab: KeyingLab)
     return {"routers": sorted(documents), "octets": sum(map(len, documents.values()))}
 
 
-def _commission(places: AgentFiles, key: Ed25519PrivateKey, document: bytes) -> None:
+def _commission(files: AgentFiles, key: Ed25519PrivateKey, document: bytes) -> None:
     """The disk of a new machine: nothing of the old one's is on it."""
-    shutil.rmtree(places.state)
-    places.state.mkdir()
-    places.identity.unlink()
-    write_private_key(places.identity, key)
-    write_public(places.document, document)
+    shutil.rmtree(files.state)
+    files.state.mkdir()
+    files.identity.unlink()
+    write_private_key(files.identity, key)
+    write_public(files.document, document)
 
 
 class LksKeying(AgentKeying):

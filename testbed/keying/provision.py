@@ -66,13 +66,13 @@ def provision(topology: Topology, domain: Domain, folder: Path, seed: int) -> di
         raise InputError(str(error), where=f"topology {topology.name}") from error
     octets = signed(documents, server)
     for name in (*documents, DKS_NAME):
-        places = AgentFiles(folder / "retained" / name)
-        places.state.mkdir(parents=True, exist_ok=True)
-        places.identity.unlink(missing_ok=True)
-        write_private_key(places.identity, laboratory_key(seed, name))
-        write_public(places.policy_server_key, public_pem(server))
+        files = AgentFiles(folder / "retained" / name)
+        files.state.mkdir(parents=True, exist_ok=True)
+        files.identity.unlink(missing_ok=True)
+        write_private_key(files.identity, laboratory_key(seed, name))
+        write_public(files.policy_server_key, public_pem(server))
         if name in octets:
-            write_public(places.document, octets[name])
+            write_public(files.document, octets[name])
     documents_folder = AgentFiles(folder / "retained" / DKS_NAME).documents
     documents_folder.mkdir(parents=True, exist_ok=True)
     for name, each in octets.items():
@@ -86,7 +86,7 @@ def provision(topology: Topology, domain: Domain, folder: Path, seed: int) -> di
 def lks_config(
     topology: Topology,
     router: str,
-    places: AgentFiles,
+    files: AgentFiles,
     *,
     socket: Path,
     events: Path,
@@ -98,9 +98,9 @@ def lks_config(
         {
             "name": router,
             "domain": topology.domain,
-            "identity": places.identity,
-            "policy_server_key": places.policy_server_key,
-            "state_dir": places.state,
+            "identity": files.identity,
+            "policy_server_key": files.policy_server_key,
+            "state_dir": files.state,
             "socket": socket,
             "events": events,
             "clock": clock,
@@ -110,18 +110,18 @@ def lks_config(
     )
 
 
-def dks_config(topology: Topology, places: AgentFiles, listen: IPAddress, *, events: Path, clock: Path) -> str:
+def dks_config(topology: Topology, files: AgentFiles, listen: IPAddress, *, events: Path, clock: Path) -> str:
     """dks.toml."""
     return _toml(
         {
             "name": DKS_NAME,
             "domain": topology.domain,
-            "identity": places.identity,
-            "policy_server_key": places.policy_server_key,
+            "identity": files.identity,
+            "policy_server_key": files.policy_server_key,
             "listen": str(listen),
             "port": PORT,
-            "state_dir": places.state,
-            "documents": places.documents,
+            "state_dir": files.state,
+            "documents": files.documents,
             "events": events,
             "clock": clock,
         }

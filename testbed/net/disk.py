@@ -112,15 +112,15 @@ def writable(folder: Path) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
 
 
-def bind(file: Path, place: Path) -> None:
-    """Let `file` be seen in `place` until `unbind`. OSError when that cannot be."""
-    if _libc().mount(str(file).encode(), str(place).encode(), None, ctypes.c_ulong(_MS_BIND), None) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(place))
+def bind(file: Path, target: Path) -> None:
+    """Let `file` be seen in `target` until `unbind`. OSError when that cannot be."""
+    if _libc().mount(str(file).encode(), str(target).encode(), None, ctypes.c_ulong(_MS_BIND), None) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(target))
 
 
-def unbind(place: Path) -> None:
+def unbind(target: Path) -> None:
     """Let what was there before be seen again."""
-    _umount(place)
+    _umount(target)
 
 
 def _copy_sparse(source: Path, target: Path) -> None:

@@ -55,8 +55,8 @@ def run(
     check: bool = True,
 ) -> Result:
     """Run a command to its end. CommandFailed on a non-zero code (if `check`) or a timeout."""
-    place = namespace.enter() if namespace is not None else contextlib.nullcontext()
-    with place:
+    entered = namespace.enter() if namespace is not None else contextlib.nullcontext()
+    with entered:
         process = subprocess.Popen(
             [_found(argv[0]) or argv[0], *argv[1:]],
             stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,

@@ -128,9 +128,9 @@ class Wires:
             self.segments[segment.name] = segment
             lines.append(_bridge_line(segment.bridge))
             widest = max((port.mtu for port in segment.ports), default=DEFAULT_MTU)
-            for place, port in enumerate(segment.ports):
+            for index, port in enumerate(segment.ports):
                 port.bridge = segment.bridge
-                port.device = port.label if len(port.label) <= LONGEST_DEVICE else f"{segment.bridge}e{place}"
+                port.device = port.label if len(port.label) <= LONGEST_DEVICE else f"{segment.bridge}e{index}"
                 if (port.node, port.name) in self._ports:
                     raise InputError(f"two interfaces of {port.node} are called {port.name!r}")
                 self._ports[port.node, port.name] = (segment, port)
@@ -267,8 +267,8 @@ class Wires:
         for segment in self.segments.values():
             sides = sorted({side(port.node) for port in segment.ports})
             bridges = {
-                number: segment.bridge if place == 0 else f"{segment.bridge}p{number}"
-                for place, number in enumerate(sides)
+                number: segment.bridge if index == 0 else f"{segment.bridge}p{number}"
+                for index, number in enumerate(sides)
             }
             for bridge in bridges.values():
                 if bridge != segment.bridge and bridge not in self._extra_bridges:

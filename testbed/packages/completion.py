@@ -20,8 +20,8 @@ PLACES = {
 def completions(program: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
     """The place in the system, and the text, for each shell."""
     _mark(parser)
-    for shell, place in PLACES.items():
-        yield place.format(program), shtab.complete(parser, shell)
+    for shell, file in PLACES.items():
+        yield file.format(program), shtab.complete(parser, shell)
 
 
 def _mark(parser: argparse.ArgumentParser) -> None:

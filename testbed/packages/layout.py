@@ -50,13 +50,13 @@ def _environment(source: Source, release: Release, root: Path) -> None:
     site = Path("lib") / f"python{release.python}" / "site-packages"
     with tempfile.TemporaryDirectory(prefix="lab-package-") as name:
         router, policy = _locks(source, Path(name))
-        for lock, place in ((router, common / site), (policy, root / POLICY / HOME / site)):
+        for lock, target in ((router, common / site), (policy, root / POLICY / HOME / site)):
             fresh = Path(name) / lock.stem
             what = f"installing the wheels of {release.name}"
             installer.install(lock, into=fresh, what=what, guest=release.wheels)
             shutil.rmtree(fresh / "bin", ignore_errors=True)
-            shutil.copytree(fresh, place, ignore=LEFT_OUT)
-            (place / ".lock").unlink(missing_ok=True)
+            shutil.copytree(fresh, target, ignore=LEFT_OUT)
+            (target / ".lock").unlink(missing_ok=True)
     agents = common / site / "agents"
     shutil.copytree(source.folder / "agents", agents, ignore=LEFT_OUT)
     if source.commit:
@@ -93,8 +93,8 @@ def _program(source: Source, program: str, root: Path) -> None:
     parser = words.parser_of(program)
     text = manual.page(program, parser, source.release, source.date)
     _packed(root / "usr/share/man" / f"man{manual.SECTION}" / f"{program}.{manual.SECTION}.gz", text)
-    for place, text in completion.completions(program, parser):
-        _write(root / place, text)
+    for file, text in completion.completions(program, parser):
+        _write(root / file, text)
 
 
 def _units(source: Source, package: str, root: Path) -> None:
@@ -113,14 +113,14 @@ def _units(source: Source, package: str, root: Path) -> None:
 
 
 def _documents(source: Source, release: Release, package: str, root: Path) -> None:
-    place = root / "usr/share/doc" / package
+    folder = root / "usr/share/doc" / package
     text = (TEXTS / "copyright").read_text()
     if package in (COMMON, POLICY):
         text = text.replace("\n\nFiles:", f"\n{_others(root)}\nFiles:")
-    _write(place / "copyright", text)
+    _write(folder / "copyright", text)
     if (changes := source.folder / "CHANGELOG.md").exists():  # no commit of 0.1.0 has one
-        _packed(place / "changelog.gz", changes.read_text())
-    _packed(place / "changelog.Debian.gz", _entry(source, release))
+        _packed(folder / "changelog.gz", changes.read_text())
+    _packed(folder / "changelog.Debian.gz", _entry(source, release))
     overrides = TEXTS / f"{package}.lintian-overrides"
     if overrides.exists():
         _write(root / "usr/share/lintian/overrides" / package, overrides.read_text())

@@ -53,8 +53,8 @@ def page(program: str, parser: argparse.ArgumentParser, release: str, date: time
         lines += [f".SS {_plain(each.prog)}{_operands(each)}", _plain(each.description or "")]
         lines += _options(each, but_help=True)
     lines.append(".SH FILES")
-    for place, what in FILES[program]:
-        lines += [".TP", rf"\fI{_plain(place)}\fR", _plain(what)]
+    for file, what in FILES[program]:
+        lines += [".TP", rf"\fI{_plain(file)}\fR", _plain(what)]
     lines.append(".SH EXIT STATUS")
     for code, what in CODES:
         lines += [".TP", code, _plain(what)]

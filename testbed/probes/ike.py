@@ -48,12 +48,12 @@ def ike_datagrams(
             data = data[4:]
         yield IkeDatagram(
             packet.time_ns,
-            _place(str(packet.source), source),
-            _place(str(packet.destination), destination),
+            _endpoint(str(packet.source), source),
+            _endpoint(str(packet.destination), destination),
             data,
             cut=length > len(packet.payload),
         )
 
 
-def _place(address: str, port: int) -> str:
+def _endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -50,18 +50,18 @@ class Many:
         # Anonymous memory: what no message fills is never touched.
         self._room = mmap.mmap(-1, head + count * each)
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._room))
-        self._places = [head + number * each for number in range(count)]
+        self._offsets = [head + number * each for number in range(count)]
         vectors = count * _MMSGHDR.size
-        for number, place in enumerate(self._places):
-            _IOVEC.pack_into(self._room, vectors + number * _IOVEC.size, self._address + place, most)
+        for number, offset in enumerate(self._offsets):
+            _IOVEC.pack_into(self._room, vectors + number * _IOVEC.size, self._address + offset, most)
         self._fresh = b"".join(self._header(number, vectors) for number in range(count))
 
     def _header(self, number: int, vectors: int) -> bytes:
-        place = self._address + self._places[number] + self._most
+        offset = self._address + self._offsets[number] + self._most
         return _MMSGHDR.pack(
-            place if self._name else 0, self._name,
+            offset if self._name else 0, self._name,
             self._address + vectors + number * _IOVEC.size, 1,
-            place + self._name if self._control else 0, self._control, 0, 0,
+            offset + self._name if self._control else 0, self._control, 0, 0,
         )  # fmt: skip
 
     def take(self, opened: socket.socket) -> list[Message]:
@@ -86,17 +86,17 @@ class Many:
     def _message(self, number: int) -> Message:
         header = _MMSGHDR.unpack_from(self._room, number * _MMSGHDR.size)
         names, controls, length = header[1], header[5], header[7]
-        place = self._places[number]
-        data = self._room[place : place + length]
-        place += self._most
-        name = self._room[place : place + min(names, self._name)]
-        place += self._name
+        offset = self._offsets[number]
+        data = self._room[offset : offset + length]
+        offset += self._most
+        name = self._room[offset : offset + min(names, self._name)]
+        offset += self._name
         control = {}
-        end = place + min(controls, self._control)
-        while place + _CMSGHDR.size <= end:
-            size, level, kind = _CMSGHDR.unpack_from(self._room, place)
-            control[level, kind] = self._room[place + _CMSGHDR.size : place + size]
-            place += max(size + 7 & ~7, _CMSGHDR.size)
+        end = offset + min(controls, self._control)
+        while offset + _CMSGHDR.size <= end:
+            size, level, kind = _CMSGHDR.unpack_from(self._room, offset)
+            control[level, kind] = self._room[offset + _CMSGHDR.size : offset + size]
+            offset += max(size + 7 & ~7, _CMSGHDR.size)
         return Message(data, name, control)
 
 

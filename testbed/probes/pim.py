@@ -73,20 +73,20 @@ def _message(packet: bytes) -> bytes:
 
 
 def _joins(message: bytes) -> Iterator[Entry]:
-    upstream, place = _unicast(message, 4), 14
+    upstream, offset = _unicast(message, 4), 14
     for _ in range(message[11]):
-        group, _mask = _group(message, place)
-        counts = int.from_bytes(message[place + 8 : place + 10]), int.from_bytes(message[place + 10 : place + 12])
-        place += 12
+        group, _mask = _group(message, offset)
+        counts = int.from_bytes(message[offset + 8 : offset + 10]), int.from_bytes(message[offset + 10 : offset + 12])
+        offset += 12
         for what, many in zip(("join", "prune"), counts, strict=True):
             for _ in range(many):
-                flags = message[place + 2]
-                origin = _address(message, place + 4, message[place])
+                flags = message[offset + 2]
+                origin = _address(message, offset + 4, message[offset])
                 everyone = bool(flags & _WILDCARD)
                 yield Entry(
                     what, ANY if everyone else origin, group, upstream, rp_tree=bool(flags & _RP_TREE) and not everyone
                 )
-                place += 8
+                offset += 8
 
 
 def _register(message: bytes) -> Entry:
@@ -96,20 +96,20 @@ def _register(message: bytes) -> Entry:
     return Entry("register", str(_ipv4(inner, 12)), str(_ipv4(inner, 16)), null=bool(message[4] & _NULL_REGISTER))
 
 
-def _unicast(message: bytes, place: int) -> str:
-    return _address(message, place + 2, message[place])
+def _unicast(message: bytes, offset: int) -> str:
+    return _address(message, offset + 2, message[offset])
 
 
-def _group(message: bytes, place: int) -> tuple[str, int]:
-    return _address(message, place + 4, message[place]), message[place + 3]
+def _group(message: bytes, offset: int) -> tuple[str, int]:
+    return _address(message, offset + 4, message[offset]), message[offset + 3]
 
 
-def _address(message: bytes, place: int, family: int) -> str:
+def _address(message: bytes, offset: int, family: int) -> str:
     if family != _IPV4:
         raise ValueError("not IPv4")
-    return str(_ipv4(message, place))
+    return str(_ipv4(message, offset))
 
 
-def _ipv4(octets: bytes, place: int) -> IPv4Address:
+def _ipv4(octets: bytes, offset: int) -> IPv4Address:
     """ValueError when it is cut off."""
-    return IPv4Address(octets[place : place + 4])
+    return IPv4Address(octets[offset : offset + 4])

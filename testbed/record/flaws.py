@@ -18,18 +18,18 @@ SHOWN = 8
 @contextmanager
 def tried(what: str, flaws: list[InputError], folder: Path | None = None) -> Iterator[None]:
     """What is raised within becomes a flaw and goes no further: the rest is worth having."""
-    place = None if folder is None else str(folder)
+    where = None if folder is None else str(folder)
     try:
         yield
     except LabError as error:
         flaw = InputError(
-            f"{what}: {error.problem}", where=error.where or place, allowed=error.allowed,
+            f"{what}: {error.problem}", where=error.where or where, allowed=error.allowed,
             next_command=error.next_command,
         )  # fmt: skip
         flaw.exit_code = error.exit_code
         flaws.append(flaw)
     except Exception as error:  # a record whose events are not what they should be may raise anything anywhere
-        flaws.append(InputError(f"{what}: {said(error)}", where=place))
+        flaws.append(InputError(f"{what}: {said(error)}", where=where))
 
 
 def said(error: Exception) -> str:

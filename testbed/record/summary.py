@@ -134,9 +134,9 @@ def read_summary(folder: Path) -> dict[str, Any]:
         summary = value(path)
         number = summary.get("format", 1) if isinstance(summary, dict) else 1
         if number not in range(1, FORMAT + 1) or isinstance(number, bool):
-            place = Location(path, line_of(path.read_text(encoding="utf-8"), ["format"]))
+            where = Location(path, line_of(path.read_text(encoding="utf-8"), ["format"]))
             raise InputError(
-                f"is of format {number!r}", where=place,
+                f"is of format {number!r}", where=where,
                 allowed=f"formats 1 to {FORMAT}; a later version of the laboratory reads later ones",
             )  # fmt: skip
         document(path, _Summary)

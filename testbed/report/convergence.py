@@ -112,30 +112,30 @@ def _points(
     lost = {keying: sum(value is None for value in values) for keying, values in series.items()}
     band = top / (1 - _BAND) if any(lost.values()) else None
     panel.grid(axis="y")
-    for place, (keying, values) in enumerate(series.items()):
+    for x, (keying, values) in enumerate(series.items()):
         there, form = [factor * value for value in present(values)], look(keying)
         low, high = (spread.get(keying, {}).get(name) for name in ("p25", "p75"))
         if low is not None and high is not None and len(there) > 1:
             box: dict[str, Any] = {"facecolor": PALE, "edgecolor": FAINT, "linewidth": 0.6}
-            panel.add_patch(Rectangle((place - _BOX, factor * low), 2 * _BOX, factor * (high - low), **box))
+            panel.add_patch(Rectangle((x - _BOX, factor * low), 2 * _BOX, factor * (high - low), **box))
         edges = [factor * edge for name in ("low", "high") if (edge := spread.get(keying, {}).get(name)) is not None]
         if len(set(edges)) == 2:
-            panel.vlines(place + _BOX + 0.07, edges[0], edges[1], color=INK, linewidth=1.0, zorder=3)
-            panel.hlines(edges, place + _BOX + 0.03, place + _BOX + 0.11, color=INK, linewidth=1.0, zorder=3)
+            panel.vlines(x + _BOX + 0.07, edges[0], edges[1], color=INK, linewidth=1.0, zorder=3)
+            panel.hlines(edges, x + _BOX + 0.03, x + _BOX + 0.11, color=INK, linewidth=1.0, zorder=3)
         # What the summary says, where it says it: its median counts the runs that never converged as it decides.
         center = spread[keying].get("median") if keying in spread else middle(present(values))
         if center is not None and len(there) > 1:
-            panel.hlines(factor * center, place - _BOX, place + _BOX, color=INK, linewidth=1.6, zorder=3)
+            panel.hlines(factor * center, x - _BOX, x + _BOX, color=INK, linewidth=1.6, zorder=3)
         points: dict[str, Any] = {"s": 20, "marker": form.marker, "facecolor": form.color, "edgecolor": INK}
-        panel.scatter(_beside(place, len(there)), there, **points, linewidth=0.4, zorder=4, clip_on=False)
+        panel.scatter(_beside(x, len(there)), there, **points, linewidth=0.4, zorder=4, clip_on=False)
         if span and there and not any(there):
-            panel.text(place, 0.04 * top, UNAFFECTED, ha="center", va="bottom", rotation=90, zorder=5)
+            panel.text(x, 0.04 * top, UNAFFECTED, ha="center", va="bottom", rotation=90, zorder=5)
         if band is not None and lost[keying]:
             y = top + 0.68 * (band - top)
             points["facecolor"] = "white"
-            panel.scatter(_beside(place, lost[keying]), [y] * lost[keying], **points, linewidth=0.7, zorder=4)
+            panel.scatter(_beside(x, lost[keying]), [y] * lost[keying], **points, linewidth=0.7, zorder=4)
             text = f"{lost[keying]}/{len(values)}"
-            panel.text(place, top + 0.22 * (band - top), text, ha="center", va="center", zorder=5)
+            panel.text(x, top + 0.22 * (band - top), text, ha="center", va="center", zorder=5)
     if band is not None:
         panel.axhspan(top, band, facecolor=PALE, edgecolor="none", zorder=0)
         panel.axhline(top, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
@@ -158,7 +158,7 @@ def _points(
     panel.tick_params(axis="x", length=0)
 
 
-def _beside(place: int, count: int) -> list[float]:
+def _beside(x: int, count: int) -> list[float]:
     """Places side by side in the order of the seeds, the same each time: a random jitter would not be."""
     step = min(0.11, 0.5 / max(count - 1, 1))
-    return [place + step * (index - (count - 1) / 2) for index in range(count)]
+    return [x + step * (index - (count - 1) / 2) for index in range(count)]

@@ -33,21 +33,21 @@ def draw_heard(folder: Path, cells: Mapping[str, Mapping[str, Sequence[Cell]]]) 
     with figure(PAGE_IN, _ROW_IN * (len(cells) + 1), NAME) as made:
         panel = made.add_subplot()
         for line, row in enumerate(cells.values()):
-            for place, keying in enumerate(keyings):
+            for column, keying in enumerate(keyings):
                 runs = row.get(keying, ())
                 if not runs:
                     continue
                 did = any(each.changed for each in runs)
                 color = _DID if did else _REACHED if any(each.reached for each in runs) else _NOTHING
-                panel.barh(line, 1, left=place, height=1, facecolor=color, edgecolor=FAINT, linewidth=0.5)
+                panel.barh(line, 1, left=column, height=1, facecolor=color, edgecolor=FAINT, linewidth=0.5)
                 text = f"{_least_to_most([each.reached for each in runs])}\n"
                 text += f"{_least_to_most([each.changed for each in runs])} changed" if did else ""
                 panel.text(
-                    place + 0.5, line, text.strip(), ha="center", va="center", fontsize=7,
+                    column + 0.5, line, text.strip(), ha="center", va="center", fontsize=7,
                     color="#ffffff" if did else INK,
                 )  # fmt: skip
         panel.set_yticks(range(len(cells)), list(cells))
-        panel.set_xticks([place + 0.5 for place in range(len(keyings))], [wrapped(each) for each in keyings])
+        panel.set_xticks([column + 0.5 for column in range(len(keyings))], [wrapped(each) for each in keyings])
         panel.xaxis.tick_top()
         panel.tick_params(length=0)
         panel.set_xlim(0, len(keyings))

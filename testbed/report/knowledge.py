@@ -68,14 +68,14 @@ def _rows(panel: Axes, news: News) -> None:
     names = [name for side in news.sides.values() for name in side if name in news.policy]
     low, high = -_BEFORE_S, (news.healed - news.cut) / NS + _AFTER_S
     color = look(news.run.plan.keying).color
-    for place, name in enumerate(names):
+    for row, name in enumerate(names):
         had, heard = news.policy[name], news.revocation.get(name)
         turn = high if had is None else min(high, max(low, (had - news.cut) / NS))
-        panel.barh(place, turn - low, left=low, height=0.72, facecolor=PALE, edgecolor=FAINT, linewidth=0.5)
+        panel.barh(row, turn - low, left=low, height=0.72, facecolor=PALE, edgecolor=FAINT, linewidth=0.5)
         if turn < high:
-            panel.barh(place, high - turn, left=turn, height=0.72, facecolor=color, edgecolor=INK, linewidth=0.5)
+            panel.barh(row, high - turn, left=turn, height=0.72, facecolor=color, edgecolor=INK, linewidth=0.5)
         if heard is not None and low <= (heard - news.cut) / NS <= high:
-            panel.plot([(heard - news.cut) / NS], [place], marker="D", color=INK, ms=4, mec="white", mew=0.7, zorder=4)
+            panel.plot([(heard - news.cut) / NS], [row], marker="D", color=INK, ms=4, mec="white", mew=0.7, zorder=4)
     inside = [sum(name in news.policy for name in side) for side in news.sides.values()]
     panel.axhline(inside[0] - 0.5, color=INK, lw=1.1)
     for moment in (0.0, (news.healed - news.cut) / NS):

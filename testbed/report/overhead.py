@@ -24,17 +24,17 @@ def draw_overhead(folder: Path, runs: Sequence[Run], since: str, until: str) -> 
     with figure(PAGE_IN, 2.9, NAME) as made:
         left, middle, right = made.subplots(1, 3, width_ratios=(4, 2, 4))
         keyed: list[str] = []
-        for place, keying in enumerate(keyings):
+        for x, keying in enumerate(keyings):
             seeds = sorted((each for each in runs if each.plan.keying == keying), key=lambda each: each.plan.seed)
             packets = [traffic.sent(run.folder, run.plan.topology) for run in seeds]
             spent = [_at_rest(run, sent, since, until) for run, sent in zip(seeds, packets, strict=True)]
             routing, whole = median(each[0] for each in spent), [sum(each) for each in spent]
             form = look(keying)
-            left.bar(place, routing, color=form.color, edgecolor=INK, lw=0.5)
+            left.bar(x, routing, color=form.color, edgecolor=INK, lw=0.5)
             rest: dict[str, Any] = {"color": "white", "edgecolor": INK, "lw": 0.5, "hatch": "////"}
-            left.bar(place, median(whole) - routing, bottom=routing, **rest)
-            left.vlines(place, min(whole), max(whole), color=INK, lw=1.4)
-            left.annotate(f"{median(whole):.0f}", (place, max(whole)), ha="center", va="bottom")
+            left.bar(x, median(whole) - routing, bottom=routing, **rest)
+            left.vlines(x, min(whole), max(whole), color=INK, lw=1.4)
+            left.annotate(f"{median(whole):.0f}", (x, max(whole)), ha="center", va="bottom")
             begin = seeds[0].mark(since)
             if handshakes := traffic.handshake_costs([each for each in packets[0] if each.t < begin]):
                 _handshake(middle, len(keyed), handshakes, form.color)
@@ -73,12 +73,12 @@ def _at_rest(run: Run, packets: Sequence[traffic.Sent], since: str, until: str) 
     return routing / per, sum(each.octets for each in inside if each.kind == traffic.IKE) / per
 
 
-def _handshake(panel: Any, place: int, handshakes: Sequence[traffic.Handshake], color: str) -> None:
+def _handshake(panel: Any, x: int, handshakes: Sequence[traffic.Handshake], color: str) -> None:
     whole = median(each.octets for each in handshakes)
     further = median(each.further.octets if each.further is not None else 0 for each in handshakes)
-    panel.bar(place, whole - further, color=color, edgecolor=INK, lw=0.5)
-    panel.bar(place, further, bottom=whole - further, color="white", edgecolor=INK, lw=0.5, hatch="////")
-    panel.annotate(f"{whole:.0f}", (place, whole), ha="center", va="bottom")
+    panel.bar(x, whole - further, color=color, edgecolor=INK, lw=0.5)
+    panel.bar(x, further, bottom=whole - further, color="white", edgecolor=INK, lw=0.5, hatch="////")
+    panel.annotate(f"{whole:.0f}", (x, whole), ha="center", va="bottom")
 
 
 def _added_up(panel: object, run: Run, packets: Sequence[traffic.Sent]) -> None:

@@ -77,12 +77,12 @@ def _most(results: Results, what: str) -> float:
     return max(max(case["series"][what], default=0) for cases in results.values() for case in cases)
 
 
-def _plain(axis: Any, places: Sequence[float]) -> None:
+def _plain(axis: Any, ticks: Sequence[float]) -> None:
     """Ticks at these places, as plain numbers."""
     low, high = axis.get_view_interval()
-    axis.set_major_locator(FixedLocator([each for each in places if low <= each <= high]))
+    axis.set_major_locator(FixedLocator([each for each in ticks if low <= each <= high]))
     axis.set_major_formatter(
-        FuncFormatter(lambda value, _place: f"{value:,.0f}" if value >= 1 or not value else f"{value:g}")
+        FuncFormatter(lambda value, _position: f"{value:,.0f}" if value >= 1 or not value else f"{value:g}")
     )
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())

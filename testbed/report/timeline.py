@@ -104,7 +104,7 @@ def draw_timeline(folder: Path, run: Run, name: str) -> None:
         panels[1][0].yaxis.set_major_locator(MaxNLocator(3, integer=True))
         _say_if_silent(panels[1][0], view)
         panels[1][0].set_xlabel(f"time since {view.zero.name} (s)")
-        seen = {event["kind"] for event in run.where("agent") if _place(run, event) in view.rows}
+        seen = {event["kind"] for event in run.where("agent") if _row_of(run, event) in view.rows}
         seen |= {"dks_scheduled"} if view.due() else set()
         close = {"columnspacing": 1.3, "handlelength": 1.8, "handletextpad": 0.5}
         made.legend(handles=_key(run.plan.keying, seen, bool(faults)), loc="outside lower center", ncols=7, **close)
@@ -173,11 +173,11 @@ class _View:
 def _rows(panel: Axes, view: _View) -> None:
     form = look(view.run.plan.keying)
     ticks: dict[str, list[tuple[float, int]]] = {"keyed": [], "registered": [], "sa": []}
-    places = {row: number for number, row in enumerate(view.rows)}
+    numbers = {row: number for number, row in enumerate(view.rows)}
     for event in view.run.where("agent"):
-        lane = _place(view.run, event) if event["kind"] in ticks else None
-        if lane in places:  # not so where no adjacency comes up, though there are keys
-            ticks[event["kind"]].append((view.seconds(event["t"]), places[lane]))
+        lane = _row_of(view.run, event) if event["kind"] in ticks else None
+        if lane in numbers:  # not so where no adjacency comes up, though there are keys
+            ticks[event["kind"]].append((view.seconds(event["t"]), numbers[lane]))
     spans: dict[bool, list[list[tuple[float, float]]]] = {True: [], False: []}
     for row, directions in enumerate(view.rows.values()):
         panel.axhline(row, color="#e3e3e3", linewidth=0.5, zorder=0)
@@ -204,10 +204,10 @@ def _rows(panel: Axes, view: _View) -> None:
     }
     for kind, seen in ticks.items():
         if seen:
-            times, numbers = zip(*seen, strict=True)
+            times, drawn = zip(*seen, strict=True)
             # Beside each other, for all three often happen in one moment.
             lift = 0.14 if kind == "keyed" else -0.2
-            panel.scatter(times, [number + lift for number in numbers], **marks[kind])
+            panel.scatter(times, [number + lift for number in drawn], **marks[kind])
 
 
 def _lanes(panel: Axes, view: _View) -> None:
@@ -219,8 +219,8 @@ def _lanes(panel: Axes, view: _View) -> None:
         panel.axhline(row, color="#e3e3e3", linewidth=0.5, zorder=0)
         for low, high, every in spans:
             style: dict[str, Any] = {"facecolor": _DOWN if every else "white", "edgecolor": _EDGE, "linewidth": 0.4}
-            place = [(view.seconds(low), (high - low) / NS)]
-            panel.broken_barh(place, (row - 0.36, 0.72), hatch=None if every else "//////", zorder=1.5, **style)
+            span = [(view.seconds(low), (high - low) / NS)]
+            panel.broken_barh(span, (row - 0.36, 0.72), hatch=None if every else "//////", zorder=1.5, **style)
 
 
 def _asked(panel: Axes, view: _View, width: int, window: Span) -> None:
@@ -335,7 +335,7 @@ def _key(keying: str, seen: set[str], faults: bool) -> list[Any]:
     return handles
 
 
-def _place(run: Run, event: Event) -> Row | None:
+def _row_of(run: Run, event: Event) -> Row | None:
     """The adjacency that an agent's event is about, where it is about just one."""
     router = event["node"]
     other = event.get("neighbor") or (event.get("at") if event.get("at") != "dks" else None)

@@ -246,8 +246,8 @@ class Experiment(Question):
                 own=chosen.own,
             )
         except ValidationError as error:
-            place = class_line(type(self))
-            raise InputErrors(explained(error, "part of a plan", Plan, lambda *_: place)) from error
+            where = class_line(type(self))
+            raise InputErrors(explained(error, "part of a plan", Plan, lambda *_: where)) from error
 
 
 def _held_against(
@@ -304,12 +304,12 @@ def step(at_s: float, action: str, **args: Any) -> Step:
     """One step of a timeline. InputErrors, with the line that called, for arguments that the action does not take:
     while a plan is made, when the timeline has named all its steps."""
     caller, told = sys._getframe(1), _TOLD.get()
-    place = Location(caller.f_code.co_filename, caller.f_lineno)
+    where = Location(caller.f_code.co_filename, caller.f_lineno)
     if told is None:
-        return make(action, args, at_s, place)
+        return make(action, args, at_s, where)
     with gathered(told):
-        return make(action, args, at_s, place)
-    return make("mark", {"name": "a step that is wrong"}, 0, place)
+        return make(action, args, at_s, where)
+    return make("mark", {"name": "a step that is wrong"}, 0, where)
 
 
 _TOLD: ContextVar[list[InputError] | None] = ContextVar("told", default=None)
@@ -392,16 +392,16 @@ _FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def _check_facts(experiment: Question) -> None:
     """InputErrors for what the class does not say, or says wrongly."""
-    errors, place = [], class_line(type(experiment))
+    errors, where = [], class_line(type(experiment))
     name = getattr(experiment, "name", None)
     try:
-        plain_name(name if isinstance(name, str) else "", f"{place}: name")
+        plain_name(name if isinstance(name, str) else "", f"{where}: name")
     except InputError as error:
-        errors.append(InputError(f"name is {name!r}", where=place, allowed=error.allowed))
+        errors.append(InputError(f"name is {name!r}", where=where, allowed=error.allowed))
     for fact in experiment.facts:
         fits, allowed = _FACTS[fact]
         value = getattr(experiment, fact, None)
         if not fits(value):
             problem = f"{fact} is {shown(value)}" if hasattr(experiment, fact) else f"{fact} is missing"
-            errors.append(InputError(problem, where=place, allowed=allowed))
+            errors.append(InputError(problem, where=where, allowed=allowed))
     refuse(errors)

@@ -42,13 +42,13 @@ def hosted(file: str, what: str, failure: type[LabError]) -> Iterator[None]:
     except LabError as error:
         if failure is InputError or isinstance(error.where, Location):
             raise
-        place = f" ({error.where})" if error.where else ""
-        raise failure(f"{what}: {error.problem}{place}", where=_place(error, file), allowed=error.allowed) from error
+        where = f" ({error.where})" if error.where else ""
+        raise failure(f"{what}: {error.problem}{where}", where=_where(error, file), allowed=error.allowed) from error
     except BaseException as error:
         if os.environ.get(DEBUG):
             traceback.print_exception(error)
         raise failure(
-            f"{what} raised {_said(error)}", where=_place(error, file),
+            f"{what} raised {_said(error)}", where=_where(error, file),
             next_command=None if os.environ.get(DEBUG) else f"the same with {DEBUG}=1, for the traceback",
         ) from error  # fmt: skip
 
@@ -77,7 +77,7 @@ def class_line(kind: type) -> Location:
         return Location(file)
 
 
-def _place(error: BaseException, file: str) -> Location:
+def _where(error: BaseException, file: str) -> Location:
     """The innermost line of the user's own file that led to the error; else that of a file beside it."""
     if isinstance(error, SyntaxError) and error.filename:
         return Location(error.filename, error.lineno)

@@ -240,7 +240,7 @@ class _Course:
         self._experiment, self._seeds, self._folder = prepared.experiment, prepared.seeds, folder
         self._played = InGuests(prepared.experiment)
         self._about, self._figures, self._so_far = about, figures, so_far
-        self._places = {(plan.keying, plan.seed): place for place, plan in enumerate(prepared.plans)}
+        self._order = {(plan.keying, plan.seed): number for number, plan in enumerate(prepared.plans)}
         self._ended: list[Outcome] = []
         self._known: Known = {}
         self._reported_at = time.monotonic()
@@ -248,7 +248,7 @@ class _Course:
     def add(self, outcome: Outcome) -> None:
         """One more has ended. What is wrong with it is told when all have."""
         self._ended.append(outcome)
-        self._ended.sort(key=lambda each: self._places[each.keying, each.seed])
+        self._ended.sort(key=lambda each: self._order[each.keying, each.seed])
         if not outcome.done:
             return
         with tried("", []):
@@ -266,8 +266,8 @@ class _Course:
         """A report of what has ended, when it is that of whole seeds and the last one is not of just now."""
         waited = time.monotonic() - self._reported_at
         seeds = self._seeds_of(self._ended)
-        due = len(self._ended) == len(seeds) * len(self._places) // len(self._seeds)
-        if due and len(self._ended) < len(self._places) and waited >= ANEW_S:
+        due = len(self._ended) == len(seeds) * len(self._order) // len(self._seeds)
+        if due and len(self._ended) < len(self._order) and waited >= ANEW_S:
             with tried("", []):
                 self.report(self._ended)
             self._reported_at = time.monotonic()
@@ -275,8 +275,8 @@ class _Course:
     def report(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         """Of these outcomes."""
         about = {"seeds": self._seeds_of(outcomes), **self._about}
-        if len(outcomes) < len(self._places):
-            about["partial"] = {"done": len(outcomes), "of": len(self._places)}
+        if len(outcomes) < len(self._order):
+            about["partial"] = {"done": len(outcomes), "of": len(self._order)}
         return self._played.conclude(outcomes, about, self._folder, figures=self._figures, known=self._known)
 
     def _seeds_of(self, outcomes: Sequence[Outcome]) -> list[int]:

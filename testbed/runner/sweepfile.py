@@ -156,13 +156,13 @@ def _each_alone(
     options = {name: levels for name, levels in factors.items() if name not in (TOPOLOGY, KEYING)}
     known = [level for level in factors[KEYING] if level in KEYINGS]
 
-    def alone(place: Location, keyings: Sequence[str], given: Mapping[str, Any]) -> Iterator[InputError]:
+    def alone(where: Location, keyings: Sequence[str], given: Mapping[str, Any]) -> Iterator[InputError]:
         for keying in keyings:
             try:
                 with hosted(file_of(experiment), "plan()", InputError):
                     experiment.plan(topology, keying, 1, given)
             except InputError as error:
-                yield from _at(error, place)
+                yield from _at(error, where)
 
     for number, level in enumerate(factors[KEYING]):
         if level not in KEYINGS:
@@ -200,24 +200,24 @@ def _misspelt(name: str, experiment: Experiment) -> str:
     return "" if name in known else nearest(name, [TOPOLOGY, KEYING, *known])
 
 
-def _examined(level: Any, place: Location) -> tuple[Topology, list[Caution]]:
+def _examined(level: Any, where: Location) -> tuple[Topology, list[Caution]]:
     if not isinstance(level, str):
-        raise InputError(f"{level!r} is no topology", where=place, allowed="ring:4, abilene, mine.yaml, in quotes")
+        raise InputError(f"{level!r} is no topology", where=where, allowed="ring:4, abilene, mine.yaml, in quotes")
     try:
         return examine(level)
     except TopologyErrors:
         raise  # they name the topology's own file and lines
     except InputError as error:
-        refuse(_at(error, place))
+        refuse(_at(error, where))
         raise
 
 
-def _at(error: InputError, place: Location) -> list[InputError]:
+def _at(error: InputError, where: Location) -> list[InputError]:
     """Each part of an error at this place, unless it names a line of a file itself."""
     return [
         each
         if isinstance(each.where, Location)
-        else InputError(each.problem, where=place, allowed=each.allowed, next_command=each.next_command or _look())
+        else InputError(each.problem, where=where, allowed=each.allowed, next_command=each.next_command or _look())
         for each in parts(error)
     ]
 
@@ -225,16 +225,16 @@ def _at(error: InputError, place: Location) -> list[InputError]:
 def _explained(problem: Any, lines: Lines) -> InputError:
     # A union's branch is part of pydantic's path and of no file.
     path = [part for part in problem["loc"] if not str(part).startswith(("constrained-", "list[", "int"))]
-    place = lines.of(*path)
+    where = lines.of(*path)
     if problem["type"] == "extra_forbidden":
         return InputError(
-            f"unknown key {path[-1]!r}{nearest(str(path[-1]), SweepSource.model_fields)}", where=place,
+            f"unknown key {path[-1]!r}{nearest(str(path[-1]), SweepSource.model_fields)}", where=where,
             allowed=_keys(), next_command=_look(),
         )  # fmt: skip
     if problem["type"] == "missing":
-        return InputError(f"the key {path[-1]!r} is missing", where=place, allowed=_keys(), next_command=_look())
+        return InputError(f"the key {path[-1]!r} is missing", where=where, allowed=_keys(), next_command=_look())
     return InputError(
-        f"{'.'.join(map(str, path))} {invalid.problem(problem)}", where=place,
+        f"{'.'.join(map(str, path))} {invalid.problem(problem)}", where=where,
         allowed=invalid.allowed(problem) or None, next_command=_look(),
     )  # fmt: skip
 

@@ -66,14 +66,14 @@ def install(lock: Path, *, into: Path, what: str, guest: Guest | None = None) ->
     Raises EnvironmentFailure when they cannot be had.
     """
     environment = into / "bin" / "python"
-    target = not environment.exists()
-    place: list[str | Path] = ["--target", into] if target else []
-    python = sys.executable if target else environment
+    alone = not environment.exists()
+    target: list[str | Path] = ["--target", into] if alone else []
+    python = sys.executable if alone else environment
     try:
         uv().make()
     except EnvironmentFailure as error:
         say(f"uv cannot be had, so pip does it, which takes minutes: {error.problem}")
-        _with_pip(lock, python, place, guest, what)
+        _with_pip(lock, python, target, guest, what)
         return
     platform = () if guest is None else ("--python-version", guest.version, "--python-platform", for_uv(guest))
     wheels = cache_dir() / WHEELS
@@ -81,7 +81,7 @@ def install(lock: Path, *, into: Path, what: str, guest: Guest | None = None) ->
     with in_use(WHEELS):
         run(
             [binary(), "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--no-deps",
-             "--index-strategy", "unsafe-best-match", "--python", python, *platform, *place, "-r", lock],
+             "--index-strategy", "unsafe-best-match", "--python", python, *platform, *target, "-r", lock],
             what=what, tries=TRIES, env={**uv_settings(), "UV_CACHE_DIR": str(wheels)},
         )  # fmt: skip
 
@@ -96,8 +96,8 @@ def translated(listed: str) -> dict[str, str]:
     """What `pip config list` prints, as uv's environment."""
     fields: dict[str, tuple[int, str]] = {}
     for line in listed.splitlines():
-        place, mark, value = line.partition("=")
-        section, _, name = place.rpartition(".")
+        option, mark, value = line.partition("=")
+        section, _, name = option.rpartition(".")
         if not mark or section not in SECTIONS or name not in SETTINGS:
             continue
         own = SECTIONS.index(section)
@@ -114,15 +114,15 @@ def for_uv(guest: Guest) -> str:
     return f"x86_64-{guest.platforms[-1].removesuffix('_x86_64')}"
 
 
-def _with_pip(lock: Path, python: str | Path, place: Sequence[str | Path], guest: Guest | None, what: str) -> None:
+def _with_pip(lock: Path, python: str | Path, target: Sequence[str | Path], guest: Guest | None, what: str) -> None:
     # pip 23 holds some wheels against the Python it runs on, not the one named; the lock has settled the versions.
     platform = () if guest is None else (
         "--python-version", guest.version, "--implementation", "cp", "--ignore-requires-python",
         *(f"--platform={each}" for each in guest.platforms),
     )  # fmt: skip
-    ours = () if place else ("--python", python)
+    ours = () if target else ("--python", python)
     run(
-        [pip().make() / "bin" / "python", "-m", "pip", *ours, "install", *PIP, "--no-compile", *platform, *place,
+        [pip().make() / "bin" / "python", "-m", "pip", *ours, "install", *PIP, "--no-compile", *platform, *target,
          "-r", lock],
         what=what, tries=TRIES,
     )  # fmt: skip

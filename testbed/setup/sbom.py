@@ -54,8 +54,8 @@ def _packages() -> list[dict[str, Any]]:
     packages: dict[str, dict[str, Any]] = {}
     for section in archive.SECTIONS:
         for package in archive.locked(section):
-            place = f"pkg:deb/debian/{package.name}@{quote(package.version, safe='')}?arch={package.architecture}"
-            component = packages.setdefault(place, _component(place, package.name, package.version))
+            reference = f"pkg:deb/debian/{package.name}@{quote(package.version, safe='')}?arch={package.architecture}"
+            component = packages.setdefault(reference, _component(reference, package.name, package.version))
             component["hashes"] = [_hash(package.sha256)]
             component["properties"].append({"name": "router-keys:lock", "value": f"{archive.LOCK.name}, {section}"})
     return list(packages.values())

@@ -239,10 +239,10 @@ class Network(Simulation):
         for sa in theirs.sas:
             segment = self.nodes[sender].interfaces[sa.interface][1]
             if sa.outbound and sa.active and sa.destination.is_multicast and segment in shared:
-                place = (sa.interface, sa.protocol, sa.destination)
-                known = sending.get(place)
+                key = (sa.interface, sa.protocol, sa.destination)
+                known = sending.get(key)
                 if known is None or known.generation < sa.generation:  # type: ignore[attr-defined]
-                    sending[place] = sa
+                    sending[key] = sa
         used = {(sa.spi, sa.destination, sa.keymat) for sa in sending.values()}  # type: ignore[attr-defined]
         return bool(used) and used <= heard
 

@@ -207,8 +207,8 @@ class Weeks:
             protected = [each for each in effect.interfaces if each.name not in self._clear.values()]
             self.found.open += any(each.mode is not Mode.REQUIRED for each in protected)
             for sa in effect.sas:
-                place = (sa.speaker, sa.destination, sa.protocol, sa.generation)
-                self.found.twice += self._keys.setdefault(place, sa.keymat) != sa.keymat
+                key = (sa.speaker, sa.destination, sa.protocol, sa.generation)
+                self.found.twice += self._keys.setdefault(key, sa.keymat) != sa.keymat
             if self.network.now > SETTLED_S:
                 self._look(node.name)
 

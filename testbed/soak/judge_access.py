@@ -39,7 +39,7 @@ class Access:
         for each in kernel.interfaces:
             right = each.mode.value == told.modes.get((each.name, each.protocol.value))
             self._hold("mode as signed", right, f"{node.name} {each.name} {each.protocol.value}: {each.mode}")
-        strict = {place for place, mode in told.modes.items() if mode == Mode.REQUIRED.value}
+        strict = {key for key, mode in told.modes.items() if mode == Mode.REQUIRED.value}
         there = {(each.name, each.protocol.value) for each in kernel.interfaces}
         self._hold("mode as signed", strict <= there, (node.name, strict))
         # Policies follow from interfaces and from what is sent with, and nothing else.
@@ -64,9 +64,9 @@ class Access:
             may = {
                 near.router
                 for each in documents
-                for place in each.interfaces
-                if place.name == interface
-                for near in place.neighbors
+                for known in each.interfaces
+                if known.name == interface
+                for near in known.neighbors
             }
             self._hold("keys for members only", peer == speaker or peer in may, f"the DKS gives {peer} keys of {group}")
         elif node.name != "dks" and event.kind == "member":
@@ -125,22 +125,22 @@ class Access:
             self._spread(self._network.nodes[a], self._network.nodes[b])
 
     def _spread(self, a: Node, b: Node) -> None:
-        network, place = self._network, (a.name, b.name)
+        network, pair = self._network, (a.name, b.name)
         shared = {there for _a, there in a.interfaces.values()} & {there for _b, there in b.interfaces.values()}
         wires = network.wires
         cut = bool(shared & wires.cut) or wires.parted(a.name, b.name)
         disturbed = cut or bool(wires.loss) or not network.hears(a.name, b.name)
         state = (a.boots, b.boots)
-        since = self._calm.get(place)
+        since = self._calm.get(pair)
         if disturbed or not network.hears(b.name, a.name):
-            self._calm.pop(place, None)
+            self._calm.pop(pair, None)
         elif since is None or since[0] != state:
-            self._calm[place] = state, network.now
+            self._calm[pair] = state, network.now
         elif network.now - since[1] >= SPREAD_S:
             lists = self._files.list_version(a), self._files.list_version(b)
             # What came a moment ago may still be on its way.
             settled = all(network.now - network.listed.get(each.name, 0.0) > 5 for each in (a, b))
-            self._hold("neighbours have one list", not settled or lists[0] == lists[1], (*place, lists))
+            self._hold("neighbours have one list", not settled or lists[0] == lists[1], (*pair, lists))
             for one, other in ((a, b), (b, a)):
                 has, own = self._files.carried(one).get(other.name), self._files.told(other).version
                 right = has == own or not settled or not self._wrote_before(5, a.name, b.name)

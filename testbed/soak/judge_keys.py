@@ -33,10 +33,10 @@ def sent_with(sas: tuple[GroupSa, ...]) -> Iterator[GroupSa]:
     """Of outbound SAs those that packets leave with: the newest active one of each place."""
     newest: dict[SaKey, GroupSa] = {}
     for sa in sas:
-        place = (sa.interface, sa.protocol, sa.destination)
-        known = newest.get(place)
+        key = (sa.interface, sa.protocol, sa.destination)
+        known = newest.get(key)
         if sa.outbound and sa.active and (known is None or known.generation < sa.generation):
-            newest[place] = sa
+            newest[key] = sa
     yield from newest.values()
 
 
@@ -65,8 +65,8 @@ class Keys:
     def restored(self, name: str) -> None:
         """This router's folder was put back as a whole, or lost: it cannot know what it has been."""
         self._restored.add(name)
-        for place in [each for each in self._newest if each[0] == name]:
-            del self._newest[place]
+        for key in [each for each in self._newest if each[0] == name]:
+            del self._newest[key]
         for number in [each for each in self._key if each[0] == name]:
             del self._key[number]
 
@@ -87,15 +87,15 @@ class Keys:
         boots, before = self._before.get(node.name, (0, set()))
         if boots != node.boots:
             before = set()
-        places: dict[SaKey, bytes] = {}
+        keys: dict[SaKey, bytes] = {}
         for sa in sorted(kernel.sas, key=lambda each: each.generation):
             here = (node.name, *stream(sa), sa.generation)
             if self._honest(sa):
                 number = (*self._whose(node, sa), stream(sa), sa.generation)
                 known = self._key.setdefault(number, sa.keymat)
                 self._hold("one key for a generation", known == sa.keymat, here)
-            place = (sa.spi, sa.destination)
-            self._hold("no SPI collision", places.setdefault(place, sa.keymat) == sa.keymat, (node.name, *place))
+            key = (sa.spi, sa.destination)
+            self._hold("no SPI collision", keys.setdefault(key, sa.keymat) == sa.keymat, (node.name, *key))
             if sa.outbound:
                 self._outbound(node, sa, mark, shared, fresh=sa.keymat not in before)
             elif sa.keymat not in before:
@@ -161,8 +161,8 @@ class Keys:
                     self._hold("no key after its lifetime", age_s <= most_s, (node.name, age_s, stream(sa)))
 
     def _send(self, node: Node, sa: GroupSa) -> None:
-        place = (sa.spi, sa.destination)
-        number = node.sequences[place] = node.sequences.get(place, sa.replay_floor) + PACKETS
+        key = (sa.spi, sa.destination)
+        number = node.sequences[key] = node.sequences.get(key, sa.replay_floor) + PACKETS
         self._used[node.name, sa.keymat] = number
         segment = node.interfaces[sa.interface][1]
         if segment in self._network.wires.cut:

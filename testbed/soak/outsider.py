@@ -83,8 +83,8 @@ def forged(seen: Sequence[bytes], pick: Pick) -> bytes:
         case 2:
             octets[pick(len(octets))] ^= 1 << pick(8)
         case 3:
-            place = _HEADER + pick(max(1, len(octets) - _HEADER))
-            octets[place:] = bytes(each ^ 0xA5 for each in octets[place:])
+            offset = _HEADER + pick(max(1, len(octets) - _HEADER))
+            octets[offset:] = bytes(each ^ 0xA5 for each in octets[offset:])
         case 4:
             other = seen[pick(len(seen))]
             return _message(head, other[_HEADER:], next_payload=other[16])

@@ -71,10 +71,10 @@ class Storm:
         self._busy_at: dict[str, float] = {}
         self._sent_at: dict[str, float] = {}
         direct = Direct(simulation, {_DKS: DKS})
-        for place in self.ring_routers.values():
-            node = simulation.add(Node(place.name, self._router, place.interfaces, up=not apart))
-            node.files[DOCUMENT] = place.signed
-            direct.join(node, place.loopback)
+        for router in self.ring_routers.values():
+            node = simulation.add(Node(router.name, self._router, router.interfaces, up=not apart))
+            node.files[DOCUMENT] = router.signed
+            direct.join(node, router.loopback)
         self._dks = simulation.add(Node(DKS, self._server, {"eth0": (_DKS, DKS)}))
         self._wires = QueuedDks(simulation, direct, self._dks, _DKS, service, self.tally)
         simulation.wires = self._wires
@@ -102,7 +102,7 @@ class Storm:
         return router_core(self.simulation, node, NAME, key, lambda: 1000.0 + self.simulation.now)
 
     def _server(self, _node: Node) -> DksCore:
-        documents = held(NAME, (place.signed for place in self.ring_routers.values()))
+        documents = held(NAME, (router.signed for router in self.ring_routers.values()))
         return dks_core(self.simulation, NAME, documents, self._ledger, share=self._share, **self._pace)
 
     # -- what is counted ---------------------------------------------------------------------------------------------

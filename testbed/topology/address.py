@@ -64,7 +64,7 @@ class _Resolver:
         self.interfaces: dict[str, list[Interface]] = {router: [] for router in self.routers}
         self.segments: dict[str, Segment] = {}
         self.macs = count(1)
-        self.named = {label(node, name) for node, name, _place in interfaces_of(source)}
+        self.named = {label(node, name) for node, name, _path in interfaces_of(source)}
 
     def topology(self) -> Topology:
         self.loopbacks.cut(32)  # the network's own address

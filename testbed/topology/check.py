@@ -118,7 +118,7 @@ def _interfaces_by_router(source: TopologySource) -> Counter[str]:
 
 def _meanings(source: TopologySource, routers: list[str], findings: Findings) -> None:
     """Names that mean something else, and names that files and hosts do not tell apart."""
-    places = {
+    sections = {
         name: (section, what)
         for section, what, names in (
             ("lans", "LAN", source.lans),
@@ -128,13 +128,13 @@ def _meanings(source: TopologySource, routers: list[str], findings: Findings) ->
         for name in names
     }
     twins = alike([*routers, *source.hosts, *source.lans])
-    for name, (section, what) in places.items():
+    for name, (section, what) in sections.items():
         if (reason := refusal(name, node=section != "lans")) is not None:
-            place = _first_use(source, section, name)
-            findings.wrong(f"a {what} named {name!r}", *place, allowed=f"another name: {reason}")
+            path = _first_use(source, section, name)
+            findings.wrong(f"a {what} named {name!r}", *path, allowed=f"another name: {reason}")
         if name in twins:
             findings.wrong(
-                f"{what} {name!r} differs from {places[twins[name]][1]} {twins[name]!r} in letter case only",
+                f"{what} {name!r} differs from {sections[twins[name]][1]} {twins[name]!r} in letter case only",
                 *_first_use(source, section, name),
                 allowed="names that differ in more: host names have no letter case (RFC 4343)",
             )
@@ -147,10 +147,10 @@ def _segments(source: TopologySource, findings: Findings) -> None:
         (name, ("links", index)) for index, name in enumerate(link_names(source))
     ]
     made += [(stub_name(host.on, name), ("hosts", name)) for name, host in source.hosts.items()]
-    for name, place in made:
+    for name, path in made:
         if name in taken:
             findings.wrong(
-                f"this segment would be called {name!r}, as {taken[name]} is", *place, allowed="names without '--'"
+                f"this segment would be called {name!r}, as {taken[name]} is", *path, allowed="names without '--'"
             )
         taken[name] = "another segment"
 
@@ -195,35 +195,35 @@ def _lans(source: TopologySource, findings: Findings) -> None:
 def _interfaces(source: TopologySource, findings: Findings) -> None:
     """Names once in a node, and once outside, where the node's name is put before them."""
     taken: dict[str, tuple[str, tuple[Any, ...]]] = {}
-    for node, name, place in interfaces_of(source):
+    for node, name, path in interfaces_of(source):
         seen = label(node, name)
         if name == interface_name(node, "mgmt"):
             findings.wrong(
-                f"an interface of {node!r} called {name!r}", *place, allowed="not that of the management network"
+                f"an interface of {node!r} called {name!r}", *path, allowed="not that of the management network"
             )
         elif seen in taken:
             first, where = taken[seen]
             findings.wrong(
-                f"{seen!r} are two interfaces, of {first!r}{findings.line(*where)} and of {node!r}", *place,
+                f"{seen!r} are two interfaces, of {first!r}{findings.line(*where)} and of {node!r}", *path,
                 allowed="names that no other interface has",
             )  # fmt: skip
-        taken.setdefault(seen, (node, place))
+        taken.setdefault(seen, (node, path))
 
 
 def _delays(source: TopologySource, findings: Findings) -> None:
     """No packet arrives before it was sent: netem would cut delays off at nothing, and their mean would rise."""
     usual = source.defaults
-    places: list[tuple[float, float, tuple[Any, ...]]] = [(usual.delay, usual.jitter, ("defaults", "jitter"))]
+    delays: list[tuple[float, float, tuple[Any, ...]]] = [(usual.delay, usual.jitter, ("defaults", "jitter"))]
     wires = [(("links", index), link) for index, link in enumerate(source.links)]
     for path, wire in [*wires, *((("lans", name), lan) for name, lan in source.lans.items())]:
         if wire.delay is not None or wire.jitter is not None:
             delay = usual.delay if wire.delay is None else wire.delay
             jitter = usual.jitter if wire.jitter is None else wire.jitter
-            places.append((delay, jitter, (*path, "jitter" if wire.jitter is not None else "delay")))
-    for delay, jitter, place in places:
+            delays.append((delay, jitter, (*path, "jitter" if wire.jitter is not None else "delay")))
+    for delay, jitter, path in delays:
         if jitter > delay:
             findings.wrong(
-                f"jitter {jitter:g} ms is above delay {delay:g} ms", *place, allowed="jitter up to the delay itself"
+                f"jitter {jitter:g} ms is above delay {delay:g} ms", *path, allowed="jitter up to the delay itself"
             )
 
 
@@ -236,12 +236,12 @@ def _areas(source: TopologySource, findings: Findings) -> None:
     for name, router in source.routers.items():
         own = set(areas_of(source, name))
         told += [(area, kind, ("routers", name, "areas", area), own) for area, kind in router.areas.items()]
-    for area, kind, place, there in told:
+    for area, kind, path, there in told:
         if area == 0 and kind != "normal":
-            findings.wrong(f"area 0 is {kind}", *place, allowed="normal: the backbone carries what all others learn")
+            findings.wrong(f"area 0 is {kind}", *path, allowed="normal: the backbone carries what all others learn")
         elif area not in there:
             findings.wrong(
-                f"no link or LAN{' of its' if place[0] == 'routers' else ''} is in area {area}", *place,
+                f"no link or LAN{' of its' if path[0] == 'routers' else ''} is in area {area}", *path,
                 allowed=some(map(str, sorted(there))),
             )  # fmt: skip
 

@@ -68,13 +68,11 @@ def _wire(
     _room(wire.subnet, members, (*path, "subnet"), findings)
     seen: set[IPv4Address] = set()
     for member, address in addresses.items():
-        place = (*path, "addresses", member)
+        at = (*path, "addresses", member)
         if address in seen:
-            findings.wrong(f"address {address} is given twice", *place, allowed="each address once")
+            findings.wrong(f"address {address} is given twice", *at, allowed="each address once")
         elif address not in wire.subnet or not usable(wire.subnet, address):
-            findings.wrong(
-                f"address {address} is not for a router in {wire.subnet}", *place, allowed=_range(wire.subnet)
-            )
+            findings.wrong(f"address {address} is not for a router in {wire.subnet}", *at, allowed=_range(wire.subnet))
         seen.add(address)
 
 

@@ -35,16 +35,16 @@ def check_graph(source: TopologySource, routers: list[str], findings: Findings) 
 def _areas(source: TopologySource, routers: list[str], findings: Findings) -> None:
     """Several areas meet in the backbone, and each is one piece (RFC 2328 §3.1; virtual links are not offered)."""
     pieces: dict[int, networkx.Graph] = {}
-    place: dict[int, tuple[Any, ...]] = {}
+    first: dict[int, tuple[Any, ...]] = {}
     for members, area, path in _wires(source):
-        place.setdefault(area, path)
+        first.setdefault(area, path)
         pieces.setdefault(area, networkx.Graph()).add_edges_from((members[0], other) for other in members[1:])
     if len(pieces) < 2:
         return
     for area, graph in pieces.items():
         if not networkx.is_connected(graph):
             findings.wrong(
-                f"area {area} is in several pieces", *place[area], allowed="areas that hang together in themselves"
+                f"area {area} is in several pieces", *first[area], allowed="areas that hang together in themselves"
             )
     if 0 not in pieces:
         findings.wrong("there are several areas, but no area 0", "links", allowed="a backbone: links with area: 0")

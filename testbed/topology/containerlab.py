@@ -160,45 +160,45 @@ class _Import:
         if not isinstance(told, list) or not told:
             raise self._wrong("a topology without links", "topology", "links", allowed=f"links: [{LINK}]")
         for index, link in enumerate(told):
-            place = ("topology", "links", index)
+            path = ("topology", "links", index)
             ends = link.get("endpoints") if isinstance(link, dict) else None
             if ends is None and isinstance(link, dict) and isinstance(link.get("endpoint"), dict):
                 self.left_out.append("a link of one end")  # to the machine, its management, or another machine
                 continue
             if not isinstance(ends, list) or len(ends) != 2:
-                raise self._wrong(f"topology.links.{index}: no link of two ends", *place, allowed=LINK)
-            pair = tuple(self._end(end, (*place, "endpoints", at)) for at, end in enumerate(ends))
+                raise self._wrong(f"topology.links.{index}: no link of two ends", *path, allowed=LINK)
+            pair = tuple(self._end(end, (*path, "endpoints", at)) for at, end in enumerate(ends))
             outside = [end.node for end in pair if end.node not in self.kinds]
             if outside:
                 self.left_out.append(f"a link to {outside[0]}")
             else:
-                yield Wire((pair[0], pair[1]), self._mtu(link, place), index)
+                yield Wire((pair[0], pair[1]), self._mtu(link, path), index)
 
-    def _end(self, told: Any, place: tuple[Any, ...]) -> End:
+    def _end(self, told: Any, path: tuple[Any, ...]) -> End:
         if isinstance(told, dict):
             node, interface = told.get("node"), told.get("interface")
         else:
             node, _, interface = str(told).partition(":")
         if not isinstance(node, str) or not isinstance(interface, str) or not node or not interface:
-            raise self._wrong(f"endpoint {told!r}", *place, allowed=f"NODE:INTERFACE, as in {LINK}")
+            raise self._wrong(f"endpoint {told!r}", *path, allowed=f"NODE:INTERFACE, as in {LINK}")
         if node in OUTSIDE and node not in self.kinds:
             return End(node, interface)
         if node not in self.kinds:
-            raise self._wrong(f"unknown node {node!r}{nearest(node, self.kinds)}", *place, allowed=some(self.kinds))
+            raise self._wrong(f"unknown node {node!r}{nearest(node, self.kinds)}", *path, allowed=some(self.kinds))
         name = interface.replace("/", "-")  # which no interface of Linux may have
         if not is_interface(name):
             raise self._wrong(
-                f"interface {interface!r} of {node!r}", *place,
+                f"interface {interface!r} of {node!r}", *path,
                 allowed=INTERFACE_ALLOWED,
             )  # fmt: skip
         return End(node, name)
 
-    def _mtu(self, link: Mapping[str, Any], place: tuple[Any, ...]) -> int | None:
+    def _mtu(self, link: Mapping[str, Any], path: tuple[Any, ...]) -> int | None:
         told = link.get("mtu")
         if told is None:
             return None
         if isinstance(told, bool) or not isinstance(told, int) or not MIN_MTU <= told <= MAX_MTU:
-            raise self._wrong(f"mtu {told!r}", *place, "mtu", allowed=f"octets from {MIN_MTU} to {MAX_MTU}")
+            raise self._wrong(f"mtu {told!r}", *path, "mtu", allowed=f"octets from {MIN_MTU} to {MAX_MTU}")
         return told
 
     def _of(self, name: str) -> list[tuple[End, End, Wire]]:
@@ -213,32 +213,32 @@ class _Import:
             self.left_out.append(f"{name}, which has no link")
             return None
         image = self._inherited(name, "image", self.kinds[name])
-        place = ("topology", "nodes", name)
+        path = ("topology", "nodes", name)
         if len(links) > 1:
             raise self._wrong(
-                f"node {name!r} has {len(links)} links, and its image {image!r} is none of FRR", *place,
+                f"node {name!r} has {len(links)} links, and its image {image!r} is none of FRR", *path,
                 allowed="an image of FRR for a router, or one link for a host",
             )  # fmt: skip
         own, other, _wire = links[0]
         if other.node not in routers:
             raise self._wrong(
                 f"node {name!r} is a host, for its image {image!r} is none of FRR, but {other.node!r} is no router",
-                *place, allowed="a host behind a router",
+                *path, allowed="a host behind a router",
             )  # fmt: skip
         return HostSource(on=other.node, interfaces=[other.interface, own.interface])
 
     def _lan(self, name: str, routers: list[str]) -> LanSource:
         ends = [(other, wire) for _own, other, wire in self._of(name)]
-        place = ("topology", "nodes", name)
+        path = ("topology", "nodes", name)
         for other, _wire in ends:
             if other.node not in routers:
                 raise self._wrong(
-                    f"{other.node!r} on bridge {name!r} is no router", *place, allowed="routers alone on a bridge"
+                    f"{other.node!r} on bridge {name!r} is no router", *path, allowed="routers alone on a bridge"
                 )
         members = [other.node for other, _wire in ends]
         if len(members) < 2 or len(set(members)) < len(members):
             allowed = "two or more routers on a bridge, each once"
-            raise self._wrong(f"bridge {name!r} joins {some(members) or 'nobody'}", *place, allowed=allowed)
+            raise self._wrong(f"bridge {name!r} joins {some(members) or 'nobody'}", *path, allowed=allowed)
         mtus = {other.node: wire.mtu for other, wire in ends if wire.mtu is not None}
         return LanSource(
             routers=members, interfaces={other.node: other.interface for other, _wire in ends}, mtu=mtus or None

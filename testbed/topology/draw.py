@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.errors import InputError
-from testbed.topology.labels import Box, places
+from testbed.topology.labels import Box, arranged
 from testbed.topology.resolved import Topology
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _names_beside(axes: Axes, positions: Positions, words: list[Text]) -> None:
     taken = [Box(*word.get_window_extent().extents) for word in words]
     back = axes.transData.inverted()
     for text, (x, y), (width, height), center in zip(
-        texts, points, sizes, places(points, sizes, 8 * dot, taken), strict=True
+        texts, points, sizes, arranged(points, sizes, 8 * dot, taken), strict=True
     ):
         across, up = back.transform(center)
         text.set_position((float(across), float(up)))
@@ -182,17 +182,17 @@ def spread(graph: networkx.MultiGraph) -> Positions:
     turn = 2 * numpy.pi * numpy.arange(len(nodes)) / len(nodes)
     middle = numpy.eye(len(nodes)) - 1 / len(nodes)
     strengths, ways = numpy.linalg.eigh(middle @ -((apart - numpy.eye(len(nodes))) ** 2) @ middle / 2)
-    places = ways[:, -2:] * numpy.sqrt(numpy.maximum(strengths[-2:], 0.0))
-    if numpy.linalg.norm(places[:, None] - places[None], axis=2)[weights > 0].min() < 0.01:  # on one another
-        places += 0.05 * numpy.stack([numpy.cos(turn), numpy.sin(turn)], 1)
+    positions = ways[:, -2:] * numpy.sqrt(numpy.maximum(strengths[-2:], 0.0))
+    if numpy.linalg.norm(positions[:, None] - positions[None], axis=2)[weights > 0].min() < 0.01:  # on one another
+        positions += 0.05 * numpy.stack([numpy.cos(turn), numpy.sin(turn)], 1)
     for _ in range(STRESS_ROUNDS):
-        between = numpy.linalg.norm(places[:, None] - places[None], axis=2)
+        between = numpy.linalg.norm(positions[:, None] - positions[None], axis=2)
         numpy.fill_diagonal(between, 1.0)
         pull = -weights * apart / numpy.maximum(between, 1e-9)
         numpy.fill_diagonal(pull, 0.0)
         numpy.fill_diagonal(pull, -pull.sum(1))
-        places = solve @ (pull @ places)
-    return {node: (round(float(x), 6), round(float(y), 6)) for node, (x, y) in zip(nodes, places, strict=True)}
+        positions = solve @ (pull @ positions)
+    return {node: (round(float(x), 6), round(float(y), 6)) for node, (x, y) in zip(nodes, positions, strict=True)}
 
 
 def layout(topology: Topology) -> Positions:

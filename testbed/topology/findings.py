@@ -16,10 +16,10 @@ class TopologyErrors(InputErrors):
     """All that is wrong with one topology, in the order of its lines."""
 
     def __init__(self, errors: list[InputError]) -> None:
-        super().__init__(sorted(errors, key=_place))
+        super().__init__(sorted(errors, key=_line_and_column))
 
 
-def _place(error: InputError) -> tuple[int, int]:
+def _line_and_column(error: InputError) -> tuple[int, int]:
     where = error.where
     return (where.line or 0, where.column or 0) if isinstance(where, Location) else (0, 0)
 
@@ -45,9 +45,9 @@ class Findings:
 
     def wrong(self, problem: str, *path: Any, allowed: str) -> None:
         """`path` leads to what is wrong."""
-        place = self.where(*path)
-        again = f"lab validate {place.file}"
-        self.errors.append(InputError(problem, where=place, allowed=allowed, next_command=again))
+        location = self.where(*path)
+        again = f"lab validate {location.file}"
+        self.errors.append(InputError(problem, where=location, allowed=allowed, next_command=again))
 
     def line(self, *path: Any) -> str:
         """ " (line 3)" for what stands there, nothing where lines are unknown."""

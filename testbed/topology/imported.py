@@ -1,7 +1,7 @@
 """Turns a graph that somebody published into a source: names from labels, delays from distances, and what is left out.
 
 Several links between two routers are several links. A node may stand for a link of more than two ends: it is no router
-but a LAN. Of a graph in several parts the largest is taken. Knows no file format: nodes may have `label`, `place`
+but a LAN. Of a graph in several parts the largest is taken. Knows no file format: nodes may have `label`, `position`
 (latitude, longitude), `at` (the same, for drawings alone), `external` and `shared`, and links `delay` (ms).
 """
 
@@ -127,7 +127,7 @@ def _plural(what: str, many: int) -> str:
     return " ".join([first if many == 1 else f"{first}s", *rest])
 
 
-def place(latitude: Any, longitude: Any) -> tuple[float, float] | None:
+def position(latitude: Any, longitude: Any) -> tuple[float, float] | None:
     """A place on earth from what a file says of it, None when it says nothing that is one."""
     try:
         point = float(latitude), float(longitude)
@@ -143,12 +143,12 @@ def on_a_map(points: Mapping[Any, tuple[float, float]]) -> dict[Any, tuple[float
 
 
 def _at(data: Mapping[str, Any]) -> tuple[float, float] | None:
-    return data.get("place") or data.get("at")
+    return data.get("position") or data.get("at")
 
 
 def _delay(one: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:
     """Milliseconds of light in fibre along the great circle, None where a place is unknown."""
-    a, b = one.get("place"), other.get("place")
+    a, b = one.get("position"), other.get("position")
     return None if a is None or b is None else max(LEAST_BETWEEN_PLACES_MS, delay_of(distance_km(a, b)))
 
 

@@ -32,7 +32,7 @@ def box_around(x: float, y: float, width: float, height: float) -> Box:
     return Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
 
 
-def places(
+def arranged(
     points: Sequence[tuple[float, float]],
     sizes: Sequence[tuple[float, float]],
     radius: float,
@@ -40,7 +40,7 @@ def places(
 ) -> list[tuple[float, float]]:
     """The middle of each point's label: the nearest place that is free, else the one that covers least."""
     used = [*taken, *(box_around(x, y, 2 * radius, 2 * radius) for x, y in points)]
-    positions = []
+    centers = []
     for (x, y), (width, height) in zip(points, sizes, strict=True):
         best, least = (x, y), math.inf
         for ring in range(RINGS):
@@ -54,5 +54,5 @@ def places(
             if least == 0:
                 break
         used.append(box_around(*best, width, height))
-        positions.append(best)
-    return positions
+        centers.append(best)
+    return centers

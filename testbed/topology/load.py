@@ -77,9 +77,9 @@ def _cautions(topology: Topology, reading: Reading) -> list[Caution]:
     assert source is not None
     paths = [("links", index) for index in range(len(source.links))] + [("lans", name) for name in source.lans]
     # Links are resolved first and LANs after them, each in the order of the file.
-    places = dict(zip(topology.segments, paths, strict=False))
+    path_of = dict(zip(topology.segments, paths, strict=False))
     cautions = [
-        Caution(f"{each.segment}: {each.problem}", reading.where(*places[each.segment]))
+        Caution(f"{each.segment}: {each.problem}", reading.where(*path_of[each.segment]))
         for each in adjacent.hindrances(topology)
     ]
     parts = adjacent.apart(topology)
@@ -114,6 +114,6 @@ def _read(spec: str) -> tuple[Reading, str]:
     )
 
 
-def _made(source: TopologySource, place: Path | str) -> Reading:
+def _made(source: TopologySource, file: Path | str) -> Reading:
     """A source that has no lines."""
-    return Reading(source, lambda *_: Location(place), [], True)
+    return Reading(source, lambda *_: Location(file), [], True)

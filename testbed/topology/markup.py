@@ -90,7 +90,7 @@ def _parse(parser: Any, raw: bytes, file: Path) -> None:
     try:
         parser.Parse(raw, True)
     except expat.ExpatError as error:
-        place = Location(file, error.lineno, error.offset + 1)
-        raise InputError(f"not XML: {expat.errors.messages[error.code]}", where=place, allowed="XML") from error
+        where = Location(file, error.lineno, error.offset + 1)
+        raise InputError(f"not XML: {expat.errors.messages[error.code]}", where=where, allowed="XML") from error
     except (ValueError, LookupError) as error:  # an encoding that nobody knows
         raise InputError(f"not XML: {error}", where=str(file), allowed="XML in UTF-8") from error

@@ -38,12 +38,12 @@ def without(data: Any, bad: Iterable[Sequence[Any]], where: Where) -> tuple[Topo
     except (ValidationError, KeyError, IndexError, TypeError, AttributeError):
         return None, where
 
-    def place(*path: Any) -> Location:
+    def moved(*path: Any) -> Location:
         if len(path) > 1 and path[0] == "links":
             path = ("links", kept[path[1]], *path[2:])
         return where(*path)
 
-    return source, place
+    return source, moved
 
 
 def _drop(rest: dict[str, Any], path: list[Any], gone: set[int]) -> None:

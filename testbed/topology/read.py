@@ -108,10 +108,10 @@ def parse(file: Path, look: str | None = None) -> Any:
         raise InputError("is not UTF-8", where=str(file), allowed="YAML in UTF-8") from error
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Location(file, mark.line + 1, mark.column + 1) if mark else str(file)
+        where = Location(file, mark.line + 1, mark.column + 1) if mark else str(file)
         raise InputError(
             f"not YAML: {_first_line(error.problem or error.context)}",
-            where=place,
+            where=where,
             allowed="YAML, indented with spaces",
         ) from error
     except (YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:

@@ -37,11 +37,11 @@ def _plain(text: str) -> list[str] | None:
 
 
 def _readings(text: str) -> Iterator[list[str]]:
-    for place, letter in enumerate(text):
+    for index, letter in enumerate(text):
         if letter == "-":
-            yield [text[:place].strip(), text[place + 1 :].strip()]
-            if text[place + 1 : place + 2] == "-":
-                yield [text[:place].strip(), text[place + 2 :].strip()]
+            yield [text[:index].strip(), text[index + 1 :].strip()]
+            if text[index + 1 : index + 2] == "-":
+                yield [text[:index].strip(), text[index + 2 :].strip()]
 
 
 def _named(data: Mapping[Any, Any]) -> Iterator[Any]:

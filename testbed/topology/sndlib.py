@@ -15,7 +15,7 @@ import networkx
 
 from testbed.errors import InputError, Location
 from testbed.topology.findings import nearest
-from testbed.topology.imported import octets, on_a_map, place, source_of
+from testbed.topology.imported import octets, on_a_map, position, source_of
 from testbed.topology.markup import Element, parsed
 from testbed.topology.source import TopologySource
 
@@ -61,21 +61,21 @@ class _Network:
 
     def source(self, geographical: bool | None) -> TopologySource:
         """`geographical` None: if all coordinates can be."""
-        places = {name: place(y, x) for name, (x, y) in self.points.items()}
+        positions = {name: position(y, x) for name, (x, y) in self.points.items()}
         if geographical is None:
-            geographical = None not in places.values()
+            geographical = None not in positions.values()
         drawn = on_a_map(self.points)
         for name in self.points:
             if not geographical:
                 self.graph.nodes[name]["at"] = drawn[name]
-            elif places[name] is None:
+            elif positions[name] is None:
                 x, y = self.points[name]
                 raise InputError(
                     f"node {name!r} is at longitude {x:g}, latitude {y:g}", where=str(self.file),
                     allowed="longitude from -180 to 180, latitude from -90 to 90",
                 )  # fmt: skip
             else:
-                self.graph.nodes[name]["place"] = places[name]
+                self.graph.nodes[name]["position"] = positions[name]
         return source_of(self.graph, self.file, NO_SCALE if self.points and not geographical else "")
 
     def wrong(self, problem: str, line: int, allowed: str) -> InputError:

@@ -16,7 +16,7 @@ import networkx
 
 from testbed.errors import InputError, Location
 from testbed.topology.findings import nearest
-from testbed.topology.imported import delay_of, octets, on_a_map, place, source_of
+from testbed.topology.imported import delay_of, octets, on_a_map, position, source_of
 from testbed.topology.source import TopologySource
 
 MAX_KM = 2_000_000.0
@@ -51,7 +51,7 @@ def read_graph(file: Path) -> TopologySource:
                     f"{path}: unknown node {end!r}{nearest(end, graph)}", where=str(file), allowed="the id of a node"
                 )
         graph.add_edge(*ends, **_length(edge, path, file))
-    _put_in_place(graph)
+    _put_on_the_map(graph)
     return source_of(graph, file)
 
 
@@ -101,10 +101,10 @@ def _length(edge: Mapping[str, Any], path: str, file: Path) -> dict[str, float]:
     return {"delay": delay_of(told)}
 
 
-def _put_in_place(graph: networkx.Graph) -> None:
+def _put_on_the_map(graph: networkx.Graph) -> None:
     """Positions are places on earth if all of them can be; else they are a drawing."""
     points = {node: point for node, point in graph.nodes(data="point") if point is not None}
-    places = {node: place(latitude, longitude) for node, (longitude, latitude) in points.items()}
-    earthly = None not in places.values()
-    for node, position in (places if earthly else on_a_map(points)).items():
-        graph.nodes[node]["place" if earthly else "at"] = position
+    positions = {node: position(latitude, longitude) for node, (longitude, latitude) in points.items()}
+    earthly = None not in positions.values()
+    for node, spot in (positions if earthly else on_a_map(points)).items():
+        graph.nodes[node]["position" if earthly else "at"] = spot

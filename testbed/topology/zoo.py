@@ -13,7 +13,7 @@ from typing import Any
 import networkx
 
 from testbed.errors import InputError
-from testbed.topology.imported import octets, place, source_of
+from testbed.topology.imported import octets, position, source_of
 from testbed.topology.markup import refuse_entities
 from testbed.topology.source import TopologySource
 
@@ -34,7 +34,7 @@ def read_graph(file: Path) -> TopologySource:
     for _node, data in graph.nodes(data=True):
         data["external"] = _is(data.get("Internal", 1), 0)
         data["shared"] = _is(data.get("hyperedge", 0), 1)
-        data["place"] = place(data.get("Latitude"), data.get("Longitude"))
+        data["position"] = position(data.get("Latitude"), data.get("Longitude"))
     return source_of(graph, file)
 
 

@@ -155,7 +155,7 @@ def _generations(trace: Trace, events: Iterable[Event], end: int) -> None:
     free: dict[tuple[str, str, str], list[int]] = {}
     for key, number, since, until in sorted(_spans(events, end), key=lambda each: (each[0], each[2])):
         ends = free.setdefault(key, [])
-        lane = next((place for place, last in enumerate(ends) if last <= since), len(ends))
+        lane = next((number for number, last in enumerate(ends) if last <= since), len(ends))
         ends[lane : lane + 1] = [until]
         node, interface, destination = key
         track = trace.track(node, interface, f"keys for {destination}" + (f" ({lane + 1})" if lane else ""))

@@ -68,7 +68,7 @@ def described(
 
 def network(topology: Topology) -> dict[str, Any]:
     """The nodes and segments of a topology with their places."""
-    places = _scaled(layout(topology))
+    positions = _scaled(layout(topology))
     return {
         "name": topology.name,
         "daemon": daemon(topology),
@@ -76,13 +76,13 @@ def network(topology: Topology) -> dict[str, Any]:
         "rp": topology.pim.rp if topology.pim is not None else None,
         "routers": {
             name: {
-                "at": places[name],
+                "at": positions[name],
                 "id": str(router.router_id),
                 "interfaces": {each.name: each.kind for each in router.interfaces},
             }
             for name, router in topology.routers.items()
         },
-        "lans": {name: places[name] for name, segment in topology.segments.items() if segment.kind == "lan"},
+        "lans": {name: positions[name] for name, segment in topology.segments.items() if segment.kind == "lan"},
         "segments": {
             name: {
                 "kind": segment.kind,

@@ -186,16 +186,16 @@ def _heard(draft: Domain, committed: Domain | None) -> Heard:
     states: dict[tuple[str, str], list[tuple[End, State]]] = {}
     for each, state in _joined(draft, committed):
         for mine, other in ((each.a, each.b), (each.b, each.a)):
-            states.setdefault(mine.place, []).append((other, state))
+            states.setdefault(mine.router_interface, []).append((other, state))
     return states
 
 
 def _joined(draft: Domain, committed: Domain | None) -> Iterator[tuple[AdjacencyEntry, State]]:
-    old = {each.places: each for each in committed.adjacencies} if committed is not None else {}
+    old = {each.router_interfaces: each for each in committed.adjacencies} if committed is not None else {}
     for each in draft.adjacencies:
-        yield each, "same" if each.places in old else "new"
-    present = {each.places for each in draft.adjacencies}
-    yield from ((each, "removed") for places, each in old.items() if places not in present)
+        yield each, "same" if each.router_interfaces in old else "new"
+    present = {each.router_interfaces for each in draft.adjacencies}
+    yield from ((each, "removed") for router_interfaces, each in old.items() if router_interfaces not in present)
 
 
 def adjacencies(draft: Domain, committed: Domain | None, said: Said) -> list[Adjacency]:

@@ -204,7 +204,7 @@ def test_a_router_that_is_taken_out_loses_the_next_generation_of_its_neighbours(
     network = central()
     network.power_on_all()
     assert network.run(1, network.all_keyed)
-    network.publish(edit.deny(network.domain, *(end.place for end in _ends(network, "r1", "r2"))))
+    network.publish(edit.deny(network.domain, *(end.router_interface for end in _ends(network, "r1", "r2"))))
     network.run(12)
     assert not network.hears("r1", "r2")
     assert not network.hears("r2", "r1")

@@ -125,7 +125,7 @@ def test_an_excluded_member_without_an_ike_sa_gives_its_keys_up_at_once() -> Non
     network = muted(Mute())
     assert network.hears("r1", "r2") and network.hears("r2", "r1")
     ends = next(each for each in network.domain.adjacencies if {each.a.router, each.b.router} == {"r1", "r2"})
-    network.publish(edit.deny(network.domain, ends.a.place, ends.b.place))
+    network.publish(edit.deny(network.domain, ends.a.router_interface, ends.b.router_interface))
     network.run(network.now + 5)
     assert network.seen("excluded", "dks", peer="r1") and network.seen("excluded", "r1")
     kernel = network.nodes["r1"].kernel

@@ -120,7 +120,7 @@ def test_one_whose_network_has_older_agents_goes_on_as_before(monkeypatch: pytes
     genuine = Courier.answer
 
     def older(self: Courier, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
-        return [] if self._place.startswith("r2") else genuine(self, payloads, peer, now)
+        return [] if self._interface.startswith("r2") else genuine(self, payloads, peer, now)
 
     monkeypatch.setattr(Courier, "answer", older)
     network = keyed(Network(ring(4), settings=LATE))

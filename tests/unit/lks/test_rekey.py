@@ -46,7 +46,7 @@ def test_a_new_policy_reaches_a_router_over_its_control_group_and_survives_a_reb
     network.power_on_all()
     network.run(10, lambda: len(network.seen("dks_contact", ok=True)) == 3)
     end = network.domain.adjacencies[0]
-    network.publish(edit.deny(network.domain, end.a.place, end.b.place))
+    network.publish(edit.deny(network.domain, end.a.router_interface, end.b.router_interface))
     network.run(20)
     for a, b in ((end.a, end.b), (end.b, end.a)):
         assert network.lks(a.router).document.version == 2
