@@ -152,16 +152,16 @@ class Cast:
         def heard(body: bytes) -> bytes:
             return packets.frame(here, packets.ALL_PIM, packets.PIM, body)
 
-        def told(sender: IPv4Address, to: IPv4Address, mac: str, body: bytes) -> bytes:
+        def datagram(sender: IPv4Address, to: IPv4Address, mac: str, body: bytes) -> bytes:
             return packets.frame(sender, to, packets.PIM, body, mac=mac, ttl=64)
 
         stop = packets.pim_register_stop(source, groups["PIM Register-Stop"])
         register = packets.pim_register(_free4(speaker), groups["PIM Register"])
         return {
             "PIM Join": heard(packets.pim_join(there, groups["PIM Join"], _free4(speaker))),
-            "PIM Register": told(there, point, speaker.mac, register),
+            "PIM Register": datagram(there, point, speaker.mac, register),
             "PIM Bootstrap": heard(packets.pim_bootstrap(here, groups["PIM Bootstrap"], here)),
-            "PIM Register-Stop": told(point, there, victim.mac, stop),
+            "PIM Register-Stop": datagram(point, there, victim.mac, stop),
             "PIM Prune": heard(packets.pim_join(there, groups["PIM Prune"], source, prune=True)),
             "PIM Assert": heard(packets.pim_assert(source, groups["PIM Assert"])),
             "PIM Hello": heard(packets.pim_hello(0)),

@@ -84,7 +84,7 @@ class Choice:
         (a, at_a), (b, at_b) = self.ends(case)
         return [adjacency.Ends(a, at_a, b), adjacency.Ends(b, at_b, a)]
 
-    def told(self, case: str) -> str:
+    def hand_to(self, case: str) -> str:
         """The router that is handed the documents."""
         graph = self._allowed(list(self.links.values()))
         ways = [networkx.single_source_shortest_path_length(graph, node) for node, _name in self.ends(case)]
@@ -145,7 +145,7 @@ class NewNeighbor(Experiment):
             step(SETTLE_S - 40, "tap", segment=link[CASES[0]]),
             *strangers(topology, chosen, SETTLE_S - 38),
             step(dead, "dks_kill"),
-            step(dead + phase[0], "link_allow", segment=link[CASES[0]], hand_to=chosen.told(CASES[0])),
+            step(dead + phase[0], "link_allow", segment=link[CASES[0]], hand_to=chosen.hand_to(CASES[0])),
             *strangers(topology, chosen, dead + 80),
             step(new, "power_off", nodes=[old]),
             step(new + 50, "router_replace", router=old, hand_to=chosen.told_of_replaced),
@@ -154,7 +154,7 @@ class NewNeighbor(Experiment):
             step(new + 95, "impostor", segment=theirs, victim=neighbor, router=old, name=old, key=old),
             step(cut - 20, "dks_start"),
             step(cut, "partition", groups=[["dks"]]),
-            step(cut + phase[1], "link_allow", segment=link[CASES[1]], hand_to=chosen.told(CASES[1])),
+            step(cut + phase[1], "link_allow", segment=link[CASES[1]], hand_to=chosen.hand_to(CASES[1])),
             step(there - 20, "heal"),
             step(there + phase[2], "link_allow", segment=link[CASES[2]]),
         ]

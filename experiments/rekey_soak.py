@@ -179,8 +179,8 @@ def expected_losses(sent: int) -> int:
 
 def neighbors_lost(run: Run, since: int) -> int:
     """How often a router declared a neighbour of OSPF or PIM dead, from `since` (ns) on."""
-    told = [event for event in run.where("frr", "adjacency") if event["t"] >= since]
-    pim = len([event for event in told if (event["daemon"], event["state"]) == ("pimd", "Down")])
+    changes = [event for event in run.where("frr", "adjacency") if event["t"] >= since]
+    pim = len([event for event in changes if (event["daemon"], event["state"]) == ("pimd", "Down")])
     return pim + adjacency.losses(run.plan.topology, run.events, since, run.events[-1]["t"])
 
 

@@ -49,7 +49,7 @@ class Choice:
         graph.remove_node(self.first)
         self.second = _spare(graph, {home}, topology)
         far = networkx.single_source_shortest_path_length(graph, self.second)
-        self.told = max((name for name in far if name != self.second), key=lambda name: (far[name], name))
+        self.hand_to = max((name for name in far if name != self.second), key=lambda name: (far[name], name))
         graph.remove_node(self.second)
         pairs = [
             (one, friend)
@@ -121,7 +121,7 @@ class Revocation(Experiment):
         return [
             step(SETTLE_S + phase[0], "router_remove", router=chosen.first),
             step(killed, "dks_kill"),
-            step(killed + 20 + phase[1], "router_remove", router=chosen.second, hand_to=chosen.told),
+            step(killed + 20 + phase[1], "router_remove", router=chosen.second, hand_to=chosen.hand_to),
             step(parted, "partition", groups=apart),
             step(parted + 5 + phase[2], "router_remove", router=chosen.third, hand_to=chosen.rest[0]),
         ]

@@ -63,7 +63,7 @@ class Liar:
     exchange: int
     response: bool
     program: bytes
-    told: int = 0
+    lies: int = 0
     _patch: Any = field(default=None, repr=False)
 
     def __enter__(self) -> Liar:
@@ -75,7 +75,7 @@ class Liar:
         ) -> list[bytes]:
             mine = self.party.identity.id.data.decode().endswith(f"/{liar.name}")
             if mine and self.keys is not None and (exchange, response) == (liar.exchange, liar.response):
-                liar.told += 1
+                liar.lies += 1
                 payloads = rewritten(payloads, liar.program)
             return seal(self, exchange, message_id, response, payloads)
 

@@ -117,8 +117,8 @@ def recorded(text: str, kinds: Sequence[str] = KINDS) -> str:
         def again(match: re.Match[str]) -> str:
             if match["kind"] not in kinds:
                 return match[0]
-            told = "".join(shown + typed(process, command) for command, shown, _ in _commands(match["text"]))
-            return f"<!-- recorded: {match['kind']} -->\n```console\n{told}```\n"
+            output = "".join(shown + typed(process, command) for command, shown, _ in _commands(match["text"]))
+            return f"<!-- recorded: {match['kind']} -->\n```console\n{output}```\n"
 
         return _BLOCK.sub(again, text)
 

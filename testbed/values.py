@@ -195,14 +195,14 @@ def explained(
         name, known = ".".join(map(str, path)), _names(model, path[:-1])
         said = invalid.plain(problem["msg"])
         if problem["type"] == "extra_forbidden":
-            told = f"unknown {what} {name!r}{nearest(str(path[-1]), known)}"
+            text = f"unknown {what} {name!r}{nearest(str(path[-1]), known)}"
             allowed = some(known, 24) or f"no {what}s"
         elif problem["type"] == "missing":
-            told, allowed = f"{name} is missing", ", ".join(known)
+            text, allowed = f"{name} is missing", ", ".join(known)
         else:
-            told = f"{name} is {shown(value)}" if name else shown(value)
+            text = f"{name} is {shown(value)}" if name else shown(value)
             allowed = invalid.allowed(problem) or said.removeprefix(ALLOWED)
-        yield InputError(told, where=where(*path), allowed=allowed)
+        yield InputError(text, where=where(*path), allowed=allowed)
 
 
 def _names(model: Any, path: Iterable[int | str]) -> list[str]:

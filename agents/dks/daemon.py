@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell("dks", str(error))
         return EXIT_USAGE
     except (PolicyError, sqlite3.Error, OSError, WorkerFailed) as error:
-        log.write(Event("error", {"what": "fatal", "detail": str(error)}), told=True)
+        log.write(Event("error", {"what": "fatal", "detail": str(error)}), on_stderr=True)
         tell("dks", advised(error))
         return EXIT_STATE
     else:

@@ -62,7 +62,7 @@ class _Group:
     members: dict[str, SaHandle] = field(default_factory=dict)
     apart: dict[str, PeerAddress] = field(default_factory=dict)  # members without an IKE SA: where they were last
     has: dict[str, int] = field(default_factory=dict)  # which generation a member is known to have
-    told: dict[str, int] = field(default_factory=dict)  # which one it was last sent under its Rekey SA
+    sent: dict[str, int] = field(default_factory=dict)  # which one it was last sent under its Rekey SA
     gave: dict[str, int] = field(default_factory=dict)  # the highest generation that was sent to it since our start
     heard_s: int = 0  # how long receivers are told that the older keys may still be sent with, at least
     blind: bool = False  # receivers apart have been told, who acknowledge nothing
@@ -406,7 +406,7 @@ class Groups:
             return False
         fields = {"peer": router, "group": str(group), "generation": known.keys.generation}
         self._event(Event("rekey_message", fields))
-        known.told[router] = known.gave[router] = known.keys.generation
+        known.sent[router] = known.gave[router] = known.keys.generation
         return True
 
     def _part(self, known: _Group, router: str, peer: PeerAddress, now: float) -> None:
@@ -418,14 +418,14 @@ class Groups:
         known.apart[router] = peer
         speaker = known.keys.group.router
         its_turn = router != speaker or (known.sent_with and known.speaker_at is None)
-        if its_turn and known.keys.generation not in (known.has.get(router), known.told.get(router)):
+        if its_turn and known.keys.generation not in (known.has.get(router), known.sent.get(router)):
             self._send_apart(known, router, now)
 
     def _forget_member(self, known: _Group, router: str) -> None:
         known.members.pop(router, None)
         known.apart.pop(router, None)
         known.has.pop(router, None)
-        known.told.pop(router, None)
+        known.sent.pop(router, None)
         self._rekeys.forget(known.keys.group, router)
 
     def _exclude(self, known: _Group, router: str, now: float) -> None:

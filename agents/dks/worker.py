@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(serve_share(config, log, key_log, share=(number, of), sockets=sockets, control=given.control))
     except (PolicyError, sqlite3.Error, OSError) as error:
-        log.write(Event("error", {"what": "fatal", "detail": str(error)}), told=True)
+        log.write(Event("error", {"what": "fatal", "detail": str(error)}), on_stderr=True)
         tell("dks", advised(error))
         return EXIT_STATE
     finally:

@@ -314,23 +314,23 @@ class CentralLink(DksLink):
     def _rekey_message(self, datagram: Datagram, now: float) -> None:
         """GSA_REKEY: the DKS has no IKE SA with us, and tells us all the same. Nothing is answered."""
         try:
-            told = self._rekeys.open(datagram.data, now)
-            if told is None:
+            message = self._rekeys.open(datagram.data, now)
+            if message is None:
                 return
-            delete = parse_delete(told.payloads)
+            delete = parse_delete(message.payloads)
             if delete is not None and delete.excluded:
-                self._context.event("excluded", group=str(told.group))
-                self._rekeys.drop(told.group)
-                self.groups.give_up(told.group)
-                self.later(told.group, now)
+                self._context.event("excluded", group=str(message.group))
+                self._rekeys.drop(message.group)
+                self.groups.give_up(message.group)
+                self.later(message.group, now)
             elif delete is not None:
                 self._deleted(delete, now)
             else:
-                keys = self.member.rekey(told.payloads, told.key_wrap_key)
-                if keys.group != told.group:
-                    raise UnusableGroup(f"{told.group}: keys of another group under its Rekey SA")
+                keys = self.member.rekey(message.payloads, message.key_wrap_key)
+                if keys.group != message.group:
+                    raise UnusableGroup(f"{message.group}: keys of another group under its Rekey SA")
                 self._use(keys, now)
-                self._context.event("rekey_message", group=str(told.group), generation=keys.generation)
+                self._context.event("rekey_message", group=str(message.group), generation=keys.generation)
         except IntegrityFailure as error:
             self._drops.saw(datagram.peer.ip, f"GSA_REKEY: {error}", now)
         except (IkeError, PolicyError) as error:

@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncio.run(_run(config, log, key_log))
     except (PolicyError, CorruptRecord, OSError) as error:
         detail = advised(error)
-        log.write(Event("error", {"what": "fatal", "detail": detail.partition("\n  next:")[0]}), told=True)
+        log.write(Event("error", {"what": "fatal", "detail": detail.partition("\n  next:")[0]}), on_stderr=True)
         tell("lks", f"{config.name}: {detail}")
         return EXIT_STATE
     else:

@@ -49,7 +49,7 @@ class Confirming:
     def __init__(self, context: Context, keyed: Keyed, listed: Callable[[], int], wall: Callable[[], float]) -> None:
         self._context, self._keyed, self._listed, self._wall = context, keyed, listed, wall
         self._in_force: dict[str, dict[RoutingProtocol, Mode]] = {}
-        self._told_of: dict[str, tuple[InterfacePolicy, _Modes]] = {}  # `_modes` of what is in force
+        self._modes_of: dict[str, tuple[InterfacePolicy, _Modes]] = {}  # `_modes` of what is in force
         self._said: _Said | None = None
         self._offered: Confirmation | None = None
         self._sent: Confirm | None = None
@@ -60,7 +60,7 @@ class Confirming:
         """This is in the kernel now; None: nobody knows, since the kernel refused some of it."""
         interfaces = () if kernel is None else kernel.interfaces
         self._in_force = {}
-        self._told_of = {}
+        self._modes_of = {}
         for each in interfaces:
             self._in_force.setdefault(each.name, {})[each.protocol] = each.mode
 
@@ -72,9 +72,9 @@ class Confirming:
 
     def _modes(self, interface: InterfacePolicy) -> _Modes:
         """What the kernel has of it; None unless it has something of every protocol."""
-        known = self._told_of.get(interface.name)
+        known = self._modes_of.get(interface.name)
         if known is None or known[0] is not interface:
-            known = self._told_of[interface.name] = interface, self._modes_now(interface)
+            known = self._modes_of[interface.name] = interface, self._modes_now(interface)
         return known[1]
 
     def _modes_now(self, interface: InterfacePolicy) -> _Modes:

@@ -50,14 +50,14 @@ class Case(Enum):
 class NeighborBound:
     """The bound at one neighbour. None: there is no such time.
 
-    `told_s`: until it has the list; `keys_s`: life left of keys of others that the removed router holds too;
+    `notice_s`: until it has the list; `keys_s`: life left of keys of others that the removed router holds too;
     `delays_s`: until older generations are heard no more; `lease_s`: until its lease closes it; `hops`: neighbours
     that the list passes, of the longest way; `why`: what decides, in a sentence.
     """
 
     router: str
     interface: str
-    told_s: float | None
+    notice_s: float | None
     keys_s: float
     delays_s: float
     lease_s: float | None
@@ -67,8 +67,8 @@ class NeighborBound:
     @property
     def total_s(self) -> float | None:
         """After so long nothing that the removed router sends is accepted there; None: no bound."""
-        told = None if self.told_s is None else self.told_s + self.keys_s + self.delays_s
-        known = [each for each in (told, self.lease_s) if each is not None]
+        by_notice = None if self.notice_s is None else self.notice_s + self.keys_s + self.delays_s
+        known = [each for each in (by_notice, self.lease_s) if each is not None]
         return min(known, default=None)
 
 
@@ -126,13 +126,13 @@ def _bound(
 ) -> NeighborBound:
     settings = domain.settings_of(name)
     hops = distance(domain, removed, name) if case is Case.NEIGHBORS else None
-    told = _told(settings, case, hops)
+    by_notice = _notice_s(settings, case, hops)
     closes = settings.lease.at_end == "close"
     lease = min(lease_left.get(name, settings.lease.seconds), settings.lease.seconds) if closes else None
     bound = NeighborBound(
         router=name,
         interface=interface,
-        told_s=told,
+        notice_s=by_notice,
         keys_s=keys[0],
         delays_s=keys[1],
         lease_s=None if lease is None else float(lease),
@@ -142,7 +142,7 @@ def _bound(
     if bound.total_s is None:
         why = "nobody tells it, and its lease ends open: until somebody does"
     elif bound.lease_s is not None and bound.total_s == bound.lease_s:
-        why = "its lease ends and closes it" + ("" if told is not None else "; nobody tells it before")
+        why = "its lease ends and closes it" + ("" if by_notice is not None else "; nobody tells it before")
     else:
         why = {
             Case.DKS: "the DKS pushes the list",
@@ -156,7 +156,7 @@ def _fields(bound: NeighborBound) -> dict[str, Any]:
     return {name: getattr(bound, name) for name in NeighborBound.__slots__}
 
 
-def _told(settings: Settings, case: Case, hops: int | None) -> float | None:
+def _notice_s(settings: Settings, case: Case, hops: int | None) -> float | None:
     # A request waits for at most one other to be answered (window 1), so every step counts twice.
     if case is Case.DKS:
         return DKS_POLL_S + 2 * DKS_PUSH_S

@@ -213,7 +213,7 @@ def diff(context: typer.Context, as_json: Json = False) -> None:
         last = store.version
         committed = store.domain(last) if last else None
         changes = difference(committed, draft)
-        wrong, sudden = problems(draft), [*jumps(committed, draft), *store.unlisted_told()]
+        wrong, sudden = problems(draft), [*jumps(committed, draft), *store.unlisted_warnings()]
     lines = [*changes, *(f"? {each}" for each in sudden), *(f"! {each}" for each in wrong)] or ["nothing changed"]
     answer(as_json, {"since": last, "changes": changes, "problems": wrong, "warnings": sudden}, lines)
     if wrong:
@@ -239,7 +239,7 @@ def commit(
         if gone := [each for each in changes if each.startswith("- key of ")]:
             ask(yes, "\n".join(("This commit revokes:", *gone)))
         done, fresh = store.commit(who or login_name(), message, int(time.time()), signer=signer)
-        waiting = store.unlisted_told()
+        waiting = store.unlisted_warnings()
     lines = [f"version {done.version}: {len(fresh)} new documents", *sorted(f"  {name}" for name in fresh)]
     value = {**asdict(done), "documents": sorted(fresh), "warnings": waiting}
     answer(as_json, value, [*lines, *(f"? {each}" for each in waiting)])

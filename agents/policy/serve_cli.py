@@ -127,9 +127,9 @@ def serve(
     names = {listen, *(host or ()), *(LOOPBACK if _loopback(listen) else ())}
     signer = signer_of(administrator, delegation)
     app = create_app(context.obj, names, signer=signer)
-    told = journal.asked("policy", log_level, verbose, log_format)
+    log = journal.asked("policy", log_level, verbose, log_format)
     everything = verbose or log_level is LogLevel.DEBUG
-    logging.basicConfig(level=logging.NOTSET if everything else logging.INFO, handlers=[journal.Handler(told)])
+    logging.basicConfig(level=logging.NOTSET if everything else logging.INFO, handlers=[journal.Handler(log)])
     quieten(logging.getLogger("uvicorn.error"))
     # uvicorn ends in order and then raises the signal again: an end that was asked for is none by signal.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -142,7 +142,7 @@ def serve(
     listening = _listening(listen, port)
     signs = "the root key" if signer is None else "a delegated key"
     began = {"version": __version__, "store": context.obj, "address": address, "metrics": metrics_port, "signs": signs}
-    told.write(Event("began", {**began, **facts}))
+    log.write(Event("began", {**began, **facts}))
 
     config = uvicorn.Config(
         app,
@@ -166,11 +166,11 @@ def serve(
     server = Server(config)
     if metrics_port is not None:
         server.metrics = MetricsServer(metrics_address, metrics_port, *_measured(context.obj, app.state.counts))
-    with renewed(context.obj, signer, told.write) if renew else nullcontext():
+    with renewed(context.obj, signer, log.write) if renew else nullcontext():
         server.run(sockets=[listening])
     if not server.started:
         raise typer.Exit(EXIT_STATE)
-    told.write(Event("ended"))
+    log.write(Event("ended"))
 
 
 def _listening(host: str, port: int) -> socket.socket:

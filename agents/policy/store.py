@@ -354,7 +354,7 @@ class PolicyStore:
         listed = set() if last is None else {each.key for each in last.routers}
         return sorted(each.name for each in domain.revoked_routers if each.key not in listed)
 
-    def unlisted_told(self) -> list[str]:
+    def unlisted_warnings(self) -> list[str]:
         """The same for people, with what to do."""
         return [
             f"the old key of {name} is on no revocation list yet: commit with the root key, which signs one"

@@ -116,12 +116,12 @@ class Driver:
             loop.add_signal_handler(number, self._done.set)
         loop.add_signal_handler(signal.SIGHUP, self._log.reopen)
         loop.add_reader(self._port.fileno(), self._guarded(self._readable))
-        told_by: tuple[tuple[LinkMonitor | Watch | None, Callable[[], None]], ...] = (
+        watched: tuple[tuple[LinkMonitor | Watch | None, Callable[[], None]], ...] = (
             (self._monitor, self._links_changed),
             (self._route_monitor, self._routes_changed),
             (self._watch, self._kernel_changed),
         )
-        for each, job in told_by:
+        for each, job in watched:
             if each is not None:
                 loop.add_reader(each.fileno(), self._guarded(job))
         alive = asyncio.create_task(notify.stay_alive())
@@ -143,7 +143,7 @@ class Driver:
             if self._metrics is not None:
                 self._metrics.stop()
             loop.remove_reader(self._port.fileno())
-            for each, _job in told_by:
+            for each, _job in watched:
                 if each is not None:
                     loop.remove_reader(each.fileno())
                     each.close()

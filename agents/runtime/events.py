@@ -42,25 +42,25 @@ class EventLog:
         self._errors: Counter[tuple[tuple[str, str], ...]] = Counter()  # what went wrong with whom, in this window
         self._until = 0.0
 
-    def write(self, event: Event, *, told: bool = False) -> None:
+    def write(self, event: Event, *, on_stderr: bool = False) -> None:
         """Append one event. One that the disk refuses is counted, and an event `lost` tells the count later.
 
-        `told`: standard error says it in other words.
+        `on_stderr`: standard error says it in other words.
         """
-        heard = self._journal is not None and self._journal.shows(event) and not told
+        heard = self._journal is not None and self._journal.shows(event) and not on_stderr
         if self._descriptor is None and self.subscriber is None and not heard:
             return
         for each in self._few(event):
-            self._write(each, told=told and each is event)
+            self._write(each, on_stderr=on_stderr and each is event)
 
     def _few(self, event: Event) -> list[Event]:
         """This event, unless it is an error of a kind that has been told often enough in this window; and at a window's
         end, how many more there were. Whoever has a key can make an error with each request."""
         now = time.monotonic()
-        told: list[Event] = []
+        suppressed: list[Event] = []
         if now >= self._until:
             more = [(kind, count - EACH) for kind, count in self._errors.items() if count > EACH]
-            told = [Event("error", {**dict(kind), "suppressed": count}) for kind, count in more]
+            suppressed = [Event("error", {**dict(kind), "suppressed": count}) for kind, count in more]
             self._errors.clear()
             self._until = now + WINDOW_S
         if event.kind == "error":
@@ -69,8 +69,8 @@ class EventLog:
                 kind = (("what", OTHERS),)
             self._errors[kind] += 1
             if self._errors[kind] > EACH:
-                return told
-        return [*told, event]
+                return suppressed
+        return [*suppressed, event]
 
     def reopen(self) -> None:
         """Close the file and open it under its name again: somebody has moved it away. One that cannot be opened is
@@ -85,8 +85,8 @@ class EventLog:
         self.close()
         self._descriptor, self._torn = fresh, False
 
-    def _write(self, event: Event, told: bool) -> None:
-        if self._journal is not None and not told:
+    def _write(self, event: Event, on_stderr: bool) -> None:
+        if self._journal is not None and not on_stderr:
             self._journal.write(event)
         if self._descriptor is None and self.subscriber is None:
             return
@@ -99,11 +99,11 @@ class EventLog:
             self.subscriber(line)
 
     def _append(self, descriptor: int, line: str) -> None:
-        told = "\n" if self._torn else ""
+        lines = "\n" if self._torn else ""
         if self._lost:
             values = {"t": time.monotonic_ns(), "node": self._node, "kind": "lost", "events": self._lost}
-            told += json.dumps(values, separators=(",", ":")) + "\n"
-        octets = f"{told}{line}\n".encode()
+            lines += json.dumps(values, separators=(",", ":")) + "\n"
+        octets = f"{lines}{line}\n".encode()
         try:
             written = os.write(descriptor, octets)
         except OSError:
@@ -112,8 +112,8 @@ class EventLog:
             self._lost, self._torn = 0, False
         else:
             if not self._lost and self._journal is not None:  # the file cannot say it
-                told_once = {"what": "events", "detail": f"{self._path}: the disk takes no events; df -h says why"}
-                self._journal.write(Event("error", told_once))
+                failure = {"what": "events", "detail": f"{self._path}: the disk takes no events; df -h says why"}
+                self._journal.write(Event("error", failure))
             self._lost += 1
             self._torn = self._torn or written > 0
 

@@ -34,7 +34,7 @@ def run(data: bytes) -> object:
             refused_alike(network, "a", lambda: network.run(network.now + 0.2))
     promise(network.nodes["a"].core is not None, "the victim is gone")
     network.run(network.now + 3)
-    return (liar.told, network.all_keyed())
+    return (liar.lies, network.all_keyed())
 
 
 TARGET = Target(run, (), programs)

@@ -40,7 +40,7 @@ def run(data: bytes) -> object:
             refused_alike(network, "a", lambda: network.run(network.now + 0.05))
     promise(network.nodes["a"].core is not None, "the victim is gone")
     network.run(network.now + 1)  # and after it told the truth again, nothing is left over
-    return (liar.told, network.all_keyed())
+    return (liar.lies, network.all_keyed())
 
 
 TARGET = Target(run, (), programs)

@@ -31,7 +31,7 @@ def run(data: bytes) -> object:
     network.run(network.now + 2)
     honest = [each for each in network.seen("registered", "dks") if each.fields.get("peer") == "a"]
     promise(bool(honest), "an honest router is not served any more")
-    return (liar.told, network.all_keyed())
+    return (liar.lies, network.all_keyed())
 
 
 TARGET = Target(run, (), programs)

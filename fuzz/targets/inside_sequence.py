@@ -24,13 +24,13 @@ def run(data: bytes) -> object:
     network.power_on("a")
     promise(network.run(10.0, lambda: network.hears("a", "c") and network.hears("c", "a")), "honest ones are not keyed")
     programs = [data[at : at + _STEP] for at in range(0, len(data), _STEP)]
-    told, seal = 0, IkeSa.seal
+    lies, seal = 0, IkeSa.seal
 
     def lie(self: IkeSa, exchange: int, message_id: int, response: bool, payloads: Sequence[Payload]) -> list[bytes]:
-        nonlocal told
-        if self.party.identity.id.data.decode().endswith("/b") and self.keys is not None and told < len(programs):
-            payloads = rewritten(payloads, programs[told])
-            told += 1
+        nonlocal lies
+        if self.party.identity.id.data.decode().endswith("/b") and self.keys is not None and lies < len(programs):
+            payloads = rewritten(payloads, programs[lies])
+            lies += 1
         return seal(self, exchange, message_id, response, payloads)
 
     with patch.object(IkeSa, "seal", lie):
@@ -41,7 +41,7 @@ def run(data: bytes) -> object:
     network.command("a", "rekey")
     network.run(network.now + 40)
     promise(network.hears("a", "c") and network.hears("c", "a"), "an honest neighbour is not heard any more")
-    return (told, network.hears("a", "b"))
+    return (lies, network.hears("a", "b"))
 
 
 def seeds() -> Iterator[bytes]:

@@ -43,7 +43,7 @@ def expected(topology: Topology) -> set[Ends]:
 def timeline(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[tuple[int, bool]]]:
     """For each direction, the moments (ns) at which it went up or down: of OSPFv2 or, in a network
     without it, of OSPFv3."""
-    told_by = daemon(topology)
+    ospf_daemon = daemon(topology)
     names = {router.router_id: name for name, router in topology.routers.items()}
     lans = {
         (interface.router, interface.name)
@@ -57,12 +57,12 @@ def timeline(topology: Topology, events: Iterable[Event]) -> dict[Ends, list[tup
             for ends in changes:
                 if ends.router == event["node"]:
                     _change(changes[ends], event["t"], up=False)
-        elif event["source"] == "link" and event["kind"] == "down" and told_by == "ospf6d":
+        elif event["source"] == "link" and event["kind"] == "down" and ospf_daemon == "ospf6d":
             # It forgets the neighbours of an interface that goes down, as ospfd does, and says nothing of it.
             for ends in changes:
                 if (ends.router, ends.interface) == (event["node"], event["ifname"]):
                     _change(changes[ends], event["t"], up=False)
-        elif event["source"] == "frr" and event["kind"] == "adjacency" and event["daemon"] == told_by:
+        elif event["source"] == "frr" and event["kind"] == "adjacency" and event["daemon"] == ospf_daemon:
             neighbor = names.get(IPv4Address(event["neighbor"]))
             ends = Ends(event["node"], event["ifname"], neighbor or "")
             if ends in changes:

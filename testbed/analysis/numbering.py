@@ -54,7 +54,7 @@ def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | No
     bits = next(iter(documents.values())).spi.generation_bits
     group_at = dict(_spis(documents))
     pairs = _pairs(documents)
-    told = {
+    generation_of = {
         (event["node"], event["spi"], event["destination"]): int(event["generation"])
         for event in run.where("agent", "sa")
     }
@@ -68,7 +68,7 @@ def numbering(run: Run, removed: frozenset[str] = frozenset()) -> Numbering | No
             compared += 1
             spi = int(sa["spi"], 16)
             group = group_at.get(spi >> bits << bits)
-            generation = told.get((dump["node"], sa["spi"], sa["destination"]))
+            generation = generation_of.get((dump["node"], sa["spi"], sa["destination"]))
             if group is None or generation is None or generation % (1 << bits) != spi % (1 << bits):
                 foreign += 1
                 continue

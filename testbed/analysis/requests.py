@@ -129,8 +129,8 @@ class Schedule:
         """What routers have scheduled and not forgotten at `moment` (ns): each router's name and the due moment."""
         return [
             (node, due)
-            for node, told, due in self._contacts
-            if told <= moment and not any(node == cut and told <= off <= moment for cut, off in self._cuts)
+            for node, contact, due in self._contacts
+            if contact <= moment and not any(node == cut and contact <= off <= moment for cut, off in self._cuts)
         ]
 
 

@@ -78,8 +78,8 @@ class Run:
         try:
             hashes = self.manifest.sha256
         except InputError as error:
-            untold = f"{error.problem}: whether the run's other files are as it wrote them cannot be told"
-            return [InputError(untold, where=error.where, allowed=error.allowed)]
+            problem = f"{error.problem}: whether the run's other files are as it wrote them cannot be told"
+            return [InputError(problem, where=error.where, allowed=error.allowed)]
         flaws = []
         for name, expected in {PLAN: None, RECORD: None, **hashes}.items():
             path = self.folder / name

@@ -224,7 +224,7 @@ def _laboratory(topology: str, keep: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"runs": list(rows.values()), **ratios}, indent=1))
     else:
-        _told(list(rows.values()))
+        _table(list(rows.values()))
         typer.echo(f"lks against none: {ratios['lks_speed_of_none']:.2f} × the speed")
         for run, each in for_pim.items():
             most = counts.MOST_FOR_PIM[run.split()[-1]]
@@ -233,7 +233,7 @@ def _laboratory(topology: str, keep: bool, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _told(rows: list[dict[str, Any]]) -> None:
+def _table(rows: list[dict[str, Any]]) -> None:
     typer.echo(
         f"{'run':<40} {'virtual, s':>10} {'wall, s':>8} {'× real':>7} {'trips':>9} {'calls':>9} {'faults':>8} starts"
     )

@@ -43,9 +43,13 @@ def register(app: typer.Typer) -> None:
         flaws: list[InputError] = []
         same, both = comparing.same_records(*(records(side, whole, flaws) for side, whole in ((first, a), (second, b))))
         if as_json:
-            told = {"rows": [asdict(row) for row in rows], "provenance": changed, "records": {"same": same, "of": both}}
-            told["flaws"] = [f"{each.where}: {each.problem}" for each in flaws]
-            typer.echo(json.dumps(told, indent=1))
+            document = {
+                "rows": [asdict(row) for row in rows],
+                "provenance": changed,
+                "records": {"same": same, "of": both},
+            }
+            document["flaws"] = [f"{each.where}: {each.problem}" for each in flaws]
+            typer.echo(json.dumps(document, indent=1))
         else:
             _print(rows, changed)
             if both:

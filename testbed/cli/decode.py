@@ -69,8 +69,8 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"lab: {flaw}", err=True)
         reports = [report.line() for report in decoder.reports()]
         if as_json:
-            told = {"messages": decoded, "sas": reports, **({"flaws": flaws} if flaws else {})}
-            typer.echo(json.dumps(told, indent=1))
+            document = {"messages": decoded, "sas": reports, **({"flaws": flaws} if flaws else {})}
+            typer.echo(json.dumps(document, indent=1))
             return
         for line in reports or ([] if count else ["no IKE messages on UDP ports 500, 848 and 4500"]):
             typer.echo(line)

@@ -62,11 +62,11 @@ def _main() -> int:
         _refuse_empty(sys.argv[1:])
         return int(registered()(prog_name="lab", standalone_mode=False) or 0)
     except LabError as error:
-        return _told(error)
+        return _print_error(error)
     except _ClickException as error:
         return _usage(error)
     except OSError as error:  # of a file that a verb did not expect to fail
-        return _told(of_file(error))
+        return _print_error(of_file(error))
 
 
 def _refuse_empty(words: list[str]) -> None:
@@ -85,7 +85,7 @@ def _usage(error: Any) -> int:
     command = "lab" if context is None else context.command_path
     where = None if command == "lab" else command
     problem, allowed = invalid.of_usage(error)
-    return _told(InputError(problem, where=where, allowed=allowed, next_command=f"{command} --help"))
+    return _print_error(InputError(problem, where=where, allowed=allowed, next_command=f"{command} --help"))
 
 
 def _interrupted(number: int, _: object) -> None:
@@ -98,11 +98,11 @@ def _interrupted(number: int, _: object) -> None:
     raise Interrupted(128 + number)
 
 
-def _told(error: LabError) -> int:
+def _print_error(error: LabError) -> int:
     """Print an error; its exit code. As JSON too where nothing else stands on standard output yet."""
     if _as_json() and not stdio.written():
-        told = {"problem": error.problem, "where": error.where and str(error.where), "allowed": error.allowed}
-        print(json.dumps({"error": {**told, "next_command": error.next_command}}))
+        parts = {"problem": error.problem, "where": error.where and str(error.where), "allowed": error.allowed}
+        print(json.dumps({"error": {**parts, "next_command": error.next_command}}))
     tell("lab", str(error))
     return error.exit_code
 

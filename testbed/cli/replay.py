@@ -44,13 +44,13 @@ def register(app: typer.Typer) -> None:
                 typer.echo(json.dumps([_row(each) for each in done], indent=1))
             else:
                 for each in done:
-                    for line in told(each):
+                    for line in lines_of(each):
                         typer.echo(line)
         if not all(each.identical for each in done):
             raise typer.Exit(1)
 
 
-def told(done: Replayed) -> list[str]:
+def lines_of(done: Replayed) -> list[str]:
     """What came out, for a person."""
     name = done.folder.name
     if done.identical:

@@ -98,8 +98,8 @@ def register(app: typer.Typer) -> None:
         if how.kernel is not None:
             make_all(how.kernel)
         runs = newest(how.folder / execute.RUNS, time.time())
-        with watched(view, port, runs), children.stoppable(_stopping), following(how.modes) as told:
-            done = how.play(request, told, told.so_far)
+        with watched(view, port, runs), children.stoppable(_stopping), following(how.modes) as follower:
+            done = how.play(request, follower, follower.so_far)
         if as_json:
             typer.echo(json.dumps(done.summary, indent=1))
         else:

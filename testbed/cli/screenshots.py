@@ -62,13 +62,13 @@ def register(app: typer.Typer) -> None:
                     with served(Path(temporary) / "policy") as (address, token):
                         pictures.sign_in(page, address, token)
                         pictures.visit(page, address, policy)
-                        shot, told = page.screenshot(), f"{policy} of {TOPOLOGY}"
+                        shot, subject = page.screenshot(), f"{policy} of {TOPOLOGY}"
                 else:
                     pictures.show(page, file, at)
-                    shot, told = (
+                    shot, subject = (
                         page.screenshot(),
                         f"{' and '.join(names)}; {pictures.frames(page):.0f} frames a second",
                     )
         out = out or PICTURES / ("view.png" if policy is None else "policy.png")
         put(out, shot)
-        typer.echo(f"{out}: {told}")
+        typer.echo(f"{out}: {subject}")

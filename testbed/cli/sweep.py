@@ -55,8 +55,8 @@ def register(app: typer.Typer) -> None:
         python_env.use("sweep", *(("grid",) if scheduler else ()))
         make_all(asked.kernel)
         player = remote.dask(scheduler) if scheduler else sweeping.local(jobs or os.cpu_count() or 1)
-        with progress(len(asked.cells)) as told:
-            done = sweeping.play(asked, folder, player, told)
+        with progress(len(asked.cells)) as report:
+            done = sweeping.play(asked, folder, player, report)
         if as_json:
             shown = {"folder": str(done.folder), "done": len(done.rows), "failed": len(done.failures)}
             typer.echo(json.dumps(shown))
@@ -93,12 +93,12 @@ def progress(count: int) -> Iterator[Progress]:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("runs", total=count, failed=0)
 
-        def told(outcome: Outcome, done: int, _of: int) -> None:
+        def report(outcome: Outcome, done: int, _of: int) -> None:
             nonlocal failed
             failed += not outcome.done
             bar.update(task, completed=done, failed=failed)
 
-        yield told
+        yield report
 
 
 def _print(done: Swept, factors: Sequence[str], main: Span) -> None:

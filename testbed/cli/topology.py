@@ -28,11 +28,11 @@ def register(app: typer.Typer) -> None:
 
         known = {name: load(name) for name in library()}
         if as_json:
-            told = [
+            listed = [
                 {"name": name, "routers": len(each.routers), "description": each.description}
                 for name, each in known.items()
             ]
-            typer.echo(json.dumps({"topologies": told, "generators": list(FORMS.values())}, indent=1))
+            typer.echo(json.dumps({"topologies": listed, "generators": list(FORMS.values())}, indent=1))
             return
         for name, topology in known.items():
             typer.echo(f"{name:12} {len(topology.routers):3} routers  {topology.description}".rstrip())

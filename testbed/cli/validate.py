@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
                     typer.echo("\n".join(error.lines()), err=True)
             else:
                 links = sum(segment.kind != "stub" for segment in topology.segments.values())
-                told = [{"problem": each.problem, **_location(each.where)} for each in cautions]
+                warnings = [{"problem": each.problem, **_location(each.where)} for each in cautions]
                 results.append(
                     {
                         "topology": spec,
@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
                         "segments": links,
                         "rendezvous_point": topology.pim.rp if topology.pim is not None else None,
                         "rendezvous_point_why": reason(topology),
-                        "warnings": told,
+                        "warnings": warnings,
                     }
                 )
                 if not as_json:

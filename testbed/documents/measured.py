@@ -93,8 +93,8 @@ def _numbers(summary: Summary) -> str:
     for name in dict.fromkeys(name for each in columns for name in each.get("extra", {})):
         if name not in rows:
             rows[name] = [_spread(each.get("extra", {}).get(name, ()), name) for each in columns]
-    told = [[title, *(cell or ABSENT for cell in cells)] for title, cells in rows.items() if any(cells)]
-    lines = [["median (from to)", *(f"`{name}`" for name in keyings)], ["---", *("--:" for _ in keyings)], *told]
+    body = [[title, *(cell or ABSENT for cell in cells)] for title, cells in rows.items() if any(cells)]
+    lines = [["median (from to)", *(f"`{name}`" for name in keyings)], ["---", *("--:" for _ in keyings)], *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

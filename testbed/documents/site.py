@@ -51,8 +51,8 @@ def build(out: Path, project: Path = PROJECT) -> Path:
         ]  # fmt: skip
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
-            told = done.stderr.replace(f"{source}/", "").strip()
-            raise InputError(f"the documents do not build\n{told}", where=str(project / "docs"))
+            warnings = done.stderr.replace(f"{source}/", "").strip()
+            raise InputError(f"the documents do not build\n{warnings}", where=str(project / "docs"))
         owned.fresh(out, "--out")
         for entry in made.iterdir():
             if entry.name != ".doctrees":

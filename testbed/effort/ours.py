@@ -159,10 +159,10 @@ class Ours:
 
     def _policy(self, words: str, *, secrets: tuple[str, ...] = (), decided: str = "") -> list[Line]:
         """Run it. AssertionError, with what it said, unless it was done."""
-        told = io.StringIO()
-        with contextlib.chdir(self._folder), contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        output = io.StringIO()
+        with contextlib.chdir(self._folder), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             code = cli._main(["--store", "store", *shlex.split(words)])
         if code:
-            raise AssertionError(f"policy {words}: exit code {code}\n{told.getvalue()}")
+            raise AssertionError(f"policy {words}: exit code {code}\n{output.getvalue()}")
         self.ran += 1
         return [Line(DESK, f"policy {words}", secrets, (decided,) if decided else ())]

@@ -91,7 +91,7 @@ class Intruder:
         for node, _interface in self._lab.topology.segments[segment].members:
             if node in self._lab.topology.routers and node not in self._heard:
                 self._open_ears(node)
-        self._told(segment, "tap")
+        self._record_event(segment, "tap")
         return True
 
     def _hear(self, segment: str) -> None:
@@ -181,7 +181,7 @@ class Intruder:
                 await asyncio.sleep(gap_s)
         answers, octets = self._answers[segment]
         sent = sum(len(each) - self._headers for each in frames)
-        self._told(segment, "sent", frames=len(frames), octets=sent, answers=answers, answer_octets=octets)
+        self._record_event(segment, "sent", frames=len(frames), octets=sent, answers=answers, answer_octets=octets)
 
     def _send(self, segment: str, data: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -194,7 +194,7 @@ class Intruder:
             kept = [self._tampered(each) for each in kept if self._is(each, packets.ESP)]
         for data in kept:
             self._send(segment, data if self._family == 4 else packets.relabelled(data, packets.REPLAYED))
-        self._told(segment, "replayed", frames=len(kept), tampered=tamper)
+        self._record_event(segment, "replayed", frames=len(kept), tampered=tamper)
 
     def _is(self, data: bytes, protocol: int) -> bool:
         opened = packets.opened(data)
@@ -229,7 +229,7 @@ class Intruder:
         for protocol, octets in made or [(packets.OSPF, body)]:
             self._send(segment, packets.frame(source, group, protocol, octets))
         how = "ipsec" if held else "clear" if key is None else "authenticated"
-        self._told(segment, "impersonated", insider=insider, speaker=speaker, how=how, frames=max(1, len(made)))
+        self._record_event(segment, "impersonated", insider=insider, speaker=speaker, how=how, frames=max(1, len(made)))
 
     def impostor(self, segment: str, victim: str, router: str, name: str, key: str) -> None:
         """Speak IKE to `victim` from the address of `router`, as `name`, with the key of `key`."""
@@ -274,7 +274,7 @@ class Intruder:
                 answer = await asyncio.wait_for(talk.get(), max(0.001, due - loop.time()))
                 endpoint.receive(Datagram(answer, peer, 255), loop.time())
             endpoint.tick(loop.time())
-        self._told(segment, "impostor", victim=victim, name=name, key=key, outcome=outcome)
+        self._record_event(segment, "impostor", victim=victim, name=name, key=key, outcome=outcome)
 
     # -- helpers
 
@@ -286,5 +286,5 @@ class Intruder:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _told(self, segment: str, kind: str, **fields: Any) -> None:
+    def _record_event(self, segment: str, kind: str, **fields: Any) -> None:
         self._lab.record("intruder", "probe", kind, segment=segment, **fields)

@@ -123,8 +123,8 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
         raise EnvironmentFailure(
             f"the guest ended without an answer:\n{tail(log)}", where=str(log), next_command="./lab doctor"
         )
-    told = json.loads(answer.read_text())
-    return GuestResult(told["exit_code"], wall_s, told["virtual_s"], log, told["counts"])
+    outcome = json.loads(answer.read_text())
+    return GuestResult(outcome["exit_code"], wall_s, outcome["virtual_s"], log, outcome["counts"])
 
 
 def tail(log: Path, lines: int = 15) -> str:

@@ -52,12 +52,12 @@ class Netem:
     @classmethod
     def read(cls, shown: Mapping[str, Any]) -> Netem:
         """What `tc -j qdisc show` says of a port's qdisc."""
-        told = shown.get("options", {}) if shown.get("kind") == "netem" else {}
-        delay, rate = told.get("delay", {}), told.get("rate", {}).get("rate")
+        options = shown.get("options", {}) if shown.get("kind") == "netem" else {}
+        delay, rate = options.get("delay", {}), options.get("rate", {}).get("rate")
         return cls(
             delay_ms=1000 * delay.get("delay", 0.0),
             jitter_ms=1000 * delay.get("jitter", 0.0),
-            loss_percent=100 * told.get("loss-random", {}).get("loss", 0.0),
+            loss_percent=100 * options.get("loss-random", {}).get("loss", 0.0),
             rate_mbps=None if not rate else rate * 8 / 1e6,
         )
 

@@ -49,14 +49,14 @@ class ProbeFlow:
         sent_at = self._sender.sent_at
         self._receiver.drain(len(sent_at))
         for loss in self._sender.losses(self._receiver):
-            record(**self._told(loss))
+            record(**self._event(loss))
         record("lab", "probe", "flow", flow=self.name, sent=len(sent_at), received=self._receiver.received)
 
     def losses_so_far(self) -> Iterator[Event]:
         """What has been lost since the last call, as the record will have it."""
-        return map(self._told, self._sender.losses_so_far(self._receiver))
+        return map(self._event, self._sender.losses_so_far(self._receiver))
 
-    def _told(self, loss: Mapping[str, int]) -> Event:
+    def _event(self, loss: Mapping[str, int]) -> Event:
         own = {"t": loss["sent_first_ns"], "node": "lab", "source": "probe", "kind": "loss"}
         return {**own, "flow": self.name, **loss}
 

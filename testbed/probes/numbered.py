@@ -86,11 +86,11 @@ class Sender:
         place of an earlier one. A packet that may be on its way is not lost yet."""
         receiver.drain(len(self.sent_at))
         until = bisect_right(self.sent_at, time.monotonic_ns() - _ON_ITS_WAY_NS)
-        told, row = receiver.told, None
+        reported, row = receiver.reported, None
         for row in self.losses(receiver, receiver.row, until):
-            if row["last_seq"] >= told:
+            if row["last_seq"] >= reported:
                 yield row
-        receiver.told = until
+        receiver.reported = until
         receiver.row = row["first_seq"] if row is not None and row["last_seq"] == until - 1 else until
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class Receiver:
         self._socket, self._number = opened, number
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 16 << 20)
         self._copies = bytearray()
-        self.told = self.row = 0
+        self.reported = self.row = 0
         """Of a run that is watched: how many numbers were told of, and with which the row begins that may grow."""
 
     def drain(self, sent: int) -> None:

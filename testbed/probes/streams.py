@@ -65,7 +65,7 @@ class ProbeStream:
         for name, receiver in self._receivers.items():
             receiver.drain(len(sent_at))
             for loss in self._sender.losses(receiver):
-                record(**self._told(name, loss))
+                record(**self._event(name, loss))
             record(
                 "lab",
                 "probe",
@@ -81,9 +81,9 @@ class ProbeStream:
         """What has been lost since the last call, as the record will have it."""
         for name, receiver in self._receivers.items():
             for loss in self._sender.losses_so_far(receiver):
-                yield self._told(name, loss)
+                yield self._event(name, loss)
 
-    def _told(self, receiver: str, loss: Mapping[str, int]) -> Event:
+    def _event(self, receiver: str, loss: Mapping[str, int]) -> Event:
         own = {"t": loss["sent_first_ns"], "node": "lab", "source": "probe", "kind": "stream_loss"}
         return {**own, "stream": self.name, "receiver": receiver, **loss}
 

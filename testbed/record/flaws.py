@@ -38,7 +38,7 @@ def said(error: Exception) -> str:
     return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
 
 
-def told_of(flaws: Sequence[InputError], folder: Path) -> list[str]:
+def lines_of(flaws: Sequence[InputError], folder: Path) -> list[str]:
     """A line for each, its place as seen from the folder."""
     lines = [f"{each.where}: {each.problem}".removeprefix(f"{folder}/") for each in flaws]
     return list(dict.fromkeys(lines))

@@ -22,7 +22,7 @@ class Live:
 
     def __init__(self, path: Path, recorder: Recorder) -> None:
         self._path, self._recorder = path, recorder
-        self._told = 0
+        self._sent = 0
         self._files: dict[Path, tuple[int, int]] = {}
         """What was told of each file: its size then, and how many events."""
         self._path.touch()
@@ -30,8 +30,8 @@ class Live:
     def tell(self, files: Iterable[tuple[Path, Source]], more: Iterable[Event] = ()) -> None:
         """All that is new. `files`: each with what reads its events from its beginning. `more`: what the record has in
         another form, or later."""
-        fresh = self._recorder.since(self._told)
-        self._told += len(fresh)
+        fresh = self._recorder.since(self._sent)
+        self._sent += len(fresh)
         fresh += more
         for path, read in files:
             size, count = self._files.get(path, (0, 0))

@@ -10,7 +10,7 @@ from typing import Any
 
 from testbed.analysis.run import Run
 from testbed.errors import InputError
-from testbed.record.flaws import told_of, tried
+from testbed.record.flaws import lines_of, tried
 from testbed.report.drawing import Drawing
 from testbed.report.page import Drawn, write_page
 from testbed.report.requests import asked, by_mode, local, origin
@@ -62,7 +62,7 @@ def write_report(
                 (firsts if run is mine[0] else others).append((Drawn(name, _timeline(run), "page"), made))
     shown = [*_taken(waiting, flaws), *more, *_taken(firsts, flaws)]
     every = _taken(others, flaws)
-    summary["flaws"] = told_of(flaws, folder)
+    summary["flaws"] = lines_of(flaws, folder)
     write_page(folder / "report.html", summary, shown, every, figures)
 
 

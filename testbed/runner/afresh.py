@@ -69,12 +69,12 @@ def again(folder: Path, figures: Drawing | None = None) -> dict[str, Any]:
         return played(experiment).conclude(outcomes, about, folder, kept.get("provenance"), flaws, figures)
 
 
-def _outcomes(folder: Path, told: Sequence[dict[str, Any]], flaws: list[InputError]) -> list[Outcome]:
+def _outcomes(folder: Path, entries: Sequence[dict[str, Any]], flaws: list[InputError]) -> list[Outcome]:
     """How every run ended of which the summary tells or, without one, whose folder is there."""
-    if not told:
+    if not entries:
         return _there(folder, flaws)
     outcomes = []
-    for run in told:
+    for run in entries:
         own = folder / run["folder"]
         try:
             outcomes.append(outcome_of(own))
@@ -125,9 +125,9 @@ def _kind(outcomes: Sequence[Outcome]) -> str:
 def records(folder: Path, summary: Mapping[str, Any], flaws: list[InputError]) -> dict[str, str | None]:
     """The hash of each run's record as its file is now, by mode and seed; `flaws` says which are missing, or are not
     what the summary was made of. Of results that came without their runs, what the summary says."""
-    told: dict[str, str | None] = summary.get("provenance", {}).get("records", {})
+    recorded: dict[str, str | None] = summary.get("provenance", {}).get("records", {})
     if not (folder / RUNS).is_dir():
-        return told
+        return recorded
     digests: dict[str, str | None] = {}
     for run in summary.get("runs", ()):
         name, own = f"{run['keying']}-{run['seed']}", folder / run["folder"]
@@ -138,7 +138,7 @@ def records(folder: Path, summary: Mapping[str, Any], flaws: list[InputError]) -
         except OSError:
             flaws.append(InputError("is missing: the summary's numbers were compared", where=str(path)))
         else:
-            if name in told and told[name] != digests[name]:
+            if name in recorded and recorded[name] != digests[name]:
                 changed = f"was changed since the summary was made; lab report {folder} makes it anew"
                 flaws.append(InputError(changed, where=str(path)))
     return digests

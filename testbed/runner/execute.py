@@ -123,9 +123,9 @@ def locked(folder: Path, *, new: bool = False) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
-        told = of_file(error, folder, "a folder of yours, with --out")
-        told.problem, told.where = f"cannot be written: {told.problem}", str(folder)
-        raise told from error
+        failure = of_file(error, folder, "a folder of yours, with --out")
+        failure.problem, failure.where = f"cannot be written: {failure.problem}", str(folder)
+        raise failure from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -240,8 +240,8 @@ def run_name(plan: Plan, kind: str, code: str) -> str:
 
 def outcome_of(own: Path) -> Outcome:
     """How the run in a folder ended, as it was kept. InputError when that is missing or damaged."""
-    told = document(own / OUTCOME, _Kept)
-    return Outcome(told.keying, told.seed, own, told.status, told.wall_s, told.virtual_s, told.detail, told.counts)
+    kept = document(own / OUTCOME, _Kept)
+    return Outcome(kept.keying, kept.seed, own, kept.status, kept.wall_s, kept.virtual_s, kept.detail, kept.counts)
 
 
 def kept(own: Path, flaws: Callable[[Path], list[InputError]] = lambda own: Run(own).flaws()) -> Outcome | None:

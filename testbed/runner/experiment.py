@@ -224,7 +224,7 @@ class Experiment(Question):
         with gathered(wrong):
             chosen = choose(self.options, keying, options, str(class_line(type(self))))
         rng, factor, file = random.Random(f"{self.name} {seed}"), stretch(topology), file_of(self)
-        with gathered(wrong), _steps_told(wrong), hosted(file, "timeline()", InputError):
+        with gathered(wrong), _steps_checked(wrong), hosted(file, "timeline()", InputError):
             steps = _all_of(self, "timeline", self.timeline(topology, rng), Step, "a list of step(…)")
         with gathered(wrong), hosted(file, "flows()", InputError):
             flows = _all_of(self, "flows", self.flows(topology), Flow, "a list of Flow(…)")
@@ -303,26 +303,26 @@ def between(numbers: Iterable[float]) -> str:
 def step(at_s: float, action: str, **args: Any) -> Step:
     """One step of a timeline. InputErrors, with the line that called, for arguments that the action does not take:
     while a plan is made, when the timeline has named all its steps."""
-    caller, told = sys._getframe(1), _TOLD.get()
+    caller, errors = sys._getframe(1), _STEP_ERRORS.get()
     where = Location(caller.f_code.co_filename, caller.f_lineno)
-    if told is None:
+    if errors is None:
         return make(action, args, at_s, where)
-    with gathered(told):
+    with gathered(errors):
         return make(action, args, at_s, where)
     return make("mark", {"name": "a step that is wrong"}, 0, where)
 
 
-_TOLD: ContextVar[list[InputError] | None] = ContextVar("told", default=None)
+_STEP_ERRORS: ContextVar[list[InputError] | None] = ContextVar("errors", default=None)
 """Where `step` puts what is wrong with steps, so that all of a timeline is told at once."""
 
 
 @contextmanager
-def _steps_told(wrong: list[InputError]) -> Iterator[None]:
-    token = _TOLD.set(wrong)
+def _steps_checked(wrong: list[InputError]) -> Iterator[None]:
+    token = _STEP_ERRORS.set(wrong)
     try:
         yield
     finally:
-        _TOLD.reset(token)
+        _STEP_ERRORS.reset(token)
 
 
 def names() -> list[str]:

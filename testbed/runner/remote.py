@@ -98,8 +98,8 @@ def play_one(plan_json: str, made: dict[str, Any]) -> bytes:
     would play something else."""
     wanted = origin.Origin(**made)
     here = origin.here(wanted.kind, execute.code_digest())
-    if told := wanted.differs(here):
-        raise EnvironmentFailure(f"worker {socket.gethostname()}: {'; '.join(told)}")
+    if differing := wanted.differs(here):
+        raise EnvironmentFailure(f"worker {socket.gethostname()}: {'; '.join(differing)}")
     with tempfile.TemporaryDirectory(prefix="lab-worker-") as temporary:
         outcome = execute.play_one(
             Plan.model_validate_json(plan_json), Path(temporary), cast(Kernel, wanted.kind), wanted.code

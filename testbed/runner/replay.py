@@ -57,10 +57,10 @@ def notes(folder: Path, now: origin.Origin) -> list[str]:
             f"was run with --kernel {made.kind}: on the real clock no two runs are the same", where=str(folder),
             allowed="a run in virtual time", next_command="lab compare A B, for more than one seed",
         )  # fmt: skip
-    told = made.differs(now)
-    if told and made.commit is not None:
-        told.append(f"made from commit {made.commit.removesuffix('+')}{_changed(made.commit)}")
-    return told + changed
+    lines = made.differs(now)
+    if lines and made.commit is not None:
+        lines.append(f"made from commit {made.commit.removesuffix('+')}{_changed(made.commit)}")
+    return lines + changed
 
 
 def _changed(commit: str) -> str:

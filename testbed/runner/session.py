@@ -332,7 +332,7 @@ def measure(
 ) -> tuple[list[Outcome], list[tuple[Run, Measures]]]:
     """The numbers of every finished run that has them, which may be `known`. One that cannot be measured is no longer
     `done`, and `flaws` says why; so it does of one whose files were changed since."""
-    told, taken = [], []
+    outcomes_now, taken = [], []
     for each in outcomes:
         if each.done:
             run, count = Run(each.folder), len(flaws)
@@ -348,8 +348,8 @@ def measure(
                 each = replace(each, status=NOT_MEASURED)
             else:
                 flaws += run.flaws()
-        told.append(each)
-    return told, taken
+        outcomes_now.append(each)
+    return outcomes_now, taken
 
 
 @contextmanager
@@ -358,9 +358,9 @@ def written(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = of_file(error, folder, "a folder of yours")
-        told.problem = f"cannot be written: {told.problem}"
-        raise told from error
+        failure = of_file(error, folder, "a folder of yours")
+        failure.problem = f"cannot be written: {failure.problem}"
+        raise failure from error
 
 
 def nothing_left(folder: Path, flaws: Sequence[InputError], command: str = "") -> InputError:

@@ -24,7 +24,7 @@ from testbed import owned
 from testbed.errors import EnvironmentFailure, InputError, Interrupted, refuse
 from testbed.guest.boot import Kernel
 from testbed.record import origin
-from testbed.record.flaws import told_of, tried
+from testbed.record.flaws import lines_of, tried
 from testbed.record.reading import document
 from testbed.record.summary import FILE
 from testbed.report.drawing import Drawing
@@ -148,7 +148,7 @@ class Computed:
         results: dict[str, list[Mapping[str, Any]]] = {}
         measures: dict[str, list[Measures]] = {}
         costs: dict[str, Any] = {}
-        experiment, all_flaws, told = self._experiment, list(flaws), []
+        experiment, all_flaws, ended = self._experiment, list(flaws), []
         for each in outcomes:
             count = len(all_flaws)
             if each.done:
@@ -159,20 +159,20 @@ class Computed:
                     results.setdefault(each.keying, []).append(result)
                     measures.setdefault(each.keying, []).append(numbers)
                     costs[f"{each.keying}-{each.seed}"] = cost.model_dump()
-            told.append(each if len(all_flaws) == count else replace(each, status=NOT_MEASURED))
+            ended.append(each if len(all_flaws) == count else replace(each, status=NOT_MEASURED))
         if not results:
             raise nothing_left(folder, all_flaws)
         made = _provenance(code_digest(), outcomes) if kept is None else kept
-        summary = summarise(experiment, told, measures, {**about, "provenance": made})
+        summary = summarise(experiment, ended, measures, {**about, "provenance": made})
         summary["cost"] = costs
         with written(folder):
             own = folder / "figures"
             own.mkdir(parents=True, exist_ok=True)
             drawn: Sequence[Drawn] = ()
-            told_by = hosted(file_of(experiment), "figures()", EnvironmentFailure)
-            with tried("the figures cannot be drawn", all_flaws), told_by, (figures or Drawing()).here():
+            hosting = hosted(file_of(experiment), "figures()", EnvironmentFailure)
+            with tried("the figures cannot be drawn", all_flaws), hosting, (figures or Drawing()).here():
                 drawn = figures_of(experiment, "figures", experiment.figures(own, results), own)
-            summary["flaws"] = told_of(all_flaws, folder)
+            summary["flaws"] = lines_of(all_flaws, folder)
             put(folder / FILE, json.dumps(summary, indent=1) + "\n")
             write_csv(folder / "summary.csv", summary)
             write_page(folder / "report.html", summary, drawn, [], own)

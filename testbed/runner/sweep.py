@@ -68,7 +68,7 @@ def play(sweep: Sweep, folder: Path, player: Player, progress: Progress) -> Swep
             with tried("cannot be measured", flaws, outcome.folder):
                 rows.append(row(sweep.experiment, cell, outcome))
             if flaws:  # a failure of this run alone; it stays where it is, to be measured when that can be
-                failures.append(_told(cell, replace(outcome, status=NOT_MEASURED, detail=str(flaws[0])), folder))
+                failures.append(_entry(cell, replace(outcome, status=NOT_MEASURED, detail=str(flaws[0])), folder))
         made = origin.here(sweep.kernel, execute.code_digest())
         about = {
             "experiment": sweep.experiment.name,
@@ -111,10 +111,10 @@ def _failure(cell: Cell, outcome: Outcome, folder: Path) -> dict[str, Any]:
         with written(folder):
             owned.claim(kept.parent, str(kept.parent))
             outcome.folder.rename(kept)
-    return _told(cell, replace(outcome, folder=kept), folder)
+    return _entry(cell, replace(outcome, folder=kept), folder)
 
 
-def _told(cell: Cell, outcome: Outcome, folder: Path) -> dict[str, Any]:
+def _entry(cell: Cell, outcome: Outcome, folder: Path) -> dict[str, Any]:
     return {
         **cell.levels, "seed": cell.seed, "status": outcome.status, "folder": str(outcome.folder.relative_to(folder)),
         "detail": outcome.detail,

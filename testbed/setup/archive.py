@@ -149,13 +149,13 @@ class Archive:
         (self.state / "sources.list").write_text("".join(f"{line}\n" for line in lines))
         self._asked = True
         try:
-            told = run([*self._apt("apt-get"), "update"], what=f"reading the package lists of {self.suite}", tries=3)
+            output = run([*self._apt("apt-get"), "update"], what=f"reading the package lists of {self.suite}", tries=3)
         except EnvironmentFailure as error:
             if strict:
                 raise
             say(f"{error.problem}\ngoing on with the package lists that were read before")
             return
-        for line in told.splitlines():
+        for line in output.splitlines():
             if line.startswith("W: Failed to fetch"):
                 say(line.removeprefix("W: "))
 

@@ -48,14 +48,14 @@ def digest_of(files: Iterable[Path], checkout: Path = PROJECT) -> str:
 class Artefact:
     """One thing in the cache: `kind`, the hash `key` of its inputs, and how to build it into an empty folder.
 
-    `space_mib` is the disk space that building it takes at its peak. `told`: it takes so long that a person is told.
+    `space_mib` is the disk space that building it takes at its peak. `announced`: whether a person is told of it.
     """
 
     kind: str
     key: str
     build: Callable[[Path], None]
     space_mib: int
-    told: bool = True
+    announced: bool = True
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ class Artefact:
         part = cache_dir() / f"{self.name}.{os.getpid()}.part"
         try:
             owned.claim(part, str(part))
-            with step(f"making the {self.kind}") if self.told else contextlib.nullcontext():
+            with step(f"making the {self.kind}") if self.announced else contextlib.nullcontext():
                 self.build(part)
                 os.sync()  # before the name: a power cut must not leave the name with empty files
             part.rename(self.path)

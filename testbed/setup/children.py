@@ -68,16 +68,16 @@ def end_all() -> None:
 
 
 @contextmanager
-def stoppable(told: Callable[[], None]) -> Iterator[None]:
+def stoppable(stopping: Callable[[], None]) -> Iterator[None]:
     """The first Ctrl-C within ends the work, which raises KeyboardInterrupt where it is waited for, and lets what
-    outlasts it go on; `told` is called then. The second one is as anywhere else. For the main thread."""
+    outlasts it go on; `stopping` is called then. The second one is as anywhere else. For the main thread."""
     before = signal.getsignal(signal.SIGINT)
 
     def stop(_number: int, _frame: object) -> None:
         signal.signal(signal.SIGINT, before)
         _work_ended.set()
         _end(all_of_them=False)
-        told()
+        stopping()
 
     signal.signal(signal.SIGINT, stop)
     try:

@@ -28,7 +28,7 @@ _LEFT_OUT = shutil.ignore_patterns("__pycache__")
 
 def code() -> Artefact:
     """Of the checkout as it was when this process first asked."""
-    return Artefact("guest-code", digest(_content(), tree.tree().key), _build, space_mib=100, told=False)
+    return Artefact("guest-code", digest(_content(), tree.tree().key), _build, space_mib=100, announced=False)
 
 
 @cache

@@ -30,7 +30,7 @@ def commit() -> str:
 def release() -> Artefact:
     """The folder that has its package `agents`. Making it raises EnvironmentFailure where the history is not here."""
     named = commit()
-    return Artefact("previous-release", named[:12], lambda folder: _build(folder, named), space_mib=20, told=False)
+    return Artefact("previous-release", named[:12], lambda folder: _build(folder, named), space_mib=20, announced=False)
 
 
 def missing() -> str | None:

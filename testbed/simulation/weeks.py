@@ -224,7 +224,7 @@ class Weeks:
                     self.found.silent.append(f"{link} at {now:.1f} s")
 
 
-def told(weeks: Weeks) -> dict[str, Any]:
+def summary(weeks: Weeks) -> dict[str, Any]:
     """What came of it, in numbers fit for JSON."""
     found = weeks.found
     return {
@@ -264,7 +264,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, metavar="FILE")
     asked = parser.parse_args(words)
-    said = told(play(asked.days, asked.seed))
+    said = summary(play(asked.days, asked.seed))
     text = json.dumps(said, indent=1) + "\n"
     print(text, end="")
     if asked.keep is not None:

@@ -58,8 +58,8 @@ class Invariants:
                 self.files.made(
                     f"{self.network.domain.name}/{node.name}/{sa.interface}/{sa.protocol.value}", sa.generation
                 )
-        told, counters = self.files.told(node), self.files.counters(node.name)
-        self.keys.enforced(node, kernel, counters, told)
+        policy, counters = self.files.policy(node), self.files.counters(node.name)
+        self.keys.enforced(node, kernel, counters, policy)
         self.access.enforced(node, kernel)
 
     def _group(self, router: str, sa: GroupSa) -> str:

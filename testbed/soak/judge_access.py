@@ -34,12 +34,12 @@ class Access:
 
     def enforced(self, node: Node, kernel: Kernel) -> None:
         """After a router's kernel was changed."""
-        told = self._files.told(node)
+        policy = self._files.policy(node)
         self._speakers(node, kernel)
         for each in kernel.interfaces:
-            right = each.mode.value == told.modes.get((each.name, each.protocol.value))
+            right = each.mode.value == policy.modes.get((each.name, each.protocol.value))
             self._hold("mode as signed", right, f"{node.name} {each.name} {each.protocol.value}: {each.mode}")
-        strict = {key for key, mode in told.modes.items() if mode == Mode.REQUIRED.value}
+        strict = {key for key, mode in policy.modes.items() if mode == Mode.REQUIRED.value}
         there = {(each.name, each.protocol.value) for each in kernel.interfaces}
         self._hold("mode as signed", strict <= there, (node.name, strict))
         # Policies follow from interfaces and from what is sent with, and nothing else.
@@ -71,11 +71,11 @@ class Access:
             self._hold("keys for members only", peer == speaker or peer in may, f"the DKS gives {peer} keys of {group}")
         elif node.name != "dks" and event.kind == "member":
             interface, peer = group.split("/")[2], str(event.fields["peer"])
-            may = {each.group.split("/")[1] for each in self._files.told(node).heard if each.interface == interface}
+            may = {each.group.split("/")[1] for each in self._files.policy(node).heard if each.interface == interface}
             self._hold("keys for members only", peer in may, f"{node.name} gives {peer} keys of {group}")
 
     def _speakers(self, node: Node, kernel: Kernel) -> None:
-        allowed = {(each.interface, each.speaker) for each in self._files.told(node).heard}
+        allowed = {(each.interface, each.speaker) for each in self._files.policy(node).heard}
         for sa in kernel.sas:
             heard = sa.outbound or (sa.interface, sa.speaker) in allowed
             self._hold("no unauthorised speaker", heard, f"{node.name} hears {sa.speaker} on {sa.interface}")
@@ -95,10 +95,10 @@ class Access:
 
     def _on_the_disk(self, node: Node, kernel: Kernel) -> None:
         """What is heard has its floor on the disk, before anything follows from it."""
-        told, counters = self._files.told(node), self._files.counters(node.name)
-        if not told.local_key_server:
+        policy, counters = self._files.policy(node), self._files.counters(node.name)
+        if not policy.local_key_server:
             return
-        groups = {(each.interface, each.speaker, each.protocol): each.group for each in told.heard}
+        groups = {(each.interface, each.speaker, each.protocol): each.group for each in policy.heard}
         for sa in kernel.sas:
             if not sa.outbound and sa.destination.is_multicast:
                 group = groups[sa.interface, sa.speaker, sa.protocol.value]
@@ -118,7 +118,7 @@ class Access:
         for pair in self._network.adjacencies():
             a, b = sorted(pair)
             nodes = [self._network.nodes[name] for name in (a, b)]
-            talk = all(each.core is not None and self._files.told(each).local_key_server for each in nodes)
+            talk = all(each.core is not None and self._files.policy(each).local_key_server for each in nodes)
             if pair & self._liars or not talk:
                 self._calm.pop((a, b), None)
                 continue
@@ -142,7 +142,7 @@ class Access:
             settled = all(network.now - network.listed.get(each.name, 0.0) > 5 for each in (a, b))
             self._hold("neighbours have one list", not settled or lists[0] == lists[1], (*pair, lists))
             for one, other in ((a, b), (b, a)):
-                has, own = self._files.carried(one).get(other.name), self._files.told(other).version
+                has, own = self._files.carried(one).get(other.name), self._files.policy(other).version
                 right = has == own or not settled or not self._wrote_before(5, a.name, b.name)
                 what = (one.name, "has", has, "of", other.name, own)
                 self._hold("neighbours have each other's documents", right, what)

@@ -31,7 +31,7 @@ class Files:
         self._counters: dict[str, witness.Kept] = {}
         self._versions: dict[str, int] = {}
         self._lists: dict[str, int] = {}
-        self._told: dict[str, tuple[bytes, bytes | None, witness.Policy]] = {}
+        self._policies: dict[str, tuple[bytes, bytes | None, witness.Policy]] = {}
         self._made: dict[str, int] = {}
         self._carried: dict[str, dict[str, int]] = {}
         self.written: dict[str, float] = {}
@@ -50,10 +50,10 @@ class Files:
         """Of the revocation list on this router's disk."""
         return witness.revoked(node.files.get(REVOCATION), ROOT, self._network.domain.name)[0]
 
-    def told(self, node: Node) -> witness.Policy:
+    def policy(self, node: Node) -> witness.Policy:
         """What a router's files tell it to do."""
         signed, revocation = node.files[DOCUMENT], node.files.get(REVOCATION)
-        known = self._told.get(node.name)
+        known = self._policies.get(node.name)
         if known is None or known[:2] != (signed, revocation):
             try:
                 policy = witness.policy_of(signed, revocation, ROOT, self._network.domain.name, node.name)
@@ -61,7 +61,7 @@ class Files:
                 self._hold(SIGNED, False, f"{node.name}: {error}")
                 raise
             self._hold(SIGNED, self._network.published.get((node.name, policy.version)) == signed, node.name)
-            known = self._told[node.name] = signed, revocation, policy
+            known = self._policies[node.name] = signed, revocation, policy
         return known[2]
 
     def persisted(self, node: Node, name: str) -> None:
@@ -69,14 +69,14 @@ class Files:
         if name == COUNTERS:
             self._count(node)
         elif name == DOCUMENT:
-            version, before = self.told(node).version, self._versions.get(node.name, 0)
+            version, before = self.policy(node).version, self._versions.get(node.name, 0)
             self._hold(OLDER, version >= before, f"{node.name}: policy {before} became {version}")
             self._versions[node.name] = version
             self.written[node.name] = self._network.now
         elif name == CARRIED:
             self._carry(node)
         elif name == REVOCATION:
-            self.told(node)
+            self.policy(node)
             version, before = self.list_version(node), self._lists.get(node.name, 0)
             self._hold(SIGNED, node.files[REVOCATION] in self._network.signed_lists, f"{node.name}: list {version}")
             self._hold(OLDER, version >= before, f"{node.name}: list {before} became {version}")

@@ -77,12 +77,12 @@ class Keys:
             return "", 0
         return node.name, node.boots if sa.outbound else 0
 
-    def enforced(self, node: Node, kernel: Kernel, kept: Kept | None, told: Policy) -> None:
-        """After a router's kernel was changed. `kept`, `told`: what its files say."""
-        mark, shared = kept.reserved if kept is not None else 0, told.local_key_server
+    def enforced(self, node: Node, kernel: Kernel, kept: Kept | None, policy: Policy) -> None:
+        """After a router's kernel was changed. `kept`, `policy`: what its files say."""
+        mark, shared = kept.reserved if kept is not None else 0, policy.local_key_server
         floors = kept.floors if kept is not None else {}
         versions = {
-            (each.interface, each.speaker, each.protocol): floors.get(each.group, (0, 0))[0] for each in told.heard
+            (each.interface, each.speaker, each.protocol): floors.get(each.group, (0, 0))[0] for each in policy.heard
         }
         boots, before = self._before.get(node.name, (0, set()))
         if boots != node.boots:

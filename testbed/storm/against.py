@@ -100,12 +100,12 @@ def row(run: Run) -> dict[str, Any]:
         "routers": len(run.plan.topology.routers),
         "keying": run.plan.keying,
         "seed": run.plan.seed,
-        **{name: _told(side) for name, side in zip(("guest", "computed"), sides, strict=True)},
+        **{name: _columns(side) for name, side in zip(("guest", "computed"), sides, strict=True)},
         "apart_s": {"median": round(median(apart), 3), "most": round(apart[-1], 3)},
     }
 
 
-def _told(side: Side) -> dict[str, Any]:
+def _columns(side: Side) -> dict[str, Any]:
     return {
         "asked": dict(sorted(side.asked.items())),
         "repeats": side.repeats,

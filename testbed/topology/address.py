@@ -137,16 +137,16 @@ class _Resolver:
         return topology.model_copy(update={"routers": routers, "pim": pim})
 
     def _at(self, router: str) -> tuple[float | None, float | None]:
-        told = self.source.routers.get(router, RouterSource())
-        return (told.at[0], told.at[1]) if told.at else (None, None)
+        written = self.source.routers.get(router, RouterSource())
+        return (written.at[0], written.at[1]) if written.at else (None, None)
 
     def _loopback(self, router: str) -> IPv4Interface:
-        told = self.source.routers.get(router, RouterSource())
-        return told.loopback or IPv4Interface(self.loopbacks.cut(32))
+        written = self.source.routers.get(router, RouterSource())
+        return written.loopback or IPv4Interface(self.loopbacks.cut(32))
 
     def _area_types(self, router: str) -> dict[str, Any]:
         types = {area: area_type_of(self.source, router, area) for area in areas_of(self.source, router)}
-        return {str(IPv4Address(area)): told for area, told in types.items() if told != "normal"}
+        return {str(IPv4Address(area)): kind for area, kind in types.items() if kind != "normal"}
 
     def _cost(self, wire: WireSource) -> int:
         return wire.cost if wire.cost is not None else self.source.defaults.cost
@@ -248,8 +248,8 @@ class _Resolver:
         return Host(name=node, segment=segment, interface=own, ipv4=IPv4Interface((address, 30)), gateway=gateway)
 
     def _management(self) -> Management:
-        told = self.source.dks.management if self.source.dks else None
-        subnet = told or self.management.cut(16)
+        written = self.source.dks.management if self.source.dks else None
+        subnet = written or self.management.cut(16)
         addresses = pools.hosts(subnet)
         own = next(addresses)
         return Management(

@@ -127,7 +127,7 @@ def _problems(topology: Topology, segment: Segment) -> Iterator[str]:
     for end in speaking:
         groups.setdefault(_OPTIONS[types[end.router]], []).append(end)
     if len(groups) > 1:
-        said = ", ".join(f"{name} takes area {speaking[0].area} for {told}" for name, told in types.items())
+        said = ", ".join(f"{name} takes area {speaking[0].area} for {kind}" for name, kind in types.items())
         yield f"{said}: their Hellos differ in the area's type and are rejected, no adjacency forms between them"
     for ends in groups.values():
         if len(ends) < 2:

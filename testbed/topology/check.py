@@ -75,8 +75,8 @@ def _names(
         for member in lan.routers:
             known(member, "lans", name, "routers", member)
         for key in ("costs", "addresses", "interfaces", "mtu", "priority", "passive"):
-            told = getattr(lan, key)
-            for member in told if isinstance(told, dict | list) else ():
+            named = getattr(lan, key)
+            for member in named if isinstance(named, dict | list) else ():
                 if member not in lan.routers:
                     findings.wrong(
                         f"router {member!r} is not on LAN {name!r}{nearest(member, lan.routers)}",
@@ -162,7 +162,7 @@ def _first_use(source: TopologySource, section: str, name: str) -> tuple[Any, ..
     for index, link in enumerate(source.links):
         if name in link.between:
             return ("links", index, "between", link.between.index(name))
-    lan = next(lan for lan, told in source.lans.items() if name in told.routers)
+    lan = next(lan for lan, written in source.lans.items() if name in written.routers)
     return ("lans", lan, "routers", name)
 
 
@@ -230,13 +230,13 @@ def _delays(source: TopologySource, findings: Findings) -> None:
 def _areas(source: TopologySource, findings: Findings) -> None:
     """Types of areas: for areas that there are, and not for the backbone (RFC 2328 §3.6)."""
     used = {area for router in routers_of(source) for area in areas_of(source, router)}
-    told: list[tuple[int, str, tuple[Any, ...], set[int]]] = [
+    areas: list[tuple[int, str, tuple[Any, ...], set[int]]] = [
         (area, kind, ("ospf", "areas", area), used) for area, kind in source.ospf.areas.items()
     ]
     for name, router in source.routers.items():
         own = set(areas_of(source, name))
-        told += [(area, kind, ("routers", name, "areas", area), own) for area, kind in router.areas.items()]
-    for area, kind, path, there in told:
+        areas += [(area, kind, ("routers", name, "areas", area), own) for area, kind in router.areas.items()]
+    for area, kind, path, there in areas:
         if area == 0 and kind != "normal":
             findings.wrong(f"area 0 is {kind}", *path, allowed="normal: the backbone carries what all others learn")
         elif area not in there:

@@ -57,8 +57,8 @@ def reading(data: Mapping[str, Any], lines: Lines, file: Path) -> Reading:
 class _Import:
     def __init__(self, data: Mapping[str, Any], lines: Lines, file: Path) -> None:
         self.data, self.lines, self.file = data, lines, file
-        told = data["topology"]
-        self.topology: Mapping[str, Any] = told if isinstance(told, dict) else {}
+        value = data["topology"]
+        self.topology: Mapping[str, Any] = value if isinstance(value, dict) else {}
         self.nodes: Mapping[str, Any] = self._mapping("nodes")
         if not self.nodes:
             raise self._wrong("a topology without nodes", "topology", allowed=f"nodes: {NODE}")
@@ -107,16 +107,16 @@ class _Import:
     # -- nodes
 
     def _mapping(self, key: str) -> Mapping[str, Any]:
-        told = self.topology.get(key)
-        if told is not None and not isinstance(told, dict):
+        value = self.topology.get(key)
+        if value is not None and not isinstance(value, dict):
             raise self._wrong(f"topology.{key}: bad value", "topology", key, allowed=f"{key}: {NODE}")
-        return told or {}
+        return value or {}
 
     def _settings(self, name: str) -> Mapping[str, Any]:
-        told = self.nodes[name]
-        if told is not None and not isinstance(told, dict):
+        value = self.nodes[name]
+        if value is not None and not isinstance(value, dict):
             raise self._wrong(f"node {name!r}: bad value", "topology", "nodes", name, allowed=NODE)
-        return told or {}
+        return value or {}
 
     def _inherited(self, name: str, key: str, kind: str = "") -> str:
         """What holds for a node: its own word, its group's, its kind's, that of all (containerlab's order)."""
@@ -156,10 +156,10 @@ class _Import:
     # -- links
 
     def _wires(self) -> Iterator[Wire]:
-        told = self.topology.get("links")
-        if not isinstance(told, list) or not told:
+        value = self.topology.get("links")
+        if not isinstance(value, list) or not value:
             raise self._wrong("a topology without links", "topology", "links", allowed=f"links: [{LINK}]")
-        for index, link in enumerate(told):
+        for index, link in enumerate(value):
             path = ("topology", "links", index)
             ends = link.get("endpoints") if isinstance(link, dict) else None
             if ends is None and isinstance(link, dict) and isinstance(link.get("endpoint"), dict):
@@ -174,13 +174,13 @@ class _Import:
             else:
                 yield Wire((pair[0], pair[1]), self._mtu(link, path), index)
 
-    def _end(self, told: Any, path: tuple[Any, ...]) -> End:
-        if isinstance(told, dict):
-            node, interface = told.get("node"), told.get("interface")
+    def _end(self, value: Any, path: tuple[Any, ...]) -> End:
+        if isinstance(value, dict):
+            node, interface = value.get("node"), value.get("interface")
         else:
-            node, _, interface = str(told).partition(":")
+            node, _, interface = str(value).partition(":")
         if not isinstance(node, str) or not isinstance(interface, str) or not node or not interface:
-            raise self._wrong(f"endpoint {told!r}", *path, allowed=f"NODE:INTERFACE, as in {LINK}")
+            raise self._wrong(f"endpoint {value!r}", *path, allowed=f"NODE:INTERFACE, as in {LINK}")
         if node in OUTSIDE and node not in self.kinds:
             return End(node, interface)
         if node not in self.kinds:
@@ -194,12 +194,12 @@ class _Import:
         return End(node, name)
 
     def _mtu(self, link: Mapping[str, Any], path: tuple[Any, ...]) -> int | None:
-        told = link.get("mtu")
-        if told is None:
+        value = link.get("mtu")
+        if value is None:
             return None
-        if isinstance(told, bool) or not isinstance(told, int) or not MIN_MTU <= told <= MAX_MTU:
-            raise self._wrong(f"mtu {told!r}", *path, "mtu", allowed=f"octets from {MIN_MTU} to {MAX_MTU}")
-        return told
+        if isinstance(value, bool) or not isinstance(value, int) or not MIN_MTU <= value <= MAX_MTU:
+            raise self._wrong(f"mtu {value!r}", *path, "mtu", allowed=f"octets from {MIN_MTU} to {MAX_MTU}")
+        return value
 
     def _of(self, name: str) -> list[tuple[End, End, Wire]]:
         """A node's links: its own end, the other, the link."""

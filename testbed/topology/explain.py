@@ -49,11 +49,11 @@ def explain(problem: Any, where: Where) -> InputError:
     value = problem.get("input")
     shown = f" {value!r}" if isinstance(value, str | int | float | bool) else ""
     key = ".".join(str(part) for part in path) or "the file"
-    told, allowed = _told(problem, path, key, shown)
-    return InputError(told, where=where(*path), allowed=allowed, next_command=NEXT)
+    text, allowed = _problem_and_allowed(problem, path, key, shown)
+    return InputError(text, where=where(*path), allowed=allowed, next_command=NEXT)
 
 
-def _told(problem: Any, path: list[Any], key: str, shown: str) -> tuple[str, str]:
+def _problem_and_allowed(problem: Any, path: list[Any], key: str, shown: str) -> tuple[str, str]:
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
         model = SECTIONS[str(path[0])][0] if len(path) > 1 else TopologySource
@@ -66,10 +66,10 @@ def _told(problem: Any, path: list[Any], key: str, shown: str) -> tuple[str, str
     message = invalid.plain(problem["msg"])
     if message.startswith(ALLOWED):
         value = problem.get("input")
-        told = (
+        quoted = (
             f" {value!r}" if isinstance(value, list | dict) and len(path) > 1 and len(repr(value)) <= SHORT else shown
         )
-        return f"{key}: bad value{told}", message.removeprefix(ALLOWED)
+        return f"{key}: bad value{quoted}", message.removeprefix(ALLOWED)
     if kind in ("too_short", "too_long"):
         count = context.get("actual_length")
         words = "[2], [3] or [2, 3]" if path[-1] == "versions" else "exactly 2"

@@ -51,11 +51,11 @@ def interfaces_of(source: TopologySource) -> Iterator[tuple[str, str, tuple[Any,
     for index, link in enumerate(source.links):
         for end, name in enumerate(link.interfaces or ()):
             yield link.between[end], name, ("links", index, "interfaces", end)
-    for lan, told in source.lans.items():
-        for router, name in (told.interfaces or {}).items():
+    for lan, value in source.lans.items():
+        for router, name in (value.interfaces or {}).items():
             yield router, name, ("lans", lan, "interfaces", router)
-    for host, told_host in source.hosts.items():
-        for node, name in zip((told_host.on, host), told_host.interfaces or (), strict=False):
+    for host, written in source.hosts.items():
+        for node, name in zip((written.on, host), written.interfaces or (), strict=False):
             yield node, name, ("hosts", host, "interfaces")
 
 
@@ -76,9 +76,9 @@ def passive_of(wire: WireSource, router: str) -> bool:
     return wire.passive if isinstance(wire.passive, bool) else router in (wire.passive or ())
 
 
-def of_member(told: int | dict[str, int] | None, router: str, otherwise: int) -> int:
+def of_member(value: int | dict[str, int] | None, router: str, otherwise: int) -> int:
     """A router's own value where a LAN gives one for all or for some."""
-    return told.get(router, otherwise) if isinstance(told, dict) else otherwise if told is None else told
+    return value.get(router, otherwise) if isinstance(value, dict) else otherwise if value is None else value
 
 
 def area_type_of(source: TopologySource, router: str, area: int) -> str:

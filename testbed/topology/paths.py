@@ -181,16 +181,18 @@ def _tables(
     for key, area in areas.items():
         for name in area.trees:
             if key != BACKBONE and name not in borders:
-                told = {
-                    border: _told(alive[border], key, summaries[border], family)
+                summarised = {
+                    border: _summarised(alive[border], key, summaries[border], family)
                     for border in borders & area.trees.keys()
                 }
-                for prefix, path in _through(area.trees[name], told.keys(), told).items():
+                for prefix, path in _through(area.trees[name], summarised.keys(), summarised).items():
                     tables[name].setdefault(prefix, path)
     return tables
 
 
-def _told(border: Router, area: str, summaries: Mapping[IPNetwork, Path], family: Family) -> Mapping[IPNetwork, Path]:
+def _summarised(
+    border: Router, area: str, summaries: Mapping[IPNetwork, Path], family: Family
+) -> Mapping[IPNetwork, Path]:
     """What a border router announces into an area, by the type that it takes the area for."""
     kind = border.area_types.get(area, "normal")
     default = {DEFAULTS[family]: Path(DEFAULT_COST, frozenset())} if kind != "normal" else {}

@@ -213,7 +213,7 @@ class TopologySource(Source):
         """A key with nothing after it says nothing."""
         if not isinstance(value, dict):
             return value
-        return {key: told for key, told in value.items() if told is not None or key not in cls.model_fields}
+        return {key: entry for key, entry in value.items() if entry is not None or key not in cls.model_fields}
 
     @model_validator(mode="before")
     @classmethod
@@ -236,7 +236,7 @@ class TopologySource(Source):
         if isinstance(value, list):
             return {name: {} for name in _once(value)}
         if isinstance(value, dict):
-            return {name: {} if told is None else told for name, told in value.items()}
+            return {name: {} if entry is None else entry for name, entry in value.items()}
         return value
 
     @field_validator("lans", mode="before")
@@ -244,7 +244,7 @@ class TopologySource(Source):
     def _short_lans(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {name: {"routers": told} if isinstance(told, list) else told for name, told in value.items()}
+        return {name: {"routers": entry} if isinstance(entry, list) else entry for name, entry in value.items()}
 
 
 def _once(names: Iterable[Any]) -> list[Any]:

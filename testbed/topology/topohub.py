@@ -66,15 +66,15 @@ def _json(raw: bytes, file: Path) -> Any:
 
 
 def _id(held: Any, key: str, path: str, file: Path) -> str:
-    told = held.get(key) if isinstance(held, dict) else None
-    if isinstance(told, bool) or not isinstance(told, str | int):
+    value = held.get(key) if isinstance(held, dict) else None
+    if isinstance(value, bool) or not isinstance(value, str | int):
         raise InputError(f"{path}.{key} is missing or no name of a node", where=str(file), allowed=FORM)
-    return str(told)
+    return str(value)
 
 
 def _label(node: Mapping[str, Any], name: str) -> str:
-    told = node.get("name", node.get("label"))
-    return told if isinstance(told, str) else name
+    value = node.get("name", node.get("label"))
+    return value if isinstance(value, str) else name
 
 
 def _number(value: Any) -> bool:
@@ -82,23 +82,23 @@ def _number(value: Any) -> bool:
 
 
 def _point(node: Mapping[str, Any], path: str, file: Path) -> tuple[float, float] | None:
-    told = node.get("pos")
-    if told is None:
+    value = node.get("pos")
+    if value is None:
         return None
-    if not isinstance(told, list) or len(told) != 2 or not all(map(_number, told)):
-        raise InputError(f"{path}.pos: bad value {str(told)[:40]}", where=str(file), allowed="[longitude, latitude]")
-    return float(told[0]), float(told[1])
+    if not isinstance(value, list) or len(value) != 2 or not all(map(_number, value)):
+        raise InputError(f"{path}.pos: bad value {str(value)[:40]}", where=str(file), allowed="[longitude, latitude]")
+    return float(value[0]), float(value[1])
 
 
 def _length(edge: Mapping[str, Any], path: str, file: Path) -> dict[str, float]:
-    told = edge.get("dist")
-    if told is None:
+    value = edge.get("dist")
+    if value is None:
         return {}
-    if not _number(told) or not 0 <= told <= MAX_KM:
+    if not _number(value) or not 0 <= value <= MAX_KM:
         raise InputError(
-            f"{path}.dist: bad value {str(told)[:40]!r}", where=str(file), allowed=f"a length from 0 to {MAX_KM:g} km"
+            f"{path}.dist: bad value {str(value)[:40]!r}", where=str(file), allowed=f"a length from 0 to {MAX_KM:g} km"
         )
-    return {"delay": delay_of(told)}
+    return {"delay": delay_of(value)}
 
 
 def _put_on_the_map(graph: networkx.Graph) -> None:

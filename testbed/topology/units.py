@@ -143,7 +143,7 @@ def _for_some(convert: Callable[[Any], int]) -> BeforeValidator:
 
     def each(value: Any) -> int | dict[Any, int]:
         if isinstance(value, dict):
-            return {name: convert(told) for name, told in value.items()}
+            return {name: convert(entry) for name, entry in value.items()}
         return convert(value)
 
     return BeforeValidator(each)

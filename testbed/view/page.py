@@ -20,13 +20,13 @@ HERE = Path(__file__).parent
 
 def page(
     scenes: Sequence[dict[str, Any]],
-    told: Sequence[tuple[int, str]] = (),
+    captions: Sequence[tuple[int, str]] = (),
     speed: int | None = None,
     live: int | None = None,
 ) -> str:
     """The page of one scene, or of several side by side on one cursor.
 
-    `told`: sentences that tell it, and from when on (ns of the first scene's record). `speed`: it plays at once, so
+    `captions`: sentences that tell it, and from when on (ns of the first scene's record). `speed`: it plays at once, so
     many times faster than the record. `live`: the record still grows, and the page asks its own server for what comes
     after so many messages; else it asks nothing from anywhere.
     """
@@ -34,7 +34,8 @@ def page(
     script = (HERE / "view.js").read_text()
     data = gzip.compress(
         json.dumps(
-            {"scenes": scenes, "told": told, "speed": speed, "live": live, "marks": look.MARKS}, separators=(",", ":")
+            {"scenes": scenes, "told": captions, "speed": speed, "live": live, "marks": look.MARKS},
+            separators=(",", ":"),
         ).encode(),
         9,
         mtime=0,

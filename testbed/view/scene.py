@@ -37,9 +37,9 @@ def scene(run: Run) -> dict[str, Any]:
     Raises InputError for a record that is missing or damaged.
     """
     zero, events = origin(run), run.events
-    told = [*events, *_routes(run), *_wires(run)]
+    seen = [*events, *_routes(run), *_wires(run)]
     agents = any(event["source"] == "agent" for event in events)
-    return described(run.plan, zero, (int(events[0]["t"]), int(events[-1]["t"])), told, agents=agents)
+    return described(run.plan, zero, (int(events[0]["t"]), int(events[-1]["t"])), seen, agents=agents)
 
 
 def described(
@@ -128,15 +128,15 @@ class RouteSums:
         if self._changed is not None and event["t"] > self._changed + BURST_NS:
             down = frozenset(self._down)
             self._watch.expect(wanted(self._topology, expected_paths(self._topology, down)), self._changed)
-            yield from self._told(self._changed)
+            yield from self._change(self._changed)
             self._changed = None
         self._watch.see(event)
         if _changes(event, self._topology, self._down):
             self._changed = event["t"] if self._changed is None else self._changed
         elif self._changed is None:
-            yield from self._told(event["t"])
+            yield from self._change(event["t"])
 
-    def _told(self, moment: int) -> Iterator[Event]:
+    def _change(self, moment: int) -> Iterator[Event]:
         now = self._watch.right, self._watch.count
         if now != self._last:
             yield {"t": moment, "node": "lab", "source": ADDED, "kind": "routes", "right": now[0], "of": now[1]}

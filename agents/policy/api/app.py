@@ -102,11 +102,11 @@ async def _policy_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PolicyError)
     if not request.url.path.startswith(API):
         return plain_page("error.html.j2", Problem(status_of(error), str(error)))
-    told = parts(str(error))
+    shown = parts(str(error))
     if isinstance(error, Held):
-        return _error(status_of(error), told.problem, held=True, waiting_for=error.missing, problems=error.wrong)
-    given = {"allowed": told.allowed, "next_command": told.next_command, "problems": told.problems}
-    return _error(status_of(error), told.problem, **{name: value for name, value in given.items() if value})
+        return _error(status_of(error), shown.problem, held=True, waiting_for=error.missing, problems=error.wrong)
+    given = {"allowed": shown.allowed, "next_command": shown.next_command, "problems": shown.problems}
+    return _error(status_of(error), shown.problem, **{name: value for name, value in given.items() if value})
 
 
 async def _malformed(request: Request, error: Exception) -> Response:

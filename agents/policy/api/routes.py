@@ -101,7 +101,7 @@ def diff(_who: Reader, folder: Folder) -> dict[str, Any]:
             "draft": digest(domain),
             "changes": difference(committed, domain),
             "problems": problems(domain),
-            "warnings": [*jumps(committed, domain), *store.unlisted_told()],
+            "warnings": [*jumps(committed, domain), *store.unlisted_warnings()],
         }
 
 

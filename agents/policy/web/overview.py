@@ -114,11 +114,11 @@ def routers(draft: Domain, committed: Domain | None, said: Said) -> list[Router]
 
 
 def _router(
-    name: str, now: RouterEntry | None, was: RouterEntry | None, heard: Heard, told: Mapping[str, Any]
+    name: str, now: RouterEntry | None, was: RouterEntry | None, heard: Heard, confirmed: Mapping[str, Any]
 ) -> Router:
     entry = now or was
     assert entry is not None
-    word: Mapping[str, Any] = told.get("said") or {}
+    word: Mapping[str, Any] = confirmed.get("said") or {}
     own = {each["name"]: each for each in word.get("interfaces", ())}
     names = list(dict.fromkeys(each.name for each in (*entry.interfaces, *(was.interfaces if was else ()))))
     interfaces = tuple(
@@ -137,7 +137,7 @@ def _router(
         confirmed=word.get("version"),
         at=word.get("at"),
         list_version=word.get("revocation"),
-        missing=tuple(told.get("missing", ())),
+        missing=tuple(confirmed.get("missing", ())),
     )
 
 

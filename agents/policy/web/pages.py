@@ -117,9 +117,9 @@ class Whole:
         with opened(visit.folder) as store:
             self.draft, last = store.draft(), store.version
             self.committed: Domain | None = store.domain(last) if last else None
-        told: Any = attempt(lambda: routes.confirmations(visit.token, visit.folder)) if last else None
-        self.said: overview.Said = told["routers"] if isinstance(told, dict) else {}
-        self.wrong: tuple[str, ...] = tuple(told["problems"]) if isinstance(told, dict) else ()
+        confirmations: Any = attempt(lambda: routes.confirmations(visit.token, visit.folder)) if last else None
+        self.said: overview.Said = confirmations["routers"] if isinstance(confirmations, dict) else {}
+        self.wrong: tuple[str, ...] = tuple(confirmations["problems"]) if isinstance(confirmations, dict) else ()
         self.routers = overview.routers(self.draft, self.committed, self.said)
         self.adjacencies = overview.adjacencies(self.draft, self.committed, self.said)
 
@@ -230,8 +230,8 @@ def _after(visit: Visit, done: dict[str, Any] | Problem, target: str, again: Cal
     if isinstance(done, Problem):
         return again(done)
     changes = "; ".join(done["changes"]) or "nothing"
-    told = f"In the draft: {changes[:500]}. It counts when it is committed."
-    visit.session.notice = Notice(told) if target == "/draft" else Notice(told, "/draft", "See the draft")
+    notice = f"In the draft: {changes[:500]}. It counts when it is committed."
+    visit.session.notice = Notice(notice) if target == "/draft" else Notice(notice, "/draft", "See the draft")
     return go(target)
 
 
@@ -349,9 +349,9 @@ def commit(visit: Writing, given: Form) -> Response:
     done = attempt(deed)
     if isinstance(done, Problem):
         return _draft(visit, done, given)
-    told = f"Version {done['version']} is committed: {counted(len(done['documents']), 'new document')}."
+    notice = f"Version {done['version']} is committed: {counted(len(done['documents']), 'new document')}."
     spread = ("/revocations", "How far the revocation has spread") if _lists(visit) > before else ()
-    visit.session.notice = Notice(told, *spread)
+    visit.session.notice = Notice(notice, *spread)
     return go("/history")
 
 

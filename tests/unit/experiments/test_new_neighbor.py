@@ -52,7 +52,7 @@ def test_the_documents_are_handed_to_a_router_that_is_far_from_both_ends_and_the
     assert [each.args["segment"] for each in steps] == list(CHOSEN.links.values())
     assert "hand_to" not in steps[2].args
     for case, each in zip(CASES, steps[:2], strict=False):
-        assert each.args["hand_to"] == CHOSEN.told(case) not in {node for node, _at in CHOSEN.ends(case)}
+        assert each.args["hand_to"] == CHOSEN.hand_to(case) not in {node for node, _at in CHOSEN.ends(case)}
 
 
 @pytest.mark.parametrize("name", ["grid:3x3", "abilene", "nsfnet", "regular:4:degree=3"])

@@ -24,7 +24,7 @@ def test_the_links_are_those_that_the_experiment_protects() -> None:
 
 
 def test_a_day_with_a_dead_dks_cut_links_and_power_failures_takes_no_adjacency_and_no_key_twice() -> None:
-    said = weeks.told(weeks.play(1.0, 4))
+    said = weeks.summary(weeks.play(1.0, 4))
     assert not any(said["must_not"].values()), said
     assert all(said["happened"].values()) and said["faults"]["DKS dead"] == 1 and len(said["faults"]) >= 3
 

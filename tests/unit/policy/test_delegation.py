@@ -101,14 +101,14 @@ def test_a_delegated_key_gives_a_replaced_router_its_new_key_and_the_root_key_s_
     store.edit(edit.approve_router(replaced, "r2", fresh))
     done, new = store.commit("anna", "r2 burnt down", 2000, signer=anna)
     assert "r2" in new and store.revocation() is None and store.unlisted() == ["r2"]
-    (told,) = store.unlisted_told()
+    (told,) = store.unlisted_warnings()
     assert "r2" in told and "root key" in told
     signed = verify_document(store.documents()["r2"], store.public_key, domain="example", router="r2")
     assert signed.identity == fresh and signed.version == done.version
 
     store.commit("root", "the old key of r2", 3000)
     revocation = store.revocation()
-    assert revocation is not None and store.unlisted() == [] == store.unlisted_told()
+    assert revocation is not None and store.unlisted() == [] == store.unlisted_warnings()
     (gone,) = verify_list(revocation, store.public_key, domain="example").routers
     assert gone.name == "r2" and gone.key == key_hash(spki(samples.private_key("r2")))
     with pytest.raises(PolicyError, match="the same as version"):

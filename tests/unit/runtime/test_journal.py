@@ -113,7 +113,7 @@ def test_events_are_told_without_a_file_and_what_was_said_already_is_not_told_ag
     read, write = os.pipe()
     log = EventLog(None, "r1", Journal("lks", Level.INFO, False, write))
     log.write(Event("keyed"))
-    log.write(Event("error", {"what": "fatal"}), told=True)
+    log.write(Event("error", {"what": "fatal"}), on_stderr=True)
     os.close(write)
     with os.fdopen(read) as lines:
         assert [line.split()[3] for line in lines] == ["keyed"]
