@@ -150,12 +150,12 @@ class DksOutage(Experiment):
             slowest = [run.main_s for run in runs]
             before = all(each is not None and each < BACK_S - HEAL_S for each in slowest)
             text = "the cut link is in use again before the DKS is back"
-            criteria.append(Criterion(keying, text, ", ".join(map(_shown, slowest)), before))
+            criteria.append(Criterion(keying, text, ", ".join(map(_seconds_text, slowest)), before))
             if table.has(keying, hears(self.begin)):
                 heard = table.values(keying, hears(self.begin))
                 ok = all(each is not None and each < BACK_S - HEAL_S for each in heard)
                 text = "all receivers of multicast hear again before the DKS is back"
-                criteria.append(Criterion(keying, text, ", ".join(map(_shown, heard)), ok))
+                criteria.append(Criterion(keying, text, ", ".join(map(_seconds_text, heard)), ok))
             criteria += self.none_in_clear(table, keying)
             criteria += [self._one_numbering(keying, [run.extra for run in runs])]
         return criteria
@@ -216,5 +216,5 @@ def dropped(run: Run) -> dict[str, int]:
     return {name: count for name, count in growth.items() if count}
 
 
-def _shown(value: float | None) -> str:
+def _seconds_text(value: float | None) -> str:
     return "never" if value is None else f"{value:.1f} s"

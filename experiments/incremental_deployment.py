@@ -18,7 +18,7 @@ from testbed.runner.streams import ANY_SOURCE, SOURCE_SPECIFIC
 from testbed.runner.streams import RATE_PPS as STREAM_PPS
 from testbed.topology.paths import Routes, expected_paths
 from testbed.topology.resolved import Topology
-from testbed.values import shown
+from testbed.values import quoted
 
 if TYPE_CHECKING:
     from testbed.report.page import Drawn
@@ -177,7 +177,7 @@ class IncrementalDeployment(Experiment):
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
         made = super().plan(topology, keying, seed, {"captures": "all", **options})
         if not isinstance(made.own["apart"], bool):
-            raise InputError(f"apart is {shown(made.own['apart'])}", where="-o apart", allowed="true or false")
+            raise InputError(f"apart is {quoted(made.own['apart'])}", where="-o apart", allowed="true or false")
         if made.own["apart"]:
             steps = self.timeline(topology, random.Random(f"{self.name} {seed}"), apart=True)
             made = made.model_copy(update={"timeline": in_order(steps, topology)})
@@ -283,8 +283,8 @@ class IncrementalDeployment(Experiment):
                     if table.has(keying, LOST)
                     else []
                 ),
-                Criterion(keying, "all is protected at required", _shown(runs, SHARE), every(SHARE, 100)),
-                Criterion(keying, "all is in clear again at the end", _shown(runs, BACK), every(BACK, 0)),
+                Criterion(keying, "all is protected at required", _values_text(runs, SHARE), every(SHARE, 100)),
+                Criterion(keying, "all is in clear again at the end", _values_text(runs, BACK), every(BACK, 0)),
                 Criterion(
                     keying,
                     "a router without power is at most one step behind",
@@ -313,6 +313,6 @@ class IncrementalDeployment(Experiment):
         return draw_deployment(folder, [run for run in runs if run.plan.keying in MODERN], DRAWN_S)
 
 
-def _shown(runs: Sequence[Measures], name: str) -> str:
+def _values_text(runs: Sequence[Measures], name: str) -> str:
     values = [run.extra.get(name) for run in runs]
     return "never" if None in values else f"{between(value for value in values if value is not None)} %"

@@ -127,7 +127,7 @@ class LinkCut(Experiment):
             for what, series in untouched.items()
             if series and all(table.median_s("none", each) == 0 for each in series)
         ]
-        times = ", ".join(f"{kind} {_shown(table.median_s('none', SPAN.format(kind)))}" for kind in KINDS)
+        times = ", ".join(f"{kind} {_seconds_text(table.median_s('none', SPAN.format(kind)))}" for kind in KINDS)
         return [*said, f"Without security the network goes around the cut in: {times} (medians)."]
 
 
@@ -168,5 +168,5 @@ def lost_s(run: Run, since: int, until: int) -> float:
     return lost / NS
 
 
-def _shown(value: float | None) -> str:
+def _seconds_text(value: float | None) -> str:
     return NEVER if value is None else UNAFFECTED if value == 0 else f"{value:.3f} s"

@@ -53,7 +53,7 @@ class Choice:
         among those whose loss leaves the network connected; never the DKS's router."""
         self.neighbors = sorted(graph.neighbors(self.replaced))
         away = networkx.single_source_shortest_path_length(graph, self.replaced)
-        self.told_of_replaced = max(sorted(graph), key=lambda name: away[name])
+        self.hand_to_replaced = max(sorted(graph), key=lambda name: away[name])
 
     def _allowed(self, without: Collection[str]) -> networkx.Graph:
         """The routers and their neighbourhoods while the links in `without` are not allowed."""
@@ -68,12 +68,12 @@ class Choice:
     def of_replaced(self) -> list[adjacency.Ends]:
         """All directions of the replaced router's adjacencies, over links that are allowed then."""
         later = list(self.links.values())[1:]
-        found = []
+        ends = []
         for each in self._topology.neighbors(self.replaced):
             if each.interface.segment not in later:
-                found.append(adjacency.Ends(self.replaced, each.interface.name, each.neighbor_router))
-                found.append(adjacency.Ends(each.neighbor_router, each.neighbor_interface.name, self.replaced))
-        return found
+                ends.append(adjacency.Ends(self.replaced, each.interface.name, each.neighbor_router))
+                ends.append(adjacency.Ends(each.neighbor_router, each.neighbor_interface.name, self.replaced))
+        return ends
 
     def ends(self, case: str) -> list[tuple[str, str]]:
         """Router and interface of both ends."""
@@ -148,7 +148,7 @@ class NewNeighbor(Experiment):
             step(dead + phase[0], "link_allow", segment=link[CASES[0]], hand_to=chosen.hand_to(CASES[0])),
             *strangers(topology, chosen, dead + 80),
             step(new, "power_off", nodes=[old]),
-            step(new + 50, "router_replace", router=old, hand_to=chosen.told_of_replaced),
+            step(new + 50, "router_replace", router=old, hand_to=chosen.hand_to_replaced),
             *([] if theirs == link[CASES[0]] else [step(new + 51, "tap", segment=theirs)]),
             step(new + 52, "power_on", nodes=[old]),
             step(new + 95, "impostor", segment=theirs, victim=neighbor, router=old, name=old, key=old),

@@ -67,11 +67,11 @@ def execute(target: Target, data: bytes) -> str:
     started = time.thread_time()
     try:
         outcome = target.run(data)
-        word = f"ok {outcome!r}"[:80] if isinstance(outcome, tuple) else f"ok {type(outcome).__name__}"
+        result = f"ok {outcome!r}"[:80] if isinstance(outcome, tuple) else f"ok {type(outcome).__name__}"
     except Finding:
         raise
     except target.errors as error:
-        word = f"{type(error).__name__} {''.join(char for char in str(error) if not char.isdigit())[:80]}"
+        result = f"{type(error).__name__} {''.join(char for char in str(error) if not char.isdigit())[:80]}"
     except Exception as error:
         raise Finding(f"{type(error).__name__}: {error}") from error
     spent = time.thread_time() - started
@@ -80,7 +80,7 @@ def execute(target: Target, data: bytes) -> str:
         raise Finding(f"took {spent:.1f} s of processor time for {len(data)} octets")
     if grown > MAX_MEGABYTES:
         raise Finding(f"took {grown:.0f} MB for {len(data)} octets")
-    return word
+    return result
 
 
 def promise(holds: bool, what: str) -> None:

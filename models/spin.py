@@ -63,8 +63,8 @@ class Verifier:
         if errors is None or states is None or "max search depth too small" in output or "out of memory" in output:
             raise CannotCheck(f"{self._file.name}, {claim}: {output[-400:]}")
         holds = errors.group(1) == "0"
-        shown = "" if holds or not trace else self._run(["spin", *self._switches, "-t", "-p", "-g", self._file.name])
-        return Verdict(holds, int(float(states.group(1))), shown)
+        trail = "" if holds or not trace else self._run(["spin", *self._switches, "-t", "-p", "-g", self._file.name])
+        return Verdict(holds, int(float(states.group(1))), trail)
 
     def _run(self, command: list[str], timeout_s: float = 120) -> str:
         try:

@@ -91,7 +91,7 @@ def parts(error: InputError) -> list[InputError]:
     return error.errors if isinstance(error, InputErrors) else [error]
 
 
-def refuse(errors: Iterable[InputError]) -> None:
+def raise_errors(errors: Iterable[InputError]) -> None:
     """Raise what was found: nothing when nothing was, a single error as itself, several as InputErrors."""
     if wrong := list(errors):
         raise InputErrors(wrong) if len(wrong) > 1 else wrong[0]

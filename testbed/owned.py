@@ -24,8 +24,8 @@ NAME_RULE = "1 to 63 letters, digits, '.', '_' and '-', a letter or digit first"
 def plain_name(name: str, where: str) -> str:
     """The name itself. InputError when it could be anything but one part of a path."""
     if not _NAME.match(name) or not name.isascii():
-        shown = repr(name if len(name) <= 80 else name[:77] + "...")
-        raise InputError(f"{shown} cannot be a name", where=where, allowed=NAME_RULE)
+        text = repr(name if len(name) <= 80 else name[:77] + "...")
+        raise InputError(f"{text} cannot be a name", where=where, allowed=NAME_RULE)
     return name
 
 

@@ -117,7 +117,9 @@ def recorded(text: str, kinds: Sequence[str] = KINDS) -> str:
         def again(match: re.Match[str]) -> str:
             if match["kind"] not in kinds:
                 return match[0]
-            output = "".join(shown + typed(process, command) for command, shown, _ in _commands(match["text"]))
+            output = "".join(
+                typed_text + typed(process, command) for command, typed_text, _ in _commands(match["text"])
+            )
             return f"<!-- recorded: {match['kind']} -->\n```console\n{output}```\n"
 
         return _BLOCK.sub(again, text)

@@ -28,7 +28,7 @@ Wrong = tuple[str, str]
 """What is wrong, and what is allowed."""
 
 
-def refused(allowed: str) -> ValueError:
+def not_allowed(allowed: str) -> ValueError:
     """The error of a value that is not allowed, for `explained`."""
     return ValueError(f"{ALLOWED}{allowed}")
 
@@ -45,10 +45,10 @@ def quantity(
             match = _AMOUNT.fullmatch(value)
             unit = match[2].lower() if match else ""
             if match is None or (unit and unit not in units):
-                raise refused(allowed)
+                raise not_allowed(allowed)
             value = float(match[1]) * (units[unit] if unit else 1.0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise refused(allowed)
+            raise not_allowed(allowed)
         return value
 
     return PlainValidator(convert)
@@ -61,7 +61,7 @@ def whole(allowed: str, least: int, most: int) -> PlainValidator:
         if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise refused(allowed)
+            raise not_allowed(allowed)
         return value
 
     return PlainValidator(convert)
@@ -72,7 +72,7 @@ def one_of(*words: str) -> PlainValidator:
 
     def convert(value: Any) -> str:
         if not isinstance(value, str) or value not in words:
-            raise refused(", ".join(words))
+            raise not_allowed(", ".join(words))
         return value
 
     return PlainValidator(convert)
@@ -89,11 +89,11 @@ def listed(
         if isinstance(value, str):
             value = [each.strip() for each in value.split(",")] if value.strip() else []
         if not isinstance(value, list | tuple) or len(value) < least:
-            raise refused(allowed)
+            raise not_allowed(allowed)
         try:
             items = tuple(part(each) for each in value)
         except ValueError:
-            raise refused(allowed) from None
+            raise not_allowed(allowed) from None
         return items
 
     return BeforeValidator(convert)
@@ -102,7 +102,7 @@ def listed(
 def text(value: Any) -> str:
     """A text that is not empty. ValueError."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise refused("a text")
+        raise not_allowed("a text")
     return value
 
 
@@ -114,9 +114,9 @@ def octets(least: int, most: int) -> Callable[[Any], str]:
         try:
             decoded = bytes.fromhex(value)
         except (TypeError, ValueError):
-            raise refused(allowed) from None
+            raise not_allowed(allowed) from None
         if not least <= len(decoded) <= most:
-            raise refused(allowed)
+            raise not_allowed(allowed)
         return str(value)
 
     return convert
@@ -127,7 +127,7 @@ def _yes_or_no(value: Any) -> bool:
     if isinstance(value, str) and value.lower() in known:
         return known[value.lower()]
     if not isinstance(value, bool):
-        raise refused("true or false")
+        raise not_allowed("true or false")
     return value
 
 
@@ -174,7 +174,7 @@ def misnamed(model: BaseModel, topology: Topology) -> Iterator[tuple[str, Wrong]
                 yield from ((name, wrong) for wrong in mark.wrong(getattr(model, name), topology))
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A bad value in an error: not the whole of a long one."""
     said = repr(value)
     return said if len(said) <= _SHOWN else f"{said[: _SHOWN - 3]}..."
@@ -200,7 +200,7 @@ def explained(
         elif problem["type"] == "missing":
             text, allowed = f"{name} is missing", ", ".join(known)
         else:
-            text = f"{name} is {shown(value)}" if name else shown(value)
+            text = f"{name} is {quoted(value)}" if name else quoted(value)
             allowed = invalid.allowed(problem) or said.removeprefix(ALLOWED)
         yield InputError(text, where=where(*path), allowed=allowed)
 

@@ -45,7 +45,7 @@ class Message:
     payload_types: tuple[int, ...] = ()
     payloads: tuple[Fields, ...] = ()
     fragment: tuple[int, int] | None = None
-    repeated: bool = False
+    retransmitted: bool = False
     problem: str | None = None
 
     def as_json(self) -> Fields:
@@ -65,7 +65,7 @@ class Message:
             }
         if self.fragment is not None:
             fields |= {"fragment": self.fragment[0], "fragments": self.fragment[1]}
-        if self.repeated:
+        if self.retransmitted:
             fields["repeated"] = True
         fields["payloads"] = list(self.payloads)
         if self.problem is not None:
@@ -121,21 +121,21 @@ class Decoder:
         except IkeError as error:
             return Message(None, len(data), problem=str(error))
         digest = sha256(data).digest()
-        repeated = digest in self._seen
+        retransmitted = digest in self._seen
         self._seen.add(digest)
         try:
-            return self._read(data, header, repeated)
+            return self._read(data, header, retransmitted)
         except IkeError as error:
-            return Message(header, len(data), repeated=repeated, problem=str(error))
+            return Message(header, len(data), retransmitted=retransmitted, problem=str(error))
 
-    def _read(self, data: bytes, header: Header, repeated: bool) -> Message:
+    def _read(self, data: bytes, header: Header, retransmitted: bool) -> Message:
         try:
             encrypted = find_encrypted(data, header)
         except MalformedMessage:
             encrypted = None  # the chain is broken somewhere: what precedes is shown
         if encrypted is None:
             clear = _Chain(header.next_payload, data, HEADER_LENGTH, Secrets())
-            return Message(header, len(data), Protection.CLEAR, *clear.decoded(), None, repeated, clear.problem)
+            return Message(header, len(data), Protection.CLEAR, *clear.decoded(), None, retransmitted, clear.problem)
         kind, _first, offset = encrypted
         spis = header.spi_i + header.spi_r
         protection, opened = self._open(data, header, spis)
@@ -153,12 +153,19 @@ class Decoder:
         if whole is None:
             fields = {"payload": payload_name(kind), "type": kind, "octets": len(data) - offset}
             return Message(
-                header, len(data), protection, (*types, kind), (*payloads, fields), fragment, repeated, before.problem
+                header,
+                len(data),
+                protection,
+                (*types, kind),
+                (*payloads, fields),
+                fragment,
+                retransmitted,
+                before.problem,
             )
         inner = _Chain(whole.first, whole.inner, 0, Secrets(self._show, self._keys.key_wrap_keys(spis)))
         more_types, more = inner.decoded()
         return Message(
-            header, len(data), protection, (*types, kind, *more_types), (*payloads, *more), fragment, repeated,
+            header, len(data), protection, (*types, kind, *more_types), (*payloads, *more), fragment, retransmitted,
             before.problem or inner.problem,
         )  # fmt: skip
 

@@ -27,7 +27,7 @@ def lines(message: Message, source: str, destination: str, time_s: float) -> Ite
     words.append(f"{message.octets} octets")
     if message.fragment is not None:
         words.append(f"fragment {message.fragment[0]} of {message.fragment[1]}")
-    if message.repeated:
+    if message.retransmitted:
         words.append("repeated")
     if message.protection is not Protection.CLEAR:
         words.append(message.protection.value)

@@ -74,7 +74,7 @@ class Carried:
         self._event(Event("carried", {"router": wanted.router, "version": document.version, "peer": peer}))
         return self._documents.signed(wanted.router)
 
-    def wants(self, shown: Held) -> bool:
+    def wants(self, entry: Held) -> bool:
         """As DocumentHolder.wants: the Policy Server gives us ours."""
         return False
 
@@ -83,8 +83,8 @@ class Carried:
         document = self._documents.of(router)
         return 0 if document is None else document.version
 
-    def shown(self, shown: Held, now: float) -> None:
-        """As DocumentHolder.shown."""
+    def held_by_peer(self, entry: Held, now: float) -> None:
+        """As DocumentHolder.held_by_peer."""
 
     def offer(self, signed: bytes, asked: Held, source: str, now: float) -> None:
         """As DocumentHolder.offer: nothing was asked for."""

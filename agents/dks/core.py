@@ -17,7 +17,7 @@ from agents.dks.documents import Documents
 from agents.dks.groups import Groups
 from agents.dks.metrics import DksCounts, ailments
 from agents.dks.received_confirmations import Confirmations, Look, TooOften
-from agents.dks.removal import DksRemoval
+from agents.dks.revocation import DksRevocations
 from agents.dks.store import GenerationLedger
 from agents.gikev2 import KeyServer, RegistrationRequest, notifies
 from agents.gikev2.party import GroupParty
@@ -121,10 +121,10 @@ class DksCore(GroupParty):
         )
         emit = self._effects.append
         identity = LocalIdentity(Identification.key_id(party_id(domain, name)), private_key)
-        self._removal = DksRemoval(documents, ledger, emit, self._revoked)
+        self._revocation = DksRevocations(documents, ledger, emit, self._revoked)
         self._control: dict[str, SaHandle] = {}
         self._carried = Carried(documents, self._control, self._bucket, emit)
-        super().__init__(identity, config, random, domain, self._removal, self._carried, emit, Boundary(self._event))
+        super().__init__(identity, config, random, domain, self._revocation, self._carried, emit, Boundary(self._event))
         self._groups = Groups(self._endpoint, documents, ledger, private_key, random, emit, emit, alone=share[1] == 1)
         self._confirmations = Confirmations(domain, documents, confirmed or {}, emit, look)
         self._poll_at: float | None = None
@@ -217,7 +217,7 @@ class DksCore(GroupParty):
                     "routers": len(self._documents),
                     "connected": sorted(self._control),
                     "not_connected": [each for each in self._documents.routers() if each not in self._control],
-                    "revocation_version": self._removal.version,
+                    "revocation_version": self._revocation.version,
                     "ike_sas": len(self._endpoint.sas()),
                     "half_open": self._endpoint.half_open,
                     "groups": self._groups.status(),
@@ -247,7 +247,7 @@ class DksCore(GroupParty):
             gauge("dks_ike_sas", "IKE SAs that stand.", len(self._endpoint.sas())),
             gauge("dks_half_open", "Handshakes of others that are not finished.", self._endpoint.half_open),
             gauge("dks_groups", "Groups whose keys are made here.", len(self._groups)),
-            gauge("dks_revocation_version", "Version of the revocation list in force.", self._removal.version),
+            gauge("dks_revocation_version", "Version of the revocation list in force.", self._revocation.version),
             gauge("dks_confirmations_missing", "Routers that have not confirmed all of their document.", of - complete),
             counter("dks_transaction_seconds_total", "Time in the ledger's transactions.", spent.seconds),
             counter("dks_transactions_total", "The ledger's transactions.", spent.count),
@@ -334,11 +334,11 @@ class DksCore(GroupParty):
     # -- removal -------------------------------------------------------------------------------------
 
     def _look_for_list(self, now: float) -> None:
-        self._removal.keep_again()
+        self._revocation.keep_again()
         # Another process of this DKS may have put one there. A ledger that is damaged hides no list in the folder.
-        self.boundary.run("ledger", lambda: self._removal.look(self._ledger.revocation(), "ledger", now))
+        self.boundary.run("ledger", lambda: self._revocation.look(self._ledger.revocation(), "ledger", now))
         if self._poll_list is not None:
-            self._removal.look(self._poll_list(), "folder", now)
+            self._revocation.look(self._poll_list(), "folder", now)
 
     def _revoked(self, now: float) -> None:
         """A newer list: the revoked lose their IKE SAs and every group's next generation; all others are told."""
@@ -375,7 +375,7 @@ class DksCore(GroupParty):
         if not request.leaving and not self._bucket.take(now):
             wait_s = self._bucket.wait_s(now)
             self._event("paced", peer=peer, group=str(request.group), wait_s=wait_s)
-            return [*KeyServer.refuse(NotifyType.REGISTRATION_FAILED), notifies.reconnect_hint(wait_s)]
+            return [*KeyServer.reject(NotifyType.REGISTRATION_FAILED), notifies.reconnect_hint(wait_s)]
         if request.group.is_control:
             return self._policy(request, peer, sa, now)
         return self._groups.register(request, peer, sa, now)
@@ -388,7 +388,7 @@ class DksCore(GroupParty):
         """A router's own control group: its policy down, its reports up."""
         signed = self._documents.signed(router)
         if request.group.router != router or signed is None:
-            return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
+            return KeyServer.reject(NotifyType.AUTHORIZATION_FAILED)
         self._control[router] = sa
         self._reported(request.payloads, router)
         self._confirmed(request.payloads, router, None)

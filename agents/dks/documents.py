@@ -44,18 +44,18 @@ class Documents:
         revoked = self.revocations.revokes_administrator
         return verify_document(signed, self._key, domain=self._domain, revoked=revoked)
 
-    def drop_refused(self) -> list[str]:
+    def drop_revoked(self) -> list[str]:
         """Forget documents that count no more since the revocation list of now: whose they were."""
-        refused = []
+        revoked_ones = []
         for router, signed in self._signed.items():
             try:
                 self._verified(signed)
             except PolicyError:
-                refused.append(router)
-        for router in refused:
+                revoked_ones.append(router)
+        for router in revoked_ones:
             del self._signed[router], self._documents[router]
         self.changes += 1
-        return refused
+        return revoked_ones
 
     def load(self, folder: Path) -> tuple[list[PolicyDocument], list[str]]:
         """Take all *.cose of a folder: the new documents, and what was wrong with others. OSError for the folder."""

@@ -169,41 +169,41 @@ class Groups:
         group = request.group
         speaker = self._documents.of(group.router)
         if speaker is None or not speaker.speaks(group):
-            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+            return KeyServer.reject(NotifyType.INVALID_GROUP_ID)
         if (
             speaker.issuer_of(group) != "dks"
             or not self._may(speaker, group, router)
             or request.sender != (router == group.router)
         ):
-            return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
+            return KeyServer.reject(NotifyType.AUTHORIZATION_FAILED)
         if speaker.local_key_server:
             if not request.sender:
-                return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)  # members are the speaker's LKS's
+                return KeyServer.reject(NotifyType.AUTHORIZATION_FAILED)  # members are the speaker's LKS's
             return self._issue(request, speaker, sa)
         if not self.alone:
             detail = "a speaker without a Local Key Server has its keys from a DKS with workers = 1"
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": detail}))
-            return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
+            return KeyServer.reject(NotifyType.REGISTRATION_FAILED)
         if request.leaving:
             if group in self._groups:
                 self._forget_member(self._groups[group], router)
             return []
         if not request.supports(speaker.suite):
-            return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
+            return KeyServer.reject(NotifyType.NO_PROPOSAL_CHOSEN)
         known = self._groups.get(group)
         try:
             kwk = sa.key_wrap_key()
-            held, shown = self._shown(request, speaker)
+            held, theirs = self._state_shown(request, speaker)
             if known is None:
                 known = self._groups[group] = self._make(speaker, group, now)
             elif request.sender and known.to_renew(held):
                 self._renew(known, speaker, now, "sender registered", except_router=router)
-            elif shown is not None and shown >= known.keys.generation and not known.given(router, shown):
+            elif theirs is not None and theirs >= known.keys.generation and not known.given(router, theirs):
                 # Our ledger was older than we are when we made this generation, and it has had another key.
                 self._renew(known, speaker, now, "ledger was older", except_router=router)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
-            return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
+            return KeyServer.reject(NotifyType.REGISTRATION_FAILED)
         keys = known.keys
         if request.sender and held is not None and held < keys.generation and not known.sent_with:
             here = {*known.members, *known.apart}
@@ -234,13 +234,13 @@ class Groups:
         group = request.group
         try:
             if not request.supports(speaker.suite):
-                return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
+                return KeyServer.reject(NotifyType.NO_PROPOSAL_CHOSEN)
             kwk = sa.key_wrap_key()
-            shown = notifies.find_group_reports(request.payloads)
-            if len(shown) != 1:
+            reports = notifies.find_group_reports(request.payloads)
+            if len(reports) != 1:
                 raise PolicyError(f"{group}: a speaker has to show which generation it has")
             keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
-            state = verify_issued_state(shown[0], keys.get, group)
+            state = verify_issued_state(reports[0], keys.get, group)
             newest = speaker.version if state.issuer == "lks" else None
             self._ledger.reported(group, state.v, state.g, key=speaker.identity, newest_version=newest)
             # Numbers that the speaker has not seen never arrived, or were given to others while we made the keys alone.
@@ -249,12 +249,12 @@ class Groups:
             made = self._keys(speaker, group, self._first_above(speaker) if unseen else 0)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
-            return KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
+            return KeyServer.reject(NotifyType.REGISTRATION_FAILED)
         fields = {"peer": group.router, "group": str(group), "generation": made.generation, "after": state.g}
         self._event(Event("issued", fields))
         return KeyServer.answer(made, group.router, kwk)
 
-    def _shown(self, request: RegistrationRequest, speaker: PolicyDocument) -> tuple[int | None, int | None]:
+    def _state_shown(self, request: RegistrationRequest, speaker: PolicyDocument) -> tuple[int | None, int | None]:
         """The generation that a speaker says it sends with, in our own signed words, and the highest that a member
         shows there was, in ours or the speaker's: from it a ledger that was put back learns how far it had been."""
         group = request.group

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.dks.documents import Documents
-from agents.policy.confirmation import MAX_OCTETS, SUFFIX, Confirmation, missing, shown, verify_confirmation
+from agents.policy.confirmation import MAX_OCTETS, SUFFIX, Confirmation, as_plain, missing, verify_confirmation
 from agents.policy.errors import PolicyError
 from agents.policy.keys import public_key_from_spki
 from agents.runtime.effects import Persist
@@ -54,7 +54,7 @@ class Confirmations:
         look: Look | None = None,
     ) -> None:
         self._domain, self._documents, self._emit, self._look = domain, documents, emit, look
-        self._found: dict[str, tuple[Confirmation, bytes, bytes]] = {}
+        self._received: dict[str, tuple[Confirmation, bytes, bytes]] = {}
         """By router: what it said, the octets, and the key that signed them."""
         self._not_before: dict[str, float] = {}
         self._learn(kept)
@@ -62,18 +62,18 @@ class Confirmations:
     def _learn(self, kept: Mapping[str, bytes]) -> None:
         for router, signed in kept.items():
             known = self._said(router)
-            if known is not None and self._found[router][1] == signed:
+            if known is not None and self._received[router][1] == signed:
                 continue
             try:
                 said, key = self._verified(signed, router)
             except PolicyError:
                 continue
             if known is None or said.version >= known.version:
-                self._found[router] = said, signed, key
+                self._received[router] = said, signed, key
 
     def _said(self, router: str) -> Confirmation | None:
         """The newest word of this router under the key that it has now: what another key said binds nobody."""
-        confirmation, document = self._found.get(router), self._documents.of(router)
+        confirmation, document = self._received.get(router), self._documents.of(router)
         return (
             confirmation[0]
             if confirmation is not None and document is not None and confirmation[2] == document.identity
@@ -108,7 +108,7 @@ class Confirmations:
             raise PolicyError(f"{router} has confirmed version {before.version} already, not only {said.version}")
         if said.says_the_same(before):
             return None
-        self._found[router] = said, signed, key
+        self._received[router] = said, signed, key
         # Not binding: one router's word is to hold up no other, and it says it again when it registers.
         self._emit(Persist(f"{FOLDER}/{router}{SUFFIX}", signed, binding=False))
         return said
@@ -128,10 +128,10 @@ class Confirmations:
         for router in self._documents.routers():
             document = self._documents.of(router)
             said = self._said(router)
-            signed = self._found[router][1] if said is not None else b""
+            signed = self._received[router][1] if said is not None else b""
             rows[router] = {
                 "document_version": None if document is None else document.version,
-                "said": None if said is None else shown(said),
+                "said": None if said is None else as_plain(said),
                 "missing": self._missing(router),
                 "signed": base64.b64encode(signed).decode() if said is not None else None,
             }

@@ -45,7 +45,7 @@ class DocumentHolder(Protocol):
     def held(self, peer: str) -> Sequence[Held]:
         """What this peer may be told that we can give."""
 
-    def wants(self, shown: Held) -> bool:
+    def wants(self, entry: Held) -> bool:
         """Whether a document that a peer shows is to be asked for."""
 
     def version(self, router: str) -> int:
@@ -54,7 +54,7 @@ class DocumentHolder(Protocol):
     def given(self, wanted: WantedDocument, peer: str, now: float) -> bytes | int | None:
         """The document for this peer; after how many seconds it may ask again; None when there is none for it."""
 
-    def shown(self, shown: Held, now: float) -> None:
+    def held_by_peer(self, entry: Held, now: float) -> None:
         """A peer can give this document."""
 
     def offer(self, signed: bytes, asked: Held, source: str, now: float) -> None:
@@ -69,12 +69,12 @@ class DocumentHolder(Protocol):
 
 @dataclass(slots=True)
 class _Peer:
-    """`shown`: what it can give; `refused`: versions that it did not give, or that were wrong; `news`: routers whose
+    """`entries`: what it can give; `rejected`: versions that it did not give, or that were wrong; `news`: routers whose
     documents are new for it."""
 
     pace: TokenBucket = field(default_factory=lambda: TokenBucket(ASKS_IN_A_SECOND, ASKS_AT_ONCE))
-    shown: dict[str, Held] = field(default_factory=dict)
-    refused: dict[str, int] = field(default_factory=dict)
+    entries: dict[str, Held] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
     news: set[str] = field(default_factory=set)
     asked: AskDocument | None = None
     greet_at: float = math.inf
@@ -84,7 +84,7 @@ class _Peer:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to know of it."""
-        return not self.shown and self.asked is None and self.due == math.inf
+        return not self.entries and self.asked is None and self.due == math.inf
 
     @property
     def due(self) -> float:
@@ -92,12 +92,12 @@ class _Peer:
         return min(self.greet_at, self.news_at, self.ask_at)
 
     def remember(self, entry: Held) -> None:
-        self.shown.pop(entry.router, None)
-        self.shown[entry.router] = entry
-        if len(self.shown) > MOST_SHOWN:
-            gone = next(iter(self.shown))
-            del self.shown[gone]
-            self.refused.pop(gone, None)
+        self.entries.pop(entry.router, None)
+        self.entries[entry.router] = entry
+        if len(self.entries) > MOST_SHOWN:
+            gone = next(iter(self.entries))
+            del self.entries[gone]
+            self.rejected.pop(gone, None)
 
 
 class AskDocument(Request):
@@ -159,7 +159,7 @@ class Courier:
     def met(self, name: str, now: float, *, first: bool) -> None:
         """An IKE SA with this peer stands. `first`: it is for us to show first."""
         peer = self._peer(name)
-        peer.refused.clear()
+        peer.rejected.clear()
         self._give_up(peer)
         if first:
             peer.greet_at = now + GREET_S
@@ -191,7 +191,7 @@ class Courier:
 
     @staticmethod
     def _known(peer: _Peer, entry: Held) -> bool:
-        known = peer.shown.get(entry.router)
+        known = peer.entries.get(entry.router)
         return known is not None and (known.version, known.handed) >= (entry.version, entry.handed)
 
     def _send(self, name: str, request: Request, now: float) -> bool:
@@ -234,7 +234,7 @@ class Courier:
         of = self._peer(peer)
         for each in held.documents:
             of.remember(each)
-            self.holder.shown(each, now)
+            self.holder.held_by_peer(each, now)
         if of.asked is None and any(self._lacks(of, each) for each in held.documents):
             of.ask_at = min(of.ask_at, now + self._patience_s())
         return held.whole
@@ -250,14 +250,14 @@ class Courier:
 
     # -- asking ----------------------------------------------------------------------------------------
 
-    def _lacks(self, peer: _Peer, shown: Held) -> bool:
-        return peer.refused.get(shown.router, 0) < shown.version and self.holder.wants(shown)
+    def _lacks(self, peer: _Peer, entry: Held) -> bool:
+        return peer.rejected.get(entry.router, 0) < entry.version and self.holder.wants(entry)
 
     def _ask(self, name: str, peer: _Peer, now: float) -> None:
         peer.ask_at = math.inf
         if peer.asked is not None or self._sa_of(name) is None:
             return
-        lacking = [each for each in peer.shown.values() if self._lacks(peer, each)]
+        lacking = [each for each in peer.entries.values() if self._lacks(peer, each)]
         free = [each for each in lacking if each.router not in self.holder.asked_for]
         if not free:
             peer.ask_at = now + AGAIN_S if lacking else math.inf
@@ -293,7 +293,7 @@ class Courier:
             peer.ask_at = now + min(wait_s, LONGEST_WAIT_S) * self._uniform(1.0, 1.25)
             return
         if self.holder.wants(wanted):
-            peer.refused[wanted.router] = wanted.version
+            peer.rejected[wanted.router] = wanted.version
             self.holder.missed(wanted, name, now)
         peer.ask_at = now
 

@@ -141,7 +141,7 @@ class IkeParty:
         except Exception as error:
             self.boundary.fault(type(event).__name__, error)
             if isinstance(event, AuthRequest | RequestReceived):
-                self._refuse(event.token, now)
+                self._reject(event.token, now)
             elif not isinstance(event, Closed) and (sa := getattr(event, "sa", None)) is not None:
                 self._endpoint.close(sa, now)
 
@@ -210,9 +210,9 @@ class IkeParty:
             self._tell("error", what="answer", detail=str(error))
         except IkeError as error:
             self._tell("error", what="answer", detail=str(error))
-            self._refuse(token, now)
+            self._reject(token, now)
 
-    def _refuse(self, token: int, now: float) -> None:
+    def _reject(self, token: int, now: float) -> None:
         """Answer that nothing comes of a request, if it was not answered yet."""
         try:
             self._endpoint.respond(token, [NotifyPayload(NotifyType.REGISTRATION_FAILED)], now)
@@ -313,7 +313,7 @@ class GroupParty(IkeParty):
                     answer += self.informed(event.payloads, peer, now)
         except (IkeError, PolicyError) as error:
             self._tell("error", what="rekey", **self._where, detail=str(error))
-            answer = KeyServer.refuse(NotifyType.REGISTRATION_FAILED)
+            answer = KeyServer.reject(NotifyType.REGISTRATION_FAILED)
         self._respond(event.token, answer, now)
         if event.exchange == ExchangeType.GSA_REGISTRATION and peer is not None:
             self.registered(event.sa, peer, now)
@@ -327,20 +327,20 @@ class GroupParty(IkeParty):
         except MalformedMessage:
             request = None
         if peer is None or request is None:
-            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+            return KeyServer.reject(NotifyType.INVALID_GROUP_ID)
         if isinstance(request, SpeakerRequest):
             return self.register_all(request, peer, sa, now)
         if request.group.domain != self._domain:
-            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+            return KeyServer.reject(NotifyType.INVALID_GROUP_ID)
         return self.register(request, peer, sa, now)
 
     def register(self, request: RegistrationRequest, peer: str, sa: SaHandle, now: float) -> list[Payload]:
         """The answer to a registration."""
-        return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+        return KeyServer.reject(NotifyType.INVALID_GROUP_ID)
 
     def register_all(self, request: SpeakerRequest, peer: str, sa: SaHandle, now: float) -> list[Payload]:
         """The answer to a registration at all groups of a speaker."""
-        return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+        return KeyServer.reject(NotifyType.INVALID_GROUP_ID)
 
     def registered(self, sa: SaHandle, peer: str, now: float) -> None:
         """An answer to a registration is on its way, over an SA that stands."""

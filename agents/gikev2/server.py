@@ -135,7 +135,7 @@ class KeyServer:
         other gives keys."""
         given = [each for each in answers if any(isinstance(item, GsaPayload) for item in each)]
         if len(given) < 2:
-            return (given or list(answers) or [KeyServer.refuse(NotifyType.INVALID_GROUP_ID)])[0]
+            return (given or list(answers) or [KeyServer.reject(NotifyType.INVALID_GROUP_ID)])[0]
         items = [item for each in given for item in each]
         policies = [item for item in items if isinstance(item, GsaPayload)]
         wide = [each.group_wide for each in policies if each.group_wide is not None]
@@ -158,7 +158,7 @@ class KeyServer:
         return [notifies.policy_document(document), *extra]
 
     @staticmethod
-    def refuse(kind: NotifyType) -> list[Payload]:
+    def reject(kind: NotifyType) -> list[Payload]:
         """An answer without keys: INVALID_GROUP_ID, AUTHORIZATION_FAILED, REGISTRATION_FAILED, NO_PROPOSAL_CHOSEN."""
         return [NotifyPayload(kind)]
 

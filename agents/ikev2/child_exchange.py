@@ -69,7 +69,7 @@ class CreateChild(Task):
             nr = required_nonce(payloads) if not _refused(payloads) else b""
             child = self._request.complete(payloads, self._ni, nr, now)
         except ChildRefused as refusal:
-            self._refused(sa, refusal, now)
+            self._rejected(sa, refusal, now)
             return
         if old is None:
             return
@@ -78,7 +78,7 @@ class CreateChild(Task):
         elif sa.children.get(old.sa.spi_in) is old:
             sa.enqueue(DeleteChild(old), now)
 
-    def _refused(self, sa: IkeSa, refusal: ChildRefused, now: float) -> None:
+    def _rejected(self, sa: IkeSa, refusal: ChildRefused, now: float) -> None:
         old, party = self._replaces, sa.party
         if refusal.notify == NotifyType.INVALID_KE_PAYLOAD and len(refusal.data) == 2:
             method = int.from_bytes(refusal.data, "big")

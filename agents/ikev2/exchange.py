@@ -41,7 +41,7 @@ class Task:
         """The response is here. A MalformedMessage raised here closes the SA."""
         raise NotImplementedError
 
-    def repeated(self, datagrams: list[bytes]) -> list[bytes]:
+    def retransmitted(self, datagrams: list[bytes]) -> list[bytes]:
         """What a retransmission sends: bit for bit what was sent first."""
         return datagrams
 
@@ -119,7 +119,7 @@ class RequestWindow:
             item.deadline = min(now + timing.delay(item.waits), ends_at)
             item.waits += 1
             item.again(now)
-            again += item.task.repeated(item.datagrams)
+            again += item.task.retransmitted(item.datagrams)
         return again, False
 
     def poke(self, now: float, timing: Timing, *, anew: bool) -> list[bytes]:
@@ -130,7 +130,7 @@ class RequestWindow:
                 item.began = now
             item.waits, item.deadline = 1, min(now + timing.delay(0), item.began + timing.patience_s)
             item.again(now)
-            again += item.task.repeated(item.datagrams)
+            again += item.task.retransmitted(item.datagrams)
         return again
 
 
@@ -142,7 +142,7 @@ class Arrival(Enum):
     OUTSIDE = "outside of the window"
 
 
-REPEAT_S = 0.05
+RETRANSMIT_S = 0.05
 """An answer is sent again no more often than this to the address that the request came from, and to all others
 together. A retransmission waits longer; a forger that sends copies has no more than this from us."""
 
@@ -154,7 +154,7 @@ class _Seen:
     peer: PeerAddress
     begins: bytes
     answer: list[bytes] = field(default_factory=list, repr=False)
-    repeated_at: dict[bool, float] = field(default_factory=dict)
+    retransmitted_at: dict[bool, float] = field(default_factory=dict)
 
 
 class ResponseWindow:
@@ -204,7 +204,7 @@ class ResponseWindow:
         seen.answer = datagrams
         return seen.peer
 
-    def repeat(self, message_id: int, data: bytes, peer: PeerAddress, now: float) -> list[bytes]:
+    def retransmit(self, message_id: int, data: bytes, peer: PeerAddress, now: float) -> list[bytes]:
         """The answer to send again now: to a datagram that is, octet for octet, one that began a request seen before.
 
         It need not come from who sent it first. So an address other than the first one's gets no more than came.
@@ -215,7 +215,7 @@ class ResponseWindow:
         same = peer == seen.peer
         if not same and sum(map(len, seen.answer)) > len(data):
             return []
-        if now - seen.repeated_at.get(same, float("-inf")) < REPEAT_S:
+        if now - seen.retransmitted_at.get(same, float("-inf")) < RETRANSMIT_S:
             return []
-        seen.repeated_at[same] = now
+        seen.retransmitted_at[same] = now
         return seen.answer

@@ -83,7 +83,7 @@ class RekeyIke(Task):
             return
         answer, ke = find(payloads, SaPayload), find(payloads, KePayload)
         if answer is None:
-            self._refused(sa, payloads, now)
+            self._rejected(sa, payloads, now)
             return
         assert self._ke is not None and sa.suite is not None and sa.keys is not None
         chosen = check_answer(self._proposals, answer.proposals, 8)
@@ -111,7 +111,7 @@ class RekeyIke(Task):
         if sa.state not in (SaState.ESTABLISHED, SaState.REKEYED):
             return
         if first_error(payloads) is not None:
-            self._refused(sa, payloads, now)
+            self._rejected(sa, payloads, now)
         elif made.missing:
             sa.rekeying = self
             self._follow_up(sa, made, payloads)
@@ -129,7 +129,7 @@ class RekeyIke(Task):
         sa.state = SaState.DELETING
         sa.enqueue(DeleteIke(), now)
 
-    def _refused(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
+    def _rejected(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
         error = first_error(payloads)
         if error is None:
             raise MalformedMessage("neither an IKE SA nor an error")

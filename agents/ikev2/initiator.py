@@ -300,7 +300,7 @@ class _InitTask(Task):
     def __init__(self, initiator: Initiator) -> None:
         self._initiator = initiator
 
-    def repeated(self, datagrams: list[bytes]) -> list[bytes]:
+    def retransmitted(self, datagrams: list[bytes]) -> list[bytes]:
         return [self._initiator.message()]
 
 

@@ -33,7 +33,7 @@ from agents.ikev2.codec.payloads import (
 from agents.ikev2.errors import MalformedMessage, UnsupportedAlgorithm, UnsupportedCriticalPayload
 from agents.ikev2.establish import establish
 from agents.ikev2.events import AuthRequest, ChildEstablished, CloseReason, MessageSeen, Send
-from agents.ikev2.exchange import REPEAT_S
+from agents.ikev2.exchange import RETRANSMIT_S
 from agents.ikev2.handshake import (
     IntAuth,
     announcements,
@@ -57,7 +57,7 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
     known = party.by_init.get(digest)
     if known is not None:
         if known.state is SaState.HALF_OPEN and isinstance(known.handler, Responder):
-            known.handler.repeat(peer, now)
+            known.handler.retransmit(peer, now)
         return
     try:
         payloads = parse_payloads(header.next_payload, data, 28)
@@ -71,13 +71,13 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
         if agreed is None:
             only = " with the post-quantum key exchange that is required" if party.only_additional else " of ours"
             party.drop(f"IKE_SA_INIT request has no proposal{only}", peer)
-            _refuse(party, header, peer, NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN))
+            _reject(party, header, peer, NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN))
             return
         suite, answer = agreed
         required_nonce(payloads, suite.prf)
         if ke.method != suite.ke:
             wanted = NotifyPayload(NotifyType.INVALID_KE_PAYLOAD, suite.ke.to_bytes(2, "big"))
-            _refuse(party, header, peer, wanted)
+            _reject(party, header, peer, wanted)
             return
         if suite.additional_ke and not notifies(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED):
             raise MalformedMessage("additional key exchange without IKE_INTERMEDIATE")
@@ -91,7 +91,7 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
             return
         Responder(party, data, header, peer, payloads, suite, draft, ke.data, nonce, digest, now)
     except UnsupportedCriticalPayload as error:
-        _refuse(
+        _reject(
             party, header, peer, NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((error.payload_type,)))
         )
     except (MalformedMessage, UnsupportedAlgorithm) as error:
@@ -111,7 +111,7 @@ def _agreed(party: Party, sa: SaPayload) -> tuple[IkeSuite, RawPayload] | None:
     return agreed
 
 
-def _refuse(party: Party, header: Header, peer: PeerAddress, notify: NotifyPayload) -> None:
+def _reject(party: Party, header: Header, peer: PeerAddress, notify: NotifyPayload) -> None:
     """An answer that keeps no state: the responder's SPI is zero. It is no longer than what came."""
     first, body = encode_payloads([notify])
     reply = Header(header.spi_i, ZERO_SPI, first, ExchangeType.IKE_SA_INIT, Flag.RESPONSE, 0)
@@ -135,7 +135,7 @@ def _admitted(party: Party, payloads: list[Payload], header: Header, peer: PeerA
 
 
 def _ask_for_cookie(party: Party, header: Header, peer: PeerAddress, now: float) -> None:
-    _refuse(
+    _reject(
         party,
         header,
         peer,
@@ -188,7 +188,7 @@ class Responder(Handler):
         self._additional = list(suite.additional_ke)
         self._peer_hashes = hashes_of(payloads)
         self._auth: list[Payload] = []
-        self._repeated_at: dict[bool, float] = {}
+        self._retransmitted_at: dict[bool, float] = {}
         self.int_auth = IntAuth()
         sa = self._sa = IkeSa(party, False, peer, header.spi_i, draft.spi, SaState.HALF_OPEN, self, now)
         sa.suite = suite
@@ -205,13 +205,13 @@ class Responder(Handler):
         sa.send([self.response])
         party.schedule(sa)
 
-    def repeat(self, peer: PeerAddress, now: float) -> None:
+    def retransmit(self, peer: PeerAddress, now: float) -> None:
         """The very request came again: so does the answer; to another address only if it is no longer."""
         same = peer == self._sa.peer
         if not same and len(self.response) > len(self._message):
             return
-        if now - self._repeated_at.get(same, float("-inf")) >= REPEAT_S:
-            self._repeated_at[same] = now
+        if now - self._retransmitted_at.get(same, float("-inf")) >= RETRANSMIT_S:
+            self._retransmitted_at[same] = now
             self._party.emit(MessageSeen(ExchangeType.IKE_SA_INIT, True, True, peer))
             self._sa.send([self.response], retransmission=True, to=peer)
 

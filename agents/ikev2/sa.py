@@ -372,7 +372,7 @@ class IkeSa:
         party, message_id, exchange = self.party, header.message_id, header.exchange
         arrival = self.responses.arrival(message_id)
         if arrival is Arrival.SEEN:
-            answer = self.responses.repeat(message_id, data, peer, now)
+            answer = self.responses.retransmit(message_id, data, peer, now)
             if answer:
                 party.emit(MessageSeen(exchange, True, True, peer))
                 self.send(answer, retransmission=True, to=peer)

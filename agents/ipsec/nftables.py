@@ -24,9 +24,9 @@ from agents.runtime.netlink import (
     attribute,
     attributes,
     dump,
+    error_code,
     message,
     parts,
-    refusal,
     strict,
 )
 
@@ -95,8 +95,8 @@ def replace(table: str, chains: Mapping[str, Sequence[Match]], priority: int) ->
         jobs.append((_NEW_TABLE, F_CREATE, name))
     for number, (device, matches) in enumerate(chains.items()):
         chain = f"ingress_{number}"
-        hook = _word(1, _INGRESS) + _word(2, priority) + _text(3, device)
-        body = name + _text(3, chain) + _nested(4, hook) + _word(5, _ACCEPT) + _text(7, "filter")
+        hook = _u32(1, _INGRESS) + _u32(2, priority) + _text(3, device)
+        body = name + _text(3, chain) + _nested(4, hook) + _u32(5, _ACCEPT) + _text(7, "filter")
         jobs.append((_NEW_CHAIN, F_CREATE, body))
         for match in matches:
             expressions = b"".join(attribute(1 | _NESTED, each) for each in _expressions(match))
@@ -141,21 +141,21 @@ def _devices_and_rules(table: str) -> dict[str, Any] | None:
 
 
 def _expressions(match: Match) -> Iterator[bytes]:
-    yield _expression("meta", _word(1, _REGISTER) + _word(2, _META_NFPROTO))
+    yield _expression("meta", _u32(1, _REGISTER) + _u32(2, _META_NFPROTO))
     yield _equal(bytes([_NFPROTO[match.family]]))
-    yield _expression("meta", _word(1, _REGISTER) + _word(2, _META_L4PROTO))
+    yield _expression("meta", _u32(1, _REGISTER) + _u32(2, _META_L4PROTO))
     yield _equal(bytes([match.protocol]))
     if match.destination:
         offset, length = _DESTINATION[match.family]
-        field = _word(1, _REGISTER) + _word(2, _NETWORK_HEADER) + _word(3, offset) + _word(4, length)
+        field = _u32(1, _REGISTER) + _u32(2, _NETWORK_HEADER) + _u32(3, offset) + _u32(4, length)
         yield _expression("payload", field)
         yield _equal(match.destination)
-    verdict = _nested(2, _nested(2, _word(1, _DROP)))
-    yield _expression("immediate", _word(1, _VERDICT_REGISTER) + verdict)
+    verdict = _nested(2, _nested(2, _u32(1, _DROP)))
+    yield _expression("immediate", _u32(1, _VERDICT_REGISTER) + verdict)
 
 
 def _equal(value: bytes) -> bytes:
-    return _expression("cmp", _word(1, _REGISTER) + _word(2, 0) + _nested(3, attribute(1, value)))
+    return _expression("cmp", _u32(1, _REGISTER) + _u32(2, 0) + _nested(3, attribute(1, value)))
 
 
 def _expression(name: str, data: bytes) -> bytes:
@@ -202,7 +202,7 @@ def _transact(jobs: Sequence[tuple[int, int, bytes]], family: int = _INET) -> No
 @strict
 def _errors_in(data: bytes) -> list[tuple[int, int]]:
     """(sequence number, errno or 0) of the answers in a datagram."""
-    return [(number, refusal(body)) for kind, _flags, number, body in parts(data) if kind == ERROR]
+    return [(number, error_code(body)) for kind, _flags, number, body in parts(data) if kind == ERROR]
 
 
 def _dump(question: int, answer: int) -> Iterator[dict[int, bytes]]:
@@ -238,7 +238,7 @@ def _text(kind: int, value: str) -> bytes:
     return attribute(kind, value.encode() + b"\0")
 
 
-def _word(kind: int, value: int) -> bytes:
+def _u32(kind: int, value: int) -> bytes:
     return attribute(kind, _number(value))
 
 

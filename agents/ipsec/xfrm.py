@@ -40,9 +40,9 @@ from agents.runtime.netlink import (
     F_REQUEST,
     HEADER,
     attributes,
+    error_code,
     message,
     parts,
-    refusal,
     strict,
 )
 
@@ -134,10 +134,10 @@ class Xfrm:
             answer = fcntl.ioctl(self._ioctl, _SIOCGIFINDEX, struct.pack("16s24x", name.encode()))
         except OSError as error:
             raise XfrmError(error.errno or 0, "look up", f"interface {name}") from None
-        found = int(struct.unpack_from("=i", answer, 16)[0])
+        index_of_it = int(struct.unpack_from("=i", answer, 16)[0])
         if self._indices is not None:
-            self._indices[name] = found
-        return found
+            self._indices[name] = index_of_it
+        return index_of_it
 
     def interface_name(self, index: int) -> str:
         """The name of an interface; `#7` for number 7 when it has gone."""
@@ -147,10 +147,10 @@ class Xfrm:
             answer = fcntl.ioctl(self._ioctl, _SIOCGIFNAME, struct.pack("=16si20x", b"", index))
         except OSError:
             return f"#{index}"
-        found = answer[:16].rstrip(b"\0").decode()
+        name = answer[:16].rstrip(b"\0").decode()
         if self._indices is not None and self._names is not None:
-            self._names[index], self._indices[found] = found, index
-        return found
+            self._names[index], self._indices[name] = name, index
+        return name
 
     # -- security associations
 
@@ -280,7 +280,7 @@ class Xfrm:
                 if kind != ERROR or number not in pending:
                     continue
                 request = pending.pop(number)
-                code = refusal(body)
+                code = error_code(body)
                 if code and failure is None:
                     detail = _extended_text(flags, body)
                     failure = XfrmError(code, request.operation, request.what, detail)
@@ -305,7 +305,7 @@ class Xfrm:
                 if answer == DONE:
                     return answers
                 if answer == ERROR:
-                    code = refusal(answer_body)
+                    code = error_code(answer_body)
                     if code:
                         detail = _extended_text(answer_flags, answer_body)
                         raise XfrmError(code, operation, what, detail)
@@ -369,9 +369,9 @@ def _open_sockets() -> tuple[socket.socket, socket.socket]:
     except OSError as error:
         if error.errno not in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT):
             raise
-        refusal = OSError(error.errno, f"this kernel has no XFRM (IPsec): {error.strerror}")
-        refusal.add_note("modprobe xfrm_user; zgrep XFRM_USER /proc/config.gz /boot/config-$(uname -r)")
-        raise refusal from error
+        error_code = OSError(error.errno, f"this kernel has no XFRM (IPsec): {error.strerror}")
+        error_code.add_note("modprobe xfrm_user; zgrep XFRM_USER /proc/config.gz /boot/config-$(uname -r)")
+        raise error_code from error
     netlink.bind((0, 0))
     for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
         netlink.setsockopt(_SOL_NETLINK, option, 1)

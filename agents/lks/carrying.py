@@ -138,15 +138,15 @@ class Carrying:
         else:
             del self._kept[router]
 
-    def _has_place(self, shown: Held) -> bool:
-        if shown.router in self._context.document.carried:
+    def _has_place(self, entry: Held) -> bool:
+        if entry.router in self._context.document.carried:
             return True
-        if not shown.handed:
+        if not entry.handed:
             return False
         handed = self._handed()
-        if len(handed) < MOST_HANDED or any(router == shown.router for _version, router in handed):
+        if len(handed) < MOST_HANDED or any(router == entry.router for _version, router in handed):
             return True
-        return (shown.version, shown.router) > handed[0]
+        return (entry.version, entry.router) > handed[0]
 
     def adopted(self, own: bytes, now: float) -> None:
         """This document of our own is in force now: perhaps others are carried under it."""
@@ -206,21 +206,21 @@ class Carrying:
         kept = self._kept.get(router)
         return 0 if kept is None else kept.version
 
-    def wants(self, shown: Held) -> bool:
+    def wants(self, entry: Held) -> bool:
         """As DocumentHolder.wants."""
-        if shown.version <= self.version(shown.router):
+        if entry.version <= self.version(entry.router):
             return False
-        return shown.router == self._context.document.router or self._has_place(shown)
+        return entry.router == self._context.document.router or self._has_place(entry)
 
-    def shown(self, shown: Held, now: float) -> None:
-        """As DocumentHolder.shown: one that we carry was handed over elsewhere, and goes on through us."""
-        kept = self._kept.get(shown.router)
-        if kept is None or kept.handed or not shown.handed or kept.version != shown.version:
+    def held_by_peer(self, entry: Held, now: float) -> None:
+        """As DocumentHolder.held_by_peer: one that we carry was handed over elsewhere, and goes on through us."""
+        kept = self._kept.get(entry.router)
+        if kept is None or kept.handed or not entry.handed or kept.version != entry.version:
             return
         if len(self._handed()) < MOST_HANDED:
-            self._kept[shown.router] = replace(kept, handed=True)
+            self._kept[entry.router] = replace(kept, handed=True)
             self._dirty = True
-            self._side.carried([shown.router], now)
+            self._side.carried([entry.router], now)
 
     def given(self, wanted: WantedDocument, peer: str, now: float) -> bytes | int | None:
         """As DocumentHolder.given."""

@@ -272,7 +272,7 @@ class CentralLink(DksLink):
         """A registration, with the newest signed word on the group that we have."""
         sender, held = group in self.groups.sending, self.groups.held(group)
         if held is None:
-            held = self._context.mark(group) if sender else self._context.retained.shown(group)
+            held = self._context.mark(group) if sender else self._context.retained.signed_state(group)
         return self.member.request(group, sender=sender, extra=[] if held is None else [notifies.group_report(held)])
 
     def given(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:

@@ -92,8 +92,8 @@ def _document(
     except OSError:
         return  # the first start has none, and what else is wrong has been said
     whole = document.lease.seconds
-    shown = f"s of {whole} left at a start now"
-    left = checks.tried("lease", lambda: min(left_of(record, now_s), whole), lambda seconds: f"{seconds:.0f} {shown}")
+    rest = f"s of {whole} left at a start now"
+    left = checks.tried("lease", lambda: min(left_of(record, now_s), whole), lambda seconds: f"{seconds:.0f} {rest}")
     if left == 0:
         command = "reach the DKS (lks status), or carry a new policy here"
         checks.wrong("lease", f"over; policy says {document.lease.at_end}", command)

@@ -30,8 +30,8 @@ from agents.lks.metrics import LksCounts, ailments, families
 from agents.lks.own_confirmation import Confirming
 from agents.lks.pairs import Pairs
 from agents.lks.readiness import Missing, Readiness
-from agents.lks.removal import Removal
 from agents.lks.retained import DOCUMENT
+from agents.lks.revocation import RouterRevocations
 from agents.lks.status import keyed, status
 from agents.policy.delegation import signer_of
 from agents.policy.document import InterfacePolicy, PolicyDocument, verify_document
@@ -107,12 +107,12 @@ class LksCore:
             revoked=revocations.revokes_administrator_hash,
         )
         self._whole = document
-        self.removal = Removal(self._context, revocations, lambda: self._whole, self._revoked)
+        self.revocation = RouterRevocations(self._context, revocations, lambda: self._whole, self._revoked)
         self._policy_server_key, self._wall, self._port = policy_server_key, wall, port
         self.carrying = Carrying(carried_record, signed_document, self._context, self)
-        self.confirming = Confirming(self._context, self._keyed_on, lambda: self.removal.version, wall)
+        self.confirming = Confirming(self._context, self._keyed_on, lambda: self.revocation.version, wall)
         self._pairs = Pairs(self._context, port)
-        self._found: Mapping[str, LinkState] = {}
+        self._link_states: Mapping[str, LinkState] = {}
         self._links: dict[str, Link] = {}
         self._dks: DksLink | None = None
         self._pending: tuple[PolicyDocument, bytes | None] | None = None
@@ -125,7 +125,7 @@ class LksCore:
         self._lease_binds = False
         """Whether an SA in the kernel ends with the lease, before its own time."""
         self._started = False
-        self._refused = False
+        self._kernel_refused = False
         """Whether the kernel has refused some of what it was last given."""
         self._missed = 0
         self._readiness: Readiness | None = None
@@ -152,7 +152,7 @@ class LksCore:
         context.event("started", router=document.router, issuer=document.issuer, **counts)
         context.event("state_loaded", generation_floor=context.retained.generation_floor)
         context.event("policy", version=context.document.version)
-        context.event("revocation", version=self.removal.version, origin="disk", alone=self.removal.alone)
+        context.event("revocation", version=self.revocation.version, origin="disk", alone=self.revocation.alone)
         self._tell_shortfall()
         self._build(now)
         self._pairs.adopt(context.document, now)
@@ -168,7 +168,7 @@ class LksCore:
     def links(self, states: Mapping[str, LinkState], now: float) -> None:
         """The router's interfaces are these."""
         self._now = now
-        before, self._found = self._found, dict(states)
+        before, self._link_states = self._link_states, dict(states)
         if {name: state.index for name, state in before.items()} != {
             name: state.index for name, state in states.items()
         }:
@@ -210,7 +210,7 @@ class LksCore:
     def enforced(self, kernel: Kernel | None, now: float) -> None:
         """This is in the kernel now; None: it refused some of it."""
         self._now = now
-        self._refused = kernel is None
+        self._kernel_refused = kernel is None
         self._context.boundary.run("confirmation", lambda: self.confirming.enforced(kernel))
         self._look(now)
 
@@ -259,14 +259,14 @@ class LksCore:
         match list(words):
             case ["status"]:
                 lease, seconds = round(self._lease.left(now), 3), self._context.document.lease.seconds
-                answer = status(self._context, self._links, self._central, self._dks, now, refused=self._refused)
+                answer = status(self._context, self._links, self._central, self._dks, now, refused=self._kernel_refused)
                 for group in (each for interface in answer["interfaces"] for each in interface["groups"]):
                     since = self._since.get(group["group"])
                     group["age_s"] = None if since is None else round(now - since[1], 3)
-                removal = {"revocation_version": self.removal.version, "revoked": self.removal.alone}
-                answer = {**answer, **removal, "pairs": self._pairs.status(), "carried": self.carrying.status()}
+                revocation = {"revocation_version": self.revocation.version, "revoked": self.revocation.alone}
+                answer = {**answer, **revocation, "pairs": self._pairs.status(), "carried": self.carrying.status()}
                 terms = {"lease_left_s": lease, "lease_s": seconds}
-                return {**answer, **terms, "all_keyed": self._all_keyed() and not self._refused}
+                return {**answer, **terms, "all_keyed": self._all_keyed() and not self._kernel_refused}
             case ["revocation", text]:
                 return self._given(text, now)
             case ["accept", *texts]:
@@ -312,12 +312,12 @@ class LksCore:
     def _add_link(self, interface: InterfacePolicy, now: float) -> None:
         if interface.name not in self._links and interface.protected:
             self._links[interface.name] = Link(
-                self._context, self.removal, self.carrying, interface, self._port, now, self
+                self._context, self.revocation, self.carrying, interface, self._port, now, self
             )
 
     def _links_up(self, now: float) -> None:
         for name, link in self._links.items():
-            state = self._found.get(name)
+            state = self._link_states.get(name)
             up = state is not None and state.running and {*map(str, link.policy.addresses)} <= state.addresses
             self._context.boundary.run("link", lambda link=link, up=up: link.set_up(up, now))  # type: ignore[misc]
 
@@ -367,9 +367,9 @@ class LksCore:
             router=router,
             minimum_version=minimum_version,
             wall_s=self._wall(),
-            revoked=self.removal.revokes_administrator,
+            revoked=self.revocation.revokes_administrator,
         )
-        if document.router != self._context.document.router and self.removal.revokes_router(document.identity):
+        if document.router != self._context.document.router and self.revocation.revokes_router(document.identity):
             raise PolicyError(f"the key of {document.router} is revoked")
         return document
 
@@ -393,7 +393,7 @@ class LksCore:
     def _signed_by_revoked(self) -> bool:
         """Whether an administrator whose key counts no more signed the policy in force."""
         _name, key = self._signer
-        return bool(key) and self.removal.revokes_administrator(key)
+        return bool(key) and self.revocation.revokes_administrator(key)
 
     def renew_lease(self, since: float, now: float) -> None:
         """As RouterSide.renew_lease."""
@@ -435,7 +435,7 @@ class LksCore:
             return
         (whole_document, signed), self._pending = self._pending, None
         context = self._context
-        self._whole, fresh = whole_document, self.removal.effective(whole_document)
+        self._whole, fresh = whole_document, self.revocation.effective(whole_document)
         old, context.document = context.document, fresh
         if signed is not None:
             self._signer = signer_of(signed, self._policy_server_key, domain=fresh.domain)
@@ -502,7 +502,7 @@ class LksCore:
     def _revoked(self, now: float) -> None:
         """A newer revocation list is kept: go on under the same document, without whom it names. One that a revoked
         administrator signed stays in force too, until the next one comes or the lease ends."""
-        if self.removal.outdated:
+        if self.revocation.outdated:
             detail = "the policy in force expired before the revocation list begins: nobody is heard until the next one"
             self._context.event("error", what="policy", detail=detail)
             if self._dks is not None:
@@ -551,14 +551,14 @@ class LksCore:
     def _given(self, text: str, now: float) -> Mapping[str, Any]:
         """The administrator of this router brings a revocation list, base64."""
         signed = _decoded(text)
-        removal, before = self.removal, self.removal.version
-        removal.offer(signed, "administrator", now)
+        revocation, before = self.revocation, self.revocation.version
+        revocation.offer(signed, "administrator", now)
         self._adopt(now)
-        if removal.signed != signed:
+        if revocation.signed != signed:
             raise CommandRefused(
-                f"not taken: it is not signed for this domain, or not newer than version {removal.version}"
+                f"not taken: it is not signed for this domain, or not newer than version {revocation.version}"
             )
-        return {"revocation_version": removal.version, "before": before}
+        return {"revocation_version": revocation.version, "before": before}
 
     # -- lease ---------------------------------------------------------------------------------------
 
@@ -586,16 +586,16 @@ class LksCore:
         if self._lease.over and self._context.document.lease.at_end == "close":
             return ()
         link, central = self._links.get(policy.name), self._central
-        found = [each.router for each in policy.neighbors if keyed(policy, each.router, link, central)]
-        return tuple(sorted(found)) if len(found) > 1 else tuple(found)
+        routers = [each.router for each in policy.neighbors if keyed(policy, each.router, link, central)]
+        return tuple(sorted(routers)) if len(routers) > 1 else tuple(routers)
 
     def _look_whether_older(self, now: float) -> None:
         """A neighbour has our own word that we acted on a later policy: our folder was put back to an older one. Nobody
         but the DKS has the later one for us."""
-        shown = self._context.policy_shown
-        if shown > max(self._context.document.version, self._missed):
-            self._missed = shown
-            detail = f"version {shown} was in force, and our disk has version {self._context.document.version}"
+        version = self._context.policy_shown
+        if version > max(self._context.document.version, self._missed):
+            self._missed = version
+            detail = f"version {version} was in force, and our disk has version {self._context.document.version}"
             self._context.event("error", what="policy", detail=detail)
             if self._dks is not None:
                 self._dks.come_soon(now)
@@ -672,11 +672,11 @@ class LksCore:
             sas = central.sas()
         else:
             sas = (sa for link in self._links.values() for sa in link.sas())
-        return (sa for sa in sas if sa.interface in self._found)
+        return (sa for sa in sas if sa.interface in self._link_states)
 
     def _protected(self) -> Iterator[ProtectedInterface]:
         for interface in self._context.document.interfaces:
-            if interface.name in self._found:
+            if interface.name in self._link_states:
                 yield from protected(interface)
 
 

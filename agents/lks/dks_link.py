@@ -62,7 +62,7 @@ class RouterSide(Protocol):
     """The router, as its contact with the DKS needs it."""
 
     @property
-    def removal(self) -> ListHolder:
+    def revocation(self) -> ListHolder:
         """The revocation list of the router."""
 
     @property
@@ -177,7 +177,7 @@ class DksLink(GroupParty):
         )
         emit, boundary = context.effects.append, context.boundary
         super().__init__(
-            context.identity, config, context.random, document.domain, side.removal, side.carrying, emit, boundary
+            context.identity, config, context.random, document.domain, side.revocation, side.carrying, emit, boundary
         )
         self.member = GroupMember((document.suite,), self._issuer_key, context.retained.check)
         self._schedule = Schedule(document.reconnect, context.uniform, eager=self.eager)

@@ -88,7 +88,7 @@ class Link(GroupParty):
         self._keyed: set[str] = set()
         self.present: set[str] = set()
         """Neighbours that an IKE message came from, whoever sent it in their name, unless we refused each other."""
-        self._refused: set[str] = set()
+        self._rejected: set[str] = set()
 
     # -- who may speak to us --------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class Link(GroupParty):
     def on_seen(self, event: MessageSeen, now: float) -> None:
         """A neighbour's first message says no more than that it may be there: the boot waits a little longer for it."""
         neighbor = self._addresses.get(event.peer.ip)
-        if neighbor is not None and neighbor.router not in self._refused:
+        if neighbor is not None and neighbor.router not in self._rejected:
             self.present.add(neighbor.router)
 
     def on_established(self, event: Established, now: float) -> None:
@@ -256,7 +256,7 @@ class Link(GroupParty):
     def on_closed(self, event: Closed, now: float) -> None:
         router = self._peer(event.sa.peer_id)
         if router is not None and event.reason in REFUSALS:
-            self._refused.add(router)
+            self._rejected.add(router)
             self.present.discard(router)
         role = "initiator" if event.sa.initiator else "responder"
         state = event.reason.name.lower()
@@ -275,13 +275,13 @@ class Link(GroupParty):
     def register(self, request: RegistrationRequest, peer: str, sa: SaHandle, now: float) -> list[Payload]:
         speaker = self.speakers.get(request.group)
         if speaker is None:
-            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+            return KeyServer.reject(NotifyType.INVALID_GROUP_ID)
         return self._greeted(speaker.register(request, peer, sa, now), request, peer, sa, now)
 
     def register_all(self, request: SpeakerRequest, peer: str, sa: SaHandle, now: float) -> list[Payload]:
         document = self._context.document
         if request.speaker != SpeakerId(document.domain, document.router, self.policy.name):
-            return KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+            return KeyServer.reject(NotifyType.INVALID_GROUP_ID)
         answers = [each.register(request.of(group), peer, sa, now) for group, each in self.speakers.items()]
         return self._greeted(KeyServer.together(answers), request.whole, peer, sa, now)
 

@@ -206,14 +206,14 @@ class Listener:
     def asks(self, group: GroupId) -> list[Payload]:
         """A registration, with what the neighbour said last of this group in its signed words: should its disk have
         lost that, it gives us no number again that we have had."""
-        return self._member.request(group, extra=self._shown(group))
+        return self._member.request(group, extra=self._shows(group))
 
     def _asks_all(self) -> list[Payload]:
         speaker = SpeakerId(self._context.document.domain, self.neighbor.router, self.neighbor.interface)
-        return self._member.request_all(speaker, extra=[each for group in self.hearing for each in self._shown(group)])
+        return self._member.request_all(speaker, extra=[each for group in self.hearing for each in self._shows(group)])
 
-    def _shown(self, group: GroupId) -> list[Payload]:
-        signed = self._context.retained.shown(group)
+    def _shows(self, group: GroupId) -> list[Payload]:
+        signed = self._context.retained.signed_state(group)
         return [] if signed is None else [notifies.group_report(signed)]
 
     def take(self, group: GroupId, payloads: Sequence[Payload], now: float) -> None:

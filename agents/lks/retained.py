@@ -112,7 +112,7 @@ class Retained:
         that may speak for it now; (0, 0) when there was none."""
         return _highest(self._marks(group))
 
-    def shown(self, group: GroupId) -> bytes | None:
+    def signed_state(self, group: GroupId) -> bytes | None:
         """The signed state of the highest generation that was taken; None when there was none."""
         last = max(self._marks(group), key=lambda each: (each.generation, each.version), default=None)
         return None if last is None else last.signed or None

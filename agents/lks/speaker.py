@@ -85,7 +85,7 @@ class PushGeneration(Request):
         return KeyServer.rekey(self._keys, self.router, self.sa.key_wrap_key())
 
     def answered(self, payloads: Sequence[Payload], now: float) -> None:
-        self._speaker.pushed(self, now, refused=first_error(payloads) is not None)
+        self._speaker.pushed(self, now, rejected=first_error(payloads) is not None)
 
     def failed(self, reason: FailureReason, now: float) -> None:
         self._speaker.pushed(self, now, failed=True)
@@ -150,18 +150,18 @@ class Speaker:
         """The answer to a neighbour's registration; the caller has authenticated it as `router`."""
         context = self._context
         if context.document.may_join(self.group, router) is None:
-            return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
+            return KeyServer.reject(NotifyType.AUTHORIZATION_FAILED)
         if request.leaving:
             self.members.pop(router, None)
             return []
         if not request.supports(context.document.suite):
-            return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
+            return KeyServer.reject(NotifyType.NO_PROPOSAL_CHOSEN)
         if self.sending.active is None or request.sender:
-            return KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
+            return KeyServer.reject(NotifyType.AUTHORIZATION_FAILED)
         try:
             kwk = sa.key_wrap_key()
         except UnsupportedAlgorithm:
-            return KeyServer.refuse(NotifyType.NO_PROPOSAL_CHOSEN)
+            return KeyServer.reject(NotifyType.NO_PROPOSAL_CHOSEN)
         keys = self._to_give(request, router, now)
         self._given[keys.generation].add(router)
         self.members[router] = sa
@@ -176,7 +176,7 @@ class Speaker:
         When it shows some in our own signed words that it did not get from us since we started, our retained folder was
         lost or is an older one: nothing is given under a number that it has had, and we go on above that.
         """
-        context, shown = self._context, self._shown(request)
+        context, shown = self._context, self._state_shown(request)
         active = self.sending.active
         newest = self.sending.waiting or active
         assert active is not None and newest is not None
@@ -200,7 +200,7 @@ class Speaker:
             return True
         return version > keys.state.said.v or generation > keys.generation
 
-    def _shown(self, request: RegistrationRequest) -> GroupState | None:
+    def _state_shown(self, request: RegistrationRequest) -> GroupState | None:
         """What a neighbour says that we said last of this group, in our own or the DKS's signed words."""
         context = self._context
 
@@ -328,7 +328,7 @@ class Speaker:
         self._pushes.add(push)
         self._attempts[router] = self._attempts.get(router, 0) + 1
 
-    def pushed(self, push: PushGeneration, now: float, *, refused: bool = False, failed: bool = False) -> None:
+    def pushed(self, push: PushGeneration, now: float, *, rejected: bool = False, failed: bool = False) -> None:
         """The answer to a rekey, or that there will be none. A member that refuses could not use it, and does not hear
         the new generation."""
         if push not in self._pushes:
@@ -338,7 +338,7 @@ class Speaker:
         # Over another IKE SA than the one that is gone it may be a member again already.
         if failed and self.members.get(router) is push.sa:
             del self.members[router]
-        if refused:
+        if rejected:
             self._context.event("error", what="rekey refused", group=str(self.group), peer=router)
             if router in self.members and self._attempts.get(router, 0) < ATTEMPTS:
                 self._push(router, now)

@@ -228,16 +228,16 @@ def as_text(answer: Mapping[str, Any]) -> list[str]:
     """Lines for people, from what `explain` gave."""
     lines = [f"{answer['router']} is accepted by no router any more after at most:"]
     for case in answer["cases"].values():
-        lines += ["", f"{case['what']}: {_shown(case['total_s'])}"]
+        lines += ["", f"{case['what']}: {_seconds_text(case['total_s'])}"]
         width = max((len(f"{each['router']}:{each['interface']}") for each in case["neighbors"]), default=0)
         for each in case["neighbors"]:
             parts = ""
             if each["told_s"] is not None and each["total_s"] != each["lease_s"]:
                 parts = f" = told {each['told_s']:g} s + keys {each['keys_s']:g} s + delays {each['delays_s']:g} s"
             where = f"{each['router']}:{each['interface']}"
-            lines.append(f"  {where:{width}} {_shown(each['total_s'])}{parts}; {each['why']}")
+            lines.append(f"  {where:{width}} {_seconds_text(each['total_s'])}{parts}; {each['why']}")
     return [*lines, "", SHORT_WAYS]
 
 
-def _shown(seconds: float | None) -> str:
+def _seconds_text(seconds: float | None) -> str:
     return "no bound" if seconds is None else f"{seconds:g} s"

@@ -149,7 +149,7 @@ def claimed_router(data: bytes) -> str:
     return _decode(cose.unverified_payload(data)).router
 
 
-def shown(confirmation: Confirmation) -> dict[str, Any]:
+def as_plain(confirmation: Confirmation) -> dict[str, Any]:
     """Fit for JSON."""
     return confirmation.model_dump(mode="json", exclude={"domain", "router"})
 

@@ -104,7 +104,7 @@ def made(step: Callable[[], steps.EditStep]) -> steps.EditStep:
         field = invalid.where(first)
         time = field == "seconds" or field.endswith("_s")
         name = "TIME" if field == "seconds" else field_word(field)
-        raise PolicyError(invalid.lines(first, name, durations.shown if time else "{:g}".format)) from error
+        raise PolicyError(invalid.lines(first, name, durations.spell if time else "{:g}".format)) from error
 
 
 def end(text: str) -> steps.End:

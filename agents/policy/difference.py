@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from agents.policy.document import Lease, Lifetimes, Modes, ProtocolIssuer, Reconnect
 from agents.policy.domain import Domain, Own, RouterEntry, Settings, field_word
-from agents.policy.durations import shown
+from agents.policy.durations import spell
 
 
 def difference(before: Domain | None, after: Domain) -> list[str]:
@@ -142,17 +142,17 @@ def setting_text(field: str, value: object) -> str:
     """A setting as people write it."""
     match value:
         case Lease():
-            return f"{shown(value.seconds)}, then {value.at_end}"
+            return f"{spell(value.seconds)}, then {value.at_end}"
         case Lifetimes():
             names = Lifetimes.model_fields
-            return ", ".join(f"{field_word(name)} {shown(getattr(value, name))}" for name in names)
+            return ", ".join(f"{field_word(name)} {spell(getattr(value, name))}" for name in names)
         case Reconnect():
-            first = f"{shown(value.first_min_s)} to {shown(value.first_max_s)}"
-            return f"first {first}, factor {value.factor:g}, max {shown(value.max_s)}, jitter {value.jitter:g}"
+            first = f"{spell(value.first_min_s)} to {spell(value.first_max_s)}"
+            return f"first {first}, factor {value.factor:g}, max {spell(value.max_s)}, jitter {value.jitter:g}"
         case bool():
             return "on" if value else "off"
         case int() if field.endswith("_s"):
-            return shown(value)
+            return spell(value)
     return _text(value)
 
 

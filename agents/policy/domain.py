@@ -35,7 +35,7 @@ from agents.policy.document import (
     Spki,
     issuer_problems,
 )
-from agents.policy.durations import shown
+from agents.policy.durations import spell
 from agents.policy.errors import PolicyError
 from agents.policy.revocation import Revoked, RevokedRouter
 from agents.policy.spi import FIRST_BASE
@@ -275,13 +275,13 @@ def settings_problems(settings: Settings, whose: str = "the domain") -> Iterator
     lives = settings.lifetimes
     if lives.atd_s + lives.dtd_s >= lives.group_s:
         yield (
-            f"the delays atd_s + dtd_s are not shorter than group_s: {shown(lives.atd_s)} + {shown(lives.dtd_s)} "
-            f"against {shown(lives.group_s)}, so that keys would end before their successors are in use"
+            f"the delays atd_s + dtd_s are not shorter than group_s: {spell(lives.atd_s)} + {spell(lives.dtd_s)} "
+            f"against {spell(lives.group_s)}, so that keys would end before their successors are in use"
         )
     wait = settings.reconnect.longest_s if settings.local_key_server else 0
     if settings.lease.seconds <= wait:
         yield (
-            f"{whose}: the lease of {shown(settings.lease.seconds)} is not longer than the wait between two visits to "
-            f"the DKS, up to {shown(wait)} by the reconnection schedule, so that it would end between two; allowed: a "
+            f"{whose}: the lease of {spell(settings.lease.seconds)} is not longer than the wait between two visits to "
+            f"the DKS, up to {spell(wait)} by the reconnection schedule, so that it would end between two; allowed: a "
             "longer lease, or shorter waits (policy set reconnect)"
         )

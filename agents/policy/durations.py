@@ -22,7 +22,7 @@ def parse(text: str) -> int:
     return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
-def shown(seconds: float) -> str:
+def spell(seconds: float) -> str:
     """As `parse` reads it, the largest units first: 5400 is 1h30m."""
     whole = int(seconds)
     if whole != seconds or whole <= 0:

@@ -114,7 +114,7 @@ def router_show(context: typer.Context, name: Name, as_json: Json = False) -> No
         domain = store.draft()
     router = domain.router(name)
     settings = domain.settings_of(name)
-    shown = {
+    document = {
         **_router(router, domain),
         "interfaces": _interfaces(domain, router),
         "sources": [str(each) for each in router.sources],
@@ -122,14 +122,14 @@ def router_show(context: typer.Context, name: Name, as_json: Json = False) -> No
         "settings": settings.model_dump(mode="json"),
     }
     lines = [
-        f"router {name}, {'approved' if router.approved else 'not approved'}, key {shown['key']}",
-        *(f"  group {each}" for each in shown["groups"]),
+        f"router {name}, {'approved' if router.approved else 'not approved'}, key {document['key']}",
+        *(f"  group {each}" for each in document["groups"]),
         *(f"  {each}" for each in own_lines(router.own)),
-        *(_interface_line(each) for each in shown["interfaces"]),
+        *(_interface_line(each) for each in document["interfaces"]),
         "in force for it:",
         *settings_lines(settings),
     ]
-    answer(as_json, shown, lines)
+    answer(as_json, document, lines)
 
 
 def own_lines(own: Own) -> list[str]:

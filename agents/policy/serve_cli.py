@@ -134,8 +134,8 @@ def serve(
     # uvicorn ends in order and then raises the signal again: an end that was asked for is none by signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    scheme, shown = "https" if tls_cert else "http", f"[{listen}]" if ":" in listen else listen
-    address = f"{scheme}://{shown}:{port}"
+    scheme, named = "https" if tls_cert else "http", f"[{listen}]" if ":" in listen else listen
+    address = f"{scheme}://{named}:{port}"
     with closing(PolicyStore(context.obj)) as store:
         draft = store.draft()
         facts = {"domain": draft.name, "policy_version": store.version, "routers": len(draft.routers)}

@@ -77,8 +77,8 @@ class Checks:
         """The program does not do its work like this."""
         self.findings.append(Finding(what, State.WRONG, _with(detail, command), code))
 
-    def tried(self, what: str, job: Callable[[], T], shown: Callable[[T], str] | str) -> T | None:
-        """The job's result, and a finding: what is `shown` of it, or what it raised."""
+    def tried(self, what: str, job: Callable[[], T], text: Callable[[T], str] | str) -> T | None:
+        """The job's result, and a finding: what is `text` of it, or what it raised."""
         try:
             result = job()
         except ConfigError as error:
@@ -86,7 +86,7 @@ class Checks:
         except RAISED as error:
             self.wrong(what, advised(error))
         else:
-            self.ok(what, shown if isinstance(shown, str) else shown(result))
+            self.ok(what, text if isinstance(text, str) else text(result))
             return result
         return None
 
@@ -101,8 +101,8 @@ class Checks:
         lines = []
         for each in self.findings:
             first, *rest = each.detail.splitlines() or [""]
-            shown = [] if each.state is State.WRONG else rest  # the rest of it is told as an error
-            lines += [f"{each.state:8} {each.what}: {first}", *(f"         {line}" for line in shown)]
+            lines_of_it = [] if each.state is State.WRONG else rest  # the rest of it is told as an error
+            lines += [f"{each.state:8} {each.what}: {first}", *(f"         {line}" for line in lines_of_it)]
         return "\n".join(lines)
 
     def show(self, program: str, *, as_json: bool) -> int:
@@ -276,15 +276,13 @@ def config_file(checks: Checks, path: Path) -> None:
 
 def clock(checks: Checks, now_s: float, not_before: int = 0, why: str = "") -> None:
     """Unix seconds that can be. `not_before`: what has happened already, as `why` says."""
-    shown = utc(now_s)
+    now = utc(now_s)
     least = max(WRITTEN_AT, not_before)
     if now_s < least:
         since = why if not_before > WRITTEN_AT else "this release was written"
-        checks.wrong(
-            "clock", f"it says {shown}, which is before {since} ({utc(least)})", "timedatectl; chronyc tracking"
-        )
+        checks.wrong("clock", f"it says {now}, which is before {since} ({utc(least)})", "timedatectl; chronyc tracking")
     else:
-        checks.ok("clock", shown)
+        checks.ok("clock", now)
 
 
 def utc(at: float) -> str:

@@ -60,7 +60,7 @@ class Counts:
         counted = self._counted.get(event.kind)
         if counted is not None:
             name, labels, _help = counted
-            self.add(name, [_word(event.fields.get(label, "")) for label in labels], event.fields.get("suppressed", 1))
+            self.add(name, [_label(event.fields.get(label, "")) for label in labels], event.fields.get("suppressed", 1))
 
     def add(self, name: str, labels: Sequence[str], count: object = 1) -> None:
         """Count so many more of this counter with these labels."""
@@ -84,7 +84,7 @@ class Counts:
         ]
 
 
-def _word(value: object) -> str:
+def _label(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)[:_LONGEST]
 
 

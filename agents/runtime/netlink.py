@@ -79,7 +79,7 @@ def attribute(kind: int, payload: bytes) -> bytes:
     return ATTRIBUTE.pack(ATTRIBUTE.size + len(payload), kind) + payload + bytes(-len(payload) % 4)
 
 
-def refusal(body: bytes) -> int:
+def error_code(body: bytes) -> int:
     """The errno that an answer of type ERROR bears; 0: it was done. struct.error when it is cut."""
     return -int(struct.unpack_from("=i", body)[0])
 
@@ -105,6 +105,6 @@ def _dumped(connection: socket.socket) -> tuple[list[tuple[int, bytes]], bool]:
             if kind == DONE:
                 return messages, whole
             if kind == ERROR:
-                code = refusal(body)
+                code = error_code(body)
                 raise OSError(code, os.strerror(code))
             messages.append((kind, body))

@@ -115,9 +115,9 @@ def _said(path: Path, text: str, model: type[Settings], errors: list[ErrorDetail
         elif not name:
             said.append(f"{path}: {_reason(each)}")
         else:
-            shown = repr(each["input"])
-            shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
-            said.append(f"{at}: {name} is {shown}\n  allowed: {_allowed(model, name, each)}")
+            value = repr(each["input"])
+            value = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
+            said.append(f"{at}: {name} is {value}\n  allowed: {_allowed(model, name, each)}")
     return said
 
 

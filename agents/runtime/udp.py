@@ -184,7 +184,7 @@ def bind(port: int, address: str = "", *, shared: bool = False) -> list[socket.s
             try:
                 each.bind((address, port))
             except OSError as error:
-                raise _refused(error, address, port) from error
+                raise _advised(error, address, port) from error
     except BaseException:
         for each in bound:
             each.close()
@@ -192,7 +192,7 @@ def bind(port: int, address: str = "", *, shared: bool = False) -> list[socket.s
     return bound
 
 
-def _refused(error: OSError, address: str, port: int) -> OSError:
+def _advised(error: OSError, address: str, port: int) -> OSError:
     where = f"{address} port {port}" if address else f"port {port}"
     refusal = OSError(error.errno, f"UDP {where}: {error.strerror}")
     help_with = {

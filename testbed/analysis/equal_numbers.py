@@ -23,7 +23,7 @@ class Number:
         return type(self.recorded) is type(self.now) and self.recorded == self.now
 
     def __str__(self) -> str:
-        return f"{' / '.join(self.place)}: {_shown(self.recorded)} recorded, {_shown(self.now)} now"
+        return f"{' / '.join(self.place)}: {_text(self.recorded)} recorded, {_text(self.now)} now"
 
 
 class _Absent:
@@ -59,5 +59,5 @@ def _leaves(node: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
         yield above, node
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     return "no number" if value is None else str(value)

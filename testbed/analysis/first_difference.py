@@ -58,7 +58,7 @@ def record_difference(first: Path, second: Path) -> Difference | None:
         for number, (a, b) in enumerate(zip_longest(_lines(one), other), 1):
             if a != b:
                 times = [moment for moment in (_moment(a), _moment(b)) if moment is not None]
-                return Difference(RECORD, number, min(times, default=None), _shown(a), _shown(b))
+                return Difference(RECORD, number, min(times, default=None), _line_text(a), _line_text(b))
     return None
 
 
@@ -112,7 +112,7 @@ def _moment(line: bytes | None) -> float | None:
         return None
 
 
-def _shown(line: bytes | None) -> str:
+def _line_text(line: bytes | None) -> str:
     if line is None:
         return "(no more lines)"
     text = line.decode(errors="replace").rstrip("\n")

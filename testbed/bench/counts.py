@@ -41,8 +41,8 @@ def played(experiment: str, topology: str, keying: str, folder: Path, *, pim: bo
     """One run in an empty folder. Without `pim` it is the same with PIM on no router, and so without multicast
     streams. Raises what playing it raises, and EnvironmentFailure when it failed."""
     request = Request(experiment, topology=topology, keyings=(keying,), seeds=(SEED,))
-    found = load(topology)
-    (plan,) = prepare(find_for_guests(experiment), request, found if pim else without_pim(found)).plans
+    network = load(topology)
+    (plan,) = prepare(find_for_guests(experiment), request, network if pim else without_pim(network)).plans
     return execute.play_alone(plan, folder)
 
 
@@ -62,11 +62,11 @@ def without_pim(topology: Topology) -> Topology:
 
 def for_pim(measured: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
     """By run how many times the trips of the same run without PIM it takes, where both are there."""
-    found = {}
+    factors = {}
     for run, costs in measured.items():
         if (without := measured.get(f"{run}{WITHOUT_PIM}")) is not None:
-            found[run] = costs["trips"] / without["trips"]
-    return found
+            factors[run] = costs["trips"] / without["trips"]
+    return factors
 
 
 def dear(ratios: Mapping[str, float]) -> list[str]:

@@ -72,13 +72,13 @@ def targets(domain: BenchDomain) -> dict[str, Target]:
     def own(router: str) -> GroupId:
         return domain.documents[router].own_groups()[0]
 
-    def shown(router: str) -> Sequence[Payload]:
+    def reports(router: str) -> Sequence[Payload]:
         state = GroupState.of(own(router), domain.documents[router].version, 1, "lks")
         return [notifies.group_report(sign_group_state(state, domain.key(router)))]
 
     return {
         "GSA_AUTH, policy": dks_target(domain, lambda router: GroupId.control(NAME, router), PayloadType.NOTIFY),
-        "GSA_AUTH, keys": dks_target(domain, own, PayloadType.KD, sender=True, extra=shown),
+        "GSA_AUTH, keys": dks_target(domain, own, PayloadType.KD, sender=True, extra=reports),
     }
 
 

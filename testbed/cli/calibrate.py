@@ -52,10 +52,10 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps(rows, indent=1))
             return
         for row in rows:
-            typer.echo(shown(row))
+            typer.echo(row_text(row))
 
 
-def shown(row: dict[str, Any]) -> str:
+def row_text(row: dict[str, Any]) -> str:
     """One measure, for a person."""
     head = f"{row['keying']:14} {row['measure']:34} n {row['n'][0]}, {row['n'][1]}: "
     if row["difference"] is None:

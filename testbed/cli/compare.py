@@ -71,8 +71,8 @@ def _print(rows: list[Row], changed: list[str]) -> None:
         table.add_column(heading, justify="left" if left else "right")
     for row in rows:
         middles = " → ".join(_middle(row, side) for side in (0, 1))
-        word = "never" if is_span(row.measure) else "not measured"
-        never = f"; {word} {row.never[0]} and {row.never[1]}" if any(row.never) else ""
+        absent = "never" if is_span(row.measure) else "not measured"
+        never = f"; {absent} {row.never[0]} and {row.never[1]}" if any(row.never) else ""
         table.add_row(
             row.keying, row.measure, f"{row.n[0]}, {row.n[1]}", middles, *_interval(row), f"{row.verdict}{never}"
         )

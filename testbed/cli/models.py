@@ -27,8 +27,8 @@ def register(app: typer.Typer) -> None:
                 holds, states = check.run()
                 right = holds is check.holds
                 wrong += not right
-                mark, word = "ok   " if right else "WRONG", "holds" if holds else "fails"
-                typer.echo(f"{mark} {check.name}: {word}, {states} states, {time.monotonic() - started:.1f} s")
+                mark, outcome = "ok   " if right else "WRONG", "holds" if holds else "fails"
+                typer.echo(f"{mark} {check.name}: {outcome}, {states} states, {time.monotonic() - started:.1f} s")
         except spin.CannotCheck as error:
             raise EnvironmentFailure(str(error), next_command="./lab setup") from error
         typer.echo(f"{wrong} not as expected, {time.monotonic() - began:.0f} s")

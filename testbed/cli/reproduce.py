@@ -64,11 +64,11 @@ def _print(done: Reproduced, everything: bool) -> None:
         f"byte for byte; {done.wall_s / 60:.1f} min, {done.processor_s / 60:.1f} min of a processor"
     )
     differ = [each for each in done.numbers if not each.same]
-    shown = done.numbers if everything else differ[:SHOWN]
-    for each in shown:
+    numbers = done.numbers if everything else differ[:SHOWN]
+    for each in numbers:
         typer.echo(f"  {'same    ' if each.same else 'DIFFERS '} {each}")
-    if len(differ) > len(shown):
-        typer.echo(f"  and {len(differ) - len(shown)} more; --all shows them")
+    if len(differ) > len(numbers):
+        typer.echo(f"  and {len(differ) - len(numbers)} more; --all shows them")
     if differ or everything:
         for line in done.changed:
             typer.echo(f"  made from another {line}")

@@ -17,7 +17,7 @@ import typer
 from testbed.analysis.absent import LEGEND
 from testbed.cli.cautions import OSPF, loaded
 from testbed.cli.table import multicast_of, table_of, time_of
-from testbed.errors import InputError, gathered, refuse
+from testbed.errors import InputError, gathered, raise_errors
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -94,7 +94,7 @@ def register(app: typer.Typer) -> None:
         how = played(find(experiment))
         with gathered(wrong):
             how.prepare(request, lambda name: loaded(name if topology is None else topology, ospf))
-        refuse(wrong)
+        raise_errors(wrong)
         if how.kernel is not None:
             make_all(how.kernel)
         runs = newest(how.folder / execute.RUNS, time.time())

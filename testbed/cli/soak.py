@@ -35,13 +35,13 @@ def register(app: typer.Typer) -> None:
         faults: Counter[str] = Counter()
         checked: Counter[str] = Counter()
         while (time.monotonic() - began < 60 * minutes) if minutes else number < seed + seeds:
-            found = run(number, kept)
-            steps += found.steps
-            faults.update(each.action for each in found.faults)
-            checked.update(found.checked)
-            if found.violated is not None:
-                typer.echo(f"seed {number}: {found.violated}")
-                numbers = kept if kept is not None else shrink(number, found.violated.invariant)
+            verdict = run(number, kept)
+            steps += verdict.steps
+            faults.update(each.action for each in verdict.faults)
+            checked.update(verdict.checked)
+            if verdict.violated is not None:
+                typer.echo(f"seed {number}: {verdict.violated}")
+                numbers = kept if kept is not None else shrink(number, verdict.violated.invariant)
                 for each in numbers:
                     fault = faults_of(number)[each]
                     args = " ".join(f"{name}={value}" for name, value in fault.model_dump(mode="json")["args"].items())

@@ -58,8 +58,8 @@ def register(app: typer.Typer) -> None:
         with progress(len(asked.cells)) as report:
             done = sweeping.play(asked, folder, player, report)
         if as_json:
-            shown = {"folder": str(done.folder), "done": len(done.rows), "failed": len(done.failures)}
-            typer.echo(json.dumps(shown))
+            document = {"folder": str(done.folder), "done": len(done.rows), "failed": len(done.failures)}
+            typer.echo(json.dumps(document))
         else:
             _print(done, asked.factors, asked.experiment.main)
         if done.failures:
@@ -114,7 +114,7 @@ def _print(done: Swept, factors: Sequence[str], main: Span) -> None:
         table.add_column(heading, justify="right")
     for levels, rows in _cells(done.rows, factors).items():
         times = [row["convergence_s"] for row in rows]
-        table.add_row(*levels, str(len(rows)), *_shown(times), *pace(rows))
+        table.add_row(*levels, str(len(rows)), *_seconds_texts(times), *pace(rows))
     show(table)
     typer.echo(f"{main.name}: from {main.since} to {main.until}")
     typer.echo(LEGEND)
@@ -132,7 +132,7 @@ def _cells(rows: Sequence[Mapping[str, Any]], factors: Sequence[str]) -> dict[tu
     return cells
 
 
-def _shown(values: Sequence[float | None]) -> list[str]:
+def _seconds_texts(values: Sequence[float | None]) -> list[str]:
     """Median, both ends of its interval, and how many never came."""
     from testbed.analysis.statistics import median_of
 

@@ -122,12 +122,12 @@ def _interfaces(topology: Topology) -> tuple[Table, str]:
         for number, interface in enumerate(router.interfaces)
     ]
     same = [name for name in ("MTU", "cost", "priority", "area") if len({row[name] for row in rows}) == 1]
-    shown = [name for name in rows[0] if name not in same]
+    columns = [name for name in rows[0] if name not in same]
     table = Table(title=topology.name)
-    for name in shown:
+    for name in columns:
         table.add_column(name, overflow="fold", no_wrap=name in ("interface", "address", "IPv6 link-local"))
     for row, after in zip(rows, [*rows[1:], {"router": "none"}], strict=True):
-        table.add_row(*(row[name] for name in shown), end_section=bool(after["router"]))
+        table.add_row(*(row[name] for name in columns), end_section=bool(after["router"]))
     words = ", ".join(f"{name} {rows[0][name]}" for name in same if rows[0][name])
     return table, f"every interface: {words}" if words else ""
 

@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
         from testbed.attach.running import Running
         from testbed.cli.run import options
         from testbed.cli.watch import watched
-        from testbed.errors import refuse
+        from testbed.errors import raise_errors
         from testbed.faults.check import check_plan
         from testbed.faults.steps import MAX_S
         from testbed.guest.boot import GuestSpec, run_guest
@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
             raise unknown_keying(keying, "--keying")
         wrong: list[InputError] = []
         given = options(option or (), wrong)
-        refuse([*wrong, *unread(given, [keying], {})])
+        raise_errors([*wrong, *unread(given, [keying], {})])
         chosen = choose({}, keying, given, "lab up")
         resolved = loaded(topology, ospf)
         name = name or f"{resolved.name[:50]}-{os.getpid()}"

@@ -78,21 +78,21 @@ def _numbers(summary: Summary) -> str:
     named = summary["measured"]
     main = f"{named['main']['name']}, s"
     rows = {
-        main: [_spread(each.get("convergence_s", {}).get("values", ()), main) for each in columns],
+        main: [_range_text(each.get("convergence_s", {}).get("values", ()), main) for each in columns],
         "… × none": [number(each.get("ratio_to_none")) for each in columns],
     }
     if heard := named.get("multicast"):
         title, values = f"{heard['name']}, s", [each.get("multicast", {}) for each in columns]
-        rows[title] = [_spread(each.get("heard_s", {}).get("values", ()), title) for each in values]
+        rows[title] = [_range_text(each.get("heard_s", {}).get("values", ()), title) for each in values]
         rows["… of that × none"] = [number(each.get("ratio_to_none")) for each in values]
     rows[named["restored"]] = [_restored(each.get("adjacencies", {})) for each in columns]
     first = [each.get("requests_first_60s", {}).get("values", ()) for each in columns]
-    rows["DKS requests in the first 60 s of power"] = [_spread(each) for each in first]
+    rows["DKS requests in the first 60 s of power"] = [_range_text(each) for each in first]
     total = [each.get("dks_requests", {}).get("total", ()) for each in columns]
-    rows[f"DKS requests from {named['requests']} on"] = [_spread(each) for each in total]
+    rows[f"DKS requests from {named['requests']} on"] = [_range_text(each) for each in total]
     for name in dict.fromkeys(name for each in columns for name in each.get("extra", {})):
         if name not in rows:
-            rows[name] = [_spread(each.get("extra", {}).get(name, ()), name) for each in columns]
+            rows[name] = [_range_text(each.get("extra", {}).get(name, ()), name) for each in columns]
     body = [[title, *(cell or ABSENT for cell in cells)] for title, cells in rows.items() if any(cells)]
     lines = [["median (from to)", *(f"`{name}`" for name in keyings)], ["---", *("--:" for _ in keyings)], *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -103,7 +103,7 @@ def _restored(adjacencies: Summary) -> str:
     return f"{min(there):g} of {adjacencies['expected']}" if there else ""
 
 
-def _spread(values: Sequence[float | None], title: str = "") -> str:
+def _range_text(values: Sequence[float | None], title: str = "") -> str:
     """The median of the runs and their range; `never` where an interval has no end in any, else empty."""
     there = sorted(present(values))
     if not there:

@@ -181,7 +181,7 @@ class Faults:
             return f"{', '.join(port.node for port in ports)}: without power"
         changing = [port for port in powered if port.lit is not up]
         if not changing:
-            return f"{', '.join(port.label for port in powered)}: {_word(up)} already"
+            return f"{', '.join(port.label for port in powered)}: {_up_or_down(up)} already"
         done: list[Port] = []
         for port in changing:
             began = time.monotonic_ns()
@@ -316,7 +316,7 @@ class Faults:
         return None
 
 
-def _word(up: bool) -> str:
+def _up_or_down(up: bool) -> str:
     return "up" if up else "down"
 
 

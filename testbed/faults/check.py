@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 from typing import Any
 
-from testbed.errors import InputError, Location, refuse
+from testbed.errors import InputError, Location, raise_errors
 from testbed.faults.steps import Step
 from testbed.keying.base import keying_names
 from testbed.record.plan import SOURCE_SPECIFIC, Flow, Plan, Stream
@@ -21,7 +21,7 @@ from testbed.values import OneOf, misnamed
 def check_plan(plan: Plan) -> None:
     """InputErrors for what the plan names and the topology does not have, for what comes too late or too early, and
     for steps that contradict each other."""
-    refuse(_wrong(plan))
+    raise_errors(_wrong(plan))
 
 
 def _wrong(plan: Plan) -> Iterator[InputError]:
@@ -130,4 +130,4 @@ def known_interfaces(topology: Topology) -> list[str]:
 
 def check_step(step: Step, topology: Topology) -> None:
     """InputErrors for a step by itself that cannot be done on the topology."""
-    refuse(InputError(problem, where=step.action, allowed=allowed) for problem, allowed in step.wrong(topology))
+    raise_errors(InputError(problem, where=step.action, allowed=allowed) for problem, allowed in step.wrong(topology))

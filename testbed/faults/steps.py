@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from testbed.errors import InputError, InputErrors, Location, refuse
+from testbed.errors import InputError, InputErrors, Location, raise_errors
 from testbed.topology.findings import nearest
 from testbed.topology.resolved import Topology, label
 from testbed.values import (
@@ -37,10 +37,10 @@ from testbed.values import (
     explained,
     listed,
     misnamed,
+    not_allowed,
     octets,
     one_of,
     quantity,
-    refused,
     seconds,
     whole,
 )
@@ -80,12 +80,12 @@ def _groups(value: Any) -> tuple[tuple[str, ...], ...]:
     allowed = "a list of lists of nodes, each node once; on a command line r1,r2/r3"
     parts = value.split("/") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
-        raise refused(allowed)
+        raise not_allowed(allowed)
     split = [each.split(",") if isinstance(each, str) and isinstance(value, str) else each for each in parts]
     if not split or not all(isinstance(each, list | tuple) and each for each in split):
-        raise refused(allowed)
+        raise not_allowed(allowed)
     if not all(isinstance(name, str) and name for each in split for name in each):
-        raise refused(allowed)
+        raise not_allowed(allowed)
     return tuple(tuple(each) for each in split)
 
 
@@ -95,9 +95,9 @@ def _fresh(value: Any) -> tuple[tuple[int, int], ...]:
     try:
         numbers = tuple((int(offset), int(count)) for offset, count in pairs)
     except (TypeError, ValueError):
-        raise refused(allowed) from None
+        raise not_allowed(allowed) from None
     if not all(0 <= offset <= _FRAME[1] and 1 <= count <= _FRAME[1] for offset, count in numbers):
-        raise refused(allowed)
+        raise not_allowed(allowed)
     return numbers
 
 
@@ -133,7 +133,7 @@ class Step(BaseModel):
             return data
         args, rest = data["args"], {name: value for name, value in data.items() if name != "args"}
         if not isinstance(args, Mapping) or rest.keys() & args.keys():
-            raise refused("args as a table of the action's arguments")
+            raise not_allowed("args as a table of the action's arguments")
         return {**args, **rest}
 
     @model_serializer
@@ -539,7 +539,7 @@ def make(action: Any, args: Mapping[str, Any], at_s: Any = 0, written: Location 
         InputError(f"{prefix}unknown argument {name!r}", where=written or action, allowed=", ".join(kind.arguments()))
         for name in Step.hidden if name in args
     ]  # fmt: skip
-    refuse(foreign)
+    raise_errors(foreign)
     try:
         made = kind.model_validate({"at_s": at_s, "action": action, "args": args})
     except ValidationError as error:

@@ -16,7 +16,7 @@ from pydantic_core.core_schema import SerializerFunctionWrapHandler
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy.domain import Settings, settings_problems
 from testbed.errors import InputErrors
-from testbed.values import OneOf, YesNo, explained, listed, one_of, refused, seconds, whole
+from testbed.values import OneOf, YesNo, explained, listed, not_allowed, one_of, seconds, whole
 
 VALIDITY_S = 1 << 33
 
@@ -86,13 +86,13 @@ class LaboratorySettings(Settings):
     @classmethod
     def _finite(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
-            raise refused('a table of settings, such as {"lease": {"seconds": 240}}, or @FILE with one')
+            raise not_allowed('a table of settings, such as {"lease": {"seconds": 240}}, or @FILE with one')
         known = [name for name in cls.model_fields if name not in cls.hidden]
         for name in cls.hidden:
             if name in data:
-                raise refused(f"--keying decides {name}; here {', '.join(known)}")
+                raise not_allowed(f"--keying decides {name}; here {', '.join(known)}")
         if not _all_finite(data):
-            raise refused("finite numbers")
+            raise not_allowed("finite numbers")
         return data
 
     @model_validator(mode="after")

@@ -42,7 +42,7 @@ class CommandFailed(LabError):
 
 
 # Where a program is, looked for once: the system would try each folder of PATH at each start.
-_found = cache(shutil.which)
+_which = cache(shutil.which)
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
     entered = namespace.enter() if namespace is not None else contextlib.nullcontext()
     with entered:
         process = subprocess.Popen(
-            [_found(argv[0]) or argv[0], *argv[1:]],
+            [_which(argv[0]) or argv[0], *argv[1:]],
             stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -50,9 +50,9 @@ class Netem:
         return words and f"limit 20000{words}"
 
     @classmethod
-    def read(cls, shown: Mapping[str, Any]) -> Netem:
+    def read(cls, printed: Mapping[str, Any]) -> Netem:
         """What `tc -j qdisc show` says of a port's qdisc."""
-        options = shown.get("options", {}) if shown.get("kind") == "netem" else {}
+        options = printed.get("options", {}) if printed.get("kind") == "netem" else {}
         delay, rate = options.get("delay", {}), options.get("rate", {}).get("rate")
         return cls(
             delay_ms=1000 * delay.get("delay", 0.0),
@@ -236,11 +236,11 @@ class Wires:
         before = _shape(segment, segment.netem, segment.blackhole, new=False)
         lines = _shape(segment, netem, blackhole, new=False)
         # The same process that sets the values reads them back.
-        shown = self._all_or_nothing(
+        output = self._all_or_nothing(
             "tc -j", [*lines, *(f"qdisc show dev {port.device}" for port in segment.ports)], before
         )
         wanted = Netem(loss_percent=100.0) if blackhole else netem
-        for port, printed in zip(segment.ports, _printed(shown), strict=True):
+        for port, printed in zip(segment.ports, _printed(output), strict=True):
             if not Netem.read(printed).like(wanted):
                 batch("tc", before, namespace=self.namespace, force=True)
                 raise EnvironmentFailure(

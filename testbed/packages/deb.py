@@ -20,12 +20,12 @@ LEVEL = 1
 
 def stanzas(values: Mapping[str, str]) -> dict[str, str]:
     """The control file of every package by its name, but for `${size}`."""
-    found = {}
+    filled = {}
     for text in (TEXTS / "control").read_text().strip().split("\n\n"):
         name = re.match(r"Package: (\S+)", text)
         assert name is not None, text
-        found[name[1]] = string.Template(text).safe_substitute(values)
-    return found
+        filled[name[1]] = string.Template(text).safe_substitute(values)
+    return filled
 
 
 def build(name: str, stanza: str, root: Path, out: Path, epoch_s: int) -> Path:

@@ -87,13 +87,13 @@ def _value(action: argparse.Action) -> str:
 
 
 def _operands(parser: argparse.ArgumentParser) -> str:
-    found = []
+    operands = []
     for action in parser._actions:
         if not action.option_strings and not isinstance(action, argparse._SubParsersAction):
             value = _value(action)
             form = {"?": "[{}]", "*": "[{}...]", "+": "{}..."}.get(str(action.nargs), "{}")
-            found.append(" " + form.format(value))
-    return "".join(found)
+            operands.append(" " + form.format(value))
+    return "".join(operands)
 
 
 def _plain(text: str) -> str:

@@ -59,13 +59,13 @@ def source(commit: str | None = None) -> Iterator[Source]:
 
 def full(commit: str) -> str:
     """The commit's whole name. InputError where there is none."""
-    found = history.full(commit)
-    if not found:
+    commit_found = history.full(commit)
+    if not commit_found:
         raise InputError(
             f"no commit {commit!r}", where="--commit", allowed="a commit or tag of this checkout",
             next_command="git log --oneline",
         )  # fmt: skip
-    return found
+    return commit_found
 
 
 def _described(folder: Path, commit: str, *, changed: bool) -> Source:

@@ -51,11 +51,11 @@ def _convert(command: Any, parser: argparse.ArgumentParser) -> None:
     for each in command.params:
         if not getattr(each, "hidden", False):
             _add(each, parser)
-    shown = {name: each for name, each in getattr(command, "commands", {}).items() if not each.hidden}
-    if not shown:
+    visible = {name: each for name, each in getattr(command, "commands", {}).items() if not each.hidden}
+    if not visible:
         return
     below = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, each in shown.items():
+    for name, each in visible.items():
         text = " ".join((each.help or "").split())
         _convert(each, below.add_parser(name, help=text, description=text, add_help=False))
 

@@ -67,13 +67,13 @@ class Many:
     def take(self, opened: socket.socket) -> list[Message]:
         """What waits now, `count` at most. OSError for what the socket itself reports, after the messages before it."""
         self._room[: len(self._fresh)] = self._fresh
-        found = _libc.recvmmsg(opened.fileno(), ctypes.c_void_p(self._address), self.count, socket.MSG_DONTWAIT, None)
-        if found < 0:
+        taken = _libc.recvmmsg(opened.fileno(), ctypes.c_void_p(self._address), self.count, socket.MSG_DONTWAIT, None)
+        if taken < 0:
             code = ctypes.get_errno()
             if code in (socket.EAGAIN, socket.EWOULDBLOCK):
                 return []
             raise OSError(code, os.strerror(code))
-        return [self._message(number) for number in range(found)]
+        return [self._message(number) for number in range(taken)]
 
     def all(self, opened: socket.socket) -> Iterator[Message]:
         """What waits, all of it. OSError as of `take`; what follows is there for the next call."""

@@ -94,7 +94,7 @@ class NodeMonitor:
 
     def _heard(self) -> tuple[list[tuple[int, int, int, bytes]], bool]:
         """What the kernel has told, and whether it lost some of that (ENOBUFS): the tables tell what it was."""
-        found: list[tuple[int, int, int, bytes]] = []
+        messages: list[tuple[int, int, int, bytes]] = []
         lost = False
         while True:
             try:
@@ -103,9 +103,9 @@ class NodeMonitor:
                 lost = True
                 continue
             for each in batch:
-                found += parts(each.data)
+                messages += parts(each.data)
             if len(batch) < _ROOM.count:
-                return found, lost
+                return messages, lost
 
     def close(self) -> None:
         """Stop watching."""

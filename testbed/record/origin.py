@@ -42,11 +42,11 @@ class Origin:
     def differs(self, other: Origin) -> list[str]:
         """What decides a run and is not the same, in words; of a guest, the parts of it that are others."""
         differences = []
-        for name, word in WORDS.items():
+        for name, noun in WORDS.items():
             one, another = getattr(self, name), getattr(other, name)
             if one != another:
                 parts = [part for kind in PARTS.get(name, ()) for part in _moved(self, other, kind)]
-                differences.append(f"another {word}: {one} then, {another} now{': ' if parts else ''}{abridged(parts)}")
+                differences.append(f"another {noun}: {one} then, {another} now{': ' if parts else ''}{abridged(parts)}")
         return differences
 
 

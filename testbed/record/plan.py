@@ -18,7 +18,7 @@ from testbed.keying.base import KEYINGS
 from testbed.keying.options import PlanOptions, options_of
 from testbed.record.reading import document
 from testbed.topology.resolved import Topology
-from testbed.values import Text, listed, quantity, refused, seconds
+from testbed.values import Text, listed, not_allowed, quantity, seconds
 
 __all__ = ["Flow", "Plan", "Step", "Stream"]
 
@@ -35,7 +35,7 @@ def _group(value: Any) -> str:
     except ValueError:
         address = IPv4Address(0)
     if not address.is_multicast or address in IPv4Network("224.0.0.0/24"):
-        raise refused("a group that routers forward: 224.0.1.0 to 239.255.255.255, such as 239.1.1.1")
+        raise not_allowed("a group that routers forward: 224.0.1.0 to 239.255.255.255, such as 239.1.1.1")
     return str(address)
 
 

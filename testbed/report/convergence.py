@@ -33,11 +33,11 @@ def draw_convergence(folder: Path, summary: Summary) -> None:
         rows = {key: summary["keyings"][key].get("multicast", {}) for key in keyings}
         spans.append((measured["multicast"], {key: row.get("heard_s", {}) for key, row in rows.items()}))
     with figure(COLUMN_IN, 2.6 * len(spans), "convergence") as made:
-        for number, (span, spread) in enumerate(spans, 1):
+        for number, (span, distribution) in enumerate(spans, 1):
             panel = made.add_subplot(len(spans), 1, number)
-            values: dict[str, Values] = {keying: each.get("values", []) for keying, each in spread.items()}
+            values: dict[str, Values] = {keying: each.get("values", []) for keying, each in distribution.items()}
             unit, factor = _unit(values)
-            _points(panel, values, spread, factor, never="never (runs of n)", span=True)
+            _points(panel, values, distribution, factor, never="never (runs of n)", span=True)
             panel.set_ylabel(axis_of(span, unit))
             if number < len(spans):
                 panel.set_xlabel("")
@@ -80,12 +80,12 @@ def draw_extra(folder: Path, summary: Summary) -> bool:
 def draw_first_minute(folder: Path, summary: Summary) -> bool:
     """The figure requests-first-60s. False, and nothing drawn, where no power failure was measured."""
     rows = summary["keyings"]
-    spread = {key: rows[key]["requests_first_60s"] for key in ordered(rows) if "requests_first_60s" in rows[key]}
-    if not any(any(each["values"]) for each in spread.values()):
+    distribution = {key: rows[key]["requests_first_60s"] for key in ordered(rows) if "requests_first_60s" in rows[key]}
+    if not any(any(each["values"]) for each in distribution.values()):
         return False
     with figure(COLUMN_IN, 2.6, "requests-first-60s") as made:
         panel = made.add_subplot()
-        _points(panel, {key: each["values"] for key, each in spread.items()}, spread, 1.0, never="")
+        _points(panel, {key: each["values"] for key, each in distribution.items()}, distribution, 1.0, never="")
         panel.set_ylabel("requests at the DKS in the\nfirst 60 s after the power returned")
         noted(made, _NOTE)
         save(made, folder, "requests-first-60s")
@@ -104,7 +104,7 @@ def _unit(series: Mapping[str, Values]) -> tuple[str, float]:
 
 
 def _points(
-    panel: Axes, series: Mapping[str, Values], spread: Mapping[str, Mapping[str, Any]], factor: float, *, never: str,
+    panel: Axes, series: Mapping[str, Values], spans: Mapping[str, Mapping[str, Any]], factor: float, *, never: str,
     span: bool = False,
 ) -> None:  # fmt: skip
     highest = factor * max((value for values in series.values() for value in present(values)), default=0.0)
@@ -114,16 +114,16 @@ def _points(
     panel.grid(axis="y")
     for x, (keying, values) in enumerate(series.items()):
         there, form = [factor * value for value in present(values)], look(keying)
-        low, high = (spread.get(keying, {}).get(name) for name in ("p25", "p75"))
+        low, high = (spans.get(keying, {}).get(name) for name in ("p25", "p75"))
         if low is not None and high is not None and len(there) > 1:
             box: dict[str, Any] = {"facecolor": PALE, "edgecolor": FAINT, "linewidth": 0.6}
             panel.add_patch(Rectangle((x - _BOX, factor * low), 2 * _BOX, factor * (high - low), **box))
-        edges = [factor * edge for name in ("low", "high") if (edge := spread.get(keying, {}).get(name)) is not None]
+        edges = [factor * edge for name in ("low", "high") if (edge := spans.get(keying, {}).get(name)) is not None]
         if len(set(edges)) == 2:
             panel.vlines(x + _BOX + 0.07, edges[0], edges[1], color=INK, linewidth=1.0, zorder=3)
             panel.hlines(edges, x + _BOX + 0.03, x + _BOX + 0.11, color=INK, linewidth=1.0, zorder=3)
         # What the summary says, where it says it: its median counts the runs that never converged as it decides.
-        center = spread[keying].get("median") if keying in spread else middle(present(values))
+        center = spans[keying].get("median") if keying in spans else middle(present(values))
         if center is not None and len(there) > 1:
             panel.hlines(factor * center, x - _BOX, x + _BOX, color=INK, linewidth=1.6, zorder=3)
         points: dict[str, Any] = {"s": 20, "marker": form.marker, "facecolor": form.color, "edgecolor": INK}

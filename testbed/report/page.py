@@ -91,10 +91,10 @@ def _result(summary: Summary, keying: str) -> dict[str, Any]:
         runs,
         *_times(times),
         _ratio(each),
-        f"{_spread(back.get('restored', []))} of {number(back.get('expected')) or _NOTHING}",
+        f"{_range_text(back.get('restored', []))} of {number(back.get('expected')) or _NOTHING}",
     ]
-    requests = [_spread(asked.get(name, [])) for name in counts]
-    requests.insert(0, _spread(each.get("requests_first_60s", {}).get("values", [])))
+    requests = [_range_text(asked.get(name, [])) for name in counts]
+    requests.insert(0, _range_text(each.get("requests_first_60s", {}).get("values", [])))
     return {
         "keying": keying,
         "recovery": cells,
@@ -105,15 +105,15 @@ def _result(summary: Summary, keying: str) -> dict[str, Any]:
     }
 
 
-def _times(spread: dict[str, Any]) -> list[str]:
+def _times(distribution: dict[str, Any]) -> list[str]:
     """A span of time: the cells that all tables of one share."""
-    values = spread.get("values", [])
+    values = distribution.get("values", [])
     return [
         f"{len(present(values))}/{len(values)}",
-        _span(spread.get("median")),
-        _between(spread.get("low"), spread.get("high")),
-        _span(spread.get("p95")),
-        _between(spread.get("min"), spread.get("max")),
+        _span(distribution.get("median")),
+        _between(distribution.get("low"), distribution.get("high")),
+        _span(distribution.get("p95")),
+        _between(distribution.get("min"), distribution.get("max")),
     ]
 
 
@@ -166,7 +166,7 @@ def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
     return pairs
 
 
-def _spread(values: Values) -> str:
+def _range_text(values: Values) -> str:
     there = present(values)
     if not there:
         return _NOTHING
@@ -179,7 +179,7 @@ def _series(name: str, values: Values) -> str:
     lost = sum(value is None for value in values) if is_span(name) else 0
     if lost == len(values):
         return NEVER if lost else _NOTHING
-    there = UNAFFECTED if is_span(name) and not any(present(values)) else _spread(values)
+    there = UNAFFECTED if is_span(name) and not any(present(values)) else _range_text(values)
     return there + (f", {lost} {NEVER}" if lost else "")
 
 

@@ -226,11 +226,11 @@ def _lanes(panel: Axes, view: _View) -> None:
 def _asked(panel: Axes, view: _View, width: int, window: Span) -> None:
     form = look(view.run.plan.keying)
     panel.grid(axis="y")
-    shown = [moment for moment in view.requests if window[0] <= moment <= window[1]]
-    if shown:
-        low = int(min(shown) // width) * width
-        edges = range(low, int(max(shown)) + 2 * width, width)
-        panel.hist(shown, bins=list(edges), facecolor=form.color, edgecolor=INK, linewidth=0.3)
+    moments = [moment for moment in view.requests if window[0] <= moment <= window[1]]
+    if moments:
+        low = int(min(moments) // width) * width
+        edges = range(low, int(max(moments)) + 2 * width, width)
+        panel.hist(moments, bins=list(edges), facecolor=form.color, edgecolor=INK, linewidth=0.3)
     due = [moment for moment in view.due() if window[0] <= moment <= window[1]]
     if due:  # Without data and clipping, a line's extent is the whole plane to the layout.
         mark: dict[str, Any] = {"linestyle": "none", "marker": "^", "color": INK, "markersize": 4, "clip_on": False}

@@ -60,10 +60,10 @@ def write_report(
                 name, made = ask_timeline(drawing, folder, run, first=run is mine[0])
                 # The first of each mode stands among the figures, the others are there to be opened.
                 (firsts if run is mine[0] else others).append((Drawn(name, _timeline(run), "page"), made))
-    shown = [*_taken(waiting, flaws), *more, *_taken(firsts, flaws)]
+    drawings = [*_taken(waiting, flaws), *more, *_taken(firsts, flaws)]
     every = _taken(others, flaws)
     summary["flaws"] = lines_of(flaws, folder)
-    write_page(folder / "report.html", summary, shown, every, figures)
+    write_page(folder / "report.html", summary, drawings, every, figures)
 
 
 def ask_timeline(drawing: Drawing, folder: Path, run: Run, *, first: bool) -> tuple[str, Future[Any]]:

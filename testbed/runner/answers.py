@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from testbed.analysis.measures import Adjacencies, RequestCounts
 from testbed.analysis.run import Run
-from testbed.errors import EnvironmentFailure, InputError, parts, refuse
+from testbed.errors import EnvironmentFailure, InputError, parts, raise_errors
 from testbed.faults.check import check_plan
 from testbed.record.plan import Plan
 from testbed.runner.experiment import Criterion, Experiment, Measures, Question, Table
 from testbed.runner.hosted import file_of, hosted, line_of, useless
 from testbed.topology.resolved import Topology
-from testbed.values import finite, shown
+from testbed.values import finite, quoted
 
 if TYPE_CHECKING:
     from testbed.report.page import Drawn
@@ -34,7 +34,7 @@ def planned(
     try:
         check_plan(plan)
     except InputError as error:
-        refuse(_placed(experiment, each) for each in parts(error))
+        raise_errors(_placed(experiment, each) for each in parts(error))
     return plan
 
 
@@ -78,7 +78,7 @@ def sound(experiment: Question, method: str, measures: object) -> Measures:
     if wrong:
         name, value = wrong[0]
         error = useless(experiment, method, value, "finite numbers, or None for what did not come", EnvironmentFailure)
-        error.problem = f"{method}() returned {name} = {shown(value)}"
+        error.problem = f"{method}() returned {name} = {quoted(value)}"
         raise error
     return measures
 

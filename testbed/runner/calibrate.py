@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from testbed.analysis.run import Run
 from testbed.analysis.statistics import difference_of_medians, median_of
-from testbed.errors import InputError, refuse
+from testbed.errors import InputError, raise_errors
 from testbed.record import origin
 from testbed.record.flaws import listed
 from testbed.record.plan import Plan
@@ -71,7 +71,7 @@ def plans(folder: Path, keyings: Sequence[str], most: int | None, flaws: list[In
             allowed="a folder that `lab run` wrote", next_command="lab run --help",
         )  # fmt: skip
     there = list(dict.fromkeys(plan.keying for plan in by_folder.values()))
-    refuse(
+    raise_errors(
         InputError(f"no finished run of {each!r} is here", where="--keying", allowed=", ".join(there))
         for each in keyings if each not in there
     )  # fmt: skip

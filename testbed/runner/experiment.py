@@ -27,7 +27,7 @@ from testbed.analysis.multicast import HEARS, hears
 from testbed.analysis.protected import CLEAR
 from testbed.analysis.run import Run
 from testbed.analysis.statistics import Interval, difference_of_medians, median_of, ratio_of_medians
-from testbed.errors import InputError, InputErrors, Location, gathered, refuse
+from testbed.errors import InputError, InputErrors, Location, gathered, raise_errors
 from testbed.faults.steps import MAX_S, make
 from testbed.keying.base import keying_names
 from testbed.owned import plain_name
@@ -39,7 +39,7 @@ from testbed.setup.paths import PROJECT
 from testbed.topology.adjacent import live_segments
 from testbed.topology.findings import nearest
 from testbed.topology.resolved import Topology
-from testbed.values import explained, finite, shown
+from testbed.values import explained, finite, quoted
 
 if TYPE_CHECKING:
     from testbed.report.page import Drawn
@@ -230,7 +230,7 @@ class Experiment(Question):
             flows = _all_of(self, "flows", self.flows(topology), Flow, "a list of Flow(…)")
         with gathered(wrong), hosted(file, "streams()", InputError):
             streams = _all_of(self, "streams", self.streams(topology), Stream, "a list of Stream(…)")
-        refuse(wrong)
+        raise_errors(wrong)
         try:
             return Plan(
                 experiment=self.name,
@@ -268,7 +268,7 @@ def _all_of(owner: Experiment, method: str, items: Any, kind: type, allowed: str
     """What a method returned, if all of it is of this kind."""
     if not isinstance(items, list | tuple):
         raise useless(owner, method, items, allowed, InputError)
-    refuse(useless(owner, method, each, allowed, InputError) for each in items if not isinstance(each, kind))
+    raise_errors(useless(owner, method, each, allowed, InputError) for each in items if not isinstance(each, kind))
     return list(items)
 
 
@@ -402,6 +402,6 @@ def _check_facts(experiment: Question) -> None:
         fits, allowed = _FACTS[fact]
         value = getattr(experiment, fact, None)
         if not fits(value):
-            problem = f"{fact} is {shown(value)}" if hasattr(experiment, fact) else f"{fact} is missing"
+            problem = f"{fact} is {quoted(value)}" if hasattr(experiment, fact) else f"{fact} is missing"
             errors.append(InputError(problem, where=where, allowed=allowed))
-    refuse(errors)
+    raise_errors(errors)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from testbed.errors import InputError, Interrupted, LabError, Location
-from testbed.values import shown
+from testbed.values import quoted
 
 DEBUG = "LAB_DEBUG"
 """The environment variable that has tracebacks printed."""
@@ -55,7 +55,7 @@ def hosted(file: str, what: str, failure: type[LabError]) -> Iterator[None]:
 
 def useless(owner: object, method: str, value: object, allowed: str, failure: type[Failure]) -> Failure:
     """The error of a method that returned something else."""
-    return failure(f"{method}() returned {shown(value)}", where=line_of(owner, method), allowed=allowed)
+    return failure(f"{method}() returned {quoted(value)}", where=line_of(owner, method), allowed=allowed)
 
 
 def line_of(owner: object, method: str) -> Location:

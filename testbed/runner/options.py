@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from testbed.errors import InputError, Location, parts, refuse
+from testbed.errors import InputError, Location, parts, raise_errors
 from testbed.keying.base import KEYINGS
 from testbed.keying.options import PlanOptions, options_of
 from testbed.record.plan import Captures, all_options
@@ -83,7 +83,7 @@ def choose(defaults: Mapping[str, Any], keying: str, given: Mapping[str, Any], f
         for each in explained(error, "option", PlanOptions, lambda *_: FLAG + CAPTURES):
             each.problem = f"{CAPTURES} is {each.problem}"
             errors.append(each)
-    refuse(errors)
+    raise_errors(errors)
     return Chosen(
         options, captures, {name: values[name] for name in values if name not in readers and name != CAPTURES}
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.analysis.run import PLAN, RECORD, Run
-from testbed.errors import EnvironmentFailure, InputError, Interrupted, of_file, refuse
+from testbed.errors import EnvironmentFailure, InputError, Interrupted, of_file, raise_errors
 from testbed.guest.boot import Kernel
 from testbed.record import origin
 from testbed.record.flaws import listed, tried
@@ -103,7 +103,7 @@ def prepare(experiment: Experiment, request: Request, topology: Topology) -> Pre
                 errors.append(error)
         if len(errors) > MANY:
             break
-    refuse(errors)
+    raise_errors(errors)
     return Prepared(experiment, topology, keyings, seeds, plans)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from testbed import owned
-from testbed.errors import EnvironmentFailure, InputError, Interrupted, refuse
+from testbed.errors import EnvironmentFailure, InputError, Interrupted, raise_errors
 from testbed.guest.boot import Kernel
 from testbed.record import origin
 from testbed.record.flaws import lines_of, tried
@@ -181,7 +181,7 @@ class Computed:
 
 def _cases(experiment: Simulated, request: Request) -> list[tuple[str, int, Mapping[str, Any]]]:
     """The experiment's cases. InputErrors for what cannot be asked, or an answer that is no list of cases."""
-    refuse(
+    raise_errors(
         InputError(f"{each} stands twice", where="--keying", allowed="each keying mode once")
         for each in dict.fromkeys(request.keyings)
         if request.keyings.count(each) > 1

@@ -14,7 +14,7 @@ from testbed.runner.execute import Outcome
 from testbed.runner.experiment import Criterion, Measures, Question, Table
 
 
-def spread(values: Sequence[float | None]) -> dict[str, Any]:
+def distribution(values: Sequence[float | None]) -> dict[str, Any]:
     """Median, its 95 % interval and the spread of the values that are known; the list has None for no number."""
     known = sorted(value for value in values if value is not None)
     names = ("median", "low", "high", "min", "max", "p25", "p75", "p95")
@@ -101,7 +101,7 @@ def _keying(
     return {
         "n": len(runs),
         "failed": failed,
-        "convergence_s": spread([run.main_s for run in runs]),
+        "convergence_s": distribution([run.main_s for run in runs]),
         **_adjacencies(runs),
         "dks_requests": {
             "total": [run.asked.total for run in runs],
@@ -109,7 +109,7 @@ def _keying(
             "before_first_scheduled_reconnection": [run.asked.before_schedule for run in runs],
             "peak_per_s": [run.asked.peak_per_s for run in runs],
         },
-        **({"requests_first_60s": spread(first)} if first else {}),
+        **({"requests_first_60s": distribution(first)} if first else {}),
         **_against_none(table, name, None),
         **({"multicast": _multicast(table, name, series)} if table.has(name, series) else {}),
         "extra": {
@@ -132,7 +132,7 @@ def _adjacencies(runs: Sequence[Measures]) -> dict[str, Any]:
 
 def _multicast(table: Table, name: str, series: str) -> dict[str, Any]:
     """Of the multicast streams what stands beside the main span; the rest of them is under `extra`."""
-    return {"heard_s": spread(table.values(name, series)), **_against_none(table, name, series)}
+    return {"heard_s": distribution(table.values(name, series)), **_against_none(table, name, series)}
 
 
 def _against_none(table: Table, name: str, series: str | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.runtime import invalid
-from testbed.errors import InputError, InputErrors, Location, gathered, parts, refuse
+from testbed.errors import InputError, InputErrors, Location, gathered, parts, raise_errors
 from testbed.owned import plain_name
 from testbed.record.plan import Plan, all_options
 from testbed.runner.answers import planned
@@ -93,7 +93,7 @@ def _checked(source: SweepSource, lines: Lines, file: Path) -> Sweep:
     try:
         experiment = find_for_guests(source.experiment)
     except InputError as error:
-        refuse(_at(error, lines.of("experiment")))
+        raise_errors(_at(error, lines.of("experiment")))
         raise
     return _multiplied(source, experiment, lines, file)
 
@@ -122,7 +122,7 @@ def _multiplied(source: SweepSource, experiment: Experiment, lines: Lines, file:
             wrong.append(error)
     if topologies:
         wrong += _each_alone(source, experiment, factors, next(iter(topologies.values())), lines)
-    refuse(wrong)
+    raise_errors(wrong)
     cells = []
     for row in itertools.product(*factors.values()):
         chosen = dict(zip(factors, row, strict=True))
@@ -136,7 +136,7 @@ def _multiplied(source: SweepSource, experiment: Experiment, lines: Lines, file:
             cells.append(Cell(chosen, seed, plan))
         if len(wrong) > MANY:
             break
-    refuse(wrong)
+    raise_errors(wrong)
     return Sweep(plain_name(file.stem, str(file)), experiment, source.kernel, tuple(factors), cells, cautions)
 
 
@@ -208,7 +208,7 @@ def _examined(level: Any, where: Location) -> tuple[Topology, list[Caution]]:
     except TopologyErrors:
         raise  # they name the topology's own file and lines
     except InputError as error:
-        refuse(_at(error, where))
+        raise_errors(_at(error, where))
         raise
 
 

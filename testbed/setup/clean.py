@@ -41,8 +41,8 @@ def tools() -> Artefact:
 
     def build(folder: Path) -> None:
         with archive.opened() as debian:
-            found = debian.resolve(archive.SECTIONS[TOOLS], archive.locked(TOOLS), names(TOOLS))
-            files = debian.fetch(found.packages)
+            resolved = debian.resolve(archive.SECTIONS[TOOLS], archive.locked(TOOLS), names(TOOLS))
+            files = debian.fetch(resolved.packages)
         root = folder / "root"
         root.mkdir()
         # base-files first: it brings the links from /bin to /usr/bin.

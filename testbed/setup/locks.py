@@ -148,9 +148,9 @@ def renew_debian() -> tuple[str, ...]:
 
 def for_trying() -> dict[str, Sequence[archive.Package]]:
     """The newest of what packages of the agents are tried in and looked at with, by section."""
-    found: dict[str, Sequence[archive.Package]] = {}
+    solved: dict[str, Sequence[archive.Package]] = {}
     for section in clean.SECTIONS:
         with archive.opened(clean.SUITES.get(section, archive.SUITE)) as debian:
             debian.ask(strict=True)
-            found[section] = debian.solved(clean.names(section))
-    return found
+            solved[section] = debian.solved(clean.names(section))
+    return solved

@@ -21,10 +21,10 @@ _RELEASE = re.compile(r"^## (?P<version>\d+\.\d+\.\d+)\n(?:Commit `(?P<commit>[0
 
 def commit() -> str:
     """The commit that the change log names for the newest release that has one."""
-    found = [each["commit"] for each in _RELEASE.finditer(CHANGES.read_text()) if each["commit"]]
-    if not found:
+    commits = [each["commit"] for each in _RELEASE.finditer(CHANGES.read_text()) if each["commit"]]
+    if not commits:
         raise EnvironmentFailure("the change log names no commit of an earlier release", where=str(CHANGES))
-    return found[0]
+    return commits[0]
 
 
 def release() -> Artefact:

@@ -64,6 +64,6 @@ class Counter:
         about = max(self.about, self.number)
         filled = BAR * self.number // about
         left = spent_s / self.number * (about - self.number)
-        shown = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
+        text = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
         bar = f"[{'#' * filled}{'.' * (BAR - filled)}]"
-        return f"{self.text}: {bar} {self.number} of about {about} files, about {shown} left"
+        return f"{self.text}: {bar} {self.number} of about {about} files, about {text} left"

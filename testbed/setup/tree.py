@@ -122,23 +122,23 @@ def bootstrapped(
     """
     host_packages.install(packages_for_setup())
     with archive.opened(suite) as debian:
-        found = debian.resolve(what, locked, names)
-        files = debian.fetch(found.packages)
+        resolved = debian.resolve(what, locked, names)
+        files = debian.fetch(resolved.packages)
     root = folder / "root"
     if os.geteuid() == 0:
-        _bootstrap("root", root, found.packages, files, left_out, suite)
+        _bootstrap("root", root, resolved.packages, files, left_out, suite)
     else:
         packed = folder / "tree.tar"
-        _bootstrap("unshare", packed, found.packages, files, left_out, suite)
+        _bootstrap("unshare", packed, resolved.packages, files, left_out, suite)
         root.mkdir()
         run(["tar", "-xf", packed, "-C", root, "--no-same-owner", "--exclude=./dev/*"], what="unpacking the tree")
         packed.unlink()
     # The guest reads its root through hostfs with the rights of whoever runs it.
     run(["chmod", "-R", "a+rX,u+w", root], what="making the tree readable")
     (root / "etc" / "apt" / "sources.list").unlink(missing_ok=True)  # it names a folder of this machine
-    _check(root, found.packages)
-    (folder / RESOLVED).write_text("".join(f"{package}\n" for package in found.packages))
-    return found.packages
+    _check(root, resolved.packages)
+    (folder / RESOLVED).write_text("".join(f"{package}\n" for package in resolved.packages))
+    return resolved.packages
 
 
 def _build(folder: Path, tests: bool, what: str) -> None:

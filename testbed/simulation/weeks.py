@@ -53,7 +53,7 @@ HEARD = 24
 
 
 @dataclass
-class Found:
+class Outcome:
     """What happened, and what must not. `silent`: adjacencies that were not keyed both ways, with neither end off nor
     their link cut within GRACE_S; `open`: times that a kernel had another mode than `required` on a protected link;
     `twice`: generations of a group with two keys; `moved`: datagrams of the intruder that made a router send, write or
@@ -78,7 +78,7 @@ class Weeks:
         self.network = network = Network(
             LINKS, settings=settings, dks=True, seed=seed, liveness=liveness, dks_poll_s=POLL_S
         )
-        self.end_s, self.found = days * DAY_S, Found()
+        self.end_s, self.outcome = days * DAY_S, Outcome()
         self.dks_dead_s, self.dks_back_s = self.end_s / 4, self.end_s * 7 / 12
         self._chance = random.Random(f"weeks {seed}")
         self._heard: deque[Passing] = deque(maxlen=HEARD)
@@ -102,7 +102,7 @@ class Weeks:
         network.wires.tap = self._tap
         network.observers = [self]
 
-    def run(self) -> Found:
+    def run(self) -> Outcome:
         """All of it."""
         network = self.network
         network.power_on_all()
@@ -112,7 +112,7 @@ class Weeks:
             network.run(min(self.end_s, network.now + LOOK_S))
             self._look()
             self._intrude()
-        return self.found
+        return self.outcome
 
     # -- what goes wrong ---------------------------------------------------------------------------------------------
 
@@ -133,7 +133,7 @@ class Weeks:
 
     def _fault(self, kind: str, who: str, lasts: float) -> None:
         network = self.network
-        self.found.faults[kind] += 1
+        self.outcome.faults[kind] += 1
         if kind == "link cut":
             network.wires.cut.add(who)
         elif kind == "clear side off":
@@ -158,7 +158,7 @@ class Weeks:
                 network.power_on(name)
 
     def _dks(self, alive: bool) -> None:
-        self.found.faults["DKS dead"] += not alive
+        self.outcome.faults["DKS dead"] += not alive
         (self.network.power_on if alive else self.network.power_off)("dks")
 
     def _tap(self, passing: Passing) -> Passing | None:
@@ -189,8 +189,8 @@ class Weeks:
             peer = PeerAddress(own, PORT, chance.choice(others), self._clear[name], PORT)
             node.core.receive(Datagram(bytes(octets), peer, hops), network.now)
             effects = node.core.take()
-            self.found.intruded += 1
-            self.found.moved += any(not isinstance(each, Event) for each in effects)
+            self.outcome.intruded += 1
+            self.outcome.moved += any(not isinstance(each, Event) for each in effects)
             for each in effects:
                 network.do(node, each)
             network.after(node)
@@ -202,13 +202,13 @@ class Weeks:
         if isinstance(effect, Event):
             if effect.kind == "fault":
                 raise RuntimeError(f"{node.name}: {dict(effect.fields)}")
-            self.found.events[effect.kind] += 1
+            self.outcome.events[effect.kind] += 1
         elif isinstance(effect, Kernel):
             protected = [each for each in effect.interfaces if each.name not in self._clear.values()]
-            self.found.open += any(each.mode is not Mode.REQUIRED for each in protected)
+            self.outcome.open += any(each.mode is not Mode.REQUIRED for each in protected)
             for sa in effect.sas:
                 key = (sa.speaker, sa.destination, sa.protocol, sa.generation)
-                self.found.twice += self._keys.setdefault(key, sa.keymat) != sa.keymat
+                self.outcome.twice += self._keys.setdefault(key, sa.keymat) != sa.keymat
             if self.network.now > SETTLED_S:
                 self._look(node.name)
 
@@ -221,31 +221,31 @@ class Weeks:
             if (of is None or of in ends) and not excused and not recent:
                 a, b = ends
                 if not (network.hears(a, b) and network.hears(b, a)):
-                    self.found.silent.append(f"{link} at {now:.1f} s")
+                    self.outcome.silent.append(f"{link} at {now:.1f} s")
 
 
 def summary(weeks: Weeks) -> dict[str, Any]:
     """What came of it, in numbers fit for JSON."""
-    found = weeks.found
+    outcome = weeks.outcome
     return {
         "days": weeks.end_s / DAY_S,
         "seed": weeks.seed,
         "liveness_s": LIVENESS_S,
         "dks_poll_s": POLL_S,
-        "faults": dict(sorted(found.faults.items())),
+        "faults": dict(sorted(outcome.faults.items())),
         "dks_dead_days": round((weeks.dks_back_s - weeks.dks_dead_s) / DAY_S, 1),
         "happened": {
-            "new generations": found.events["rekeyed"],
-            "boots of routers": found.events["started"],
-            "documents that came into force": found.events["policy"],
-            "visits to the DKS": found.events["dks_contact"],
-            "datagrams of the intruder": found.intruded,
+            "new generations": outcome.events["rekeyed"],
+            "boots of routers": outcome.events["started"],
+            "documents that came into force": outcome.events["policy"],
+            "visits to the DKS": outcome.events["dks_contact"],
+            "datagrams of the intruder": outcome.intruded,
         },
         "must_not": {
-            "adjacencies without keys, but for a fault of their own": len(found.silent),
-            "protected interfaces in another mode than required": found.open,
-            "generations with two keys": found.twice,
-            "datagrams of the intruder that moved a router": found.moved,
+            "adjacencies without keys, but for a fault of their own": len(outcome.silent),
+            "protected interfaces in another mode than required": outcome.open,
+            "generations with two keys": outcome.twice,
+            "datagrams of the intruder that moved a router": outcome.moved,
         },
     }
 

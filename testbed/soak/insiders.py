@@ -150,10 +150,10 @@ class Insider:
         version: int | None = None,
     ) -> GroupKeys:  # fmt: skip
         version = self._core.document.version if version is None else version
-        word = self._word(group, version, generation, issuer, label)
-        return replace(self._fresh(keys), generation=generation, state=replace(keys.state, octets=word))
+        state = self._state(group, version, generation, issuer, label)
+        return replace(self._fresh(keys), generation=generation, state=replace(keys.state, octets=state))
 
-    def _word(self, group: GroupId, version: int, generation: int, issuer: str, label: str = LABEL) -> bytes:
+    def _state(self, group: GroupId, version: int, generation: int, issuer: str, label: str = LABEL) -> bytes:
         """A signed state, also with numbers that none can have."""
         state = GroupState.of(group, 1, 1, issuer)  # type: ignore[arg-type]
         said = {**dict(state), "v": version, "g": generation}
@@ -230,11 +230,11 @@ class Insider:
         }
         confirmation = cose.sign(CONFIRMATION, cbor.encode(said), self._key)
         own = self._core.document.own_groups()
-        word = self._word(number(own), version, number(COUNTERS), "lks") if own else b""
+        state = self._state(number(own), version, number(COUNTERS), "lks") if own else b""
         summary = notifies.PolicySummary(number(WIDE), number(WIDE), bytes(32))
         return number(
             (
-                [notifies.group_report(word)] * number((1, 40)),
+                [notifies.group_report(state)] * number((1, 40)),
                 [notifies.confirmation(confirmation)],
                 [notifies.policy_summary(summary)],
                 [notifies.reconnect_hint(YEARS_S)],

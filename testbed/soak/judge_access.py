@@ -122,9 +122,9 @@ class Access:
             if pair & self._liars or not talk:
                 self._calm.pop((a, b), None)
                 continue
-            self._spread(self._network.nodes[a], self._network.nodes[b])
+            self._lists_agree(self._network.nodes[a], self._network.nodes[b])
 
-    def _spread(self, a: Node, b: Node) -> None:
+    def _lists_agree(self, a: Node, b: Node) -> None:
         network, pair = self._network, (a.name, b.name)
         shared = {there for _a, there in a.interfaces.values()} & {there for _b, there in b.interfaces.values()}
         wires = network.wires

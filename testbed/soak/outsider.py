@@ -130,15 +130,15 @@ def stir(core: object, datagrams: Sequence[Datagram], now: float) -> str | None:
             if effects := _but_drops(core.take()):  # type: ignore[attr-defined]
                 return f"{each.data[:48].hex()} of {len(each.data)} octets brought {effects[0]}"
     if core.next_timer() != timer:  # type: ignore[attr-defined]
-        return f"one of {_shown(datagrams)} set another timer"
-    return None if digest(core) == before else f"one of {_shown(datagrams)} changed the state"
+        return f"one of {_heads(datagrams)} set another timer"
+    return None if digest(core) == before else f"one of {_heads(datagrams)} changed the state"
 
 
 def _but_drops(effects: Sequence[Effect]) -> list[Effect]:
     return [each for each in effects if not (isinstance(each, Event) and each.kind == "dropped")]
 
 
-def _shown(datagrams: Sequence[Datagram]) -> str:
+def _heads(datagrams: Sequence[Datagram]) -> str:
     return ", ".join(each.data[:_HEADER].hex() for each in datagrams)
 
 

@@ -131,7 +131,7 @@ class World(Network):
 
 def _deafen(core: LksCore) -> None:
     core.take_document = _nothing  # type: ignore[method-assign, assignment]
-    core.removal.offer = _nothing  # type: ignore[method-assign, assignment]
+    core.revocation.offer = _nothing  # type: ignore[method-assign, assignment]
 
 
 def _nothing(*_words: object) -> None:

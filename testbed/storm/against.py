@@ -32,11 +32,11 @@ EARLY_S = 60.0
 
 @dataclass(frozen=True)
 class Side:
-    """`asked`: requests by exchange, repeats left out, up to the end of the guest's record; `repeats` those; `keyed_s`:
-    when each router was, since the power returned; `times_s`: of all requests."""
+    """`asked`: requests by exchange without `retransmissions`, up to the end of the guest's record; `keyed_s`: when
+    each router was, since the power returned; `times_s`: of all requests."""
 
     asked: dict[str, int]
-    repeats: int
+    retransmissions: int
     keyed_s: dict[str, float]
     times_s: tuple[float, ...]
 
@@ -69,8 +69,8 @@ def computed(settings: Settings, boots: dict[str, float], seed: int, end_s: floa
     tally = world.tally
     asked = {name: sum(counts.values()) for name, counts in tally.served.items() if counts}
     world.close()
-    repeats = len(tally.request_times) - sum(asked.values())
-    return Side(asked, repeats, dict(tally.keyed), tuple(tally.request_times))
+    retransmissions = len(tally.request_times) - sum(asked.values())
+    return Side(asked, retransmissions, dict(tally.keyed), tuple(tally.request_times))
 
 
 def compare(run: Run) -> tuple[Side, Side]:
@@ -108,7 +108,7 @@ def row(run: Run) -> dict[str, Any]:
 def _columns(side: Side) -> dict[str, Any]:
     return {
         "asked": dict(sorted(side.asked.items())),
-        "repeats": side.repeats,
+        "repeats": side.retransmissions,
         "first_60s": sum(time <= EARLY_S for time in side.times_s),
         "keyed": len(side.keyed_s),
         "last_keyed_s": round(max(side.keyed_s.values()), 3),

@@ -171,7 +171,10 @@ def together(case: Case, parts: Sequence[Part]) -> dict[str, Any]:
     watched = sum(len(tally.neighbors) for tally in tallies)
     served = {each: _added([tally.served[each] for tally in tallies]) for each in EXCHANGES}
     offered, lost = _added([each.offered for each in tallies]), _added([each.lost for each in tallies])
-    refused, repeats = _added([each.refused for each in tallies]), _added([each.repeats for each in tallies])
+    refused, retransmissions = (
+        _added([each.refused for each in tallies]),
+        _added([each.retransmissions for each in tallies]),
+    )
     depth = Counter({second: max(each.depth[second] for each in tallies) for second in range(seconds)})
     return {
         "case": asdict(case),
@@ -186,7 +189,7 @@ def together(case: Case, parts: Sequence[Part]) -> dict[str, Any]:
         "requests": {
             "offered": sum(offered.values()),
             "lost": sum(lost.values()),
-            "repeats": sum(repeats.values()),
+            "repeats": sum(retransmissions.values()),
             "refused": sum(refused.values()),
             "peak_offered_per_s": max(offered.values(), default=0),
             "first_60s": sum(count for second, count in offered.items() if second < 60),

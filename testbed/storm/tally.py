@@ -25,7 +25,7 @@ class Tally:
     offered: Counter[int] = field(default_factory=Counter)
     """Datagrams that reached the DKS's socket, by second; those for which there was no room included."""
     lost: Counter[int] = field(default_factory=Counter)
-    repeats: Counter[int] = field(default_factory=Counter)
+    retransmissions: Counter[int] = field(default_factory=Counter)
     """Datagrams that routers sent to the DKS again, by second."""
     served: dict[str, Counter[int]] = field(default_factory=lambda: {each: Counter() for each in EXCHANGES})
     """Requests that the DKS took from its socket and was asked anew, by exchange and second."""

@@ -125,7 +125,7 @@ class Storm:
 
     def _asks(self, node: Node, effect: Send, now: float) -> None:
         if effect.retransmission:
-            self.tally.repeats[int(now)] += 1
+            self.tally.retransmissions[int(now)] += 1
         if effect.data[_EXCHANGE] != _INFORMATIONAL:
             self._busy_at[node.name] = now
         self._sent_at[node.name] = now

@@ -163,7 +163,7 @@ def _graph(topology: Topology) -> networkx.MultiGraph:
     return graph
 
 
-def spread(graph: networkx.MultiGraph) -> Positions:
+def laid_out(graph: networkx.MultiGraph) -> Positions:
     """Every two nodes about as far apart as there are links between them: stress majorization of Gansner, Koren and
     North (Graph Drawing 2004) with weights 1/d², from classical scaling on, so that a graph always looks the same."""
     import networkx
@@ -208,7 +208,7 @@ def _positions(topology: Topology, graph: networkx.MultiGraph) -> Positions:
         if router.longitude is not None and router.latitude is not None
     }
     if len(known) < len(topology.routers) or len(set(known.values())) < len(known):
-        return spread(graph)
+        return laid_out(graph)
     for node in graph:
         if node not in topology.routers:
             around = [known[neighbor] for neighbor in graph[node]]

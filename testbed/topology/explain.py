@@ -47,27 +47,29 @@ def explain(problem: Any, where: Where) -> InputError:
     """An error of pydantic's list, with the place of what it is about."""
     path = [part for part in problem["loc"] if part != "[key]"]
     value = problem.get("input")
-    shown = f" {value!r}" if isinstance(value, str | int | float | bool) else ""
+    quoted_value = f" {value!r}" if isinstance(value, str | int | float | bool) else ""
     key = ".".join(str(part) for part in path) or "the file"
-    text, allowed = _problem_and_allowed(problem, path, key, shown)
+    text, allowed = _problem_and_allowed(problem, path, key, quoted_value)
     return InputError(text, where=where(*path), allowed=allowed, next_command=NEXT)
 
 
-def _problem_and_allowed(problem: Any, path: list[Any], key: str, shown: str) -> tuple[str, str]:
+def _problem_and_allowed(problem: Any, path: list[Any], key: str, quoted_value: str) -> tuple[str, str]:
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
         model = SECTIONS[str(path[0])][0] if len(path) > 1 else TopologySource
         known = sorted(model.model_fields)
         return f"unknown key {path[-1]!r}{nearest(str(path[-1]), known)}", ", ".join(known)
     if kind == "string_pattern_mismatch":
-        return f"{key}: bad name{shown}", PATTERNS.get(context["pattern"], context["pattern"])
+        return f"{key}: bad name{quoted_value}", PATTERNS.get(context["pattern"], context["pattern"])
     if kind == "missing":
         return f"{key} is missing", _form(path)
     message = invalid.plain(problem["msg"])
     if message.startswith(ALLOWED):
         value = problem.get("input")
         quoted = (
-            f" {value!r}" if isinstance(value, list | dict) and len(path) > 1 and len(repr(value)) <= SHORT else shown
+            f" {value!r}"
+            if isinstance(value, list | dict) and len(path) > 1 and len(repr(value)) <= SHORT
+            else quoted_value
         )
         return f"{key}: bad value{quoted}", message.removeprefix(ALLOWED)
     if kind in ("too_short", "too_long"):
@@ -79,8 +81,8 @@ def _problem_and_allowed(problem: Any, path: list[Any], key: str, shown: str) ->
     if kind == "string_too_long":
         return f"{key}: too long", f"at most {context['max_length']} characters"
     if kind == "string_type":
-        return f"{key}: bad value{shown}", "text" + (" (names are text: r1, not 1)" if len(path) > 1 else "")
-    return f"{key}: bad value{shown}", _form(path)
+        return f"{key}: bad value{quoted_value}", "text" + (" (names are text: r1, not 1)" if len(path) > 1 else "")
+    return f"{key}: bad value{quoted_value}", _form(path)
 
 
 def _form(path: list[Any]) -> str:

@@ -74,7 +74,7 @@ class Watch:
 
     def __init__(self, server: PageServer, pick: Pick) -> None:
         self._server, self._pick = server, pick
-        self._shown: Watched | None = None
+        self._current: Watched | None = None
         self._coming: Watched | None = None
         self._lock = threading.Lock()
 
@@ -82,21 +82,21 @@ class Watch:
         """See what is new, and tell the pages."""
         folder = self._pick()
         with self._lock:
-            if folder is not None and folder not in [each.folder for each in (self._shown, self._coming) if each]:
+            if folder is not None and folder not in [each.folder for each in (self._current, self._coming) if each]:
                 self._coming = Watched(folder)
             if self._coming is not None:
                 self._coming.more()
                 if self._coming.begun:
                     self._begin(self._coming)
                     return
-            if self._shown is not None:
-                self._go_on(self._shown)
+            if self._current is not None:
+                self._go_on(self._current)
 
     def _begin(self, watched: Watched) -> None:
-        if self._shown is not None:
-            self._shown.close()
+        if self._current is not None:
+            self._current.close()
             self._server.stream.put({}, "other")
-        self._shown, self._coming = watched, None
+        self._current, self._coming = watched, None
         self._server.page = self._page
 
     def _go_on(self, watched: Watched) -> None:
@@ -106,8 +106,8 @@ class Watch:
 
     def _page(self) -> str:
         with self._lock:
-            assert self._shown is not None
-            return page([self._shown.scene()], live=self._server.stream.count)
+            assert self._current is not None
+            return page([self._current.scene()], live=self._server.stream.count)
 
 
 @contextmanager

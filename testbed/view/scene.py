@@ -47,7 +47,7 @@ def described(
 ) -> dict[str, Any]:
     """A scene of these events, from the first moment to the last of `span`. The `gap` of a
     multicast stream is that between two packets."""
-    shown = (event for event in events if event["source"] not in UNSHOWN)
+    events_of_it = (event for event in events if event["source"] not in UNSHOWN)
     return {
         "name": f"{plan.experiment}, {plan.keying}, seed {plan.seed}",
         "keying": plan.keying,
@@ -62,7 +62,7 @@ def described(
             each.name: {"gap": round(NS / each.rate_pps), "receivers": len(each.receivers)} for each in plan.streams
         },
         "flows": [each.name for each in plan.flows],
-        "events": sorted(shown, key=lambda event: int(event["t"])),
+        "events": sorted(events_of_it, key=lambda event: int(event["t"])),
     }
 
 

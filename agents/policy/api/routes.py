@@ -19,7 +19,7 @@ from fastapi.concurrency import run_in_threadpool
 from agents.policy import bound, confirmation_folder, steps
 from agents.policy.api import bodies
 from agents.policy.api.access import Confirmer, Fetcher, Folder, Reader, SignedBy, Writer, deployer, opened
-from agents.policy.confirmation import MAX_OCTETS, Confirmation, missing, shown
+from agents.policy.confirmation import MAX_OCTETS, Confirmation, as_plain, missing
 from agents.policy.deploy import Done
 from agents.policy.difference import difference
 from agents.policy.document import verify_document
@@ -234,7 +234,7 @@ def confirmations(_who: Reader, folder: Folder) -> dict[str, Any]:
             policy = verify_document(signed, store.public_key, domain=last.name, router=name)
             confirmation = said.get(name)
             routers[name] = {
-                "said": None if confirmation is None else shown(confirmation),
+                "said": None if confirmation is None else as_plain(confirmation),
                 "missing": missing(policy, confirmation),
             }
         return {"routers": routers, "problems": wrong}

@@ -118,8 +118,8 @@ def _router(
 ) -> Router:
     entry = now or was
     assert entry is not None
-    word: Mapping[str, Any] = confirmed.get("said") or {}
-    own = {each["name"]: each for each in word.get("interfaces", ())}
+    statement: Mapping[str, Any] = confirmed.get("said") or {}
+    own = {each["name"]: each for each in statement.get("interfaces", ())}
     names = list(dict.fromkeys(each.name for each in (*entry.interfaces, *(was.interfaces if was else ()))))
     interfaces = tuple(
         _interface(
@@ -134,9 +134,9 @@ def _router(
         approved=entry.approved,
         fingerprint=fingerprint(entry.key),
         interfaces=interfaces,
-        confirmed=word.get("version"),
-        at=word.get("at"),
-        list_version=word.get("revocation"),
+        confirmed=statement.get("version"),
+        at=statement.get("at"),
+        list_version=statement.get("revocation"),
         missing=tuple(confirmed.get("missing", ())),
     )
 

@@ -82,8 +82,8 @@ def login(request: Request, given: Form) -> Response:
         return plain_page("login.html.j2", Problem(401, "That is no token that counts."), back=back, ended=False)
     request.state.token = token
     if "read" not in MAY[token.role]:
-        refused = Problem(403, f"A token of role {token.role.value} is for a program, not for these pages.")
-        return plain_page("login.html.j2", refused, back=back, ended=False)
+        problem = Problem(403, f"A token of role {token.role.value} is for a program, not for these pages.")
+        return plain_page("login.html.j2", problem, back=back, ended=False)
     answer = go(back)
     set_cookie(request, answer, sessions(request).begin(token))
     return answer
@@ -175,11 +175,11 @@ def _router(visit: Visit, problem: Problem | None, values: Values, name: str) ->
         raise HTTPException(404, f"there is no router {name}")
     entry = whole.draft.routers.get(name)
     pem = public_pem(public_key_from_spki(entry.key)).decode() if entry is not None else ""
-    shown = whole.draft if entry is not None else whole.committed
-    assert shown is not None
+    domain = whole.draft if entry is not None else whole.committed
+    assert domain is not None
     return page(
         visit, "router.html.j2", problem, whole=whole, router=router, pem=pem, values=values,
-        lease=setting_text("lease", shown.settings_of(name).lease),
+        lease=setting_text("lease", domain.settings_of(name).lease),
         modes=[each.value for each in Mode], protocols=[each.value for each in RoutingProtocol],
     )  # fmt: skip
 
@@ -296,10 +296,10 @@ def removal_page(
     visit: Reading, name: RouterPath, lease: Annotated[tuple[str, ...], Query(max_length=1000)] = ()
 ) -> Response:
     """For how long a removed router would be accepted."""
-    return _removal(visit, None, name, lease)
+    return _removal_page(visit, None, name, lease)
 
 
-def _removal(visit: Visit, problem: Problem | None, name: str, lease: tuple[str, ...]) -> Response:
+def _removal_page(visit: Visit, problem: Problem | None, name: str, lease: tuple[str, ...]) -> Response:
     words = tuple(each for word in lease for each in word.split())
     bounds = attempt(lambda: routes.removal(visit.token, visit.folder, name, words))
     if isinstance(bounds, Problem):
@@ -313,7 +313,7 @@ def _removal(visit: Visit, problem: Problem | None, name: str, lease: tuple[str,
 def remove(visit: Writing, given: Form, name: RouterPath) -> Response:
     """Takes the router out of the draft."""
     done = _edit(visit, {**given, "op": ("router.remove",), "name": (name,)})
-    return _after(visit, done, "/draft", lambda why: _removal(visit, why, name, ()))
+    return _after(visit, done, "/draft", lambda why: _removal_page(visit, why, name, ()))
 
 
 @router.get("/revocations")
@@ -350,8 +350,8 @@ def commit(visit: Writing, given: Form) -> Response:
     if isinstance(done, Problem):
         return _draft(visit, done, given)
     notice = f"Version {done['version']} is committed: {counted(len(done['documents']), 'new document')}."
-    spread = ("/revocations", "How far the revocation has spread") if _lists(visit) > before else ()
-    visit.session.notice = Notice(notice, *spread)
+    more = ("/revocations", "How far the revocation has spread") if _lists(visit) > before else ()
+    visit.session.notice = Notice(notice, *more)
     return go("/history")
 
 

@@ -262,7 +262,7 @@ def bounded(value: float | None) -> str:
     if value is None:
         return "no bound"
     whole = 1 if value < 2 * 3600 else 60
-    return durations.shown(math.ceil(value / whole) * whole)
+    return durations.spell(math.ceil(value / whole) * whole)
 
 
 def counted(number: int, word: str, words: str = "") -> str:

@@ -181,8 +181,8 @@ def test_an_error_that_nobody_foresaw_is_an_answer_too(error: Exception, capfd: 
 
 
 def test_a_refusal_has_its_own_exit_code_and_an_answer_what_was_asked_for() -> None:
-    def refuse() -> dict[str, str]:
+    def raise_errors() -> dict[str, str]:
         raise InputError("no", allowed="yes")
 
-    assert answered(refuse) == {"ok": False, "exit_code": 2, "lines": ["no", "  allowed: yes"]}
+    assert answered(raise_errors) == {"ok": False, "exit_code": 2, "lines": ["no", "  allowed: yes"]}
     assert answered(lambda: {"a": 1}) == {"ok": True, "a": 1}

@@ -57,10 +57,10 @@ def test_nothing_selected_is_neither_passed_nor_failed_and_a_whole_run_of_nothin
 def test_a_guest_that_cannot_boot_is_a_failure_with_its_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(spec: GuestSpec, *, timeout_s: float) -> GuestResult:
+    def raise_errors(spec: GuestSpec, *, timeout_s: float) -> GuestResult:
         raise EnvironmentFailure("no room for memory")
 
-    monkeypatch.setattr(testing, "run_guest", refuse)
+    monkeypatch.setattr(testing, "run_guest", raise_errors)
     totals = testing.run([testing.Job("guest", ("tests/integration/test_kernel.py",), in_guest=True)])
     assert totals.broken == ["guest"] and not totals.ok
     assert "no room for memory" in capsys.readouterr().out

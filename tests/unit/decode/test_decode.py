@@ -94,7 +94,7 @@ def test_missing_and_wrong_keys_are_said_for_each_sa() -> None:
 
 def test_a_repeated_datagram_is_marked() -> None:
     decoder, (_name, data) = Decoder(), TALK.datagrams[0]
-    assert [decoder.message(data).repeated for _ in range(2)] == [False, True]
+    assert [decoder.message(data).retransmitted for _ in range(2)] == [False, True]
 
 
 def test_text_names_every_payload_and_holds_no_key() -> None:

@@ -203,7 +203,7 @@ def test_a_document_of_a_revoked_administrator_keeps_no_older_one_out_of_the_dks
     found = documents.of("r1")
     assert found is not None and found.version == MAX_VERSION
     documents.revocations.take(sign_list(revocation, POLICY_SERVER))
-    assert documents.drop_refused() == ["r1"]
+    assert documents.drop_revoked() == ["r1"]
     assert [each.version for each in folder()] == [1], "the folder is read again though nothing in it has changed"
     assert folder() == []
 

@@ -31,7 +31,7 @@ def test_a_day_with_a_dead_dks_cut_links_and_power_failures_takes_no_adjacency_a
 
 def test_a_lease_that_ends_while_the_dks_is_dead_is_seen_as_what_must_not_be() -> None:
     played = weeks.play(0.5, 4, lease_s=3 * 3600)
-    assert played.found.silent and played.found.open == 0, "keys go, and nothing opens"
+    assert played.outcome.silent and played.outcome.open == 0, "keys go, and nothing opens"
 
 
 def test_the_result_that_is_kept_is_of_four_weeks_with_every_fault_and_holds() -> None:

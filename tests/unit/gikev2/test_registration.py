@@ -138,7 +138,7 @@ def test_an_answer_without_transport_mode_is_refused() -> None:
 
 def test_a_refusal_gives_its_notification() -> None:
     with pytest.raises(GroupRefused) as caught:
-        member().answer(GROUP, over_the_wire(KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)), KWK)
+        member().answer(GROUP, over_the_wire(KeyServer.reject(NotifyType.AUTHORIZATION_FAILED)), KWK)
     assert caught.value.notify == 46
 
 
@@ -204,13 +204,13 @@ def test_all_groups_of_a_speaker_are_asked_for_and_given_in_one_exchange() -> No
 
 
 def test_what_a_speaker_refuses_is_left_out_and_nothing_but_refusals_is_a_refusal() -> None:
-    refusal = KeyServer.refuse(NotifyType.AUTHORIZATION_FAILED)
+    refusal = KeyServer.reject(NotifyType.AUTHORIZATION_FAILED)
     ospf, _ospf6, pim = (KeyServer.answer(each, "r2", KWK) for each in all_keys())
     assert list(GroupMember.split(GROUPS, over_the_wire(KeyServer.together([ospf, refusal, pim])))) == [
         GROUPS[0], GROUPS[2],
     ]  # fmt: skip
     assert KeyServer.together([refusal, refusal]) == refusal and GroupMember.split(GROUPS, refusal) == {}
-    assert KeyServer.together([]) == KeyServer.refuse(NotifyType.INVALID_GROUP_ID)
+    assert KeyServer.together([]) == KeyServer.reject(NotifyType.INVALID_GROUP_ID)
 
 
 def test_an_answer_gives_no_group_the_keys_of_another_nor_one_that_was_not_asked_for() -> None:

@@ -35,7 +35,7 @@ from agents.ikev2 import config as suites
 from agents.ikev2.codec.header import Header, encode_header, parse_header
 from agents.ikev2.codec.payloads import KePayload, NoncePayload, RawPayload, TsPayload, encode_payloads, parse_payloads
 from agents.ikev2.codec.transforms import transform
-from agents.ikev2.exchange import MAX_MESSAGE_ID, REPEAT_S
+from agents.ikev2.exchange import MAX_MESSAGE_ID, RETRANSMIT_S
 from agents.ikev2.initiator import GRACE_S, TRIED, _Accepted
 from agents.ikev2.registry import ExchangeType, Flag, NotifyType, PayloadType
 from testbed.soak.unsealed import digest
@@ -207,7 +207,7 @@ def test_the_very_request_is_answered_again_but_no_more_often_than_anybody_needs
     for _ in range(100):
         net.inject(b, asked.data, source=a.ip)
     assert len(net.wire) - before == len(whole)
-    net.run(REPEAT_S + 0.01)
+    net.run(RETRANSMIT_S + 0.01)
     net.inject(b, asked.data, source=a.ip)
     assert len(net.wire) - before == 2 * len(whole)
     assert sum(item.retransmission for item in b.all(MessageSeen)) == 2

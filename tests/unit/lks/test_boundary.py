@@ -13,7 +13,7 @@ from agents.dks.core import PushDocument
 from agents.dks.documents import Documents
 from agents.dks.groups import Groups
 from agents.dks.groups import PushGeneration as PushFromDks
-from agents.dks.removal import DksRemoval
+from agents.dks.revocation import DksRevocations
 from agents.dks.store import GenerationLedger
 from agents.gikev2.courier import AskDocument, Courier, ShowDocuments
 from agents.gikev2.member import GroupMember
@@ -32,7 +32,7 @@ from agents.lks.generations import Hearing, Sending
 from agents.lks.link import Link
 from agents.lks.listener import Listener, Register
 from agents.lks.own_confirmation import Confirm, Confirming
-from agents.lks.removal import Removal
+from agents.lks.revocation import RouterRevocations
 from agents.lks.speaker import PushGeneration, Speaker
 from agents.policy.document import Lifetimes, Reconnect
 from agents.policy.domain import Settings
@@ -45,7 +45,19 @@ QUICK = Settings(
     lifetimes=Lifetimes(group_s=60, ike_s=90),
     reconnect=Reconnect(first_min_s=1, first_max_s=2, max_s=4),
 )
-OF_LKS = (Speaker, Listener, Link, Spread, DksLink, KeyServer, GroupMember, Hearing, Sending, Confirming, Removal)
+OF_LKS = (
+    Speaker,
+    Listener,
+    Link,
+    Spread,
+    DksLink,
+    KeyServer,
+    GroupMember,
+    Hearing,
+    Sending,
+    Confirming,
+    RouterRevocations,
+)
 OF_LKS += (GroupParty, Registration, Register, PushGeneration, Confirm, RenewLease, Report, AtDks, SendRevocations)
 OF_LKS += (Courier, AskDocument, ShowDocuments, Carrying)
 OF_IKE = (Initiator, _Accepted, Responder, RekeyIke, Reassembler)
@@ -55,7 +67,7 @@ OF_DKS = (
     Groups,
     GenerationLedger,
     Documents,
-    DksRemoval,
+    DksRevocations,
     Spread,
     KeyServer,
     GroupParty,

@@ -78,7 +78,7 @@ def test_a_floor_is_its_key_s_and_the_dks_s_goes_on() -> None:
     now.speaks = NEW
     again = Retained(written[-1].data, written.append, now)
     for each in (kept, again):
-        assert each.floor(GROUP) == (1, 4) and each.shown(GROUP) == signed(state(1, 4, "dks"), DKS)
+        assert each.floor(GROUP) == (1, 4) and each.signed_state(GROUP) == signed(state(1, 4, "dks"), DKS)
         assert not refused(each, state(1, 8)) and refused(each, state(1, 3))
 
 
@@ -116,7 +116,7 @@ def test_no_generation_that_was_had_is_taken_again_however_versions_and_issuers_
         for own in (1, 3, 4):
             now.version = own
             assert refused(each, state(1, 17)) and refused(each, state(3, 18, "dks")) and refused(each, state(4, 21))
-            assert each.floor(GROUP)[1] == 23 and each.shown(GROUP) == signed(state(1, 23), OLD)
+            assert each.floor(GROUP)[1] == 23 and each.signed_state(GROUP) == signed(state(1, 23), OLD)
             assert not refused(each, state(4, 25))
 
 

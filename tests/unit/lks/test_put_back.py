@@ -170,7 +170,7 @@ def test_where_the_dks_is_away_and_nobody_carries_its_document_it_is_asked_once_
 
 def shows(monkeypatch: pytest.MonkeyPatch, signed: bytes) -> None:
     """Have every member show this."""
-    monkeypatch.setattr("agents.lks.retained.Retained.shown", lambda _self, _group: signed)
+    monkeypatch.setattr("agents.lks.retained.Retained.signed_state", lambda _self, _group: signed)
 
 
 @pytest.mark.parametrize(
@@ -207,19 +207,19 @@ def test_the_dks_cannot_use_up_a_router_s_numbers(monkeypatch: pytest.MonkeyPatc
 
 def test_what_a_neighbour_said_lives_through_a_power_failure() -> None:
     network = rekeyed(Network(LINK, settings=SETTINGS))
-    before = {group: shown(network, group) for group in (GROUP, replace(GROUP, protocol="pim"))}
+    before = {group: signed_state(network, group) for group in (GROUP, replace(GROUP, protocol="pim"))}
     assert all(before.values())
     network.power_off("a")
     network.power_off("b")
     network.power_on("b")
     network.run(network.now + 1)
-    assert {group: shown(network, group) for group in before} == before
+    assert {group: signed_state(network, group) for group in before} == before
 
 
-def shown(network: Network, group: GroupId) -> bytes | None:
+def signed_state(network: Network, group: GroupId) -> bytes | None:
     context = network.lks("b")._context
     assert isinstance(context, Context)
-    return context.retained.shown(group)
+    return context.retained.signed_state(group)
 
 
 def without(*routers: str) -> Callable[[Passing], Passing | None]:

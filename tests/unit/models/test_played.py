@@ -153,7 +153,7 @@ def test_what_breaks_the_model_of_generations_does_the_code_no_harm(expected: Ex
     ("switches", "claim", "method", "broken"),
     [
         (("NO_RESERVE", "FAULTS=1"), "one_key_used", "reserve", lambda _self, _generation, _block: None),
-        (("NO_SHOWN", "ROLLBACK_S", "FAULTS=2"), "all_keyed", "shown", lambda _self, _group: None),
+        (("NO_SHOWN", "ROLLBACK_S", "FAULTS=2"), "all_keyed", "signed_state", lambda _self, _group: None),
     ],
     ids=["NO_RESERVE", "NO_SHOWN"],
 )

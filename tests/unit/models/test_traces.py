@@ -59,7 +59,7 @@ def test_epochs_rollback_s_no_floor_no_shown_keys_of_a_folder_that_was_put_back_
     monkeypatch: pytest.MonkeyPatch, shown: bool
 ) -> None:
     if not shown:
-        monkeypatch.setattr("agents.lks.retained.Retained.shown", lambda _self, _group: None)
+        monkeypatch.setattr("agents.lks.retained.Retained.signed_state", lambda _self, _group: None)
     network = Network(LINK, protocols=OSPF, settings=Settings(validity_s=1 << 33, generation_block=1))
     before = dict(network.nodes["a"].files)
     keyed(network)

@@ -73,7 +73,7 @@ def test_revoking_an_administrator_signs_a_list_and_all_that_was_signed_by_that_
     documents = Documents("example", store.public_key)
     assert documents.add(by_anna["r1"]) is not None and documents.add(by_anna["r2"]) is not None
     documents.revocations.take(revocation)
-    assert sorted(documents.drop_refused()) == ["r1", "r2"] and documents.of("r1") is None
+    assert sorted(documents.drop_revoked()) == ["r1", "r2"] and documents.of("r1") is None
     with pytest.raises(PolicyError, match="anna is revoked"):
         documents.add(by_anna["r1"])
     renewed = documents.add(store.documents()["r1"])
@@ -200,7 +200,7 @@ def test_a_router_takes_nothing_more_from_a_revoked_administrator_and_says_so() 
     core.take_document(publish(8), network.now)
     core._adopt(network.now)
     assert core.document.version == 1
-    assert network.run(30, lambda: network.lks("b").removal.version == 1), "the list goes on to neighbours"
+    assert network.run(30, lambda: network.lks("b").revocation.version == 1), "the list goes on to neighbours"
 
 
 def test_the_command_line_from_adding_to_revoking(

@@ -200,7 +200,7 @@ def test_a_replaced_router_has_a_new_key_and_new_spis_and_keeps_all_else() -> No
     ("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("4h", 14400), ("1d12h", 129600), ("0", 0)]
 )
 def test_times_are_read_with_their_units_and_written_so(text: str, seconds: int) -> None:
-    assert durations.parse(text) == seconds and durations.parse(durations.shown(seconds)) == seconds
+    assert durations.parse(text) == seconds and durations.parse(durations.spell(seconds)) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "4 h", "h", "-1s", "4w", "1e3", "1.5h", "٤", "9" * 11, "1h" * 5])

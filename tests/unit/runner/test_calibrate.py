@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.cli.calibrate import shown
+from testbed.cli.calibrate import row_text
 from testbed.errors import InputError
 from testbed.runner import calibrate
 from testbed.runner.experiment import Experiment, find, names
@@ -20,7 +20,7 @@ def test_a_shift_is_a_difference_with_its_interval() -> None:
     row = calibrate.row("lks", "convergence, s", VIRTUAL, [value + 1.0 for value in VIRTUAL])
     assert row["difference"] == pytest.approx(1.0) and 0.5 < row["low"] < row["high"] < 1.5
     assert row["differs"] is True and row["n"] == [5, 5]
-    assert "+1.000 (95 %: +0." in shown(row) and shown(row).endswith("differs")
+    assert "+1.000 (95 %: +0." in row_text(row) and row_text(row).endswith("differs")
 
 
 def test_noise_is_no_difference_and_two_runs_cannot_tell() -> None:
@@ -31,12 +31,12 @@ def test_noise_is_no_difference_and_two_runs_cannot_tell() -> None:
 def test_a_run_that_never_converged_on_one_clock_is_not_left_out() -> None:
     row = calibrate.row("lks", "convergence, s", VIRTUAL, [10.0, None, 10.0, 10.0, 10.0])
     assert row["difference"] is None and row["differs"] is None
-    assert "not every run has a number" in shown(row)
+    assert "not every run has a number" in row_text(row)
 
 
 def test_a_number_that_only_the_real_clock_has_is_told() -> None:
     row = calibrate.row("lks", "processor time, ms", [None, None], [3.0, 5.0])
-    assert row["real"] == 4.0 and "virtual -, real 4.000; not every run has a number" in shown(row)
+    assert row["real"] == 4.0 and "virtual -, real 4.000; not every run has a number" in row_text(row)
 
 
 def test_only_finished_runs_in_virtual_time_are_calibrated(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from testbed.record.plan import Stream
 from testbed.runner.execute import run_key
 from testbed.runner.experiment import KEYINGS, Measures, Table, find, names
 from testbed.runner.simulated import Simulated
-from testbed.runner.summarise import spread
+from testbed.runner.summarise import distribution
 from testbed.topology.load import load
 
 UP = Adjacencies(8, 8)
@@ -162,9 +162,9 @@ def test_recovery_is_judged_by_the_upper_end_of_the_interval_of_what_each_seed_t
 
 
 def test_a_run_that_never_converged_is_counted_and_is_in_no_median() -> None:
-    shape = spread([3.0, None, 1.0])
+    shape = distribution([3.0, None, 1.0])
     assert (shape["median"], shape["n"], shape["values"]) == (2.0, 3, [3.0, None, 1.0])
-    assert spread([])["median"] is None
+    assert distribution([])["median"] is None
     assert Table({"lks": [Measures(1.0, UP), Measures(None, UP)]}).median_s("lks") is None
 
 

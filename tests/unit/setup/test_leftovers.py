@@ -80,8 +80,8 @@ def test_removing_a_folder_never_goes_into_what_is_mounted_there(cache: Path, mo
 
 
 def test_a_cache_that_may_not_even_be_looked_into_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path, **options: object) -> None:
+    def raise_errors(path: Path, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "is_dir", refuse)
+    monkeypatch.setattr(Path, "is_dir", raise_errors)
     assert not Artefact("thing", "k", lambda folder: None, 1).ready

@@ -95,7 +95,7 @@ replaced("old generations are accepted for ever", Hearing, "follow", _follow_for
 replaced("removed neighbours are kept", Link, "adopt", lambda self, policy, now: True)
 replaced("document not kept", Retained, "document", lambda self, signed, version, signer: self.acts_on(version, signer))
 replaced("list not kept", Retained, "revocation", lambda self, signed, version: self.acts_on_revocation(version))
-replaced("neighbours do not show a router its own state", Retained, "shown", lambda self, group: None)
+replaced("neighbours do not show a router its own state", Retained, "signed_state", lambda self, group: None)
 replaced("no rekey at the end of a lifetime", lks_speaker, "REKEY_FRACTION", 1e6)
 replaced("a reported generation not stored", GenerationLedger, "all_reported", lambda *_args: [])
 

@@ -131,7 +131,7 @@ def _nothing_shown(patch: MonkeyPatch) -> None:
     patch.setattr(dks_groups, "PLACES", 1)
     patch.setattr(Context, "mark", _nothing)
     patch.setattr(CentralGroups, "held", _nothing)
-    patch.setattr(Retained, "shown", _nothing)
+    patch.setattr(Retained, "signed_state", _nothing)
 
 
 @mutation("parity of generations dropped")

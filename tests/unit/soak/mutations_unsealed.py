@@ -56,7 +56,7 @@ def _clear_notification_counts(self: IkeEndpoint, data: bytes, header: Header, p
 
 
 replaced("a window that notes a request before its check", ResponseWindow, "arrival", _arrival_that_notes)
-replaced("an answer to a header alone", ResponseWindow, "repeat", _repeat_for_a_header)
+replaced("an answer to a header alone", ResponseWindow, "retransmit", _repeat_for_a_header)
 replaced("an attempt ended by a refusal in clear", Initiator, "_init_refused", _end_for_an_error)
 replaced("a broken seal ends the SA", ike_sa, "open_message", _broken_seal_is_a_broken_message)
 replaced("an address trusted before the check", IkeSa, "_open", _address_first)

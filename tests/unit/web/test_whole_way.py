@@ -75,7 +75,7 @@ def test_an_administrator_with_only_the_page_takes_three_routers_to_required_rem
     # Without r3: the bound before the button, and then how far the list has spread.
     admin.open("/routers/r3/removal")
     within = bound.explain(server.draft(), "r3")["cases"]["dks"]["total_s"]
-    assert durations.shown(math.ceil(within)) in admin.page.locator(".bounds div").first.inner_text()
+    assert durations.spell(math.ceil(within)) in admin.page.locator(".bounds div").first.inner_text()
     admin.press("Remove r3 in the draft")
     assert "key of router r3, for ever" in admin.text
     commit(admin, "a-write", "r3 was stolen", server.version() + 1)

@@ -17,7 +17,7 @@ from agents.policy.revocation import FILE
 from agents.runtime.effects import Event
 
 
-class DksRemoval:
+class DksRevocations:
     """The revocation list of the DKS. `changed`: called when a newer one is in force."""
 
     policy_version = 0
@@ -31,14 +31,14 @@ class DksRemoval:
     ) -> None:
         """Takes the list that the ledger has; PolicyError when that is no signed list of this domain."""
         self._documents, self._ledger, self._event, self._changed = documents, ledger, event, changed
-        self._refused: dict[str, bytes] = {}  # by where it lies
+        self._rejected: dict[str, bytes] = {}  # by where it lies
         self._unkept = False
         """Whether the list in force is not in the ledger yet."""
         kept = ledger.revocation()
         if kept is not None:
             with in_file(f"{ledger.path}, the revocation list"):
                 documents.revocations.take(kept)
-            documents.drop_refused()
+            documents.drop_revoked()
 
     @property
     def version(self) -> int:
@@ -64,7 +64,7 @@ class DksRemoval:
         self._unkept = True
         self._keep(source)
         names = sorted(each.router for each in self._documents.revoked())
-        for router in self._documents.drop_refused():
+        for router in self._documents.drop_revoked():
             self.doubt(source, f"the document of {router} is signed by an administrator whose key is revoked")
         self._event(Event("revocation", {"version": revoked.version, "origin": source, "routers": names}))
         self._changed(now)
@@ -85,11 +85,11 @@ class DksRemoval:
 
     def look(self, lies: bytes | None, source: str, now: float) -> None:
         """What lies in a place that is looked at again and again. What is wrong with it is said once."""
-        if lies is None or lies in (self.signed, self._refused.get(source)):
+        if lies is None or lies in (self.signed, self._rejected.get(source)):
             return
         self.offer(lies, source, now, prefix=f"{FILE}: " if source == "folder" else f"{self._ledger.path}: ")
         if self.signed != lies:
-            self._refused[source] = lies
+            self._rejected[source] = lies
 
     def doubt(self, source: str, what: str) -> None:
         """As ListHolder.doubt."""

@@ -15,7 +15,7 @@ from agents.policy.errors import PolicyError, in_file
 from agents.policy.revocation import FILE, Revocations
 
 
-class Removal:
+class RouterRevocations:
     """The revocation list of one router. `changed`: called when a newer one is kept, to act on it."""
 
     def __init__(
