@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +14,8 @@ import typer
 from testbed.errors import InputError
 
 WAITING = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">
-<title>A guided tour</title></head><body><h1>A guided tour</h1><p>Six virtual routers with FRR start, and live through
-four minutes of their time. This page plays them as soon as they have: in some twenty seconds.</p></body></html>"""
+<title>A guided tour</title></head><body><h1>A guided tour</h1><p>Six virtual routers with FRR start. This page shows
+them as soon as they run, in a few seconds.</p></body></html>"""
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def demo(
         out: Annotated[Path | None, typer.Option(help="write the tour as one HTML file, and open no page")] = None,
+        speed: Annotated[int, typer.Option(min=1, max=100, help="so many seconds of the network in one of yours")] = 2,
         port: Annotated[int, typer.Option(min=0, max=65535, help="of the page, on 127.0.0.1; 0: any")] = 0,
         browser: Annotated[bool, typer.Option(help="open a browser here; else only the address is printed")] = True,
     ) -> None:
@@ -33,9 +35,18 @@ def register(app: typer.Typer) -> None:
         ssh -L 8000:127.0.0.1:PORT MACHINE
         """
         from testbed.setup.all import make_all
+        from testbed.view.demo import END_S
         from testbed.view.serve import PageServer
-        from testbed.view.tour import tour
+        from testbed.view.tour import shown, tour
 
+        began, opened = time.monotonic(), threading.Event()
+
+        def first() -> None:
+            if not opened.is_set():
+                opened.set()
+                typer.echo(f"the tour is in a browser after {time.monotonic() - began:.1f} s; it lasts {lasts:.0f} s")
+
+        lasts = END_S / speed
         if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
             problem = "is a folder" if out.is_dir() else "the folder is not there"
             raise InputError(problem, where=str(out), allowed="the name of a file in a folder that exists")
@@ -44,7 +55,7 @@ def register(app: typer.Typer) -> None:
             if out is not None:
                 from testbed.whole import put
 
-                put(out, tour(Path(folder)))
+                put(out, tour(Path(folder), speed))
                 typer.echo(f"{out}: a guided tour; open it in a browser")
                 return
             server = PageServer(WAITING, port)
@@ -52,8 +63,8 @@ def register(app: typer.Typer) -> None:
                 typer.echo(f"open {server.address} in a browser (Ctrl-C ends it)")
                 if browser:
                     webbrowser.open(server.address)
-                server.page = tour(Path(folder))
-                typer.echo("the tour plays; `lab demo --out FILE` keeps it")
+                shown(Path(folder), speed, server, first)
+                typer.echo("the network has run, and the tour goes on; `lab demo --out FILE` keeps it")
                 threading.Event().wait()
             finally:
                 server.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
-from testbed.analysis.run import Run
+from testbed.analysis.run import NS, Run
 from testbed.record.plan import Step, Stream
 from testbed.runner.experiment import Experiment, Measures, step
 from testbed.runner.streams import usual_streams
@@ -32,7 +32,8 @@ STORY = (
     (ON_S, "power", "The power returns; the key server stays dead. Each router asks its neighbours, and none asks it."),
     (BACK_S, "back", "Adjacencies, routes and multicast are back, as fast as without security."),
 )  # fmt: skip
-"""When (seconds since all daemons ran), the mark of the record, and what is said from then on."""
+"""When (seconds since `SINCE`), the mark of the record, and what is said from then on."""
+SINCE = "all daemons ran"
 
 
 class Demo(Experiment):
@@ -70,6 +71,6 @@ class Demo(Experiment):
         return Measures(None)
 
 
-def story(run: Run) -> list[tuple[int, str]]:
-    """What is said from which moment (ns) on. InputError where the run is none of these."""
-    return [(run.mark(name), text) for _, name, text in STORY]
+def story(ready: int) -> list[tuple[int, str]]:
+    """What is said from which moment (ns) on. `ready`: the moment at which all daemons ran."""
+    return [(ready + round(at_s * NS), text) for at_s, _, text in STORY]

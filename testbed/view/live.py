@@ -69,11 +69,20 @@ class Watched:
         self._following.close()
 
 
+Made = Callable[[Watched, int], str]
+"""A page of what was told so far, which asks for what comes after so many messages."""
+
+
+def as_it_is(watched: Watched, count: int) -> str:
+    """The page that follows a laboratory: its cursor is at the end."""
+    return page([watched.scene()], live=count)
+
+
 class Watch:
     """Keeps a server's page the one of the laboratory that `pick` gives."""
 
-    def __init__(self, server: PageServer, pick: Pick) -> None:
-        self._server, self._pick = server, pick
+    def __init__(self, server: PageServer, pick: Pick, made: Made = as_it_is) -> None:
+        self._server, self._pick, self._made = server, pick, made
         self._current: Watched | None = None
         self._coming: Watched | None = None
         self._lock = threading.Lock()
@@ -107,14 +116,24 @@ class Watch:
     def _page(self) -> str:
         with self._lock:
             assert self._current is not None
-            return page([self._current.scene()], live=self._server.stream.count)
+            return self._made(self._current, self._server.stream.count)
 
 
 @contextmanager
 def watching(pick: Pick, port: int) -> Iterator[PageServer]:
     """A page on the loopback while the block runs."""
-    server, over = PageServer(WAITING, port), threading.Event()
-    watch = Watch(server, pick)
+    server = PageServer(WAITING, port)
+    try:
+        with following(server, pick):
+            yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def following(server: PageServer, pick: Pick, made: Made = as_it_is) -> Iterator[None]:
+    """The server's page follows what runs while the block does; then its readers are told that it is over."""
+    watch, over = Watch(server, pick, made), threading.Event()
 
     def follow() -> None:
         while not over.wait(LOOK_S):
@@ -123,10 +142,9 @@ def watching(pick: Pick, port: int) -> Iterator[PageServer]:
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
     try:
-        yield server
+        yield
     finally:
         over.set()
         thread.join()
         watch.look()
         server.stream.put({}, "over")
-        server.close()

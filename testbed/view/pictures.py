@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed.errors import EnvironmentFailure, InputError
+from testbed.errors import EnvironmentFailure, InputError, LabError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -50,9 +50,14 @@ def opened(width: int = 1400, height: int = 1000, *, dark: bool = False) -> Iter
 
 
 def show(page: Page, file: Path, where: str = "") -> None:
-    """Open a run view; `where`: what stands behind the # of its address."""
+    """Open a run view; `where`: what stands behind the # of its address. LabError when the browser complains of it."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{file.resolve().as_uri()}#{where}")
-    page.wait_for_function("globalThis.player !== undefined")
+    page.wait_for_function("globalThis.player !== undefined || document.getElementById('now').textContent")
+    if complaints:
+        raise LabError(f"the browser complains: {'; '.join(complaints)}", where=str(file))
 
 
 def sign_in(page: Page, address: str, token: str) -> None:

@@ -57,6 +57,8 @@ def described(
         "start": span[0],
         "end": span[1],
         "mode": getattr(plan.options, "mode", "required"),
+        "region": list(getattr(plan.options, "region", ())),
+        "clear": list(getattr(plan.options, "clear", ())),
         "agents": agents,
         "streams": {
             each.name: {"gap": round(NS / each.rate_pps), "receivers": len(each.receivers)} for each in plan.streams

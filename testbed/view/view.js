@@ -3,6 +3,8 @@
 
 const SECOND = 1e9;
 const DOWN = "Down";
+/** What goes to which multicast address. */
+const PROTOCOLS = { "224.0.0.5": "ospf", "224.0.0.13": "pim", "ff02::5": "ospf6", "ff02::d": "pim6" };
 
 /** A value that changes at moments; `at` is what it was then. */
 class Track {
@@ -46,10 +48,15 @@ class Scene {
     this.ways = this.network.adjacencies.map(([router, ifname, neighbor]) => ({ router, ifname, neighbor }));
     this.ends = new Map();
     for (const way of this.ways) this.list(this.ends, `${way.router} ${way.ifname}`).push(way);
+    this.within = new Set();
+    for (const [name, { members }] of Object.entries(this.network.segments)) if (!this.region.length || this.region.includes(name)) {
+      for (const [node, ifname] of members) this.within.add(node).add(`${node} ${ifname}`);
+    }
     this.full = new Track(0);
     this.keyed = new Track(0);
     this.routes = new Track(null);
     this.generations = new Map();
+    this.members = new Map();
     this.wires = new Map();
     this.index = new Map();
     this.counts = { full: 0, keyed: 0 };
@@ -83,6 +90,9 @@ class Scene {
   key(t, router, ifname, neighbor, value) {
     this.way("keyed", "keyed", t, Boolean, router, ifname, neighbor)(value);
   }
+
+  /** Whether a router, or its interface, is to be protected at all: the others run no agent, and speak in clear. */
+  isWithin(...names) { return this.agents && this.within.has(names.join(" ")); }
 
   onLan(router, ifname) { return this.network.routers[router]?.interfaces[ifname] === "lan"; }
 
@@ -140,6 +150,12 @@ class Scene {
       this.key(t, node, way.ifname, way.neighbor, false);
     }
     for (const [key, bars] of this.generations) if (key.startsWith(`${node} `)) for (const bar of bars) bar[1] ??= t;
+    this.unregister(node, t, () => true);
+  }
+
+  /** Members of this router's groups are none any more. */
+  unregister(node, t, which) {
+    for (const [key, spans] of this.members) if (key.startsWith(`${node} `)) for (const span of spans) if (which(span[2])) span[1] ??= t;
   }
 
   agent(event) {
@@ -147,6 +163,10 @@ class Scene {
     if (kind === "keyed") { this.key(t, node, event.interface, event.neighbor, true); this.marks.keyed.push(event); }
     else if (kind === "ready") this.track("ready", node).set(t, true);
     else if (kind === "rekeyed") this.marks.rekeyed.push(event);
+    else if (kind === "member") {
+      const spans = this.list(this.members, [node, ...event.group.split("/").slice(-2)].join(" "));
+      if (!spans.some(([, until, peer]) => until === null && peer === event.peer)) spans.push([t, null, event.peer]);
+    } else if (kind === "revocation") this.unregister(node, t, (peer) => event.neighbors?.includes(peer));
     else if (kind === "request") this.marks.request.push(event);
     else if (kind === "error" || kind === "closed") this.marks.problem.push(event);
     else if (kind === "sa" && event.direction === "out") {
@@ -208,6 +228,37 @@ function shown(element, className, text) {
   if (text !== undefined && element.lastText !== text) { element.textContent = text; element.lastText = text; }
 }
 
+const SIDES = { south: [0, 1], north: [0, -1], east: [1, 0], west: [-1, 0] };
+const LETTER = 8.2, HIGH = 14, UNIT = 2.2, NEAR = 26, SAMPLES = 8, ROUNDS = 3;
+
+/** On which side of each router its name hides least: other routers, names, and the ends of links. */
+function sides(network, at, [left, top, wide, tall], ways) {
+  const names = Object.keys(network.routers), found = new Map(), placed = new Map(), points = [];
+  if (names.length > MANY) return found;
+  const centres = [...names, ...Object.keys(network.lans)].map(at);
+  for (const way of ways) {
+    const length = way.getTotalLength();
+    for (let n = 1; n <= SAMPLES; n++) points.push(way.getPointAtLength(length * n / SAMPLES));
+  }
+  const over = ([x1, y1, x2, y2], [a1, b1, a2, b2]) => Math.max(0, Math.min(x2, a2) - Math.max(x1, a1)) * Math.max(0, Math.min(y2, b2) - Math.max(y1, b1));
+  for (let round = 0; round < ROUNDS; round++) for (const name of names) {
+    const [x, y] = at(name), across = name.length * LETTER * UNIT, high = HIGH * UNIT;
+    let best = null;
+    for (const [side, [right, down]] of Object.entries(SIDES)) {
+      const cx = x + right * (NEAR + across / 2), cy = y + down * (NEAR + high / 2);
+      const mine = [cx - across / 2, cy - high / 2, cx + across / 2, cy + high / 2];
+      let cost = across * high - over(mine, [left, top, left + wide, top + tall]);
+      for (const [ox, oy] of centres) if (ox !== x || oy !== y) cost += 3 * over(mine, [ox - NEAR, oy - NEAR, ox + NEAR, oy + NEAR]);
+      for (const [other, each] of placed) if (other !== name) cost += 3 * over(mine, each);
+      for (const point of points) if (point.x > mine[0] && point.x < mine[2] && point.y > mine[1] && point.y < mine[3]) cost += high * high / 2;
+      if (best === null || cost < best.cost - 1) best = { cost, side, mine };
+    }
+    found.set(name, best.side);
+    placed.set(name, best.mine);
+  }
+  return found;
+}
+
 /** The network of one scene, and its state at a moment. */
 class MapView {
   constructor(scene, choose, alone) {
@@ -247,6 +298,7 @@ class MapView {
         this.word(glyphs, name, x, y - 18);
       }
     }
+    this.sides = sides(network, at, box, lines.querySelectorAll("path"));
     for (const name of Object.keys(network.routers)) boxes.append(this.router(name, at(name), choose));
     this.element = make("div", { class: "map" });
     if (!alone) this.element.append(make("h2", {}, scene.name));
@@ -301,9 +353,10 @@ class MapView {
     group.append(draw("circle", { cx: x, cy: y, r }));
     group.append(draw("path", { class: "cross", d: `M${x - r * 0.6},${y - r * 0.6} L${x + r * 0.6},${y + r * 0.6} M${x - r * 0.6},${y + r * 0.6} L${x + r * 0.6},${y - r * 0.6}` }));
     const letters = [name === network.dks ? mark("dks") : "", name === network.rp ? mark("rp") : ""].join("");
-    if (letters) this.over.append(draw("text", { class: "mark", x, y, "aria-hidden": "true" }, letters));
+    const side = this.sides.get(name) ?? "south", [right, down] = SIDES[side], other = side === "north" ? 1 : -1;
+    if (letters) this.over.append(draw("text", { class: `mark ${other > 0 ? "south" : "north"}`, x, y: y + other * (r + 4), "aria-hidden": "true" }, letters));
     if (name === network.dks) this.dks = this.over.lastChild;
-    group.append(draw("text", { class: "name", x, y: y + r + 4 }, name));
+    this.over.append(draw("text", { class: `name ${side}`, "aria-hidden": "true", x: x + right * (r + 4), y: y + down * (r + 4) }, name));
     this.choosable(group, "router", name, choose);
     this.powered.push({ element: group, name });
     return group;
@@ -312,7 +365,7 @@ class MapView {
   show(t, chosen) {
     const { scene } = this;
     for (const { element, name } of this.powered) {
-      const on = scene.track("power", name).at(t), waits = scene.agents && !scene.track("ready", name).at(t);
+      const on = scene.track("power", name).at(t), waits = scene.isWithin(name) && !scene.track("ready", name).at(t);
       const mine = chosen?.what === "router" && chosen.name === name;
       shown(element, `router${on ? "" : " off"}${on && waits ? " waiting" : ""}${mine ? " chosen" : ""}`);
     }
@@ -325,7 +378,7 @@ class MapView {
     }
     if (this.dks && scene.agents) {
       const { dks, rp } = scene.network;
-      shown(this.dks, "mark", mark(scene.track("alive", "dks").at(t) ? "dks" : "dead") + (dks === rp ? mark("rp") : ""));
+      shown(this.dks, this.dks.getAttribute("class"), mark(scene.track("alive", "dks").at(t) ? "dks" : "dead") + (dks === rp ? mark("rp") : ""));
     }
     for (const { line, glyph, router, ifname, mine } of this.ways) {
       const states = mine.map((way) => scene.track("adj", router, ifname, way.neighbor).at(t));
@@ -341,7 +394,8 @@ class MapView {
 
 /** What an end of a link is: a mark, and a word for it. */
 function protection(scene, router, ifname, mine, t) {
-  if (wire(scene, router, ifname, t).clear > 0 && scene.agents) return [mark("exposed"), "unkeyed sent-in-clear"];
+  if (scene.agents && !scene.isWithin(router, ifname)) return [mark("clear"), "clear"];
+  if (scene.agents && !scene.clear.length && wire(scene, router, ifname, t).clear > 0) return [mark("exposed"), "unkeyed sent-in-clear"];
   if (!scene.agents) return scene.keying === "none" ? [mark("clear"), "clear"] : [mark("static"), "static"];
   const mode = scene.track("mode", router, ifname).at(t);
   if (mode === "clear" || mode === "listen") return [mark(mode), mode];
@@ -375,7 +429,7 @@ class Lanes {
       this.lane("adjacencies Full", (...at) => this.area(scene.full, () => scene.ways.length, (value) => value, "--good", ...at)),
     ];
     if (scene.agents) {
-      this.lanes.push(this.lane("directions keyed", (...at) => this.area(scene.keyed, () => scene.ways.length, (value) => value, "--link", ...at)));
+      this.lanes.push(this.lane("directions keyed", (...at) => this.area(scene.keyed, () => scene.ways.filter((way) => scene.isWithin(way.router, way.ifname)).length, (value) => value, "--link", ...at)));
       this.lanes.push(this.lane("keys: generations (bars), rekeys (ticks)", (paper, width, height, ...at) => {
         this.ticks(scene.marks.rekeyed, "--ink", paper, width, height * REKEYS, ...at);
         this.bars(paper, width, height, ...at);
@@ -462,8 +516,12 @@ class Lanes {
       paper.fillRect(left, height * (1 - 0.92 * count / most), Math.max(1.5, right - left), height);
     }
     paper.fillStyle = style["--ink"];
+    paper.strokeStyle = style["--paper"];
+    paper.lineWidth = height * 0.12;
     paper.font = `${Math.round(height * 0.32)}px sans-serif`;
-    paper.fillText(times.length ? `at most ${most}` : "none", 4, height * 0.4);
+    const told = [times.length ? `at most ${most}` : "none", 4, height * 0.4];
+    paper.strokeText(...told);
+    paper.fillText(...told);
   }
 }
 
@@ -492,6 +550,8 @@ class Player {
     this.cursor = Math.max(this.from, Math.min(0, this.until));
     this.chosen = null;
     this.playing = false;
+    /** Whether more of the record may come. */
+    this.grows = live;
     const alone = scenes.length === 1;
     const choose = (scene, what, name) => { this.chosen = { scene, what, name }; this.changed = true; this.show(); };
     this.maps = scenes.map((scene) => new MapView(scene, choose, alone));
@@ -509,7 +569,7 @@ class Player {
       $("speed").value = String(speed);
       this.cursor = this.from;
     }
-    if (live) this.cursor = this.until;
+    if (live && !speed) this.cursor = this.until;
     this.fromAddress();
     this.show();
     if (speed && !location.hash) this.play();
@@ -577,7 +637,7 @@ class Player {
     this.until = Math.max(this.until, scene.seconds(scene.end));
     if (whole) this.window = [this.from, this.until];
     $("cursor").max = this.until;
-    if (atEnd) this.go(this.until);
+    if (atEnd && !this.playing) this.go(this.until);
     this.changed = true;
     if (!this.playing) this.show();
   }
@@ -593,7 +653,7 @@ class Player {
       if (before !== null) this.go(this.cursor + (now - before) / 1000 * Number($("speed").value));
       before = now;
       this.show();
-      if (this.cursor >= this.until) this.play(); else requestAnimationFrame(frame);
+      if (this.cursor >= this.until && !this.grows) this.play(); else requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);
   }
@@ -624,7 +684,7 @@ class Player {
 
   style() {
     const computed = getComputedStyle(document.documentElement), found = {};
-    for (const name of ["--ink", "--soft", "--good", "--bad", "--link", "--line"]) found[name] = computed.getPropertyValue(name).trim();
+    for (const name of ["--ink", "--soft", "--good", "--bad", "--link", "--line", "--paper"]) found[name] = computed.getPropertyValue(name).trim();
     found.name = found["--ink"];
     return found;
   }
@@ -651,13 +711,14 @@ class Player {
     const told = this.scenes.map((scene) => {
       const sums = scene.sums(scene.moment(this.cursor));
       const parts = [`${sums.powered} of ${sums.routers} routers with power`, `${sums.full} of ${sums.ways} adjacencies Full`];
+      if (scene.clear.length) parts.push(`${scene.clear.join(" and ")} left in clear`);
       if (scene.agents) parts.push(`${sums.keyed} keyed`, `${sums.requests} requests at the DKS${sums.alive ? "" : ", which is dead"}`);
       if (sums.intruded.length) parts.push(`an intruder on ${sums.intruded.join(" and ")}`);
       if (sums.of !== null) parts.push(`${sums.right} of ${sums.of} routes right`);
       if (scene.receivers) parts.push(`${sums.missing} of ${scene.receivers} receivers miss packets of a stream`);
       return (this.scenes.length > 1 ? `${scene.keying}: ` : "") + parts.join(", ");
     });
-    return `${this.cursor.toFixed(3)} s since ${this.scenes[0].since}: ${told.join("; ")}`;
+    return `${this.cursor.toFixed(3)} s since ${this.scenes[0].since}: ${told.length > 1 ? "\n" : ""}${told.join(";\n")}`;
   }
 
   details() {
@@ -673,6 +734,12 @@ class Player {
   }
 }
 
+/** Seconds as people say them, roughly. */
+function span(seconds) {
+  const [name, unit] = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]].find(([, each]) => seconds >= 2 * each) ?? ["s", 1];
+  return `${Math.round(seconds / unit * 10) / 10} ${name}`;
+}
+
 function table(heads, rows) {
   const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
   const lines = rows.map((row) => make("tr", {}, ...row.map((text) => make("td", {}, text))));
@@ -682,19 +749,21 @@ function table(heads, rows) {
 function router(scene, name, t) {
   const found = [], node = scene.network.routers[name];
   const on = scene.track("power", name).at(t), ready = scene.track("ready", name).at(t);
-  found.push(make("p", {}, `${on ? "Has power" : "Has no power"}${scene.agents && on ? ready ? ", its LKS is ready" : ", its LKS is not ready yet" : ""}. Router ID ${node.id}.`));
+  found.push(make("p", {}, `${on ? "Has power" : "Has no power"}${scene.agents && !scene.isWithin(name) ? ", and runs no LKS" : scene.agents && on ? ready ? ", its LKS is ready" : ", its LKS is not ready yet" : ""}. Router ID ${node.id}.`));
   const rows = scene.ways.filter((way) => way.router === name).map((way) => {
     const keyed = scene.track("keyed", name, way.ifname, way.neighbor).at(t);
-    return [way.ifname, way.neighbor, scene.track("adj", name, way.ifname, way.neighbor).at(t), scene.agents ? keyed ? "keyed" : "unkeyed" : "–"];
+    return [way.ifname, way.neighbor, scene.track("adj", name, way.ifname, way.neighbor).at(t), scene.isWithin(name, way.ifname) ? keyed ? "keyed" : "unkeyed" : "–"];
   });
   found.push(make("h3", {}, "Neighbours"), table(["interface", "neighbour", "OSPF", "keys"], rows));
+  const now = (spans) => spans.filter(([since, until]) => since <= t && (until ?? Infinity) > t).map((span) => span[2]);
   const generations = [...scene.generations].filter(([key]) => key.startsWith(`${name} `)).map(([key, bars]) => {
-    const open = bars.filter(([since, until]) => since <= t && (until ?? Infinity) > t).map((bar) => bar[2]);
-    return [...key.split(" ").slice(1), open.join(", ") || "none"];
+    const [, ifname, destination] = key.split(" "), protocol = PROTOCOLS[destination];
+    const members = protocol && scene.members.size ? now(scene.members.get(`${name} ${ifname} ${protocol}`) ?? []).join(", ") || "none" : "–";
+    return [ifname, protocol ?? destination, now(bars).join(", ") || "none", members];
   });
-  if (generations.length) found.push(make("h3", {}, "Own generations in the kernel"), table(["interface", "destination", "generation"], generations));
+  if (generations.length) found.push(make("h3", {}, "Own groups"), table(["interface", "sends", "generation", "members"], generations));
   const lease = (scene.index.get(name) ?? []).findLast((event) => event.kind === "lease" && event.node === name && event.t <= t);
-  if (lease) found.push(make("p", {}, `Lease when it started: ${Math.round(lease.left_s)} s.`));
+  if (lease) found.push(make("p", {}, `Lease when it started: ${span(lease.left_s)}.`));
   found.push(...log(scene, name, t));
   return found;
 }
@@ -737,16 +806,16 @@ async function opened() {
 }
 
 /** Follows a record that grows. Where another run has begun, or this one has ended, the page is another one. */
-function follow(player, after) {
+function follow(player, after, told) {
   const source = new EventSource(`events?after=${after}`);
   source.addEventListener("message", ({ data }) => { const { events, end } = JSON.parse(data); player.grow(events, end); });
   source.addEventListener("other", () => { source.close(); location.reload(); });
-  source.addEventListener("over", () => { source.close(); $("live").textContent = "It has ended."; });
-  $("live").textContent = "Live: the cursor at the end moves on.";
+  source.addEventListener("over", () => { source.close(); player.grows = false; if (!told) $("live").textContent = "It has ended."; });
+  if (!told) $("live").textContent = "Live: the cursor at the end moves on.";
 }
 
 opened().then(({ scenes, told, speed, live, marks }) => {
   MARKS = marks;
   globalThis.player = new Player(scenes.map((raw) => new Scene(raw)), told, speed, live !== null);
-  if (live !== null) follow(globalThis.player, live);
+  if (live !== null) follow(globalThis.player, live, told.length > 0);
 }).catch((error) => { $("now").textContent = `This page cannot be shown: ${error.message}`; throw error; });

@@ -9,13 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
 from testbed.analysis.run import Run
 from testbed.probes.ike import ike_datagrams
 from testbed.probes.pcap import OSPF, PIM
 from testbed.runner.experiment import Experiment, find, names
 from testbed.setup.paths import PROJECT
+from testbed.view.pictures import show
 from tests.integration.captured import cleartext_packets, protected_packets
+from tests.unit.view.conftest import browser, page
+
+__all__ = ["browser", "page"]
 
 MINE = """\
 # Two sites joined twice, and an office with a LAN.
@@ -41,6 +46,35 @@ def lab(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=PROJECT, text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)
 
 
+MOMENTS = 40
+THROUGH = """count => {
+  const { from, until, scenes } = player, said = new Set();
+  const scene = scenes.at(-1), { routers, segments } = scene.network;
+  const things = [["router", Object.keys(routers)], ["segment", Object.keys(segments)]];
+  const panels = things.flatMap(([what, names]) => names.map((name) => ({ scene, what, name })));
+  for (let n = 0; n <= count; n++) {
+    player.chosen = panels[n % panels.length];
+    player.go(from + (until - from) * n / count);
+    said.add(player.words());
+  }
+  return [said.size, scene.keying, scene.sums(scene.end)];
+}"""
+"""Through the whole record, each moment with the panel of another router or link."""
+
+
+def plays(page: Page, out: Path) -> None:
+    """The run view of these results opens and is walked through; `page` lets no complaint of the browser pass."""
+    show(page, out / "view.html")
+    different, keying, sums = page.evaluate(THROUGH, MOMENTS)
+    run = Run(next(out.glob(f"runs/{keying}-1-*")))
+    topology = run.plan.topology
+    assert different == MOMENTS + 1 and sums["ways"] == sum(len(topology.neighbors(each)) for each in topology.routers)
+    assert set(sums["intruded"]) == {event["segment"] for event in run.where("probe") if event["node"] == "intruder"}
+    assert {event["segment"] for event in run.where("probe", "tap")} == {
+        step.args["segment"] for step in run.plan.timeline if step.action == "tap"
+    }
+
+
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("topology") / "mine.yaml"
@@ -49,7 +83,9 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("experiment", ["link_cut", "pim_storm", "power_cycle", "recovery_storm"])
-def test_a_topology_of_fifteen_lines_runs_through_every_experiment(experiment: str, mine: Path, tmp_path: Path) -> None:
+def test_a_topology_of_fifteen_lines_runs_through_every_experiment(
+    experiment: str, mine: Path, tmp_path: Path, page: Page
+) -> None:
     done = lab(
         "run", experiment, "--topology", mine, "--keying", "none,lks", "--seeds", "1", "--out", tmp_path, "--json"
     )
@@ -64,6 +100,7 @@ def test_a_topology_of_fifteen_lines_runs_through_every_experiment(experiment: s
         assert row["adjacencies"]["restored"] == [row["adjacencies"]["expected"]]
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert (tmp_path / "summary.csv").read_text().count("\n") >= 3
+    plays(page, tmp_path)
 
 
 SMALLEST = {
@@ -78,7 +115,7 @@ UNJUDGED = {"long_way"}
 
 
 @pytest.mark.parametrize("experiment", SMALLEST)
-def test_each_other_experiment_holds_what_it_must_at_its_smallest(experiment: str, tmp_path: Path) -> None:
+def test_each_other_experiment_holds_what_it_must_at_its_smallest(experiment: str, tmp_path: Path, page: Page) -> None:
     words = ("run", experiment, "--topology", SMALLEST[experiment], "--keying", "lks", "--seed", "1")
     done = lab(*words, "--out", tmp_path, "--json")
     assert done.returncode in (0, 1), done.stdout[-3000:] + done.stderr[-3000:]
@@ -86,6 +123,7 @@ def test_each_other_experiment_holds_what_it_must_at_its_smallest(experiment: st
     assert bool(summary["criteria"]) != (experiment in UNJUDGED)
     assert {each["text"] for each in summary["criteria"] if not each["ok"]} <= TOO_SMALL.get(experiment, set())
     assert (tmp_path / "report.html").stat().st_size > 10_000
+    plays(page, tmp_path)
 
 
 def test_every_experiment_is_run_here_or_computed() -> None:
@@ -93,7 +131,7 @@ def test_every_experiment_is_run_here_or_computed() -> None:
     assert {name for name in names() if isinstance(find(name), Experiment)} == here
 
 
-def test_keying_costs_what_its_packets_and_keys_weigh(mine: Path, tmp_path: Path) -> None:
+def test_keying_costs_what_its_packets_and_keys_weigh(mine: Path, tmp_path: Path, page: Page) -> None:
     done = lab(
         "run", "overhead", "--topology", mine, "--keying", "none,lks", "--seed", "1", "--out", tmp_path, "--json"
     )
@@ -107,6 +145,7 @@ def test_keying_costs_what_its_packets_and_keys_weigh(mine: Path, tmp_path: Path
     assert lks["SAs in a router's kernel, most"] >= 4 and none["SAs in a router's kernel, most"] == 0
     assert lks["processor time of DKS to come up, ms"] is None  # virtual time knows no such thing
     assert (tmp_path / "figures" / "overhead.svg").exists()
+    plays(page, tmp_path)
 
 
 def test_a_network_of_ospfv3_alone_is_keyed_over_link_local_addresses_and_comes_back_as_fast(

@@ -40,7 +40,7 @@ def opened(file: Path, address: str = "") -> str:
 
 
 def said(dom: str) -> str:
-    found = re.search(r'<p id="now" role="status">(.*?)</p>', dom)
+    found = re.search(r'<p id="now" role="status">(.*?)</p>', dom, re.DOTALL)
     assert found is not None
     return html.unescape(found.group(1))
 
@@ -85,7 +85,7 @@ def test_two_runs_stand_side_by_side_on_one_cursor(build: Callable[..., Run], tm
     write([build("none", 1).folder, build("lks", 1).folder], tmp_path / "view.html")
     dom = opened(tmp_path / "view.html", "t=50")
     assert dom.count('class="map"') == 2
-    assert re.search(r"none: 4 of 4 routers.*; lks: 4 of 4 routers", said(dom))
+    assert re.search(r"none: 4 of 4 routers.*;\nlks: 4 of 4 routers", said(dom))
     assert "requests" not in said(dom).split(";")[0], "none has no DKS"
 
 

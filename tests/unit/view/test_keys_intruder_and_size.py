@@ -18,7 +18,7 @@ from testbed.topology.resolved import Topology
 from testbed.view import page as html
 from testbed.view.perfetto import _spans
 from testbed.view.pictures import show
-from testbed.view.scene import described
+from testbed.view.scene import described, scene
 from testbed.view.write import write
 
 MOST_OCTETS = 3 << 20
@@ -84,6 +84,65 @@ def test_an_intruder_is_on_the_map_from_its_tap_or_its_first_deed_on(
     page.evaluate("player.go(player.until)")
     assert "an intruder on r1--r2 and r2--r3" in page.locator("#now").inner_text()
     assert "an intruder is on it" in page.locator("#details").inner_text()
+
+
+def test_where_only_a_part_is_protected_the_rest_is_shown_in_clear_and_waits_for_no_key_server(
+    build: Callable[..., Run], tmp_path: Path, page: Page
+) -> None:
+    run = build("lks", 1)
+    member = {"node": "r1", "source": "agent", "kind": "member", "group": "ring/r1/r1-eth0/ospf", "peer": "r2"}
+    raw = scene(run) | {"region": ["r1--r2"], "clear": ["pim"]}
+    raw["events"].append({"t": raw["end"], **member, "generation": 3})
+    raw["events"].append(sa(raw["end"] / NS, "r1", "r1-eth0", "added", 3))
+    (tmp_path / "view.html").write_text(html.page([raw]))
+    show(page, tmp_path / "view.html", "t=200&segment=r3--r4")
+    assert page.locator("#details tbody tr").all_inner_texts() == ["r3 → r4\tFull\tclear", "r4 → r3\tFull\tclear"]
+    assert "pim left in clear" in page.locator("#now").inner_text()
+    page.locator("[aria-label='Link r1--r2']").press("Enter")
+    assert {each.split("\t")[2] for each in page.locator("#details tbody tr").all_inner_texts()} == {"required keyed"}
+    for name, words in (("r3", "and runs no LKS"), ("r1", "its LKS is not ready yet")):
+        page.locator(f"[aria-label='Router {name}']").press("Enter")
+        assert words in page.locator("#details").inner_text(), name
+        classes = str(page.locator(f"[aria-label='Router {name}']").get_attribute("class"))
+        assert ("waiting" in classes) is (name == "r1")
+    page.keyboard.press("End")
+    assert "r1-eth0\tospf\t3\tr2" in page.locator("#details").inner_text(), "its group, with the member that it has"
+
+
+def test_the_keys_that_the_page_names_play_move_jump_and_zoom(
+    build: Callable[..., Run], tmp_path: Path, page: Page
+) -> None:
+    run = build("lks", 1)
+    write([run.folder], tmp_path / "view.html")
+    page.clock.install()
+    show(page, tmp_path / "view.html", "t=5")
+    at = lambda: round(page.evaluate("player.cursor"), 3)  # noqa: E731
+    zero = run.mark("power_returns")
+    faults = sorted((event["t"] - zero) / NS for event in run.where("fault"))
+    for keys, moment in (
+        (["ArrowRight"], 6), (["Shift+ArrowLeft"], -4), (["Shift+ArrowRight"], 6), (["ArrowLeft"], 5),
+        (["["], max(each for each in faults if each < 5)), (["Home", "]"], faults[0]),
+        (["End"], (run.events[-1]["t"] - zero) / NS),
+    ):  # fmt: skip
+        for key in keys:
+            page.keyboard.press(key)
+        assert at() == pytest.approx(moment, abs=2e-3), keys
+    page.keyboard.press("Home")
+    page.locator("#speed").select_option("100")
+    page.locator("body").click(position={"x": 1, "y": 1})
+    page.keyboard.press("Space")
+    page.clock.run_for(1000)
+    first = (run.events[0]["t"] - zero) / NS
+    assert first + 50 < at() <= first + 101, "a hundred seconds in one"
+    page.keyboard.press("Space")
+    kept = at()
+    page.clock.run_for(1000)
+    assert at() == kept and page.evaluate("location.hash") == f"#t={kept:.3f}", "the address is a link to this moment"
+    whole = page.evaluate("player.window[1] - player.window[0]")
+    page.keyboard.press("+")
+    assert page.evaluate("player.window[1] - player.window[0]") == pytest.approx(whole / 2)
+    page.keyboard.press("-")
+    assert page.evaluate("player.window[1] - player.window[0]") == pytest.approx(whole)
 
 
 def test_the_page_of_abilene_is_small(build: Callable[..., Run], tmp_path: Path, page: Page) -> None:
