@@ -17,6 +17,7 @@ from testbed.probes.pcap import OSPF, PIM
 from testbed.runner.experiment import Experiment, find, names
 from testbed.setup.paths import PROJECT
 from testbed.view.pictures import show
+from testbed.view.write import write
 from tests.integration.captured import cleartext_packets, protected_packets
 from tests.unit.view.conftest import browser, page
 
@@ -64,7 +65,8 @@ THROUGH = """count => {
 
 def plays(page: Page, out: Path) -> None:
     """The run view of these results opens and is walked through; `page` lets no complaint of the browser pass."""
-    show(page, out / "view.html")
+    path, _ = write([out], None)
+    show(page, path)
     different, keying, sums = page.evaluate(THROUGH, MOMENTS)
     run = Run(next(out.glob(f"runs/{keying}-1-*")))
     topology = run.plan.topology
