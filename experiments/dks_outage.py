@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from testbed.analysis import adjacency, multicast, protected, requests
+from testbed.analysis import adjacency, multicast, of_run, protected
 from testbed.analysis.convergence import phases
 from testbed.analysis.counters import grown
 from testbed.analysis.links import most_used_link
@@ -108,7 +108,6 @@ class DksOutage(Experiment):
             healed
         ]
         rekeyed = [event for event in run.where("agent", "rekeyed") if event["node"] != "dks"]
-        asked = requests.at_dks(run, back)
         drops = dropped(run)
         extra: dict[str, float | None] = {
             LOST: losses(run, link, dead, end),
@@ -132,10 +131,10 @@ class DksOutage(Experiment):
                 TWICE: len(numbers.two_keys),
                 BESIDE: len(numbers.beside_ledger),
             }
-        return Measures(
+        return of_run.measures(
+            run,
             main_s=None if right is None else (right - healed) / NS,
-            adjacencies=adjacency.at_end(topology, run.events),
-            dks=asked.counts(),
+            asked_from=back,
             extra=extra,
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from testbed.analysis import adjacency, multicast, protected, requests, trees
+from testbed.analysis import adjacency, multicast, of_run, protected, trees
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.multicast import LOST, Phase
 from testbed.analysis.run import NS, Event, Run
@@ -195,12 +195,11 @@ class IncrementalDeployment(Experiment):
         shares = protected.shares(run.folder, INTERVAL_S)
         right = self._return(run, on)
         converged = converged_at(topology, run.events, run.expected())
-        asked = requests.at_dks(run, 0)
         end = max(event["t"] for event in run.events)
-        return Measures(
+        return of_run.measures(
+            run,
             main_s=None if converged is None or right is None else max(0.0, (right - on) / NS),
-            adjacencies=adjacency.at_end(topology, run.events),
-            dks=asked.counts(),
+            asked_from=0,
             extra={
                 LOSSES: float(self._losses(run, off, on)),
                 PROBES: float(self._probes(run)),

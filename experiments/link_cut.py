@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 
-from testbed.analysis import adjacency, multicast, protected, requests
+from testbed.analysis import adjacency, multicast, of_run, protected
 from testbed.analysis.absent import NEVER, UNAFFECTED
 from testbed.analysis.convergence import phases
 from testbed.analysis.links import ends_of, most_used_link
@@ -95,11 +95,10 @@ class LinkCut(Experiment):
                  Phase(moment, frozenset({link} if what == "cut" else ()))
              for moment, (what, kind) in moments.items()},
         )  # fmt: skip
-        asked = requests.at_dks(run, min(moments))
-        return Measures(
+        return of_run.measures(
+            run,
             main_s=extra[SPAN.format("carrier loss")],
-            adjacencies=adjacency.at_end(topology, run.events),
-            dks=asked.counts(),
+            asked_from=min(moments),
             extra=extra,
         )
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis import multicast, of_run
 from testbed.analysis.convergence import converged_at, first_right_at
 from testbed.analysis.multicast import Phase
 from testbed.analysis.run import NS, Run
@@ -87,13 +87,12 @@ class LongWay(Experiment):
         first = min(event["t"] for event in run.where("fault", "power_on") if event["node"] in topology.routers)
         right = first_right_at(topology, run.events, run.expected(), first)
         for_good = converged_at(topology, run.events, run.expected())
-        asked = requests.at_dks(run, run.mark("power_returns"))
         keyed, pim = _keyed_at(run, first), topology.pim
         paired = None if pim is None else multicast.paired_at(run, pim.rp, Phase(first), run.events[-1]["t"])
-        return Measures(
+        return of_run.measures(
+            run,
             main_s=None if right is None else (right - first) / NS,
-            adjacencies=adjacency.at_end(topology, run.events),
-            dks=asked.counts(),
+            asked_from=run.mark("power_returns"),
             extra={
                 FOR_GOOD: None if for_good is None else (for_good - first) / NS,
                 **({} if run.plan.keying == "none" else {KEYED: None if keyed is None else (keyed - first) / NS}),

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from testbed.analysis import adjacency, costs, multicast, traffic
+from testbed.analysis import costs, multicast, of_run, traffic
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.measures import total
 from testbed.analysis.multicast import Phase
@@ -103,9 +103,10 @@ class Overhead(Experiment):
         rekeys = sum(since <= each["t"] < until for each in run.where("agent", "rekeyed"))
         alive = _octets(traffic.informational(steady))
         converged = converged_at(topology, run.events, run.expected())
-        return Measures(
+        return of_run.measures(
+            run,
             main_s=None if converged is None else converged / NS,
-            adjacencies=adjacency.at_end(topology, run.events),
+            asked_from=None,
             extra={
                 ROUTING: _octets(routing) / seconds / len(interfaces),
                 PACKET: _octets(routing) / len(routing) if routing else None,

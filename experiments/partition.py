@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import networkx
 
-from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis import adjacency, multicast, of_run
 from testbed.analysis.convergence import phases
 from testbed.analysis.measures import Adjacencies
 from testbed.analysis.multicast import Phase
@@ -187,7 +187,6 @@ class Partition(Experiment):
         end = run.events[-1]["t"]
         without = run.expected(frozenset({gone}))
         right = dict(phases(topology, run.events, {healed: without, back: without}))[healed]
-        asked = requests.at_dks(run, healed)
         changes = adjacency.timeline(topology, run.events)
         kept = {ends: numbers for ends, numbers in changes.items() if gone not in (ends.router, ends.neighbor)}
         extra: dict[str, float | None] = {
@@ -218,10 +217,11 @@ class Partition(Experiment):
             extra |= {"SAs compared": numbers.compared, **dict(zip(WRONG, counts, strict=True))}
             extra[BESIDE] = len(numbers.beside_ledger)
         extra |= multicast.series(run, {self.begin: Phase(healed, frozenset({gone}), until=back)})
-        return Measures(
+        return of_run.measures(
+            run,
             main_s=None if right is None else (right - healed) / NS,
             adjacencies=Adjacencies(len(kept), sum(bool(numbers) and numbers[-1][1] for numbers in kept.values())),
-            dks=asked.counts(),
+            asked_from=healed,
             extra=extra,
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from testbed.analysis import multicast, pim_neighbors, requests
+from testbed.analysis import multicast, of_run, pim_neighbors
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.measures import total
 from testbed.analysis.multicast import HEARS, Phase
@@ -96,13 +96,14 @@ class PimStorm(Experiment):
         boot = min(event["t"] for event in run.where("fault", "power_on") if event["node"] in topology.routers)
         routes = converged_at(topology, run.events, run.expected())
         there = pim_neighbors.all_up_at(topology, run.events)
-        asked = requests.at_dks(run, run.mark(POWER_RETURNS))
         phases = {"first start": Phase(0, until=run.mark(SETTLED)), self.begin: Phase(boot)}
         series = multicast.series(run, phases)
-        return Measures(
+        return of_run.measures(
+            run,
             main_s=series.pop(multicast.hears(self.begin), None),
             adjacencies=pim_neighbors.at_end(topology, run.events),
-            dks=asked.counts(FIRST_S),
+            asked_from=run.mark(POWER_RETURNS),
+            first_s=FIRST_S,
             extra={
                 ROUTES: None if routes is None else (routes - boot) / NS,
                 NEIGHBOURS: None if there is None else (there - boot) / NS,

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from testbed.analysis import adjacency, multicast, protected, requests
+from testbed.analysis import adjacency, multicast, of_run, protected
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.measures import total
 from testbed.analysis.multicast import Phase
@@ -134,12 +134,11 @@ class PowerCycle(Experiment):
             for ends, changes in adjacency.timeline(topology, run.events).items()
             if node in ends
         ]
-        asked = requests.at_dks(run, run.mark("power_returns"))
         known = [moment for moment in ups if moment is not None]
-        return Measures(
+        return of_run.measures(
+            run,
             main_s=None if converged is None else (converged - boot) / NS,
-            adjacencies=adjacency.at_end(topology, run.events),
-            dks=asked.counts(),
+            asked_from=run.mark("power_returns"),
             extra={
                 "boot to first adjacency, s": (min(known) - boot) / NS if known else None,
                 "boot to last adjacency, s": (max(known) - boot) / NS if len(known) == len(ups) else None,

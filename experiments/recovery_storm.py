@@ -6,7 +6,7 @@ import random
 from statistics import median
 from typing import ClassVar
 
-from testbed.analysis import adjacency, multicast, protected, requests
+from testbed.analysis import multicast, of_run, protected, requests
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.measures import total
 from testbed.analysis.multicast import Phase
@@ -72,11 +72,11 @@ class RecoveryStorm(Experiment):
         boots = [event["t"] for event in run.where("fault", "power_on") if event["node"] in topology.routers]
         settled = converged_at(topology, run.events, run.expected(), until=run.mark(SETTLED))
         converged = converged_at(topology, run.events, run.expected())
-        asked = requests.at_dks(run, run.mark(POWER_RETURNS))
-        return Measures(
+        return of_run.measures(
+            run,
             main_s=None if converged is None else (converged - min(boots)) / NS,
-            adjacencies=adjacency.at_end(topology, run.events),
-            dks=asked.counts(FIRST_S),
+            asked_from=run.mark(POWER_RETURNS),
+            first_s=FIRST_S,
             extra={
                 **({PENDING: requests.due_after_end(run)} if requests.schedules(run.plan.keying) else {}),
                 "last boot to routes right, s": None if converged is None else (converged - max(boots)) / NS,

@@ -7,7 +7,7 @@ import math
 import random
 from typing import ClassVar
 
-from testbed.analysis import adjacency, multicast, protected, requests
+from testbed.analysis import adjacency, multicast, of_run, protected
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.counters import grown
 from testbed.analysis.multicast import Phase
@@ -89,7 +89,6 @@ class RekeySoak(Experiment):
         topology, since = run.plan.topology, run.mark(MARK)
         converged = converged_at(topology, run.events, run.expected())
         end = run.events[-1]["t"]
-        asked = requests.at_dks(run, since)
         sent, lost, longest = probes(run)
         dropped = grown(run, MARK, "end")
         extra: dict[str, float | None] = {
@@ -106,10 +105,10 @@ class RekeySoak(Experiment):
         extra |= dropped
         extra |= protected.in_clear(run)
         extra |= multicast.series(run, {self.begin: Phase(0, until=since)})
-        return Measures(
+        return of_run.measures(
+            run,
             main_s=None if converged is None else converged / NS,
-            adjacencies=adjacency.at_end(topology, run.events),
-            dks=asked.counts(),
+            asked_from=since,
             extra=extra,
         )
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import networkx
 
-from testbed.analysis import adjacency, multicast, requests
+from testbed.analysis import adjacency, multicast, of_run
 from testbed.analysis.convergence import converged_at
 from testbed.analysis.measures import total
 from testbed.analysis.multicast import Phase
@@ -226,10 +226,10 @@ class SubRegion(Experiment):
             extra[f"{phase}: changes of clear adjacencies"] = changed(run, region, phase, inside=False)
             extra[f"{phase}: route changes in the protected part"] = rerouted(run, region, phase)
         extra |= multicast.series(run, {self.begin: Phase(boot)})
-        return Measures(
+        return of_run.measures(
+            run,
             main_s=None if converged is None else (converged - boot) / NS,
-            adjacencies=adjacency.at_end(topology, run.events),
-            dks=requests.at_dks(run, 0).counts(),
+            asked_from=0,
             extra=extra,
         )
 

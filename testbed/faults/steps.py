@@ -376,8 +376,7 @@ class RouterRemove(Step):
 
     def wrong(self, topology: Topology) -> Iterator[Wrong]:
         yield from super().wrong(topology)
-        if self.hand_to == self.router:
-            yield f"{self.router} is handed its own revocation", "another router"
+        yield from _to_itself(self, "is handed its own revocation")
 
 
 class RouterReplace(Step):
@@ -390,8 +389,12 @@ class RouterReplace(Step):
 
     def wrong(self, topology: Topology) -> Iterator[Wrong]:
         yield from super().wrong(topology)
-        if self.hand_to == self.router:
-            yield f"{self.router} has no power and is handed documents", "another router"
+        yield from _to_itself(self, "has no power and is handed documents")
+
+
+def _to_itself(step: RouterRemove | RouterReplace, problem: str) -> Iterator[Wrong]:
+    if step.hand_to == step.router:
+        yield f"{step.router} {problem}", "another router"
 
 
 class LinkAllow(_OfSegment):
