@@ -114,7 +114,7 @@ def _reason(error: Exception) -> str:
 class _Line(dict[str, Any]):
     """An event that says where it stands when something of it is asked for that it lacks."""
 
-    __slots__ = ("place",)
+    __slots__ = ("where",)
     where: Location
 
     def __missing__(self, key: str) -> Any:
