@@ -232,8 +232,8 @@ def as_text(answer: Mapping[str, Any]) -> list[str]:
         width = max((len(f"{each['router']}:{each['interface']}") for each in case["neighbors"]), default=0)
         for each in case["neighbors"]:
             parts = ""
-            if each["told_s"] is not None and each["total_s"] != each["lease_s"]:
-                parts = f" = told {each['told_s']:g} s + keys {each['keys_s']:g} s + delays {each['delays_s']:g} s"
+            if each["notice_s"] is not None and each["total_s"] != each["lease_s"]:
+                parts = f" = told {each['notice_s']:g} s + keys {each['keys_s']:g} s + delays {each['delays_s']:g} s"
             where = f"{each['router']}:{each['interface']}"
             lines.append(f"  {where:{width}} {_seconds_text(each['total_s'])}{parts}; {each['why']}")
     return [*lines, "", SHORT_WAYS]
