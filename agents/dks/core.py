@@ -275,6 +275,8 @@ class DksCore(GroupParty):
 
     def take(self) -> list[Effect]:
         """What is to be done."""
+        if not self._effects:
+            return []
         effects, self._effects[:] = list(self._effects), []
         for effect in effects:
             if isinstance(effect, Event):

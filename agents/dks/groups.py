@@ -48,7 +48,7 @@ AGAIN_S = 30.0
 """When a group is tried again whose rekey the ledger refused."""
 PLACES = 1 << 20
 """At how many places above its ledger a DKS that gives keys to all members may begin."""
-SET_ASIDE = 128
+SET_ASIDE = 512
 """For so many groups of routers that have not asked yet one transaction of the ledger sets numbers aside."""
 EXCLUDING = frozenset({"revocation", "policy"})
 EventSink = Callable[[Event], None]

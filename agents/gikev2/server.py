@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from agents.gikev2 import notifies
 from agents.gikev2.gsa import GroupWidePolicy, GsaPayload
 from agents.gikev2.kd import KdPayload
 from agents.gikev2.keys import GroupKeys, suite_transforms, to_payloads
 from agents.gikev2.rekey_sa import RekeyGrant, add_rekey_sa
-from agents.ikev2 import DeletePayload, IdPayload, MalformedMessage, NotifyPayload, Payload, SaPayload
+from agents.ikev2 import DeletePayload, IdPayload, MalformedMessage, NotifyPayload, Payload, Proposal, SaPayload
+from agents.ikev2.codec.transforms import parse_proposals
 from agents.ikev2.registry import IdType, NotifyType, PayloadType, Protocol
 from agents.ipsec.protection import Suite
 from agents.policy.errors import PolicyError
@@ -35,12 +37,28 @@ class RegistrationRequest:
         """Whether the member can use this suite, as far as it said (SAg is not mandatory)."""
         if self.capabilities is None:
             return True
-        offered: dict[int, set[object]] = {}
-        for proposal in self.capabilities.proposals:
-            if proposal.protocol == Protocol.ESP:
-                offered.setdefault(proposal.number, set()).update(proposal.transforms)
-        wanted = set(suite_transforms(suite))
-        return any(wanted <= transforms for transforms in offered.values())
+        if 0 < len(self.capabilities.octets) <= _SHORT:
+            return _remembered(self.capabilities.octets, suite)
+        return _supports(self.capabilities.proposals, suite)
+
+
+_SHORT, _REMEMBERED = 1024, 64
+"""Of so many capabilities of so few octets it is remembered whether they have a suite: all members of one kind say the
+same."""
+
+
+def _supports(proposals: Sequence[Proposal], suite: Suite) -> bool:
+    offered: dict[int, set[object]] = {}
+    for proposal in proposals:
+        if proposal.protocol == Protocol.ESP:
+            offered.setdefault(proposal.number, set()).update(proposal.transforms)
+    wanted = set(suite_transforms(suite))
+    return any(wanted <= transforms for transforms in offered.values())
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _remembered(octets: bytes, suite: Suite) -> bool:
+    return _supports(parse_proposals(octets), suite)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,15 @@ from agents.ikev2.sa import IkeSa, SaState
 MAX_WINDOW = 64
 
 
-def establish(sa: IkeSa, payloads: Sequence[Payload], initial_contact: bool, now: float) -> None:
-    """The peer is authenticated: the SA is up, and those that INITIAL_CONTACT declares dead are gone."""
+def establish(
+    sa: IkeSa,
+    payloads: Sequence[Payload],
+    initial_contact: bool,
+    now: float,
+    above: tuple[Payload, ...] | None = None,
+) -> None:
+    """The peer is authenticated: the SA is up, and those that INITIAL_CONTACT declares dead are gone. `above`: of these
+    payloads those that are for the layer above, where they are known."""
     party, config = sa.party, sa.party.config
     sa.end_half_open()
     sa.state = SaState.ESTABLISHED
@@ -45,4 +52,5 @@ def establish(sa: IkeSa, payloads: Sequence[Payload], initial_contact: bool, now
             break
         oldest.end(DeleteIke(), CloseReason.DELETED_BY_US, now)
     party.up(sa)
-    party.emit(Established(sa.handle, sa.peer_id, sa.peer, for_layer_above(payloads), sa.initiator, initial_contact))
+    above = for_layer_above(payloads) if above is None else above
+    party.emit(Established(sa.handle, sa.peer_id, sa.peer, above, sa.initiator, initial_contact))

@@ -21,13 +21,15 @@ from agents.ikev2.codec.payloads import (
 from agents.ikev2.errors import MalformedMessage
 from agents.ikev2.model import PeerCredential
 from agents.ikev2.protect import Opened, signed_octets
-from agents.ikev2.registry import NotifyType
+from agents.ikev2.registry import NotifyType, PayloadType
 from agents.ikev2.suites import PrfFunction
 
 if TYPE_CHECKING:
     from agents.ikev2.config import IkeConfig
 
 _HANDSHAKE_NOTIFIES = frozenset({NotifyType.INITIAL_CONTACT, NotifyType.SET_WINDOW_SIZE})
+_PROOF = (AuthPayload, CertPayload, CertRequestPayload)
+_PARTIES = frozenset({PayloadType.IDi, PayloadType.IDr})
 
 
 def announcements(config: IkeConfig) -> list[Payload]:
@@ -65,8 +67,8 @@ def for_layer_above(payloads: Iterable[Payload]) -> tuple[Payload, ...]:
     return tuple(
         item
         for item in payloads
-        if not isinstance(item, AuthPayload | CertPayload | CertRequestPayload)
-        and not (isinstance(item, IdPayload) and item.payload_type in (35, 36))
+        if not isinstance(item, _PROOF)
+        and not (isinstance(item, IdPayload) and item.payload_type in _PARTIES)
         and not (isinstance(item, NotifyPayload) and item.type in _HANDSHAKE_NOTIFIES)
     )
 

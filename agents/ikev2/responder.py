@@ -188,6 +188,7 @@ class Responder(Handler):
         self._additional = list(suite.additional_ke)
         self._peer_hashes = hashes_of(payloads)
         self._auth: list[Payload] = []
+        self._above: tuple[Payload, ...] | None = None
         self._retransmitted_at: dict[bool, float] = {}
         self.int_auth = IntAuth()
         sa = self._sa = IkeSa(party, False, peer, header.spi_i, draft.spi, SaState.HALF_OPEN, self, now)
@@ -285,8 +286,8 @@ class Responder(Handler):
         sa.state = SaState.AUTH_DECIDING
         self._auth = payloads
         if exchange != ExchangeType.IKE_AUTH:
-            token, extra = party.new_token(sa, message_id, exchange), for_layer_above(payloads)
-            party.emit(AuthRequest(token, sa.handle, sa.peer_id, sa.peer, extra))
+            token, self._above = party.new_token(sa, message_id, exchange), for_layer_above(payloads)
+            party.emit(AuthRequest(token, sa.handle, sa.peer_id, sa.peer, self._above))
         else:
             self.finish(message_id, exchange, (), now)
 
@@ -328,6 +329,6 @@ class Responder(Handler):
         sa.responses.size = party.config.window
         sa.respond(message_id, exchange, reply)
         initial_contact = bool(notifies(self._auth, NotifyType.INITIAL_CONTACT))
-        establish(sa, self._auth, initial_contact, now)
+        establish(sa, self._auth, initial_contact, now, self._above)
         if child is not None:
             party.emit(child)

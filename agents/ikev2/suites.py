@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
 from agents.ikev2.codec.transforms import Proposal, Transform
 from agents.ikev2.errors import MalformedMessage, UnsupportedAlgorithm
 from agents.ikev2.key_exchange import is_supported
@@ -20,38 +23,32 @@ from agents.ikev2.registry import Integ, Kwa, Prf, TransformType
 _T = TransformType
 _ADDITIONAL = frozenset(range(_T.ADDKE1, _T.ADDKE7 + 1))
 _KWA_OCTETS = {Kwa.KW_5649_128: 16, Kwa.KW_5649_192: 24, Kwa.KW_5649_256: 32}
-_PRFS = {
-    Prf.HMAC_SHA2_256: ("sha256", 32),
-    Prf.HMAC_SHA2_384: ("sha384", 48),
-    Prf.HMAC_SHA2_512: ("sha512", 64),
+_PRFS: dict[Prf, tuple[str, hashes.HashAlgorithm]] = {
+    Prf.HMAC_SHA2_256: ("sha256", hashes.SHA256()),
+    Prf.HMAC_SHA2_384: ("sha384", hashes.SHA384()),
+    Prf.HMAC_SHA2_512: ("sha512", hashes.SHA512()),
 }
 
 
 class PrfFunction:
     """HMAC as prf of RFC 7296 §2.13; `length` is both its output and its preferred key length in octets."""
 
-    __slots__ = ("_name", "id", "length")
+    __slots__ = ("_hash", "_name", "id", "length")
 
     def __init__(self, ident: int) -> None:
         try:
-            self._name, self.length = _PRFS[Prf(ident)]
+            self._name, self._hash = _PRFS[Prf(ident)]
         except (ValueError, KeyError) as error:
             raise UnsupportedAlgorithm(f"PRF {ident}") from error
-        self.id = ident
+        self.id, self.length = ident, self._hash.digest_size
 
     def __call__(self, key: bytes, data: bytes) -> bytes:
         return hmac.digest(key, data, self._name)
 
     def plus(self, key: bytes, seed: bytes, length: int) -> bytes:
-        """prf+(key, seed), cut to `length` octets; at most 255 rounds."""
-        if length > 255 * self.length:
-            raise ValueError(f"prf+ cannot give {length} octets")
-        out, block, counter = bytearray(), b"", 1
-        while len(out) < length:
-            block = hmac.digest(key, block + seed + bytes((counter,)), self._name)
-            out += block
-            counter += 1
-        return bytes(out[:length])
+        """prf+(key, seed), cut to `length` octets; at most 255 rounds, else ValueError. It is what RFC 5869 calls
+        HKDF-Expand."""
+        return HKDFExpand(self._hash, length, seed).derive(key)
 
 
 @dataclass(frozen=True, slots=True)

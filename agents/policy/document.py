@@ -122,11 +122,15 @@ class Modes:
 
     def mode_of(self, protocol: RoutingProtocol) -> Mode:
         """What is asked of this protocol."""
+        if not self.modes:
+            return self.mode
         return next((each.mode for each in self.modes or () if each.protocol is protocol), self.mode)
 
     @property
     def protected(self) -> tuple[RoutingProtocol, ...]:
         """The protocols that have keys: those whose mode is not `clear`."""
+        if not self.modes:
+            return () if self.mode is Mode.CLEAR else self.protocols
         return tuple(each for each in self.protocols if self.mode_of(each) is not Mode.CLEAR)
 
     def by_protocol(self) -> dict[RoutingProtocol, Mode]:

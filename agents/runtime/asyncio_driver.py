@@ -90,7 +90,7 @@ class Driver:
         """The last protection whose retained files are all on the disk."""
         self._kernel = kernel
         self._monitor = LinkMonitor() if watch_links else None
-        self._control = ControlServer(control, self._command) if control is not None else None
+        self._control = ControlServer(control, self._command, self._watched) if control is not None else None
         self._metrics = MetricsServer(*metrics[:2], self._page, self._ailing) if metrics is not None else None
         self._prefix = metrics[2] if metrics is not None else ""
         self._timer: asyncio.TimerHandle | None = None
@@ -178,9 +178,12 @@ class Driver:
             return
         try:
             await self._control.start()
-            self._log.subscriber = self._control.publish
         except OSError as error:
             self._log.write(Event("error", {"what": "control socket", "detail": str(error)}))
+
+    def _watched(self, watched: bool) -> None:
+        """A line is made of each event only while somebody follows them."""
+        self._log.subscriber = self._control.publish if watched and self._control is not None else None
 
     async def _open_metrics(self) -> None:
         """Without them the agent does its work all the same."""

@@ -54,6 +54,7 @@ class Payload:
     """Anything that can stand in a message: a payload type and a body."""
 
     __slots__ = ()
+    critical: ClassVar[bool] = False
 
     if TYPE_CHECKING:  # a class variable or a field of the subclass, as it needs
 
@@ -63,10 +64,6 @@ class Payload:
     def body(self) -> bytes:
         """The octets after the generic payload header."""
         raise NotImplementedError
-
-    @property
-    def critical(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True, slots=True)

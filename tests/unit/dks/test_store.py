@@ -231,3 +231,28 @@ def test_what_is_wrong_with_a_ledger_names_the_file_and_the_kind(tmp_path: Path,
         ledger.entries()
     assert str(raised.value).startswith(f"{path}: ") and "(SQLITE_" in str(raised.value)
     assert str(raised.value).count(str(path)) == 1
+
+
+def test_hundreds_of_groups_cost_a_few_statements_of_the_ledger(tmp_path: Path) -> None:
+    ledger = GenerationLedger(tmp_path / "ledger.sqlite")
+    ledger.begin(alone=True)
+    others = [GroupId("example", f"x{number}", "eth0", "ospf") for number in range(MOST_TAKEN)]
+    ledger.reported(others[7], 1, 51, key=NEW)
+    statements: list[str] = []
+    ledger._connection.set_trace_callback(statements.append)
+    ledger.next(GROUP, 1, key=OLD, others=lambda: [Wish(each, NEW) for each in others])
+    asked = [each for each in statements if not each.startswith("INSERT INTO set_aside")]
+    assert len(statements) - len(asked) == MOST_TAKEN and len(asked) < 16
+    statements.clear()
+    taken = [ledger.next(each, 1, key=NEW) for each in others]
+    assert not statements, "numbers that were set aside need no look at the ledger"
+    assert taken[7] == 52 and taken[:7] == [2] * 7
+
+
+def test_set_aside_numbers_follow_what_an_older_ledger_had_and_what_was_set_aside_before(tmp_path: Path) -> None:
+    ledger = GenerationLedger(tmp_path / "ledger.sqlite")
+    ledger.next(OTHER, 1)  # as an older ledger had it: of no key
+    set_aside(ledger)
+    ledger.begin()
+    set_aside(ledger)
+    assert ledger.next(OTHER, 1, key=NEW) == 8, "4 and 6 may have been used"

@@ -16,7 +16,7 @@ from agents.ipsec.model import Wanted
 from agents.ipsec.port import Change, ChangeKind, SasLost
 from agents.runtime import asyncio_driver
 from agents.runtime.asyncio_driver import ANEW_AT_ONCE, MENDS_AT_ONCE, MOST_DATAGRAMS, Driver
-from agents.runtime.effects import Effect, Kernel, Send
+from agents.runtime.effects import Effect, Event, Kernel, Send
 from agents.runtime.events import EventLog
 from agents.runtime.links import LinkState
 
@@ -115,6 +115,35 @@ def test_so_many_datagrams_are_read_in_a_turn_and_a_timer_that_is_due_runs_after
     driver._readable()
     flood.close()
     assert (core.received, core.ticks) == (MOST_DATAGRAMS, 1)
+
+
+def test_a_line_is_made_of_an_event_only_while_somebody_follows_them(tmp_path: Path) -> None:
+    core, flood, log = CoreOfTests(), Flood(gaps=True), EventLog(None, "x")
+    core.effects = []
+
+    async def run() -> list[bytes]:
+        driver = Driver(core, flood, tmp_path, log, control=tmp_path / "socket")  # type: ignore[arg-type]
+        task = asyncio.create_task(driver.run())
+        while not (tmp_path / "socket").exists():
+            await asyncio.sleep(0)
+        assert log.subscriber is None
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "socket")
+        writer.write(b'{"command": "events"}\n')
+        while log.subscriber is None:
+            await asyncio.sleep(0)
+        log.write(Event("keyed"))
+        line = await reader.readline()
+        writer.close()
+        while log.subscriber is not None:
+            await asyncio.sleep(0)
+        assert driver._done is not None
+        driver._done.set()
+        await task
+        return [line]
+
+    (line,) = asyncio.run(asyncio.wait_for(run(), 60))
+    flood.close()
+    assert json.loads(line)["kind"] == "keyed"
 
 
 class Disturbed:
