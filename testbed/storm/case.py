@@ -7,6 +7,7 @@ Knows nothing of figures or of how a case is chosen.
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import resource
 import time
@@ -33,6 +34,8 @@ VERSIONS = {2: RoutingProtocol.OSPF, 3: RoutingProtocol.OSPF6}
 STEP_S = 1.0
 AFTER_S = 10.0
 """How long a case goes on when all is done."""
+FREED = 3
+"""So many times, at most, the memory of routers that rest is given back: all others have to be looked at for it."""
 COLLECT = 10
 """After so many rings the memory of their routers is given back."""
 
@@ -91,6 +94,7 @@ class Part:
 def play(case: Case, number: int) -> Part:
     """The routers of the DKS's process `number`, until all of them are where they want to be."""
     gc.disable()  # cores of 100,000 routers are no garbage, and looking at them all takes longer than the rest
+    gc.freeze()  # nor is what was there before
     began, cpu = time.monotonic(), time.process_time()
     share = (number, case.processes)
     rings = _neighbors(case, number) if case.ring_by_ring else None
@@ -111,8 +115,12 @@ def play(case: Case, number: int) -> Part:
         world.power_returns(boots)
         tally, end = world.tally, case.until_s
         simulation = world.simulation
+        freed = 0
         while simulation.now < end:
             simulation.run(min(end, simulation.now + STEP_S))
+            if world.resting - freed > len(mine) / FREED:
+                freed = world.resting
+                gc.collect()  # the cores of these are computed no more
             if len(tally.admitted) == len(mine) and tally.complete and tally.paired:
                 end = min(end, simulation.now + AFTER_S)
         world.close()
@@ -143,20 +151,21 @@ def _neighbors(case: Case, number: int) -> Tally:
     """
     settings = SETTINGS[case.keying]
     counts = Tally({})
-    with using(Remembering()):
-        for ring, routers in by_ring(ring_routers(case.routers, settings, case.protocols, (number, case.processes))):
-            world = Storm(routers, case.seed * 1_000_000 + ring, case.service)
-            world.power_returns(_boots(case, routers))
-            tally = world.tally
-            world.simulation.run(
-                settings.reconnect.first_min_s,
-                lambda tally=tally: tally.complete and tally.paired,  # type: ignore[misc]
-            )
-            world.close()
-            counts.add(world.tally)
-            if ring % COLLECT == 0:
-                gc.collect()
-    gc.collect()
+    rings = by_ring(ring_routers(case.routers, settings, case.protocols, (number, case.processes)))
+    while some := list(itertools.islice(rings, COLLECT)):
+        with using(Remembering()):  # what is remembered of rings that are over would be looked at with each collection
+            for ring, routers in some:
+                world = Storm(routers, case.seed * 1_000_000 + ring, case.service)
+                world.power_returns(_boots(case, routers))
+                tally = world.tally
+                world.simulation.run(
+                    settings.reconnect.first_min_s,
+                    lambda tally=tally: tally.complete and tally.paired,  # type: ignore[misc]
+                )
+                world.close()
+                counts.add(world.tally)
+        del some, routers, world, tally
+        gc.collect()
     return counts
 
 

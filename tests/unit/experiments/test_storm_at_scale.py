@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -92,6 +93,21 @@ def test_rings_computed_one_by_one_are_keyed_as_all_at_once_and_ask_the_dks_as_o
     assert asked[1] == pytest.approx(asked[0], rel=0.25)
 
 
+def test_rings_that_are_over_leave_nothing_that_a_later_one_has_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    collect = gc.collect
+
+    def collected(generation: int = 2) -> int:
+        found = collect(generation)
+        left.append(len(gc.get_objects()))
+        return found
+
+    monkeypatch.setattr(computing, "COLLECT", 1)
+    monkeypatch.setattr(computing.gc, "collect", collected)
+    computing._neighbors(replace(SMALL, routers=120, ring_by_ring=True), 0)
+    assert len(left) == 6 and left[-1] - left[1] < 120
+
+
 def test_a_router_without_lks_that_rests_changes_nothing_of_what_is_asked() -> None:
     slow = replace(SMALL, keying="central-mgmt", rate=1.0, burst=5, pim=False)
     whole, less = (computed(each)["requests"] for each in (slow, replace(slow, rest_s=5.0)))
@@ -132,7 +148,7 @@ def test_large_sizes_are_computed_once_and_say_what_they_leave_out() -> None:
         ({"rate": 0}, "0"),
         ({"service": {"init": 1}}, "init"),
         ({"ospf": 4, "pim": False}, "4"),
-        ({"ospf": 3}, "OSPFv3 alone has none"),
+        ({"ospf": 3}, "OSPFv3 alone provides none"),
     ],
 )
 def test_bad_options_are_refused_by_name(options: dict[str, Any], told: str) -> None:
