@@ -121,8 +121,8 @@ def of_file(error: OSError, where: str | Path | None = None, allowed: str | None
     file, problem = str(error.filename or where or "") or None, error.strerror or str(error)
     if error.errno in FULL:
         return EnvironmentFailure(
-            f"{problem[0].lower()}{problem[1:]}", where=file, allowed="a disk with room",
-            next_command="df -h; with room, the same command again: what is finished is kept",
+            f"{problem[0].lower()}{problem[1:]}", where=file, allowed="a disk with free space",
+            next_command="df -h; with free space, the same command again: finished runs are kept",
         )  # fmt: skip
     if error.errno in MACHINE:
         return EnvironmentFailure(problem, where=file)

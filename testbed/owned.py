@@ -38,7 +38,7 @@ def free(folder: Path, where: str) -> None:
     """InputError when something that is not ours is there."""
     if folder.is_symlink() or (folder.exists() and not is_own(folder) and not _is_empty(folder)):
         raise InputError(
-            "something that the laboratory did not make is there", where=where, allowed="a new or an empty folder"
+            "the folder holds files that the laboratory did not make", where=where, allowed="a new or an empty folder"
         )
 
 

@@ -1,7 +1,7 @@
-"""IKEv2 and G-IKEv2 messages as a person reads them: octets and a key log in, trees of named fields out.
+"""IKEv2 and G-IKEv2 messages in readable form: octets and a key log in, trees of named fields out.
 
-For experiments. Decides nothing and verifies no signature: it shows what was said, not whether to believe it. Knows
-nothing of capture files or of sockets.
+For experiments. Decides nothing and verifies no signature: it shows the content, not its validity. Knows nothing of
+capture files or of sockets.
 """
 
 from agents.decode.keyfile import KeyFile, KeyFileError

@@ -71,7 +71,7 @@ def _value(attribute: Attribute) -> int | str:
 
 
 def _add(fields: Fields, key: str, value: int | str) -> None:
-    """An attribute may stand there several times (GSA_NEXT_SPI): then its field is a list."""
+    """An attribute that may occur several times (GSA_NEXT_SPI): its field is then a list."""
     if key in fields:
         known = fields[key]
         fields[key] = [*known, value] if isinstance(known, list) else [known, value]

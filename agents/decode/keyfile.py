@@ -1,4 +1,4 @@
-"""The key file that `--ike-log` writes, read back: which keys the messages of an SA are under.
+"""The key file that `--ike-log` writes, read back: the keys of each SA's messages.
 
 Lines of Wireshark's `ikev2_decryption_table`, and comments of ours with the key-wrap keys. Knows nothing of messages.
 """
@@ -15,7 +15,7 @@ MAX_LINE = 1024
 
 
 class KeyFileError(Exception):
-    """A line that is none; `line` counts from 1."""
+    """A line of another form; `line` counts from 1."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(f"line {line}: {problem}")
@@ -33,7 +33,7 @@ class KeyFile:
             self.add(number, line)
 
     def add(self, number: int, line: str) -> None:
-        """One more line. KeyFileError; then nothing has changed."""
+        """Add one line. KeyFileError; then nothing has changed."""
         try:
             if len(line) > MAX_LINE:
                 raise ValueError("too long")

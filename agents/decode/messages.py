@@ -1,7 +1,7 @@
-"""A conversation's datagrams, one after the other, as messages: decrypted where keys are known, put together from
+"""A conversation's datagrams, one after the other, as messages: decrypted where keys are known, reassembled from
 fragments (RFC 7383), every payload described.
 
-Takes anything: what is no IKE message is said to be none. Knows nothing of where datagrams come from.
+Accepts anything: a datagram that is not an IKE message is reported as such. Knows nothing of where datagrams come from.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_FRAGMENTS = 1024
 
 
 class Protection(Enum):
-    """How a message was protected and whether we could open it."""
+    """How a message was protected, and whether it could be opened."""
 
     CLEAR = "in clear"
     DECRYPTED = "decrypted"
@@ -37,7 +37,8 @@ class Protection(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One datagram. `problem`: why it is no IKE message, or what in it has no form; then what precedes is there."""
+    """One datagram. `problem`: why it is not an IKE message, or which part is malformed; the parts before it are still
+    there."""
 
     header: Header | None
     octets: int
@@ -49,7 +50,7 @@ class Message:
     problem: str | None = None
 
     def as_json(self) -> Fields:
-        """All of it as JSON has it."""
+        """The whole message in JSON form."""
         fields: Fields = {"octets": self.octets}
         header = self.header
         if header is not None:
@@ -83,7 +84,7 @@ def flags(header: Header) -> list[str]:
 
 @dataclass(slots=True)
 class SaReport:
-    """What became of the encrypted messages of one SA."""
+    """Counts of the encrypted messages of one SA."""
 
     spi_i: bytes
     spi_r: bytes
@@ -100,7 +101,7 @@ class SaReport:
 
 
 class Decoder:
-    """Give it datagrams in the order of their capture."""
+    """Call it with datagrams in the order of their capture."""
 
     def __init__(self, keys: KeyFile | None = None, *, show_keys: bool = False) -> None:
         """`show_keys`: wrapped keys as octets, and unwrapped where the key log has GSK_w."""
@@ -115,7 +116,7 @@ class Decoder:
         return list(self._reports.values())
 
     def message(self, data: bytes) -> Message:
-        """One UDP payload (without the four zero octets of port 4500)."""
+        """One UDP payload (without the non-ESP marker of port 4500)."""
         try:
             header = parse_header(data)
         except IkeError as error:
@@ -132,7 +133,7 @@ class Decoder:
         try:
             encrypted = find_encrypted(data, header)
         except MalformedMessage:
-            encrypted = None  # the chain is broken somewhere: what precedes is shown
+            encrypted = None  # the chain is broken somewhere: the payloads before are shown
         if encrypted is None:
             clear = _Chain(header.next_payload, data, HEADER_LENGTH, Secrets())
             return Message(header, len(data), Protection.CLEAR, *clear.decoded(), None, retransmitted, clear.problem)
@@ -140,7 +141,7 @@ class Decoder:
         spis = header.spi_i + header.spi_r
         protection, opened = self._open(data, header, spis)
         report = self._reports.setdefault(spis, SaReport(header.spi_i, header.spi_r))
-        # What stands before SK is in clear.
+        # The payloads before SK are in clear.
         before = _Chain(header.next_payload, data[:offset], HEADER_LENGTH, Secrets(), stop=(kind,))
         fragment = _fragment(data, offset) if kind == PayloadType.SKF else None
         whole = opened
@@ -180,7 +181,7 @@ class Decoder:
 
 
 def _fragment(data: bytes, offset: int) -> tuple[int, int] | None:
-    """Number and total of an SKF payload, which stand in clear."""
+    """Number and total of an SKF payload, which are in clear."""
     start = offset + GENERIC_HEADER_LENGTH
     if len(data) < start + 4:
         return None
@@ -188,7 +189,7 @@ def _fragment(data: bytes, offset: int) -> tuple[int, int] | None:
 
 
 class _Chain:
-    """A chain of payloads, read as far as it has a form."""
+    """A chain of payloads, up to the first malformed one."""
 
     def __init__(self, first: int, data: bytes, offset: int, secrets: Secrets, stop: tuple[int, ...] = ()) -> None:
         self.problem: str | None = None

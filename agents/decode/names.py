@@ -51,7 +51,7 @@ def transform_id(kind: int, number: int) -> str:
 
 
 def notify_type(number: int) -> str:
-    """The name of a notification, ours of the private range included."""
+    """The name of a notification, including ours of the private range."""
     return name(PrivateNotify if number >= FIRST_PRIVATE_NOTIFY else NotifyType, number)
 
 
@@ -61,7 +61,7 @@ def hash_algorithm(number: int) -> str:
 
 
 def text_or_hex(octets: bytes) -> str:
-    """UTF-8 that can be printed, as text; anything else as hex digits, so that a message cannot write to a terminal."""
+    """Printable UTF-8 as text; anything else as hex digits, so that a message cannot control a terminal."""
     try:
         text = octets.decode()
     except UnicodeDecodeError:
@@ -70,7 +70,7 @@ def text_or_hex(octets: bytes) -> str:
 
 
 def json_value(value: object) -> Any:
-    """A value of CBOR as JSON has it: octets as hex digits, and no text that moves a cursor."""
+    """A CBOR value in JSON form: octets as hex digits, and no text that moves a cursor."""
     if isinstance(value, Mapping):
         return {str(json_value(key)): json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Notifications whose data has a form: our private ones, and GROUP_SENDER. The rest is shown as octets."""
+"""Notifications with structured data: our private ones, and GROUP_SENDER. Others are shown as octets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Fields = dict[str, Any]
 
 
 def _signed(data: bytes) -> Fields:
-    """What a COSE_Sign1 object says. Nobody checked the signature."""
+    """The content of a COSE_Sign1 object. The signature is not verified."""
     return {"signed_octets": len(data), "says": json_value(cbor.decode(cose.unverified_payload(data)))}
 
 
@@ -70,7 +70,7 @@ _READERS: dict[int, Callable[[bytes], Fields]] = {
 
 
 def fields(kind: int, data: bytes) -> Fields:
-    """What a notification's data says; `malformed` when a form that it must have is not there."""
+    """The content of a notification's data; `malformed` when it does not have its form."""
     reader = _READERS.get(kind)
     if reader is None:
         return _unknown(kind, data)
@@ -83,7 +83,7 @@ def fields(kind: int, data: bytes) -> Fields:
 def _unknown(kind: int, data: bytes) -> Fields:
     if not data:
         return {}
-    if kind >= FIRST_PRIVATE_NOTIFY:  # of a later version: what we sign has one form
+    if kind >= FIRST_PRIVATE_NOTIFY:  # of a later version: signed objects have one form
         try:
             return _signed(data)
         except PolicyError:

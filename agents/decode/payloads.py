@@ -1,7 +1,7 @@
-"""One payload as a tree of named fields, for every payload of IKEv2 and G-IKEv2 that we speak.
+"""One payload as a tree of named fields, for every payload of IKEv2 and G-IKEv2 that we use.
 
-A field is text, a number, a list or a mapping of fields. Secrets are shown as lengths unless they are asked for.
-Knows nothing of messages.
+A field is text, a number, a list or a mapping of fields. Secrets are shown as lengths unless they are asked for. Knows
+nothing of messages.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Whether keys are shown, and with which key-wrap keys they can be unwrapped."""
+    """Whether keys are shown, and the key-wrap keys that unwrap them."""
 
     show: bool = False
     key_wrap_keys: Sequence[bytes] = ()

@@ -1,4 +1,4 @@
-"""A decoded message as lines for a person. Knows the shape of the fields and not their meaning."""
+"""A decoded message as lines of text. Knows the shape of the fields and not their meaning."""
 
 from __future__ import annotations
 

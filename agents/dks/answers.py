@@ -1,4 +1,4 @@
-"""One answer of the DKS made of its workers' answers: status and metrics. Knows nothing of sockets or processes."""
+"""One answer of the DKS, made of its workers' answers: status and metrics. Knows nothing of sockets or processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SAMPLE = re.compile(r"^(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>.*)\})
 
 
 def status(answers: Numbered, of: int) -> dict[str, Any]:
-    """As one process answers, and `workers`: how many answered of how many. At least one answer.
+    """The status as from one process, and `workers`: how many of them answered. At least one answer.
 
     `revocation_version` is the one that is in force in all of them.
     """
@@ -29,7 +29,7 @@ def status(answers: Numbered, of: int) -> dict[str, Any]:
 
 
 def metrics(answers: Numbered, of: int, restarts: Mapping[int, int]) -> dict[str, Any]:
-    """Every worker's samples with the label `worker`, so that a counter that begins anew is seen as such."""
+    """Every worker's samples with the label `worker`, so that a restarted counter is recognised."""
     help_and_type: dict[str, list[str]] = {}
     samples: dict[str, list[str]] = {}
     for number, answer in answers:
@@ -43,7 +43,7 @@ def metrics(answers: Numbered, of: int, restarts: Mapping[int, int]) -> dict[str
                 sample = f'{match["name"]}{{{labels}worker="{number}"}} {match["value"]}'
                 samples.setdefault(match["name"], []).append(sample)
     lines = [line for name, about in help_and_type.items() for line in (*about, *samples.get(name, ()))]
-    lines += ["# HELP dks_workers Processes that are to serve.", "# TYPE dks_workers gauge", f"dks_workers {of}"]
+    lines += ["# HELP dks_workers Configured worker processes.", "# TYPE dks_workers gauge", f"dks_workers {of}"]
     name = "dks_worker_restarts_total"
     lines += [f"# HELP {name} Processes that ended and were replaced.", f"# TYPE {name} counter"]
     lines += [f'{name}{{worker="{number}"}} {count}' for number, count in sorted(restarts.items())]

@@ -1,8 +1,9 @@
-"""What the DKS gives routers of others' policy documents: those that each is to carry, and that it could not bring.
+"""The policy documents of other routers that the DKS gives a router: those that it must carry, and that the DKS could
+not deliver.
 
-A router behind a cut is behind routers that are near to it: these get its document from the DKS, and give it to it when
-they meet. Of a document that its router has, nobody is told: routers have those from each other. Knows nothing of
-messages.
+A router behind a cut is behind routers that are near to it: these get its document from the DKS, and give it to the
+router when they meet. A document that its router already has is not announced: routers have those from each other.
+Knows nothing of messages.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from agents.runtime.pace import TokenBucket
 
 
 class Carried:
-    """As DocumentHolder. `connected`: the routers at their control groups; `bucket`: how many of whatever the DKS gives
-    in a second."""
+    """As DocumentHolder. `connected`: the routers at their control groups; `bucket`: bounds what the DKS gives in a
+    second."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Carried:
         self._brought[router] = max(version, self._brought.get(router, 0))
 
     def lacks(self, router: str) -> bool:
-        """Whether the router has a document that we could not bring."""
+        """True if the router has a document that we could not deliver."""
         document = self._documents.of(router)
         return document is not None and document.version > self._brought.get(router, 0)
 

@@ -1,4 +1,4 @@
-"""`dks check`: whether this DKS can do its work, before it is started or while it runs. Changes nothing."""
+"""`dks check`: can this DKS do its work? Before its start or while it runs. Changes nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHOWN = 5
 
 
 def check(path: Path) -> Checks:
-    """All of it, as far as what is wrong lets it be seen."""
+    """All findings, as far as earlier failures allow."""
     checks = Checks()
     config = checks.tried("configuration", lambda: read_config(path), str(path))
     if config is None:
@@ -51,7 +51,7 @@ def check(path: Path) -> Checks:
 def _ledger(config: DksConfig) -> str:
     path = config.state_dir / LEDGER
     if not path.exists():
-        return f"{path}: not there yet; the first start makes it"
+        return f"{path}: does not exist yet; the first start makes it"
     try:
         ledger = GenerationLedger(path, read_only=True)
         try:
@@ -66,7 +66,7 @@ def _ledger(config: DksConfig) -> str:
 def _documents(
     checks: Checks, config: DksConfig, server: Ed25519PublicKey, identity: Ed25519PrivateKey | None, now_s: float
 ) -> PolicyDocument | None:
-    """What is wrong with them; the one that was issued last."""
+    """The errors of the documents; the one that was issued last."""
     documents = Documents(config.domain, server)
     loaded = checks.tried("documents", lambda: _loaded(config, documents), lambda _: f"{config.documents}: can be read")
     if loaded is None:
@@ -74,11 +74,11 @@ def _documents(
     for each in loaded[:SHOWN]:
         checks.wrong("documents", f"{config.documents}/{each}", EXPORT)
     if len(loaded) > SHOWN:
-        checks.wrong("documents", f"{len(loaded) - SHOWN} more files that are no documents of this domain", EXPORT)
+        checks.wrong("documents", f"{len(loaded) - SHOWN} more files that are not documents of this domain", EXPORT)
     current = [document for name in documents.routers() if (document := documents.of(name)) is not None]
     if not current:
         say = checks.warn if config.policy_url else checks.wrong
-        say("documents", f"{config.documents}: of no router; allowed: ROUTER.cose of each", EXPORT)
+        say("documents", f"{config.documents}: no router's document; allowed: ROUTER.cose of each", EXPORT)
         return None
     expired = [each.router for each in current if now_s >= each.expires_at]
     checks.ok("documents", f"of {len(current)} routers")
@@ -88,28 +88,28 @@ def _documents(
     for document in current:
         if (wrong := _other_dks(config, document, identity)) is not None:
             command = "policy set dks on the Policy Server, or bring the right key and name here"
-            checks.wrong("identity", f"{wrong}, so routers refuse this one", command)
+            checks.wrong("identity", f"{wrong}, so routers reject this DKS", command)
             break
     return max(current, key=lambda each: each.issued_at)
 
 
 def _other_dks(config: DksConfig, document: PolicyDocument, identity: Ed25519PrivateKey | None) -> str | None:
     if document.dks.name != config.name:
-        return f"the document of {document.router} names the DKS {document.dks.name}, and this is {config.name}"
+        return f"the document of {document.router} names the DKS {document.dks.name}, but this one is {config.name}"
     if identity is not None and document.dks.key != spki(identity):
         return f"{config.identity}: not the key of the DKS that the document of {document.router} names"
     return None
 
 
 def _loaded(config: DksConfig, documents: Documents) -> list[str]:
-    os.listdir(config.documents)  # what is wrong with the folder, and not with one file in it
+    os.listdir(config.documents)  # the folder is wrong, not one file in it
     signed = read_list(config.documents / REVOCATION)
     if signed is not None:
         try:
             documents.revocations.take(signed)
         except PolicyError as error:
             file = config.documents / REVOCATION
-            raise PolicyError(f"{file}: {error}\n  next:    policy export writes the list anew") from error
+            raise PolicyError(f"{file}: {error}\n  next:    policy export writes the list again") from error
     return documents.load(config.documents)[1]
 
 
@@ -125,15 +125,15 @@ def _policy_server(checks: Checks, config: DksConfig, key: Ed25519PublicKey | No
             raise PolicyError(f"{error}\n  next:    curl -v {config.policy_url}/v1/public-key") from error
         if status in (401, 403):
             raise PolicyError(
-                f"{config.policy_url} refuses the token of {token} ({status})\n"
-                "  next:    on the Policy Server: policy token add NAME --role confirm"
+                f"{config.policy_url} rejects the token of {token} ({status})\n  next:    on the Policy Server: "
+                "policy token add NAME --role confirm"
             )
         if status != 200:
             raise PolicyError(f"{config.policy_url} answers {status}\n  next:    policy check on the Policy Server")
         if key is not None and public_key_from_pem(answer, config.policy_url) != key:
             raise PolicyError(
-                f"{config.policy_url} signs with another key than {config.policy_server_key}\n"
-                "  next:    compare key.pub of the store with it, by another way"
+                f"{config.policy_url} signs with another key than {config.policy_server_key}\n  next:    compare "
+                "key.pub of the store with it, over another channel"
             )
         return f"{config.policy_url} answers, and its key is the pinned one"
 

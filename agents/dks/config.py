@@ -1,4 +1,4 @@
-"""dks.toml: where the DKS's files and its address are."""
+"""dks.toml: the DKS's files and addresses."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _url(text: str) -> str:
 
 class DksConfig(Settings):
     """`documents`: a folder with every router's signed document, ROUTER.cose each. `policy_url`, `policy_token` (a
-    file) and `policy_ca`: where the Policy Server's API is asked for them, if it is. `rate`, `burst`: how many
-    registrations are served in a second, and at once; others are told to come back. `workers`: how many processes
-    serve them. `metrics_port`, `metrics_address`: where Prometheus may ask over HTTP; without a port nowhere."""
+    file) and `policy_ca`: the Policy Server's API, if the DKS fetches documents from it. `rate`, `burst`: registrations
+    served in a second, and at once; further ones are deferred. `workers`: the number of serving processes.
+    `metrics_port`, `metrics_address`: where Prometheus may ask over HTTP; no port, no metrics."""
 
     name: RouterName = "dks"
     domain: DomainName
@@ -54,7 +54,7 @@ class DksConfig(Settings):
     @model_validator(mode="after")
     def _whole(self) -> DksConfig:
         if bool(self.policy_url) != (self.policy_token is not None):
-            raise ValueError("policy_url and policy_token are given both or not at all")
+            raise ValueError("policy_url and policy_token need each other")
         return self
 
 

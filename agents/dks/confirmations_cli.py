@@ -1,6 +1,6 @@
-"""`dks confirmations`: what routers have confirmed, as a page, as JSON, or as files for the Policy Server.
+"""`dks confirmations`: the routers' confirmations, as text, as JSON, or as files for the Policy Server.
 
-Asks the running DKS; knows nothing of how it came to know.
+Asks the running DKS; knows nothing of how it got them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agents.runtime.storage import make_folder, write_atomic
 
 
 def show(socket: Path, *, as_json: bool, folder: Path | None) -> int:
-    """Ask, print, and with `folder` write ROUTER.confirmation files. 0: done, 1: refused, 2: no folder can be there,
+    """Ask, print, and with `folder` write ROUTER.confirmation files. 0: done, 1: refused, 2: the folder cannot exist,
     3: no answer or no disk."""
     try:
         answer = ask(socket, "confirmations")
@@ -46,7 +46,8 @@ def show(socket: Path, *, as_json: bool, folder: Path | None) -> int:
 
 
 def export(answer: Mapping[str, Any], folder: Path) -> None:
-    """Write each router's signed word to FOLDER/ROUTER.confirmation. OSError; PolicyError for a name that is none."""
+    """Write each router's signed confirmation to FOLDER/ROUTER.confirmation. OSError; PolicyError for an invalid
+    name."""
     make_folder(folder)
     for router, each in answer["routers"].items():
         if each["signed"] is not None:
@@ -55,7 +56,7 @@ def export(answer: Mapping[str, Any], folder: Path) -> None:
 
 
 def as_text(answer: Mapping[str, Any]) -> str:
-    """A page for people."""
+    """The confirmations as text."""
     lines = []
     for router, each in answer["routers"].items():
         said = each["said"]

@@ -1,8 +1,7 @@
 """The DKS as a whole: datagrams and time in, effects out.
 
-Authenticates every router by the key in its signed document, serves the control groups and, where
-policy says `issuer: dks`, the groups' keys. The ledger of generations and the documents' folder are
-given to it; it knows no socket or clock.
+Authenticates every router by the key in its signed document, serves the control groups and, where policy says `issuer:
+dks`, the groups' keys. It gets the ledger of generations and the documents' folder; it knows no socket or clock.
 """
 
 from __future__ import annotations
@@ -57,9 +56,9 @@ from agents.runtime.pace import TokenBucket
 POLL_S = 2.0
 MAX_REPORTS = 64
 MOST_ROUTERS = 2000
-"""With more routers, metrics have none of a single one."""
+"""With more routers, metrics have no samples of single routers."""
 MAX_ORDERS = 32
-"""Of one message, which has 64 payloads at most."""
+"""The most states in one message, which has 64 payloads at most."""
 EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY, ExchangeType.INFORMATIONAL})
 Poll = Callable[[], Iterable[PolicyDocument]]
 PollList = Callable[[], bytes | None]
@@ -77,8 +76,8 @@ class PushDocument(Request):
 
 
 class DksCore(GroupParty):
-    """One DKS. `poll`: takes new documents into `documents` and gives them; `poll_list`: the signed revocation list
-    that is to be in force, if there is one. Both are asked every `poll_s`."""
+    """One DKS. `poll`: reads new documents into `documents` and returns them; `poll_list`: the signed revocation list
+    to put in force, if there is one. Both are called every `poll_s`."""
 
     def __init__(
         self,
@@ -101,9 +100,10 @@ class DksCore(GroupParty):
     ) -> None:
         """`confirmed`: the routers' confirmations that were kept.
 
-        `share`: which of how many processes this is, that share documents, ledger, list and confirmations (`look`) and
-        divide the routers among them. `rate`, `burst`: how many registrations all of them serve in a second, and at
-        once. PolicyError when all documents require what this machine cannot do."""
+        `share`: the number of this process, and of all that share documents, ledger, list and confirmations (`look`)
+        and divide the routers among them. `rate`, `burst`: registrations that all of them serve in a second, and at
+        once. PolicyError when all documents require something that this machine cannot do.
+        """
         self._bucket = TokenBucket(rate / share[1], max(1, burst // share[1]))
         self._metrics = DksCounts()
         self._effects: list[Effect] = []
@@ -142,23 +142,23 @@ class DksCore(GroupParty):
     # -- input ---------------------------------------------------------------------------------------
 
     def start(self, now: float) -> None:
-        """Be there."""
+        """Start."""
         self._event("started", documents=len(self._documents))
         self._tell_shortfall()
         self._poll_at = now + self._poll_s if self._poll is not None or self._poll_list is not None else None
         self._look_for_list(now)
 
     def links(self, states: Mapping[str, LinkState], now: float) -> None:
-        """Interfaces are nothing to the DKS."""
+        """The DKS does not use the interfaces."""
 
     def enforced(self, kernel: Kernel | None, now: float) -> None:
-        """The DKS protects nothing itself."""
+        """The DKS protects no packets itself."""
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do all actions that are due."""
         if self._poll_at is not None and self._poll_at <= now:
             self._poll_at = now + self._poll_s
-            # Before documents: the revoked are not to be told any.
+            # Before documents: revoked routers must get none.
             self.boundary.run("revocation list", lambda: self._look_for_list(now))
             self.boundary.run("documents", lambda: self._look_for_documents(now))
             self.boundary.run("ledger", self._ledger.write_down)
@@ -176,7 +176,7 @@ class DksCore(GroupParty):
             self.boundary.run("document", lambda document=document: self._changed(document, now))  # type: ignore[misc]
 
     def _agree(self, now: float) -> None:
-        """Have the key exchange that the documents ask for now. A DKS that cannot goes on as before, and says so."""
+        """Use the key exchange that the documents ask for. A DKS that cannot continues as before, and reports it."""
         asked, before = self._documents.post_quantum, self._agreed
         if asked is before:
             return
@@ -194,7 +194,7 @@ class DksCore(GroupParty):
             self._event("error", what="key_exchange", detail=detail)
 
     def stop(self, now: float) -> None:
-        """Nothing is kept for an orderly end only."""
+        """Nothing is written only at an orderly end."""
 
     def next_timer(self) -> float | None:
         """When something is due."""
@@ -244,8 +244,8 @@ class DksCore(GroupParty):
             build("dks"),
             gauge("dks_documents", "Routers that have a signed document.", len(self._documents)),
             gauge("dks_connected_routers", "Routers registered at their control group.", len(self._control)),
-            gauge("dks_ike_sas", "IKE SAs that stand.", len(self._endpoint.sas())),
-            gauge("dks_half_open", "Handshakes of others that are not finished.", self._endpoint.half_open),
+            gauge("dks_ike_sas", "Established IKE SAs.", len(self._endpoint.sas())),
+            gauge("dks_half_open", "Unfinished handshakes that routers began.", self._endpoint.half_open),
             gauge("dks_groups", "Groups whose keys are made here.", len(self._groups)),
             gauge("dks_revocation_version", "Version of the revocation list in force.", self._revocation.version),
             gauge("dks_confirmations_missing", "Routers that have not confirmed all of their document.", of - complete),
@@ -265,7 +265,7 @@ class DksCore(GroupParty):
             [({"router": name}, document.version) for name, document in documents],
         )  # fmt: skip
         yield Family(
-            "dks_router_list_version", "gauge", "Version of the revocation list that a router has shown.",
+            "dks_router_list_version", "gauge", "Version of the revocation list that a router has announced.",
             [({"router": name}, self._lists.shown_by(name)) for name, _document in documents],
         )  # fmt: skip
 
@@ -274,7 +274,7 @@ class DksCore(GroupParty):
         return ailments(len(self._documents))
 
     def take(self) -> list[Effect]:
-        """What is to be done."""
+        """The effects since the last call."""
         if not self._effects:
             return []
         effects, self._effects[:] = list(self._effects), []
@@ -325,11 +325,11 @@ class DksCore(GroupParty):
         self._groups.policy_changed(document.router, now)
 
     def pushed(self, document: PolicyDocument) -> None:
-        """A router has taken in a document that we pushed."""
+        """A router has acknowledged a document that we pushed."""
         self._carried.brought(document.router, document.version)
 
     def _tell_carriers(self, router: str, now: float) -> None:
-        """We cannot bring this router its document: those who carry it are told that there is one."""
+        """We cannot deliver this router its document: announce it to the routers that carry it."""
         if router not in self._control and self._carried.lacks(router):
             self._courier.news([router], self._carried.carriers(router), now)
 
@@ -337,13 +337,14 @@ class DksCore(GroupParty):
 
     def _look_for_list(self, now: float) -> None:
         self._revocation.keep_again()
-        # Another process of this DKS may have put one there. A ledger that is damaged hides no list in the folder.
+        # Another process of this DKS may have written one. A damaged ledger hides no list in the folder.
         self.boundary.run("ledger", lambda: self._revocation.look(self._ledger.revocation(), "ledger", now))
         if self._poll_list is not None:
             self._revocation.look(self._poll_list(), "folder", now)
 
     def _revoked(self, now: float) -> None:
-        """A newer list: the revoked lose their IKE SAs and every group's next generation; all others are told."""
+        """A newer list: the revoked routers lose their IKE SAs and every group's next generation; all others get the
+        list."""
         self._endpoint.review(now)
         for document in self._documents.revoked():
             for group in (*document.own_groups(), *(group for _i, _n, group in document.neighbor_groups())):
@@ -387,7 +388,7 @@ class DksCore(GroupParty):
         return self._confirmed(payloads, peer, now)
 
     def _policy(self, request: RegistrationRequest, router: str, sa: SaHandle, now: float) -> list[Payload]:
-        """A router's own control group: its policy down, its reports up."""
+        """A router's own control group: its policy goes down, its reports go up."""
         signed = self._documents.signed(router)
         if request.group.router != router or signed is None:
             return KeyServer.reject(NotifyType.AUTHORIZATION_FAILED)
@@ -401,7 +402,7 @@ class DksCore(GroupParty):
         return KeyServer.control_answer(signed, greeting)
 
     def _confirmed(self, payloads: Sequence[Payload], router: str, now: float | None) -> list[Payload]:
-        """A router's word on what is in force there, with a registration or by itself."""
+        """A router's confirmation, with a registration or by itself."""
         try:
             signed = notifies.find_confirmation(payloads)
             if signed is None:
@@ -432,17 +433,17 @@ class DksCore(GroupParty):
             self._event("reported", peer=router, group=str(group), generation=generation)
 
     def _verified_report(self, signed: bytes, document: PolicyDocument) -> tuple[GroupId, int, int]:
-        """What a router says that a group of its own came to. PolicyError."""
+        """A router's report of its own group's generation. PolicyError."""
         group = claimed_group(signed)
         if group.domain != self._domain or group.router != document.router:
-            raise PolicyError(f"a report of {group} is not for {document.router} to make")
+            raise PolicyError(f"{document.router} may not report {group}")
         state = verify_group_state(signed, public_key_from_spki(document.identity), group)
         self._ledger.check_believable(group, state.v, state.g, document.identity, document.version)
         return group, state.v, state.g
 
 
 def _offers(documents: Documents) -> tuple[Offer, ...]:
-    """PolicyError when this machine cannot do what all documents require."""
+    """PolicyError when this machine cannot do something that all documents require."""
     try:
         return offers(documents.post_quantum)
     except UnsupportedAlgorithm as error:

@@ -1,4 +1,4 @@
-"""`dks`: its command line. Runs the DKS in this process or in several, or asks the running one."""
+"""`dks`: its command line. Runs the DKS in one process or several, or sends a command to the running one."""
 
 from __future__ import annotations
 
@@ -34,19 +34,21 @@ def parser() -> Words:
     question("status", "Routers, IKE SAs and groups of the running DKS.", as_json=True)
     question("metrics", "Counters in Prometheus' text format.")
     question("events", "Events as they happen, a JSON object a line, until interrupted.")
-    confirmations = question("confirmations", "What routers have confirmed.", as_json=True)
-    confirmations.add_argument("--export", type=Path, metavar="FOLDER", help="write ROUTER.confirmation files there")
-    rekey = question("rekey", "New generations of a router's groups.")
-    rekey.add_argument("words", nargs="+", metavar="ROUTER", help="whose groups; words after it: of these interfaces")
+    confirmations = question("confirmations", "Confirmations of the routers.", as_json=True)
+    confirmations.add_argument(
+        "--export", type=Path, metavar="FOLDER", help="write ROUTER.confirmation files to this folder"
+    )
+    rekey = question("rekey", "Make new generations of a router's groups.")
+    rekey.add_argument("words", nargs="+", metavar="ROUTER", help="the router; further words: only these interfaces")
     return commands.parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
-    system, or no answer."""
+    """Run until SIGTERM, or send a command to the running DKS. 0: ended in order; 1: refused; 2: unusable
+    configuration; 3: unusable state or system, or no answer."""
     arguments = parser().parse_args(argv)
     if arguments.command == "check":
-        from agents.dks.check import check  # what the running daemon needs nothing of
+        from agents.dks.check import check  # what the running daemon does not need
 
         return check(arguments.config).show("dks", as_json=arguments.json)
     try:

@@ -1,4 +1,4 @@
-"""The signed documents that the DKS passes on: read and verified once, and again when told to.
+"""The signed documents that the DKS passes on: read and verified once, and again on request.
 
 The DKS cannot make or alter one. Knows nothing of messages.
 """
@@ -27,10 +27,10 @@ class Documents:
         self._documents: dict[str, PolicyDocument] = {}
         self.revocations = Revocations(domain, policy_server_key)
         self.changes = 0
-        """How often a document came or went."""
+        """How often a document was added or dropped."""
 
     def add(self, signed: bytes) -> PolicyDocument | None:
-        """Take a document; None when the one that is there is as new. PolicyError for a wrong signature or domain."""
+        """Add a document; None when the present one is as new. PolicyError for a wrong signature or domain."""
         document = self._verified(signed)
         known = self._documents.get(document.router)
         if known is not None and known.version >= document.version:
@@ -45,7 +45,7 @@ class Documents:
         return verify_document(signed, self._key, domain=self._domain, revoked=revoked)
 
     def drop_revoked(self) -> list[str]:
-        """Forget documents that count no more since the revocation list of now: whose they were."""
+        """Drop documents that the present revocation list makes invalid; their routers."""
         revoked_ones = []
         for router, signed in self._signed.items():
             try:
@@ -58,7 +58,7 @@ class Documents:
         return revoked_ones
 
     def load(self, folder: Path) -> tuple[list[PolicyDocument], list[str]]:
-        """Take all *.cose of a folder: the new documents, and what was wrong with others. OSError for the folder."""
+        """Read all *.cose of a folder: the new documents, and the errors of others. OSError for the folder."""
         fresh, wrong = [], []
         for path in sorted(folder / name for name in os.listdir(folder) if name.endswith(".cose")):
             if path.name == REVOCATION:
@@ -82,7 +82,7 @@ class Documents:
         return self.revocations.revokes(document.identity) or self.revocations.outdated(document)
 
     def revoked(self) -> list[PolicyDocument]:
-        """The documents of routers whose keys are revoked, or may be."""
+        """The documents of routers whose keys are, or may be, revoked."""
         return [each for each in self._documents.values() if self._is_out(each)]
 
     def signed(self, router: str) -> bytes | None:
@@ -91,12 +91,13 @@ class Documents:
 
     @property
     def post_quantum(self) -> PostQuantum:
-        """What all documents ask for; while they differ it is `preferred`, so that nobody is kept from its next one."""
+        """The key exchange that all documents ask for; while they differ it is `preferred`, so that every router can
+        get its next document."""
         asked = {each.key_exchange for each in self._documents.values()}
         return asked.pop() if len(asked) == 1 else PostQuantum.PREFERRED
 
     def routers(self) -> list[str]:
-        """All that have a document, by name."""
+        """All routers with a document, by name."""
         return sorted(self._documents)
 
     def __len__(self) -> int:

@@ -1,10 +1,10 @@
 """Groups whose keys the DKS makes: their generations, members and rekeys (RFC 9838 §2.3, §2.4.2).
 
-A member whose IKE SA is gone is a member still, and is told under its Rekey SA, until it is excluded.
-Where speakers have a Local Key Server, the DKS makes generations for it on demand, and members are that one's.
+A member whose IKE SA is gone stays a member, and gets its keys under its Rekey SA, until it is excluded. For speakers
+with a Local Key Server, the DKS makes generations on demand, and the LKS has the members.
 
-Who may have what is read from the signed documents of speaker and member: both must say so.
-Knows nothing of how IKE SAs come about.
+The signed documents of speaker and member decide about access: both must allow it. Knows nothing of how IKE SAs come
+about.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from agents.runtime.effects import Event, Send
 
 REKEY_FRACTION = 0.75
 RETURN_S = 120
-"""How long a speaker that still has keys goes on with them while its receivers come back to a DKS that was away:
-by then all have noticed that it was."""
+"""How long a speaker with keys continues to use them while its receivers come back to a DKS that was away: by then all
+have noticed its absence."""
 DOUBT_S = 1.0
-"""How long after a push that is not answered the member gets the same keys under its Rekey SA, or as its answers
-take long. It may have lost its IKE SA without our knowledge, and would be deaf until the push is given up."""
+"""The time after an unanswered push at which the member gets the same keys under its Rekey SA; longer if its answers
+take longer. It may have lost its IKE SA without our knowledge, and would have no keys until the push is given up."""
 FAR_S = 1.0
-"""Members whose answers take longer have no place in the usual delays: half of the old keys' last quarter is theirs to
-answer in, and receivers hear the old keys to their end."""
+"""Members whose answers take longer do not fit the usual delays: half of the old keys' last quarter is theirs to answer
+in, and receivers accept the old keys to their end."""
 AGAIN_S = 30.0
 """When a group is tried again whose rekey the ledger refused."""
 PLACES = 1 << 20
-"""At how many places above its ledger a DKS that gives keys to all members may begin."""
+"""The number of positions above its ledger at which a DKS that gives keys to all members may begin."""
 SET_ASIDE = 512
-"""For so many groups of routers that have not asked yet one transaction of the ledger sets numbers aside."""
+"""The number of groups of routers that have not asked yet for which one transaction of the ledger reserves numbers."""
 EXCLUDING = frozenset({"revocation", "policy"})
 EventSink = Callable[[Event], None]
 
@@ -60,46 +60,46 @@ class _Group:
     rekey_at: float
     sent_with: bool = False  # the speaker has had these keys
     members: dict[str, SaHandle] = field(default_factory=dict)
-    apart: dict[str, PeerAddress] = field(default_factory=dict)  # members without an IKE SA: where they were last
-    has: dict[str, int] = field(default_factory=dict)  # which generation a member is known to have
-    sent: dict[str, int] = field(default_factory=dict)  # which one it was last sent under its Rekey SA
+    apart: dict[str, PeerAddress] = field(default_factory=dict)  # members without an IKE SA, with their last address
+    has: dict[str, int] = field(default_factory=dict)  # the generation that a member is known to have
+    sent: dict[str, int] = field(default_factory=dict)  # the generation that was last sent to it under its Rekey SA
     gave: dict[str, int] = field(default_factory=dict)  # the highest generation that was sent to it since our start
-    heard_s: int = 0  # how long receivers are told that the older keys may still be sent with, at least
-    blind: bool = False  # receivers apart have been told, who acknowledge nothing
+    heard_s: int = 0  # the least time for which receivers accept the older keys
+    blind: bool = False  # receivers without an IKE SA, which acknowledge nothing, have been sent the keys
     unanswered: set[PushGeneration] = field(default_factory=set)  # to receivers
     awaited: set[str] = field(default_factory=set)  # receivers that have not come back to us yet
-    speaker_at: float | None = None  # when the speaker gets it though receivers have not answered
-    looked_at: float | None = None  # when it is looked at next
+    speaker_at: float | None = None  # when the speaker gets it although receivers have not answered
+    looked_at: float | None = None  # the time of its next action
 
     @property
     def due(self) -> float:
-        """When time alone changes something."""
+        """The time of the next change without other events."""
         return self.rekey_at if self.speaker_at is None else min(self.rekey_at, self.speaker_at)
 
     def for_(self, router: str) -> GroupKeys:
-        """The keys as this member is told them."""
+        """The keys in the form for this member."""
         if router == self.keys.group.router:
             return self.keys
         return replace(self.keys, atd_s=max(self.keys.atd_s, min(self.heard_s, MAX_DELAY_S)))
 
     def to_renew(self, held: int | None) -> bool:
-        """Whether a sender that registers, and holds this generation, must get a new one.
+        """True if a sender that registers, and holds this generation, must get a new one.
 
-        One that holds none has lost count of what it sent, and nothing may be sent twice under one key. One that
-        holds a later generation than ours, or ours before we gave it, shows that our ledger is not the newest.
+        A sender without keys has lost count of what it sent, and nothing may be sent twice under one key. A sender with
+        a later generation than ours, or with ours before we gave it, shows that our ledger is not the newest.
         """
         if held is None:
             return self.sent_with
         return held > self.keys.generation or (held == self.keys.generation and not self.sent_with)
 
     def given(self, router: str, generation: int) -> bool:
-        """Whether this router has had this generation from us since we started."""
+        """True if this router has had this generation from us since our start."""
         return generation <= self.gave.get(router, 0)
 
 
 class PushGeneration(Request):
-    """GSA_INBAND_REKEY: a group's newest keys to one member. `doubt_at`: when they are sent under the Rekey SA as well,
-    None when that is not to be (any more)."""
+    """GSA_INBAND_REKEY: a group's newest keys to one member. `doubt_at`: when they are sent under the Rekey SA as well;
+    None: never, or no longer."""
 
     def __init__(self, groups: Groups, known: _Group, router: str, sa: SaHandle, now: float) -> None:
         self._groups, self.known, self.router, self.sa = groups, known, router, sa
@@ -135,7 +135,8 @@ class Groups:
         *,
         alone: bool = True,
     ) -> None:
-        """`alone`: no other process serves routers of this domain. Who gives keys out to all members must be."""
+        """`alone`: no other process serves routers of this domain. A DKS that gives keys to all members must be
+        alone."""
         self.alone = alone
         self._endpoint, self._documents, self._ledger, self._key = endpoint, documents, ledger, key
         self._random, self._event = random, event
@@ -144,7 +145,7 @@ class Groups:
         self._to_come: Iterator[str] | None = None
         ledger.begin(alone=alone)
         self._groups: dict[GroupId, _Group] = {}
-        # No datagram may cost a look at all groups: a large domain has hundreds of thousands.
+        # No datagram may cost a scan of all groups: a large domain has hundreds of thousands.
         self._due: list[tuple[float, int, GroupId, _Group]] = []
         self._doubts: list[tuple[float, int, PushGeneration]] = []
         self._over: dict[SaHandle, dict[GroupId, None]] = {}
@@ -178,7 +179,7 @@ class Groups:
             return KeyServer.reject(NotifyType.AUTHORIZATION_FAILED)
         if speaker.local_key_server:
             if not request.sender:
-                return KeyServer.reject(NotifyType.AUTHORIZATION_FAILED)  # members are the speaker's LKS's
+                return KeyServer.reject(NotifyType.AUTHORIZATION_FAILED)  # members belong to the speaker's LKS
             return self._issue(request, speaker, sa)
         if not self.alone:
             detail = "a speaker without a Local Key Server has its keys from a DKS with workers = 1"
@@ -199,7 +200,7 @@ class Groups:
             elif request.sender and known.to_renew(held):
                 self._renew(known, speaker, now, "sender registered", except_router=router)
             elif theirs is not None and theirs >= known.keys.generation and not known.given(router, theirs):
-                # Our ledger was older than we are when we made this generation, and it has had another key.
+                # Our ledger was older than it is now when we made this generation, and the sender has had another key.
                 self._renew(known, speaker, now, "ledger was older", except_router=router)
         except (IkeError, PolicyError) as error:
             self._event(Event("error", {"what": "registration", "group": str(group), "detail": str(error)}))
@@ -226,10 +227,10 @@ class Groups:
         return KeyServer.answer(keys, router, kwk, rekey_sa=rekey_sa)
 
     def _issue(self, request: RegistrationRequest, speaker: PolicyDocument, sa: SaHandle) -> list[Payload]:
-        """A new generation for a speaker whose own LKS gives it to the members, and which makes one when we do not.
+        """A new generation for a speaker whose own LKS distributes it, and makes one itself when we do not.
 
-        It is above the one that the speaker shows in its LKS's or our signed words. Nothing of it is kept but its
-        number: a DKS that restarts has lost nothing.
+        It is above the one that the speaker shows in a state signed by its LKS or by us. Only its number is kept: a DKS
+        that restarts has lost nothing.
         """
         group = request.group
         try:
@@ -238,13 +239,13 @@ class Groups:
             kwk = sa.key_wrap_key()
             reports = notifies.find_group_reports(request.payloads)
             if len(reports) != 1:
-                raise PolicyError(f"{group}: a speaker has to show which generation it has")
+                raise PolicyError(f"{group}: a speaker must show which generation it has")
             keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
             state = verify_issued_state(reports[0], keys.get, group)
             newest = speaker.version if state.issuer == "lks" else None
             self._ledger.reported(group, state.v, state.g, key=speaker.identity, newest_version=newest)
             # Numbers that the speaker has not seen never arrived, or were given to others while we made the keys alone.
-            # Should our ledger be an older one, it may lack those that followed.
+            # If our ledger is an older copy, it may lack the ones after them.
             unseen = self._ledger.last(group, speaker.identity)[1] > state.g
             made = self._keys(speaker, group, self._first_above(speaker) if unseen else 0)
         except (IkeError, PolicyError) as error:
@@ -255,15 +256,15 @@ class Groups:
         return KeyServer.answer(made, group.router, kwk)
 
     def _state_shown(self, request: RegistrationRequest, speaker: PolicyDocument) -> tuple[int | None, int | None]:
-        """The generation that a speaker says it sends with, in our own signed words, and the highest that a member
-        shows there was, in ours or the speaker's: from it a ledger that was put back learns how far it had been."""
+        """The generation that a speaker sends with, from a state signed by us, and the highest that a member has seen,
+        from a state signed by us or the speaker. From these a restored ledger learns how far it had been."""
         group = request.group
         for signed in notifies.find_group_reports(request.payloads)[:1]:
             keys = {"dks": self._key.public_key(), "lks": public_key_from_spki(speaker.identity)}
             try:
                 state = verify_issued_state(signed, keys.get, group)
             except PolicyError:
-                return None, None  # as if it had said nothing, which is safe
+                return None, None  # as if it had shown nothing, which is safe
             if state.issuer != "dks" and (
                 state.v > speaker.version or state.g > self._ledger.last(group, speaker.identity)[1] + MOST_AHEAD
             ):
@@ -296,7 +297,7 @@ class Groups:
 
     def _soon(self, speaker: PolicyDocument) -> Iterator[Wish]:
         """The speaker's groups, and some of routers that have not asked yet: when the power returns all ask. Another
-        process of this DKS would set numbers of the same routers aside, and neither could use them."""
+        process of this DKS would reserve numbers of the same routers, and neither could use them."""
         yield from self._wishes(speaker)
         if self._to_come is None:
             self._to_come = iter(self._documents.routers() if self.alone else ())
@@ -314,12 +315,12 @@ class Groups:
                 yield Wish(group, speaker.identity, self._first_above(speaker) if first else 0)
 
     def _first_above(self, speaker: PolicyDocument) -> int:
-        """How far ahead of the ledger a number is that nobody else is likely to come to. SPIs go on in turn."""
+        """How far above the ledger a number is that no other party is likely to reach. SPIs continue in order."""
         return int.from_bytes(self._random(4), "big") % PLACES << speaker.spi.generation_bits
 
     def _make(self, speaker: PolicyDocument, group: GroupId, now: float) -> _Group:
-        # Our ledger may be an older copy, and the members that hold later keys may not have visited us yet. So each
-        # start of ours begins at a random generation, and SPIs go on in turn.
+        # Our ledger may be an older copy, and the members with later keys may not have visited us yet. So each of our
+        # starts begins at a random generation, and SPIs continue in order.
         known = _Group(
             self._keys(speaker, group, self._first_above(speaker)), now + speaker.lifetimes.group_s * REKEY_FRACTION
         )
@@ -334,10 +335,10 @@ class Groups:
         fields = {"group": str(group), "generation": known.keys.generation, "reason": reason}
         self._event(Event("rekeyed", {**fields, "members": len(known.members), "apart": len(known.apart)}))
         left_s = speaker.lifetimes.group_s * (1 - REKEY_FRACTION)
-        # Who may not have the new keys is to be shut out soon: then nobody is waited for any longer than policy says.
+        # An excluded router must lose access soon: then no wait is longer than policy says.
         far = reason not in EXCLUDING and any(sa.answer_within_s > FAR_S for sa in known.members.values())
         known.heard_s = math.ceil(left_s) if far else 0
-        # Receivers first: what the speaker sends with the new keys is then understood by all.
+        # Receivers first: then all of them can decrypt what the speaker sends with the new keys.
         known.unanswered, known.awaited = set(), set()
         others = {except_router, group.router}
         for router in [each for each in known.apart if each not in others]:
@@ -353,7 +354,7 @@ class Groups:
         self._look_later(known)
 
     def _to_speaker(self, known: _Group, now: float) -> None:
-        """The speaker's turn has come when all receivers have answered, or have had their time."""
+        """It is the speaker's turn: all receivers have answered, or have had their time."""
         waiting = known.unanswered or known.awaited or known.blind
         if known.speaker_at is not None and (not waiting or known.speaker_at <= now):
             known.speaker_at, known.awaited, known.blind = None, set(), False
@@ -385,13 +386,13 @@ class Groups:
                 self._send_rekey(known, push.router, push.sa.peer, now)
 
     def _in_doubt(self) -> PushGeneration | None:
-        """The push to be doubted next of those that are not answered and not yet doubted."""
+        """The next unanswered push to doubt."""
         while self._doubts and self._doubts[0][2].doubt_at is None:
             heapq.heappop(self._doubts)
         return self._doubts[0][2] if self._doubts else None
 
     def _send_apart(self, known: _Group, router: str, now: float) -> None:
-        """GSA_REKEY to a member without an IKE SA. It is none any more when its Rekey SA is over."""
+        """GSA_REKEY to a member without an IKE SA. It is no longer a member when its Rekey SA is over."""
         if not self._send_rekey(known, router, known.apart[router], now):
             self._forget_member(known, router)
 
@@ -410,7 +411,7 @@ class Groups:
         return True
 
     def _part(self, known: _Group, router: str, peer: PeerAddress, now: float) -> None:
-        """This member has no IKE SA any more; what it was not yet told over that, it is told under its Rekey SA."""
+        """This member's IKE SA is gone; unacknowledged keys go to it under its Rekey SA."""
         del known.members[router]
         if not self._rekeys.holds(known.keys.group, router, now):
             known.has.pop(router, None)
@@ -429,7 +430,7 @@ class Groups:
         self._rekeys.forget(known.keys.group, router)
 
     def _exclude(self, known: _Group, router: str, now: float) -> None:
-        """It may not be a member any more. Over an IKE SA its new policy says so; without one, it is told."""
+        """It may no longer be a member. Over an IKE SA its new policy says so; without one, a GSA_REKEY does."""
         if router in known.apart:
             self._rekeys.send(known.keys.group, router, known.apart[router], lambda _kwk: KeyServer.exclude(), now)
             self._event(Event("excluded", {"peer": router, "group": str(known.keys.group)}))
@@ -443,7 +444,7 @@ class Groups:
             self._to_speaker(known, now)
 
     def rekey(self, group: GroupId, now: float, reason: str) -> None:
-        """A new generation for all members that still may have it."""
+        """A new generation for all members that policy still allows."""
         known, speaker = self._groups.get(group), self._documents.of(group.router)
         if known is None:
             return
@@ -469,7 +470,8 @@ class Groups:
                 self.rekey(group, now, "policy")
 
     def forget(self, sa: SaHandle, now: float) -> None:
-        """This IKE SA is gone. Who registered over it is a member still, with a Rekey SA (RFC 9838 §2.3.3)."""
+        """This IKE SA is gone. A member that registered over it stays a member if it has a Rekey SA (RFC 9838
+        §2.3.3)."""
         for group in self._over.pop(sa, ()):
             known = self._groups.get(group)
             if known is not None:
@@ -477,7 +479,7 @@ class Groups:
                     self._part(known, router, sa.peer, now)
 
     def tick(self, now: float) -> None:
-        """Rekey what is old."""
+        """Rekey the groups whose keys are old."""
         self._doubt(now)
         self._rekeys.tick(now)
         while (due := self._next_due()) is not None and due <= now:
@@ -488,14 +490,14 @@ class Groups:
                 try:
                     self.rekey(group, now, "lifetime")
                 except (PolicyError, sqlite3.Error) as error:
-                    # The old keys end by themselves. Others go on.
+                    # The old keys end by themselves. Others continue.
                     self._event(Event("error", {"what": "rekey", "group": str(group), "detail": str(error)}))
                     known.rekey_at = now + AGAIN_S
             if self._groups.get(group) is known:
                 self._look_later(known)
 
     def _look_later(self, known: _Group) -> None:
-        """See to it that this group is looked at when something of it is due."""
+        """Schedule this group's next action."""
         if known.looked_at is None or known.due < known.looked_at:
             known.looked_at = known.due
             heapq.heappush(self._due, (known.due, next(self._number), known.keys.group, known))

@@ -1,8 +1,8 @@
-"""The DKS's own way to the Policy Server: documents and revocation lists down, routers' confirmations up.
+"""The DKS's connection to the Policy Server: documents and revocation lists down, routers' confirmations up.
 
-What comes is verified before it is written into the documents' folder, each file in one step, where the DKS finds it
-as if an administrator had put it there; nothing older replaces anything newer. Whatever goes wrong, what is there
-stays, and the next round comes later and later. Knows nothing of HTTP (policy_http) or of the DKS's core.
+Downloads are verified, then written into the documents' folder, each file in one step; the DKS finds them there as if
+an administrator had put them there. Nothing older replaces anything newer. After an error everything stays, and the
+next rounds come later and later. Knows nothing of HTTP (policy_http) or of the DKS's core.
 """
 
 from __future__ import annotations
@@ -47,14 +47,16 @@ class PolicyClient:
 
     def __init__(self, ask: Ask, folders: Folders, domain: str, key: Ed25519PublicKey) -> None:
         self._ask, self._folders, self._domain, self._key = ask, folders, domain, key
-        self._settled: dict[str, bytes] = {}  # router → hash of what the Policy Server has, or has refused
+        self._settled: dict[
+            str, bytes
+        ] = {}  # router → hash of the confirmation that the Policy Server has, or has rejected
         self._wait_s = PERIOD_S
 
     # -- one round ---------------------------------------------------------------------------------------
 
     def round(self) -> list[Event]:
-        """Ask once for everything; what is to go on record. PolicyServerError, OSError."""
-        # The list first: a document of an administrator whom it revokes stands in nobody's way.
+        """One round of requests; the errors to record. PolicyServerError, OSError."""
+        # The list first: a document signed by an administrator whom it revokes then blocks nothing.
         events = [*self._revocation(), *self._documents()]
         return [*events, *self._confirm()]
 
@@ -97,7 +99,7 @@ class PolicyClient:
         return document.version > before
 
     def _revocations(self) -> Revocations:
-        """The list that is there."""
+        """The present list."""
         revocations = Revocations(self._domain, self._key)
         with contextlib.suppress(FileNotFoundError, PolicyError):
             revocations.take(read_all(self._folders.documents / REVOCATION))
@@ -130,8 +132,8 @@ class PolicyClient:
             status, _answer = self._ask("POST", "/v1/confirmations", signed)
             if status == 200:
                 events.append(Event("confirmation_passed_on", {"peer": router}))
-            elif status == 422:  # it will not be taken the next time either
-                events.append(_error(f"the confirmation of {router} was refused"))
+            elif status == 422:  # it will be rejected the next time too
+                events.append(_error(f"the confirmation of {router} was rejected"))
             else:
                 raise PolicyServerError(f"POST /v1/confirmations was answered with {status}")
             self._settled[router] = digest
@@ -145,7 +147,7 @@ class PolicyClient:
         return self._wait_s * random.uniform(0.75, 1.25)
 
     async def run(self, record: Callable[[Event], None]) -> None:
-        """Until cancelled. The waiting for answers is done in a thread; `record` is called in the event loop's."""
+        """Run until cancelled. A thread waits for the answers; `record` is called in the event loop's thread."""
         while True:
             try:
                 for event in await asyncio.to_thread(self.round):

@@ -1,7 +1,7 @@
-"""One request at a time to the Policy Server's API, over HTTPS, or over HTTP on this very machine.
+"""One request at a time to the Policy Server's API, over HTTPS, or over HTTP on this machine.
 
-The token goes to the configured address and nowhere else: redirections are not followed, and no error names it.
-Knows nothing of what is asked.
+The token goes to the configured address only: redirections are not followed, and no error contains it. Knows nothing of
+the requests.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from agents.runtime.stderr import advised
 from agents.runtime.storage import open_regular
 
 TIMEOUT_S = 60.0
-"""For each step of a request: a connection alone takes 20 s where the Policy Server is 10 s away, more with losses."""
+"""The limit of each step of a request: a connection alone takes 20 s where the Policy Server is 10 s away, more with
+losses."""
 MAX_ANSWER = 64 << 20
 MAX_TOKEN = 200
 
 
 class PolicyServerError(Exception):
-    """The Policy Server cannot be asked, or gave no usable answer."""
+    """The Policy Server is unreachable, or gave no usable answer."""
 
 
 class PolicyHttp:
-    """`url`: https://HOST[:PORT]; `token_file`: a bearer token, mode 0600, of `user` (check_secret); `ca`: whose
-    certificates count, PEM (the system's by default)."""
+    """`url`: https://HOST[:PORT]; `token_file`: a bearer token, mode 0600, of `user` (check_secret); `ca`: the trusted
+    certificates, PEM (the system's by default)."""
 
     def __init__(self, url: str, token_file: Path, ca: Path | None = None, user: int | None = None) -> None:
-        """PolicyServerError for an address that would show the token to others, or an unusable file."""
+        """PolicyServerError for an address that would reveal the token, or an unusable file."""
         self._host, self._port, tls = address_of(url)
         self._token = _read_token(token_file, user)
         self._tls: ssl.SSLContext | None = None
@@ -44,7 +45,7 @@ class PolicyHttp:
                 raise PolicyServerError(f"{ca}: no certificates: {error}") from error
 
     def __call__(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Status and answer. PolicyServerError when there is none, or it is longer than MAX_ANSWER octets."""
+        """Status and answer. PolicyServerError without an answer, or for one of more than MAX_ANSWER octets."""
         headers = {"Authorization": f"Bearer {self._token}", "Connection": "close"}
         if body is not None:
             headers["Content-Type"] = "application/cose"
@@ -68,7 +69,7 @@ class PolicyHttp:
 
 
 def address_of(url: str) -> tuple[str, int | None, bool]:
-    """Host, port, and whether it is asked over TLS. PolicyServerError for an address that is not to be asked."""
+    """Host, port, and whether TLS is used. PolicyServerError for an address that must not be used."""
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
@@ -77,7 +78,7 @@ def address_of(url: str) -> tuple[str, int | None, bool]:
     if parts.scheme not in ("http", "https") or not host or parts.path not in ("", "/"):
         raise PolicyServerError(f"{url} is not https://HOST[:PORT]")
     if parts.username or parts.query or parts.fragment:
-        raise PolicyServerError("the Policy Server's address holds more than https://HOST[:PORT]")
+        raise PolicyServerError("the Policy Server's address has more parts than https://HOST[:PORT]")
     if parts.scheme == "http" and not _loopback(host):
         raise PolicyServerError(f"{url}: the token would cross the network in clear; use https")
     return host, port, parts.scheme == "https"

@@ -1,7 +1,7 @@
-"""What routers have confirmed: the newest signed word of each, verified, kept on the disk, and shown.
+"""The routers' confirmations: the newest of each, verified, kept on the disk, and shown.
 
-The DKS cannot make or alter one. Of one router no older version is taken; of one version the last that came,
-since it comes over the router's own IKE SA. Knows nothing of messages; gives Persist effects.
+The DKS cannot make or alter one. It accepts no older version of a router's confirmation; of one version it keeps the
+last, which comes over the router's own IKE SA. Knows nothing of messages; gives Persist effects.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from agents.runtime.storage import open_regular
 
 FOLDER = "confirmations"
 MIN_S = 0.5
-"""A router that pushes more often than that is put off: verifying costs time."""
+"""The least time between two pushes of a router; verification takes time."""
 
 
 Look = Callable[[str | None], Mapping[str, bytes]]
 
 
 def kept(folder: Path, router: str | None = None) -> dict[str, bytes]:
-    """What is on the disk of this router, or of all, by router. OSError."""
+    """The confirmations of this router, or of all, on the disk, by router. OSError."""
     files = {}
     for path in sorted(folder.glob(f"{'*' if router is None else router}{SUFFIX}")):
         with open_regular(path) as file:
@@ -40,9 +40,10 @@ class TooOften(Exception):
 
 
 class Confirmations:
-    """All routers'. `kept`: what was on the disk, router → octets; what does not verify any more is left out.
+    """The confirmations of all routers. `kept`: those that were on the disk, router → octets; invalid ones are left
+    out.
 
-    `look`: gives what is on the disk now of one router, or of all (None), where several processes keep them.
+    `look`: reads those of one router, or of all (None), from the disk, if several processes keep them.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Confirmations:
     ) -> None:
         self._domain, self._documents, self._emit, self._look = domain, documents, emit, look
         self._received: dict[str, tuple[Confirmation, bytes, bytes]] = {}
-        """By router: what it said, the octets, and the key that signed them."""
+        """By router: the confirmation, its octets, and the key that signed it."""
         self._not_before: dict[str, float] = {}
         self._learn(kept)
 
@@ -72,7 +73,7 @@ class Confirmations:
                 self._received[router] = said, signed, key
 
     def _said(self, router: str) -> Confirmation | None:
-        """The newest word of this router under the key that it has now: what another key said binds nobody."""
+        """The newest confirmation of this router under its present key; one of an earlier key is ignored."""
         confirmation, document = self._received.get(router), self._documents.of(router)
         return (
             confirmation[0]
@@ -81,21 +82,21 @@ class Confirmations:
         )
 
     def look(self, router: str | None = None) -> None:
-        """Learn what other processes of this DKS have taken meanwhile, of one router or of all. OSError."""
+        """Read the confirmations that other processes of this DKS have accepted, of one router or of all. OSError."""
         if self._look is not None:
             self._learn(self._look(router))
 
     def _verified(self, signed: bytes, router: str) -> tuple[Confirmation, bytes]:
         document = self._documents.of(router)
         if document is None:
-            raise PolicyError(f"there is no document of {router}")
+            raise PolicyError(f"{router} has no document")
         key = public_key_from_spki(document.identity)
         return verify_confirmation(signed, key, domain=self._domain, router=router), document.identity
 
     def take(self, signed: bytes, router: str, now: float | None) -> Confirmation | None:
-        """The word of an authenticated router; None when it says nothing new. PolicyError, TooOften.
+        """Accept the confirmation of an authenticated router; None when it is not new. PolicyError, TooOften.
 
-        `now`: None with a registration, whose pace is kept elsewhere.
+        `now`: None with a registration, which has its own rate limit.
         """
         if now is not None:
             if now < self._not_before.get(router, now):
@@ -105,16 +106,18 @@ class Confirmations:
         self.look(router)
         before = self._said(router)
         if before is not None and said.version < before.version:
-            raise PolicyError(f"{router} has confirmed version {before.version} already, not only {said.version}")
+            raise PolicyError(
+                f"{router} has already confirmed version {before.version}, which is later than {said.version}"
+            )
         if said.says_the_same(before):
             return None
         self._received[router] = said, signed, key
-        # Not binding: one router's word is to hold up no other, and it says it again when it registers.
+        # Not binding: one router's confirmation must not delay others, and the router repeats it when it registers.
         self._emit(Persist(f"{FOLDER}/{router}{SUFFIX}", signed, binding=False))
         return said
 
     def count(self) -> tuple[int, int]:
-        """How many routers have confirmed all that their documents ask for, and how many have a document."""
+        """The number of routers that have confirmed their whole document, and the number with a document."""
         names = self._documents.routers()
         return sum(not self._missing(name) for name in names), len(names)
 
@@ -123,7 +126,7 @@ class Confirmations:
         return [] if document is None else missing(document, self._said(router))
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """Every router's word, what is missing against its document, and the octets (base64)."""
+        """Every router's confirmation, the parts of its document that it lacks, and the octets (base64)."""
         rows = {}
         for router in self._documents.routers():
             document = self._documents.of(router)

@@ -1,8 +1,8 @@
-"""Members' Rekey SAs: how the DKS reaches one whose IKE SA is gone (RFC 9838 §2.4.1).
+"""Members' Rekey SAs: how the DKS reaches a member whose IKE SA is gone (RFC 9838 §2.4.1).
 
 One SA for each member of each group, in memory only: a DKS that restarts has none, and its members register again.
-Messages go to the member's last address, a few times, for nobody acknowledges them. Knows nothing of who may be a
-member, nor of what the messages say.
+Messages go to the member's last address, a few times, since they are not acknowledged. Knows nothing of who may be a
+member, nor of the messages' content.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agents.policy.names import GroupId
 from agents.runtime.effects import Send
 
 COPIES_S = (0.0, 0.5, 1.5)
-"""When a message is sent, counted from the first time: bit by bit the same, so that it counts once."""
+"""When a message is sent, from its first transmission: the same octets each time, so that it counts once."""
 Maker = Callable[[bytes], Sequence[Payload]]
 """The payloads of a message whose keys are wrapped with this GSK_w."""
 
@@ -34,7 +34,7 @@ class _Member:
 
 
 class RekeySas:
-    """The Rekey SAs of all groups. `emit`: takes what is to be sent."""
+    """The Rekey SAs of all groups. `emit`: takes the effects."""
 
     def __init__(self, key: Ed25519PrivateKey, random: Callable[[int], bytes], emit: Callable[[Send], None]) -> None:
         self._key, self._random, self._emit = key, random, emit
@@ -44,12 +44,12 @@ class RekeySas:
 
     @property
     def public_key(self) -> Ed25519PublicKey:
-        """Whose signatures the messages bear."""
+        """The key that signs the messages."""
         return self._key.public_key()
 
     def grant(self, group: GroupId, router: str, lifetime_s: int, now: float) -> RekeyGrant:
-        """A new SA for a member that registers; what it had before is void (RFC 9838 §2.3.3)."""
-        # The first half is what IKE's header has as the initiator's SPI, and that is never 0.
+        """A new SA for a member that registers; its earlier SA is void (RFC 9838 §2.3.3)."""
+        # The first half is the initiator's SPI in IKE's header, and that is never 0.
         spi = b"\x80" + self._random(SPI_OCTETS - 1)
         sa = RekeySa(spi, self._random(KEYMAT_OCTETS))
         sender = RekeySender(sa, self._key, self._random)
@@ -57,7 +57,7 @@ class RekeySas:
         return RekeyGrant(sa, lifetime_s)
 
     def holds(self, group: GroupId, router: str, now: float) -> bool:
-        """Whether this member can be reached without an IKE SA."""
+        """True if this member can be reached without an IKE SA."""
         member = self._members.get((group, router))
         if member is not None and member.expires_at <= now:
             del self._members[group, router]
@@ -65,11 +65,11 @@ class RekeySas:
         return member is not None
 
     def forget(self, group: GroupId, router: str) -> None:
-        """It is no member any more, or nobody who could be told anything."""
+        """It is no longer a member, or can no longer be reached."""
         self._members.pop((group, router), None)
 
     def send(self, group: GroupId, router: str, peer: PeerAddress, payloads: Maker, now: float) -> bool:
-        """One message to this member, and its copies later. False when it has no Rekey SA (any more)."""
+        """Send one message to this member, and its copies later. False when it has no Rekey SA, or no longer."""
         if not self.holds(group, router, now):
             return False
         member = self._members[group, router]

@@ -1,7 +1,7 @@
-"""What the DKS does about revoked keys: it keeps the newest list, refuses whom it names, and tells the others.
+"""The DKS's handling of revoked keys: it keeps the newest list, rejects the revoked, and passes the list on.
 
-A list is written to the ledger, synced, before it is acted on. When the ledger rejects it, the list is in force all the
-same, since it only takes rights away, and the write is tried again. It comes from the documents' folder, or from a
+A list is written to the ledger, synced, before it takes effect. When the ledger refuses it, the list is in force all
+the same, since it only removes rights, and the write is tried again. It comes from the documents' folder, or from a
 router that had it from a neighbour while the DKS was away. Knows nothing of files or of group keys.
 """
 
@@ -29,11 +29,11 @@ class DksRevocations:
         event: Callable[[Event], None],
         changed: Callable[[float], None],
     ) -> None:
-        """Takes the list that the ledger has; PolicyError when that is no signed list of this domain."""
+        """Takes the list that the ledger has; PolicyError when that is not a signed list of this domain."""
         self._documents, self._ledger, self._event, self._changed = documents, ledger, event, changed
-        self._rejected: dict[str, bytes] = {}  # by where it lies
+        self._rejected: dict[str, bytes] = {}  # by the place of the list
         self._unkept = False
-        """Whether the list in force is not in the ledger yet."""
+        """True if the list in force is not in the ledger yet."""
         kept = ledger.revocation()
         if kept is not None:
             with in_file(f"{ledger.path}, the revocation list"):
@@ -53,7 +53,7 @@ class DksRevocations:
         return self._documents.revocations.signed
 
     def offer(self, signed: bytes, source: str, now: float, *, prefix: str = "") -> None:
-        """As ListHolder.offer. `prefix`: before what is wrong with it."""
+        """As ListHolder.offer. `prefix`: where the list lies, for an error."""
         try:
             revoked = self._documents.revocations.take(signed)
         except PolicyError as error:
@@ -76,15 +76,15 @@ class DksRevocations:
             self._ledger.keep_revocation(self.signed, self.version)
             self._unkept = False
         except sqlite3.Error as error:
-            self.doubt(source, f"the ledger does not take list {self.version}: {error}")
+            self.doubt(source, f"the ledger does not accept list {self.version}: {error}")
 
     def keep_again(self) -> None:
-        """Put the list in force into the ledger that refused it."""
+        """Write the list in force to the ledger that refused it."""
         if self._unkept:
             self._keep("ledger")
 
     def look(self, lies: bytes | None, source: str, now: float) -> None:
-        """What lies in a place that is looked at again and again. What is wrong with it is said once."""
+        """A list in a place that is polled. An error of it is reported once."""
         if lies is None or lies in (self.signed, self._rejected.get(source)):
             return
         self.offer(lies, source, now, prefix=f"{FILE}: " if source == "folder" else f"{self._ledger.path}: ")

@@ -1,4 +1,4 @@
-"""The DKS in one process: its files, then the core on its sockets. Alone, or as one worker of several.
+"""The DKS in one process: its files, then the core on its sockets. Alone, or as one of several workers.
 
 Knows nothing of the command line, nor of the other workers.
 """
@@ -40,8 +40,8 @@ LEDGER = "generations.sqlite"
 
 
 class _Folder:
-    """The documents' folder: read again when it has changed, and when the revocation list has: what an administrator
-    whose key is revoked signed makes room for older documents."""
+    """The documents' folder: read again when it has changed, and when the revocation list has: without the documents of
+    a revoked administrator there is room for older ones."""
 
     def __init__(self, path: Path, documents: Documents, log: EventLog) -> None:
         self._path, self._documents, self._log = path, documents, log
@@ -59,7 +59,7 @@ class _Folder:
 
 
 def prepare(config: DksConfig) -> PolicyClient | None:
-    """Make the folders; how the Policy Server is asked, if it is. PolicyError, OSError."""
+    """Make the folders; the client of the Policy Server, if configured. PolicyError, OSError."""
     harden.folder(config.state_dir)
     harden.folder(config.state_dir / FOLDER)
     policy = _policy_client(config, read_public_key(config.policy_server_key))
@@ -69,7 +69,7 @@ def prepare(config: DksConfig) -> PolicyClient | None:
 
 
 async def serve(config: DksConfig, log: EventLog, key_log: keylog.KeyLog | None) -> None:
-    """All of the DKS until SIGTERM. PolicyError, sqlite3.Error, OSError."""
+    """The whole DKS until SIGTERM. PolicyError, sqlite3.Error, OSError."""
     policy = prepare(config)
     port = UdpPort(config.port, config.listen)
     fetching = asyncio.create_task(policy.run(log.write)) if policy is not None else None
@@ -90,7 +90,7 @@ async def serve_share(
     sockets: Sequence[socket.socket],
     control: Path | None,
 ) -> None:
-    """One worker's part until SIGTERM, in folders that are there. PolicyError, sqlite3.Error, OSError."""
+    """One worker's part until SIGTERM, in existing folders. PolicyError, sqlite3.Error, OSError."""
     port = UdpPort(config.port, bound=sockets)
     try:
         await run_core(config, port, log, key_log, control=control, share=share)
@@ -136,8 +136,10 @@ async def run_core(
             burst=config.burst,
         )
         gc.collect()
-        gc.freeze()  # documents stay: collections need not look at them again and again
-        served = share[1] == 1 and config.metrics_port is not None  # of several workers the supervisor answers for all
+        gc.freeze()  # documents stay: garbage collections need not scan them again and again
+        served = (
+            share[1] == 1 and config.metrics_port is not None
+        )  # with several workers, the supervisor answers for all
         driver = Driver(
             core, port, config.state_dir, log, control=control, key_log=key_log, ready_at_once=True,
             metrics=(config.metrics_address, config.metrics_port, "dks") if served and config.metrics_port else None,
@@ -148,20 +150,21 @@ async def run_core(
 
 
 def _compare(config: DksConfig, identity: Ed25519PrivateKey, documents: Documents, log: EventLog) -> None:
-    """Say that routers expect another DKS than this one. It begins all the same: documents may come that name it."""
+    """Report that routers expect another DKS than this one. It starts all the same: documents that name it may come."""
     for name in documents.routers():
         document = documents.of(name)
         if document is None or (document.dks.name, document.dks.key) == (config.name, spki(identity)):
             continue
         what = f"name {config.name!r}" if document.dks.name != config.name else f"identity {config.identity}"
-        detail = f"{what}: not that of the DKS that the document of {name} names, so routers refuse this one"
+        detail = f"{what}: not that of the DKS that the document of {name} names, so routers reject this DKS"
         command = "policy set dks on the Policy Server, or bring the right key and name here"
         log.write(Event("error", {"what": "identity", "detail": detail, "next": command}))
         return
 
 
 def _doubt_dates(config: DksConfig, documents: Documents, log: EventLog) -> None:
-    """Say what the clock has against the documents. They are passed on all the same: clocks are wrong more often."""
+    """Report what in the documents contradicts the clock. They are passed on all the same: the clock is wrong more
+    often."""
     now_s = WallClock(config.clock)()
     current = [document for name in documents.routers() if (document := documents.of(name)) is not None]
     expired = [each.router for each in current if now_s >= each.expires_at]

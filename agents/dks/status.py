@@ -1,4 +1,4 @@
-"""`dks status` as a page for people. Knows nothing of how the answer was made."""
+"""`dks status` as text. Knows nothing of how the answer was made."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _SHOWN = 12
-"""Names in one line; the rest is a number, and --json has them all."""
+"""The most names in one line; the rest is a number, and --json has them all."""
 
 
 def as_text(answer: Mapping[str, Any]) -> str:
-    """From what a running DKS, or its supervisor, answered."""
+    """The text of an answer of a running DKS, or its supervisor."""
     connected, away = answer["connected"], answer["not_connected"]
     confirmed, workers = answer["confirmed"], answer.get("workers")
     lines = [

@@ -1,9 +1,10 @@
-"""Several processes that are one DKS: this one holds the port's sockets, starts the workers and replaces who ends.
+"""Several processes that are one DKS: this one holds the port's sockets, starts the workers and replaces those that
+end.
 
-A router's datagrams always reach the same worker (`agents.runtime.shared_udp`). What must be one among them is on the
-disk: documents, the ledger, the revocation list, confirmations. This process asks the Policy Server and answers the
-administrator, with what the workers say. It sees no message, and dies with no key in its memory. When it is killed, the
-workers end too.
+A router's datagrams always reach the same worker (`agents.runtime.shared_udp`). Shared state is on the disk: documents,
+the ledger, the revocation list, confirmations. This process fetches from the Policy Server and answers the
+administrator from the workers' answers. It sees no message and has no key in its memory. When it is killed, the workers
+end too.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ from agents.runtime.settings import ConfigError
 from agents.runtime.shared_udp import bind_shared
 
 FATAL = (2, 3)
-"""Exit codes of a worker that another one in its place would end with as well."""
+"""Exit codes of a worker that would end its replacement as well."""
 FIRST_WAIT_S, LONGEST_WAIT_S, FACTOR = 0.2, 30.0, 2.0
 LIVED_S = 60.0
-"""A worker that lived so long is replaced at once, as the first time."""
+"""A worker that lived this long is replaced at once, as the first time."""
 ANSWER_S = 5.0
 END_S = 10.0
 READY_LOOK_S = 0.1
 
 
 class WorkerFailed(Exception):
-    """A worker cannot use its configuration or its state; it has said why."""
+    """A worker cannot use its configuration or its state; it has reported why."""
 
 
 class Supervisor:
@@ -66,7 +67,7 @@ class Supervisor:
         """Until SIGTERM or SIGINT. ConfigError, PolicyError, sqlite3.Error, OSError, WorkerFailed."""
         policy = prepare(self._config)
         refuse_central(self._config)
-        GenerationLedger(self._config.state_dir / LEDGER).close()  # made once, before several want to
+        GenerationLedger(self._config.state_dir / LEDGER).close()  # made once, before several processes want it
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._done.set)
@@ -82,7 +83,7 @@ class Supervisor:
         try:
             ended, _others = await asyncio.wait([done, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
-                task.result()  # raises what ended it
+                task.result()  # raises the exception that ended it
             notify.stopping()
         finally:
             self._done.set()
@@ -122,7 +123,7 @@ class Supervisor:
         if self._ike_log is not None:
             words += ["--ike-log", str(self._ike_log)]
         words += self._words
-        # The service manager is told by this process alone.
+        # Only this process notifies the service manager.
         environment = {name: value for name, value in os.environ.items() if name not in notify.NAMES}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "agents.dks.worker", *words,
@@ -133,7 +134,7 @@ class Supervisor:
         return process
 
     def _reopen(self) -> None:
-        """The events file has been moved away: all open it anew."""
+        """The events file has been moved away: all processes open it again."""
         self._log.reopen()
         for each in self._processes.values():
             with contextlib.suppress(ProcessLookupError):
@@ -155,8 +156,8 @@ class Supervisor:
     # -- the service manager -----------------------------------------------------------------------------
 
     async def _tell_ready(self) -> None:
-        """When every worker answers; without a `socket`, where none can be asked, when all have been started. Goes on
-        for ever then: the end of a task ends the DKS."""
+        """Wait until every worker answers; without a `socket`, until all have been started. Continues for ever then:
+        the end of a task ends the DKS."""
         while self._config.socket is not None and None in [await self._ask(n, ["status"]) for n in self._numbers]:
             await asyncio.sleep(READY_LOOK_S)
         notify.ready()
@@ -214,7 +215,7 @@ class Supervisor:
                 return answers.status(given, len(self._numbers))
             case ["metrics"]:
                 return answers.metrics(given, len(self._numbers), self._restarts)
-            case _:  # confirmations: all read them from one folder; rekey: only who has the router agrees
+            case _:  # confirmations: all read them from one folder; rekey: only the worker with the router agrees
                 return given[0][1]
 
     async def _ask(self, number: int, words: Sequence[str]) -> Mapping[str, Any] | CommandRefused | None:
@@ -230,7 +231,7 @@ class Supervisor:
     # -- events ------------------------------------------------------------------------------------------
 
     def _watch(self, control: ControlServer, watched: bool) -> None:
-        """Pass on the workers' events while anybody follows them."""
+        """Pass on the workers' events while a client follows them."""
         for each in self._following:
             each.cancel()
         self._following = []
@@ -260,13 +261,13 @@ async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
 
 
 def refuse_central(config: DksConfig) -> None:
-    """ConfigError when keys of a whole group would be given out here: its members must all ask one process."""
+    """ConfigError when this DKS would distribute keys of a whole group: all its members must ask one process."""
     documents = Documents(config.domain, read_public_key(config.policy_server_key))
     documents.load(config.documents)
     for name in documents.routers():
         document = documents.of(name)
         if document is not None and document.issuer == "dks" and not document.local_key_server:
             raise ConfigError(
-                f"workers = {config.workers}: {name} has no local_key_server, and a DKS that gives out keys itself "
+                f"workers = {config.workers}: {name} has no local_key_server, and a DKS that distributes keys itself "
                 "is one process: set workers = 1"
             )

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end_with(parent: int) -> bool:
-    """SIGTERM when the supervisor is gone (prctl(2)); False when it is gone already."""
+    """Get SIGTERM when the supervisor is gone (prctl(2)); False when it is gone already."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     return os.getppid() == parent
 

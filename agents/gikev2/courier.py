@@ -1,10 +1,11 @@
-"""How signed policy documents travel between parties: each shows which it can give, and who lacks one asks for it.
+"""The exchange of signed policy documents between parties: each party announces the documents it can give, and a party
+that lacks one asks for it.
 
-A router shows all that it holds some tenths of a second after an IKE SA stands, and later what is new; a DKS shows what
-it could not bring to its router. Who wants a document asks for it, one at a time of each peer, in an INFORMATIONAL
-exchange of its own: never beside keys, with which it might not fit into one message. What a peer shows is not signed,
-and costs no more than a question. Private notifications of ours; who does not know them answers nothing to them. Knows
-nothing of what a document says, nor of who may have it: the holder does.
+A router announces all its documents some tenths of a second after an IKE SA is established, and new ones later. A DKS
+announces the documents that it could not deliver to its router. A party asks each peer for one document at a time, in
+an INFORMATIONAL exchange of its own: keys and a document may not fit into one message. An announcement is not signed; a
+false one costs no more than a request. The notifications are private; a peer without them ignores them. Knows nothing
+of a document's content, nor of who may have it: the holder decides.
 """
 
 from __future__ import annotations
@@ -23,54 +24,54 @@ from agents.ikev2.registry import ExchangeType
 from agents.runtime.pace import TokenBucket
 
 GREET_S = 0.3
-"""How long after an IKE SA stands all is shown: keys come first."""
+"""Delay from the establishment of an IKE SA to the first announcement: keys come first."""
 NEWS_S = 0.02
-"""How long news waits for more of it."""
+"""How long an announcement waits for further documents."""
 AGAIN_S = 1.0
-"""When a document that somebody else was asked for is looked for again."""
+"""When a document is requested again after another peer was asked for it."""
 ASKS_IN_A_SECOND, ASKS_AT_ONCE = 4.0, 32
-"""Of one peer: a liar shows documents without end."""
+"""The most documents that one peer may announce at a time: a false peer could announce without end."""
 MOST_SHOWN = 2 * notifies.MAX_HELD
-"""Documents of one peer that are remembered."""
+"""The most announced documents of one peer that are remembered."""
 LONGEST_WAIT_S = 3600
 
 
 class DocumentHolder(Protocol):
-    """Whoever has documents, and knows which it lacks."""
+    """A party's documents, and the documents that it lacks."""
 
     @property
     def asked_for(self) -> set[str]:
-        """The routers whose documents somebody is being asked for now."""
+        """The routers whose documents are being requested now."""
 
     def held(self, peer: str) -> Sequence[Held]:
-        """What this peer may be told that we can give."""
+        """The documents that may be announced to this peer."""
 
     def wants(self, entry: Held) -> bool:
-        """Whether a document that a peer shows is to be asked for."""
+        """True if an announced document is wanted."""
 
     def version(self, router: str) -> int:
-        """Of the document of this router that we have; 0 without one."""
+        """The version of this router's document here; 0 without one."""
 
     def given(self, wanted: WantedDocument, peer: str, now: float) -> bytes | int | None:
-        """The document for this peer; after how many seconds it may ask again; None when there is none for it."""
+        """The document for this peer, and the seconds after which it may ask again; None when there is none for it."""
 
     def held_by_peer(self, entry: Held, now: float) -> None:
         """A peer can give this document."""
 
     def offer(self, signed: bytes, asked: Held, source: str, now: float) -> None:
-        """Take this document if it is newer and rightly signed; whatever is wrong with it is for the record."""
+        """Accept this document if it is newer and correctly signed; record any error."""
 
     def missed(self, asked: Held, source: str, now: float) -> None:
-        """A peer showed a document that is wanted, and did not give it."""
+        """A peer announced a wanted document, and did not give it."""
 
     def doubt(self, source: str, what: str) -> None:
-        """Put on record that something about this peer's documents is wrong."""
+        """Record an error of this peer's documents."""
 
 
 @dataclass(slots=True)
 class _Peer:
-    """`entries`: what it can give; `rejected`: versions that it did not give, or that were wrong; `news`: routers whose
-    documents are new for it."""
+    """`entries`: documents that it can give; `rejected`: versions that it did not give, or that were invalid; `news`:
+    routers whose documents are new for it."""
 
     pace: TokenBucket = field(default_factory=lambda: TokenBucket(ASKS_IN_A_SECOND, ASKS_AT_ONCE))
     entries: dict[str, Held] = field(default_factory=dict)
@@ -83,12 +84,12 @@ class _Peer:
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to know of it."""
+        """True if nothing is known of it."""
         return not self.entries and self.asked is None and self.due == math.inf
 
     @property
     def due(self) -> float:
-        """When something is due."""
+        """The time of the next action."""
         return min(self.greet_at, self.news_at, self.ask_at)
 
     def remember(self, entry: Held) -> None:
@@ -101,7 +102,7 @@ class _Peer:
 
 
 class AskDocument(Request):
-    """For a document that this peer has shown."""
+    """Requests a document that this peer has announced."""
 
     def __init__(self, courier: Courier, peer: str, wanted: Held) -> None:
         self._courier, self._peer, self.wanted = courier, peer, wanted
@@ -120,7 +121,7 @@ class AskDocument(Request):
 
 
 class ShowDocuments(Request):
-    """What we can give. The answer to all of it shows what the peer can."""
+    """Announces our documents. The answer to a full announcement holds the peer's."""
 
     def __init__(self, courier: Courier, peer: str, payloads: Sequence[Payload]) -> None:
         super().__init__(payloads)
@@ -131,9 +132,9 @@ class ShowDocuments(Request):
 
 
 class Courier:
-    """Of the peers of one endpoint, by authenticated names. `sa_of`: an established IKE SA with a peer; `patience`:
-    between how many seconds, drawn by `uniform`, what a peer shows is left to others to give; `interface`:
-    for the record."""
+    """The couriers of all peers of one endpoint, by authenticated names. `sa_of`: an established IKE SA with a peer;
+    `patience`: the range in seconds, drawn by `uniform`, for which a request waits for other peers to give the
+    document; `interface`: for the record."""
 
     def __init__(
         self,
@@ -157,7 +158,7 @@ class Courier:
     # -- showing ---------------------------------------------------------------------------------------
 
     def met(self, name: str, now: float, *, first: bool) -> None:
-        """An IKE SA with this peer stands. `first`: it is for us to show first."""
+        """An IKE SA with this peer is established. `first`: our side announces first."""
         peer = self._peer(name)
         peer.rejected.clear()
         self._give_up(peer)
@@ -165,7 +166,7 @@ class Courier:
             peer.greet_at = now + GREET_S
 
     def news(self, routers: Iterable[str], peers: Iterable[str], now: float) -> None:
-        """The documents of these routers are new here, and these peers are to know."""
+        """The documents of these routers are new here: announce them to these peers."""
         routers = set(routers)
         for name in peers:
             peer = self._peer(name)
@@ -173,7 +174,7 @@ class Courier:
             peer.news_at = min(peer.news_at, now + NEWS_S)
 
     def show(self, peer: str) -> list[Payload]:
-        """What a message of ours to this peer says that we can give; nothing when that is nothing."""
+        """The announcement for this peer; None without documents."""
         held = self.holder.held(peer)
         return [notifies.documents_held(held, whole=False)] if held else []
 
@@ -205,7 +206,7 @@ class Courier:
     # -- what a peer says ------------------------------------------------------------------------------
 
     def answer(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
-        """What the answer to an INFORMATIONAL request says: the document that was asked for, or what we can give."""
+        """Handle the answer to an INFORMATIONAL request: a requested document, or an announcement."""
         whole = self.heard(payloads, peer, now)
         answer: list[Payload] = []
         try:
@@ -223,7 +224,7 @@ class Courier:
         return answer
 
     def heard(self, payloads: Sequence[Payload], peer: str, now: float) -> bool:
-        """Read what a peer shows. Whether it is all that it has, and wants the same of us."""
+        """Read a peer's announcement; True if it is full and asks for ours."""
         try:
             held = notifies.find_documents_held(payloads)
         except MalformedMessage as error:
@@ -243,7 +244,7 @@ class Courier:
         return self._uniform(*self._patience) if self._patience[1] else 0.0
 
     def forget(self, peer: str) -> None:
-        """It is a peer no more."""
+        """The party is no longer a peer."""
         state = self._peers.pop(peer, None)
         if state is not None:
             self._give_up(state)
@@ -270,13 +271,13 @@ class Courier:
                 self.holder.asked_for.add(free[0].router)
 
     def question(self, wanted: Held) -> list[Payload] | None:
-        """What is asked; None when it is not wanted any more."""
+        """The request; None when the document is no longer wanted."""
         if not self.holder.wants(wanted):
             return None
         return [notifies.document_wanted(WantedDocument(wanted.router, self.holder.version(wanted.router)))]
 
     def answered(self, request: AskDocument, name: str, payloads: Sequence[Payload], now: float) -> None:
-        """The answer to a question of ours."""
+        """Handle the answer to a request of ours."""
         wanted, peer = request.wanted, self._peers.get(name)
         signed, wait_s = None, None
         try:
@@ -298,7 +299,7 @@ class Courier:
         peer.ask_at = now
 
     def ended(self, request: AskDocument, name: str) -> None:
-        """Nobody waits for an answer any more. Over the next IKE SA all is shown again."""
+        """No answer will come. Everything is announced again over the next IKE SA."""
         peer = self._peers.get(name)
         if peer is not None and peer.asked is request:
             self._give_up(peer)
@@ -311,7 +312,7 @@ class Courier:
     # -- time ------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do all actions that are due."""
         for name, peer in list(self._peers.items()):
             if peer.greet_at <= now:
                 self._greet(name, peer, now)
@@ -323,7 +324,7 @@ class Courier:
                 del self._peers[name]
 
     def next_timer(self) -> float | None:
-        """When something is due."""
+        """The time of the next action."""
         if not self._peers:
             return None
         when = min([each.due for each in self._peers.values()])

@@ -1,4 +1,4 @@
-"""What can go wrong above the codec. Octets without form raise agents.ikev2's MalformedMessage, as there."""
+"""The errors above the codec. Malformed octets raise MalformedMessage of agents.ikev2."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from agents.ikev2 import IkeError
 
 
 class UnusableGroup(IkeError):
-    """Well-formed, but not a group that can be used: a missing key, an unknown suite, a wrong speaker."""
+    """Well-formed, but not a usable group: a missing key, an unknown suite, a wrong speaker."""
 
 
 class GroupRefused(IkeError):

@@ -1,7 +1,7 @@
-"""The GSA payload, RFC 9838 §4.4: policies of SAs and of the whole group, as values.
+"""The GSA payload (RFC 9838 §4.4): policies of SAs and of the whole group, as values.
 
-Knows octets and their form only: whether a policy can be met is for others to say.
-Every parser raises MalformedMessage and nothing else.
+Knows octets and their form only; others decide whether a policy can be met. Every parser raises MalformedMessage and
+nothing else.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class GroupPolicy:
 
 @dataclass(frozen=True, slots=True)
 class GroupWidePolicy:
-    """What holds for the whole group: seconds of activation and deactivation delay, bits of a Sender-ID."""
+    """The group-wide policy: activation and deactivation delay in seconds, length of a Sender-ID in bits."""
 
     atd_s: int = 0
     dtd_s: int = 0

@@ -1,6 +1,6 @@
-"""The KD payload, RFC 9838 §4.5: bags of wrapped keys, and the key wrap itself (RFC 5649).
+"""The KD payload (RFC 9838 §4.5): bags of wrapped keys, and the key wrap itself (RFC 5649).
 
-Every parser raises MalformedMessage and nothing else. Wrapped or not, keys do not show in a repr.
+Every parser raises MalformedMessage and nothing else. Keys, wrapped or not, are left out of every repr.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MIN_WRAPPED = 16
 
 @dataclass(frozen=True, slots=True)
 class WrappedKey:
-    """A key under another: Key ID 0 is an SA's keying material, KWK ID 0 the default key-wrap key."""
+    """A key wrapped by another: Key ID 0 is an SA's keying material, KWK ID 0 the default key-wrap key."""
 
     key_id: int
     kwk_id: int
@@ -52,7 +52,7 @@ def wrap_key(kwk: bytes, key: bytes, key_id: int = 0, kwk_id: int = 0) -> Wrappe
 
 
 def unwrap_key(kwk: bytes, wrapped: WrappedKey) -> bytes:
-    """The key. IntegrityFailure when it was not wrapped with this KWK."""
+    """The unwrapped key. IntegrityFailure when it was wrapped with another KWK."""
     try:
         return aes_key_unwrap_with_padding(kwk, wrapped.octets)
     except (InvalidUnwrap, ValueError) as error:

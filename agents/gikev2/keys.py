@@ -1,7 +1,7 @@
-"""A group's keys as values, and between them and GSA and KD.
+"""A group's keys as values, and their conversion to and from GSA and KD.
 
-One generation of a speaker's group: a Data-Security SA for each destination. Knows nothing of
-exchanges, of IKE SAs, or of who may have the keys.
+One generation of a speaker's group has a Data-Security SA for each destination. Knows nothing of exchanges, of IKE SAs,
+or of who may have the keys.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agents.policy.names import GroupId
 from agents.policy.spi import sa_slots
 
 MAX_DELAY_S = 65535
-"""What an activation delay can say (RFC 9838 §4.4.3: two octets)."""
+"""The longest activation delay that the encoding allows (RFC 9838 §4.4.3: two octets)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class DataSa:
 
 @dataclass(frozen=True, slots=True)
 class GroupKeys:
-    """One generation of a speaker's group. `state`: the key server's signed word on (v, g), verified."""
+    """One generation of a speaker's group. `state`: the key server's signed state with (v, g), verified."""
 
     group: GroupId
     generation: int
@@ -53,7 +53,7 @@ class GroupKeys:
     state: SignedState
 
     def for_member(self, router: str) -> GroupKeys:
-        """What this router may have: the multicast SAs, and the pair SAs that are its own.
+        """The part for this router: the multicast SAs, and its own pair SAs.
 
         The speaker itself has all.
         """
@@ -66,7 +66,7 @@ class GroupKeys:
         return replace(self, sas=tuple(replace(sa, replay_floor=sequence(sa)) for sa in self.sas))
 
     def group_sas(self, interface: str, *, outbound: bool, until: float, active: bool = True) -> tuple[GroupSa, ...]:
-        """The SAs as agents.ipsec wants them on this interface of ours. `until`: their planned end."""
+        """The SAs in the form of agents.ipsec, for this interface of ours. `until`: their planned end."""
         protocol = self.group.routing_protocol
         return tuple(
             GroupSa(
@@ -88,7 +88,7 @@ class GroupKeys:
 
 
 def make_group_keys(document: PolicyDocument, random: Callable[[int], bytes], state: SignedState) -> GroupKeys:
-    """The generation of this state, of a group whose speaker the document is for: fresh keys for every SA.
+    """The generation of this state, for a group whose speaker the document is for: fresh keys for every SA.
 
     UnusableGroup when the document has no such group, PolicyError when its SPI block is too small.
     """
@@ -114,8 +114,8 @@ def make_group_keys(document: PolicyDocument, random: Callable[[int], bytes], st
 
 
 def check_speaker(keys: GroupKeys, interface: InterfacePolicy, neighbor: Neighbor, document: PolicyDocument) -> None:
-    """UnusableGroup unless every SA is one that this neighbour may send with on this interface:
-    its address, its SPIs, our suite, the protocol's groups or our own address."""
+    """UnusableGroup unless this neighbour may send with every SA on this interface: its address, its SPIs, our suite,
+    the protocol's groups or our own address."""
     protocol = keys.group.routing_protocol
     allowed: set[IPAddress] = {*protocol.multicast_destinations(interface.link)}
     if protocol.unicast_on(interface.link):
@@ -125,7 +125,7 @@ def check_speaker(keys: GroupKeys, interface: InterfacePolicy, neighbor: Neighbo
         raise UnusableGroup(f"{keys.group}: {len(keys.sas)} SAs, and two of them to one destination")
     for sa in keys.sas:
         if sa.speaker != speaker or sa.ip_protocol != protocol.ip_protocol or sa.destination not in allowed:
-            raise UnusableGroup(f"{keys.group}: {sa.speaker} to {sa.destination} is not for this neighbour to send")
+            raise UnusableGroup(f"{keys.group}: {sa.speaker} to {sa.destination} is not an SA of this neighbour")
         if sa.suite is not document.suite or not neighbor.spi.holds(sa.spi):
             raise UnusableGroup(
                 f"{keys.group}: suite {sa.suite.value} or SPI {sa.spi:#010x} is not what the policy says"
@@ -133,12 +133,13 @@ def check_speaker(keys: GroupKeys, interface: InterfacePolicy, neighbor: Neighbo
 
 
 LEAST_LIFE_S = 10
-"""A receiver asks for new keys at the end of a key's life: whoever gives keys of no life is asked seldom."""
+"""The shortest lifetime that a receiver accepts. A receiver asks for new keys at the end of a key's lifetime; a
+lifetime of zero would make it ask without end."""
 
 
 def bounded(keys: GroupKeys, lifetimes: Lifetimes) -> GroupKeys:
-    """The same keys for a receiver, for no longer and with no longer delays than policy says: who gives them may say
-    less, and neither more nor nothing."""
+    """The same keys for a receiver, with a lifetime and delays no longer than policy's: a key server may give shorter
+    ones, but neither longer ones nor zero."""
     life_s = lifetimes.group_s
     lives = [life_s if sa.lifetime_s is None else min(life_s, max(LEAST_LIFE_S, sa.lifetime_s)) for sa in keys.sas]
     return replace(
@@ -150,12 +151,12 @@ def bounded(keys: GroupKeys, lifetimes: Lifetimes) -> GroupKeys:
 
 
 def own_keys(keys: GroupKeys, document: PolicyDocument) -> GroupKeys:
-    """Keys that another key server made for a group that the router of this document speaks in, with each pair SA
-    marked as its member's. UnusableGroup unless they have exactly the SAs that the policy gives the group."""
+    """Keys that another key server made for a group of this document's router, with each pair SA marked as its
+    member's. UnusableGroup unless they have exactly the SAs that policy gives the group."""
     group = keys.group
     interface = document.interface(group.interface)
     if group not in document.own_groups() or interface is None:
-        raise UnusableGroup(f"{group} is no group of ours")
+        raise UnusableGroup(f"{group} is not a group of ours")
     protocol = group.routing_protocol
     local = interface.local_for(protocol)
     member = {
@@ -176,7 +177,7 @@ def own_keys(keys: GroupKeys, document: PolicyDocument) -> GroupKeys:
 
 @lru_cache(maxsize=len(Suite))
 def suite_transforms(suite: Suite) -> tuple[Transform, ...]:
-    """The transforms of a Data-Security SA with one sender: 32-bit sequence numbers, ESN is forbidden."""
+    """The transforms of a Data-Security SA with one sender: 32-bit sequence numbers, since ESN is forbidden."""
     p = suite.parameters
     transforms = [transform(TransformType.ENCR, p.encr_id, p.encr_key_bits if suite in _SIZED else None)]
     if p.integ_id is not None:
@@ -189,7 +190,7 @@ _SIZED = frozenset(suite for suite in Suite if suite.parameters.encr_id in (12, 
 
 
 def transforms_suite(transforms: tuple[Transform, ...]) -> Suite:
-    """Which suite these transforms are; UnusableGroup for one that we do not have."""
+    """The suite of these transforms; UnusableGroup for one that we lack."""
     if len({item.type for item in transforms}) != len(transforms):
         raise UnusableGroup("two transforms of one type")
     wanted = {item for item in transforms if not (item.type == TransformType.INTEG and item.id == Integ.NONE)}
@@ -218,7 +219,7 @@ def to_payloads(keys: GroupKeys, kwk: bytes, *, floors: bool = True) -> tuple[Gs
 
 
 def from_payloads(state: SignedState, gsa: GsaPayload, kd: KdPayload, kwk: bytes) -> GroupKeys:
-    """The keys of this state, from GSA and KD. UnusableGroup for what we cannot use, IntegrityFailure for a wrong
+    """The keys of this state, from GSA and KD. UnusableGroup for keys that we cannot use, IntegrityFailure for a wrong
     wrap."""
     sas = tuple(_data_sa(policy, kd, kwk) for policy in gsa.policies if policy.protocol != Protocol.GIKE_UPDATE)
     if not sas:

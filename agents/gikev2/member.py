@@ -1,7 +1,6 @@
-"""The group member's side: requests to a key server, and what its answers and rekeys mean.
+"""The group member's side: requests to a key server, and reading of its answers and rekeys.
 
-RFC 9838 §2.3 and §2.4.2. Keeps no state and knows no transport: the caller owns the IKE SA
-and gives its key-wrap key.
+RFC 9838 §2.3 and §2.4.2. Keeps no state and knows no transport: the caller owns the IKE SA and gives its key-wrap key.
 """
 
 from __future__ import annotations
@@ -39,23 +38,23 @@ from agents.policy.group import GroupState, Issuer, SignedState, claimed_group, 
 from agents.policy.names import GroupId, SpeakerId
 
 IssuerKey = Callable[[GroupId, Issuer], Ed25519PublicKey | None]
-"""The key with which an issuer of this kind signs for a group; None when it may not speak for it."""
+"""The key with which an issuer of this kind signs for a group; None when it may not speak for the group."""
 Check = Callable[[GroupState], None]
-"""PolicyError unless this state, which is signed as it must be, may be taken."""
+"""PolicyError unless this state, whose signature is valid, may be accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupDelete:
-    """SAs to give up (RFC 9838 §2.4.3). `everything`: all Data-Security SAs that came over this IKE SA."""
+    """SAs to delete (RFC 9838 §2.4.3). `everything`: all Data-Security SAs that came over this IKE SA."""
 
     spis: frozenset[int]
     everything: bool = False
     excluded: bool = False
-    """The Rekey SA is deleted: we are out, and register again after a random wait."""
+    """The Rekey SA is deleted: the member is excluded, and registers again after a random wait."""
 
 
 class GroupMember:
-    """Builds requests and reads answers for one party. `suites`: what it can do, best first."""
+    """Builds requests and reads answers for one party. `suites`: those it supports, best first."""
 
     def __init__(self, suites: Sequence[Suite], issuer_key: IssuerKey, check: Check) -> None:
         self._suites = tuple(suites)
@@ -63,7 +62,7 @@ class GroupMember:
         self._check = check
 
     def request(self, group: GroupId, *, sender: bool = False, extra: Sequence[Payload] = ()) -> list[Payload]:
-        """IDg, SAg and GROUP_SENDER: the payloads of GSA_REGISTRATION, or those of GSA_AUTH that are the group's."""
+        """IDg, SAg and GROUP_SENDER: the payloads of GSA_REGISTRATION, or the group's payloads in GSA_AUTH."""
         payloads: list[Payload] = [idg(group)]
         if not group.is_control:
             payloads.append(self._capabilities())
@@ -72,13 +71,13 @@ class GroupMember:
         return [*payloads, *extra]
 
     def request_all(self, speaker: SpeakerId, *, extra: Sequence[Payload] = ()) -> list[Payload]:
-        """The same for all groups of a speaker."""
+        """The same payloads for all groups of a speaker."""
         return [idg(speaker), self._capabilities(), *extra]
 
     @staticmethod
     def split(groups: Collection[GroupId], payloads: Sequence[Payload]) -> dict[GroupId, list[Payload]]:
-        """The answer to `request_all` as answers of groups, for `answer`; those of `groups` that it has a state and SAs
-        of. UnusableGroup, MalformedMessage."""
+        """The answer to `request_all`, as answers of single groups for `answer`: of the `groups` for which it has a
+        state and SAs. UnusableGroup, MalformedMessage."""
         octets = _only(payloads, PayloadType.GSA)
         if octets is None:
             return {}
@@ -96,15 +95,15 @@ class GroupMember:
         return by_group
 
     def leave(self, group: GroupId, *, no_proposal: bool = False) -> list[Payload]:
-        """GSA_REGISTRATION that says we do not take part (any more)."""
+        """A GSA_REGISTRATION by which the member leaves the group."""
         kind = NotifyType.NO_PROPOSAL_CHOSEN if no_proposal else NotifyType.REGISTRATION_FAILED
         return [idg(group), NotifyPayload(kind)]
 
     def answer(self, group: GroupId, payloads: Sequence[Payload], kwk: bytes) -> GroupKeys:
         """The keys in the answer to `request`.
 
-        GroupRefused when it is an error; UnusableGroup when it cannot be used or its state is not
-        signed, of another group, or older than one we had; MalformedMessage; IntegrityFailure.
+        GroupRefused when it is an error. UnusableGroup when it cannot be used, or when its state is not signed, of
+        another group, or older than one accepted before. MalformedMessage; IntegrityFailure.
         """
         for item in payloads:
             if isinstance(item, NotifyPayload) and item.is_error:
@@ -114,7 +113,7 @@ class GroupMember:
         return self._keys(group, payloads, kwk)
 
     def rekey(self, payloads: Sequence[Payload], kwk: bytes) -> GroupKeys:
-        """The keys of a GSA_INBAND_REKEY; the group is the one that its signed state names. Raises as `answer`."""
+        """The keys of a GSA_INBAND_REKEY; its signed state names the group. Raises as `answer`."""
         signed = notifies.find_group_state(payloads)
         if signed is None:
             raise UnusableGroup("a rekey without a group state")
@@ -139,7 +138,7 @@ class GroupMember:
         return from_payloads(SignedState(state, signed), GsaPayload.parse(gsa), KdPayload.parse(kd), kwk)
 
     def _capabilities(self) -> SaPayload:
-        """SAg: what we can do. Proposals with one number belong together (RFC 9838 §4.2)."""
+        """SAg: the supported suites. Proposals with one number belong together (RFC 9838 §4.2)."""
         kwa = Proposal(1, Protocol.GIKE_UPDATE, b"", (transform(TransformType.KWA, Kwa.KW_5649_256),))
         transforms: list[Transform] = []
         for suite in self._suites:
@@ -149,7 +148,7 @@ class GroupMember:
 
 
 def _is_of(policy: GroupPolicy, group: GroupId) -> bool:
-    """Whether the group's protocol is that of this SA."""
+    """True if this SA is of the group's protocol."""
     protocol, source = group.routing_protocol, policy.source
     family = socket.AF_INET if source.first.version == 4 else socket.AF_INET6
     return (source.protocol, family) == (protocol.ip_protocol, protocol.family)
@@ -161,7 +160,7 @@ def idg(group: GroupId | SpeakerId) -> IdPayload:
 
 
 def rekey_sa(payloads: Sequence[Payload], key: Ed25519PublicKey, kwk: bytes) -> RekeyGrant | None:
-    """The Rekey SA in the answer to a registration, whose messages bear signatures of `key`; None when it has none.
+    """The Rekey SA in the answer to a registration, whose messages are signed with `key`; None when it has none.
 
     UnusableGroup, IntegrityFailure, MalformedMessage.
     """
@@ -170,7 +169,7 @@ def rekey_sa(payloads: Sequence[Payload], key: Ed25519PublicKey, kwk: bytes) -> 
 
 
 def parse_delete(payloads: Sequence[Payload]) -> GroupDelete | None:
-    """What the Delete payloads of a rekey message give up; None when there is none. MalformedMessage."""
+    """The SAs that the Delete payloads of a rekey message delete; None without any. MalformedMessage."""
     spis: set[int] = set()
     everything = excluded = deletes = False
     for item in payloads:
@@ -197,7 +196,7 @@ def parse_delete(payloads: Sequence[Payload]) -> GroupDelete | None:
 def _only(payloads: Sequence[Payload], kind: int) -> bytes | None:
     matching = [item for item in payloads if item.payload_type == kind]
     if len(matching) > 1:
-        raise MalformedMessage(f"payload of type {kind} is there {len(matching)} times")
+        raise MalformedMessage(f"payload of type {kind} occurs {len(matching)} times")
     if not matching:
         return None
     item = matching[0]

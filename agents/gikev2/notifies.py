@@ -1,6 +1,6 @@
 """Our private notifications and GROUP_SENDER as values, each with its one layout.
 
-Signed objects go through unread: who holds the key verifies them. Raises MalformedMessage only.
+Signed objects pass through unread: the holder of the key verifies them. Raises MalformedMessage only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from agents.policy.names import GroupId, check_router
 
 MAX_SENDER_IDS = 16
 MAX_HELD = 160
-"""Documents that one message tells of: a router's own, those that it carries, and those that were handed over."""
+"""The most documents that one message announces: a router's own, those that it carries, and those that were handed
+over."""
 MAX_VERSION = (1 << 63) - 1
 _SUMMARY = struct.Struct("!QQ32s")
 _HELD = struct.Struct("!QBB")
@@ -27,8 +28,8 @@ _WHOLE, _HANDED = 1, 1
 
 @dataclass(frozen=True, slots=True)
 class PolicySummary:
-    """Which policy a party has: version of its document, version and SHA-256 of its revocation list (zeros without
-    one). Neighbours compare these, and the newer list goes across."""
+    """The policy that a party has: version of its document, version and SHA-256 of its revocation list (zeros without
+    one). Neighbours compare these, and the newer list is sent across."""
 
     version: int
     revocation: int
@@ -37,7 +38,7 @@ class PolicySummary:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A document that somebody can give. `handed`: an administrator handed it to a router, and it goes also through
+    """A document that a party can give. `handed`: an administrator handed it to a router, so it also propagates through
     routers that do not carry it otherwise."""
 
     router: str
@@ -47,7 +48,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class AllHeld:
-    """Documents that a party can give. `whole`: all of them, and the receiver is to say the same of itself."""
+    """Documents that a party can give. `whole`: all of them, and the receiver must announce its own."""
 
     documents: tuple[Held, ...]
     whole: bool
@@ -55,7 +56,7 @@ class AllHeld:
 
 @dataclass(frozen=True, slots=True)
 class WantedDocument:
-    """The document of this router, if its version is above this one."""
+    """Asks for the document of this router, if its version is above this one."""
 
     router: str
     above: int
@@ -68,7 +69,7 @@ def _all(payloads: Iterable[Payload], kind: int) -> list[bytes]:
 def _one(payloads: Iterable[Payload], kind: int) -> bytes | None:
     values = _all(payloads, kind)
     if len(values) > 1:
-        raise MalformedMessage(f"notification {kind} is there {len(values)} times")
+        raise MalformedMessage(f"notification {kind} occurs {len(values)} times")
     return values[0] if values else None
 
 
@@ -78,7 +79,7 @@ def policy_document(signed: bytes) -> NotifyPayload:
 
 
 def find_policy_document(payloads: Iterable[Payload]) -> bytes | None:
-    """The signed document, not verified."""
+    """The signed document, unverified."""
     return _document(_one(payloads, PrivateNotify.POLICY_DOCUMENT), "POLICY_DOCUMENT")
 
 
@@ -95,27 +96,27 @@ def group_state(signed: bytes) -> NotifyPayload:
 
 
 def find_group_state(payloads: Iterable[Payload]) -> bytes | None:
-    """The signed state, not verified."""
+    """The signed state, unverified."""
     return _one(payloads, PrivateNotify.GROUP_STATE)
 
 
 def find_group_states(payloads: Iterable[Payload]) -> list[bytes]:
-    """The signed states of several groups, not verified."""
+    """The signed states of several groups, unverified."""
     return _all(payloads, PrivateNotify.GROUP_STATE)
 
 
 def group_report(signed: bytes) -> NotifyPayload:
-    """Report upward a state that we signed."""
+    """Report a state that we signed to the DKS."""
     return NotifyPayload(PrivateNotify.GROUP_REPORT, signed)
 
 
 def find_group_reports(payloads: Iterable[Payload]) -> list[bytes]:
-    """The signed states that are reported, not verified."""
+    """The reported signed states, unverified."""
     return _all(payloads, PrivateNotify.GROUP_REPORT)
 
 
 def reconnect_hint(seconds: int) -> NotifyPayload:
-    """Ask the receiver to stay away for so many seconds."""
+    """Ask the receiver to stay away for this many seconds."""
     return NotifyPayload(PrivateNotify.RECONNECT_HINT, seconds.to_bytes(4, "big"))
 
 
@@ -125,13 +126,13 @@ def find_reconnect_hint(payloads: Iterable[Payload]) -> int | None:
 
 
 def policy_summary(summary: PolicySummary) -> NotifyPayload:
-    """Say which policy we have."""
+    """Announce which policy we have."""
     octets = _SUMMARY.pack(summary.version, summary.revocation, summary.digest)
     return NotifyPayload(PrivateNotify.POLICY_SUMMARY, octets)
 
 
 def find_policy_summary(payloads: Iterable[Payload]) -> PolicySummary | None:
-    """Which policy the peer says it has."""
+    """The policy that the peer announces."""
     data = _one(payloads, PrivateNotify.POLICY_SUMMARY)
     if data is None:
         return None
@@ -146,7 +147,7 @@ def revocation(signed: bytes) -> NotifyPayload:
 
 
 def find_revocation(payloads: Iterable[Payload]) -> bytes | None:
-    """The signed list, not verified."""
+    """The signed list, unverified."""
     return _one(payloads, PrivateNotify.REVOCATION)
 
 
@@ -164,17 +165,17 @@ def find_rekey_orders(payloads: Iterable[Payload]) -> list[GroupId]:
 
 
 def confirmation(signed: bytes) -> NotifyPayload:
-    """Carry a router's confirmation upward."""
+    """Carry a router's confirmation to the DKS."""
     return NotifyPayload(PrivateNotify.CONFIRMATION, signed)
 
 
 def find_confirmation(payloads: Iterable[Payload]) -> bytes | None:
-    """The signed confirmation, not verified."""
+    """The signed confirmation, unverified."""
     return _one(payloads, PrivateNotify.CONFIRMATION)
 
 
 def documents_held(documents: Sequence[Held], *, whole: bool) -> NotifyPayload:
-    """Say which documents we can give."""
+    """Announce the documents that we can give."""
     octets = bytearray((_WHOLE if whole else 0,))
     for each in documents[:MAX_HELD]:
         name = each.router.encode()
@@ -183,7 +184,7 @@ def documents_held(documents: Sequence[Held], *, whole: bool) -> NotifyPayload:
 
 
 def find_documents_held(payloads: Iterable[Payload]) -> AllHeld | None:
-    """Which documents the peer says that it can give. Bits of a later version are passed over."""
+    """The documents that the peer announces. Unknown bits, of later versions, are ignored."""
     data = _one(payloads, PrivateNotify.DOCUMENTS_HELD)
     if data is None:
         return None
@@ -191,16 +192,16 @@ def find_documents_held(payloads: Iterable[Payload]) -> AllHeld | None:
     offset = 1
     while offset < len(data):
         if len(data) - offset < _HELD.size or len(held) == MAX_HELD:
-            raise MalformedMessage(f"DOCUMENTS_HELD is cut short, or tells of more than {MAX_HELD}")
+            raise MalformedMessage(f"DOCUMENTS_HELD is truncated, or announces more than {MAX_HELD}")
         version, flags, length = _HELD.unpack_from(data, offset)
         offset += _HELD.size
         router = _router(data[offset : offset + length], "DOCUMENTS_HELD")
         offset += length
         if router in held or not 0 < version <= MAX_VERSION:
-            raise MalformedMessage(f"DOCUMENTS_HELD tells of {router} twice, or of version {version}")
+            raise MalformedMessage(f"DOCUMENTS_HELD announces {router} twice, or version {version}")
         held[router] = Held(router, version, bool(flags & _HANDED))
     if not data or offset > len(data):
-        raise MalformedMessage("DOCUMENTS_HELD is cut short")
+        raise MalformedMessage("DOCUMENTS_HELD is truncated")
     return AllHeld(tuple(held.values()), bool(data[0] & _WHOLE))
 
 
@@ -210,7 +211,7 @@ def document_wanted(wanted: WantedDocument) -> NotifyPayload:
 
 
 def asks_for_document(payloads: Iterable[Payload]) -> bool:
-    """Whether a DOCUMENT_WANTED is among them, readable or not."""
+    """True if a DOCUMENT_WANTED is among them, readable or not."""
     return bool(_all(payloads, PrivateNotify.DOCUMENT_WANTED))
 
 
@@ -226,12 +227,12 @@ def find_document_wanted(payloads: Iterable[Payload]) -> WantedDocument | None:
 
 
 def carried_document(signed: bytes) -> NotifyPayload:
-    """Carry a signed policy document of whichever router."""
+    """Carry a signed policy document of any router."""
     return NotifyPayload(PrivateNotify.CARRIED_DOCUMENT, carriage.packed(signed))
 
 
 def find_carried_document(payloads: Iterable[Payload]) -> bytes | None:
-    """The signed document, not verified."""
+    """The signed document, unverified."""
     return _document(_one(payloads, PrivateNotify.CARRIED_DOCUMENT), "CARRIED_DOCUMENT")
 
 
@@ -243,12 +244,12 @@ def _router(octets: bytes, name: str) -> str:
 
 
 def group_sender(sender_ids: int = 1) -> NotifyPayload:
-    """GROUP_SENDER (RFC 9838 §4.7.2): we shall send, and want so many Sender-IDs."""
+    """GROUP_SENDER (RFC 9838 §4.7.2): the member will send, and wants this many Sender-IDs."""
     return NotifyPayload(NotifyType.GROUP_SENDER, sender_ids.to_bytes(4, "big"))
 
 
 def find_group_sender(payloads: Iterable[Payload]) -> int | None:
-    """How many Sender-IDs are wanted by one that will send; None when it will not."""
+    """The number of Sender-IDs that a sender wants; None when the member will not send."""
     wanted = _number(_one(payloads, NotifyType.GROUP_SENDER), "GROUP_SENDER")
     if wanted is not None and wanted > MAX_SENDER_IDS:
         raise MalformedMessage(f"{wanted} Sender-IDs are wanted")

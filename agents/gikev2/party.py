@@ -1,16 +1,16 @@
-"""One party above its endpoint: what the LKS on a link, its relation to the DKS, its pairs and the DKS have in common.
+"""One party above its endpoint: the common part of the LKS on a link, its contact with the DKS, its pairs, and the DKS.
 
 An endpoint's effects are drained here, and every event is dispatched here and nowhere else, each behind the fault
-boundary: what is raised for one closes its IKE SA at most, and a request is answered all the same.
+boundary: an exception in one event closes at most its IKE SA, and a request is answered all the same.
 
-    datagram, timer, command → endpoint → drain ─┬→ an answer to us    the Request that it is for
+datagram, timer, command → endpoint → drain ─┬→ an answer to us    the Request that it is for
                                                  ├→ an IKE SA          on_established, on_closed
                                                  ├→ a Child SA         on_child_…
                                                  └→ a request to us    GSA_AUTH, GSA_REGISTRATION → register
                                                                        GSA_INBAND_REKEY           → rekeyed
                                                                        INFORMATIONAL         → lists, courier, informed
 
-`IkeParty` has all but the last line, and pairs are such parties. Knows nothing of what keys are for.
+`IkeParty` has everything except the last line, and pairs are such parties. Knows nothing of the purpose of keys.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ EXCHANGES = frozenset({ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_RE
 
 
 class IkeParty:
-    """`domain`: the one whose routers may speak to it; `emit`: takes its effects; `place`: its interface, for the
+    """`domain`: its routers may speak to this party; `emit`: takes its effects; `interface`: its own, for the
     record."""
 
     def __init__(
@@ -93,7 +93,7 @@ class IkeParty:
         return Identification.key_id(party_id(self._domain, router))
 
     def router_of(self, identity: Identification | None) -> str | None:
-        """The router of our domain that has this identity, if it is one's at all."""
+        """The router of our domain with this identity; None when there is none."""
         if identity is None:
             return None
         try:
@@ -105,7 +105,7 @@ class IkeParty:
     # -- which key exchange ----------------------------------------------------------------------------
 
     def agree(self, asked: PostQuantum, now: float) -> None:
-        """From now on IKE SAs have the key exchange that policy asks for. UnsupportedAlgorithm when we have not."""
+        """Use the key exchange that policy asks for from now on. UnsupportedAlgorithm when this machine lacks it."""
         self._endpoint.offer(offers(asked), now)
 
     def key_exchange(self, router: str) -> str | None:
@@ -122,7 +122,7 @@ class IkeParty:
     # -- what the endpoint gives -----------------------------------------------------------------------
 
     def _drain(self, now: float) -> None:
-        """Send what is to be sent, and act on what has happened, in order."""
+        """Send the datagrams and act on the events, in order."""
         while effects := self._endpoint.take():
             for effect in effects:
                 if isinstance(effect, Send):
@@ -132,7 +132,7 @@ class IkeParty:
                     self._guarded(effect, now)
 
     def _may_send(self) -> bool:
-        """Whether datagrams go out now."""
+        """True if datagrams may be sent now."""
         return True
 
     def _guarded(self, event: IkeEvent, now: float) -> None:
@@ -177,22 +177,22 @@ class IkeParty:
                 self.on_child_failed(event, now)
 
     def on_seen(self, event: MessageSeen, now: float) -> None:
-        """A message came in that was not dropped."""
+        """A message arrived that was not dropped."""
 
     def on_auth_request(self, event: AuthRequest, now: float) -> None:
-        """A peer has authenticated itself with GSA_AUTH and is to be answered."""
+        """A peer has authenticated itself with GSA_AUTH and needs an answer."""
 
     def on_request(self, event: RequestReceived, now: float) -> None:
-        """A request over an SA that stands is to be answered."""
+        """A request over an established SA needs an answer."""
 
     def on_established(self, event: Established, now: float) -> None:
-        """An IKE SA stands."""
+        """An IKE SA is established."""
 
     def on_closed(self, event: Closed, now: float) -> None:
         """An IKE SA is gone."""
 
     def on_child_established(self, event: ChildEstablished, now: float) -> None:
-        """A Child SA stands."""
+        """A Child SA is established."""
 
     def on_child_closed(self, event: ChildClosed, now: float) -> None:
         """A Child SA is gone."""
@@ -203,7 +203,7 @@ class IkeParty:
     # -- answers ---------------------------------------------------------------------------------------
 
     def _respond(self, token: int, payloads: Sequence[Payload], now: float) -> None:
-        """Answer a request; one whose answer cannot be carried is refused."""
+        """Answer a request; if the answer is too long for a message, refuse it."""
         try:
             self._endpoint.respond(token, payloads, now)
         except UnknownSa as error:
@@ -213,7 +213,7 @@ class IkeParty:
             self._reject(token, now)
 
     def _reject(self, token: int, now: float) -> None:
-        """Answer that nothing comes of a request, if it was not answered yet."""
+        """Refuse a request that was not answered yet."""
         try:
             self._endpoint.respond(token, [NotifyPayload(NotifyType.REGISTRATION_FAILED)], now)
         except IkeError:
@@ -221,7 +221,8 @@ class IkeParty:
 
 
 class Registration(Request):
-    """GSA_REGISTRATION of one group. `under_way`: those of one IKE SA, a group's one at a time."""
+    """The GSA_REGISTRATION of one group. `under_way`: the registrations over one IKE SA, one at a time for each
+    group."""
 
     def __init__(self, under_way: dict[GroupId, Registration], group: GroupId) -> None:
         self._under_way, self.group = under_way, group
@@ -244,17 +245,18 @@ class Registration(Request):
         """The answer."""
 
     def missed(self, now: float) -> None:
-        """There will be none."""
+        """There will be no answer."""
 
 
 class GroupParty(IkeParty):
-    """A party that speaks of groups. `config`: of its endpoint; `holder`: keeps the revocation list; `documents`: the
-    policy documents.
+    """A party with groups. `config`: of its endpoint; `holder`: keeps the revocation list; `documents`: the policy
+    documents.
 
-    Peers have names here: `_peer` gives that of whoever is authenticated and may speak with us."""
+    Peers have names here: `_peer` gives the name of an authenticated peer that may speak with us.
+    """
 
     patience_s = (0.0, 0.0)
-    """Between how many seconds documents that a peer shows are left to others to give."""
+    """The range in seconds for which a request for a document waits for other peers."""
 
     def __init__(
         self,
@@ -281,15 +283,15 @@ class GroupParty(IkeParty):
     def _authenticate(
         self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
     ) -> PeerKey | None:
-        """The key of whoever this is, if it may speak to us from there."""
+        """The key of this identity, if it may speak to us from that address."""
         raise NotImplementedError
 
     def _peer(self, identity: Identification | None) -> str | None:
-        """The name of an authenticated peer; None when it may not speak with us (any more)."""
+        """The name of an authenticated peer; None when it may not, or no longer, speak with us."""
         return self.router_of(identity)
 
     def receive(self, datagram: Datagram, now: float) -> None:
-        """A datagram came."""
+        """Handle a received datagram."""
         self._endpoint.receive(datagram, now)
         self._drain(now)
 
@@ -343,14 +345,15 @@ class GroupParty(IkeParty):
         return KeyServer.reject(NotifyType.INVALID_GROUP_ID)
 
     def registered(self, sa: SaHandle, peer: str, now: float) -> None:
-        """An answer to a registration is on its way, over an SA that stands."""
+        """An answer to a registration was sent, over an established SA."""
         self._lists.push(sa, peer, now)
 
     def rekeyed(self, payloads: Sequence[Payload], sa: SaHandle, now: float) -> None:
-        """A key server has keys or policy for us, or takes keys: in force before the answer. IkeError, PolicyError."""
+        """A key server has sent keys or policy, or deletes keys: apply them before the answer. IkeError,
+        PolicyError."""
 
     def informed(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
-        """What else is in an INFORMATIONAL, and what the answer says of it."""
+        """Handle the other content of an INFORMATIONAL; the payloads that its answer adds."""
         return []
 
     # -- policy documents ------------------------------------------------------------------------------
@@ -365,19 +368,19 @@ class GroupParty(IkeParty):
     # -- revocation lists ------------------------------------------------------------------------------
 
     def _met(self, sa: SaHandle, peer: str, payloads: Sequence[Payload], now: float) -> None:
-        """A peer has answered our GSA_AUTH and shown what it has."""
+        """A peer has answered our GSA_AUTH and announced what it has."""
         self._lists.forget(peer)
         self._lists.heard(payloads, peer, now)
         self._lists.push(sa, peer, now)
 
     def _spread(self, now: float) -> None:
-        """Our revocation list, to all that have shown an older one."""
+        """Send our revocation list to all peers that announced an older one."""
         for sa in self._endpoint.sas():
             peer = self._peer(sa.peer_id)
             if peer is not None:
                 self._lists.push(sa, peer, now)
 
     def pass_on(self, now: float) -> None:
-        """Our revocation list, to all that have shown an older one."""
+        """Send our revocation list to all peers that announced an older one."""
         self._spread(now)
         self._drain(now)

@@ -1,4 +1,4 @@
-"""Code points of RFC 9838 §9.1 that the IKEv2 registry does not have, and our own of the private ranges.
+"""Code points of RFC 9838 §9.1 outside the IKEv2 registry, and our own in the private ranges.
 
 Knows numbers only.
 """
@@ -48,20 +48,20 @@ class PrivateNotify(IntEnum):
     GROUP_STATE = 40961
     """A signed group state (COSE_Sign1) of the group whose keys are in the same message."""
     GROUP_REPORT = 40962
-    """Upward: a signed group state, made by an LKS while the DKS was away. One notification for each group."""
+    """To the DKS: a signed group state that an LKS made while the DKS was away. One notification for each group."""
     RECONNECT_HINT = 40963
-    """Seconds (4 octets) that the receiver shall wait before it comes back."""
+    """The seconds (4 octets) for which the receiver must wait before its next attempt."""
     POLICY_SUMMARY = 40964
-    """What policy the sender has: version (8), revocation version (8), SHA-256 of the revocation list (32)."""
+    """The policy that the sender has: version (8), revocation version (8), SHA-256 of the revocation list (32)."""
     REKEY_ORDER = 40965
     """The DKS orders an LKS to make a new generation of a group: the group's name."""
     CONFIRMATION = 40966
-    """Upward: a router's signed word on what is in force there (COSE_Sign1)."""
+    """To the DKS: a router's signed confirmation of the policy in force there (COSE_Sign1)."""
     REVOCATION = 40967
     """A signed revocation list (COSE_Sign1)."""
     DOCUMENTS_HELD = 40968
-    """Which policy documents the sender can give: a router and a version each."""
+    """The policy documents that the sender can give: a router and a version each."""
     DOCUMENT_WANTED = 40969
     """Ask for a router's policy document that is newer than the version (8) before the router's name."""
     CARRIED_DOCUMENT = 40970
-    """The signed policy document (COSE_Sign1) that was asked for, of whichever router."""
+    """The requested signed policy document (COSE_Sign1), of any router."""

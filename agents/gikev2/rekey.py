@@ -1,7 +1,7 @@
 """GSA_REKEY: one message to all members under the Rekey SA, signed by the key server (RFC 9838 §2.4.1).
 
-Only explicit signatures (GCAUTH 2): with implicit ones any member could forge a rekey. Knows nothing
-of sockets, repetition or who is a member.
+Only explicit signatures (GCAUTH 2): with implicit ones any member could forge a rekey. Knows nothing of sockets,
+retransmission or membership.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class RekeySa:
 
     @property
     def key_wrap_key(self) -> bytes:
-        """GSK_w: what the keys in a rekey message are wrapped with."""
+        """GSK_w, which wraps the keys in a rekey message."""
         return self.keymat[36:]
 
     def protection(self, random: Callable[[int], bytes]) -> Protection:
@@ -57,7 +57,7 @@ class RekeySa:
 
 
 class RekeySender:
-    """The key server's end of a Rekey SA. Message IDs count up from 0 and do not repeat."""
+    """The key server's end of a Rekey SA. Message IDs count up from 0 and never repeat."""
 
     def __init__(self, sa: RekeySa, key: Ed25519PrivateKey, random: Callable[[int], bytes]) -> None:
         self._sa = sa
@@ -66,7 +66,7 @@ class RekeySender:
         self._next = 0
 
     def message(self, payloads: Sequence[Payload]) -> bytes:
-        """One datagram with these payloads and AUTH; copies for lost ones are this very datagram.
+        """One datagram with these payloads and AUTH; a retransmission is this same datagram.
 
         UnusableGroup when the Message IDs are used up and the group needs a new Rekey SA.
         """
@@ -88,28 +88,28 @@ class RekeyReceiver:
     """A member's end of a Rekey SA."""
 
     def __init__(self, sa: RekeySa, key: Ed25519PublicKey, initial_message_id: int = 0) -> None:
-        """`initial_message_id`: GSA_INITIAL_MESSAGE_ID, below which nothing is taken."""
+        """`initial_message_id`: GSA_INITIAL_MESSAGE_ID; lower Message IDs are rejected."""
         self._sa = sa
         self._key = key
         self._protection = sa.protection(_no_random)
         self._lowest = initial_message_id
 
     def open(self, datagram: bytes) -> list[Payload]:
-        """The payloads, AUTH left out. In the order of RFC 9838 §2.4.1.3: ICV, signature, Message ID.
+        """The payloads without AUTH. Checked in the order of RFC 9838 §2.4.1.3: ICV, signature, Message ID.
 
-        IntegrityFailure for what is not from the key server or was there before; MalformedMessage.
+        IntegrityFailure for a message that is not from the key server, or a replay; MalformedMessage.
         """
         header = parse_header(datagram)
         if header.exchange != ExchangeType.GSA_REKEY or header.spi_i + header.spi_r != self._sa.spi:
             raise IntegrityFailure("not a message of this Rekey SA")
         opened = open_message(datagram, header, self._protection)
         if opened.total:
-            raise MalformedMessage("fragments of a rekey message are to be put together before")
+            raise MalformedMessage("fragments of a rekey message must be reassembled first")
         payloads = parse_payloads(opened.first, opened.inner)
         reserved = datagram[HEADER_LENGTH + 1] if len(datagram) > HEADER_LENGTH + GENERIC_HEADER_LENGTH else 0
         self._verify(header, opened.first, opened.inner, payloads, reserved)
         if header.message_id < self._lowest:
-            raise IntegrityFailure(f"Message ID {header.message_id} was there before")
+            raise IntegrityFailure(f"Message ID {header.message_id} is a replay, or below the first one")
         self._lowest = header.message_id + 1
         return payloads[:-1]
 
@@ -125,7 +125,7 @@ class RekeyReceiver:
         try:
             self._key.verify(auth.data[-_SIGNATURE_OCTETS:], signed_octets(header, first, blank, reserved))
         except InvalidSignature as error:
-            raise IntegrityFailure("the signature of the rekey message is wrong") from error
+            raise IntegrityFailure("the signature of the rekey message is invalid") from error
 
 
 def _no_random(count: int) -> bytes:

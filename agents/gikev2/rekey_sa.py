@@ -1,9 +1,8 @@
 """The Rekey SA in GSA and KD of a registration: its policy, keys and signature key (RFC 9838 §4.4.2, §4.5).
 
-A Rekey SA here has one member. Its messages go to one address anyway, and so a group's pair keys stay with the
-members that they are for, and one who is excluded knows no key under which others are told theirs. Only explicit
-signatures with Ed25519 (GCAUTH 2): where they are implicit, any member could forge a rekey.
-Knows nothing of who is a member.
+A Rekey SA has one member here. Its messages go to one address anyway. So pair keys stay with their own members, and an
+excluded member has no key under which others get theirs. Only explicit signatures with Ed25519 (GCAUTH 2): with
+implicit ones any member could forge a rekey. Knows nothing of membership.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _ANYWHERE = TrafficSelector(IPv4Address(0), IPv4Address(0xFFFFFFFF), UDP)
 
 @dataclass(frozen=True, slots=True)
 class RekeyGrant:
-    """What a member is told: the SA, for how many seconds, and the first Message ID that counts."""
+    """The Rekey SA as a member gets it: the SA, its lifetime in seconds, and the first valid Message ID."""
 
     sa: RekeySa
     lifetime_s: int
@@ -54,8 +53,8 @@ class RekeyGrant:
 def add_rekey_sa(
     gsa: GsaPayload, kd: KdPayload, grant: RekeyGrant, member: tuple[str, int], key: bytes, kwk: bytes
 ) -> tuple[GsaPayload, KdPayload]:
-    """GSA and KD of a registration with this Rekey SA. `member`: the address and port that messages go to; `key`: whose
-    signatures count, as SubjectPublicKeyInfo; `kwk`: GSK_w of the IKE SA that carries the registration."""
+    """GSA and KD of a registration with this Rekey SA. `member`: the address and port that messages go to; `key`: the
+    signature key, as SubjectPublicKeyInfo; `kwk`: GSK_w of the IKE SA that carries the registration."""
     address = ip_address(member[0])
     attributes = [Attribute(GsaAttribute.GSA_KEY_LIFETIME, grant.lifetime_s.to_bytes(4, "big"))]
     if grant.initial_message_id:
@@ -75,11 +74,11 @@ def add_rekey_sa(
 
 
 def granted(gsa: GsaPayload, kd: KdPayload, key: Ed25519PublicKey, kwk: bytes) -> RekeyGrant | None:
-    """The Rekey SA of a registration; None when it has none. `key`: of the key server, as policy has it: no other is
-    ever taken from the message.
+    """The Rekey SA of a registration; None when it has none. `key`: the key server's, from policy: no other key is ever
+    accepted from the message.
 
-    UnusableGroup for another algorithm, implicit signatures, another key or no lifetime; IntegrityFailure for keys
-    that are not wrapped under `kwk`.
+    UnusableGroup for another algorithm, implicit signatures, another key or no lifetime; IntegrityFailure for keys that
+    are not wrapped under `kwk`.
     """
     policy = gsa.rekey
     if policy is None:
@@ -91,9 +90,9 @@ def granted(gsa: GsaPayload, kd: KdPayload, key: Ed25519PublicKey, kwk: bytes) -
     try:
         signer = public_key_from_spki(kd.member.auth_key)
     except (PolicyError, ValueError, UnsupportedAlgorithm) as error:
-        raise UnusableGroup("a Rekey SA whose signature key is no Ed25519 key") from error
+        raise UnusableGroup("a Rekey SA whose signature key is not an Ed25519 key") from error
     if signer.public_bytes_raw() != key.public_bytes_raw():
-        raise UnusableGroup("a Rekey SA with another signature key than that of the key server")
+        raise UnusableGroup("a Rekey SA with a signature key that is not the key server's")
     bag = kd.bag(policy.protocol, policy.spi)
     if bag is None or len(bag.keys) != 1 or (bag.keys[0].key_id, bag.keys[0].kwk_id) != (0, 0):
         raise UnusableGroup("a Rekey SA without its key")

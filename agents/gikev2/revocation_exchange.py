@@ -1,8 +1,8 @@
-"""How a revocation list spreads: two parties show which one they have, and the older list is replaced by the newer.
+"""The propagation of a revocation list: two parties announce their versions, and the newer list replaces the older.
 
-POLICY_SUMMARY goes both ways in every GSA_AUTH; REVOCATION goes to whoever showed an older version, in an
-INFORMATIONAL exchange: never beside keys or a policy document, with which it might not fit into one message. Private
-notifications of ours, RFC 9838 knows nothing like it. Knows nothing of what a list does.
+POLICY_SUMMARY goes both ways in every GSA_AUTH. REVOCATION goes to a peer that announced an older version, in an
+INFORMATIONAL exchange of its own: together with keys or a policy document it might not fit into one message. The
+notifications are private; RFC 9838 has no equivalent. Knows nothing of a list's effects.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from agents.ikev2.registry import ExchangeType
 
 
 class ListHolder(Protocol):
-    """Whoever keeps a revocation list and acts on it."""
+    """A party that keeps a revocation list and acts on it."""
 
     @property
     def version(self) -> int:
-        """Of the list; 0 without one."""
+        """The version of the list; 0 without one."""
 
     @property
     def digest(self) -> bytes:
@@ -33,17 +33,17 @@ class ListHolder(Protocol):
 
     @property
     def policy_version(self) -> int:
-        """Of the policy document that is acted on; 0 for a party without one."""
+        """The version of the policy document in force; 0 for a party without one."""
 
     def offer(self, signed: bytes, source: str, now: float) -> None:
-        """Take this list if it is newer and rightly signed; whatever is wrong with it is for the record."""
+        """Accept this list if it is newer and correctly signed; record any error."""
 
     def doubt(self, source: str, what: str) -> None:
-        """Put on record that something about this peer's lists is wrong."""
+        """Record an error of this peer's lists."""
 
 
 class SendRevocations(Request):
-    """Our list, to a peer that showed an older one. Its answer shows what the peer has now."""
+    """Sends our list to a peer that announced an older one. Its answer holds the version that the peer has then."""
 
     def __init__(self, spread: Spread, peer: str, version: int) -> None:
         self._spread, self._peer, self._version = spread, peer, version
@@ -56,12 +56,12 @@ class SendRevocations(Request):
         self._spread.heard(payloads, self._peer, now)
 
     def failed(self, reason: FailureReason, now: float) -> None:
-        """Over the next IKE SA it is tried again."""
+        """The list is sent again over the next IKE SA."""
         self._spread.trying.pop(self._peer, None)
 
 
 class Spread:
-    """The lists of one endpoint's peers, as far as they have shown them. Peers are known by authenticated names."""
+    """The announced lists of one endpoint's peers, by authenticated names."""
 
     def __init__(self, endpoint: IkeEndpoint, holder: ListHolder) -> None:
         self._endpoint, self.holder = endpoint, holder
@@ -69,20 +69,20 @@ class Spread:
         self.trying: dict[str, int] = {}
 
     def shown_by(self, peer: str) -> int:
-        """Version of the newest list that this peer has shown; 0 for none."""
+        """The version of the newest list that this peer has announced; 0 for none."""
         return self._shown.get(peer, 0)
 
     def hello(self) -> list[Payload]:
-        """What a request of GSA_AUTH says of us."""
+        """The announcement in a request of GSA_AUTH."""
         holder = self.holder
         return [notifies.policy_summary(notifies.PolicySummary(holder.policy_version, holder.version, holder.digest))]
 
     def with_list(self) -> list[Payload]:
-        """The same, and our list."""
+        """The announcement, and our list."""
         return [*self.hello(), *([] if self.holder.signed is None else [notifies.revocation(self.holder.signed)])]
 
     def heard(self, payloads: Sequence[Payload], peer: str, now: float) -> None:
-        """Read what a peer shows and take what it brings."""
+        """Read a peer's announcement and accept its list, if any."""
         try:
             signed = notifies.find_revocation(payloads)
             summary = notifies.find_policy_summary(payloads)
@@ -97,19 +97,19 @@ class Spread:
                 self.holder.doubt(peer, f"it has another revocation list of version {summary.revocation}")
 
     def greet(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
-        """What the answer to a registration says of us. Our list follows by itself, in a message of its own."""
+        """The announcement in the answer to a registration. Our list follows in a message of its own."""
         self.heard(payloads, peer, now)
         return self.hello()
 
     def answer(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
-        """What the answer to these payloads says of us, with our list if the peer's is older and no document is asked
-        for, which may be as large."""
+        """The announcement in the answer to these payloads. It includes our list if the peer's is older, unless the
+        payloads ask for a document, which may be as long."""
         self.heard(payloads, peer, now)
         older = self._shown.get(peer, 0) < self.holder.version
         return self.with_list() if older and not notifies.asks_for_document(payloads) else self.hello()
 
     def push(self, sa: SaHandle, peer: str, now: float) -> None:
-        """Send our list to a peer that showed an older one, unless it is on its way."""
+        """Send our list to a peer that announced an older one, unless it is already on its way."""
         version = self.holder.version
         if not version or self._shown.get(peer, version) >= version or self.trying.get(peer) == version:
             return
@@ -118,6 +118,6 @@ class Spread:
             self.trying[peer] = version
 
     def forget(self, peer: str) -> None:
-        """Over a new IKE SA the peer shows anew what it has."""
+        """Over a new IKE SA the peer announces its list again."""
         self._shown.pop(peer, None)
         self.trying.pop(peer, None)

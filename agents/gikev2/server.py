@@ -1,6 +1,6 @@
-"""The key server's side: what a member asks, and GSA, KD and Delete as answers and rekeys.
+"""The key server's side: reading a member's requests, and GSA, KD and Delete as answers and rekeys.
 
-RFC 9838 §2.3 and §2.4. Who may have what is for the caller (DKS, LKS) to say, from signed policy.
+RFC 9838 §2.3 and §2.4. The caller (DKS, LKS) decides by signed policy who may have which keys.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from agents.policy.names import GroupId, SpeakerId, decode_idg
 
 @dataclass(frozen=True, slots=True)
 class RegistrationRequest:
-    """What a member asks for. `leaving`: it says that it does not take part (any more)."""
+    """A member's request. `leaving`: the member leaves the group."""
 
     group: GroupId
     sender: bool
@@ -34,7 +34,7 @@ class RegistrationRequest:
     payloads: tuple[Payload, ...]
 
     def supports(self, suite: Suite) -> bool:
-        """Whether the member can use this suite, as far as it said (SAg is not mandatory)."""
+        """True if the member supports this suite, or did not say (SAg is optional)."""
         if self.capabilities is None:
             return True
         if 0 < len(self.capabilities.octets) <= _SHORT:
@@ -63,15 +63,15 @@ def _remembered(octets: bytes, suite: Suite) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SpeakerRequest:
-    """What a member asks for of all groups of a speaker at once. RFC 9838 §2.3 has one IDg in a request and says
-    nothing of what a group holds; its GSA has a policy for each SA. So one exchange registers them all."""
+    """A member's request for all groups of a speaker at once. RFC 9838 §2.3 has one IDg in a request and does not say
+    what a group contains; its GSA has a policy for each SA. So one exchange registers all groups."""
 
     speaker: SpeakerId
     whole: RegistrationRequest
-    """As if it were for any one of them."""
+    """The request as if for any one of the groups."""
 
     def of(self, group: GroupId) -> RegistrationRequest:
-        """What it asks of one of the groups: of the states that the member shows, that group's alone."""
+        """The request for one of the groups: of the states that the member sent, only that group's."""
         kept = tuple(each for each in self.whole.payloads if not _shows_another(each, group))
         return replace(self.whole, group=group, payloads=kept)
 
@@ -87,28 +87,28 @@ def _shows_another(item: Payload, group: GroupId) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MemberRekeySa:
-    """A Rekey SA, the address and port that its messages go to, and whose signatures they bear."""
+    """A Rekey SA, the address and port that its messages go to, and its signature key."""
 
     grant: RekeyGrant
     address: tuple[str, int]
     key: bytes
-    """As SubjectPublicKeyInfo."""
+    """The key as SubjectPublicKeyInfo."""
 
 
 class KeyServer:
-    """Reads requests and builds answers. It keeps no state."""
+    """Reads requests and builds answers. Keeps no state."""
 
     @staticmethod
     def read(payloads: Sequence[Payload]) -> RegistrationRequest | SpeakerRequest | None:
         """The request in GSA_AUTH or GSA_REGISTRATION; None when it names no group. MalformedMessage.
 
-        An IDg that is no name of a group or speaker of ours raises MalformedMessage too: answer INVALID_GROUP_ID.
+        An IDg that names no group or speaker of ours raises MalformedMessage too: answer INVALID_GROUP_ID.
         """
         names = [item for item in payloads if isinstance(item, IdPayload) and item.payload_type == PayloadType.IDg]
         if not names:
             return None
         if len(names) > 1 or names[0].identification.type != IdType.KEY_ID:
-            raise MalformedMessage("two IDg payloads, or one that is no KEY_ID")
+            raise MalformedMessage("two IDg payloads, or one that is not a KEY_ID")
         try:
             named = decode_idg(names[0].identification.data)
         except PolicyError as error:
@@ -149,8 +149,8 @@ class KeyServer:
 
     @staticmethod
     def together(answers: Sequence[list[Payload]]) -> list[Payload]:
-        """Answers of several groups as one, with the longest of their delays; those that refuse are left out while any
-        other gives keys."""
+        """The answers of several groups as one, with the longest of their delays. Refusals are left out if any group
+        gives keys."""
         given = [each for each in answers if any(isinstance(item, GsaPayload) for item in each)]
         if len(given) < 2:
             return (given or list(answers) or [KeyServer.reject(NotifyType.INVALID_GROUP_ID)])[0]
@@ -172,7 +172,7 @@ class KeyServer:
 
     @staticmethod
     def control_answer(document: bytes, extra: Sequence[Payload] = ()) -> list[Payload]:
-        """To a registration at the router's own control group: its signed policy document, and no keys."""
+        """The answer to a registration at the router's own control group: its signed policy document, and no keys."""
         return [notifies.policy_document(document), *extra]
 
     @staticmethod
@@ -182,12 +182,12 @@ class KeyServer:
 
     @staticmethod
     def delete(spis: Iterable[int]) -> list[Payload]:
-        """Tell members to give up these Data-Security SAs."""
+        """Tell members to delete these Data-Security SAs."""
         return [DeletePayload(Protocol.ESP, tuple(spi.to_bytes(4, "big") for spi in sorted(spis)))]
 
     @staticmethod
     def exclude() -> list[Payload]:
-        """Under a Rekey SA: the member is none any more (RFC 9838 §2.4.3: Rekey SA, SPI 0)."""
+        """Under a Rekey SA: exclude the member (RFC 9838 §2.4.3: Rekey SA, SPI 0)."""
         return [DeletePayload(Protocol.GIKE_UPDATE, (bytes(16),))]
 
 

@@ -1,7 +1,7 @@
 """IKEv2 (RFC 7296) without sockets, clocks or randomness of its own.
 
-`IkeEndpoint` holds all IKE SAs of one party. Knows nothing of G-IKEv2's payloads,
-of the kernel or of the laboratory; it carries the payloads of the layer above.
+`IkeEndpoint` holds all IKE SAs of one party. Carries the payloads of the layer above; knows nothing of G-IKEv2's
+payloads, of the kernel or of the laboratory.
 """
 
 from agents.ikev2.child import ChildKeys, ChildOffer, ChildPolicy, ChildSa

@@ -1,4 +1,4 @@
-"""The AUTH payload: digital signatures after RFC 7427 with Ed25519 (RFC 8420) and ECDSA.
+"""The AUTH payload: digital signatures of RFC 7427 with Ed25519 (RFC 8420) and ECDSA.
 
 Knows nothing of messages beyond the octets that are signed.
 """
@@ -30,13 +30,13 @@ _ECDSA_FOR_CURVE = {"secp256r1": HashAlgorithm.SHA2_256, "secp384r1": HashAlgori
 def signed_octets(
     message: bytes, nonce: bytes, prf: PrfFunction, sk_p: bytes, id_body: bytes, int_auth: bytes = b""
 ) -> bytes:
-    """What a party signs (RFC 7296 §2.15): its own IKE_SA_INIT message, the peer's nonce, prf(SK_p, ID'),
-    and IntAuth of RFC 9242 when there were intermediate exchanges."""
+    """The octets that a party signs (RFC 7296 §2.15): its own IKE_SA_INIT message, the peer's nonce, prf(SK_p, ID'),
+    and IntAuth of RFC 9242 after intermediate exchanges."""
     return message + nonce + prf(sk_p, id_body) + int_auth
 
 
 def sign(key: PrivateKey, octets: bytes, peer_hashes: Collection[int]) -> AuthPayload:
-    """Method 14. UnsupportedAlgorithm when the peer did not announce the hash that our key needs."""
+    """An AUTH payload of method 14. UnsupportedAlgorithm when the peer did not announce the hash that our key needs."""
     if isinstance(key, ed25519.Ed25519PrivateKey):
         _require(HashAlgorithm.IDENTITY, peer_hashes)
         return _payload(ED25519_IDENTIFIER, key.sign(octets))
@@ -50,7 +50,7 @@ def sign(key: PrivateKey, octets: bytes, peer_hashes: Collection[int]) -> AuthPa
 
 def _require(number: HashAlgorithm, peer_hashes: Collection[int]) -> None:
     if number not in peer_hashes:
-        raise UnsupportedAlgorithm(f"peer does not take hash {number.name}")
+        raise UnsupportedAlgorithm(f"peer does not accept hash {number.name}")
 
 
 def _payload(identifier: bytes, signature: bytes) -> AuthPayload:
@@ -58,7 +58,7 @@ def _payload(identifier: bytes, signature: bytes) -> AuthPayload:
 
 
 def verify(key: PublicKey, octets: bytes, payload: AuthPayload, our_hashes: Collection[int]) -> bool:
-    """Whether `payload` is this key's signature over `octets`, by an algorithm that we announced."""
+    """True if `payload` is this key's signature over `octets`, by an algorithm that we announced."""
     if payload.method != AuthMethod.DIGITAL_SIGNATURE or not payload.data:
         return False
     end = 1 + payload.data[0]
@@ -84,7 +84,7 @@ def encode_hashes(numbers: Collection[int]) -> bytes:
 
 
 def parse_hashes(notify: NotifyPayload) -> frozenset[int]:
-    """What the peer announced; MalformedMessage for half a number."""
+    """The hashes that the peer announced; MalformedMessage for an odd number of octets."""
     if len(notify.data) % 2:
         raise MalformedMessage("SIGNATURE_HASH_ALGORITHMS of odd length")
     return frozenset(struct.unpack(f"!{len(notify.data) // 2}H", notify.data))

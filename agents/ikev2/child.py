@@ -1,4 +1,4 @@
-"""Child SAs as values: what is asked for, what was agreed, and their keys.
+"""Child SAs as values: the wanted SA, the agreed SA, and its keys.
 
 Knows nothing of messages or of the kernel.
 """
@@ -32,7 +32,7 @@ class ChildOffer:
 
 @dataclass(frozen=True, slots=True)
 class ChildKeys:
-    """Keys of one direction; a cipher's salt follows its key."""
+    """The keys of one direction; a cipher's salt follows its key."""
 
     encryption: bytes = field(repr=False)
     integrity: bytes = field(repr=False)
@@ -40,7 +40,7 @@ class ChildKeys:
 
 @dataclass(frozen=True, slots=True)
 class ChildSa:
-    """A pair of SAs as agreed. SPIs are four octets; selectors are seen from us."""
+    """An agreed pair of SAs. SPIs have four octets; selectors are seen from us."""
 
     protocol: int
     spi_in: bytes
@@ -62,8 +62,8 @@ class ChildSa:
         return next((item.key_bits for item in self.transforms if item.type == kind), None)
 
 
-# Asked when a peer wants a Child SA: its identity and address, and its selectors as
-# (our side, its side). None refuses it; otherwise what we would agree to.
+# Called when a peer wants a Child SA, with its identity and address, and its selectors as (our side, its side). None
+# refuses it; otherwise the result is the SA that we would agree to.
 ChildPolicy = Callable[
     [Identification, PeerAddress, tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]], "ChildOffer | None"
 ]

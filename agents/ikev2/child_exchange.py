@@ -1,4 +1,4 @@
-"""CREATE_CHILD_SA for Child SAs: new ones, rekeying, and both sides rekeying at once (RFC 7296 §1.3, §2.8.1)."""
+"""CREATE_CHILD_SA for Child SAs: new ones, rekeys, and simultaneous rekeys of both sides (RFC 7296 §1.3, §2.8.1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_GROUP_ROUNDS = 2
 
 
 class CreateChild(Task):
-    """Make a Child SA; with `replaces`, in place of that one."""
+    """Makes a Child SA; with `replaces`, as its rekey."""
 
     exchange = ExchangeType.CREATE_CHILD_SA
 
@@ -34,7 +34,7 @@ class CreateChild(Task):
         self._ni = b""
         self._known = True
         self._request: ChildRequest | None = None
-        # The peer's rekey of the same Child SA, answered while ours was on its way.
+        # The peer's rekey of the same Child SA, answered while ours was outstanding.
         self._crossing: tuple[bytes, ChildSa] | None = None
         if replaces is not None:
             replaces.busy = self
@@ -55,7 +55,7 @@ class CreateChild(Task):
         return [*rekey, *request.head(), NoncePayload(self._ni), *request.tail()]
 
     def crossed(self, nonce: bytes, child: ChildSa) -> None:
-        """The peer rekeys the same SA: remember the lowest nonce of its exchange and what it made."""
+        """The peer rekeys the same SA: record the lowest nonce of its exchange and the Child SA that it made."""
         self._crossing = (nonce, child)
 
     def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
@@ -74,7 +74,7 @@ class CreateChild(Task):
         if old is None:
             return
         if self._crossing is not None and min(self._ni, nr) < self._crossing[0]:
-            sa.enqueue(DeleteChild(sa.children[child.spi_in]), now)  # ours has the lowest nonce: it goes
+            sa.enqueue(DeleteChild(sa.children[child.spi_in]), now)  # ours has the lowest nonce and is deleted
         elif sa.children.get(old.sa.spi_in) is old:
             sa.enqueue(DeleteChild(old), now)
 
@@ -93,7 +93,7 @@ class CreateChild(Task):
             if not self._known:
                 old.rekey_at = now + party.config.retry_s
                 return
-            # §2.25: it is gone there. If we were told so meanwhile, that was meant.
+            # §2.25: the peer has no such SA. A Delete that crossed our request explains that.
             known = sa.children.get(old.sa.spi_in) is old
             remove_child(sa, old)
             if known and self._crossing is None:
@@ -112,7 +112,7 @@ def _refused(payloads: list[Payload]) -> bool:
 
 
 def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> None:
-    """A peer's CREATE_CHILD_SA request for a Child SA."""
+    """Handles a peer's CREATE_CHILD_SA request for a Child SA."""
     exchange = ExchangeType.CREATE_CHILD_SA
     try:
         rekey = notifies(payloads, NotifyType.REKEY_SA)
@@ -149,7 +149,7 @@ def _named(sa: IkeSa, notify: NotifyPayload) -> ChildRecord:
 
 
 class _NotFound(ChildRefused):
-    """CHILD_SA_NOT_FOUND repeats protocol and SPI (§2.25)."""
+    """CHILD_SA_NOT_FOUND, with the protocol and SPI of the request (§2.25)."""
 
     def __init__(self, notify: NotifyPayload) -> None:
         super().__init__(NotifyType.CHILD_SA_NOT_FOUND)

@@ -1,6 +1,6 @@
-"""Agreeing on a Child SA: proposals, traffic selectors, mode and keys, RFC 7296 §2.9, §2.17, §3.13.
+"""Negotiation of a Child SA: proposals, traffic selectors, mode and keys (RFC 7296 §2.9, §2.17, §3.13).
 
-Used by the AUTH exchange and by CREATE_CHILD_SA; knows nothing of how these go.
+Used by the AUTH exchange and by CREATE_CHILD_SA; knows nothing of how these exchanges proceed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MAX_SELECTORS = 64
 
 
 class ChildRefused(IkeError):
-    """No Child SA, and which notify says so."""
+    """The Child SA is refused, with the notify that says so."""
 
     def __init__(self, notify: int, data: bytes = b"") -> None:
         super().__init__(f"Child SA refused: notify {notify}")
@@ -46,7 +46,7 @@ class ChildRefused(IkeError):
 
 
 def key_lengths(transforms: Sequence[Transform]) -> tuple[int, int]:
-    """Octets of encryption key (with salt) and of integrity key that ESP or AH takes."""
+    """Octets of encryption key (with salt) and of integrity key that ESP or AH needs."""
     encryption = integrity = 0
     for item in transforms:
         bits = item.key_bits
@@ -67,7 +67,7 @@ def key_lengths(transforms: Sequence[Transform]) -> tuple[int, int]:
 
 
 def intersect(one: TrafficSelector, other: TrafficSelector) -> TrafficSelector | None:
-    """What both selectors cover, or None."""
+    """The intersection of two selectors, or None."""
     if one.first.version != other.first.version:
         return None
     if one.protocol and other.protocol and one.protocol != other.protocol:
@@ -81,7 +81,7 @@ def intersect(one: TrafficSelector, other: TrafficSelector) -> TrafficSelector |
 
 
 def narrow(ours: Iterable[TrafficSelector], theirs: Iterable[TrafficSelector]) -> tuple[TrafficSelector, ...]:
-    """Everything that both lists cover, without repeats (§2.9)."""
+    """The intersection of two lists of selectors, without duplicates (§2.9)."""
     wanted = tuple(theirs)
     narrowed: dict[TrafficSelector, None] = {}
     for one in ours:
@@ -115,7 +115,7 @@ def _record(sa: IkeSa, child: ChildSa, offer: ChildOffer, now: float) -> None:
 
 
 class ChildRequest:
-    """One Child SA that we ask for. `with_ke`: CREATE_CHILD_SA may make a fresh Diffie-Hellman exchange."""
+    """One Child SA that we request. `with_ke`: CREATE_CHILD_SA may make a fresh Diffie-Hellman exchange."""
 
     def __init__(
         self, sa: IkeSa, offer: ChildOffer, *, with_ke: bool, replaces: ChildSa | None = None, method: int | None = None
@@ -123,7 +123,7 @@ class ChildRequest:
         self.sa = sa
         self.offer = offer
         self.replaces = replaces
-        # An SPI that was asked for is for the first SA; its successors get their own.
+        # A requested SPI is for the first SA; its successors get their own.
         self.spi = offer.spi if offer.spi is not None and replaces is None else _new_spi(sa)
         offers = offer.offers if with_ke else tuple(without_ke(item) for item in offer.offers)
         self.proposals = proposals_from(offers, offer.protocol, self.spi)
@@ -132,12 +132,12 @@ class ChildRequest:
         self.ke = key_exchange.begin(chosen, sa.party.random) if chosen is not None else None
 
     def head(self) -> list[Payload]:
-        """USE_TRANSPORT_MODE and SA."""
+        """The payloads USE_TRANSPORT_MODE and SA."""
         mode: list[Payload] = [NotifyPayload(NotifyType.USE_TRANSPORT_MODE)] if self.offer.transport else []
         return [*mode, SaPayload(self.proposals)]
 
     def tail(self) -> list[Payload]:
-        """KE, TSi and TSr."""
+        """The payloads KE, TSi and TSr."""
         ke: list[Payload] = [] if self.ke is None else [KePayload(self.ke.method, self.ke.public)]
         return [*ke, TsPayload(PayloadType.TSi, self.offer.local), TsPayload(PayloadType.TSr, self.offer.remote)]
 
@@ -145,7 +145,7 @@ class ChildRequest:
         return self.head() + self.tail()
 
     def complete(self, payloads: list[Payload], ni: bytes, nr: bytes, now: float) -> ChildSa:
-        """Read the answer and announce the Child SA. ChildRefused when the peer or we do not want it."""
+        """Read the answer and emit the Child SA. ChildRefused when the peer or we refuse it."""
         sa, answer = self.sa, find(payloads, SaPayload)
         if answer is None:
             error = first_error(payloads)
@@ -187,7 +187,7 @@ def _new_spi(sa: IkeSa) -> bytes:
 
 
 def _is_reserved(spi: bytes) -> bool:
-    """RFC 4303 §2.1: 0 to 255 name no SA."""
+    """True for SPIs 0 to 255, which name no SA (RFC 4303 §2.1)."""
     return int.from_bytes(spi, "big") < 256
 
 
@@ -195,7 +195,7 @@ def answer_child(
     sa: IkeSa, payloads: list[Payload], ni: bytes, nr: bytes, now: float, *, with_ke: bool,
     replaces: ChildRecord | None = None,
 ) -> tuple[list[Payload], list[Payload], ChildEstablished]:  # fmt: skip
-    """Our answer to a wanted Child SA: what goes before the nonce, what after it, and the event.
+    """Our answer to a wanted Child SA: the payloads before the nonce, those after it, and the event.
 
     Raises ChildRefused with the notify to answer instead.
     """

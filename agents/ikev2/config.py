@@ -1,4 +1,4 @@
-"""What a party offers, accepts and tolerates. Nothing is accepted that is not named here.
+"""The settings of a party: what it offers, accepts and tolerates. Anything not named here is rejected.
 
 Knows values only: nothing of messages or state.
 """
@@ -38,17 +38,17 @@ KW_5649_128 = transform(_T.KWA, Kwa.KW_5649_128)
 
 Offer = tuple[Transform, ...]
 
-# Two proposals: a peer without G-IKEv2 refuses one that holds a KWA and takes the second.
+# Two proposals: a peer without G-IKEv2 refuses one that holds a KWA and chooses the second.
 PLAIN: Offer = (AES_GCM_256, AES_GCM_128, PRF_SHA2_256, CURVE25519, SECP256R1)
 WITH_KWA: Offer = (*PLAIN, KW_5649_256)
-# ML-KEM goes beside X25519 alone (RFC 9370), in proposals of its own: a peer that knows no additional key exchange
+# ML-KEM is only combined with X25519 (RFC 9370), in proposals of its own: a peer without additional key exchanges
 # refuses a whole proposal that holds one.
 _HYBRID = tuple((*(item for item in offer if item != SECP256R1), ADD_ML_KEM_768) for offer in (WITH_KWA, PLAIN))
 NO_ML_KEM = "`cryptography` on this machine has no ML-KEM-768: it takes one built with OpenSSL 3.5 or newer"
 
 
 class PostQuantum(Enum):
-    """Whether an IKE SA has a post-quantum key exchange (ML-KEM-768) beside X25519."""
+    """Whether an IKE SA has a post-quantum key exchange (ML-KEM-768) in addition to X25519."""
 
     REQUIRED = "required"
     PREFERRED = "preferred"
@@ -56,8 +56,8 @@ class PostQuantum(Enum):
 
 
 def offers(asked: PostQuantum) -> tuple[Offer, ...]:
-    """What is offered and taken, the best first. Without ML-KEM here, `preferred` is as `off`, and `required` raises
-    UnsupportedAlgorithm."""
+    """The offered and accepted proposals, the best first. Without ML-KEM on this machine, `preferred` is the same as
+    `off`, and `required` raises UnsupportedAlgorithm."""
     classical = (WITH_KWA, PLAIN)
     if asked is PostQuantum.REQUIRED:
         if not key_exchange.has_ml_kem():
@@ -67,14 +67,14 @@ def offers(asked: PostQuantum) -> tuple[Offer, ...]:
 
 
 def shortfall(asked: PostQuantum) -> str | None:
-    """Why IKE SAs are made without what is preferred; None where nothing is missing."""
+    """The reason why IKE SAs lack the preferred key exchange; None when they do not."""
     if asked is not PostQuantum.PREFERRED or key_exchange.has_ml_kem():
         return None
     return f"a post-quantum key exchange is preferred, but {NO_ML_KEM}: IKE SAs are made without"
 
 
 def has_additional(transforms: Iterable[Transform]) -> bool:
-    """Whether there is an additional key exchange (RFC 9370) among these."""
+    """True if one of these has an additional key exchange (RFC 9370)."""
     return any(_T.ADDKE1 <= item.type <= _T.ADDKE7 and item.id for item in transforms)
 
 
@@ -87,18 +87,18 @@ class IkeConfig:
     upper_exchanges: frozenset[int] = frozenset(
         {ExchangeType.GSA_REGISTRATION, ExchangeType.GSA_INBAND_REKEY}
     )  # requests of these types become RequestReceived; INFORMATIONAL: those with private-use notifies
-    childless: bool = True  # RFC 6023: say and accept that IKE_AUTH makes no Child SA
+    childless: bool = True  # RFC 6023: announce and accept an IKE_AUTH without a Child SA
     signature_hashes: tuple[int, ...] = (HashAlgorithm.IDENTITY, HashAlgorithm.SHA2_256, HashAlgorithm.SHA2_384)
     nonce_octets: int = 32
     retransmission: Retransmission = field(default_factory=Retransmission)
     half_open_timeout_s: float = HANDSHAKE_S
     max_half_open: int = 1000
     max_half_open_per_address: int = 16
-    half_open_prefixes: int = 16  # one IPv6 /64 has at most this part of max_half_open, whatever its addresses
-    max_sas_per_peer: int = 16  # the oldest is deleted for one more
-    max_children: int = 16  # Child SAs of one IKE SA; a rekey has two for a moment
+    half_open_prefixes: int = 16  # one IPv6 /64 has at most this fraction of max_half_open, whatever its addresses
+    max_sas_per_peer: int = 16  # one more deletes the oldest
+    max_children: int = 16  # Child SAs of one IKE SA; during a rekey there are two for a moment
     creations: int = 32  # CREATE_CHILD_SA requests of a peer that are served at once
-    creation_every_s: float = 2.0  # and one more after each so many seconds
+    creation_every_s: float = 2.0  # and one more after each such number of seconds
     cookie_threshold: int = 30
     cookie_threshold_per_address: int = 3
     cookie_rotation_s: float = 120.0
@@ -108,14 +108,19 @@ class IkeConfig:
     liveness_s: float = 0.0
     ike_lifetime_s: float = 0.0
     child_lifetime_s: float = 0.0
-    rekey_jitter: float = 0.1  # a lifetime is shortened by a random part up to this fraction
-    retry_s: float = 5.0  # after TEMPORARY_FAILURE a rekey is tried again so much later, or a round trip later
-    linger_s: float = 30.0  # how long a closed SA still repeats its last answers, and as long as the peer may ask
+    rekey_jitter: float = 0.1  # a lifetime is shortened by a random fraction up to this one
+    retry_s: float = 5.0  # after TEMPORARY_FAILURE a rekey is tried again after this time, or a round trip later
+    linger_s: float = (
+        30.0  # how long a closed SA still retransmits its last answers; also how long the peer may retransmit
+    )
     fragmentation: bool = True
-    max_datagram: int = 1232  # octets of UDP payload before a message is fragmented
+    max_datagram: int = 1232  # octets of UDP payload above which a message is fragmented
     max_fragments: int = 64
-    max_fragment_octets: int = 8 << 20  # kept of all peers that are not authenticated yet
-    hop_limit: int | None = None  # drop datagrams that came with another one
-    admit: Callable[[PeerAddress], bool] | None = None  # drop datagrams from elsewhere
-    spi_share: tuple[int, int] = (0, 1)  # this endpoint's number and how many share a port, told apart by their SPIs
+    max_fragment_octets: int = 8 << 20  # octets of fragments kept for all unauthenticated peers together
+    hop_limit: int | None = None  # drop datagrams with another hop limit
+    admit: Callable[[PeerAddress], bool] | None = None  # drop datagrams from other addresses
+    spi_share: tuple[int, int] = (
+        0,
+        1,
+    )  # this endpoint's number, and the number of endpoints on one port, which SPIs distinguish
     log_keys: bool = False  # experiments only: emit KeysDerived with the secrets

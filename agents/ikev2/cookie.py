@@ -1,6 +1,6 @@
-"""Stateless cookies against floods of half-open SAs, RFC 7296 §2.6.
+"""Stateless cookies against floods of half-open SAs (RFC 7296 §2.6).
 
-Knows the octets that a cookie binds, and nothing of the messages they come in.
+Knows the octets that a cookie binds, and nothing of the messages that carry them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from agents.ikev2.model import RandomSource
 
 
 class CookieJar:
-    """Makes and checks cookies. The secret changes every `rotation_s`; the one before is taken `grace_s` longer."""
+    """Makes and checks cookies. The secret changes every `rotation_s` seconds; the previous one is valid `grace_s`
+    longer."""
 
     __slots__ = ("_changed_at", "_grace_s", "_previous", "_random", "_rotation_s", "_secret", "_version")
 
@@ -39,12 +40,13 @@ class CookieJar:
     def make(self, address: str, spi_i: bytes, now: float) -> bytes:
         """A cookie of 24 octets; the address is text with port.
 
-        The nonce, which RFC 7296 proposes as well, is not in it: a copy of the request with another nonce would get
-        the initiator a cookie that is worth nothing for its own."""
+        The nonce, which RFC 7296 proposes to include, is left out. Otherwise a copy of the request with another nonce
+        would make the initiator retry with a cookie that does not fit its own nonce.
+        """
         return self._tag(self._current(now), self._version, address, spi_i)
 
     def check(self, cookie: bytes, address: str, spi_i: bytes, now: float) -> bool:
-        """Whether we made this cookie lately, for this address and SPI."""
+        """True if we made this cookie recently, for this address and SPI."""
         secret = self._current(now)
         if hmac.compare_digest(cookie, self._tag(secret, self._version, address, spi_i)):
             return True

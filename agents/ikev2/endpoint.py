@@ -1,6 +1,6 @@
 """All IKE SAs of one party, without sockets or clocks: datagrams and time in, effects out.
 
-Finds the SA that a datagram belongs to and hands it over. Knows nothing of payloads.
+Finds the SA that a datagram belongs to and hands the datagram over. Knows nothing of payloads.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAJOR_VERSION = 2
 
 
 class _UpperRequest(Task):
-    """A request of the layer above. What comes of it is an event: it acts when the endpoint is at rest again."""
+    """A method that the layer above calls. Its results are events. It runs when the endpoint is at rest again."""
 
     def __init__(self, exchange: int, request: Request) -> None:
         self.exchange = int(exchange)
@@ -47,7 +47,7 @@ class _UpperRequest(Task):
 
 
 class IkeEndpoint:
-    """One party. `now` is always seconds of the same monotonic clock. Not thread-safe."""
+    """One party. `now` is always in seconds of the same monotonic clock. Not thread-safe."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class IkeEndpoint:
         auth_exchange: ExchangeType = ExchangeType.IKE_AUTH,
         child_policy: ChildPolicy | None = None,
     ) -> None:
-        """`random(n)` gives n octets fit for keys. Raises UnsupportedAlgorithm for offers that we cannot meet."""
+        """`random(n)` gives n octets fit for keys. Raises UnsupportedAlgorithm for offers that we cannot make."""
         self._party = Party(identity, authenticate, random, config or IkeConfig(), auth_exchange, child_policy)
 
     @property
@@ -68,12 +68,12 @@ class IkeEndpoint:
 
     @property
     def only_additional(self) -> bool:
-        """Whether every proposal has an additional key exchange (RFC 9370)."""
+        """True if every proposal has an additional key exchange (RFC 9370)."""
         return self._party.only_additional
 
     @property
     def half_open(self) -> int:
-        """How many handshakes of others are unfinished."""
+        """The number of unfinished handshakes that peers began."""
         return self._party.half_open
 
     def sas(self, peer_id: Identification | None = None) -> tuple[SaHandle, ...]:
@@ -93,10 +93,10 @@ class IkeEndpoint:
         child: ChildOffer | None = None,
         initial_contact: bool = True,
     ) -> SaHandle:
-        """Begin IKE_SA_INIT, then the AUTH exchange carrying `first`.
+        """Begin IKE_SA_INIT, then the AUTH exchange with `first`.
 
-        INITIAL_CONTACT is sent only if no other IKE SA with `expected` stands when AUTH is sent.
-        Ends with Established or Closed.
+        INITIAL_CONTACT is sent only if no other IKE SA with `expected` exists when AUTH is sent. Ends with Established
+        or Closed.
         """
         return Initiator(self._party, peer, expected, first, child, initial_contact, now).sa.handle
 
@@ -107,7 +107,7 @@ class IkeEndpoint:
 
     def respond(self, token: int, payloads: Sequence[Payload], now: float) -> None:
         """Answer an AuthRequest or RequestReceived. UnknownSa when its SA is gone or it was answered before;
-        MessageTooLong when this cannot be carried, and then another answer may be given."""
+        MessageTooLong when the answer does not fit, in which case another answer may follow."""
         waiting = self._party.token(token)
         if waiting is None:
             raise UnknownSa(f"token {token}")
@@ -120,7 +120,7 @@ class IkeEndpoint:
         self._party.schedule(sa)
 
     def close(self, sa: SaHandle, now: float) -> None:
-        """Send a Delete, repeated until it is answered. Closed is given at once."""
+        """Send a Delete and retransmit it until it is answered. Closed is emitted at once."""
         current = sa.current
         if current.is_established:
             current.end(DeleteIke(), CloseReason.DELETED_BY_US, now)
@@ -128,12 +128,12 @@ class IkeEndpoint:
             current.close(CloseReason.DELETED_BY_US, now)
 
     def abandon(self, sa: SaHandle, now: float) -> None:
-        """Forget the SA without a word to the peer."""
+        """Forget the SA without notifying the peer."""
         sa.current.close(CloseReason.DELETED_BY_US, now)
 
     def review(self, now: float, peer_id: Identification | None = None) -> None:
-        """Policy has changed, for all peers or one: an SA stands only if its peer would be authenticated now, and with
-        the very key that proved it."""
+        """Apply a new policy to all peers or one: an SA stays only if its peer would be authenticated now, with the
+        same key that it proved."""
         for sa in self.sas(peer_id):
             current, party = sa.current, self._party
             assert current.peer_id is not None
@@ -141,10 +141,12 @@ class IkeEndpoint:
                 self.close(sa, now)
 
     def offer(self, offers: tuple[Offer, ...], now: float) -> None:
-        """Offer and take these from now on. IKE SAs that lack an additional key exchange which is now the first choice
-        are rekeyed, first by the side that began; one that must not stay without is closed if its peer refuses.
+        """Offer and accept these proposals from now on. An IKE SA without an additional key exchange that is now the
+        first choice is rekeyed, first by the side that began it. An SA that must not stay without one is closed if its
+        peer refuses.
 
-        Raises UnsupportedAlgorithm, and changes nothing, for what we cannot do."""
+        Raises UnsupportedAlgorithm, and changes nothing, for proposals that we cannot make.
+        """
         party = self._party
         if offers == party.offers:
             return
@@ -159,12 +161,12 @@ class IkeEndpoint:
                 party.schedule(sa)
 
     def poke(self, sa: SaHandle, now: float) -> None:
-        """Retransmit what is outstanding now, and begin the backoff anew."""
+        """Retransmit all outstanding requests now, and restart their backoff."""
         for each in sa.current.handler.poked(sa.current):
             each.poke(now)
 
     def check_liveness(self, sa: SaHandle, now: float) -> None:
-        """Send an empty INFORMATIONAL request; silence ends in Closed(TIMEOUT)."""
+        """Send an empty INFORMATIONAL request; without an answer it ends in Closed(TIMEOUT)."""
         self._established(sa).enqueue(Liveness(), now)
 
     def create_child(self, sa: SaHandle, offer: ChildOffer, now: float) -> None:
@@ -172,7 +174,7 @@ class IkeEndpoint:
         self._established(sa).enqueue(CreateChild(offer), now)
 
     def rekey_child(self, sa: SaHandle, child: ChildSa, now: float) -> None:
-        """Replace a Child SA; ChildEstablished and ChildClosed follow. Nothing happens if that is under way."""
+        """Rekey a Child SA; ChildEstablished and ChildClosed follow. Does nothing during a rekey."""
         current = self._established(sa)
         record = self._child(current, child)
         if record.may_rekey:
@@ -186,7 +188,7 @@ class IkeEndpoint:
             current.enqueue(DeleteChild(record), now)
 
     def rekey_ike(self, sa: SaHandle, now: float) -> None:
-        """Replace the IKE SA under its handle; IkeSaRekeyed follows. Nothing happens if that is under way."""
+        """Rekey the IKE SA under its handle; IkeSaRekeyed follows. Does nothing during a rekey."""
         current = self._established(sa)
         if current.rekeying is None:
             current.enqueue(RekeyIke(current), now)
@@ -206,7 +208,8 @@ class IkeEndpoint:
     # -- datagrams -------------------------------------------------------------------------------
 
     def receive(self, datagram: Datagram, now: float) -> None:
-        """Take a datagram in. Raises nothing: a fault closes the SA that an authentic message was for, and is told."""
+        """Handle a received datagram. Raises nothing: a fault of ours closes the SA of an authentic message, and is
+        reported."""
         try:
             self._receive(datagram, now)
         except Exception as error:
@@ -262,14 +265,14 @@ class IkeEndpoint:
     # -- time and effects ------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Do all that is due at `now`."""
+        """Do all actions that are due at `now`."""
         self._party.tick(now)
 
     def next_timer(self) -> float | None:
-        """When tick must be called next, or None."""
+        """The time of the next tick, or None."""
         return self._party.next_timer()
 
     def take(self) -> list[Send | Event]:
-        """What is to be sent and what happened since the last call, in order."""
+        """The datagrams to send and the events since the last call, in order."""
         effects, self._party.effects = self._party.effects, []
         return effects

@@ -1,4 +1,4 @@
-"""The few errors that this package raises. Knows nothing of who catches them."""
+"""The errors that this package raises. Knows nothing of their handlers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class IkeError(Exception):
 
 
 class MalformedMessage(IkeError):
-    """Octets that are no valid message, payload or structure; the only error a parser raises."""
+    """The octets are not a valid message, payload or structure; the only error that a parser raises."""
 
 
 class UnsupportedCriticalPayload(MalformedMessage):
@@ -20,11 +20,11 @@ class UnsupportedCriticalPayload(MalformedMessage):
 
 
 class IntegrityFailure(IkeError):
-    """The ICV is wrong, or there is none: the message is to be dropped without an answer."""
+    """The ICV is wrong or missing: the message must be dropped without an answer."""
 
 
 class MessageTooLong(IkeError):
-    """A message of ours that no number of fragments may carry. Nothing of it was sent."""
+    """A message of ours does not fit any number of fragments. Nothing was sent."""
 
 
 class UnsupportedAlgorithm(IkeError):
@@ -32,4 +32,4 @@ class UnsupportedAlgorithm(IkeError):
 
 
 class UnknownSa(IkeError):
-    """A command named an IKE SA or a token that is closed or was never given out."""
+    """A command named an IKE SA or a token that is closed or never existed."""

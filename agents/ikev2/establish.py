@@ -1,4 +1,4 @@
-"""What follows authentication, on either side: the SA is up, and INITIAL_CONTACT takes its effect."""
+"""The steps after authentication on either side: the SA is up, and INITIAL_CONTACT takes effect."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def establish(
     now: float,
     above: tuple[Payload, ...] | None = None,
 ) -> None:
-    """The peer is authenticated: the SA is up, and those that INITIAL_CONTACT declares dead are gone. `above`: of these
-    payloads those that are for the layer above, where they are known."""
+    """The peer is authenticated: its SA is up, and the SAs that INITIAL_CONTACT declares dead are closed. `above`: of
+    these payloads, those for the layer above."""
     party, config = sa.party, sa.party.config
     sa.end_half_open()
     sa.state = SaState.ESTABLISHED
@@ -39,11 +39,11 @@ def establish(
     if config.ike_lifetime_s:
         sa.rekey_at = now + jittered(sa, config.ike_lifetime_s)
     if not party.allows(sa.suite):
-        sa.rekey_at = now  # what is required has changed since the handshake began
+        sa.rekey_at = now  # the required key exchange has changed since the handshake began
     assert sa.peer_id is not None
     if initial_contact:
-        # An SA that came up after this handshake began is with the peer as it is now: the peer
-        # says INITIAL_CONTACT later, and only if it has no other SA then.
+        # An SA that came up after this handshake began belongs to the peer's present process: a peer sends
+        # INITIAL_CONTACT later only if it has no other SA then.
         for other in tuple(party.by_peer.get(sa.peer_id, ())):
             if other is not sa and other.established_at is not None and other.established_at < sa.created_at:
                 other.close(CloseReason.INITIAL_CONTACT, now)

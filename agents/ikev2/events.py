@@ -1,6 +1,6 @@
-"""What an endpoint gives back: datagrams to send and things that happened.
+"""The output of an endpoint: datagrams to send, and events.
 
-Values only. Secrets do not show in a repr.
+Values only. Secrets are left out of every repr.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CloseReason(Enum):
-    """Why an IKE SA is gone."""
+    """The reason why an IKE SA is gone."""
 
     DELETED_BY_US = "deleted by us"
     DELETED_BY_PEER = "deleted by peer"
@@ -36,7 +36,7 @@ class CloseReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send these octets to that peer from its local address; UDP, no marker of port 4500 in front."""
+    """Send these octets to the peer from its local address, as UDP without the non-ESP marker of port 4500."""
 
     data: bytes = field(repr=False)
     peer: PeerAddress
@@ -44,14 +44,14 @@ class Send:
 
 
 class Event:
-    """Base of everything that is not a datagram."""
+    """Base of all events."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Established(Event):
-    """An IKE SA is up and its peer authenticated. `payloads`: what came in the peer's AUTH message."""
+    """An IKE SA is up and its peer authenticated. `payloads`: from the peer's AUTH message."""
 
     sa: SaHandle
     peer_id: Identification
@@ -65,7 +65,7 @@ class Established(Event):
 class AuthRequest(Event):
     """Responder, GSA_AUTH: the peer is authenticated; answer with respond(token, payloads).
 
-    `payloads` holds what came beside IDi, IDr, AUTH and certificates.
+    `payloads` holds the payloads other than IDi, IDr, AUTH and certificates.
     """
 
     token: int
@@ -87,7 +87,7 @@ class RequestReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResponseReceived(Event):
-    """The answer to this request, which acts on it."""
+    """The answer to this request has come; the request acts on it."""
 
     sa: SaHandle
     request: Request
@@ -105,7 +105,7 @@ class RequestFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Notified(Event):
-    """Payloads that came in an INFORMATIONAL request which the endpoint has answered itself."""
+    """The payloads of an INFORMATIONAL request that the endpoint has answered itself."""
 
     sa: SaHandle
     payloads: tuple[Payload, ...]
@@ -122,7 +122,7 @@ class Closed(Event):
 
 @dataclass(frozen=True, slots=True)
 class IkeSaRekeyed(Event):
-    """The handle now stands for a new IKE SA: new SPIs, new SK_d, same peer."""
+    """The handle now stands for a new IKE SA: new SPIs, new SK_d, the same peer."""
 
     sa: SaHandle
 
@@ -146,7 +146,7 @@ class ChildClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ChildFailed(Event):
-    """A Child SA was refused or could not be rekeyed; `notify` is the peer's error, if it gave one."""
+    """A Child SA was refused or could not be rekeyed; `notify` is the peer's error, if it sent one."""
 
     sa: SaHandle
     notify: int | None
@@ -154,8 +154,8 @@ class ChildFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class MessageSeen(Event):
-    """A message came in whose ICV is right, the repeat of one octet for octet that is answered again, or one of
-    IKE_SA_INIT for which an SA is kept: anybody may send that (statistics)."""
+    """A message with a valid ICV arrived, or an exact retransmission that is answered again, or a retransmitted
+    IKE_SA_INIT of an existing SA, which anyone can send (statistics)."""
 
     exchange: int
     request: bool
@@ -173,8 +173,8 @@ class Dropped(Event):
 
 @dataclass(frozen=True, slots=True)
 class Faulted(Event):
-    """Something was raised that nobody expected. If it was for an authentic message or a timer of an SA, that SA is
-    closed; nothing else is touched."""
+    """An unexpected exception was raised. If it came from an authentic message or a timer of an SA, that SA is closed;
+    nothing else changes."""
 
     what: str
     cause: BaseException
@@ -182,8 +182,8 @@ class Faulted(Event):
 
 @dataclass(frozen=True, slots=True)
 class KeysDerived(Event):
-    """Experiments only (config.log_keys): a line of Wireshark's ikev2_decryption_table, and our comment with GSK_w
-    where a key wrap algorithm was agreed."""
+    """Experiments only (config.log_keys): a line of Wireshark's ikev2_decryption_table, and our comment with GSK_w if a
+    key wrap algorithm was agreed."""
 
     line: str = field(repr=False)
     key_wrap_line: str | None = field(default=None, repr=False)

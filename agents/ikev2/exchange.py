@@ -1,6 +1,6 @@
-"""Reliability of requests and responses, RFC 7296 §2.1 to §2.3: windows, retransmission, repeats.
+"""Reliability of requests and responses (RFC 7296 §2.1 to §2.3): windows and retransmission.
 
-Knows Message IDs and octets; what a request is for is its Task's affair.
+Knows Message IDs and octets; the meaning of a request belongs to its Task.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_ID = 0xFFFFFFFF
 MAX_TIMES = 64
-"""Of the transmissions of one request: more of them say nothing of the way to the peer."""
+"""The most transmissions of one request whose times are kept: further ones say nothing about the path."""
 _ROUNDING_S = 1e-6
 
 
 class Task:
-    """One request that we want to make, and what its answer means."""
+    """One request that we want to make, and the handling of its answer."""
 
     exchange: int = 0
-    exclusive: bool = False  # nothing else may be outstanding beside it
+    exclusive: bool = False  # no other request may be outstanding beside it
 
     def payloads(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
         """Called when the request is about to be sent; None when it is no longer wanted."""
         raise NotImplementedError
 
     def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
-        """The response is here. A MalformedMessage raised here closes the SA."""
+        """The response has arrived. A MalformedMessage raised here closes the SA."""
         raise NotImplementedError
 
     def retransmitted(self, datagrams: list[bytes]) -> list[bytes]:
-        """What a retransmission sends: bit for bit what was sent first."""
+        """The octets of a retransmission: the same as in the first transmission."""
         return datagrams
 
     def failed(self, sa: IkeSa, reason: FailureReason, now: float) -> None:
-        """There will be no response: the SA is gone, or the request could not be made."""
+        """No response will come: the SA is gone, or the request could not be made."""
 
     def received(self, sa: IkeSa, header: Header, opened: Opened) -> None:
         """The authentic response, before it is parsed (IntAuth of RFC 9242)."""
@@ -57,23 +57,23 @@ class Task:
 
 @dataclass(slots=True)
 class Outstanding:
-    """A request on its way."""
+    """An outstanding request."""
 
     task: Task
     datagrams: list[bytes] = field(repr=False)
     deadline: float
-    began: float  # its patience counts from here
+    began: float  # its patience counts from this time
     sent_at: list[float]
     waits: int = 1  # since the backoff began
 
     def again(self, now: float) -> None:
-        """It is sent once more."""
+        """Record one more transmission."""
         if len(self.sent_at) < MAX_TIMES:
             self.sent_at.append(now)
 
 
 class RequestWindow:
-    """Our requests: those waiting, and those that have no answer yet."""
+    """Our requests: queued and outstanding."""
 
     __slots__ = ("next_id", "outstanding", "queue", "size")
 
@@ -84,10 +84,10 @@ class RequestWindow:
         self.size = 1
 
     def next_task(self) -> Task | None:
-        """The task that may be sent now, taken from the queue."""
+        """The task that may be sent now, removed from the queue."""
         if not self.queue or len(self.outstanding) >= self.size or self.next_id > MAX_MESSAGE_ID:
             return None
-        # The window is [oldest unanswered, oldest unanswered + size): a gap holds it back.
+        # The window is [oldest unanswered, oldest unanswered + size), so a gap holds it back.
         if self.outstanding and self.next_id - min(self.outstanding) >= self.size:
             return None
         if self.outstanding and (self.queue[0].exclusive or any(o.task.exclusive for o in self.outstanding.values())):
@@ -96,7 +96,7 @@ class RequestWindow:
 
     @property
     def exhausted(self) -> bool:
-        """Whether no Message ID is left but the one for a Delete (§2.2)."""
+        """True if no Message ID is left except the one for a Delete (§2.2)."""
         return self.next_id >= MAX_MESSAGE_ID
 
     def sent(self, message_id: int, task: Task, datagrams: list[bytes], now: float, timing: Timing) -> None:
@@ -108,7 +108,7 @@ class RequestWindow:
         return min(item.deadline for item in self.outstanding.values())
 
     def due(self, now: float, timing: Timing) -> tuple[list[bytes], bool]:
-        """The datagrams to send again now, and whether a request has been given up."""
+        """The datagrams to retransmit now, and whether a request has been given up."""
         again: list[bytes] = []
         for item in self.outstanding.values():
             if item.deadline > now:
@@ -123,7 +123,7 @@ class RequestWindow:
         return again, False
 
     def poke(self, now: float, timing: Timing, *, anew: bool) -> list[bytes]:
-        """All that is outstanding, to be sent again at once; the backoff begins anew. `anew`: patience as well."""
+        """All outstanding requests, to retransmit at once; the backoff restarts. `anew`: the patience restarts too."""
         again: list[bytes] = []
         for item in self.outstanding.values():
             if anew:
@@ -135,7 +135,7 @@ class RequestWindow:
 
 
 class Arrival(Enum):
-    """What the Message ID of a request says."""
+    """The class of a request by its Message ID."""
 
     NEW = "new"
     SEEN = "seen before"
@@ -143,13 +143,13 @@ class Arrival(Enum):
 
 
 RETRANSMIT_S = 0.05
-"""An answer is sent again no more often than this to the address that the request came from, and to all others
-together. A retransmission waits longer; a forger that sends copies has no more than this from us."""
+"""The limit on how often an answer is sent again, to the address of the request, and to all others together. A genuine
+retransmission waits longer; a forger that sends copies gets no more than this from us."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """A request that was authenticated. `begins`: digest of the datagram that began it, as its repeats do."""
+    """An authenticated request. `begins`: digest of the datagram that began it, which retransmissions have too."""
 
     peer: PeerAddress
     begins: bytes
@@ -158,7 +158,7 @@ class _Seen:
 
 
 class ResponseWindow:
-    """The peer's requests: which were seen, and the answers to those that it may repeat."""
+    """The peer's requests: those seen, and the answers that it may ask for again."""
 
     __slots__ = ("_begun", "_lowest_new", "_seen", "size")
 
@@ -170,7 +170,7 @@ class ResponseWindow:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the peer has no Message ID left."""
+        """True if the peer has no Message ID left."""
         return self._lowest_new > MAX_MESSAGE_ID
 
     def arrival(self, message_id: int) -> Arrival:
@@ -181,7 +181,7 @@ class ResponseWindow:
         return Arrival.OUTSIDE
 
     def answer_is_known(self, message_id: int) -> bool:
-        """Whether the peer has our answer to this request, as its later ones show (§2.3)."""
+        """True if the peer has our answer to this request, as its later requests show (§2.3)."""
         return max(self._seen, default=0) >= message_id + self.size
 
     def begins(self, message_id: int, data: bytes) -> None:
@@ -189,7 +189,7 @@ class ResponseWindow:
         self._begun[message_id] = hashlib.sha256(data).digest()
 
     def accept(self, message_id: int, peer: PeerAddress) -> None:
-        """A request that was authenticated, is whole and will be answered, to where it came from (§2.11)."""
+        """A complete, authenticated request is about to be answered, to the address that it came from (§2.11)."""
         self._seen[message_id] = _Seen(peer, self._begun.pop(message_id, b""))
         while self._lowest_new in self._seen:
             self._lowest_new += 1
@@ -197,7 +197,7 @@ class ResponseWindow:
             del self._seen[old]
 
     def answered(self, message_id: int, datagrams: list[bytes]) -> PeerAddress | None:
-        """These answer the request; where they go, None when they have nowhere to go."""
+        """Store the datagrams that answer the request; the address to send them to, None when there is none."""
         seen = self._seen.get(message_id)
         if seen is None:
             return None
@@ -205,9 +205,10 @@ class ResponseWindow:
         return seen.peer
 
     def retransmit(self, message_id: int, data: bytes, peer: PeerAddress, now: float) -> list[bytes]:
-        """The answer to send again now: to a datagram that is, octet for octet, one that began a request seen before.
+        """The stored answer to send again now, to a datagram that equals, octet for octet, one that began an earlier
+        request.
 
-        It need not come from who sent it first. So an address other than the first one's gets no more than came.
+        The datagram may come from another address than the first. Such an address gets no more octets than it sent.
         """
         seen = self._seen.get(message_id)
         if seen is None or not seen.answer or hashlib.sha256(data).digest() != seen.begins:

@@ -1,6 +1,6 @@
-"""Putting the fragments of RFC 7383 together, in bounded memory.
+"""Reassembly of the fragments of RFC 7383, in bounded memory.
 
-Takes fragments whose ICV was found right; knows nothing of keys.
+Takes fragments whose ICV is valid; knows nothing of keys.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from agents.ikev2.errors import MalformedMessage
 from agents.ikev2.protect import Opened
 
 _OVERHEAD = 256
-"""Octets that a part takes besides its own."""
+"""Octets that a part needs besides its own."""
 
 
 class _Queue:
@@ -22,9 +22,9 @@ class _Queue:
 
 
 class FragmentBudget:
-    """What all peers together that are not authenticated yet may have kept here; beyond it the oldest message goes.
+    """The memory for fragments of all unauthenticated peers together; when it is full, the oldest message is dropped.
 
-    Whoever finishes a handshake sends its fragments at once; whoever hoards them stays, and is the oldest.
+    A peer that completes its handshake sends its fragments at once, so a hoarder's message is the oldest.
     """
 
     def __init__(self, max_octets: int) -> None:
@@ -33,7 +33,7 @@ class FragmentBudget:
         self.octets = 0
 
     def grown(self, queue: _Queue, part: Opened, owner: Reassembler, key: tuple[bool, int]) -> None:
-        """This message has one part more. It may itself be dropped, when there is no other."""
+        """Count one more part of this message. The message itself is dropped when there is no other."""
         octets = len(part.inner) + _OVERHEAD
         self._kept[queue] = (self._kept[queue][0] if queue in self._kept else 0) + octets, owner, key
         self.octets += octets
@@ -42,13 +42,13 @@ class FragmentBudget:
             oldest.forget(*oldest_key)
 
     def gone(self, queue: _Queue) -> None:
-        """This message is kept no longer."""
+        """This message is no longer kept."""
         if queue in self._kept:
             self.octets -= self._kept.pop(queue)[0]
 
 
 class Reassembler:
-    """The unfinished messages of one IKE SA, at most `max_messages` of them, the oldest dropped first."""
+    """The incomplete messages of one IKE SA: at most `max_messages`, the oldest dropped first."""
 
     __slots__ = ("_budget", "_max_fragments", "_max_messages", "_max_octets", "_queues")
 
@@ -67,15 +67,16 @@ class Reassembler:
         self._max_messages = max_messages
 
     def add(self, response: bool, message_id: int, part: Opened, *, trusted: bool = False) -> Opened | None:
-        """The whole message once its last fragment is in (§2.6); MalformedMessage when it is too big.
+        """The complete message when its last fragment has arrived (§2.6); MalformedMessage when it is too long.
 
-        `trusted`: the peer is authenticated, and has its own bound only."""
+        `trusted`: the peer is authenticated, and only its own bound applies.
+        """
         if part.total > self._max_fragments:
             raise MalformedMessage(f"message of {part.total} fragments")
         key = (response, message_id)
         queue = self._queues.get(key)
         if queue is None or part.total > queue.total:
-            # A larger total means that the peer began anew with smaller fragments.
+            # A larger total means that the peer started again with smaller fragments.
             if queue is None and len(self._queues) >= self._max_messages:
                 self.forget(*next(iter(self._queues)))
             elif queue is not None:
@@ -97,12 +98,12 @@ class Reassembler:
         return Opened(queue.parts[1].first, inner)
 
     def forget(self, response: bool, message_id: int) -> None:
-        """Drop what is there of a message that is no longer wanted."""
+        """Drop the fragments of a message that is no longer wanted."""
         queue = self._queues.pop((response, message_id), None)
         if queue is not None and self._budget is not None:
             self._budget.gone(queue)
 
     def forget_all(self) -> None:
-        """Drop everything: the SA is gone."""
+        """Drop all fragments: the SA is gone."""
         for key in list(self._queues):
             self.forget(*key)

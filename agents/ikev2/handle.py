@@ -1,6 +1,6 @@
-"""The name of an IKE SA towards the layer above: it stays the same when the SA is rekeyed.
+"""The name of an IKE SA for the layer above, which stays the same through rekeys.
 
-Knows what may be asked of an SA, not how it works.
+Knows the questions that an SA answers, not how it works.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SaHandle:
 
     @property
     def state(self) -> str:
-        """The name of the state that the SA is in (SaState)."""
+        """The name of the SA's state (SaState)."""
         return str(self._sa.state.value)
 
     @property
@@ -48,22 +48,22 @@ class SaHandle:
 
     @property
     def answered(self) -> bool:
-        """Whether IKE_SA_INIT has an answer that is followed up. Whose it is AUTH will tell."""
+        """True if an answer to IKE_SA_INIT is being followed up. AUTH will prove whose answer it is."""
         return self.established or self._sa.handler.poked(self._sa)[0] is not self._sa
 
     @property
     def initiator(self) -> bool:
-        """Whether we began the present IKE SA."""
+        """True if we began the present IKE SA."""
         return self._sa.initiator
 
     @property
     def answer_within_s(self) -> float:
-        """How many seconds this peer takes to answer, at most, as far as that was measured; 0 when it was not."""
+        """The longest measured time, in seconds, that this peer takes to answer; 0 without a measurement."""
         return self._sa.way.timeout_s or 0.0
 
     @property
     def patience_s(self) -> float:
-        """After how many seconds a request over this SA that is made now is given up, and the SA with it."""
+        """The seconds after which a request made now over this SA is given up, and the SA with it."""
         return self._sa.timing().patience_s
 
     @property
@@ -72,7 +72,7 @@ class SaHandle:
 
     @property
     def peer_id(self) -> Identification | None:
-        """The peer's identity: authenticated once established, before that what we expect."""
+        """The peer's identity: authenticated once established, before that the expected one."""
         return self._sa.peer_id
 
     @property
@@ -90,13 +90,13 @@ class SaHandle:
 
     @property
     def key_exchange(self) -> str | None:
-        """The methods of its key exchanges, such as "x25519+mlkem768"; None before they were agreed."""
+        """The methods of its key exchanges, such as "x25519+mlkem768"; None before they are agreed."""
         suite = self._sa.suite
         return None if suite is None else "+".join(key_exchange.name(each) for each in (suite.ke, *suite.additional_ke))
 
     @property
     def established_at(self) -> float | None:
-        """When it was established, in the driver's seconds."""
+        """The time of its establishment, in the driver's seconds."""
         return self._sa.established_at
 
     @property
@@ -104,7 +104,7 @@ class SaHandle:
         return tuple(record.sa for record in self._sa.children.values())
 
     def derive(self, label: bytes, length: int) -> bytes:
-        """prf+(SK_d, label), cut to `length` octets. It changes when the IKE SA is rekeyed."""
+        """prf+(SK_d, label), truncated to `length` octets. It changes when the IKE SA is rekeyed."""
         return self._sa.derive(label, length)
 
     def key_wrap_key(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What both sides of the handshake share: notifies of IKE_SA_INIT, nonces, credentials, IntAuth."""
+"""Parts of the handshake that both sides share: notifies of IKE_SA_INIT, nonces, credentials, IntAuth."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def announcements(config: IkeConfig) -> list[Payload]:
 
 
 def hashes_of(payloads: Iterable[Payload]) -> frozenset[int]:
-    """Hashes that the peer takes in signatures."""
+    """The hashes that the peer accepts in signatures."""
     values = notifies(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)
     return parse_hashes(values[0]) if values else frozenset()
 
@@ -63,7 +63,7 @@ def credential_of(payloads: Iterable[Payload]) -> PeerCredential | None:
 
 
 def for_layer_above(payloads: Iterable[Payload]) -> tuple[Payload, ...]:
-    """What an AUTH message holds beside the proof of identity."""
+    """The content of an AUTH message besides the proof of identity."""
     return tuple(
         item
         for item in payloads
@@ -74,7 +74,7 @@ def for_layer_above(payloads: Iterable[Payload]) -> tuple[Payload, ...]:
 
 
 class IntAuth:
-    """The running authentication of IKE_INTERMEDIATE messages, RFC 9242 §3.3.2."""
+    """The running authentication of IKE_INTERMEDIATE messages (RFC 9242 §3.3.2)."""
 
     __slots__ = ("_chain",)
 
@@ -86,7 +86,7 @@ class IntAuth:
         self._chain[from_initiator] = prf(sk_p, octets)
 
     def octets(self, auth_message_id: int) -> bytes:
-        """What is added to the signed octets: empty when there was no such exchange."""
+        """IntAuth, which is added to the signed octets; empty without intermediate exchanges."""
         if not self._chain:
             return b""
         return self._chain.get(True, b"") + self._chain.get(False, b"") + auth_message_id.to_bytes(4, "big")

@@ -1,4 +1,4 @@
-"""CREATE_CHILD_SA for the IKE SA itself: rekeying, and both sides doing so at once (RFC 7296 §1.3.2, §2.8, §2.25)."""
+"""CREATE_CHILD_SA for the IKE SA itself: rekeys and simultaneous rekeys (RFC 7296 §1.3.2, §2.8, §2.25)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RekeyIke(Task):
         self._spi = b""
         self._ke: key_exchange.KeyExchange | None = None
         self._proposals: tuple[Proposal, ...] = ()
-        # The peer's rekey, answered while ours was on its way: its lowest nonce and the SA that it made.
+        # The peer's rekey, answered while ours was outstanding: its lowest nonce and the SA that it made.
         self._crossing: tuple[bytes, IkeSa] | None = None
         self._superseded = False
         sa.rekeying = self
@@ -67,14 +67,14 @@ class RekeyIke(Task):
         self._crossing = (nonce, other)
 
     def superseded(self, sa: IkeSa, now: float) -> None:
-        """The peer deletes the old SA, or uses its new one, while our request is unanswered: the new one it is."""
+        """The peer deletes the old SA, or uses its new one, while our request is unanswered: its new SA takes over."""
         sa.rekeying = None
         if self._crossing is not None and not self._superseded:
             self._superseded = True
             adopt(sa, self._crossing[1], now)
 
     def made(self, other: IkeSa) -> bool:
-        """Whether `other` is the SA of the peer's rekey that crosses ours."""
+        """True if `other` is the SA of the peer's rekey that crosses ours."""
         return self._crossing is not None and self._crossing[1] is other
 
     def complete(self, sa: IkeSa, payloads: list[Payload], now: float) -> None:
@@ -99,14 +99,14 @@ class RekeyIke(Task):
             self._finish(sa, made, now)
 
     def _follow_up(self, sa: IkeSa, made: _Made, payloads: list[Payload]) -> None:
-        """The next of several key exchanges; nothing else goes before it."""
+        """The next of several key exchanges; no other request is sent before it."""
         link = notifies(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE)
         if not link:
             raise MalformedMessage("no link to the next key exchange")
         sa.requests.queue.insert(0, _FollowUp(self, made, link[0].data, sa))
 
     def followed_up(self, sa: IkeSa, made: _Made, payloads: list[Payload], now: float) -> None:
-        """One more key exchange is done, or the peer does not go on."""
+        """One more key exchange is done, or the peer refuses to continue."""
         sa.rekeying = None
         if sa.state not in (SaState.ESTABLISHED, SaState.REKEYED):
             return
@@ -121,7 +121,7 @@ class RekeyIke(Task):
     def _finish(self, sa: IkeSa, made: _Made, now: float) -> None:
         new, nr = _successor(sa, True, made, now), made.nr
         if self._superseded or (self._crossing is not None and min(self._ni, nr) < self._crossing[0]):
-            self.superseded(sa, now)  # ours has the lowest nonce: it goes, by our Delete on it
+            self.superseded(sa, now)  # ours has the lowest nonce and is deleted, by our Delete on it
             new.state = SaState.DELETING
             new.enqueue(DeleteIke(), now)
             return
@@ -143,7 +143,7 @@ class RekeyIke(Task):
             sa.end(DeleteIke(), CloseReason.NO_PROPOSAL_CHOSEN, now)
         else:
             patience = 1 if error.type == NotifyType.TEMPORARY_FAILURE else 12
-            # Both sides may have been in each other's way, and are not to be so again.
+            # Both sides may have collided; the delay makes another collision unlikely.
             retry_s = sa.party.config.retry_s * uniform(sa.party.random, 0.5, 1.5)
             sa.rekey_at = now + patience * max(retry_s, sa.way.timeout_s or 0.0)
 
@@ -153,7 +153,7 @@ class RekeyIke(Task):
 
 @dataclass
 class _Made:
-    """What a rekey has come to: the suite and, of each of its key exchanges so far, the secret."""
+    """The state of a rekey: the suite and the secret of each of its key exchanges so far."""
 
     suite: IkeSuite
     spi_i: bytes
@@ -165,12 +165,12 @@ class _Made:
 
     @property
     def missing(self) -> tuple[int, ...]:
-        """The methods of the key exchanges that are still to come."""
+        """The methods of the remaining key exchanges."""
         return self.suite.additional_ke[len(self.further) :]
 
 
 class _FollowUp(Task):
-    """One additional key exchange of our rekey (RFC 9370 §2.2.4). `link`: what the peer knows the rekey by."""
+    """One additional key exchange of our rekey (RFC 9370 §2.2.4). `link`: the peer's name for the rekey."""
 
     exchange = ExchangeType.IKE_FOLLOWUP_KE
     exclusive = True
@@ -196,8 +196,8 @@ class _FollowUp(Task):
 
 
 def _offers(sa: IkeSa) -> list[tuple[Transform, ...]]:
-    """What we offer and take for the successor: one that had a key wrap algorithm has the same, one without has none,
-    since the layer above has built on it. Its key exchanges are those that both want now."""
+    """The proposals for the successor. An SA with a key wrap algorithm keeps it, and one without gets none, since the
+    layer above depends on it. The key exchanges are those that both sides want now."""
     assert sa.suite is not None
     kwa = sa.suite.kwa
     return [
@@ -223,7 +223,7 @@ def _successor(
     new.peer_fragments = old.peer_fragments
     new.way, new.hint_s = old.way, old.hint_s
     new.established_at = now
-    new.children = old.children  # one table: the peer may use the new SA before we know which one stays
+    new.children = old.children  # one table for both: the peer may use the new SA before we know which one stays
     further = b"".join(made.further)
     keys = key_schedule.rekeyed_keys(
         old.suite.prf, old.keys.sk_d, made.suite, made.secret, made.ni, made.nr, spi_i, spi_r, further
@@ -232,13 +232,13 @@ def _successor(
     lifetime = old.party.config.ike_lifetime_s
     new.rekey_at = now + jittered(old, lifetime) if lifetime else None
     if not old.party.allows(made.suite):
-        new.rekey_at = now  # what is required has changed since the rekey began
+        new.rekey_at = now  # the required key exchange has changed since the rekey began
     old.party.add(new)
     return new
 
 
 def adopt(old: IkeSa, new: IkeSa, now: float) -> None:
-    """`new` takes over: handle, Child SAs and requests that wait. `old` only waits for its end."""
+    """`new` takes over the handle, the Child SAs and the queued requests. `old` only waits for its end."""
     party = old.party
     new.requests.queue.extend(old.requests.queue)
     old.requests.queue.clear()
@@ -254,7 +254,7 @@ def adopt(old: IkeSa, new: IkeSa, now: float) -> None:
 
 
 def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> None:
-    """A peer's CREATE_CHILD_SA request whose proposals are for IKE."""
+    """Handles a peer's CREATE_CHILD_SA request with proposals for IKE."""
     exchange, party = ExchangeType.CREATE_CHILD_SA, sa.party
     request, ke = find(payloads, SaPayload), find(payloads, KePayload)
     if request is None:
@@ -270,7 +270,7 @@ def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> N
         return
     suite = ike_suite(chosen.transforms)
     if suite.additional_ke and crossing is not None:
-        # Rekeys of several exchanges do not cross: both sides wait, and not for equally long.
+        # Rekeys of several exchanges do not cross: both sides wait, for different times.
         sa.respond(message_id, exchange, [NotifyPayload(NotifyType.TEMPORARY_FAILURE)])
         return
     ni = required_nonce(payloads, suite.prf)
@@ -295,7 +295,7 @@ def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> N
 
 
 def _give_way(sa: IkeSa, new: IkeSa, now: float) -> None:
-    """The peer's rekey is the one: ours, if it is still in the queue, is no longer wanted."""
+    """The peer's rekey wins: our own, if still queued, is no longer wanted."""
     if isinstance(sa.rekeying, RekeyIke):
         if sa.rekeying in sa.requests.queue:
             sa.requests.queue.remove(sa.rekeying)
@@ -304,14 +304,15 @@ def _give_way(sa: IkeSa, new: IkeSa, now: float) -> None:
 
 
 def _link(sa: IkeSa, made: _Made) -> NotifyPayload:
-    """What the peer names in the next key exchange of its rekey; one rekey at a time has one."""
+    """The name that the peer gives in the next key exchange of its rekey; only one rekey at a time has one."""
     link = sa.party.random(8)
     sa.follow_up = link, made
     return NotifyPayload(NotifyType.ADDITIONAL_KEY_EXCHANGE, link)
 
 
 def handle_follow_up(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> None:
-    """A peer's IKE_FOLLOWUP_KE request: the next key exchange of its rekey, and after the last the new SA."""
+    """Handles a peer's IKE_FOLLOWUP_KE request: the next key exchange of its rekey, and after the last one the new
+    SA."""
     exchange = ExchangeType.IKE_FOLLOWUP_KE
     link, ke = notifies(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE), find(payloads, KePayload)
     waiting, sa.follow_up = sa.follow_up, None

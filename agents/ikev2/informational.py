@@ -16,11 +16,11 @@ _FATAL: dict[int, CloseReason] = {
     NotifyType.INVALID_SYNTAX: CloseReason.INVALID_SYNTAX,
     NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD: CloseReason.INVALID_SYNTAX,
 }
-"""§2.21.2: errors that end the IKE SA without a Delete."""
+"""The errors that end the IKE SA without a Delete (§2.21.2)."""
 
 
 class Liveness(Task):
-    """An empty request: any authentic answer proves that the peer lives."""
+    """An empty request: any authentic answer proves that the peer is alive."""
 
     exchange = ExchangeType.INFORMATIONAL
 
@@ -32,7 +32,7 @@ class Liveness(Task):
 
 
 class DeleteIke(Task):
-    """Delete the IKE SA, with the error that made us do so if there is one (§2.21.2)."""
+    """Deletes the IKE SA, with the error that caused it if there is one (§2.21.2)."""
 
     exchange = ExchangeType.INFORMATIONAL
 
@@ -48,7 +48,7 @@ class DeleteIke(Task):
 
 
 class DeleteChild(Task):
-    """Delete one Child SA; it leaves the kernel when the peer has answered."""
+    """Deletes one Child SA; it leaves the kernel when the peer has answered."""
 
     exchange = ExchangeType.INFORMATIONAL
 
@@ -69,14 +69,14 @@ class DeleteChild(Task):
 
 
 def remove_child(sa: IkeSa, record: ChildRecord) -> None:
-    """Forget a Child SA and say so, once."""
+    """Forget a Child SA and report it, once."""
     if sa.children.get(record.sa.spi_in) is record:
         del sa.children[record.sa.spi_in]
         sa.party.emit(ChildClosed(sa.handle, record.sa))
 
 
 def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> None:
-    """A peer's INFORMATIONAL request."""
+    """Handles a peer's INFORMATIONAL request."""
     deletes = [item for item in payloads if isinstance(item, DeletePayload)]
     exchange = ExchangeType.INFORMATIONAL
     failed = next((p for p in payloads if isinstance(p, NotifyPayload) and p.type in _FATAL), None)
@@ -101,7 +101,7 @@ def handle(sa: IkeSa, message_id: int, payloads: list[Payload], now: float) -> N
 
 
 def _delete_children(sa: IkeSa, deletes: list[DeletePayload]) -> list[Payload]:
-    """Drop the SAs that the peer deleted; name our halves, but for those whose Delete of ours crosses (§1.4.1)."""
+    """Drop the SAs that the peer deleted; name our halves, except those with a crossing Delete of ours (§1.4.1)."""
     ours: dict[int, list[bytes]] = {}
     for item in deletes:
         for spi in item.spis:

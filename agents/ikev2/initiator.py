@@ -1,6 +1,6 @@
-"""The initiator's side of IKE_SA_INIT, IKE_INTERMEDIATE and the AUTH exchange, RFC 7296 §1.2.
+"""The initiator's side of IKE_SA_INIT, IKE_INTERMEDIATE and the AUTH exchange (RFC 7296 §1.2).
 
-States: INIT_SENT → (INTERMEDIATE_SENT →) AUTH_SENT → ESTABLISHED. What comes after is `protocol`.
+States: INIT_SENT → (INTERMEDIATE_SENT →) AUTH_SENT → ESTABLISHED. `protocol` handles the established SA.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ from agents.ikev2.sa import Handler, IkeSa, SaState
 from agents.ikev2.suites import IkeSuite, check_answer, ike_suite, proposals_from
 
 GRACE_S = 2.0
-"""How long an attempt goes on after an answer that was tried turned out to be no good: the good one may still come."""
+"""How long an attempt continues after an answer that was tried has failed: the genuine one may still come."""
 TRIED = 16
-"""How many answers are tried for each time that the request goes out: the first ones, and as many drawn from those that
-came after them the time before. Each costs a key exchange and a signature."""
+"""How many answers are tried for each transmission of the request: the first ones, and as many drawn from those that
+came later after the previous transmission. Each costs a key exchange and a signature."""
 
 _Verdict = tuple[CloseReason, int | None]
 
 
 class Initiator(Handler):
-    """One attempt. Anybody can answer IKE_SA_INIT: what is an error, or cannot be used, ends nothing, and each usable
-    answer is tried by itself until one of them proves to be the peer's."""
+    """One attempt. Anyone can answer IKE_SA_INIT, so errors and unusable answers end nothing. Each usable answer is
+    tried by itself until one proves to be the peer's."""
 
     def __init__(
         self, party: Party, peer: PeerAddress, expected: Identification, first: Sequence[Payload],
@@ -74,13 +74,13 @@ class Initiator(Handler):
         self._proposals = proposals_from(party.offers, Protocol.IKE)
         self._cookie: bytes | None = None
         self._rounds = party.config.max_cookie_rounds
-        self._cookies = 0  # that came since the request went out
+        self._cookies = 0  # that came since the last transmission of the request
         self._changed = False
         self._messages: dict[int, bytes] = {}  # the last request of each key exchange method
         self._answers: set[bytes] = set()
         self._left = TRIED
-        self._more = 0  # usable answers beyond those since the request went out
-        self._drawn: list[tuple[bytes, Header, list[Payload], float]] = []  # some of these, and how long they took
+        self._more = 0  # usable answers beyond those since the last transmission
+        self._drawn: list[tuple[bytes, Header, list[Payload], float]] = []  # some of these, and the time that they took
         self._tried: list[_Accepted] = []
         self._verdict: _Verdict | None = None
         self._method = next(item.id for item in self._proposals[0].transforms if item.type == TransformType.KE)
@@ -95,7 +95,7 @@ class Initiator(Handler):
     # -- IKE_SA_INIT -----------------------------------------------------------------------------
 
     def message(self) -> bytes:
-        """The IKE_SA_INIT request that is about to be sent, as the last answer wanted it."""
+        """The IKE_SA_INIT request that is about to be sent, as the last answer asked for it."""
         self._left, self._cookies = TRIED, 0
         if self._method not in self._kes:
             self._kes[self._method] = key_exchange.begin(self._method, self.party.random)
@@ -144,10 +144,10 @@ class Initiator(Handler):
                 self._init_accepted(data, header, payloads, took_s, now)
                 self._answers.add(digest)
                 self._left -= 1
-                # The request goes out again if this answer is not the peer's, but gives its AUTH time first.
+                # The request is sent again if this answer is not the peer's, but first gives its AUTH time.
                 if len(self._answers) == 1:
                     waiting.deadline = max(waiting.deadline, now + max(sa.timing().delay(3), 2 * took_s))
-                else:  # somebody is in between: as often as at first, so that the peer's own has many chances
+                else:  # an attacker is on the path: retransmit as often as at first
                     waiting.waits = 0
                     waiting.deadline = now + max(sa.timing().delay(0), 2 * (now - waiting.sent_at[-1]))
                 self.party.schedule(sa)
@@ -155,8 +155,8 @@ class Initiator(Handler):
             self.party.drop(f"IKE_SA_INIT response: {error}", peer)
 
     def _draw(self, data: bytes, header: Header, payloads: list[Payload], took_s: float) -> None:
-        """Of the answers that came after those that are tried keep some, each with the same chance: who reads the link
-        may always be quicker than the peer, and has to send very much more to keep it out."""
+        """Keep some of the answers beyond those that are tried, each with the same chance. An attacker that reads the
+        link can always be faster than the peer, but must send very many answers to keep the peer's out."""
         self._more += 1
         if len(self._drawn) < TRIED:
             self._drawn.append((data, header, payloads, took_s))
@@ -164,7 +164,7 @@ class Initiator(Handler):
             self._drawn[index] = data, header, payloads, took_s
 
     def _try_drawn(self, now: float) -> None:
-        """The first answer since the request went out again is there: try what was drawn before."""
+        """The first answer since the retransmission has arrived: try the answers that were drawn before."""
         drawn, self._drawn, self._more = self._drawn, [], 0
         for data, header, payloads, took_s in drawn:
             digest = hashlib.sha256(data).digest()
@@ -177,18 +177,18 @@ class Initiator(Handler):
                 self.party.drop(f"IKE_SA_INIT response: {error}", self.sa.peer)
 
     def _init_refused(self, payloads: list[Payload], now: float) -> None:
-        """What a refusal asks for is done at once a few times, and after that, or while an answer is tried, when the
-        request goes out again."""
+        """A refusal's request (cookie, key exchange method) is followed at once a few times. After that, or while an
+        answer is tried, it waits for the next retransmission."""
         cookies = notifies(payloads, NotifyType.COOKIE)
         if cookies and cookies[0].data == self._cookie:
-            return  # the answer to a repetition from before we had it
+            return  # the answer to a transmission from before we had the cookie
         wanted = notifies(payloads, NotifyType.INVALID_KE_PAYLOAD)
         error = first_error(payloads)
         if cookies and 1 <= len(cookies[0].data) <= 64:
             self._cookies += 1
             at_once = self._rounds > 0 and not self._live
             if not at_once and self.party.lot(self._cookies):
-                return  # of those that come too late each has the same chance to be the next
+                return  # each late answer has the same chance to be the next
             self._changed = self._changed or self._cookie != cookies[0].data
             self._cookie = cookies[0].data
         elif wanted and len(wanted[0].data) == 2:
@@ -243,7 +243,7 @@ class Initiator(Handler):
         return [each.sa for each in self._live] or [sa]
 
     def won(self, accepted: IkeSa) -> None:
-        """This answer is the peer's: it is the SA from now on."""
+        """This answer is the peer's: its SA is the one from now on."""
         sa = self.sa
         sa.handle.move(accepted)
         self.party.by_spi[sa.our_spi] = accepted
@@ -262,10 +262,10 @@ class Initiator(Handler):
         first_s = sa.timing().delay(0)
         if reason is not CloseReason.TIMEOUT:
             self._verdict = reason, notify
-            if len(self._answers) == 1:  # else there are others, and the peer's may be among them
+            if len(self._answers) == 1:  # otherwise there are others, and the peer's may be among them
                 sa.expires_at = now + first_s + GRACE_S if sa.expires_at is None else sa.expires_at
         if not self._live and (waiting := sa.requests.outstanding.get(0)) is not None:
-            # The peer's own answer may have come when no more were tried, or have wanted another request.
+            # The peer's own answer may have come when no more were tried, or may have asked for another request.
             waiting.deadline = min(waiting.deadline, now + first_s)
         self.party.schedule(sa)
         self._end(now)
@@ -279,7 +279,7 @@ class Initiator(Handler):
         self._end(now)
 
     def _end(self, now: float) -> None:
-        """The attempt is over when the request goes out no more and no answer is being tried."""
+        """The attempt ends when the request is no longer sent and no answer is being tried."""
         if not self.sa.requests.outstanding and not self._live and self.sa.state is SaState.INIT_SENT:
             self.sa.close(*_with_time(self._verdict or (CloseReason.TIMEOUT, None), now))
 
@@ -293,7 +293,7 @@ def _with_time(verdict: _Verdict, now: float) -> tuple[CloseReason, float, int |
 
 
 class _InitTask(Task):
-    """Keeps IKE_SA_INIT in the window; its response is not protected and comes by another way."""
+    """Keeps IKE_SA_INIT in the window; its unprotected response arrives by another path."""
 
     exchange = ExchangeType.IKE_SA_INIT
 
@@ -305,7 +305,7 @@ class _InitTask(Task):
 
 
 class _Accepted(Handler):
-    """One answer to IKE_SA_INIT that may be the peer's: it is, when AUTH says so."""
+    """One answer to IKE_SA_INIT that may be the peer's; AUTH decides."""
 
     def __init__(
         self, attempt: Initiator, message: bytes, response: bytes, spi_r: bytes, suite: IkeSuite, secret: bytes,
@@ -328,13 +328,13 @@ class _Accepted(Handler):
         self._attempt.lost(reason, notify, now)
 
     def malformed(self, sa: IkeSa, now: float) -> None:
-        # §2.21.2: the peer may hold the SA for good.
+        # §2.21.2: the peer may consider the SA established.
         sa.end(DeleteIke(NotifyType.INVALID_SYNTAX), CloseReason.INVALID_SYNTAX, now)
 
     # -- IKE_INTERMEDIATE ------------------------------------------------------------------------
 
     def next(self, now: float) -> None:
-        """The next exchange after IKE_SA_INIT: an additional key exchange, or AUTH."""
+        """Begin the exchange after IKE_SA_INIT: an additional key exchange, or AUTH."""
         if self._additional:
             self.sa.state = SaState.INTERMEDIATE_SENT
             self.sa.enqueue(_IntermediateTask(self, self._additional.pop(0)), now)
@@ -379,7 +379,7 @@ class _Accepted(Handler):
         return payloads
 
     def auth_response(self, payloads: list[Payload], message_id: int, now: float) -> None:
-        """The answer to AUTH: check who it is before anything else is believed."""
+        """The answer to AUTH: check the peer's identity before anything else is believed."""
         sa, party = self.sa, self._party
         ident, proof = find(payloads, IdPayload, PayloadType.IDr), find(payloads, AuthPayload)
         if ident is None or proof is None:
@@ -435,7 +435,7 @@ class _AuthTask(Task):
 
 
 class _IntermediateTask(Task):
-    """One additional key exchange, RFC 9370 §2.2.2."""
+    """One additional key exchange (RFC 9370 §2.2.2)."""
 
     exchange = ExchangeType.IKE_INTERMEDIATE
 

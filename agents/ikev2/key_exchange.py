@@ -1,6 +1,6 @@
 """Key exchange methods (transform types 4 and 6 to 12): public values and shared secrets.
 
-Knows nothing of messages or of what the secret is for.
+Knows nothing of messages or of the purpose of the secret.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agents.ikev2.registry import KeMethod
 
 try:
     from cryptography.hazmat.primitives.asymmetric import mlkem
-except ImportError:  # an older one
+except ImportError:  # an older release
     mlkem = None  # type: ignore[assignment]
 
 _CURVES: dict[int, tuple[ec.EllipticCurve, int]] = {
@@ -43,7 +43,7 @@ _NAMES = {
 
 @lru_cache(maxsize=1)
 def has_ml_kem() -> bool:
-    """Whether this machine's `cryptography`, and the OpenSSL that it was built with, have ML-KEM-768."""
+    """True if this machine's `cryptography`, and the OpenSSL that it was built with, have ML-KEM-768."""
     if mlkem is None:
         return False
     try:
@@ -58,12 +58,12 @@ def is_supported(method: int) -> bool:
 
 
 def name(method: int) -> str:
-    """What people call it."""
+    """The name of a method in texts."""
     return _NAMES[KeMethod(method)]
 
 
 class KeyExchange:
-    """One side's secret of one exchange. `public` goes into the KE payload of the side that begins."""
+    """One side's secret of one exchange. `public` goes into the KE payload of the initiating side."""
 
     __slots__ = ("method", "public")
 
@@ -95,7 +95,7 @@ class _Nist(KeyExchange):
 
     def __init__(self, method: int, random: RandomSource) -> None:
         self._curve, self._size = _CURVES[method]
-        # Eight octets more than the order, so that the reduction has no bias worth the name.
+        # Eight octets more than the order make the bias of the reduction negligible.
         value = int.from_bytes(random(self._size + 8), "big") % (_ORDERS[KeMethod(method)] - 1) + 1
         self._private = ec.derive_private_key(value, self._curve)
         numbers = self._private.public_key().public_numbers()

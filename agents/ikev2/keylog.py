@@ -30,7 +30,7 @@ _KEY_WRAP = "# key-wrap "
 
 @dataclass(frozen=True, slots=True)
 class TableEntry:
-    """One line of the table. Of a Rekey SA both directions have GSK_e."""
+    """One line of the table. For a Rekey SA, both directions have GSK_e."""
 
     spi_i: bytes
     spi_r: bytes
@@ -50,14 +50,14 @@ class TableEntry:
         return ",".join(parts)
 
     def protection(self, from_initiator: bool) -> Protection:
-        """Opens what this side sent. UnsupportedAlgorithm for keys of a wrong length."""
+        """Opens the messages of this side. UnsupportedAlgorithm for keys of a wrong length."""
         key_e, key_a = (self.sk_ei, self.sk_ai) if from_initiator else (self.sk_er, self.sk_ar)
         return make_protection(self.encr, self.key_bits, self.integ, key_e, key_a, _no_random)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyWrapEntry:
-    """GSK_w of an SA: what the keys in KD are wrapped with."""
+    """GSK_w of an SA, which wraps the keys in KD."""
 
     spi_i: bytes
     spi_r: bytes
@@ -80,7 +80,7 @@ def decryption_table_line(spi_i: bytes, spi_r: bytes, suite: IkeSuite, keys: Ike
 
 
 def parse_line(line: str) -> TableEntry | KeyWrapEntry | None:
-    """What a line says; None for an empty one and for other comments. ValueError."""
+    """The content of a line; None for an empty line and for other comments. ValueError for any other text."""
     if line.startswith(_KEY_WRAP):
         parts = line[len(_KEY_WRAP) :].split(",")
         if len(parts) != 3:

@@ -26,7 +26,7 @@ class IkeKeys:
     sk_pr: bytes = field(repr=False)
 
     def without_proof(self) -> IkeKeys:
-        """The same without SK_p*, which are of no use once the peer is authenticated."""
+        """The same keys without SK_p*, which have no use after authentication."""
         return IkeKeys(self.sk_d, self.sk_ai, self.sk_ar, self.sk_ei, self.sk_er, b"", b"")
 
 
@@ -41,7 +41,7 @@ def _expand(suite: IkeSuite, skeyseed: bytes, seed: bytes) -> IkeKeys:
 
 
 def initial_keys(suite: IkeSuite, secret: bytes, ni: bytes, nr: bytes, spi_i: bytes, spi_r: bytes) -> IkeKeys:
-    """Keys after IKE_SA_INIT (§2.14)."""
+    """The keys after IKE_SA_INIT (§2.14)."""
     return _expand(suite, suite.prf(ni + nr, secret), ni + nr + spi_i + spi_r)
 
 
@@ -56,7 +56,7 @@ def rekeyed_keys(
     spi_r: bytes,
     further: bytes = b"",
 ) -> IkeKeys:
-    """Keys after an IKE SA was rekeyed (§2.18); the old SA's PRF makes SKEYSEED. `further`: the secrets of
+    """The keys after a rekey of the IKE SA (§2.18); the old SA's PRF makes SKEYSEED. `further`: the secrets of
     IKE_FOLLOWUP_KE, in order (RFC 9370 §2.2.4)."""
     return _expand(suite, old_prf(old_sk_d, secret + ni + nr + further), ni + nr + spi_i + spi_r)
 
@@ -64,7 +64,7 @@ def rekeyed_keys(
 def additional_keys(
     suite: IkeSuite, sk_d: bytes, secret: bytes, ni: bytes, nr: bytes, spi_i: bytes, spi_r: bytes
 ) -> IkeKeys:
-    """Keys after one more key exchange in IKE_INTERMEDIATE (RFC 9370 §2.2.2)."""
+    """The keys after one more key exchange in IKE_INTERMEDIATE (RFC 9370 §2.2.2)."""
     return _expand(suite, suite.prf(sk_d, secret + ni + nr), ni + nr + spi_i + spi_r)
 
 
@@ -76,7 +76,7 @@ def key_wrap_key(suite: IkeSuite, sk_d: bytes) -> bytes:
 def child_keys(
     prf: PrfFunction, sk_d: bytes, secret: bytes, ni: bytes, nr: bytes, encryption: int, integrity: int
 ) -> tuple[ChildKeys, ChildKeys]:
-    """Keys of the initiator's and of the responder's outbound SA (§2.17); lengths in octets."""
+    """The keys of the initiator's and of the responder's outbound SA (§2.17); lengths in octets."""
     one = encryption + integrity
     octets = prf.plus(sk_d, secret + ni + nr, 2 * one)
     return (

@@ -1,4 +1,4 @@
-"""Lifetimes with jitter, so that two sides do not rekey at once."""
+"""Lifetimes with jitter, so that two sides rarely rekey at once."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 
 def jittered(sa: IkeSa, seconds: float) -> float:
-    """`seconds`, shortened by a random part of up to config.rekey_jitter."""
+    """`seconds`, shortened by a random fraction of up to config.rekey_jitter."""
     return seconds * (1.0 - sa.party.config.rekey_jitter * uniform(sa.party.random, 0.0, 1.0))

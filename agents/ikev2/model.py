@@ -1,4 +1,4 @@
-"""Values shared by the whole package: addresses, datagrams, identities and keys of parties.
+"""Values that the whole package shares: addresses, datagrams, identities and keys of parties.
 
 Knows nothing of messages or state.
 """
@@ -29,7 +29,8 @@ def uniform(random: RandomSource, low: float, high: float) -> float:
 
 @lru_cache(maxsize=256)
 def source_prefix(address: str) -> str:
-    """What one source surely has as a whole: an IPv4 address, an IPv6 /64. Neighbours share the link-local prefix."""
+    """The block of addresses that surely belongs to one source: an IPv4 address, or an IPv6 /64. Neighbours share the
+    link-local prefix."""
     if ":" not in address or (parsed := IPv6Address(address)).is_link_local:
         return address
     return str(int(parsed) >> 64)
@@ -37,7 +38,7 @@ def source_prefix(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PeerAddress:
-    """Where a peer is and how it is reached; `ip` and `local_ip` as text, without a scope."""
+    """A peer's address and how it is reached; `ip` and `local_ip` as text, without a zone."""
 
     ip: str
     port: int
@@ -48,7 +49,7 @@ class PeerAddress:
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """One UDP payload as it came in (without the four zero octets of port 4500)."""
+    """One received UDP payload (without the non-ESP marker of port 4500)."""
 
     data: bytes
     peer: PeerAddress
@@ -57,7 +58,7 @@ class Datagram:
 
 @dataclass(frozen=True, slots=True)
 class PeerCredential:
-    """What a CERT payload holds: encoding (CertEncoding) and octets."""
+    """The content of a CERT payload: encoding (CertEncoding) and octets."""
 
     encoding: int
     data: bytes
@@ -92,12 +93,12 @@ def _peer_key(der: bytes) -> PeerKey:
 
 @dataclass(frozen=True, slots=True)
 class LocalIdentity:
-    """Our own name and key."""
+    """Our own name and private key."""
 
     id: Identification
     private_key: PrivateKey = field(repr=False)
 
 
-# Says which key a peer of this name must have, or None to refuse it. The credential is the
-# peer's own claim and proves nothing: with raw keys compare it, or ignore it, but do not trust it.
+# The key that a peer of this name must have, or None to refuse it. The credential is the peer's own claim and proves
+# nothing: with raw keys, compare or ignore it, but do not trust it.
 Authenticate = Callable[[Identification, PeerCredential | None, PeerAddress], PeerKey | None]

@@ -1,4 +1,4 @@
-"""What all IKE SAs of one party share: its identity and settings, its tables, timers and effects.
+"""State that all IKE SAs of one party share: its identity and settings, its tables, timers and effects.
 
 Knows nothing of messages.
 """
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
     from agents.ikev2.suites import IkeSuite
 
 MOST_AGREED, MOST_AGREED_OCTETS = 64, 1024
-"""Of so many proposals of so few octets a responder remembers what it answered."""
+"""The number and the length in octets of proposals whose answers a responder caches."""
 _SPARE_TIMERS = 64
-"""So many timers are kept beyond two for each SA before those that nobody waits for are taken out."""
+"""The number of timers kept beyond two for each SA before stale ones are removed."""
 LOTS_S = 1.0
-"""Those who want a place of a share that is used up draw lots with all who did within such a time."""
+"""The time, in seconds, within which all requests for a place of a full share draw lots."""
 Share = tuple[str, str, bool]
-"""Whose half-open SAs count together: an address or a prefix, which one, and whether from privileged ports."""
+"""The key under which half-open SAs count together: an address or a prefix, and whether from privileged ports."""
 PRIVILEGED_PORTS = 1024
-"""Below it, ports are root's on Linux. IKE's own are there (848 and 500), but for 4500 and what a NAT makes of them."""
+"""Ports below it belong to root on Linux. IKE's own are among them (848 and 500), except 4500 and those that a NAT
+assigns."""
 
 
 class Party:
-    """Services of the endpoint to its SAs."""
+    """The services of the endpoint for its SAs."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Party:
         self.half_open = 0
         self._half_open: dict[Share, dict[IkeSa, None]] = {}
         self._lots: tuple[float, Counter[Share]] = (0.0, Counter())
-        """Since when, and who wanted a place of a full share."""
+        """Since when a share is full, and which requests wanted a place of it."""
         self._timers: list[tuple[float, int, IkeSa]] = []
         self._counter = 0
         self._tokens: dict[int, tuple[IkeSa, int, int]] = {}
@@ -79,20 +80,20 @@ class Party:
         self.offer(config.offers)
 
     def offer(self, offers: tuple[Offer, ...]) -> None:
-        """What is offered and taken from now on. UnsupportedAlgorithm for what we cannot do."""
+        """Set the offered and accepted proposals. UnsupportedAlgorithm for proposals that we cannot make."""
         for offer in offers:
             _check_offer(offer)
         self.offers = offers
         self.only_additional = all(has_additional(offer) for offer in offers)
-        """Whether no IKE SA is to be without an additional key exchange (RFC 9370)."""
-        self.agreed.clear()  # what was answered under the older ones
+        """True if every IKE SA must have an additional key exchange (RFC 9370)."""
+        self.agreed.clear()  # answers under the previous proposals
 
     def allows(self, suite: IkeSuite | None) -> bool:
-        """Whether an IKE SA of this suite may stay."""
+        """True if an IKE SA of this suite may stay."""
         return suite is None or bool(suite.additional_ke) or not self.only_additional
 
     def number(self) -> int:
-        """A number that was not given out before."""
+        """A number that was not used before."""
         self._counter += 1
         return self._counter
 
@@ -113,10 +114,10 @@ class Party:
         self.by_spi[sa.our_spi] = sa
 
     def forget(self, sa: IkeSa) -> None:
-        """Drop all that points to this SA. Until then one that failed counts as half-open: it takes memory."""
+        """Drop all references to this SA. Until then a failed SA counts as half-open, since it takes memory."""
         sa.end_half_open()
         sa.forget_fragments()
-        sa.scheduled = None  # its timer is one that nobody waits for
+        sa.scheduled = None  # its timer has become stale
         if self.by_spi.get(sa.our_spi) is sa:
             del self.by_spi[sa.our_spi]
         if sa.init_digest is not None and self.by_init.get(sa.init_digest) is sa:
@@ -132,7 +133,8 @@ class Party:
         self.by_peer.setdefault(sa.peer_id, set()).add(sa)
 
     def way(self, peer_id: Identification) -> RoundTrip:
-        """What is known of the way to this peer. Whoever asks has authenticated it, or begins towards it."""
+        """The round-trip estimate of this peer. The caller has authenticated the peer, or begins a handshake with
+        it."""
         round_trip = self._ways.get(peer_id)
         if round_trip is None:
             if len(self._ways) >= MOST_PEERS:
@@ -148,8 +150,9 @@ class Party:
                 del self.by_peer[sa.peer_id]
 
     def going(self, sa: IkeSa, now: float) -> None:
-        """An SA that was established is over, and kept for a while for what the peer repeats: of each peer as many as
-        it may have SAs, so that one handshake after the other fills no memory. The oldest is forgotten for one more."""
+        """An established SA has ended, and is kept for a while to answer retransmissions. Each peer has at most as many
+        such SAs as it may have established ones, so a series of handshakes fills no memory. One more drops the
+        oldest."""
         assert sa.peer_id is not None
         going = self._going.setdefault(sa.peer_id, {})
         if sa in going:
@@ -161,13 +164,13 @@ class Party:
             self.forget(oldest)
 
     def begin_half_open(self, sa: IkeSa) -> None:
-        """One half-open SA more of its peer's address and prefix."""
+        """Count one more half-open SA for its peer's address and prefix."""
         self.half_open += 1
         for share, _most in self._shares(sa.peer):
             self._half_open.setdefault(share, {})[sa] = None
 
     def end_half_open(self, sa: IkeSa, peer: PeerAddress) -> None:
-        """This SA, which was begun from there, no longer counts."""
+        """This SA, which began from there, no longer counts."""
         self.half_open -= 1
         for share, _most in self._shares(peer):
             held = self._half_open[share]
@@ -176,23 +179,23 @@ class Party:
                 del self._half_open[share]
 
     def half_open_of(self, peer: PeerAddress) -> int:
-        """How many half-open SAs the address of this source has."""
+        """The number of half-open SAs of this source's address."""
         return len(self._half_open.get(self._shares(peer)[0][0], ()))
 
     def has_share(self, peer: PeerAddress) -> bool:
-        """Whether a source may have one half-open SA more, by its address and by its prefix: whoever has a /64
-        has 2^64 addresses that get their answers."""
+        """True if a source may have one more half-open SA, by its address and by its prefix: the owner of a /64 can
+        receive answers at 2^64 addresses."""
         shares = self._shares(peer)
         return self.half_open < self.config.max_half_open and all(
             len(self._half_open.get(share, ())) < most for share, most in shares
         )
 
     def make_room(self, peer: PeerAddress, now: float) -> bool:
-        """Whether a source that brought our cookie may have one half-open SA more, at the cost of another of its own.
+        """True if a source with our cookie may have one more half-open SA, at the cost of another of its own.
 
-        Where a share is used up the place is drawn by lot among all who want one in a second, and so is the SA that
-        goes: whoever reads the cookies and sends in another's name, or altered copies of its request, keeps it out only
-        with very many of them.
+        In a full share, the place is drawn by lot among all requests within a second, and so is the SA that is dropped.
+        An attacker that reads cookies and sends in another's name, or alters copies of its request, needs very many
+        packets to keep it out.
         """
         if self.half_open >= self.config.max_half_open:
             return False
@@ -214,12 +217,12 @@ class Party:
         return self.lot(wanted[share]) < most
 
     def lot(self, of: int) -> int:
-        """One of so many numbers from 0 on, each with the same chance."""
+        """A number from 0 on, below the count, each with the same chance."""
         return int.from_bytes(self.random(8), "big") % of
 
     def _shares(self, peer: PeerAddress) -> tuple[tuple[Share, int], ...]:
-        """What a source's half-open SAs count in, and how many that may have: those of its address, and of its prefix.
-        Those from privileged ports count apart, so that a user of a router's machine cannot use up the router's own."""
+        """The counters of a source's half-open SAs with their limits: of its address and of its prefix. Privileged
+        ports count separately, so that a user of a router's machine cannot use up the router's own share."""
         config, privileged = self.config, peer.port < PRIVILEGED_PORTS
         of_prefix = max(config.max_half_open_per_address, config.max_half_open // config.half_open_prefixes)
         return (
@@ -228,30 +231,31 @@ class Party:
         )
 
     def new_token(self, sa: IkeSa, message_id: int, exchange: int) -> int:
-        """A name for a request that the layer above will answer."""
+        """A token for a request that the layer above will answer."""
         token = self.number()
         self._tokens[token] = (sa, message_id, exchange)
         sa.tokens.add(token)
         return token
 
     def token(self, token: int) -> tuple[IkeSa, int, int] | None:
-        """The request of this name: its SA, Message ID and exchange."""
+        """The request of this token: its SA, Message ID and exchange."""
         return self._tokens.get(token)
 
     def take_token(self, token: int) -> None:
-        """The request of this name was answered, or can no longer be."""
+        """The request of this token was answered, or can no longer be answered."""
         waiting = self._tokens.pop(token, None)
         if waiting is not None:
             waiting[0].tokens.discard(token)
 
     def schedule(self, sa: IkeSa) -> None:
-        """See to it that sa.tick is called no later than its next deadline."""
+        """Make sure that sa.tick is called no later than its next deadline."""
         deadline = sa.deadline()
         if deadline is None or (sa.scheduled is not None and sa.scheduled <= deadline):
             return
         sa.scheduled = deadline
         heapq.heappush(self._timers, (deadline, self.number(), sa))
-        # An earlier deadline leaves the later one behind: of an SA that has gone, all of it until its life were over.
+        # An earlier deadline leaves the later entry behind, which would hold a closed SA in memory for the rest of its
+        # lifetime.
         if len(self._timers) > 2 * len(self.by_spi) + _SPARE_TIMERS:
             self._timers = [each for each in self._timers if each[2].scheduled == each[0]]
             heapq.heapify(self._timers)
@@ -275,7 +279,7 @@ class Party:
 
 
 def shared_spi(spi: bytes, number: int, of: int) -> bytes:
-    """This SPI as endpoint `number` of `of` on one port makes it: first octet - 1 ≡ number (mod of), and not 0.
+    """An SPI as endpoint `number` of `of` on one port makes it: first octet - 1 ≡ number (mod of), and not 0.
 
     The port's socket filter reads it (`agents.runtime.shared_udp`). 1 <= of <= 64.
     """
@@ -287,7 +291,7 @@ def shared_spi(spi: bytes, number: int, of: int) -> bytes:
 
 @lru_cache(maxsize=64)
 def _check_offer(offer: tuple[Transform, ...]) -> None:
-    """Raise UnsupportedAlgorithm for a configured transform that we do not have."""
+    """Raise UnsupportedAlgorithm for a configured transform that we lack."""
     by_type: dict[int, list[Transform]] = {}
     for item in offer:
         by_type.setdefault(item.type, []).append(item)

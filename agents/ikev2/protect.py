@@ -1,7 +1,7 @@
 """The Encrypted payload (RFC 7296 §3.14, RFC 5282) and its fragments (RFC 7383 §2.5), with explicit keys.
 
-Serves every exchange, the multicast GSA_REKEY of RFC 9838 included, whose signature
-covers `signed_octets`. Knows nothing of SAs, windows or who may send.
+Serves every exchange, including the multicast GSA_REKEY of RFC 9838, whose signature covers `signed_octets`. Knows
+nothing of SAs, windows or senders.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ AEADS = frozenset({Encr.AES_GCM_16, Encr.CHACHA20_POLY1305})
 
 
 def encryption_key_length(encr: int, key_bits: int | None) -> int:
-    """Octets of SK_e, salt included; UnsupportedAlgorithm for what we do not have."""
+    """Octets of SK_e, salt included; UnsupportedAlgorithm for a cipher that we lack."""
     if encr == Encr.AES_GCM_16 and key_bits in (128, 192, 256):
         return key_bits // 8 + 4
     if encr == Encr.CHACHA20_POLY1305 and key_bits is None:
@@ -83,7 +83,7 @@ class Protection:
 
 
 class _Aead(Protection):
-    """AES-GCM or ChaCha20-Poly1305. The IV counts up from a random start, so it cannot repeat under one key."""
+    """AES-GCM or ChaCha20-Poly1305. The IV counts up from a random start, so it never repeats under one key."""
 
     __slots__ = ("_cipher", "_iv", "_salt")
 
@@ -142,7 +142,7 @@ class _CbcHmac(Protection):
         if not hmac.compare_digest(hmac.digest(self._key_a, associated + text, self._hash)[: self._icv], icv):
             raise IntegrityFailure("ICV is wrong")
         if len(text) % _BLOCK:
-            raise MalformedMessage("ciphertext is no whole number of blocks")
+            raise MalformedMessage("ciphertext is not a whole number of blocks")
         decryptor = Cipher(self._algorithm, modes.CBC(text[:_BLOCK])).decryptor()
         return _strip_padding(decryptor.update(text[_BLOCK:]) + decryptor.finalize())
 
@@ -159,7 +159,7 @@ def make_protection(
 ) -> Protection:
     """The protection of one direction. `key_e` holds the cipher's key and its salt.
 
-    Raises UnsupportedAlgorithm for what we do not have or keys of a wrong length.
+    Raises UnsupportedAlgorithm for an algorithm that we lack, or keys of a wrong length.
     """
     if len(key_e) != encryption_key_length(encr, key_bits) or len(key_a) != integrity_key_length(encr, integ):
         raise UnsupportedAlgorithm("key length does not fit the algorithm")
@@ -172,7 +172,7 @@ def make_protection(
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What an encrypted message held: payloads in clear and, for SKF, the fragment's place."""
+    """The content of an encrypted message: inner payloads and, for SKF, the fragment's place."""
 
     first: int
     inner: bytes = field(repr=False)
@@ -193,8 +193,8 @@ def seal_message(header: Header, first: int, inner: bytes, protection: Protectio
 def seal_fragments(
     header: Header, first: int, inner: bytes, protection: Protection, max_datagram: int, max_fragments: int = 64
 ) -> list[bytes]:
-    """The message as SKF fragments of at most `max_datagram` octets each; one SK message when it fits. MessageTooLong
-    also for what the other side would not put together."""
+    """The message as SKF fragments of at most `max_datagram` octets each, or as one SK message if it fits.
+    MessageTooLong also when the receiver would not reassemble it."""
     overhead = HEADER_LENGTH + GENERIC_HEADER_LENGTH
     if overhead + protection.body_length(len(inner)) <= max_datagram:
         return [seal_message(header, first, inner, protection)]
@@ -233,8 +233,8 @@ def find_encrypted(data: bytes, header: Header) -> tuple[int, int, int] | None:
 
 
 def open_message(data: bytes, header: Header, protection: Protection) -> Opened:
-    """Open SK or one SKF. IntegrityFailure: drop it, nobody is known to have sent it; MalformedMessage: it is authentic
-    and wrong."""
+    """Open SK or one SKF. IntegrityFailure: drop it, its sender is unknown; MalformedMessage: it is authentic and
+    invalid."""
     try:
         encrypted = find_encrypted(data, header)
     except MalformedMessage as error:
@@ -256,8 +256,8 @@ def open_message(data: bytes, header: Header, protection: Protection) -> Opened:
 
 
 def signed_octets(header: Header, first: int, inner: bytes, reserved: int = 0) -> bytes:
-    """A | P of RFC 9242 §3.3.2 and RFC 9838 §2.4.1: header and SK's generic header with lengths that leave out
-    IV, padding and ICV, then the inner payloads in clear. `reserved`: the second octet of SK's header as received."""
+    """A | P of RFC 9242 §3.3.2 and RFC 9838 §2.4.1: header and SK's generic header with lengths that exclude IV,
+    padding and ICV, then the decrypted inner payloads. `reserved`: the second octet of SK's header as received."""
     length = HEADER_LENGTH + GENERIC_HEADER_LENGTH + len(inner)
     return (
         encode_header(header, length, PayloadType.SK)

@@ -1,4 +1,4 @@
-"""What an established IKE SA does with requests, and what it does by itself as time passes."""
+"""The behaviour of an established IKE SA: its answers to requests, and its own actions as time passes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Established(Handler):
         sa.end(informational.DeleteIke(), CloseReason.MESSAGE_IDS_EXHAUSTED, now)
 
     def malformed(self, sa: IkeSa, now: float) -> None:
-        # §2.21.3: the peer hears it, or it would hold an SA that we have not.
+        # §2.21.3: tell the peer, which would otherwise keep an SA that we no longer have.
         sa.end(informational.DeleteIke(NotifyType.INVALID_SYNTAX), CloseReason.INVALID_SYNTAX, now)
 
     def periodic(self, sa: IkeSa, now: float) -> None:
@@ -57,7 +57,7 @@ class Established(Handler):
 
 
 def _follow(sa: IkeSa, payloads: list[Payload], now: float) -> None:
-    """A peer that uses the SA of its own rekey has settled on it, whatever becomes of ours that crosses it."""
+    """A peer that uses the SA of its own rekey has settled on it, whatever the fate of our crossing rekey."""
     present = sa.handle.current
     if present is sa or any(isinstance(item, DeletePayload) and item.protocol == Proto.IKE for item in payloads):
         return

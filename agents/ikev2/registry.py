@@ -1,7 +1,7 @@
-"""IANA's "IKEv2 Parameters" that we speak, as enums with the registry's names.
+"""The entries of IANA's "IKEv2 Parameters" that we use, as enums with the registry's names.
 
-Knows numbers only: nothing of how they are encoded or used. Fields on the wire
-stay plain integers, since a peer may send values that are not listed here.
+Knows numbers only: nothing of their encoding or use. Fields on the wire stay plain integers, since a peer may send
+values that are not listed here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ExchangeType(IntEnum):
 
 
 def exchange_name(number: int) -> str:
-    """What an exchange type is called; its number where it is none of ours."""
+    """The name of an exchange type; its number if we do not use it."""
     try:
         return ExchangeType(number).name
     except ValueError:
@@ -216,7 +216,7 @@ class TsType(IntEnum):
 
 
 class NotifyType(IntEnum):
-    """RFC 7296 §3.10.1 and later; below 16384 they are errors."""
+    """RFC 7296 §3.10.1 and later; types below 16384 are errors."""
 
     UNSUPPORTED_CRITICAL_PAYLOAD = 1
     INVALID_IKE_SPI = 4

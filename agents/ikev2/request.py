@@ -12,7 +12,7 @@ from agents.ikev2.codec.payloads import Payload
 
 
 class FailureReason(Enum):
-    """Why a request has no response."""
+    """The reason why a request has no response."""
 
     TIMEOUT = "no answer"
     SA_CLOSED = "IKE SA closed"
@@ -20,18 +20,18 @@ class FailureReason(Enum):
 
 
 class Request:
-    """As it is: payloads that are known already, and an answer that nobody waits for."""
+    """The base class: fixed payloads, and no action on the answer."""
 
     def __init__(self, payloads: Sequence[Payload] = ()) -> None:
         self._payloads = payloads
 
     def payloads(self) -> Sequence[Payload] | None:
-        """Asked for when the request is about to be sent, since the IKE SA may be rekeyed while it waits, and has other
-        keys then. None: it is no longer wanted, so nothing is sent and nothing follows."""
+        """The payloads, made when the request is about to be sent: the IKE SA may be rekeyed while the request is
+        queued, and has other keys then. None: the request is no longer wanted; nothing is sent and nothing follows."""
         return self._payloads
 
     def answered(self, payloads: Sequence[Payload], now: float) -> None:
-        """The answer has come. Called by whoever takes ResponseReceived from the endpoint."""
+        """The answer has come. Called by the consumer of the endpoint's ResponseReceived."""
 
     def failed(self, reason: FailureReason, now: float) -> None:
-        """There will be no answer. Called by whoever takes RequestFailed from the endpoint."""
+        """There will be no answer. Called by the consumer of the endpoint's RequestFailed."""

@@ -1,7 +1,7 @@
-"""The responder's side of IKE_SA_INIT, IKE_INTERMEDIATE and the AUTH exchange, RFC 7296 §1.2.
+"""The responder's side of IKE_SA_INIT, IKE_INTERMEDIATE and the AUTH exchange (RFC 7296 §1.2).
 
-States: HALF_OPEN → AUTH_DECIDING → ESTABLISHED. `answer_init` keeps no state until a request is
-acceptable, and under load not until it brings our cookie back.
+States: HALF_OPEN → AUTH_DECIDING → ESTABLISHED. `answer_init` keeps no state until a request is acceptable, and under
+load not until the request brings our cookie.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
             return
         draft = Draft.of(party, header, suite, answer)
         if len(draft.response) > len(data) and not admitted:
-            # Who gets more than came must be there: else anybody could have us send to anybody (RFC 7296 §2.6).
+            # A peer that gets more octets than it sent must have proved its address: otherwise anyone could make us
+            # send to anyone (RFC 7296 §2.6).
             _ask_for_cookie(party, header, peer, now)
             return
         Responder(party, data, header, peer, payloads, suite, draft, ke.data, nonce, digest, now)
@@ -99,8 +100,8 @@ def answer_init(party: Party, data: bytes, header: Header, peer: PeerAddress, no
 
 
 def _agreed(party: Party, sa: SaPayload) -> tuple[IkeSuite, RawPayload] | None:
-    """The suite of the first of our offers that is met, and the SA payload that says so. All peers of one kind propose
-    the same. UnsupportedAlgorithm."""
+    """The suite of the first of our offers that is met, and the SA payload that says so. Cached, since all peers of one
+    kind propose the same. UnsupportedAlgorithm."""
     agreed = party.agreed.get(sa.octets)
     if agreed is None and (chosen := choose(party.offers, sa.proposals, Protocol.IKE, 0)) is not None:
         agreed = ike_suite(chosen.transforms), RawPayload(PayloadType.SA, SaPayload((chosen,)).body())
@@ -112,7 +113,7 @@ def _agreed(party: Party, sa: SaPayload) -> tuple[IkeSuite, RawPayload] | None:
 
 
 def _reject(party: Party, header: Header, peer: PeerAddress, notify: NotifyPayload) -> None:
-    """An answer that keeps no state: the responder's SPI is zero. It is no longer than what came."""
+    """An answer without state: the responder's SPI is zero. It is no longer than the request."""
     first, body = encode_payloads([notify])
     reply = Header(header.spi_i, ZERO_SPI, first, ExchangeType.IKE_SA_INIT, Flag.RESPONSE, 0)
     if 28 + len(body) <= header.length:
@@ -120,9 +121,10 @@ def _reject(party: Party, header: Header, peer: PeerAddress, notify: NotifyPaylo
 
 
 def _admitted(party: Party, payloads: list[Payload], header: Header, peer: PeerAddress, now: float) -> bool | None:
-    """Whether the sender was found to be at its address, by our cookie; None: the request may cost us no state now.
+    """Whether our cookie proved the sender's address; None: this request may cost us no state now.
 
-    Under load, and where its share is used up, only a request with our cookie may (§2.6)."""
+    Under load, and when its share is full, a request needs our cookie (§2.6).
+    """
     config = party.config
     cookies = notifies(payloads, NotifyType.COOKIE)
     if cookies and party.cookies.check(cookies[0].data, _cookie_address(peer), header.spi_i, now):
@@ -171,7 +173,7 @@ class Draft:
 
 
 class Responder(Handler):
-    """One handshake that a peer began. The shared secret is computed when the first protected message comes."""
+    """One handshake that a peer began. The shared secret is computed when the first protected message arrives."""
 
     def __init__(
         self, party: Party, data: bytes, header: Header, peer: PeerAddress, payloads: list[Payload],
@@ -207,7 +209,8 @@ class Responder(Handler):
         party.schedule(sa)
 
     def retransmit(self, peer: PeerAddress, now: float) -> None:
-        """The very request came again: so does the answer; to another address only if it is no longer."""
+        """The same request came again: send the answer again; to another address only if it is no longer than the
+        request."""
         same = peer == self._sa.peer
         if not same and len(self.response) > len(self._message):
             return
@@ -223,7 +226,7 @@ class Responder(Handler):
         return sa.state is SaState.HALF_OPEN and exchange in wanted
 
     def untried(self, sa: IkeSa) -> Protection | None:
-        """The shared secret is computed when the first message comes that may be under it."""
+        """The keys, computed when the first message arrives that may be protected by them."""
         if self._ke is not None:
             ke, self._ke = self._ke, None
             with contextlib.suppress(MalformedMessage):
@@ -246,7 +249,7 @@ class Responder(Handler):
     def request(self, sa: IkeSa, message_id: int, exchange: int, payloads: list[Payload], now: float) -> None:
         if exchange == ExchangeType.IKE_INTERMEDIATE:
             self._intermediate(message_id, payloads)
-            sa.expires_at = now + self._party.config.half_open_timeout_s  # a round trip more, once for each method
+            sa.expires_at = now + self._party.config.half_open_timeout_s  # one more round trip for each method
         else:
             self._authenticate(message_id, exchange, payloads, now)
 
@@ -282,7 +285,7 @@ class Responder(Handler):
             return
         sa.peer_id, sa.peer_key = ident.identification, key
         sa.way = party.way(sa.peer_id)
-        sa.hint_s = now - sa.created_at  # no sample: its request may have been repeated
+        sa.hint_s = now - sa.created_at  # no sample: its request may have been retransmitted
         sa.state = SaState.AUTH_DECIDING
         self._auth = payloads
         if exchange != ExchangeType.IKE_AUTH:
@@ -300,7 +303,7 @@ class Responder(Handler):
         return auth.verify(key.public_key, octets, proof, self._party.config.signature_hashes)
 
     def finish(self, message_id: int, exchange: int, extra: Sequence[Payload], now: float) -> None:
-        """Send our half of AUTH with what the layer above adds, and a Child SA if one was asked for."""
+        """Send our half of AUTH with the payloads of the layer above, and a Child SA if one was requested."""
         sa, party = self._sa, self._party
         assert sa.keys is not None
         own = IdPayload(PayloadType.IDr, party.identity.id)

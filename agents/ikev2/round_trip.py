@@ -1,10 +1,9 @@
-"""How long the way to a peer is, measured, and how long a request waits for its answer because of that.
+"""Measured round-trip times of a peer, and the retransmission times that follow from them.
 
 RFC 7296 §2.1 leaves the times of retransmission to the implementation. These are RFC 6298's smoothed round trip and its
-variation, one estimate for each peer, kept from one IKE SA with it to the next. Karn's rule: an answer to a request
-that was sent more than once is no sample, but the time that it took is waited for the next time. Only what a peer
-answered under the keys of an SA that is authenticated is counted, and no estimate goes beyond `LONGEST_S`.
-Knows times only: nothing of messages, keys or SAs.
+variation: one estimate for each peer, kept from one IKE SA to the next. By Karn's rule, an answer to a request that was
+sent more than once is no sample, but the next request waits as long as that answer took. Only answers under the keys of
+an authenticated SA count, and no estimate exceeds `LONGEST_S`. Knows times only: nothing of messages, keys or SAs.
 """
 
 from __future__ import annotations
@@ -14,29 +13,31 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 LONGEST_S = 30.0
-"""The longest round trip that is believed: 10 s each way, as `testbed.topology` allows, and half of that again for
-jitter and queues. Whoever answers late on purpose stretches our timers to this and no further."""
+"""The longest round trip that is believed, in seconds: 10 s each way, the limit of `testbed.topology`, and half of that
+again for jitter and queues. A peer that answers late on purpose stretches our timers to this and no further."""
 HANDSHAKE_S = 60.0
-"""How long a handshake's request is repeated when nothing is known of the way: two such round trips. A responder keeps
-what it has of a handshake for as long."""
+"""How long a handshake's request is retransmitted when nothing is known of the path: two of the longest round trips. A
+responder keeps a half-open handshake for as long."""
 HANDSHAKE_REPEATS = 8
-"""Times at least that a handshake's request is sent within HANDSHAKE_S, however long the way: at a loss of 30 % each
-way all of them are lost once in 200 handshakes."""
+"""The least number of transmissions of a handshake's request within HANDSHAKE_S, however long the path: at a loss of 30
+% each way, all of them are lost in one of 200 handshakes."""
 HINT_FACTOR = 1.5
-"""How many times what a handshake's first answer took is added to the usual patience, until the way is measured."""
+"""The multiple of the time of a handshake's first answer that is added to the usual patience, until the path is
+measured."""
 MOST_PEERS = 20_000
-"""Of so many peers one party remembers how far they are; beyond that it begins anew."""
+"""The number of peers whose estimates one party keeps; beyond it, all are dropped."""
 _GRANULARITY_S = 0.1
 """RFC 6298's clock granularity G: no timer is closer to a steady round trip than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retransmission:
-    """When an unanswered request goes again: after `first_s`, then each time `factor` longer up to
-    `cap_s`; given up `tries` transmissions after the first, when the last wait is over.
+    """When an unanswered request is retransmitted: after `first_s`, then each time `factor` longer up to `cap_s`; given
+    up `tries` transmissions after the first, when the last wait is over.
 
-    So it is on a way of a round trip below `first_s`. A measured longer one is waited for: `RoundTrip.timing`.
-    `handshake_s`: how long a handshake's request is repeated at least while the way is unknown."""
+    This holds for a round trip below `first_s`. A longer measured one changes it: `RoundTrip.timing`. `handshake_s`:
+    the least time for which a handshake's request is retransmitted while the path is unknown.
+    """
 
     first_s: float = 1.0
     factor: float = 1.8
@@ -61,8 +62,8 @@ def _patience_s(usual: Retransmission) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Of one request, now. `first_s`: the first wait, when that is longer than usual; `patience_s`: how many seconds
-    after the first transmission it is given up."""
+    """The times of one request now. `first_s`: the first wait, when that is longer than usual; `patience_s`: seconds
+    after the first transmission at which it is given up."""
 
     usual: Retransmission
     first_s: float
@@ -70,31 +71,31 @@ class Timing:
 
     def delay(self, tries_done: int) -> float:
         """Seconds to wait after transmission number `tries_done` (0: the first). Once an answer is late, further
-        repetitions spoil no sample, and a quarter of a round trip between them gets a lost one through sooner."""
+        transmissions spoil no sample, and one each quarter of a round trip gets through a lossy path sooner."""
         usual_s = self.usual.delay(tries_done)
         return max(usual_s, self.first_s if tries_done == 0 else self.first_s / 4)
 
 
 class RoundTrip:
-    """The way to one peer and back."""
+    """The path to one peer and back."""
 
     __slots__ = ("_held_s", "_measured_at", "_srtt_s", "_var_s")
 
     def __init__(self) -> None:
         self._srtt_s: float | None = None
         self._var_s = 0.0
-        self._held_s = 0.0  # Karn: what the last request that was repeated took, until there is a sample again
+        self._held_s = 0.0  # Karn: the time of the last request that was retransmitted, until there is a sample again
         self._measured_at = float("-inf")
 
     @property
     def timeout_s(self) -> float | None:
-        """How long an answer takes, at most; None when nothing was measured."""
+        """The longest time that an answer takes, in seconds; None without a measurement."""
         if self._srtt_s is None:
             return self._held_s or None
         return max(self._held_s, min(LONGEST_S, self._srtt_s + max(_GRANULARITY_S, 4 * self._var_s)))
 
     def answered(self, sent_at: Sequence[float], now: float) -> None:
-        """An authentic answer has come to what was sent at these times (seconds, the first one first)."""
+        """An authentic answer has come to a request that was sent at these times (seconds, the first one first)."""
         took_s = min(LONGEST_S, max(0.0, now - sent_at[0]))
         if len(sent_at) == 1:
             self._sample(took_s)
@@ -111,31 +112,33 @@ class RoundTrip:
             self._srtt_s += (took_s - self._srtt_s) / 8
 
     def _explained(self, sent_at: Sequence[float], now: float) -> bool:
-        """Whether the way is as long as it was, and something was lost: then the next request need not wait longer."""
+        """True if the path is as long as before and a packet was lost: the next request need not wait longer."""
         if self._srtt_s is None:
             return False
         usual_s = self._srtt_s + max(_GRANULARITY_S, 4 * self._var_s)
         return any(now - each <= usual_s for each in sent_at)
 
     def unanswered(self, since: float) -> None:
-        """What was sent since then had no answer: the way may be another one now, so nothing is known of it. A
-        measurement from later stands: another IKE SA with this peer is well."""
+        """Requests since `sent` had no answer: the path may have changed, so the estimate is dropped. A later
+        measurement stands: another IKE SA with this peer works."""
         if self._measured_at < since:
             self._srtt_s, self._var_s, self._held_s = None, 0.0, 0.0
 
     def timing(self, usual: Retransmission, hint_s: float) -> Timing:
-        """For a request over an established SA. `hint_s`: what the handshake's first answer took, at most."""
+        """The times of a request over an established SA. `hint_s`: the longest time that the handshake's first answer
+        can have taken."""
         timeout_s = self.timeout_s
         if timeout_s is None:
             return Timing(usual, 0.0, _hinted_s(usual, hint_s))
         return Timing(usual, timeout_s, _scaled_s(usual, timeout_s))
 
     def handshake(self, usual: Retransmission, hint_s: float | None) -> Timing:
-        """For a request of a handshake: over an unknown way as often as over a short one, but for long enough, since a
-        request too many costs little. Never longer than a responder keeps its half of it.
+        """The times of a handshake's request. Over an unknown path it is retransmitted as often as over a short one,
+        but for long enough, since a superfluous request costs little; never longer than a responder keeps its half.
 
-        `hint_s`: what the answer to the first message took, which nobody has authenticated. Whoever forges that answer
-        has spoiled the handshake anyway, and can have its end come sooner with it, but not later."""
+        `hint_s`: the time of the answer to the first message, which is not authenticated. A forger of that answer has
+        spoiled the handshake anyway; the forgery can make it end sooner, but not later.
+        """
         timeout_s = self.timeout_s
         if timeout_s is None or self._srtt_s is None:
             longest_s = max(usual.patience_s, usual.handshake_s)
@@ -145,7 +148,7 @@ class RoundTrip:
 
 
 def _scaled_s(usual: Retransmission, timeout_s: float) -> float:
-    """The usual patience for answers that take so long: as many of them as transmissions are usual."""
+    """The usual patience for answers that take this long: room for as many of them as there are usual transmissions."""
     return usual.patience_s if timeout_s <= usual.first_s else max(usual.patience_s, (usual.tries + 1) * timeout_s)
 
 

@@ -1,7 +1,7 @@
-"""One IKE SA: its keys, its windows, and the way of a protected message in and out.
+"""One IKE SA: its keys, its windows, and the path of a protected message in and out.
 
-Knows how messages are protected and repeated. What they mean is known by the handshakes
-(initiator, responder), by child_exchange and by informational.
+Knows how messages are protected and retransmitted. Their meaning belongs to the handshakes (initiator, responder), to
+child_exchange and to informational.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class SaState(Enum):
-    """Where an IKE SA is in its life."""
+    """The state of an IKE SA."""
 
     INIT_SENT = "IKE_SA_INIT sent"
     INTERMEDIATE_SENT = "IKE_INTERMEDIATE sent"
@@ -55,39 +55,39 @@ class SaState(Enum):
 
 
 def _kind(header: Header) -> str:
-    """What a datagram says that it is."""
+    """What a datagram claims to be."""
     return f"{exchange_name(header.exchange)} {'response' if header.is_response else 'request'}"
 
 
 class Handler:
-    """What an SA does with the requests that it receives; a handshake first, then `Protocol`."""
+    """The handler of the requests that an SA receives: first a handshake, then `Protocol`."""
 
     def request(self, sa: IkeSa, message_id: int, exchange: int, payloads: list[Payload], now: float) -> None:
         raise NotImplementedError
 
     def wants(self, sa: IkeSa, exchange: int) -> bool:
-        """Whether a protected request of this exchange type is wanted now."""
+        """True if a protected request of this exchange type is acceptable now."""
         return False
 
     def untried(self, sa: IkeSa) -> Protection | None:
-        """What protects the peer's messages, for an SA that has no keys before the first of them was opened."""
+        """The protection of the peer's messages, for an SA that has no keys until it has opened the first of them."""
         return None
 
     def proven(self, sa: IkeSa) -> None:
-        """A message was opened with what `untried` gave: the SA is to have its keys."""
+        """A message was opened with the result of `untried`: install its keys."""
 
     def sealed_request(self, sa: IkeSa, header: Header, opened: Opened) -> None:
         """Called with each authenticated request before it is parsed (IntAuth of RFC 9242)."""
 
     def periodic(self, sa: IkeSa, now: float) -> None:
-        """What an established SA does by itself: liveness, lifetimes."""
+        """The own actions of an established SA: liveness, lifetimes."""
 
     def meant(self, sa: IkeSa, peer_spi: bytes) -> Sequence[IkeSa]:
-        """The SAs that a datagram with our SPI of `sa` and this one of the peer may be for."""
+        """The SAs that a datagram with our SPI of `sa` and this SPI of the peer may be for."""
         return (sa,) if sa.peer_spi == peer_spi else ()
 
     def poked(self, sa: IkeSa) -> Sequence[IkeSa]:
-        """The SAs whose requests go again when somebody is impatient."""
+        """The SAs whose requests are retransmitted when the layer above asks for it."""
         return (sa,)
 
     def unanswered(self, sa: IkeSa, now: float) -> None:
@@ -107,12 +107,12 @@ class Handler:
         sa.close(CloseReason.MESSAGE_IDS_EXHAUSTED, now)
 
     def malformed(self, sa: IkeSa, now: float) -> None:
-        """An authentic answer of the peer has no meaning."""
+        """An authentic answer of the peer is meaningless."""
         sa.close(CloseReason.INVALID_SYNTAX, now)
 
 
 class _Orphan(Task):
-    """A request whose answer no one waits for any more."""
+    """A request whose answer is no longer needed."""
 
     def __init__(self, exchange: int) -> None:
         self.exchange = exchange
@@ -122,7 +122,7 @@ class _Orphan(Task):
 
 
 class ChildRecord:
-    """A Child SA that stands, with what we would agree to when it is rekeyed."""
+    """An established Child SA, and the SA that we would agree to in its rekey."""
 
     __slots__ = ("answered", "busy", "offer", "rekey_at", "replaced", "sa")
 
@@ -139,12 +139,12 @@ class ChildRecord:
         return self.busy is None and not self.replaced
 
     def known_to_peer(self, sa: IkeSa) -> bool:
-        """Whether the peer certainly has our answer that made it: else it may say that it does not know it."""
+        """True if the peer certainly has our answer that made it; otherwise it may say that it does not know it."""
         return self.answered is None or self.answered[0] is not sa or sa.responses.answer_is_known(self.answered[1])
 
 
 class IkeSa:
-    """State of one IKE SA. All times are the driver's seconds."""
+    """The state of one IKE SA. All times are the driver's seconds."""
 
     __slots__ = (
         "__weakref__",
@@ -216,10 +216,10 @@ class IkeSa:
         self.half_open_peer: PeerAddress | None = None
         self.rekeying: Task | None = None
         self.follow_up: tuple[bytes, object] | None = None  # of the peer's rekey, between its key exchanges
-        self.hint_s: float | None = None  # what the first answer of the handshake took at most
-        self.way = RoundTrip()  # the peer's own as soon as it is known who that is
+        self.hint_s: float | None = None  # the longest time that the first answer of the handshake can have taken
+        self.way = RoundTrip()  # the peer's own, once its identity is known
         self._out: Protection | None = None
-        self._touched = False  # by the datagram that is being taken in: it is authentic
+        self._touched = False  # by the authentic datagram that is being handled
         self._in: Protection | None = None
         self._fragments: Reassembler | None = None
 
@@ -249,7 +249,7 @@ class IkeSa:
             self.party.emit(KeysDerived(decryption_table_line(self.spi_i, self.spi_r, suite, keys), wrap))
 
     def timing(self) -> Timing:
-        """How requests over this SA are repeated now."""
+        """The present times of retransmission of requests over this SA."""
         usual = self.party.config.retransmission
         if self.established_at is not None:
             return self.way.timing(usual, self.hint_s or 0.0)
@@ -288,7 +288,7 @@ class IkeSa:
         self.pump(now)
 
     def pump(self, now: float) -> None:
-        """Send what the window has room for. A request that cannot be made fails, and nothing else does."""
+        """Send the requests that the window has room for. A request that cannot be made fails alone."""
         if self.requests.exhausted and self.is_established:
             self.handler.exhausted(self, now)
         while (task := self.requests.next_task()) is not None:
@@ -309,14 +309,15 @@ class IkeSa:
         self.party.schedule(self)
 
     def respond(self, message_id: int, exchange: int, payloads: Sequence[Payload]) -> None:
-        """Answer a request to where it came from, and keep the answer for repeats. MessageTooLong: nothing was done."""
+        """Answer a request to the address that it came from, and keep the answer for retransmissions. MessageTooLong:
+        nothing was done."""
         datagrams = self.seal(exchange, message_id, True, payloads)
         to = self.responses.answered(message_id, datagrams)
         if to is not None:
             self.send(datagrams, to=to)
 
     def poke(self, now: float) -> None:
-        # A first message is as good as a new one. What follows it may be meant for a peer that is gone.
+        # A first message is as good as a new one. The requests after it may be meant for a peer that is gone.
         anew = self.state is SaState.INIT_SENT
         self.send(self.requests.poke(now, self.timing(), anew=anew), retransmission=True)
         self.party.schedule(self)
@@ -324,7 +325,7 @@ class IkeSa:
     # -- in --------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, header: Header, peer: PeerAddress, now: float) -> None:
-        """A datagram with our SPIs. Nothing changes before its ICV was found right."""
+        """Handle a datagram with our SPIs. Nothing changes before its ICV is found valid."""
         try:
             if header.is_response:
                 self._receive_response(data, header, peer, now)
@@ -364,7 +365,7 @@ class IkeSa:
         return self._fragments.add(header.is_response, header.message_id, opened, trusted=trusted)
 
     def forget_fragments(self) -> None:
-        """Nothing more is to be put together."""
+        """Drop all incomplete messages."""
         if self._fragments is not None:
             self._fragments.forget_all()
 
@@ -406,7 +407,7 @@ class IkeSa:
             if not self.is_established:
                 self.close(CloseReason.INVALID_SYNTAX, now)
         except MalformedMessage:
-            # RFC 7296 §2.21.3: said under protection, and the SA does not survive it.
+            # RFC 7296 §2.21.3: the error is sent protected, and the SA does not survive it.
             if self.responses.arrival(message_id) is Arrival.NEW:
                 self.responses.accept(message_id, peer)
             self.respond(message_id, exchange, [NotifyPayload(NotifyType.INVALID_SYNTAX)])
@@ -440,12 +441,12 @@ class IkeSa:
             waiting.task.received(self, header, whole)
             payloads = parse_payloads(whole.first, whole.inner)
             if self.is_established and notifies(payloads, NotifyType.INVALID_SYNTAX):
-                # §2.21.3: the peer has no SA any more.
+                # §2.21.3: the peer no longer has the SA.
                 waiting.task.failed(self, FailureReason.SA_CLOSED, now)
                 self.close(CloseReason.INVALID_SYNTAX, now, NotifyType.INVALID_SYNTAX)
             else:
                 waiting.task.complete(self, payloads, now)
-            if self.established_at is not None:  # before that nobody has proven who answers
+            if self.established_at is not None:  # before that, the identity of the answering party is unproven
                 self.way.answered(waiting.sent_at, now)
         except MalformedMessage:
             self.requests.outstanding.pop(message_id, None)
@@ -456,7 +457,7 @@ class IkeSa:
     # -- time and end ----------------------------------------------------------------------------
 
     def deadline(self) -> float | None:
-        """When tick must be called next."""
+        """The time of the next tick."""
         times = [t for t in (self.requests.deadline(), self.expires_at) if t is not None]
         if self.state is SaState.ESTABLISHED:
             config = self.party.config
@@ -479,7 +480,7 @@ class IkeSa:
             return
         again, given_up = self.requests.due(now, self.timing())
         if given_up:
-            if self.state not in (SaState.AUTH_SENT, SaState.INTERMEDIATE_SENT):  # anybody may have answered before
+            if self.state not in (SaState.AUTH_SENT, SaState.INTERMEDIATE_SENT):  # anyone may have answered before
                 self.way.unanswered(min(item.sent_at[0] for item in self.requests.outstanding.values()))
             self.handler.unanswered(self, now)
             return
@@ -488,7 +489,7 @@ class IkeSa:
             self.handler.periodic(self, now)
 
     def end(self, task: Task, reason: CloseReason, now: float) -> None:
-        """Send this Delete and be gone; for the layer above the SA is closed at once."""
+        """Send this Delete and end; for the layer above the SA is closed at once."""
         if self.state in (SaState.DELETING, SaState.CLOSED):
             return
         self._fail_tasks(FailureReason.SA_CLOSED, now)
@@ -505,8 +506,8 @@ class IkeSa:
         self.enqueue(task, now)
 
     def _fail_tasks(self, why: FailureReason, now: float) -> None:
-        """Tell all tasks that there will be no answer. What is outstanding stays so, since its Message ID must be
-        answered before the next request may go (window of 1)."""
+        """Tell all tasks that there will be no answer. Outstanding requests stay: their Message IDs must be answered
+        before the next request may be sent (window of 1)."""
         outstanding = list(self.requests.outstanding.values())
         tasks = [item.task for item in outstanding] + list(self.requests.queue)
         for item in outstanding:
@@ -518,7 +519,7 @@ class IkeSa:
             task.failed(self, why, now)
 
     def close(self, reason: CloseReason, now: float, notify: int | None = None) -> None:
-        """End the SA; it goes on answering repeats for a while. Nothing is sent."""
+        """End the SA; it answers retransmissions for a while. Nothing is sent."""
         if self.state is SaState.CLOSED:
             return
         announced = self.state is SaState.DELETING
@@ -526,7 +527,7 @@ class IkeSa:
         self.state = SaState.CLOSED
         self.party.down(self)
         self.requests.outstanding.clear()
-        # A rekeyed SA ends unseen: its handle stands for the new one.
+        # A rekeyed SA ends silently: its handle stands for the new one.
         if not announced and self.handle.current is self:
             self.children.clear()
             self.party.emit(Closed(self.handle, reason, notify))
@@ -538,12 +539,12 @@ class IkeSa:
             self.handler.closed(self, reason, notify, now)
 
     def linger(self, now: float) -> None:
-        """Go on answering repeats as long as the peer may make them, and then be forgotten."""
+        """Answer retransmissions as long as the peer may send them, then be forgotten."""
         patience_s = self.timing().patience_s if self.established_at is not None else 0.0
         self.expires_at = now + max(self.party.config.linger_s, patience_s)
 
     def broken(self, now: float) -> None:
-        """A fault of ours has left this SA half changed: it goes, with whatever it takes to be gone."""
+        """A fault of ours has left this SA half changed: close it, with all SAs that it considers gone."""
         try:
             self.close(CloseReason.FAULT, now)
         except Exception as error:
@@ -561,12 +562,12 @@ class IkeSa:
 
     @property
     def may_be_displaced(self) -> bool:
-        """Whether this half-open SA may go for another: nobody has shown a key, or it is over."""
+        """True if this half-open SA may be dropped for another: its peer has not proved a key, or it is over."""
         return self.state in (SaState.HALF_OPEN, SaState.CLOSED)
 
     def displace(self) -> None:
-        """Go at once, for another handshake of the same source. The layer above has not heard of this one, or has heard
-        that it is over."""
+        """End at once, for another handshake of the same source. The layer above does not know this SA, or knows that
+        it is over."""
         self.party.drop("half-open SA, for another of this source", self.peer)
         self.requests.outstanding.clear()
         self.state = SaState.CLOSED

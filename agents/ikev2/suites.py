@@ -1,4 +1,4 @@
-"""From transforms to algorithms: what we can do, choosing a proposal, and checking the peer's choice.
+"""From transforms to algorithms: available algorithms, choosing a proposal, and checking the peer's choice.
 
 Knows nothing of messages, keys in use or state.
 """
@@ -31,7 +31,7 @@ _PRFS: dict[Prf, tuple[str, hashes.HashAlgorithm]] = {
 
 
 class PrfFunction:
-    """HMAC as prf of RFC 7296 §2.13; `length` is both its output and its preferred key length in octets."""
+    """HMAC as prf of RFC 7296 §2.13; `length` is its output and its preferred key length in octets."""
 
     __slots__ = ("_hash", "_name", "id", "length")
 
@@ -46,7 +46,7 @@ class PrfFunction:
         return hmac.digest(key, data, self._name)
 
     def plus(self, key: bytes, seed: bytes, length: int) -> bytes:
-        """prf+(key, seed), cut to `length` octets; at most 255 rounds, else ValueError. It is what RFC 5869 calls
+        """prf+(key, seed), truncated to `length` octets; at most 255 rounds, else ValueError. RFC 5869 calls it
         HKDF-Expand."""
         return HKDFExpand(self._hash, length, seed).derive(key)
 
@@ -136,7 +136,7 @@ def _match(offer: tuple[Transform, ...], proposed: tuple[Transform, ...]) -> tup
     for kind, others in theirs.items():
         if kind in ours and not (kind == _T.INTEG and aead):
             continue
-        # A type that we do not ask for is fine only if it may be left out: value 0 is then NONE.
+        # A type that we do not ask for is acceptable only if it is optional: value 0 is then NONE.
         none = next((item for item in others if item.id == 0), None)
         if none is None or kind not in (_T.KE, _T.INTEG, *_ADDITIONAL):
             return None
@@ -159,7 +159,7 @@ def choose(
 
 
 def check_answer(sent: Sequence[Proposal], answer: Sequence[Proposal], spi_size: int) -> Proposal:
-    """The peer's choice, if it is one of what we offered: MalformedMessage if not (RFC 7296 §3.3.6)."""
+    """The peer's choice, if it is one of our offers; otherwise MalformedMessage (RFC 7296 §3.3.6)."""
     if len(answer) != 1:
         raise MalformedMessage(f"{len(answer)} proposals in an answer")
     chosen = answer[0]

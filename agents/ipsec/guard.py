@@ -1,11 +1,10 @@
 """Drops cleartext routing packets at a `required` interface itself, with an nftables table.
 
-The SPD cannot name the interface an IPv4 packet came in by. Where every interface is
-`required` it need not; beside a `clear` one this closes the gap. The table sits on the
-interfaces' ingress, where a protected packet is still ESP. It is ours alone: it is found
-by its name, replaced in one transaction, and nothing else is touched. Of PIM only what goes
-to its group is dropped: Registers of others pass through this router. Needs a kernel with
-inet ingress (5.10). Knows nothing of SAs.
+The SPD cannot name the interface of arrival of an IPv4 packet. If every interface is `required` it need not; beside a
+`clear` one this closes the gap. The table hooks the interfaces' ingress, where a protected packet is still ESP. It is
+ours alone: it is found by its name and replaced in one transaction, and nothing else is changed. Of PIM only packets to
+its group are dropped: Registers of others pass through this router. Needs a kernel with inet ingress (5.10). Knows
+nothing of SAs.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from agents.runtime.netlink import MalformedReply
 
 TABLE = "routing_key_guard"
 PRIORITY = -500
-"""Before all that others have at an interface's ingress."""
+"""Before all other hooks at an interface's ingress."""
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 _GROUPS: dict[tuple[int, int], bytes] = {
     (socket.AF_INET, 103): socket.inet_pton(socket.AF_INET, "224.0.0.13"),
@@ -34,11 +33,11 @@ class GuardError(RuntimeError):
 
 
 def chains(guards: Iterable[Guard]) -> dict[str, list[Match]]:
-    """What is dropped at each interface. ValueError for what is no interface's name."""
+    """The packets to drop at each interface. ValueError for an invalid interface name."""
     matches: dict[str, list[Match]] = {}
     for guard in sorted(guards, key=lambda g: (g.interface, g.family, g.protocol)):
         if not _NAME.fullmatch(guard.interface):
-            raise ValueError(f"{guard.interface!r} is no interface name")
+            raise ValueError(f"{guard.interface!r} is not an interface name")
         match = Match(guard.family, guard.protocol, _GROUPS.get((guard.family, guard.protocol), b""))
         matches.setdefault(guard.interface, []).append(match)
     return matches
@@ -51,7 +50,7 @@ class NftGuard:
         self._in_force: tuple[int, frozenset[Guard]] | None = UNTOUCHED, frozenset()
 
     def apply(self, guards: tuple[Guard, ...]) -> bool:
-        """Have exactly these guards in force; True when something had to change. GuardError, ValueError."""
+        """Put exactly these guards in force; True when something had to change. GuardError, ValueError."""
         wanted, asked = frozenset(guards), chains(guards)
         before = nftables.generation()
         if before is not None and (before, wanted) == self._in_force:
@@ -65,14 +64,14 @@ class NftGuard:
             nftables.replace(TABLE, asked, PRIORITY)
         except NftablesError as error:
             raise GuardError(f"nftables: {error.strerror}") from error
-        # With more changes than our own in between, the next time looks.
+        # After further changes beside our own, the next call checks the table.
         if before is not None and nftables.generation() == before + 1:
             self._in_force = before + 1, wanted
         return True
 
 
 def _holds(asked: dict[str, list[Match]]) -> bool:
-    """Whether the table is so. What cannot be read is made anew."""
+    """True if the table has this content. An unreadable table is replaced."""
     try:
         return nftables.holds(TABLE, asked)
     except (OSError, MalformedReply):

@@ -1,8 +1,8 @@
 """XFRM netlink messages to and from bytes, as in linux/xfrm.h (64-bit UAPI, native byte order).
 
-A pure codec: it opens no socket. Interfaces are numbers on the wire and names in the
-model, so both directions take a function for that. Decoding answers with None for what
-the model does not cover (per-socket policies, sub-policies, SAs without an SPI).
+A pure codec: it opens no socket. Interfaces are numbers on the wire and names in the model, so both directions take a
+function for that. Decoding returns None for objects that the model does not cover (per-socket policies, sub-policies,
+SAs without an SPI).
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def encode_selector(selector: Selector, index_of: IndexOf) -> bytes:
 
 
 def decode_selector(data: bytes, name_of: NameOf, family: int = 0) -> Selector:
-    """struct xfrm_selector; `family` stands in where the structure has none."""
+    """struct xfrm_selector; `family` is used where the structure has none."""
     (daddr, saddr, dport, dmask, sport, smask, own_family, plen_d, plen_s, proto, ifindex, _) = _SELECTOR.unpack_from(
         data
     )
@@ -206,8 +206,8 @@ def _decode_algorithm(kind: Attribute, data: bytes) -> Algorithm:
 def _replay_attribute(sa: SecurityAssociation) -> bytes:
     """Counters and window at the SA's start.
 
-    Inbound, every number in the window up to `sequence` counts as received, so that
-    `sequence` is a floor: nothing at or below it is taken.
+    Inbound, every number in the window up to `sequence` counts as received, so `sequence` is a floor: numbers up to it
+    are rejected.
     """
     outbound = sa.direction is SaDirection.OUT
     high, low = sa.sequence >> 32, sa.sequence & 0xFFFFFFFF
@@ -262,7 +262,7 @@ def encode_sa(sa: SecurityAssociation, index_of: IndexOf) -> bytes:
 
 @strict
 def decode_sa(data: bytes, name_of: NameOf) -> SecurityAssociation | None:
-    """An SA from the body of XFRM_MSG_NEWSA; None for one that is no ESP or AH SA with an SPI."""
+    """An SA from the body of XFRM_MSG_NEWSA; None unless it is an ESP or AH SA with an SPI."""
     offset = _SELECTOR.size
     destination, spi_bytes, protocol = _ID.unpack_from(data, offset)
     offset += _ID.size

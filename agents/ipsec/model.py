@@ -1,8 +1,7 @@
 """The kernel's IPsec objects as plain values: selectors, SAs, policies, and the wanted state.
 
-Values compare by what the kernel keeps of them, so that an object read back equals the
-object written. This module knows nothing of netlink encodings (`messages`), of routing
-protocols (`protection`) or of keys' origin.
+Values compare by what the kernel keeps of them, so an object read back equals the object written. Knows nothing of
+netlink encodings (`messages`), of routing protocols (`protection`) or of the origin of keys.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ipaddress import IPv4Network, IPv6Network
 from agents.ipsec.protection import IPAddress, IPNetwork
 
 INFINITE = 0xFFFFFFFFFFFFFFFF
-"""XFRM_INF: a lifetime without end."""
+"""XFRM_INF: no limit on a lifetime."""
 
 
 class Direction(IntEnum):
@@ -65,7 +64,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Selector:
-    """Which packets. Protocol 0 is any; `interface` is a device name, or None for any.
+    """A set of packets. Protocol 0 is any; `interface` is a device name, or None for any.
 
     A port is (port, mask); (0, 0) is any.
     """
@@ -84,7 +83,7 @@ class Selector:
 
     @property
     def matches_all(self) -> bool:
-        """True when it leaves out no packet of its family."""
+        """True when it matches every packet of its family."""
         return (
             self.source.prefixlen == self.destination.prefixlen == self.protocol == 0
             and self.interface is None
@@ -106,7 +105,7 @@ class Selector:
 class Lifetime:
     """Limits of an SA or a policy: bytes, packets, seconds since added and since first used.
 
-    For bytes and packets no limit is INFINITE, for times it is 0, as the kernel has it.
+    No limit is INFINITE for bytes and packets, and 0 for times, as in the kernel.
     """
 
     soft_bytes: int = INFINITE
@@ -134,11 +133,11 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class SecurityAssociation:
-    """One SA. The kernel knows it by (destination, SPI, protocol), whatever its direction.
+    """One SA. The kernel identifies it by (destination, SPI, protocol), whatever its direction.
 
-    Either `aead`, or `encryption` with `integrity`, or for AH `integrity` alone.
-    `sequence` is the outbound counter, or inbound the highest number taken as received; it
-    is given when the SA is made, and left out of comparison because the kernel moves it on.
+    Either `aead`, or `encryption` with `integrity`, or for AH `integrity` alone. `sequence` is the outbound counter, or
+    inbound the highest number that counts as received. It is given when the SA is made, and excluded from comparison
+    because the kernel advances it.
     """
 
     source: IPAddress
@@ -164,13 +163,13 @@ class SecurityAssociation:
     """When the kernel made it, in Unix seconds: its lifetimes count from there."""
 
     def __post_init__(self) -> None:
-        # The kernel turns "no selector" into one that matches all, and back it comes as that.
+        # The kernel turns "no selector" into one that matches everything, and returns it so.
         if self.selector is not None and self.selector.matches_all:
             object.__setattr__(self, "selector", None)
 
     @property
     def identity(self) -> tuple[IPAddress, int, IpsecProtocol]:
-        """What makes it the same SA to the kernel."""
+        """Its identity in the kernel."""
         return (self.destination, self.spi, self.protocol)
 
     def __str__(self) -> str:
@@ -180,14 +179,14 @@ class SecurityAssociation:
 
 @dataclass(frozen=True)
 class Template:
-    """How a policy's packets must be, or were, protected. SPI 0: any SA that fits."""
+    """How a policy's packets must be, or were, protected. SPI 0: any matching SA."""
 
     protocol: IpsecProtocol = IpsecProtocol.ESP
     mode: EncapsulationMode = EncapsulationMode.TRANSPORT
     reqid: int = 0
     spi: int = 0
     optional: bool = False
-    """Level `use`: protect when an SA is there. False is level `required`."""
+    """Level `use`: protect if there is an SA. False is level `required`."""
     source: IPAddress | None = None
     destination: IPAddress | None = None
 
@@ -200,7 +199,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Policy:
-    """One SPD entry. A lower priority number goes first."""
+    """One SPD entry. A lower priority number is matched first."""
 
     selector: Selector
     direction: Direction
@@ -214,7 +213,7 @@ class Policy:
 
     @property
     def identity(self) -> tuple[Selector, Direction, Mark | None, int | None]:
-        """What makes it the same policy to the kernel."""
+        """Its identity in the kernel."""
         return (self.selector, self.direction, self.mark, self.if_id)
 
     def __str__(self) -> str:
@@ -226,11 +225,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class Guard:
-    """Drop this IP protocol in clear as it comes in at this interface, before IPsec looks at it.
+    """Drop this IP protocol in clear on arrival at this interface, before IPsec.
 
-    An IPv4 inbound policy cannot name the interface. Where one interface is `required` and
-    another one is not, a packet that comes in at the first with a source from the second's
-    subnet passes the SPD; only something at the device can tell.
+    An IPv4 inbound policy cannot name the interface. If one interface is `required` and another is not, a packet that
+    arrives at the first with a source from the second's subnet passes the SPD; only a hook at the device can tell.
     """
 
     interface: str
@@ -240,7 +238,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class Wanted:
-    """All SAs and policies that shall be in the kernel, of those that are ours."""
+    """All SAs and policies of ours that the kernel must have."""
 
     policies: tuple[Policy, ...] = ()
     associations: tuple[SecurityAssociation, ...] = ()
@@ -249,11 +247,11 @@ class Wanted:
 
 @lru_cache(maxsize=1024)
 def _shown(network: IPNetwork) -> str:
-    """Its text. Policies are put in the order of their texts, each time the kernel is told something."""
+    """Its text. Policies are installed in the order of their texts."""
     return str(network)
 
 
 @lru_cache(maxsize=4096)
 def host_network(address: IPAddress) -> IPNetwork:
-    """The network that holds this address alone."""
+    """The network that holds only this address."""
     return IPv4Network(address) if address.version == 4 else IPv6Network(address)

@@ -1,8 +1,8 @@
-"""Tells when somebody else changed the kernel's IPsec databases, or the guard's nftables table.
+"""Reports changes of the kernel's IPsec databases, or of the guard's nftables table, by other programs.
 
-Two netlink sockets that listen to the kernel's news. A change of ours bears our own port, and counts for nothing; of
-nftables, where each change has a port of its own, all news of our table count. What was changed is not read from the
-news: whoever hears of one looks (`reconciler`). Knows nothing of what ought to be there.
+Two netlink sockets listen to the kernel's notifications. A change of ours bears our own port, and is ignored. With
+nftables each change has a port of its own, so all notifications of our table count. The content of a change is not
+read: the listener checks the kernel (`reconciler`). Knows nothing of the wanted content.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from agents.runtime.netlink import HEADER, MalformedReply, attributes
 
 _NETLINK_XFRM, _NETLINK_NETFILTER = 6, 12
 _XFRM_GROUPS = 1 << 1 | 1 << 2 | 1 << 3
-"""XFRMNLGRP_EXPIRE, _SA and _POLICY. Not _ACQUIRE: where somebody listens to that, the kernel makes an SA that waits
-for keys of each packet that finds none."""
+"""XFRMNLGRP_EXPIRE, _SA and _POLICY. Not _ACQUIRE: for a listener to that, the kernel makes a larval SA for each packet
+without one."""
 _NFT_GROUPS = 1 << 6
 """NFNLGRP_NFTABLES."""
 _NFT_SUBSYSTEM, _GENERIC_BYTES, _TABLE_NAME = 10, 4, 1
-"""The first attribute of every message about a table, or what is in it, names the table."""
+"""The first attribute of every message about a table, or its content, names the table."""
 _MOST_A_TURN = 256
 _RECEIVE_BYTES = 64 * 1024
 
@@ -31,7 +31,7 @@ class KernelMonitor:
     """Readable (`fileno`) when there is news. `port`: that of the socket which makes our changes (`Xfrm.port`)."""
 
     def __init__(self, port: int) -> None:
-        """OSError when the kernel has no XFRM. Without nftables nobody changes a table of it."""
+        """OSError when the kernel has no XFRM. Without nftables there is no table to change."""
         self._judges: dict[socket.socket, Callable[[bytes], bool]] = {}
         self._ready = select.epoll()
         self._listen(_NETLINK_XFRM, _XFRM_GROUPS, lambda data: foreign_xfrm(data, port))
@@ -58,7 +58,7 @@ class KernelMonitor:
         self._ready.close()
 
     def changed(self) -> bool:
-        """Take what has come, a bounded part of it; whether any of it is a change that is not ours."""
+        """Read a bounded number of notifications; True if any is of a change that is not ours."""
         return any([self._changed(news, judge) for news, judge in self._judges.items()])
 
     def _changed(self, news: socket.socket, judge: Callable[[bytes], bool]) -> bool:
@@ -69,19 +69,19 @@ class KernelMonitor:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
-                changed = True  # ENOBUFS: news were lost
+                changed = True  # ENOBUFS: notifications were lost
                 continue
             changed = judge(data) or changed
         return changed
 
 
 def foreign_xfrm(data: bytes, port: int) -> bool:
-    """Whether a datagram of XFRM news tells of a change that another port made, or the kernel by itself."""
+    """True if a datagram of XFRM notifications reports a change by another port, or by the kernel itself."""
     return any(sender != port for _kind, sender, _body in _messages(data))
 
 
 def names_guard(data: bytes) -> bool:
-    """Whether a datagram of nftables news tells of the guard's table or of what is in it."""
+    """True if a datagram of nftables notifications is about the guard's table or its content."""
     for kind, _sender, body in _messages(data):
         if kind >> 8 != _NFT_SUBSYSTEM:
             continue

@@ -1,8 +1,8 @@
 """nftables by netlink: one table of family inet, replaced in one transaction and compared, or all tables deleted.
 
-Of nftables as much as drops packets of given protocols at a device's ingress: a chain a device, a rule a match.
-Messages and attributes are those of linux/netfilter/nf_tables.h. Works in the network namespace that the caller is in.
-Knows nothing of routing protocols.
+Only the part of nftables that drops packets of given protocols at a device's ingress: a chain for each device, a rule
+for each match. Messages and attributes are those of linux/netfilter/nf_tables.h. Works in the network namespace of the
+caller. Knows nothing of routing protocols.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ _INGRESS, _ACCEPT, _DROP, _REGISTER, _VERDICT_REGISTER = 5, 1, 0, 1, 0
 _NETWORK_HEADER = 1
 _META_NFPROTO, _META_L4PROTO = 15, 16
 _DESTINATION: dict[int, tuple[int, int]] = {socket.AF_INET: (16, 4), socket.AF_INET6: (24, 16)}
-"""Where an IP header has its destination, and how long that is."""
+"""The offset and length of the destination in an IP header."""
 _NFPROTO: dict[int, int] = {socket.AF_INET: 2, socket.AF_INET6: 10}
 _RECEIVE_BYTES = 1 << 16
 _TIMEOUT_S = 1.0
 _SO_SNDBUFFORCE, _USUAL_BYTES = 32, 1 << 16
-"""Of larger messages the kernel is told before; a transaction cannot be divided."""
+"""Larger messages need a larger buffer first; a transaction cannot be divided."""
 
 UNTOUCHED = 1
-"""The generation of a network namespace in which nobody has ever changed nftables."""
+"""The generation of a network namespace in which nftables was never changed."""
 
 
 class NftablesError(OSError):
@@ -58,7 +58,7 @@ class NftablesError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Packets to be dropped: of an address family and an IP protocol, perhaps to one destination alone."""
+    """Packets to drop: of an address family and an IP protocol, perhaps to one destination only."""
 
     family: int
     protocol: int
@@ -66,7 +66,7 @@ class Match:
 
 
 def generation() -> int | None:
-    """How often nftables was changed in this namespace, by whomever; None when the kernel does not say."""
+    """How often nftables was changed in this namespace, by any program; None when the kernel does not say."""
     try:
         with _connected() as kernel:
             kernel.send(_message(_SUBSYSTEM << 8 | _GET_GENERATION, F_REQUEST, 1, family=0))
@@ -84,12 +84,12 @@ def _generation_in(data: bytes) -> int | None:
 
 
 def replace(table: str, chains: Mapping[str, Sequence[Match]], priority: int) -> None:
-    """The table anew with a chain at each device's ingress, or no table where there are no chains. All or nothing.
+    """Replace the table with one chain at each device's ingress, or delete it without chains. All or nothing.
 
     NftablesError (ENOENT: no such device).
     """
     name = _text(1, table)
-    # Adding first makes the deletion right whether the table was there or not.
+    # Adding first makes the deletion valid whether the table existed or not.
     jobs = [(_NEW_TABLE, F_CREATE, name), (_DEL_TABLE, 0, name)]
     if chains:
         jobs.append((_NEW_TABLE, F_CREATE, name))
@@ -110,14 +110,14 @@ def delete_all() -> None:
 
 
 def holds(table: str, chains: Mapping[str, Sequence[Match]]) -> bool:
-    """Whether the table is just what `replace` makes of these chains. NftablesError, MalformedReply."""
+    """True if the table is exactly the one that `replace` makes of these chains. NftablesError, MalformedReply."""
     wanted = {device: sorted(map(_plain_rule, map(_expressions, each))) for device, each in chains.items()}
     return _devices_and_rules(table) == wanted
 
 
 @strict
 def _devices_and_rules(table: str) -> dict[str, Any] | None:
-    """By device the rules in a form that can be compared; None where something in the table is of another kind."""
+    """By device, the rules in a comparable form; None if the table contains anything else."""
     devices: dict[str, str] = {}
     rules: dict[str, list[Any]] = {}
     for chain in _dump(_GET_CHAIN, _NEW_CHAIN):
@@ -163,7 +163,7 @@ def _expression(name: str, data: bytes) -> bytes:
 
 
 def _plain_rule(expressions: Iterator[bytes]) -> tuple[tuple[str, tuple[bytes, ...]], ...]:
-    """What a rule does, whatever order its attributes have."""
+    """The effect of a rule, whatever the order of its attributes."""
     return tuple(_plain(_attributes(each)) for each in expressions)
 
 
@@ -173,7 +173,7 @@ def _plain(expression: Mapping[int, bytes]) -> tuple[str, tuple[bytes, ...]]:
     if inner is not None:
         data[inner] = b"".join(value for _kind, value in sorted(_attributes(data.get(inner, b"")).items()))
     if name == "immediate":
-        data[2] = data[2][: ATTRIBUTE.size + 4]  # the verdict's code, without what a jump has behind it
+        data[2] = data[2][: ATTRIBUTE.size + 4]  # the verdict's code, without the target of a jump
     return name, tuple(value for _kind, value in sorted(data.items()))
 
 
@@ -181,7 +181,7 @@ def _plain(expression: Mapping[int, bytes]) -> tuple[str, tuple[bytes, ...]]:
 
 
 def _transact(jobs: Sequence[tuple[int, int, bytes]], family: int = _INET) -> None:
-    """All of these (message, flags, attributes) or none. The last one's answer comes after every error."""
+    """Send all of these (message, flags, attributes) or none. The last one's answer comes after every error."""
     last = len(jobs)
     data = [_message(_BATCH_BEGIN, F_REQUEST, 0, family=0, resource=_SUBSYSTEM)]
     for number, (kind, flags, body) in enumerate(jobs, 1):
@@ -214,7 +214,7 @@ def _dump(question: int, answer: int) -> Iterator[dict[int, bytes]]:
 
 
 def _connected(octets: int = 0) -> socket.socket:
-    """A socket that can send so many at once. OSError."""
+    """A socket that can send this many octets at once. OSError."""
     kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
     kernel.settimeout(_TIMEOUT_S)
     if octets > _USUAL_BYTES:

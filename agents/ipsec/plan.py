@@ -61,32 +61,32 @@ __all__ = [
 ]
 
 OWN_REQID = 0x4C4B53
-"""The request id of every SA and template made here: by it the reconciler knows its own.
+"""The request id of every SA and template made here: the reconciler recognises its own by it.
 
-One for all, because IPv6 and pair SAs cannot be told apart by a policy's sources; the SAs'
-selectors bind each to its speaker, group and protocol.
+One for all, because a policy's sources cannot distinguish IPv6 and pair SAs; the SAs' selectors bind each to its
+speaker, group and protocol.
 """
 
 PAIR_REQIDS = range(OWN_REQID + 1, OWN_REQID + 1 + (1 << 17))
-"""The request ids of pairs of routers that are no neighbours (`unicast`), one for each peer."""
+"""The request ids of pairs of routers that are not neighbours (`unicast`), one for each peer."""
 
 OWN_REQIDS = range(OWN_REQID, PAIR_REQIDS.stop)
 
 OWN_PRIORITIES = range(84800, 85000)
-"""The priorities of every policy made here: by them the reconciler knows its own. They go
-before those of the common IKE daemons (strongSwan's start above 100,000)."""
+"""The priorities of every policy made here: the reconciler recognises its own by them. They precede those of the common
+IKE daemons (strongSwan's start above 100,000)."""
 
 REPLAY_WINDOW = 32
 GRACE_S = 10
-"""So much longer than planned the kernel keeps an SA: whoever keeps the plan takes it out before. Where nobody does,
-since the agent is dead or stopped, the key is out of use by then, and what needs one is dropped or stays in clear as
-the policies say, which have no end."""
+"""How much longer than planned the kernel keeps an SA: the agent removes it before. If the agent is dead or stopped,
+the key is out of use by then, and packets that need one are dropped or stay in clear as the policies say, which have no
+end."""
 RAW_PROTOCOL = 255
-"""IPPROTO_RAW: how the kernel looks up a packet of an IP_HDRINCL socket."""
+"""IPPROTO_RAW: the protocol with which the kernel looks up a packet of an IP_HDRINCL socket."""
 
 _PRIORITY_OUT = 84800
 _PRIORITY_OUT_REST = 84801
-_PRIORITY_IN = 84810  # plus up to 128: the longer a source's prefix, the earlier
+_PRIORITY_IN = 84810  # plus up to 128: a longer source prefix is matched earlier
 _PRIORITY_IN_REST = 84999
 _STRICTEST_FIRST = tuple(reversed(Mode))
 
@@ -94,11 +94,10 @@ _STRICTEST_FIRST = tuple(reversed(Mode))
 def wanted_state(interfaces: Iterable[ProtectedInterface], sas: Iterable[GroupSa], now: float = 0.0) -> Wanted:
     """The policies and SAs for these interfaces (every protocol's) with these keys.
 
-    Interfaces in `clear` mode are named too: they need a pass while others are `required`.
-    Keys of an interface or protocol that is not named are left out, and so are outbound
-    keys where the mode is `clear`. Those of `listen` stay, though nothing is sent with them:
-    their sequence numbers must not begin anew when the mode goes there and back. `now`: what
-    the keys' planned ends are counted from. ValueError when two keys have one (destination, SPI).
+    Interfaces in `clear` mode are included: they need a pass policy while others are `required`. Keys of other
+    interfaces or protocols are left out, and so are outbound keys in mode `clear`. Those of `listen` stay, though
+    unused: their sequence numbers must not restart when the mode changes and changes back. `now`: the keys' planned
+    ends are counted from it. ValueError when two keys have one (destination, SPI).
     """
     named = {(each.name, each.protocol): each for each in interfaces}
     keys = [sa for sa in sas if (sa.interface, sa.protocol) in named]
@@ -111,7 +110,7 @@ def wanted_state(interfaces: Iterable[ProtectedInterface], sas: Iterable[GroupSa
                 continue
             ours = sending.get((interface.name, interface.protocol), {})
             for policy in (*_outbound(interface, ours), *_inbound(interface, interface.protocol in required)):
-                # Two interfaces can share a selector (unnumbered links): the stricter stays.
+                # Two interfaces can share a selector (unnumbered links): the stricter policy stays.
                 policies.setdefault(policy.identity, policy)
     associations: dict[object, SecurityAssociation] = {}
     for key in keys:
@@ -131,7 +130,7 @@ _Sending = dict[IPAddress, GroupSa]
 
 
 def _sending(keys: Iterable[GroupSa]) -> dict[tuple[str, RoutingProtocol], _Sending]:
-    """For each interface and protocol, the key to send with to each destination."""
+    """By interface and protocol, the key to send with to each destination."""
     chosen: dict[tuple[str, RoutingProtocol], _Sending] = {}
     for key in keys:
         if key.outbound and key.active:
@@ -167,7 +166,7 @@ def _outbound(interface: ProtectedInterface, sending: _Sending) -> Iterable[Poli
 
 
 def _send(interface: ProtectedInterface, destination: IPNetwork, number: int, key: GroupSa | None) -> Policy:
-    """Protect with this key; without one, drop (`required`) or let pass (`permissive`)."""
+    """Protect with this key; without one, drop (`required`) or pass (`permissive`)."""
     selector = Selector(interface.protocol.any_source, destination, number, interface.name)
     required = interface.mode is Mode.REQUIRED
     if key is None:
@@ -181,7 +180,7 @@ def _send(interface: ProtectedInterface, destination: IPNetwork, number: int, ke
 
 
 def _inbound(interface: ProtectedInterface, strict: bool) -> Iterable[Policy]:
-    """`strict`: the protocol is `required` somewhere, so that what is not let in is dropped."""
+    """`strict`: the protocol is `required` somewhere, so everything that is not accepted is dropped."""
     if interface.mode is Mode.CLEAR and not strict:
         return
     protocol = interface.protocol
@@ -200,7 +199,7 @@ def _inbound(interface: ProtectedInterface, strict: bool) -> Iterable[Policy]:
         priority = _PRIORITY_IN + selector.source.max_prefixlen - selector.source.prefixlen
         yield Policy(selector, Direction.IN, priority, templates=_heard(interface.mode))
     if strict:
-        # OSPF belongs to neighbours alone. Unicast PIM also comes from afar (Register).
+        # Only neighbours send OSPF. Unicast PIM also comes from afar (Register).
         for destination in [any_source] if number == 89 else groups:
             selector = Selector(any_source, destination, number)
             yield Policy(selector, Direction.IN, _PRIORITY_IN_REST, Action.BLOCK)
@@ -213,7 +212,7 @@ def _heard(mode: Mode) -> tuple[Template, ...]:
 
 
 def _guards(interfaces: Iterable[ProtectedInterface]) -> tuple[Guard, ...]:
-    """Where cleartext must be dropped at the device itself (see `Guard`)."""
+    """The interfaces where cleartext must be dropped at the device itself (see `Guard`)."""
     return tuple(
         sorted(
             (
@@ -230,14 +229,14 @@ def _guards(interfaces: Iterable[ProtectedInterface]) -> tuple[Guard, ...]:
 
 
 def lifetime(until: float, now: float) -> Lifetime:
-    """When the kernel ends an SA by itself that is to be there until then."""
+    """The hard lifetime with which the kernel itself ends an SA that is planned until then."""
     return UNLIMITED if until == math.inf else Lifetime(hard_add_s=max(0, math.ceil(until - now)) + GRACE_S)
 
 
 def _association(key: GroupSa, now: float) -> SecurityAssociation:
-    # The inbound selector is what binds the source. For a pair SA it leaves the protocol open:
-    # pimd's unicast packets are looked up as 255 like ospfd's, and take the same SA. So does
-    # the outbound selector, which is compared with 255.
+    # The inbound selector binds the source. For a pair SA it leaves the protocol open: the kernel looks up pimd's
+    # unicast packets as 255 like ospfd's, and they use the same SA. So does the outbound selector, which is compared
+    # with 255.
     exact = not key.outbound and key.destination.is_multicast
     selector = Selector(
         host_network(key.speaker),
@@ -262,7 +261,7 @@ def _association(key: GroupSa, now: float) -> SecurityAssociation:
 
 
 def algorithms(suite: Suite, keymat: bytes) -> tuple[Algorithm | None, Algorithm | None, Algorithm | None]:
-    """Cipher, integrity and combined algorithm of an SA, as the kernel names them."""
+    """Cipher, integrity and combined algorithm of an SA, by their kernel names."""
     parameters = suite.parameters
     if parameters.kernel_integ is None:
         # RFC 4106 §8.1: the salt follows the key, and the kernel takes both as one.

@@ -1,7 +1,6 @@
-"""The doors between key management and the kernel: what an agent may ask of its router's IPsec.
+"""The interfaces between key management and the kernel: what an agent may ask of its router's IPsec.
 
-Agents are written against these protocols, so that tests and simulations can stand in for
-a kernel. Nothing here knows netlink.
+Agents are written against these protocols, so tests and simulations can replace the kernel. Knows nothing of netlink.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class ChangeKind(Enum):
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that applying a wanted state did. `what` never holds a key."""
+    """One change that applying a wanted state made. `what` never holds a key."""
 
     kind: ChangeKind
     object: str
@@ -35,22 +34,22 @@ class Change:
 
 
 class SasLost(Exception):
-    """Somebody else took SAs of ours out of the kernel, and with them the count of what was sent and heard under their
-    keys. They are not put back: other keys are needed. All the rest is in force."""
+    """Another program removed SAs of ours from the kernel, and their counters of sent and received packets with them.
+    They are not put back: other keys are needed. Everything else is in force."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(f"{count} SAs of ours are not in the kernel any more")
+        super().__init__(f"{count} SAs of ours are no longer in the kernel")
         self.count = count
 
 
 class KeyPort(Protocol):
-    """What the key servers need of the kernel. `Reconciler` is the real one."""
+    """The key servers' requests to the kernel. `Reconciler` is the real one."""
 
     def apply(self, wanted: Wanted) -> list[Change]:
-        """Make the kernel hold exactly `wanted` of what is ours; empty when it already did. SasLost."""
+        """Make the kernel hold exactly `wanted` of our objects; empty when it already did. SasLost."""
 
     def sequence(self, spi: int, destination: IPAddress) -> int:
-        """The last sequence number sent (outbound) or the highest heard (inbound) on an ESP SA.
+        """The last sequence number sent (outbound) or the highest received (inbound) on an ESP SA.
 
         Raises LookupError when the kernel has no such SA.
         """

@@ -1,8 +1,7 @@
-"""What is to be protected and with which key: routing protocols, suites, modes, group SAs.
+"""What to protect and with which key: routing protocols, suites, modes, group SAs.
 
-This is the vocabulary that the key-management layers share with `agents.ipsec`.
-It knows nothing of the kernel's structures (`model`), of netlink, or of how the
-keys came to be.
+The vocabulary that the key-management layers share with `agents.ipsec`. Knows nothing of the kernel's structures
+(`model`), of netlink, or of the origin of keys.
 """
 
 from __future__ import annotations
@@ -78,29 +77,29 @@ _ANY: dict[int, IPNetwork] = {socket.AF_INET: ip_network("0.0.0.0/0"), socket.AF
 
 
 class Mode(Enum):
-    """What is asked of one protocol on one interface: the steps of incremental deployment, in their order.
+    """The protection of one protocol on one interface: the steps of incremental deployment, in order.
 
-    Each step changes either what is sent or what is heard, never both. So neighbours that are at most one
-    step apart hear each other, whichever of them takes the step first.
+    Each step changes either sending or receiving, never both. So neighbours that are at most one step apart can hear
+    each other, whichever of them takes the step first.
     """
 
     CLEAR = "clear"
-    """No protection is asked for or given."""
+    """No protection is requested or given."""
     LISTEN = "listen"
-    """Get keys and give them; send clear, hear both protected and cleartext packets."""
+    """Get keys and give them; send clear, accept both protected and cleartext packets."""
     PERMISSIVE = "permissive"
-    """Protect what is sent where a key is there; hear both protected and cleartext packets."""
+    """Protect sent packets if there is a key; accept both protected and cleartext packets."""
     REQUIRED = "required"
-    """Send nothing and hear nothing unprotected, keys or no keys."""
+    """Send and accept nothing unprotected, with or without keys."""
 
     @property
     def step(self) -> int:
-        """Its place on the way from `clear` (0) to `required` (3)."""
+        """Its position on the way from `clear` (0) to `required` (3)."""
         return list(Mode).index(self)
 
     @property
     def protects(self) -> bool:
-        """Whether what is sent is protected where there is a key."""
+        """True if sent packets are protected when there is a key."""
         return self in (Mode.PERMISSIVE, Mode.REQUIRED)
 
 
@@ -119,8 +118,8 @@ class SuiteParameters:
     """The kernel crypto API's name for the cipher, or for the AEAD where `integ_id` is None."""
     kernel_integ: str | None
     group: bool
-    """May be used for a group SA with the kernel's IV generator (RFC 9838 §2.7: no
-    counter-mode cipher without a Sender-ID, and Linux' seqiv cannot carry one)."""
+    """May be used for a group SA with the kernel's IV generator (RFC 9838 §2.7: no counter-mode cipher without a
+    Sender-ID, and Linux' seqiv cannot carry one)."""
 
 
 class Suite(Enum):
@@ -145,7 +144,7 @@ class Suite(Enum):
 
     @property
     def keymat_bytes(self) -> int:
-        """How many bytes of keying material one SA takes."""
+        """The bytes of keying material of one SA."""
         p = self.parameters
         return (p.encr_key_bits + p.salt_bits + p.integ_key_bits) // 8
 
@@ -185,13 +184,13 @@ class GroupSa:
     outbound: bool
     generation: int
     active: bool = True
-    """Outbound: the one to send with. Of several active ones the highest generation is taken.
-    Inbound: no meaning, every inbound SA is heard until it is left out."""
+    """Outbound: send with this one. Of several active ones the highest generation is used. Inbound: no meaning, every
+    inbound SA is accepted until it is removed."""
     replay_floor: int = 0
-    """Inbound: sequence numbers up to and including this one are refused as replays.
-    Outbound: the last sequence number already used."""
+    """Inbound: sequence numbers up to and including this one are rejected as replays. Outbound: the last sequence
+    number already used."""
     until: float = field(default=math.inf, compare=False)
-    """The planned end, in seconds of the monotonic clock. The kernel takes the SA out by itself a little later."""
+    """The planned end, in seconds of the monotonic clock. The kernel itself removes the SA a little later."""
 
     def __post_init__(self) -> None:
         if not 256 <= self.spi <= 0xFFFFFFFF:

@@ -1,10 +1,9 @@
-"""Brings the kernel from what it holds to what is wanted, in an order that never sends clear.
+"""Brings the kernel from its present to the wanted content, in an order that never sends in clear.
 
-Each `apply` reads the kernel, so that a crash between any two messages is mended by the next one.
-What it remembers is which SAs it has put there: one that is gone without its doing has lost its
-counters, and a (key, sequence number) pair must not come twice. It touches what bears its marks, the request id of
-SAs and the priorities of policies, and a policy of another owner only where a wanted one
-has the very same selector and direction. What ought to be is `plan`'s affair.
+Each `apply` reads the kernel, so the next one repairs a crash between any two messages. It remembers which SAs it has
+installed: an SA that has disappeared has lost its counters, and a (key, sequence number) pair must not occur twice. It
+changes only objects with its marks, the request id of SAs and the priorities of policies, and another owner's policy
+only if a wanted one has the same selector and direction. `plan` decides about the wanted content.
 """
 
 from __future__ import annotations
@@ -41,20 +40,20 @@ _Keys = tuple[Algorithm | None, ...]
 _RACES = frozenset({errno.EEXIST, errno.ESRCH, errno.ENOENT})
 _ATTEMPTS = 4
 TOLERANCE_S = 2
-"""An SA whose end is off by no more is left alone: both sides round to seconds."""
+"""An SA whose end differs by no more is left alone: both sides round to seconds."""
 MOST_COUNTED = 4096
-"""SAs that were taken out and may come back, whose counters are remembered."""
+"""The most removed SAs whose counters are remembered, in case they come back."""
 
 
 class GuardPort(Protocol):
-    """What keeps cleartext out at the device: `agents.ipsec.guard.NftGuard` is the real one."""
+    """The port that drops cleartext at the device: `agents.ipsec.guard.NftGuard` is the real one."""
 
     def apply(self, guards: tuple[Guard, ...]) -> bool:
-        """Have exactly these guards in force; True when something had to change."""
+        """Put exactly these guards in force; True when something had to change."""
 
 
 class Reconciler:
-    """Makes one network namespace hold what is wanted. Not for use by two threads at once."""
+    """Makes one network namespace hold the wanted content. Not for use by two threads at once."""
 
     def __init__(self, xfrm: Xfrm, guard: GuardPort | None = None, wall: Callable[[], float] = time.time) -> None:
         """`wall`: Unix seconds of the clock by which the kernel counts lifetimes."""
@@ -64,11 +63,11 @@ class Reconciler:
         self._memory = _Memory()
 
     def apply(self, wanted: Wanted) -> list[Change]:
-        """Make the kernel hold exactly `wanted` of what is ours; empty when it already did.
+        """Make the kernel hold exactly `wanted` of our objects; empty when it already did.
 
-        When someone else changes the same objects meanwhile it looks again. XfrmError when
-        something could not be done (an interface that is not there, an SPI that another one
-        holds), SasLost when SAs are gone that were put here; all the rest is done even then.
+        When another program changes the same objects meanwhile, it looks again. XfrmError when something could not be
+        done (a missing interface, an SPI that another program holds), SasLost when installed SAs are gone; everything
+        else is done even then.
         """
         changes: list[Change] = []
         if self._guard is not None and self._guard.apply(wanted.guards):
@@ -99,14 +98,14 @@ class Reconciler:
 
 
 class _Memory:
-    """Which SAs were put into the kernel and are to be there, and how far others counted that were taken out."""
+    """The SAs that were installed and must exist, and the counters of removed ones."""
 
     def __init__(self) -> None:
         self.placed: dict[_Identity, _Keys] = {}
         self._counted: dict[tuple[_Identity, _Keys], int] = {}
 
     def remove(self, removed: Iterable[SecurityAssociation]) -> None:
-        """These go, and may come back."""
+        """These are removed, and may come back."""
         for association in removed:
             key = (association.identity, _keys(association))
             self._counted.pop(key, None)
@@ -115,20 +114,20 @@ class _Memory:
             del self._counted[next(iter(self._counted))]
 
     def counted(self, association: SecurityAssociation) -> int:
-        """The last sequence number of this SA when it was in the kernel before; else that which it is to begin at."""
+        """The last sequence number of this SA when it was in the kernel before; else its initial one."""
         key = (association.identity, _keys(association))
         return max(association.sequence, self._counted.get(key, 0))
 
 
 class _Steps:
-    """The difference between the kernel and what is wanted, as requests in a safe order.
+    """The difference between the present and the wanted content, as requests in a safe order.
 
-    1. Policies that are not there, and those that are open and must close: fail closed first. The
-       special before the general, so that a `clear` neighbour is let in before the rest is dropped.
-    2. SAs that are not there: inbound, then outbound.
-    3. Policies that change over from a closed form: a new SPI is named when its SA is there.
-    4. Policies not wanted any more: the general before the special.
-    5. SAs not wanted any more, which no policy names by now.
+    1. Missing policies, and open ones that must close: fail closed first. The specific before the
+       general, so that a `clear` neighbour is accepted before the rest is dropped.
+    2. Missing SAs: inbound, then outbound.
+    3. Policies that change from a closed form: a new SPI is named when its SA exists.
+    4. Unwanted policies: the general before the specific.
+    5. Unwanted SAs, which no policy names by now.
     """
 
     def __init__(self, xfrm: Xfrm, wanted: Wanted, memory: _Memory, wall_s: float) -> None:
@@ -151,7 +150,7 @@ class _Steps:
     def _ask(self, make: Callable[[_T], Request], what: _T, kind: ChangeKind) -> None:
         try:
             self.requests.append(make(what))
-        except XfrmError as error:  # an interface that is not there
+        except XfrmError as error:  # an interface that does not exist
             self.failure = self.failure or error
             return
         if isinstance(what, Policy):
@@ -194,9 +193,9 @@ class _Steps:
             elif _but_for_its_end(existing) == _but_for_its_end(association):
                 self._end(association, existing)
             elif _is_own(existing):
-                # The kernel changes no selector or key in place. With the same key the counters go on
-                # where they are: a (key, sequence number) pair is never used or heard twice. Another key
-                # has counters of its own, or its first packets would be taken for replays.
+                # The kernel changes no selector or key in place. With the same key the counters continue: a (key,
+                # sequence number) pair is never used or accepted twice. Another key has counters of its own, or its
+                # first packets would be rejected as replays.
                 if _keys(existing) == _keys(association):
                     counted = max(existing.sequence, association.sequence)
                     association = replace(association, sequence=counted)
@@ -207,7 +206,7 @@ class _Steps:
                 self.failure = self.failure or conflict
 
     def _end(self, association: SecurityAssociation, existing: SecurityAssociation) -> None:
-        """Have the kernel end it when it is to end. It counts from when it made the SA, by its wall clock."""
+        """Make the kernel end it at its time, counted from its creation by the kernel's wall clock."""
         wanted_s, held_s = association.lifetime.hard_add_s, existing.lifetime.hard_add_s
         age_s = round(self._wall_s) - existing.added_s
         if not (wanted_s or held_s) or (wanted_s and held_s and abs(held_s - age_s - wanted_s) <= TOLERANCE_S):

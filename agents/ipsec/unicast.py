@@ -34,13 +34,13 @@ from agents.ipsec.protection import Mode, RoutingProtocol, Suite
 
 ANYWHERE = IPv4Network("0.0.0.0/0")
 _UNSPECIFIED = IPv4Address(0)
-_PRIORITY_OUT, _PRIORITY_OUT_REST = 84802, 84803  # behind those of interfaces: a neighbour's policy names a device
+_PRIORITY_OUT, _PRIORITY_OUT_REST = 84802, 84803  # after those of interfaces: a neighbour's policy names a device
 _PRIORITY_IN, _PRIORITY_IN_GROUPS, _PRIORITY_IN_REST = 84950, 84998, 84999
 
 
 @dataclass(frozen=True)
 class UnicastPoint:
-    """Where unicast packets of the protocol go: a rendezvous point's address. `own`: this router is it."""
+    """The destination of the protocol's unicast packets: a rendezvous point's address. `own`: this router is it."""
 
     address: IPv4Address
     protocol: RoutingProtocol
@@ -50,7 +50,7 @@ class UnicastPoint:
 
 @dataclass(frozen=True)
 class UnicastPeer:
-    """A router to speak unicast with. `index`: its own number, as its request id counts."""
+    """A router for unicast packets. `index`: its own number, from which its request id follows."""
 
     index: int
     protocol: RoutingProtocol
@@ -61,7 +61,7 @@ class UnicastPeer:
 
 @dataclass(frozen=True)
 class PairSa:
-    """One direction of a Child SA with the peer of this index. `active`: the one to send with."""
+    """One direction of a Child SA with the peer of this index. `active`: send with this one."""
 
     spi: int
     suite: Suite
@@ -83,7 +83,7 @@ class PairSa:
 
 @dataclass(frozen=True)
 class Unicast:
-    """All of one router's. SAs of a peer that is not named are left out."""
+    """The unicast part of one router. SAs of other peers are left out."""
 
     points: tuple[UnicastPoint, ...] = ()
     peers: tuple[UnicastPeer, ...] = ()
@@ -94,10 +94,10 @@ NONE = Unicast()
 
 
 def with_unicast(wanted: Wanted, unicast: Unicast, now: float = 0.0) -> Wanted:
-    """`wanted` with the policies and SAs of unicast packets besides.
+    """`wanted` with the policies and SAs of unicast packets added.
 
-    Where an SA of `wanted` has the same destination and SPI, the pair's is left out: a peer chooses the SPI that we
-    send with, and must not be able to take the place of a group's key.
+    If an SA of `wanted` has the same destination and SPI, the pair's is left out: a peer chooses the SPI that we send
+    with, and must not replace a group's key.
     """
     peers = {each.index: each for each in unicast.peers}
     if not unicast.points and not peers:
@@ -128,7 +128,7 @@ def _pairs(peers: Iterable[UnicastPeer], sas: list[PairSa]) -> Iterator[Policy]:
         reqid = PAIR_REQIDS[peer.index]
         number = peer.protocol.ip_protocol
         for remote in peer.remote:
-            # Any of the active ones will do: the peer takes each from all our addresses. The first is the newest.
+            # Any active one will do: the peer accepts each from all our addresses. The first is the newest.
             key = next((each for each in sas if _sends(each, peer, remote)), None)
             for looked_up in (RAW_PROTOCOL, number) if peer.mode.protects else ():
                 selector = Selector(ANYWHERE, host_network(remote), looked_up)
@@ -149,8 +149,8 @@ def _sends(sa: PairSa, peer: UnicastPeer, remote: IPv4Address) -> bool:
 
 
 def _rest(points: Iterable[UnicastPoint], wanted: Wanted) -> Iterator[Policy]:
-    """What is no pair's. Where it is `required`, unicast PIM from and to nobody else passes (RFC 7761 §6.3): a forged
-    Register-Stop needs no address of the rendezvous point."""
+    """The addresses without a pair. In `required`, unicast PIM from and to all others is dropped (RFC 7761 §6.3): a
+    forged Register-Stop needs no address of the rendezvous point."""
     strict = [each for each in points if each.mode is Mode.REQUIRED]
     for point in strict:
         for looked_up in () if point.own else (RAW_PROTOCOL, point.protocol.ip_protocol):
@@ -159,7 +159,7 @@ def _rest(points: Iterable[UnicastPoint], wanted: Wanted) -> Iterator[Policy]:
     for protocol in {each.protocol: None for each in strict}:
         number = protocol.ip_protocol
         for group in protocol.reserved_groups:
-            # Selectors cannot say "but for the group": it is let in first, unless interfaces decide about it.
+            # Selectors cannot exclude the group: it is accepted first, unless interfaces decide about it.
             selector = Selector(ANYWHERE, host_network(group), number)
             if not any((each.selector, each.direction) == (selector, Direction.IN) for each in wanted.policies):
                 yield Policy(selector, Direction.IN, _PRIORITY_IN_GROUPS)

@@ -1,8 +1,7 @@
 """The kernel's SAD and SPD over XFRM netlink: add, update, delete, get, dump, flush.
 
-One `Xfrm` is one netlink socket in one network namespace. It knows how to ask the kernel
-and how to read its answers; what ought to be there is decided elsewhere (`plan`,
-`reconciler`). No key appears in an error or in a log.
+One `Xfrm` is one netlink socket in one network namespace. It knows how to ask the kernel and how to read its answers;
+`plan` and `reconciler` decide about the content. No key appears in an error or in a log.
 """
 
 from __future__ import annotations
@@ -84,21 +83,21 @@ class Request:
 class Xfrm:
     """The IPsec databases of one network namespace.
 
-    `namespace` is a path (as /run/netns/r1), an open descriptor, or None for the current
-    one. Needs CAP_NET_ADMIN there. Usable as a context manager.
+    `namespace` is a path (as /run/netns/r1), an open descriptor, or None for the current one. Needs CAP_NET_ADMIN
+    there. Usable as a context manager.
     """
 
     def __init__(self, namespace: str | int | None = None) -> None:
         self._socket, self._ioctl = _in_namespace(namespace, _open_sockets)
         self.port: int = self._socket.getsockname()[0]
-        """The netlink port that the kernel names in news of changes made by this one."""
+        """The netlink port that the kernel names in notifications of changes made by this one."""
         self._number = 0
         self._indices: dict[str, int] | None = None
-        """Of interfaces, while they are remembered."""
+        """Names and numbers of interfaces, while they are cached."""
         self._names: dict[int, str] | None = None
 
     def close(self) -> None:
-        """Give the sockets back. Nothing in the kernel changes."""
+        """Close the sockets. Nothing in the kernel changes."""
         self._socket.close()
         self._ioctl.close()
 
@@ -117,7 +116,7 @@ class Xfrm:
 
     @contextmanager
     def one_look(self) -> Iterator[None]:
-        """Within, the kernel is asked once for an interface's name or number, and not once for each policy."""
+        """Within the block, the kernel is asked once for an interface's name or number, not once for each policy."""
         self._indices, self._names = {}, {}
         try:
             yield
@@ -125,7 +124,7 @@ class Xfrm:
             self._indices = self._names = None
 
     def interface_index(self, name: str) -> int:
-        """The number of an interface of this namespace. XfrmError (ENODEV) when there is none."""
+        """The number of an interface of this namespace. XfrmError (ENODEV) if it does not exist."""
         if name.startswith("#") and name[1:].isdigit():
             return int(name[1:])
         if self._indices is not None and name in self._indices:
@@ -164,7 +163,7 @@ class Xfrm:
         return Request(Message.NEWSA, F_CREATE | _F_EXCL, body, "add", str(sa))
 
     def update_sa(self, sa: SecurityAssociation) -> None:
-        """Change what the kernel lets change (lifetimes, not keys); XfrmError (ESRCH) if absent."""
+        """Change what the kernel allows to change (lifetimes, not keys); XfrmError (ESRCH) if absent."""
         self.submit([self.update_sa_request(sa)])
 
     def update_sa_request(self, sa: SecurityAssociation) -> Request:
@@ -205,11 +204,11 @@ class Xfrm:
         return [sa for sa in (messages.decode_sa(b, self.interface_name) for b in bodies) if sa]
 
     def flush_sas(self) -> None:
-        """Remove every SA of the namespace, whosever it is."""
+        """Remove every SA of the namespace, whoever owns it."""
         self._ask_ack(Message.FLUSHSA, b"\0", "flush", "SAs")
 
     def sequence(self, spi: int, destination: IPAddress) -> int:
-        """The last sequence number sent (outbound) or the highest heard (inbound) on an ESP SA.
+        """The last sequence number sent (outbound) or the highest received (inbound) on an ESP SA.
 
         Raises LookupError when the kernel has no such SA.
         """
@@ -249,7 +248,7 @@ class Xfrm:
         return [p for p in (messages.decode_policy(b, self.interface_name) for b in bodies) if p]
 
     def flush_policies(self) -> None:
-        """Remove every policy of the namespace, whosever it is."""
+        """Remove every policy of the namespace, whoever owns it."""
         self._ask_ack(Message.FLUSHPOLICY, b"", "flush", "policies")
 
     # -- netlink
@@ -257,9 +256,9 @@ class Xfrm:
     def submit(self, requests: Iterable[Request]) -> None:
         """Do the changes in order, many to a system call.
 
-        The kernel goes on after a refusal; the first refusal is raised as XfrmError when
-        the batch it was in is done, and later batches are not sent. The kernel always tells
-        what it refused; that the last of a batch is done says that all are.
+        The kernel continues after a refusal. The first refusal is raised as XfrmError when its batch is done, and later
+        batches are not sent. The kernel always reports a refusal, so the success of a batch's last change is the
+        success of all.
         """
         for batch in _batches(list(requests)):
             self._submit_batch(batch)
@@ -289,7 +288,9 @@ class Xfrm:
 
     def _message(self, kind: int, flags: int, body: bytes) -> tuple[int, bytes]:
         self._number = self._number % 0xFFFFFFFF + 1
-        return self._number, message(kind, flags, self._number, body, self.port)  # news of the change bear this port
+        return self._number, message(
+            kind, flags, self._number, body, self.port
+        )  # notifications of the change bear this port
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         return parts(self._socket.recv(_RECEIVE_BYTES))
@@ -380,9 +381,9 @@ def _open_sockets() -> tuple[socket.socket, socket.socket]:
 
 
 def _in_namespace(namespace: str | int | None, job: Callable[[], _T]) -> _T:
-    """Run `job` with the calling thread's stand-in inside a network namespace.
+    """Run `job` inside a network namespace, in a thread of its own.
 
-    A thread of its own goes there, so that the caller's namespace never changes.
+    The thread enters the namespace, so the caller's namespace never changes.
     """
     if namespace is None:
         return job()

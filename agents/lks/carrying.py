@@ -1,9 +1,10 @@
-"""The signed policy documents that a router keeps beside its own, to give them to neighbours.
+"""The signed policy documents that a router carries for its neighbours, beside its own.
 
-Of the routers that its document names (`carries`), and of any others that an administrator handed to some router while
-the DKS was out of reach: so they come to whom they concern. A document holds no secret: names, addresses, public keys
-and modes. Each is verified before it is kept and before it is passed on, also when it comes from the disk; whoever
-gets it verifies it again. Knows nothing of how documents travel (agents.gikev2.courier) or of how one is acted on.
+These are the documents of the routers that its own document names (`carries`), and of others that an administrator
+handed to a router while the DKS was out of reach; they travel this way to the routers that they concern. A document
+holds no secret: names, addresses, public keys and modes. A router verifies each before keeping it and before passing it
+on, also when it comes from the disk; the receiver verifies it again. Knows nothing of how documents travel
+(agents.gikev2.courier) or take effect.
 """
 
 from __future__ import annotations
@@ -27,32 +28,32 @@ CARRIED = "carried"
 _STEM, _FORMAT = "router-keys/lks-carried", 1
 _KIND = f"{_STEM}/{_FORMAT}"
 MOST_HANDED = 64
-"""Documents of other routers that were handed over; beyond it the newest are kept."""
+"""The most documents of other routers that were handed over; beyond it the newest are kept."""
 MOST_KEPT = MAX_CARRIES + MOST_HANDED
 MOST_OCTETS = MOST_KEPT * (carriage.MAX_CARRIED + 64)
-"""Of the record."""
+"""The format of the record."""
 GIVEN_IN_A_SECOND, GIVEN_AT_ONCE = 8.0, 64
-"""Documents for one peer."""
+"""The most documents for one peer."""
 
 
 class CarryingSide(Protocol):
-    """The router, as its documents need it."""
+    """The router's part in the handling of documents."""
 
     @property
     def policy_wanted(self) -> int:
-        """A document of our own with at least this version would be acted on."""
+        """True if a document of our own with at least this version would take effect."""
 
     def verified(self, signed: bytes, router: str | None, minimum_version: int) -> PolicyDocument:
-        """The document, if it may be acted on by its router. PolicyError."""
+        """The document, if its router may act on it. PolicyError."""
 
     def take_document(self, signed: bytes, now: float) -> None:
-        """Our own newer document."""
+        """Act on our own newer document."""
 
     def carried(self, routers: Sequence[str], now: float) -> None:
-        """These documents are new here: neighbours are to know."""
+        """These documents are new here: announce them to the neighbours."""
 
     def documents_missed(self, now: float) -> None:
-        """A neighbour showed a newer document of our own and did not give it."""
+        """A neighbour announced a newer document of our own and did not give it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class _Kept:
 
 
 class Carrying:
-    """One router's documents. `own`: its own signed document; `record`: what the disk has of others'."""
+    """One router's documents. `own`: its own signed document; `record`: the record of others' on the disk."""
 
     def __init__(self, record: bytes | None, own: bytes, context: Context, side: CarryingSide) -> None:
         self._context, self._side, self._own = context, side, own
@@ -77,7 +78,7 @@ class Carrying:
 
     @property
     def _kept(self) -> dict[str, _Kept]:
-        """Verified when it is first asked for: at a boot keys come first."""
+        """Verified when first asked for: at a boot, keys come first."""
         if self._loaded is None:
             self._loaded = {}
             whole = True
@@ -94,7 +95,7 @@ class Carrying:
         return self._loaded
 
     def _read(self) -> Iterator[tuple[bytes, bool]]:
-        """What the record holds; nothing when it is damaged: others have the same."""
+        """The documents in the record; none when it is damaged, since neighbours have the same ones."""
         record, self._record = self._record, None
         if record is None:
             return
@@ -115,7 +116,7 @@ class Carrying:
         return document
 
     def check_ahead(self, document: PolicyDocument) -> None:
-        """PolicyError for a version that nobody could have come to."""
+        """PolicyError for a version that cannot have been reached yet."""
         if document.version > self._context.document.version + MOST_VERSIONS_AHEAD:
             raise PolicyError(f"version {document.version} of {document.router} is too far ahead")
 
@@ -128,7 +129,8 @@ class Carrying:
         self._dirty = True
 
     def _handed(self) -> list[tuple[int, str]]:
-        """Those that take a place of MOST_HANDED, in the order in which they lose it: the same at every router."""
+        """The documents that take a place of MOST_HANDED, in the order in which they are dropped: the same at every
+        router."""
         return sorted((each.version, router) for router, each in self._kept.items() if each.handed)
 
     def _release(self, router: str) -> None:
@@ -149,7 +151,7 @@ class Carrying:
         return (entry.version, entry.router) > handed[0]
 
     def adopted(self, own: bytes, now: float) -> None:
-        """This document of our own is in force now: perhaps others are carried under it."""
+        """This document of our own is in force now; it may name other documents to carry."""
         self._own = own
         carried = self._context.document.carried
         for router in [each for each, kept in self._kept.items() if not kept.handed and each not in carried]:
@@ -158,7 +160,7 @@ class Carrying:
         self._side.carried([self._context.document.router], now)
 
     def look_again(self) -> None:
-        """A revocation list has come: what counts no more goes."""
+        """A revocation list has arrived: drop the documents that it makes invalid."""
         for router, each in list(self._kept.items()):
             try:
                 self._verified(each.signed)
@@ -168,18 +170,18 @@ class Carrying:
                 self._context.event("error", what="documents", router=router, detail=str(error))
 
     def status(self) -> dict[str, int]:
-        """Of which router's document which version is kept."""
+        """The version of each router's document that is kept."""
         return {router: each.version for router, each in sorted(self._kept.items())}
 
     def keep(self) -> None:
-        """Have what has changed on the disk. Nothing rests on it but what others may be given."""
+        """Write changes to the disk. Only what we can give others depends on it."""
         if self._dirty:
             self._dirty = False
             entries = [[carriage.packed(each.signed), each.handed] for each in self._kept.values()]
             self._context.effects.append(Persist(CARRIED, seal(_KIND, cbor.encode(entries)), binding=False))
 
     def hand(self, document: PolicyDocument, signed: bytes, now: float) -> bool:
-        """An administrator gives us a document of another router, which was verified. False when a newer one is
+        """An administrator hands us a document of another router, which was verified. False when a newer one is
         here."""
         if self.version(document.router) > document.version:
             return False
@@ -213,7 +215,8 @@ class Carrying:
         return entry.router == self._context.document.router or self._has_place(entry)
 
     def held_by_peer(self, entry: Held, now: float) -> None:
-        """As DocumentHolder.held_by_peer: one that we carry was handed over elsewhere, and goes on through us."""
+        """As DocumentHolder.held_by_peer: a document that we carry was handed over elsewhere, and propagates through
+        us."""
         kept = self._kept.get(entry.router)
         if kept is None or kept.handed or not entry.handed or kept.version != entry.version:
             return
@@ -243,7 +246,7 @@ class Carrying:
         try:
             document = self._verified(signed)
             if document.router != router:
-                raise PolicyError(f"the document is of {document.router}, and that of {router} was asked for")
+                raise PolicyError(f"the document is of {document.router}, but that of {router} was requested")
         except PolicyError as error:
             self.doubt(source, str(error))
             return

@@ -1,6 +1,6 @@
 """Groups whose keys the DKS makes (`issuer: dks`): our own as sender, the neighbours' as receiver.
 
-`CentralGroups` is what is sent with and heard; `CentralLink` registers for it at the DKS and takes its rekeys.
+`CentralGroups` holds the keys; `CentralLink` registers for them at the DKS and handles its rekeys.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class CentralGroups:
         self._interfaces = {each.name: each for each in document.interfaces}
         self._keyed: set[tuple[str, str]] = set()
         self._ends: dict[tuple[GroupId, int], float] = {}
-        """When each generation of an own group is not to be sent with any more."""
+        """The time after which each generation of an own group must not be used to send."""
         self._used: dict[GroupId, int] = {}
-        """The highest generation of each own group that was ever in the kernel since we started."""
+        """The highest generation of each own group that was ever in the kernel since the start."""
 
     def groups(self) -> Iterator[GroupId]:
-        """Every group to register at, own ones first."""
+        """The groups to register at, own ones first."""
         yield from self.sending
         yield from self.hearing
 
     def held(self, group: GroupId) -> bytes | None:
-        """The signed state of the keys that we send with (we have not lost count of what was sent), or hear."""
+        """The signed state of the keys that we send with (whose use we have counted throughout), or receive with."""
         group_state = self.sending.get(group) or self.hearing.get(group)
         if group_state is None:
             return None
@@ -56,13 +56,13 @@ class CentralGroups:
         return None if keys is None else keys.state.octets
 
     def has(self, group: GroupId) -> bool:
-        """Whether this group has keys."""
+        """True if this group has keys."""
         if group in self.sending:
             return self.sending[group].active is not None
         return self.hearing[group].current is not None
 
     def inherit(self, older: CentralGroups) -> None:
-        """Go on with the keys of groups that are as they were under the older policy."""
+        """Keep the keys of groups that the new policy leaves as they were."""
         for group in self.sending:
             interface = self._context.document.interface(group.interface)
             if group in older.sending and _same_keys(interface, older._interfaces.get(group.interface)):
@@ -77,12 +77,12 @@ class CentralGroups:
         self._used = dict(older._used)
 
     def remember(self, older: CentralGroups) -> None:
-        """Which generations were in the kernel: they are given up."""
+        """Give up the generations that were in the kernel."""
         self._used = dict(older._used)
 
     def check(self, keys: GroupKeys) -> None:
-        """UnusableGroup unless these keys are what policy allows for this group, and nothing was sent with them before
-        that we have lost count of: they may answer a question from before we gave them up."""
+        """UnusableGroup unless policy allows these keys for this group, and they were not used before with a count that
+        is now lost: they may answer a request from before we gave them up."""
         document = self._context.document
         if keys.group in self._heard:
             check_speaker(keys, *self._heard[keys.group], document)
@@ -113,7 +113,7 @@ class CentralGroups:
         self._context.kernel_dirty = True
 
     def delete(self, spis: frozenset[int], everything: bool) -> list[GroupId]:
-        """Give up SAs; the groups that are without keys now."""
+        """Delete SAs; the groups that have no keys now."""
         lost = [group for group, hearing in self.hearing.items() if hearing.delete(spis, everything)]
         for group, sending in self.sending.items():
             active = sending.active
@@ -124,20 +124,20 @@ class CentralGroups:
         return lost
 
     def give_up(self, group: GroupId) -> None:
-        """Have no keys of this group any more."""
+        """Drop all keys of this group."""
         group_state: Sending | Hearing | None = self.sending.get(group) or self.hearing.get(group)
         if group_state is not None:
             group_state.stop()
             self._context.kernel_dirty = True
 
     def tick(self, now: float) -> list[GroupId]:
-        """Do what is due; the groups whose keys have expired."""
+        """Do all actions that are due; the groups whose keys have expired."""
         lost = []
         for group, sending in self.sending.items():
             if sending.tick(now):
                 self._context.kernel_dirty = True
             if self._end(group) <= now:
-                sending.stop()  # the DKS did not replace it in time, and a key is not used after its life
+                sending.stop()  # the DKS did not replace it in time, and a key is never used beyond its lifetime
                 self._context.kernel_dirty = True
                 lost.append(group)
         held = {(group, number) for group, sending in self.sending.items() for number in sending.held()}
@@ -157,7 +157,7 @@ class CentralGroups:
         return self._ends.get((group, generation), math.inf)
 
     def next_timer(self) -> float | None:
-        """When something is due."""
+        """The time of the next action."""
         sending = [each.next_timer() for each in self.sending.values()]
         return earliest(
             [
@@ -168,7 +168,7 @@ class CentralGroups:
         )
 
     def sas(self) -> Iterator[GroupSa]:
-        """What the kernel shall hold."""
+        """The content that the kernel must have."""
         for sending in self.sending.values():
             yield from sending.sas(partial(self._generation_ends, sending.group))
         for hearing in self.hearing.values():
@@ -176,16 +176,16 @@ class CentralGroups:
 
     @property
     def complete(self) -> bool:
-        """Whether every group that we speak in or hear has keys."""
+        """True if every group that we send to or receive from has keys."""
         speaking = all(each.active is not None for each in self.sending.values())
         return speaking and all(each.current is not None for each in self.hearing.values())
 
     def keyed(self, interface: str, router: str) -> bool:
-        """Whether the neighbour's groups and ours on this interface had keys when that was last looked at."""
+        """True if the neighbour's groups and ours on this interface had keys at the last check."""
         return (interface, router) in self._keyed
 
     def note_keyed(self) -> None:
-        """Say of each neighbour once when its groups and ours on that interface have keys."""
+        """Report each neighbour once when its groups and ours on that interface have keys."""
         wanted: dict[tuple[str, str], bool] = {}
         for group, (interface, neighbor) in self._heard.items():
             own = GroupId(group.domain, self._context.document.router, interface.name, group.protocol)
@@ -201,7 +201,7 @@ class CentralGroups:
 
 
 class Register(AtDks):
-    """As the sender of a group when it is our own."""
+    """True for the sender's side, when the group is our own."""
 
     def __init__(self, contact: CentralLink, group: GroupId) -> None:
         super().__init__(contact, group)
@@ -216,7 +216,7 @@ class Register(AtDks):
 
 
 class CentralLink(DksLink):
-    """Contact with the DKS of a router that has all its keys from it. `groups`: what comes of them."""
+    """The contact with the DKS of a router that gets all its keys from it. `groups`: take the results."""
 
     retransmission = EAGER
     eager = True
@@ -256,7 +256,7 @@ class CentralLink(DksLink):
             self._register(group, now)
 
     def register_missing(self, now: float) -> None:
-        """Policy has brought groups that have no keys yet."""
+        """Policy has added groups that have no keys yet."""
         for group in self.groups.groups():
             if not self.groups.has(group):
                 self._register(group, now)
@@ -269,7 +269,7 @@ class CentralLink(DksLink):
             super()._register(group, now)
 
     def asks(self, group: GroupId) -> list[Payload]:
-        """A registration, with the newest signed word on the group that we have."""
+        """A registration, with our newest signed state of the group."""
         sender, held = group in self.groups.sending, self.groups.held(group)
         if held is None:
             held = self._context.mark(group) if sender else self._context.retained.signed_state(group)
@@ -312,7 +312,7 @@ class CentralLink(DksLink):
             self.later(group, now)
 
     def _rekey_message(self, datagram: Datagram, now: float) -> None:
-        """GSA_REKEY: the DKS has no IKE SA with us, and tells us all the same. Nothing is answered."""
+        """GSA_REKEY: the DKS sends keys without an IKE SA with us. It is not answered."""
         try:
             message = self._rekeys.open(datagram.data, now)
             if message is None:
@@ -338,7 +338,7 @@ class CentralLink(DksLink):
 
 
 def _same_keys(interface: InterfacePolicy | None, before: InterfacePolicy | None) -> bool:
-    """Whether nothing differs but the modes: how strictly keys are used is no reason for others."""
+    """True if only the modes differ: stricter or looser use of keys needs no new keys."""
     if interface is None or before is None:
         return interface is before
     return interface.model_copy(update={"mode": before.mode, "modes": before.modes}) == before

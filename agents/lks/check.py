@@ -1,4 +1,4 @@
-"""`lks check`: whether this router's LKS can do its work, before it is started or while it runs. Changes nothing.
+"""`lks check`: can this router's LKS do its work? Before its start or while it runs. Changes nothing.
 
 The kernel is tried in a network namespace of its own, which ends with the trial.
 """
@@ -45,7 +45,7 @@ MODULES = (
 
 
 def check(path: Path) -> Checks:
-    """All of it, as far as what is wrong lets it be seen."""
+    """All findings, as far as earlier failures allow."""
     checks = Checks()
     config = checks.tried("configuration", lambda: read_config(path), str(path))
     if config is None:
@@ -56,7 +56,7 @@ def check(path: Path) -> Checks:
     core = checks.tried("policy and counters", lambda: core_of(config, _no_sequence, log_keys=False), _policy)
     now_s = WallClock(config.clock)()
     if config.clock is not None:
-        checks.warn("clock", f"{config.clock}: a laboratory's offset counts", "take the line `clock` out")
+        checks.warn("clock", f"{config.clock}: the clock offset of a laboratory is in force", "remove the line `clock`")
     common.clock(checks, now_s, 0 if core is None else core.document.issued_at, "the policy was issued")
     if core is not None:
         _document(checks, config, core.document, identity, now_s)
@@ -67,7 +67,7 @@ def check(path: Path) -> Checks:
 
 
 def _no_sequence(spi: int, destination: IPAddress) -> int:
-    raise LookupError("nothing is looked up in the kernel")
+    raise LookupError("the kernel is not examined")
 
 
 def _policy(core: LksCore) -> str:
@@ -90,7 +90,7 @@ def _document(
     try:
         record = read_all(config.state_dir / LEASE)
     except OSError:
-        return  # the first start has none, and what else is wrong has been said
+        return  # the first start has none, and other problems have been reported
     whole = document.lease.seconds
     rest = f"s of {whole} left at a start now"
     left = checks.tried("lease", lambda: min(left_of(record, now_s), whole), lambda seconds: f"{seconds:.0f} {rest}")
@@ -108,10 +108,16 @@ def _links(checks: Checks, document: PolicyDocument) -> None:
     for policy in document.interfaces if states is not None else ():
         state, address = (states or {}).get(policy.name), policy.address or policy.address6
         if state is None:
-            checks.warn("interfaces", f"{policy.name}: the policy has it, this router has not", "ip -br link")
+            checks.warn(
+                "interfaces",
+                f"{policy.name}: it is in the policy, but this router has no such interface",
+                "ip -br link",
+            )
         elif str(address) not in state.addresses:
             has = ", ".join(sorted(state.addresses)) or f"no IPv{address.version} address"
-            checks.warn("interfaces", f"{policy.name}: the policy says {address}, it has {has}", "ip -br address")
+            checks.warn(
+                "interfaces", f"{policy.name}: the policy says {address}, but the interface has {has}", "ip -br address"
+            )
         elif not state.running:
             checks.warn("interfaces", f"{policy.name}: down, or without a carrier", f"ip link show {policy.name}")
         else:
@@ -123,7 +129,7 @@ def _kernel(checks: Checks, suite: Suite) -> None:
         with Xfrm() as xfrm:
             return len(xfrm.dump_policies())
 
-    if checks.tried("kernel", look, lambda count: f"XFRM can be asked: {count} policies") is None:
+    if checks.tried("kernel", look, lambda count: f"XFRM answers: {count} policies") is None:
         return
     refused = tried_apart(suite)
     if refused is None:
@@ -131,14 +137,14 @@ def _kernel(checks: Checks, suite: Suite) -> None:
     elif refused:
         checks.wrong("kernel", refused, MODULES)
     else:
-        checks.warn("kernel", "ESP could not be tried: that takes a network namespace", "run it as root")
+        checks.warn("kernel", "ESP was not tried: that needs a network namespace", "run it as root")
     if not Path("/proc/net/xfrm_stat").exists():
-        checks.warn("kernel", "no /proc/net/xfrm_stat: drops are counted nowhere", "CONFIG_XFRM_STATISTICS=y")
+        checks.warn("kernel", "no /proc/net/xfrm_stat: the kernel counts no drops", "CONFIG_XFRM_STATISTICS=y")
 
 
 def tried_apart(suite: Suite) -> str | None:
-    """What a kernel refuses of the SAs that are needed, tried in a process and namespace that end with it.
-    None: nothing; "": there can be no such namespace."""
+    """The SA that the kernel refuses, tried in a process and namespace of their own. None: it accepts all; "": no
+    namespace is possible."""
     reading, writing = os.pipe()
     try:
         child = os.fork()

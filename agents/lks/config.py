@@ -1,4 +1,4 @@
-"""lks.toml. What the router does is in its signed document; here is only where things are."""
+"""lks.toml. The signed document says what the router does; this file only names paths and addresses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from agents.runtime.settings import Address, FilePath, Port, Settings, read_sett
 
 
 class LksConfig(Settings):
-    """`clock`: a laboratory's file with the wall clock's offset. `socket`: where `status` is answered.
-    `timings`: put on record how long the kernel's changes take. `metrics_port`, `metrics_address`: where Prometheus may
-    ask over HTTP; without a port nowhere."""
+    """`clock`: a laboratory's file with the wall clock's offset. `socket`: where `status` is answered. `timings`:
+    record how long the kernel's changes take. `metrics_port`, `metrics_address`: where Prometheus may ask over HTTP; no
+    port, no metrics."""
 
     name: RouterName
     domain: DomainName

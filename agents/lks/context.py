@@ -1,4 +1,4 @@
-"""What the parts of a Local Key Server share: identity, document, retained state, kernel counters, a place for effects.
+"""State that the parts of a Local Key Server share: identity, document, retained state, kernel counters, effects.
 
 Knows nothing of how any part works.
 """
@@ -33,7 +33,7 @@ class Counter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """After how many seconds without a message of a peer an LKS asks whether it is there (RFC 7296 §2.4)."""
+    """Seconds without a message of a peer after which an LKS checks that it is alive (RFC 7296 §2.4)."""
 
     neighbor_s: float = 20.0
     pair_s: float = 20.0
@@ -44,7 +44,7 @@ LIVENESS = Liveness()
 
 
 class Context:
-    """One router's. `kernel_dirty`: set by who changed keys; the core then tells the kernel."""
+    """The context of one router. `kernel_dirty`: set by a part that changed keys; the core then updates the kernel."""
 
     def __init__(
         self,
@@ -61,9 +61,8 @@ class Context:
         revoked: Callable[[bytes], bool] = lambda _key: False,
     ) -> None:
         """CorruptRecord for a retained record that is damaged or another router's, PolicyError for a document older
-        than one that was in force.
-        `effects`: takes what is to be done; `signer`: the administrator's key that signed the document; `revoked`:
-        whether one with this hash counts no more."""
+        than one that was in force. `effects`: takes the effects; `signer`: the administrator's key that signed the
+        document; `revoked`: True for the hash of a revoked administrator's key."""
         self.effects = effects
         self.document = document
         self.private_key = private_key
@@ -77,12 +76,12 @@ class Context:
         with in_file(COUNTERS):
             self.retained = Retained(retained_record, self.effects.append, self, owner.decode())
         self.newer = document.version > self.retained.version
-        """Whether the document was put here while the router was down: it was never acted on."""
+        """True if the document was put here while the router was down: it has never been in force."""
         with in_file(DOCUMENT):
             self.retained.acts_on(document.version, signer)
         self.boundary = Boundary(self.event)
         self.policy_shown = 0
-        """The highest version of our policy that a neighbour has shown our own signed word for."""
+        """The highest version of our policy for which a neighbour has returned our own signed state."""
         self._generation = self.retained.generation_floor
         self.identity = LocalIdentity(Identification.key_id(owner), private_key)
 
@@ -109,17 +108,17 @@ class Context:
         return self._revoked(key)
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Put something on record."""
+        """Record an event."""
         self.effects.append(Event(kind, fields))
 
     def next_generation(self, in_use: Iterable[int] = (), above: int = 0) -> int:
-        """A generation `above` this one that no group of ours ever had, reserved on the disk before it is used.
+        """A generation `above` this one that no group of ours ever had, reserved on the disk before use.
 
-        Its SPIs are not those of the generations `in_use`, which differ from it in more than the bits that an
-        SPI holds of a generation. Those that the DKS makes are even and ours odd, whoever makes them now: so neither
-        need know of the other's last one to make none twice, also when policy has the other go on.
+        Its SPIs differ from those of the generations `in_use`, which may differ from it only in bits that an SPI does
+        not hold. The DKS makes even generations and the LKS odd ones, whichever makes them now. So neither needs to
+        know the other's last one to avoid a repetition, also when policy changes the issuer.
         """
-        taken = list(in_use)  # fewer than the odd ones that SPIs tell apart: MOST_GENERATIONS
+        taken = list(in_use)  # fewer than the odd generations that SPIs distinguish: MOST_GENERATIONS
         self._generation = max(self._generation, above) + 1
         while self.clashes(self._generation, taken) or self._generation % 2 == 0:
             self._generation += 1
@@ -127,33 +126,33 @@ class Context:
         return self._generation
 
     def shared(self, group: GroupId) -> bool:
-        """Whether the DKS makes generations of this group, and its speaker does when that is not there."""
+        """True if the DKS makes generations of this group, and the speaker does while the DKS is away."""
         return self.document.issuer_of(group) == "dks" and self.document.local_key_server
 
     def clashes(self, generation: int, in_use: Iterable[int]) -> bool:
-        """Whether a generation has the SPIs of one that is in use."""
+        """True if a generation shares SPIs with one in use."""
         period = 1 << self.document.spi.generation_bits
         return any(generation % period == each % period for each in in_use)
 
     def passed_generation(self, generation: int) -> None:
-        """Somebody may have made this one for us, though it never came: ours is to be above it."""
+        """Another party may have made this generation for us, though it never arrived: ours must be above it."""
         self._generation = max(self._generation, generation)
 
     def given_generation(self, generation: int) -> None:
-        """The DKS has made this one for us: it is as good as used, also when the power fails now."""
+        """The DKS has made this generation for us: it counts as used, also after a power failure."""
         self._generation = max(self._generation, generation)
         self.retained.reserve(generation, self.document.generation_block)
 
     def mark(self, group: GroupId) -> bytes | None:
-        """Our signed word to the DKS that there was no generation of this group of ours above this one, as our disk has
-        it: those that our LKS may have made as well. None when there was none."""
+        """Our signed statement to the DKS of the highest generation of this group of ours that our disk has reserved,
+        including those that our LKS may have made. None without any."""
         version, known = self.retained.floor(group)
         known = max(known, self.retained.reserved)
         state = GroupState.of(group, max(version, self.document.version), known, "lks")
         return sign_group_state(state, self.private_key) if known else None
 
     def last_sequence(self, sa: DataSa) -> int:
-        """The last sequence number that we used on an outbound SA; 0 when the kernel does not have it."""
+        """The last sequence number used on an outbound SA; 0 when the kernel does not have it."""
         try:
             return self._sequence(sa.spi, sa.destination)
         except LookupError:

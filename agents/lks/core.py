@@ -1,7 +1,7 @@
 """A router's Local Key Server as a whole: datagrams, time and interfaces in, effects out.
 
-At start it needs nobody: fail-closed policies and its own groups' keys are in the kernel first, then it
-speaks to every neighbour, and with the DKS when the schedule says so. Knows no socket, file or clock.
+It starts without help: first it installs fail-closed policies and its own groups' keys in the kernel. Then it speaks
+with every neighbour, and with the DKS on the schedule. Knows no socket, file or clock.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ class LksCore:
         log_keys: bool = False,
         liveness: Liveness = LIVENESS,
     ) -> None:
-        """PolicyError for a document or revocation list that is not ours, not signed, or older than one that was in
-        force, and for one that requires what this machine cannot do; CorruptRecord for damaged counters.
+        """PolicyError for a document or revocation list that is another router's, unsigned, older than one that was in
+        force, or that this machine cannot meet; CorruptRecord for damaged counters.
 
-        Expiry is not looked at here: after a power failure the clock may be wrong, and the lease bounds
-        how long an old document is acted on.
+        Expiry is not checked here: after a power failure the clock may be wrong, and the lease bounds how long an old
+        document stays in force.
         """
         with in_file(DOCUMENT):
             document = verify_document(signed_document, policy_server_key, domain=domain, router=router)
@@ -86,7 +86,7 @@ class LksCore:
         acted_on = revocations.without_revoked(document)
         self._signer = signer_of(signed_document, policy_server_key, domain=domain)
         effects: list[Effect] = []
-        # Before the counters: those without a lease are of a router whose lease was taken away.
+        # Before the counters: a router with counters but without a lease record has lost its lease.
         self._lease = Lease(
             lease_record,
             first=retained_record is None,
@@ -119,20 +119,20 @@ class LksCore:
         self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
         self._counts = LksCounts()
         self._since: dict[str, tuple[int, float]] = {}
-        """The generation that each own group is sent with, and since when."""
+        """The generation that each own group sends with, and since when."""
         self._now = 0.0
-        """Of the last input: what a change of the kernel is counted from."""
+        """Time of the last input, from which a change of the kernel is timed."""
         self._lease_binds = False
-        """Whether an SA in the kernel ends with the lease, before its own time."""
+        """True if an SA in the kernel ends with the lease, before its own time."""
         self._started = False
         self._kernel_refused = False
-        """Whether the kernel has refused some of what it was last given."""
+        """True if the kernel has refused part of the last change."""
         self._missed = 0
         self._readiness: Readiness | None = None
 
     @property
     def document(self) -> PolicyDocument:
-        """The policy that is acted on."""
+        """The policy in force."""
         return self._context.document
 
     @property
@@ -143,7 +143,7 @@ class LksCore:
     # -- input ---------------------------------------------------------------------------------------
 
     def start(self, now: float) -> None:
-        """Own keys and fail-closed policies; then IKE towards whoever can be reached."""
+        """Install own keys and fail-closed policies; then begin IKE with every reachable peer."""
         context, self._now = self._context, now
         self._started = True
         document = context.document
@@ -166,7 +166,7 @@ class LksCore:
         self._links_up(now)
 
     def links(self, states: Mapping[str, LinkState], now: float) -> None:
-        """The router's interfaces are these."""
+        """The router's interfaces are now these."""
         self._now = now
         before, self._link_states = self._link_states, dict(states)
         if {name: state.index for name, state in before.items()} != {
@@ -182,7 +182,7 @@ class LksCore:
         self._context.boundary.run("routes", lambda: self._pairs.routes(now))
 
     def receive(self, datagram: Datagram, now: float) -> None:
-        """A datagram came."""
+        """Handle a received datagram."""
         self._now = now
         self._context.boundary.run("datagram", lambda: self._take_in(datagram, now))
         self._look(now)
@@ -198,7 +198,7 @@ class LksCore:
             self._look_whether_older(now)
 
     def _look(self, now: float) -> None:
-        """What may follow from any input."""
+        """The steps that may follow any input."""
         run = self._context.boundary.run
         if self._pending is not None:
             run("policy", lambda: self._adopt(now))
@@ -208,14 +208,14 @@ class LksCore:
         run("documents", self.carrying.keep)
 
     def enforced(self, kernel: Kernel | None, now: float) -> None:
-        """This is in the kernel now; None: it refused some of it."""
+        """The kernel now has this content; None: it refused part of it."""
         self._now = now
         self._kernel_refused = kernel is None
         self._context.boundary.run("confirmation", lambda: self.confirming.enforced(kernel))
         self._look(now)
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do all actions that are due."""
         self._now = now
         run = self._context.boundary.run
         for link in self._links.values():
@@ -227,8 +227,8 @@ class LksCore:
         self._look(now)
 
     def lost(self, now: float) -> None:
-        """Somebody else took SAs of ours out of the kernel, and with them the count of what was sent and heard. No key
-        is used on without it: all begins anew, as after a reboot."""
+        """Another program removed SAs of ours from the kernel, and their counters of sent and received packets with
+        them. No key is used without its counter: all keys are replaced, as after a reboot."""
         self._now = now
         self._context.kernel_dirty = True
         self._begin_anew(now)
@@ -237,11 +237,11 @@ class LksCore:
         self._links_up(now)
 
     def stop(self, now: float) -> None:
-        """The router is stopped in order. What is in the kernel stays for the next start, up to each key's end."""
+        """The router stops in an orderly way. The kernel's SAs stay for the next start, each up to its key's end."""
         self._lease.stop(now)
 
     def next_timer(self) -> float | None:
-        """When something is due."""
+        """The time of the next action."""
         dks = self._dks.next_timer() if self._dks is not None else None
         lease = self._lease.next_timer()
         readiness = self._waited_for()
@@ -251,7 +251,7 @@ class LksCore:
 
     def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
         """`status`; `rekey [INTERFACE]`: new generations of own groups; `accept DOCUMENT…`, `revocation LIST`, base64:
-        what an administrator brings. CommandRefused."""
+        an administrator's files. CommandRefused."""
         self._now = now
         return self._context.boundary.command(lambda: self._command(words, now))
 
@@ -306,7 +306,7 @@ class LksCore:
 
     @property
     def _central(self) -> CentralGroups | None:
-        """The groups whose keys the DKS makes for all members; None where Local Key Servers do."""
+        """The groups whose keys the DKS makes for all members; None when Local Key Servers make them."""
         return self._dks.groups if isinstance(self._dks, CentralLink) else None
 
     def _add_link(self, interface: InterfacePolicy, now: float) -> None:
@@ -334,9 +334,10 @@ class LksCore:
         return signed
 
     def take_document(self, signed: bytes, now: float) -> None:
-        """As RouterSide.take_document: taken when the Policy Server signed it for us and it is newer. Its dates do not
-        count, but an administrator's delegation must not have ended. Where the key that signed the one in force counts
-        no more, newer is what is not below the others' marks: their last may have been in force before."""
+        """As RouterSide.take_document: accepted when the Policy Server signed it for us and it is newer. Its dates are
+        ignored, but an administrator's delegation must not have ended. If the key that signed the document in force is
+        revoked, a document is newer when it is not below the marks of the other keys: their last one may have been in
+        force before."""
         try:
             fresh = self._acceptable(signed)
         except PolicyError as error:
@@ -346,20 +347,20 @@ class LksCore:
             self._pending = (fresh, signed)
 
     def _acceptable(self, signed: bytes) -> PolicyDocument:
-        """Our own document, if it may be acted on. PolicyError."""
+        """Our own document, if it may come into force. PolicyError."""
         fresh = self.verified(signed, self._context.document.router, self._context.retained.version)
         self._check_own(fresh)
         return fresh
 
     def _check_own(self, fresh: PolicyDocument) -> None:
-        """PolicyError unless this document of our own, which was verified, can be acted on."""
+        """PolicyError unless this verified document of our own can come into force."""
         _check_ability(fresh)
         before = self._context.retained.version
         if fresh.version > before + MOST_VERSIONS_AHEAD:
             raise PolicyError(f"version {fresh.version} is too far ahead of {before}")
 
     def verified(self, signed: bytes, router: str | None, minimum_version: int) -> PolicyDocument:
-        """As CarryingSide.verified, of this router or any."""
+        """As CarryingSide.verified, for any router."""
         document = verify_document(
             signed,
             self._policy_server_key,
@@ -391,7 +392,7 @@ class LksCore:
             self._dks.come_paced(now)
 
     def _signed_by_revoked(self) -> bool:
-        """Whether an administrator whose key counts no more signed the policy in force."""
+        """True if a revoked administrator signed the policy in force."""
         _name, key = self._signer
         return bool(key) and self.revocation.revokes_administrator(key)
 
@@ -430,7 +431,7 @@ class LksCore:
     # -- policy --------------------------------------------------------------------------------------
 
     def _adopt(self, now: float) -> None:
-        """Act on a new document: what it leaves as it was goes on undisturbed."""
+        """Act on a new document: unchanged parts continue undisturbed."""
         if self._pending is None:
             return
         (whole_document, signed), self._pending = self._pending, None
@@ -464,7 +465,7 @@ class LksCore:
         self._pairs.adopt(fresh, now)
         self._agree(old, now)
         self._links_up(now)
-        # Also with a new document: a list may have come beside it.
+        # Also with a new document: a list may have come with it.
         for link in self._links.values():
             link.pass_on(now)
         if self._dks is not None:
@@ -473,7 +474,7 @@ class LksCore:
             self.carrying.adopted(signed, now)
 
     def _agree(self, old: PolicyDocument, now: float) -> None:
-        """Have the key exchange that policy asks for now, with everybody."""
+        """Use the key exchange that policy asks for from now on, with every peer."""
         asked = self._context.document.key_exchange
         if asked is not old.key_exchange:
             self._tell_shortfall()
@@ -486,7 +487,8 @@ class LksCore:
             self._context.event("error", what="key_exchange", detail=detail)
 
     def _begin_anew(self, now: float) -> None:
-        """All groups, and the relation to the DKS, as from a start. No generation that was in the kernel is used on."""
+        """Begin again as at a start, with all groups and the DKS. No generation that was in the kernel is used
+        again."""
         for link in self._links.values():
             link.stop(now)
         self._links.clear()
@@ -500,10 +502,13 @@ class LksCore:
     # -- removal -------------------------------------------------------------------------------------
 
     def _revoked(self, now: float) -> None:
-        """A newer revocation list is kept: go on under the same document, without whom it names. One that a revoked
-        administrator signed stays in force too, until the next one comes or the lease ends."""
+        """A newer revocation list is kept: continue under the same document without the revoked routers. A document
+        that a revoked administrator signed stays in force too, until the next one comes or the lease ends."""
         if self.revocation.outdated:
-            detail = "the policy in force expired before the revocation list begins: nobody is heard until the next one"
+            detail = (
+                "the policy in force expired before the revocation list begins: no neighbour is accepted until the "
+                "next policy"
+            )
             self._context.event("error", what="policy", detail=detail)
             if self._dks is not None:
                 self._dks.come_soon(now)
@@ -518,8 +523,8 @@ class LksCore:
             self._pending = (self._whole, None)
 
     def _accepted(self, texts: Sequence[str], now: float) -> Mapping[str, Any]:
-        """The administrator of this router brings signed documents, base64: its own to act on, others' to pass on. All
-        of them or none."""
+        """The administrator of this router brings signed documents, base64: our own to act on, others' to pass on. All
+        of them are accepted, or none."""
         brought = [self._brought(text) for text in texts]
         if not brought or len(brought) > MOST_HANDED:
             raise CommandRefused(f"{len(brought)} documents; allowed: 1 to {MOST_HANDED} at a time")
@@ -545,7 +550,7 @@ class LksCore:
             else:
                 self.carrying.check_ahead(document)
         except PolicyError as error:
-            raise CommandRefused(f"nothing was taken: {error}") from error
+            raise CommandRefused(f"no document was accepted: {error}") from error
         return document, signed
 
     def _given(self, text: str, now: float) -> Mapping[str, Any]:
@@ -556,7 +561,7 @@ class LksCore:
         self._adopt(now)
         if revocation.signed != signed:
             raise CommandRefused(
-                f"not taken: it is not signed for this domain, or not newer than version {revocation.version}"
+                f"rejected: it is not signed for this domain, or not newer than version {revocation.version}"
             )
         return {"revocation_version": revocation.version, "before": before}
 
@@ -571,7 +576,7 @@ class LksCore:
     # -- readiness -----------------------------------------------------------------------------------
 
     def _all_keyed(self) -> bool:
-        """Whether every neighbour on an interface that runs has our keys and we have its."""
+        """True if every neighbour on a running interface has our keys and we have its keys."""
         if (central := self._central) is not None:
             return central.complete
         return all(link.keyed(router) for link in self._links.values() if link.up for router in link.listeners)
@@ -582,7 +587,7 @@ class LksCore:
         return Missing.of(keyed=self._all_keyed(), present=present)
 
     def _keyed_on(self, policy: InterfacePolicy) -> tuple[str, ...]:
-        """The neighbours on this interface that we share keys with which are in use, by name."""
+        """The neighbours on this interface with which we share keys in use, by name."""
         if self._lease.over and self._context.document.lease.at_end == "close":
             return ()
         link, central = self._links.get(policy.name), self._central
@@ -590,8 +595,8 @@ class LksCore:
         return tuple(sorted(routers)) if len(routers) > 1 else tuple(routers)
 
     def _look_whether_older(self, now: float) -> None:
-        """A neighbour has our own word that we acted on a later policy: our folder was put back to an older one. Nobody
-        but the DKS has the later one for us."""
+        """A neighbour has our own signed statement that we acted on a later policy: our folder was restored from an
+        older state. Only the DKS has the later policy for us."""
         version = self._context.policy_shown
         if version > max(self._context.document.version, self._missed):
             self._missed = version
@@ -601,7 +606,7 @@ class LksCore:
                 self._dks.come_soon(now)
 
     def _waited_for(self) -> Readiness | None:
-        """The readiness that was not said yet: until then all neighbours are looked at after each datagram."""
+        """The readiness that was not reported yet: until then all neighbours are checked after each datagram."""
         return self._readiness if self._readiness is not None and self._readiness.waits else None
 
     def _look_whether_ready(self, now: float) -> None:
@@ -612,7 +617,7 @@ class LksCore:
     # -- effects -------------------------------------------------------------------------------------
 
     def take(self) -> list[Effect]:
-        """What is to be done, in the order in which it must be done."""
+        """The effects, in the order in which they must be done."""
         context = self._context
         if context.kernel_dirty and self._started:
             context.kernel_dirty = False
@@ -681,15 +686,15 @@ class LksCore:
 
 
 def _decoded(text: str) -> bytes:
-    """What an administrator brings. CommandRefused."""
+    """The octets that an administrator brings. CommandRefused."""
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
-        raise CommandRefused(f"no base64: {error}") from error
+        raise CommandRefused(f"not base64: {error}") from error
 
 
 def _check_ability(document: PolicyDocument) -> None:
-    """PolicyError when this machine cannot do what the document requires."""
+    """PolicyError when this machine cannot meet the document."""
     try:
         offers(document.key_exchange)
     except UnsupportedAlgorithm as error:
@@ -697,12 +702,12 @@ def _check_ability(document: PolicyDocument) -> None:
 
 
 def _common(document: PolicyDocument) -> tuple[object, ...]:
-    """What all groups have in common: when it changes, all of them begin anew."""
+    """The settings that all groups share: when they change, all groups begin again."""
     return document.issuer, document.issuers, document.local_key_server, document.dks, document.suite, document.spi
 
 
 def protected(interface: InterfacePolicy) -> Iterator[ProtectedInterface]:
-    """An interface of the document in the words of agents.ipsec, once for each protocol."""
+    """An interface of the document in the form of agents.ipsec, once for each protocol."""
     for protocol in interface.protocols:
         local = interface.local_for(protocol)
         yield ProtectedInterface(

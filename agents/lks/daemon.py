@@ -50,11 +50,11 @@ def parser() -> Words:
         "lks", "Local Key Server of a router", CONFIG, "Protect this router's routing protocols until SIGTERM."
     )
     question = commands.question
-    question("status", "Keys, neighbours and what comes next, of the running LKS.", as_json=True)
+    question("status", "Keys, neighbours and the next scheduled actions of the running LKS.", as_json=True)
     question("events", "Events as they happen, a JSON object a line, until interrupted.")
-    rekey = question("rekey", "New generations of this router's groups.")
+    rekey = question("rekey", "Make new generations of this router's groups.")
     rekey.add_argument("words", nargs="*", metavar="INTERFACE", help="only these interfaces")
-    accept = question("accept", "Give the running LKS signed documents: its own, and others' that are to reach these.")
+    accept = question("accept", "Give the running LKS signed documents: its own, and others' to pass on.")
     accept.add_argument("words", nargs="+", metavar="FILE", help="documents, as `policy export` writes them")
     revocation = question("revocation", "Give the running LKS a signed revocation list.")
     revocation.add_argument("words", nargs=1, metavar="FILE", help="the list, as `policy export` writes it")
@@ -62,11 +62,11 @@ def parser() -> Words:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM, or ask. 0: ended in order; 1: refused; 2: unusable configuration; 3: unusable state or
-    system, or no answer."""
+    """Run until SIGTERM, or send a command to the running LKS. 0: ended in order; 1: refused; 2: unusable
+    configuration; 3: unusable state or system, or no answer."""
     arguments = parser().parse_args(argv)
     if arguments.command == "check":
-        from agents.lks.check import check  # what the running daemon needs nothing of
+        from agents.lks.check import check  # what the running daemon does not need
 
         return check(arguments.config).show("lks", as_json=arguments.json)
     try:
@@ -113,7 +113,7 @@ def _question(arguments: argparse.Namespace, path: Path | None) -> int:
 
 
 def _file(name: str, most: int) -> str:
-    """The octets of a file that somebody named, base64; one more than `most` tells the agent that they are too many."""
+    """The octets of a named file, base64; one octet more than `most` tells the agent that the file is too long."""
     try:
         return base64.b64encode(read_all(Path(name), pipes=True)[: most + 1]).decode()
     except OSError as error:
@@ -123,7 +123,7 @@ def _file(name: str, most: int) -> str:
 async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) -> None:
     xfrm, guard = Xfrm(), GuardedOnce(NftGuard().apply, log)
     kernel = Reconciler(xfrm, guard)
-    port = UdpPort(config.port)  # first: where another one runs, its keys are not to be touched
+    port = UdpPort(config.port)  # first: another running LKS must keep its keys
     try:
         try:
             harden.folder(config.state_dir)
@@ -155,7 +155,7 @@ async def _run(config: LksConfig, log: EventLog, key_log: keylog.KeyLog | None) 
 
 
 class _Watch(KernelMonitor):
-    """The monitor, which has the guard look at its table again."""
+    """The monitor; its changes make the guard check its table again."""
 
     def __init__(self, port: int, guard: GuardedOnce) -> None:
         super().__init__(port)
@@ -170,12 +170,12 @@ class _Watch(KernelMonitor):
 
 
 def _doubt(config: LksConfig, core: LksCore, log: EventLog) -> None:
-    """Say what is not as it must be and does not keep the LKS from beginning: the key is not the document's, but the
-    DKS may have the document that names it; the clock is wrong, as after a power failure, or the document has
-    expired, and the lease bounds how long it is acted on."""
+    """Report problems that do not prevent the start. The key is not the document's: the DKS may have the document that
+    names it. The clock is wrong, as after a power failure, or the document has expired: the lease bounds how long it
+    stays in force."""
     document, now_s = core.document, WallClock(config.clock)()
     if spki(read_private_key(config.identity)) != document.identity:
-        detail = f"{config.identity}: not the key that {config.name}'s document names, so no neighbour takes it"
+        detail = f"{config.identity}: not the key that {config.name}'s document names, so every neighbour rejects it"
         log.write(Event("error", {"what": "identity", "detail": detail, "next": KEY_FIX}))
     if now_s < document.issued_at:
         detail = f"the clock says {now_s:.0f} s, and the policy was issued at {document.issued_at} s (Unix time)"
@@ -186,7 +186,7 @@ def _doubt(config: LksConfig, core: LksCore, log: EventLog) -> None:
 
 
 def _document(config: LksConfig) -> PolicyDocument | None:
-    """The document, if that is not what is unusable. Where others can put files, none is believed."""
+    """The document, unless it is the unusable part. Where others can write files, none is trusted."""
     try:
         harden.folder(config.state_dir)
         server = read_public_key(config.policy_server_key)

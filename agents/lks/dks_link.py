@@ -1,8 +1,8 @@
-"""The router's contact with the DKS: when it comes about, what goes up and down, and the lease that answers renew.
+"""The router's contact with the DKS: when it takes place, what goes up and down, and the lease that answers renew.
 
-At the scheduled time: IKE, GSA_AUTH for the control group (policy down, reports up). The IKE SA stays, so that the DKS
-can push policy and keys. Whatever asks for keys over it does so with a request of its own (`AtDks`). One object for
-each DKS. Knows nothing of neighbours' LKSs, nor of what becomes of keys.
+At the scheduled time: IKE, then GSA_AUTH for the control group (policy down, reports up). The IKE SA stays, so that the
+DKS can push policy and keys. Other requests for keys use it too (`AtDks`). One object for each DKS. Knows nothing of
+neighbours' LKSs, nor of the use of keys.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ PATIENT = Retransmission(first_s=1.0, factor=1.8, cap_s=8.0, tries=6)
 EAGER = Retransmission(first_s=0.5, factor=1.8, cap_s=3.0, tries=20)
 RETRY_S = (1.0, 3.0)
 MOST_REPORTS = 32
-"""Signed states in one message: a router may have a thousand groups, and a message 64 payloads."""
+"""The most signed states in one message: a router may have a thousand groups, and a message 64 payloads."""
 REPORT_S = 1.0
-"""How long reports of several groups wait for each other."""
+"""How long a report waits for the reports of other groups."""
 
 
 class RouterSide(Protocol):
-    """The router, as its contact with the DKS needs it."""
+    """The router's part in its contact with the DKS."""
 
     @property
     def revocation(self) -> ListHolder:
@@ -71,16 +71,16 @@ class RouterSide(Protocol):
 
     @property
     def confirming(self) -> Confirming:
-        """What the router has to say of what is in force."""
+        """The router's confirmation."""
 
     def states(self) -> Sequence[bytes]:
-        """The signed states of our groups: what the DKS is told that we did without it."""
+        """The signed states of our groups: a report to the DKS of what we did without it."""
 
     def take_document(self, signed: bytes, now: float) -> None:
         """The DKS gave a policy document."""
 
     def renew_lease(self, since: float, now: float) -> None:
-        """The DKS has answered what was asked at `since`."""
+        """The DKS has answered a request that was sent at `since`."""
 
     def make_generations(self, groups: Sequence[GroupId], now: float) -> None:
         """The DKS orders new generations (REKEY_ORDER)."""
@@ -90,7 +90,7 @@ class RouterSide(Protocol):
 
 
 class AtDks(Registration):
-    """At the DKS."""
+    """A registration at the DKS."""
 
     def __init__(self, contact: DksLink, group: GroupId) -> None:
         super().__init__(contact.under_way, group)
@@ -101,7 +101,7 @@ class AtDks(Registration):
 
 
 class Report(AtDks):
-    """At our control group: what our LKS did goes up, policy comes down."""
+    """The registration at our control group: reports of our LKS go up, policy comes down."""
 
     def payloads(self) -> Sequence[Payload] | None:
         return self.contact.report()
@@ -112,7 +112,7 @@ class Report(AtDks):
 
 
 class OrderGeneration(AtDks):
-    """The next generation of a group that our LKS gives to its members. `held`: the newest one's signed state."""
+    """A request for the next generation of a group that our LKS distributes. `held`: the newest one's signed state."""
 
     def __init__(self, contact: DksLink, group: GroupId, held: bytes) -> None:
         super().__init__(contact, group)
@@ -130,8 +130,8 @@ class OrderGeneration(AtDks):
 
 
 class RenewLease(Request):
-    """Whether the DKS still answers us. Only an answer to what was just asked renews the lease, counted from the
-    question: what else comes may be old."""
+    """A check that the DKS still answers. Only an answer to a fresh request renews the lease, counted from the request:
+    any other message may be old."""
 
     def __init__(self, contact: DksLink, since: float) -> None:
         self._contact, self._since = contact, since
@@ -152,20 +152,20 @@ class DksLink(GroupParty):
     `agents.lks.central` has the contact of a router that gets them from the DKS."""
 
     retransmission = PATIENT
-    patience_s = (1.0, 5.0)  # neighbours have most of what the DKS shows, and nothing comes of it at once
+    patience_s = (1.0, 5.0)  # neighbours have most documents that the DKS announces, and none is urgent
     eager = False
-    """Whether nothing works without the DKS."""
+    """True if nothing works without the DKS."""
 
     def __init__(self, context: Context, side: RouterSide, port: int, now: float) -> None:
         document = context.document
         self._context, self._side, self._port = context, side, port
-        # IPv4 first: the others come in turn when it does not answer.
+        # IPv4 first; the next address follows when one does not answer.
         self._addresses = [str(each) for each in sorted(document.dks.addresses, key=lambda each: each.version)]
         self._to_port = document.dks.port
         self._key = public_key_from_spki(document.dks.key)
         self._id = context.party(document.dks.name)
         self._control = GroupId.control(document.domain, document.router)
-        # Where there is another address to try, one that does not answer is left as soon as on a short way.
+        # With a further address to try, an address that does not answer is left as soon as over a short path.
         handshake_s = HANDSHAKE_S if len(self._addresses) == 1 else 0.0
         config = IkeConfig(
             offers=offers(document.key_exchange),
@@ -184,18 +184,18 @@ class DksLink(GroupParty):
         self.sa: SaHandle | None = None
         self.last_contact: float | None = None
         self.connect_at: float | None = None
-        """When the next contact is due; None while there is one."""
+        """The time of the next contact; None during one."""
         self._connect_began = now
         self._tries = 0
         self._hint: int | None = None
-        """How long the DKS last told us to stay away, until it has admitted us."""
+        """How long the DKS last told us to stay away, until it admits us."""
         self.under_way: dict[GroupId, Registration] = {}
         self._again_at: dict[GroupId, float] = {}
         self._paced: dict[GroupId, float] = {}
-        """Until when it told us not to come with each registration, whatever else gives us reason to."""
+        """The end of the time that the DKS told us to stay away, whatever other reasons for a visit there are."""
         self._renew_at: float | None = None
         self._heeds_at = now
-        """From when on a neighbour's hint that there is policy for us makes us come."""
+        """The time from which a neighbour's hint of a newer policy for us causes a visit."""
         self._plan(now, self._schedule.first())
 
     def _plan(self, now: float, wait_s: float) -> None:
@@ -218,12 +218,12 @@ class DksLink(GroupParty):
         return self._key if issuer == "dks" else None
 
     def is_from(self, datagram: Datagram) -> bool:
-        """Whether the datagram came from an address of the DKS, in answer or over an SA that we began."""
+        """True if the datagram came from an address of the DKS, in answer or over an SA that we began."""
         return datagram.peer.ip in self._addresses
 
     @property
     def _there(self) -> SaHandle | None:
-        """The IKE SA, if it stands."""
+        """The established IKE SA, if any."""
         return self.sa if self.sa is not None and self.sa.established else None
 
     # -- input ---------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class DksLink(GroupParty):
             if when <= now:
                 self._register(group, now)
                 if self._again_at.get(group) == when:
-                    del self._again_at[group]  # no use to ask now
+                    del self._again_at[group]  # a request is pointless now
         confirming, sa = self._side.confirming, self._there
         request = confirming.request(now) if sa is not None and confirming.due(now) else None
         if sa is not None and request is not None:
@@ -276,13 +276,13 @@ class DksLink(GroupParty):
         self.connect_at = None
 
     def come_soon(self, now: float) -> None:
-        """There is a policy for us that we do not have: do not wait for the schedule."""
+        """There is a policy for us that we lack: do not wait for the schedule."""
         if self.connect_at is not None:
             self.connect_at = min(self.connect_at, now)
 
     def come_paced(self, now: float) -> None:
-        """A neighbour says that there is a policy for us, and did not give it: come sooner than the schedule has it, at
-        a random moment of its first wait, since others may be told the same, and once in its longest first wait."""
+        """A neighbour announces a policy for us, and did not give it. Visit the DKS earlier than scheduled: at a random
+        moment of the first wait, since others may get the same hint, and only once in the longest first wait."""
         reconnect = self._context.document.reconnect
         if self.connect_at is None or now < self._heeds_at:
             return
@@ -292,7 +292,7 @@ class DksLink(GroupParty):
             self._plan(now, when - now)
 
     def stop(self, now: float) -> None:
-        """Part from the DKS: another entry has taken its place."""
+        """End the contact: another entry replaces the DKS."""
         self.connect_at = None
         if self.sa is not None:
             sa, self.sa = self.sa, None
@@ -300,7 +300,7 @@ class DksLink(GroupParty):
         self._drain(now)
 
     def on_auth_request(self, event: AuthRequest, now: float) -> None:
-        """The DKS begins nothing: who does so in its name has no answer."""
+        """The DKS begins no IKE SA: a message that begins one in its name gets no answer."""
 
     def on_established(self, event: Established, now: float) -> None:
         self.last_contact = now
@@ -309,13 +309,14 @@ class DksLink(GroupParty):
         self._side.renew_lease(self._connect_began, now)
         self.renew_later(now)
         if self.put_off(self._control, event.payloads, now):
-            self._side.confirming.parted()  # the DKS has read nothing of what came with the registration
+            self._side.confirming.parted()  # the DKS has read nothing of the registration's payloads
         else:
             self._side.confirming.delivered(now)
             self.admitted(event.payloads, now)
 
     def admitted(self, payloads: Sequence[Payload], now: float) -> None:
-        """The DKS has answered at our control group: its policy, then all groups whose keys it gives out."""
+        """The DKS has answered at our control group: take its policy, then register at all groups whose keys it
+        makes."""
         self._hint = None
         self._policy(payloads, now)
         sa = self._there
@@ -323,16 +324,16 @@ class DksLink(GroupParty):
             self._met(sa, DKS_NAME, payloads, now)
             self._courier.met(DKS_NAME, now, first=False)
             self._courier.heard(payloads, DKS_NAME, now)
-            for batch in self._reports()[1:]:  # what a registration had no room for
+            for batch in self._reports()[1:]:  # reports that a registration had no room for
                 self._endpoint.request(sa, ExchangeType.INFORMATIONAL, Request(batch), now)
 
     def put_off(self, group: GroupId, payloads: Sequence[Payload], now: float) -> bool:
-        """Whether the DKS has too many registrations at the moment, and told us when to come with this one again. It
-        is asked over the IKE SA that stands: a handshake costs the DKS more than what it would refuse."""
+        """True if the DKS has too many registrations at the moment, and told us when to repeat this one. The next
+        attempt uses the established IKE SA: a handshake costs the DKS more than a refusal."""
         try:
             hint = notifies.find_reconnect_hint(payloads)
         except IkeError:
-            return False  # whoever reads the rest of the answer says what is wrong with it
+            return False  # the reader of the rest of the answer reports its error
         if hint is None or first_error(payloads) is None:
             return False
         if group.is_control:
@@ -353,7 +354,7 @@ class DksLink(GroupParty):
         if event.reason is CloseReason.NO_PROPOSAL_CHOSEN and self._context.document.key_exchange is PostQuantum.OFF:
             self.agree(PostQuantum.PREFERRED, now)  # the DKS may have a later document for us, which requires it
         hint, self._hint = self._hint, None
-        self.connect_at = now + self._context.liveness.dks_s  # whatever becomes of the plan
+        self.connect_at = now + self._context.liveness.dks_s  # whatever the plan becomes
         self._plan(now, self._schedule.failed() if hint is None else self._schedule.hinted(hint))
 
     # -- the lease -----------------------------------------------------------------------------------
@@ -364,17 +365,17 @@ class DksLink(GroupParty):
             self._endpoint.request(sa, ExchangeType.INFORMATIONAL, RenewLease(self, now), now)
 
     def hello(self) -> list[Payload]:
-        """What we have, so that the DKS shows what it has."""
+        """The announcement of our policy, so that the DKS announces its own."""
         return self._lists.hello()
 
     def renewed(self, payloads: Sequence[Payload], since: float, now: float) -> None:
-        """The DKS has answered what was asked at `since`."""
+        """The DKS has answered a request that was sent at `since`."""
         self._lists.heard(payloads, DKS_NAME, now)
         self._side.renew_lease(since, now)
         self.renew_later(since)
 
     def renew_later(self, since: float) -> None:
-        """Ask again in due time after the last time."""
+        """Schedule the next renewal."""
         self._renew_at = since + ask_every_s(self._context.document.lease.seconds)
 
     # -- requests to us ------------------------------------------------------------------------------
@@ -400,8 +401,8 @@ class DksLink(GroupParty):
     # -- registration --------------------------------------------------------------------------------
 
     def ask(self, request: AtDks, now: float) -> bool:
-        """Send this registration, or see to it that its group's turn comes when the DKS has time. False when it was not
-        sent: there is no contact, or this group is asked for already."""
+        """Send this registration, or schedule its group's turn for when the DKS has time. False when it was not sent:
+        there is no contact, or this group is being registered already."""
         group, sa = request.group, self._there
         if sa is None or group in self.under_way:
             return False
@@ -428,12 +429,12 @@ class DksLink(GroupParty):
         return self.member.request(self._control, extra=[*self.hello(), *self._reports()[0]])
 
     def _reports(self) -> list[list[Payload]]:
-        """What our LKS did, as many states to a message as it takes: the first go with a registration."""
+        """The reports of our LKS, as many states as fit a message: the first go with a registration."""
         payloads: list[Payload] = [notifies.group_report(state) for state in self._side.states()]
         return [payloads[first : first + MOST_REPORTS] for first in range(0, max(1, len(payloads)), MOST_REPORTS)]
 
     def report_soon(self, now: float) -> None:
-        """Our groups have generations that the DKS did not make. Without contact the next one reports them anyway."""
+        """Our groups have generations that the DKS did not make. Without a contact, the next one reports them."""
         if self._there is not None:
             self._again_at.setdefault(self._control, max(now + REPORT_S, self._paced.get(self._control, now)))
 
@@ -446,7 +447,7 @@ class DksLink(GroupParty):
         return asked
 
     def issued(self, group: GroupId, payloads: Sequence[Payload] | None, now: float) -> None:
-        """The answer to an order, if there is one."""
+        """Handle the answer to an order, if there is one."""
         keys = None
         try:
             if payloads is not None and self.sa is not None:

@@ -1,4 +1,4 @@
-"""A router's files, and the core that they make: for the daemon, and for who looks whether it could start.
+"""A router's files, and the core that they make: for the daemon, and for `lks check`.
 
 Knows nothing of kernels or sockets.
 """
@@ -84,7 +84,7 @@ def read_optional(path: Path) -> bytes | None:
 
 
 def _carried(path: Path) -> bytes | None:
-    """Others' documents. A router does without them: neighbours have the same."""
+    """The carried documents. A router can do without them: neighbours have the same."""
     try:
         return read_all(path, MOST_CARRIED)
     except OSError:

@@ -1,7 +1,7 @@
-"""Which generations of a group's keys are in the kernel at a moment: sent with, heard, and being replaced.
+"""The generations of a group's keys in the kernel at a moment: sent with, received, and being replaced.
 
-RFC 9838 §4.4.3: a new generation is heard before it is sent with (activation delay), and an old one is
-heard for some time after (deactivation delay). Knows times and keys; nothing of messages.
+RFC 9838 §4.4.3: a new generation is received before it is sent with (activation delay), and an old one is received for
+some time after (deactivation delay). Knows times and keys; nothing of messages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from agents.policy.names import GroupId
 
 
 def earliest(times: Iterable[float | None]) -> float | None:
-    """The earliest of some points in time, leaving out those that are not set."""
+    """The earliest of some points in time, without those that are not set."""
     first: float | None = None
     for time in times:
         if time is not None and (first is None or time < first):
@@ -24,8 +24,9 @@ def earliest(times: Iterable[float | None]) -> float | None:
 
 
 MOST_GENERATIONS = 8
-"""Of one group, in the kernel at once, besides one that waits for its turn. A speaker that rekeys faster than that
-loses the oldest. Fewer than SPIs tell apart of the odd ones, so that one is free (`Context.next_generation`)."""
+"""The most generations of one group in the kernel at once, beside one that waits. A speaker that rekeys faster loses
+the oldest. It is below the number of odd generations that SPIs distinguish, so that one is free
+(`Context.next_generation`)."""
 
 
 @dataclass(slots=True)
@@ -46,11 +47,11 @@ class Sending:
         self._retiring: list[_Retiring] = []
 
     def begin(self, keys: GroupKeys) -> None:
-        """Send with this one from now on; all others are gone (nobody else heard them, or all must not)."""
+        """Send with this generation from now on; all others are gone (no receiver had them, or all must stop)."""
         self.active, self.waiting, self._activate_at, self._retiring = keys, None, None, []
 
     def prepare(self, keys: GroupKeys, activate_at: float) -> None:
-        """The next one: in the kernel, and sent with at `activate_at` or when `activate` is called."""
+        """The next generation: it is in the kernel, and sent with at `activate_at` or when `activate` is called."""
         self.waiting, self._activate_at = keys, activate_at
 
     def activate(self, now: float) -> bool:
@@ -64,11 +65,11 @@ class Sending:
         return True
 
     def stop(self) -> None:
-        """Send with nothing any more."""
+        """Stop sending: no generation is left."""
         self.active, self.waiting, self._activate_at, self._retiring = None, None, None, []
 
     def tick(self, now: float) -> bool:
-        """Do what is due; True when the kernel must follow."""
+        """Do all actions that are due; True when the kernel must be updated."""
         kept = [each for each in self._retiring if each.until > now]
         changed = len(kept) != len(self._retiring)
         self._retiring = kept
@@ -83,13 +84,13 @@ class Sending:
         return earliest([self._activate_at, *(each.until for each in self._retiring)])
 
     def held(self) -> Iterator[int]:
-        """The generations in the kernel: their SPIs are taken."""
+        """The generations in the kernel, whose SPIs are in use."""
         for keys in (self.active, self.waiting, *(each.keys for each in self._retiring)):
             if keys is not None:
                 yield keys.generation
 
     def sas(self, ends: Callable[[int], float]) -> Iterator[GroupSa]:
-        """What the kernel shall hold. `ends`: when a generation is not to be sent with any more."""
+        """The content that the kernel must have. `ends`: when a generation must no longer be sent with."""
         for keys, active in ((self.active, True), (self.waiting, False)):
             if keys is not None:
                 until = ends(keys.generation)
@@ -98,12 +99,12 @@ class Sending:
             yield from each.keys.group_sas(self._interface, outbound=True, active=False, until=each.until)
 
     def floors(self, keys: GroupKeys, sequence: Callable[[DataSa], int]) -> GroupKeys:
-        """`keys` with the sequence numbers that have been used, as far as they have been used at all."""
+        """`keys` with the sequence numbers that have been used, if any have."""
         return keys.with_floors(sequence) if keys is self.active else keys
 
 
 class Hearing:
-    """The inbound side of one group: the newest generation, and older ones until they are silent."""
+    """The inbound side of one group: the newest generation, and older ones until they end."""
 
     def __init__(self, group: GroupId, interface: str) -> None:
         self.group, self.interface = group, interface
@@ -112,21 +113,21 @@ class Hearing:
         self._retiring: list[_Retiring] = []
 
     def replace(self, keys: GroupKeys, now: float) -> None:
-        """A registration: what was known of the group before is void (RFC 9838 §2.3.3)."""
+        """A registration: earlier knowledge of the group is void (RFC 9838 §2.3.3)."""
         self._retiring = []
         self._set(keys, now)
 
     def succeed(self, keys: GroupKeys, now: float) -> None:
-        """A registration at a key server that is not the speaker: the speaker may send with the older generation
-        until it has been there itself, so that one is heard as long as it is valid."""
+        """A registration at a key server that is not the speaker: the speaker may send with the older generation until
+        it has registered itself, so the older one is received as long as it is valid."""
         if self.current is not None and self.current.generation != keys.generation and self.expires_at is not None:
             self._retire(self.expires_at)
         self._set(keys, now)
 
     def follow(self, keys: GroupKeys, now: float) -> None:
-        """A rekey: the older generation is heard until the deactivation delay is over."""
+        """A rekey: the older generation is received until the deactivation delay is over."""
         if self.current is not None and self.current.generation != keys.generation:
-            # The speaker changes over within the activation delay; the deactivation delay counts from there. Until then
+            # The speaker switches within the activation delay, and the deactivation delay counts from there. Until then
             # it may send with any older generation: the current one may never have been sent with.
             until = now + keys.atd_s + keys.dtd_s
             for each in self._retiring:
@@ -142,8 +143,8 @@ class Hearing:
 
     def _set(self, keys: GroupKeys, now: float) -> None:
         self.current = keys
-        # A kernel holds one SA of an SPI: a generation that lost its own to this one would come back when this one
-        # goes, and be heard again from its first packet on.
+        # A kernel holds one SA of an SPI. A generation that lost its SA to this one would come back when this one goes,
+        # and be accepted again from its first packet on.
         spis = {sa.spi for sa in keys.sas}
         self._retiring = [each for each in self._retiring if not any(sa.spi in spis for sa in each.keys.sas)]
         lifetimes = [sa.lifetime_s for sa in keys.sas if sa.lifetime_s is not None]
@@ -162,11 +163,11 @@ class Hearing:
         return True
 
     def stop(self) -> None:
-        """Hear nothing any more."""
+        """Receive nothing any more."""
         self.current, self.expires_at, self._retiring = None, None, []
 
     def tick(self, now: float) -> bool:
-        """Do what is due; True when the kernel must follow."""
+        """Do all actions that are due; True when the kernel must be updated."""
         kept = [each for each in self._retiring if each.until > now]
         changed = len(kept) != len(self._retiring)
         self._retiring = kept
@@ -182,7 +183,7 @@ class Hearing:
         return earliest([self.expires_at, *(each.until for each in self._retiring)])
 
     def sas(self) -> Iterator[GroupSa]:
-        """What the kernel shall hold."""
+        """The content that the kernel must have."""
         if self.current is not None:
             until = float("inf") if self.expires_at is None else self.expires_at
             yield from self.current.group_sas(self.interface, outbound=False, until=until)

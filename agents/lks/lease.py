@@ -1,10 +1,10 @@
-"""The lease: how long a router may act without a word of the DKS, through reboots too.
+"""The lease: how long a router may act without an answer of the DKS, through reboots too.
 
-A word of the DKS renews it; so does a newer document, which the Policy Server signed at a known time. Counted in
-monotonic uptime while the router runs. What is left is retained, seldom, and together with as much as may
-pass before it is retained again; at a boot the greater of that and the time that the wall clock says has passed is
-taken off. So a clock that is set back prolongs nothing, one that is set forward ends the lease early, and a router
-that fails again and again pays for each time. Gives Persist effects; knows nothing of what the end of a lease does.
+An answer of the DKS renews it. So does a newer document, which the Policy Server signed at a known time. While the
+router runs, the lease is counted in monotonic uptime. The rest is retained, at intervals, less what may pass before it
+is retained again. At a boot, the greater of that and the time that has passed by the wall clock is subtracted. So a
+clock that is set back prolongs nothing, a clock that is set forward ends the lease early, and each of repeated failures
+costs time. Gives Persist effects; knows nothing of what the end of a lease does.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ WRITE_FRACTION = 0.02
 ASK_FRACTION = 0.05
 ASK_AT_MOST_S = 3600.0
 CLOCKS_DIFFER_S = 300.0
-"""By so much a router's clock may be behind that of the Policy Server."""
+"""How far a router's clock may be behind that of the Policy Server."""
 
 
 def ask_every_s(seconds: float) -> float:
-    """How often a router that is connected to the DKS renews a lease of so many seconds."""
+    """How often a connected router renews a lease of this length, in seconds."""
     return min(ASK_AT_MOST_S, max(1.0, seconds * ASK_FRACTION))
 
 
 class Lease:
-    """One router's lease. Times are monotonic seconds but for `wall`, Unix seconds."""
+    """One router's lease. Times are monotonic seconds, except `wall`, Unix seconds."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class Lease:
         wall: Callable[[], float],
         emit: Callable[[Persist], None],
     ) -> None:
-        """From the record of the last life. Without one the lease is whole at the `first` start, and over at any
-        other; over too when the record is damaged. LaterRecord for one of a later release."""
+        """From the record of the previous run. Without a record the lease is whole at the `first` start, and over at
+        any other; it is also over when the record is damaged. LaterRecord for a record of a later release."""
         self._wall, self._emit = wall, emit
         self._seconds = float(seconds)
         self.doubt = ""
-        """What is wrong with the record, if anything is."""
+        """The record's error, if any."""
         if record is None:
             self._left = self._seconds if first else 0.0
             self.doubt = "" if first else "it is missing"
@@ -73,7 +73,7 @@ class Lease:
         return float(max(1, math.ceil(self._seconds * WRITE_FRACTION)))
 
     def start(self, now: float) -> None:
-        """The clock begins to count."""
+        """Start counting."""
         self.until = now + self._left
         self._write_at = now + self._slack
 
@@ -82,8 +82,8 @@ class Lease:
         return self._left if self.until is None else max(0.0, self.until - now)
 
     def renew(self, since: float, seconds: float, now: float) -> bool:
-        """The DKS answered what was asked at `since`; a lease has so many seconds by the policy in force. True when
-        it had been over."""
+        """The DKS answered a request that was sent at `since`; policy gives a lease this many seconds. True when it had
+        been over."""
         self._seconds = float(seconds)
         self.until = max(since + self._seconds, min(self.until or 0.0, now + self._seconds))
         if self.left(now) - self._written > self._slack:
@@ -93,11 +93,11 @@ class Lease:
         return revived
 
     def granted(self, issued_at: int, seconds: float, now: float) -> None:
-        """A newer document, signed at the Unix time `issued_at`, is in force: a lease of so many seconds from then on
-        counts, where that is later than what is left.
+        """A newer document, signed at the Unix time `issued_at`, is in force: its lease counts from then, if that is
+        later than the present end.
 
-        A document that is older than its lease gives none, nor does one signed later than our clock says it is: a
-        clock that is behind would make every document of any age a fresh one.
+        A document that is older than its lease gives none. Nor does a document from the future of our clock: a clock
+        that is behind would make every document look fresh.
         """
         age = self._wall() - issued_at
         until = now + seconds - max(0.0, age)
@@ -113,7 +113,7 @@ class Lease:
             self._keep(now)
 
     def tick(self, now: float) -> bool:
-        """Do what is due. True when the lease ends now."""
+        """Do all actions that are due. True when the lease ends now."""
         if self.until is None or self.over:
             return False
         if now >= self.until:
@@ -126,7 +126,7 @@ class Lease:
         return False
 
     def stop(self, now: float) -> None:
-        """The router is stopped in order: exactly so much is left."""
+        """The router stops in an orderly way: retain the exact rest."""
         if self.until is not None:
             self._write(self.left(now), slack=0.0)
 
@@ -147,12 +147,12 @@ class Lease:
             "slack_s": int(self._slack if slack is None else slack),
             "wall_s": max(0, min(_MAX, int(self._wall()))),
         }
-        # Not binding: an older record ends no later by the wall clock, and no key rests on it.
+        # Not binding: an older record ends no later by the wall clock, and no key depends on it.
         self._emit(Persist(LEASE, seal(_KIND, cbor.encode(record)), binding=False))
 
 
 def left_of(record: bytes, wall_s: float) -> float:
-    """Seconds that a start now would find left. CorruptRecord, PolicyError."""
+    """The seconds that a start now would find left. CorruptRecord, PolicyError."""
     fields = cbor.decode(unseal_any(_STEM, _FORMAT, record)[1])
     names = ("left_s", "slack_s", "wall_s")
     if not isinstance(fields, dict) or set(fields) != set(names):

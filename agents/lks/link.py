@@ -1,8 +1,8 @@
-"""One interface: its IKE endpoint, our own groups there, and the neighbours that we hear there.
+"""One interface: its IKE endpoint, our own groups there, and the neighbours that we receive there.
 
-Each interface has an endpoint of its own, so that INITIAL_CONTACT on one link says nothing about another
-link to the same neighbour. Taken in is only what comes from an allowed neighbour's address on this very
-interface with hop limit 255 (RFC 5082), so no packet from beyond the link gets as far as IKE.
+Each interface has an endpoint of its own, so INITIAL_CONTACT on one link says nothing about another link to the same
+neighbour. Only datagrams from an allowed neighbour's address on this interface with hop limit 255 (RFC 5082) are
+accepted, so no packet from beyond the link reaches IKE.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Link(GroupParty):
         now: float,
         orders: Orders,
     ) -> None:
-        """`orders`: the way to the DKS, for groups of ours whose generations that makes."""
+        """`orders`: the path to the DKS, for groups of ours whose generations it makes."""
         self._context, self.policy, self._port = context, policy, port
         self.up = False
         self._addresses = {str(policy.between(each)[1]): each for each in policy.neighbors}
@@ -66,8 +66,8 @@ class Link(GroupParty):
             admit=self._admit,
             liveness_s=context.liveness.neighbor_s,
             ike_lifetime_s=float(context.document.lifetimes.ike_s),
-            # Whoever forges a neighbour's address fills two places and then needs answers to it, so the
-            # neighbour itself, which gets them, always finds one free.
+            # An attacker with a neighbour's address fills two places and then needs the answers sent to it. The
+            # neighbour itself receives them, so it always finds a free place.
             cookie_threshold_per_address=2,
             log_keys=context.log_keys,
         )
@@ -87,7 +87,7 @@ class Link(GroupParty):
         }
         self._keyed: set[str] = set()
         self.present: set[str] = set()
-        """Neighbours that an IKE message came from, whoever sent it in their name, unless we refused each other."""
+        """The neighbours from whose address an IKE message came, unless one side refused the other."""
         self._rejected: set[str] = set()
 
     # -- who may speak to us --------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class Link(GroupParty):
     def _authenticate(
         self, claimed: Identification, credential: PeerCredential | None, peer: PeerAddress
     ) -> PeerKey | None:
-        """The pinned key of the neighbour that has this address, if that is who it says it is."""
+        """The pinned key of the neighbour with this address, if the identity is its own."""
         neighbor = self._addresses.get(peer.ip)
         if neighbor is None or claimed != self._context.party(neighbor.router):
             return None
@@ -111,7 +111,7 @@ class Link(GroupParty):
     # -- input ---------------------------------------------------------------------------------------
 
     def set_up(self, up: bool, now: float) -> None:
-        """The interface runs with its address, or does not any more. Keys stay while it is down."""
+        """The interface runs with its address, or no longer does. Keys stay while it is down."""
         came_up = up and not self.up
         self.up = up
         if came_up:
@@ -120,7 +120,7 @@ class Link(GroupParty):
         self._drain(now)
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do all actions that are due."""
         for part in self._parts():
             self.boundary.timer(part, lambda part=part: part.tick(now), now)  # type: ignore[misc]
         self._endpoint.tick(now)
@@ -136,23 +136,23 @@ class Link(GroupParty):
         return [*self.speakers.values(), *self.listeners.values(), self._courier]
 
     def announce(self, routers: Sequence[str], now: float) -> None:
-        """Documents of these routers are new here: the neighbours are to know."""
+        """Documents of these routers are new here: announce them to the neighbours."""
         self._courier.news(routers, self.listeners, now)
 
     def rekey(self, now: float, reason: str, *, excluding: bool = False) -> None:
-        """New generations of all own groups here. `excluding`: somebody is not to hear them any more."""
+        """Make new generations of all own groups here. `excluding`: a neighbour must lose access."""
         for speaker in self.speakers.values():
             speaker.rekey(now, reason, excluding=excluding)
         self._drain(now)
 
     def rekey_group(self, group: GroupId, now: float, reason: str) -> None:
-        """A new generation of this group, if it is our own."""
+        """Make a new generation of this group, if it is our own."""
         if group in self.speakers:
             self.speakers[group].rekey(now, reason)
         self._drain(now)
 
     def issued(self, group: GroupId, keys: GroupKeys | None, now: float) -> None:
-        """The DKS has made these keys for a group of ours here, or makes none now. UnusableGroup."""
+        """The DKS has made these keys for a group of ours here, or refuses. UnusableGroup."""
         speaker = self.speakers.get(group)
         try:
             if speaker is not None and keys is not None:
@@ -163,10 +163,10 @@ class Link(GroupParty):
             self._drain(now)
 
     def adopt(self, policy: InterfacePolicy, now: float) -> bool:
-        """Go on under a newer policy of this interface. False when it changes more than its modes or neighbours.
+        """Continue under a newer policy of this interface. False when it changes more than its modes or neighbours.
 
-        Neighbours that stay notice nothing but a rekey, which keeps out those that go and has pair SAs for those
-        that come. Keys of a protocol whose mode does not change go on undisturbed.
+        Remaining neighbours only see a rekey, which excludes removed ones and has pair SAs for new ones. Keys of a
+        protocol whose mode does not change stay in use.
         """
         old = {each.router: each for each in self.policy.neighbors}
         new = {each.router: each for each in policy.neighbors}
@@ -208,13 +208,13 @@ class Link(GroupParty):
         return True
 
     def stop(self, now: float) -> None:
-        """Part from all neighbours."""
+        """End the contact with all neighbours."""
         for sa in self._endpoint.sas():
             self._endpoint.close(sa, now)
         self._drain(now)
 
     def sas(self) -> Iterator[GroupSa]:
-        """What the kernel shall hold for this interface."""
+        """The content that the kernel must have for this interface."""
         for speaker in self.speakers.values():
             yield from speaker.sas()
         for listener in self.listeners.values():
@@ -231,7 +231,7 @@ class Link(GroupParty):
         return self.up
 
     def on_seen(self, event: MessageSeen, now: float) -> None:
-        """A neighbour's first message says no more than that it may be there: the boot waits a little longer for it."""
+        """A neighbour's first message only says that it may be there: the boot waits a little longer for it."""
         neighbor = self._addresses.get(event.peer.ip)
         if neighbor is not None and neighbor.router not in self._rejected:
             self.present.add(neighbor.router)
@@ -301,8 +301,8 @@ class Link(GroupParty):
     # -- whether we understand each other ------------------------------------------------------------
 
     def keyed(self, router: str) -> bool:
-        """Whether we hear this neighbour, and it has the keys to hear us."""
-        for speaker in self.speakers.values():  # asked of all neighbours after each datagram
+        """True if we can decrypt this neighbour, and it has the keys to decrypt us."""
+        for speaker in self.speakers.values():  # evaluated for all neighbours after each datagram
             if router not in speaker.members:
                 return False
         return bool(self.speakers) and self.listeners[router].complete

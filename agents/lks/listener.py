@@ -1,8 +1,8 @@
-"""One neighbour on one interface: the router hears its groups, and our LKS is a member of them (GM).
+"""One neighbour on one interface: the router listens to its groups, and our LKS is a member of them (GM).
 
-Begins IKE towards the neighbour's LKS, registers all of its groups in GSA_AUTH, and in GSA_REGISTRATION those that
-were not given or came to it later (RFC 9838 §2.3), takes its rekeys, and begins anew whenever the IKE SA is gone. It
-never gives up: the neighbour may be without power for days. Knows nothing of our own groups.
+Begins IKE towards the neighbour's LKS and registers at all of its groups in GSA_AUTH; groups that were not given, or
+came later, follow in GSA_REGISTRATION (RFC 9838 §2.3). Handles the neighbour's rekeys, and begins again whenever the
+IKE SA is gone. It never gives up: the neighbour may be without power for days. Knows nothing of our own groups.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ RETRY_S = (0.5, 1.5)
 
 
 class Register(Registration):
-    """At the neighbour's LKS."""
+    """A registration at the neighbour's LKS."""
 
     def __init__(self, listener: Listener, group: GroupId) -> None:
         super().__init__(listener.under_way, group)
@@ -54,12 +54,13 @@ class Register(Registration):
         self._listener.take(self.group, payloads, now)
 
     def missed(self, now: float) -> None:
-        """If the IKE SA is gone too, everything is asked anew over the next."""
+        """If the IKE SA is gone too, everything is requested again over the next."""
         self._listener.later(self.group, now)
 
 
 class Listener:
-    """Registrations at one neighbour's LKS. `hello`: what GSA_AUTH says of us; `port`: the neighbour's UDP port."""
+    """The registrations at one neighbour's LKS. `hello`: our announcement in GSA_AUTH; `port`: the neighbour's UDP
+    port."""
 
     def __init__(
         self,
@@ -96,7 +97,7 @@ class Listener:
     # -- beginning -----------------------------------------------------------------------------------
 
     def start(self, now: float) -> None:
-        """Begin towards the neighbour, if that is not under way."""
+        """Begin IKE towards the neighbour, unless that is under way."""
         if self.sa is not None or not self.hearing:
             return
         self._connect_at = now  # until it is done
@@ -113,8 +114,8 @@ class Listener:
             self._endpoint.poke(self.sa, now)
 
     def adopt(self, interface: InterfacePolicy, now: float) -> None:
-        """Go on under a newer policy of the interface: groups of protocols that are protected now are registered, and
-        those of protocols that are not any more are given up."""
+        """Continue under a newer policy of the interface: register at groups of newly protected protocols, and drop
+        those of protocols that are no longer protected."""
         self.interface, neighbor = interface, self.neighbor
         domain = self._context.document.domain
         wanted = [GroupId.of(domain, neighbor.router, neighbor.interface, each) for each in interface.protected]
@@ -128,12 +129,12 @@ class Listener:
                 self._register(group, now)
 
     def check(self, now: float) -> None:
-        """See whether the neighbour still knows our IKE SA."""
+        """Check that the neighbour still knows our IKE SA."""
         if self.sa is not None and self.sa.established:
             self._endpoint.check_liveness(self.sa, now)
 
     def stop(self, now: float) -> None:
-        """The neighbour is not allowed any more: hear nothing, know nothing."""
+        """The neighbour is no longer allowed: drop all its keys and state."""
         for hearing in self.hearing.values():
             hearing.stop()
         self._context.kernel_dirty = True
@@ -145,13 +146,13 @@ class Listener:
 
     @property
     def complete(self) -> bool:
-        """Whether we hear every group of this neighbour."""
+        """True if we have the keys of every group of this neighbour."""
         return None not in [hearing.current for hearing in self.hearing.values()]
 
     # -- events of our IKE SA ------------------------------------------------------------------------
 
     def established(self, event: Established, now: float) -> None:
-        """GSA_AUTH was answered: take the groups that it gives, ask for the others."""
+        """GSA_AUTH was answered: take the keys that it gives, and request the others."""
         asked, self._first = self._first, ()
         self._again_at.clear()
         given: dict[GroupId, Sequence[Payload]] = {}
@@ -166,7 +167,7 @@ class Listener:
             self.take(group, payloads, now)
 
     def closed(self, event: Closed, now: float) -> None:
-        """The IKE SA is gone. What is heard stays, until it expires or the next registration replaces it."""
+        """The IKE SA is gone. Keys stay until they expire or the next registration replaces them."""
         self.sa, self._first = None, ()
         self.under_way.clear()
         self._again_at.clear()
@@ -180,7 +181,7 @@ class Listener:
             )
 
     def rekey(self, payloads: Sequence[Payload], sa: SaHandle, now: float) -> None:
-        """GSA_INBAND_REKEY of the neighbour: new keys, or keys to give up. The caller answers."""
+        """A GSA_INBAND_REKEY of the neighbour: new keys, or a Delete of keys. The caller answers."""
         delete = parse_delete(payloads)
         if delete is not None:
             for group, hearing in self.hearing.items():
@@ -204,8 +205,8 @@ class Listener:
             self.under_way[group] = request
 
     def asks(self, group: GroupId) -> list[Payload]:
-        """A registration, with what the neighbour said last of this group in its signed words: should its disk have
-        lost that, it gives us no number again that we have had."""
+        """A registration, with the neighbour's last signed state of this group: if its disk has lost it, the neighbour
+        must not repeat a number that we have had."""
         return self._member.request(group, extra=self._shows(group))
 
     def _asks_all(self) -> list[Payload]:
@@ -236,7 +237,7 @@ class Listener:
         return bounded(keys, self._context.document.lifetimes)
 
     def _issuer_key(self, group: GroupId, issuer: Issuer) -> Ed25519PublicKey | None:
-        """Who may have made keys of a group that this neighbour hands out: itself, and under `issuer: dks` the DKS."""
+        """The possible makers of keys that this neighbour distributes: itself, and under `issuer: dks` the DKS."""
         if group not in self.hearing:
             return None
         if issuer == "lks":

@@ -1,7 +1,7 @@
-"""What a router without usable state puts into its kernel: every routing protocol closed, and no key.
+"""The kernel content of a router without usable state: every routing protocol closed, and no key.
 
-A Local Key Server whose document or counters are gone cannot know what it may send. A kernel without policies
-would send and hear in clear, so it is closed before the server ends. Knows no file and no message.
+A Local Key Server without its document or counters cannot know what it may send. A kernel without policies would send
+and receive in clear, so it is closed before the server ends. Knows no file and no message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOOPBACK = "lo"
 
 
 def lockdown(document: PolicyDocument | None, interfaces: Iterable[str]) -> tuple[ProtectedInterface, ...]:
-    """What to protect though there are no keys: as the document says, or without one everything, strictly."""
+    """What to protect without keys: the protocols of the document, or without one everything, strictly."""
     if document is not None:
         present = set(interfaces)
         return tuple(
@@ -31,7 +31,7 @@ def lockdown(document: PolicyDocument | None, interfaces: Iterable[str]) -> tupl
 
 
 def lockdown_unicast(document: PolicyDocument | None) -> Unicast:
-    """As `lockdown`, for unicast PIM: without a document none is heard, from whomever."""
+    """As `lockdown`, for unicast PIM: without a document, none is accepted from any address."""
     if document is None:
         return Unicast((UnicastPoint(IPv4Address(0), RoutingProtocol.PIM, Mode.REQUIRED, True),))
     return Unicast(tuple(UnicastPoint(each.address, each.protocol, each.mode, each.own) for each in document.points))

@@ -1,7 +1,7 @@
-"""When a router says what is in force, and what: its confirmation goes to the DKS whenever it changes.
+"""A router's confirmation: its statement of the policy in force, sent to the DKS whenever it changes.
 
-Not more often than every MIN_S seconds, and not before things have been quiet for SETTLE_S or the time is up, so
-that a boot with many neighbours is told in one. What the DKS has not acknowledged is said again. Knows nothing of
+Not more often than every MIN_S seconds, and not before SETTLE_S without a change or a time limit, so that a boot with
+many neighbours needs one confirmation. A confirmation that the DKS has not acknowledged is sent again. Knows nothing of
 windows and SAs: the link to the DKS carries it.
 """
 
@@ -25,7 +25,7 @@ SETTLE_S = 0.3
 Keyed = Callable[[InterfacePolicy], tuple[str, ...]]
 _Modes = tuple[Mode | None, tuple[ProtocolMode, ...] | None]
 _Said = tuple[int, int, tuple[tuple[str, _Modes, tuple[str, ...]], ...]]
-"""Of a confirmation: all but its time."""
+"""The content of a confirmation without its time."""
 
 
 class Confirm(Request):
@@ -43,13 +43,13 @@ class Confirm(Request):
 
 
 class Confirming:
-    """One router's. `keyed`: the neighbours on an interface that we understand and that understand us; `listed`: the
-    version of the revocation list, 0 without one; `wall`: Unix seconds."""
+    """The confirmation of one router. `keyed`: the neighbours on an interface with which keys are shared both ways;
+    `listed`: the version of the revocation list, 0 without one; `wall`: Unix seconds."""
 
     def __init__(self, context: Context, keyed: Keyed, listed: Callable[[], int], wall: Callable[[], float]) -> None:
         self._context, self._keyed, self._listed, self._wall = context, keyed, listed, wall
         self._in_force: dict[str, dict[RoutingProtocol, Mode]] = {}
-        self._modes_of: dict[str, tuple[InterfacePolicy, _Modes]] = {}  # `_modes` of what is in force
+        self._modes_of: dict[str, tuple[InterfacePolicy, _Modes]] = {}  # `_modes` of the policy in force
         self._said: _Said | None = None
         self._offered: Confirmation | None = None
         self._sent: Confirm | None = None
@@ -57,7 +57,7 @@ class Confirming:
         self._not_before = 0.0
 
     def enforced(self, kernel: Kernel | None) -> None:
-        """This is in the kernel now; None: nobody knows, since the kernel refused some of it."""
+        """The kernel now has this content; None: unknown, since it refused part of it."""
         interfaces = () if kernel is None else kernel.interfaces
         self._in_force = {}
         self._modes_of = {}
@@ -65,13 +65,13 @@ class Confirming:
             self._in_force.setdefault(each.name, {})[each.protocol] = each.mode
 
     def _saying(self) -> _Said:
-        """What a confirmation of now would say; this is looked at after every datagram."""
+        """The present content of a confirmation; evaluated after every datagram."""
         document = self._context.document
         states = [(each.name, self._modes(each), self._keyed(each)) for each in document.interfaces]
         return document.version, self._listed(), tuple(states)
 
     def _modes(self, interface: InterfacePolicy) -> _Modes:
-        """What the kernel has of it; None unless it has something of every protocol."""
+        """The kernel's part of it; None unless it has every protocol."""
         known = self._modes_of.get(interface.name)
         if known is None or known[0] is not interface:
             known = self._modes_of[interface.name] = interface, self._modes_now(interface)
@@ -99,7 +99,7 @@ class Confirming:
         )
 
     def look(self, now: float) -> None:
-        """See whether something has changed since it was last said."""
+        """Check for a change since the last confirmation."""
         if self._saying() == self._said:
             self._due = None
         elif self._due is None:
@@ -108,20 +108,20 @@ class Confirming:
     # -- for who carries it ----------------------------------------------------------------------------
 
     def offer(self, now: float) -> list[Payload]:
-        """The notification to send now; none when it cannot be carried."""
+        """The notification to send now; None when it does not fit a message."""
         confirmation = self._now()
         try:
             signed = sign_confirmation(confirmation, self._context.private_key)
         except PolicyError as error:
             self._context.event("error", what="confirmation", detail=str(error))
-            self._said, self._due = _said(confirmation), None  # no use to try again until it is another one
+            self._said, self._due = _said(confirmation), None  # pointless to try again until the content changes
             return []
         self._offered, self._due = confirmation, None
         self._not_before = now + MIN_S
         return [notifies.confirmation(signed)]
 
     def due(self, now: float) -> bool:
-        """Whether it is time to say something, and no answer is waited for."""
+        """True if a confirmation is due and none is outstanding."""
         return self._due is not None and self._due <= now and self._sent is None
 
     def next_timer(self) -> float | None:
@@ -129,7 +129,7 @@ class Confirming:
         return self._due if self._sent is None else None
 
     def request(self, now: float) -> Confirm | None:
-        """What is to be sent by itself now; None when it cannot be carried."""
+        """The payload to send by itself now; None when it does not fit a message."""
         payloads = self.offer(now)
         self._sent = Confirm(self, payloads) if payloads else None
         return self._sent
@@ -145,7 +145,7 @@ class Confirming:
             self._due = self._not_before = now + MIN_S
 
     def delivered(self, now: float) -> None:
-        """The DKS has what was offered last."""
+        """The DKS has the confirmation that was sent last."""
         if self._offered is None:
             return
         delivered, self._offered = self._offered, None

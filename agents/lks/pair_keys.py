@@ -1,6 +1,6 @@
-"""The Child SAs with one router that is no neighbour, as the kernel shall hold them, and when each begins and ends.
+"""The Child SAs with a router that is not a neighbour, as the kernel must hold them, and when each begins and ends.
 
-Knows nothing of messages: it is told what was agreed and what was deleted.
+Knows nothing of messages: it gets the agreed and the deleted SAs.
 """
 
 from __future__ import annotations
@@ -54,24 +54,25 @@ class PairKeys:
 
     @property
     def missing(self) -> tuple[Addresses, ...]:
-        """What has no Child SA."""
+        """The pairs of addresses without a Child SA."""
         there = {each.addresses for each in self._held if each.ends_at is None}
         return tuple(each for each in self.wanted if each not in there)
 
     @property
     def peer(self) -> UnicastPeer:
-        """The peer in the words of agents.ipsec."""
+        """The peer in the form of agents.ipsec."""
         policy = self.policy
         return UnicastPeer(policy.index, policy.protocol, policy.mode, policy.local, policy.remote)
 
     def offer(self, addresses: Addresses) -> ChildOffer:
-        """What we ask for, and agree to: transport mode, this protocol alone, between these two addresses."""
+        """The Child SA that we request and agree to: transport mode, this protocol only, between these two
+        addresses."""
         number = self.policy.protocol.ip_protocol
         local, remote = (TrafficSelector(each, each, number) for each in addresses)
         return ChildOffer((transforms(self._suite),), (local,), (remote,))
 
     def fits(self, local: tuple[TrafficSelector, ...], remote: tuple[TrafficSelector, ...]) -> Addresses | None:
-        """Which of the wanted ones a peer means by these selectors."""
+        """The wanted SA that a peer means by these selectors."""
         for mine, theirs in self.wanted:
             if self._covers(local, mine) and self._covers(remote, theirs):
                 return mine, theirs
@@ -86,14 +87,15 @@ class PairKeys:
             for each in selectors
         )
 
-    # -- what was agreed, and what has ended ---------------------------------------------------------
+    # -- agreed and ended Child SAs ------------------------------------------------------------------
 
     def add(self, sa: SaHandle, child: ChildSa, now: float, atd_s: float, answered_s: float, life_s: float) -> bool:
-        """Have this Child SA, which its IKE SA replaces within `life_s`. False when it is not what we wanted.
+        """Add this Child SA, which its IKE SA rekeys within `life_s`. False when it is not a wanted one.
 
-        One that the peer asked for in place of another is sent with as soon as the peer deletes the other: it can hear
-        the new one only when our answer has come, and then deletes the old one (RFC 7296 §2.8). At the latest that is
-        `answered_s` later, for so long it asks. Of two IKE SAs the newer one's Child SA is sent with `atd_s` later.
+        A Child SA that the peer requested in place of another is sent with as soon as the peer deletes the other: the
+        peer can use the new one only after our answer, and then deletes the old one (RFC 7296 §2.8). At the latest that
+        is `answered_s` later, the time for which it retransmits. Of two IKE SAs, the newer one's Child SA is sent with
+        `atd_s` later.
         """
         addresses = self.fits(child.local, child.remote)
         if addresses is None or not child.transport:
@@ -105,7 +107,7 @@ class PairKeys:
         return True
 
     def ended(self, sa: SaHandle, child: ChildSa, now: float, dtd_s: float) -> None:
-        """The Child SA was deleted: nothing is sent with it, and what is on its way is heard for `dtd_s` more."""
+        """The Child SA was deleted: nothing is sent with it, and packets on their way are accepted for `dtd_s` more."""
         for each in self._held:
             if each.sa is sa and each.child.spi_in == child.spi_in and each.ends_at is None:
                 each.ends_at = now + dtd_s
@@ -117,7 +119,7 @@ class PairKeys:
                 each.active_at = 0.0
 
     def lost(self, sa: SaHandle) -> bool:
-        """The IKE SA is gone, and its Child SAs with it. Whether there were any."""
+        """The IKE SA is gone, and its Child SAs with it. True if there were any."""
         gone = [each for each in self._held if each.sa is sa]
         self._held = [each for each in self._held if each.sa is not sa]
         for each in gone:
@@ -125,7 +127,7 @@ class PairKeys:
         return bool(gone)
 
     def tick(self, now: float) -> bool:
-        """Whether something has begun or ended by now."""
+        """True if a Child SA has begun or ended by now."""
         due = [each for each in self._held if each.ends_at is not None and each.ends_at <= now]
         self._held = [each for each in self._held if each not in due]
         begun = [each for each in self._held if 0.0 < each.active_at <= now]
@@ -134,14 +136,14 @@ class PairKeys:
         return bool(due or begun)
 
     def next_timer(self) -> float | None:
-        """When that is next."""
+        """The time of the next change."""
         ends = [each.ends_at for each in self._held]
         return earliest([*ends, *(each.active_at for each in self._held if each.active_at > 0.0)])
 
     # -- for the kernel ------------------------------------------------------------------------------
 
     def sas(self) -> Iterator[PairSa]:
-        """What the kernel shall hold, the newest first."""
+        """The content that the kernel must have, the newest first."""
         for each in self._held:
             local, remote = each.addresses
             keys_in = each.child.keys_in.encryption + each.child.keys_in.integrity

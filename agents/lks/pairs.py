@@ -1,8 +1,8 @@
-"""Keys for unicast PIM with routers that are no neighbours: an IKE SA of its own with each, and Child SAs in it.
+"""Keys for unicast PIM with routers that are not neighbours: an IKE SA with each, and Child SAs in it.
 
-Plain IKEv2 (RFC 7296), not G-IKEv2: two parties, transport mode, PIM alone, both addresses. The router that is no
-rendezvous point begins, and tries until there is a route. These peers are several hops away, so nothing is asked of
-interface or hop limit: taken in is what comes from a signed address of a pair to another one, with cookies and a bound
+Plain IKEv2 (RFC 7296), not G-IKEv2: two parties, transport mode, PIM only, both addresses. The router that is not a
+rendezvous point begins, and tries until there is a route. These peers are several hops away, so interface and hop limit
+are not checked. Only datagrams from a signed address of a pair to the other one are accepted, with cookies and a bound
 of half-open SAs. Knows nothing of groups, neighbours or the kernel.
 """
 
@@ -45,15 +45,15 @@ from agents.policy.document import InterfacePolicy, PairPolicy, PolicyDocument
 
 RETRANSMISSION = Retransmission(first_s=0.5, factor=1.8, cap_s=2.0, tries=10)
 FIRST_S = (0.0, 0.5)
-"""When the one who begins does so: all routers of a domain may have got their power at once."""
+"""The range of the initiator's first wait, in seconds: all routers of a domain may have booted at once."""
 POINT_FIRST_S = (3.0, 6.0)
-"""When a rendezvous point does what the other has not done: after a reboot it is the only one to know."""
+"""When a rendezvous point begins in place of the other side: after a reboot it may be the only one that knows."""
 AGAIN_S, REFUSED_S = (1.0, 3.0), (5.0, 15.0)
 MAX_HALF_OPEN = 256
 ROUTED_S = 0.1
-"""So long after routes changed a peer that has not answered is tried again: there may be a way to it now, and back."""
+"""The time after a change of routes at which a silent peer is tried again: there may now be a path to it and back."""
 REKEY_S = 30
-"""A rekey that was begun in time has its answer by then, or the IKE SA is given up, with its Child SAs."""
+"""A rekey that began in time has its answer by then; otherwise the IKE SA is given up, with its Child SAs."""
 _QUICKLY = frozenset({CloseReason.TIMEOUT, CloseReason.DELETED_BY_PEER, CloseReason.INITIAL_CONTACT})
 
 
@@ -73,7 +73,7 @@ class _Peer:
 
 
 class Pairs(IkeParty):
-    """All pairs of one router. `adopt` at the beginning and for each new document."""
+    """All pairs of one router. Call `adopt` at the start and for each new document."""
 
     def __init__(self, context: Context, port: int) -> None:
         self._context, self._port = context, port
@@ -108,7 +108,7 @@ class Pairs(IkeParty):
     # -- who may speak to us -------------------------------------------------------------------------
 
     def is_from(self, datagram: Datagram) -> bool:
-        """Whether it goes from a peer's address to one that we speak with that peer from."""
+        """True if it goes from a peer's address to one that we use with that peer."""
         return (datagram.peer.ip, datagram.peer.local_ip) in self._ours
 
     def _authenticate(
@@ -137,7 +137,7 @@ class Pairs(IkeParty):
     # -- policy --------------------------------------------------------------------------------------
 
     def adopt(self, document: PolicyDocument, now: float) -> None:
-        """Go on under this document: pairs that it leaves as they are notice nothing, a mode touches no key."""
+        """Continue under this document: unchanged pairs are undisturbed, and a mode affects no key."""
         wanted = {each.router: each for each in document.pairs if each.mode is not Mode.CLEAR}
         if document.suite is not self._suite:
             self.stop(now)
@@ -169,7 +169,7 @@ class Pairs(IkeParty):
         self._note(peer)
 
     def stop(self, now: float) -> None:
-        """Part from all peers."""
+        """End the contact with all peers."""
         for router in list(self._peers):
             self._drop(router, now)
         self._drain(now)
@@ -177,18 +177,18 @@ class Pairs(IkeParty):
     # -- input ---------------------------------------------------------------------------------------
 
     def routes(self, now: float) -> None:
-        """Routes changed. Who begins need not wait for the next retransmission, nor for the next attempt."""
+        """Routes changed. An initiator need not wait for the next retransmission or attempt."""
         for peer in self._peers.values():
             if peer.policy.initiator and not peer.up and peer.poke_at is None:
                 peer.poke_at = now + ROUTED_S
 
     def receive(self, datagram: Datagram, now: float) -> None:
-        """A datagram that `is_from` a peer. Answers go as routing says, not back by the interface that it came by."""
+        """Handle a datagram that `is_from` a peer. Answers follow the routes, not the interface of arrival."""
         self._endpoint.receive(replace(datagram, peer=replace(datagram.peer, interface="")), now)
         self._drain(now)
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do all actions that are due."""
         self.boundary.timer("pairs", lambda: self._due(now), now)
         self._endpoint.tick(now)
         self._drops.tick(now)
@@ -222,7 +222,7 @@ class Pairs(IkeParty):
         return earliest([self._endpoint.next_timer(), self._drops.next_timer(), due])
 
     def _connect(self, peer: _Peer, now: float) -> None:
-        """An IKE SA, or in the one that there is the Child SAs that are missing."""
+        """Begin an IKE SA, or request the missing Child SAs in the existing one."""
         peer.connect_at = None
         missing = peer.keys.missing
         if peer.up:
@@ -285,13 +285,13 @@ class Pairs(IkeParty):
                 if addresses in peer.keys.missing[1:]:
                     self._ask(peer, addresses, now)
         else:
-            # Who came asks for what is wanted. Should it not, we do.
+            # The initiator requests the wanted Child SAs. If it does not, we do.
             self._again(peer, now, REFUSED_S)
 
     def _give_up(self, peer: _Peer, now: float) -> None:
-        """The peer's IKE SA stands, so ours is one too many: both begin when a route to each other appears. One that
-        has an answer goes on, for the peer may have it soon: then there are two until `surplus_at`. So never do both
-        routers give up what the other keeps."""
+        """The peer's IKE SA is established, so ours is superfluous: both sides begin when a route appears. An SA that
+        has an answer continues, since the peer may have it soon; then there are two until `surplus_at`. So the two
+        routers never give up each other's SA at once."""
         trying = peer.trying
         if trying is not None and not trying.answered:
             peer.trying = None
@@ -301,7 +301,7 @@ class Pairs(IkeParty):
         peer = self._named(event.sa.peer_id)
         lives = self._lifetimes
         life_s = float(lives.group_s + lives.atd_s + lives.dtd_s + REKEY_S)
-        # Our answer may be lost, and asked for again when it is late.
+        # Our answer may be lost, and requested again late.
         atd_s = max(float(lives.atd_s), min(2 * event.sa.answer_within_s, lives.group_s / 10))
         if peer is None or not peer.keys.add(event.sa, event.child, now, atd_s, REKEY_S, life_s):
             self._endpoint.delete_child(event.sa, event.child, now)
@@ -337,10 +337,10 @@ class Pairs(IkeParty):
             peer.keyed = keyed
             self._context.event("pair", peer=peer.policy.router, state="keyed" if keyed else "lost")
 
-    # -- for the kernel and for people ---------------------------------------------------------------
+    # -- for the kernel and for status ---------------------------------------------------------------
 
     def unicast(self, *, closed: bool) -> Unicast:
-        """What the kernel shall hold. `closed`: without any key."""
+        """The content that the kernel must have. `closed`: without any key."""
         points = tuple(
             UnicastPoint(each.address, each.protocol, each.mode, each.own) for each in self._context.document.points
         )
@@ -364,7 +364,7 @@ class Pairs(IkeParty):
 
 
 def _facing(interface: InterfacePolicy) -> list[tuple[str, str]]:
-    """What neighbours of a link speak G-IKEv2 between: that is no pair's (the Policy Server signs none such)."""
+    """The key management between neighbours of a link: never a pair's address (the Policy Server signs none)."""
     ends = (interface.between(each) for each in interface.neighbors)
     return [(str(theirs), str(ours)) for ours, theirs in ends]
 

@@ -1,9 +1,9 @@
-"""When the routing daemons may start: fail-closed policies stand, and the neighbours who are there have keys.
+"""When the routing daemons may start: fail-closed policies are in force, and all present neighbours are keyed.
 
-A routing daemon speaks at once when it starts, and then only after a whole hello interval: a first word that nobody
-can read costs that interval. So a boot is held up until every neighbour on a link that runs is keyed. A neighbour that
-nothing comes from may be switched off, and is waited for no longer than SILENT_S; one that something came from is there
-and far away, and is waited for up to PRESENT_S. Knows nothing of IKE or kernels.
+A routing daemon sends a Hello at once when it starts, and the next only after a whole hello interval: a first Hello
+that no neighbour can decrypt costs that interval. So a boot waits until every neighbour on a running link is keyed. A
+neighbour without any message may be switched off, and is waited for no longer than SILENT_S. A neighbour with a message
+is present and far away, and is waited for up to PRESENT_S. Knows nothing of IKE or kernels.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from __future__ import annotations
 from enum import Enum
 
 SHORTEST_S = 0.1
-"""Links need a moment to come up before it can be said that nobody is there."""
+"""Links need a moment to come up before a neighbour counts as absent."""
 SILENT_S = 1.0
 PRESENT_S = 8.0
-"""Less than OSPF's usual hello interval of 10 s: to wait longer costs the other links more than the lost word. Whoever
-forges a neighbour's first message can hold a boot up for so long."""
+"""Less than OSPF's usual hello interval of 10 s: a longer wait costs the other links more than a lost Hello. An
+attacker that forges a neighbour's first message can delay a boot by this time."""
 
 
 class Missing(Enum):
-    """Who is not keyed yet."""
+    """Which neighbours are not keyed yet."""
 
     NOBODY = "all are keyed"
-    PRESENT = "one at least that something came from"
-    SILENT = "only neighbours that nothing came from"
+    PRESENT = "at least one from which a message came"
+    SILENT = "only neighbours without a message"
 
     @classmethod
     def of(cls, *, keyed: bool, present: bool) -> Missing:
-        """`keyed`: all are; `present`: something came from one that is not."""
+        """`keyed`: all are; `present`: a message came from one that is not."""
         return cls.NOBODY if keyed else cls.PRESENT if present else cls.SILENT
 
 
 class Readiness:
-    """Says once that it is time."""
+    """Reports once that the daemons may start."""
 
     def __init__(self, now: float) -> None:
         self._due = {
@@ -44,16 +44,16 @@ class Readiness:
 
     @property
     def waits(self) -> bool:
-        """Whether it has not been said yet."""
+        """True until it has been reported."""
         return not self._done
 
     def reached(self, missing: Missing, now: float) -> bool:
-        """True the first time that nobody who is there is waited for any more."""
+        """True the first time that no present neighbour is waited for."""
         if self._done or now < self._due[missing]:
             return False
         self._done = True
         return True
 
     def next_timer(self, missing: Missing) -> float | None:
-        """When to look again if nothing else happens."""
+        """The time of the next check, without other events."""
         return None if self._done else self._due[missing]

@@ -1,7 +1,7 @@
-"""When a router that can live without the DKS goes to see it: not all at once after a power failure.
+"""The schedule of a router's visits to the DKS: after a power failure not all routers come at once.
 
-The schedule is the signed document's: a first random wait, then longer ones, each with jitter. Where keys
-come from the DKS there is nothing to wait for. Knows nothing of messages.
+The signed document has the schedule: a first random wait, then longer ones, each with jitter. A router whose keys come
+from the DKS does not wait. Knows nothing of messages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Uniform = Callable[[float, float], float]
 EAGER_S = (0.5, 1.5)
 
 LONGEST_HINT_S = 3600
-"""So long a DKS may ask a router to stay away: 20,000 routers that come at once wait less."""
+"""The longest time for which a DKS may ask a router to stay away: 20,000 routers that come at once need less."""
 
 
 class Schedule:
@@ -39,12 +39,12 @@ class Schedule:
         return self._jittered(self._wait_s)
 
     def hinted(self, seconds: int) -> float:
-        """Seconds until the next try, when the DKS asked us to stay away for so long."""
+        """Seconds until the next try, when the DKS asked us to stay away for this time."""
         seconds = min(seconds, max(LONGEST_HINT_S, self._settings.max_s))
         return seconds * (1 + self._uniform(0, self._settings.jitter))
 
     def succeeded(self) -> None:
-        """The DKS was reached: a later failure begins with short waits again."""
+        """The DKS was reached: after a later failure, waits are short again."""
         self._wait_s = float(self._settings.first_min_s)
 
     def _jittered(self, wait_s: float) -> float:

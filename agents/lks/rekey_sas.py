@@ -1,7 +1,7 @@
-"""Our Rekey SAs with the DKS: what it tells us of groups while there is no IKE SA (RFC 9838 §2.4.1).
+"""Our Rekey SAs with the DKS, for its messages about groups while there is no IKE SA (RFC 9838 §2.4.1).
 
-One for each group that we registered at. A message counts when it is sealed under the SA, signed by the DKS, and
-later than the last one. Knows nothing of what a message says.
+One for each group that we registered at. A message is valid when it is sealed under the SA, signed by the DKS, and
+later than the last one. Knows nothing of a message's content.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from agents.ikev2.registry import ExchangeType
 from agents.policy.names import GroupId
 
 RENEW_FRACTION = (0.8, 0.9)
-"""When we register again because a Rekey SA is about to expire (RFC 9838 §2.4.1.4), of its lifetime."""
+"""The fraction of its lifetime at which an expiring Rekey SA causes a new registration (RFC 9838 §2.4.1.4)."""
 Uniform = Callable[[float, float], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The payloads of one message of the DKS to one group, and what the keys in them are wrapped with."""
+    """The payloads of one message of the DKS to one group, and the key that wraps the keys in it."""
 
     group: GroupId
     payloads: tuple[Payload, ...]
@@ -54,7 +54,7 @@ class RekeySas:
         return len(self._held)
 
     def take(self, group: GroupId, grant: RekeyGrant | None, now: float) -> None:
-        """What a registration gave, or did not: what was known before is void (RFC 9838 §2.3.3)."""
+        """The Rekey SA of a registration, or None: earlier knowledge is void (RFC 9838 §2.3.3)."""
         self.drop(group)
         if grant is None:
             return
@@ -63,22 +63,22 @@ class RekeySas:
         self._held[grant.sa.spi] = _Held(group, grant, receiver, renew_at, now + grant.lifetime_s)
 
     def drop(self, group: GroupId) -> None:
-        """We are no member of this group."""
+        """We are not a member of this group."""
         for spi in [spi for spi, held in self._held.items() if held.group == group]:
             del self._held[spi]
 
     @staticmethod
     def is_message(datagram: bytes) -> bool:
-        """Whether this is GSA_REKEY, which no IKE SA carries."""
+        """True for a GSA_REKEY, which no IKE SA carries."""
         try:
             return parse_header(datagram).exchange == ExchangeType.GSA_REKEY
         except MalformedMessage:
             return False
 
     def open(self, datagram: bytes, now: float) -> Opened | None:
-        """What the message says; None for a copy of the last one, and for a message of no SA of ours.
+        """The content of the message; None for a copy of the last one, and for a message of no SA of ours.
 
-        IntegrityFailure for what is not from the DKS, or was there before; MalformedMessage.
+        IntegrityFailure for a message that is not from the DKS, or a replay; MalformedMessage.
         """
         header = parse_header(datagram)
         held = self._held.get(header.spi_i + header.spi_r)
@@ -92,7 +92,7 @@ class RekeySas:
         return Opened(held.group, tuple(payloads), held.grant.sa.key_wrap_key)
 
     def due(self, now: float) -> list[GroupId]:
-        """Groups to register at again, said once, because their Rekey SA is about to expire."""
+        """The groups to register at again because their Rekey SA is about to expire; each is reported once."""
         groups = []
         for spi, held in list(self._held.items()):
             if held.renew_at <= now:

@@ -36,12 +36,12 @@ _KIND = f"{_STEM}/{_FORMAT}"
 _MAX = (1 << 63) - 1
 _LONGEST_STATE = 2048
 MOST_FLOORS = 1 << 15
-"""Marks of groups that are kept; beyond it those of keys that count no more go first, and then the oldest."""
+"""The most marks of groups that are kept; beyond it, first those of revoked keys go, then the oldest."""
 MOST_OCTETS = MOST_FLOORS * (_LONGEST_STATE + 512)
 ROOT = b""
-"""Whose mark a document's version is when the domain's root key signed it."""
+"""The owner of a document version's mark when the domain's root key signed it."""
 _UNKNOWN = "?"
-"""Whose an older record's mark is, which did not say: of whoever signed the document in force under it."""
+"""The owner of a mark in an older record, which did not name one: the signer of the document in force."""
 
 Counters = tuple[int, int]
 _Place = tuple[str, str]
@@ -49,7 +49,7 @@ _Place = tuple[str, str]
 
 
 class _Floor(NamedTuple):
-    """A mark: of the last state that was taken of a group, of one key."""
+    """A mark: the last state that was accepted of a group, from one key."""
 
     version: int
     generation: int
@@ -57,7 +57,7 @@ class _Floor(NamedTuple):
 
 
 class Standing(Protocol):
-    """Whose marks count now."""
+    """The keys whose marks are valid now."""
 
     def signers(self, group: GroupId) -> Mapping[Issuer, bytes]:
         """The keys (SubjectPublicKeyInfo) that may speak for this group."""
@@ -66,20 +66,20 @@ class Standing(Protocol):
         """The version of the policy in force here."""
 
     def revoked(self, key: bytes) -> bool:
-        """Whether the administrator's key with this hash counts no more."""
+        """True if the administrator's key with this hash is revoked."""
 
 
 class Retained:
-    """The retained state of one router, in memory; every change gives its Persist before it may be acted on.
+    """The retained state of one router, in memory; every change gives its Persist before the change may take effect.
 
-    `standing`: None where nobody's marks are looked at; `owner`: the router's party id, which is in its records.
+    `standing`: None where marks are not checked; `owner`: the router's party id, which its records hold.
     """
 
     def __init__(
         self, record: bytes | None, emit: Callable[[Persist], None], standing: Standing | None = None, owner: str = ""
     ) -> None:
-        """From the record that was read, or None at the first start. CorruptRecord for a damaged one, and for that of
-        another router: the router then must not send, for nobody knows which generations it used."""
+        """From the record that was read, or None at the first start. CorruptRecord for a damaged record, and for
+        another router's: the router must not send then, since the generations that it used are unknown."""
         self._emit, self._standing, self._owner = emit, standing, owner
         self._reserved = 0
         self._versions: dict[str, int] = {}
@@ -89,13 +89,14 @@ class Retained:
             of, self._reserved, self._versions, self._revocation, self._floors = _read(record)
             if of not in ("", owner):
                 raise CorruptRecord(
-                    f"the retained {COUNTERS} are of {of}, not of {owner}: only its own say what it has sent with"
+                    f"the retained {COUNTERS} are of {of}, not of {owner}: only its own counters say what it has sent "
+                    "with"
                 )
         self.generation_floor = self._reserved
         """No generation up to and including this one may be used again."""
 
     def reserve(self, generation: int, block: int) -> None:
-        """Have a mark at or above this generation, before it is used."""
+        """Set a mark at or above this generation, before it is used."""
         if generation > self._reserved:
             self._reserved = generation + block - 1
             self._write()
@@ -108,23 +109,22 @@ class Retained:
     # -- groups ------------------------------------------------------------------------------------
 
     def floor(self, group: GroupId) -> Counters:
-        """The highest version and the highest generation of the last words that were taken of this group, of each key
-        that may speak for it now; (0, 0) when there was none."""
+        """The highest version and the highest generation of the accepted states of this group, from all keys that may
+        speak for it now; (0, 0) without any."""
         return _highest(self._marks(group))
 
     def signed_state(self, group: GroupId) -> bytes | None:
-        """The signed state of the highest generation that was taken; None when there was none."""
+        """The signed state of the highest accepted generation; None without one."""
         last = max(self._marks(group), key=lambda each: (each.generation, each.version), default=None)
         return None if last is None else last.signed or None
 
     def check(self, state: GroupState) -> None:
-        """PolicyError unless this state, which the caller has verified, may be taken: its generation is not below any
-        that was taken, nor its version below any that our own policy has come to, and neither is further ahead than
-        anybody could be.
+        """PolicyError unless this verified state may be accepted: its generation is not below an accepted one, its
+        version is not below one that was accepted and that our own policy has reached, and neither is implausibly high.
 
-        A version beyond that of the policy here is not ours to judge by. Its speaker may have acted on it and do so no
-        more: its folder was put back, or the administrator is revoked whose version it was. It is followed back to a
-        lower version, but only with a generation that was never taken.
+        A version beyond our own policy's cannot be judged. Its speaker may have acted on it and no longer do so: its
+        folder was restored, or the version's administrator was revoked. We follow the speaker back to a lower version,
+        but only with a generation that was never accepted.
         """
         marks = self._marks(state.group)
         version, generation = _highest(marks)
@@ -139,7 +139,7 @@ class Retained:
             raise PolicyError(f"group {state.group}: state {state.counters} is older than {(version, generation)}")
 
     def took(self, taken: SignedState) -> None:
-        """This state was taken."""
+        """This state was accepted."""
         state = taken.said
         key = (str(state.group), self._signer(state.group, state.issuer))
         if state.counters != self._floors.get(key, _Floor(0, 0, b""))[:2]:
@@ -169,17 +169,16 @@ class Retained:
 
     @property
     def version(self) -> int:
-        """The highest version that was in force here by a key that counts."""
+        """The highest version that was in force here by a valid key."""
         return max((version for key, version in self._versions.items() if not self._is_revoked(key)), default=0)
 
     def document(self, signed: bytes, version: int, signer: bytes = ROOT) -> None:
-        """Keep this signed document; the caller has verified it."""
+        """Keep this signed document, which the caller has verified."""
         self._emit(Persist(DOCUMENT, signed))
         self.acts_on(version, signer)
 
     def acts_on(self, version: int, signer: bytes = ROOT) -> None:
-        """This version, signed by this key, is in force now. PolicyError when a later one has been by a key that
-        counts."""
+        """This version, signed by this key, is in force now. PolicyError when a later one by a valid key has been."""
         key = "" if signer == ROOT else key_hash(signer).hex()
         if self._versions.get(_UNKNOWN) == version:
             self._versions[key] = self._versions.pop(_UNKNOWN)
@@ -198,8 +197,8 @@ class Retained:
     # -- revocation --------------------------------------------------------------------------------
 
     def revocation(self, signed: bytes, version: int) -> None:
-        """Keep this revocation list; the caller has verified it. The list is on the disk before its number is: a
-        number without its list would be taken for a list that somebody took away."""
+        """Keep this revocation list, which the caller has verified. The list is on the disk before its number: a number
+        without a list would look like a removed list."""
         self._emit(Persist(REVOCATION, signed))
         self.acts_on_revocation(version)
 
@@ -236,7 +235,7 @@ class Retained:
 
 
 def _highest(marks: Sequence[_Floor]) -> Counters:
-    """The highest version and the highest generation, each of any of them."""
+    """The highest version and the highest generation of these marks."""
     return max((each.version for each in marks), default=0), max((each.generation for each in marks), default=0)
 
 
@@ -244,7 +243,7 @@ _Record = tuple[str, int, dict[str, int], int, dict[_Place, _Floor]]
 
 
 def _read(record: bytes) -> _Record:
-    """A record of this format, or of one up to 2, which did not say whose the marks were. CorruptRecord."""
+    """A record of this format, or of one up to 2, which did not name the marks' owners. CorruptRecord."""
     form, payload = unseal_any(_STEM, _FORMAT, record)
     return _decode(payload) if form == _FORMAT else _decode_older(payload, form)
 
@@ -278,7 +277,7 @@ def _decode(payload: bytes) -> _Record:
 
 
 def _decode_older(payload: bytes, form: int) -> _Record:
-    """Of format 1, the first ones knew no version, or no revocation list, and none of them what was signed."""
+    """Format 1: early records have no version, or no revocation list, and none has signed states."""
     first = form == 1
     value = _map(payload, "reserved", *(() if first else ("version", "revocation")))
     version, revocation, kept = value.get("version", 0), value.get("revocation", 0), value.get("floors")

@@ -1,8 +1,7 @@
-"""What a router does about revoked keys: it keeps the newest list, acts without the revoked, and passes it on.
+"""A router's handling of revoked keys: it keeps the newest list, acts without the revoked, and passes the list on.
 
-A list is on the disk before anything follows from it. Knows nothing of how lists travel
-(agents.gikev2.revocation_exchange) or of how a neighbour is dropped: acting is to go on under the same document without
-the revoked neighbours.
+A list is on the disk before it has any effect. Knows nothing of how lists travel (agents.gikev2.revocation_exchange) or
+of how a neighbour is dropped: the router continues under the same document without the revoked neighbours.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ class RouterRevocations:
         whole: Callable[[], PolicyDocument],
         changed: Callable[[float], None],
     ) -> None:
-        """PolicyError when the list is older than one that was in force, or gone. `whole`: the document in force
-        as it was signed, the revoked included."""
+        """PolicyError when the list is missing, or older than one that was in force. `whole`: the document in force as
+        it was signed, with the revoked routers."""
         self._context, self._revocations, self._whole, self._changed = context, revocations, whole, changed
         with in_file(FILE):
             context.retained.acts_on_revocation(revocations.version)
@@ -49,29 +48,30 @@ class RouterRevocations:
 
     @property
     def alone(self) -> bool:
-        """Whether nobody is heard any more: our own key is revoked, or our document expired before the list began."""
+        """True if no neighbour is accepted any more: our own key is revoked, or our document expired before the list
+        begins."""
         whole = self._whole()
         return self._revocations.revokes(whole.identity) or self.outdated
 
     @property
     def outdated(self) -> bool:
-        """Whether our document is so old that the list may not name all of whom it names that are revoked."""
+        """True if our document is so old that the list may lack revoked keys that it names."""
         return self._revocations.outdated(self._whole())
 
     def revokes_router(self, spki: bytes) -> bool:
-        """Whether this router's key counts no more."""
+        """True if this router's key is revoked."""
         return self._revocations.revokes(spki)
 
     def revokes_administrator(self, spki: bytes) -> bool:
-        """Whether no new document signed with this key is taken any more."""
+        """True if no new document signed with this key is accepted."""
         return self._revocations.revokes_administrator(spki)
 
     def effective(self, document: PolicyDocument) -> PolicyDocument:
-        """The document as it is acted on."""
+        """The document without the revoked routers."""
         return self._revocations.without_revoked(document)
 
     def offer(self, signed: bytes, source: str, now: float) -> None:
-        """A list that somebody gave: a neighbour, the DKS, the administrator of this router."""
+        """A list from a neighbour, the DKS, or the administrator of this router."""
         try:
             revoked = self._revocations.take(signed)
         except PolicyError as error:

@@ -1,9 +1,9 @@
-"""One own group: the router sends, and its LKS is the group's key server (GC/KS) towards the neighbours.
+"""One own group: the router sends, and its LKS is the group's key server (GC/KS) for the neighbours.
 
-Keys come from the LKS's own randomness, from its first second on; nobody need be reachable. Under `issuer: dks` the
-next keys come from the DKS when that answers, and neighbours get them here all the same: so a group has one
-distributor, and nobody is told two things. RFC 9838 §2.3 (registration), §2.4.2 (inband rekey), §4.4.3 (delays).
-Knows nothing of how IKE SAs come about.
+Keys come from the LKS's own randomness, from the first second on, without any peer. Under `issuer: dks` the next keys
+come from the DKS when it answers, and the LKS distributes them all the same: a group has one distributor, so receivers
+get no conflicting keys. RFC 9838 §2.3 (registration), §2.4.2 (inband rekey), §4.4.3 (delays). Knows nothing of how IKE
+SAs come about.
 """
 
 from __future__ import annotations
@@ -37,33 +37,33 @@ from agents.policy.keys import public_key_from_spki
 from agents.policy.names import GroupId
 
 REKEY_FRACTION = 0.75
-"""A new generation is made when so much of the old one's lifetime is over, or up to a tenth of it earlier."""
+"""A new generation is made when this fraction of the old one's lifetime is over, or up to a tenth of it earlier."""
 
 PATIENCE_S = 30.0
-"""How long at most the old generation is sent with while members that live have not acknowledged the new one, or as
-long as requests to the furthest of them are repeated. A member that does not answer loses its IKE SA by then, and is no
-longer waited for."""
+"""The longest time for which the old generation is sent with while live members have not acknowledged the new one; or
+as long as requests to the farthest of them are retransmitted. A member that does not answer loses its IKE SA by then,
+and is no longer waited for."""
 
 ATTEMPTS = 3
-"""How often a member that refuses a rekey is sent it."""
+"""How often a rekey is sent again to a member that refuses it."""
 
 
 DKS_PATIENCE_S = 5.0
-"""How long at most a rekey waits for the DKS's answer, or two measured round trips to it; never more than a tenth of a
-key's lifetime."""
+"""The longest time for which a rekey waits for the DKS's answer, or two measured round trips to it; never more than a
+tenth of a key's lifetime."""
 
 
 class Orders(Protocol):
-    """The way to a DKS that makes our groups' generations."""
+    """The path to a DKS that makes our groups' generations."""
 
     def order(self, group: GroupId, held: bytes, now: float) -> bool:
         """Ask for the generation after the one of this signed state; False when the DKS cannot be asked now."""
 
     def answer_within_s(self) -> float:
-        """How many seconds the DKS takes to answer, at most, as far as that was measured."""
+        """The longest measured time, in seconds, that the DKS takes to answer."""
 
     def report(self, now: float) -> None:
-        """We have made a generation without it: it is told soon, or when it is back."""
+        """We have made a generation without the DKS: report it soon, or when the DKS is back."""
 
 
 @dataclass(slots=True)
@@ -74,7 +74,8 @@ class _Ordered:
 
 
 class PushGeneration(Request):
-    """GSA_INBAND_REKEY: a generation of ours to one member. Made when it is sent, and not when there is a newer one."""
+    """GSA_INBAND_REKEY: a generation of ours to one member. Its payloads are made when it is sent; a newer generation
+    cancels it."""
 
     def __init__(self, speaker: Speaker, keys: GroupKeys, router: str, sa: SaHandle) -> None:
         self._speaker, self._keys, self.router, self.sa = speaker, keys, router, sa
@@ -103,11 +104,11 @@ class Speaker:
         self._ordered: _Ordered | None = None
         self.sending = Sending(group, group.interface)
         self.members: dict[str, SaHandle] = {}
-        self._pushes: set[PushGeneration] = set()  # of the newest generation, and not answered
-        self._registering: set[str] = set()  # have been given the active generation, and get the waiting one next
+        self._pushes: set[PushGeneration] = set()  # of the newest generation, and unanswered
+        self._registering: set[str] = set()  # have the active generation, and get the waiting one next
         self._attempts: dict[str, int] = {}
         self._ends: dict[int, float] = {}
-        self._given: dict[int, set[str]] = {}  # generation → who was sent it
+        self._given: dict[int, set[str]] = {}  # generation → members that it was sent to
         self.rekey_at = now
         self.sending.begin(self._make(now))
         context.kernel_dirty = True
@@ -122,12 +123,12 @@ class Speaker:
         return keys.generation if keys is not None else 0
 
     def sas(self) -> Iterator[GroupSa]:
-        """What the kernel shall hold of it."""
+        """The content that the kernel must have."""
         return self.sending.sas(lambda generation: self._ends.get(generation, math.inf))
 
     def _make(self, now: float) -> GroupKeys:
         context = self._context
-        # Under another policy the DKS may have given this group's keys, and receivers keep to the highest number.
+        # Under another policy the DKS may have given this group's keys, and receivers keep the highest number.
         generation = context.next_generation(self.sending.held(), context.retained.floor(self.group)[1])
         state = GroupState.of(self.group, context.document.version, generation, "lks")
         signed = SignedState.sign(state, context.private_key)
@@ -171,10 +172,10 @@ class Speaker:
         return KeyServer.answer(self.sending.floors(keys, context.last_sequence), router, kwk)
 
     def _to_give(self, request: RegistrationRequest, router: str, now: float) -> GroupKeys:
-        """The keys to register a neighbour with: those that are sent with, unless it has had later ones already.
+        """The keys for a neighbour's registration: those in use, unless it has had later ones.
 
-        When it shows some in our own signed words that it did not get from us since we started, our retained folder was
-        lost or is an older one: nothing is given under a number that it has had, and we go on above that.
+        The neighbour may show a state that we signed, but did not give it since our start. Then our retained folder was
+        lost or is an older one: nothing is given under a number that the neighbour has had, and we continue above it.
         """
         context, shown = self._context, self._state_shown(request)
         active = self.sending.active
@@ -195,13 +196,13 @@ class Speaker:
         return newest if self._is_later(shown.v, shown.g, active, router) else active
 
     def _is_later(self, version: int, generation: int, keys: GroupKeys, router: str) -> bool:
-        """Whether what a neighbour shows is later than these keys; or it is of their very number, and not of them."""
+        """True if the neighbour's state is later than these keys, or has their number but is not theirs."""
         if generation == keys.generation and router not in self._given[generation]:
             return True
         return version > keys.state.said.v or generation > keys.generation
 
     def _state_shown(self, request: RegistrationRequest) -> GroupState | None:
-        """What a neighbour says that we said last of this group, in our own or the DKS's signed words."""
+        """Our last state of this group according to a neighbour, signed by us or by the DKS."""
         context = self._context
 
         def key_of(issuer: Issuer) -> Ed25519PublicKey:
@@ -223,14 +224,14 @@ class Speaker:
             raise UnusableGroup(f"{self.group}: generation {generation} is too far ahead")
 
     def registered(self, router: str, now: float) -> None:
-        """The answer is on its way: a generation that waits for its turn follows it."""
+        """The answer was sent: a generation that waits for its turn follows it."""
         if router in self._registering:
             self._registering.discard(router)
             if router in self.members:
                 self._push(router, now)
 
     def forget(self, sa: SaHandle, now: float) -> None:
-        """This IKE SA is gone, and whoever registered over it is no member any more (RFC 9838 §2.3.3)."""
+        """This IKE SA is gone, and the members that registered over it are no longer members (RFC 9838 §2.3.3)."""
         for router in [name for name, handle in self.members.items() if handle is sa]:
             del self.members[router]
             self._drop_pending(router, now)
@@ -240,9 +241,9 @@ class Speaker:
     def rekey(self, now: float, reason: str, *, excluding: bool = False) -> None:
         """A new generation: members get it first, then it is sent with.
 
-        The old one goes on being sent with until every member that lives has the new one, up to the end of its
-        lifetime. `excluding`: somebody who has the old one must not hear us longer than the policy's activation delay.
-        Under `issuer: dks` the DKS is asked for it, and it is made here when there is no answer in time.
+        The old one is sent with until every live member has the new one, up to the end of its lifetime. `excluding`: a
+        holder of the old one must lose access after the policy's activation delay. Under `issuer: dks` the DKS is asked
+        for it, and the LKS makes it when no answer comes in time.
         """
         if self._ordered is not None:
             self._ordered.excluding = self._ordered.excluding or excluding
@@ -258,8 +259,8 @@ class Speaker:
             self._orders.report(now)
 
     def given(self, keys: GroupKeys, now: float) -> None:
-        """The DKS's answer to `order`. UnusableGroup when these keys are not what policy allows, or come too late, and
-        then we make our own."""
+        """The DKS's answer to `order`. UnusableGroup when policy forbids these keys or they come too late; then the LKS
+        makes its own."""
         version = keys.state.said.v
         ordered, self._ordered = self._ordered, None
         try:
@@ -283,8 +284,8 @@ class Speaker:
         """The DKS does not answer `order`, or not with keys: make them here."""
         ordered, self._ordered = self._ordered, None
         if ordered is not None:
-            # The DKS may have written down the next even number before its answer was lost. Above that one, its
-            # ledger and what we send with are the same again as soon as we have reported.
+            # The DKS may have recorded the next even number before its answer was lost. Above that number, its ledger
+            # and our generation agree again as soon as we have reported.
             self._context.passed_generation(self.generation + 2 - self.generation % 2)
             self._renew(self._make(now), now, ordered.reason, excluding=ordered.excluding)
         if self._orders is not None:
@@ -296,7 +297,7 @@ class Speaker:
         slowest_s = max((sa.patience_s for sa in self.members.values()), default=0.0)
         patience_s = max(0.0, min(max(PATIENCE_S, slowest_s), ends_at - now))
         atd_s = keys.atd_s if excluding else max(keys.atd_s, math.ceil(patience_s))
-        # Members are told how long we may take, since so long they have to hear the old generation.
+        # Members get the longest time that we may take, since they must accept the old generation for that long.
         keys = replace(keys, atd_s=min(atd_s, MAX_DELAY_S))
         self._pushes, self._attempts = set(), {}
         self._registering.clear()
@@ -309,7 +310,7 @@ class Speaker:
         self._all_have_it(now)
 
     def exclude(self, routers: Iterable[str], now: float) -> None:
-        """These neighbours are not allowed any more: they get no later generation than they have."""
+        """These neighbours are no longer allowed: they get no later generation."""
         for router in routers:
             self.members.pop(router, None)
             self._drop_pending(router, now)
@@ -329,13 +330,13 @@ class Speaker:
         self._attempts[router] = self._attempts.get(router, 0) + 1
 
     def pushed(self, push: PushGeneration, now: float, *, rejected: bool = False, failed: bool = False) -> None:
-        """The answer to a rekey, or that there will be none. A member that refuses could not use it, and does not hear
-        the new generation."""
+        """The answer to a rekey, or None without one. A member that refuses could not use the new generation, and
+        cannot decrypt it."""
         if push not in self._pushes:
-            return  # there is a newer generation, or the member is none any more
+            return  # there is a newer generation, or the member has left
         self._pushes.discard(push)
         router = push.router
-        # Over another IKE SA than the one that is gone it may be a member again already.
+        # Over another IKE SA than the closed one it may already be a member again.
         if failed and self.members.get(router) is push.sa:
             del self.members[router]
         if rejected:
@@ -352,7 +353,7 @@ class Speaker:
             self._all_have_it(now)
 
     def _all_have_it(self, now: float) -> None:
-        """Nobody is waited for any more: the activation delay need not run out."""
+        """No member is waited for any more: the activation delay need not run out."""
         if not self._pushes and not self._registering and self.sending.activate(now):
             self._context.kernel_dirty = True
 

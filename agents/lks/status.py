@@ -1,4 +1,4 @@
-"""What `lks status` shows: which keys there are, whom they were agreed with, and what comes next. Never a key.
+"""The answer of `lks status`: the keys, the peers that have them, and the next actions. Never a key.
 
 Reads the parts of a running LKS and changes nothing. Times are seconds from now.
 """
@@ -17,7 +17,7 @@ from agents.policy.difference import shown_modes
 from agents.policy.document import InterfacePolicy
 from agents.policy.names import GroupId
 
-REFUSED = "kernel: it has refused some of this and is asked again each second; `lks events` says what, and why"
+REFUSED = "kernel: it has refused part of this and is tried again each second; `lks events` says what, and why"
 
 
 def status(
@@ -29,7 +29,7 @@ def status(
     *,
     refused: bool,
 ) -> dict[str, Any]:
-    """The whole, fit for JSON. `refused`: the kernel has not taken all of it, so that nobody is said to be keyed."""
+    """The whole status, fit for JSON. `refused`: the kernel has refused part of it, so no neighbour counts as keyed."""
     document = context.document
     return {
         "router": document.router,
@@ -130,14 +130,14 @@ def _heard(hearing: Hearing, now: float) -> dict[str, Any] | None:
 
 
 def keyed(policy: InterfacePolicy, router: str, link: Link | None, central: CentralGroups | None) -> bool:
-    """Whether a neighbour of this interface and we have each other's keys."""
+    """True if a neighbour of this interface and we have each other's keys."""
     if link is not None:
         return router in link.listeners and link.keyed(router)
     return central is not None and central.keyed(policy.name, router)
 
 
 def as_text(status: Mapping[str, Any]) -> str:
-    """A page for people, from what `status` gave."""
+    """The status as text."""
     dks = status["dks"]
     lines = [
         f"{status['router']} in {status['domain']}: policy version {status['policy_version']}, "
@@ -167,7 +167,7 @@ def as_text(status: Mapping[str, Any]) -> str:
 
 
 def _by(status: Mapping[str, Any]) -> str:
-    """Which key exchange an IKE SA has, where there is one."""
+    """The key exchange of an IKE SA, if there is one."""
     return f" (IKE: {status['key_exchange']})" if status["key_exchange"] else ""
 
 

@@ -1,4 +1,4 @@
-"""`policy admin`: who may sign documents besides the domain's root key, and whose key counts no more.
+"""`policy admin`: the keys that may sign documents besides the domain's root key, and revoked ones.
 
 Knows nothing of how documents are made.
 """
@@ -18,7 +18,7 @@ from agents.policy.revocation import key_hash
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Administrators: keys that sign documents in the root key's name. Changes count once committed.",
+    help="Administrators: keys that sign documents in the root key's name. Changes take effect when committed.",
 )
 DAY_S = 86400
 
@@ -29,7 +29,7 @@ Name = Annotated[str, typer.Argument(help="The administrator's name.")]
 def add(
     context: typer.Context,
     name: Name,
-    key: Annotated[Path, typer.Option(help="The administrator's public key, PEM, which you have checked.")],
+    key: Annotated[Path, typer.Option(help="The administrator's public key, PEM; check it first.")],
     as_json: Json = False,
 ) -> None:
     """Add an administrator to the draft."""
@@ -38,14 +38,14 @@ def add(
 
 @app.command()
 def revoke(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Take an administrator's key back, for ever: the commit signs a revocation list, and all documents of this
-    administrator anew."""
+    """Revoke an administrator's key permanently: the commit signs a revocation list, and all documents of this
+    administrator again."""
     take(context, as_json, lambda: steps.RevokeAdministrator(name=name))
 
 
 @app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """The draft's administrators, and the revoked."""
+    """List the draft's administrators, and the revoked ones."""
     with opened(context) as store:
         domain = store.draft()
     now = [{"name": each.name, "key": key_hash(each.key).hex()} for each in domain.administrators]
@@ -59,11 +59,11 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 def delegate(
     context: typer.Context,
     name: Name,
-    out: Annotated[Path, typer.Option(help="Where to write the delegation.")],
-    days: Annotated[int, typer.Option(min=1, max=3650, help="For how long it is valid.")] = 365,
+    out: Annotated[Path, typer.Option(help="File for the delegation.")],
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Validity of the delegation.")] = 365,
     as_json: Json = False,
 ) -> None:
-    """Sign, with the root key, that a committed administrator may sign documents. The file is no secret."""
+    """Sign a delegation with the root key: a committed administrator may sign documents. The file is not secret."""
     with opened(context) as store:
         signed = store.delegate(name, int(time.time()), days * DAY_S)
     write_public(out, signed)

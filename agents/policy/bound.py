@@ -1,7 +1,7 @@
-"""How long a removed router can still be accepted by its neighbours: the bound that is shown, tested and measured.
+"""The time for which neighbours can still accept a removed router: the bound that is shown, tested and measured.
 
-For each neighbour min(lease left, time until it is told + life of keys that the removed router shares + delays of
-changing over). Computed from the domain alone; knows nothing of running agents. Times in seconds.
+For each neighbour: min(lease left, time until it has the list + life of keys that the removed router shares + delays of
+a rekey). Computed from the domain alone; knows nothing of running agents. Times in seconds.
 """
 
 from __future__ import annotations
@@ -19,40 +19,42 @@ from agents.policy.errors import PolicyError
 from agents.policy.pairs import pairs_of
 
 DKS_POLL_S = 2.0
-"""The DKS looks into its folder so often."""
+"""The interval at which the DKS reads its folder."""
 DKS_PUSH_S = 25.936
-"""All transmissions of one request of the DKS's, its last wait included."""
+"""All transmissions of one request of the DKS, including its last wait."""
 VISIT_S = 35.864
-"""The same of a request of a router's to the DKS."""
+"""The same for a request of a router to the DKS."""
 HOP_S = 9.51
-"""The same of a request between neighbours.
+"""The same for a request between neighbours.
 
-All three are those of short ways. Where a round trip is longer than the first wait (0.25 s between neighbours, 0.5 s
-from the DKS, 1 s to it) each is as many measured round trips as it has transmissions: 9, 7 and 11, of 30 s at most."""
+All three hold for short paths. If a round trip is longer than the first wait (0.25 s between neighbours, 0.5 s from the
+DKS, 1 s to it), each is as many measured round trips as it has transmissions: 9, 7 and 11, of 30 s at most.
+"""
 SHORT_WAYS = (
-    "Round trips are taken to be below 0.25 s between neighbours, 0.5 s from the DKS and 1 s to it. Over longer ones a "
-    "request may take as long as 11, 9 and 7 of them."
+    "The bound assumes round trips below 0.25 s between neighbours, 0.5 s from the DKS and 1 s to it. Over longer "
+    "ways a request may take 11, 9 and 7 round trips."
 )
 PAIR = "PIM pair"
-"""Where a bound is not one of an interface."""
+"""The place of a bound that does not belong to an interface."""
 
 
 class Case(Enum):
-    """What still works when the removal is committed. The list is in the DKS's folder, or in one router's hands."""
+    """The working connections when the removal is committed. The list is in the DKS's folder, or handed to one
+    router."""
 
     DKS = "DKS reachable, router connected to it"
     VISIT = "DKS reachable, router between two visits"
     NEIGHBORS = "DKS down, list handed to one router of each part of the network"
-    ISOLATED = "isolated: hears of nobody but the removed router"
+    ISOLATED = "isolated: only the removed router is in reach"
 
 
 @dataclass(frozen=True, slots=True)
 class NeighborBound:
     """The bound at one neighbour. None: there is no such time.
 
-    `notice_s`: until it has the list; `keys_s`: life left of keys of others that the removed router holds too;
-    `delays_s`: until older generations are heard no more; `lease_s`: until its lease closes it; `hops`: neighbours
-    that the list passes, of the longest way; `why`: what decides, in a sentence.
+    `notice_s`: until it has the list; `keys_s`: life left of others' keys that the removed router holds too;
+    `delays_s`: until older generations are no longer accepted; `lease_s`: until its lease closes it; `hops`: neighbours
+    that the list passes on the longest way; `why`: the deciding reason, in a sentence.
     """
 
     router: str
@@ -66,7 +68,7 @@ class NeighborBound:
 
     @property
     def total_s(self) -> float | None:
-        """After so long nothing that the removed router sends is accepted there; None: no bound."""
+        """The time after which nothing from the removed router is accepted there; None: no bound."""
         by_notice = None if self.notice_s is None else self.notice_s + self.keys_s + self.delays_s
         known = [each for each in (by_notice, self.lease_s) if each is not None]
         return min(known, default=None)
@@ -75,7 +77,7 @@ class NeighborBound:
 def removal_bound(
     domain: Domain, router: str, case: Case, lease_left: Mapping[str, float] | None = None
 ) -> tuple[NeighborBound, ...]:
-    """The bound at every neighbour of `router`. `lease_left`: what is known of leases; the whole lease otherwise.
+    """The bound at every neighbour of `router`. `lease_left`: known rests of leases; otherwise the whole lease.
 
     PolicyError when there is no such router.
     """
@@ -88,12 +90,12 @@ def removal_bound(
             if weak or there.mode is not Mode.REQUIRED:
                 what = f" for {', '.join(each.value for each in weak)}" if there.modes is not None else ""
                 mode = next(iter(weak.values()), there.mode)
-                why = f"{mode.value}: {other.name} asks no key of anybody on {there.name}{what}"
+                why = f"{mode.value}: {other.name} needs no key from any router on {there.name}{what}"
                 bounds.append(NeighborBound(other.name, there.name, None, 0, 0, None, None, why))
                 continue
             life = domain.settings.lifetimes
-            # On a LAN the removed router has the keys of all speakers, and may speak as any of them until those are
-            # replaced; who misses the replacement hears the old ones until they expire.
+            # On a LAN the removed router has the keys of all speakers, and may send as any of them until those are
+            # replaced. A member that misses the replacement accepts the old ones until they expire.
             keys_s = float(life.group_s) if len(others) > 1 else 0.0
             keys = keys_s, float(life.atd_s + life.dtd_s)
             bounds.append(_bound(domain, router, case, other.name, there.name, keys, lease_left or {}))
@@ -103,14 +105,14 @@ def removal_bound(
 def pair_bound(
     domain: Domain, router: str, case: Case, lease_left: Mapping[str, float] | None = None
 ) -> tuple[NeighborBound, ...]:
-    """The same for unicast PIM, at every router that has a pair with `router`, neighbour or not: the keys are those of
-    the two alone, and are dropped at once. PolicyError when there is no such router."""
+    """The same for unicast PIM, at every router that has a pair with `router`, neighbour or not: only these two share
+    the keys, which are dropped at once. PolicyError when there is no such router."""
     bounds = []
     for pair in pairs_of(domain, domain.router(router)):
         if pair.mode is Mode.REQUIRED:
             bounds.append(_bound(domain, router, case, pair.router, PAIR, (0.0, 0.0), lease_left or {}))
         else:
-            why = f"{pair.mode.value}: {pair.router} asks no key for unicast PIM"
+            why = f"{pair.mode.value}: {pair.router} needs no key for unicast PIM"
             bounds.append(NeighborBound(pair.router, PAIR, None, 0, 0, None, None, why))
     return tuple(bounds)
 
@@ -140,14 +142,14 @@ def _bound(
         why="",
     )
     if bound.total_s is None:
-        why = "nobody tells it, and its lease ends open: until somebody does"
+        why = "it does not get the list, and its lease ends open: no bound"
     elif bound.lease_s is not None and bound.total_s == bound.lease_s:
-        why = "its lease ends and closes it" + ("" if by_notice is not None else "; nobody tells it before")
+        why = "its lease ends and closes it" + ("" if by_notice is not None else "; it does not get the list before")
     else:
         why = {
             Case.DKS: "the DKS pushes the list",
             Case.VISIT: "it gets the list at its next visit to the DKS",
-            Case.NEIGHBORS: f"neighbours pass the list on, {hops} of them at most",
+            Case.NEIGHBORS: f"neighbours pass the list on, over at most {hops} of them",
         }.get(case, "")
     return NeighborBound(**{**_fields(bound), "why": why})
 
@@ -157,7 +159,7 @@ def _fields(bound: NeighborBound) -> dict[str, Any]:
 
 
 def _notice_s(settings: Settings, case: Case, hops: int | None) -> float | None:
-    # A request waits for at most one other to be answered (window 1), so every step counts twice.
+    # A request waits for the answer to at most one other (window 1), so every step counts twice.
     if case is Case.DKS:
         return DKS_POLL_S + 2 * DKS_PUSH_S
     if case is Case.VISIT:
@@ -168,8 +170,8 @@ def _notice_s(settings: Settings, case: Case, hops: int | None) -> float | None:
 
 
 def distance(domain: Domain, removed: str, name: str) -> int | None:
-    """How many steps between neighbours a list needs at most to reach `name` without the removed router, from
-    whichever router that can reach it at all; None when there is none."""
+    """The most steps between neighbours that a list needs to reach `name` without the removed router, from any router
+    that can reach it; None when there is none."""
     reach: dict[str, set[str]] = {}
     for adjacency in domain.adjacencies:
         ends = [domain.router(end.router) for end in (adjacency.a, adjacency.b)]
@@ -191,7 +193,7 @@ def distance(domain: Domain, removed: str, name: str) -> int | None:
 
 
 def leases(given: Iterable[str], domain: Domain, option: str) -> dict[str, float]:
-    """What is known of leases, out of ROUTER=SECONDS. PolicyError, which names the `option`."""
+    """The rests of leases, from ROUTER=SECONDS. PolicyError, which names the `option`."""
     left = {}
     for text in given:
         router, _, seconds = text.partition("=")
@@ -205,7 +207,7 @@ def leases(given: Iterable[str], domain: Domain, option: str) -> dict[str, float
         if not 0 <= left[router] < float("inf"):
             raise PolicyError(f"{option} {text!r}: seconds are 0 or more")
         if router not in domain.routers:
-            raise PolicyError(f"{option} {text!r}: there is no router {router!r} in domain {domain.name}")
+            raise PolicyError(f"{option} {text!r}: domain {domain.name} has no router {router!r}")
     return left
 
 
@@ -225,15 +227,15 @@ def explain(domain: Domain, router: str, lease_left: Mapping[str, float] | None 
 
 
 def as_text(answer: Mapping[str, Any]) -> list[str]:
-    """Lines for people, from what `explain` gave."""
-    lines = [f"{answer['router']} is accepted by no router any more after at most:"]
+    """The lines of text for the result of `explain`."""
+    lines = [f"no router accepts {answer['router']} after, at most:"]
     for case in answer["cases"].values():
         lines += ["", f"{case['what']}: {_seconds_text(case['total_s'])}"]
         width = max((len(f"{each['router']}:{each['interface']}") for each in case["neighbors"]), default=0)
         for each in case["neighbors"]:
             parts = ""
             if each["notice_s"] is not None and each["total_s"] != each["lease_s"]:
-                parts = f" = told {each['notice_s']:g} s + keys {each['keys_s']:g} s + delays {each['delays_s']:g} s"
+                parts = f" = list {each['notice_s']:g} s + keys {each['keys_s']:g} s + delays {each['delays_s']:g} s"
             where = f"{each['router']}:{each['interface']}"
             lines.append(f"  {where:{width}} {_seconds_text(each['total_s'])}{parts}; {each['why']}")
     return [*lines, "", SHORT_WAYS]

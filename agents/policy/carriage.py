@@ -1,7 +1,7 @@
-"""How a signed document is carried in one message, and what none can carry: refused before it is signed for a router.
+"""How a signed document is carried in one message, and the check that it can be, before it is signed for a router.
 
-A message has 64 fragments and 65,535 octets. Documents say the same things of many interfaces, so that zlib (RFC 1950)
-makes a large one four times as small; a small one goes as it is. Knows nothing of messages otherwise.
+A message has 64 fragments and 65,535 octets. Documents repeat themselves for many interfaces, so zlib (RFC 1950)
+shrinks a large one to a quarter; a small one stays as it is. Knows nothing else of messages.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from agents.policy.errors import PolicyError
 from agents.policy.exact import plain
 
 MAX_CARRIED = 60_000
-"""Octets of a document in a message, beside what else an answer to a registration holds."""
+"""Octets of a document in a message, beside the other content of an answer to a registration."""
 MAX_DOCUMENT = cbor.MAX_OCTETS
-"""Octets of a document that anybody reads."""
+"""The most octets of a document that any party reads."""
 _PLAIN = 16_384
 _ZLIB = 0x78
 """The first octet of zlib's format; a signed document begins with 0xd2 or 0x82."""
@@ -26,28 +26,28 @@ _SIGNATURE = 160
 
 
 def packed(signed: bytes) -> bytes:
-    """A signed document as it goes into a message."""
+    """A signed document in its form for a message."""
     return signed if len(signed) <= _PLAIN else zlib.compress(signed, 9)
 
 
 def unpacked(data: bytes) -> bytes:
-    """The signed document, not verified. PolicyError for what `packed` does not give, before it takes more memory than
-    a document may."""
+    """The signed document, unverified. PolicyError for a form that `packed` does not give, before it takes more memory
+    than a document may."""
     if data[:1] != bytes((_ZLIB,)):
         return data
     reader = zlib.decompressobj()
     try:
         signed = reader.decompress(data, MAX_DOCUMENT + 1)
     except zlib.error as error:
-        raise PolicyError(f"a document that was packed wrongly: {error}") from error
+        raise PolicyError(f"a document that was packed incorrectly: {error}") from error
     if len(signed) > MAX_DOCUMENT or not reader.eof or reader.unused_data:
-        raise PolicyError(f"a document that was packed wrongly, or has more than {MAX_DOCUMENT} octets")
+        raise PolicyError(f"a document that was packed incorrectly, or has more than {MAX_DOCUMENT} octets")
     return signed
 
 
 def check_carried(document: PolicyDocument, signed: bytes) -> None:
-    """PolicyError, with the numbers, when this document cannot be brought to its router, or the router could not
-    confirm it."""
+    """PolicyError, with the numbers, when this document does not fit a message to its router, or the router's
+    confirmation would not."""
     counts = (
         f"{len(document.interfaces)} interfaces with {sum(len(each.neighbors) for each in document.interfaces)} "
         f"neighbours and {len(document.pairs)} pairs"
@@ -66,7 +66,7 @@ def check_carried(document: PolicyDocument, signed: bytes) -> None:
 
 
 def _fullest(document: PolicyDocument) -> Confirmation:
-    """The longest word that the router may have to say on this document."""
+    """The longest confirmation that the router may send of this document."""
     interfaces = (
         InForce(
             name=each.name,

@@ -1,7 +1,7 @@
-"""Deterministic CBOR (RFC 8949 §4.2.3, length-first) for signed objects: one value has one encoding, and bounds hold.
+"""Deterministic CBOR (RFC 8949 §4.2.3, length-first) for signed objects: one value has one encoding, within bounds.
 
-A reader of its own, since a general one also makes dates, sets, cycles and big numbers out of tags.
-Knows nothing of what is encoded.
+A reader of its own, since a general one also turns tags into dates, sets, cycles and big numbers. Knows nothing of the
+encoded content.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _SIMPLE = {20: False, 21: True, 22: None}
 
 
 def encode(value: object) -> bytes:
-    """The deterministic encoding of plain values. Raises PolicyError for what has none."""
+    """The deterministic encoding of plain values. PolicyError for other values."""
     try:
         return cbor2.dumps(value, canonical=True)
     except (cbor2.CBOREncodeError, TypeError, ValueError) as error:
-        raise PolicyError(f"no CBOR form: {error}") from error
+        raise PolicyError(f"cannot be written as CBOR: {error}") from error
 
 
 def octets(value: bytes) -> bytes:
-    """As `encode` of octets."""
+    """As `encode`, for octets."""
     length = len(value)
     if length < 24:
         return bytes((0x40 | length,)) + value
@@ -41,7 +41,7 @@ def octets(value: bytes) -> bytes:
 
 
 def decode(data: bytes, *, most_octets: int = MAX_OCTETS, most_items: int = MAX_ITEMS) -> object:
-    """The value of these octets; PolicyError unless they are exactly what `encode` makes of it.
+    """The value of these octets; PolicyError unless `encode` gives exactly them.
 
     Integers, octets, text, arrays, maps, booleans, null, floats. A tag gives (tag, value).
     """
@@ -52,13 +52,13 @@ def decode(data: bytes, *, most_octets: int = MAX_OCTETS, most_items: int = MAX_
 
 
 def read(data: bytes, *, most_octets: int = MAX_OCTETS, most_items: int = MAX_ITEMS) -> object:
-    """As `decode`, in whichever form: for callers that encode what they made of the value, and compare."""
+    """As `decode`, for any encoding: for callers that encode the value again and compare."""
     if len(data) > most_octets:
-        raise PolicyError(f"{len(data)} octets are more than {most_octets}")
+        raise PolicyError(f"{len(data)} octets, more than {most_octets}")
     reader = _Reader(data, most_items)
     value = reader.item(0)
     if reader.offset != len(data):
-        raise PolicyError("octets behind the CBOR value")
+        raise PolicyError("octets after the CBOR value")
     return value
 
 
@@ -81,7 +81,7 @@ class _Reader:
     def _take(self, count: int) -> bytes:
         part = self.data[self.offset : self.offset + count]
         if len(part) != count:
-            raise PolicyError("CBOR is cut short")
+            raise PolicyError("CBOR is truncated")
         self.offset += count
         return part
 
@@ -95,7 +95,7 @@ class _Reader:
     def item(self, depth: int) -> object:
         self._items += 1
         if depth > MAX_DEPTH or self._items > self._most_items:
-            raise PolicyError("CBOR is nested too deep or has too many items")
+            raise PolicyError("CBOR is nested too deeply or has too many items")
         head = self._take(1)[0]
         major, info = head >> 5, head & 31
         if major == 7:
@@ -111,7 +111,7 @@ class _Reader:
             try:
                 return self._take(argument).decode()
             except UnicodeDecodeError as error:
-                raise PolicyError("CBOR text is no UTF-8") from error
+                raise PolicyError("CBOR text is not UTF-8") from error
         if major == 4:
             return [self.item(depth + 1) for _ in range(self._count(argument))]
         if major == 5:
@@ -119,9 +119,9 @@ class _Reader:
         return argument, self.item(depth + 1)
 
     def _count(self, argument: int) -> int:
-        # Every item takes an octet: a count beyond what is left is a lie, found before the loop.
+        # Every item takes an octet: a count beyond the rest is invalid, and found before the loop.
         if argument > len(self.data) - self.offset:
-            raise PolicyError("CBOR is cut short")
+            raise PolicyError("CBOR is truncated")
         return argument
 
     def _map(self, argument: int, depth: int) -> dict[int | str, object]:
@@ -129,7 +129,7 @@ class _Reader:
         for _ in range(self._count(argument)):
             key = self.item(depth + 1)
             if isinstance(key, bool) or not isinstance(key, int | str) or key in entries:
-                raise PolicyError("CBOR map has a double key or one that is no text or number")
+                raise PolicyError("CBOR map has a repeated key, or a key that is neither a number nor text")
             entries[key] = self.item(depth + 1)
         return entries
 

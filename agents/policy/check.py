@@ -1,4 +1,4 @@
-"""`policy check`: whether the Policy Server's store can be used, and what will end soon. Changes nothing.
+"""`policy check`: can the Policy Server's store be used, and what expires soon? Changes nothing.
 
 Knows nothing of the command line.
 """
@@ -22,11 +22,11 @@ from agents.runtime.checks import Checks
 from agents.runtime.settings import ConfigError
 
 SOON_S = 14 * 86_400
-"""A document or delegation that ends within so long is a warning."""
+"""A document or delegation that expires within this time is a warning."""
 
 
 def check(folder: Path, now_s: float) -> Checks:
-    """All of it, as far as what is wrong lets it be seen. `now_s`: Unix seconds."""
+    """All findings, as far as earlier failures allow. `now_s`: Unix seconds."""
     checks = Checks()
     store = checks.tried("store", lambda: _opened(folder), lambda _: f"{folder}: of this release's format")
     if store is None:
@@ -42,7 +42,9 @@ def check(folder: Path, now_s: float) -> Checks:
         tokens = checks.tried("tokens", TokenStore(folder).all, lambda listed: f"{len(listed)}")
         if tokens and importlib.util.find_spec("uvicorn") is None:
             checks.warn(
-                "HTTP API", "there are tokens, and no uvicorn to serve them", "pip install 'router-keys[server]'"
+                "HTTP API",
+                "there are tokens, but uvicorn, which serves the API, is not installed",
+                "pip install 'router-keys[server]'",
             )
         if store.version:
             _said, wrong = confirmed.read(store.domain(store.version), folder / confirmed.FOLDER)
@@ -72,7 +74,7 @@ def _keys(checks: Checks, store: PolicyStore) -> None:
     if key is not None and public is not None and key.public_key() != public:
         checks.wrong(
             "root key",
-            f"{path}: not the key of key.pub, so no router would take what it signs",
+            f"{path}: not the key of key.pub; routers would reject everything that it signs",
             f"ls -l {store.folder}",
         )
 
@@ -80,8 +82,8 @@ def _keys(checks: Checks, store: PolicyStore) -> None:
 def _verified(store: PolicyStore) -> str:
     wrong = store.verify()
     if wrong:
-        raise PolicyError("\n".join([*wrong, "  next:    put the store back from a backup; policy verify"]))
-    return f"{store.version} versions, each as it was signed"
+        raise PolicyError("\n".join([*wrong, "  next:    restore the store from a backup; policy verify"]))
+    return f"{store.version} versions, all as signed"
 
 
 def _draft(checks: Checks, store: PolicyStore) -> None:

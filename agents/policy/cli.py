@@ -67,8 +67,8 @@ from agents.runtime.version import version
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Which routers may be neighbours, and how.",
-    rich_markup_mode=None,  # its tables cut names off where a terminal is narrow
+    help="Which routers may be neighbours, and with what protection.",
+    rich_markup_mode=None,  # rich's tables truncate names on a narrow terminal
 )
 app.add_typer(router_app, name="router")
 app.add_typer(adjacency_app, name="adjacency")
@@ -87,8 +87,8 @@ for name, verb in (("issuer", issuer_), ("post-quantum", post_quantum)):  # as b
 STORE = Path("/var/lib/router-keys/policy")
 
 MAX_VERSION = (1 << 63) - 1
-"""What the store's database counts to."""
-Version = Annotated[int, typer.Argument(min=1, max=MAX_VERSION, help="One of policy history.")]
+"""The highest version number of the store's database."""
+Version = Annotated[int, typer.Argument(min=1, max=MAX_VERSION, help="A version of policy history.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -106,7 +106,7 @@ def options(
         typer.Option("--version", is_eager=True, callback=_show_version, help="Print version and commit."),
     ] = False,
 ) -> None:
-    """Kept for the commands."""
+    """Keep the options for the commands."""
     context.obj = store
 
 
@@ -133,7 +133,7 @@ def init(
 
 @app.command()
 def show(context: typer.Context, as_json: Json = False) -> None:
-    """The draft at a glance: the DKS, what holds for all routers, groups, and how many there are of what."""
+    """Show a summary of the draft: the DKS, the settings of all routers, groups, and counts."""
     with opened(context) as store:
         domain, last = store.draft(), store.version
         changes = difference(store.domain(last) if last else None, domain)
@@ -155,7 +155,7 @@ def show(context: typer.Context, as_json: Json = False) -> None:
         "revoked": len(domain.revoked_routers) + len(domain.revoked_administrators),
     }
     lines = [
-        f"domain {domain.name}, version {last}" + (", with changes that are not committed" if changes else ""),
+        f"domain {domain.name}, version {last}" + (", with uncommitted changes" if changes else ""),
         f"DKS at {dks_text(domain)}",
         f"{value['routers']} routers, {value['approved']} of them approved; {value['adjacencies']} adjacencies; "
         f"{len(domain.groups)} groups; {len(domain.administrators)} administrators; {value['revoked']} keys revoked",
@@ -167,10 +167,10 @@ def show(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def apply(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Verbs that change the draft, one a line, without `policy`.")],
+    file: Annotated[Path, typer.Argument(help="Commands that change the draft, one a line, without `policy`.")],
     as_json: Json = False,
 ) -> None:
-    """Take many steps at once, all or none: each line is what would be typed after `policy`; # begins a comment."""
+    """Take many steps at once, all or none: each line is a command without `policy`; # begins a comment."""
     with opened(context) as store:
         before = store.draft()
         batch = Batch(before)
@@ -184,7 +184,7 @@ def apply(
 
 
 def _line_of(file: Path, number: int, line: str, batch: Batch) -> None:
-    """Take the step of one line. PolicyError, which names it."""
+    """Take the step of one line. PolicyError, which names the line."""
     where, before = f"{file}:{number}", batch.taken
     try:
         words = shlex.split(line, comments=True)
@@ -198,8 +198,8 @@ def _line_of(file: Path, number: int, line: str, batch: Batch) -> None:
         problem, known = invalid.of_usage(error)
         raise PolicyError(f"{where}: {problem}" + (f"\n  allowed: {known}" if known else "")) from error
     if batch.taken == before:
-        allowed = f"verbs of {', '.join(_EDITING)} that change the draft"
-        raise PolicyError(f"{where}: {line.strip()!r} is no such verb\n  allowed: {allowed}")
+        allowed = f"the commands of {', '.join(_EDITING)} that change the draft"
+        raise PolicyError(f"{where}: {line.strip()!r} is not a command that changes the draft\n  allowed: {allowed}")
 
 
 _EDITING = ("router", "interface", "adjacency", "group", "rp", "admin", "set", "unset")
@@ -207,7 +207,7 @@ _EDITING = ("router", "interface", "adjacency", "group", "rp", "admin", "set", "
 
 @app.command()
 def diff(context: typer.Context, as_json: Json = False) -> None:
-    """What a commit would change, and what stands against it (exit code 1)."""
+    """Show what a commit would change, and the problems that prevent it (exit code 1)."""
     with opened(context) as store:
         draft = store.draft()
         last = store.version
@@ -230,8 +230,8 @@ def commit(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Check the whole domain, sign every document that changed, and keep the version. Asks first, on a terminal, where
-    keys would be revoked for ever."""
+    """Check the whole domain, sign every document that changed, and keep the version. On a terminal, asks first if keys
+    would be revoked permanently."""
     signer = signer_of(administrator, delegation)
     with opened(context) as store:
         draft = store.draft()
@@ -247,7 +247,7 @@ def commit(
 
 @app.command()
 def check(context: typer.Context, as_json: Json = False) -> None:
-    """Look whether the store can be used and what ends soon, and say what to do where not; changes nothing."""
+    """Check that the store can be used, and list what expires soon, with remedies; changes nothing."""
     raise typer.Exit(checked(context.obj, time.time()).show("policy", as_json=as_json))
 
 
@@ -260,8 +260,8 @@ def renew(
     export: Export = None,
     as_json: Json = False,
 ) -> None:
-    """Sign documents anew whose time it is, though nothing in them changed; the draft stays. For a timer, once a day;
-    policy serve does it by itself."""
+    """Sign documents again that expire soon, with the same content; the draft stays. For a daily timer; policy serve
+    does it by itself."""
     with opened(context) as store:
         done = store.renew(who or login_name(), int(time.time()), signer_of(administrator, delegation))
         if export is not None:
@@ -273,7 +273,7 @@ def renew(
         "warning": done.warning,
     }
     if done.commit is not None:
-        lines = [f"version {done.commit.version}: {len(done.routers)} documents signed anew"]
+        lines = [f"version {done.commit.version}: {len(done.routers)} documents signed again"]
     else:
         lines = ["nothing is due" + (f" before {_utc(int(done.next_at))}" if done.next_at < math.inf else "")]
     answer(as_json, value, [*lines, *([] if done.warning is None else [f"? {done.warning}"])])
@@ -281,20 +281,20 @@ def renew(
 
 @app.command()
 def rollback(context: typer.Context, version: Version, yes: Yes = False, as_json: Json = False) -> None:
-    """Make the draft what a version was; commit it to put it in force. Asks first, on a terminal, where changes that
-    are not committed would be lost."""
+    """Replace the draft with a version; commit it to put it in force. On a terminal, asks first if uncommitted changes
+    would be lost."""
     with opened(context) as store:
         before = store.draft()
         lost = difference(store.domain(store.version), before) if store.version else []
         if lost:
-            ask(yes, "\n".join(("The draft has changes that are not committed, and they would be lost:", *lost)))
+            ask(yes, "\n".join(("The draft has uncommitted changes, which would be lost:", *lost)))
         changes = difference(before, store.rollback(version))
     answer(as_json, {"changes": changes}, changes or ["nothing changed"])
 
 
 @app.command()
 def history(context: typer.Context, as_json: Json = False) -> None:
-    """Every version: when, who, why."""
+    """List every version with time, author and reason."""
     with opened(context) as store:
         commits = store.history()
     lines = [f"{each.version:5}  {_utc(each.at)}  {visible(each.who)}: {visible(each.why)}" for each in commits]
@@ -309,7 +309,7 @@ def _utc(at: int) -> str:
 def export(
     context: typer.Context,
     folder: Path,
-    version: Annotated[int | None, typer.Option(min=1, max=MAX_VERSION, help="The last by default.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, max=MAX_VERSION, help="Default: the last.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write the signed documents, ROUTER.cose each, the revocation list, and the Policy Server's public key."""
@@ -322,13 +322,13 @@ def export(
 def verify(
     context: typer.Context,
     file: Annotated[
-        Path | None, typer.Argument(help="A document or a revocation list; the whole store when left out.")
+        Path | None, typer.Argument(help="A document or a revocation list; default: the whole store.")
     ] = None,
     key: Annotated[Path | None, typer.Option(help="The Policy Server's public key; the store's by default.")] = None,
     domain: Annotated[str | None, typer.Option(help="The store's by default.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Verify a document, a revocation list, or every version in the store. Exit code 1 when something is wrong."""
+    """Verify a document, a revocation list, or every version in the store. Exit code 1 when one is invalid."""
     if file is None:
         with opened(context) as store:
             wrong = store.verify()
@@ -350,7 +350,7 @@ def verify(
         document = verify_document(signed, public, domain=domain, wall_s=time.time())
         if document.expires_at <= time.time():
             ended = f"{_utc(document.expires_at)}\n  next:    policy renew"
-            raise PolicyError(f"the document of version {document.version} was valid until {ended}")
+            raise PolicyError(f"the document of version {document.version} expired: it was valid until {ended}")
     except PolicyError as error:
         answer(as_json, {"ok": False, "problems": [str(error)]}, [f"{file}: {error}"])
         raise typer.Exit(1) from error
@@ -367,7 +367,7 @@ def _show_list(revoked: RevocationList, *, as_json: bool) -> None:
 
 
 _UsageError: Any = typer.BadParameter.__mro__[2]
-"""ClickException: the class that every error of usage is of, wherever typer has it from."""
+"""ClickException: the base class of usage errors, from whichever package typer has it."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -382,7 +382,7 @@ def entry() -> NoReturn:
 
 @cache
 def _command() -> Any:
-    """All verbs, put together once."""
+    """All commands, put together once."""
     return typer.main.get_command(app)
 
 

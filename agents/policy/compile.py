@@ -1,6 +1,6 @@
 """From a domain to the documents of its routers. A pure function: the domain is checked first.
 
-Knows nothing of keys to sign with, files or versions of the domain.
+Knows nothing of signing keys, files or versions of the domain.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def compile_documents(
 ) -> dict[str, PolicyDocument]:
     """The document of every approved router, at Unix time `issued_at`.
 
-    One whose content is that of the `previous` one keeps it, version and dates included: only a router
-    with other news is told any. PolicyError when the domain is not consistent.
+    A document with the content of the `previous` one keeps that one, version and dates included: only a router with
+    changes gets a new one. PolicyError when the domain is not consistent.
     """
     validate(domain)
     documents: dict[str, PolicyDocument] = {}

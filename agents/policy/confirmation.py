@@ -1,8 +1,8 @@
-"""Confirmation: a router's signed word on what is in force there, so that the next step of a deployment may be taken.
+"""Confirmation: a router's signed statement of the policy in force there, for the next step of a deployment.
 
-Says under which version of its document the router acts, and for each interface the mode that its kernel has and
-the neighbours with whom it is keyed. Values, octets, signature, and what is missing against a document. Knows
-nothing of who carries confirmations or what is done when all are there.
+It names the version of the document that the router acts under, and for each interface the mode in its kernel and the
+neighbours with which it is keyed. Values, octets, signature, and the differences from a document. Knows nothing of who
+carries confirmations or of the steps that follow.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from agents.policy.exact import exactly, written
 
 LABEL = "router-keys/confirmation/1"
 MAX_OCTETS = 49_152
-"""It must fit one IKE message, fragments put together."""
+"""It must fit one IKE message of several fragments."""
 SUFFIX = ".confirmation"
 
 
@@ -40,9 +40,9 @@ class _Value(BaseModel):
 
 
 class InForce(_Value):
-    """One interface of the document. `mode`: what the kernel has; None where the kernel has nothing of ours, because
-    the interface is not there or the kernel refused. `modes`: of protocols with another one, as in the document.
-    `keyed`: neighbours whose packets are heard and who have the keys for ours, by name and in order."""
+    """One interface of the document. `mode`: that of the kernel; None when the kernel has nothing of ours, because the
+    interface does not exist or the kernel refused. `modes`: of protocols with another one, as in the document. `keyed`:
+    neighbours with which keys are shared both ways, by name and in order."""
 
     name: InterfaceName
     mode: Mode | None
@@ -52,13 +52,13 @@ class InForce(_Value):
     @model_validator(mode="after")
     def _ordered(self) -> InForce:
         if list(self.keyed) != sorted(set(self.keyed)):
-            raise ValueError(f"interface {self.name}: neighbours are not in order, each once")
+            raise ValueError(f"interface {self.name}: neighbours are out of order or repeated")
         return self
 
 
 class Confirmation(_Value):
-    """What a router says of itself. `at`: Unix seconds by its own clock, for people; `version` orders; `revocation`:
-    the version of the revocation list that it acts on, None when it has none."""
+    """A router's statement. `at`: Unix seconds by its own clock, for people; `version` orders; `revocation`: the
+    version of its revocation list, None when it has none."""
 
     domain: DomainName
     router: RouterName
@@ -71,20 +71,21 @@ class Confirmation(_Value):
     def _distinct(self) -> Confirmation:
         doubles = [name for name, count in Counter(each.name for each in self.interfaces).items() if count > 1]
         if doubles:
-            raise ValueError(f"interface {doubles[0]} is there twice")
+            raise ValueError(f"interface {doubles[0]} is repeated")
         return self
 
     def interface(self, name: str) -> InForce | None:
-        """What it says of this interface."""
+        """Its statement about this interface."""
         return next((each for each in self.interfaces if each.name == name), None)
 
     def says_the_same(self, other: Confirmation | None) -> bool:
-        """Whether only the time differs."""
+        """True if only the time differs."""
         return other is not None and self.model_copy(update={"at": other.at}) == other
 
 
 def missing(document: PolicyDocument, said: Confirmation | None, interfaces: Iterable[str] | None = None) -> list[str]:
-    """What stands between a router's word and its document, a sentence each; empty when all is in force.
+    """The differences between a router's confirmation and its document, a sentence each; empty when everything is in
+    force.
 
     `interfaces`: only these count (None: all). A confirmation of a later version than the document's counts too.
     """
@@ -92,7 +93,7 @@ def missing(document: PolicyDocument, said: Confirmation | None, interfaces: Ite
     if said is None:
         return [f"{router} has confirmed nothing"]
     if said.version < document.version:
-        return [f"{router} has confirmed version {said.version}, not {document.version}"]
+        return [f"{router} has confirmed version {said.version}, and not yet {document.version}"]
     wanted = None if interfaces is None else set(interfaces)
     lacking = []
     for policy in document.interfaces:
@@ -106,7 +107,7 @@ def _missing(router: str, policy: InterfacePolicy, state: InForce | None) -> lis
     if not policy.protocols:
         return []
     if state is None or state.mode is None:
-        return [f"{at} has nothing in force"]
+        return [f"{at} has no policy in force"]
     others = {each.protocol: each.mode for each in state.modes or ()}
     differing = {
         protocol: (others.get(protocol, state.mode), mode)
@@ -127,7 +128,7 @@ def _missing(router: str, policy: InterfacePolicy, state: InForce | None) -> lis
 
 
 def sign_confirmation(confirmation: Confirmation, key: Ed25519PrivateKey) -> bytes:
-    """As COSE_Sign1, by the router's own key. PolicyError when it is too long to be carried."""
+    """As COSE_Sign1, by the router's own key. PolicyError when it is too long for a message."""
     signed = cose.sign(LABEL, written(confirmation), key)
     if len(signed) > MAX_OCTETS:
         raise PolicyError(f"a confirmation of {len(signed)} octets is longer than {MAX_OCTETS}")
@@ -144,13 +145,13 @@ def verify_confirmation(data: bytes, key: Ed25519PublicKey, *, domain: str, rout
 
 
 def claimed_router(data: bytes) -> str:
-    """Whose confirmation it says it is: to find the key to verify it with, and for nothing else. PolicyError."""
+    """The router that it claims to be of: only to find the key for its verification. PolicyError."""
     _bounded(data)
     return _decode(cose.unverified_payload(data)).router
 
 
 def as_plain(confirmation: Confirmation) -> dict[str, Any]:
-    """Fit for JSON."""
+    """The confirmation in JSON form."""
     return confirmation.model_dump(mode="json", exclude={"domain", "router"})
 
 

@@ -1,6 +1,6 @@
 """A folder of routers' confirmations, ROUTER.confirmation each: read and verified, and kept by the Policy Server.
 
-Whose key counts is read from the domain. Knows nothing of how the files come there.
+The domain has the valid keys. Knows nothing of how the files get there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FOLDER = "confirmations"
 
 
 def verified(domain: Domain, signed: bytes) -> Confirmation:
-    """The word of one of the domain's approved routers. PolicyError."""
+    """The confirmation of one of the domain's approved routers. PolicyError."""
     name = claimed_router(signed)
     router = domain.router(name)
     if not router.approved:
@@ -27,8 +27,8 @@ def verified(domain: Domain, signed: bytes) -> Confirmation:
 
 
 def read(domain: Domain, folder: Path) -> tuple[dict[str, Confirmation], list[str]]:
-    """Every router's word, and what is wrong with files that hold none. No folder: nobody has said anything. What a
-    removed router has said is left out: it is nobody's concern.
+    """Every router's confirmation, and the errors of other files. No folder: no confirmations. Those of removed routers
+    are left out.
 
     OSError when the folder cannot be read.
     """
@@ -51,12 +51,15 @@ def read(domain: Domain, folder: Path) -> tuple[dict[str, Confirmation], list[st
 
 
 def put(domain: Domain, folder: Path, signed: bytes) -> Confirmation:
-    """Keep a router's word, synced. PolicyError when it is not signed, or of an older version than the one kept."""
+    """Keep a router's confirmation, synced. PolicyError when it is not signed, or has an older version than the one
+    kept."""
     said = verified(domain, signed)
     path = folder / f"{said.router}{SUFFIX}"
     before = _kept(domain, path)
     if before is not None and before.version > said.version:
-        raise PolicyError(f"{said.router} has confirmed version {before.version} already, not only {said.version}")
+        raise PolicyError(
+            f"{said.router} has already confirmed version {before.version}, which is later than {said.version}"
+        )
     if not said.says_the_same(before):
         folder.mkdir(mode=0o700, exist_ok=True)
         write_atomic(path, signed, 0o644)
@@ -71,7 +74,7 @@ def _kept(domain: Domain, path: Path) -> Confirmation | None:
 
 
 def newest(*confirmations: Mapping[str, Confirmation]) -> dict[str, Confirmation]:
-    """Of several sources the latest word of each router: the higher version, then the later time."""
+    """The latest confirmation of each router from several sources: the higher version, then the later time."""
     best: dict[str, Confirmation] = {}
     for source in confirmations:
         for router, said in source.items():

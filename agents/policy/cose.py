@@ -1,7 +1,7 @@
-"""COSE_Sign1 (RFC 9052 §4.2, §4.4) with Ed25519, and a type label that keeps kinds of objects apart.
+"""COSE_Sign1 (RFC 9052 §4.2, §4.4) with Ed25519, and a type label that separates kinds of objects.
 
-The label stands in the protected header `typ` (16, RFC 9596), so it is signed: a signature over
-one kind of object is worth nothing for another. Knows nothing of what is signed.
+The label is in the protected header `typ` (16, RFC 9596), so it is signed: a signature over one kind of object is
+invalid for another. Knows nothing of the signed content.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class _Sign1:
 
 
 class Verifier:
-    """The port through which everything signed is made, verified, written and read. `using` puts another in its
-    place: a simulation has one that remembers what it has verified and read."""
+    """The port through which every signed object is made, verified, written and read. `using` replaces it: a simulation
+    has one that caches results."""
 
     def sign(self, label: str, payload: bytes, key: Ed25519PrivateKey) -> bytes:
         """As the function."""
@@ -60,7 +60,7 @@ _VERIFIER: ContextVar[Verifier] = ContextVar("verifier", default=Verifier())  # 
 
 @contextmanager
 def using(verifier: Verifier) -> Iterator[None]:
-    """Everything within goes through this one."""
+    """Every operation within the block uses this port."""
     token = _VERIFIER.set(verifier)
     try:
         yield
@@ -69,7 +69,7 @@ def using(verifier: Verifier) -> Iterator[None]:
 
 
 def verifier() -> Verifier:
-    """The one in force."""
+    """The port in use."""
     return _VERIFIER.get()
 
 
@@ -107,12 +107,12 @@ def _verify(label: str, data: bytes, key: Ed25519PublicKey) -> bytes:
     try:
         key.verify(parts.signature, _signed(parts.protected, parts.payload))
     except InvalidSignature as error:
-        raise PolicyError(f"the signature of the {label} is wrong") from error
+        raise PolicyError(f"the signature of the {label} is invalid") from error
     return parts.payload
 
 
 def _other_label(label: str, protected: bytes) -> str:
-    """What is said of an object under another label: one of a later format is no forgery."""
+    """The message for an object under another label: an object of a later format is not a forgery."""
     stem, _, ours = label.rpartition("/")
     headers = cbor.decode(protected)
     said = headers.get(_HEADER_TYP) if isinstance(headers, dict) else None
@@ -123,7 +123,7 @@ def _other_label(label: str, protected: bytes) -> str:
 
 
 def signs(label: str, data: bytes) -> bool:
-    """Whether the octets say that they are an object of this label. Looks at no signature."""
+    """True if the octets claim to be an object of this label. The signature is not checked."""
     try:
         headers = cbor.decode(_parse(data).protected)
     except PolicyError:
@@ -132,7 +132,7 @@ def signs(label: str, data: bytes) -> bool:
 
 
 def unverified_payload(data: bytes) -> bytes:
-    """The payload without a look at the signature: to show it to a person, never to act on it."""
+    """The payload, unverified: to show it to a person, never to act on it."""
     return _parse(data).payload
 
 
@@ -147,9 +147,9 @@ def _parse(data: bytes) -> _Sign1:
         raise PolicyError("not a COSE_Sign1 object")
     protected, unprotected, payload, signature = value[1]
     if not (isinstance(protected, bytes) and isinstance(payload, bytes) and isinstance(signature, bytes)):
-        raise PolicyError("COSE_Sign1 holds a part of a wrong kind")
+        raise PolicyError("a part of COSE_Sign1 has the wrong type")
     if unprotected != {} or len(signature) != _SIGNATURE_OCTETS:
-        raise PolicyError("COSE_Sign1 holds an unprotected header or no Ed25519 signature")
+        raise PolicyError("COSE_Sign1 has an unprotected header or no Ed25519 signature")
     if _joined(protected, payload, signature) != data:
         raise PolicyError("CBOR is not in its deterministic form")
     return _Sign1(protected, payload, signature)

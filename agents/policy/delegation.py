@@ -1,8 +1,8 @@
-"""Administrators: keys that may sign policy documents in the domain's name, because its root key says so.
+"""Administrators: keys to which the domain's root key delegates the signing of policy documents.
 
-Routers pin the root key alone. An administrator's document carries the delegation before it: an array of the two signed
-objects. The root key can stay in a safe; only it can revoke an administrator's key (agents.policy.revocation), and
-it signs revocation lists itself. Knows nothing of what documents say.
+Routers pin the root key only. An administrator's document is preceded by the delegation: an array of the two signed
+objects. The root key can stay offline. Only it can revoke an administrator's key (agents.policy.revocation) and sign
+revocation lists. Knows nothing of the documents' content.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_OCTETS = 1024
 
 
 class Delegation(BaseModel):
-    """`key`: SubjectPublicKeyInfo. Times are Unix seconds; documents are taken before `expires_at` only."""
+    """`key`: SubjectPublicKeyInfo. Times are Unix seconds; documents are accepted before `expires_at` only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,7 +43,7 @@ def verify_delegation(
     data: bytes, root: Ed25519PublicKey, *, domain: str, wall_s: float | None = None
 ) -> tuple[Delegation, Ed25519PublicKey]:
     """The delegation and its key, if the root key signed it for this domain and it has not expired at the Unix time
-    `wall_s` (None: not looked at). PolicyError."""
+    `wall_s` (None: not checked). PolicyError."""
     if len(data) > MAX_OCTETS:
         raise PolicyError(f"a delegation of {len(data)} octets is longer than {MAX_OCTETS}")
     payload = cose.verify(LABEL, data, root)
@@ -56,23 +56,23 @@ def verify_delegation(
 
 
 def join(delegation: bytes, signed: bytes) -> bytes:
-    """A document with the delegation of who signed it."""
+    """A document with the delegation of its signer."""
     return cbor.encode([delegation, signed])
 
 
 def split(data: bytes) -> tuple[bytes | None, bytes]:
-    """Delegation and document; None where the root key signed the document itself. PolicyError."""
+    """Delegation and document; the delegation is None if the root key signed the document. PolicyError."""
     if data[:1] != _ARRAY_OF_TWO:
         return None, data
     value = cbor.decode(data)
     if not (isinstance(value, list) and len(value) == 2 and all(isinstance(each, bytes) for each in value)):
-        raise PolicyError("neither a signed document nor one with its delegation")
+        raise PolicyError("neither a signed document nor a document with its delegation")
     return value[0], value[1]
 
 
 def signer_of(data: bytes, root: Ed25519PublicKey, *, domain: str) -> tuple[str, bytes]:
-    """Name and key (SubjectPublicKeyInfo) of the administrator who signed a document; empty both where the root key
-    did. PolicyError."""
+    """Name and key (SubjectPublicKeyInfo) of the administrator that signed a document; both empty if the root key did.
+    PolicyError."""
     delegation, _signed = split(data)
     if delegation is None:
         return "", b""

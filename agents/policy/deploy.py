@@ -1,7 +1,8 @@
-"""A deployment at a Policy Server's store: begin it, take a step, look, go back. For the command line and the API.
+"""A deployment at a Policy Server's store: begin it, take a step, show it, reverse it. For the command line and the
+API.
 
-What is under way is kept beside the store in deployment.json; who confirmed what is given. Each step is one
-committed version. Knows nothing of who asks.
+The present deployment is kept beside the store in deployment.json; confirmations are an input. Each step is one
+committed version. Knows nothing of the caller.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from agents.runtime.storage import read_all, write_atomic
 FILE, DEPLOYMENT_FORMAT = "deployment.json", 1
 
 Said = Callable[[Domain], tuple[dict[str, Confirmation], list[str]]]
-"""Who has confirmed what, and what was wrong with words that were not taken."""
+"""The confirmations, and the errors of rejected ones."""
 
 
 class Held(PolicyError):
-    """The next step is not taken: these have not confirmed the one before."""
+    """The next step is not taken: these routers have not confirmed the one before."""
 
     def __init__(self, missing: list[str], wrong: list[str]) -> None:
         self.missing, self.wrong = missing, wrong
         lines = [*(f"  - {each}" for each in missing), *(f"  ! {each}" for each in wrong)]
-        super().__init__("the step before is not confirmed by all, so none was taken:\n" + "\n".join(lines))
+        super().__init__("not all routers have confirmed the step before, so none was taken:\n" + "\n".join(lines))
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A step was taken: the version that it is, and how many steps are left."""
+    """A step was taken: its version, and the number of steps left."""
 
     step: Step
     commit: Commit
@@ -53,17 +54,17 @@ class Done:
 
 
 class Deployer:
-    """One store's. `said`: where confirmations come from."""
+    """The deployment of one store. `said`: the source of confirmations."""
 
     def __init__(self, store: PolicyStore, said: Said, signer: Signer | None = None) -> None:
         """`signer`: an administrator who signs the steps instead of the root key."""
         self._store, self._said, self._signer = store, said, signer
         self._path = store.folder / FILE
 
-    # -- what is under way
+    # -- the present deployment
 
     def current(self) -> Deployment | None:
-        """The deployment that was begun last; None when there is none. PolicyError for a damaged file."""
+        """The deployment that was begun last; None without one. PolicyError for a damaged file."""
         try:
             data = read_all(self._path)
             format_of(self._path, data, DEPLOYMENT_FORMAT)
@@ -117,13 +118,13 @@ class Deployer:
         without: Collection[str] = (),
         protocols: Iterable[RoutingProtocol] = (),
     ) -> Done:
-        """Begin and take the first step. PolicyError while another deployment has not come to its end; Held."""
+        """Begin and take the first step. PolicyError while another deployment has not ended; Held."""
         domain = self._committed()
         before = self._present(domain)
         if before is not None and rollout.next_step(domain, before) is not None:
             raise PolicyError(
-                f"a deployment to {before.goal.value} is under way; policy deploy step goes on with it, "
-                "policy deploy back turns it round"
+                f"a deployment to {before.goal.value} is under way; policy deploy step continues it, policy deploy "
+                "back reverses it"
             )
         made = rollout.begin(domain, words, goal=goal, at_once=at_once, protocols=protocols)
         last = before.last if before is not None else ()
@@ -141,10 +142,10 @@ class Deployer:
         return self._step(domain, deployment, who, at, without)
 
     def back(self, goal: Mode, at_once: int | None, who: str, at: int, without: Collection[str] = ()) -> Done:
-        """Turn round: the same segments towards `goal`, the last one first, and take the first step.
+        """Reverse it: the same segments towards `goal`, the last one first, and take the first step.
 
-        Taking back the very step that was taken last needs nobody's word: every member has either the mode before
-        or the one after, and these two hear each other. Held for anything else; NothingToDo when all have the goal.
+        Reversing the latest step needs no confirmation: every member has the mode before it or after it, and these two
+        understand each other. Held in any other case; NothingToDo when all have the goal.
         """
         domain = self._committed()
         deployment = self._under_way(domain)
@@ -152,12 +153,12 @@ class Deployer:
         if at_once is not None:
             turned = turned.model_copy(update={"at_once": at_once})
         if rollout.next_step(domain, turned) is None:
-            raise NothingToDo(f"every segment of the deployment is {goal.value} already")
+            raise NothingToDo(f"every segment of the deployment is already {goal.value}")
         backwards = goal.step < deployment.goal.step
         return self._step(domain, turned, who, at, without, taken_back=deployment.last if backwards else ())
 
     def status(self) -> dict[str, Any]:
-        """What is under way, what comes next, and who is waited for. Fit for JSON."""
+        """The present deployment, its next step, and the missing confirmations, in JSON form."""
         domain = self._committed()
         deployment = self._present(domain)
         if deployment is None:
@@ -205,7 +206,7 @@ class Deployer:
         if missing:
             raise Held(missing, wrong)
         version = self._store.version
-        # First that these are waited for, then the version: a failure in between makes us wait once too often.
+        # First record what is waited for, then the version: a failure in between only causes one superfluous wait.
         self._save(deployment.model_copy(update={"last": step.segments}))
         why = step.reason + (f" (not waiting for {', '.join(sorted(without))})" if without else "")
         after = rollout.taken(domain, step)
@@ -225,7 +226,7 @@ def _modes(domain: Domain, segments: Iterable[Segment]) -> list[dict[str, Any]]:
 
 
 def from_folder(folder: Path) -> Said:
-    """Confirmations out of a folder."""
+    """Confirmations from a folder."""
     return lambda domain: confirmation_folder.read(domain, folder)
 
 

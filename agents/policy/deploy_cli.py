@@ -1,4 +1,4 @@
-"""`policy deploy`: protection brought in, or taken back, step by step in a network that is in service.
+"""`policy deploy`: protection deployed, or withdrawn, step by step in a running network.
 
 Knows nothing of how a step is decided (rollout, deploy).
 """
@@ -23,25 +23,31 @@ from agents.policy.store import PolicyStore
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Interfaces step by step from clear to required and back, in service: clear, listen, permissive, required.",
+    help="Take interfaces step by step from clear to required and back, in service: clear, listen, permissive, "
+    "required.",
 )
 
 Words = Annotated[
-    list[str] | None, typer.Argument(metavar="[ROUTER|ROUTER:INTERFACE]...", help="Whose segments; all by default.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[ROUTER|ROUTER:INTERFACE]...", help="The segments with this router or interface; default: all."
+    ),
 ]
-AtOnce = Annotated[int, typer.Option(min=1, help="How many segments take each step together.")]
-To = Annotated[Mode, typer.Option("--to", help="Where to.")]
+AtOnce = Annotated[int, typer.Option(min=1, help="The number of segments that take a step together.")]
+To = Annotated[Mode, typer.Option("--to", help="The mode at the end.")]
 Folder = Annotated[
     Path | None,
-    typer.Option("--confirmations", help="From dks confirmations --export; the store's own by default."),
+    typer.Option("--confirmations", help="The folder of dks confirmations --export; default: the store's own."),
 ]
-Without = Annotated[list[str] | None, typer.Option(help="A router that is not waited for; say why in the history.")]
+Without = Annotated[
+    list[str] | None, typer.Option(help="A router that the step does not wait for; the history needs the reason.")
+]
 
 
 @contextmanager
 def _deployer(context: typer.Context, folder: Path | None) -> Iterator[tuple[Deployer, PolicyStore]]:
     if folder is not None and not folder.is_dir():
-        raise PolicyError(f"--confirmations: {folder} is no folder\n  next:    dks confirmations --export {folder}")
+        raise PolicyError(f"--confirmations: {folder} is not a folder\n  next:    dks confirmations --export {folder}")
     with opened(context) as store:
         yield Deployer(store, from_folder(folder or store.folder / confirmation_folder.FOLDER)), store
 
@@ -69,7 +75,7 @@ def _done(as_json: bool, done: Done, store: PolicyStore, export: Path | None) ->
 
 
 def login_name() -> str:
-    """Who types. PolicyError for a user without a name."""
+    """The login name of the user. PolicyError for a user without one."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError) as error:
@@ -105,7 +111,7 @@ def start(
     export: Export = None,
     as_json: Json = False,
 ) -> None:
-    """Begin, and take the first step. Exit code 1: somebody has not confirmed where it is now."""
+    """Begin, and take the first step. Exit code 1: a router has not confirmed its present policy."""
     with _deployer(context, confirmations) as (deployer, store):
         try:
             done = deployer.start(words or (), to, at_once, who or login_name(), now(), without or (), protocol or ())
@@ -123,14 +129,14 @@ def step(
     export: Export = None,
     as_json: Json = False,
 ) -> None:
-    """Take the next step, if all members have confirmed the one before. Exit code 1: they have not, and who."""
+    """Take the next step, if all members have confirmed the one before. Exit code 1: they have not; it names them."""
     with _deployer(context, confirmations) as (deployer, store):
         try:
             done = deployer.step(who or login_name(), now(), without or ())
         except Held as held:
             raise _held(as_json, held) from held
         if done is None:
-            answer(as_json, {"done": True}, ["every segment is where it shall be, and all have confirmed it"])
+            answer(as_json, {"done": True}, ["every segment has its mode, and all routers have confirmed it"])
             return
         _done(as_json, done, store, export)
 
@@ -139,14 +145,14 @@ def step(
 def back(
     context: typer.Context,
     to: To = Mode.CLEAR,
-    at_once: Annotated[int | None, typer.Option(min=1, help="As it was by default.")] = None,
+    at_once: Annotated[int | None, typer.Option(min=1, help="Default: as before.")] = None,
     confirmations: Folder = None,
     without: Without = None,
     who: Who = None,
     export: Export = None,
     as_json: Json = False,
 ) -> None:
-    """Turn round, the last segment first, and take the first step back. `step` goes on with it."""
+    """Reverse the deployment, the last segment first, and take the first step back. `step` continues."""
     with _deployer(context, confirmations) as (deployer, store):
         try:
             done = deployer.back(to, at_once, who or login_name(), now(), without or ())
@@ -157,7 +163,7 @@ def back(
 
 @app.command()
 def status(context: typer.Context, confirmations: Folder = None, as_json: Json = False) -> None:
-    """Where every segment is, what comes next, and who is waited for."""
+    """Show the state of every segment, the next step, and the missing confirmations."""
     with _deployer(context, confirmations) as (deployer, _store):
         deployment = deployer.status()
     lines = []

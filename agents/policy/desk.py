@@ -1,6 +1,6 @@
-"""What the verbs of `policy` share: the store that is open, an answer in text or JSON, a step taken, a question asked.
+"""Common parts of the commands of `policy`: the open store, an answer in text or JSON, a step taken, a confirmation.
 
-Knows no verb.
+Knows no command.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from agents.runtime import invalid
 from agents.runtime.storage import read_all
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, on a terminal either.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Name = Annotated[str, typer.Argument(help="The router's name.")]
 KeyFile = Annotated[Path, typer.Option("--key", help="Its public key, PEM.")]
 End = Annotated[str, typer.Argument(metavar="ROUTER:INTERFACE")]
 Protocols = Annotated[
     list[RoutingProtocol] | None,
-    typer.Option("--protocol", help="This protocol alone; all by default. May be given several times."),
+    typer.Option("--protocol", help="Only this protocol; default: all. Repeatable."),
 ]
-Who = Annotated[str | None, typer.Option(help="Who; the login name by default.")]
-Administrator = Annotated[Path | None, typer.Option(help="Sign with this private key, not the root key.")]
-Delegation = Annotated[Path | None, typer.Option(help="Its delegation, of policy admin delegate.")]
-Export = Annotated[Path | None, typer.Option("--export", help="Write the documents there too.")]
+Who = Annotated[str | None, typer.Option(help="The author; default: the login name.")]
+Administrator = Annotated[Path | None, typer.Option(help="Sign with this private key instead of the root key.")]
+Delegation = Annotated[Path | None, typer.Option(help="Its delegation, made by policy admin delegate.")]
+Export = Annotated[Path | None, typer.Option("--export", help="Also write the documents to this folder.")]
 
 
 @dataclass
 class Batch:
-    """Steps that are taken together: the domain as it is after those that were read so far, and how many these are."""
+    """Steps that are taken together: the domain after the steps so far, and their number."""
 
     domain: Domain
     taken: int = 0
@@ -57,13 +57,13 @@ _BATCH: ContextVar[Batch | None] = ContextVar("_BATCH", default=None)
 def opened(context: typer.Context) -> Iterator[PolicyStore]:
     """The store that `--store` names."""
     if _BATCH.get() is not None:
-        raise PolicyError("the verb changes nothing of the draft")
+        raise PolicyError("the command makes no change to the draft")
     with closing(PolicyStore(context.obj)) as store:
         yield store
 
 
 def answer(as_json: bool, value: Any, lines: list[str]) -> None:
-    """Say it, in JSON or as lines."""
+    """Print it, in JSON or as lines."""
     typer.echo(json.dumps(value, indent=1, default=_json) if as_json else "\n".join(lines))
 
 
@@ -73,7 +73,7 @@ def _json(value: object) -> object:
 
 @contextmanager
 def together(batch: Batch) -> Iterator[None]:
-    """Verbs that change the draft take their steps in `batch` meanwhile, and say nothing."""
+    """Within the block, commands that change the draft add their steps to `batch`, and print nothing."""
     token = _BATCH.set(batch)
     try:
         yield
@@ -82,7 +82,7 @@ def together(batch: Batch) -> Iterator[None]:
 
 
 def take(context: typer.Context, as_json: bool, step: Callable[[], steps.EditStep]) -> None:
-    """Take one step in the draft, and say what is different. `step` makes it; PolicyError."""
+    """Take one step in the draft, and print the difference. `step` makes it; PolicyError."""
     if (batch := _BATCH.get()) is not None:
         batch.domain = made(step).apply(batch.domain)
         batch.taken += 1
@@ -96,7 +96,7 @@ def take(context: typer.Context, as_json: bool, step: Callable[[], steps.EditSte
 
 
 def made(step: Callable[[], steps.EditStep]) -> steps.EditStep:
-    """The step; PolicyError for a value that it does not take."""
+    """The step; PolicyError for a value that it does not accept."""
     try:
         return step()
     except ValidationError as error:
@@ -116,12 +116,12 @@ def end(text: str) -> steps.End:
 
 
 def pem(path: Path) -> str:
-    """The public key in a file, as a step has it."""
+    """The public key in a file, in the form of a step."""
     return public_pem(read_public_key(path, pipes=True)).decode()
 
 
 def octets(path: Path) -> bytes:
-    """A file's."""
+    """The text of a file. PolicyError."""
     try:
         return read_all(path, pipes=True)
     except OSError as error:
@@ -129,16 +129,16 @@ def octets(path: Path) -> bytes:
 
 
 def signer_of(administrator: Path | None, delegation: Path | None) -> Signer | None:
-    """Who signs instead of the root key: --administrator KEY and --delegation FILE. PolicyError."""
+    """The signer instead of the root key: --administrator KEY and --delegation FILE. PolicyError."""
     if (administrator is None) != (delegation is None):
-        raise PolicyError("--administrator and --delegation are given both or not at all")
+        raise PolicyError("--administrator and --delegation need each other")
     if administrator is None or delegation is None:
         return None
     return Signer(read_private_key(administrator), octets(delegation))
 
 
 def seconds(option: str, text: str | None) -> int | None:
-    """A time that was given, in seconds."""
+    """A given duration, in seconds."""
     try:
         return None if text is None else durations.parse(text)
     except ValueError as error:
@@ -146,7 +146,8 @@ def seconds(option: str, text: str | None) -> int | None:
 
 
 def ask(yes: bool, what: str) -> None:
-    """Before what cannot be undone. Whoever types at a terminal is asked; a program has said it with the command."""
+    """Called before an irreversible action. A user at a terminal is asked; a program has confirmed it by its
+    command."""
     if yes or not sys.stdin.isatty():
         return
     if not typer.confirm(f"{what}\nGo on?", default=False, err=True):

@@ -1,4 +1,4 @@
-"""What changed between two domains, in sentences that an administrator reads before a commit."""
+"""The differences between two domains, in sentences that an administrator reads before a commit."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _revoked(old: Domain, new: Domain) -> Iterator[str]:
         before = {each.key for each in getattr(old, f"revoked_{kind}")}
         for each in getattr(new, f"revoked_{kind}"):
             if each.key not in before:
-                yield f"- key of {kind[:-1]} {each.name}, for ever ({each.key.hex()[:16]})"
+                yield f"- key of {kind[:-1]} {each.name}, permanently ({each.key.hex()[:16]})"
 
 
 def _administrators(old: Domain, new: Domain) -> Iterator[str]:
@@ -134,12 +134,12 @@ def _common(old: Domain, new: Domain) -> Iterator[str]:
 
 
 def dks_text(domain: Domain) -> str:
-    """Where the DKS is."""
+    """The DKS's addresses and port."""
     return f"{', '.join(map(str, domain.dks.addresses)) or 'no address'}, port {domain.dks.port}"
 
 
 def setting_text(field: str, value: object) -> str:
-    """A setting as people write it."""
+    """A setting as text."""
     match value:
         case Lease():
             return f"{spell(value.seconds)}, then {value.at_end}"

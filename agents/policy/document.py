@@ -1,7 +1,7 @@
-"""The signed policy document: all that one router is told by the Policy Server.
+"""The signed policy document: everything that one router gets from the Policy Server.
 
-Values, their bounds, their octets and their signature. Knows nothing of where documents
-are kept, who carries them, or what a router does with them.
+Values, their bounds, their octets and their signature. Knows nothing of where documents are kept, who carries them, or
+what a router does with them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DomainName = Annotated[str, StringConstraints(pattern=DOMAIN_PATTERN)]
 RouterName = Annotated[str, StringConstraints(pattern=ROUTER_PATTERN)]
 InterfaceName = Annotated[str, StringConstraints(pattern=INTERFACE_PATTERN)]
 Issuer = Literal["lks", "dks"]
-"""Which kind of key server makes a group's keys."""
+"""The kind of key server that makes a group's keys."""
 Seconds = Annotated[int, Field(ge=0, le=_U32)]
 
 
@@ -47,7 +47,7 @@ class _Value(BaseModel):
 class SpiBlock(_Value):
     """The SPIs that this router may use as a speaker: `size` of them from `base`.
 
-    The low `generation_bits` bits of the offset hold the group's generation: enough to tell apart all that are held.
+    The low `generation_bits` bits of the offset hold the group's generation: enough to distinguish all that are held.
     """
 
     base: int = Field(ge=0x10000, le=_U32)
@@ -57,16 +57,16 @@ class SpiBlock(_Value):
     @model_validator(mode="after")
     def _fits(self) -> SpiBlock:
         if self.base + self.size > 1 << 32 or self.size % (1 << self.generation_bits):
-            raise ValueError("the SPI block does not fit 32 bits, or is no whole number of generations' rows")
+            raise ValueError("the SPI block does not fit 32 bits, or is not a whole number of generations' rows")
         return self
 
     def holds(self, spi: int) -> bool:
-        """Whether this SPI is of the block."""
+        """True if this SPI belongs to the block."""
         return self.base <= spi < self.base + self.size
 
 
 class DksEntry(_Value):
-    """Where the DKS is and which key it has."""
+    """The DKS's addresses and key."""
 
     name: RouterName
     key: Spki
@@ -76,9 +76,9 @@ class DksEntry(_Value):
 
 class Neighbor(_Value):
     """An allowed neighbour on one interface. `index` is its fixed place in the layout of pair SAs. Without an IPv4
-    `address` it is spoken with from link-local address to link-local address.
+    `address`, link-local addresses are used.
 
-    `spi` is the neighbour's own block: an SPI from outside it is not for this neighbour to give.
+    `spi` is the neighbour's own block: this neighbour may give no SPI from outside it.
     """
 
     router: RouterName
@@ -90,7 +90,7 @@ class Neighbor(_Value):
     spi: SpiBlock
 
     def address_for(self, protocol: RoutingProtocol) -> IPAddress:
-        """The address that it speaks this protocol from."""
+        """The address from which it sends this protocol."""
         return _of(protocol, self.address, self.address6)
 
 
@@ -100,28 +100,28 @@ IPV4_PROTOCOLS = frozenset({RoutingProtocol.OSPF, RoutingProtocol.PIM})
 def _of(protocol: RoutingProtocol, ipv4: IPv4Address | None, ipv6: IPv6Address) -> IPAddress:
     if protocol not in IPV4_PROTOCOLS:
         return ipv6
-    assert ipv4 is not None, "an interface without an IPv4 address has no such protocol"
+    assert ipv4 is not None, "an interface without an IPv4 address cannot have this protocol"
     return ipv4
 
 
 class ProtocolMode(_Value):
-    """What is asked of one protocol of an interface, where the interface's own mode is another one."""
+    """The mode of one protocol of an interface, if it differs from the interface's own."""
 
     protocol: RoutingProtocol
     mode: Mode
 
 
 class Modes:
-    """The mode of each protocol of an interface. `mode` is that of the first protocol; `modes` names those that have
-    another one, in the order of `protocols`, and is None where there are none. So every set of modes has one form."""
+    """The mode of each protocol of an interface. `mode` is that of the first protocol. `modes` names the protocols with
+    another one, in the order of `protocols`, and is None without any. So every set of modes has one form."""
 
-    if TYPE_CHECKING:  # fields of who has the modes; pydantic would take them from here, in this order
+    if TYPE_CHECKING:  # fields of the subclass; pydantic would take them from here, in this order
         mode: Mode
         modes: tuple[ProtocolMode, ...] | None
         protocols: tuple[RoutingProtocol, ...]
 
     def mode_of(self, protocol: RoutingProtocol) -> Mode:
-        """What is asked of this protocol."""
+        """The mode of this protocol."""
         if not self.modes:
             return self.mode
         return next((each.mode for each in self.modes or () if each.protocol is protocol), self.mode)
@@ -138,7 +138,7 @@ class Modes:
         return {each: self.mode_of(each) for each in self.protocols}
 
     def with_modes(self, wanted: Mapping[RoutingProtocol, Mode]) -> dict[str, Any]:
-        """The fields `mode` and `modes` for these modes; a protocol that is not named keeps its own."""
+        """The fields `mode` and `modes` for these modes; other protocols keep their own."""
         modes = {**self.by_protocol(), **wanted}
         mode = next(iter(modes.values()), self.mode)
         others = tuple(ProtocolMode(protocol=each, mode=of) for each, of in modes.items() if of is not mode)
@@ -155,8 +155,8 @@ class Modes:
 
 
 class InterfacePolicy(Modes, _Value):
-    """One interface: what is protected there, how strictly, and who may be heard. Without an IPv4 `address` and
-    `subnet` it is a link of IPv6 alone.
+    """One interface: its protocols, modes and allowed neighbours. Without an IPv4 `address` and `subnet` it is a link
+    with IPv6 only.
 
     `index` is its fixed place in the layout of SPIs; it does not change while the interface exists.
     """
@@ -185,10 +185,10 @@ class InterfacePolicy(Modes, _Value):
         if addresses & {self.address, self.address6}:
             raise ValueError(f"interface {self.name} has a neighbour with the interface's own address")
         if (self.address is None) is not (self.subnet is None):
-            raise ValueError(f"interface {self.name} has one of address and subnet without the other")
+            raise ValueError(f"interface {self.name} has only one of address and subnet")
         bare = self.address is None or any(each.address is None for each in self.neighbors)
         if bare and IPV4_PROTOCOLS & set(self.protocols):
-            raise ValueError(f"interface {self.name} has a protocol of IPv4 and an end without an IPv4 address")
+            raise ValueError(f"interface {self.name} has an IPv4 protocol, and an end without an IPv4 address")
         if self.subnet is not None:
             there = {each.router: each.address for each in self.neighbors if each.address is not None}
             outside = [router for router, address in there.items() if address not in self.subnet]
@@ -197,18 +197,18 @@ class InterfacePolicy(Modes, _Value):
         return self
 
     def between(self, neighbor: Neighbor) -> tuple[IPAddress, IPAddress]:
-        """Our address and the neighbour's that IKE goes between: those of IPv4 where both have one."""
+        """Our address and the neighbour's for IKE: IPv4 if both have it."""
         if self.address is not None and neighbor.address is not None:
             return self.address, neighbor.address
         return self.address6, neighbor.address6
 
     @property
     def addresses(self) -> frozenset[IPAddress]:
-        """Those of ours that IKE with neighbours goes from: the interface is of no use before it has them all."""
+        """Our addresses for IKE with neighbours: the interface is unusable until it has them all."""
         return frozenset(self.between(each)[0] for each in self.neighbors) or frozenset({self.address or self.address6})
 
     def local_for(self, protocol: RoutingProtocol) -> IPAddress:
-        """Our own address that this protocol speaks from."""
+        """Our own address for sending this protocol."""
         return _of(protocol, self.address, self.address6)
 
     def neighbor(self, router: str) -> Neighbor | None:
@@ -226,8 +226,9 @@ class Lifetimes(_Value):
 
 
 class Reconnect(_Value):
-    """When a router that was without the DKS goes back to it: first wait uniform in [first_min_s, first_max_s],
-    each further one `factor` longer up to `max_s`, each shortened or prolonged by up to `jitter` of itself."""
+    """The schedule on which a router without the DKS visits it: the first wait is uniform in [first_min_s,
+    first_max_s], each further one `factor` longer up to `max_s`; each is shortened or prolonged by up to the fraction
+    `jitter`."""
 
     first_min_s: Seconds = 60
     first_max_s: Seconds = 600
@@ -248,7 +249,7 @@ class Reconnect(_Value):
 
 
 class Lease(_Value):
-    """How long a router may act without the DKS, in seconds, and what it does at the end of that."""
+    """How long a router may act without the DKS, in seconds, and what it does at the end of that time."""
 
     seconds: Seconds = 30 * 86400
     at_end: Literal["close", "open"] = "close"
@@ -264,32 +265,32 @@ UnicastProtocol = Annotated[RoutingProtocol, AfterValidator(_with_pairs)]
 
 
 class ProtocolIssuer(_Value):
-    """Who makes the keys of one protocol's groups, where it is not whom the document names for all."""
+    """The issuer of one protocol's groups, if it differs from the document's `issuer`."""
 
     protocol: RoutingProtocol
     issuer: Issuer
 
 
 def issuer_of(issuer: Issuer, issuers: tuple[ProtocolIssuer, ...] | None, protocol: str) -> Issuer:
-    """Who makes the keys of this protocol's groups, by the two fields `issuer` and `issuers`."""
+    """The issuer of this protocol's groups, by the two fields `issuer` and `issuers`."""
     return next((each.issuer for each in issuers or () if each.protocol.value == protocol), issuer)
 
 
 def issuer_problems(
     issuer: Issuer, issuers: tuple[ProtocolIssuer, ...] | None, *, local_key_server: bool
 ) -> Iterator[str]:
-    """What of these fields does not fit together. `issuers` has one form: those that differ, in RoutingProtocol's
+    """The inconsistencies of these fields. `issuers` has one form: the protocols that differ, in RoutingProtocol's
     order, or None."""
     order = list(RoutingProtocol)
     named = [order.index(each.protocol) for each in issuers or ()]
     if named != sorted(set(named)) or issuers == () or any(each.issuer == issuer for each in issuers or ()):
-        yield "issuers are not those that differ from issuer, once each and in the order of protocols"
+        yield "the issuers by protocol repeat issuer or each other, or are out of order"
     if not local_key_server and "lks" in (issuer, *(each.issuer for each in issuers or ())):
         yield "issuer lks needs local_key_server"
 
 
 class PointPolicy(_Value):
-    """A rendezvous point of the domain: where unicast PIM goes to and comes from. `own`: this router is it."""
+    """A rendezvous point of the domain, the other end of unicast PIM. `own`: this router is it."""
 
     address: IPv4Address
     own: bool
@@ -298,10 +299,11 @@ class PointPolicy(_Value):
 
 
 class PairPolicy(_Value):
-    """A router that this one speaks unicast with, over several hops: one IKE SA, a Child SA for each pair of addresses.
+    """A router with which this one exchanges unicast packets over several hops: one IKE SA, a Child SA for each pair of
+    addresses.
 
-    `index` is the peer's own number, for ever, by which the kernel tells its SAs from those of others. `initiator`:
-    whether it is for us to begin.
+    `index` is the peer's own permanent number, by which the kernel distinguishes its SAs. `initiator`: this router
+    begins.
     """
 
     router: RouterName
@@ -317,7 +319,7 @@ class PairPolicy(_Value):
     def _distinct(self) -> PairPolicy:
         both = (*self.local, *self.remote)
         if len(set(both)) != len(both) or any(not _unicast(each) for each in both):
-            raise ValueError(f"the pair with {self.router} has an address twice, or one that is no host's")
+            raise ValueError(f"the pair with {self.router} repeats an address, or has one that no host can have")
         return self
 
 
@@ -327,12 +329,12 @@ def _unicast(address: IPv4Address) -> bool:
 
 def _other(asked: PostQuantum) -> PostQuantum:
     if asked is PostQuantum.PREFERRED:
-        raise ValueError("preferred is what holds where nothing is said")
+        raise ValueError("preferred is the default and must be left out")
     return asked
 
 
 class PolicyDocument(_Value):
-    """Everything that one router is told. Times are Unix seconds, UTC."""
+    """Everything that one router gets. Times are Unix seconds, UTC."""
 
     domain: DomainName
     router: RouterName
@@ -356,7 +358,7 @@ class PolicyDocument(_Value):
     post_quantum: Annotated[PostQuantum, AfterValidator(_other)] | None = None
     """Left out: preferred."""
     carries: tuple[RouterName, ...] | None = Field(default=None, max_length=MAX_CARRIES)
-    """The routers whose documents this one keeps beside its own, for neighbours whose are older. Left out: those of its
+    """The routers whose documents this one carries beside its own, for neighbours with older ones. Left out: its
     neighbours."""
 
     @model_validator(mode="after")
@@ -364,7 +366,7 @@ class PolicyDocument(_Value):
         names = {each.name for each in self.interfaces}
         indices = {each.index for each in self.interfaces}
         if not len(names) == len(indices) == len(self.interfaces):
-            raise ValueError("two interfaces have one name or index")
+            raise ValueError("two interfaces share a name or index")
         if self.expires_at <= self.issued_at:
             raise ValueError("the document expires before it is issued")
         if not self.suite.parameters.group:
@@ -376,18 +378,18 @@ class PolicyDocument(_Value):
         peers = {each.router for each in self.pairs}
         remote = [address for each in self.pairs for address in each.remote]
         if not len(peers) == len({each.index for each in self.pairs}) == len(self.pairs) or self.router in peers:
-            raise ValueError("two pairs have one router or index, or a router is its own peer")
+            raise ValueError("two pairs share a router or index, or a router is its own peer")
         if len(set(remote)) != len(remote) or set(remote) & {each for pair in self.pairs for each in pair.local}:
-            raise ValueError("two pairs have one peer address, or it is our own")
+            raise ValueError("two pairs share a peer address, or it is the router's own")
         if self.carries is not None and (
             list(self.carries) != sorted(set(self.carries)) or self.router in self.carries
         ):
-            raise ValueError("carries are not other routers, once each and in ascending order")
+            raise ValueError("carries names the router itself, repeats a router, or is not in ascending order")
         return self
 
     @property
     def carried(self) -> tuple[str, ...]:
-        """The routers whose documents this one keeps beside its own."""
+        """The routers whose documents this one carries beside its own."""
         if self.carries is not None:
             return self.carries
         return tuple(sorted({each.router for one in self.interfaces for each in one.neighbors})[:MAX_CARRIES])
@@ -402,11 +404,11 @@ class PolicyDocument(_Value):
         return next((each for each in self.interfaces if each.name == name), None)
 
     def issuer_of(self, group: GroupId) -> Issuer:
-        """Which kind of key server makes this group's keys, while both can be reached."""
+        """The kind of key server that makes this group's keys, while both are reachable."""
         return issuer_of(self.issuer, self.issuers, group.protocol)
 
     def own_groups(self) -> tuple[GroupId, ...]:
-        """The groups that this router is the speaker of: those of protocols that are not `clear`."""
+        """The groups that this router is the speaker of, of protocols that are not `clear`."""
         return tuple(
             GroupId.of(self.domain, self.router, interface.name, protocol)
             for interface in self.interfaces
@@ -414,7 +416,7 @@ class PolicyDocument(_Value):
         )
 
     def neighbor_groups(self) -> tuple[tuple[InterfacePolicy, Neighbor, GroupId], ...]:
-        """The groups of neighbours that this router has to hear, and on which interface."""
+        """The groups of neighbours that this router listens to, with the interface."""
         return tuple(
             (interface, neighbor, GroupId.of(self.domain, neighbor.router, neighbor.interface, protocol))
             for interface in self.interfaces
@@ -423,14 +425,14 @@ class PolicyDocument(_Value):
         )
 
     def speaks(self, group: GroupId) -> bool:
-        """Whether this is one of `own_groups`."""
+        """True if this is one of `own_groups`."""
         return (group.domain, group.router) == (self.domain, self.router) and any(
             each.name == group.interface and any(group.protocol == protocol.value for protocol in each.protected)
             for each in self.interfaces
         )
 
     def hears(self, group: GroupId) -> bool:
-        """Whether this is one of `neighbor_groups`."""
+        """True if this is one of `neighbor_groups`."""
         speaker = (group.router, group.interface)
         return group.domain == self.domain and any(
             any((each.router, each.interface) == speaker for each in interface.neighbors)
@@ -439,7 +441,7 @@ class PolicyDocument(_Value):
         )
 
     def may_join(self, group: GroupId, router: str) -> Neighbor | None:
-        """The neighbour entry that lets `router` hear this router's own `group`; None when nothing does."""
+        """The neighbour entry by which `router` may listen to this router's own `group`; None without one."""
         interface = self.interface(group.interface)
         if (group.domain, group.router) != (self.domain, self.router) or interface is None:
             return None
@@ -488,13 +490,13 @@ def verify_document(
     wall_s: float | None = None,
     revoked: Callable[[bytes], bool] | None = None,
 ) -> PolicyDocument:
-    """The document, if this key, or that of an administrator to whom this key delegates, signed it for this domain
+    """The document, if this key, or the key of an administrator to whom this key delegates, signed it for this domain
     (and router), and it is not older than `minimum_version`. `wall_s`: Unix time at which the administrator's
-    delegation must not have ended (None: that is not looked at). `revoked`: whether an administrator's key
-    (SubjectPublicKeyInfo) counts no more.
+    delegation must not have ended (None: not checked). `revoked`: True for a revoked administrator's key
+    (SubjectPublicKeyInfo).
 
-    The document's own end is not looked at: a newer one is better than an older one whatever the clock says. What it
-    bounds is how long a revocation list remembers (Revocations.outdated). Raises PolicyError.
+    The document's own expiry is not checked: a newer document is better than an older one whatever the clock says. The
+    expiry bounds how long a revocation list keeps its entries (Revocations.outdated). Raises PolicyError.
     """
     delegation, signed = split(data)
     if delegation is not None:

@@ -1,7 +1,7 @@
 """The domain as its administrator sees it: routers, their interfaces, allowed adjacencies, common settings.
 
-Values; `problems` checks the whole before every signature. Knows nothing of how a
-domain is edited, kept, or turned into documents.
+Values; `problems` checks the whole before every signature. Knows nothing of how a domain is edited, kept, or turned
+into documents.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from agents.policy.spi import FIRST_BASE
 
 MAX_ROUTERS = 20_000
 CARRIES = 16
-"""How many documents each router of a new domain keeps: of small networks all, of large ones those around it."""
+"""How many documents each router of a new domain carries: in small networks all, in large ones those around it."""
 
 
 class Value(BaseModel):
@@ -52,8 +52,8 @@ class Value(BaseModel):
 
 
 class InterfaceEntry(Modes, Value):
-    """An interface of a router. `index` is allotted once and fixes its SPIs. Without an `address` it is a link of IPv6
-    alone."""
+    """An interface of a router. `index` is assigned once and fixes its SPIs. Without an `address` it is a link with
+    IPv6 only."""
 
     name: InterfaceName
     index: int = Field(ge=0, lt=MAX_INTERFACES)
@@ -71,9 +71,9 @@ class InterfaceEntry(Modes, Value):
 
 
 class Own(Value):
-    """Settings that a router, or a group of routers, has of its own. None: those of whom it belongs to.
+    """A router's or a group's own settings. None: inherited from the group or the domain.
 
-    Not here is what all members of a group of keys must agree on: issuer, suite, lifetimes.
+    Settings on which all members of a group of keys must agree are not here: issuer, suite, lifetimes.
     """
 
     local_key_server: bool | None = None
@@ -85,17 +85,17 @@ class Own(Value):
     carries: int | None = Field(default=None, ge=0, le=MAX_CARRIES)
 
     def given(self) -> dict[str, object]:
-        """Those that are set."""
+        """The settings that have a value."""
         return {name: getattr(self, name) for name in Own.model_fields if getattr(self, name) is not None}
 
 
 def field_word(field: str) -> str:
-    """What a setting is called on the command line: validity_s is `validity`."""
+    """The name of a setting on the command line: validity_s is `validity`."""
     return field.removesuffix("_s").replace("_", "-")
 
 
 class GroupEntry(Value):
-    """Routers that have settings in common. A setting of a router's own goes before that of its group."""
+    """Routers with common settings. A router's own setting overrides that of its group."""
 
     name: RouterName
     routers: tuple[RouterName, ...] = ()
@@ -103,13 +103,13 @@ class GroupEntry(Value):
 
 
 def without_address(interface: InterfaceEntry) -> str:
-    """The protocols of an interface that need the IPv4 address which it has not; empty: nothing is amiss."""
+    """The protocols of an interface that need an IPv4 address it lacks; empty: no problem."""
     bare = () if interface.address is not None else interface.protocols
     return ", ".join(each.value for each in bare if each in IPV4_PROTOCOLS)
 
 
 class RouterEntry(Value):
-    """A router. It gets a document, and stands in those of others, only when it is approved."""
+    """A router. It gets a document, and is in others' documents, only when it is approved."""
 
     name: RouterName
     key: Spki
@@ -117,7 +117,7 @@ class RouterEntry(Value):
     spi: SpiBlock
     interfaces: tuple[InterfaceEntry, ...] = ()
     sources: tuple[IPv4Address, ...] = Field(default=(), max_length=MAX_PAIR_ADDRESSES)
-    """Where PIM Registers of this router come from; empty: what its PIM interfaces say."""
+    """The source addresses of this router's PIM Registers; empty: derived from its PIM interfaces."""
     own: Own = Own()
 
     def interface(self, name: str) -> InterfaceEntry | None:
@@ -148,11 +148,11 @@ class AdjacencyEntry(Value):
 
     @property
     def router_interfaces(self) -> frozenset[tuple[str, str]]:
-        """What makes it the same adjacency, whichever end is named first."""
+        """Its identity, whichever end is named first."""
         return frozenset({self.a.router_interface, self.b.router_interface})
 
     def joins(self, one: tuple[str, str], other: tuple[str, str]) -> bool:
-        """Whether it is that of these two places, (router, interface) each, in either order."""
+        """True if it joins these two places, (router, interface) each, in either order."""
         a = self.a.router_interface
         return (a == one and self.b.router_interface == other) or (a == other and self.b.router_interface == one)
 
@@ -161,18 +161,18 @@ class AdjacencyEntry(Value):
 
 
 class AdministratorEntry(Value):
-    """Somebody who may sign documents in the domain's name."""
+    """A person or process that may sign documents in the domain's name."""
 
     name: RouterName
     key: Spki
 
 
 class Settings(Value):
-    """What holds for every router of the domain."""
+    """The settings of every router of the domain."""
 
     issuer: Issuer = "lks"
     issuers: tuple[ProtocolIssuer, ...] | None = None
-    """Of protocols whose keys another kind of key server makes."""
+    """Protocols whose keys another kind of key server makes."""
     local_key_server: bool = True
     suite: Suite = Suite.ESP_AES128_SHA256
     lifetimes: Lifetimes = Lifetimes()
@@ -184,12 +184,12 @@ class Settings(Value):
     post_quantum: PostQuantum = PostQuantum.PREFERRED
     """Whether IKE SAs have ML-KEM-768 beside X25519."""
     carries: int | None = Field(default=None, ge=0, le=MAX_CARRIES)
-    """How many documents of the routers that are nearest to it each router keeps; None: its neighbours', and documents
-    say nothing of it, as agents before there was such a field read them."""
+    """How many documents of the routers nearest to it each router carries; None: its neighbours', and documents do not
+    contain the field, as for agents before it existed."""
 
 
 class PointEntry(Value):
-    """A rendezvous point of PIM: a router, and its address as such."""
+    """A rendezvous point of PIM: a router, and its address in that role."""
 
     router: RouterName
     address: IPv4Address
@@ -206,15 +206,15 @@ class Domain(Value):
     groups: tuple[GroupEntry, ...] = ()
     points: tuple[PointEntry, ...] = ()
     points_mode: Mode = Mode.REQUIRED
-    """What is asked of unicast PIM between routers and rendezvous points."""
+    """The mode of unicast PIM between routers and rendezvous points."""
     next_spi: int = Field(default=FIRST_BASE, ge=FIRST_BASE, le=1 << 32)
-    """Where the next router's SPI block begins: a removed router's block is not given to another."""
+    """The start of the next router's SPI block: a removed router's block is never reused."""
     administrators: tuple[AdministratorEntry, ...] = ()
     documents_until: int = Field(default=0, ge=0, le=1 << 41)
     """Unix seconds at which the last of all documents ever signed expires; 0: not known yet."""
     revoked_routers: tuple[RevokedRouter, ...] = ()
     revoked_administrators: tuple[Revoked, ...] = ()
-    """Keys that never count again: a removed router comes back with another key or not at all."""
+    """Keys that are revoked permanently: a removed router comes back with another key or not at all."""
 
     def router(self, name: str) -> RouterEntry:
         """The router of this name. PolicyError when there is none."""
@@ -231,7 +231,7 @@ class Domain(Value):
         return entry
 
     def settings_of(self, router: str) -> Settings:
-        """What holds for this router: its own settings, else those of its groups, else the domain's."""
+        """The settings of this router: its own, else those of its groups, else the domain's."""
         groups = (each.own.given() for each in self.groups if router in each.routers)
         changes = {
             name: value for given in (*groups, self.routers[router].own.given()) for name, value in given.items()
@@ -239,7 +239,7 @@ class Domain(Value):
         return self.settings.model_copy(update=changes) if changes else self.settings
 
     def every_settings(self) -> Iterator[tuple[str, Settings]]:
-        """Each router with what holds for it: as `settings_of`, for all at once."""
+        """Each router with its settings: as `settings_of`, for all at once."""
         groups: dict[str, dict[str, object]] = {}
         for group in self.groups:
             for name in group.routers:
@@ -250,7 +250,7 @@ class Domain(Value):
 
     @property
     def longest_validity_s(self) -> int:
-        """For how long the document of any router may be valid from its signature, in seconds."""
+        """The longest validity of a document of any router from its signature, in seconds."""
         own = [*(each.own for each in self.groups), *(each.own for each in self.routers.values())]
         return max(self.settings.validity_s, *(each.validity_s or 0 for each in own), 0)
 
@@ -266,7 +266,7 @@ class Domain(Value):
 
 
 def settings_problems(settings: Settings, whose: str = "the domain") -> Iterator[str]:
-    """What of the settings does not fit together."""
+    """The inconsistencies of the settings."""
     for problem in issuer_problems(settings.issuer, settings.issuers, local_key_server=settings.local_key_server):
         yield problem if whose == "the domain" else f"{whose}: {problem}"
     if not settings.suite.parameters.group:
@@ -276,12 +276,12 @@ def settings_problems(settings: Settings, whose: str = "the domain") -> Iterator
     if lives.atd_s + lives.dtd_s >= lives.group_s:
         yield (
             f"the delays atd_s + dtd_s are not shorter than group_s: {spell(lives.atd_s)} + {spell(lives.dtd_s)} "
-            f"against {spell(lives.group_s)}, so that keys would end before their successors are in use"
+            f"against {spell(lives.group_s)}, so keys would end before their successors are in use"
         )
     wait = settings.reconnect.longest_s if settings.local_key_server else 0
     if settings.lease.seconds <= wait:
         yield (
             f"{whose}: the lease of {spell(settings.lease.seconds)} is not longer than the wait between two visits to "
-            f"the DKS, up to {spell(wait)} by the reconnection schedule, so that it would end between two; allowed: a "
-            "longer lease, or shorter waits (policy set reconnect)"
+            f"the DKS, up to {spell(wait)} by the reconnection schedule, so it would end between two visits; allowed: "
+            "a longer lease, or shorter waits (policy set reconnect)"
         )

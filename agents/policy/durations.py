@@ -1,4 +1,4 @@
-"""Times as people write them: seconds, or numbers with s, m, h and d behind them. In whole seconds throughout."""
+"""Durations as text: seconds, or numbers with s, m, h and d. Whole seconds only."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ ALLOWED = "seconds, or numbers with s, m, h or d: 90, 90s, 4h, 1d12h"
 
 
 def parse(text: str) -> int:
-    """Seconds out of "90", "90s", "4h" or "1d12h". ValueError, which says what is allowed."""
+    """Seconds from "90", "90s", "4h" or "1d12h". ValueError, which names the allowed forms."""
     if text.isascii() and text.isdigit() and len(text) <= 10:
         return int(text)
     if not _TIME.fullmatch(text):
-        raise ValueError(f"{text!r} is no time; allowed: {ALLOWED}")
+        raise ValueError(f"{text!r} is not a duration; allowed: {ALLOWED}")
     return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
 def spell(seconds: float) -> str:
-    """As `parse` reads it, the largest units first: 5400 is 1h30m."""
+    """Text that `parse` reads, the largest units first: 5400 is 1h30m."""
     whole = int(seconds)
     if whole != seconds or whole <= 0:
         return f"{seconds:g}s"
@@ -40,4 +40,4 @@ def _parsed(value: object) -> object:
 
 
 Duration = Annotated[int, BeforeValidator(_parsed), Field(ge=0)]
-"""Seconds; a number, or text as `parse` takes it."""
+"""Seconds; a number, or text as in `parse`."""

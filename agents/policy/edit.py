@@ -1,6 +1,6 @@
 """The steps by which an administrator changes a domain. Each takes a domain and gives a new one.
 
-PolicyError says why a step cannot be taken. Knows nothing of versions, files or signatures.
+PolicyError gives the reason why a step is impossible. Knows nothing of versions, files or signatures.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def add_router(domain: Domain, name: str, key: bytes, *, room: int = 4, approved
     """A new router with an SPI block of its own, for at least `room` interfaces. Not approved by default."""
     check_router(name)
     if name in domain.routers:
-        raise PolicyError(f"there is a router {name!r} already")
+        raise PolicyError(f"there is already a router {name!r}")
     twin = next((each for each in domain.routers if each.lower() == name.lower()), None)
     if twin is not None:
-        raise PolicyError(f"{name!r} differs from {twin!r} in letter case only, and host names have none (RFC 4343)")
+        raise PolicyError(f"{name!r} differs from {twin!r} only in letter case, which host names ignore (RFC 4343)")
     public_key_from_spki(key)
     if any(each.key == key_hash(key) for each in domain.revoked_routers):
-        raise PolicyError(f"that key is revoked: make a new one for {name}")
+        raise PolicyError(f"that key is revoked: make a new key for {name}")
     size = block_size(room)
     if domain.next_spi + size > 1 << 32:
         raise PolicyError("the domain has no SPIs left for another router")
@@ -62,18 +62,19 @@ def add_router(domain: Domain, name: str, key: bytes, *, room: int = 4, approved
 
 
 def approve_router(domain: Domain, name: str, key: bytes) -> Domain:
-    """Approve a router under the key that the administrator has seen. PolicyError when it is another one."""
+    """Approve a router under the key that the administrator has checked. PolicyError when it is another one."""
     entry = domain.router(name)
     if entry.key != key:
-        raise PolicyError(f"{name} was added with another key than the one to approve")
+        raise PolicyError(f"{name} was added with a different key than the one to approve")
     return _replace(domain, entry.model_copy(update={"approved": True}))
 
 
 def replace_router(domain: Domain, name: str, key: bytes) -> Domain:
-    """Another key for a router, whose machine or key was replaced: interfaces, adjacencies and settings stay, the old
-    key is revoked if it was approved, and the new one is yet to be approved.
+    """Give a router another key, after a change of its machine or key. Interfaces, adjacencies and settings stay; the
+    old key is revoked if it was approved, and the new one must be approved.
 
-    It gets a new SPI block: no SPI of the old key's stands for a key of the new one."""
+    The router gets a new SPI block: no SPI of the old key means a key of the new one.
+    """
     entry = domain.router(name)
     if entry.key == key:
         raise PolicyError(f"{name} has this key already; allowed: a new one (lks init on the new machine)")
@@ -84,13 +85,14 @@ def replace_router(domain: Domain, name: str, key: bytes) -> Domain:
     if block.base + size > 1 << 32:
         raise PolicyError("the domain has no SPIs left for another router")
     replaced = entry.model_copy(update={"key": key, "approved": False, "spi": block})
-    # In the old one's place, so that documents of others name their neighbours in the same order.
+    # In the old one's place, so that other documents list their neighbours in the same order.
     routers = {each: replaced if each == name else router for each, router in domain.routers.items()}
     return _with(fresh, routers=routers, next_spi=block.base + size)
 
 
 def _revoking(domain: Domain, entry: RouterEntry) -> tuple[RevokedRouter, ...]:
-    """With this router's key, if it was approved and is not revoked already: a rollback brings a revoked one back."""
+    """With this router's key added, if it was approved and is not revoked yet: a rollback can bring a revoked key
+    back."""
     key = key_hash(entry.key)
     if not entry.approved or any(each.key == key for each in domain.revoked_routers):
         return domain.revoked_routers
@@ -98,7 +100,7 @@ def _revoking(domain: Domain, entry: RouterEntry) -> tuple[RevokedRouter, ...]:
 
 
 def remove_router(domain: Domain, name: str) -> Domain:
-    """Take a router and all its adjacencies out, and revoke its key if it was approved: it never counts again."""
+    """Remove a router and all its adjacencies, and revoke its key permanently if it was approved."""
     entry = domain.router(name)
     groups = tuple(
         each.model_copy(update={"routers": tuple(router for router in each.routers if router != name)})
@@ -124,11 +126,11 @@ def add_interface(
     protocols: Iterable[RoutingProtocol],
     mode: Mode = Mode.REQUIRED,
 ) -> Domain:
-    """A new interface at the lowest free index; with no IPv4 `address` for IPv6 alone. PolicyError when the router's
-    SPI block has no room for it, or a protocol needs an address."""
+    """A new interface at the lowest free index; without an IPv4 `address`, with IPv6 only. PolicyError when the
+    router's SPI block has no room for it, or a protocol needs an address."""
     entry = domain.router(router)
     if entry.interface(name) is not None:
-        raise PolicyError(f"{router} has an interface {name!r} already")
+        raise PolicyError(f"{router} already has an interface {name!r}")
     index = _lowest({each.index for each in entry.interfaces})
     if index >= MAX_INTERFACES or block_size(index + 1, entry.spi.generation_bits) > entry.spi.size:
         raise PolicyError(f"the SPI block of {router} has no room for another interface")
@@ -146,7 +148,7 @@ def add_interface(
 
 
 def change_interface(domain: Domain, router: str, name: str, changes: Mapping[str, Any]) -> Domain:
-    """Other fields for an interface: `address`, `address6`, `link`, `protocols`. A new protocol has the mode of the
+    """Change fields of an interface: `address`, `address6`, `link`, `protocols`. A new protocol has the mode of the
     first one. PolicyError when there is no such interface, or a protocol needs an address."""
     entry = domain.router(router)
     interface = _interface(entry, name)
@@ -159,7 +161,7 @@ def change_interface(domain: Domain, router: str, name: str, changes: Mapping[st
 
 
 def remove_interface(domain: Domain, router: str, name: str) -> Domain:
-    """Take an interface and its adjacencies out. PolicyError when there is no such interface."""
+    """Remove an interface and its adjacencies. PolicyError when there is no such interface."""
     entry = domain.router(router)
     _interface(entry, name)
     kept = tuple(each for each in entry.interfaces if each.name != name)
@@ -184,7 +186,7 @@ def _interface(entry: RouterEntry, name: str) -> InterfaceEntry:
 
 
 def set_mode(domain: Domain, router: str, name: str, mode: Mode, protocols: Collection[RoutingProtocol] = ()) -> Domain:
-    """Set what is asked of an interface; of these protocols alone, if any are named."""
+    """Set the mode of an interface, or of these of its protocols."""
     entry = domain.router(router)
     interface = _interface(entry, name)
     unknown = [each.value for each in protocols if each not in interface.protocols]
@@ -203,7 +205,7 @@ def allow(domain: Domain, a: tuple[str, str], b: tuple[str, str]) -> Domain:
         if domain.router(router).interface(interface) is None:
             raise PolicyError(f"{router} has no interface {interface!r}")
     if any(each.joins(a, b) for each in domain.adjacencies):
-        raise PolicyError(f"{a[0]}:{a[1]} -- {b[0]}:{b[1]} is allowed already")
+        raise PolicyError(f"{a[0]}:{a[1]} -- {b[0]}:{b[1]} is already allowed")
     ends = [
         End(router=router, interface=interface, index=_free_index(domain, router, interface))
         for router, interface in (a, b)
@@ -212,25 +214,25 @@ def allow(domain: Domain, a: tuple[str, str], b: tuple[str, str]) -> Domain:
 
 
 def deny(domain: Domain, a: tuple[str, str], b: tuple[str, str]) -> Domain:
-    """Take an allowed adjacency back."""
+    """Remove an allowed adjacency."""
     kept = tuple(each for each in domain.adjacencies if not each.joins(a, b))
     if len(kept) == len(domain.adjacencies):
-        raise PolicyError(f"{a[0]}:{a[1]} -- {b[0]}:{b[1]} is not allowed as it is")
+        raise PolicyError(f"{a[0]}:{a[1]} -- {b[0]}:{b[1]} is not an allowed adjacency")
     return _with(domain, adjacencies=kept)
 
 
 def add_administrator(domain: Domain, name: str, key: bytes) -> Domain:
-    """Let somebody sign documents, once the root key has signed a delegation. PolicyError for a name or key that is
-    taken, or was revoked."""
+    """Let a person sign documents, once the root key has signed a delegation. PolicyError for a name or key that is in
+    use, or was revoked."""
     if any(name == each.name or key == each.key for each in domain.administrators):
-        raise PolicyError(f"there is an administrator {name}, or one with this key, already")
+        raise PolicyError(f"there is already an administrator {name}, or one with this key")
     if any(each.key == key_hash(key) for each in domain.revoked_administrators):
-        raise PolicyError("this key was revoked, and never counts again: make another one")
+        raise PolicyError("this key was revoked permanently: make a new one")
     return _with(domain, administrators=(*domain.administrators, AdministratorEntry(name=name, key=key)))
 
 
 def revoke_administrator(domain: Domain, name: str) -> Domain:
-    """Take an administrator's key back, for ever. PolicyError when there is no such administrator."""
+    """Revoke an administrator's key permanently. PolicyError when there is no such administrator."""
     gone = [each for each in domain.administrators if each.name == name]
     if not gone:
         raise PolicyError(f"there is no administrator {name!r}")
@@ -243,45 +245,45 @@ def revoke_administrator(domain: Domain, name: str) -> Domain:
 
 
 def set_point(domain: Domain, router: str, address: IPv4Address | None = None) -> Domain:
-    """Make a router a rendezvous point, at this address or that of its first PIM interface: every PIM router gets
-    a pair with it. Whoever is one already gets the other address."""
+    """Make a router a rendezvous point, at this address or that of its first PIM interface: every PIM router gets a
+    pair with it. An existing rendezvous point gets the new address."""
     entry = domain.router(router)
     if address is None:
         if not speaks_pim(entry):
-            raise PolicyError(f"{router} has no PIM interface: name the address, as {router}:ADDRESS")
+            raise PolicyError(f"{router} has no PIM interface: give the address, as {router}:ADDRESS")
         address = sources(domain, entry)[0]
     others = tuple(each for each in domain.points if each.router != router)
     return _with(domain, points=(*others, PointEntry(router=router, address=address)))
 
 
 def unset_point(domain: Domain, router: str) -> Domain:
-    """The router is a rendezvous point no more."""
+    """Make the router an ordinary router again."""
     kept = tuple(each for each in domain.points if each.router != router)
     if len(kept) == len(domain.points):
-        raise PolicyError(f"{router} is no rendezvous point")
+        raise PolicyError(f"{router} is not a rendezvous point")
     return _with(domain, points=kept)
 
 
 def set_points_mode(domain: Domain, mode: Mode) -> Domain:
-    """Set what is asked of unicast PIM between routers and rendezvous points: one step at a time, as for interfaces."""
+    """Set the mode of unicast PIM between routers and rendezvous points: one step at a time, as for interfaces."""
     if domain.points and abs(mode.step - domain.points_mode.step) > 1:
         raise PolicyError(
-            f"from {domain.points_mode.value} to {mode.value} is more than one step, and routers get it one after the "
-            f"other; the steps are {', '.join(each.value for each in Mode)}"
+            f"from {domain.points_mode.value} to {mode.value} is more than one step, and routers get the change one "
+            f"after the other; the steps are {', '.join(each.value for each in Mode)}"
         )
     return _with(domain, points_mode=mode)
 
 
 def set_sources(domain: Domain, router: str, addresses: Iterable[IPv4Address]) -> Domain:
-    """The addresses that a router's PIM Registers come from; none: those of its PIM interfaces."""
+    """Set the source addresses of a router's PIM Registers; none: the addresses of its PIM interfaces."""
     given = tuple(dict.fromkeys(addresses))
     if len(given) > MAX_PAIR_ADDRESSES:
-        raise PolicyError(f"{router} is given {len(given)} addresses; allowed are {MAX_PAIR_ADDRESSES}")
+        raise PolicyError(f"{router} is given {len(given)} addresses; the limit is {MAX_PAIR_ADDRESSES}")
     return _replace(domain, domain.router(router).model_copy(update={"sources": given}))
 
 
 def set_issuer(domain: Domain, issuer: Issuer, protocols: Collection[RoutingProtocol] = ()) -> Domain:
-    """Who makes the groups' keys in the whole domain; of these protocols alone, if any are named."""
+    """Set the issuer of the groups' keys in the whole domain, or for these protocols."""
     settings = domain.settings
     wanted = {each: issuer_of(settings.issuer, settings.issuers, each.value) for each in RoutingProtocol}
     wanted.update(dict.fromkeys(protocols or RoutingProtocol, issuer))
@@ -291,12 +293,12 @@ def set_issuer(domain: Domain, issuer: Issuer, protocols: Collection[RoutingProt
 
 
 def with_settings(domain: Domain, settings: Settings) -> Domain:
-    """Other settings for every router."""
+    """Change the settings of the domain."""
     return _with(domain, settings=settings)
 
 
 def with_dks(domain: Domain, dks: DksEntry) -> Domain:
-    """The DKS has another key, other addresses or another port."""
+    """Change the DKS's key, addresses or port."""
     return _with(domain, dks=dks)
 
 
@@ -306,8 +308,8 @@ def with_dks(domain: Domain, dks: DksEntry) -> Domain:
 def set_own(
     domain: Domain, routers: Iterable[str], groups: Iterable[str], change: Callable[[Settings], Mapping[str, Any]]
 ) -> Domain:
-    """Other settings for these routers and groups, or for the domain when none is named. `change`: the new fields, from
-    what holds now for whom they are."""
+    """Change settings of these routers and groups, or of the domain when none is named. `change`: the new fields, from
+    the present ones."""
     routers, groups = tuple(routers), tuple(groups)
     if not routers and not groups:
         return with_settings(domain, domain.settings.model_copy(update=dict(change(domain.settings))))
@@ -323,7 +325,7 @@ def set_own(
 
 
 def unset_own(domain: Domain, routers: Iterable[str], groups: Iterable[str], field: str) -> Domain:
-    """These routers and groups have no such setting of their own any more. PolicyError for one that had none."""
+    """Remove this setting from these routers and groups. PolicyError for one that has none of its own."""
     for name in groups:
         domain = _own_of_group(domain, name, _without(domain.group(name).own, field, f"group {name}"))
     for name in routers:
@@ -344,20 +346,20 @@ def _own_of_group(domain: Domain, name: str, own: Mapping[str, Any]) -> Domain:
 
 
 def add_group(domain: Domain, name: str, routers: Iterable[str] = ()) -> Domain:
-    """A new group of routers, which can have settings in common."""
+    """A new group of routers, which can have settings of its own."""
     if any(each.name == name for each in domain.groups):
-        raise PolicyError(f"there is a group {name!r} already")
+        raise PolicyError(f"there is already a group {name!r}")
     return join_group(_with(domain, groups=(*domain.groups, GroupEntry(name=name))), name, routers)
 
 
 def remove_group(domain: Domain, name: str) -> Domain:
-    """The group and its settings are no more; its routers stay."""
+    """Remove the group and its settings; its routers stay."""
     domain.group(name)
     return _with(domain, groups=tuple(each for each in domain.groups if each.name != name))
 
 
 def join_group(domain: Domain, name: str, routers: Iterable[str]) -> Domain:
-    """These routers belong to the group too. PolicyError for one that is not there."""
+    """Add these routers to the group. PolicyError for an unknown one."""
     entry = domain.group(name)
     for each in (routers := tuple(routers)):
         domain.router(each)
@@ -365,7 +367,7 @@ def join_group(domain: Domain, name: str, routers: Iterable[str]) -> Domain:
 
 
 def leave_group(domain: Domain, name: str, routers: Iterable[str]) -> Domain:
-    """These routers belong to the group no more. PolicyError for one that did not."""
+    """Remove these routers from the group. PolicyError for one that is not in it."""
     entry = domain.group(name)
     for each in (routers := tuple(routers)):
         if each not in entry.routers:
@@ -381,7 +383,7 @@ def _with_group(domain: Domain, group: GroupEntry) -> Domain:
 def _free_index(domain: Domain, router: str, interface: str) -> int:
     index = _lowest({index for index, _, _ in domain.neighbors(router, interface)})
     if index >= MAX_NEIGHBORS:
-        raise PolicyError(f"{router}:{interface} has {MAX_NEIGHBORS} neighbours, and cannot have more")
+        raise PolicyError(f"{router}:{interface} has {MAX_NEIGHBORS} neighbours, which is the limit")
     return index
 
 

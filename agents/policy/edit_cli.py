@@ -1,6 +1,6 @@
-"""`policy router|interface|adjacency|group|rp`: what a domain consists of, shown and changed.
+"""`policy router|interface|adjacency|group|rp`: the parts of a domain, shown and changed.
 
-Each verb that changes something takes one step of `agents.policy.steps`. Knows nothing of settings or of commits.
+Each command that changes something takes one step of `agents.policy.steps`. Knows nothing of settings or of commits.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from agents.policy.errors import PolicyError
 from agents.policy.revocation import key_hash
 
 router_app = typer.Typer(no_args_is_help=True, help="Routers and their keys.")
-interface_app = typer.Typer(no_args_is_help=True, help="Interfaces and their protection.")
-adjacency_app = typer.Typer(no_args_is_help=True, help="Which interfaces may be neighbours.")
-group_app = typer.Typer(no_args_is_help=True, help="Groups of routers, which can have settings in common.")
+interface_app = typer.Typer(no_args_is_help=True, help="Interfaces and their modes of protection.")
+adjacency_app = typer.Typer(no_args_is_help=True, help="Adjacencies: pairs of interfaces that may be neighbours.")
+group_app = typer.Typer(no_args_is_help=True, help="Groups of routers, which can have settings of their own.")
 rp_app = typer.Typer(
     no_args_is_help=True, help="Rendezvous points: unicast PIM to and from them is protected by pairs."
 )
@@ -38,7 +38,9 @@ def router_add(
     context: typer.Context,
     name: Name,
     key: KeyFile,
-    room: Annotated[int, typer.Option(min=1, max=MAX_INTERFACES, help="For how many interfaces to reserve SPIs.")] = 4,
+    room: Annotated[
+        int, typer.Option(min=1, max=MAX_INTERFACES, help="The number of interfaces to reserve SPIs for.")
+    ] = 4,
     as_json: Json = False,
 ) -> None:
     """Add a router, not approved yet."""
@@ -53,8 +55,8 @@ def router_approve(context: typer.Context, name: Name, key: KeyFile, as_json: Js
 
 @router_app.command("replace")
 def router_replace(context: typer.Context, name: Name, key: KeyFile, as_json: Json = False) -> None:
-    """Give a router another key, whose machine or key is new: its old one is revoked, and all else stays. Approve it
-    then."""
+    """Give a router another key, for a new machine or a new key: the old key is revoked, and everything else stays.
+    Approve it then."""
     take(context, as_json, lambda: steps.ReplaceRouter(name=name, key=pem(key)))
 
 
@@ -62,15 +64,18 @@ def router_replace(context: typer.Context, name: Name, key: KeyFile, as_json: Js
 def router_remove(
     context: typer.Context,
     name: Name,
-    explain: Annotated[bool, typer.Option("--explain", help="Change nothing: say how long it takes to work.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Change nothing: print how long the removal takes to be effective.")
+    ] = False,
     lease_left: Annotated[
-        list[str] | None, typer.Option(metavar="ROUTER=SECONDS", help="What `lks status` says of a neighbour's lease.")
+        list[str] | None,
+        typer.Option(metavar="ROUTER=SECONDS", help="The rest of a neighbour's lease, as `lks status` prints it."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Take a router and its adjacencies out, and revoke its key."""
+    """Remove a router and its adjacencies, and revoke its key."""
     if lease_left and not explain:
-        raise PolicyError("--lease-left only helps to --explain; without both the router is removed")
+        raise PolicyError("--lease-left only works with --explain; without both, the router is removed")
     if explain:
         with opened(context) as store:
             domain = store.draft()
@@ -94,7 +99,7 @@ def _router(router: RouterEntry, domain: Domain) -> dict[str, Any]:
 
 @router_app.command("list")
 def router_list(context: typer.Context, as_json: Json = False) -> None:
-    """The draft's routers."""
+    """List the draft's routers."""
     with opened(context) as store:
         domain = store.draft()
     routers = [_router(each, domain) for each in domain.routers.values()]
@@ -109,7 +114,7 @@ def router_list(context: typer.Context, as_json: Json = False) -> None:
 
 @router_app.command("show")
 def router_show(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """One router of the draft: interfaces, neighbours, and the settings that hold for it."""
+    """Show one router of the draft: its interfaces, neighbours and settings."""
     with opened(context) as store:
         domain = store.draft()
     router = domain.router(name)
@@ -126,14 +131,14 @@ def router_show(context: typer.Context, name: Name, as_json: Json = False) -> No
         *(f"  group {each}" for each in document["groups"]),
         *(f"  {each}" for each in own_lines(router.own)),
         *(_interface_line(each) for each in document["interfaces"]),
-        "in force for it:",
+        "in force:",
         *settings_lines(settings),
     ]
     answer(as_json, document, lines)
 
 
 def own_lines(own: Own) -> list[str]:
-    """The settings that a router or group has of its own, a line each."""
+    """A router's or group's own settings, a line each."""
     return [f"{field_word(field)} {setting_text(field, value)} (its own)" for field, value in own.given().items()]
 
 
@@ -193,10 +198,10 @@ def interface_change(
     address: Annotated[str | None, typer.Option(help="IPv4 address with prefix length.")] = None,
     link_local: Annotated[str | None, typer.Option(help="IPv6 link-local address.")] = None,
     lan: Annotated[bool | None, typer.Option("--lan/--p2p", help="A LAN, or a point-to-point link.")] = None,
-    protocol: Annotated[list[RoutingProtocol] | None, typer.Option(help="All that it has from now on.")] = None,
+    protocol: Annotated[list[RoutingProtocol] | None, typer.Option(help="All its protocols from now on.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Change what is given. A new protocol has the mode of the interface's first one."""
+    """Change the given fields. A new protocol has the mode of the interface's first one."""
     name = end(at)
     take(
         context,
@@ -213,7 +218,7 @@ def interface_change(
 
 @interface_app.command("remove")
 def interface_remove(context: typer.Context, at: End, as_json: Json = False) -> None:
-    """Take an interface and its adjacencies out."""
+    """Remove an interface and its adjacencies."""
     name = end(at)
     take(context, as_json, lambda: steps.RemoveInterface(at=name))
 
@@ -257,10 +262,10 @@ def _interface_line(each: dict[str, Any]) -> str:
 @interface_app.command("list")
 def interface_list(
     context: typer.Context,
-    routers: Annotated[list[str] | None, typer.Argument(metavar="[ROUTER]...", help="All by default.")] = None,
+    routers: Annotated[list[str] | None, typer.Argument(metavar="[ROUTER]...", help="Default: all.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The draft's interfaces: addresses, protocols, modes, neighbours."""
+    """List the draft's interfaces: addresses, protocols, modes, neighbours."""
     with opened(context) as store:
         domain = store.draft()
     interfaces = [each for name in routers or domain.routers for each in _interfaces(domain, domain.router(name))]
@@ -279,7 +284,7 @@ def adjacency_allow(context: typer.Context, a: End, b: End, as_json: Json = Fals
 
 @adjacency_app.command("deny")
 def adjacency_deny(context: typer.Context, a: End, b: End, as_json: Json = False) -> None:
-    """Take an allowed adjacency back."""
+    """Remove an allowed adjacency."""
     one, other = end(a), end(b)
     take(context, as_json, lambda: steps.Deny(a=one, b=other))
 
@@ -287,10 +292,10 @@ def adjacency_deny(context: typer.Context, a: End, b: End, as_json: Json = False
 @adjacency_app.command("list")
 def adjacency_list(
     context: typer.Context,
-    routers: Annotated[list[str] | None, typer.Argument(metavar="[ROUTER]...", help="All by default.")] = None,
+    routers: Annotated[list[str] | None, typer.Argument(metavar="[ROUTER]...", help="Default: all.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The draft's allowed adjacencies."""
+    """List the draft's allowed adjacencies."""
     with opened(context) as store:
         domain = store.draft()
     wanted = {domain.router(name).name for name in routers or domain.routers}
@@ -338,7 +343,7 @@ def _group(group: GroupEntry) -> dict[str, Any]:
 
 @group_app.command("list")
 def group_list(context: typer.Context, as_json: Json = False) -> None:
-    """The draft's groups."""
+    """List the draft's groups."""
     with opened(context) as store:
         groups = store.draft().groups
     lines = [f"{each.name}  {len(each.routers)} routers  {', '.join(own_lines(each.own))}".rstrip() for each in groups]
@@ -347,7 +352,7 @@ def group_list(context: typer.Context, as_json: Json = False) -> None:
 
 @group_app.command("show")
 def group_show(context: typer.Context, name: GroupName, as_json: Json = False) -> None:
-    """One group: its routers and settings."""
+    """Show one group: its routers and settings."""
     with opened(context) as store:
         group = store.draft().group(name)
     lines = [f"group {name}", *(f"  {each}" for each in own_lines(group.own)), *(f"  {each}" for each in group.routers)]
@@ -361,16 +366,16 @@ def _ipv4(text: str) -> IPv4Address:
     try:
         return IPv4Address(text)
     except ValueError as error:
-        raise PolicyError(f"{text!r} is no IPv4 address") from error
+        raise PolicyError(f"{text!r} is not an IPv4 address") from error
 
 
 @rp_app.command("set")
 def rp_set(
     context: typer.Context,
-    point: Annotated[str, typer.Argument(metavar="ROUTER[:ADDRESS]", help="The address of its loopback, as a rule.")],
+    point: Annotated[str, typer.Argument(metavar="ROUTER[:ADDRESS]", help="Usually the address of its loopback.")],
     as_json: Json = False,
 ) -> None:
-    """Make a router a rendezvous point: every PIM router gets a pair with it, and it one with each of them."""
+    """Make a router a rendezvous point: every PIM router gets a pair with it."""
     router, separator, text = point.partition(":")
     address = _ipv4(text) if separator else None
     take(context, as_json, lambda: steps.SetPoint(router=router, address=address))
@@ -378,7 +383,7 @@ def rp_set(
 
 @rp_app.command("unset")
 def rp_unset(context: typer.Context, router: Name, as_json: Json = False) -> None:
-    """A router is a rendezvous point no more."""
+    """Make a rendezvous point an ordinary router again."""
     take(context, as_json, lambda: steps.UnsetPoint(router=router))
 
 
@@ -392,19 +397,19 @@ def rp_mode(context: typer.Context, mode: Annotated[Mode, typer.Argument()], as_
 def rp_source(
     context: typer.Context,
     router: Name,
-    addresses: Annotated[list[str] | None, typer.Argument(help="None: those of its PIM interfaces.")] = None,
+    addresses: Annotated[list[str] | None, typer.Argument(help="Default: the addresses of its PIM interfaces.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The addresses that a router's Registers come from: those of its links with multicast sources."""
+    """Set the source addresses of a router's Registers: those of its links with multicast sources."""
     sources = tuple(_ipv4(each) for each in addresses or [])
     take(context, as_json, lambda: steps.SetSources(router=router, addresses=sources))
 
 
 @rp_app.command("list")
 def rp_list(context: typer.Context, as_json: Json = False) -> None:
-    """The draft's rendezvous points, and what is asked of unicast PIM with them."""
+    """List the draft's rendezvous points, and the mode of unicast PIM with them."""
     with opened(context) as store:
         domain = store.draft()
     points = [{"router": each.router, "address": str(each.address)} for each in domain.points]
     lines = [f"{each['router']}  {each['address']}  {domain.points_mode.value}" for each in points]
-    answer(as_json, {"mode": domain.points_mode.value, "points": points}, lines or ["there is no rendezvous point"])
+    answer(as_json, {"mode": domain.points_mode.value, "points": points}, lines or ["there are no rendezvous points"])

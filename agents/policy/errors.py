@@ -10,11 +10,11 @@ from agents.runtime.storage import CorruptRecord
 
 
 class PolicyError(Exception):
-    """A policy, a signed object or a domain that is not as it must be; the text names what and where."""
+    """An invalid policy, signed object or domain; the text names what and where."""
 
 
 class MissingStore(PolicyError):
-    """The folder holds no policy store: it is another one, or was never made."""
+    """The folder holds no policy store: it is another folder, or the store was never made."""
 
 
 class UnusableStore(PolicyError):
@@ -23,7 +23,7 @@ class UnusableStore(PolicyError):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """An error's text taken apart. `problems`: one sentence each, where the text lists several."""
+    """An error's text in parts. `problems`: one sentence each, if the text lists several."""
 
     problem: str
     allowed: str | None = None
@@ -47,12 +47,12 @@ def parts(text: str) -> Parts:
 
 
 class NothingToDo(PolicyError):
-    """What is asked for is so already; the text says what."""
+    """The request changes nothing; the text says why."""
 
 
 @contextmanager
 def in_file(name: str) -> Iterator[None]:
-    """What is wrong in the block is wrong with this file: PolicyError and CorruptRecord name it."""
+    """Errors in the block are about this file: PolicyError and CorruptRecord name it."""
     try:
         yield
     except PolicyError as error:

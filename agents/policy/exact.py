@@ -1,6 +1,6 @@
-"""Signed models as octets: each has one encoding, and no other octets are read as it.
+"""Signed models as octets: each model has one encoding, and no other octets are accepted for it.
 
-Knows nothing of signatures, nor of what the models mean.
+Knows nothing of signatures, nor of the models' meaning.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ M = TypeVar("M", bound=BaseModel)
 def plain(value: object) -> object:
     """A model as maps, arrays, text and numbers: the form that is signed and shown.
 
-    An optional field that is not used is left out. So a document without it has the octets that it had before there
-    was such a field, and those who know no such field read it.
+    An unused optional field is left out. So a document without it has the same octets as before the field existed, and
+    older agents can read it.
     """
     if type(value) in _AS_IT_IS:
         return value
@@ -61,7 +61,7 @@ def exactly(kind: type[M], payload: bytes, what: str, write: Callable[[M], bytes
         model = kind.model_validate(cbor.read(payload))
     except ValidationError as error:
         raise PolicyError(f"{what}: {invalid.sentence(error.errors()[0])}") from error
-    # What pydantic converts ("5" to 5, other spellings of an address) does not come back the same.
+    # pydantic converts some values ("5" to 5, other spellings of an address): they do not come back the same.
     if write(model) != payload:
-        raise PolicyError(f"{what} holds a value in another form than its own")
+        raise PolicyError(f"{what} holds a value that is not in its canonical form")
     return model

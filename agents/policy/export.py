@@ -1,6 +1,6 @@
-"""What a Policy Server hands out, as files: signed documents, the revocation list, its public key.
+"""The files that a Policy Server hands out: signed documents, the revocation list, its public key.
 
-Knows nothing of who reads them.
+Knows nothing of their readers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from agents.runtime.storage import make_folder, read_all
 
 
 def export_documents(store: PolicyStore, folder: Path, version: int | None = None) -> list[str]:
-    """Write ROUTER.cose each, the revocation list and policy-server.pem; whose documents. PolicyError, OSError."""
+    """Write ROUTER.cose each, the revocation list and policy-server.pem; the names of the routers. PolicyError,
+    OSError."""
     documents = store.documents(version)
     if not documents:
         raise PolicyError("there are no documents; the next step is: policy commit -m REASON")
@@ -33,7 +34,7 @@ def export_documents(store: PolicyStore, folder: Path, version: int | None = Non
 
 
 def _withdraw(path: Path, store: PolicyStore, router: str) -> None:
-    """Delete a removed router's document, so that nobody is given it. Another file of that name stays. OSError."""
+    """Delete a removed router's document, so that it is not handed out. Another file of that name stays. OSError."""
     if not path.is_file():
         return
     try:

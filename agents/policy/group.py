@@ -1,6 +1,6 @@
-"""Group state: the signed word of a key server on which generation of a group's keys stands.
+"""Group state: a key server's signed statement of the generation of a group's keys.
 
-A receiver takes no pair (v, g) lower than one it has had, across reboots too. Knows nothing of keys.
+A receiver accepts no pair (v, g) lower than one it has had, across reboots too. Knows nothing of keys.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from agents.policy.names import GroupId
 LABEL = "router-keys/group-state/1"
 MAX_COUNTER = (1 << 63) - 1
 MOST_AHEAD = 1 << 36
-"""How far beyond what one knows of a group another party's word on its generation is believed: what one knows may have
-been put back to something older, but nobody is to use up the numbers."""
+"""How far beyond the known generation of a group another party's statement is believed: our knowledge may come from an
+older backup, but no party may use up the numbers."""
 
 
 MOST_VERSIONS_AHEAD = 1 << 20
-"""How far beyond the version of the policy in force a version is believed: nobody commits so often that another could
-have missed more."""
+"""How far beyond the version of the policy in force a version is believed: no administrator commits so often that a
+router could have missed more."""
 
 
 class GroupState(BaseModel):
-    """`v`: version of the policy document it is under; `g`: generation; `issuer`: which kind of key server says so."""
+    """`v`: version of the policy document; `g`: generation; `issuer`: the kind of key server that signs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,14 +68,14 @@ class GroupState(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class SignedState:
-    """A state with the octets that were signed. Whoever makes one has verified it, or signed it himself."""
+    """A state with its signed octets. Its maker has verified or signed it."""
 
     said: GroupState
     octets: bytes
 
     @classmethod
     def sign(cls, state: GroupState, key: Ed25519PrivateKey) -> SignedState:
-        """Our own word."""
+        """Our own signed state."""
         return cls(state, sign_group_state(state, key))
 
 
@@ -102,17 +102,17 @@ def verify_issued_state(
     group: GroupId,
     minimum: tuple[int, int] = (0, 0),
 ) -> GroupState:
-    """As `verify_group_state`, by the key of whom the state names as its issuer. `key_of` gives None for an issuer
-    whose word does not count for this group. PolicyError."""
+    """As `verify_group_state`, by the key of the issuer that the state names. `key_of` gives None for an issuer that
+    may not sign for this group. PolicyError."""
     issuer = _read(cose.unverified_payload(data)).issuer
     key = key_of(issuer)
     if key is None:
-        raise PolicyError(f"group {group}: the word of {issuer} does not count")
+        raise PolicyError(f"group {group}: {issuer} is not its issuer")
     return verify_group_state(data, key, group, minimum)
 
 
 def signed_by(data: bytes, keys: Iterable[bytes]) -> bool:
-    """Whether one of these keys (SubjectPublicKeyInfo) signed a state."""
+    """True if one of these keys (SubjectPublicKeyInfo) signed a state."""
     for key in keys:
         try:
             cose.verify(LABEL, data, public_key_from_spki(key))
@@ -123,7 +123,7 @@ def signed_by(data: bytes, keys: Iterable[bytes]) -> bool:
 
 
 def claimed_group(data: bytes) -> GroupId:
-    """Which group a signed state says it is of: to find the key to verify it with, and for nothing else."""
+    """The group that a signed state claims to be of: only to find the key for its verification. PolicyError."""
     return _read(cose.unverified_payload(data)).group
 
 

@@ -1,6 +1,6 @@
-"""Names of domains, routers, interfaces and groups, and how they go into IKE identities.
+"""Names of domains, routers, interfaces and groups, and their form in IKE identities.
 
-Knows nothing of messages: an identity's octets are all it gives and takes.
+Knows nothing of messages: it reads and writes an identity's octets only.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from agents.policy.errors import PolicyError
 
 DKS_NAME = "dks"
 RESERVED = frozenset({DKS_NAME, "revocation"})
-"""Names of parties and files of their own, NAME.cose: no router's."""
+"""Reserved names: parties, and files NAME.cose, that are not routers."""
 CONTROL_INTERFACE, CONTROL_PROTOCOL = "-", "policy"
 MAX_GROUP_OCTETS = 256
 _REMEMBERED = 128
-"""So many names are remembered with what they say: each is read several times in a handshake."""
+"""The number of names that are cached: each is read several times in a handshake."""
 
 DOMAIN_PATTERN = ROUTER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
-"""What can be one part of a path too, wherever such a name becomes one."""
+"""Allowed as one part of a path too, since names become file names."""
 INTERFACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,14}$"
 
 _RULE = "up to 63 letters, digits and . _ -, a letter or digit first"
@@ -38,7 +38,7 @@ _PROTOCOLS = frozenset(protocol.value for protocol in RoutingProtocol)
 
 
 def check_router(name: str) -> str:
-    """The name itself; PolicyError when no router can be called so."""
+    """The name itself; PolicyError when it cannot be a router's name."""
     if not _ROUTER.match(name) or name.lower() in RESERVED:
         reserved = " or ".join(repr(each) for each in sorted(RESERVED))
         raise PolicyError(f"{name!r} cannot be a router's name\n  allowed: {_RULE}; not {reserved}")
@@ -52,7 +52,7 @@ def party_id(domain: str, name: str) -> bytes:
 
 @lru_cache(maxsize=_REMEMBERED)
 def parse_party_id(data: bytes) -> tuple[str, str]:
-    """Domain and name out of a party's KEY_ID; PolicyError for anything else."""
+    """Domain and name from a party's KEY_ID; PolicyError for anything else."""
     parts = _split(data, 2)
     if not (_DOMAIN.match(parts[0]) and _ROUTER.match(parts[1])):
         raise PolicyError("not a party's identity")
@@ -92,7 +92,7 @@ class GroupId:
 
     @property
     def routing_protocol(self) -> RoutingProtocol:
-        """Whose packets the group protects. PolicyError for a control group."""
+        """The protocol whose packets the group protects. PolicyError for a control group."""
         if self.is_control:
             raise PolicyError("a control group protects no routing protocol")
         return RoutingProtocol(self.protocol)
@@ -117,7 +117,7 @@ def _group_id(data: bytes) -> GroupId:
 
 @dataclass(frozen=True, slots=True, order=True)
 class SpeakerId:
-    """All groups that a router speaks in on one interface, whatever the protocol: what a neighbour asks for at once."""
+    """All groups of a speaker on one interface, of any protocol: a neighbour requests them at once."""
 
     domain: str
     router: str
@@ -143,7 +143,7 @@ def _split(data: bytes, count: int) -> list[str]:
     try:
         parts = data.decode("ascii").split("/")
     except UnicodeDecodeError as error:
-        raise PolicyError("identity is no ASCII text") from error
+        raise PolicyError("identity is not ASCII text") from error
     if len(parts) != count:
         raise PolicyError(f"identity has {len(parts)} parts, not {count}")
     return parts

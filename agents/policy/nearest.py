@@ -1,6 +1,6 @@
-"""Which routers are nearest to one, by the adjacencies that policy allows: they keep its document, and it theirs.
+"""The routers nearest to one, by the adjacencies that policy allows: they carry its document, and it theirs.
 
-A router whose way to the DKS is cut lies behind routers that are near to it. Knows nothing of documents.
+A router that is cut off from the DKS lies behind routers that are near to it. Knows nothing of documents.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from agents.policy.domain import Domain
 
 
 class Nearest:
-    """Of one domain: its approved routers, and who may be whose neighbour."""
+    """The distances in one domain: its approved routers, and their adjacencies."""
 
     def __init__(self, domain: Domain) -> None:
         self._neighbors: dict[str, set[str]] = {}
@@ -21,7 +21,7 @@ class Nearest:
                 self._neighbors.setdefault(b, set()).add(a)
 
     def to(self, router: str, count: int) -> tuple[str, ...]:
-        """So many other routers, those with the fewest adjacencies between first, in ascending order of names. Where
+        """This many other routers, those with the fewest adjacencies in between first, in ascending order of names. If
         several are equally near and there is no room for all, the names decide."""
         names: list[str] = []
         seen, ring = {router}, [router]

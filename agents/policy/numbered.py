@@ -1,4 +1,4 @@
-"""The number of a JSON file's format: one of a later release is told from a damaged one. Knows no file."""
+"""The format number of a JSON file, which distinguishes a later release's file from a damaged one. Knows no file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class _Head(BaseModel):
 
 
 def format_of(path: Path, data: bytes, newest: int) -> int:
-    """The number that the file says; 1 where it says none. PolicyError for one of a later release."""
+    """The file's number; 1 if it has none. PolicyError for one of a later release."""
     try:
         number = _Head.model_validate_json(data).format
-    except ValidationError:  # no object, or none of ours: whoever reads it says so
+    except ValidationError:  # not an object, or not ours: its reader reports it
         return 1
     if number > newest:
         raise PolicyError(later_format(f"{path}: a file", number, newest))

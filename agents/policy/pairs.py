@@ -1,7 +1,7 @@
-"""Who speaks unicast PIM with whom: every PIM router with every rendezvous point (RFC 7761 §4.4, §6.3).
+"""The pairs of unicast PIM: every PIM router with every rendezvous point (RFC 7761 §4.4, §6.3).
 
-From the domain to the pairs of one router's document, and what stands against them. Knows nothing of signatures, nor
-of how a pair gets its keys.
+From the domain to the pairs of one router's document, and the problems that prevent them. Knows nothing of signatures,
+nor of how a pair gets its keys.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from agents.policy.document import MAX_PAIR_ADDRESSES, PairPolicy, PointPolicy
 from agents.policy.domain import Domain, RouterEntry
 
 _INDEX_SHIFT = 15
-"""No SPI block is smaller than 2^15, and none is given out twice: this part of its base is a router's alone."""
+"""No SPI block is smaller than 2^15, and none is assigned twice: this part of its base is unique to a router."""
 
 
 def speaks_pim(router: RouterEntry) -> bool:
-    """Whether the router may be a first-hop router or a rendezvous point."""
+    """True if the router may be a first-hop router or a rendezvous point."""
     return bool(router.sources) or any(RoutingProtocol.PIM in each.protocols for each in router.interfaces)
 
 
 def sources(domain: Domain, router: RouterEntry) -> tuple[IPv4Address, ...]:
-    """The addresses that the router registers from: those it was given, else those of its PIM interfaces that have no
-    neighbours, else of its first PIM interface. A first-hop router takes the address on the link of the source."""
+    """The source addresses of the router's Registers: its configured ones, else those of its PIM interfaces without
+    neighbours, else that of its first PIM interface. A first-hop router uses the address on the source's link."""
     if router.sources:
         return router.sources
     pim = [each for each in router.interfaces if RoutingProtocol.PIM in each.protocols]
@@ -33,12 +33,13 @@ def sources(domain: Domain, router: RouterEntry) -> tuple[IPv4Address, ...]:
 
 
 def address_of_point(domain: Domain, router: RouterEntry) -> IPv4Address | None:
-    """Where this router is the rendezvous point, or None."""
+    """The address at which this router is the rendezvous point, or None."""
     return next((each.address for each in domain.points if each.router == router.name), None)
 
 
 def _speaking(domain: Domain, router: RouterEntry, *, to_point: bool) -> tuple[IPv4Address, ...]:
-    """The router's addresses towards a point, or towards one that is none: a point speaks as itself there."""
+    """The router's addresses towards a rendezvous point, or towards another router: there it uses its own rendezvous
+    point address."""
     own = address_of_point(domain, router)
     registering = sources(domain, router) if to_point and speaks_pim(router) else ()
     both = (*registering, own) if own is not None else registering
@@ -46,7 +47,7 @@ def _speaking(domain: Domain, router: RouterEntry, *, to_point: bool) -> tuple[I
 
 
 def points_of(domain: Domain, router: RouterEntry) -> tuple[PointPolicy, ...]:
-    """The rendezvous points, as this router's document names them."""
+    """The rendezvous points in this router's document."""
     if not speaks_pim(router) and address_of_point(domain, router) is None:
         return ()
     return tuple(
@@ -81,13 +82,13 @@ def pairs_of(domain: Domain, router: RouterEntry) -> tuple[PairPolicy, ...]:
 
 
 def pair_problems(domain: Domain) -> Iterator[str]:
-    """What stands against signing the domain's pairs, a sentence each."""
+    """The problems that prevent signing the domain's pairs, a sentence each."""
     points: dict[str, IPv4Address] = {}
     for point in domain.points:
         if point.router not in domain.routers:
             yield f"rendezvous point {point.router}: there is no such router"
         if point.router in points or point.address in points.values():
-            yield f"rendezvous point {point.router}, {point.address}: its name or address is there twice"
+            yield f"rendezvous point {point.router}, {point.address}: its name or address is repeated"
         points[point.router] = point.address
     if not domain.points:
         return
@@ -102,17 +103,17 @@ def pair_problems(domain: Domain) -> Iterator[str]:
             continue
         mine = {*sources(domain, router), *([points[router.name]] if router.name in points else [])}
         if len(mine) > MAX_PAIR_ADDRESSES:
-            yield f"{router.name} has {len(mine)} addresses for pairs; allowed: {MAX_PAIR_ADDRESSES} (policy rp source)"
+            yield f"{router.name} has {len(mine)} pair addresses; the limit is {MAX_PAIR_ADDRESSES} (policy rp source)"
         for address in sorted(mine):
             if owner.setdefault(address, router.name) != router.name:
                 yield f"{router.name} and {owner[address]} both have the address {address}"
             if address.is_multicast or address.is_unspecified or address.is_loopback or address.is_reserved:
-                yield f"{router.name}: {address} is no host's address"
+                yield f"{router.name}: {address} is not the address of a host"
     yield from _on_a_link(domain, points)
 
 
 def _on_a_link(domain: Domain, points: dict[str, IPv4Address]) -> Iterator[str]:
-    """A pair whose two addresses face each other on one link could not be told from the neighbours there."""
+    """A pair whose two addresses share one link could not be distinguished from the neighbours there."""
     for adjacency in domain.adjacencies:
         ends = [(domain.routers.get(end.router), end.interface) for end in (adjacency.a, adjacency.b)]
         faces = []
@@ -124,8 +125,8 @@ def _on_a_link(domain: Domain, points: dict[str, IPv4Address]) -> Iterator[str]:
             faces.append(interface.address is not None and interface.address.ip in mine)
         if len(faces) == 2 and all(faces) and points.keys() & {adjacency.a.router, adjacency.b.router}:
             yield (
-                f"adjacency {adjacency}: both addresses of this link are those of a rendezvous point and its pair; "
-                f"give one of them another: policy rp set ROUTER:LOOPBACK, or policy rp source ROUTER ADDRESS"
+                f"adjacency {adjacency}: this link's two addresses are those of a rendezvous point and its pair; give "
+                "one of them another: policy rp set ROUTER:LOOPBACK, or policy rp source ROUTER ADDRESS"
             )
 
 

@@ -1,4 +1,4 @@
-"""What stands against signing a domain: a sentence for each thing that does not fit together.
+"""The problems that prevent signing a domain: a sentence for each inconsistency.
 
 Knows nothing of documents, signatures or of how a domain is edited.
 """
@@ -28,7 +28,7 @@ from agents.policy.revocation import MAX_ADMINISTRATORS, key_hash
 
 
 def problems(domain: Domain) -> list[str]:
-    """Everything that stands against signing this domain, a sentence each; empty when nothing does."""
+    """The problems that prevent signing this domain, a sentence each; empty without any."""
     return [
         *_routers(domain),
         *_revoked(domain),
@@ -70,7 +70,7 @@ def _routers(domain: Domain) -> Iterator[str]:
     keys: dict[bytes, str] = {domain.dks.key: DKS_NAME}
     for name, router in domain.routers.items():
         if name != router.name or name in RESERVED:
-            yield f"a router cannot be called {name!r} here"
+            yield f"{name!r} cannot be a router's name here"
         if router.key in keys:
             yield f"{name} has the same key as {keys[router.key]}"
         keys[router.key] = name
@@ -113,12 +113,12 @@ def _blocks(domain: Domain) -> Iterator[str]:
             yield f"the SPI blocks of {lower.name} and {upper.name} overlap"
     for router in ordered:
         if router.spi.base + router.spi.size > domain.next_spi:
-            yield f"the SPI block of {router.name} reaches beyond what has been given out"
+            yield f"the SPI block of {router.name} reaches beyond the assigned SPIs"
 
 
 def _adjacencies(domain: Domain) -> Iterator[str]:
     for double in _doubles([each.router_interfaces for each in domain.adjacencies]):
-        yield f"adjacency {double} is there twice"
+        yield f"adjacency {double} is repeated"
     used: dict[tuple[str, str, int], str] = {}
     count: Counter[tuple[str, str]] = Counter()
     for adjacency in domain.adjacencies:
@@ -145,7 +145,7 @@ def _adjacencies(domain: Domain) -> Iterator[str]:
 
 def _ends(adjacency: AdjacencyEntry, a: InterfaceEntry, b: InterfaceEntry) -> Iterator[str]:
     if adjacency.a.router == adjacency.b.router:
-        yield f"adjacency {adjacency} is of one router with itself"
+        yield f"adjacency {adjacency} connects a router with itself"
     if a.address is None or b.address is None:
         if a.address6 == b.address6:
             yield f"adjacency {adjacency}: both ends have the link-local address {a.address6}"
@@ -160,12 +160,13 @@ def _ends(adjacency: AdjacencyEntry, a: InterfaceEntry, b: InterfaceEntry) -> It
         if abs(one.step - other.step) > 1:
             yield (
                 f"adjacency {adjacency}: one end's {protocol.value} is {one.value} and the other's {other.value}, so "
-                f"they cannot hear each other; allowed is one step apart ({', '.join(each.value for each in Mode)})"
+                "they cannot understand each other; they may be one step apart "
+                f"({', '.join(each.value for each in Mode)})"
             )
 
 
 def settings_problems_of(domain: Domain) -> Iterator[str]:
-    """What does not fit together in the settings of the domain, its groups and its routers, a sentence each."""
+    """The inconsistencies of the settings of the domain, its groups and its routers, a sentence each."""
     yield from settings_problems(domain.settings)
     groups = {each.name: each.own.given() for each in domain.groups}
     if not any(groups.values()) and not any(router.own.given() for router in domain.routers.values()):
@@ -193,13 +194,13 @@ def _settings(domain: Domain) -> Iterator[str]:
             continue
         if one.local_key_server is not other.local_key_server:
             yield (
-                f"adjacency {adjacency}: one end has a Local Key Server and the other has none, so that neither would "
-                "be given the other's keys; allowed: both or neither (policy set local-key-server)"
+                f"adjacency {adjacency}: one end has a Local Key Server and the other has none, so neither would get "
+                "the other's keys; allowed: both or neither (policy set local-key-server)"
             )
         if {one.post_quantum, other.post_quantum} == {PostQuantum.REQUIRED, PostQuantum.OFF}:
             yield (
-                f"adjacency {adjacency}: one end requires a post-quantum key exchange and the other's is off, so that "
-                "they refuse each other; allowed: preferred between them (policy set post-quantum)"
+                f"adjacency {adjacency}: one end requires a post-quantum key exchange and the other's is off, so they "
+                "reject each other; allowed: preferred between them (policy set post-quantum)"
             )
     if not domain.dks.addresses:
         yield "the DKS has no address"

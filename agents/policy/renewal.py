@@ -1,7 +1,7 @@
-"""Which documents are signed anew though nothing in them changed, and when the next is due.
+"""Which unchanged documents are signed again, and when the next is due.
 
-A document's age is what a router has of the Policy Server's word while the DKS is away: a newer one gives it a lease
-from its signature on. And who signed it may have a delegation that ends. Knows nothing of stores, keys or who asks.
+While the DKS is away, a document's age is a router's only news of the Policy Server: a newer one gives it a lease from
+its signature on. A signer's delegation may also end. Knows nothing of stores, keys or callers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from agents.policy.document import PolicyDocument
 
 DAY_S = 86400
 DELEGATION_LEFT_S = 30 * DAY_S
-"""So long before a delegation ends its documents are signed anew, and its administrator is warned."""
+"""How long before a delegation's end its documents are signed again, and its administrator is warned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class Signed:
 
 
 def due_at(signed: Signed, signer_until: float) -> float:
-    """Unix seconds from which on this document is to be signed anew, by a signer who may sign until `signer_until`.
+    """Unix seconds from which on this document must be signed again, by a signer who may sign until `signer_until`.
 
-    At half a lease's age, but not daily where leases are short, and at a third of its validity at the latest. Earlier
-    where its delegation ends and the signer's ends later.
+    At the age of half a lease, but not daily where leases are short, and at the latest at a third of its validity.
+    Earlier if its delegation ends and the signer's ends later.
     """
     document = signed.document
     third = (document.expires_at - document.issued_at) / 3
@@ -44,12 +44,12 @@ def due(documents: Mapping[str, Signed], signer_until: float, at: int) -> frozen
 
 
 def warning(administrator: str, until: float, at: int) -> str | None:
-    """What to tell of a delegation that ends soon; None when it does not."""
+    """The warning about a delegation that ends soon; None when it does not."""
     left = until - at
     if left > DELEGATION_LEFT_S:
         return None
     days = max(0, int(left // DAY_S))
     return (
-        f"the delegation of administrator {administrator} ends in {days} days, and routers take no document of its key "
-        f"then; the next step is: policy admin delegate {administrator}"
+        f"the delegation of administrator {administrator} ends in {days} days, and routers then reject documents of "
+        f"its key; the next step is: policy admin delegate {administrator}"
     )

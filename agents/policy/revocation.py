@@ -1,10 +1,10 @@
-"""The signed revocation list: every key that the domain has taken back and that a document may still name.
+"""The signed revocation list: every key that the domain has revoked and that a document may still name.
 
-It spreads by itself, from any party that has it to any that has an older one, so it is complete, small and
-signed by the domain's root key alone. Where it would outgrow a message, entries go whose keys no document names that
-has not expired, the oldest first, and the list says up to which expiry that holds (`expired_before`). Whoever acts on
-an older document than that cannot tell from this list whom it names, and hears nobody (`Revocations.outdated`).
-Knows nothing of who carries it or what is done about the revoked.
+It propagates from any party that has it to any with an older one, so it is complete, small and signed by the domain's
+root key only. When it would outgrow a message, the oldest entries go whose keys are named only in expired documents,
+and the list says up to which expiry that holds (`expired_before`). A router with a document older than that cannot tell
+from this list which of its neighbours are revoked, and accepts none (`Revocations.outdated`). Knows nothing of who
+carries it or of what follows from it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ LABEL = "router-keys/revocation/1"
 FILE = "revocation.cose"
 MAX_ENTRIES = 1 << 12
 MAX_ADMINISTRATORS = 64
-"""At a time. Those that are revoked are bounded by the list's octets."""
+"""At a time. The number of revoked ones is bounded by the list's octets."""
 MAX_OCTETS = 53_248
 """The whole list must fit one IKE message, fragments put together."""
 MAX_VERSION = (1 << 63) - 1
 NO_LIST = bytes(32)
-"""The digest that is shown by a party without any list."""
+"""The digest that a party without a list announces."""
 
 KeyHash = Annotated[bytes, Field(min_length=32, max_length=32)]
 
@@ -43,27 +43,27 @@ class _Value(BaseModel):
 
 
 def key_hash(spki: bytes) -> bytes:
-    """What names a key: SHA-256 of its SubjectPublicKeyInfo."""
+    """The name of a key: SHA-256 of its SubjectPublicKeyInfo."""
     return hashlib.sha256(spki).digest()
 
 
 class Revoked(_Value):
-    """A key that counts no more. `name`: who had it, for people to read; `key` alone decides."""
+    """A revoked key. `name`: its holder, for people to read; `key` alone decides."""
 
     name: RouterName
     key: KeyHash
 
 
 class RevokedRouter(Revoked):
-    """As the Policy Server keeps it. `until`: Unix seconds at which the last document that names the key has expired;
-    0: not known yet."""
+    """An entry as the Policy Server keeps it. `until`: Unix seconds at which the last document that names the key
+    expires; 0: not known yet."""
 
     until: int = Field(default=0, ge=0, le=1 << 41)
 
 
 class RevocationList(_Value):
-    """All keys revoked up to `version` that a document names which expires after `expired_before` (Unix seconds; 0: all
-    there ever were). `issued_at`: Unix seconds, for people; `version` alone orders lists."""
+    """All keys revoked up to `version` that are named in a document which expires after `expired_before` (Unix seconds;
+    0: all keys ever revoked). `issued_at`: Unix seconds, for people; `version` alone orders lists."""
 
     domain: DomainName
     version: int = Field(ge=1, le=MAX_VERSION)
@@ -77,7 +77,7 @@ class RevocationList(_Value):
         for entries in (self.routers, self.administrators):
             keys = [each.key for each in entries]
             if any(low >= high for low, high in itertools.pairwise(keys)):
-                raise ValueError("revoked keys are not in ascending order, each once")
+                raise ValueError("revoked keys are not in ascending order, or repeated")
         return self
 
 
@@ -111,8 +111,8 @@ def _entries(revoked: Iterable[Revoked]) -> tuple[Revoked, ...]:
 def shortened(
     routers: Iterable[RevokedRouter], administrators: Iterable[Revoked], now_s: int
 ) -> tuple[tuple[RevokedRouter, ...], int]:
-    """The entries that a list of now has room for, and up to which expiry those that went were named; 0 when none went.
-    PolicyError, with the numbers, when not enough documents have expired."""
+    """The entries that a present list has room for, and the expiry up to which the dropped ones were named; 0 when none
+    was dropped. PolicyError, with the numbers, when too few documents have expired."""
     kept = sorted(routers, key=lambda each: (each.until, each.key))
     room = MAX_OCTETS - _FRAME - sum(_octets(each) for each in administrators)
     over = sum(_octets(each) for each in kept) - room
@@ -133,7 +133,7 @@ def shortened(
 
 
 _FRAME = 512
-"""Octets of a list without entries, and to spare."""
+"""Octets of a list without entries, with a margin."""
 
 
 def _octets(entry: Revoked) -> int:
@@ -141,7 +141,7 @@ def _octets(entry: Revoked) -> int:
 
 
 def _payload(revocation: RevocationList) -> bytes:
-    """A list that names all there ever were has no word on it, as lists had before there were others."""
+    """A list of all keys ever revoked leaves the field out, as lists did before it existed."""
     value = {name: plain(getattr(revocation, name)) for name in type(revocation).model_fields}
     if not revocation.expired_before:
         del value["expired_before"]
@@ -149,7 +149,7 @@ def _payload(revocation: RevocationList) -> bytes:
 
 
 def sign_list(revocation: RevocationList, root: Ed25519PrivateKey) -> bytes:
-    """The list as COSE_Sign1. PolicyError when it is longer than any party takes."""
+    """The list as COSE_Sign1. PolicyError when it is longer than any party accepts."""
     signed = cose.sign(LABEL, _payload(revocation), root)
     if len(signed) > MAX_OCTETS:
         raise PolicyError(f"a revocation list of {len(signed)} octets is longer than {MAX_OCTETS}")
@@ -188,12 +188,12 @@ class Revocations:
 
     @property
     def signed(self) -> bytes | None:
-        """The list's octets, to be passed on."""
+        """The list's octets, to pass on."""
         return self._held.signed if self._held is not None else None
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the list's octets: two lists of one version would show."""
+        """SHA-256 of the list's octets, which would show two lists of one version."""
         return hashlib.sha256(self._held.signed).digest() if self._held is not None else NO_LIST
 
     @property
@@ -202,10 +202,10 @@ class Revocations:
         return self._held.revoked if self._held is not None else None
 
     def take(self, signed: bytes) -> RevocationList | None:
-        """Have this list from now on; None when the one that is held is as new.
+        """Hold this list from now on; None when the present one is as new.
 
-        PolicyError for one that the root key did not sign for this domain, or that says other things under the
-        version that is held: the Policy Server then has lost its history, or its key has been stolen.
+        PolicyError for a list that the root key did not sign for this domain, or that differs from the present one of
+        the same version: then the Policy Server has lost its history, or its key has been stolen.
         """
         if self._held is not None and signed == self._held.signed:
             return None
@@ -223,25 +223,24 @@ class Revocations:
         return revoked
 
     def revokes(self, spki: bytes) -> bool:
-        """Whether this router's key counts no more."""
+        """True if this router's key is revoked."""
         return self._held is not None and key_hash(spki) in self._held.routers
 
     def revokes_administrator(self, spki: bytes) -> bool:
-        """Whether this administrator's key counts no more."""
+        """True if this administrator's key is revoked."""
         return self._held is not None and key_hash(spki) in self._held.administrators
 
     def revokes_administrator_hash(self, key: bytes) -> bool:
-        """As `revokes_administrator`, of a key of which only the hash is known."""
+        """As `revokes_administrator`, for a key of which only the hash is known."""
         return self._held is not None and key in self._held.administrators
 
     def outdated(self, document: PolicyDocument) -> bool:
-        """Whether this document expired so long ago that the list may not name all of whom it names that are
-        revoked."""
+        """True if this document expired so long ago that the list may lack revoked keys that it names."""
         return self._held is not None and document.expires_at <= self._held.revoked.expired_before
 
     def without_revoked(self, document: PolicyDocument) -> PolicyDocument:
-        """The document as it is to be acted on: without neighbours and pairs whose keys are revoked, and without any
-        for a router whose own key is revoked, or whose document is `outdated`."""
+        """The document in force: without neighbours and pairs whose keys are revoked; without any, if the router's own
+        key is revoked or its document is `outdated`."""
         alone = self.revokes(document.identity) or self.outdated(document)
         interfaces = tuple(
             each.model_copy(

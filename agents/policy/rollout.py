@@ -1,9 +1,9 @@
-"""Deployment in steps: segment by segment from `clear` to `required` and back, in a network that is in service.
+"""Deployment in steps: segment by segment from `clear` to `required` and back, in a running network.
 
-A segment is what hears each other: interfaces that adjacencies connect. All its members take a step together, one
-mode further, and the next only when every member has confirmed the one before. That no order of the members'
-updates within one step makes anyone deaf is a property of the modes (agents.ipsec.protection.Mode, docs/ipsec.md).
-Pure functions over domain and confirmations; knows nothing of files, versions or the command line.
+A segment is a set of interfaces that adjacencies connect. All its members take a step together, one mode further, and
+the next only when every member has confirmed the one before. Within one step, the members' updates may come in any
+order without a break: that is a property of the modes (agents.ipsec.protection.Mode, docs/ipsec.md). Pure functions
+over domain and confirmations; knows nothing of files, versions or the command line.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Segment(Value):
 
 
 class Deployment(Value):
-    """What is under way: these segments, in this order, to this mode. `protocols`: of these alone, of all when empty.
-    `at_once`: how many segments take each step together; `last`: those that took the latest one, whose members must
+    """The present deployment: these segments, in this order, to this mode. `protocols`: only these, or all when empty.
+    `at_once`: the number of segments that take a step together; `last`: those of the latest step, whose members must
     confirm it."""
 
     format: int = 1
@@ -60,7 +60,7 @@ class Deployment(Value):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Protocols of one interface take one step. `whole`: they are all that it has."""
+    """Protocols of one interface take one step. `whole`: they are all its protocols."""
 
     at: RouterInterface
     protocols: tuple[RoutingProtocol, ...]
@@ -75,14 +75,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is done at once: the segments, and the change of each member that is not there yet."""
+    """One step: the segments, and the change of each member that is not there yet."""
 
     segments: tuple[Segment, ...]
     changes: tuple[Change, ...]
 
     @property
     def reason(self) -> str:
-        """Why the version is made, for the history."""
+        """The reason of the version, for the history."""
         modes = sorted({each.after for each in self.changes}, key=lambda mode: mode.step)
         names = ", ".join(each.name for each in self.segments)
         which = {each.value: None for change in self.changes if not change.whole for each in change.protocols}
@@ -93,8 +93,8 @@ class Step:
 
 
 def segments(domain: Domain, protocols: Collection[RoutingProtocol] = ()) -> tuple[Segment, ...]:
-    """All segments of the domain with a protocol to protect, one of these if any are named, in the order of their
-    names."""
+    """All segments of the domain with a protocol to protect (one of `protocols`, if any are named), in the order of
+    their names."""
     leader: dict[tuple[str, str], tuple[str, str]] = {}
 
     def find(router_interface: tuple[str, str]) -> tuple[str, str]:
@@ -142,12 +142,12 @@ def chosen(domain: Domain, words: Iterable[str], protocols: Collection[RoutingPr
 
 
 def entries(domain: Domain, segment: Segment) -> list[tuple[RouterInterface, InterfaceEntry]]:
-    """Every member as it is now. PolicyError when one is gone."""
+    """The present state of every member. PolicyError when one is gone."""
     interfaces = []
     for at in segment.members:
         entry = domain.router(at.router).interface(at.interface)
         if entry is None:
-            raise PolicyError(f"there is no {at} any more; begin anew: policy deploy start")
+            raise PolicyError(f"{at} no longer exists; start again: policy deploy start")
         interfaces.append((at, entry))
     return interfaces
 
@@ -158,7 +158,7 @@ def modes(domain: Domain, segment: Segment, protocols: Collection[RoutingProtoco
 
 
 def present(domain: Domain, deployment: Deployment) -> Deployment | None:
-    """The deployment without interfaces that have been removed since it began; None when nothing is left of it."""
+    """The deployment without interfaces that were removed since its start; None when nothing is left of it."""
 
     def kept(covered: Iterable[Segment]) -> tuple[Segment, ...]:
         members = (tuple(each for each in segment.members if _there(domain, each)) for segment in covered)
@@ -177,7 +177,7 @@ def _there(domain: Domain, at: RouterInterface) -> bool:
 
 
 def next_step(domain: Domain, deployment: Deployment) -> Step | None:
-    """What comes next; None when every segment is where it shall be."""
+    """The next step; None when every segment has its goal."""
     goal, protocols = deployment.goal, deployment.protocols
     open_ = [each for each in deployment.segments if any(mode is not goal for mode in modes(domain, each, protocols))]
     if not open_:
@@ -187,7 +187,7 @@ def next_step(domain: Domain, deployment: Deployment) -> Step | None:
 
 
 def _towards(domain: Domain, segment: Segment, deployment: Deployment) -> Iterator[Change]:
-    """What of the members is the furthest from the goal goes one step towards it; what is ahead waits for it."""
+    """The members furthest from the goal take one step towards it; the others wait for them."""
     order, goal = list(Mode), deployment.goal
     distance = max(abs(mode.step - goal.step) for mode in modes(domain, segment, deployment.protocols))
     for at, entry in entries(domain, segment):
@@ -220,10 +220,10 @@ def waiting(
     concerned: Iterable[Segment],
     without: Collection[str] = (),
 ) -> list[str]:
-    """Who has not confirmed what the documents ask of these segments, a sentence each; empty: go on.
+    """The missing confirmations for the documents of these segments, a sentence each; empty: continue.
 
-    `without`: routers that are not waited for. A router that has no document (not approved) is nobody's neighbour
-    yet and cannot say anything.
+    `without`: routers that are not waited for. A router without a document (not approved) is no router's neighbour yet
+    and cannot confirm.
     """
     interfaces: dict[str, set[str]] = {}
     for segment in concerned:
@@ -241,7 +241,7 @@ def _sentences(
     document: PolicyDocument, said: Confirmation | None, names: set[str], without: Collection[str]
 ) -> list[str]:
     if without:
-        # Nobody can be keyed with a router that is not waited for.
+        # No router can be keyed with a router that is not waited for.
         kept = {
             each.name: tuple(other for other in each.neighbors if other.router not in without)
             for each in document.interfaces
@@ -272,25 +272,25 @@ def begin(
     ordered = tuple(reversed(selected)) if backwards else selected
     made = Deployment(goal=goal, protocols=only, segments=ordered, at_once=at_once)
     if next_step(domain, made) is None:
-        raise NothingToDo(f"every one of {len(selected)} segments is {goal.value} already")
+        raise NothingToDo(f"every one of {len(selected)} segments is already {goal.value}")
     return made
 
 
 def back(deployment: Deployment, goal: Mode = Mode.CLEAR) -> Deployment:
-    """The same segments the other way round, the last one first."""
+    """The same segments in reverse, the last one first."""
     return deployment.model_copy(update={"goal": goal, "segments": tuple(reversed(deployment.segments))})
 
 
 def jumps(before: Domain | None, after: Domain) -> list[str]:
-    """What goes more than one step at once: while one end has the new document and the other the old, they do not hear,
-    or do not take, each other. A sentence each."""
+    """Changes of more than one step at once, a sentence each: while one end has the new document and the other the old,
+    the two cannot understand, or reject, each other."""
     if before is None:
         return []
     sentences = []
     for asked, asks in sorted(_key_exchanges(before, after)) if before.adjacencies else ():
         sentences.append(
-            f"post-quantum goes from {asked} to {asks} at once: neighbours refuse each other until "
-            "both have the new policy; preferred is the step between, until every router has confirmed it"
+            f"post-quantum goes from {asked} to {asks} at once: neighbours reject each other until both have the new "
+            "policy; preferred is the step between, until every router has confirmed it"
         )
     used = {end for adjacency in before.adjacencies for end in adjacency.router_interfaces}
     for router in after.routers.values():
@@ -308,7 +308,8 @@ def jumps(before: Domain | None, after: Domain) -> list[str]:
                 which = "" if was.modes is interface.modes is None else f" {protocol.value}"
                 sentences.append(
                     f"{router.name}:{interface.name}{which} goes from {before_.value} to {after_.value} at once: its "
-                    "neighbours do not hear it until both ends have the new policy; policy deploy takes the steps"
+                    "neighbours cannot understand it until both ends have the new policy; policy deploy takes the "
+                    "steps"
                 )
     return sentences
 

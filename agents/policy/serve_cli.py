@@ -1,7 +1,7 @@
-"""`policy serve` and `policy token`: the HTTP API's process, and who may use it.
+"""`policy serve` and `policy token`: the HTTP API's process, and its users.
 
-Knows no address of the API. FastAPI and uvicorn are imported when they are needed: the rest of `policy` works
-without them.
+Knows no address of the API. FastAPI and uvicorn are imported when they are needed: the rest of `policy` works without
+them.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ PORT = 8484
 BACKLOG, IDLE_S = 128, 5
 RENEW_EVERY_S = 6 * 3600
 
-token_app = typer.Typer(no_args_is_help=True, help="Who may use the HTTP API.")
+token_app = typer.Typer(no_args_is_help=True, help="Users of the HTTP API.")
 
-Name = Annotated[str, typer.Argument(help="Stands in the history for whoever uses it.")]
+Name = Annotated[str, typer.Argument(help="The user's name, as the history shows it.")]
 
 
 def check_listening(host: str, certificate: Path | None, key: Path | None) -> None:
-    """PolicyError unless it is safe to listen there: tokens go in clear over nothing but the loopback."""
+    """PolicyError unless it is safe to listen there: without TLS, tokens may cross the loopback only."""
     if (certificate is None) != (key is None):
         raise PolicyError("TLS needs both: --tls-cert FILE --tls-key FILE")
     if certificate is None and not _loopback(host):
         raise PolicyError(
-            f"{host} is not a loopback address, and tokens would cross the network in clear; "
-            "give --tls-cert and --tls-key, or listen on 127.0.0.1"
+            f"{host} is not a loopback address, and tokens would cross the network in clear; give --tls-cert and "
+            "--tls-key, or listen on 127.0.0.1"
         )
     if key is not None:
         try:
@@ -77,8 +77,8 @@ def _check_tls(certificate: Path | None, key: Path | None) -> None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
         except ssl.SSLError as error:
             raise PolicyError(
-                f"--tls-cert {certificate}, --tls-key {key}: no TLS with these: {error.reason or error}\n"
-                "  allowed: PEM of a certificate chain, and of the private key of its first certificate"
+                f"--tls-cert {certificate}, --tls-key {key}: unusable for TLS: {error.reason or error}\n  allowed: "
+                "PEM of a certificate chain, and of the private key of its first certificate"
             ) from error
         except OSError as error:
             raise PolicyError(advised(error)) from error
@@ -88,28 +88,33 @@ def _loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return False  # a name may come to mean anything
+        return False  # a name may be resolved to any address
 
 
 def serve(
     context: typer.Context,
-    listen: Annotated[str, typer.Option(help="Address; without TLS a loopback address only.")] = "127.0.0.1",
+    listen: Annotated[str, typer.Option(help="Address; without TLS, a loopback address only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = PORT,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM, mode 0600.")] = None,
-    host: Annotated[list[str] | None, typer.Option(help="A name that clients use; others are not answered.")] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(help="A host name that clients use; requests for other names are rejected.")
+    ] = None,
     administrator: Annotated[
-        Path | None, typer.Option(help="Commit with this private key: the root key need not be on this machine.")
+        Path | None,
+        typer.Option(help="Sign commits with this private key; the root key can then be on another machine."),
     ] = None,
     delegation: Delegation = None,
-    renew: Annotated[bool, typer.Option("--renew/--no-renew", help="Sign documents anew in time.")] = True,
-    metrics_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Where Prometheus may ask.")] = None,
-    metrics_address: Annotated[str, typer.Option(help="The address for that.")] = "127.0.0.1",
-    log_level: Annotated[LogLevel, typer.Option(help="What is told on standard error.")] = LogLevel.INFO,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="As --log-level debug.")] = False,
-    log_format: Annotated[LogFormat, typer.Option(help="A line an event, as text or as JSON.")] = LogFormat.TEXT,
+    renew: Annotated[bool, typer.Option("--renew/--no-renew", help="Sign documents again before they expire.")] = True,
+    metrics_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port for Prometheus.")] = None,
+    metrics_address: Annotated[str, typer.Option(help="Address for Prometheus.")] = "127.0.0.1",
+    log_level: Annotated[LogLevel, typer.Option(help="The least level of lines on standard error.")] = LogLevel.INFO,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="The same as --log-level debug.")] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="One line for each event, as text or as JSON.")
+    ] = LogFormat.TEXT,
 ) -> None:
-    """Serve the HTTP API and its pages until SIGTERM or SIGINT, and sign documents anew whose time it is."""
+    """Serve the HTTP API and its pages until SIGTERM or SIGINT, and sign documents again before they expire."""
     check_listening(listen, tls_cert, tls_key)
     _check_tls(tls_cert, tls_key)
     harden.process()
@@ -131,7 +136,7 @@ def serve(
     everything = verbose or log_level is LogLevel.DEBUG
     logging.basicConfig(level=logging.NOTSET if everything else logging.INFO, handlers=[journal.Handler(log)])
     quieten(logging.getLogger("uvicorn.error"))
-    # uvicorn ends in order and then raises the signal again: an end that was asked for is none by signal.
+    # uvicorn ends in an orderly way and then raises the signal again: a requested end is not an end by a signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     scheme, named = "https" if tls_cert else "http", f"[{listen}]" if ":" in listen else listen
@@ -174,7 +179,7 @@ def serve(
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there. OSError, which says what has the port."""
+    """A socket that listens there. OSError, which names the user of the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -183,13 +188,13 @@ def _listening(host: str, port: int) -> socket.socket:
         refusal.add_note(
             "ip address show; --listen is an address of this machine"
             if error.errno != errno.EADDRINUSE
-            else f"ss -tlpn 'sport = :{port}'; end what has it, or give another --port"
+            else f"ss -tlpn 'sport = :{port}'; stop the program that uses it, or give another --port"
         )
         raise refusal from error
 
 
 def _measured(folder: Path, counts: PolicyCounts) -> tuple[Page, Ailments]:
-    """What a MetricsServer is given: the store is opened and read in a thread."""
+    """The source of a MetricsServer: a thread opens and reads the store."""
     from agents.policy.api.metrics import families
 
     async def made() -> str:
@@ -214,7 +219,7 @@ def _measured(folder: Path, counts: PolicyCounts) -> tuple[Page, Ailments]:
 
 @contextmanager
 def renewed(folder: Path, signer: Signer | None, tell: Callable[[Event], None]) -> Iterator[None]:
-    """Documents are signed anew meanwhile, at once and then every few hours where any are due."""
+    """Within the block, documents are signed again: at once, and then every few hours if any are due."""
     ended = threading.Event()
 
     def work() -> None:
@@ -233,7 +238,7 @@ def renewed(folder: Path, signer: Signer | None, tell: Callable[[Event], None]) 
 
 
 def renew_once(folder: Path, signer: Signer | None, at: int, tell: Callable[[Event], None]) -> None:
-    """Sign anew what is due at the Unix time `at`, and tell of it; of what stands against it too."""
+    """Sign the documents that are due at the Unix time `at`, and report it, also when it is impossible."""
     try:
         with closing(PolicyStore(folder)) as store:
             if not store.version:
@@ -260,20 +265,20 @@ def add(
     role: Annotated[Role, typer.Option(help="read, write, or confirm (a DKS).")],
     as_json: Json = False,
 ) -> None:
-    """Make a token and print it: now, and never again."""
+    """Make a token and print it; it cannot be shown again."""
     tokens = _tokens(context)
     made = tokens.add(name, role, int(time.time()))
     try:
         typer.echo(json.dumps({"name": name, "role": role.value, "token": made}) if as_json else made)
         sys.stdout.flush()
-    except BaseException:  # nobody has seen it, and nobody ever could
+    except BaseException:  # the token was never shown, so nobody can use it
         tokens.revoke(name)
         raise
 
 
 @token_app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """Names and roles; what a token is, nobody knows but its holder."""
+    """List names and roles; tokens themselves are not stored."""
     tokens = _tokens(context).all()
     if as_json:
         typer.echo(json.dumps([{"name": t.name, "role": t.role.value, "made_at": t.made_at} for t in tokens], indent=1))
@@ -284,8 +289,8 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 @token_app.command("revoke")
 def revoke(context: typer.Context, name: Name, yes: Yes = False) -> None:
-    """The token is revoked at once. Asks first, on a terminal: nobody can make the same token again."""
+    """Revoke a token at once. On a terminal, asks first: the same token cannot be made again."""
     tokens = _tokens(context)
-    ask(yes, f"The token {name} is revoked at once, and whoever uses it is refused.")
+    ask(yes, f"The token {name} is revoked immediately; requests with it are rejected.")
     tokens.revoke(name)
     typer.echo(f"token {name} is revoked")

@@ -1,6 +1,6 @@
-"""`policy set` and `policy unset`: every setting that a document carries, for the domain, a group or a router.
+"""`policy set` and `policy unset`: every setting of a document, for the domain, a group or a router.
 
-Knows nothing of what a setting does.
+Knows nothing of a setting's effect.
 """
 
 from __future__ import annotations
@@ -21,15 +21,11 @@ from agents.policy.errors import PolicyError
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Settings: of the domain, or with --group and --router of some routers alone. Times are 90, 90s, 4h, 1d12h.",
+    help="Settings of the domain, or with --group and --router of some routers only. Times are 90, 90s, 4h, 1d12h.",
 )
 
-Routers = Annotated[
-    list[str] | None, typer.Option("--router", help="For this router alone. May be given several times.")
-]
-Groups = Annotated[
-    list[str] | None, typer.Option("--group", help="For this group of routers alone. May be given several times.")
-]
+Routers = Annotated[list[str] | None, typer.Option("--router", help="Only for this router. Repeatable.")]
+Groups = Annotated[list[str] | None, typer.Option("--group", help="Only for this group of routers. Repeatable.")]
 
 
 class OnOff(Enum):
@@ -40,7 +36,7 @@ class OnOff(Enum):
 
 
 class AtEnd(Enum):
-    """What a router does when its lease is over."""
+    """A router's action at the end of its lease."""
 
     CLOSE = "close"
     OPEN = "open"
@@ -52,16 +48,16 @@ Setting = Enum("Setting", {each: each for each in steps.OWN_SETTINGS})  # type: 
 @app.command("lease")
 def lease(
     context: typer.Context,
-    length: Annotated[str | None, typer.Argument(metavar="[TIME]", help="How long, as 4h or 30d.")] = None,
+    length: Annotated[str | None, typer.Argument(metavar="[TIME]", help="Duration, such as 4h or 30d.")] = None,
     at_end: Annotated[
-        AtEnd | None, typer.Option(help="close: nobody is heard any more. open: go on, and alarm.")
+        AtEnd | None, typer.Option(help="close: stop accepting all neighbours. open: continue, with an alarm.")
     ] = None,
     router: Routers = None,
     group: Groups = None,
     as_json: Json = False,
 ) -> None:
-    """How long a router acts without a word of the DKS, and what it does then. It bounds how long a removed router can
-    be accepted by somebody who hears of nobody else."""
+    """Set how long a router acts without an answer of the DKS, and what it does then. The lease bounds how long a
+    removed router is accepted by a neighbour that has no other peer."""
     end: Literal["close", "open"] | None = None if at_end is None else at_end.value
     take(
         context,
@@ -75,16 +71,18 @@ def lease(
 @app.command("reconnect")
 def reconnect(
     context: typer.Context,
-    first_min: Annotated[str | None, typer.Option(metavar="TIME", help="The first wait is no shorter.")] = None,
-    first_max: Annotated[str | None, typer.Option(metavar="TIME", help="And no longer.")] = None,
-    factor: Annotated[float | None, typer.Option(help="Each further wait is so many times longer (1 to 16).")] = None,
-    longest: Annotated[str | None, typer.Option("--max", metavar="TIME", help="Up to this one.")] = None,
-    jitter: Annotated[float | None, typer.Option(help="And varies by up to this part of itself (0 to 1).")] = None,
+    first_min: Annotated[str | None, typer.Option(metavar="TIME", help="Lower bound of the first wait.")] = None,
+    first_max: Annotated[str | None, typer.Option(metavar="TIME", help="Upper bound of the first wait.")] = None,
+    factor: Annotated[float | None, typer.Option(help="Factor from one wait to the next (1 to 16).")] = None,
+    longest: Annotated[str | None, typer.Option("--max", metavar="TIME", help="Upper bound of later waits.")] = None,
+    jitter: Annotated[
+        float | None, typer.Option(help="Random variation of a wait, as a fraction of it (0 to 1).")
+    ] = None,
     router: Routers = None,
     group: Groups = None,
     as_json: Json = False,
 ) -> None:
-    """When a router that was without the DKS goes back to it."""
+    """Set the schedule on which a router without the DKS visits it."""
     take(
         context,
         as_json,
@@ -108,7 +106,8 @@ def validity(
     group: Groups = None,
     as_json: Json = False,
 ) -> None:
-    """How long documents are valid from their signature. So long a revocation list remembers whom they name."""
+    """Set how long documents are valid from their signature. A revocation list keeps the keys that they name for as
+    long."""
     take(
         context,
         as_json,
@@ -126,7 +125,7 @@ def local_key_server(
     group: Groups = None,
     as_json: Json = False,
 ) -> None:
-    """Whether routers are key servers of their own groups. Without, the DKS must be (policy set issuer dks)."""
+    """Set whether routers are key servers of their own groups. Without, the DKS must be (policy set issuer dks)."""
     take(
         context,
         as_json,
@@ -142,7 +141,7 @@ def generation_block(
     group: Groups = None,
     as_json: Json = False,
 ) -> None:
-    """For how many generations of a group's keys a router sets its mark on the disk at once. More: it waits for the
+    """Set how many generations of a group's keys a router reserves on the disk at once. With more, it waits for the
     disk less often, and skips more numbers at a reboot."""
     take(
         context,
@@ -159,8 +158,8 @@ def post_quantum(
     group: Groups = None,
     as_json: Json = False,
 ) -> None:
-    """Whether IKE has ML-KEM-768 beside X25519: required, preferred (with every peer that can; the default) or off. For
-    a network in service from off to preferred, and to required once every router has that."""
+    """Set whether IKE uses ML-KEM-768 in addition to X25519: required, preferred (with every peer that supports it; the
+    default) or off. Take a running network from off to preferred, and to required once every router has that."""
     take(
         context,
         as_json,
@@ -176,8 +175,8 @@ def carries(
     group: Groups = None,
     as_json: Json = False,
 ) -> None:
-    """How many documents of the routers that are nearest to it a router keeps beside its own. Whose way to the DKS is
-    cut gets its newer document from a neighbour that keeps it."""
+    """Set how many documents of the routers nearest to it a router carries beside its own. A router that is cut off
+    from the DKS gets its newer document from a neighbour that carries it."""
     take(
         context,
         as_json,
@@ -191,33 +190,39 @@ def issuer_(
     issuer: Annotated[
         Issuer,
         typer.Argument(
-            help="lks: each router's own Local Key Server. dks: the DKS, and the Local Key Server while it is away."
+            help="lks: each router's own Local Key Server. dks: the DKS, or the Local Key Server while the DKS is away."
         ),
     ],
     protocol: Protocols = None,
     as_json: Json = False,
 ) -> None:
-    """Who makes the keys of all groups, or of one protocol's."""
+    """Set which key server makes the keys of all groups, or of one protocol's."""
     take(context, as_json, lambda: steps.SetIssuer(issuer=issuer, protocols=tuple(protocol or ())))
 
 
 @app.command("suite")
 def suite_(context: typer.Context, suite: Annotated[Suite, typer.Argument()], as_json: Json = False) -> None:
-    """With which algorithms routing packets are protected. All groups get new keys, so that neighbours with the one and
-    with the other document do not hear each other."""
+    """Set the algorithms that protect routing packets. All groups get new keys; until all have the new document,
+    neighbours with the old and with the new one cannot understand each other."""
     take(context, as_json, lambda: steps.SetSuite(suite=suite))
 
 
 @app.command("lifetimes")
 def lifetimes(
     context: typer.Context,
-    group: Annotated[str | None, typer.Option(metavar="TIME", help="Of a group's key; its rekey is at 3/4.")] = None,
-    ike: Annotated[str | None, typer.Option(metavar="TIME", help="Of an IKE SA.")] = None,
-    atd: Annotated[str | None, typer.Option(metavar="TIME", help="Until a new key is sent with.")] = None,
-    dtd: Annotated[str | None, typer.Option(metavar="TIME", help="For which the key before is still heard.")] = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Lifetime of a group's key; its rekey is at 3/4.")
+    ] = None,
+    ike: Annotated[str | None, typer.Option(metavar="TIME", help="Lifetime of an IKE SA.")] = None,
+    atd: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Delay from installing a new key to sending with it.")
+    ] = None,
+    dtd: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time for which the previous key is still accepted.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """How long keys live, and how long a change of keys takes (RFC 9838 §4.4.3)."""
+    """Set how long keys live, and how long a rekey takes (RFC 9838 §4.4.3)."""
     take(
         context,
         as_json,
@@ -238,7 +243,7 @@ def dks(
     port: Annotated[int | None, typer.Option(help="Its UDP port.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Where the DKS is, and which key it has."""
+    """Set the DKS's addresses, port and key."""
     try:
         addresses = tuple(ip_address(each) for each in address) if address else None
     except ValueError as error:
@@ -257,7 +262,7 @@ def unset(
     group: Groups = None,
     as_json: Json = False,
 ) -> None:
-    """Take a setting of a router's or group's own back: that of its group or of the domain holds again."""
+    """Remove a router's or group's own setting: that of its group or of the domain is in force again."""
     take(
         context,
         as_json,

@@ -1,10 +1,9 @@
-"""Where each SA of a speaker lies in the router's SPI block.
+"""The layout of a router's SPI block: the place of each SA of a speaker.
 
-SPI = base + index * 2^generation_bits + (generation mod 2^generation_bits). The index comes from
-fixed sa_slots: 128 per interface, 32 per protocol in it, of these 2 for the multicast groups and 30
-for pair SAs. So an SPI never moves to another SA when interfaces or neighbours come and go, and no
-two SAs of a domain share one, since the blocks of routers do not overlap.
-Knows nothing of keys.
+SPI = base + index * 2^generation_bits + (generation mod 2^generation_bits). The index comes from fixed SA slots: 128
+per interface, 32 per protocol in it, of these 2 for the multicast groups and 30 for pair SAs. So an SPI never moves to
+another SA when interfaces or neighbours come and go, and no two SAs of a domain share one, since the blocks of routers
+do not overlap. Knows nothing of keys.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ assert _GROUPS + MAX_NEIGHBORS <= PLACES_PER_PROTOCOL
 
 @dataclass(frozen=True, slots=True)
 class SaSlot:
-    """One Data-Security SA that a speaker has: whose packets, where to, and at which index.
+    """One Data-Security SA of a speaker: its group, destination and index.
 
     `member` names the neighbour of a pair SA; None for a multicast group.
     """
@@ -65,7 +64,7 @@ def sa_slots(interface: InterfacePolicy, protocol: RoutingProtocol) -> tuple[SaS
 
 
 def block_size(interfaces: int, generation_bits: int = GENERATION_BITS) -> int:
-    """How many SPIs a router with so many interface indices needs, rounded up to leave room to grow."""
+    """The number of SPIs for a router with this many interface indices, rounded up to leave room to grow."""
     if not 0 <= interfaces <= MAX_INTERFACES:
         raise PolicyError(f"{interfaces} interfaces are more than {MAX_INTERFACES}")
     room = 4

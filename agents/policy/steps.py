@@ -1,7 +1,8 @@
-"""What an administrator can change in a domain: one typed step for each verb, for the command line and the HTTP API.
+"""The changes that an administrator can make to a domain: one typed step for each command, for the command line and the
+HTTP API.
 
-`op` is the words of the verb on the command line, joined by dots: what the one can say, the other can. `apply` checks
-the step against the domain and gives a new one. Knows nothing of HTTP, files or who asks.
+`op` is the words of the command, joined by dots: command line and API can express the same. `apply` checks the step
+against the domain and gives a new one. Knows nothing of HTTP, files or the caller.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ from agents.runtime import invalid
 MAX_STEPS = 1000
 MAX_NAMED = 20_000
 MAX_BLOCK = 1 << (GENERATION_BITS - 1)
-"""After a reboot generations go on behind the block: with a larger one an SPI of the last life would stand for a new
-key while neighbours still hold the old one."""
+"""After a reboot generations continue after the block: with a larger one, an SPI from before would mean a new key while
+neighbours still hold the old one."""
 Pem = Annotated[str, Field(max_length=1000, description="An Ed25519 public key, PEM.")]
 Routers = Annotated[tuple[RouterName, ...], Field(max_length=MAX_NAMED)]
 Protocols = Annotated[
     tuple[RoutingProtocol, ...],
-    Field(max_length=len(RoutingProtocol), description="Of these alone; of all when empty."),
+    Field(max_length=len(RoutingProtocol), description="Only these; empty: all."),
 ]
 
 
 def _without_zone(address: IPv6Address) -> IPv6Address:
-    """A zone is a name on one machine (RFC 4007 §11), and no part of what is signed."""
+    """A zone is local to one machine (RFC 4007 §11), and not part of the signed content."""
     if address.scope_id is not None:
         raise ValueError(f"{address} has a zone; allowed: the address without %{address.scope_id}")
     return address
@@ -82,7 +83,7 @@ class End(_Value):
 class _Step(_Value, ABC):
     @abstractmethod
     def apply(self, domain: Domain) -> Domain:
-        """The domain after this step. PolicyError when it cannot be taken."""
+        """The domain after this step. PolicyError when it is impossible."""
 
 
 # -- routers, interfaces, adjacencies ---------------------------------------------------------------
@@ -94,7 +95,7 @@ class AddRouter(_Step):
     op: Literal["router.add"] = "router.add"
     name: RouterName
     key: Pem
-    room: int = Field(default=4, ge=1, le=MAX_INTERFACES, description="For how many interfaces to reserve SPIs.")
+    room: int = Field(default=4, ge=1, le=MAX_INTERFACES, description="The number of interfaces to reserve SPIs for.")
 
     def apply(self, domain: Domain) -> Domain:
         return edit.add_router(domain, self.name, _key(self.key), room=self.room)
@@ -112,7 +113,7 @@ class ApproveRouter(_Step):
 
 
 class ReplaceRouter(_Step):
-    """Give a router another key, to be approved, and revoke its old one; all else of it stays."""
+    """Give a router another key, which must be approved, and revoke its old one; everything else stays."""
 
     op: Literal["router.replace"] = "router.replace"
     name: RouterName
@@ -123,7 +124,7 @@ class ReplaceRouter(_Step):
 
 
 class RemoveRouter(_Step):
-    """Take a router and its adjacencies out, and revoke its key."""
+    """Remove a router and its adjacencies, and revoke its key."""
 
     op: Literal["router.remove"] = "router.remove"
     name: RouterName
@@ -137,7 +138,7 @@ class AddInterface(_Step):
 
     op: Literal["interface.add"] = "interface.add"
     at: End
-    address: IPv4Interface | None = Field(default=None, description="None: a link of IPv6 alone.")
+    address: IPv4Interface | None = Field(default=None, description="None: a link with IPv6 only.")
     link_local: LinkLocal
     link: Literal["p2p", "lan"] = "p2p"
     protocols: tuple[RoutingProtocol, ...] = Field(default=(RoutingProtocol.OSPF,), max_length=len(RoutingProtocol))
@@ -150,7 +151,7 @@ class AddInterface(_Step):
 
 
 class ChangeInterface(_Step):
-    """Change what is given of an interface. A new protocol has the mode of the first one."""
+    """Change the given fields of an interface. A new protocol has the mode of the first one."""
 
     op: Literal["interface.change"] = "interface.change"
     at: End
@@ -171,7 +172,7 @@ class ChangeInterface(_Step):
 
 
 class RemoveInterface(_Step):
-    """Take an interface and its adjacencies out."""
+    """Remove an interface and its adjacencies."""
 
     op: Literal["interface.remove"] = "interface.remove"
     at: End
@@ -204,7 +205,7 @@ class Allow(_Step):
 
 
 class Deny(_Step):
-    """Take an allowed adjacency back."""
+    """Remove an allowed adjacency."""
 
     op: Literal["adjacency.deny"] = "adjacency.deny"
     a: End
@@ -218,7 +219,7 @@ class Deny(_Step):
 
 
 class SetPoint(_Step):
-    """Make a router a rendezvous point; without an address at that of its first PIM interface."""
+    """Make a router a rendezvous point; by default at the address of its first PIM interface."""
 
     op: Literal["rp.set"] = "rp.set"
     router: RouterName
@@ -229,7 +230,7 @@ class SetPoint(_Step):
 
 
 class UnsetPoint(_Step):
-    """The router is no rendezvous point any more."""
+    """Make the router an ordinary router again."""
 
     op: Literal["rp.unset"] = "rp.unset"
     router: RouterName
@@ -249,7 +250,7 @@ class SetPointsMode(_Step):
 
 
 class SetSources(_Step):
-    """The addresses that a router's Registers come from; none: those of its PIM interfaces."""
+    """Set the source addresses of a router's Registers; none: the addresses of its PIM interfaces."""
 
     op: Literal["rp.source"] = "rp.source"
     router: RouterName
@@ -263,7 +264,7 @@ class SetSources(_Step):
 
 
 class AddAdministrator(_Step):
-    """Let somebody sign documents, once the root key has signed a delegation."""
+    """Let a person sign documents, once the root key has signed a delegation."""
 
     op: Literal["admin.add"] = "admin.add"
     name: RouterName
@@ -274,7 +275,7 @@ class AddAdministrator(_Step):
 
 
 class RevokeAdministrator(_Step):
-    """Take an administrator's key back, for ever."""
+    """Revoke an administrator's key permanently."""
 
     op: Literal["admin.revoke"] = "admin.revoke"
     name: RouterName
@@ -284,7 +285,7 @@ class RevokeAdministrator(_Step):
 
 
 class AddGroup(_Step):
-    """Make a group of routers, which can have settings in common."""
+    """Make a group of routers, which can have settings of its own."""
 
     op: Literal["group.add"] = "group.add"
     name: RouterName
@@ -295,7 +296,7 @@ class AddGroup(_Step):
 
 
 class RemoveGroup(_Step):
-    """Remove a group and its settings. Its routers stay, with the domain's."""
+    """Remove a group and its settings. Its routers stay, with the domain's settings."""
 
     op: Literal["group.remove"] = "group.remove"
     name: RouterName
@@ -330,7 +331,7 @@ class LeaveGroup(_Step):
 
 
 class SetDks(_Step):
-    """Change where the DKS is, or which key it has."""
+    """Change the DKS's addresses, port or key."""
 
     op: Literal["set.dks"] = "set.dks"
     key: Pem | None = None
@@ -348,7 +349,7 @@ class SetDks(_Step):
 
 
 class SetIssuer(_Step):
-    """Who makes the keys of all groups, or of some protocols'."""
+    """Set which key server makes the keys of all groups, or of some protocols'."""
 
     op: Literal["set.issuer", "issuer"] = Field(default="set.issuer", description="issuer: as before 0.2.0.")
     issuer: Issuer
@@ -359,7 +360,7 @@ class SetIssuer(_Step):
 
 
 class SetSuite(_Step):
-    """With which algorithms routing packets are protected. All groups get new keys."""
+    """Set the algorithms that protect routing packets. All groups get new keys."""
 
     op: Literal["set.suite"] = "set.suite"
     suite: Suite
@@ -369,8 +370,8 @@ class SetSuite(_Step):
 
 
 class SetLifetimes(_Step):
-    """How long keys live: `group_s` those of groups, `ike_s` IKE SAs; `atd_s` until a new key is sent with, `dtd_s` for
-    which the one before is still heard (RFC 9838 §4.4.3)."""
+    """Set how long keys live: `group_s` for groups, `ike_s` for IKE SAs; `atd_s`: delay from installing a new key to
+    sending with it; `dtd_s`: time for which the previous key is still accepted (RFC 9838 §4.4.3)."""
 
     op: Literal["set.lifetimes"] = "set.lifetimes"
     group_s: Annotated[Duration, Field(ge=10, le=0xFFFFFFFF)] | None = None
@@ -385,21 +386,21 @@ class SetLifetimes(_Step):
 
 
 class _Scoped(_Step):
-    """A setting of the domain, or of these routers and groups of routers alone."""
+    """A setting of the domain, or of these routers and groups of routers only."""
 
     routers: Routers = ()
     groups: Routers = ()
 
     @abstractmethod
     def fields(self, now: Settings) -> Mapping[str, Any]:
-        """The new fields, where these hold now."""
+        """The new fields, given the present settings."""
 
     def apply(self, domain: Domain) -> Domain:
         return edit.set_own(domain, self.routers, self.groups, self.fields)
 
 
 class SetLocalKeyServer(_Scoped):
-    """Whether routers are key servers of their own groups. Neighbours must be alike."""
+    """Set whether routers are key servers of their own groups. Neighbours must have the same."""
 
     op: Literal["set.local-key-server"] = "set.local-key-server"
     on: bool
@@ -409,8 +410,8 @@ class SetLocalKeyServer(_Scoped):
 
 
 class SetReconnect(_Scoped):
-    """When a router that was without the DKS goes back to it: the first wait is `first_min_s` to `first_max_s`, each
-    further one `factor` longer up to `max_s`, each shortened or prolonged by up to `jitter` of itself."""
+    """Set the schedule on which a router without the DKS visits it: the first wait is `first_min_s` to `first_max_s`,
+    each further one `factor` longer up to `max_s`; each is shortened or prolonged by up to the fraction `jitter`."""
 
     op: Literal["set.reconnect"] = "set.reconnect"
     first_min_s: Annotated[Duration, Field(le=0xFFFFFFFF)] | None = None
@@ -426,7 +427,8 @@ class SetReconnect(_Scoped):
 
 
 class SetLease(_Scoped):
-    """How long a router acts without a word of the DKS, and whether it then closes or goes on with an alarm."""
+    """Set how long a router acts without an answer of the DKS, and whether it then closes or continues with an
+    alarm."""
 
     op: Literal["set.lease"] = "set.lease"
     seconds: Annotated[Duration, Field(ge=1, le=0xFFFFFFFF)] | None = None
@@ -438,7 +440,8 @@ class SetLease(_Scoped):
 
 
 class SetValidity(_Scoped):
-    """How long documents are valid from their signature: so long a revocation list remembers whom they name."""
+    """Set how long documents are valid from their signature: a revocation list keeps the keys that they name for as
+    long."""
 
     op: Literal["set.validity"] = "set.validity"
     validity_s: Annotated[Duration, Field(ge=60, le=1 << 33)]
@@ -448,7 +451,7 @@ class SetValidity(_Scoped):
 
 
 class SetGenerationBlock(_Scoped):
-    """For how many generations of a group's keys a router sets its mark on the disk at once."""
+    """Set how many generations of a group's keys a router reserves on the disk at once."""
 
     op: Literal["set.generation-block"] = "set.generation-block"
     size: int = Field(ge=1)
@@ -458,8 +461,8 @@ class SetGenerationBlock(_Scoped):
     def _leaves_room(cls, size: int) -> int:
         if size > MAX_BLOCK:
             raise ValueError(
-                f"at most {MAX_BLOCK}, half of the generations that SPIs tell apart: after a reboot an SPI would stand "
-                "for a new key while neighbours still hold the old one"
+                f"at most {MAX_BLOCK}, half of the generations that SPIs distinguish: with more, after a reboot an "
+                "SPI would mean a new key while neighbours still hold the old one"
             )
         return size
 
@@ -468,7 +471,8 @@ class SetGenerationBlock(_Scoped):
 
 
 class SetPostQuantum(_Scoped):
-    """Whether IKE has ML-KEM-768 beside X25519: required, preferred (with every peer that can) or off."""
+    """Set whether IKE uses ML-KEM-768 in addition to X25519: required, preferred (with every peer that supports it) or
+    off."""
 
     op: Literal["set.post-quantum", "post-quantum"] = Field(
         default="set.post-quantum", description="post-quantum: as before 0.2.0."
@@ -480,8 +484,8 @@ class SetPostQuantum(_Scoped):
 
 
 class SetCarries(_Scoped):
-    """How many documents of the routers that are nearest to it a router keeps, to give them to neighbours whose are
-    older."""
+    """Set how many documents of the routers nearest to it a router carries, to give them to neighbours with older
+    ones."""
 
     op: Literal["set.carries"] = "set.carries"
     count: int = Field(ge=0, le=MAX_CARRIES)
@@ -497,7 +501,7 @@ OWN_SETTINGS: tuple[OwnSetting, ...] = get_args(OwnSetting)
 
 
 class Unset(_Step):
-    """These routers or groups have no such setting of their own any more."""
+    """Remove this setting from these routers or groups."""
 
     op: Literal["unset"] = "unset"
     setting: OwnSetting
@@ -507,8 +511,8 @@ class Unset(_Step):
     def apply(self, domain: Domain) -> Domain:
         if not self.routers and not self.groups:
             raise PolicyError(
-                f"unset {self.setting} is without a router or group, and the domain always has one\n"
-                f"  allowed: routers and groups with a {self.setting} of their own"
+                f"unset {self.setting} needs a router or a group, since the domain always has a value\n  allowed: "
+                f"routers and groups with a {self.setting} of their own"
             )
         return edit.unset_own(domain, self.routers, self.groups, _FIELDS[self.setting])
 
@@ -519,7 +523,7 @@ _FIELDS = {field_word(field): field for field in Own.model_fields}
 def _given(fields: Mapping[str, Any], allowed: str) -> dict[str, Any]:
     given = {name: value for name, value in fields.items() if value is not None}
     if not given:
-        raise PolicyError(f"nothing to set was given\n  allowed: one or more of {allowed}")
+        raise PolicyError(f"no setting was given\n  allowed: one or more of {allowed}")
     return given
 
 
@@ -572,8 +576,8 @@ EditStep = Annotated[
 
 
 def take(domain: Domain, steps: Iterable[EditStep]) -> Domain:
-    """The domain after these steps. PolicyError for the first that cannot be taken, and when they leave settings that
-    do not fit together where these did before."""
+    """The domain after these steps. PolicyError for the first impossible step, and when they make consistent settings
+    inconsistent."""
     after = domain
     for step in steps:
         after = step.apply(after)
@@ -582,7 +586,7 @@ def take(domain: Domain, steps: Iterable[EditStep]) -> Domain:
 
 
 def check(domain: Domain, after: Domain) -> None:
-    """PolicyError when settings do not fit together after some steps, where these did before."""
+    """PolicyError when steps make consistent settings inconsistent."""
     before = set(settings_problems_of(domain))
     wrong = [each for each in settings_problems_of(after) if each not in before]
     if wrong:

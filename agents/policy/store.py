@@ -1,7 +1,7 @@
-"""The Policy Server's store: a draft of the domain, and every version ever committed, with who and why.
+"""The Policy Server's store: a draft of the domain, and every committed version, with author and reason.
 
-SQLite; nothing that was committed is changed or deleted. Committing validates, compiles and signs in
-one transaction. Knows nothing of the command line.
+SQLite; nothing that was committed is changed or deleted. Committing validates, compiles and signs in one transaction.
+Knows nothing of the command line.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from agents.runtime.database import connect
 from agents.runtime.storage import later_format, make_folder, transaction
 
 SCHEMA_VERSION = 4
-"""4: domains have groups of routers, and routers settings of their own; a release before knows neither."""
+"""4: domains have groups of routers, and routers settings of their own; an earlier release knows neither."""
 MAX_REASON = 1000
 
 _SCHEMA = """
@@ -68,19 +68,19 @@ CREATE TABLE revocations (
 CREATE TRIGGER revocations_stay BEFORE UPDATE ON revocations BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
 CREATE TRIGGER revocations_last BEFORE DELETE ON revocations BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
 """
-"""What version 2 of the store has that version 1 had not."""
+"""The additions of version 2 of the store to version 1."""
 
 _FORGOTTEN = """
 CREATE TABLE forgotten (key BLOB PRIMARY KEY, name TEXT NOT NULL, committed_in INTEGER NOT NULL) STRICT;
 CREATE TRIGGER forgotten_stay BEFORE UPDATE ON forgotten BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
 CREATE TRIGGER forgotten_last BEFORE DELETE ON forgotten BEGIN SELECT RAISE(ABORT, 'history does not change'); END;
 """
-"""And version 3: revoked keys that are on no list any more, since every document that named them has expired. They
-never count again all the same."""
+"""The additions of version 3: revoked keys that are on no list any more, since every document that named them has
+expired. They stay revoked."""
 
 
 class VersionConflict(PolicyError):
-    """Somebody else has committed or edited meanwhile; nothing was changed."""
+    """The store was committed or edited by another user meanwhile; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +107,17 @@ class Signer:
         delegation, public = verify_delegation(self.delegation, root, domain=domain.name, wall_s=at)
         known = {each.key for each in domain.administrators}
         if delegation.key not in known:
-            raise PolicyError(f"{delegation.name} is no administrator of this domain any more")
+            raise PolicyError(f"{delegation.name} is no longer an administrator of this domain")
         if public != self.key.public_key():
-            raise PolicyError(f"the delegation is for another key than this one of {delegation.name}")
+            raise PolicyError(f"the delegation is for a different key than this one of {delegation.name}")
         return delegation
 
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """What a renewal did. `commit`: None when nothing was due; `routers`: whose documents are new; `next_at`: Unix
-    seconds at which the next one is due, where none was; `warning`: that the signer's delegation ends soon."""
+    """The result of a renewal. `commit`: None when nothing was due; `routers`: the routers with new documents;
+    `next_at`: Unix seconds at which the next one is due, if none was; `warning`: that the signer's delegation ends
+    soon."""
 
     commit: Commit | None
     routers: frozenset[str]
@@ -141,7 +142,7 @@ class PolicyStore:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
             (format_,) = self._db.execute("PRAGMA user_version").fetchone()
-        except sqlite3.OperationalError as error:  # busy, or no permission: the file itself may be whole
+        except sqlite3.OperationalError as error:  # busy, or no permission: the file itself may be intact
             raise UnusableStore(f"the policy store cannot be opened: {error}\n  next:    namei -l {path}") from error
         except sqlite3.DatabaseError as error:
             raise UnusableStore(f"the policy store is damaged: {error}\n  next:    {_RESTORE}") from error
@@ -155,10 +156,10 @@ class PolicyStore:
 
     @classmethod
     def create(cls, folder: Path, domain: Domain, key: Ed25519PrivateKey | None = None) -> PolicyStore:
-        """A new store with this domain as the draft. PolicyError when the folder holds one already."""
+        """A new store with this domain as the draft. PolicyError when the folder already holds one."""
         path = folder / "policy.db"
         if path.exists():
-            raise PolicyError(f"{folder} holds a policy store already")
+            raise PolicyError(f"{folder} already holds a policy store")
         text = domain.model_dump_json()
         make_folder(folder, 0o700)
         with _alone(folder):
@@ -168,8 +169,8 @@ class PolicyStore:
     @staticmethod
     def _fill(folder: Path, path: Path, text: str, key: Ed25519PrivateKey | None) -> None:
         if path.exists():  # meanwhile
-            raise PolicyError(f"{folder} holds a policy store already")
-        # Under another name until it is whole: an interrupted start leaves no half store.
+            raise PolicyError(f"{folder} already holds a policy store")
+        # Under another name until it is complete: an interrupted start leaves no half store.
         fresh = folder / ".policy.db.new"
         fresh.unlink(missing_ok=True)
         os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -181,7 +182,7 @@ class PolicyStore:
         try:
             write_private_key(folder / "key.pem", key)
         except FileExistsError as error:
-            raise PolicyError(f"{folder / 'key.pem'} is there already: move it away, or use another folder") from error
+            raise PolicyError(f"{folder / 'key.pem'} already exists: move it away, or use another folder") from error
         write_public(folder / "key.pub", public_pem(key))
         fresh.replace(path)
 
@@ -193,15 +194,15 @@ class PolicyStore:
 
     @property
     def public_key(self) -> Ed25519PublicKey:
-        """The key that documents are verified with."""
+        """The key that verifies documents."""
         return read_public_key(self.folder / "key.pub")
 
     def _root_key(self) -> Ed25519PrivateKey:
-        """The key that routers pin. PolicyError when it is not here, or another one lies in its place."""
+        """The key that routers pin. PolicyError when it is not here, or another key is in its place."""
         path = self.folder / "key.pem"
         key = read_private_key(path)
         if key.public_key() != self.public_key:
-            raise PolicyError(f"{path}: not the key of key.pub, so no router would take what it signs")
+            raise PolicyError(f"{path}: not the key of key.pub; routers would reject everything that it signs")
         return key
 
     @property
@@ -221,7 +222,7 @@ class PolicyStore:
         if row is None:
             raise PolicyError(f"there is no version {version}; the last is {self.version}")
         if _digest(row[0]) != row[1]:
-            raise PolicyError(f"version {version} is not as it was committed")
+            raise PolicyError(f"version {version} differs from what was committed")
         return _domain(row[0])
 
     def history(self) -> list[Commit]:
@@ -249,7 +250,7 @@ class PolicyStore:
         return [verify_list(bytes(signed), self.public_key, domain=name) for (signed,) in rows]
 
     def _still_good(self, signed: dict[str, bytes], domain: Domain) -> dict[str, renewal.Signed]:
-        """The documents that count under this domain: not those of administrators whom it revokes."""
+        """The valid documents under this domain: without those of administrators whom it revokes."""
         root = self.public_key
         revoked = {each.key for each in domain.revoked_administrators}
         valid = {}
@@ -276,8 +277,8 @@ class PolicyStore:
         return signed
 
     def delegate(self, name: str, at: int, lifetime_s: int) -> bytes:
-        """The root key's word that this administrator, of the last version, may sign documents for so long.
-        PolicyError when there is none of this name."""
+        """A delegation by the root key: this administrator, of the last version, may sign documents for this time.
+        PolicyError when there is no such administrator."""
         domain = self.domain(self.version) if self.version else self.draft()
         entry = next((each for each in domain.administrators if each.name == name), None)
         if entry is None:
@@ -286,8 +287,8 @@ class PolicyStore:
         return sign_delegation(delegation, self._root_key())
 
     def _dated(self, domain: Domain, last: int, at: int) -> tuple[Domain, int]:
-        """The domain with the time up to which documents name each revoked key, and without the entries that no list
-        has room for; and up to which expiry those were named. PolicyError."""
+        """The domain with the time up to which documents name each revoked key, and without the entries that do not fit
+        a list; and the expiry up to which those were named. PolicyError."""
         known = self.domain(last).documents_until if last else 0
         if last and not known:  # of a store that did not keep it
             validity = "json_extract(domain, '$.settings.validity_s')"
@@ -320,8 +321,8 @@ class PolicyStore:
         key: Ed25519PrivateKey | None,
         expired_before: int,
     ) -> None:
-        """Sign a new list when this domain revokes other keys than the newest list does. Without the root key the old
-        keys of routers that were replaced wait for its next commit; PolicyError for any other."""
+        """Sign a new list when this domain revokes other keys than the newest list does. Without the root key, the old
+        keys of replaced routers wait for its next commit; PolicyError for any other."""
         last = self._last_list(domain, root)
         version = 1 if last is None else last.version + 1
         expired_before = max(expired_before, 0 if last is None else last.expired_before)
@@ -355,7 +356,7 @@ class PolicyStore:
         return sorted(each.name for each in domain.revoked_routers if each.key not in listed)
 
     def unlisted_warnings(self) -> list[str]:
-        """The same for people, with what to do."""
+        """The same as sentences, with the remedy."""
         return [
             f"the old key of {name} is on no revocation list yet: commit with the root key, which signs one"
             for name in self.unlisted()
@@ -367,7 +368,7 @@ class PolicyStore:
         """Make this domain the draft. `before`: the draft that it was made from; VersionConflict when it is another."""
         with transaction(self._db):
             if before is not None and before != self.draft():
-                raise VersionConflict("somebody else has changed the draft meanwhile: look at it first (policy diff)")
+                raise VersionConflict("the draft was changed by another user meanwhile: look at it first (policy diff)")
             self._put_draft(domain)
 
     def _put_draft(self, domain: Domain) -> None:
@@ -395,7 +396,7 @@ class PolicyStore:
         not consistent, changes nothing, or no reason is given; VersionConflict.
         """
         if not who.strip() or not why.strip() or len(why) > MAX_REASON or len(who) > MAX_REASON:
-            raise PolicyError("a commit needs to say who and why, in up to 1000 characters each")
+            raise PolicyError("a commit needs an author and a reason, in up to 1000 characters each")
         root = self.public_key
         key = self._root_key() if signer is None else None
         with transaction(self._db):
@@ -404,20 +405,20 @@ class PolicyStore:
                 raise VersionConflict(f"the last version is {last}, not {expected}: look at it first (policy diff)")
             present = self.draft()
             if draft is not None and _digest(present.model_dump_json()) != draft:
-                raise VersionConflict("somebody else has changed the draft meanwhile: look at it first (policy diff)")
+                raise VersionConflict("the draft was changed by another user meanwhile: look at it first (policy diff)")
             if domain is not None:
                 if last and self.domain(last) != present:
-                    raise VersionConflict("the draft has changes that are not committed: policy diff, then commit")
+                    raise VersionConflict("the draft has uncommitted changes: policy diff, then commit")
                 self._put_draft(domain)
             domain = domain or present
             if last and self.domain(last) == domain and not (key is not None and self.unlisted(domain)):
                 raise PolicyError(
-                    f"the draft is the same as version {last}\n"
-                    "  next:    to sign documents anew before they expire: policy renew"
+                    f"the draft is the same as version {last}\n  next:    to sign documents again before they expire: "
+                    "policy renew"
                 )
             self._refuse_forgotten(domain)
             if roots := [each.name for each in domain.routers.values() if each.key == spki(root)]:
-                raise PolicyError(f"{', '.join(roots)}: this key is the Policy Server's own, and no router's")
+                raise PolicyError(f"{', '.join(roots)}: this is the Policy Server's own key, not a router's")
             done, fresh, domain = self._keep(domain, Commit(last + 1, at, who, why, ""), key, signer)
             self._put_draft(domain)
             self._db.execute("UPDATE draft SET based_on = ?", (last + 1,))
@@ -476,7 +477,7 @@ class PolicyStore:
                 next_at = min((renewal.due_at(each, until) for each in documents.values()), default=math.inf)
                 return Renewed(None, frozenset(), next_at, warning)
             clean = self.draft() == domain
-            why = "documents signed anew before they end"
+            why = "documents signed again before they expire"
             done, fresh, kept = self._keep(domain, Commit(last + 1, at, who, why, ""), key, signer, due)
             if clean:
                 self._put_draft(kept)
@@ -487,8 +488,8 @@ class PolicyStore:
         (last,) = self._db.execute("SELECT coalesce(max(at), 0) FROM versions").fetchone()
         if at < last:
             raise PolicyError(
-                f"this machine's clock says {at} s, and the last version was committed at {last} s (Unix time)\n"
-                "  next:    timedatectl; set the clock right, and commit then"
+                f"this machine's clock says {at} s, but the last version was committed at {last} s (Unix time)\n  "
+                "next:    timedatectl; set the clock, then commit"
             )
 
     def rollback(self, version: int) -> Domain:
@@ -526,7 +527,7 @@ class PolicyStore:
                 continue
             approved = {name for name, router in domain.routers.items() if router.approved}
             if set(documents) != approved:
-                problems.append(f"version {commit.version}: documents are not those of the approved routers")
+                problems.append(f"version {commit.version}: its documents do not match the approved routers")
         try:
             self.revocations()
         except PolicyError as error:

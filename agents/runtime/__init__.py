@@ -1,1 +1,1 @@
-"""What drives the agents' cores: sockets, files, netlink, clocks. No protocol is in here."""
+"""The drivers of the agents' cores: sockets, files, netlink, clocks. Contains no protocol."""

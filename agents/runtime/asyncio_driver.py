@@ -1,8 +1,8 @@
 """Runs an agent's core on real sockets, files, kernel and clock.
 
-Effects are executed strictly in order, in one thread. While a retained file cannot be written, nothing that may rest on
-it happens: keys leave the kernel and none comes in, nothing is sent, and the file is tried again. What is in force
-stays. Knows nothing of protocols.
+Effects are executed strictly in order, in one thread. While a retained file cannot be written, nothing that may depend
+on it happens: keys leave the kernel and none is added, nothing is sent, and the file is tried again. Whatever is in
+force stays. Knows nothing of protocols.
 """
 
 from __future__ import annotations
@@ -33,33 +33,34 @@ T = TypeVar("T")
 KERNEL_RETRY_S = 1.0
 DISK_RETRY_S = 1.0
 MOST_DATAGRAMS = 64
-"""So many are read before timers and commands have their turn, however many more wait."""
+"""The most datagrams that are read before timers and commands have their turn."""
 MENDS_A_SECOND, MENDS_AT_ONCE = 1.0, 10
-"""How often what others change in the kernel is put right: at once, but a fight with another program is bounded."""
+"""How often changes of the kernel by others are corrected: at once, but with a bound, in case another program undoes
+the correction."""
 ANEW_A_SECOND, ANEW_AT_ONCE = 0.1, 3
-"""How often all keys begin anew for it."""
+"""How often all keys are replaced because of them."""
 
 
 class Watch(Protocol):
-    """Who tells of changes of the kernel that are not ours: `agents.ipsec.monitor.KernelMonitor` is the real one."""
+    """The source of news about changes of the kernel that are not ours: `agents.ipsec.monitor.KernelMonitor` is the
+    real one."""
 
     def fileno(self) -> int:
         """Readable when there is news."""
 
     def changed(self) -> bool:
-        """Take the news; whether somebody else changed something."""
+        """Take the news; True if another program changed something."""
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
 
 
 class Driver:
-    """One core on one UDP port. `kernel`: None for an agent that protects nothing itself. `control`: the
-    path of the Unix socket for the administrator, or None. `timings`: an event `installed` tells of each change of
-    the kernel how long it took. `watch`: whose changes of the kernel are put right. `lost`: told when SAs are gone
-    that others took out; they are not put back. `routes`: told when IPv4 routes changed. `ready_at_once`: the core is
-    ready when it has started, and says no `ready` of its own. `metrics`: address, port and the names' prefix of what
-    Prometheus reads, or None."""
+    """One core on one UDP port. `kernel`: None for an agent that protects no packets itself. `control`: the path of the
+    Unix socket for the administrator, or None. `timings`: an event `installed` records how long each change of the
+    kernel took. `watch`: reports changes of the kernel to correct. `lost`: called when others removed SAs, which are
+    not put back. `routes`: called when IPv4 routes changed. `ready_at_once`: the core is ready when it has started, and
+    gives no `ready` of its own. `metrics`: address, port and the names' prefix for Prometheus, or None."""
 
     def __init__(
         self,
@@ -103,13 +104,13 @@ class Driver:
         self._mends = TokenBucket(MENDS_A_SECOND, MENDS_AT_ONCE)
         self._anews = TokenBucket(ANEW_A_SECOND, ANEW_AT_ONCE)
         self._wanted: Kernel | None = None
-        """What was last asked of the kernel."""
+        """The last content that the kernel was asked to have."""
         self._failure: BaseException | None = None
         self._done: asyncio.Event | None = None
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT, or until what nobody foresaw is raised: then that is raised. SIGHUP: the events file
-        is opened anew."""
+        """Run until SIGTERM or SIGINT, or until an unexpected exception, which is raised. SIGHUP: the events file is
+        opened again."""
         loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -155,7 +156,7 @@ class Driver:
             raise self._failure
 
     def _guarded(self, job: Callable[[], None]) -> Callable[[], None]:
-        """The job, then its effects; a failure ends the run instead of being logged by asyncio and lost."""
+        """Run the job, then its effects; a failure ends the run, where asyncio would only log it."""
 
         def run() -> None:
             assert self._done is not None
@@ -173,7 +174,7 @@ class Driver:
         return run
 
     async def _open_control(self) -> None:
-        """After the start, which waits for nobody. Without the socket the agent does its work all the same."""
+        """After the start, which waits for nothing. Without the socket the agent works all the same."""
         if self._control is None:
             return
         try:
@@ -186,7 +187,7 @@ class Driver:
         self._log.subscriber = self._control.publish if watched and self._control is not None else None
 
     async def _open_metrics(self) -> None:
-        """Without them the agent does its work all the same."""
+        """Without metrics the agent works all the same."""
         if self._metrics is not None:
             try:
                 await self._metrics.start()
@@ -198,14 +199,14 @@ class Driver:
         return await asyncio.to_thread(lambda: page([*families, *(kernel(self._prefix) if self._kernel else ())]))
 
     async def _ailing(self) -> list[str]:
-        disk = ["the disk takes nothing that has to be kept"] if self._disk.refuses else []
+        disk = ["the disk refuses a file that must be kept"] if self._disk.refuses else []
         return [*disk, *self._asked(self._core.ailments)]
 
     def _command(self, words: Sequence[str]) -> Mapping[str, Any]:
         return self._asked(lambda now: self._core.command(words, now))
 
     def _asked(self, question: Callable[[float], T]) -> T:
-        """The core's answer, and what follows from the question. CommandRefused."""
+        """The core's answer, and the effects of the question. CommandRefused."""
         answers: list[T] = []
         refused: list[CommandRefused] = []
 
@@ -234,7 +235,7 @@ class Driver:
             self._cause_ns = time.monotonic_ns()
             self._core.receive(datagram, time.monotonic())
             self._execute()
-        # The timer is set anew after each turn: where datagrams never end it would never run.
+        # The timer is set again after each turn: with datagrams without end it would never run.
         when, now = self._core.next_timer(), time.monotonic()
         if when is not None and when <= now:
             self._core.tick(now)
@@ -255,7 +256,7 @@ class Driver:
             self._mend()
 
     def _mend(self) -> None:
-        """Put right what somebody else changed, now or as soon as that has not been done too often."""
+        """Correct what another program changed, now or as soon as the rate limit allows."""
         if self._wanted is None or self._mend_later is not None:
             return
         now = time.monotonic()
@@ -299,7 +300,7 @@ class Driver:
             elif isinstance(effect, Kernel):
                 self._apply(effect)
             elif isinstance(effect, Send):
-                # A datagram may give away a number that is not on the disk, a repeated one too. It is as if lost.
+                # A datagram, even a retransmission, may reveal a number that is not on the disk. It counts as lost.
                 if not self._disk.refuses:
                     self._port.send(effect)
             elif isinstance(effect, KeyLines):
@@ -329,7 +330,7 @@ class Driver:
             self._apply_again()
 
     def _apply(self, effect: Kernel) -> Sequence[Change]:
-        """Have this in the kernel, or as much of it as the disk covers; what had to be changed for it."""
+        """Make the kernel have this content, or as much of it as the disk covers; the changes that this took."""
         if self._kernel is None:
             return ()
         self._wanted = effect
@@ -353,7 +354,7 @@ class Driver:
             self._begin_anew(loss)
         except (OSError, ValueError) as error:
             self._core.enforced(None, time.monotonic())
-            # An interface that has just gone, an SPI that somebody else holds. All the rest is in force.
+            # An interface that has just gone, or an SPI that another program holds. Everything else is in force.
             self._log.write(Event("error", {"what": "kernel", "detail": str(error)}))
             self._retry = asyncio.get_running_loop().call_later(KERNEL_RETRY_S, self._guarded(self._apply_again))
         return ()
@@ -363,25 +364,26 @@ class Driver:
             self._apply(self._wanted)
 
     def _begin_anew(self, loss: SasLost) -> None:
-        """SAs are gone that somebody else took out. Other keys, now or as soon as that has not been done too often."""
+        """SAs are gone that another program removed. Replace all keys, now or as soon as the rate limit allows."""
         if self._lost is None or self._anew_later is not None:
             return
         now = time.monotonic()
         if self._anews.take(now):
-            self._log.write(Event("error", {"what": "kernel", "detail": f"{loss}; all keys begin anew"}))
+            self._log.write(Event("error", {"what": "kernel", "detail": f"{loss}; all keys are replaced"}))
             self._lost(now)
         else:
             later = self._guarded(self._look_whether_lost)
             self._anew_later = asyncio.get_running_loop().call_later(self._anews.next_s(now), later)
 
     def _look_whether_lost(self) -> None:
-        """It was too often to begin anew again. What was lost then may be wanted no more: a later policy, or the end of
-        those keys, may have taken it away meanwhile."""
+        """The rate limit had delayed a replacement of all keys. The lost SAs may no longer be wanted: a later policy,
+        or the end of those keys, may have removed them meanwhile."""
         self._anew_later = None
         self._apply_again()
 
     def _installed(self, changes: Sequence[Change], began_ns: int) -> Event:
-        """`apply_ns`: the kernel's part; `since_ns`: from what brought the keys, with decryption and retained files."""
+        """`apply_ns`: the kernel's part; `since_ns`: from the input that brought the keys, with decryption and retained
+        files."""
         now_ns = time.monotonic_ns()
         return Event(
             "installed",
@@ -395,19 +397,20 @@ class Driver:
 
 
 class GuardedOnce:
-    """A guard port that looks at its table only when other guards are wanted than the last time, or it may have been
-    changed by others."""
+    """A guard port that checks its table only when the wanted guards differ from the last ones, or others may have
+    changed it."""
 
     def __init__(self, guard: Callable[[tuple[Guard, ...]], bool], log: EventLog) -> None:
         self._guard, self._log = guard, log
         self._last: tuple[Guard, ...] | None = None
 
     def look_again(self) -> None:
-        """Somebody else may have changed the table."""
+        """Another program may have changed the table."""
         self._last = None
 
     def apply(self, guards: tuple[Guard, ...]) -> bool:
-        """As `agents.ipsec.guard.NftGuard.apply`; a failure is an event, since XFRM policies stand without it."""
+        """As `agents.ipsec.guard.NftGuard.apply`; a failure is an event, since XFRM policies are in force without
+        it."""
         if guards == self._last:
             return False
         self._last = guards

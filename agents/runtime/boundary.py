@@ -1,8 +1,8 @@
-"""The fault boundary of a core: what is raised for one datagram, timer, event or command ends that, and nothing else.
+"""The fault boundary of a core: an exception in one datagram, timer, event or command ends that one, and nothing else.
 
-Errors that are expected have types of their own and are caught where they belong. What comes as far as this is a fault
-of ours, or a store that refuses: it is put on record with its cause, counted, and the caller undoes what was begun. A
-timer that raises has a pause, or it would be due again at once. Knows nothing of what it guards.
+Expected errors have types of their own and are caught where they belong. An exception that reaches this boundary is a
+fault of ours, or a store that refuses. It is recorded with its cause and counted, and the caller undoes what was begun.
+A timer that raises pauses, or it would be due again at once. Knows nothing of what it guards.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from agents.runtime.control import CommandRefused
 T = TypeVar("T")
 PAUSE_S = 1.0
 EACH = 8
-"""So many faults of one place are told one by one, and after that every so-manieth."""
+"""The number of faults of one place that are reported one by one; after that, one of each such number."""
 
 
 class Tell(Protocol):
-    """Puts an event on record."""
+    """Records an event."""
 
     def __call__(self, kind: str, **fields: object) -> None: ...
 
 
 class Boundary:
-    """Of one core. `tell`: where faults are put on record, as `fault`."""
+    """The boundary of one core. `tell`: records faults, as `fault`."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
@@ -66,7 +66,7 @@ class Boundary:
             self._tell("fault", what=what, cause=f"{type(cause).__name__}: {cause}"[:200], at=at, count=count)
 
     def timer(self, what: object, job: Callable[[], T], now: float) -> T | None:
-        """A job that is due, unless it raised less than PAUSE_S ago. `what`: its text names the job."""
+        """A due job, unless it raised less than PAUSE_S ago. `what`: its text names the job."""
         if self._paused:
             if now < self._paused.get(str(what), now):
                 return None

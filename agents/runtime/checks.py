@@ -1,6 +1,6 @@
-"""What `check` of a program found: each thing that it needs, whether it is as it must be, and what to do where not.
+"""The findings of a program's `check`: each thing that the program needs, its state, and the remedy.
 
-The same readers are asked that the running program uses, so that both say the same. Knows no program's files.
+`check` uses the readers of the running program, so that both report the same. Knows no program's files.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from agents.runtime.storage import CorruptRecord, write_atomic
 
 T = TypeVar("T")
 WRITTEN_AT = 1_767_225_600
-"""2026-01-01: no clock that is right says less."""
+"""2026-01-01: a correct clock is never before it."""
 _PROBE, _OCTETS = "check", 1 << 16
 _SOCKET_OCTETS = 107
-"""Of a path in sockaddr_un (unix(7)), without the zero behind it."""
+"""The most octets of a path in sockaddr_un (unix(7)), without the final zero."""
 SERVICE = "router-keys"
-"""What the names of the services' users begin with (packaging/systemd/router-keys.sysusers)."""
+"""The beginning of the names of the services' users (packaging/systemd/router-keys.sysusers)."""
 LITTLE = 16 << 20
 """Octets of free disk below which there is a warning."""
 RAISED = (PolicyError, CorruptRecord, OSError, ValueError, RuntimeError)
-"""What readers raise of files and systems that are not as they must be."""
+"""The exceptions of readers about wrong files and systems."""
 
 
 class State(StrEnum):
-    """How one thing is."""
+    """The state of one thing."""
 
     OK = "ok"
     WARNING = "warning"
@@ -51,7 +51,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `code`: the exit code that it calls for."""
+    """One checked thing. `code`: the exit code that it calls for."""
 
     what: str
     state: State
@@ -66,19 +66,19 @@ class Checks:
         self.findings: list[Finding] = []
 
     def ok(self, what: str, detail: str) -> None:
-        """This is as it must be."""
+        """The thing is as it must be."""
         self.findings.append(Finding(what, State.OK, detail))
 
     def warn(self, what: str, detail: str, command: str = "") -> None:
-        """The program works, and somebody should look."""
+        """The program works, but an administrator should look."""
         self.findings.append(Finding(what, State.WARNING, _with(detail, command)))
 
     def wrong(self, what: str, detail: str, command: str = "", code: int = EXIT_STATE) -> None:
-        """The program does not do its work like this."""
+        """The program cannot do its work."""
         self.findings.append(Finding(what, State.WRONG, _with(detail, command), code))
 
     def tried(self, what: str, job: Callable[[], T], text: Callable[[T], str] | str) -> T | None:
-        """The job's result, and a finding: what is `text` of it, or what it raised."""
+        """The job's result, and a finding: `text` of the result, or the exception."""
         try:
             result = job()
         except ConfigError as error:
@@ -92,21 +92,21 @@ class Checks:
 
     @property
     def code(self) -> int:
-        """0: all may work; 2: the configuration is wrong; 3: something else is."""
+        """0: the program can work; 2: the configuration is wrong; 3: another thing is."""
         codes = {each.code for each in self.findings}
         return EXIT_USAGE if EXIT_USAGE in codes else max(codes, default=EXIT_DONE)
 
     def text(self) -> str:
-        """A page for people."""
+        """The findings as text."""
         lines = []
         for each in self.findings:
             first, *rest = each.detail.splitlines() or [""]
-            lines_of_it = [] if each.state is State.WRONG else rest  # the rest of it is told as an error
+            lines_of_it = [] if each.state is State.WRONG else rest  # the rest of it is printed as an error
             lines += [f"{each.state:8} {each.what}: {first}", *(f"         {line}" for line in lines_of_it)]
         return "\n".join(lines)
 
     def show(self, program: str, *, as_json: bool) -> int:
-        """Print them, and on standard error what is wrong; the exit code."""
+        """Print the findings, and errors on standard error; the exit code."""
         print(json.dumps([asdict(each) for each in self.findings], indent=1) if as_json else self.text())
         wrong = [each for each in self.findings if each.state is State.WRONG]
         for each in wrong:
@@ -124,10 +124,10 @@ def _with(detail: str, command: str) -> str:
 
 
 def state_folder(checks: Checks, path: Path) -> None:
-    """A folder of this user alone, on a disk that takes what is written."""
+    """A folder that only this user can access, on a writable disk."""
 
     if not path.exists():
-        checks.warn("state", f"{path}: not there yet; the first start makes it")
+        checks.warn("state", f"{path}: does not exist yet; the first start makes it")
         return
 
     service = _service_of(path)
@@ -141,12 +141,12 @@ def state_folder(checks: Checks, path: Path) -> None:
         finally:
             name.unlink(missing_ok=True)
 
-    checks.tried("state", probe, f"{path}: {service or 'ours'} alone, and can be written to")
+    checks.tried("state", probe, f"{path}: accessible to {service or 'us'} only, and writable")
     space(checks, path)
 
 
 def user_of(path: Path) -> int | None:
-    """The service's user who has this state folder to himself, where root looks; None for a folder of anybody else."""
+    """The service's user that has this state folder alone, when root runs the check; None for another user's folder."""
     return path.stat().st_uid if _service_of(path) else None
 
 
@@ -170,7 +170,7 @@ def space(checks: Checks, path: Path) -> None:
     try:
         disk = os.statvfs(path)
     except OSError:
-        return  # that it is not there is said elsewhere
+        return  # a missing folder is reported elsewhere
     free = disk.f_bavail * disk.f_frsize
     if 0 < free < LITTLE:
         checks.warn("disk", f"{path}: {free >> 10} KiB are free", f"df -h {path}")
@@ -179,7 +179,7 @@ def space(checks: Checks, path: Path) -> None:
 def keys(
     checks: Checks, identity: Path, policy_server: Path, state: Path
 ) -> tuple[Ed25519PrivateKey | None, Ed25519PublicKey | None]:
-    """A daemon's own key, and that of the Policy Server; None for one that cannot be used."""
+    """A daemon's own key, and that of the Policy Server; None for an unusable one."""
     whose = f"{identity}: Ed25519, {_service_of(state) or 'ours'}"
     return (
         checks.tried("identity", lambda: read_private_key(identity, user_of(state)), whose),
@@ -204,19 +204,19 @@ def out_folder(checks: Checks, what: str, path: Path | None) -> None:
 
 
 class Doors(Protocol):
-    """Where a daemon answers and writes, as its configuration says."""
+    """The paths where a daemon answers and writes, from its configuration."""
 
     @property
     def socket(self) -> Path | None:
-        """Where it answers commands."""
+        """The socket of commands."""
 
     @property
     def events(self) -> Path | None:
-        """What it appends events to."""
+        """The file of events."""
 
     @property
     def metrics_address(self) -> str:
-        """Where it serves metrics."""
+        """The address of metrics."""
 
     @property
     def metrics_port(self) -> int | None:
@@ -224,8 +224,8 @@ class Doors(Protocol):
 
 
 def doors(checks: Checks, program: str, config: Doors, what: str, bound: Callable[[], Iterable[socket.socket]]) -> None:
-    """Where a daemon is reached: its port (`what`, which `bound` opens), socket, metrics and events. What the running
-    one has is not opened."""
+    """A daemon's port (`what`, which `bound` opens), socket, metrics and events. Those of a running daemon are not
+    opened."""
     running = config.socket is not None and answers(config.socket)
 
     def tried() -> None:
@@ -243,17 +243,17 @@ def doors(checks: Checks, program: str, config: Doors, what: str, bound: Callabl
 
 
 def _control_socket(checks: Checks, path: Path | None) -> None:
-    """The socket that the program answers on: its folder, and whether the kernel takes so long a name (unix(7))."""
+    """The program's control socket: its folder, and the length of its path (unix(7))."""
     if path is not None and len(os.fsencode(path)) > _SOCKET_OCTETS:
         checks.wrong(
-            "socket", f"{path}: {len(os.fsencode(path))} octets, and a socket's name has {_SOCKET_OCTETS} at most"
+            "socket", f"{path}: {len(os.fsencode(path))} octets, more than the {_SOCKET_OCTETS} of a socket's path"
         )
         return
     out_folder(checks, "socket", path)
 
 
 def _metrics_port(checks: Checks, address: str, port: int | None) -> None:
-    """Whether the metrics can be served there."""
+    """Whether metrics can be served there."""
     if port is None:
         return
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -267,15 +267,15 @@ def _metrics_port(checks: Checks, address: str, port: int | None) -> None:
 
 
 def config_file(checks: Checks, path: Path) -> None:
-    """A warning where others can change the configuration, and with it which keys are used."""
+    """A warning when others can change the configuration, which names the trusted keys."""
     status = path.stat()
     if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
         command = f"chown root {path} && chmod go-w {path}"
-        checks.warn("configuration", f"{path}: others may write it, and with it say whose keys count", command)
+        checks.warn("configuration", f"{path}: others can write it, and so choose the trusted keys", command)
 
 
 def clock(checks: Checks, now_s: float, not_before: int = 0, why: str = "") -> None:
-    """Unix seconds that can be. `not_before`: what has happened already, as `why` says."""
+    """Unix seconds of a plausible time. `not_before`: the time of a known event, which `why` names."""
     now = utc(now_s)
     least = max(WRITTEN_AT, not_before)
     if now_s < least:
@@ -286,7 +286,7 @@ def clock(checks: Checks, now_s: float, not_before: int = 0, why: str = "") -> N
 
 
 def utc(at: float) -> str:
-    """A moment as people read it."""
+    """A moment as text."""
     try:
         return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
     except (OverflowError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""An administrator's question to a running agent, from the command line. Knows no agent's commands."""
+"""A command to a running agent, from the command line. Knows no agent's commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agents.runtime.stderr import tell
 
 
 def show(program: str, path: Path, command: str, as_text: Callable[[Mapping[str, Any]], str] | None) -> int:
-    """Ask and print; JSON without `as_text`. 0: done, 1: refused, 3: no agent answers."""
+    """Send the command and print the answer; JSON without `as_text`. 0: done, 1: refused, 3: no agent answers."""
     try:
         answer = ask(path, command)
     except CommandRefused as refusal:
@@ -38,7 +38,7 @@ def show_events(program: str, path: Path) -> int:
 
 
 def nobody(program: str, path: Path, error: Exception) -> int:
-    """Say that no agent answers there; the exit code."""
+    """Report that no agent answers there; the exit code."""
     tell(
         program,
         f"no answer from an agent at {path}: {getattr(error, 'strerror', None) or error}",

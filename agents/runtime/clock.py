@@ -1,4 +1,4 @@
-"""Wall-clock time, which a laboratory may have set off by a file. Knows nothing of who asks."""
+"""Wall-clock time, to which a laboratory can add an offset from a file. Knows nothing of its users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line that both daemons have: `run`, `check`, and questions to the running one. Knows no daemon."""
+"""The common command line of both daemons: `run`, `check`, and commands to the running one. Knows no daemon."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agents.runtime.version import Version
 
 
 class Commands:
-    """`config`: the file that is read unless `--config` names another. `run`: what that command does."""
+    """`config`: the file that is read unless `--config` names another. `run`: the help of that command."""
 
     def __init__(self, program: str, description: str, config: Path, run: str) -> None:
         self.parser = Words(prog=program, description=description)
@@ -21,13 +21,13 @@ class Commands:
         started = self._verb("run", run)
         started.add_argument("--ike-log", type=Path, metavar="FILE", help=keylog.HELP)
         journal.add_options(started)
-        look = "Look whether it can do its work here, and say what to do where not; changes nothing."
+        look = "Check that the service can do its work here, and print what to do where it cannot; changes nothing."
         _with_json(self._verb("check", look))
 
     def question(self, name: str, text: str, *, as_json: bool = False) -> argparse.ArgumentParser:
-        """A command that the running daemon answers. `as_json`: to programs too."""
+        """A command that the running daemon answers. `as_json`: with JSON output too."""
         added = self._verb(name, text)
-        added.add_argument("--socket", type=Path, help="where the running one answers (the configuration's `socket`)")
+        added.add_argument("--socket", type=Path, help="socket of the running service (the configuration's `socket`)")
         return _with_json(added) if as_json else added
 
     def _verb(self, name: str, text: str) -> argparse.ArgumentParser:

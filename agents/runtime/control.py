@@ -1,8 +1,8 @@
 """A Unix socket on which a running agent answers its own router: one line of JSON in, lines of JSON out.
 
-`{"command": "status"}` is answered with `{"result": ...}` or `{"error": "..."}`. `{"command": "events"}` is
-answered with every event from then on, until the client goes. The file has mode 0600: who may open it is
-the administrator. Knows nothing of what commands mean.
+`{"command": "status"}` is answered with `{"result": ...}` or `{"error": "..."}`. `{"command": "events"}` is answered
+with every event from then on, until the client disconnects. The file has mode 0600: the user that can open it is the
+administrator. Knows nothing of the meaning of commands.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 MAX_REQUEST = 1 << 20
 """Octets of a line: `revocation` brings a whole signed list, `accept` several documents."""
 MAX_BACKLOG = 1 << 20
-"""Octets that a subscriber may be behind; then it is cut off."""
+"""Octets that a subscriber may be behind; then it is disconnected."""
 PATIENCE_S = 5.0
 MAX_CLIENTS = 32
-"""Connections at once; one more is told to come again."""
+"""Concurrent connections; one more is told to try again."""
 
 Answer = Callable[[Sequence[str]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
 
@@ -35,7 +35,7 @@ class CommandRefused(Exception):
 class ControlServer:
     """Serves one socket. `answer`: from the command's words to a result; CommandRefused.
 
-    `watched`: told whether anybody follows the events, whenever that changes.
+    `watched`: called with whether a client follows the events, whenever that changes.
     """
 
     def __init__(self, path: Path, answer: Answer, watched: Callable[[bool], None] = lambda _watched: None) -> None:
@@ -50,7 +50,7 @@ class ControlServer:
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_REQUEST)
 
     def stop(self) -> None:
-        """Part from all clients and take the file away."""
+        """Disconnect all clients and remove the file."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -60,7 +60,7 @@ class ControlServer:
         self._subscribers.clear()
 
     def publish(self, line: str) -> None:
-        """An event, for whoever subscribed. One that does not read is cut off rather than waited for."""
+        """Send an event to all subscribers. One that does not read is disconnected."""
         for writer in list(self._subscribers):
             writer.write(line.encode() + b"\n")
             if writer.is_closing() or writer.transport.get_write_buffer_size() > MAX_BACKLOG:
@@ -72,13 +72,15 @@ class ControlServer:
         try:
             with contextlib.suppress(TimeoutError, ConnectionError, asyncio.LimitOverrunError, ValueError):
                 if self._clients > MAX_CLIENTS:
-                    writer.write(json.dumps({"error": f"{MAX_CLIENTS} others ask; try again"}).encode() + b"\n")
+                    writer.write(
+                        json.dumps({"error": f"{MAX_CLIENTS} other clients are connected; try again"}).encode() + b"\n"
+                    )
                     return
                 words = _words(await asyncio.wait_for(reader.readline(), PATIENCE_S))
                 if words == ["events"]:
                     self._subscribe(writer)
                     while await reader.read(4096):
-                        pass  # ends when the client goes; what it says meanwhile is kept nowhere
+                        pass  # ends when the client disconnects; its further input is dropped
                 else:
                     writer.write(json.dumps(await self._outcome(words)).encode() + b"\n")
                     await asyncio.wait_for(writer.drain(), PATIENCE_S)
@@ -137,7 +139,7 @@ def _words(line: bytes) -> list[str]:
 
 
 def ask(path: Path, command: str, timeout_s: float | None = None) -> dict[str, Any]:
-    """The answer to a command. CommandRefused; OSError when no agent answers there (in time)."""
+    """The answer to a command. CommandRefused; OSError when no agent answers there in time."""
     for answer in follow(path, command, timeout_s):
         if "error" in answer:
             raise CommandRefused(str(answer["error"]))
@@ -146,7 +148,7 @@ def ask(path: Path, command: str, timeout_s: float | None = None) -> dict[str, A
 
 
 def answers(path: Path) -> bool:
-    """Whether an agent answers there."""
+    """True if an agent answers there."""
     try:
         ask(path, "status", PATIENCE_S)
     except CommandRefused:

@@ -1,4 +1,4 @@
-"""What every daemon's core is to whatever drives it: the asyncio driver of a real machine, or a simulation.
+"""The interface of every daemon's core to its driver: the asyncio driver of a real machine, or a simulation.
 
 Knows nothing of sockets, of clocks, nor of any protocol.
 """
@@ -15,37 +15,37 @@ from agents.runtime.metrics import Family
 
 
 class Core(Protocol):
-    """What is driven: datagrams, time and interfaces in, effects out. `now`: monotonic seconds."""
+    """A core: datagrams, time and interfaces in, effects out. `now`: monotonic seconds."""
 
     def start(self, now: float) -> None:
         """Called once, before anything else."""
 
     def receive(self, datagram: Datagram, now: float) -> None:
-        """A datagram came."""
+        """Handle a received datagram."""
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do all actions that are due."""
 
     def stop(self, now: float) -> None:
-        """The agent is ended in order: keep what is to be kept."""
+        """The agent ends in an orderly way: retain what must be retained."""
 
     def next_timer(self) -> float | None:
-        """When `tick` must be called next."""
+        """The time of the next `tick`."""
 
     def links(self, states: Mapping[str, LinkState], now: float) -> None:
-        """The interfaces are these."""
+        """The interfaces are now these."""
 
     def enforced(self, kernel: Kernel | None, now: float) -> None:
-        """A Kernel effect is in force; None: the kernel refused some of it."""
+        """A Kernel effect is in force; None: the kernel refused part of it."""
 
     def command(self, words: Sequence[str], now: float) -> Mapping[str, Any]:
         """Answer an administrator on this machine. CommandRefused."""
 
     def families(self, now: float) -> list[Family]:
-        """Counters and gauges as they are now. CommandRefused."""
+        """The present counters and gauges. CommandRefused."""
 
     def ailments(self, now: float) -> list[str]:
-        """What keeps the agent from its work, a sentence each. CommandRefused."""
+        """The problems that keep the agent from its work, a sentence each. CommandRefused."""
 
     def take(self) -> list[Effect]:
         """The effects since the last call."""

@@ -1,4 +1,4 @@
-"""SQLite whose errors say of which file they are, and of which kind. Knows nothing of what is in a database."""
+"""SQLite with errors that name the file and the kind of error. Knows nothing of a database's content."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Self
 
 
 def connect(path: Path | str, *, read_only: bool = False, timeout_s: float = 5.0) -> sqlite3.Connection:
-    """A connection in autocommit mode. It, and all that is done over it, raises sqlite3.Error with the file's name,
-    what is wrong, and SQLite's name for that."""
+    """A connection in autocommit mode. It, and everything done over it, raises sqlite3.Error with the file's name, the
+    error, and SQLite's name for it."""
     where = f"{Path(path).resolve().as_uri()}?mode=ro" if read_only else str(path)
     try:
         made = sqlite3.connect(where, isolation_level=None, timeout=timeout_s, factory=_Connection, uri=read_only)
@@ -25,7 +25,7 @@ def _named(file: str, error: sqlite3.Error) -> sqlite3.Error:
 
 
 class _Cursor(sqlite3.Cursor):
-    """Rows are read as they are asked for, so that a damaged one is found then."""
+    """Rows are read when they are asked for, so a damaged one is found then."""
 
     connection: _Connection
 

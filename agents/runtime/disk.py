@@ -1,8 +1,8 @@
 """The retained files of one agent, and those that its disk refuses for now (full, read-only, an I/O error).
 
-What is refused is kept here and tried again, in the order in which it was asked for: a revocation list is on the disk
-before the number that says that there is one. Until then `refuses` holds, and nobody may do what rests on it. Knows
-nothing of what is in the files, nor when it is time to try again.
+Refused files are kept in memory and tried again in order: a revocation list is on the disk before the number that
+refers to it. Until then `refuses` is true, and nothing that depends on them may be done. Knows nothing of the files'
+content, nor of when to try again.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from agents.runtime.storage import write_atomic
 
 
 class Disk:
-    """One state folder. `tell`: told once when it begins to refuse, and once when all is written."""
+    """One state folder. `tell`: called once when it begins to refuse, and once when everything is written."""
 
     def __init__(self, folder: Path, tell: Callable[[Event], None]) -> None:
         self._folder, self._tell = folder, tell
         self._binding: list[Persist] = []
-        """Not written yet, in order. It grows with signed lists and documents only: of two records of one name in a
-        row the later one stays."""
+        """Not written yet, in order. Only signed lists and documents make it grow: of two successive records with one
+        name, the later one stays."""
         self._others: dict[str, Persist] = {}
 
     @property
     def refuses(self) -> bool:
-        """Whether something is not on the disk that what follows rests on."""
+        """True if a file is not on the disk that later effects depend on."""
         return bool(self._binding)
 
     @property
     def behind(self) -> bool:
-        """Whether anything is to be tried again."""
+        """True if a write must be tried again."""
         return bool(self._binding or self._others)
 
     def keep(self, file: Persist) -> None:
-        """Have it on the disk now, or later."""
+        """Write it to the disk now, or later."""
         if file.binding and self._binding:
             self._queue(file)
             return
@@ -57,7 +57,7 @@ class Disk:
             self._binding.append(file)
 
     def again(self) -> None:
-        """Try all that is not written."""
+        """Try all unwritten files."""
         count = len(self._binding) + len(self._others)
         try:
             while self._binding:

@@ -1,6 +1,6 @@
-"""What is said of datagrams that were dropped: each one while they are few, and then how many there were.
+"""The reporting of dropped datagrams: one by one while they are few, then as counts.
 
-Anybody on a link can send octets that are dropped. Without a bound a stranger would fill the event log, and with it the
+Anyone on a link can send octets that are dropped. Without a bound an outsider would fill the event log, and with it the
 disk. Knows nothing of why a datagram was dropped.
 """
 
@@ -11,12 +11,12 @@ from collections import Counter
 from typing import Protocol
 
 EACH = 8
-"""So many of one reason are told one by one in a window."""
+"""The number of drops of one reason that are reported one by one in a window."""
 WINDOW_S = 60.0
 REASONS = 16
-"""So many reasons are counted apart in a window: a stranger can make many."""
+"""The number of reasons that are counted separately in a window: an outsider can cause many."""
 _NUMBER = re.compile(r"\d+")
-"""Reasons quote numbers that were wrong, which a stranger chooses: they make no reason of their own."""
+"""Reasons quote wrong numbers, which an outsider chooses: they do not make separate reasons."""
 OTHERS = "other reasons"
 
 
@@ -27,7 +27,8 @@ class Tell(Protocol):
 
 
 class Drops:
-    """Of one place where datagrams come in, an interface or all pairs. Times in seconds of the core's clock."""
+    """The drops of one place where datagrams come in, an interface or all pairs. Times in seconds of the core's
+    clock."""
 
     def __init__(self, tell: Tell, interface: str) -> None:
         self._tell, self._interface = tell, interface
@@ -47,7 +48,7 @@ class Drops:
             self._tell("dropped", interface=self._interface, peer=peer, reason=reason)
 
     def tick(self, now: float) -> None:
-        """At the end of a window, say how many were not told."""
+        """At the end of a window, report how many were suppressed."""
         if self._until is None or now < self._until:
             return
         for reason, count in self._counts.items():
@@ -57,7 +58,7 @@ class Drops:
         self._until = None
 
     def next_timer(self) -> float | None:
-        """When there is something to say; None when all has been told."""
+        """The time of the next report; None when everything has been reported."""
         if not self._counts:
             return None
         return self._until if any(count > EACH for count in self._counts.values()) else None

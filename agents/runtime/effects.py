@@ -1,8 +1,8 @@
-"""What an agent's core asks of the world: values, given in the order in which they must be done.
+"""The effects of an agent's core: values, in the order in which they must be executed.
 
-A core never opens a file or a socket. It notes what is to be done as it comes to it, and `in_order` gives it in ORDER,
-each kind as it was noted. Whoever drives it executes these one after the other and goes on only when one is done: what
-is to be kept is on the disk before the kernel or a datagram depends on it. Knows nothing of who executes them.
+A core never opens a file or a socket. It collects effects as they arise, and `in_order` sorts them by ORDER, each kind
+as it was collected. The driver executes one after the other, and continues only when one is done: a file that must be
+kept is on the disk before the kernel or a datagram depends on it. Knows nothing of their execution.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from agents.ipsec.unicast import NONE, Unicast, with_unicast
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Have this file in the state folder, whole and synced, before anything that follows. `binding`: nothing that
-    follows may be done without it; else it is only written later when the disk refuses it."""
+    """Write this file to the state folder, whole and synced, before anything that follows. `binding`: nothing that
+    follows may be done without it; otherwise it is written later if the disk refuses it."""
 
     name: str
     data: bytes = field(repr=False)
@@ -30,7 +30,7 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Have exactly this protection in the kernel. `at`: when it was asked for, in seconds of the SAs' ends."""
+    """Make the kernel have exactly this protection. `at`: the time of the request, in seconds of the SAs' ends."""
 
     interfaces: tuple[ProtectedInterface, ...]
     sas: tuple[GroupSa, ...]
@@ -38,14 +38,13 @@ class Kernel:
     at: float = field(default=0.0, compare=False)
 
     def wanted(self, now: float | None = None) -> Wanted:
-        """The policies and SAs that it comes to, with lifetimes as from `now`. ValueError for what no kernel could
-        hold."""
+        """Its policies and SAs, with lifetimes as from `now`. ValueError for a content that no kernel could hold."""
         now = self.at if now is None else now
         return with_unicast(wanted_state(self.interfaces, self.sas, now), self.unicast, now)
 
     def within(self, covered: Kernel | None) -> Kernel:
-        """Of this no group's key and no policy that `covered` has not: keys go, and none comes. Fail-closed policies
-        alone where nothing is covered. Pairs keep their own: their keys rest on no file."""
+        """Only the part whose group keys `covered` has too: keys go, and none is added. Without `covered`, fail-closed
+        policies only. Pairs keep their keys, which depend on no file."""
         if covered is None:
             return replace(self, sas=())
         known = {_key_of(each) for each in covered.sas}
@@ -58,7 +57,7 @@ def _key_of(sa: GroupSa) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a datagram from the peer's `local_ip` through its `interface`; empty: as routing says."""
+    """Send a datagram from the peer's `local_ip` through its `interface`; empty: as routing decides."""
 
     data: bytes = field(repr=False)
     peer: PeerAddress
@@ -67,7 +66,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, for the record. Never holds a secret."""
+    """An event for the record. Never holds a secret."""
 
     kind: str
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -75,21 +74,22 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class KeyLines:
-    """Secrets for the key log of an experiment (`--ike-log`); asked for only when a core was told to."""
+    """Secrets for the key log of an experiment (`--ike-log`); only a core that was told to gives them."""
 
     lines: tuple[str, ...] = field(repr=False)
 
 
 Effect = Persist | Kernel | Send | Event | KeyLines
 ORDER = (Persist, Kernel, Send, Event, KeyLines)
-"""Disk, kernel, wire, record. No generation is used that is not reserved, and none acknowledged that is not heard."""
+"""Disk, kernel, wire, record. No generation is used before it is reserved, and none acknowledged before it can be
+received."""
 
 
 _RANKS: dict[type[Effect], int] = {kind: rank for rank, kind in enumerate(ORDER)}
 
 
 def in_order(effects: Sequence[Effect]) -> list[Effect]:
-    """What one input of a core comes to, in ORDER."""
+    """The effects of one input of a core, in ORDER."""
     return sorted(effects, key=_rank)
 
 

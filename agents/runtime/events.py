@@ -1,7 +1,7 @@
 """The events file: one JSON object a line, each written in one write, appended to by several processes.
 
-Of errors a few of a kind are written in a minute, and then how many more there were. Knows nothing else of what events
-mean.
+A few errors of a kind are written in a minute, and then the number of further ones. Knows nothing else of the meaning
+of events.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from agents.runtime.journal import Journal
 from agents.runtime.settings import ConfigError
 
 KINDS = 256
-"""So many kinds of errors are counted apart in a window."""
+"""The number of kinds of errors that are counted separately in a window."""
 _KIND = ("what", "peer", "group", "interface")
 
 
 class EventLog:
-    """Appends events with the monotonic time (ns) at which they are written, and tells them to a journal. Without a
-    path there is no file."""
+    """Appends events with the monotonic time (ns) of the write, and passes them to a journal. Without a path there is
+    no file."""
 
     def __init__(self, path: Path | None, node: str, journal: Journal | None = None) -> None:
-        """ConfigError when the file cannot be opened. A pipe that nobody reads is refused, and not waited for."""
+        """ConfigError when the file cannot be opened. A pipe without a reader is rejected, not waited for."""
         self._node, self._path, self._journal = node, path, journal
         self.subscriber: Callable[[str], None] | None = None
         """Gets every line too."""
@@ -39,13 +39,13 @@ class EventLog:
             raise ConfigError(f"{path}: events cannot be written there: {error.strerror}") from error
         self._lost = 0
         self._torn = False
-        self._errors: Counter[tuple[tuple[str, str], ...]] = Counter()  # what went wrong with whom, in this window
+        self._errors: Counter[tuple[tuple[str, str], ...]] = Counter()  # errors of this window, by kind and peer
         self._until = 0.0
 
     def write(self, event: Event, *, on_stderr: bool = False) -> None:
-        """Append one event. One that the disk refuses is counted, and an event `lost` tells the count later.
+        """Append one event. Events that the disk refuses are counted, and an event `lost` has the count later.
 
-        `on_stderr`: standard error says it in other words.
+        `on_stderr`: standard error reports it in other words.
         """
         heard = self._journal is not None and self._journal.shows(event) and not on_stderr
         if self._descriptor is None and self.subscriber is None and not heard:
@@ -54,8 +54,8 @@ class EventLog:
             self._write(each, on_stderr=on_stderr and each is event)
 
     def _few(self, event: Event) -> list[Event]:
-        """This event, unless it is an error of a kind that has been told often enough in this window; and at a window's
-        end, how many more there were. Whoever has a key can make an error with each request."""
+        """This event, unless it is an error of a kind that was reported often enough in this window; and at a window's
+        end, the count of suppressed ones. A peer with a key can cause an error with each request."""
         now = time.monotonic()
         suppressed: list[Event] = []
         if now >= self._until:
@@ -73,8 +73,8 @@ class EventLog:
         return [*suppressed, event]
 
     def reopen(self) -> None:
-        """Close the file and open it under its name again: somebody has moved it away. One that cannot be opened is
-        told, and the old one is kept."""
+        """Close the file and open it under its name again: it has been moved away. If it cannot be opened, this is
+        reported and the old one is kept."""
         if self._path is None:
             return
         try:
@@ -111,7 +111,7 @@ class EventLog:
         if written == len(octets):
             self._lost, self._torn = 0, False
         else:
-            if not self._lost and self._journal is not None:  # the file cannot say it
+            if not self._lost and self._journal is not None:  # the file cannot record it
                 failure = {"what": "events", "detail": f"{self._path}: the disk takes no events; df -h says why"}
                 self._journal.write(Event("error", failure))
             self._lost += 1

@@ -1,9 +1,9 @@
-"""What the agents' programs end with."""
+"""The exit codes of the agents' programs."""
 
 EXIT_DONE = 0
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
-"""Of bad configuration and bad words."""
+"""Bad configuration or bad arguments."""
 EXIT_STATE = 3
-"""Of state or a system that cannot be used."""
+"""Unusable state or system."""
 EXIT_NO_AGENT = 3

@@ -1,6 +1,7 @@
-"""What every agent does before it reads a key: no core files, no looking into its memory, no folder that others write.
+"""Hardening of every agent before it reads a key: no core files, no access to its memory, no folder that others can
+write.
 
-Holds also where no service manager sees to it. Knows nothing of keys.
+Works without a service manager too. Knows nothing of keys.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ def process() -> None:
 
 
 def folder(path: Path) -> None:
-    """Make it for this user alone, if it is not there. PermissionError when others could put files into it or take
-    them away: what is retained there is believed. OSError when its disk is full or cannot be written to."""
+    """Make it for this user only, if it does not exist. PermissionError when others could add or remove files, since
+    its content is trusted. OSError when its disk is full or read-only."""
     make_folder(path, 0o700)
     status = path.stat()
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
         mode = stat.S_IMODE(status.st_mode)
         why = (
-            f"user {os.geteuid()} must own it and nobody else may write (it is user {status.st_uid}'s, mode {mode:04o})"
+            f"user {os.geteuid()} must own it and no other user may write (it is user {status.st_uid}'s, mode "
+            f"{mode:04o})"
         )
         error = PermissionError(errno.EPERM, why, str(path))
         error.add_note(f"chown {os.geteuid()} {path} && chmod 0700 {path}")
@@ -40,7 +42,7 @@ def folder(path: Path) -> None:
 
 
 def room(path: Path) -> None:
-    """OSError when nothing can be written below this folder: no space, no inode, read-only."""
+    """OSError when files cannot be written below this folder: no space, no inode, read-only."""
     disk = os.statvfs(path)
     free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
     if disk.f_flag & os.ST_RDONLY:

@@ -1,6 +1,7 @@
-"""A value that a model or a command line rejects, in this project's words: where it is, and what is allowed there.
+"""Errors about values that a model or a command line rejects, in this project's words: the place, and the allowed
+values.
 
-The only place that knows pydantic's kinds of errors and typer's texts. Imports neither of the two.
+The only module that knows pydantic's kinds of errors and typer's texts. Imports neither.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ _CHOICES = re.compile(r"(Missing \w+ .*?)\. Choose from:\s*(.*)", re.DOTALL)
 
 
 def plain(message: object) -> str:
-    """A validator's own sentence, without what pydantic puts before it."""
+    """A validator's own sentence, without pydantic's prefix."""
     return str(message).removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
@@ -70,7 +71,7 @@ def where(error: Mapping[str, Any]) -> str:
 
 
 def allowed(error: Mapping[str, Any], number: Callable[[Any], str] = "{:g}".format) -> str:
-    """What is allowed in the place of the value; empty where the message itself says it. `number` words a bound."""
+    """The allowed values; empty if the message itself names them. `number` words a bound."""
     kind, context = error["type"], error.get("ctx", {})
     bound = next((each for each in _BOUNDS if each in context), None)
     if bound is not None:
@@ -89,7 +90,7 @@ def allowed(error: Mapping[str, Any], number: Callable[[Any], str] = "{:g}".form
 
 
 def problem(error: Mapping[str, Any], *, value: bool = True) -> str:
-    """What is wrong, as a predicate: "is 7", "is missing". `value`: whether the text may show what was given."""
+    """The problem as a predicate: "is 7", "is missing". `value`: whether the text may show the given value."""
     if error["type"] == "missing":
         return "is missing"
     if error["type"] == "extra_forbidden":
@@ -100,7 +101,7 @@ def problem(error: Mapping[str, Any], *, value: bool = True) -> str:
 
 
 def sentence(error: Mapping[str, Any], *, value: bool = True) -> str:
-    """The error in one line, for a log or an answer: where, problem and what is allowed."""
+    """The error in one line, for a log or an answer: place, problem and allowed values."""
     said, at = problem(error, value=value), where(error)
     known = allowed(error) if error["type"] not in ("missing", "extra_forbidden") else ""
     joint = " " if said.startswith("is ") else ": "
@@ -117,7 +118,7 @@ def lines(error: Mapping[str, Any], name: str = "", number: Callable[[Any], str]
 
 
 def why(error: Mapping[str, Any]) -> str:
-    """The error without its place and without the value: for an answer that repeats nothing of what was sent."""
+    """The error without its place and without the value, for an answer that repeats nothing of the request."""
     if error["type"] in ("missing", "extra_forbidden"):
         return problem(error)
     known = allowed(error)
@@ -125,13 +126,13 @@ def why(error: Mapping[str, Any]) -> str:
 
 
 def short(value: object) -> str:
-    """The value as Python writes it, cut where it is long."""
+    """The value as Python writes it, truncated if long."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def of_usage(error: Any) -> tuple[str, str | None]:
-    """Problem, and what is allowed, of an error of usage that typer raised."""
+    """Problem and allowed values of a usage error that typer raised."""
     text = str(error.format_message())
     if (choices := _CHOICES.fullmatch(text)) is not None:
         return choices[1], " ".join(choices[2].split())

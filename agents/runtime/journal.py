@@ -1,7 +1,7 @@
-"""What a daemon tells on standard error, for the journal of a service manager: one line an event, by level.
+"""A daemon's lines on standard error, for the journal of a service manager: one line an event, by level.
 
-A reader that does not read holds nobody up: what cannot be written at once is counted, and the count is told later.
-Knows nothing of what events mean beside their level.
+A reader that does not read blocks nothing: lines that cannot be written at once are counted, and the count is written
+later. Knows only the level of an event, not its meaning.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Level(IntEnum):
 
 
 class LogLevel(StrEnum):
-    """The same as a command line has them."""
+    """The levels as a command line has them."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -41,7 +41,7 @@ class LogLevel(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How a line looks."""
+    """The format of a line."""
 
     TEXT = "text"
     JSON = "json"
@@ -52,19 +52,19 @@ _WARNINGS = frozenset({"behind", "dropped", "excluded", "lost", "mended", "no_ro
 _DETAILS = frozenset(
     {"installed", "issued", "member", "paced", "put_off", "registered", "rekey_message", "reported", "request", "sa"}
 )
-"""One for each datagram, key or request: too many for a journal that a person reads."""
+"""Kinds with one event for each datagram, key or request: too many for a journal that a person reads."""
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+,-]+")
 _LONGEST = 1024
-"""Octets of a value: a peer chooses some of them."""
+"""The most octets of a value: a peer chooses some values."""
 
 
 def level_of(event: Event) -> Level:
-    """How much an event matters to who runs the router."""
+    """How important an event is to the operator of the router."""
     if event.kind in _ERRORS:
         return Level.ERROR
     if event.kind in _WARNINGS:
         return Level.WARNING
-    strangers = event.kind == "ike" and event.fields.get("peer") is None  # nobody was authenticated
+    strangers = event.kind == "ike" and event.fields.get("peer") is None  # no peer was authenticated
     return Level.DEBUG if strangers or event.kind in _DETAILS else Level.INFO
 
 
@@ -74,7 +74,7 @@ def _moment(second: int) -> str:
 
 
 class Journal:
-    """Lines on a descriptor, standard error unless told otherwise. Writes nothing below `level`."""
+    """Lines on a descriptor, by default standard error. Writes nothing below `level`."""
 
     def __init__(self, program: str, level: Level, as_json: bool = False, descriptor: int = 2) -> None:
         self._program, self._level, self._json, self._descriptor = program, level, as_json, descriptor
@@ -84,11 +84,11 @@ class Journal:
         self._lost = 0
 
     def shows(self, event: Event) -> bool:
-        """Whether this event is told."""
+        """True if this event is written."""
         return level_of(event) <= self._level
 
     def write(self, event: Event, level: Level | None = None) -> None:
-        """Tell an event, if its level is told: that of its kind, or the one given."""
+        """Write an event if its level is high enough: the level of its kind, or the given one."""
         level = level_of(event) if level is None else level
         if level > self._level:
             return
@@ -99,7 +99,7 @@ class Journal:
             self._lost += 1
 
     def _put(self, event: Event, level: Level) -> bool:
-        """Whether it could be written without waiting."""
+        """True if it could be written without waiting."""
         line = (self._as_json if self._json else self._as_text)(event, level).encode() + b"\n"
         try:
             ready = self._writable.poll(0)
@@ -124,14 +124,14 @@ class Journal:
 
 
 class Handler(logging.Handler):
-    """Has a journal tell what libraries log, and programs that log with them."""
+    """Passes log records of libraries, and of programs that use logging, to a journal."""
 
     def __init__(self, journal: Journal) -> None:
         super().__init__()
         self._journal = journal
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell one record. What a fault raised stands in the field `trace`."""
+        """Write one record. The traceback of an exception is in the field `trace`."""
         fields = {"from": record.name, "message": record.getMessage()}
         if record.exc_info is not None:
             fields["trace"] = self._formatter.formatException(record.exc_info)
@@ -145,7 +145,7 @@ _LEVELS = ((logging.ERROR, Level.ERROR), (logging.WARNING, Level.WARNING), (logg
 
 
 def _is_journald(descriptor: int) -> bool:
-    """Whether systemd's journal reads it: $JOURNAL_STREAM is DEVICE:INODE (systemd.exec(5))."""
+    """True if systemd's journal reads it: $JOURNAL_STREAM is DEVICE:INODE (systemd.exec(5))."""
     try:
         status = os.fstat(descriptor)
     except OSError:
@@ -161,7 +161,7 @@ def _short(value: Any) -> Any:
 
 
 def _quoted(value: Any) -> str:
-    """A value on one line, of printable characters alone: a peer may have chosen it."""
+    """A value on one line, of printable characters only: a peer may have chosen it."""
     short = _short(value)
     if short is None:
         return "-"
@@ -174,14 +174,16 @@ def _quoted(value: Any) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """--log-level, -v and --log-format."""
     parser.add_argument(
-        "--log-level", choices=[*LogLevel], help="what the running daemon tells on standard error (default: info)"
+        "--log-level", choices=[*LogLevel], help="the least level of lines on standard error (default: info)"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="as --log-level debug")
-    parser.add_argument("--log-format", choices=[*LogFormat], help="a line an event, as text (default) or as JSON")
+    parser.add_argument("-v", "--verbose", action="store_true", help="the same as --log-level debug")
+    parser.add_argument(
+        "--log-format", choices=[*LogFormat], help="one line for each event, as text (default) or as JSON"
+    )
 
 
 def options(arguments: argparse.Namespace) -> list[str]:
-    """The options as they were given, for a process of our own."""
+    """The given options, for a process of our own."""
     given: Mapping[str, str | None] = {"--log-level": arguments.log_level, "--log-format": arguments.log_format}
     words = [word for name, value in given.items() if value is not None for word in (name, value)]
     return [*words, *(["--verbose"] if arguments.verbose else [])]

@@ -1,6 +1,6 @@
-"""The file of `--ike-log`: the keys of every IKE SA, to decrypt an experiment's captures with. Never in service.
+"""The file of `--ike-log`: the keys of every IKE SA, to decrypt an experiment's captures. Never in service.
 
-Appended to by several processes; for its owner only. Knows nothing of what a line means.
+Appended to by several processes; readable by its owner only. Knows nothing of a line's meaning.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ class KeyLog:
     """Open only when the command line asked for it."""
 
     def __init__(self, path: Path) -> None:
-        """Make it with mode 0600. ConfigError when it cannot be made, is no file of ours, or others may read it."""
+        """Make it with mode 0600. ConfigError when it cannot be made, belongs to another user, or others may read
+        it."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             self._descriptor = os.open(path, flags, 0o600)

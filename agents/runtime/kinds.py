@@ -1,8 +1,8 @@
-"""Every kind of event that agents put on record: a class each, with what it says and the fields it has.
+"""Every kind of event that agents record: a class each, with its meaning and its fields.
 
-docs/agents.md has its table from here (`table`), and `wrong` judges an event by its class, as
-tests/unit/runtime/test_kinds.py does with those of simulated domains. A field that not every event of its kind has
-is `| None`. Knows nothing of who writes.
+The table of docs/agents.md is made from here (`table`). `wrong` checks an event against its class, as
+tests/unit/runtime/test_kinds.py does with those of simulated domains. A field that some events of a kind lack is `|
+None`. Knows nothing of the writers.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 KINDS: dict[str, type[Kind]] = {}
-"""All of them by the word that is in the record, in the order of the table."""
+"""All kinds by their word in the record, in the order of the table."""
 Number = int | float
 Names = list[str]
 
 
 class Kind:
-    """What a kind of event has. The docstring of a class is its line of the table; its annotations are its fields."""
+    """The properties of a kind of event. A class's docstring is its line of the table; its annotations are its
+    fields."""
 
     kind: ClassVar[str]
     free: ClassVar[bool] = False
-    """Whether an event may have more than these."""
+    """True if an event may have further fields."""
     fields: ClassVar[Mapping[str, Any]] = {}
     """Their types by name."""
 
@@ -38,7 +39,7 @@ class Kind:
 
 @functools.cache
 def _plain(of: Any) -> Any:
-    """A type as isinstance takes it: lists whatever is in them."""
+    """A type in the form of isinstance: lists of any elements."""
     kinds = typing.get_args(of) if isinstance(of, types.UnionType) else (of,)
     return tuple(typing.get_origin(each) or each for each in kinds)
 
@@ -62,8 +63,8 @@ class NoRouters(Kind):
 
 
 class Started(Kind):
-    """The core runs. LKS: whose it is, who makes keys, and how many interfaces and neighbours it has; DKS: how many
-    documents it has."""
+    """The core runs. LKS: its router, the issuer of keys, and the number of interfaces and neighbours; DKS: the number
+    of documents."""
 
     router: str | None
     issuer: str | None
@@ -120,7 +121,7 @@ class Keyed(Kind):
 
 
 class Sa(Kind):
-    """LKS: a group's SA was `added`, `removed`, or is sent with from now on."""
+    """LKS: a group's SA was `added`, `removed`, or is used to send from now on."""
 
     spi: str
     direction: str
@@ -132,7 +133,7 @@ class Sa(Kind):
 
 class Installed(Kind):
     """With `timings`: SAs added or replaced, `changes` with policies and removals, `apply_ns` of the kernel, and
-    `since_ns` from the datagram, timer or command that was the cause."""
+    `since_ns` from the datagram, timer or command that caused them."""
 
     sas: int
     changes: int
@@ -141,7 +142,7 @@ class Installed(Kind):
 
 
 class Mended(Kind):
-    """Another program had changed the kernel: so many changes put it right; the first of them."""
+    """Another program had changed the kernel: the number of changes that correct it; the first of them."""
 
     changes: int
     first: str
@@ -155,13 +156,13 @@ class Pair(Kind):
 
 
 class Ready(Kind):
-    """LKS: it lets a service manager go on; whether all neighbours were keyed, or the time was up."""
+    """LKS: it lets the service manager continue; `keyed`: all neighbours are keyed, else the time was up."""
 
     keyed: bool
 
 
 class Revocation(Kind):
-    """A list counts from now on. `origin`: a router, `dks`, `administrator`, `disk`. LKS: `neighbors` dropped, and
+    """A list is in force from now on. `origin`: a router, `dks`, `administrator`, `disk`. LKS: `neighbors` dropped, and
     whether it is itself revoked (`alone`); DKS: the `routers` it names."""
 
     version: int
@@ -188,7 +189,7 @@ class Rekeyed(Kind):
 
 
 class Behind(Kind):
-    """LKS: a neighbour showed that we had been further; our folder was lost or put back."""
+    """LKS: a neighbour showed that we had been further; our folder was lost or restored."""
 
     group: str
     peer: str
@@ -197,7 +198,7 @@ class Behind(Kind):
 
 
 class RekeyMessage(Kind):
-    """A multicast rekey message (GSA_REKEY). DKS: sent, with `peer`; LKS: taken."""
+    """A multicast rekey message (GSA_REKEY). DKS: sent, with `peer`; LKS: accepted."""
 
     group: str
     generation: int
@@ -205,7 +206,7 @@ class RekeyMessage(Kind):
 
 
 class Excluded(Kind):
-    """No member of the group any more, said under the Rekey SA. DKS: `peer`."""
+    """An exclusion from the group, sent under the Rekey SA. DKS: `peer`."""
 
     group: str
     peer: str | None
@@ -219,14 +220,14 @@ class DksScheduled(Kind):
 
 
 class DksContact(Kind):
-    """LKS: a visit to the DKS came to this."""
+    """LKS: the result of a visit to the DKS."""
 
     ok: bool
     reason: str | None
 
 
 class Request(Kind):
-    """DKS: a request datagram came, from this address."""
+    """DKS: a request datagram arrived, from this address."""
 
     exchange: str
     peer: str
@@ -234,7 +235,7 @@ class Request(Kind):
 
 
 class Confirmed(Kind):
-    """LKS: the DKS has our confirmation. DKS: a router's came."""
+    """LKS: the DKS has our confirmation. DKS: a router's confirmation arrived."""
 
     version: int
     peer: str | None
@@ -264,14 +265,14 @@ class Reported(Kind):
 
 
 class PolicyFetched(Kind):
-    """DKS: what was new at the Policy Server's `policy_url`."""
+    """DKS: the news from the Policy Server's `policy_url`."""
 
     documents: int | None
     revocation: int | None
 
 
 class Renewed(Kind):
-    """Policy Server: it has signed documents anew in time, by itself."""
+    """Policy Server: it has signed documents again before their expiry, by itself."""
 
     version: int
     documents: int
@@ -279,7 +280,7 @@ class Renewed(Kind):
 
 class Carried(Kind):
     """A router's signed document that another carries for it. LKS: it came from `origin`, a router, `dks` or
-    `administrator`, and whether an administrator handed it to some router (`handed`); DKS: this `peer` brought it."""
+    `administrator`; `handed`: an administrator handed it to a router. DKS: this `peer` brought it."""
 
     router: str
     version: int
@@ -313,13 +314,14 @@ class PutOff(Kind):
 
 
 class Closed(Kind):
-    """LKS: it ends for want of usable state, and the kernel is closed."""
+    """LKS: it ends because its state is unusable, and the kernel is closed."""
 
     detail: str
 
 
 class Dropped(Kind):
-    """A datagram was rejected, and why. `suppressed`: so many more of this reason were not told one by one."""
+    """A datagram was rejected, and why. `suppressed`: the number of further ones of this reason that were not
+    recorded."""
 
     interface: str
     reason: str
@@ -328,21 +330,21 @@ class Dropped(Kind):
 
 
 class Disk(Kind):
-    """What the disk had refused is on it now."""
+    """The disk has accepted what it had refused."""
 
     state: str
     files: str
 
 
 class Lost(Kind):
-    """So many events before this one could not be written."""
+    """The number of events before this one that could not be written."""
 
     events: int
 
 
 class Error(Kind):
-    """Something failed. `suppressed`: so many more of this kind (`what`, `peer`, `group`, `interface`) were not written
-    in the last minute."""
+    """An error. `suppressed`: the number of further ones of this kind (`what`, `peer`, `group`, `interface`) that were
+    not written in the last minute."""
 
     free = True
     what: str
@@ -350,7 +352,7 @@ class Error(Kind):
 
 
 class Fault(Kind):
-    """A defect of ours: a method raised what it must not; one SA is closed, and the daemon goes on."""
+    """A defect of ours: an unexpected exception. One SA is closed, and the daemon continues."""
 
     free = True
 
@@ -362,7 +364,7 @@ class Log(Kind):
 
 
 def wrong(kind: str, fields: Mapping[str, Any]) -> Iterator[str]:
-    """What of an event is not as its class says."""
+    """How an event differs from its class; None when it does not."""
     declared = KINDS.get(kind)
     if declared is None:
         yield f"{kind} is declared nowhere"
@@ -371,7 +373,7 @@ def wrong(kind: str, fields: Mapping[str, Any]) -> Iterator[str]:
 
 
 def unlike(kind: str, fields: Mapping[str, Any], known: Mapping[str, Any], *, free: bool) -> Iterator[str]:
-    """In what fields differ from those that their kind has. `free`: there may be more."""
+    """How fields differ from those of their kind. `free`: further ones are allowed."""
     for name, value in fields.items():
         if name not in known:
             if not free:
@@ -384,7 +386,7 @@ def unlike(kind: str, fields: Mapping[str, Any], known: Mapping[str, Any], *, fr
 
 
 def listed(known: Mapping[str, Any], *, free: bool) -> str:
-    """Fields as a table has them."""
+    """Fields as the table shows them."""
     fields = ", ".join(f"(`{field}`)" if isinstance(None, _plain(of)) else f"`{field}`" for field, of in known.items())
     return f"{fields}{' and others' if free else ''}"
 

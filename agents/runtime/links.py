@@ -1,7 +1,7 @@
-"""Which interfaces there are, whether they run, and which addresses they have that can be used: netlink, no more.
+"""The interfaces, whether they run, and their usable addresses, by netlink.
 
-A snapshot on demand, and a socket that becomes readable when it is time for another one; one more tells of routes.
-Knows nothing of what interfaces are for.
+A snapshot on demand, and a socket that becomes readable when a new one is needed; another socket for routes. Knows
+nothing of the purpose of interfaces.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR = 0x1, 0x
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 IFLA_IFNAME, IFA_LOCAL, IFA_ADDRESS = 3, 2, 1
 _UNUSABLE = 0x40 | 0x08
-"""IFA_F_TENTATIVE and IFA_F_DADFAILED (RFC 4862 §5.4): IPv6 does not send from an address that may be another's."""
+"""IFA_F_TENTATIVE and IFA_F_DADFAILED (RFC 4862 §5.4): IPv6 does not send from an address that may be another
+node's."""
 
 _MOST_NEWS = 256
 
@@ -52,14 +53,14 @@ class LinkMonitor:
         self._news.close()
 
     def drain(self) -> None:
-        """Forget the news: a snapshot taken after this has it all."""
+        """Drop the news: a later snapshot has it all."""
         for _ in range(_MOST_NEWS):  # the rest makes it readable again
             try:
                 self._news.recv(65536)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                continue  # ENOBUFS: news were lost, which the snapshot makes good.
+                continue  # ENOBUFS: news were lost, which the snapshot makes up for
 
 
 class RouteMonitor(LinkMonitor):
@@ -101,7 +102,7 @@ def _dump(connection: socket.socket, request: int) -> list[tuple[int, bytes]]:
     try:
         return netlink.dump(connection, request, struct.pack("=Bxxx", socket.AF_UNSPEC))
     except netlink.MalformedReply as error:
-        raise OSError(f"the kernel lists interfaces in a way that nobody can read: {error}") from error
+        raise OSError(f"the kernel's list of interfaces is unreadable: {error}") from error
 
 
 def _attributes(body: bytes, offset: int) -> dict[int, bytes]:

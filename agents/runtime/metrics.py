@@ -1,7 +1,7 @@
-"""Counters and gauges of an agent as values, and the page that Prometheus reads of them (text format 0.0.4).
+"""Counters and gauges of an agent as values, and their page for Prometheus (text format 0.0.4).
 
-Counters are made of events, so that the record and the metrics say the same. The page is written by prometheus_client,
-which is loaded when somebody asks for one. Knows nothing of what is counted, nor of HTTP.
+Counters are made of events, so record and metrics agree. prometheus_client writes the page, and is loaded at the first
+request. Knows nothing of what is counted, nor of HTTP.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from agents.runtime.control import CommandRefused
 from agents.runtime.effects import Event
 
 MOST_SERIES = 64
-"""So many sets of labels of one counter are told apart; peers choose some of the words."""
+"""The number of label sets of one counter that are distinguished; peers choose some of the words."""
 OTHERS = "other"
 _LONGEST = 80
 _XFRM = Path("/proc/net/xfrm_stat")
@@ -43,13 +43,13 @@ def counter(name: str, meaning: str, value: float) -> Family:
 
 
 def build(prefix: str) -> Family:
-    """Which release this is."""
-    return Family(f"{prefix}_build_info", "gauge", "1; the label says which release.", [({"version": __version__}, 1)])
+    """The release of this program."""
+    return Family(f"{prefix}_build_info", "gauge", "1; the label names the release.", [({"version": __version__}, 1)])
 
 
 class Counts:
-    """Counters since the start. `counted`: for a kind of event the counter's name, its labels (fields of the event),
-    and what it means. The field `suppressed` says how many an event stands for."""
+    """Counters since the start. `counted`: by kind of event, the counter's name, its labels (fields of the event), and
+    its meaning. The field `suppressed` says how many an event stands for."""
 
     def __init__(self, prefix: str, counted: Mapping[str, tuple[str, tuple[str, ...], str]]) -> None:
         self._prefix, self._counted = prefix, counted
@@ -63,7 +63,7 @@ class Counts:
             self.add(name, [_label(event.fields.get(label, "")) for label in labels], event.fields.get("suppressed", 1))
 
     def add(self, name: str, labels: Sequence[str], count: object = 1) -> None:
-        """Count so many more of this counter with these labels."""
+        """Add to this counter with these labels."""
         counted = self._counts[name]
         key = tuple(labels)
         if key not in counted and len(counted) >= MOST_SERIES:
@@ -89,18 +89,18 @@ def _label(value: object) -> str:
 
 
 def kernel(prefix: str, path: Path = _XFRM) -> list[Family]:
-    """The kernel's counters of packets that IPsec did not pass, of this network namespace; none where it has none."""
+    """The kernel's counters of packets that IPsec dropped, in this network namespace; empty if it has none."""
     try:
         rows = [line.split() for line in path.read_text().splitlines()]
     except OSError:
         return []
     samples: list[tuple[Labels, float]] = [({"counter": row[0]}, float(row[1])) for row in rows if len(row) == 2]
-    meaning = "Packets that the kernel's IPsec did not pass, by its own counters (/proc/net/xfrm_stat)."
+    meaning = "Packets that the kernel's IPsec dropped, by its own counters (/proc/net/xfrm_stat)."
     return [Family(f"{prefix}_xfrm_errors_total", "counter", meaning, samples)]
 
 
 def page(families: Iterable[Family]) -> str:
-    """The text that Prometheus reads. CommandRefused where prometheus_client is not installed."""
+    """The text for Prometheus. CommandRefused when prometheus_client is not installed."""
     try:
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.metrics_core import Metric

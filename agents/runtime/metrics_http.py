@@ -1,7 +1,7 @@
-"""`/metrics` and `/healthz` over HTTP, for Prometheus and whoever watches. On the loopback unless told otherwise.
+"""`/metrics` and `/healthz` over HTTP, for Prometheus and health checks. On the loopback by default.
 
-Bounded in clients, octets and time; the page is made at most once a second, and written in a thread, so that no request
-holds up the loop. Answers nothing else and takes no input. Knows nothing of what is counted.
+Bounded in clients, octets and time. A thread makes the page, at most once a second, so no request blocks the loop.
+Answers nothing else and takes no input. Knows nothing of what is counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_HEAD = 8192
 """Octets of a request with its headers."""
 PATIENCE_S = 5.0
 FRESH_S = 1.0
-"""So long a page serves whoever asks."""
+"""Seconds for which one page serves all clients."""
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 Page = Callable[[], Awaitable[str]]
@@ -27,7 +27,7 @@ Ailments = Callable[[], Awaitable[list[str]]]
 
 
 class MetricsServer:
-    """`page`: the metrics; `ailing`: what keeps the agent from its work now, nothing where all is well. Both may raise
+    """`page`: the metrics; `ailing`: the present problems of the agent, empty if there are none. Both may raise
     CommandRefused."""
 
     def __init__(self, address: str, port: int, page: Page, ailing: Ailments) -> None:
@@ -43,7 +43,7 @@ class MetricsServer:
         return int(self._server.sockets[0].getsockname()[1])
 
     def stop(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -53,7 +53,11 @@ class MetricsServer:
         try:
             with contextlib.suppress(TimeoutError, OSError, asyncio.LimitOverrunError, asyncio.IncompleteReadError):
                 if self._clients > MAX_CLIENTS:
-                    writer.write(_answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_CLIENTS} others ask; try again\n"))
+                    writer.write(
+                        _answer(
+                            HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_CLIENTS} other clients are connected; try again\n"
+                        )
+                    )
                 else:
                     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
                     writer.write(await self._answered(head))
@@ -66,7 +70,7 @@ class MetricsServer:
         method, _, rest = head.partition(b" ")
         path = rest.partition(b" ")[0].partition(b"?")[0]
         if method not in (b"GET", b"HEAD"):
-            return _answer(HTTPStatus.METHOD_NOT_ALLOWED, "GET alone\n")
+            return _answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET\n")
         try:
             if path == b"/metrics":
                 return _answer(HTTPStatus.OK, await self._fresh(), body=method == b"GET")

@@ -1,8 +1,8 @@
-"""Netlink's framing: messages, attributes, whole dumps, and one error for all that is malformed.
+"""Netlink's framing: messages, attributes, whole dumps, and one error for all malformed input.
 
-XFRM and nftables are written and read with it, interfaces and routes read. A library for rtnetlink would nearly double
-what starting an agent costs: `import pyroute2.netlink.rtnl.ifinfmsg` imports all of pyroute2, 240 ms and 12 MiB beside
-the 340 ms and 50 MiB of `agents.lks.daemon` (docs/agents.md). Knows nothing of what messages are about.
+Used for XFRM and nftables, and to read interfaces and routes. A library for rtnetlink would nearly double the cost of
+starting an agent: `import pyroute2.netlink.rtnl.ifinfmsg` imports all of pyroute2, 240 ms and 12 MiB in addition to the
+340 ms and 50 MiB of `agents.lks.daemon` (docs/agents.md). Knows nothing of the messages' content.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ ATTRIBUTE = struct.Struct("=HH")
 ERROR, DONE = 2, 3
 F_REQUEST, F_ACK, F_CREATE, F_DUMP, F_DUMP_INTR = 0x1, 0x4, 0x400, 0x300, 0x10
 DUMPS = 8
-"""So often is a dump tried that changes while it is read."""
+"""The number of tries of a dump that changes while it is read."""
 _RECEIVE_BYTES = 1 << 18
 
 
 class MalformedReply(ValueError):
-    """Octets that are no netlink answer as the kernel gives it."""
+    """The octets are not a netlink answer of the kernel."""
 
 
 def strict(reader: Callable[_P, _R]) -> Callable[_P, _R]:
-    """MalformedReply instead of whatever reading octets that are cut or out of range raises."""
+    """Raises MalformedReply in place of any exception from reading truncated or out-of-range octets."""
 
     @functools.wraps(reader)
     def read(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -70,29 +70,30 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def message(kind: int, flags: int, number: int, body: bytes = b"", port: int = 0) -> bytes:
-    """One message, with which another may begin."""
+    """One message; others may follow it."""
     return HEADER.pack(HEADER.size + len(body), kind, flags, number, port) + body + bytes(-len(body) % 4)
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
-    """One attribute, with which another may begin."""
+    """One attribute; others may follow it."""
     return ATTRIBUTE.pack(ATTRIBUTE.size + len(payload), kind) + payload + bytes(-len(payload) % 4)
 
 
 def error_code(body: bytes) -> int:
-    """The errno that an answer of type ERROR bears; 0: it was done. struct.error when it is cut."""
+    """The errno of an answer of type ERROR; 0: done. struct.error when it is truncated."""
     return -int(struct.unpack_from("=i", body)[0])
 
 
 def dump(connection: socket.socket, request: int, body: bytes) -> list[tuple[int, bytes]]:
-    """(type, body) of everything that a blocking socket's kernel lists for a request. A list that changed while it was
-    read (NLM_F_DUMP_INTR) may miss what was there all the time: it is read again. OSError, MalformedReply."""
+    """(type, body) of everything that the kernel lists for a request on a blocking socket. A list that changed while it
+    was read (NLM_F_DUMP_INTR) may lack entries that existed all the time, so it is read again. OSError,
+    MalformedReply."""
     for number in range(1, DUMPS + 1):
         connection.send(message(request, F_REQUEST | F_DUMP, number, body))
         messages, whole = _dumped(connection)
         if whole:
             return messages
-    raise OSError(errno.EAGAIN, f"{os.strerror(errno.EAGAIN)}: what netlink request {request} lists kept changing")
+    raise OSError(errno.EAGAIN, f"{os.strerror(errno.EAGAIN)}: the list of netlink request {request} kept changing")
 
 
 def _dumped(connection: socket.socket) -> tuple[list[tuple[int, bytes]], bool]:

@@ -1,6 +1,7 @@
-"""Tells the service manager how an agent is: sd_notify's protocol, for units of Type=notify.
+"""Reports an agent's state to the service manager: sd_notify's protocol, for units of Type=notify.
 
-What must come after keys, such as the routing daemons, is ordered after the agent's unit. Knows nothing of keys.
+Services that must start after keys, such as the routing daemons, are ordered after the agent's unit. Knows nothing of
+keys.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ import os
 import socket
 
 NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-"""Of the environment's variables, those that are for one process."""
+"""The environment variables that are for one process only."""
 
 
 def ready() -> None:
-    """The agent does its work from now on."""
+    """The agent is ready."""
     _send("READY=1")
 
 
 def stopping() -> None:
-    """The agent ends in order."""
+    """The agent ends in an orderly way."""
     _send("STOPPING=1")
 
 
@@ -29,15 +30,15 @@ def alive() -> None:
 
 
 async def stay_alive() -> None:
-    """Reset the watchdog's timer as often as it asks, for ever: from the event loop, since one that hangs is not alive.
-    Ends where there is no watchdog."""
+    """Reset the watchdog's timer as often as it asks, for ever: from the event loop, since a hanging loop is not alive.
+    Returns if there is no watchdog."""
     while (every_s := watchdog_s()) is not None:
         alive()
         await asyncio.sleep(every_s)
 
 
 def watchdog_s() -> float | None:
-    """How often `alive` is to be called: half of the unit's WatchdogSec (sd_watchdog_enabled(3)). None: not at all."""
+    """The interval of calls of `alive`: half of the unit's WatchdogSec (sd_watchdog_enabled(3)). None: no calls."""
     try:
         usec, pid = int(os.environ["WATCHDOG_USEC"]), int(os.environ.get("WATCHDOG_PID", os.getpid()))
     except (KeyError, ValueError):
@@ -46,7 +47,7 @@ def watchdog_s() -> float | None:
 
 
 def _send(state: str) -> None:
-    """To $NOTIFY_SOCKET. Nothing happens without a service manager, or when it does not listen."""
+    """Send to $NOTIFY_SOCKET. Does nothing without a service manager, or when it does not listen."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return

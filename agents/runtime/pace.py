@@ -1,6 +1,6 @@
-"""A token bucket: paces a returning crowd, and tells a router that was refused when to come again.
+"""A token bucket: limits the rate of returning routers, and tells a refused one when to come again.
 
-Knows nothing of what passes.
+Knows nothing of what it limits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TokenBucket:
         return max(0.0, (1.0 - self._tokens) / self._rate)
 
     def wait_s(self, now: float) -> int:
-        """Whole seconds after which the one just refused should come back: everybody refused gets a later turn."""
+        """Whole seconds after which the router just refused should come back: each refused router gets a later turn."""
         self._fill(now)
         self._promised = max(self._promised, now) + 1.0 / self._rate
         return max(1, math.ceil(self._promised - now))

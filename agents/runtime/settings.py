@@ -1,4 +1,4 @@
-"""Reading a daemon's TOML file into a pydantic model: every fault with its line, and the nearest right word.
+"""Reads a daemon's TOML file into a pydantic model: every error with its line, and the nearest valid word.
 
 Knows no agent's settings.
 """
@@ -31,11 +31,11 @@ _LONGEST = 80
 
 
 class ConfigError(Exception):
-    """A configuration file that cannot be used; the text says where and why."""
+    """An unusable configuration file; the text says where and why."""
 
 
 class Settings(BaseModel):
-    """What one program reads from its file: known names, each of its own kind."""
+    """A program's settings: known names, each with its type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -48,11 +48,11 @@ def _address(text: str) -> str:
 
 
 def _located(value: Any, info: ValidationInfo) -> Any:
-    """A relative path is one from the configuration's own folder."""
+    """A path; a relative one starts at the configuration's own folder."""
     if isinstance(value, Path):
         return value
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("a path in quotes; leave the line out where there is none")
+        raise ValueError("a path in quotes; leave the line out if there is none")
     return (info.context or Path()) / value
 
 
@@ -63,7 +63,7 @@ Port = Annotated[int, Ge(1), Le(65535)]
 
 
 def read_settings(path: Path, model: type[M]) -> M:
-    """The file's settings. ConfigError with every fault, when there is no such file, or it is not as the model says."""
+    """The file's settings. ConfigError with every error, also when there is no such file."""
     text, values = _loaded(path)
     try:
         return model.model_validate(values, context=path.parent)
@@ -85,11 +85,11 @@ def _loaded(path: Path) -> tuple[str, dict[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{_where(path, text, str(error))}\n  allowed: TOML, such as: name = 'r1'") from error
     except RecursionError as error:
-        raise ConfigError(f"{path}: brackets in too many brackets\n  allowed: TOML") from error
+        raise ConfigError(f"{path}: too many nested brackets\n  allowed: TOML") from error
 
 
 def _where(path: Path, text: str, said: str) -> str:
-    """tomllib's message with its line where an editor looks for one."""
+    """tomllib's message, with its line in front as editors expect it."""
     where = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", said)
     if where is None:
         return f"{path}: {said}"
@@ -110,7 +110,7 @@ def _said(path: Path, text: str, model: type[Settings], errors: list[ErrorDetail
             if name not in meant.values():  # else the misspelt one says it
                 said.append(f"{path}: the setting {name!r} is missing\n  next:    add a line: {name} = …")
         elif each["type"] == "extra_forbidden":
-            near = f"; was {meant[name]!r} meant?" if meant[name] else ""
+            near = f"; did you mean {meant[name]!r}?" if meant[name] else ""
             said.append(f"{at}: unknown setting {name!r}{near}\n  allowed: {', '.join(sorted(known))}")
         elif not name:
             said.append(f"{path}: {_reason(each)}")
@@ -145,6 +145,6 @@ def _reason(error: ErrorDetails) -> str:
 
 
 def _at(path: Path, text: str, name: str) -> str:
-    """The file, and the line on which the name stands if it can be seen there."""
+    """The file, and the line of the name if it can be found."""
     match = re.search(rf"^[ \t]*\[*[ \t]*[\"']?{re.escape(name)}[\"']?[ \t]*[=.\]]", text, re.MULTILINE)
     return f"{path}:{text.count(chr(10), 0, match.start()) + 1}" if match and name else str(path)

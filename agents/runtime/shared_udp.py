@@ -1,9 +1,9 @@
 """One UDP port that several processes serve: each has its own sockets, and the kernel chooses by the IKE header.
 
-An SA belongs to the process whose number its SPI tells (`agents.ikev2.party.shared_spi`), wherever its datagrams come
-from; a first IKE_SA_INIT goes by the addresses and ports of both sides, so that its repetition finds the same process.
-One process holds all the sockets open: then they keep their numbers, and what comes while one that serves is replaced
-waits in its queue. Knows nothing of processes.
+An SA belongs to the process whose number is in its SPI (`agents.ikev2.party.shared_spi`), wherever its datagrams come
+from. A first IKE_SA_INIT is assigned by the addresses and ports of both sides, so that its retransmission reaches the
+same process. One process holds all the sockets open, so they keep their numbers, and datagrams for a process that is
+being replaced wait in its queue. Knows nothing of processes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _refuse_taken(port: int, address: str) -> None:
 
 
 def _attach(one_of_all: socket.socket, count: int) -> None:
-    """The filter counts for all sockets bound to the same. What it reads begins with the UDP payload."""
+    """The filter applies to all sockets bound to the same address. Its input begins with the UDP payload."""
     program = (
         (_LOAD_OCTET, 0, 0, _FLAGS_AT),  # a datagram too short for this goes to number 0, which drops it
         (_JUMP_IF_SET, 0, 2, _INITIATOR),  # set: the sender began the SA, and our SPI is the responder's

@@ -1,4 +1,4 @@
-"""What a program says of an error on standard error, every line with its own name before it. Knows no errors."""
+"""A program's errors on standard error, each line with the program's name in front. Knows no errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents.runtime import invalid
 from agents.runtime.exits import EXIT_USAGE
 
 MISNAMED = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
-"""What comes of a path that is not what was meant: bad input, and no failure of the system."""
+"""The errors of a wrong path: bad input, not a failure of the system."""
 
 
 def tell(program: str, text: str, next_command: str | None = None) -> None:
@@ -26,14 +26,14 @@ def tell(program: str, text: str, next_command: str | None = None) -> None:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, without the number that an OSError begins with."""
+    """The reason, without the number at the beginning of an OSError."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def advised(error: Exception) -> str:
-    """What went wrong, and the command that shows or mends it: the error's own notes, or what its number calls for."""
+    """The reason, and the command that shows or repairs it: from the error's own notes, or by its number."""
     text, notes = reason(error), getattr(error, "__notes__", [])
     if notes or not isinstance(error, OSError):
         return "\n".join([text, *(f"  next:    {each}" for each in notes)])
@@ -55,7 +55,7 @@ _LOOK = {
     errno.EFBIG: "ls -l {path}",
     errno.ENOSPC: "df -h {folder}; df -i {folder}",
     errno.EDQUOT: "quota; df -h {folder}",
-    errno.EROFS: "findmnt -T {folder}; a unit may write below its StateDirectory alone",
+    errno.EROFS: "findmnt -T {folder}; a unit may write below its StateDirectory only",
     errno.EIO: "journalctl -k -p err",
     errno.EMFILE: "ulimit -n; LimitNOFILE= in the unit",
     errno.ENAMETOOLONG: "use a shorter path",
@@ -77,13 +77,13 @@ def usage(program: str, error: Any) -> int:
 
 
 def wrong_word(words: Sequence[str]) -> str | None:
-    """What is wrong where a word or an option's value is empty or no UTF-8; None when none is. No path, name or reason
-    is either: nothing could keep or show it as it was given."""
+    """The error of an empty or non-UTF-8 word or option value; None if all are fine. No path, name or reason may be
+    empty either: it could not be kept or shown as given."""
     for before, word in zip(["", *words], words, strict=False):
         name, separator, value = word.partition("=")
         if not word or (name.startswith("--") and separator and not value):
             where = name or (before if before.startswith("-") else "")
-            return f"{where or 'a word of the command'} is empty; was a variable of the shell not set?"
+            return f"{where or 'a word of the command'} is empty; is a variable of the shell unset?"
         if not _is_text(word):
             where = name if separator and name.startswith("--") else before if before.startswith("-") else ""
             return f"{where or 'a word of the command'} is {word!r}\n  allowed: UTF-8"
@@ -93,16 +93,16 @@ def wrong_word(words: Sequence[str]) -> str | None:
 def _is_text(word: str) -> bool:
     try:
         word.encode()
-    except UnicodeEncodeError:  # octets that were no UTF-8 come in as lone surrogates
+    except UnicodeEncodeError:  # octets that were not UTF-8 arrive as lone surrogates
         return False
     return True
 
 
 class Words(argparse.ArgumentParser):
-    """A command line whose errors of usage look as all others."""
+    """A command line whose usage errors have this project's form."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As of ArgumentParser; no word may be empty, and options may stand before the command. Without a word it
+        """As of ArgumentParser. No word may be empty, and options may stand before the command. Without a word it
         prints the help and ends; options alone are those of `run`, as up to 0.1.0."""
         words = list(sys.argv[1:] if args is None else args)
         wrong = wrong_word(words)
@@ -139,7 +139,7 @@ class Words(argparse.ArgumentParser):
     def _check_command(self, word: str) -> None:
         if word not in self._commands:
             near = difflib.get_close_matches(word, self._commands, 1)
-            meant = f"; was {near[0]!r} meant?" if near else ""
+            meant = f"; did you mean {near[0]!r}?" if near else ""
             self.error(f"no such command: {word!r}{meant}\n  allowed: {', '.join(self._commands)}")
 
     def error(self, message: str, command: str | None = None) -> NoReturn:

@@ -1,7 +1,7 @@
-"""Standard input, output and error as a program finds them: a terminal, a pipe, a file, a full disk, closed.
+"""A program's standard input, output and error: a terminal, a pipe, a file, a full disk, closed.
 
-What cannot be written ends the program in a plain way, from wherever it was written: 141 without a word when the reader
-has gone (what a shell calls SIGPIPE), 3 with one line when the disk is full. Knows nothing of the program.
+A failed write ends the program in a plain way, wherever it happens: silently with 141 when the reader has gone (a shell
+calls it SIGPIPE), with 3 and one line when the disk is full. Knows nothing of the program.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ READER_GONE = 128 + signal.SIGPIPE
 
 
 def prepare(program: str) -> None:
-    """Call it first. Closed descriptors become /dev/null, so that no file that is opened later takes their place."""
+    """Call it first. Closed descriptors become /dev/null, so that no file opened later takes their place."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free one: this one
             os.set_inheritable(opened, True)
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
@@ -34,7 +34,7 @@ def prepare(program: str) -> None:
 
 
 def run(program: str, main: Callable[[], int]) -> NoReturn:
-    """Leave with the exit code of `main`, all of its output written. Ctrl-C ends it without a word."""
+    """Leave with the exit code of `main`, with all of its output written. Ctrl-C ends it silently."""
     prepare(program)
     try:
         sys.exit(main())
@@ -45,21 +45,21 @@ def run(program: str, main: Callable[[], int]) -> NoReturn:
 
 
 def written() -> bool:
-    """Whether anything has been written to standard output since `prepare`."""
+    """True if anything has been written to standard output since `prepare`."""
     sys.stdout.flush()
     raw = getattr(sys.stdout.buffer, "raw", None)
     return isinstance(raw, _Output) and raw.octets > 0
 
 
 def reader_gone() -> bool:
-    """Whether nobody reads the pipe any more that is our standard output."""
+    """True if standard output is a pipe that has lost its reader."""
     watched = select.poll()
     watched.register(1, 0)
     return any(events & select.POLLERR for _descriptor, events in watched.poll(0))
 
 
 class _Output(io.RawIOBase):
-    """Standard output. Its failure is no OSError: whoever handles those means a file of his own."""
+    """Standard output. Its failure is not an OSError: handlers of OSError mean their own files."""
 
     descriptor = 1
 
@@ -82,10 +82,10 @@ class _Output(io.RawIOBase):
                 done = os.write(self.descriptor, data)
                 self.octets += done
                 return done
-            except BlockingIOError:  # somebody else has made our pipe so
+            except BlockingIOError:  # another process has made our pipe non-blocking
                 select.select([], [self.descriptor], [])
             except OSError as error:
-                # What is still in buffers goes nowhere, and fails no second time when the program ends.
+                # The buffered rest is dropped, and fails no second time when the program ends.
                 os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), self.descriptor)
                 self._failed(error)
                 return len(data)
@@ -98,7 +98,7 @@ class _Output(io.RawIOBase):
 
 
 class _Errors(_Output):
-    """Standard error. Nobody reads it: then the work goes on without a word."""
+    """Standard error. Without a reader, the work continues silently."""
 
     descriptor = 2
 
@@ -107,7 +107,7 @@ class _Errors(_Output):
 
 
 def _text(raw: _Output, before: Any) -> io.TextIOWrapper:
-    """Characters that the terminal or the locale lacks are replaced: they are no reason to end."""
+    """Characters that the terminal or the locale lacks are replaced: they must not end the program."""
     encoding = "utf-8" if before is None else before.encoding
     errors = "backslashreplace" if raw.descriptor == 2 else "replace"
     return io.TextIOWrapper(

@@ -1,6 +1,6 @@
 """Files that survive a power failure: written whole or not at all, and checksummed; and databases' transactions.
 
-Knows nothing of what is in them.
+Knows nothing of their content.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _DIGEST = 32
 
 
 _LATER = 32
-"""So many later formats of a record are told from damage."""
+"""The number of later formats of a record that are distinguished from damage."""
 
 
 class CorruptRecord(Exception):
-    """A retained record that is cut, altered or of another kind: it must not be acted on."""
+    """A retained record is truncated, altered or of another kind: it must not be used."""
 
 
 class LaterRecord(CorruptRecord):
-    """A retained record that a later release wrote: nothing is wrong with it, and this one cannot read it."""
+    """A later release wrote this retained record: it is intact, but this release cannot read it."""
 
 
 def later_format(what: object, version: int, newest: int) -> str:
-    """What is said of a file of another release: what it is, and what to do."""
+    """The message about a file of another release, with the remedy."""
     return (
         f"{what} of format {version}, and this release reads up to format {newest}\n"
         "  next:    install the release that wrote it, or a later one; `--version` says which this is"
@@ -43,7 +43,7 @@ def later_format(what: object, version: int, newest: int) -> str:
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a file that an agent reads by itself, whoever put it there. OSError, at once, for a pipe or a device: one
-    may never give anything, and the other never end."""
+    might never give anything, and the other might never end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -52,8 +52,8 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_all(path: Path, most: int = 1 << 20, *, pipes: bool = False) -> bytes:
-    """The octets of a regular file, with `pipes` of anything: what somebody names on a command line may be a pipe.
-    OSError, also for more than `most`."""
+    """The octets of a regular file; with `pipes`, of anything: a file named on a command line may be a pipe. OSError,
+    also for more than `most`."""
     with path.open("rb") if pipes else open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -62,9 +62,9 @@ def read_all(path: Path, most: int = 1 << 20, *, pipes: bool = False) -> bytes:
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Put a file in the place of an older one. When this returns, file and folder entry are synced. OSError.
+    """Replace a file, or make it. When this returns, file and folder entry are synced. OSError.
 
-    A device or a pipe of that name is written into, and stays.
+    A device or a pipe of that name is written to, and stays.
     """
     if path.exists() and not path.is_file():
         path.write_bytes(data)  # a folder refuses
@@ -74,7 +74,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
         fresh.unlink(missing_ok=True)
         _write_synced(fresh, data, mode)
         os.replace(fresh, path)
-    except OSError as error:  # which names the file that was asked for, and nothing stays of the other
+    except OSError as error:  # it names the requested file, and nothing of the temporary one stays
         with suppress(OSError):
             fresh.unlink()
         raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
@@ -100,7 +100,7 @@ def _write_synced(path: Path, data: bytes, mode: int) -> None:
 
 
 def make_folder(path: Path, mode: int = 0o777) -> None:
-    """Make a folder and those above it, where they are not there. OSError, which says what something else is not."""
+    """Make a folder and its missing parents. OSError, which says what a path that is no folder is."""
     try:
         path.mkdir(parents=True, exist_ok=True, mode=mode)
     except FileExistsError as error:
@@ -147,12 +147,13 @@ def unseal_any(stem: str, newest: int, record: bytes) -> tuple[int, bytes]:
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing of what is done in the block, and nobody else's writing between (SQLite's BEGIN IMMEDIATE)."""
+    """A transaction: everything in the block or nothing, without writes of others in between (SQLite's BEGIN
+    IMMEDIATE)."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
-        database.execute("COMMIT")  # it may be refused as well, and then the transaction is still open
+        database.execute("COMMIT")  # it may be refused too, and then the transaction is still open
     except BaseException:
-        if database.in_transaction:  # SQLite itself ends one that finds the disk full
+        if database.in_transaction:  # SQLite itself ends a transaction that finds the disk full
             database.execute("ROLLBACK")
         raise

@@ -1,8 +1,8 @@
-"""UDP of both families that says where each datagram came to, and sends from where it is told.
+"""UDP of both families, with the address of arrival of each datagram and a chosen source address.
 
 IP_PKTINFO and IPV6_PKTINFO give and take interface and local address, IP_RECVTTL and IPV6_RECVHOPLIMIT the hop limit
-(RFC 5082 needs it), and everything leaves with a hop limit of 255. Addresses are text without a scope: that of a
-link-local one is the interface. Knows nothing of what the datagrams hold.
+(RFC 5082 needs it), and everything leaves with a hop limit of 255. Addresses are text without a zone: that of a
+link-local one is the interface. Knows nothing of the datagrams' content.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ IPV6_UNICAST_HOPS, IPV6_V6ONLY, IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMI
 )
 _MAX_DATAGRAM = 65535
 _MOST_ERRORS = 64
-"""So many ICMP errors are taken from a socket before others have their turn."""
+"""The most ICMP errors that are taken from a socket before others have their turn."""
 _PKTINFO, _PKTINFO6 = struct.Struct("=i4s4s"), struct.Struct("=16si")
 _ANCILLARY = socket.CMSG_SPACE(_PKTINFO6.size) + socket.CMSG_SPACE(4)
 _Ancillary = list[tuple[int, int, bytes]]
 
 
 class _Names:
-    """The interfaces of the datagrams that are being taken in: to ask the kernel takes three system calls, and an
-    answer goes where its request came from. Forgotten when no datagram is left, for names and numbers may change."""
+    """The interfaces of the datagrams that are being handled: asking the kernel takes three system calls, and an answer
+    uses the interface of its request. Cleared when no datagram is left, since names and numbers may change."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
 
     def of(self, index: int) -> str:
-        """The name of an interface; empty when there is none (any more)."""
+        """The name of an interface; empty if it does not exist, or no longer."""
         name = self._names.get(index)
         if name is None:
             try:
@@ -57,11 +57,11 @@ class _Names:
         return name
 
     def index(self, name: str) -> int:
-        """The number of an interface. OSError when there is none (any more)."""
+        """The number of an interface. OSError if it does not exist, or no longer."""
         return self._numbers.get(name) or socket.if_nametoindex(name)
 
     def forget(self) -> None:
-        """Ask again."""
+        """Forget the cache."""
         self._numbers.clear()
         self._names.clear()
 
@@ -81,7 +81,7 @@ class _Family(ABC):
             except (BlockingIOError, InterruptedError):
                 return None
             except OSError:
-                continue  # An ICMP error of an earlier datagram: it is taken from the socket by this.
+                continue  # An ICMP error of an earlier datagram: this removes it from the socket.
             local, index, hops = self._arrival(ancillary)
             interface = self.names.of(index) if index else ""
             return Datagram(data, PeerAddress(self._source(source[0]), source[1], local, interface, self.port), hops)
@@ -100,15 +100,15 @@ class _Family(ABC):
 
     @abstractmethod
     def _source(self, address: str) -> str:
-        """An address as the socket gives it, without a scope."""
+        """An address from the socket, without a zone."""
 
     @abstractmethod
     def _departure(self, local_ip: str, index: int) -> _Ancillary:
-        """The control message that says from where to send."""
+        """The control message with the source address."""
 
     @abstractmethod
     def _target(self, peer: PeerAddress, index: int) -> tuple[str, int] | tuple[str, int, int, int]:
-        """The peer as the socket wants it."""
+        """The peer in the form of the socket."""
 
 
 class _IPv4(_Family):
@@ -136,7 +136,7 @@ class _IPv4(_Family):
 
 class _IPv6(_Family):
     def _source(self, address: str) -> str:
-        # A link-local address may bear its scope, which is told by the interface.
+        # A link-local address may have a zone, which the interface gives.
         return str(IPv6Address(address.partition("%")[0]))
 
     def _arrival(self, ancillary: _Ancillary) -> tuple[str, int, int | None]:
@@ -168,9 +168,10 @@ _OPTIONS = {
 
 
 def bind(port: int, address: str = "", *, shared: bool = False) -> list[socket.socket]:
-    """Bound sockets; without an address of both families, where the kernel has IPv6. OSError when the port is taken.
+    """Bound sockets; without an address, of both families if the kernel has IPv6. OSError when the port is taken.
 
-    `shared`: more sockets of this user may be bound to the same (SO_REUSEPORT)."""
+    `shared`: further sockets of this user may be bound to the same port (SO_REUSEPORT).
+    """
     bound: list[socket.socket] = []
     try:
         for family in _families(address):
@@ -196,7 +197,7 @@ def _advised(error: OSError, address: str, port: int) -> OSError:
     where = f"{address} port {port}" if address else f"port {port}"
     refusal = OSError(error.errno, f"UDP {where}: {error.strerror}")
     help_with = {
-        errno.EADDRINUSE: f"ss -ulpn 'sport = :{port}'; end what has it, or set another `port`",
+        errno.EADDRINUSE: f"ss -ulpn 'sport = :{port}'; stop the program that uses it, or set another `port`",
         errno.EADDRNOTAVAIL: "ip address show; `listen` is an address of this machine",
         errno.EACCES: "run it by its unit, which has CAP_NET_BIND_SERVICE, or set a `port` above 1023",
     }
@@ -206,7 +207,7 @@ def _advised(error: OSError, address: str, port: int) -> OSError:
 
 
 class UdpPort:
-    """One port. Interfaces go by name; one that is not there any more loses the datagram.
+    """One port. Interfaces go by name; a datagram to an interface that no longer exists is lost.
 
     Readable by `fileno` when any of its sockets is.
     """
@@ -244,7 +245,7 @@ class UdpPort:
         return None
 
     def send(self, effect: Send) -> bool:
-        """Send; False when it cannot go now (no route, interface down). Then it counts as lost."""
+        """Send; False when it cannot be sent now (no route, interface down). It then counts as lost."""
         try:
             family = self._families.get(6 if ":" in effect.peer.ip else 4)
             if family is None:

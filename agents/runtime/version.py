@@ -12,7 +12,7 @@ from agents import __version__
 
 _CHECKOUT = Path(__file__).parents[2]
 _BUILT = Path(__file__).parents[1] / "COMMIT"
-"""What the packages' build leaves."""
+"""The commit, as the packages' build writes it."""
 
 
 def version() -> str:
@@ -31,7 +31,7 @@ class Version(argparse.Action):
     """Print the program's name and version, and end with 0."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **_others: Any) -> None:
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print version and commit, and end")
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print version and commit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_others: Any) -> None:
         print(f"{parser.prog} {version()}")

@@ -1,4 +1,4 @@
-"""`python -m testbed.cli`: what ./lab runs."""
+"""`python -m testbed.cli`: the program that ./lab runs."""
 
 from testbed.cli.main import main
 

@@ -1,4 +1,4 @@
-"""`lab abuse`: the laboratory's commands ended at random moments."""
+"""`lab abuse`: ends the laboratory's own commands at random moments."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import typer
 def register(app: typer.Typer) -> None:
     @app.command()
     def abuse(
-        times: Annotated[int, typer.Option("--times", min=1, max=100_000, help="how many commands are ended")] = 20,
-        seed: Annotated[int, typer.Option("--seed", min=0, help="what is drawn: commands, moments, ways")] = 1,
+        times: Annotated[int, typer.Option("--times", min=1, max=100_000, help="number of commands to end")] = 20,
+        seed: Annotated[int, typer.Option("--seed", min=0, help="seed for commands, moments and ways")] = 1,
         prove_every: Annotated[
-            int, typer.Option("--prove-every", min=1, help="after so many, let the commands come to their end")
+            int, typer.Option("--prove-every", min=1, help="after this many, let the commands run to their end")
         ] = 20,
     ) -> None:
         """End set-ups, runs, sweeps and clean-ups at random moments: kill -9, Ctrl-C twice, two at once, a full disk.
 
-        Exit code 1 when something hung, was left behind, or the next command did not work. Run it as root to have
-        full disks too, and with no other laboratory's interfaces coming and going.
+        Exit code 1 when a command hung, left something behind, or the next command did not work. A full disk needs
+        root. No other laboratory may create or remove interfaces meanwhile.
         """
         from testbed.abuse.campaign import Abuse, deeds
         from testbed.setup.all import make_all
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
         for way, count in sorted(findings.deeds.items()):
             typer.echo(f"{count:5} {way}")
         if findings.missed:
-            typer.echo(f"{findings.missed:5} came too late each time, and are not counted")
+            typer.echo(f"{findings.missed:5} ended before they could be stopped, and are not counted")
         typer.echo(
             f"{findings.deeds.total()} deeds, {findings.proofs} commands to their end, {len(findings.wrong)} wrong, "
             f"{left / 1024:.0f} KiB of temporary files left, {time.monotonic() - began:.0f} s"

@@ -1,4 +1,4 @@
-"""`lab bench`: speeds as ratios measured in one run: of the laboratory, and of the DKS beside strongSwan's charon."""
+"""`lab bench`: speeds as ratios within one run: of the laboratory, and of the DKS against strongSwan's charon."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import typer
 from testbed.errors import EnvironmentFailure, InputError
 
 REQUIRED_OF_CHARON = {"GSA_AUTH, policy": 1.0, "GSA_AUTH, keys": 0.8}
-"""Handshakes per second, by what they give out, where the responder is the narrow place."""
+"""Handshakes per second, by exchange, with the responder as the bottleneck."""
 MAX_WORKERS = 16
 
 
 class Subject(StrEnum):
-    """What is measured."""
+    """The benchmarks."""
 
     LABORATORY = "laboratory"
     IKE = "ike"
@@ -30,35 +30,44 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def bench(
         subject: Annotated[
-            Subject, typer.Argument(help="the laboratory, the DKS's handshakes, or the same during attacks")
+            Subject,
+            typer.Argument(
+                help="laboratory: speed of runs; ike: handshakes of the DKS; dos: registrations during attacks"
+            ),
         ] = Subject.LABORATORY,
-        topology: Annotated[str, typer.Option(help="laboratory: what to run link_cut on")] = "ring:20",
-        handshakes: Annotated[int, typer.Option(help="ike: how many a measurement")] = 1000,
-        routers: Annotated[int, typer.Option(help="ike: how many are registered")] = 1000,
-        kernel: Annotated[str, typer.Option(help="ike: native (needs root) or uml; default: native for root")] = "",
+        topology: Annotated[str, typer.Option(help="laboratory: the topology of link_cut")] = "ring:20",
+        handshakes: Annotated[int, typer.Option(help="ike: handshakes in each measurement")] = 1000,
+        routers: Annotated[
+            int, typer.Option(help="ike: routers that are registered for the memory measurement")
+        ] = 1000,
+        kernel: Annotated[str, typer.Option(help="ike: native (needs root) or uml; default: native as root")] = "",
         workers: Annotated[
-            str, typer.Option(help="ike: instead, how handshakes grow with the DKS's processes: 1,2,4 (needs root)")
+            str,
+            typer.Option(help="ike: measure how handshakes grow with the DKS's processes, such as 1,2,4 (needs root)"),
         ] = "",
-        seconds: Annotated[float, typer.Option(help="ike, dos: how long a measurement takes")] = 20.0,
-        rate: Annotated[float, typer.Option(help="dos: datagrams a second of an attack")] = 1000.0,
+        seconds: Annotated[float, typer.Option(help="ike, dos: seconds of each measurement")] = 20.0,
+        rate: Annotated[float, typer.Option(help="dos: datagrams per second of an attack")] = 1000.0,
         keep: Annotated[
-            bool, typer.Option("--keep", help="write the counts, or with ike the ratios, into results/counts.json")
+            bool, typer.Option("--keep", help="write the counts, or with ike the ratios, to results/counts.json")
         ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Measure speeds on this machine, and their ratios.
 
-        laboratory: virtual seconds per second of wall time, of power_cycle, link_cut and recovery_storm without
-        security and with LKSs, one after the other, and what each run costs in counts that depend on no machine: round
-        trips between the guest's kernel and its programs, system calls, page faults, starts of programs; and how many
-        times the round trips of the same run without PIM and streams. Exit code 1 when a count differs by more than 5 %
-        from what results/counts.json keeps, or when that ratio is too high. ike: handshakes of the DKS beside
-        those of strongSwan's charon, asked by the same initiator, who takes more processor time than they do; so they
-        are measured with a tenth of a processor for each as well, where their own speed is what counts. Exit code 1
-        when the DKS then does less than charon with policy, or less than 0.8 of it with keys. With
-        --workers the DKS alone, each of its processes held to a twentieth of a processor: it is the narrow place then.
-        dos: registrations while somebody floods the DKS, beside those in peace; and a neighbour's boot while somebody
-        floods the LKS on the link.
+        laboratory: virtual seconds per second of wall time, of power_cycle, link_cut and recovery_storm, without
+        security and with LKSs, one after the other. It also counts each run's cost, independent of the machine: round
+        trips between the guest's kernel and its programs, system calls, page faults, started programs; and the round
+        trips as a multiple of those of the same run without PIM and streams. Exit code 1 when a count differs by more
+        than 5 % from results/counts.json, or when that ratio is too high.
+
+        ike: handshakes of the DKS against those of strongSwan's charon, with the same initiator. The initiator takes
+        more processor time than either, so both are also measured with a tenth of a processor each, where their own
+        speed is the limit. Exit code 1 when the DKS then makes fewer handshakes than charon with policy, or less than
+        0.8 of charon's with keys. With --workers, the DKS alone, each process limited to a twentieth of a processor, as
+        the bottleneck.
+
+        dos: registrations during a flood of the DKS against registrations without one; and a neighbour's boot during a
+        flood of the LKS on the link.
         """
         if subject is Subject.IKE and workers:
             _workers(_counts(workers), seconds, routers, as_json)
@@ -71,7 +80,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _measured(kernel: str, module: str, *words: object, tests: bool = False) -> dict[str, Any]:
-    """What a measurement in the guest tree wrote, with the programs of `tests` if need be. EnvironmentFailure."""
+    """The result of a measurement in the guest tree, with the programs of `tests` if it needs them.
+    EnvironmentFailure."""
     from testbed.guest.boot import GuestSpec, run_guest, tail
 
     with tempfile.TemporaryDirectory(prefix="lab-bench-") as name:
@@ -79,7 +89,7 @@ def _measured(kernel: str, module: str, *words: object, tests: bool = False) -> 
         command = ("python3", "-m", module, "/lab/run/bench.json", *map(str, words))
         result = run_guest(GuestSpec(kernel, command, folder, needs=(), tests=tests))  # type: ignore[arg-type]
         if result.exit_code:
-            raise EnvironmentFailure(f"the measurement has failed:\n{tail(result.console_log)}")
+            raise EnvironmentFailure(f"the measurement failed:\n{tail(result.console_log)}")
         return dict(json.loads((folder / "bench.json").read_text()))
 
 
@@ -111,7 +121,7 @@ def _in_range(name: str, value: float, least: int, most: int) -> None:
 
 def _real_clock(kernel: str) -> None:
     if kernel not in ("native", "uml"):
-        raise InputError(f"unknown kernel {kernel!r}", where="--kernel", allowed="native, uml: the clock must be real")
+        raise InputError(f"unknown kernel {kernel!r}", where="--kernel", allowed="native or uml, whose clocks are real")
 
 
 def _counts(text: str) -> list[int]:
@@ -121,7 +131,7 @@ def _counts(text: str) -> list[int]:
         counts = []
     if not counts or not all(1 <= each <= MAX_WORKERS for each in counts):
         raise InputError(
-            f"{text!r} is no list of numbers", where="--workers", allowed=f"1,2,4: each 1 to {MAX_WORKERS}"
+            f"{text!r} is not a list of numbers", where="--workers", allowed=f"such as 1,2,4: each 1 to {MAX_WORKERS}"
         )
     return counts
 
@@ -168,7 +178,7 @@ def _ike(handshakes: int, routers: int, kernel: str, seconds: float, keep: bool,
     else:
         _print_handshakes(rows)
         if narrow:
-            typer.echo(f"\neach responder with {measured['share']:.0%} of a processor:")
+            typer.echo(f"\neach responder limited to {measured['share']:.0%} of a processor:")
             _print_handshakes(narrow)
         typer.echo(
             f"DKS memory: {measured['memory_kib_per_1000_routers'] / 1024:.1f} MiB per 1,000 registered routers "
@@ -228,7 +238,7 @@ def _laboratory(topology: str, keep: bool, as_json: bool) -> None:
         typer.echo(f"lks against none: {ratios['lks_speed_of_none']:.2f} × the speed")
         for run, each in for_pim.items():
             most = counts.MOST_FOR_PIM[run.split()[-1]]
-            typer.echo(f"{run}: {each:.2f} × the trips of the same run without PIM and streams (at most {most:g})")
+            typer.echo(f"{run}: {each:.2f} × the trips of the same run without PIM and streams (limit {most:g})")
     if counts.dear(for_pim) or (not keep and any(row["changed"] for row in rows.values())):
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""`lab calibrate`: the same plans on the real clock, and how far its numbers are from those of virtual time."""
+"""`lab calibrate`: plays the same plans on the real clock and compares the numbers with those of virtual time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ def register(app: typer.Typer) -> None:
     def calibrate(
         folder: Annotated[Path, typer.Argument(help="a results folder of runs in virtual time")],
         keying: Annotated[str | None, typer.Option(help="only these modes, such as none,lks")] = None,
-        seeds: Annotated[int | None, typer.Option(min=1, help="at most so many seeds of each; default: all")] = None,
-        jobs: Annotated[int, typer.Option(min=1, help="guests at a time: more than one disturb each other")] = 1,
+        seeds: Annotated[
+            int | None, typer.Option(min=1, help="at most this many seeds of each mode; default: all")
+        ] = None,
+        jobs: Annotated[int, typer.Option(min=1, help="guests at a time; more than one disturb each other")] = 1,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Play the folder's plans again with --kernel uml and compare: real minus virtual, with a 95 % interval.
 
-        It takes as long as the runs' own time. What comes out is written to calibration.json and into report.html.
-        Exit code 0 whatever the difference, 3 when a run on the real clock failed.
+        It takes as long as the runs themselves. The result is written to calibration.json and into report.html. Exit
+        code 0 whatever the difference, 3 when a run on the real clock failed.
         """
         from testbed.cli.run import Progress, modes
         from testbed.record.summary import read_summary
@@ -42,7 +44,7 @@ def register(app: typer.Typer) -> None:
         for flaw in flaws:
             say(f"{flaw.where}: {flaw.problem}")
         needed = sum(plan.duration_s for plan in chosen.values()) / jobs / 60
-        typer.echo(f"{len(chosen)} runs on the real clock, {needed:.0f} minutes or more", err=True)
+        typer.echo(f"{len(chosen)} runs on the real clock, at least {needed:.0f} minutes", err=True)
         make_all("uml")
         with locked(folder):
             rows = calibrating.calibrate(experiment, chosen, folder, jobs, Progress())
@@ -56,7 +58,7 @@ def register(app: typer.Typer) -> None:
 
 
 def row_text(row: dict[str, Any]) -> str:
-    """One measure, for a person."""
+    """One measure, as a line of text."""
     head = f"{row['keying']:14} {row['measure']:34} n {row['n'][0]}, {row['n'][1]}: "
     if row["difference"] is None:
         middles = [_middle(row, number, side) for number, side in enumerate(("virtual", "real"))]

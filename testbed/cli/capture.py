@@ -1,4 +1,4 @@
-"""`lab capture LINK`: the packets on a wire of the running laboratory, as text or into a file."""
+"""`lab capture LINK`: prints the packets on a wire of the running laboratory, or writes them to a file."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def register(app: typer.Typer) -> None:
         link: Annotated[str, typer.Argument(help="An interface (r1-eth0) or a segment (r1--r2, r1--r2#2).")],
         write: Annotated[
             Path | None,
-            typer.Option("-w", help="Write a file instead: pcap, or pcapng where it ends so; - for stdout (pcapng)."),
+            typer.Option(
+                "-w", help="Write a file instead: pcap, or pcapng if its name ends so; - for stdout (pcapng)."
+            ),
         ] = None,
-        count: Annotated[int | None, typer.Option("-c", help="Stop after so many packets.")] = None,
-        filter: Annotated[list[str] | None, typer.Argument(help="tcpdump's filter (after --).")] = None,
+        count: Annotated[int | None, typer.Option("-c", help="Stop after this many packets.")] = None,
+        filter: Annotated[list[str] | None, typer.Argument(help="A tcpdump filter, after --.")] = None,
         lab: Annotated[str | None, typer.Option(help="Which laboratory, if several are up.")] = None,
     ) -> None:
-        """Show what passes, until Ctrl-C. A segment is heard at its first interface.
+        """Show the packets on a wire, until Ctrl-C. A segment is captured at its first interface.
 
         lab capture r1--r2 -w - | wireshark -k -i -
         """
@@ -48,7 +50,7 @@ def register(app: typer.Typer) -> None:
             )
         device = status["interfaces"][interface]
         argv = ["tcpdump", "-n", "-l", "-i", device]
-        if write is not None:  # with the interface's name, and octets on standard output alone
+        if write is not None:  # with the interface's name, and nothing but the capture on standard output
             form = "pcapng" if write.suffix == ".pcapng" or str(write) == "-" else "pcap"
             argv = ["python3", "-m", "testbed.inside.wire", form, device]
         if count is not None:
@@ -57,7 +59,7 @@ def register(app: typer.Typer) -> None:
             argv += filter
         with _sink(write) as sink:
             code = running.run("wires", argv, sink=sink, input=False, until_interrupted=True)
-        raise typer.Exit(InputError.exit_code if code else 0)  # it has said what it does not understand
+        raise typer.Exit(InputError.exit_code if code else 0)  # tcpdump has printed its own error
 
 
 @contextmanager
@@ -72,7 +74,7 @@ def _sink(write: Path | None) -> Iterator[Sink]:
         descriptor = os.open(write, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise InputError(
-            f"cannot be written: {error.strerror}", where=f"-w {write}", allowed="a file of yours, or -"
+            f"cannot be written: {error.strerror}", where=f"-w {write}", allowed="a file that you may write, or -"
         ) from error
 
     def put(data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Says on stderr what of a topology will not come up, for verbs that go on all the same."""
+"""Warns on stderr of what will not come up in a topology, for verbs that continue all the same."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from testbed.topology.resolved import Topology
 
 
-OSPF = "2, 3 or 2,3: these versions of OSPF, and not the topology's own"
-"""What --ospf says of itself, for verbs that load a topology."""
+OSPF = "OSPF versions instead of the topology's own: 2, 3 or 2,3"
+"""The help of --ospf, for verbs that load a topology."""
 
 
 def loaded(spec: str, ospf: str | None = None) -> Topology:
-    """The topology. Raises InputError as `load`."""
+    """The topology, with its warnings printed. Raises InputError as `load`."""
     from testbed.topology.load import examine
 
     topology, cautions = examine(spec, ospf)

@@ -1,4 +1,4 @@
-"""`lab clean`: end leftovers, remove what a broken setup left, and with --cache all that setup made."""
+"""`lab clean`: ends leftovers and removes half-made artefacts, and with --cache everything that setup made."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def clean(
         cache: Annotated[
-            bool, typer.Option("--cache", help="also remove what setup made, except what is in use")
+            bool, typer.Option("--cache", help="also remove everything that setup made, except artefacts in use")
         ] = False,
     ) -> None:
         """Remove half-made artefacts; with --cache, every artefact but the Python environment in use.
 
-        Only folders that bear the laboratory's mark are removed, whatever LAB_CACHE names.
+        Only folders with the laboratory's mark are removed, whatever LAB_CACHE names.
         """
         from testbed.owned import is_own
         from testbed.setup import python_env
@@ -43,4 +43,4 @@ def register(app: typer.Typer) -> None:
         if not anything:
             typer.echo("nothing to remove")
         if others:
-            typer.echo(f"kept, since nothing says that the laboratory made them: {others} in {folder}")
+            typer.echo(f"kept, without the laboratory's mark: {others} in {folder}")

@@ -1,4 +1,4 @@
-"""`lab compare`: what changed between two results folders, and whether it is more than chance."""
+"""`lab compare`: shows the differences between two results folders, and whether chance explains them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def compare(
         first: Annotated[Path, typer.Argument(help="a results folder")],
-        second: Annotated[Path, typer.Argument(help="another one of the same experiment")],
+        second: Annotated[Path, typer.Argument(help="another results folder of the same experiment")],
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
-        """Every measure of both, second against first: the ratio of the medians with a 95 % interval (BCa bootstrap).
+        """Compare every measure of two results folders: the ratio of the medians with a 95 % interval (BCa bootstrap).
 
-        A keying mode or a measure that only one of them has is told as absent. The records themselves are read, and one
-        that is missing or was changed since the summary was made is a flaw. Exit code 0 when no difference is
+        A keying mode or measure that only one folder has is reported as absent. The records are read too: a record that
+        is missing, or has changed since the summary was made, is reported as a flaw. Exit code 0 when no difference is
         shown, 1 when one is real, 2 for bad input.
         """
         from testbed.analysis import significance as comparing
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         a, b = read_summary(first), read_summary(second)
         if a["experiment"] != b["experiment"]:
             raise InputError(
-                f"{a['experiment']} and {b['experiment']} are two experiments", where=str(second),
+                f"{a['experiment']} and {b['experiment']} are different experiments", where=str(second),
                 allowed=f"results of {a['experiment']}", next_command="lab compare --help",
             )  # fmt: skip
         rows, changed = comparing.rows(a, b), comparing.provenance(a, b)
@@ -81,11 +81,11 @@ def _print(rows: list[Row], changed: list[str]) -> None:
     for line in changed:
         typer.echo(f"changed  {line}")
     if not changed:
-        typer.echo("changed  nothing that both were made from")
+        typer.echo("changed  nothing in their origin")
 
 
 def _interval(row: Row) -> list[str]:
-    """The ratio, or a difference with a plus before it, and both ends of its interval."""
+    """The ratio, or the difference with its sign, and both ends of its interval."""
     interval = row.ratio or row.difference
     if interval is None:
         return [ABSENT] * 3

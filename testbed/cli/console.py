@@ -1,6 +1,6 @@
-"""Prints tables and sentences: as wide as the terminal, folded between words only, and never with anything cut off.
+"""Prints tables and sentences as wide as the terminal, folded between words, never truncated.
 
-Knows nothing of what is in them.
+Knows nothing of their content.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from rich.console import Console
 from rich.table import Column, Table
 
 WIDTH = 150
-"""Columns of a table where no terminal and no COLUMNS says how many."""
+"""Columns of a table when neither a terminal nor COLUMNS gives a number."""
 
 
 def width(*, errors: bool = False) -> int | None:
-    """The columns of standard output, or standard error; None where neither a terminal nor COLUMNS says how many."""
+    """The columns of standard output, or of standard error; None when neither a terminal nor COLUMNS gives a number."""
     usual = Console(stderr=errors)
     return usual.width if usual.is_terminal or "COLUMNS" in os.environ else None
 
 
 def show(table: Table, *, errors: bool = False) -> None:
-    """Print it. What does not fit folds between words, sentences before numbers; where words would not fit, the table
-    is wider than the terminal, which wraps it."""
+    """Print a table. Wide cells fold between words, sentences before numbers. A table whose words do not fit is wider
+    than the terminal, which wraps it."""
     needed = fit(table, width(errors=errors) or WIDTH)
     Console(stderr=errors, width=needed, markup=False, highlight=False, emoji=False).print(table)
 
 
 def fit(table: Table, given: int) -> int:
-    """Give each column its width, so that the table takes `given` columns if it can; how many it takes."""
+    """Give each column its width, so that the table takes `given` columns if it can; the columns it takes."""
     for column in table.columns:
         column.width = None
     most = [max(map(cell_len, _lines(column)), default=0) for column in table.columns]
@@ -51,7 +51,7 @@ def fit(table: Table, given: int) -> int:
 
 
 def folded(text: str) -> str:
-    """A line as it is printed: folded between words for a terminal, the second line and others indented; else whole."""
+    """A line as printed: on a terminal, folded between words with the further lines indented; else unchanged."""
     columns = width()
     if columns is None or cell_len(text) <= columns:
         return text
@@ -66,7 +66,7 @@ def _lines(column: Column) -> list[str]:
 
 
 def _least(column: Column, *, numbers_whole: bool = False) -> int:
-    """The width in which no word is folded; with `numbers_whole`, no cell of a column of numbers either."""
+    """The width that folds no word; with `numbers_whole`, no cell of a number column either."""
     words = {word for line in _lines(column) for word in line.split()}
     if column.no_wrap:
         words |= set(_lines(column))

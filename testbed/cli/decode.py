@@ -1,4 +1,4 @@
-"""`lab decode`: the IKEv2 and G-IKEv2 messages of a capture, decrypted and readable beside the RFCs."""
+"""`lab decode`: prints the IKEv2 and G-IKEv2 messages of a capture, decrypted, to read beside the RFCs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 SHOWN = 5
-"""How many of a key file's bad lines are told one by one."""
+"""The most bad lines of a key file that are reported one by one."""
 
 
 def register(app: typer.Typer) -> None:
@@ -18,18 +18,18 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def decode(
-        capture: Annotated[Path, typer.Argument(metavar="PCAP", help="a pcap or pcapng file, .gz too; - for stdin")],
+        capture: Annotated[Path, typer.Argument(metavar="PCAP", help="a pcap or pcapng file, also .gz; - for stdin")],
         keys: Annotated[
-            list[Path] | None, typer.Option(help="a key file that an agent's --ike-log wrote; may be given again")
+            list[Path] | None, typer.Option(help="a key file that an agent's --ike-log wrote; repeatable")
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
         show_keys: Annotated[bool, typer.Option(help="show the keys in KD, unwrapped where the file allows")] = False,
     ) -> None:
         """Print every IKE message on UDP ports 500, 848 and 4500: exchange, Message ID, flags and all payloads.
 
-        GSA, KD, our own notifications and GSA_REKEY too, which other tools show as octets. Signatures are not verified.
-        Where the capture or a key file is damaged, that is told on standard error, and the rest is decoded; exit code
-        2 when nothing of a file can be used.
+        It decodes GSA, KD, our own notifications and GSA_REKEY too, which other tools show as octets. Signatures are
+        not verified. Damage to the capture or a key file is reported on standard error, and the rest is decoded. Exit
+        code 2 when a file has nothing usable.
         """
         from agents.decode import Decoder
         from agents.decode.text import lines
@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
                 raise InputError(
                     str(error), where=str(capture), allowed="a pcap or pcapng file", next_command="lab capture --help"
                 ) from error
-            cuts.append(f"damaged behind that: {error}")
+            cuts.append(f"damaged after that: {error}")
         except OSError as error:
             raise InputError(
                 f"cannot be read: {error.strerror}", where=str(capture), allowed="a pcap or pcapng file",
@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _keys(paths: list[Path], flaws: list[str]) -> Any:
-    """The keys of all files. Lines that are none are left out and told; InputError for a file without any other."""
+    """The keys of all files. Bad lines are skipped and reported; InputError for a file without a good one."""
     from agents.decode import KeyFile, KeyFileError
     from testbed.errors import InputError, Location
 
@@ -101,7 +101,7 @@ def _keys(paths: list[Path], flaws: list[str]) -> Any:
                 bad[0].problem, where=Location(path, bad[0].line), next_command="lab decode --help",
                 allowed="lines of Wireshark's ikev2_decryption_table, as an agent's --ike-log writes them",
             )  # fmt: skip
-        flaws += [f"{path}:{each.line}: {each.problem}; the line is left out" for each in bad[:SHOWN]]
+        flaws += [f"{path}:{each.line}: {each.problem}; the line is skipped" for each in bad[:SHOWN]]
         if len(bad) > SHOWN:
-            flaws.append(f"{path}: {len(bad) - SHOWN} more lines are left out")
+            flaws.append(f"{path}: {len(bad) - SHOWN} more lines are skipped")
     return keys

@@ -1,4 +1,4 @@
-"""`lab demo`: a guided tour of two minutes, in a browser."""
+"""`lab demo`: a guided tour of two minutes in a browser."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def register(app: typer.Typer) -> None:
     def demo(
         out: Annotated[Path | None, typer.Option(help="write the tour as one HTML file, and open no page")] = None,
         speed: Annotated[int, typer.Option(min=1, max=100, help="so many seconds of the network in one of yours")] = 2,
-        port: Annotated[int, typer.Option(min=0, max=65535, help="of the page, on 127.0.0.1; 0: any")] = 0,
-        browser: Annotated[bool, typer.Option(help="open a browser here; else only the address is printed")] = True,
+        port: Annotated[int, typer.Option(min=0, max=65535, help="port of the page, on 127.0.0.1; 0: any")] = 0,
+        browser: Annotated[bool, typer.Option(help="open a browser here; otherwise only print the address")] = True,
     ) -> None:
-        """Show in two minutes what this is: a network in clear is protected link by link, loses its key server and then
-        its power, and comes back.
+        """Show the project in two minutes: a network in clear is protected link by link, loses its key server and then
+        its power, and recovers.
 
-        The page is on this machine's loopback until Ctrl-C. Over SSH, forward the port that is printed:
-        ssh -L 8000:127.0.0.1:PORT MACHINE
+        The page is on this machine's loopback until Ctrl-C. Over SSH, forward the port that is printed: ssh -L
+        8000:127.0.0.1:PORT MACHINE
         """
         from testbed.setup.all import make_all
         from testbed.view.demo import END_S
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
         lasts = END_S / speed
         if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-            problem = "is a folder" if out.is_dir() else "the folder is not there"
+            problem = "is a folder" if out.is_dir() else "the folder does not exist"
             raise InputError(problem, where=str(out), allowed="the name of a file in a folder that exists")
         make_all("virtual")
         with tempfile.TemporaryDirectory(prefix="lab-demo-") as folder:

@@ -1,4 +1,4 @@
-"""`lab docs`: the documents as a site."""
+"""`lab docs`: builds the documents as a site."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def docs(out: Annotated[Path, typer.Option(help="the site's folder")] = Path("runs/site")) -> None:
-        """Build the documents as a site to be read in a browser; every broken link is an error, and nothing is built.
+        """Build the documents as a site for a browser. A broken link is an error, and no site is built then.
 
         A page with the help of all commands is added. The site needs no server and no network.
         """

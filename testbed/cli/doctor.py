@@ -1,4 +1,4 @@
-"""`lab doctor`: what is there, what is missing, and what to do about it."""
+"""`lab doctor`: lists the parts of the installation, which of them are missing, and the remedies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 def register(app: typer.Typer) -> None:
     @app.command()
     def doctor(as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False) -> None:
-        """Say what is there and what is missing; exit code 3 when something stands in the way."""
+        """List what is installed, what is missing, and the remedy. Exit code 3 when something prevents a run."""
         from testbed.setup.examine import examine
 
         findings = examine()

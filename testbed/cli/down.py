@@ -1,4 +1,4 @@
-"""`lab down`: ends running laboratories, and what crashed ones left behind."""
+"""`lab down`: ends running laboratories, and removes what crashed ones left behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def down(
-        lab: Annotated[str | None, typer.Option(help="Which one; all of this user's if not given.")] = None,
+        lab: Annotated[str | None, typer.Option(help="Its name; default: all laboratories of this user.")] = None,
     ) -> None:
         """End the laboratories that `lab up` started, running or crashed, and nothing else."""
         from testbed.attach.running import laboratories
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
         running = laboratories(cache_dir() / "up")
         if lab is not None:
-            names = ", ".join(one.name for one in running) or "none is there"
+            names = ", ".join(one.name for one in running) or "none is running"
             running = [one for one in running if one.name == plain_name(lab, "--lab")]
             if not running:
                 raise InputError(f"there is no laboratory {lab!r}", where="--lab", allowed=names)

@@ -1,4 +1,4 @@
-"""`lab export RUN`: a run in a form of somebody else's tools."""
+"""`lab export RUN`: writes a run in the format of another tool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
         perfetto: Annotated[bool, typer.Option("--perfetto", help="a trace for ui.perfetto.dev")] = False,
         out: Annotated[Path | None, typer.Option(help="the file (run.perfetto-trace in the folder)")] = None,
     ) -> None:
-        """Write a run's record as a trace of Perfetto: a track for each interface, slices for adjacencies that are down
+        """Write a run's record as a Perfetto trace: a track for each interface, slices for adjacencies that are down
         and for generations of keys, flows between the ends of an IKE SA.
 
         lab export runs/power_cycle-ring-4-virtual/runs/lks-1-… --perfetto
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         from testbed.whole import put
 
         if not perfetto:
-            raise InputError("into what the run is to be exported is not said", allowed="--perfetto")
+            raise InputError("no format for the export", allowed="--perfetto")
         if not (run / PLAN).exists():
             raise InputError("no run is here", where=str(run), allowed="the folder of one run: FOLDER/runs/NAME")
         path = out if out is not None else run / "run.perfetto-trace"

@@ -1,4 +1,4 @@
-"""`lab fault ACTION`: breaks something in the running laboratory, or mends it."""
+"""`lab fault ACTION`: performs a fault in the running laboratory, or heals it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def fault(
-        action: Annotated[str, typer.Argument(help="As in a timeline: power_off, link_carrier_down ...")],
+        action: Annotated[str, typer.Argument(help="An action of a timeline: power_off, link_carrier_down, …")],
         arguments: Annotated[list[str] | None, typer.Argument(help="name=value ...")] = None,
         lab: Annotated[str | None, typer.Option(help="Which laboratory, if several are up.")] = None,
     ) -> None:
-        """Do one action of a timeline now, wholly or not at all, e.g.: lab fault power_off nodes=r1,r2
+        """Perform one action of a timeline now, completely or not at all. Example: lab fault power_off nodes=r1,r2
 
-        Lists have commas (groups of a partition: r1,r2/r3), numbers may have units (delay_ms=0.2s, rate_mbps=64kbps,
-        rate_mbps=none). When there was nothing to do (a link that is up already), that is said, with exit code 0.
-        Exit code 2 for what cannot be done: then nothing has changed.
+        Lists have commas (groups of a partition: r1,r2/r3). Numbers may have units (delay_ms=0.2s, rate_mbps=64kbps,
+        rate_mbps=none). When there is nothing to do (a link that is up already), the command says so, with exit code 0.
+        Exit code 2 for an action that cannot be done; nothing has changed then.
         """
         from testbed.attach.running import chosen
         from testbed.faults.command_line import parse_fault

@@ -1,4 +1,4 @@
-"""`lab fuzz`: hostile octets for everything that reads octets."""
+"""`lab fuzz`: feeds hostile octets to every parser."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ import typer
 def register(app: typer.Typer) -> None:
     @app.command()
     def fuzz(
-        target: Annotated[
-            list[str] | None, typer.Argument(help="which parsers; default: all, one after the other")
-        ] = None,
-        seconds: Annotated[float, typer.Option("--seconds", min=1, help="for each target")] = 60.0,
+        target: Annotated[list[str] | None, typer.Argument(help="parsers; default: all, one after the other")] = None,
+        seconds: Annotated[float, typer.Option("--seconds", min=1, help="seconds for each target")] = 60.0,
         seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
         engine: Annotated[str, typer.Option("--engine", help="auto, atheris or mutation")] = "auto",
-        findings: Annotated[Path, typer.Option("--findings", help="folder for what breaks a bound")] = Path(
+        findings: Annotated[Path, typer.Option("--findings", help="folder for inputs that break a bound")] = Path(
             "fuzz-findings"
         ),
     ) -> None:
-        """Feed mutated inputs to parsers and parties, here and without a guest; exit code 1 for a finding."""
+        """Feed mutated inputs to parsers and parties, without a guest. Exit code 1 for a finding."""
         from fuzz.__main__ import main
         from fuzz.harness import names
         from testbed.errors import InputError

@@ -1,4 +1,4 @@
-"""`lab lock`: what the guest and the environments are made of, exactly, and taking the newest."""
+"""`lab lock`: the locked versions of the guest and the environments, and taking the newest ones."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    lock = typer.Typer(help="What guest and environments are made of, by version and hash.", no_args_is_help=True)
+    lock = typer.Typer(help="The exact contents of guest and environments, by version and hash.", no_args_is_help=True)
     app.add_typer(lock, name="lock")
 
     @lock.command()
     def renew(
         measure: Annotated[
-            bool, typer.Option("--measure", help="then measure the references anew, and say what is another now")
+            bool, typer.Option("--measure", help="then measure the reference results again, and report the differences")
         ] = False,
         only: Annotated[
-            list[str] | None, typer.Option("--only", help="of the references, these folders of results/")
+            list[str] | None, typer.Option("--only", help="of the reference results, only these folders of results/")
         ] = None,
-        out: Annotated[
-            Path | None, typer.Option(help="where the references are measured to; default: runs/renewed")
-        ] = None,
+        out: Annotated[Path | None, typer.Option(help="folder for the new measurements; default: runs/renewed")] = None,
     ) -> None:
-        """Lock the newest Debian packages, wheels and kernel source that the mirrors have, and say what moved.
+        """Lock the newest Debian packages, wheels and kernel source of the mirrors, and list the changes.
 
-        With --measure every recorded command of results/ runs in the guest of the new lock, and each measure is set
-        against the reference: exit code 1 when a difference is real. results/ itself stays as it is.
+        With --measure, every recorded command of results/ runs in the guest of the new lock, and each measure is
+        compared with the reference: exit code 1 when a difference is real. results/ itself does not change.
         """
         from testbed.errors import InputError
         from testbed.setup import locks
 
         for name, given in (("--only", only), ("--out", out)):
             if given and not measure:
-                raise InputError("is for references, and none are asked for", where=name, allowed="with --measure")
+                raise InputError("selects references, but none are measured", where=name, allowed="with --measure")
         moved = locks.renew()
         for line in moved:
             typer.echo(f"moved   {line}")
@@ -45,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _measured(only: Sequence[str], out: Path) -> bool:
-    """Measure the references again, and tell what is another; whether a difference is real."""
+    """Measure the references again and report the differences; True when one is real."""
     from testbed.analysis import significance
     from testbed.errors import InputError
     from testbed.record.summary import read_summary
@@ -65,8 +63,8 @@ def _measured(only: Sequence[str], out: Path) -> bool:
         same = sum(each.same for each in done.records)
         numbers = sum(each.same for each in done.numbers)
         typer.echo(
-            f"{name}: {same} of {len(done.records)} records are the same byte for byte, "
-            f"{numbers} of {len(done.numbers)} numbers"
+            f"{name}: {same} of {len(done.records)} records are the same byte for byte, {numbers} of "
+            f"{len(done.numbers)} numbers"
         )
         for row in significance.rows(summary, now):
             if row.verdict is significance.Verdict.IDENTICAL:

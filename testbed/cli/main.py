@@ -1,7 +1,7 @@
 """Gathers the verbs into one program and gives every error its exit code.
 
-0 done, 1 the thing measured failed, 2 bad input or usage, 3 the environment cannot do it, 130 interrupted, 141 nobody
-reads standard output any more. With --json, standard output holds one document: the answer, or else the error.
+0 done, 1 the thing measured failed, 2 bad input or usage, 3 the environment cannot do it, 130 interrupted, 141 the
+reader of standard output has gone. With --json, standard output holds one document: the answer, or else the error.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # its tables cut names off where a terminal is narrow
+    rich_markup_mode=None,  # rich's tables truncate names on a narrow terminal
 )
 
 
 _ClickException: Any = typer.BadParameter.__mro__[2]
-"""The class that every error of usage is of, wherever typer has it from."""
+"""The base class of usage errors, from whichever package typer has it."""
 
 
 def main() -> None:
@@ -65,12 +65,12 @@ def _main() -> int:
         return _print_error(error)
     except _ClickException as error:
         return _usage(error)
-    except OSError as error:  # of a file that a verb did not expect to fail
+    except OSError as error:  # from a file that a verb did not expect to fail
         return _print_error(of_file(error))
 
 
 def _refuse_empty(words: list[str]) -> None:
-    """Refuse an empty argument, which a path would take for the current folder; options judge their own."""
+    """Reject an empty argument, which a path would take for the current folder. Options check their own values."""
     mine = words[: words.index("--")] if "--" in words else words
     for index, word in enumerate(mine):
         if not word and not (index and mine[index - 1].startswith("-")):
@@ -89,9 +89,11 @@ def _usage(error: Any) -> int:
 
 
 def _interrupted(number: int, _: object) -> None:
-    """Guests and builds end at once: worker threads that wait for them would otherwise hold the program up."""
+    """End guests and builds at once: worker threads that wait for them would otherwise keep the program alive."""
     for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(again, lambda number, _: os._exit(128 + number))  # no more patience; the kernel ends the rest
+        signal.signal(
+            again, lambda number, _: os._exit(128 + number)
+        )  # the user waits no longer; the kernel ends the rest
     children.end_all()
     with suppress(OSError):  # past the buffer, which may be in use at this moment
         os.write(2, b"lab: interrupted\n")
@@ -99,7 +101,7 @@ def _interrupted(number: int, _: object) -> None:
 
 
 def _print_error(error: LabError) -> int:
-    """Print an error; its exit code. As JSON too where nothing else stands on standard output yet."""
+    """Print an error and return its exit code. Also prints it as JSON when standard output is still empty."""
     if _as_json() and not stdio.written():
         parts = {"problem": error.problem, "where": error.where and str(error.where), "allowed": error.allowed}
         print(json.dumps({"error": {**parts, "next_command": error.next_command}}))
@@ -108,6 +110,6 @@ def _print_error(error: LabError) -> int:
 
 
 def _as_json() -> bool:
-    """Whether this verb, and not a command that it runs in a node, is to speak JSON."""
+    """True when this verb itself, not a command that it runs in a node, is to print JSON."""
     words = sys.argv[1:]
     return "--json" in (words[: words.index("--")] if "--" in words else words)

@@ -1,4 +1,4 @@
-"""`lab models`: check the formal models and print what holds, with the number of states looked at."""
+"""`lab models`: checks the formal models and prints the results, with the number of states explored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
     def models(
         full: Annotated[bool, typer.Option("--full", help="larger bounds: minutes instead of seconds")] = False,
     ) -> None:
-        """Check the formal models. Exit code 1 when a property is not as expected, 3 when a check cannot be done."""
+        """Check the formal models. Exit code 1 when a property is not as expected, 3 when a check cannot run."""
         from models import checks, spin
         from testbed.errors import EnvironmentFailure
         from testbed.setup.all import make_for_models

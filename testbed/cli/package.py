@@ -1,4 +1,4 @@
-"""`lab package`: what is installed on routers and servers, as Debian packages."""
+"""`lab package`: builds the Debian packages for routers and servers."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def package(
-        out: Annotated[Path, typer.Option(help="the packages' folder; each release has its own below it")] = Path(
+        out: Annotated[Path, typer.Option(help="the packages' folder, with a subfolder for each release")] = Path(
             "packages"
         ),
         release: Annotated[
-            list[int] | None, typer.Option(help="of Debian: 12 or 13; may be given twice. Default: both")
+            list[int] | None, typer.Option(help="Debian release, 12 or 13; repeatable; default: both")
         ] = None,
         commit: Annotated[
-            str | None, typer.Option(help="the agents of this commit or tag, with today's packaging")
+            str | None, typer.Option(help="build the agents of this commit or tag, with today's packaging")
         ] = None,
         oci: Annotated[
-            bool, typer.Option("--oci", help="images of the DKS and the Policy Server for containers, no packages")
+            bool,
+            typer.Option("--oci", help="build container images of the DKS and the Policy Server instead of packages"),
         ] = False,
     ) -> None:
         """Build Debian packages of the LKS, the DKS and the Policy Server, with the Python packages that they need.
 
-        They install without a network. With --oci instead: images, an OCI layout each, as a tar file that podman and
-        skopeo read. The same commit gives the same bytes.
+        They install without a network. With --oci: container images instead, each an OCI layout in a tar file that
+        podman and skopeo read. The same commit gives the same bytes.
         """
         from testbed.errors import InputError
         from testbed.packages.releases import release as known
@@ -37,13 +38,13 @@ def register(app: typer.Typer) -> None:
         from testbed.setup import python_env
 
         if oci and release:
-            raise InputError("images are of one release", where="--release", allowed="no release with --oci")
+            raise InputError("images have no choice of release", where="--release", allowed="no release with --oci")
         for number in release or ():
             known(number)
         if commit is not None:
             full(commit)
         if out.exists() and not out.is_dir():
-            raise InputError("is no folder", where=str(out), allowed="a folder, or a name that is free")
+            raise InputError("is not a folder", where=str(out), allowed="a folder, or a name that does not exist yet")
         python_env.use("package")
         if oci:
             from testbed.packages import oci as images

@@ -1,4 +1,4 @@
-"""`lab replay`: play a run again, and say where it first differs."""
+"""`lab replay`: plays a run again, and names the first difference."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def replay(
         run: Annotated[Path, typer.Argument(help="a run's folder (in runs/), or a results folder: all its runs")],
-        out: Annotated[Path | None, typer.Option(help="keep what was played again here")] = None,
+        out: Annotated[Path | None, typer.Option(help="keep the replayed runs in this folder")] = None,
         jobs: Annotated[int | None, typer.Option(min=1, help="guests at a time; default: one a core")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
 
 def lines_of(done: Replayed) -> list[str]:
-    """What came out, for a person."""
+    """Print the outcomes as text."""
     name = done.folder.name
     if done.identical:
         lines = [f"{name}: identical"]

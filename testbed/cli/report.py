@@ -1,4 +1,4 @@
-"""`lab report`: measure and draw again from records that are there."""
+"""`lab report`: measures and draws again from existing records."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def report(
         folder: Annotated[Path, typer.Argument(help="a results folder that lab run wrote")],
-        formats: Annotated[
-            str, typer.Option(help="what figures are written as: svg (always), png, pdf, with commas")
-        ] = "svg",
+        formats: Annotated[str, typer.Option(help="formats of figures, with commas: svg (always), png, pdf")] = "svg",
     ) -> None:
-        """Compute summary, figures and report.html of a results folder anew from its records.
+        """Compute summary, figures and report.html of a results folder again from its records.
 
-        What is missing, damaged or changed since the run is told, and the rest is measured. Exit code 2 when nothing
-        is left to measure.
+        Missing, damaged or changed files are reported, and the rest is measured. Exit code 2 when nothing is left to
+        measure.
         """
         from testbed.cli.run import print_summary
         from testbed.cli.watch import kept

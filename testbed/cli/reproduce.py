@@ -1,4 +1,4 @@
-"""`lab reproduce`: do again what is in results/, and say for every number whether it came out the same."""
+"""`lab reproduce`: runs the commands of results/ again, and says for every number whether it is the same."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def register(app: typer.Typer) -> None:
     def reproduce(
         names: Annotated[list[str] | None, typer.Argument(help="folders of results/; default: all")] = None,
         results: Annotated[Path | None, typer.Option(help="another folder of reference results")] = None,
-        out: Annotated[Path, typer.Option(help="where to; what is done there is kept")] = Path("runs/reproduce"),
-        everything: Annotated[bool, typer.Option("--all", help="show the numbers that are the same too")] = False,
+        out: Annotated[Path, typer.Option(help="folder for the new runs, which are kept")] = Path("runs/reproduce"),
+        everything: Annotated[bool, typer.Option("--all", help="also show the numbers that are the same")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
         """Run the recorded commands of results/ again and compare every number of their summaries.
 
-        Exit code 0 when all are the same, 1 when one is not or has a summary that cannot be read, 2 for bad input, 3
-        when a command could not be run.
+        Exit code 0 when all are the same, 1 when one differs or a summary cannot be read, 2 for bad input, 3 when a
+        command could not run.
         """
         from testbed.runner import reproduce as again
         from testbed.runner.session import refuse_another
@@ -61,7 +61,7 @@ def _print(done: Reproduced, everything: bool) -> None:
     records = sum(each.same for each in done.records)
     typer.echo(
         f"{done.name}: {same} of {len(done.numbers)} numbers are the same, {records} of {len(done.records)} records "
-        f"byte for byte; {done.wall_s / 60:.1f} min, {done.processor_s / 60:.1f} min of a processor"
+        f"byte for byte; {done.wall_s / 60:.1f} min, {done.processor_s / 60:.1f} min of processor time"
     )
     differ = [each for each in done.numbers if not each.same]
     numbers = done.numbers if everything else differ[:SHOWN]
@@ -71,18 +71,18 @@ def _print(done: Reproduced, everything: bool) -> None:
         typer.echo(f"  and {len(differ) - len(numbers)} more; --all shows them")
     if differ or everything:
         for line in done.changed:
-            typer.echo(f"  made from another {line}")
+            typer.echo(f"  different origin: {line}")
 
 
 def total(done: Sequence[Reproduced]) -> str:
-    """All folders together, in one line."""
+    """One line for all folders together."""
     if not done:
         return "there are no reference results"
     numbers = [number for each in done for number in each.numbers]
     wall_s, processor_s = (sum(getattr(each, name) for each in done) for name in ("wall_s", "processor_s"))
     return (
         f"{len(done)} folders: {sum(each.same for each in numbers)} of {len(numbers)} numbers are the same; "
-        f"{wall_s / 60:.1f} min, {processor_s / 60:.1f} min of a processor"
+        f"{wall_s / 60:.1f} min, {processor_s / 60:.1f} min of processor time"
     )
 
 

@@ -1,4 +1,4 @@
-"""`lab run`: ask the laboratory a question."""
+"""`lab run`: runs an experiment."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(help="none,native,manual,central,central-mgmt,dks-lks,lks; default: the experiment's"),
         ] = None,
-        seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="how many seeds, from 1 on")] = None,
-        seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="just this seed")] = None,
+        seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="number of seeds, from 1 on")] = None,
+        seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="this seed only")] = None,
         kernel: Annotated[str, typer.Option(help="virtual, uml or native")] = "virtual",
         jobs: Annotated[int | None, typer.Option(min=1, max=1024, help="guests at a time; default: one a core")] = None,
         out: Annotated[
             Path | None, typer.Option(help="the results folder; default: runs/EXPERIMENT-TOPOLOGY-KERNEL")
         ] = None,
-        fresh: Annotated[bool, typer.Option("--fresh", help="do again what is already done")] = False,
+        fresh: Annotated[bool, typer.Option("--fresh", help="also play runs that are already done")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="print the summary as machine-readable JSON")] = False,
-        formats: Annotated[
-            str, typer.Option(help="what figures are written as: svg (always), png, pdf, with commas")
-        ] = "svg",
+        formats: Annotated[str, typer.Option(help="formats of figures, with commas: svg (always), png, pdf")] = "svg",
         option: Annotated[
             list[str] | None,
             typer.Option("-o", "--option", help="NAME=VALUE, as JSON, plain text or @FILE: captures, policy, ..."),
         ] = None,
-        view: Annotated[bool, typer.Option("--view", help="a page on the loopback shows the runs as they go")] = False,
-        port: Annotated[int, typer.Option(min=0, max=65535, help="of that page; 0: any")] = 0,
+        view: Annotated[
+            bool, typer.Option("--view", help="show the runs on a page on the loopback while they are played")
+        ] = False,
+        port: Annotated[int, typer.Option(min=0, max=65535, help="port of that page; 0: any")] = 0,
     ) -> None:
-        """Run an experiment, print what was measured, and write figures and report.html.
+        """Run an experiment, print its measures, and write figures and report.html.
 
-        Each mode's first seed comes first. Ctrl-C keeps and reports what is done (exit code 130); a second one ends at
-        once, and the same command goes on where it was.
+        Each mode's first seed comes first. Ctrl-C keeps and reports the finished runs (exit code 130); a second Ctrl-C
+        ends at once. The same command continues where it stopped.
 
-        Exit code 1 when something that must hold does not, 2 for bad input, 3 when the runs could not be made.
+        Exit code 1 when a criterion is not met, 2 for bad input, 3 when the runs could not be made.
         """
         from testbed.cli.watch import kept, watched
         from testbed.record.live import newest
@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
         if kernel not in KERNELS:
             raise InputError(f"unknown kernel {kernel!r}", allowed=", ".join(KERNELS))
         if seed is not None and seeds is not None:
-            raise InputError("both --seed and --seeds", allowed="--seed for one, --seeds for the first so many")
+            raise InputError("both --seed and --seeds", allowed="--seed for one, --seeds for the first N")
         wrong: list[InputError] = []
         request = session.Request(
             experiment=experiment,
@@ -116,22 +116,22 @@ def register(app: typer.Typer) -> None:
 
 
 def _stopping() -> None:
-    typer.echo("lab: stopping: what is done is kept, and reported now; Ctrl-C again ends at once", err=True)
+    typer.echo("lab: stopping: finished runs are kept, and reported now; Ctrl-C again ends at once", err=True)
 
 
 def modes(keying: str | None) -> tuple[str, ...]:
-    """The keying modes that `--keying` names; an empty text is one that there is not, and no option at all none."""
+    """The keying modes that `--keying` names. An empty text is an unknown mode; no option at all gives none."""
     return () if keying is None else tuple(filter(None, map(str.strip, keying.split(",")))) or (keying,)
 
 
 def options(texts: Sequence[str], wrong: list[InputError]) -> dict[str, Any]:
-    """NAME=VALUE words as options; `wrong` gets what is no such word, or stands twice."""
+    """NAME=VALUE words as options; `wrong` gets the words of another form, and repeated names."""
     chosen: dict[str, Any] = {}
     for each in texts:
         with gathered(wrong):
             name, value = _option(each)
             if name in chosen:
-                raise InputError("stands twice", where=f"-o {name}", allowed="each option once")
+                raise InputError("is given twice", where=f"-o {name}", allowed="each option once")
             chosen[name] = value
     return chosen
 
@@ -160,14 +160,14 @@ def _from_file(name: str, path: Path) -> Any:
 
 
 class Progress:
-    """One line on stderr for each run that ends, with its mode's numbers so far and the time left."""
+    """Print one line on stderr for each run that ends, with its mode's numbers so far and the time left."""
 
     def __init__(self, modes: Sequence[str] = ()) -> None:
         self.modes, self.table = tuple(modes), dict[str, Any]()
         self._started = time.monotonic()
 
     def so_far(self, table: Mapping[str, Any]) -> None:
-        """The table of what has ended."""
+        """The table of the runs that have ended."""
         self.table = dict(table)
 
     def __call__(self, outcome: Outcome, done: int, of: int) -> None:
@@ -188,7 +188,7 @@ class Progress:
 
 
 class Filling(Progress):
-    """On a terminal: the table, which fills as runs end, above the line of the last one."""
+    """On a terminal: a table that fills as runs end, above the line of the last run."""
 
     def __init__(self, modes: Sequence[str], live: Live) -> None:
         super().__init__(modes)
@@ -200,7 +200,7 @@ class Filling(Progress):
 
         line = self.said(outcome, done, of)
         if not outcome.done:
-            self._live.console.print(Text(line))  # a failure stays to be seen
+            self._live.console.print(Text(line))  # a failure stays visible
         parts: list[Any] = [Text(line)]
         if self.table:
             parts.insert(0, table_of(self.table, self._live.console.width, self.modes)[0])
@@ -209,7 +209,7 @@ class Filling(Progress):
 
 @contextmanager
 def following(modes: Sequence[str]) -> Iterator[Progress]:
-    """What is told while runs are played: a table that fills where somebody watches it, else lines; on stderr."""
+    """The progress of runs on stderr: a table on a terminal, else lines."""
     from rich.console import Console
     from rich.live import Live
 
@@ -222,7 +222,7 @@ def following(modes: Sequence[str]) -> Iterator[Progress]:
 
 
 def print_summary(summary: dict[str, Any], folder: Path) -> None:
-    """The table, the verdicts and the findings, for a person."""
+    """Print the table, the verdicts and the findings as text."""
     from testbed.cli.console import WIDTH, folded, show, width
 
     lines = [f"{summary['title']}: {summary['topology']}, {summary['routers']} routers, {counted(summary['seeds'])}"]
@@ -241,14 +241,14 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     typer.echo()
     said = legend(summary["measured"])
     if left_out:
-        said.append(f"left out for the width of the terminal, in report.html: {'; '.join(left_out)}")
+        said.append(f"left out on this narrow terminal, in report.html: {'; '.join(left_out)}")
     for verdict in summary["criteria"]:
         mark = "ok    " if verdict["ok"] else "FAILED"
         said.append(f"{mark}  {verdict['keying']}: {verdict['text']}: {verdict['value']}")
     said += [f"found   {finding}" for finding in summary["findings"]]
     said += [f"flaw    {flaw}" for flaw in summary.get("flaws", ())]
     if summary.get("flaws") and summary["command"].startswith("./lab"):
-        said.append(f"again   {summary['command']} --out {folder}: plays what is missing, keeps the rest")
+        said.append(f"again   {summary['command']} --out {folder}: plays the missing runs, keeps the others")
     for keying in summary["keyings"]:
         played = [each for each in summary["runs"] if each["keying"] == keying and each["status"] == "done"]
         if played:
@@ -260,20 +260,20 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
 
 
 def counted(seeds: Sequence[int]) -> str:
-    """How many seeds."""
+    """The number of seeds, in words."""
     return f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
 
 
 def _show_cost(summary: Mapping[str, Any]) -> None:
-    """What each case took on this machine, for a person; nothing for a summary without cases."""
+    """Print the cost of each case on this machine; nothing for a summary without cases."""
     for label, cost in summary.get("cost", {}).items():
         typer.echo(
-            f"cost    {label}: {cost['wall_s']:.0f} s, {cost['cpu_s']:.0f} s of a processor, {cost['peak_mib']} MiB"
+            f"cost    {label}: {cost['wall_s']:.0f} s, {cost['cpu_s']:.0f} s of processor time, {cost['peak_mib']} MiB"
         )
 
 
 def legend(measured: Mapping[str, Any]) -> list[str]:
-    """What the headings of a summary's table mean: from what to what each number is."""
+    """Print the meaning of a summary's headings: start and end of each number."""
     spans = [measured["main"], *([measured["multicast"]] if "multicast" in measured else [])]
     return [
         *(f"{span['name']}: from {span['since']} to {span['until']}" for span in spans),
@@ -283,7 +283,7 @@ def legend(measured: Mapping[str, Any]) -> list[str]:
 
 
 def pace(runs: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
-    """Medians of the runs' own time and of the wall's in seconds, and how many times faster than real time that is."""
+    """Medians of virtual and wall time of a run in seconds, and their ratio."""
     from statistics import median
 
     run_s, wall_s = (median(each[name] for each in runs) for name in ("virtual_s", "wall_s"))

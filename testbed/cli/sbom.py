@@ -1,4 +1,4 @@
-"""`lab sbom`: what the locks name, as a software bill of materials."""
+"""`lab sbom`: writes a software bill of materials of the locks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     def sbom(
         out: Annotated[Path | None, typer.Option(help="the file to write; default: standard output")] = None,
     ) -> None:
-        """Write a software bill of materials (CycloneDX 1.5, JSON) of all that the locks name, with hashes."""
+        """Write a software bill of materials (CycloneDX 1.5, JSON) of everything in the locks, with hashes."""
         from agents.runtime.storage import write_atomic
         from testbed.errors import of_file
         from testbed.setup.sbom import bill

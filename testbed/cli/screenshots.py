@@ -1,4 +1,4 @@
-"""`lab screenshots`: pictures of the run view, and how fast it is drawn; pictures of the administrator's pages."""
+"""`lab screenshots`: pictures of the run view and of the administrator's pages, and the frame rate of the run view."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def register(app: typer.Typer) -> None:
     def screenshots(
         folder: Annotated[Path | None, typer.Argument(help="a results folder, or a run's")] = None,
         policy: Annotated[
-            str | None, typer.Option(help="instead: this page of the administrator's, as /deployment")
+            str | None, typer.Option(help="a page of the administrator instead, such as /deployment")
         ] = None,
         out: Annotated[Path | None, typer.Option(help="the PNG file (view.png or policy.png in docs/pictures)")] = None,
-        at: Annotated[str, typer.Option(help="what stands behind the # of the run view's address")] = "t=12",
-        keying: Annotated[str | None, typer.Option(help="as of lab view")] = None,
-        width: Annotated[int, typer.Option(min=320, max=4000, help="of the picture, in pixels")] = 1400,
-        height: Annotated[int, typer.Option(min=320, max=4000, help="of the picture, in pixels")] = 900,
-        dark: Annotated[bool, typer.Option("--dark", help="as at night")] = False,
+        at: Annotated[str, typer.Option(help="the part after the # in the address of the run view")] = "t=12",
+        keying: Annotated[str | None, typer.Option(help="as in lab view")] = None,
+        width: Annotated[int, typer.Option(min=320, max=4000, help="width of the picture in pixels")] = 1400,
+        height: Annotated[int, typer.Option(min=320, max=4000, help="height of the picture in pixels")] = 900,
+        dark: Annotated[bool, typer.Option("--dark", help="dark colours")] = False,
     ) -> None:
-        """Take a picture of the run view at a moment, and say how many frames a second a browser draws of it.
+        """Take a picture of the run view at a moment, and print how many frames a second a browser draws of it.
 
         lab screenshots runs/recovery_storm-abilene-virtual --keying central-mgmt,lks --at t=12
         lab screenshots --policy /
 
-        The frames are counted in headless Chromium while the cursor goes through the whole record in five seconds. The
-        administrator's pages are those of Abilene in the middle of a deployment, on a Policy Server of their own.
+        The frames are counted in headless Chromium while the cursor moves through the whole record in five seconds. The
+        administrator's pages show Abilene in the middle of a deployment, on a Policy Server of their own.
         """
         import tempfile
 
@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
         if (folder is None) == (policy is None):
             raise InputError(
-                "a picture is of a run or of an administrator's page",
+                "a picture shows either a run or an administrator's page",
                 where="FOLDER, --policy", allowed="one of them", next_command="lab screenshots --policy /",
             )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="lab-screenshots-") as temporary:

@@ -1,4 +1,4 @@
-"""`lab setup`: make what is missing now, instead of at the first run."""
+"""`lab setup`: makes missing artefacts now, instead of at the first run."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import typer
 def register(app: typer.Typer) -> None:
     @app.command()
     def setup(
-        kernel: Annotated[str, typer.Option(help="virtual, uml (no kernel is built for it) or native")] = "virtual",
+        kernel: Annotated[str, typer.Option(help="virtual, uml (builds no kernel) or native")] = "virtual",
         also: Annotated[
             list[str] | None,
             typer.Option(
-                "--with", help="sweep, grid, models, fuzz, docs, metrics, package or test: what that verb adds"
+                "--with", help="add a verb's needs: sweep, grid, models, fuzz, docs, metrics, package or test"
             ),
         ] = None,
     ) -> None:
         """Make the Python environment, guest tree and kernel that `lab run` needs, if they are missing.
 
-        What only other verbs need is added by these, or here by --with.
+        Other verbs add their own needs when they run, or here by --with.
         """
         from testbed.errors import InputError
         from testbed.setup import python_env
@@ -35,4 +35,4 @@ def register(app: typer.Typer) -> None:
             python_env.use(*(python_env.FOR_TESTS if each == "test" else (each,)))
         if {"models", "test"} & set(also or ()):
             make_for_models()
-        say("all is there")
+        say("everything is there")

@@ -1,4 +1,4 @@
-"""`lab shell NODE`: a shell in a node of the running laboratory."""
+"""`lab shell NODE`: opens a shell in a node of the running laboratory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def shell(
         node: Annotated[str, typer.Argument(help="A router, a host, dks, or wires.")],
-        command: Annotated[list[str] | None, typer.Argument(help="Run this instead (after --).")] = None,
+        command: Annotated[list[str] | None, typer.Argument(help="Run this command instead (after --).")] = None,
         lab: Annotated[str | None, typer.Option(help="Which laboratory, if several are up.")] = None,
     ) -> None:
         """Open a shell in a node, or run a command there; leave a shell with exit or Ctrl-].
@@ -32,11 +32,11 @@ def register(app: typer.Typer) -> None:
 
 
 def in_terminal() -> bool:
-    """Whether somebody types and somebody sees."""
+    """True when both standard input and output are terminals."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def write_out(data: bytes) -> None:
-    """To stdout, at once."""
+    """Write to stdout at once."""
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""`lab soak`: the agents under a seeded adversary."""
+"""`lab soak`: runs the agents under a seeded adversary."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ import typer
 def register(app: typer.Typer) -> None:
     @app.command()
     def soak(
-        seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, from --seed on")] = 20,
-        minutes: Annotated[float, typer.Option("--minutes", min=0, help="seeds for so long instead; 0: --seeds")] = 0.0,
+        seeds: Annotated[int, typer.Option("--seeds", min=1, help="number of seeds, from --seed on")] = 20,
+        minutes: Annotated[
+            float, typer.Option("--minutes", min=0, help="seconds to run seeds for, instead of --seeds; 0: use --seeds")
+        ] = 0.0,
         seed: Annotated[int, typer.Option("--seed", min=0, help="the first seed")] = 0,
-        keep: Annotated[str, typer.Option("--keep", help="of one seed, only the faults of these numbers: 0,3")] = "",
+        keep: Annotated[
+            str, typer.Option("--keep", help="with one seed: only the faults with these numbers, such as 0,3")
+        ] = "",
     ) -> None:
-        """Simulate domains under faults, here and without a guest; exit code 1 when an invariant does not hold."""
+        """Simulate domains under faults, without a guest. Exit code 1 when an invariant does not hold."""
         from testbed.errors import InputError
         from testbed.soak.faults import faults_of
         from testbed.soak.seeds import run, shrink

@@ -1,4 +1,4 @@
-"""`lab sweep`: an experiment over many factors, resumable, here or on many machines."""
+"""`lab sweep`: runs an experiment over many factors, resumable, here or on many machines."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path | None, typer.Option(help="the folder; default: runs/sweep-NAME")] = None,
         jobs: Annotated[int | None, typer.Option(min=1, max=1024, help="guests at a time; default: one a core")] = None,
         scheduler: Annotated[str, typer.Option(help="a Dask scheduler, tcp://host:port, instead of this machine")] = "",
-        dry: Annotated[bool, typer.Option("--dry-run", help="say how many runs it would be")] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="one line of machine-readable JSON at the end")] = False,
+        dry: Annotated[bool, typer.Option("--dry-run", help="only print the number of runs")] = False,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="print one line of machine-readable JSON at the end")
+        ] = False,
     ) -> None:
-        """Play every combination of the file's factors with every seed, and write results.parquet, a row a run.
+        """Play every combination of the file's factors with every seed, and write results.parquet, one row for each
+        run.
 
-        Stop it at any time, in any way: the same command goes on where it was. Exit code 1 when runs failed; they
-        are in failed/ and listed in failures.jsonl, and are tried again the next time.
+        You can stop it at any time and in any way: the same command continues where it stopped. Exit code 1 when runs
+        failed. Failed runs are in failed/ and in failures.jsonl, and are tried again the next time.
         """
         from testbed.runner import remote, sweepfile
         from testbed.runner import sweep as sweeping
@@ -68,7 +71,7 @@ def register(app: typer.Typer) -> None:
 
 @contextmanager
 def progress(count: int) -> Iterator[Progress]:
-    """A bar with the time left on a terminal, else a line for each run; both on stderr."""
+    """A progress bar with the time left on a terminal, else a line for each run; both on stderr."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -133,7 +136,7 @@ def _cells(rows: Sequence[Mapping[str, Any]], factors: Sequence[str]) -> dict[tu
 
 
 def _seconds_texts(values: Sequence[float | None]) -> list[str]:
-    """Median, both ends of its interval, and how many never came."""
+    """Median, both ends of its interval, and the number of runs in which the event never came."""
     from testbed.analysis.statistics import median_of
 
     known = [value for value in values if value is not None]

@@ -1,4 +1,4 @@
-"""The table of a summary, for a person: what a run measured and between what the truth lies, one number a column.
+"""The table of a summary as text: each measure with its interval, one number a column.
 
 A terminal that is too narrow gets fewer columns, never folded ones. Knows the summary's shape, not the runs.
 """
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 _HEADING = 12
-"""Letters of a heading that stand side by side, if its words let them."""
+"""Letters of a heading that fit side by side, if its words allow it."""
 
 
 @dataclass(frozen=True)
 class _Column:
-    """`rank`: of the columns that do not fit, those of the highest are left out first."""
+    """`rank`: the columns of the highest rank are left out first."""
 
     heading: str
     rank: int
@@ -37,13 +37,13 @@ class _Column:
 
 
 def table_of(summary: Mapping[str, Any], columns: int, modes: Sequence[str] = ()) -> tuple[Table, list[str]]:
-    """The table, as wide as `columns` at most if it can be, and the headings of what did not fit. `modes`: those that
-    are to have a row, also without any run."""
+    """The table, if possible at most `columns` wide, and the headings that did not fit. `modes`: modes that get a row
+    even without any run."""
     return _fitting(_columns(summary), summary["keyings"], columns, modes)
 
 
 def multicast_of(summary: Mapping[str, Any], columns: int) -> tuple[Table, list[str]]:
-    """The table of the multicast streams, in the same way, of a summary that has such."""
+    """The table of the multicast streams in the same form, if the summary has any."""
     from testbed.analysis.multicast import DUPLICATED, LOST, REGISTERS, TREES
 
     hears = summary["measured"]["multicast"]["name"]
@@ -80,7 +80,7 @@ def _fitting(
         for column in wanted:
             table.add_column(column.headed(), justify="left" if column.left else "right", no_wrap=True)
         for name in dict.fromkeys((*modes, *rows)):
-            # A mode without runs yet has nothing but its name.
+            # A mode without runs yet has only its name.
             table.add_row(name, *(each.cell(rows[name]) if name in rows else "" for each in wanted[1:]))
         highest = max(each.rank for each in wanted)
         if fit(table, columns) <= columns or not highest:
@@ -120,7 +120,7 @@ def _columns(summary: Mapping[str, Any]) -> list[_Column]:
 
 
 def _span(heading: str, of: Callable[[Row], Row], there: Sequence[Row]) -> list[_Column]:
-    """A span of time: its median, both ends of its interval, and how many never ended where others did."""
+    """The columns of a span of time: its median, both ends of its interval, and the runs in which it never ended."""
     columns = [
         _Column(f"{heading}: median", 0, lambda row: _middle(of(row))),
         _Column("95 % from", 4, lambda row: _two(of(row)["low"])),
@@ -132,7 +132,7 @@ def _span(heading: str, of: Callable[[Row], Row], there: Sequence[Row]) -> list[
 
 
 def _two(value: float | None) -> str:
-    """Of a span of time."""
+    """The cells of a span of time."""
     return ABSENT if value is None else UNAFFECTED if value == 0 else f"{value:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""`lab test`: the project's own tests, here and inside guests."""
+"""`lab test`: runs the project's own tests, on the host and inside guests."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ def register(app: typer.Typer) -> None:
         unit: Annotated[bool, typer.Option("--unit", help="only the tests that need no guest")] = False,
         guest: Annotated[bool, typer.Option("--guest", help="only the tests that need a guest")] = False,
     ) -> None:
-        """Run the tests; the last line is the sum of all of them, in pytest's words."""
+        """Run the tests. The last line sums all of them up, in pytest's words."""
         from testbed import testing
         from testbed.errors import InputError
         from testbed.setup import python_env
         from testbed.setup.all import make_all, make_for_models, make_for_pages
 
         if unit and guest:
-            raise InputError("--unit and --guest leave no test", allowed="one of them, or neither for all tests")
+            raise InputError(
+                "--unit and --guest together leave no test", allowed="one of them, or neither for all tests"
+            )
         started = time.monotonic()
         python_env.use(*python_env.FOR_TESTS)
         if not unit:

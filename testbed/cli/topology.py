@@ -1,4 +1,4 @@
-"""`lab topology`: list, show, draw, and the schema of what may be written."""
+"""`lab topology`: lists, shows and draws topologies, and prints the schema of a topology file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
     @group.command("list")
     def list_(as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False) -> None:
-        """The topologies at hand."""
+        """List the available topologies."""
         from testbed.topology.generate import FORMS, MORE
         from testbed.topology.load import library, load
 
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         topology: Spec,
         as_json: Annotated[bool, typer.Option("--json", help="everything, as machine-readable JSON")] = False,
     ) -> None:
-        """Every address, cost and delay of a topology."""
+        """Show every address, cost and delay of a topology."""
         from testbed.topology.load import load
 
         resolved = load(topology)
@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
 
     @group.command()
     def schema() -> None:
-        """The JSON Schema of a topology file."""
+        """Print the JSON Schema of a topology file."""
         from testbed.topology.schema import schema_text
 
         typer.echo(schema_text(), nl=False)
@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
             ),
         ],
     ) -> None:
-        """A drawing: by coordinates where the topology has them, else by a layout that is always the same."""
+        """Draw a topology: by its coordinates, or else by a fixed layout."""
         from testbed.topology.draw import draw as draw_topology
         from testbed.topology.load import load
 
@@ -103,7 +103,7 @@ def _print_tables(topology: Topology) -> None:
 
 
 def _interfaces(topology: Topology) -> tuple[Table, str]:
-    """The table, and in words what would be the same in all of its rows."""
+    """The table, and in words the values that all of its rows share."""
     from rich.table import Table
 
     rows = [
@@ -133,7 +133,7 @@ def _interfaces(topology: Topology) -> tuple[Table, str]:
 
 
 def _area(router: Router, interface: Interface) -> str:
-    """The area, with what is unusual about it or about this end of it."""
+    """The area, with the unusual properties of the area or of this end."""
     kind = router.area_types.get(interface.area, "")
     notes = [*filter(None, [kind]), *(["passive"] if interface.passive and interface.kind != "stub" else [])]
     return f"{interface.area} ({', '.join(notes)})" if notes else interface.area

@@ -1,4 +1,4 @@
-"""`lab up TOPOLOGY`: a running laboratory on the real clock, with Mininet's prompt."""
+"""`lab up TOPOLOGY`: runs a laboratory on the real clock, with Mininet's prompt."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def register(app: typer.Typer) -> None:
     def up(
         topology: Annotated[str, typer.Argument(help="A name, a generator (ring:20), or a file.")],
         ospf: Annotated[str | None, typer.Option(help=f"{OSPF}.")] = None,
-        keying: Annotated[str, typer.Option(help="How the routers get their keys.")] = "none",
-        kernel: Annotated[str, typer.Option(help="uml or native: people need the real clock.")] = "uml",
+        keying: Annotated[str, typer.Option(help="The keying mode.")] = "none",
+        kernel: Annotated[str, typer.Option(help="uml or native, which have the real clock.")] = "uml",
         name: Annotated[str | None, typer.Option(help="Its name, for --lab.")] = None,
-        seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Keys and addresses repeat with it.")] = 1,
+        seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides keys and addresses.")] = 1,
         capture: Annotated[bool, typer.Option(help="Capture every interface into pcap files.")] = False,
-        view: Annotated[bool, typer.Option("--view", help="A page on the loopback shows it as it runs.")] = False,
-        port: Annotated[int, typer.Option(min=0, max=65535, help="Of that page; 0: any.")] = 0,
+        view: Annotated[bool, typer.Option("--view", help="Show it on a page on the loopback while it runs.")] = False,
+        port: Annotated[int, typer.Option(min=0, max=65535, help="Port of that page; 0: any.")] = 0,
         option: Annotated[
             list[str] | None,
             typer.Option("-o", "--option", help="NAME=VALUE, as for lab run: mode=clear, …"),
@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
 
         if kernel not in ("uml", "native"):
             raise InputError(
-                f"a laboratory for people cannot run on kernel {kernel!r}",
+                f"an interactive laboratory cannot run on kernel {kernel!r}",
                 where="--kernel",
                 allowed="uml, native",
             )
@@ -96,7 +96,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _scripted(lab: Running, spec: GuestSpec) -> GuestResult:
-    """Run the guest with our standard input and output for those of its prompt."""
+    """Run the guest with this terminal as its prompt."""
     from testbed.cli.shell import write_out
     from testbed.guest.boot import run_guest
     from testbed.runner.execute import pool_of

@@ -1,4 +1,4 @@
-"""`lab validate`: is this a topology, and if not, what is wrong on which line."""
+"""`lab validate`: checks topologies, and names the line of each error."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def register(app: typer.Typer) -> None:
         ospf: Annotated[str | None, typer.Option(help=OSPF)] = None,
         as_json: Annotated[bool, typer.Option("--json", help="machine-readable JSON")] = False,
     ) -> None:
-        """Check topologies; exit code 2 when one is wrong.
+        """Check topologies. Exit code 2 when one is wrong.
 
-        A warning says what will not come up although nothing is wrong; experiments do not wait for it.
+        A warning names a part that will not come up although the file is valid; experiments do not wait for it.
         """
         from testbed.topology.findings import TopologyErrors
         from testbed.topology.load import examine

@@ -1,4 +1,4 @@
-"""`lab view RUN`: a run's record as a page to be watched in a browser."""
+"""`lab view RUN`: writes a run's record as a page for a browser."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def register(app: typer.Typer) -> None:
     def view(
         runs: Annotated[list[Path], typer.Argument(help="a run's folder, a results folder, or two of them")],
         keying: Annotated[
-            str | None, typer.Option(help="of a results folder: one keying mode or two, with a comma")
+            str | None, typer.Option(help="of a results folder: one keying mode, or two with a comma")
         ] = None,
         out: Annotated[Path | None, typer.Option(help="the HTML file (view.html in the first folder)")] = None,
     ) -> None:
-        """Write one HTML file that plays a run: its network, a timeline, what each router and link did.
+        """Write one HTML file that plays a run: its network, a timeline, and the history of each router and link.
 
-        The file needs no network and no server. Two runs play side by side on one cursor. Of a results folder the first
-        seeds are shown, of its last keying modes (the most protected ones) or of those given:
+        The file needs no network and no server. Two runs play side by side on one cursor. A results folder shows its
+        first seeds, of its last keying modes (the most protected ones) or of the given ones:
 
         lab view runs/recovery_storm-abilene-virtual --keying central-mgmt,lks
         """

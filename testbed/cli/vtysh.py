@@ -1,4 +1,4 @@
-"""`lab vtysh NODE`: FRR's shell on a router of the running laboratory."""
+"""`lab vtysh NODE`: opens FRR's shell on a router of the running laboratory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ def register(app: typer.Typer) -> None:
     def vtysh(
         node: Annotated[str, typer.Argument(help="A router.")],
         commands: Annotated[
-            list[str] | None, typer.Argument(metavar="[COMMAND]...", help="Run this and leave: 'show ip route'.")
+            list[str] | None,
+            typer.Argument(metavar="[COMMAND]...", help="Run this command and leave: 'show ip route'."),
         ] = None,
-        command: Annotated[list[str] | None, typer.Option("-c", help="The same; repeatable.")] = None,
+        command: Annotated[list[str] | None, typer.Option("-c", help="A command to run; repeatable.")] = None,
         lab: Annotated[str | None, typer.Option(help="Which laboratory, if several are up.")] = None,
     ) -> None:
         """Open vtysh on a router, or run commands in it.

@@ -1,4 +1,4 @@
-"""Pages of runs for `lab run`, `lab up` and `lab report`: one that shows what runs, and one of what has run."""
+"""Pages for `lab run`, `lab up` and `lab report`: one shows running runs, one shows finished runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from testbed.errors import InputError
 
 @contextmanager
 def watched(wanted: bool, port: int, pick: Callable[[], Path | None]) -> Iterator[None]:
-    """The page of the laboratory that `pick` gives while the block runs, if it is wanted. EnvironmentFailure."""
+    """Serves the page of the laboratory that `pick` gives while the block runs, if it is wanted. EnvironmentFailure."""
     if not wanted:
         yield
         return
@@ -25,14 +25,15 @@ def watched(wanted: bool, port: int, pick: Callable[[], Path | None]) -> Iterato
 
 
 def kept(folder: Path) -> None:
-    """The page of a results folder beside its report, which links to it. What hinders it is told, and no failure."""
+    """Write the page of a results folder beside its report, which links to it. A problem is reported, and is no
+    failure."""
     from testbed.view.write import write
 
     if not any((folder / "runs").glob("*/plan.json")):
-        return  # what was computed has no record to play
+        return  # computed runs have no record to play
     try:
         path, _ = write([folder], None)
     except (InputError, OSError) as error:
-        typer.echo(f"lab: there is no page of the runs: {error}", err=True)
+        typer.echo(f"lab: no page of the runs: {error}", err=True)
     else:
         typer.echo(f"view    {path}")

@@ -58,13 +58,13 @@ class Faults:
             case steps.LinkAdminUp():
                 return self._admin(step, up=True)
             case steps.LinkCarrierDown():
-                return self._wire(step, lambda: wires.carrier(step.segment, False), "has no carrier already")
+                return self._wire(step, lambda: wires.carrier(step.segment, False), "already has no carrier")
             case steps.LinkCarrierUp():
-                return self._wire(step, lambda: wires.carrier(step.segment, True), "has its carrier")
+                return self._wire(step, lambda: wires.carrier(step.segment, True), "already has its carrier")
             case steps.LinkBlackhole():
-                return self._wire(step, lambda: wires.blackhole(step.segment, True), "swallows all packets already")
+                return self._wire(step, lambda: wires.blackhole(step.segment, True), "already drops all packets")
             case steps.LinkHeal():
-                return self._wire(step, lambda: wires.blackhole(step.segment, False), "swallows no packets")
+                return self._wire(step, lambda: wires.blackhole(step.segment, False), "drops no packets")
             case steps.LinkNetem():
                 began = time.monotonic_ns()
                 wires.set_netem(step.segment, **step.changes)
@@ -72,9 +72,9 @@ class Faults:
                 return None
             case steps.Partition():
                 sides = {name: number for number, group in enumerate(step.groups, 1) for name in group}
-                return self._separate(step, lambda node: sides.get(node, 0), "every segment is parted so already")
+                return self._separate(step, lambda node: sides.get(node, 0), "every segment is already cut this way")
             case steps.Heal():
-                return self._separate(step, lambda _node: 0, "no segment is parted")
+                return self._separate(step, lambda _node: 0, "no segment is cut")
             case steps.DksKill():
                 return self._dks(step, running=False)
             case steps.DksStart():
@@ -130,7 +130,7 @@ class Faults:
             return None
         if not there:
             return f"keying {self._lab.keying.name} has no {', '.join(asked)}"
-        return f"{', '.join(there)}: {'without power' if isinstance(step, steps.PowerOff) else 'powered'} already"
+        return f"{', '.join(there)}: already {'without power' if isinstance(step, steps.PowerOff) else 'powered'}"
 
     def _off(self, name: str) -> bool:
         boot = self._boots.pop(name, None)
@@ -181,7 +181,7 @@ class Faults:
             return f"{', '.join(port.node for port in ports)}: without power"
         changing = [port for port in powered if port.lit is not up]
         if not changing:
-            return f"{', '.join(port.label for port in powered)}: {_up_or_down(up)} already"
+            return f"{', '.join(port.label for port in powered)}: already {_up_or_down(up)}"
         done: list[Port] = []
         for port in changing:
             began = time.monotonic_ns()
@@ -220,7 +220,7 @@ class Faults:
         if not lab.node(DKS).powered:
             return "the DKS's node is without power"
         if lab.dks_running is running:
-            return "the DKS runs already" if running else "the DKS does not run"
+            return "the DKS already runs" if running else "the DKS does not run"
         self._tell(step, DKS)
         if running:
             lab.start_dks()
@@ -255,7 +255,7 @@ class Faults:
         lab, began = self._lab, time.monotonic_ns()
         if lab.node(step.router).powered:
             raise InputError(
-                f"{step.router} has power", where=step.action, allowed="a router without",
+                f"{step.router} has power", where=step.action, allowed="a router without power",
                 next_command=f"lab fault power_off nodes={step.router}",
             )  # fmt: skip
         self._refuse_unpowered(step, "no documents")
@@ -280,7 +280,7 @@ class Faults:
         """InputError when the router that is handed something is without power, and so takes none of it."""
         name = step.hand_to
         if name is not None and not self._lab.node(name).powered:
-            raise InputError(f"{name} has no power and takes {takes}", where=step.action, allowed="another router")
+            raise InputError(f"{name} has no power and is to get {takes}", where=step.action, allowed="another router")
 
     def _came(self, step: steps.Step, outcome: Mapping[str, Any] | str, **args: Any) -> str | None:
         """Tell what came of a step, or give why there was nothing to do."""
@@ -295,12 +295,12 @@ class Faults:
         at = self._intruder
         if step.needs_tap and not at.taps(step.args["segment"]):
             raise InputError(
-                f"nobody is on {step.args['segment']}", where=step.action, allowed="a tap before",
+                f"no intruder is on {step.args['segment']}", where=step.action, allowed="a tap first",
                 next_command=f"lab fault tap segment={step.args['segment']}",
             )  # fmt: skip
         match step:
             case steps.Tap():
-                return None if at.tap(step.segment) else f"the intruder is on {step.segment} already"
+                return None if at.tap(step.segment) else f"the intruder is already on {step.segment}"
             case steps.Inject():
                 at.inject(step.segment, step.frames, step.copies, step.gap_s, step.fresh)
             case steps.Replay():
@@ -309,7 +309,7 @@ class Faults:
                 at.impersonate(step.segment, step.insider, step.speaker, step.payload)
             case steps.Impostor():
                 if not self._lab.keying.dks:
-                    return f"keying {self._lab.keying.name} has nobody who speaks IKE"
+                    return f"keying {self._lab.keying.name} has no agent that speaks IKE"
                 at.impostor(step.segment, step.victim, step.router, step.name, step.key)
             case _:
                 raise AssertionError(step)

@@ -42,7 +42,7 @@ def _wrong(plan: Plan) -> Iterator[InputError]:
             tapped.add(segment)
         elif step.needs_tap and segment in plan.topology.segments and segment not in tapped:
             yield InputError(
-                f"{prefix}nobody is on {segment} before", where=where, allowed=f"a tap of {segment} earlier"
+                f"{prefix}no intruder is on {segment} yet", where=where, allowed=f"a tap of {segment} earlier"
             )
     yield from _contradictions(plan.topology, steps)
     yield from _named(OneOf("interface", known_interfaces), plan.captures, plan.topology, "-o captures")
@@ -74,7 +74,7 @@ def _contradictions(topology: Topology, steps: Iterable[tuple[int, Step]]) -> It
                 where, prefix = _where(number, step)
                 other = f" ({before[1].written})" if before[1].written else ""
                 yield InputError(
-                    f"{prefix}contradicts {before[1].action} of the same moment{other}: {' '.join(part)}", where=where,
+                    f"{prefix}contradicts {before[1].action} at the same moment{other}: {' '.join(part)}", where=where,
                     allowed="one of them, or different moments",
                 )  # fmt: skip
                 break
@@ -101,7 +101,7 @@ def _stream(plan: Plan, stream: Stream, where: str) -> Iterator[InputError]:
     if stream.specific != (IPv4Address(stream.group) in SOURCE_SPECIFIC):
         kind = "source-specific" if stream.specific else "for any source"
         allowed = f"in {SOURCE_SPECIFIC}" if stream.specific else f"outside {SOURCE_SPECIFIC}, or specific=True"
-        yield InputError(f"{stream.group} is no group {kind}", where=where, allowed=f"a group {allowed}")
+        yield InputError(f"{stream.group} is not a group {kind}", where=where, allowed=f"a group {allowed}")
     yield from _times(plan, stream.since_s, stream.until_s, where)
 
 

@@ -20,9 +20,9 @@ def parse_fault(words: Sequence[str]) -> Step:
         name, mark, value = word.partition("=")
         if not mark or not name:
             raise InputError(
-                f"{word!r} is no argument", where=action, allowed=", ".join(f"{each}=…" for each in known) or "none"
+                f"{word!r} is not an argument", where=action, allowed=", ".join(f"{each}=…" for each in known) or "none"
             )
         if name in args:
-            raise InputError(f"{name} stands twice", where=action, allowed="each argument once")
+            raise InputError(f"{name} is given twice", where=action, allowed="each argument once")
         args[name] = value
     return make(action, args)

@@ -266,7 +266,7 @@ class Intruder:
                     elif isinstance(each, Established):
                         outcome = "admitted"
                     elif isinstance(each, Closed):
-                        outcome = f"refused: {each.reason.name.lower()}, notify {each.notify}"
+                        outcome = f"rejected: {each.reason.name.lower()}, notify {each.notify}"
             if outcome != "no answer":
                 break
             due = min(endpoint.next_timer() or end, end)

@@ -71,7 +71,7 @@ Segment = Annotated[Text, OneOf("segment", lambda topology: topology.segments, _
 Router = Annotated[Text, OneOf("router", lambda topology: topology.routers)]
 Nodes = Annotated[tuple[str, ...] | Literal["all"], listed('"all" or a list of nodes', every="all"), _A_NODE]
 Jitter = Annotated[
-    float, quantity(f"a jitter from 0 to {_MAX_JITTER_MS}ms, which is what netem keeps", 0, _MAX_JITTER_MS, {"ms": 1.0})
+    float, quantity(f"a jitter from 0 to {_MAX_JITTER_MS}ms, the limit of netem", 0, _MAX_JITTER_MS, {"ms": 1.0})
 ]
 Count = Annotated[int, whole("a whole number from 1 to 1,000,000", 1, 1_000_000)]
 
@@ -182,7 +182,7 @@ class _Power(Step):
     def wrong(self, topology: Topology) -> Iterator[Wrong]:
         yield from super().wrong(topology)
         if not self.nodes and not self.dks:
-            yield f"{self.action} of no node", 'nodes="all", a list of nodes, or dks=true'
+            yield f"{self.action} without a node", 'nodes="all", a list of nodes, or dks=true'
         elif self.nodes != "all" and "all" in self.nodes:
             yield 'nodes has "all" in a list', '"all" alone, or a list of nodes'
 
@@ -389,7 +389,7 @@ class RouterReplace(Step):
 
     def wrong(self, topology: Topology) -> Iterator[Wrong]:
         yield from super().wrong(topology)
-        yield from _to_itself(self, "has no power and is handed documents")
+        yield from _to_itself(self, "has no power and is to get documents")
 
 
 def _to_itself(step: RouterRemove | RouterReplace, problem: str) -> Iterator[Wrong]:
@@ -480,7 +480,7 @@ def _on_segment(step: _OfSegment, topology: Topology, **named: str) -> Iterator[
     there = [node for node, _ in (segment.members if segment else ()) if node in topology.routers]
     for name, router in named.items():
         if segment and router in topology.routers and router not in there:
-            yield f"{name}: there is no router {router!r} on {step.segment}", ", ".join(there)
+            yield f"{name}: {step.segment} has no router {router!r}", ", ".join(there)
 
 
 class Impersonate(_OfSegment):

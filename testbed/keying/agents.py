@@ -135,14 +135,14 @@ class AgentKeying(Keying):
         """As Keying.remove_router. A list that a router did not take can be handed on again."""
         server = self._policy_server()
         if hand_to is None and server.removed(router):
-            return f"{router} is removed already"
+            return f"{router} is already removed"
         signed = server.remove(router, export=hand_to is None)
         if hand_to is not None:
             words = f"revocation {base64.b64encode(signed).decode()}"
             try:
                 ask(lab.node(hand_to).volatile / "lks.sock", words)
             except (OSError, CommandRefused) as error:
-                raise EnvironmentFailure(f"{hand_to} takes no revocation list: {error}") from error
+                raise EnvironmentFailure(f"{hand_to} does not accept the revocation list: {error}") from error
         return None
 
     def allow_link(self, segment: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
@@ -150,7 +150,7 @@ class AgentKeying(Keying):
         ends = [(end.router, end.name) for end in lab.topology.ends(segment)]
         documents = self._policy_server().allow(ends, export=hand_to is None)
         if not documents:
-            return f"the routers of {segment} are neighbours already"
+            return f"the routers of {segment} are already neighbours"
         return _handed(documents, hand_to, lab)
 
     def replace_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
@@ -170,7 +170,7 @@ class AgentKeying(Keying):
         except CommandRefused as refusal:
             return {"outcome": "refused", "reason": str(refusal)}
         except OSError as error:
-            raise EnvironmentFailure(f"{hand_to} cannot be given anything: {error}") from error
+            raise EnvironmentFailure(f"{hand_to} cannot be reached: {error}") from error
         return {"outcome": "accepted"}
 
     def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
@@ -215,7 +215,7 @@ def _handed(documents: Mapping[str, bytes], hand_to: str | None, lab: KeyingLab)
         try:
             ask(lab.node(hand_to).volatile / "lks.sock", f"accept {words}")
         except (OSError, CommandRefused) as error:
-            raise EnvironmentFailure(f"{hand_to} takes no documents: {error}") from error
+            raise EnvironmentFailure(f"{hand_to} does not accept the documents: {error}") from error
     return {"routers": sorted(documents), "octets": sum(map(len, documents.values()))}
 
 

@@ -193,7 +193,7 @@ class Keying:
     def remove_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> str | None:
         """The administrator revokes a router's key: the DKS is told or, with `hand_to`, that router instead. Why there
         was nothing to do, when there was not: a mode that knows no router's own key cannot revoke it."""
-        return f"keying {self.name} knows no key of a router's own"
+        return f"keying {self.name} has no key of a router's own"
 
     def dks_address(self, topology: Topology) -> IPAddress:
         """Where routers reach the DKS of a mode that has one."""
@@ -204,7 +204,7 @@ class Keying:
         """Another machine comes in the place of a router without power, with a key of its own: an administrator with a
         delegated key signs the documents, and the DKS is told or, with `hand_to`, that router instead. Whose documents
         are new, or why there was nothing to do: a mode that knows no router's own key has none to replace."""
-        return f"keying {self.name} knows no key of a router's own"
+        return f"keying {self.name} has no key of a router's own"
 
     def allow_link(self, segment: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
         """An administrator lets the routers of a link be neighbours: the DKS is told or, with `hand_to`, that router

@@ -47,21 +47,21 @@ def again(folder: Path, figures: Drawing | None = None) -> dict[str, Any]:
             kept = read_summary(folder)
         except InputError as error:
             kept = {}
-            flaws.append(InputError(f"{error.problem}: what it said is taken from the runs", where=error.where))
+            flaws.append(InputError(f"{error.problem}: it is made again from the runs", where=error.where))
         outcomes = _outcomes(folder, kept.get("runs", ()), flaws)
         if not outcomes:
             raise _nothing(folder)
         plan = _a_plan(outcomes)
         name = kept.get("source") or kept.get("experiment") or (plan and plan.experiment)
         if not name:
-            raise InputError("no run says what experiment it is of", where=str(folder / RUNS),
+            raise InputError("no run names its experiment", where=str(folder / RUNS),
                              allowed=f"a readable {FILE}, or {PLAN} of a run")  # fmt: skip
         experiment = find(name)
         about = {
             "topology": kept.get("topology") or (plan.topology.name if plan else ""),
             "routers": kept.get("routers") or (len(plan.topology.routers) if plan else 0),
             "kernel": kept.get("kernel") or _kind(outcomes),
-            "command": kept.get("command") or "not known: the summary was lost",
+            "command": kept.get("command") or "unknown: the summary was lost",
             "seeds": kept.get("seeds") or sorted({each.seed for each in outcomes}),
             "source": kept.get("source"),
             **({"partial": kept["partial"]} if "partial" in kept else {}),
@@ -136,9 +136,9 @@ def records(folder: Path, summary: Mapping[str, Any], flaws: list[InputError]) -
         try:
             digests[name] = digest(path) if computed else sha256_of(path)
         except OSError:
-            flaws.append(InputError("is missing: the summary's numbers were compared", where=str(path)))
+            flaws.append(InputError("is missing: the numbers of the summary were compared", where=str(path)))
         else:
             if name in recorded and recorded[name] != digests[name]:
-                changed = f"was changed since the summary was made; lab report {folder} makes it anew"
+                changed = f"was changed since the summary was made; lab report {folder} makes the summary again"
                 flaws.append(InputError(changed, where=str(path)))
     return digests

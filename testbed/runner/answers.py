@@ -77,7 +77,7 @@ def sound(experiment: Question, method: str, measures: object) -> Measures:
         ]
     if wrong:
         name, value = wrong[0]
-        error = useless(experiment, method, value, "finite numbers, or None for what did not come", EnvironmentFailure)
+        error = useless(experiment, method, value, "finite numbers, or None for a missing one", EnvironmentFailure)
         error.problem = f"{method}() returned {name} = {quoted(value)}"
         raise error
     return measures
@@ -120,7 +120,7 @@ def figures(experiment: Question, method: str, drawn: object, folder: Path) -> S
         if not isinstance(each, Drawn):
             raise useless(experiment, method, each, "a list of Drawn", EnvironmentFailure)
         if not (folder / f"{each.name}.svg").is_file():
-            raise useless(experiment, method, each, f"figures whose {each.name}.svg is written", EnvironmentFailure)
+            raise useless(experiment, method, each, f"figures whose {each.name}.svg exists", EnvironmentFailure)
     return listed
 
 

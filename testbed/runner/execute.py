@@ -38,7 +38,7 @@ from testbed.whole import put
 TIMEOUT_S = 1800.0
 SPACE_MIB = 200
 NO_GUEST, NOT_MEASURED = "no guest", "not measured"
-MEASURE_AGAIN = "the same command again when the experiment's file is mended: the runs are kept, and only measured"
+MEASURE_AGAIN = "the same command again after the experiment's file is corrected: the runs are kept, and only measured"
 OUTCOME, RUNS, DAMAGED = "outcome.json", "runs", "damaged"
 PLAYS = (
     "agents",
@@ -107,7 +107,7 @@ def refuse_file(folder: Path) -> None:
         if each.is_dir():
             return
         if each.exists() or each.is_symlink():
-            raise InputError("is no folder", where=str(each), allowed="a new or a results folder, with --out")
+            raise InputError("is not a folder", where=str(each), allowed="a new folder or a results folder, with --out")
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def locked(folder: Path, *, new: bool = False) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
-        failure = of_file(error, folder, "a folder of yours, with --out")
+        failure = of_file(error, folder, "a folder that you may write, with --out")
         failure.problem, failure.where = f"cannot be written: {failure.problem}", str(folder)
         raise failure from error
     with lock:
@@ -131,7 +131,9 @@ def locked(folder: Path, *, new: bool = False) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                "another lab is writing there", where=str(folder), allowed="waiting, or --out with another folder"
+                "another lab command is writing there",
+                where=str(folder),
+                allowed="wait for it, or --out with another folder",
             ) from None
         yield
 
@@ -269,9 +271,9 @@ def _put_aside(own: Path, why: InputError) -> None:
     except OSError as error:
         raise InputError(
             f"{why.problem}, and it cannot be moved away: {error.strerror}", where=why.where,
-            allowed=f"folders that may be written: {own.parent}, {aside.parent}",
+            allowed=f"folders that you may write: {own.parent}, {aside.parent}",
         ) from error  # fmt: skip
-    say(f"{why.where}: {why.problem}; played again, and what was there is in {aside}")
+    say(f"{why.where}: {why.problem}; played again, and the old files are in {aside}")
 
 
 def keep(outcome: Outcome) -> None:
@@ -337,11 +339,11 @@ def first_problem(outcomes: Sequence[Outcome]) -> LabError | None:
 def _next(failed: Sequence[Outcome]) -> str:
     """What can help: in virtual time a run that failed by itself fails again, unless the disk was full."""
     if any(os.strerror(code) in each.detail for each in failed for code in FULL):
-        return "df -h; with room, the same command again: what is finished is kept"
+        return "df -h; with room, the same command again: finished runs are kept"
     if all(each.status == NOT_MEASURED for each in failed):
         return MEASURE_AGAIN
     if any(each.status == NO_GUEST or not _virtual(each.folder) for each in failed):
-        return "the same command again: what is done is kept"
+        return "the same command again: finished runs are kept"
     return f"less {failed[0].folder / 'console.log'}"
 
 

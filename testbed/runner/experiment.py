@@ -215,10 +215,10 @@ class Experiment(Question):
             raise unknown_keying(keying)
         if not live_segments(topology):
             raise InputError(
-                "convergence is measured in OSPF's routes, and no adjacency comes up in this network",
+                "convergence is measured by OSPF's routes, and no adjacency comes up in this network",
                 where=f"topology {topology.name}",
-                allowed="a link or LAN whose ends agree, and that does not lose every packet",
-                next_command="lab validate FILE, which says what keeps each down; lab up brings it up all the same",
+                allowed="a link or LAN whose ends agree and that does not lose every packet",
+                next_command="lab validate FILE, which names the reason for each; lab up starts it all the same",
             )
         wrong: list[InputError] = []
         with gathered(wrong):
@@ -340,7 +340,7 @@ def find(spec: str) -> Question:
         )  # fmt: skip
     module_spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
-        raise InputError("is no Python file", where=str(path))
+        raise InputError("not a Python file", where=str(path))
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
     with hosted(str(path), "the file", InputError):

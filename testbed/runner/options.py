@@ -52,10 +52,10 @@ def sizes_of(value: Any, fewest: int, most: int, example: str) -> list[int]:
         numbers = [int(str(each)) for each in (sizes if isinstance(sizes, list) else [sizes])]
     except ValueError:
         allowed = f"numbers of routers: {example}"
-        raise InputError(f"{sizes!r} are no sizes", where=f"{FLAG}sizes", allowed=allowed) from None
+        raise InputError(f"{sizes!r} is not a list of sizes", where=f"{FLAG}sizes", allowed=allowed) from None
     for number, size in enumerate(numbers):
         if size in numbers[:number]:
-            raise InputError(f"{size} stands twice", where=f"{FLAG}sizes", allowed="each size once")
+            raise InputError(f"{size} is given twice", where=f"{FLAG}sizes", allowed="each size once")
         if not fewest <= size <= most:
             raise InputError(f"{size} routers", where=f"{FLAG}sizes", allowed=f"{fewest} to {most:,} routers")
     return numbers
@@ -94,6 +94,6 @@ def unread(given: Mapping[str, Any], keyings: Sequence[str], own: Mapping[str, A
     for name, readers in all_options().items():
         if name in given and name not in own and not set(readers) & set(keyings):
             yield InputError(
-                f"no keying mode of {', '.join(keyings)} reads it", where=f"{FLAG}{name}",
+                f"no keying mode of {', '.join(keyings)} uses it", where=f"{FLAG}{name}",
                 allowed=f"it is for --keying {', '.join(readers)}",
             )  # fmt: skip

@@ -47,7 +47,7 @@ def dask(address: str) -> Player:
 def check(address: str) -> None:
     """InputError for what is no scheduler's address."""
     if not re.fullmatch(r"(tcp|tls)://[^/]+:\d{1,5}", address):
-        raise InputError(f"{address!r} is no scheduler", where="--scheduler", allowed="tcp://host:port")
+        raise InputError(f"{address!r} is not a scheduler", where="--scheduler", allowed="tcp://host:port")
 
 
 def _client(address: str) -> Any:

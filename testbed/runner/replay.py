@@ -40,7 +40,7 @@ def runs_of(folder: Path) -> list[Path]:
     folders = sorted(path for path in (folder / execute.RUNS).glob("*") if path.is_dir())
     if not folders:
         raise InputError(
-            "no run is here", where=str(folder), allowed="a folder that `lab run` wrote, or one of those in its runs/",
+            "no run is here", where=str(folder), allowed="a folder that `lab run` wrote, or one of its runs/",
             next_command="lab run --help",
         )  # fmt: skip
     return folders
@@ -51,7 +51,7 @@ def notes(folder: Path, now: origin.Origin) -> list[str]:
     changed = [f"{Path(str(flaw.where)).name}: {flaw.problem}" for flaw in Run(folder).flaws()]
     made = origin.read(folder)
     if made is None:
-        return ["the run does not say from what it was made", *changed]
+        return ["the run does not record its origin", *changed]
     if made.kind != "virtual":
         raise InputError(
             f"was run with --kernel {made.kind}: on the real clock no two runs are the same", where=str(folder),
@@ -64,7 +64,7 @@ def notes(folder: Path, now: origin.Origin) -> list[str]:
 
 
 def _changed(commit: str) -> str:
-    return " and changes that were in no commit" if commit.endswith("+") else ""
+    return " and uncommitted changes" if commit.endswith("+") else ""
 
 
 def replay(
@@ -120,5 +120,5 @@ def _plan(folder: Path) -> Plan:
     except InputError as error:
         raise InputError(
             f"the plan cannot be played by this code: {error.problem}", where=error.where,
-            next_command="git checkout of the commit in its origin.json, and again",
+            next_command="git checkout of the commit in its origin.json, and the same command again",
         ) from error  # fmt: skip

@@ -113,7 +113,7 @@ def wrong_keyings(asked: Sequence[str]) -> Iterator[InputError]:
         if name not in KEYINGS:
             yield unknown_keying(name, "--keying")
         elif name in asked[:number]:
-            yield InputError(f"{name} stands twice", where="--keying", allowed="each keying mode once")
+            yield InputError(f"{name} is given twice", where="--keying", allowed="each keying mode once")
 
 
 class InGuests:
@@ -299,7 +299,7 @@ def refuse_another(folder: Path, experiment: str, network: Topology | None = Non
         return  # none, or one that says nothing any more
     if there["experiment"] != experiment:
         raise InputError(
-            f"holds results of {there['experiment']}", where=str(folder), allowed="a folder of its own, with --out"
+            f"holds results of {there['experiment']}", where=str(folder), allowed="another folder, with --out"
         )
     for run in there.get("runs", ()) if network is not None else ():
         try:
@@ -308,8 +308,8 @@ def refuse_another(folder: Path, experiment: str, network: Topology | None = Non
             continue
         if known != network:
             raise InputError(
-                f"holds results of another network that is called {known.name} too", where=str(folder),
-                allowed="a folder of its own, with --out; or another `name:` in the topology's file",
+                f"holds results of another network with the same name {known.name}", where=str(folder),
+                allowed="another folder, with --out; or another `name:` in the topology's file",
             )  # fmt: skip
         return
 
@@ -358,7 +358,7 @@ def written(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        failure = of_file(error, folder, "a folder of yours")
+        failure = of_file(error, folder, "a folder that you may write")
         failure.problem = f"cannot be written: {failure.problem}"
         raise failure from error
 
@@ -369,7 +369,7 @@ def nothing_left(folder: Path, flaws: Sequence[InputError], command: str = "") -
     again = f"{command} --out {folder}" if command.startswith("./lab") else "lab run --help"
     error = InputError(
         f"no run here can be measured:{listed(flaws)}" if flaws else "no finished run is here", where=str(folder),
-        allowed="a folder with the record of one finished run at least", next_command=again,
+        allowed="a folder with the record of at least one finished run", next_command=again,
     )  # fmt: skip
     if any(each.exit_code == EnvironmentFailure.exit_code for each in flaws):
         error.exit_code, error.allowed, error.next_command = EnvironmentFailure.exit_code, None, execute.MEASURE_AGAIN

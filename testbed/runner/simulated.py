@@ -182,7 +182,7 @@ class Computed:
 def _cases(experiment: Simulated, request: Request) -> list[tuple[str, int, Mapping[str, Any]]]:
     """The experiment's cases. InputErrors for what cannot be asked, or an answer that is no list of cases."""
     raise_errors(
-        InputError(f"{each} stands twice", where="--keying", allowed="each keying mode once")
+        InputError(f"{each} is given twice", where="--keying", allowed="each keying mode once")
         for each in dict.fromkeys(request.keyings)
         if request.keyings.count(each) > 1
     )

@@ -145,7 +145,9 @@ def _doubles(factors: Mapping[str, list[Any]], lines: Lines) -> Iterator[InputEr
         for number, level in enumerate(levels):
             if level in levels[:number]:
                 yield InputError(
-                    f"level {level!r} stands twice", where=lines.of("factors", name, number), allowed="each level once"
+                    f"level {level!r} is given twice",
+                    where=lines.of("factors", name, number),
+                    allowed="each level once",
                 )
 
 
@@ -170,7 +172,7 @@ def _each_alone(
     for name, value in source.options.items():
         if name in options:
             yield InputError(
-                f"{name!r} is an option for every run and a factor",
+                f"{name!r} is both an option of every run and a factor",
                 where=lines.of("options", name),
                 allowed="one of them",
             )
@@ -202,7 +204,7 @@ def _misspelt(name: str, experiment: Experiment) -> str:
 
 def _examined(level: Any, where: Location) -> tuple[Topology, list[Caution]]:
     if not isinstance(level, str):
-        raise InputError(f"{level!r} is no topology", where=where, allowed="ring:4, abilene, mine.yaml, in quotes")
+        raise InputError(f"{level!r} is not a topology", where=where, allowed="ring:4, abilene, mine.yaml, in quotes")
     try:
         return examine(level)
     except TopologyErrors:

@@ -48,9 +48,9 @@ def expectation(cores: int) -> str:
     """What a person is to expect who has no kernel yet, on so many idle cores, and what there is to see sooner."""
     minutes = max(1, round((kernel.CPU_S + OTHER_CPU_S) / min(cores, USEFUL_CORES) / 60))
     return (
-        f"the guest's kernel is not built yet: {kernel.FILES} files are compiled once, and all else is made meanwhile, "
-        f"about {minutes} min with {cores} idle cores. `--kernel uml` takes Debian's ready kernel instead, on the real "
-        "clock: ./lab run recovery_storm --keying lks --seed 1 --kernel uml starts in a minute, and takes six"
+        f"the guest's kernel is not built yet: {kernel.FILES} files are compiled once, while everything else is made; "
+        f"about {minutes} min with {cores} idle cores. `--kernel uml` takes Debian's ready kernel instead, on the "
+        "real clock: ./lab run recovery_storm --keying lks --seed 1 --kernel uml starts in a minute, and takes six"
     )
 
 

@@ -27,13 +27,13 @@ from testbed.setup.progress import say, step
 
 LOCK = PROJECT / "locks" / "debian.txt"
 SECTIONS = {
-    "guest": "the guest that runs are made in",
-    "tests": "what the tests' guest has beside it",
+    "guest": "the guest in which runs are played",
+    "tests": "additions of the tests' guest",
     "kernel": "the kernel's source",
     "machine": "the machines that boot inside the guest",
-    "debian-12": "a clean Debian 12, which packages of the agents are tried in",
+    "debian-12": "a clean Debian 12, to install the agents' packages in",
     "debian-13": "a clean Debian 13",
-    "lintian": "what looks at packages and images of the agents",
+    "lintian": "checkers for packages and images of the agents",
 }
 FOLDER = "debian"
 SUITE = "trixie"
@@ -87,7 +87,7 @@ def read(lock: Path | None = None) -> dict[str, tuple[Package, ...]]:
             by_section[section].append(Package(*words))
         else:
             raise InputError(
-                f"{line!r} is no line of a lock", where=f"{lock}:{number}",
+                f"{line!r} is not a line of a lock", where=f"{lock}:{number}",
                 allowed=f"name, version, architecture and SHA-256, below {', '.join(f'[{each}]' for each in SECTIONS)}",
                 next_command="./lab lock renew",
             )  # fmt: skip
@@ -153,7 +153,7 @@ class Archive:
         except EnvironmentFailure as error:
             if strict:
                 raise
-            say(f"{error.problem}\ngoing on with the package lists that were read before")
+            say(f"{error.problem}\ncontinuing with the package lists read before")
             return
         for line in output.splitlines():
             if line.startswith("W: Failed to fetch"):
@@ -261,8 +261,8 @@ class Archive:
         if changed:
             differ = " Records will differ from those of the locked one;" if what == SECTIONS["guest"] else ""
             say(
-                f"{what} is not the locked one, since the mirror no longer has all of it: {abridged(changed)}.{differ}"
-                f" {SNAPSHOT}=URL names a snapshot service that has it"
+                f"{what} is not the locked one, since the mirror no longer has all of it: "
+                f"{abridged(changed)}.{differ} {SNAPSHOT}=URL names a snapshot service that has it"
             )
         return Resolved(packages, changed)
 

@@ -76,7 +76,7 @@ class Artefact:
         """The folder, built now if it is not there. Raises EnvironmentFailure when it cannot be."""
         if self.ready:
             return self.path
-        with held(self.name, f"another process makes the {self.kind}"):
+        with held(self.name, f"another process is making the {self.kind}"):
             if not self.ready:
                 self._build()
         return self.path
@@ -171,7 +171,7 @@ def require_space(folder: Path, mib: int) -> None:
         raise EnvironmentFailure(
             f"{free} MiB are free, {mib} MiB are needed",
             where=str(folder),
-            allowed="more room there, or LAB_CACHE set to a folder that has it",
+            allowed="more free space there, or LAB_CACHE set to a folder that has it",
             next_command="./lab clean --cache; df -h",
         )
 
@@ -187,7 +187,7 @@ def remove(folder: Path) -> None:
     for mounted in mounted_below(folder):
         if subprocess.run(["umount", "--lazy", mounted], capture_output=True, check=False).returncode != 0:
             raise EnvironmentFailure(
-                "something is mounted in a folder that is to be removed",
+                "a file system is mounted in a folder that is to be removed",
                 where=str(mounted),
                 allowed="root, who may unmount it",
                 next_command=f"sudo umount {mounted}; ./lab clean",
@@ -234,7 +234,7 @@ def _open_lock(name: str) -> int:
         raise EnvironmentFailure(
             f"the cache cannot be written: {error.strerror}",
             where=str(folder),
-            allowed="a folder of yours; set LAB_CACHE to choose another",
+            allowed="a folder that you may write; set LAB_CACHE to choose another",
             next_command="LAB_CACHE=/var/tmp/lab-$USER ./lab doctor",
         ) from error
 

@@ -55,13 +55,13 @@ def run(
             return output
         if attempt == tries or any(sign in output for sign in DISK_FULL):
             break
-        say(f"{what} failed (try {attempt} of {tries}); once more")
+        say(f"{what} failed (try {attempt} of {tries}); trying again")
         time.sleep(2 * attempt)
     tail = "\n".join("    " + line for line in output.strip().splitlines()[-TAIL_LINES:])
     if any(sign in output for sign in DISK_FULL):
         raise DiskFull(
             f"{what} failed, since the disk is full:\n{tail}",
-            allowed="more room, or LAB_CACHE set to a folder that has it",
+            allowed="more free space, or LAB_CACHE set to a folder that has it",
             next_command="df -h; ./lab doctor",
         )
     raise EnvironmentFailure(f"{what} failed (exit code {code}):\n{tail}", next_command=next_command or "./lab doctor")

@@ -76,9 +76,9 @@ def _cache() -> Finding:
     folder = next(path for path in (cache_dir(), *cache_dir().parents) if path.exists())
     needed = sum(made.space_mib for made in (python_env.venv(), tree.tree(), kernel.kernel()) if not made.ready)
     free = shutil.disk_usage(folder).free // 2**20
-    detail = f"{free} MiB free in {cache_dir()}, {needed} MiB needed for what is missing"
+    detail = f"{free} MiB free in {cache_dir()}, {needed} MiB needed for the missing artefacts"
     if needed and not os.access(folder, os.W_OK):
-        return Finding("cache", "bad", f"{folder} cannot be written", "set LAB_CACHE to a folder of yours")
+        return Finding("cache", "bad", f"{folder} cannot be written", "set LAB_CACHE to a folder that you may write")
     if free < needed:
         return Finding("cache", "bad", detail, "./lab clean --cache, or set LAB_CACHE to a larger disk")
     return Finding("cache", "ok", detail)
@@ -100,11 +100,14 @@ def _memory() -> Finding:
 def _bounds() -> Finding:
     what, version = "guest's bounds", supervise.landlock()
     if version >= supervise.LANDLOCK:
-        return Finding(what, "ok", f"Landlock {version}: a guest's root reaches no files of this machine but its own")
+        return Finding(
+            what, "ok", f"Landlock {version}: root in a guest reaches no files of this machine except its own"
+        )
     return Finding(
         what,
         "ok",
-        "this kernel has no Landlock: a guest's root reaches every file that you may reach; trust what you run",
+        "this kernel has no Landlock: root in a guest reaches every file that you may reach; trust the code that "
+        "you run",
     )
 
 
@@ -136,7 +139,9 @@ def against_the_lock() -> list[Finding]:
 
 def _for_tests() -> Finding:
     tests = tree.tree(tests=True)
-    detail = str(tests.path) if tests.ready else "not made: only ./lab test and ./lab bench ike need it, and make it"
+    detail = (
+        str(tests.path) if tests.ready else "not made: only ./lab test and ./lab bench ike need it, and they make it"
+    )
     return Finding(tests.kind, "ok", detail)
 
 
@@ -144,7 +149,7 @@ def _layers() -> Finding:
     made = [python_env.layer(name) for name in python_env.LAYERS]
     there = ", ".join(str(each.path) for each in made if each.ready)
     absent = ", ".join(name for name, each in zip(python_env.LAYERS, made, strict=True) if not each.ready)
-    later = f"not made: {absent}, which the verbs that need them add" if absent else ""
+    later = f"not made: {absent}; the verbs that need them add them" if absent else ""
     return Finding("Python layers", "ok", "; ".join(filter(None, (there, later))))
 
 
@@ -162,7 +167,7 @@ def _native() -> Finding:
     if os.geteuid() != 0:
         return Finding(what, "ok", "not available: this user is not root")
     if not tree.tree().ready:
-        return Finding(what, "ok", "not known before the guest tree is made")
+        return Finding(what, "ok", "unknown until the guest tree is made")
     absent = native.lacking(tree.tree().path / "root")
     return Finding(
         what, "ok", f"not available: the running kernel lacks {', '.join(absent)}" if absent else "available"

@@ -72,7 +72,7 @@ def install(lock: Path, *, into: Path, what: str, guest: Guest | None = None) ->
     try:
         uv().make()
     except EnvironmentFailure as error:
-        say(f"uv cannot be had, so pip does it, which takes minutes: {error.problem}")
+        say(f"uv is not available, so pip installs the packages, which takes minutes: {error.problem}")
         _with_pip(lock, python, target, guest, what)
         return
     platform = () if guest is None else ("--python-version", guest.version, "--python-platform", for_uv(guest))

@@ -43,7 +43,7 @@ def missing() -> str | None:
 def _build(folder: Path, named: str) -> None:
     if (why := missing()) is not None:
         raise EnvironmentFailure(
-            f"the previous release cannot be had: {why}", where=str(PROJECT), allowed="a clone with its history",
+            f"the previous release is not available: {why}", where=str(PROJECT), allowed="a clone with its history",
             next_command="git fetch --unshallow",
         )  # fmt: skip
     history.unpack(named, folder, "agents")

@@ -20,7 +20,7 @@ from testbed.setup.progress import say
 LOCKS = PROJECT / "locks"
 LOCK = LOCKS / "run.txt"
 LAYERS = {
-    "sweep": "the table that a sweep leaves",
+    "sweep": "the table of a sweep",
     "grid": "runs on other machines",
     "models": "the search in models/",
     "fuzz": "fuzzing by coverage",

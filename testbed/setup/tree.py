@@ -166,7 +166,7 @@ def _check(root: Path, packages: Iterable[Package]) -> None:
     wanted = {f"{each.name} {each.version} {each.architecture}" for each in packages}
     if there != wanted:
         raise EnvironmentFailure(
-            f"the guest tree is not what it was to be made of: {archive.abridged(sorted(there ^ wanted))}",
+            f"the guest tree differs from its lock: {archive.abridged(sorted(there ^ wanted))}",
             where=str(root), next_command="./lab clean --cache; ./lab setup",
         )  # fmt: skip
 

@@ -120,7 +120,7 @@ def _problems(topology: Topology, segment: Segment) -> Iterator[str]:
         return
     silent = [end for end in members if end.passive]
     if silent and speaking:
-        said = f"passive at {_names(silent)} alone"
+        said = f"passive at {_names(silent)} only"
         yield f"{said}: nobody there answers the Hellos of {_names(speaking)}, no adjacency forms"
     types = {end.router: area_type(topology, end) for end in speaking}
     groups: dict[str, list[Interface]] = {}
@@ -128,7 +128,7 @@ def _problems(topology: Topology, segment: Segment) -> Iterator[str]:
         groups.setdefault(_OPTIONS[types[end.router]], []).append(end)
     if len(groups) > 1:
         said = ", ".join(f"{name} takes area {speaking[0].area} for {kind}" for name, kind in types.items())
-        yield f"{said}: their Hellos differ in the area's type and are rejected, no adjacency forms between them"
+        yield f"{said}: their Hellos differ in the area's type and are rejected, so no adjacency forms between them"
     for ends in groups.values():
         if len(ends) < 2:
             continue
@@ -143,7 +143,7 @@ def _problems(topology: Topology, segment: Segment) -> Iterator[str]:
 
 def _mtus(topology: Topology, segment: Segment, ends: list[Interface]) -> str:
     said = ", ".join(f"{end.mtu} at {end.router}" for end in ends)
-    stuck = "OSPF stays in ExStart and Exchange, for Database Descriptions of the larger are rejected"
+    stuck = "OSPF stays in ExStart and Exchange, since Database Descriptions of the larger MTU are rejected"
     designated = _designated(topology, ends)
     if segment.kind != "lan" or designated is None:
         return f"MTU {said}: {stuck}; no adjacency forms"

@@ -97,13 +97,15 @@ def _names(
     if source.pim is not None and source.pim.rp is not None:
         known(source.pim.rp, "pim", "rp")
         if (problem := crowded(_interfaces_by_router(source))) is not None:
-            findings.wrong(f"no PIM: {problem}", "pim", allowed="pim: off, or fewer links, LANs and hosts at it")
+            findings.wrong(
+                f"no PIM: {problem}", "pim", allowed="pim: off, or fewer links, LANs and hosts at this router"
+            )
     if source.pim is not None and source.pim.ipv6 and 3 not in source.ospf.versions:
         findings.wrong(
-            "PIM for IPv6 finds its way by OSPFv3, which does not run",
+            "PIM for IPv6 needs OSPFv3, which does not run",
             "pim",
             "ipv6",
-            allowed="ospf: {versions: [2, 3]} beside it, or no ipv6",
+            allowed="ospf: {versions: [2, 3]} as well, or no ipv6",
         )
     return not unknown
 
@@ -136,7 +138,7 @@ def _meanings(source: TopologySource, routers: list[str], findings: Findings) ->
             findings.wrong(
                 f"{what} {name!r} differs from {sections[twins[name]][1]} {twins[name]!r} in letter case only",
                 *_first_use(source, section, name),
-                allowed="names that differ in more: host names have no letter case (RFC 4343)",
+                allowed="names that differ in more than letter case, which host names ignore (RFC 4343)",
             )
 
 
@@ -204,7 +206,7 @@ def _interfaces(source: TopologySource, findings: Findings) -> None:
         elif seen in taken:
             first, where = taken[seen]
             findings.wrong(
-                f"{seen!r} are two interfaces, of {first!r}{findings.line(*where)} and of {node!r}", *path,
+                f"{seen!r} is the name of two interfaces, of {first!r}{findings.line(*where)} and of {node!r}", *path,
                 allowed="names that no other interface has",
             )  # fmt: skip
         taken.setdefault(seen, (node, path))
@@ -238,7 +240,9 @@ def _areas(source: TopologySource, findings: Findings) -> None:
         areas += [(area, kind, ("routers", name, "areas", area), own) for area, kind in router.areas.items()]
     for area, kind, path, there in areas:
         if area == 0 and kind != "normal":
-            findings.wrong(f"area 0 is {kind}", *path, allowed="normal: the backbone carries what all others learn")
+            findings.wrong(
+                f"area 0 is {kind}", *path, allowed="normal: the backbone carries the routes of all other areas"
+            )
         elif area not in there:
             findings.wrong(
                 f"no link or LAN{' of its' if path[0] == 'routers' else ''} is in area {area}", *path,

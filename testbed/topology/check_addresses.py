@@ -72,7 +72,9 @@ def _wire(
         if address in seen:
             findings.wrong(f"address {address} is given twice", *at, allowed="each address once")
         elif address not in wire.subnet or not usable(wire.subnet, address):
-            findings.wrong(f"address {address} is not for a router in {wire.subnet}", *at, allowed=_range(wire.subnet))
+            findings.wrong(
+                f"address {address} is not a router's address in {wire.subnet}", *at, allowed=_range(wire.subnet)
+            )
         seen.add(address)
 
 

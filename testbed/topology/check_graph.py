@@ -43,9 +43,7 @@ def _areas(source: TopologySource, routers: list[str], findings: Findings) -> No
         return
     for area, graph in pieces.items():
         if not networkx.is_connected(graph):
-            findings.wrong(
-                f"area {area} is in several pieces", *first[area], allowed="areas that hang together in themselves"
-            )
+            findings.wrong(f"area {area} is in several pieces", *first[area], allowed="areas that are each connected")
     if 0 not in pieces:
         findings.wrong("there are several areas, but no area 0", "links", allowed="a backbone: links with area: 0")
     for router in routers:

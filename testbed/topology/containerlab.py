@@ -97,7 +97,7 @@ class _Import:
     def _description(self, hosts: list[str]) -> str:
         said = [f"imported from {self.file.name[:100]}"]
         if hosts:
-            said.append(f"hosts, for their images are none of FRR: {some(hosts)}")
+            said.append(f"hosts, since their images are not FRR: {some(hosts)}")
         if self.left_out:
             said.append(f"left out: {some(self.left_out)}")
         if self.instead:
@@ -163,10 +163,10 @@ class _Import:
             path = ("topology", "links", index)
             ends = link.get("endpoints") if isinstance(link, dict) else None
             if ends is None and isinstance(link, dict) and isinstance(link.get("endpoint"), dict):
-                self.left_out.append("a link of one end")  # to the machine, its management, or another machine
+                self.left_out.append("a link with one end")  # to the machine, its management, or another machine
                 continue
             if not isinstance(ends, list) or len(ends) != 2:
-                raise self._wrong(f"topology.links.{index}: no link of two ends", *path, allowed=LINK)
+                raise self._wrong(f"topology.links.{index}: not a link with two ends", *path, allowed=LINK)
             pair = tuple(self._end(end, (*path, "endpoints", at)) for at, end in enumerate(ends))
             outside = [end.node for end in pair if end.node not in self.kinds]
             if outside:
@@ -216,13 +216,13 @@ class _Import:
         path = ("topology", "nodes", name)
         if len(links) > 1:
             raise self._wrong(
-                f"node {name!r} has {len(links)} links, and its image {image!r} is none of FRR", *path,
+                f"node {name!r} has {len(links)} links, and its image {image!r} is not FRR", *path,
                 allowed="an image of FRR for a router, or one link for a host",
             )  # fmt: skip
         own, other, _wire = links[0]
         if other.node not in routers:
             raise self._wrong(
-                f"node {name!r} is a host, for its image {image!r} is none of FRR, but {other.node!r} is no router",
+                f"node {name!r} is a host, since its image {image!r} is not FRR, but {other.node!r} is not a router",
                 *path, allowed="a host behind a router",
             )  # fmt: skip
         return HostSource(on=other.node, interfaces=[other.interface, own.interface])
@@ -233,12 +233,12 @@ class _Import:
         for other, _wire in ends:
             if other.node not in routers:
                 raise self._wrong(
-                    f"{other.node!r} on bridge {name!r} is no router", *path, allowed="routers alone on a bridge"
+                    f"{other.node!r} on bridge {name!r} is not a router", *path, allowed="only routers on a bridge"
                 )
         members = [other.node for other, _wire in ends]
         if len(members) < 2 or len(set(members)) < len(members):
             allowed = "two or more routers on a bridge, each once"
-            raise self._wrong(f"bridge {name!r} joins {some(members) or 'nobody'}", *path, allowed=allowed)
+            raise self._wrong(f"bridge {name!r} joins {some(members) or 'no routers'}", *path, allowed=allowed)
         mtus = {other.node: wire.mtu for other, wire in ends if wire.mtu is not None}
         return LanSource(
             routers=members, interfaces={other.node: other.interface for other, _wire in ends}, mtu=mtus or None

@@ -86,7 +86,7 @@ def draw(topology: Topology, output: Path) -> None:
         figure.savefig(output, bbox_inches="tight", dpi=150, metadata=metadata)
     except OSError as error:
         raise InputError(
-            f"cannot be written: {error.strerror}", where=str(output), allowed="a file in a folder that is there"
+            f"cannot be written: {error.strerror}", where=str(output), allowed="a file in a folder that exists"
         ) from error
     finally:
         pyplot.close(figure)

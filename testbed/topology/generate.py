@@ -24,7 +24,7 @@ FORMS = {
     "waxman": "waxman:N:seed=S",
 }
 LIMIT = 500
-MORE = ":links=L behind any but lan:N, for L links side by side in place of each"
+MORE = ":links=L for any except lan:N, for L parallel links in place of each"
 MOST_LINKS = 8
 
 
@@ -58,14 +58,14 @@ def generate(spec: str) -> TopologySource:
         _bounded(spec, int(words[0]), 3 if kind == "ring" else 2)
         return makers[kind](int(words[0]))
     allowed = f"{', '.join(FORMS.values())}; {MORE}"
-    raise InputError(f"{spec!r} is no generator", allowed=allowed, next_command="lab topology list")
+    raise InputError(f"{spec!r} is not a generator", allowed=allowed, next_command="lab topology list")
 
 
 def _side_by_side(spec: str, source: TopologySource, count: int) -> TopologySource:
     """The same with so many links for each."""
     if not 1 <= count <= MOST_LINKS:
         raise InputError(
-            f"{spec!r} has {count} links side by side", allowed=f"1 to {MOST_LINKS}", next_command="lab topology list"
+            f"{spec!r} has {count} parallel links", allowed=f"1 to {MOST_LINKS}", next_command="lab topology list"
         )
     links = [link for link in source.links for _ in range(count)]
     text = f"{source.description}, {count} links for each"

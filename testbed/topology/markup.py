@@ -54,7 +54,7 @@ def parsed(raw: bytes, file: Path) -> Element:
         line = parser.CurrentLineNumber
         if count > MAX_ELEMENTS or len(open_) > MAX_DEPTH:
             allowed = f"{MAX_ELEMENTS} elements, {MAX_DEPTH} in each other"
-            raise InputError("too much in it", where=Location(file, line), allowed=allowed)
+            raise InputError("too large", where=Location(file, line), allowed=allowed)
         element = Element(name.rpartition(" ")[2], attributes, line)
         open_[-1].children.append(element)
         open_.append(element)
@@ -80,7 +80,7 @@ def _parser(file: Path) -> Any:
 
     def entity(name: str, *_: Any) -> None:
         where = Location(file, parser.CurrentLineNumber)
-        raise InputError(f"declares the entity {name!r}", where=where, allowed="XML without entities of its own")
+        raise InputError(f"declares the entity {name!r}", where=where, allowed="XML without its own entities")
 
     parser.EntityDeclHandler = entity
     return parser

@@ -16,11 +16,11 @@ RESERVED = {
     "dks": "the key server",
     "lab": "the laboratory in the record",
     "all": "every router in fault timelines",
-    "wires": "what is between the nodes, for lab shell",
+    "wires": "the wires between the nodes, for lab shell",
     "intruder": "the intruder in the record",
     "management": "the network that joins the DKS to every router",
     "policy-server": "the signer of the domain's policy",
-    "revocation": "the file of the domain's removed keys",
+    "revocation": "the file of the domain's revoked keys",
 }
 # The first word at Mininet's prompt is a node or a command. Nodes go first, so these would hide what people need;
 # `x` and `source` are left out, since xterm has another name and a script can be piped in.

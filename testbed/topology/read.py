@@ -131,7 +131,7 @@ def plain(marked: Any, file: Path) -> Any:
         left -= 1
         if left < 0 or depth > MAX_DEPTH:
             raise InputError(
-                "too much in it, or a part that holds itself",
+                "too large, or with a part that contains itself",
                 where=str(file),
                 allowed=f"{MAX_PARTS} values, {MAX_DEPTH} levels",
             )

@@ -50,7 +50,7 @@ def _from(source: str, steps: dict[str, list[tuple[str, int]]], topology: Topolo
 def hindrance(topology: Topology) -> str | None:
     """Why PIM does not run here unless somebody names a rendezvous point; None when it does."""
     if not topology.ospf.v2:
-        return "it finds its ways by IPv4's routes, and OSPFv2 does not run"
+        return "it needs IPv4 routes, and OSPFv2 does not run"
     return crowded(
         {
             name: sum(each.segment != topology.dks.segment for each in router.interfaces)
@@ -81,7 +81,7 @@ def reason(topology: Topology) -> str:
         return "the topology names it"
     reached, total = _sums(topology)
     others, cost = reached[topology.pim.rp] - 1, total[topology.pim.rp]
-    who = "all others" if others == len(topology.routers) - 1 else f"{others} others, which alone reach it,"
+    who = "all others" if others == len(topology.routers) - 1 else f"{others} others, which only it reaches,"
     return f"it is the most central router: OSPF costs from {who} to it add up to {cost}"
 
 

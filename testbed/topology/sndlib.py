@@ -88,8 +88,8 @@ def read_xml(file: Path) -> TopologySource:
     nodes = root.first("networkStructure", "nodes")
     if root.name != "network" or nodes is None:
         raise InputError(
-            f"<{root.name}> is no network of SNDlib", where=Location(file, root.line),
-            allowed="<network> with <networkStructure>, <nodes> and <links>; GraphML is called .graphml",
+            f"<{root.name}> is not a network of SNDlib", where=Location(file, root.line),
+            allowed="<network> with <networkStructure>, <nodes> and <links>; GraphML files end in .graphml",
         )  # fmt: skip
     network = _Network(file)
     for node in nodes.all("node"):

@@ -105,8 +105,8 @@ class LinkSource(WireSource):
         """What is still text could be read in several ways, or in none."""
         if isinstance(value, str):
             raise ValueError(
-                f"{ALLOWED}ONE--OTHER, or between: [ONE, OTHER]; names have hyphens too, and this text can be read in "
-                "several ways, or in none that names two routers of the file"
+                f"{ALLOWED}ONE--OTHER, or between: [ONE, OTHER]; names have hyphens too, and this text has several "
+                "readings, or none that names two routers of the file"
             )
         return value
 

@@ -30,7 +30,7 @@ def spare_links(topology: Topology, count: int) -> list[str]:
             graph.add_edge(a, b, name)
     if len(names) < count:
         raise InputError(
-            f"it hangs together without {len(names)} of its links, and not without {count}",
-            where=f"topology {topology.name}", allowed="grid:3x3, abilene and the like",
+            f"it stays connected without {len(names)} of its links, but not without {count}",
+            where=f"topology {topology.name}", allowed="for example grid:3x3 or abilene",
         )  # fmt: skip
     return names

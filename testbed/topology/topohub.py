@@ -31,7 +31,7 @@ def read_graph(file: Path) -> TopologySource:
     """The source of the graph in `file`. Raises InputError when it holds none that can be used."""
     data = _json(octets(file), file)
     if not isinstance(data, dict) or not isinstance(data.get("nodes"), list):
-        raise InputError("holds no graph in node-link form", where=str(file), allowed=FORM)
+        raise InputError("not a graph in node-link form", where=str(file), allowed=FORM)
     # networkx called them links before its version 3.4.
     key = "edges" if "edges" in data else "links"
     if not isinstance(data.get(key), list):
@@ -68,7 +68,7 @@ def _json(raw: bytes, file: Path) -> Any:
 def _id(held: Any, key: str, path: str, file: Path) -> str:
     value = held.get(key) if isinstance(held, dict) else None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InputError(f"{path}.{key} is missing or no name of a node", where=str(file), allowed=FORM)
+        raise InputError(f"{path}.{key} is missing, or not the name of a node", where=str(file), allowed=FORM)
     return str(value)
 
 

@@ -30,7 +30,7 @@ def read_graph(file: Path) -> TopologySource:
     except InputError:
         raise
     except Exception as error:  # the readers raise whatever their parsers raise
-        raise InputError(f"no graph can be read: {error}", where=str(file), allowed="GraphML or GML") from error
+        raise InputError(f"not a readable graph: {error}", where=str(file), allowed="GraphML or GML") from error
     for _node, data in graph.nodes(data=True):
         data["external"] = _is(data.get("Internal", 1), 0)
         data["shared"] = _is(data.get("hyperedge", 0), 1)

@@ -101,31 +101,31 @@ def test_a_fault_with_nothing_to_do_is_told_and_recorded_and_does_nothing(tmp_pa
         ("dks_kill", "keying none has no DKS"),
         ("dks_start", "keying none has no DKS"),
         ("power_off dks=true", "keying none has no dks"),
-        ("power_on nodes=r1,r2", "r1, r2: powered already"),
-        ("router_remove router=r1", "keying none knows no key"),
+        ("power_on nodes=r1,r2", "r1, r2: already powered"),
+        ("router_remove router=r1", "keying none has no key"),
         ("policy_step direction=up", "keying none has no policy"),
         (f"link_carrier_up segment={LINK}", "has its carrier"),
-        (f"link_heal segment={LINK}", "swallows no packets"),
-        (f"link_admin_up segment={LINK}", "up already"),
-        ("heal", "no segment is parted"),
+        (f"link_heal segment={LINK}", "drops no packets"),
+        (f"link_admin_up segment={LINK}", "already up"),
+        ("heal", "no segment is cut"),
         (f"tap segment={LINK}", None),
         (f"tap segment={LINK}", "already"),
-        (f"impostor segment={LINK} victim=r1 router=r2 name=r2 key=r2", "nobody who speaks IKE"),
+        (f"impostor segment={LINK} victim=r1 router=r2 name=r2 key=r2", "no agent that speaks IKE"),
         (f"link_admin_down segment={LINK} side=r1", None),
-        (f"link_admin_down segment={LINK} side=r1", "down already"),
+        (f"link_admin_down segment={LINK} side=r1", "already down"),
         (f"link_admin_down segment={LINK}", None),
         (f"link_carrier_down segment={LINK}", None),
-        (f"link_carrier_down segment={LINK}", "no carrier already"),
+        (f"link_carrier_down segment={LINK}", "already has no carrier"),
         ("power_off nodes=r1", None),
-        ("power_off nodes=r1", "r1: without power already"),
+        ("power_off nodes=r1", "r1: already without power"),
         ("power_off nodes=r1,r2", None),
         (f"link_admin_up segment={LINK}", "without power"),
         ("clock_step node=dks seconds=5", "keying none has no dks"),
-        ("partition groups=r1,r2,r3", "parted so already"),
+        ("partition groups=r1,r2,r3", "already cut this way"),
     ]
 
     def look(engine: Engine) -> None:
-        with pytest.raises(InputError, match="nobody is on"):
+        with pytest.raises(InputError, match="no intruder is on"):
             engine.faults.do(parse_fault(["replay", f"segment={LINK}"]))
         for text, reason in typed:
             said = engine.faults.do(parse_fault(text.split()))
@@ -146,9 +146,9 @@ def test_a_key_server_is_killed_once_and_a_router_is_removed_once(tmp_path: Path
         def do(text: str) -> str | None:
             return engine.faults.do(parse_fault(text.split()))
 
-        assert do("router_remove router=r3") is None and do("router_remove router=r3") == "r3 is removed already"
+        assert do("router_remove router=r3") is None and do("router_remove router=r3") == "r3 is already removed"
         assert do("dks_kill") is None and do("dks_kill") == "the DKS does not run"
-        assert do("dks_start") is None and do("dks_start") == "the DKS runs already"
+        assert do("dks_start") is None and do("dks_start") == "the DKS already runs"
         assert do("power_off dks=true") is None and do("dks_start") == "the DKS's node is without power"
         assert do("power_off nodes=r2") is None
         with pytest.raises(InputError, match="r2 has no power"):

@@ -64,7 +64,7 @@ def encode_header(header: Header, length: int | None = None, next_payload: int |
 def parse_header(data: bytes) -> Header:
     """Read the header of a whole message; raise MalformedMessage unless its length is the datagram's."""
     if not HEADER_LENGTH <= len(data) <= MAX_MESSAGE:
-        raise MalformedMessage(f"{len(data)} octets are no IKE message")
+        raise MalformedMessage(f"{len(data)} octets are not an IKE message")
     spi_i, spi_r, next_payload, version, exchange, flags, message_id, length = _HEADER.unpack_from(data)
     if length != len(data):
         raise MalformedMessage(f"header says {length} octets, datagram has {len(data)}")
@@ -74,7 +74,7 @@ def parse_header(data: bytes) -> Header:
 
 
 def encode_generic(next_payload: int, body_length: int, critical: bool = False) -> bytes:
-    """The generic payload header for a body of `body_length` octets; MessageTooLong when it cannot fit 16 bits."""
+    """The generic payload header for a body of `body_length` octets; MessageTooLong when the length exceeds 16 bits."""
     length = body_length + GENERIC_HEADER_LENGTH
     if length > 0xFFFF:
         raise MessageTooLong(f"payload of {length} octets")

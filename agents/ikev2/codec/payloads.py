@@ -1,7 +1,7 @@
 """Payloads of RFC 7296 §3.3 to §3.13 as values, and chains of them.
 
-Every parser raises MalformedMessage and nothing else. Knows octets only: SK and SKF
-(agents.ikev2.protect) and the bodies of GSA and KD (agents.gikev2) are read elsewhere.
+Every parser raises MalformedMessage and nothing else. Knows octets only. SK and SKF (agents.ikev2.protect) and the
+bodies of GSA and KD (agents.gikev2) are read elsewhere.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _TS_TYPES = frozenset(int(kind) for kind in TsType)
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """Who a party says it is: an ID type and its octets (RFC 7296 §3.5)."""
+    """A party's identity: an ID type and its octets (RFC 7296 §3.5)."""
 
     type: int
     data: bytes
 
     @classmethod
     def key_id(cls, name: str | bytes) -> Identification:
-        """An opaque name, our own parties' kind: KEY_ID "domain/router"."""
+        """An opaque name, as our own parties have: KEY_ID "domain/router"."""
         return cls(IdType.KEY_ID, name.encode() if isinstance(name, str) else name)
 
     @classmethod
@@ -51,12 +51,12 @@ P = TypeVar("P", bound="Payload")
 
 
 class Payload:
-    """Anything that can stand in a message: a payload type and a body."""
+    """Any payload of a message: a payload type and a body."""
 
     __slots__ = ()
     critical: ClassVar[bool] = False
 
-    if TYPE_CHECKING:  # a class variable or a field of the subclass, as it needs
+    if TYPE_CHECKING:  # a class variable or a field, as the subclass needs
 
         @property
         def payload_type(self) -> int: ...
@@ -84,7 +84,7 @@ class SaPayload(Payload):
     payload_type: ClassVar[int] = PayloadType.SA
     proposals: tuple[Proposal, ...]
     octets: bytes = field(default=b"", compare=False, repr=False)
-    """The body that it was read from, if it was."""
+    """The body that it was read from, if any."""
 
     def body(self) -> bytes:
         return encode_proposals(self.proposals)
@@ -128,7 +128,7 @@ class CertPayload(Payload):
 
 @dataclass(frozen=True, slots=True)
 class CertRequestPayload(Payload):
-    """What kind of certificate, from which authorities (SHA-1 of their keys)."""
+    """A request for certificates: their encoding and authorities (SHA-1 of their keys)."""
 
     payload_type: ClassVar[int] = PayloadType.CERTREQ
     encoding: int
@@ -220,7 +220,7 @@ class TrafficSelector:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> tuple[TrafficSelector, int]:
-        """One selector at `offset`, and the offset behind it."""
+        """One selector at `offset`, and the offset after it."""
         if len(data) - offset < 8:
             raise MalformedMessage("traffic selector is cut short")
         kind, protocol, length, start, stop = _SELECTOR.unpack_from(data, offset)
@@ -235,7 +235,7 @@ class TrafficSelector:
 
 @dataclass(frozen=True, slots=True)
 class TsPayload(Payload):
-    """TSi or TSr. Read without the selectors of types that we do not know: none may be left."""
+    """TSi or TSr. Selectors of unknown types are left out, so the list may be empty."""
 
     payload_type: int
     selectors: tuple[TrafficSelector, ...]
@@ -300,7 +300,7 @@ def _parse_delete(body: bytes) -> Payload:
 
 
 def _skip_selector(body: bytes, offset: int) -> int:
-    """The offset behind a selector of a type that we do not know: we cannot narrow to it, and that is all (§3.13)."""
+    """The offset after a selector of an unknown type: we cannot narrow to it, and ignore it (§3.13)."""
     length = int.from_bytes(body[offset + 2 : offset + 4], "big")
     if not 4 <= length <= len(body) - offset:
         raise MalformedMessage("traffic selector is cut short")
@@ -345,13 +345,13 @@ _LISTED = frozenset(int(kind) for kind in PayloadType)
 
 
 def parse_payload(payload_type: int, body: bytes) -> Payload:
-    """The payload whose body these octets are; a RawPayload for types that are read elsewhere."""
+    """The payload with this body; a RawPayload for types that are read elsewhere."""
     parser = _PARSERS.get(payload_type)
     return RawPayload(payload_type, body) if parser is None else parser(body)
 
 
 def encode_payloads(payloads: Iterable[Payload]) -> tuple[int, bytes]:
-    """The type of the first payload (0: none) and the whole chain's octets."""
+    """The type of the first payload (0: none) and the octets of the whole chain."""
     items = list(payloads)
     out: list[bytes] = []
     following = 0
@@ -397,7 +397,7 @@ def first_error(payloads: Iterable[Payload]) -> NotifyPayload | None:
 
 
 def find(payloads: Iterable[Payload], kind: type[P], payload_type: int | None = None) -> P | None:
-    """The first payload of a class (and type, where one class serves several)."""
+    """The first payload of a class (and of a type, if one class serves several)."""
     for item in payloads:
         if isinstance(item, kind) and (payload_type is None or item.payload_type == payload_type):
             return item

@@ -1,7 +1,7 @@
-"""Proposals, transforms and their attributes, RFC 7296 §3.3.
+"""Proposals, transforms and their attributes (RFC 7296 §3.3).
 
-The same transform and attribute encodings serve the group policies of RFC 9838 §4.4.
-Knows octets only: nothing of which algorithms exist or are wanted.
+The group policies of RFC 9838 §4.4 use the same encodings of transforms and attributes. Knows octets only: nothing of
+which algorithms exist or are wanted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_TRANSFORMS = 128
 MAX_ATTRIBUTES = 64
 
 _SHORT, _REMEMBERED = 1024, 64
-"""So many proposals of so few octets are remembered with what they say: all peers of one kind send the same."""
+"""The number and the length in octets of proposals whose parsed form is cached: all peers of one kind send the same."""
 
 _TRANSFORM = struct.Struct("!BBHBBH")
 _PROPOSAL = struct.Struct("!BBHBBBB")
@@ -28,7 +28,7 @@ _ATTRIBUTE = struct.Struct("!HH")
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute: an integer value goes as type/value (16 bit), octets as type/length/value."""
+    """One attribute: an integer is encoded as type/value (16 bit), octets as type/length/value."""
 
     type: int
     value: int | bytes
@@ -68,7 +68,7 @@ class Proposal:
 
 
 def encode_attributes(attributes: Iterable[Attribute]) -> bytes:
-    """Attributes in their two forms, one after the other."""
+    """Attributes in their two encodings, one after the other."""
     out = bytearray()
     for attribute in attributes:
         if isinstance(attribute.value, int):
@@ -111,7 +111,7 @@ def encode_transforms(transforms: tuple[Transform, ...]) -> bytes:
 
 
 def parse_transforms(data: bytes, offset: int = 0, end: int | None = None) -> tuple[tuple[Transform, ...], int]:
-    """Transforms from `offset` to the one marked as last, and the offset behind it.
+    """The transforms from `offset` to the one marked as last, and the offset after it.
 
     Raises MalformedMessage when none is marked as last before `end`.
     """
@@ -147,7 +147,7 @@ def encode_proposals(proposals: tuple[Proposal, ...]) -> bytes:
 
 
 def parse_proposals(data: bytes) -> tuple[Proposal, ...]:
-    """The body of an SA payload; at least one proposal, and nothing behind the last."""
+    """The body of an SA payload: at least one proposal, and no octets after the last."""
     return _remembered(data) if len(data) <= _SHORT else _parse_proposals(data)
 
 

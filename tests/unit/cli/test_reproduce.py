@@ -20,7 +20,7 @@ def test_the_last_line_adds_up_numbers_and_time() -> None:
         Reproduced("two", "./lab run two", other, [], [], 30.0, 60.0),
     ]
     count, right = len(same) + len(other), len(same) + len(other) - 1
-    assert total(done) == f"2 folders: {right} of {count} numbers are the same; 2.0 min, 3.0 min of a processor"
+    assert total(done) == f"2 folders: {right} of {count} numbers are the same; 2.0 min, 3.0 min of processor time"
     assert total([]) == "there are no reference results"
 
 

@@ -65,7 +65,7 @@ def test_no_word_is_folded_and_what_does_not_fit_is_named(
     assert max(map(len, told)) <= columns
     for number in ("0.992", "13.25", "126"):
         missing = {"0.992": "× none", "13.25": "95 % from", "126": "before first scheduled"}[number]
-        left_out = " ".join(words).partition("left out for the width")[2]
+        left_out = " ".join(words).partition("left out on this narrow")[2]
         assert (number in words) != (missing in left_out)
 
 

@@ -75,7 +75,7 @@ def test_a_neighbour_without_power_is_missing_by_name_and_comes_back() -> None:
     net.power_off("r3")
     net.publish(everywhere(net.domain, Mode.PERMISSIVE))
     net.run(net.now + 200)
-    assert lacking(net, "r3") == ["r3 has confirmed version 1, not 2"]
+    assert lacking(net, "r3") == ["r3 has confirmed version 1, and not yet 2"]
     net.power_on("r3")
     assert net.run(net.now + 60, lambda: complete(net))
 
@@ -97,7 +97,7 @@ def test_a_kernel_that_refuses_is_not_confirmed() -> None:
     net.nodes["r1"].core.tick(net.now)
     net.after(net.nodes["r1"])
     net.run(net.now + 10)
-    assert lacking(net, "r1") == ["r1:r1-e0 has nothing in force", "r1:r1-e1 has nothing in force"]
+    assert lacking(net, "r1") == ["r1:r1-e0 has no policy in force", "r1:r1-e1 has no policy in force"]
 
 
 def test_a_quiet_network_says_nothing_and_a_restless_one_not_too_often() -> None:
@@ -168,7 +168,7 @@ def test_only_the_router_s_own_word_is_taken_and_no_older_one() -> None:
         found.take(word(1, by="r9", of="r9"), "r9", None)
     assert written == []
     assert found.take(word(2), "r1", None) is not None
-    with pytest.raises(PolicyError, match="version 2 already"):
+    with pytest.raises(PolicyError, match="already confirmed version 2"):
         found.take(word(1), "r1", None)
     assert found.take(word(2), "r1", None) is None  # says nothing new
     assert [each.name for each in written] == ["confirmations/r1.confirmation"]
@@ -238,7 +238,7 @@ def test_what_another_process_has_taken_counts_against_an_older_word(tmp_path: P
     )
     (tmp_path / FOLDER).mkdir()
     assert there.take(word(2), "r1", None) is not None
-    with pytest.raises(PolicyError, match="version 2 already"):
+    with pytest.raises(PolicyError, match="already confirmed version 2"):
         here.take(word(1), "r1", None)
     assert here.take(word(2), "r1", None) is None
     here.look()

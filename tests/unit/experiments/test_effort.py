@@ -140,7 +140,7 @@ def test_the_same_case_gives_the_same_result(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [({"sizes": "x"}, "no sizes"), ({"sizes": [10, 10]}, "stands twice"), ({"sizes": 2}, "2 routers"),
+    [({"sizes": "x"}, "not a list of sizes"), ({"sizes": [10, 10]}, "is given twice"), ({"sizes": 2}, "2 routers"),
      ({"size": 4}, "unknown option 'size'")],
 )  # fmt: skip
 def test_bad_options_are_refused_by_name(options: dict[str, Any], told: str) -> None:

@@ -142,7 +142,7 @@ def test_large_sizes_are_computed_once_and_say_what_they_leave_out() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"sizes": "ten"}, "are no sizes"),
+        ({"sizes": "ten"}, "is not a list of sizes"),
         ({"sizes": 2}, "2 routers"),
         ({"size": 100}, "unknown option 'size'"),
         ({"rate": 0}, "0"),

@@ -49,8 +49,8 @@ def test_steps_that_can_be_done_pass(good: dict[str, Any]) -> None:
     ("bad", "problem"),
     [
         (step("power_off", nodes=["r9"]), "there is no node 'r9'"),
-        (step("power_off"), "power_off of no node"),
-        (step("power_off", nodes=[], dks=False), "power_off of no node"),
+        (step("power_off"), "power_off without a node"),
+        (step("power_off", nodes=[], dks=False), "power_off without a node"),
         (step("power_off", nodes=["all", "r1"]), 'has "all" in a list'),
         (step("link_carrier_down", segment="r1-r2"), "there is no segment 'r1-r2'; did you mean 'r1--r2'?"),
         (step("link_admin_down", segment="r1--r2", side="r3"), "there is no side 'r3' of r1--r2"),
@@ -61,7 +61,7 @@ def test_steps_that_can_be_done_pass(good: dict[str, Any]) -> None:
         (step("clock_step", node="r1", seconds=0), "clock_step of 0 s"),
         (step("router_remove", router="r1", hand_to="r1"), "handed its own revocation"),
         (step("router_remove", router="r9"), "there is no router 'r9'"),
-        (step("replay", segment="r1--r2"), "nobody is on r1--r2 before"),
+        (step("replay", segment="r1--r2"), "no intruder is on r1--r2 yet"),
         ({**step("mark", name="late"), "at_s": 10.5}, "comes at 10.5 s, after the end of the run"),
     ],
 )
@@ -158,7 +158,7 @@ def test_a_moment_that_is_none_is_refused(at_s: Any) -> None:
 def test_two_steps_of_one_moment_that_contradict_are_refused(
     one: dict[str, Any], other: dict[str, Any], part: str
 ) -> None:
-    with pytest.raises(InputError, match=f"contradicts {one['action']} of the same moment: {part}"):
+    with pytest.raises(InputError, match=f"contradicts {one['action']} at the same moment: {part}"):
         check_plan(plan(one, other))
     check_plan(plan(one, {**other, "at_s": 2}))
 
@@ -206,8 +206,8 @@ def test_a_stream_that_can_be_passes() -> None:
         ({"source": "r2"}, "r2 sends to itself"),
         ({"source": "r9"}, "there is no node 'r9'"),
         ({"receivers": ["r2", "r9"]}, "there is no node 'r9'"),
-        ({"group": "232.1.1.1"}, "232.1.1.1 is no group for any source"),
-        ({"specific": True}, "239.1.1.1 is no group source-specific"),
+        ({"group": "232.1.1.1"}, "232.1.1.1 is not a group for any source"),
+        ({"specific": True}, "239.1.1.1 is not a group source-specific"),
         ({"since_s": 6, "until_s": 5}, "starts at 6 s and stops at 5 s"),
         ({"until_s": 11}, "stops at 11 s, after the end of the run"),
     ],
@@ -328,9 +328,9 @@ def test_a_word_is_what_its_argument_takes(typed: str, args: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("typed", "problem"),
     [
-        ("mark name", "'name' is no argument"),
-        ("mark =5", "'=5' is no argument"),
-        ("mark name=a name=b", "name stands twice"),
+        ("mark name", "'name' is not an argument"),
+        ("mark =5", "'=5' is not an argument"),
+        ("mark name=a name=b", "name is given twice"),
         ("marc name=a", "there is no action 'marc'; did you mean 'mark'?"),
         ("link_netem segment=x loss_percent=500", "loss_percent is '500'"),
         ("link_netem segment=x delay_ms=nan", "delay_ms is 'nan'"),

@@ -146,7 +146,7 @@ def test_keys_for_another_speaker_or_from_outside_its_block_are_refused() -> Non
     peer = samples.document("r2")
     interface = peer.interfaces[0]
     wrong = interface.neighbors[0].model_copy(update={"address": interface.address})
-    with pytest.raises(UnusableGroup, match="not for this neighbour"):
+    with pytest.raises(UnusableGroup, match="not an SA of this neighbour"):
         check_speaker(keys_of(), interface, wrong, peer)
     outside = interface.neighbors[0].model_copy(update={"spi": samples.BLOCKS["r2"]})
     with pytest.raises(UnusableGroup, match="SPI"):

@@ -80,7 +80,7 @@ def test_a_state_folder_that_others_may_write_to_closes_the_kernel_and_no_docume
 ) -> None:
     router.state.chmod(mode)
     assert router.run() == 3
-    assert "nobody else may write" in capsys.readouterr().err
+    assert "no other user may write" in capsys.readouterr().err
     (wanted,) = router.kernel.applied
     closed = {policy.selector.interface for policy in wanted.policies if policy.selector.interface}
     assert router.events("closed") and {"e0", "e7"} <= closed
@@ -135,7 +135,7 @@ def test_counters_of_another_router_are_refused_and_say_whose_they_are(
     Retained(None, written.append, owner="example/r2").reserve(40, 16)  # type: ignore[arg-type]
     (router.state / COUNTERS).write_bytes(written[-1].data)
     assert router.run() == 3
-    said = "the retained counters are of example/r2, not of example/r1: only its own say what it has sent with"
+    said = "the retained counters are of example/r2, not of example/r1: only its own counters say what it has sent with"
     assert capsys.readouterr().err == f"lks: r1: {router.state / COUNTERS}: {said}\n"
     assert router.events("closed") and len(router.kernel.applied) == 1
 

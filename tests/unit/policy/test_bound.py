@@ -139,7 +139,7 @@ def test_the_command_explains_and_changes_nothing(
     assert found["cases"]["isolated"]["neighbors"][0]["total_s"] == 30
     assert found["cases"]["dks"]["total_s"] == totals(of, "r1", Case.DKS)["r4"]
     assert run("r1", "--explain") == 0
-    assert "told 53.872 s" in capsys.readouterr().out
+    assert "list 53.872 s" in capsys.readouterr().out
     assert PolicyStore(tmp_path / "s").draft() == of
     assert run("nobody", "--explain") == 2
     assert run("r1", "--explain", "--lease-left", "r2=soon") == 2

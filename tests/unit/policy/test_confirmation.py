@@ -135,8 +135,8 @@ def test_what_is_missing_is_said_of_each_interface(samples: ModuleType) -> None:
 
     assert lacks(word(interfaces=(full,))) == ""
     assert lacks(None) == "r1 has confirmed nothing"
-    assert lacks(word(version=2, interfaces=(full,))) == "r1 has confirmed version 2, not 3"
-    assert lacks(word(interfaces=())) == f"r1:{policy.name} has nothing in force"
+    assert lacks(word(version=2, interfaces=(full,))) == "r1 has confirmed version 2, and not yet 3"
+    assert lacks(word(interfaces=())) == f"r1:{policy.name} has no policy in force"
     other = full.model_copy(update={"mode": Mode.LISTEN})
     assert lacks(word(interfaces=(other,))) == f"r1:{policy.name} is listen, not {policy.mode.value}"
     alone = full.model_copy(update={"keyed": ()})

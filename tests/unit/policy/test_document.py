@@ -34,7 +34,7 @@ def test_a_setting_that_older_documents_have_not_is_left_out_where_it_has_its_de
         newer = samples.document(post_quantum=asked)
         assert decode_document(encode_document(newer)) == newer != older
     spelt_out = cbor.encode({**plain(older), "post_quantum": "preferred"})  # type: ignore[dict-item]
-    with pytest.raises(PolicyError, match="preferred is what holds"):
+    with pytest.raises(PolicyError, match="preferred is the default"):
         decode_document(spelt_out)
 
 

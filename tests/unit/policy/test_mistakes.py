@@ -58,7 +58,7 @@ def test_of_many_that_make_one_store_at_once_one_does_and_the_others_are_told(
     all_ = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for _ in range(4)]
     ended = [(each.communicate()[1], each.returncode) for each in all_]
     assert sorted(code for _text, code in ended) == [0, 2, 2, 2]
-    assert all("holds a policy store already" in text for text, code in ended if code)
+    assert all("already holds a policy store" in text for text, code in ended if code)
     PolicyStore(tmp_path / "s").close()
     assert sorted(each.name for each in (tmp_path / "s").iterdir()) == ["key.pem", "key.pub", "policy.db"]
 
@@ -81,15 +81,15 @@ def test_a_name_that_no_router_can_have_is_refused_with_all_that_is_allowed(name
 @pytest.mark.parametrize(
     "words, told",
     [
-        (["router", "remove", "r1", "--lease-left", "r2=5"], "--lease-left only helps to --explain"),
-        (["router", "remove", "r1", "--explain", "--lease-left", "r7=5"], "there is no router 'r7'"),
+        (["router", "remove", "r1", "--lease-left", "r2=5"], "--lease-left only works with --explain"),
+        (["router", "remove", "r1", "--explain", "--lease-left", "r7=5"], "has no router 'r7'"),
         (["interface", "add", "r1:e0", "--address", "10.0.0.1", "--link-local", "fe80::1"], "--address is '10.0.0.1'"),
         (["interface", "add", "r1:e0", "--address", "10.0.0.1/33", "--link-local", "fe80::1"], "--address is"),
         (["interface", "add", "r1:e0", "--address", "10.0.0.1/24", "--link-local", "10.0.0.1"], "--link-local is"),
         (["interface", "add", "r1:e0", "--link-local", "fe80::1", "--protocol", "pim"], "has no IPv4 address"),
         (["router", "add", "r3", "--key", "{two}"], "more than one key"),
         (["export", "{file}"], "Not a directory"),
-        (["serve", "--tls-cert", "{secret}", "--tls-key", "{secret}"], "no TLS with these"),
+        (["serve", "--tls-cert", "{secret}", "--tls-key", "{secret}"], "unusable for TLS"),
     ],
 )
 def test_a_mistake_is_told_with_what_is_allowed_and_changes_nothing(
@@ -125,7 +125,7 @@ def test_an_empty_word_is_no_path_and_no_name(
     monkeypatch.chdir(store.parent / "here")
     PolicyStore(store).commit("anna", "first", 1)
     code, text = said(capsys, store, *words)
-    assert code == 2 and "is empty; was a variable of the shell not set?" in text
+    assert code == 2 and "is empty; is a variable of the shell unset?" in text
     assert not list((store.parent / "here").iterdir()) and PolicyStore(store).version == 1
 
 

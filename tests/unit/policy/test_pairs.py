@@ -112,8 +112,8 @@ def test_the_signed_document_carries_pairs(line: Domain, samples: ModuleType) ->
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda domain: edit.set_point(domain, "r2", A("10.3.3.3")), "is there twice"),
-        (lambda domain: edit.set_point(domain, "r3", A("224.0.0.13")), "no host's address"),
+        (lambda domain: edit.set_point(domain, "r2", A("10.3.3.3")), "is repeated"),
+        (lambda domain: edit.set_point(domain, "r3", A("224.0.0.13")), "not the address of a host"),
         (lambda domain: edit.set_point(domain, "r3", A("10.0.0.1")), "both have the address"),
         (lambda domain: edit.set_sources(domain, "r2", [A("10.1.0.1")]), "both have the address"),
         (lambda domain: edit.set_point(edit.set_sources(domain, "r2", [A("10.0.1.1")]), "r3", A("10.0.1.2")), "face"),
@@ -121,7 +121,7 @@ def test_the_signed_document_carries_pairs(line: Domain, samples: ModuleType) ->
 )
 def test_a_domain_whose_pairs_are_ambiguous_is_not_signed(line: Domain, change: object, problem: str) -> None:
     wrong = change(line)  # type: ignore[operator]
-    expected = "both addresses of this link" if problem == "face" else problem
+    expected = "this link's two addresses" if problem == "face" else problem
     assert any(expected in each for each in problems(wrong)), problems(wrong)
     with pytest.raises(PolicyError):
         documents(wrong)

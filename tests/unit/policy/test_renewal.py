@@ -52,7 +52,7 @@ def test_documents_are_signed_anew_at_half_a_lease_and_before_that_nothing_is(st
         stamps = {"version": 2, "issued_at": BEGIN + 15 * DAY, "expires_at": BEGIN + 105 * DAY}
         assert each == before[name].model_copy(update=stamps)
     newest = store.history()[0]
-    assert (newest.who, newest.why) == ("timer", "documents signed anew before they end")
+    assert (newest.who, newest.why) == ("timer", "documents signed again before they expire")
     assert store.draft() == store.domain(2) and store.verify() == []
     assert store.draft().documents_until == BEGIN + 105 * DAY, "revoked keys are remembered until then"
 
@@ -160,6 +160,6 @@ def test_the_command_line_renews_exports_and_says_when_the_next_is_due(
     assert "nothing is due before 1972-10-12" in run()
     now[0] += DAY
     text = run(*by_anna, "--export", str(tmp_path / "out"))
-    assert "version 2: 3 documents signed anew" in text and "? the delegation of administrator anna ends in" in text
+    assert "version 2: 3 documents signed again" in text and "? the delegation of administrator anna ends in" in text
     assert (tmp_path / "out" / "r1.cose").read_bytes() == store.documents()["r1"]
     assert json.loads(run("--json"))["documents"] == ["r1", "r2", "r3"], "the root key may sign for longer than anna"

@@ -151,7 +151,7 @@ def test_no_step_is_taken_before_every_member_has_confirmed_and_who_lacks_is_nam
     say(store, "r1", "r3")
     with pytest.raises(Held) as held:
         work.step("admin", 1003)
-    assert held.value.missing == ["r4 has confirmed version 1, not 2"]
+    assert held.value.missing == ["r4 has confirmed version 1, and not yet 2"]
     say(store, "r4")
     step = work.step("admin", 1004)
     assert step is not None
@@ -175,7 +175,7 @@ def test_the_segment_that_came_to_its_end_is_waited_for_before_another_begins(st
     say(store)
     work.start(["r1:a", "r3:b"], Mode.LISTEN, 1, "admin", 1001)
     say(store, "r2", "r3", "r4")
-    with pytest.raises(Held, match="r1 has confirmed version 1, not 2"):
+    with pytest.raises(Held, match="r1 has confirmed version 1, and not yet 2"):
         work.step("admin", 1002)
     say(store)
     assert work.step("admin", 1003) is not None
@@ -214,7 +214,7 @@ def test_the_step_just_taken_is_taken_back_though_somebody_is_down_and_no_furthe
     done = work.back(Mode.CLEAR, None, "admin", 1003)
     assert str(done.step.changes[0]) == "r1:a: permissive -> listen"
     say(store, "r1")
-    with pytest.raises(Held, match="r2 has confirmed version 2, not 4"):
+    with pytest.raises(Held, match="r2 has confirmed version 2, and not yet 4"):
         work.step("admin", 1004)
 
 
@@ -237,7 +237,7 @@ def test_other_changes_of_the_draft_are_not_carried_along(store: PolicyStore) ->
     work = deployer(store)
     say(store)
     store.edit(edit.deny(store.draft(), ("r1", "a"), ("r2", "a")))
-    with pytest.raises(VersionConflict, match="not committed"):
+    with pytest.raises(VersionConflict, match="uncommitted"):
         work.start(["r3:b"], Mode.REQUIRED, 1, "admin", 1001)
     with pytest.raises(VersionConflict, match="the last version is 1"):
         store.commit("admin", "why", 1001, expected=7)
@@ -255,7 +255,7 @@ def test_a_deployment_that_is_under_way_is_not_replaced(store: PolicyStore) -> N
 def test_an_older_word_does_not_replace_a_newer_one_and_files_that_are_none_are_named(store: PolicyStore) -> None:
     folder = store.folder / "confirmations"
     say(store, "r1", version=9)
-    with pytest.raises(PolicyError, match="version 9 already"):
+    with pytest.raises(PolicyError, match="already confirmed version 9"):
         say(store, "r1", version=8)
     (folder / "r2.confirmation").write_bytes((folder / "r1.confirmation").read_bytes())
     (folder / "r3.confirmation").write_bytes(b"nonsense")
@@ -282,7 +282,7 @@ def test_the_command_line_tells_who_is_waited_for_and_exits_with_1(
     code, out = run("deploy", "step")
     assert code == 1
     code, out = run("deploy", "status")
-    assert "waiting: r1 has confirmed version 1, not 2" in out
+    assert "waiting: r1 has confirmed version 1, and not yet 2" in out
     code, out = run("deploy", "back")
     assert (code, "listen -> clear" in out) == (0, True)
 

@@ -164,7 +164,7 @@ def test_steps_that_leave_settings_that_do_not_fit_together_are_refused_as_a_who
         taken(pair(), short)
     sooner = {"op": "set.reconnect", "first_max_s": "2m", "max_s": "5m", "routers": ["r1"]}
     assert taken(pair(), short, sooner).settings_of("r1").lease.seconds == 600
-    with pytest.raises(PolicyError, match="so that keys would end before their successors are in use"):
+    with pytest.raises(PolicyError, match="so keys would end before their successors are in use"):
         taken(pair(), {"op": "set.lifetimes", "group_s": 10, "dtd_s": 9})
 
 
@@ -177,7 +177,7 @@ def test_neighbours_must_be_alike_in_what_they_do_together() -> None:
         {"op": "set.post-quantum", "asked": "required", "routers": ["r1"]},
         {"op": "set.post-quantum", "asked": "off", "routers": ["r2"]},
     )
-    assert "they refuse each other" in problems(refusing)[0]
+    assert "they reject each other" in problems(refusing)[0]
 
 
 def test_a_replaced_router_has_a_new_key_and_new_spis_and_keeps_all_else() -> None:
@@ -205,7 +205,7 @@ def test_times_are_read_with_their_units_and_written_so(text: str, seconds: int)
 
 @pytest.mark.parametrize("text", ["", "4 h", "h", "-1s", "4w", "1e3", "1.5h", "٤", "9" * 11, "1h" * 5])
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no time; allowed: seconds, or numbers with s, m, h or d"):
+    with pytest.raises(ValueError, match="is not a duration; allowed: seconds, or numbers with s, m, h or d"):
         durations.parse(text)
     with pytest.raises(ValidationError):
         STEP.validate_python({"op": "set.lease", "seconds": text})
@@ -269,8 +269,8 @@ def test_steps_in_a_file_are_taken_all_or_none_and_a_wrong_line_is_named(
 
     for wrong, told in (
         ("router remove r8", "steps:6: there is no router 'r8'"),
-        ("commit -m now", "steps:6: 'commit -m now' is no such verb"),
-        ("router list", "steps:6: the verb changes nothing of the draft"),
+        ("commit -m now", "steps:6: 'commit -m now' is not a command that changes the draft"),
+        ("router list", "steps:6: the command makes no change to the draft"),
         ("set lease soon", "steps:6: TIME is 'soon'"),
         ("set lease 'soon", "steps:6: No closing quotation"),
         ("adjacency allow r1:r1-e0", "steps:6: Missing argument"),

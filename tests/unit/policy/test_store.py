@@ -33,7 +33,7 @@ def test_a_commit_keeps_who_why_and_documents_that_verify(samples: ModuleType, t
 
 def test_a_commit_without_a_change_or_a_reason_is_refused(samples: ModuleType, tmp_path: Path) -> None:
     store = new_store(samples, tmp_path / "s")
-    with pytest.raises(PolicyError, match="who and why"):
+    with pytest.raises(PolicyError, match="an author and a reason"):
         store.commit("anna", " ", 1)
     store.commit("anna", "first", 1)
     with pytest.raises(PolicyError, match="the same"):
@@ -115,9 +115,9 @@ def test_the_command_line_goes_from_nothing_to_verified_documents(
     assert code == 0 and json.loads(out)["documents"] == ["r1", "r2"]
     assert policy("interface", "mode", "r1:eth0", "clear")[0] == 0
     code, out, _ = policy("diff")
-    assert code == 1 and "cannot hear each other" in out
+    assert code == 1 and "cannot understand each other" in out
     code, _, err = policy("commit", "-m", "wrong")
-    assert code == 2 and "cannot hear each other" in err
+    assert code == 2 and "cannot understand each other" in err
     assert policy("export", str(tmp_path / "out"))[0] == 0
     assert policy("verify", str(tmp_path / "out" / "r1.cose"))[0] == 0
     assert policy("verify")[0] == 0
@@ -140,5 +140,5 @@ def test_the_command_line_says_what_is_wrong_with_exit_code_2(
 def test_the_policy_servers_own_key_is_no_routers(samples: ModuleType, tmp_path: Path) -> None:
     store = new_store(samples, tmp_path / "s")
     store.edit(edit.add_router(store.draft(), "r9", spki(store.public_key), approved=True))
-    with pytest.raises(PolicyError, match="r9: this key is the Policy Server's own"):
+    with pytest.raises(PolicyError, match="r9: this is the Policy Server's own key"):
         store.commit("anna", "r9", 9)

@@ -133,7 +133,7 @@ def test_a_run_that_is_put_back_is_measured_again(folder: Path, tmp_path: Path) 
 
 # what is done to the folder → what `lab report` says of it
 OF_A_FOLDER: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "summary removed": (lambda at: (at / "summary.json").unlink(), "summary.json: is missing: what it said is taken from the runs"),
+    "summary removed": (lambda at: (at / "summary.json").unlink(), "summary.json: is missing: it is made again from the runs"),
     "summary cut": (lambda at: cut(at / "summary.json"), "is cut off"),
     "summary empty": (lambda at: (at / "summary.json").write_text(""), "summary.json:1:1: is empty"),
     "summary of a later format": (lambda at: rename(at, "summary.json", "format", 99), "is of format 99"),

@@ -293,8 +293,8 @@ def test_the_same_command_again_is_advised_where_it_can_help_only(tmp_path: Path
         assert problem is not None
         return problem.next_command
 
-    assert next_command("no guest", "virtual") == "the same command again: what is done is kept"
-    assert next_command("exit code 1", "uml") == "the same command again: what is done is kept"
+    assert next_command("no guest", "virtual") == "the same command again: finished runs are kept"
+    assert next_command("exit code 1", "uml") == "the same command again: finished runs are kept"
     assert next_command("exit code 1", "virtual") == f"less {tmp_path}/console.log"
     assert next_command("not measured", "virtual") == MEASURE_AGAIN
 

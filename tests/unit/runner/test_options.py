@@ -118,7 +118,7 @@ def test_what_is_wrong_is_told_in_these_words(given: dict[str, Any], lines: list
 
 def test_an_option_that_no_mode_of_the_request_reads_is_refused_and_one_that_some_read_passes() -> None:
     assert told({"transform": "esp"}, ("none", "lks")) == [
-        "-o transform: no keying mode of none, lks reads it", "  allowed: it is for --keying manual"
+        "-o transform: no keying mode of none, lks uses it", "  allowed: it is for --keying manual"
     ]  # fmt: skip
     assert told({"policy": {}}, ("none", "manual"))[0].startswith("-o policy: no keying mode of none, manual")
     assert told({"transform": "esp"}, ("none", "manual")) == []
@@ -130,7 +130,7 @@ def test_keying_modes_that_are_unknown_or_stand_twice_are_refused_together_with_
     lines = told({"mode": "bogus"}, ("none", "lsk", "lks", "lks"))
     assert [line for line in lines if not line.startswith(" ")] == [
         "--keying: unknown keying mode 'lsk'; did you mean 'lks'?",
-        "--keying: lks stands twice",
+        "--keying: lks is given twice",
         "-o mode: mode is 'bogus'",
     ]
 
@@ -165,6 +165,6 @@ def test_words_of_the_command_line_become_options_and_files_are_read(tmp_path: P
     assert options(words, wrong) == {"a": 1, "z": 1}
     heads = [line for each in wrong for line in each.lines() if not line.startswith(" ")]
     assert [head.replace(str(tmp_path), "") for head in heads[:4]] == [
-        "-o 'nothing'", "-o '=5'", "-o a: stands twice", "/nosuch: -o p: cannot be read: No such file or directory"
+        "-o 'nothing'", "-o '=5'", "-o a: is given twice", "/nosuch: -o p: cannot be read: No such file or directory"
     ]  # fmt: skip
     assert f"{tmp_path}/broken.yaml:" in heads[4] and "-o q: not YAML" in heads[4]

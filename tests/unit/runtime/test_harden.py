@@ -88,4 +88,4 @@ def test_a_dks_whose_state_others_may_write_to_does_not_start(tmp_path: Path) ->
     (tmp_path / "d" / "state").chmod(0o777)
     words = [sys.executable, "-m", "agents.dks", "run", "--config", str(tmp_path / "d" / "dks.toml")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
-    assert done.returncode == 3 and "nobody else may write" in done.stderr
+    assert done.returncode == 3 and "no other user may write" in done.stderr

@@ -35,7 +35,7 @@ def test_every_setting_that_is_misspelt_is_named_with_its_line_and_the_right_wor
     for name in model.model_fields:
         for wrong in {shifted(name), name.upper(), name.replace("_", "-"), f"{name}s"} - {name}:
             said = refusal(tmp_path / "agent.toml", f"# of an agent\n\n{wrong} = 1\n", model)
-            assert f"agent.toml:3: unknown setting {wrong!r}; was {name!r} meant?\n  allowed: " in said
+            assert f"agent.toml:3: unknown setting {wrong!r}; did you mean {name!r}?\n  allowed: " in said
             assert f"setting {name!r} is missing" not in said  # that would be one mistake told twice
 
 

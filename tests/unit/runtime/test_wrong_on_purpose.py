@@ -103,7 +103,7 @@ BOTH: list[tuple[str, Break, int, str, str]] = [
         "a misspelt setting",
         lambda p: renamed(p, "identity =", "identiy ="),
         2,
-        ":3: unknown setting 'identiy'; was",
+        ":3: unknown setting 'identiy'; did",
         "allowed: ",
     ),
     ("no configuration", lambda p: [each.unlink() for each in p.glob("*.toml")], 2, "No such file", "--config FILE"),
@@ -114,9 +114,9 @@ BOTH: list[tuple[str, Break, int, str, str]] = [
         "mode 0600, not 0644",
         "chmod 600",
     ),
-    ("somebody else's identity", lambda p: os.chown(p / "identity.pem", 12345, 0), 3, "is of user 12345", "chown"),
+    ("somebody else's identity", lambda p: os.chown(p / "identity.pem", 12345, 0), 3, "belongs to user 12345", "chown"),
     ("no identity", lambda p: (p / "identity.pem").unlink(), 3, "identity.pem: No such file", "openssl genpkey"),
-    ("an identity that is none", lambda p: write(p / "identity.pem", "x"), 3, "no private key", "allowed: "),
+    ("an identity that is none", lambda p: write(p / "identity.pem", "x"), 3, "not a private key", "allowed: "),
     (
         "an identity that is a folder",
         lambda p: ((p / "identity.pem").unlink(), (p / "identity.pem").mkdir()),
@@ -125,8 +125,8 @@ BOTH: list[tuple[str, Break, int, str, str]] = [
         "ls -l",
     ),
     ("no key of the Policy Server", lambda p: (p / "server.pem").unlink(), 3, "server.pem: No such file", "ls -l"),
-    ("a Policy Server's key that is none", lambda p: write(p / "server.pem", "x"), 3, "no public key", "allowed: "),
-    ("state that others may write", lambda p: (p / "state").chmod(0o777), 3, "nobody else may write", "chmod 0700"),
+    ("a Policy Server's key that is none", lambda p: write(p / "server.pem", "x"), 3, "not a public key", "allowed: "),
+    ("state that others may write", lambda p: (p / "state").chmod(0o777), 3, "no other user may write", "chmod 0700"),
     ("state of another user", lambda p: os.chown(p / "state", 12345, 0), 3, "user 12345's", "chown"),
     ("state that is no folder", lambda p: renamed(p, '"state"', '"server.pem"'), 3, "Not a directory", "namei -l"),
 ]
@@ -255,7 +255,7 @@ def test_a_socket_of_too_long_a_name_and_a_port_for_metrics_that_is_taken_are_na
         write(config, "\n".join([f'socket = "{config.parent / ("x" * 120)}"', f"metrics_port = {port}", *lines, ""]))
         assert PROGRAMS[program](["check", "--config", str(config)]) == 3
     told = "".join(capfd.readouterr())
-    assert "a socket's name has 107 at most" in told
+    assert "more than the 107 of a socket's path" in told
     assert f"TCP 127.0.0.1, port {port}: Address already in use" in told and f"ss -tlpn sport = :{port}" in told
 
 
@@ -392,7 +392,7 @@ def test_root_asks_whether_the_services_own_user_can_read_its_secrets(
     os.chown(domain.path("dks/state"), service, service)
     words = ["check", "--config", str(domain.config("dks"))]
     assert dks.main(words) == 3
-    assert f"must be of user {service}, as whom the service runs" in capfd.readouterr().err
+    assert f"must belong to user {service}, under which the service runs" in capfd.readouterr().err
     os.chown(identity, service, service)
     assert dks.main(words) == 0
     assert f"{identity}: Ed25519, router-keys-dks" in capfd.readouterr().out
@@ -408,7 +408,7 @@ STORE: list[tuple[str, Break, str, str]] = [
         "tokens' file must have mode 0600",
         "chmod 600",
     ),
-    ("a folder that others write to", lambda p: p.chmod(0o777), "nobody else may write", "chmod 0700"),
+    ("a folder that others write to", lambda p: p.chmod(0o777), "no other user may write", "chmod 0700"),
     ("a damaged store", lambda p: write(p / "policy.db", "x" * 4096), "policy store is damaged", "restore the whole"),
     ("an empty store", lambda p: write(p / "policy.db", ""), "policy store is empty", "restore the whole"),
 ]

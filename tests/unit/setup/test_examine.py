@@ -98,7 +98,6 @@ def test_layers_and_the_tests_tree_are_named_and_nobody_has_to_act_for_them() ->
     layers = state_of("Python layers")
     assert layers.state == "ok" and str(python_env.layer("sweep").path) in layers.detail
     assert (
-        "not made: grid, models, fuzz, docs, metrics, package, test, which the verbs that need them add"
-        in layers.detail
+        "not made: grid, models, fuzz, docs, metrics, package, test; the verbs that need them add them" in layers.detail
     )
     assert state_of("guest-tree-tests").detail.startswith("not made: only ./lab test")

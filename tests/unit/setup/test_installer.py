@@ -71,7 +71,7 @@ def test_without_uv_pip_does_the_same_and_it_is_said(
     installer.install(Path("some.txt"), into=tmp_path / "site", what="x")
     words = programs[-1]
     assert words[1:4] == ["-m", "pip", "install"] and {"--require-hashes", "--no-deps"} <= set(words)
-    assert "uv cannot be had, so pip does it" in capfd.readouterr().err
+    assert "uv is not available, so pip installs the packages" in capfd.readouterr().err
 
 
 def test_a_layer_is_made_once_and_is_there_for_this_process_and_those_it_starts(
@@ -83,7 +83,7 @@ def test_a_layer_is_made_once_and_is_there_for_this_process_and_those_it_starts(
     folders = [str(python_env.layer(name).path) for name in ("sweep", "grid")]
     assert os.environ["PYTHONPATH"].split(os.pathsep) == ["/project", *folders]
     assert set(folders) <= set(sys.path)
-    assert "the table that a sweep leaves: its Python packages are added now, once" in capfd.readouterr().err
+    assert "the table of a sweep: its Python packages are added now, once" in capfd.readouterr().err
     before = len(programs)
     python_env.use("sweep", "grid")
     assert len(programs) == before and os.environ["PYTHONPATH"].count("layer-sweep") == 1

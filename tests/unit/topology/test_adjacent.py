@@ -39,7 +39,7 @@ def pairs(topology: Topology) -> set[frozenset[str]]:
     [
         (", loss: 100%", "loses every packet"),
         (", mtu: [1400, 1500]", "MTU 1400 at a, 1500 at b: OSPF stays in ExStart and Exchange"),
-        (", passive: [a]", "passive at a alone: nobody there answers the Hellos of b"),
+        (", passive: [a]", "passive at a only: nobody there answers the Hellos of b"),
     ],
 )
 def test_a_link_that_hinders_ospf_is_told_with_its_line_and_not_expected(tmp_path: Path, words: str, seen: str) -> None:

@@ -92,8 +92,8 @@ def test_containerlab_gives_routers_hosts_and_lans_with_their_interfaces() -> No
     assert topology.segments["br"].kind == "lan"
     assert topology.routers["spine"].interface("eth1").mtu == 9000
     assert topology.description == (
-        "imported from fabric.clab.yml; hosts, for their images are none of FRR: client; left out: a link to host, "
-        "a link of one end, spare, which has no link; FRR runs in place of nokia_srlinux"
+        "imported from fabric.clab.yml; hosts, since their images are not FRR: client; left out: a link to host, "
+        "a link with one end, spare, which has no link; FRR runs in place of nokia_srlinux"
     )
 
 
@@ -115,8 +115,8 @@ topology:
     [
         ("{image: alpine}", '"b:eth2", "c:eth1"', "t.yml:6:5: node 'b' has 2 links, and its image 'alpine'"),
         ("{image: alpine}", '"a:eth2", "d:eth1"', "t.yml:10:29: unknown node 'd'"),
-        ("", '"a:eth1", "c:eth1"', "t.yml:10:7: 'a-eth1' are two interfaces"),
-        ("", '"a:eth2"', "t.yml:10:7: topology.links.1: no link of two ends"),
+        ("", '"a:eth1", "c:eth1"', "t.yml:10:7: 'a-eth1' is the name of two interfaces"),
+        ("", '"a:eth2"', "t.yml:10:7: topology.links.1: not a link with two ends"),
         ("", '"a", "b:eth2"', "t.yml:10:19: endpoint 'a'"),
         ("", '"a:eth 2", "b:eth2"', "t.yml:10:19: interface 'eth 2' of 'a'"),
         ("", '"a:mgmt", "b:eth2"', "t.yml:10:19: interface 'mgmt' of 'a'"),
@@ -155,7 +155,7 @@ def test_a_containerlab_file_that_lacks_something_is_refused(text: str, said: st
     ("name", "text", "said"),
     [
         ("t.json", '{"nodes": [\n{"id": 1,}]}', "t.json:2:"),
-        ("t.json", "[1, 2]", "t.json: holds no graph in node-link form"),
+        ("t.json", "[1, 2]", "t.json: not a graph in node-link form"),
         ("t.json", '{"nodes": []}', "t.json: has no list of edges"),
         ("t.json", '{"nodes": [{"id": 1}, {"id": 1}], "edges": []}', "t.json: nodes.1: a second node '1'"),
         (
@@ -174,7 +174,7 @@ def test_a_containerlab_file_that_lacks_something_is_refused(text: str, said: st
         ("t.json", b"\xff\xfe", "t.json: not JSON"),
         ("t.xml", "<network>\n<a></b></network>", "t.xml:2:6: not XML: mismatched tag"),
         ("t.xml", "", "t.xml:1:1: not XML"),
-        ("t.xml", "<graphml/>", "t.xml:1: <graphml> is no network of SNDlib"),
+        ("t.xml", "<graphml/>", "t.xml:1: <graphml> is not a network of SNDlib"),
         (
             "t.xml",
             '<!DOCTYPE n [\n<!ENTITY a "aaaa">\n<!ENTITY b "&a;&a;">]><n>&b;</n>',
@@ -190,7 +190,7 @@ def test_a_containerlab_file_that_lacks_something_is_refused(text: str, said: st
             '<!DOCTYPE n [<!ENTITY a "aaaa">]><graphml>&a;</graphml>',
             "t.graphml:1: declares the entity 'a'",
         ),
-        ("t.xml", "<a>" * 60 + "</a>" * 60, "t.xml:1: too much in it"),
+        ("t.xml", "<a>" * 60 + "</a>" * 60, "t.xml:1: too large"),
         ("t.txt", "?SNDlib native format\nNODES (\nA ( 1 2 )\nB 1 2\n)", "t.txt:4: no node"),
         (
             "t.txt",

@@ -69,7 +69,7 @@ def test_a_named_rendezvous_point_is_taken_and_said_to_be_named(tmp_path: Path) 
 
 def test_the_reason_says_how_many_reach_the_point_when_not_all_do(tmp_path: Path) -> None:
     topology = of(tmp_path, "links: [b-a, {between: [b, c], loss: 100%}, c-d, d-e]")
-    assert "OSPF costs from 2 others, which alone reach it, to it add up to 20" in reason(topology)
+    assert "OSPF costs from 2 others, which only it reaches, to it add up to 20" in reason(topology)
 
 
 def test_without_ospfv2_or_with_too_many_interfaces_pim_runs_only_where_a_point_is_named(tmp_path: Path) -> None:

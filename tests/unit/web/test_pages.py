@@ -234,7 +234,7 @@ def test_of_two_administrators_at_once_the_second_is_told_and_loses_nothing(
     ben.page.get_by_text("~ interface r2:a").wait_for()
     anna.fill(why="without r1--r2")
     anna.press("Commit version 3")
-    assert "somebody else has changed the draft meanwhile" in anna.text and server.version() == 2
+    assert "the draft was changed by another user meanwhile" in anna.text and server.version() == 2
     assert anna.page.input_value("[name=why]") == "without r1--r2", "what was typed is still there"
     assert "interface r2:a" in anna.text, "and what has changed is shown"
     anna.press("Commit version 3")
@@ -326,7 +326,7 @@ def test_a_fingerprint_that_nobody_compared_approves_nothing(make: Callable[...,
         "value => { document.querySelector('main [name=key]').value = value }", public_pem(key("x")).decode()
     )
     admin.press("Approve r9 under this key")
-    assert "another key" in admin.text and not server.draft().routers["r9"].approved
+    assert "a different key" in admin.text and not server.draft().routers["r9"].approved
 
 
 def test_a_search_finds_routers_by_what_is_said_of_them(make: Callable[..., Server], visitor: Open) -> None:

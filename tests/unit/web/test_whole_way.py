@@ -59,7 +59,7 @@ def test_an_administrator_with_only_the_page_takes_three_routers_to_required_rem
     assert laboratory.modes("r1") == {"clear"}
     admin.press("Show the plan")
     admin.press("Start, and take the first step")
-    assert "Version 2" in admin.text and "r1 has confirmed version 1, not 2" in admin.text
+    assert "Version 2" in admin.text and "r1 has confirmed version 1, and not yet 2" in admin.text
     laboratory.live()
     admin.page.get_by_text("the next one can be taken").wait_for()
     assert "r1 has confirmed version 1" not in admin.text, "the page has asked again by itself"
