@@ -52,14 +52,14 @@ class Case(Enum):
 class NeighborBound:
     """The bound at one neighbour. None: there is no such time.
 
-    `notice_s`: until it has the list; `keys_s`: life left of others' keys that the removed router holds too;
+    `told_s`: until it has the list; `keys_s`: life left of others' keys that the removed router holds too;
     `delays_s`: until older generations are no longer accepted; `lease_s`: until its lease closes it; `hops`: neighbours
     that the list passes on the longest way; `why`: the deciding reason, in a sentence.
     """
 
     router: str
     interface: str
-    notice_s: float | None
+    told_s: float | None
     keys_s: float
     delays_s: float
     lease_s: float | None
@@ -69,7 +69,7 @@ class NeighborBound:
     @property
     def total_s(self) -> float | None:
         """The time after which nothing from the removed router is accepted there; None: no bound."""
-        by_notice = None if self.notice_s is None else self.notice_s + self.keys_s + self.delays_s
+        by_notice = None if self.told_s is None else self.told_s + self.keys_s + self.delays_s
         known = [each for each in (by_notice, self.lease_s) if each is not None]
         return min(known, default=None)
 
@@ -134,7 +134,7 @@ def _bound(
     bound = NeighborBound(
         router=name,
         interface=interface,
-        notice_s=by_notice,
+        told_s=by_notice,
         keys_s=keys[0],
         delays_s=keys[1],
         lease_s=None if lease is None else float(lease),
@@ -234,8 +234,8 @@ def as_text(answer: Mapping[str, Any]) -> list[str]:
         width = max((len(f"{each['router']}:{each['interface']}") for each in case["neighbors"]), default=0)
         for each in case["neighbors"]:
             parts = ""
-            if each["notice_s"] is not None and each["total_s"] != each["lease_s"]:
-                parts = f" = list {each['notice_s']:g} s + keys {each['keys_s']:g} s + delays {each['delays_s']:g} s"
+            if each["told_s"] is not None and each["total_s"] != each["lease_s"]:
+                parts = f" = list {each['told_s']:g} s + keys {each['keys_s']:g} s + delays {each['delays_s']:g} s"
             where = f"{each['router']}:{each['interface']}"
             lines.append(f"  {where:{width}} {_seconds_text(each['total_s'])}{parts}; {each['why']}")
     return [*lines, "", SHORT_WAYS]

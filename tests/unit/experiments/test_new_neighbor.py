@@ -61,7 +61,7 @@ def test_a_router_that_the_network_can_do_without_is_replaced_and_a_far_one_is_h
     left = chosen._allowed(list(chosen.links.values())[1:])
     left.remove_node(chosen.replaced)
     assert networkx.is_connected(left) and chosen.replaced != chosen._topology.dks.router
-    assert chosen.told_of_replaced in left and len(chosen.of_replaced()) == 2 * len(chosen.neighbors)
+    assert chosen.hand_to_replaced in left and len(chosen.of_replaced()) == 2 * len(chosen.neighbors)
 
 
 def record(
@@ -131,8 +131,8 @@ def test_times_are_counted_from_the_administrators_word_to_the_later_end(tmp_pat
     ("wrong", "text"),
     [
         ({"admitted": "admitted"}, "no outsider is admitted"),
-        ({"early": True}, "none is up before it is allowed"),
-        ({"asked": True}, "DKS dead: the DKS is asked nothing"),
+        ({"early": True}, "no new adjacency is up before it is allowed"),
+        ({"asked": True}, "DKS dead: no datagram reaches the DKS"),
         ({"fell": 250.0}, "no other adjacency is lost"),
     ],
 )

@@ -53,7 +53,7 @@ NOTHING = dict.fromkeys(
         "IKE to come up, octets per router",
         "IKE per key lifetime, octets per router",
         "IKE for a new key of a group, octets",
-        "IKE to show life and report, octet/s per router",
+        "IKE for liveness and reports, octet/s per router",
         "handshakes to come up",
     ),
     0.0,
@@ -78,7 +78,7 @@ def test_what_is_sent_while_coming_up_is_kept_apart_from_what_a_key_lifetime_cos
     assert extra["IKE to come up, octets per router"] == 400 / 4
     assert extra["IKE per key lifetime, octets per router"] == 260 / 4 / 4
     assert extra["IKE for a new key of a group, octets"] == 100
-    assert extra["IKE to show life and report, octet/s per router"] == 160 / 240 / 4
+    assert extra["IKE for liveness and reports, octet/s per router"] == 160 / 240 / 4
     assert extra["octets of a routing packet, mean"] == 124
     assert extra["routing per interface, octet/s"] == 2 * 124 / 240 / 8
     assert extra["routing packets in clear after coming up"] == 0

@@ -76,7 +76,7 @@ def test_both_halves_hang_together_and_every_node_is_in_one(name: str) -> None:
 
 
 def test_a_network_that_cannot_be_halved_is_refused() -> None:
-    with pytest.raises(InputError, match="two halves"):
+    with pytest.raises(InputError, match="two connected halves"):
         partition.sides(load("line:2"))
 
 

@@ -83,7 +83,7 @@ def test_a_deadlock_is_a_finding_and_no_failure() -> None:
 
 
 def test_a_total_that_the_end_cuts_short_is_called_so() -> None:
-    storm, pending = find("recovery_storm"), "routers that first go to the DKS after the run"
+    storm, pending = find("recovery_storm"), "routers whose first visit to the DKS falls after the run"
     told = storm.findings(
         Table(
             {
@@ -94,7 +94,7 @@ def test_a_total_that_the_end_cuts_short_is_called_so() -> None:
             }
         )
     )
-    assert "6 to 11 routers" in told[-1] and "not complete" in told[-1]
+    assert "6 to 11 routers" in told[-1] and "incomplete" in told[-1]
     assert len(storm.findings(Table({"lks": [Measures(10.0, UP, RequestCounts(12), extra={pending: 0})]}))) == 1
 
 

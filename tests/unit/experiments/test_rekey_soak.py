@@ -69,7 +69,7 @@ def test_neighbours_that_are_lost_more_often_than_hellos_by_chance_are_found(tmp
             for number in range(limit) for off, state in ((0, "Full"), (40, "Deleted"))]  # fmt: skip
     assert broken(tmp_path, *lost) == set()
     (text,) = broken(tmp_path, *lost, neighbor(600, "pimd", "Down", "Up"))
-    assert text.startswith("no more neighbours of OSPF and PIM lost in a run than the links' loss")
+    assert text.startswith("no more neighbours of OSPF and PIM lost in a run than lost Hellos")
 
 
 def test_a_neighbour_that_was_lost_before_the_links_were_bad_does_not_count(tmp_path: Path) -> None:

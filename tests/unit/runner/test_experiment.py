@@ -23,10 +23,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 TOO_SMALL = {
-    ("revocation", "lan:3"): "without parting",
-    ("revocation", "line:2"): "without parting",
-    ("partition", "lan:3"): "two halves",
-    ("partition", "line:2"): "two halves",
+    ("revocation", "lan:3"): "removal would cut",
+    ("revocation", "line:2"): "removal would cut",
+    ("partition", "lan:3"): "two connected halves",
+    ("partition", "line:2"): "two connected halves",
     **{("sub_region", topology): "no border between" for topology in ("lan:3", "line:2")},
     **{("new_neighbor", topology): "hangs together without" for topology in ("lan:3", "line:2", "ring:20")},
     **{("intruder", topology): "no LAN of three" for topology in ("abilene", "lan:3", "line:2", "ring:20")},
