@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from testbed.errors import LabError
-from testbed.record.plan import Plan
+from testbed.keying.preload import preload
+from testbed.net.processes import Nursery
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,6 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("plan", type=Path)
     parser.add_argument("--interactive", action="store_true", help="give a prompt, play no timeline")
     asked = parser.parse_args(argv)
+    nursery = None if asked.interactive else _nursery(asked.plan)
+    from testbed.record.plan import Plan
+
     try:
         plan = Plan.read(asked.plan)
         if asked.interactive:
@@ -29,10 +35,22 @@ def main(argv: list[str] | None = None) -> int:
             return asyncio.run(run_prompt(plan, asked.plan.parent))
         from testbed.inside.engine import run_plan
 
-        return asyncio.run(run_plan(plan, asked.plan.parent))
+        return asyncio.run(run_plan(plan, asked.plan.parent, nursery))
     except LabError as error:
         print("\n".join(error.lines()), file=sys.stderr)
         return error.exit_code
+
+
+def _nursery(plan: Path) -> Nursery | None:
+    """The nursery of a plan's agents, if it has any: with their modules, which this process mostly needs too, and not
+    yet with what it alone needs."""
+    try:
+        modules = preload(json.loads(plan.read_text()).get("keying"))
+    except (OSError, ValueError, AttributeError):
+        return None  # whoever reads the plan says what is wrong with it
+    for each in modules:
+        import_module(each)
+    return Nursery(modules) if modules else None
 
 
 if __name__ == "__main__":

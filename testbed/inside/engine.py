@@ -17,6 +17,7 @@ from testbed.faults.check import check_plan
 from testbed.inside.observe import Observers
 from testbed.keying.base import keying
 from testbed.net.laboratory import Laboratory
+from testbed.net.processes import Nursery
 from testbed.record.live import LIVE, Live
 from testbed.record.manifest import write_manifest
 from testbed.record.plan import Plan
@@ -28,8 +29,8 @@ DONE, FAILED = "done", "failed"
 class Engine:
     """One run of one plan."""
 
-    def __init__(self, plan: Plan, run_folder: Path, *, by_hand: bool = False) -> None:
-        """InputError when the plan cannot be played on its topology. `by_hand`: as of Laboratory."""
+    def __init__(self, plan: Plan, run_folder: Path, *, by_hand: bool = False, nursery: Nursery | None = None) -> None:
+        """InputError when the plan cannot be played on its topology. `by_hand`, `nursery`: as of Laboratory."""
         check_plan(plan)
         self.plan = plan
         self.run_folder = run_folder
@@ -42,6 +43,7 @@ class Engine:
             options=plan.options,
             record=self.recorder,
             by_hand=by_hand,
+            nursery=nursery,
         )
         self.observers: Observers
         self.faults: Faults
@@ -142,12 +144,12 @@ class Engine:
         )
 
 
-async def run_plan(plan: Plan, run_folder: Path) -> int:
-    """Play a plan; 0 when it ran to its end with every daemon alive, 1 when not.
+async def run_plan(plan: Plan, run_folder: Path, nursery: Nursery | None = None) -> int:
+    """Play a plan; 0 when it ran to its end with every daemon alive, 1 when not. `nursery`: as of Laboratory.
 
     InputError and EnvironmentFailure are raised, after what is known has been written.
     """
-    engine = Engine(plan, run_folder)
+    engine = Engine(plan, run_folder, nursery=nursery)
     status, reason = DONE, None
     try:
         await engine.start()

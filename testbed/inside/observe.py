@@ -24,7 +24,7 @@ from testbed.probes.frrlog import read_elections, read_log
 from testbed.probes.pimwatch import PimWatch
 from testbed.probes.routes import NodeMonitor
 from testbed.probes.sad import held_sas
-from testbed.probes.streams import End, ProbeStream
+from testbed.probes.streams import End, ProbeStreams, Wanted
 from testbed.probes.xfrmstat import xfrm_counters
 from testbed.record.plan import Plan
 from testbed.record.writer import Event, agent_events
@@ -42,7 +42,7 @@ class Observers:
         """Wall-clock time minus monotonic time. The guest's wall clock is never set in a run."""
         self._monitors: list[NodeMonitor] = []
         self._watches: list[PimWatch] = []
-        self._flows: list[ProbeFlow | ProbeStream] = []
+        self._flows: list[ProbeFlow | ProbeStreams] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._stop_flows = asyncio.Event()
         self.capture: Capture | None = None
@@ -100,20 +100,17 @@ class Observers:
             self._flows.append(flow)
             stop = self._plan.duration_s if asked.stop_s is None else asked.stop_s
             self._tasks.append(loop.create_task(flow.send(zero + asked.start_s, zero + stop)))
-        for number, wanted in enumerate(self._plan.streams):
-            stream = ProbeStream(
-                number,
-                wanted.name,
-                wanted.group,
-                self._source(wanted.source),
-                {name: self._receiver(name) for name in wanted.receivers},
-                specific=wanted.specific,
-                rate_pps=wanted.rate_pps,
-                sending=partial(_has_power, self._lab.node(wanted.source)),
-            )
-            self._flows.append(stream)
-            stop = self._plan.duration_s if wanted.until_s is None else wanted.until_s
-            self._tasks.append(loop.create_task(stream.send(zero + wanted.since_s, zero + stop)))
+        together: dict[tuple[str, float, float, float], list[Wanted]] = {}
+        for number, each in enumerate(self._plan.streams):
+            stop = self._plan.duration_s if each.until_s is None else each.until_s
+            receivers = {name: self._receiver(name) for name in each.receivers}
+            wanted = Wanted(number, each.name, each.group, receivers, each.specific)
+            together.setdefault((each.source, each.rate_pps, each.since_s, stop), []).append(wanted)
+        for (source_name, rate_pps, since, until), streams in together.items():
+            sending = partial(_has_power, self._lab.node(source_name))
+            sent = ProbeStreams(streams, self._source(source_name), rate_pps=rate_pps, sending=sending)
+            self._flows.append(sent)
+            self._tasks.append(loop.create_task(sent.send(zero + since, zero + until)))
 
     def _source(self, name: str) -> End:
         """A router sends from its loopback."""

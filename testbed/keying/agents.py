@@ -32,12 +32,10 @@ from testbed.errors import EnvironmentFailure
 from testbed.keying.base import AgentProcess, Keying, KeyingLab, KeyingNode, Look
 from testbed.keying.options import AgentOptions, CentralOptions, PlanOptions
 from testbed.keying.policy_server import LaboratoryPolicyServer
+from testbed.keying.preload import AGENTS, DKS_MODULE, LKS_MODULE
 from testbed.keying.provision import AgentFiles, dks_config, lks_config, provision
 from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Router, Topology
-
-LKS_MODULE = "agents.lks.daemon"
-DKS_MODULE = "agents.dks.daemon"
 
 READY_TIMEOUT_S = PRESENT_S + 4.0
 """An agent holds up a boot for PRESENT_S at most; one that says nothing for longer has failed."""
@@ -59,7 +57,7 @@ class AgentKeying(Keying):
     dks: ClassVar[bool] = True
     ipsec: ClassVar[bool] = True
     options: ClassVar[type[PlanOptions]] = AgentOptions
-    preload: ClassVar[tuple[str, ...]] = (LKS_MODULE, DKS_MODULE)
+    preload: ClassVar[tuple[str, ...]] = AGENTS
     issuer: ClassVar[str] = "dks"
 
     def __init__(self) -> None:

@@ -54,9 +54,10 @@ class Laboratory:
         record: Recorder,
         folder: Path = Path("/run/lab"),
         by_hand: bool = False,
+        nursery: Nursery | None = None,
     ) -> None:
         """`folder`: in memory; logs and events are below it, and the nodes' own folders. `by_hand`: somebody may
-        configure the routers in vtysh."""
+        configure the routers in vtysh. `nursery`: of the keying's agents, where it was started before."""
         self.topology, self.keying = topology, keying
         self.seed, self.options = seed, options or keying.options()
         self.recorder = record
@@ -64,7 +65,7 @@ class Laboratory:
         self.by_hand = by_hand
         self.wires: Wires
         self.net: Mininet
-        self.nursery: Nursery | None = None
+        self.nursery = nursery
         self.receivers: Receivers | None = None
         self.on_nursery: Callable[[Nursery], None] = lambda _nursery: None
         self._nodes: dict[str, LabNode] = {}
@@ -86,8 +87,8 @@ class Laboratory:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         # FRR's user passes through; the files themselves are not for everyone.
         os.chmod(self.folder, 0o755)
-        if self.keying.preload:
-            self.nursery = Nursery(self.keying.preload, self.folder / "logs" / "nursery.log", self._agent_ended)
+        if self.nursery is not None or self.keying.preload:
+            self._begin_nursery()
         self.wires = Wires()
         self._built = True
         self.net = Mininet(topo=None, build=False, controller=None)
@@ -325,11 +326,12 @@ class Laboratory:
         code: Path | None = None,
     ) -> Agent:
         """Fork an agent from the nursery into a node."""
-        if self.nursery is None:
-            self.nursery = Nursery((), self.folder / "logs" / "nursery.log", self._agent_ended)
-            self.on_nursery(self.nursery)
+        nursery = self.nursery
+        if nursery is None:
+            nursery = self._begin_nursery()
+            self.on_nursery(nursery)
         title = name or module.split(".")[1 if module.count(".") else 0]
-        return self.nursery.spawn(
+        return nursery.spawn(
             node=node,
             namespace_pid=self.node(node).pid,
             module=module,
@@ -344,6 +346,13 @@ class Laboratory:
                 **(env or {}),
             },
         )
+
+    def _begin_nursery(self) -> Nursery:
+        if self.nursery is None:
+            self.nursery = Nursery(self.keying.preload)
+        self.nursery.write_to(self.folder / "logs" / "nursery.log")
+        self.nursery.on_exit = self._agent_ended
+        return self.nursery
 
     def record(self, node: str, source: str, kind: str, **fields: Any) -> None:
         """Write one event of now into the record."""

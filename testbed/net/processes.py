@@ -1,19 +1,19 @@
 """A warm Python process that forks agents into nodes: milliseconds where an exec takes seconds.
 
-`Nursery` is the side of the laboratory; `serve` is the process itself, which imports the
-agents' modules once and then forks for each request. One JSON object a datagram, both ways.
-It must not know what the modules do.
+`Nursery` is the side of the laboratory; `serve` is the process itself, a fork of the laboratory's, which has most of
+the modules already. It imports what agents need beside them once, and then forks for each request. One JSON object a
+datagram, both ways. It must not know what the modules do.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -62,27 +62,23 @@ class Agent:
 class Nursery:
     """The laboratory's side: started once, asked for agents."""
 
-    def __init__(
-        self,
-        preload: Sequence[str],
-        log: Path,
-        on_exit: Callable[[Agent], None] = lambda _agent: None,
-    ) -> None:
-        """Start the process; it imports `preload` while we go on. `on_exit` hears every end."""
-        self._on_exit = on_exit
+    def __init__(self, preload: Sequence[str]) -> None:
+        """Start the process; it imports `preload` while we go on. What this process has imported by then it has too,
+        and each agent copies: the less that is, the cheaper agents are."""
+        self.on_exit: Callable[[Agent], None] = lambda _agent: None
+        """Hears every end."""
         self._agents: dict[int, Agent] = {}
+        self._log: Path | None = None
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with open(log, "ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "testbed.net.processes", str(theirs.fileno()), *preload],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+        self._pid = os.fork()
+        if self._pid == 0:
+            _begin(theirs, preload)
         theirs.close()
+
+    def write_to(self, log: Path) -> None:
+        """What the process itself has to say goes there from now on."""
         self._log = log
+        self._socket.send(json.dumps({"output": str(log)}).encode())
 
     def fileno(self) -> int:
         """Readable when an agent has ended: call `collect` then."""
@@ -152,7 +148,7 @@ class Nursery:
             agent = self._agents.pop(int(message["exit"]), None)
             if agent is not None:
                 agent.status = int(message["status"])
-                self._on_exit(agent)
+                self.on_exit(agent)
             return message if wanted is None else None
         return message
 
@@ -163,14 +159,38 @@ class Nursery:
                 os.kill(agent.pid, signal.SIGKILL)
         self._socket.close()
         with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._process.wait(timeout=10)
+            os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+
+
+def _begin(control: socket.socket, preload: Sequence[str]) -> None:
+    """The child of the laboratory: keep nothing of it but its modules, serve, and never return."""
+    code = 1
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        own = control.fileno()
+        os.closerange(3, own)
+        os.closerange(own + 1, os.sysconf("SC_OPEN_MAX"))
+        # Whoever forked may have put others in their place.
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", buffering=1, closefd=False)
+        serve(control, preload)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(code)
 
 
 def serve(control: socket.socket, preload: Sequence[str]) -> None:
     """The process: import, then fork on request and report ends, until the other side closes."""
     for name in preload:
         import_module(name)
+    gc.freeze()  # a collection in an agent would write to all that it looks at, and so copy what forks share
     waker, wake = os.pipe()
     os.set_blocking(wake, False)
     os.set_blocking(waker, False)
@@ -186,11 +206,22 @@ def serve(control: socket.socket, preload: Sequence[str]) -> None:
             if not data:
                 return
             request = json.loads(data)
+            if "output" in request:
+                _write_to(request["output"])
+                continue
             pid = os.fork()
             if pid == 0:
                 _become(control, waker, wake, request)
             control.send(json.dumps({"pid": pid}).encode())
         _report_ends(control)
+
+
+def _write_to(log: str) -> None:
+    """Standard output and error, which are not to be the laboratory's."""
+    opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for place in (1, 2):
+        os.dup2(opened, place)
+    os.close(opened)
 
 
 def _report_ends(control: socket.socket) -> None:
@@ -215,10 +246,7 @@ def _become(control: socket.socket, waker: int, wake: int, request: dict[str, An
         os.close(waker)
         os.close(wake)
         os.setsid()
-        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.close(log)
+        _write_to(request["log"])
         for kind, flag in KINDS.items():
             namespace = os.open(f"{request['namespaces']}/{kind}", os.O_RDONLY | os.O_CLOEXEC)
             os.setns(namespace, flag)
@@ -247,7 +275,3 @@ def _forget(module: str, code: str) -> None:
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         del sys.modules[name]
     sys.path.insert(0, code)
-
-
-if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

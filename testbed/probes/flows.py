@@ -37,7 +37,7 @@ class ProbeFlow:
         with receiver[0].enter():
             heard = socket.socket(family, socket.SOCK_DGRAM)
         heard.bind((anywhere, port))
-        self._sender = Sender(out, (receiver[1], port), number, rate_pps, sending)
+        self._sender = Sender(out, [(receiver[1], port)], [number], rate_pps, sending)
         self._receiver = Receiver(heard, number)
 
     async def send(self, start: float, stop: float) -> None:

@@ -1,4 +1,4 @@
-"""Reads what waits on a socket many messages to a system call (recvmmsg(2)), and lets a kernel's filter choose frames.
+"""Reads and sends many messages to a system call (recvmmsg(2), sendmmsg(2)), and lets a kernel's filter choose frames.
 
 A guest's system calls are what a run costs its host: a probe that asks for each packet by itself costs more than the
 network that it watches. Knows nothing of what the messages hold.
@@ -11,7 +11,8 @@ import mmap
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 SO_TIMESTAMPNS = 35
@@ -21,6 +22,7 @@ _IOVEC = struct.Struct("PN")
 _MMSGHDR = struct.Struct("PI4xPNPNi4xI4x")
 """struct mmsghdr: name and its length, vector and its length, control messages and their length, flags; length."""
 _CMSGHDR = struct.Struct("Nii")
+_SOCKADDR = struct.Struct("!2sH4s8x")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # Classic BPF (linux/filter.h): load a word, half-word or octet at a fixed place, jump, compare and jump, return.
@@ -98,6 +100,38 @@ class Many:
             control[level, kind] = self._room[offset + _CMSGHDR.size : offset + size]
             offset += max(size + 7 & ~7, _CMSGHDR.size)
         return Message(data, name, control)
+
+
+class Out:
+    """Room for messages of one size to fixed addresses, which one socket sends by one system call."""
+
+    def __init__(self, destinations: Sequence[tuple[str, int]], size: int) -> None:
+        """`destinations`: IPv4 addresses and ports; `size`: octets of each message."""
+        self._size, self.count = size, len(destinations)
+        heads, vectors = self.count * _MMSGHDR.size, self.count * _IOVEC.size
+        self._names = heads + vectors
+        self._data = self._names + self.count * _SOCKADDR.size
+        self._room = ctypes.create_string_buffer(self._data + self.count * size)
+        self._address = ctypes.addressof(self._room)
+        for number, (address, port) in enumerate(destinations):
+            name, data = self._names + number * _SOCKADDR.size, self._data + number * size
+            vector = heads + number * _IOVEC.size
+            family = socket.AF_INET.to_bytes(2, sys.byteorder)
+            _SOCKADDR.pack_into(self._room, name, family, port, socket.inet_aton(address))
+            _IOVEC.pack_into(self._room, vector, self._address + data, size)
+            _MMSGHDR.pack_into(
+                self._room, number * _MMSGHDR.size,
+                self._address + name, _SOCKADDR.size, self._address + vector, 1, 0, 0, 0, 0,
+            )  # fmt: skip
+
+    def send(self, opened: socket.socket, messages: Sequence[bytes]) -> None:
+        """Send one message to each destination. What cannot go is lost, and the others go all the same."""
+        ctypes.memmove(self._address + self._data, b"".join(messages), self.count * self._size)
+        number = 0
+        while number < self.count:
+            place = ctypes.c_void_p(self._address + number * _MMSGHDR.size)
+            sent = _libc.sendmmsg(opened.fileno(), place, self.count - number, 0)
+            number += max(sent, 1)  # the first that is left was refused
 
 
 def stamp_ns(control: Mapping[tuple[int, int], bytes]) -> int:

@@ -13,9 +13,9 @@ import struct
 import time
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from testbed.probes.many import Many
+from testbed.probes.many import Many, Out
 
 _PAYLOAD = struct.Struct("!IQQ")  # stream, number, sent at (monotonic ns)
 _DRAIN_PACKETS = 1000
@@ -29,24 +29,25 @@ _ROOM = Many(_PAYLOAD.size + 1, count=512)
 
 
 class Sender:
-    """Sends the packets of one stream."""
+    """Sends the packets of a few streams that have one source and one rate, all of a moment by one system call."""
 
     def __init__(
         self,
         opened: socket.socket,
-        destination: tuple[str, int],
-        number: int,
+        destinations: Sequence[tuple[str, int]],
+        numbers: Sequence[int],
         rate_pps: float,
         sending: Callable[[], bool],
     ) -> None:
-        """`opened` is bound; `number` is the stream's, in every packet. `sending()` tells whether the source has power;
-        without, no packet's number is used up."""
-        self._socket, self._destination, self._number = opened, destination, number
+        """`opened` is bound, several `destinations` are of IPv4; `numbers` are the streams', in every packet of theirs.
+        `sending()` tells whether the source has power; without, no packet's number is used up."""
+        self._socket, self._destinations, self._numbers = opened, destinations, numbers
+        self._out = Out(destinations, _PAYLOAD.size) if len(destinations) > 1 else None
         self._interval_s, self._sending = 1.0 / rate_pps, sending
         self._socket.setblocking(False)
         self.sent_at = array("q")
 
-    async def send(self, start: float, stop: float, receivers: Iterable[Receiver]) -> None:
+    async def send(self, start: float, stop: float, receivers: Sequence[Receiver]) -> None:
         """Send from `start` to `stop` (seconds of the event loop's clock), and let the receivers read now and then."""
         loop = asyncio.get_running_loop()
         due = start
@@ -55,18 +56,22 @@ class Sender:
             if due > now:
                 await asyncio.sleep(due - now)
             if self._sending():
-                self._send_one()
+                self._send_all()
             due += self._interval_s
             if self.sent_at and len(self.sent_at) % _DRAIN_PACKETS == 0:
                 for receiver in receivers:
                     receiver.drain(len(self.sent_at))
 
-    def _send_one(self) -> None:
+    def _send_all(self) -> None:
         now, number = time.monotonic_ns(), len(self.sent_at)
         self.sent_at.append(now)
+        packets = [_PAYLOAD.pack(each, number, now) for each in self._numbers]
         # No route, no address: the packet counts as sent and lost.
+        if self._out is not None:
+            self._out.send(self._socket, packets)
+            return
         with contextlib.suppress(OSError):
-            self._socket.sendto(_PAYLOAD.pack(self._number, number, now), self._destination)
+            self._socket.sendto(packets[0], self._destinations[0])
 
     def losses(self, receiver: Receiver, since: int = 0, until: int | None = None) -> Iterator[dict[str, int]]:
         """The rows of numbers that this receiver never heard, as the record has them, with the moments (ns) at which

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from testbed.net.namespace import Namespace
@@ -31,46 +31,51 @@ class End:
     interface: str
 
 
-class ProbeStream:
-    """One stream, from its first packet to the account of what each receiver lost."""
+@dataclass(frozen=True)
+class Wanted:
+    """One stream. `specific`: the receivers join (source, group). `receivers`: by the name that the record has."""
 
-    def __init__(
-        self,
-        number: int,
-        name: str,
-        group: str,
-        source: End,
-        receivers: Mapping[str, End],
-        *,
-        specific: bool,
-        rate_pps: float,
-        sending: Callable[[], bool],
-    ) -> None:
-        """`specific`: the receivers join (source, group). `sending()` tells whether the source has power; without, no
-        number is used up."""
-        self.name, port = name, _FIRST_PORT + number
-        self._sender = Sender(_sending(source, port), (group, port), number, rate_pps, sending)
-        wanted = source.address if specific else None
-        self._receivers = {
-            receiver: Receiver(_joined(end, group, wanted, port), number) for receiver, end in receivers.items()
-        }
+    number: int
+    name: str
+    group: str
+    receivers: Mapping[str, End]
+    specific: bool
+
+
+class ProbeStreams:
+    """The streams of one source at one rate, from their first packet to the account of what each receiver lost."""
+
+    def __init__(self, streams: Sequence[Wanted], source: End, *, rate_pps: float, sending: Callable[[], bool]) -> None:
+        """`sending()` tells whether the source has power; without, no number is used up."""
+        places = [(each.group, _FIRST_PORT + each.number) for each in streams]
+        numbers = [each.number for each in streams]
+        self._sender = Sender(_sending(source, places[0][1]), places, numbers, rate_pps, sending)
+        self._receivers = [
+            (
+                each.name,
+                receiver,
+                Receiver(_joined(end, *place, source.address if each.specific else None), each.number),
+            )
+            for each, place in zip(streams, places, strict=True)
+            for receiver, end in each.receivers.items()
+        ]
 
     async def send(self, start: float, stop: float) -> None:
         """Send from `start` to `stop` (seconds of the event loop's clock)."""
-        await self._sender.send(start, stop, self._receivers.values())
+        await self._sender.send(start, stop, [receiver for _, _, receiver in self._receivers])
 
     def report(self, record: Recorder) -> None:
         """Write the losses and the totals of every receiver."""
         sent_at = self._sender.sent_at
-        for name, receiver in self._receivers.items():
+        for stream, name, receiver in self._receivers:
             receiver.drain(len(sent_at))
             for loss in self._sender.losses(receiver):
-                record(**self._event(name, loss))
+                record(**_event(stream, name, loss))
             record(
                 "lab",
                 "probe",
                 "stream",
-                stream=self.name,
+                stream=stream,
                 receiver=name,
                 sent=len(sent_at),
                 received=receiver.received,
@@ -79,19 +84,20 @@ class ProbeStream:
 
     def losses_so_far(self) -> Iterator[Event]:
         """What has been lost since the last call, as the record will have it."""
-        for name, receiver in self._receivers.items():
+        for stream, name, receiver in self._receivers:
             for loss in self._sender.losses_so_far(receiver):
-                yield self._event(name, loss)
-
-    def _event(self, receiver: str, loss: Mapping[str, int]) -> Event:
-        own = {"t": loss["sent_first_ns"], "node": "lab", "source": "probe", "kind": "stream_loss"}
-        return {**own, "stream": self.name, "receiver": receiver, **loss}
+                yield _event(stream, name, loss)
 
     def close(self) -> None:
         """Give the sockets back; the kernel leaves the groups."""
         self._sender.close()
-        for receiver in self._receivers.values():
+        for _, _, receiver in self._receivers:
             receiver.close()
+
+
+def _event(stream: str, receiver: str, loss: Mapping[str, int]) -> Event:
+    own = {"t": loss["sent_first_ns"], "node": "lab", "source": "probe", "kind": "stream_loss"}
+    return {**own, "stream": stream, "receiver": receiver, **loss}
 
 
 def _sending(source: End, port: int) -> socket.socket:
@@ -107,7 +113,7 @@ def _sending(source: End, port: int) -> socket.socket:
     return opened
 
 
-def _joined(end: End, group: str, source: str | None, port: int) -> socket.socket:
+def _joined(end: End, group: str, port: int, source: str | None) -> socket.socket:
     with end.namespace.enter():
         opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         index = socket.if_nametoindex(end.interface)

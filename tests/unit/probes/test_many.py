@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from testbed.probes.many import INTERFACE, JEQ, LD, RET, SO_TIMESTAMPNS, Many, choose, of_interfaces, stamp_ns
+from testbed.probes.many import INTERFACE, JEQ, LD, RET, SO_TIMESTAMPNS, Many, Out, choose, of_interfaces, stamp_ns
 
 _ADDRESS = struct.Struct("=HH4s8x")
 _PKTINFO = 8
@@ -95,3 +95,18 @@ def test_the_kernel_takes_a_program() -> None:
         choose(heard, [(RET, 0, 0, 0xFFFF)])
         sender.send(b"for us")
         assert [each.data for each in Many(10).all(heard)] == [b"for us"]
+
+
+def test_one_call_sends_a_message_to_each_place_and_what_is_refused_keeps_no_other_back() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        heard = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+        for each in heard:
+            each.bind(("127.0.0.1", 0))
+        places = [each.getsockname() for each in heard]
+        refused = ("255.255.255.255", 9)  # without SO_BROADCAST
+        out = Out([places[0], refused, places[1], refused, refused, places[2], refused], 2)
+        for turn in (b"a", b"b"):  # the second time in the same room
+            out.send(sender, [turn + bytes([number]) for number in range(7)])
+            assert [each.recv(10) for each in heard] == [turn + b"\0", turn + b"\2", turn + b"\5"]
+        for each in heard:
+            each.close()

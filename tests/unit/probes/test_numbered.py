@@ -36,7 +36,7 @@ def test_numbers_that_were_never_sent_and_other_streams_are_none_of_ours() -> No
 
 
 def test_a_row_of_losses_is_cut_where_its_source_was_without_power_so_that_its_packets_are_evenly_spaced() -> None:
-    sender = Sender(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), ("127.0.0.1", 9), 7, 10.0, lambda: True)
+    sender = Sender(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), [("127.0.0.1", 9)], [7], 10.0, lambda: True)
     sender.sent_at.extend(round(seconds * 1e9) for seconds in (1.0, 1.1, 1.2, 5.0, 5.1, 5.2))
     found = receiver(0, 5, sent=6)
     assert [[each["first_seq"], each["last_seq"], each["sent_first_ns"], each["sent_last_ns"]]
@@ -53,7 +53,7 @@ def test_losses_of_a_run_that_is_watched_are_told_as_they_grow_and_are_those_of_
     now_ns = 0
     monkeypatch.setattr("time.monotonic_ns", lambda: now_ns)
     out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sender = Sender(out, ("127.0.0.1", 9), 7, 10.0, lambda: True)
+    sender = Sender(out, [("127.0.0.1", 9)], [7], 10.0, lambda: True)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     found, told, rows = Receiver(ours, 7), [], {}
     for number in range(60):

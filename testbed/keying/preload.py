@@ -1,0 +1,17 @@
+"""Which modules are the agents of a keying mode, by the mode's name alone.
+
+Who starts the nursery of agents asks before all else is imported: agents are copies of that process. Knows nothing of
+keying modes but their names.
+"""
+
+from __future__ import annotations
+
+LKS_MODULE = "agents.lks.daemon"
+DKS_MODULE = "agents.dks.daemon"
+AGENTS = (LKS_MODULE, DKS_MODULE)
+_WITH_AGENTS = frozenset({"central", "central-mgmt", "dks-lks", "lks"})
+
+
+def preload(keying: object) -> tuple[str, ...]:
+    """As `Keying.preload` of the mode of this name; nothing for what is no such name."""
+    return AGENTS if keying in _WITH_AGENTS else ()
