@@ -114,6 +114,8 @@ class LksCore:
         self._pairs = Pairs(self._context, port)
         self._link_states: Mapping[str, LinkState] = {}
         self._links: dict[str, Link] = {}
+        self._protection: dict[str, tuple[InterfacePolicy, tuple[ProtectedInterface, ...]]] = {}
+        """Each interface of the document in the words of agents.ipsec: every change of a key asks for it."""
         self._dks: DksLink | None = None
         self._pending: tuple[PolicyDocument, bytes | None] | None = None
         self._in_kernel: dict[tuple[int, IPAddress, str], GroupSa] = {}
@@ -681,8 +683,12 @@ class LksCore:
 
     def _protected(self) -> Iterator[ProtectedInterface]:
         for interface in self._context.document.interfaces:
-            if interface.name in self._link_states:
-                yield from protected(interface)
+            if interface.name not in self._link_states:
+                continue
+            known = self._protection.get(interface.name)
+            if known is None or known[0] is not interface:
+                known = self._protection[interface.name] = interface, tuple(protected(interface))
+            yield from known[1]
 
 
 def _decoded(text: str) -> bytes:

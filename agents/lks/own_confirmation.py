@@ -100,7 +100,7 @@ class Confirming:
 
     def look(self, now: float) -> None:
         """Check for a change since the last confirmation."""
-        if self._saying() == self._said:
+        if self._said is not None and self._saying() == self._said:
             self._due = None
         elif self._due is None:
             self._due = max(now + SETTLE_S, self._not_before)
