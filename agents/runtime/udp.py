@@ -8,7 +8,9 @@ link-local one is the interface. Knows nothing of the datagrams' content.
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
+import os
 import select
 import socket
 import struct
@@ -33,35 +35,48 @@ _MAX_DATAGRAM = 65535
 _MOST_ERRORS = 64
 """The most ICMP errors that are taken from a socket before others have their turn."""
 _PKTINFO, _PKTINFO6 = struct.Struct("=i4s4s"), struct.Struct("=16si")
+_SIOCGIFNAME, _SIOCGIFINDEX = 0x8910, 0x8933
+_NUMBERED = struct.Struct("=16si20x")
+_LONGEST_NAME = 15
 _ANCILLARY = socket.CMSG_SPACE(_PKTINFO6.size) + socket.CMSG_SPACE(4)
 _Ancillary = list[tuple[int, int, bytes]]
 
 
 class _Names:
-    """The interfaces of the datagrams that are being handled: asking the kernel takes three system calls, and an answer
-    uses the interface of its request. Cleared when no datagram is left, since names and numbers may change."""
+    """The interfaces of the datagrams that are being taken in. The kernel is asked once for each, on a socket that is
+    there anyway: an answer goes where its request came from. Forgotten when no datagram is left, for names and numbers
+    may change."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: socket.socket) -> None:
+        self._asked = asked
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
 
     def of(self, index: int) -> str:
-        """The name of an interface; empty if it does not exist, or no longer."""
+        """The name of an interface; empty when there is none (any more)."""
         name = self._names.get(index)
         if name is None:
             try:
-                name = self._names[index] = socket.if_indextoname(index)
+                answer = fcntl.ioctl(self._asked, _SIOCGIFNAME, _NUMBERED.pack(b"", index))
             except OSError:
                 return ""
+            name = self._names[index] = os.fsdecode(answer[:16].rstrip(b"\0"))
             self._numbers[name] = index
         return name
 
     def index(self, name: str) -> int:
-        """The number of an interface. OSError if it does not exist, or no longer."""
-        return self._numbers.get(name) or socket.if_nametoindex(name)
+        """The number of an interface. OSError when there is none (any more)."""
+        known = self._numbers.get(name)
+        if known is None:
+            octets = os.fsencode(name)
+            if len(octets) > _LONGEST_NAME:
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name)
+            answer = fcntl.ioctl(self._asked, _SIOCGIFINDEX, _NUMBERED.pack(octets, 0))
+            known = int(_NUMBERED.unpack(answer)[1])
+        return known
 
     def forget(self) -> None:
-        """Forget the cache."""
+        """Ask again."""
         self._numbers.clear()
         self._names.clear()
 
@@ -215,8 +230,9 @@ class UdpPort:
     def __init__(self, port: int, address: str = "", *, bound: Sequence[socket.socket] = ()) -> None:
         """As `bind`, or with sockets that `bind` made. OSError when the port is taken."""
         self._families: dict[int, _Family] = {}
-        self._names = names = _Names()
-        for each in bound or bind(port, address):
+        sockets = bound or bind(port, address)
+        self._names = names = _Names(sockets[0])
+        for each in sockets:
             if each.family == socket.AF_INET:
                 self._families[4] = _IPv4(each, names)
             else:

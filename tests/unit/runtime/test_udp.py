@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import select
 import socket
 from collections.abc import Iterator
@@ -98,12 +99,22 @@ def test_what_cannot_go_is_lost_and_no_error(port: UdpPort, number: int) -> None
 def test_an_interface_that_has_another_number_now_is_found_when_no_datagram_waits(
     port: UdpPort, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    real = socket.if_nametoindex
-    monkeypatch.setattr(socket, "if_nametoindex", lambda name: asked.append(name) or real(name))
+    asked: list[bytes] = []
+    real = fcntl.ioctl
+
+    def ioctl(opened: socket.socket, request: int, interface: bytes) -> bytes:
+        asked.append(interface[:16].rstrip(b"\0"))
+        return real(opened, request, interface)
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.sendto(b"question", ("127.0.0.1", number))
         datagram = heard(port)
+        asked.clear()
         assert port.send(Send(b"answer", datagram.peer)) and not asked
         assert port.receive() is None
-        assert port.send(Send(b"later", datagram.peer)) and asked == ["lo"]
+        assert port.send(Send(b"later", datagram.peer)) and asked == [b"lo"]
+
+
+def test_a_name_that_no_interface_can_have_is_not_taken_for_a_shorter_one(port: UdpPort) -> None:
+    assert not port.send(Send(b"x", PeerAddress("127.0.0.1", 9, "", "lo" + "o" * 14, 9)))
