@@ -50,37 +50,37 @@ CUT = event(30, "a--b", "fault", "link_carrier_down")
 
 
 def test_all_hear_again_when_the_last_of_them_misses_no_packet_any_more(tmp_path: Path) -> None:
-    told = [event(END, "lab", "probe", "stream", stream="s", receiver=name, sent=990, received=900, duplicated=count)
+    counts = [event(END, "lab", "probe", "stream", stream="s", receiver=name, sent=990, received=900, duplicated=count)
             for name, count in (("one", 2), ("two", 3))]  # fmt: skip
     losses = [loss("one", 0, 20), loss("one", 290, 299), loss("two", 292, 349), loss("two", 360, 360)]
-    found = series(run(tmp_path, [CUT, *losses, *told]), {"cut": Phase(30 * NS)})
-    assert found["cut to all receivers hear, s"] == pytest.approx(7.1)
-    assert found[LOST] == 10 + 58 + 1, "what was lost before the first fault is another question"
-    assert found[DUPLICATED] == 5
+    measured = series(run(tmp_path, [CUT, *losses, *counts]), {"cut": Phase(30 * NS)})
+    assert measured["cut to all receivers hear, s"] == pytest.approx(7.1)
+    assert measured[LOST] == 10 + 58 + 1, "what was lost before the first fault is another question"
+    assert measured[DUPLICATED] == 5
 
 
 def test_who_misses_packets_to_the_end_never_hears_again(tmp_path: Path) -> None:
-    found = series(run(tmp_path, [CUT, loss("two", 300, 989)]), {"cut": Phase(30 * NS)})
-    assert found["cut to all receivers hear, s"] is None
+    measured = series(run(tmp_path, [CUT, loss("two", 300, 989)]), {"cut": Phase(30 * NS)})
+    assert measured["cut to all receivers hear, s"] is None
 
 
 def test_a_record_that_goes_on_after_the_last_packet_makes_nobody_hear(tmp_path: Path) -> None:
-    told = event(END, "lab", "probe", "stream", stream="s", receiver="two", sent=980, received=300, duplicated=0)
-    found = series(run(tmp_path, [CUT, loss("two", 300, 979), told]), {"cut": Phase(30 * NS)})
-    assert found["cut to all receivers hear, s"] is None
+    counts = event(END, "lab", "probe", "stream", stream="s", receiver="two", sent=980, received=300, duplicated=0)
+    measured = series(run(tmp_path, [CUT, loss("two", 300, 979), counts]), {"cut": Phase(30 * NS)})
+    assert measured["cut to all receivers hear, s"] is None
 
 
 def test_each_phase_has_its_own_losses_and_one_may_end_before_the_next_begins(tmp_path: Path) -> None:
     losses = [loss("one", 290, 309), loss("two", 590, 609), loss("two", 700, 700)]
     phases = {"cut": Phase(30 * NS), "healed": Phase(60 * NS, until=65 * NS), "again": Phase(80 * NS)}
-    found = series(run(tmp_path, [CUT, *losses]), phases)
-    assert [found[f"{name} to all receivers hear, s"] for name in phases] == pytest.approx([2.0, 2.0, 0.0])
+    measured = series(run(tmp_path, [CUT, *losses]), phases)
+    assert [measured[f"{name} to all receivers hear, s"] for name in phases] == pytest.approx([2.0, 2.0, 0.0])
 
 
 def test_a_loss_that_goes_on_into_the_next_phase_has_no_end_in_its_own(tmp_path: Path) -> None:
-    found = series(run(tmp_path, [CUT, loss("one", 290, 620)]), {"cut": Phase(30 * NS), "healed": Phase(60 * NS)})
-    assert found["cut to all receivers hear, s"] is None
-    assert found["healed to all receivers hear, s"] == pytest.approx(3.1)
+    measured = series(run(tmp_path, [CUT, loss("one", 290, 620)]), {"cut": Phase(30 * NS), "healed": Phase(60 * NS)})
+    assert measured["cut to all receivers hear, s"] is None
+    assert measured["healed to all receivers hear, s"] == pytest.approx(3.1)
 
 
 def test_a_receiver_that_no_path_leads_to_is_not_waited_for(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_a_receiver_that_no_path_leads_to_is_not_waited_for(tmp_path: Path) -> N
 
 
 def test_without_a_fault_packets_are_lost_from_the_moment_on_at_which_all_heard(tmp_path: Path) -> None:
-    found = series(run(tmp_path, [loss("one", 0, 49), loss("two", 0, 29)]), {"run's start": Phase(0)})
-    assert (found["run's start to all receivers hear, s"], found[LOST]) == (pytest.approx(6.0), 0)
+    measured = series(run(tmp_path, [loss("one", 0, 49), loss("two", 0, 29)]), {"run's start": Phase(0)})
+    assert (measured["run's start to all receivers hear, s"], measured[LOST]) == (pytest.approx(6.0), 0)
 
 
 def test_packets_that_a_receiver_missed_before_and_through_a_fault_are_the_fault_s_only_if_it_had_heard(
@@ -101,8 +101,8 @@ def test_packets_that_a_receiver_missed_before_and_through_a_fault_are_the_fault
     for number, (first, missed, unheard) in enumerate([(0, 0, 1), (1, 41, None), (100, 41, None)]):
         folder = tmp_path / str(number)
         folder.mkdir()
-        found = series(run(folder, [CUT, loss("one", first, 330)]), {"cut": Phase(30 * NS)})
-        assert (found[LOST], found.get(UNHEARD)) == (missed, unheard)
+        measured = series(run(folder, [CUT, loss("one", first, 330)]), {"cut": Phase(30 * NS)})
+        assert (measured[LOST], measured.get(UNHEARD)) == (missed, unheard)
     rows = [
         loss("one", 0, 299),
         loss("one", 300, 320),
@@ -110,8 +110,8 @@ def test_packets_that_a_receiver_missed_before_and_through_a_fault_are_the_fault
     ]  # two rows: the source had no power between
     again = tmp_path / "again"
     again.mkdir()
-    found = series(run(again, [CUT, *rows]), {"cut": Phase(30 * NS)})
-    assert (found[LOST], found[UNHEARD]) == (5, 1)
+    measured = series(run(again, [CUT, *rows]), {"cut": Phase(30 * NS)})
+    assert (measured[LOST], measured[UNHEARD]) == (5, 1)
 
 
 def test_registers_are_keyed_when_every_router_and_the_rendezvous_point_say_so_since_their_last_boot(
@@ -140,10 +140,10 @@ def test_a_power_failure_of_four_routers_in_the_guest_is_told_as_the_kernels_and
     plan = Plan(experiment="x", topology=load("ring:4"), keying="lks", duration_s=241, streams=streams)
     plan.write(tmp_path / "plan.json")
     (tmp_path / "record.jsonl").write_bytes(Path(__file__).with_name("power_failure_ring_4.jsonl").read_bytes())
-    found = Run(tmp_path)
-    boots = [each["t"] for each in found.where("fault", "power_on") if each["node"] != "dks"]
-    off = min(each["t"] for each in found.where("fault", "power_off"))
-    assert series(found, {"start": Phase(0, until=off), "boot": Phase(min(boots))}) == pytest.approx(
+    measured = Run(tmp_path)
+    boots = [each["t"] for each in measured.where("fault", "power_on") if each["node"] != "dks"]
+    off = min(each["t"] for each in measured.where("fault", "power_off"))
+    assert series(measured, {"start": Phase(0, until=off), "boot": Phase(min(boots))}) == pytest.approx(
         {
             "start to all receivers hear, s": 12.839, "start to trees right, s": 12.843,
             "start to keys for Registers, s": 12.469, "boot to all receivers hear, s": 14.143,
@@ -151,7 +151,7 @@ def test_a_power_failure_of_four_routers_in_the_guest_is_told_as_the_kernels_and
             DUPLICATED: 0, SPARE: 0,
         }, abs=1e-3,
     )  # fmt: skip
-    assert [(round(low / NS, 3), round(high / NS, 3)) for low, high in wrong_spans(found)] == [
+    assert [(round(low / NS, 3), round(high / NS, 3)) for low, high in wrong_spans(measured)] == [
         (1.438, 12.843), (104.801, 116.244)
     ], "while all are without power no tree is wanted"  # fmt: skip
 

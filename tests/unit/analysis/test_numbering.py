@@ -25,9 +25,9 @@ NEWEST = 70
 Sas = dict[str, list[dict[str, str]]]
 
 
-def consistent(found: Numbering) -> bool:
+def consistent(result: Numbering) -> bool:
     """One numbering, the ledger's, and one key for each number of it."""
-    return bool(found.groups) and not (found.foreign or found.keyless or found.two_keys or found.beside_ledger)
+    return bool(result.groups) and not (result.foreign or result.keyless or result.two_keys or result.beside_ledger)
 
 
 def everything(generation: int = NEWEST) -> tuple[Sas, dict[str, int]]:
@@ -54,14 +54,18 @@ def everything(generation: int = NEWEST) -> tuple[Sas, dict[str, int]]:
 
 
 def compared(
-    folder: Path, sas: Sas, ledger: dict[str, int] | None, told: int = NEWEST, removed: frozenset[str] = frozenset()
+    folder: Path,
+    sas: Sas,
+    ledger: dict[str, int] | None,
+    generation: int = NEWEST,
+    removed: frozenset[str] = frozenset(),
 ) -> Numbering | None:
-    """The comparison when the agents told that every SA is of generation `told`."""
+    """The comparison when the agents told that every SA is of generation `generation`."""
     Plan(experiment="dks_outage", topology=LINE, keying="dks-lks", seed=1, duration_s=60).write(folder / "plan.json")
     events: list[dict[str, Any]] = []
     for node, held in sas.items():
         for sa in held:
-            words = {"spi": sa["spi"], "destination": sa["destination"], "generation": told, "change": "added"}
+            words = {"spi": sa["spi"], "destination": sa["destination"], "generation": generation, "change": "added"}
             events.append({"t": 1, "node": node, "source": "agent", "kind": "sa", **words})
         events.append({"t": 2, "node": node, "source": "xfrm", "kind": "sad", "sas": held})
     if ledger is not None:
@@ -72,39 +76,39 @@ def compared(
 
 
 def test_one_key_for_each_number_and_the_ledger_s_numbers_are_consistent(tmp_path: Path) -> None:
-    found = compared(tmp_path, *everything())
-    assert found is not None and consistent(found)
-    assert found.groups == sum(len(list(each.own_groups())) for each in DOCUMENTS.values())
-    assert found.compared == 2 * len(everything()[0]["r1"])
+    result = compared(tmp_path, *everything())
+    assert result is not None and consistent(result)
+    assert result.groups == sum(len(list(each.own_groups())) for each in DOCUMENTS.values())
+    assert result.compared == 2 * len(everything()[0]["r1"])
 
 
 def test_two_keys_under_one_number_are_found(tmp_path: Path) -> None:
     sas, ledger = everything()
     sas["r2"][0]["key"] = "another"
-    found = compared(tmp_path, sas, ledger)
-    assert found is not None and len(found.two_keys) == 1 and not consistent(found)
+    result = compared(tmp_path, sas, ledger)
+    assert result is not None and len(result.two_keys) == 1 and not consistent(result)
 
 
 def test_a_ledger_that_is_behind_or_ahead_is_found(tmp_path: Path) -> None:
     for wrong in (NEWEST - 1, NEWEST + 64):
         sas, ledger = everything()
         ledger[next(iter(ledger))] = wrong
-        found = compared(tmp_path, sas, ledger)
-        assert found is not None and found.beside_ledger == (next(iter(ledger)),)
+        result = compared(tmp_path, sas, ledger)
+        assert result is not None and result.beside_ledger == (next(iter(ledger)),)
 
 
 def test_a_receiver_without_the_speaker_s_key_is_found(tmp_path: Path) -> None:
     sas, ledger = everything()
     lost = sas["r2"].pop(0)
-    found = compared(tmp_path, sas, ledger)
-    assert lost and found is not None and len(found.keyless) == 1
+    result = compared(tmp_path, sas, ledger)
+    assert lost and result is not None and len(result.keyless) == 1
 
 
 def test_an_sa_of_nobody_is_found(tmp_path: Path) -> None:
     sas, ledger = everything()
     sas["r1"].append({"spi": "0x00000101", "source": "192.0.2.1", "destination": "224.0.0.5", "key": "0"})
-    found = compared(tmp_path, sas, ledger)
-    assert found is not None and found.foreign == 1 and not consistent(found)
+    result = compared(tmp_path, sas, ledger)
+    assert result is not None and result.foreign == 1 and not consistent(result)
 
 
 def test_an_sa_between_a_rendezvous_point_and_a_router_that_registers_is_of_no_group(tmp_path: Path) -> None:
@@ -112,13 +116,13 @@ def test_an_sa_between_a_rendezvous_point_and_a_router_that_registers_is_of_no_g
     (pair,) = DOCUMENTS["r1"].pairs
     for one, other in (("0.0.0.0", pair.remote[0]), (pair.remote[0], pair.local[0])):  # as the kernel lists them
         sas["r1"].append({"spi": "0x00000101", "source": str(one), "destination": str(other), "key": "0"})
-    found = compared(tmp_path, sas, ledger)
-    assert found is not None and consistent(found)
+    result = compared(tmp_path, sas, ledger)
+    assert result is not None and consistent(result)
 
 
 def test_an_sa_whose_spi_is_not_that_of_the_generation_told_is_found(tmp_path: Path) -> None:
-    found = compared(tmp_path, *everything(), told=NEWEST + 1)
-    assert found is not None and found.foreign == found.compared
+    result = compared(tmp_path, *everything(), generation=NEWEST + 1)
+    assert result is not None and result.foreign == result.compared
 
 
 def test_a_run_without_a_ledger_is_not_compared(tmp_path: Path) -> None:
@@ -128,9 +132,9 @@ def test_a_run_without_a_ledger_is_not_compared(tmp_path: Path) -> None:
 def test_a_removed_router_s_kernel_is_not_asked_and_others_may_hold_nothing_of_it(tmp_path: Path) -> None:
     sas, ledger = everything()
     own = {str(group) for group in DOCUMENTS["r1"].own_groups()}
-    found = compared(tmp_path, sas, ledger, removed=frozenset({"r2"}))
-    assert found is not None and (found.groups, found.compared) == (len(own), len(sas["r1"]))
-    assert found.foreign == len(own)
+    result = compared(tmp_path, sas, ledger, removed=frozenset({"r2"}))
+    assert result is not None and (result.groups, result.compared) == (len(own), len(sas["r1"]))
+    assert result.foreign == len(own)
     mine = [sa for sa in sas["r1"] if DOCUMENTS["r1"].spi.holds(int(sa["spi"], 16))]
-    found = compared(tmp_path, {"r1": mine, "r2": sas["r2"]}, dict.fromkeys(own, NEWEST), removed=frozenset({"r2"}))
-    assert found is not None and consistent(found)
+    result = compared(tmp_path, {"r1": mine, "r2": sas["r2"]}, dict.fromkeys(own, NEWEST), removed=frozenset({"r2"}))
+    assert result is not None and consistent(result)

@@ -64,8 +64,8 @@ def branches(ring: Topology, group: str, *paths: str, origin: str = "", t: int =
 
 def shared(ring: Topology, t: int = 1) -> list[dict[str, Any]]:
     """The shared tree as FRR's kernels have it: a (*, G) route sends back to where it takes from, and to pimreg."""
-    found = branches(ring, ANY.group, "lo r3 r4 near", "lo r3 r5 far", origin="*", t=t)
-    return [{**each, "oifs": ["pimreg", each["iif"], *each["oifs"]]} for each in found]
+    watch = branches(ring, ANY.group, "lo r3 r4 near", "lo r3 r5 far", origin="*", t=t)
+    return [{**each, "oifs": ["pimreg", each["iif"], *each["oifs"]]} for each in watch]
 
 
 def whole(ring: Topology, group: str, t: int = 1) -> list[dict[str, Any]]:
@@ -73,25 +73,25 @@ def whole(ring: Topology, group: str, t: int = 1) -> list[dict[str, Any]]:
 
 
 def seen(ring: Topology, *events: dict[str, Any], down: frozenset[str] = NOTHING, streams: Any = (ANY, ONE)) -> Watch:
-    found = Watch()
-    found.expect(expected(ring, streams, down), 0)
+    watch = Watch()
+    watch.expect(expected(ring, streams, down), 0)
     for event in events:
-        found.see(event)
-    return found
+        watch.see(event)
+    return watch
 
 
 def test_the_trees_that_frr_built_are_right_from_the_last_route_on(ring: Topology) -> None:
-    found = seen(ring, *shared(ring, 3), *whole(ring, ONE.group, 4), *whole(ring, ANY.group, 9))
-    assert (found.faults(), found.since, found.spare) == ([], 9, 0)
+    watch = seen(ring, *shared(ring, 3), *whole(ring, ONE.group, 4), *whole(ring, ANY.group, 9))
+    assert (watch.faults(), watch.since, watch.spare) == ([], 9, 0)
 
 
 def test_either_of_two_equal_ways_is_right_and_a_longer_one_is_not(ring: Topology) -> None:
     other = branches(ring, ONE.group, "src r1 r4 near", "src r1 r4 r3 r5 far")
     assert seen(ring, *other, streams=[ONE]).since == 1
     longer = branches(ring, ONE.group, "src r1 r2 r3 r4 near", "src r1 r2 r3 r5 far")
-    found = seen(ring, *longer, streams=[ONE])
-    assert found.since is None
-    assert found.faults() == [f"({ring.hosts['src'].ipv4.ip}, 232.1.1.1): r4 takes it from r4-eth0, not from r4-eth1"]
+    watch = seen(ring, *longer, streams=[ONE])
+    assert watch.since is None
+    assert watch.faults() == [f"({ring.hosts['src'].ipv4.ip}, 232.1.1.1): r4 takes it from r4-eth0, not from r4-eth1"]
 
 
 def test_a_tree_is_wrong_while_a_router_on_it_has_no_route_or_does_not_send_on(ring: Topology) -> None:
@@ -118,16 +118,16 @@ def test_two_routers_that_feed_one_lan_are_wrong(tmp_path: Path) -> None:
 
 def test_a_branch_that_nobody_wants_is_counted_and_not_wrong(ring: Topology) -> None:
     left = branches(ring, ONE.group, "src r1 r4 near", "src r1 r4 r3", "src r1 r2 r3 r5 far")
-    found = seen(ring, *left, streams=[ONE])
-    assert (found.faults(), found.since, found.spare) == ([], 1, 1)
+    watch = seen(ring, *left, streams=[ONE])
+    assert (watch.faults(), watch.since, watch.spare) == ([], 1, 1)
 
 
 def test_a_router_that_loses_power_has_no_routes_and_a_tree_is_right_without_it(ring: Topology) -> None:
     gone = {"t": 20, "node": "r4", "source": "fault", "kind": "power_off"}
-    found = seen(ring, *whole(ring, ONE.group), gone, streams=[ONE])
-    assert found.since is None
-    found.expect(expected(ring, [ONE], frozenset({"r4"})), 21)
-    assert (found.since, found.faults()) == (21, []), "far is served, and nobody can reach near"
+    watch = seen(ring, *whole(ring, ONE.group), gone, streams=[ONE])
+    assert watch.since is None
+    watch.expect(expected(ring, [ONE], frozenset({"r4"})), 21)
+    assert (watch.since, watch.faults()) == (21, []), "far is served, and nobody can reach near"
 
 
 def test_a_router_may_be_root_and_receiver_itself(ring: Topology) -> None:
@@ -154,6 +154,6 @@ def test_trees_of_a_record_are_wanted_once_their_streams_run_and_each_change_has
     ]  # fmt: skip
     (tmp_path / "record.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
     changes = {2 * NS: NOTHING, 40 * NS: frozenset({"r4"}), 50 * NS: NOTHING}
-    assert [(moment // NS, found.since) for moment, found in watch(Run(tmp_path), changes)] == [
+    assert [(moment // NS, watch.since) for moment, watch in watch(Run(tmp_path), changes)] == [
         (2, 14 * NS), (40, 40 * NS), (50, 60 * NS)
     ]  # fmt: skip

@@ -50,8 +50,8 @@ def complete(net: Network) -> bool:
 
 
 def lacking(net: Network, router: str) -> list[str]:
-    found = net.nodes["dks"].core.command(["confirmations"], net.now)["routers"][router]["missing"]
-    return list(found)
+    confirmations = net.nodes["dks"].core.command(["confirmations"], net.now)["routers"][router]["missing"]
+    return list(confirmations)
 
 
 @pytest.mark.parametrize("issuer", ["lks", "dks"])
@@ -153,39 +153,41 @@ def ledger() -> tuple[Confirmations, list[Persist], Network]:
     return Confirmations("example", documents, {}, written.append), written, net
 
 
-def word(version: int, mode: Mode | None = Mode.REQUIRED, by: str = "r1", of: str = "r1") -> bytes:
+def statement(version: int, mode: Mode | None = Mode.REQUIRED, by: str = "r1", of: str = "r1") -> bytes:
     state = InForce(name="r1-e0", mode=mode, keyed=())
     said = Confirmation(domain="example", router=of, version=version, at=1, interfaces=(state,))
     return sign_confirmation(said, key(by))
 
 
 def test_only_the_router_s_own_word_is_taken_and_no_older_one() -> None:
-    found, written, _net = ledger()
-    for wrong in (word(1, by="r2"), word(1, of="r2"), b"", word(1)[:-1]):
+    confirmations, written, _net = ledger()
+    for wrong in (statement(1, by="r2"), statement(1, of="r2"), b"", statement(1)[:-1]):
         with pytest.raises(PolicyError):
-            found.take(wrong, "r1", None)
+            confirmations.take(wrong, "r1", None)
     with pytest.raises(PolicyError, match="no document"):
-        found.take(word(1, by="r9", of="r9"), "r9", None)
+        confirmations.take(statement(1, by="r9", of="r9"), "r9", None)
     assert written == []
-    assert found.take(word(2), "r1", None) is not None
+    assert confirmations.take(statement(2), "r1", None) is not None
     with pytest.raises(PolicyError, match="already confirmed version 2"):
-        found.take(word(1), "r1", None)
-    assert found.take(word(2), "r1", None) is None  # says nothing new
+        confirmations.take(statement(1), "r1", None)
+    assert confirmations.take(statement(2), "r1", None) is None  # says nothing new
     assert [each.name for each in written] == ["confirmations/r1.confirmation"]
 
 
 def test_the_last_word_of_a_key_that_was_replaced_binds_nobody_and_counts_for_nobody() -> None:
-    found, _written, net = ledger()
-    assert found.take(word(MAX_VERSION), "r1", None) is not None
+    confirmations, _written, net = ledger()
+    assert confirmations.take(statement(MAX_VERSION), "r1", None) is not None
     new = key("r1, new machine")
     replaced = net.documents["r1"].model_copy(update={"identity": spki(new), "version": 2})
-    found._documents.add(sign_document(replaced, POLICY_SERVER))
-    assert found.status()["r1"]["said"] is None and found.status()["r1"]["missing"] == ["r1 has confirmed nothing"]
+    confirmations._documents.add(sign_document(replaced, POLICY_SERVER))
+    assert confirmations.status()["r1"]["said"] is None and confirmations.status()["r1"]["missing"] == [
+        "r1 has confirmed nothing"
+    ]
     state = InForce(name="r1-e0", mode=Mode.REQUIRED, keyed=())
     said = Confirmation(domain="example", router="r1", version=2, at=1, interfaces=(state,))
-    assert found.take(sign_confirmation(said, new), "r1", None) == said
+    assert confirmations.take(sign_confirmation(said, new), "r1", None) == said
     with pytest.raises(PolicyError):
-        found.take(word(MAX_VERSION), "r1", None)  # and it says nothing more
+        confirmations.take(statement(MAX_VERSION), "r1", None)  # and it says nothing more
 
 
 def test_a_document_of_a_revoked_administrator_keeps_no_older_one_out_of_the_dks(tmp_path: Path) -> None:
@@ -200,8 +202,8 @@ def test_a_document_of_a_revoked_administrator_keeps_no_older_one_out_of_the_dks
     (tmp_path / "rogue.cose").write_bytes(of_rogue)
     (tmp_path / "root.cose").write_bytes(net.signed["r1"])
     folder()
-    found = documents.of("r1")
-    assert found is not None and found.version == MAX_VERSION
+    confirmations = documents.of("r1")
+    assert confirmations is not None and confirmations.version == MAX_VERSION
     documents.revocations.take(sign_list(revocation, POLICY_SERVER))
     assert documents.drop_revoked() == ["r1"]
     assert [each.version for each in folder()] == [1], "the folder is read again though nothing in it has changed"
@@ -209,17 +211,17 @@ def test_a_document_of_a_revoked_administrator_keeps_no_older_one_out_of_the_dks
 
 
 def test_who_pushes_too_often_has_to_wait() -> None:
-    found, _written, _net = ledger()
-    found.take(word(1), "r1", 10.0)
+    confirmations, _written, _net = ledger()
+    confirmations.take(statement(1), "r1", 10.0)
     with pytest.raises(TooOften):
-        found.take(word(1, Mode.LISTEN), "r1", 10.1)
-    assert found.take(word(1, Mode.LISTEN), "r1", 10.7) is not None
+        confirmations.take(statement(1, Mode.LISTEN), "r1", 10.1)
+    assert confirmations.take(statement(1, Mode.LISTEN), "r1", 10.7) is not None
 
 
 def test_files_are_exported_as_they_were_signed_and_read_back(tmp_path: Path) -> None:
-    found, _written, _net = ledger()
-    found.take(word(4), "r1", None)
-    export({"routers": found.status()}, tmp_path)
+    confirmations, _written, _net = ledger()
+    confirmations.take(statement(4), "r1", None)
+    export({"routers": confirmations.status()}, tmp_path)
     (path,) = tmp_path.iterdir()
     said = verify_confirmation(path.read_bytes(), key("r1").public_key(), domain="example", router="r1")
     assert said.version == 4
@@ -237,9 +239,9 @@ def test_what_another_process_has_taken_counts_against_an_older_word(tmp_path: P
         for look in (partial(kept, tmp_path / FOLDER), partial(kept, tmp_path / FOLDER))
     )
     (tmp_path / FOLDER).mkdir()
-    assert there.take(word(2), "r1", None) is not None
+    assert there.take(statement(2), "r1", None) is not None
     with pytest.raises(PolicyError, match="already confirmed version 2"):
-        here.take(word(1), "r1", None)
-    assert here.take(word(2), "r1", None) is None
+        here.take(statement(1), "r1", None)
+    assert here.take(statement(2), "r1", None) is None
     here.look()
     assert here.status()["r1"]["said"]["version"] == 2

@@ -32,9 +32,9 @@ def run(request: Request, progress: Progress) -> Session:
 
 
 def experiment() -> Simulated:
-    found = find("storm_at_scale")
-    assert isinstance(found, Simulated)
-    return found
+    result = find("storm_at_scale")
+    assert isinstance(result, Simulated)
+    return result
 
 
 def computed(case: Case) -> dict[str, Any]:
@@ -51,15 +51,15 @@ SMALL = Case(20, "lks", 1, 4.0, 3600.0)
 
 def test_the_same_case_gives_the_same_bytes_whatever_the_process(tmp_path: Path) -> None:
     for keying in ("lks", "central-mgmt"):
-        found = []
+        result = []
         for name, seed in (("one", "1"), ("two", "2")):
             folder = tmp_path / keying / name
             folder.mkdir(parents=True)
             (folder / "case.json").write_text(json.dumps(asdict(replace(SMALL, routers=40, keying=keying))))
             environment = {**os.environ, "PYTHONHASHSEED": seed}
             subprocess.run([sys.executable, "-m", "testbed.storm", folder], cwd=PROJECT, env=environment, check=True)
-            found.append((folder / "result.json").read_bytes())
-        assert found[0] == found[1]
+            result.append((folder / "result.json").read_bytes())
+        assert result[0] == result[1]
 
 
 def test_another_seed_boots_at_other_times() -> None:
@@ -98,9 +98,9 @@ def test_rings_that_are_over_leave_nothing_that_a_later_one_has_to_look_at(monke
     collect = gc.collect
 
     def collected(generation: int = 2) -> int:
-        found = collect(generation)
+        result = collect(generation)
         left.append(len(gc.get_objects()))
-        return found
+        return result
 
     monkeypatch.setattr(computing, "COLLECT", 1)
     monkeypatch.setattr(computing.gc, "collect", collected)
@@ -118,9 +118,9 @@ def test_a_router_without_lks_that_rests_changes_nothing_of_what_is_asked() -> N
 
 
 def test_two_processes_of_the_dks_serve_all_routers_between_them() -> None:
-    found = computed(replace(SMALL, routers=40, processes=2))
-    assert found["complete"] and found["keyed_s"]["of"] == 40
-    assert found["requests"]["served"]["IKE_SA_INIT"] == 40
+    result = computed(replace(SMALL, routers=40, processes=2))
+    assert result["complete"] and result["keyed_s"]["of"] == 40
+    assert result["requests"]["served"]["IKE_SA_INIT"] == 40
 
 
 def test_without_lks_the_dks_is_asked_at_once_and_with_it_not_before_the_schedule() -> None:
@@ -131,12 +131,12 @@ def test_without_lks_the_dks_is_asked_at_once_and_with_it_not_before_the_schedul
 
 
 def test_large_sizes_are_computed_once_and_say_what_they_leave_out() -> None:
-    found = {label: each for label, _seed, each in values(sizes="100,100000")}
+    result = {label: each for label, _seed, each in values(sizes="100,100000")}
     assert [seed for label, seed, _each in values(sizes="100,100000") if label.endswith(" 100")] == [1, 2, 3, 1, 2, 3]
-    assert not found["lks 100"]["ring_by_ring"] and found["lks 100"]["rest_s"] is None
-    assert found["lks 100000"]["ring_by_ring"] and not found["central-mgmt 100000"]["ring_by_ring"]
-    assert found["lks 100000"]["processes"] == 2 and found["central-mgmt 100000"]["processes"] == 1
-    assert found["central-mgmt 100000"]["until_s"] == 15.0
+    assert not result["lks 100"]["ring_by_ring"] and result["lks 100"]["rest_s"] is None
+    assert result["lks 100000"]["ring_by_ring"] and not result["central-mgmt 100000"]["ring_by_ring"]
+    assert result["lks 100000"]["processes"] == 2 and result["central-mgmt 100000"]["processes"] == 1
+    assert result["central-mgmt 100000"]["until_s"] == 15.0
 
 
 @pytest.mark.parametrize(

@@ -21,84 +21,84 @@ SETTINGS = Settings(
 
 
 def network(*, dks: bool = True) -> Network:
-    found = Network(ROW, settings=SETTINGS, dks=dks)
-    found.power_on_all()
-    found.run(found.now + 120)
-    assert found.all_keyed()
-    return found
+    net = Network(ROW, settings=SETTINGS, dks=dks)
+    net.power_on_all()
+    net.run(net.now + 120)
+    assert net.all_keyed()
+    return net
 
 
-def later(found: Network, days: float) -> None:
+def later(net: Network, days: float) -> None:
     """So much time has passed by all clocks on the wall. What ran has seen none of it pass."""
-    found.wall_offset += days * DAY
+    net.wall_offset += days * DAY
 
 
-def away(found: Network, days: int) -> None:
+def away(net: Network, days: int) -> None:
     """`a` is off for so long. The Policy Server signs documents anew meanwhile, the last time ten days ago."""
-    found.power_off("a")
+    net.power_off("a")
     for passed in (days - 10, 10):
-        later(found, passed)
+        later(net, passed)
         if passed != 10:
-            found.renew()
-            found.run(found.now + 60)
+            net.renew()
+            net.run(net.now + 60)
 
 
 @pytest.mark.parametrize("days", [91, 400])
 def test_a_router_that_was_off_takes_the_newer_document_and_is_heard(days: int) -> None:
-    found = network()
-    away(found, days)
-    newest = found.documents["a"].version
-    assert found.lks("b").document.version == found.documents["b"].version > 1, "the others had each one in its time"
-    found.power_on("a")
-    assert found.lks("a").document.expires_at <= found.wall_offset + found.now, "its own document has ended"
-    found.run(found.now + 120)
-    assert found.lks("a").document.version == newest and found.all_keyed()
+    net = network()
+    away(net, days)
+    newest = net.documents["a"].version
+    assert net.lks("b").document.version == net.documents["b"].version > 1, "the others had each one in its time"
+    net.power_on("a")
+    assert net.lks("a").document.expires_at <= net.wall_offset + net.now, "its own document has ended"
+    net.run(net.now + 120)
+    assert net.lks("a").document.version == newest and net.all_keyed()
 
 
 @pytest.mark.parametrize("days", [91, 400])
 def test_so_does_one_whose_clock_says_1970(days: int) -> None:
-    found = network()
-    away(found, days)
-    found.wall_offset = -found.now  # the clocks of all routers begin anew
-    found.power_on("a")
-    found.run(found.now + 120)
-    assert found.lks("a").document.version == found.documents["a"].version and found.all_keyed()
+    net = network()
+    away(net, days)
+    net.wall_offset = -net.now  # the clocks of all routers begin anew
+    net.power_on("a")
+    net.run(net.now + 120)
+    assert net.lks("a").document.version == net.documents["a"].version and net.all_keyed()
 
 
 def test_and_one_that_comes_to_a_network_whose_own_documents_have_ended() -> None:
-    found = network()
-    found.power_off("a")
-    found.renew()
-    later(found, 400)  # and nobody has renewed anything since
-    found.power_on("a")
-    found.run(found.now + 120)
-    assert found.lks("a").document.version == found.documents["a"].version
-    assert found.documents["a"].expires_at < found.wall_offset + found.now and found.all_keyed()
+    net = network()
+    net.power_off("a")
+    net.renew()
+    later(net, 400)  # and nobody has renewed anything since
+    net.power_on("a")
+    net.run(net.now + 120)
+    assert net.lks("a").document.version == net.documents["a"].version
+    assert net.documents["a"].expires_at < net.wall_offset + net.now and net.all_keyed()
 
 
 def test_a_renewed_document_changes_nothing_of_the_keys_in_use() -> None:
-    found = network()
-    before = {name: found.nodes[name].kernel for name in found.routers}
-    found.renew()
-    found.run(found.now + 60)
-    assert {name: found.lks(name).document.version for name in found.routers} == dict.fromkeys(found.routers, 2)
-    assert found.all_keyed()
+    net = network()
+    before = {name: net.nodes[name].kernel for name in net.routers}
+    net.renew()
+    net.run(net.now + 60)
+    assert {name: net.lks(name).document.version for name in net.routers} == dict.fromkeys(net.routers, 2)
+    assert net.all_keyed()
     for name, kernel in before.items():
-        now = found.nodes[name].kernel
+        now = net.nodes[name].kernel
         assert kernel is not None and now is not None and kernel.sas == now.sas
 
 
 def test_a_router_without_a_way_to_the_dks_has_a_lease_again_from_the_document_that_it_is_given() -> None:
-    found = network(dks=False)
-    found.power_off("a")
-    later(found, 91)
-    found.power_on("a")
-    found.run(found.now + 120)
-    assert found.lks("a").command(["status"], found.now)["lease_left_s"] == 0 and not found.hears("a", "b")
-    found.renew()
-    found.lks("a").take_document(found.signed["a"], found.now)
-    found.run(found.now + 120)
-    assert found.lks("a").command(["status"], found.now)["lease_left_s"] > 29 * DAY and found.hears("a", "b")
+    net = network(dks=False)
+    net.power_off("a")
+    later(net, 91)
+    net.power_on("a")
+    net.run(net.now + 120)
+    assert net.lks("a").command(["status"], net.now)["lease_left_s"] == 0 and not net.hears("a", "b")
+    net.renew()
+    net.lks("a").take_document(net.signed["a"], net.now)
+    net.run(net.now + 120)
+    assert net.lks("a").command(["status"], net.now)["lease_left_s"] > 29 * DAY and net.hears("a", "b")
 
 
 def lease(left_s: float, wall_s: float) -> Lease:
@@ -127,24 +127,24 @@ def test_a_document_gives_a_lease_from_when_it_was_signed_and_not_from_when_it_c
 
 
 def test_a_document_that_was_in_force_before_gives_no_lease_again_after_a_reboot() -> None:
-    found = network(dks=False)
-    found.power_off("a")
-    later(found, 91)
-    found.power_on("a")
-    found.run(found.now + 10)
-    found.power_off("a")
-    found.wall_offset = 0.0  # set back to when the document was signed
-    found.power_on("a")
-    found.run(found.now + 60)
-    assert found.lks("a").command(["status"], found.now)["lease_left_s"] == 0 and not found.hears("a", "b")
+    net = network(dks=False)
+    net.power_off("a")
+    later(net, 91)
+    net.power_on("a")
+    net.run(net.now + 10)
+    net.power_off("a")
+    net.wall_offset = 0.0  # set back to when the document was signed
+    net.power_on("a")
+    net.run(net.now + 60)
+    assert net.lks("a").command(["status"], net.now)["lease_left_s"] == 0 and not net.hears("a", "b")
 
 
 def test_a_document_put_into_the_folder_while_the_router_was_down_gives_one() -> None:
-    found = network(dks=False)
-    found.power_off("a")
-    later(found, 91)
-    found.renew()
-    found.nodes["a"].files[DOCUMENT] = found.signed["a"]
-    found.power_on("a")
-    found.run(found.now + 60)
-    assert found.lks("a").command(["status"], found.now)["lease_left_s"] > 29 * DAY and found.hears("a", "b")
+    net = network(dks=False)
+    net.power_off("a")
+    later(net, 91)
+    net.renew()
+    net.nodes["a"].files[DOCUMENT] = net.signed["a"]
+    net.power_on("a")
+    net.run(net.now + 60)
+    assert net.lks("a").command(["status"], net.now)["lease_left_s"] > 29 * DAY and net.hears("a", "b")

@@ -23,9 +23,9 @@ def keyed(network: Network) -> Network:
 
 def test_status_says_who_is_keyed_with_which_generation_and_holds_no_key() -> None:
     network = keyed(Network(PAIR))
-    found = network.lks("a").command(["status"], network.now)
-    assert (found["router"], found["policy_version"], found["all_keyed"]) == ("a", 1, True)
-    (interface,) = found["interfaces"]
+    answer = network.lks("a").command(["status"], network.now)
+    assert (answer["router"], answer["policy_version"], answer["all_keyed"]) == ("a", 1, True)
+    (interface,) = answer["interfaces"]
     (neighbor,) = interface["neighbors"]
     assert neighbor["router"] == "b" and neighbor["keyed"]
     theirs = {group: speaker.generation for group, speaker in network.lks("b").link["b-e0"].speakers.items()}
@@ -33,30 +33,30 @@ def test_status_says_who_is_keyed_with_which_generation_and_holds_no_key() -> No
         str(group): generation for group, generation in theirs.items()
     }
     assert [each["members"] for each in interface["groups"]] == [["b"], ["b"]]
-    text = json.dumps(found)
+    text = json.dumps(answer)
     kernel = network.nodes["a"].kernel
     assert kernel is not None
     assert not any(sa.keymat.hex() in text or repr(sa.keymat) in text for sa in kernel.sas)
-    assert "b: keyed; hears ospf" in as_text(found)
+    assert "b: keyed; hears ospf" in as_text(answer)
 
 
 def test_status_says_when_a_router_that_is_alone_will_see_the_dks() -> None:
     network = Network(PAIR)
     network.power_on("a")
     network.run(1)
-    found = network.lks("a").command(["status"], network.now)
-    assert not found["all_keyed"] and not found["dks"]["connected"]
-    assert 0 < found["dks"]["next_contact_in_s"] < 600
-    assert "b: not keyed; hears nothing" in as_text(found)
+    answer = network.lks("a").command(["status"], network.now)
+    assert not answer["all_keyed"] and not answer["dks"]["connected"]
+    assert 0 < answer["dks"]["next_contact_in_s"] < 600
+    assert "b: not keyed; hears nothing" in as_text(answer)
 
 
 def test_status_under_central_keys() -> None:
     settings = Settings(validity_s=1 << 33, issuer="dks", local_key_server=False)
     network = keyed(Network(PAIR, settings=settings, dks=True))
-    found = network.lks("a").command(["status"], network.now)
-    assert found["all_keyed"] and found["dks"]["connected"]
-    assert found["interfaces"][0]["neighbors"][0]["keyed"]
-    assert as_text(found)
+    answer = network.lks("a").command(["status"], network.now)
+    assert answer["all_keyed"] and answer["dks"]["connected"]
+    assert answer["interfaces"][0]["neighbors"][0]["keyed"]
+    assert as_text(answer)
 
 
 def test_a_rekey_by_command_makes_new_generations_that_the_neighbours_have_first() -> None:
@@ -103,12 +103,12 @@ def test_status_calls_nobody_keyed_whose_keys_the_kernel_has_refused() -> None:
     network = keyed(Network(PAIR))
     core = network.lks("a")
     core.enforced(None, network.now)
-    found = core.command(["status"], network.now)
-    assert not found["all_keyed"] and found["kernel"] == "refused"
-    assert not any(each["keyed"] for interface in found["interfaces"] for each in interface["neighbors"])
-    text = as_text(found)
+    answer = core.command(["status"], network.now)
+    assert not answer["all_keyed"] and answer["kernel"] == "refused"
+    assert not any(each["keyed"] for interface in answer["interfaces"] for each in interface["neighbors"])
+    text = as_text(answer)
     assert REFUSED in text and "b: not keyed" in text
     kernel = network.nodes["a"].kernel
     core.enforced(kernel, network.now)
-    found = core.command(["status"], network.now)
-    assert found["all_keyed"] and found["kernel"] == "in force" and REFUSED not in as_text(found)
+    answer = core.command(["status"], network.now)
+    assert answer["all_keyed"] and answer["kernel"] == "in force" and REFUSED not in as_text(answer)

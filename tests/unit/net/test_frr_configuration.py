@@ -26,14 +26,14 @@ def everything(tmp_path: Path) -> Topology:
 
 def test_ospfd_gets_every_interface_with_its_kind_cost_and_timers() -> None:
     topology = load("ring:4")
-    found = text(topology, "ospfd")
+    written = text(topology, "ospfd")
     for interface in topology.routers["r1"].interfaces:
-        assert f"interface {interface.name}\n" in found
-    assert found.count("ip ospf network point-to-point") == 2
-    assert "ip ospf hello-interval 10\n ip ospf dead-interval 40\n" in found
-    assert "timers throttle spf 0 50 500" in found
-    assert f"log file {LOG} informational\nlog timestamp precision 6" in found
-    assert "log-adjacency-changes detail" in found
+        assert f"interface {interface.name}\n" in written
+    assert written.count("ip ospf network point-to-point") == 2
+    assert "ip ospf hello-interval 10\n ip ospf dead-interval 40\n" in written
+    assert "timers throttle spf 0 50 500" in written
+    assert f"log file {LOG} informational\nlog timestamp precision 6" in written
+    assert "log-adjacency-changes detail" in written
 
 
 def test_stubs_are_passive_and_lans_are_broadcast(tmp_path: Path) -> None:
@@ -80,11 +80,11 @@ def test_pimd_asks_for_receivers_where_they_can_be_and_speaks_pim_alone_on_a_lin
 
 
 def test_pimd_writes_of_its_debug_messages_elections_alone_and_takes_no_rendezvous_point_from_the_network() -> None:
-    found = text(load("ring:4"), "pimd")
-    assert "debug pim trace" not in found and f"log file {LOG} informational" in found
+    written = text(load("ring:4"), "pimd")
+    assert "debug pim trace" not in written and f"log file {LOG} informational" in written
     filtered = f"log filtered-file {LOG.with_suffix('.elections')} debugging\nlog filter-text pim_if_dr_election\n"
-    assert filtered in found
-    assert "no autorp discovery\n" in found
+    assert filtered in written
+    assert "no autorp discovery\n" in written
 
 
 def test_native_keys_come_in_a_key_chain_that_interfaces_use(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_native_keys_come_in_a_key_chain_that_interfaces_use(tmp_path: Path) -> 
     mode = NativeKeying()
     mode.prepare(topology, tmp_path, 1, NativeOptions())
     router = topology.routers["r1"]
-    found = configuration(
+    written = configuration(
         topology,
         router,
         "ospfd",
@@ -100,8 +100,8 @@ def test_native_keys_come_in_a_key_chain_that_interfaces_use(tmp_path: Path) -> 
         lambda interface: mode.frr_interface_lines(topology, interface, "ospfd"),
         LOG,
     )
-    assert "key chain network\n key 1\n  key-string " in found
-    assert found.count("ip ospf authentication key-chain network") == 1  # not on the passive stub
+    assert "key chain network\n key 1\n  key-string " in written
+    assert written.count("ip ospf authentication key-chain network") == 1  # not on the passive stub
     assert mode.frr_global_lines(topology, router, "pimd") == []
 
 
@@ -123,10 +123,10 @@ def test_priorities_and_types_of_areas_are_said_where_they_are_unusual(tmp_path:
     )
     topology = load(str(path))
     for daemon, words in (("ospfd", "ip ospf"), ("ospf6d", "ipv6 ospf6")):
-        found = text(topology, daemon, "b")
-        assert f" {words} priority 0\n" in found
+        written = text(topology, daemon, "b")
+        assert f" {words} priority 0\n" in written
         for number, kind in enumerate(("stub", "stub no-summary", "nssa", "nssa no-summary"), 1):
-            assert f" area 0.0.0.{number} {kind}\n" in found
+            assert f" area 0.0.0.{number} {kind}\n" in written
         assert "priority" not in text(topology, daemon, "a") and " area 0.0.0.1" not in text(topology, daemon, "f")
         passive = text(topology, daemon, "d").split("interface d-eth0\n")[1].split("exit")[0]
         assert f" {words} passive\n" in passive

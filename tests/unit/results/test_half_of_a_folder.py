@@ -49,9 +49,9 @@ def lab(verb: str, *words: object) -> Done:
 
 
 def edited(path: Path, change: Callable[[Any], None]) -> None:
-    told = json.loads(path.read_text())
-    change(told)
-    path.write_text(json.dumps(told, indent=1))
+    kept = json.loads(path.read_text())
+    change(kept)
+    path.write_text(json.dumps(kept, indent=1))
 
 
 def cut(path: Path, keep: float = 0.5) -> None:
@@ -66,7 +66,7 @@ def line(path: Path, number: int, text: str) -> None:
 
 
 def rename(path: Path, name: str, key: str, value: Any) -> None:
-    edited(path / name, lambda told: told.update({key: value}))
+    edited(path / name, lambda kept: kept.update({key: value}))
 
 
 def whole_lines(path: Path, keep: int) -> None:
@@ -137,8 +137,8 @@ OF_A_FOLDER: dict[str, tuple[Callable[[Path], Any], str]] = {
     "summary cut": (lambda at: cut(at / "summary.json"), "is cut off"),
     "summary empty": (lambda at: (at / "summary.json").write_text(""), "summary.json:1:1: is empty"),
     "summary of a later format": (lambda at: rename(at, "summary.json", "format", 99), "is of format 99"),
-    "summary with a run elsewhere": (lambda at: edited(at / "summary.json", lambda told: told["runs"][0].update(folder="../../etc")), "runs.0.folder is '../../etc'"),
-    "summary with a text for a number": (lambda at: edited(at / "summary.json", lambda told: told["keyings"]["lks"]["convergence_s"].update(values=["x"])), "keyings.lks.convergence_s.values.0 is 'x'"),
+    "summary with a run elsewhere": (lambda at: edited(at / "summary.json", lambda kept: kept["runs"][0].update(folder="../../etc")), "runs.0.folder is '../../etc'"),
+    "summary with a text for a number": (lambda at: edited(at / "summary.json", lambda kept: kept["keyings"]["lks"]["convergence_s"].update(values=["x"])), "keyings.lks.convergence_s.values.0 is 'x'"),
     "summary that is a list": (lambda at: (at / "summary.json").write_text("[]"), "summary.json:1: the whole is []"),
     "summary of another experiment": (lambda at: rename(at, "summary.json", "experiment", "no_such_one"), ""),
     "figures removed": (lambda at: shutil.rmtree(at / "figures"), "report"),
@@ -189,19 +189,19 @@ def other(folder: Path, tmp_path: Path) -> Path:
 
 
 def test_a_mode_that_one_of_two_lacks_is_absent_there_and_never_means_something_else(folder: Path, other: Path) -> None:
-    edited(other / "summary.json", lambda told: told["keyings"].pop("lks"))
+    edited(other / "summary.json", lambda kept: kept["keyings"].pop("lks"))
     done = lab("compare", folder, other)
     # No kernel made these records, so that no tree ever was right in them.
-    told = "\n".join(line for line in done.out.splitlines() if "trees right" not in line)
-    assert done.code == 0 and "never" not in told.replace("never: it did not come", "")
+    kept = "\n".join(line for line in done.out.splitlines() if "trees right" not in line)
+    assert done.code == 0 and "never" not in kept.replace("never: it did not come", "")
     row = next(each for each in done.out.splitlines() if "lks" in each)
     assert "every measure" in row and "- → -" in row and "absent in the second" in row
     assert "absent in the first" in lab("compare", other, folder).out
 
 
 def test_a_measure_that_one_of_two_lacks_is_absent_and_a_zero_is_a_number(folder: Path, other: Path) -> None:
-    edited(other / "summary.json", lambda told: told["keyings"]["lks"]["extra"].popitem())
-    edited(folder / "summary.json", lambda told: told["keyings"]["lks"]["dks_requests"].update(total=[7, 7]))
+    edited(other / "summary.json", lambda kept: kept["keyings"]["lks"]["extra"].popitem())
+    edited(folder / "summary.json", lambda kept: kept["keyings"]["lks"]["dks_requests"].update(total=[7, 7]))
     out = lab("compare", folder, other).out.splitlines()
     assert any("absent in the second" in each and "→ -" in each for each in out)
     assert any("DKS requests" in each and "7 → 0" in each for each in out)
@@ -226,7 +226,7 @@ def test_compare_refuses_another_experiment_and_tells_of_another_topology(folder
 
 
 def test_compare_reads_a_summary_that_has_no_format_yet_and_one_of_a_few_keys(folder: Path, other: Path) -> None:
-    edited(other / "summary.json", lambda told: [told.pop(key) for key in ("format", "measured", "provenance", "runs")])
+    edited(other / "summary.json", lambda kept: [kept.pop(key) for key in ("format", "measured", "provenance", "runs")])
     assert lab("compare", folder, other).code == 0
 
 

@@ -95,15 +95,15 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "told"), RAISED, ids=[told for _, told in RAISED])
+@pytest.mark.parametrize(("answer", "said"), RAISED, ids=[said for _, said in RAISED])
 @pytest.mark.parametrize("method", GOOD)
 def test_what_a_method_raises_is_told_with_file_line_and_method(
-    method: str, answer: str, told: str, tmp_path: Path
+    method: str, answer: str, said: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path, **{method: answer})
     with pytest.raises(LabError) as caught:
         CALLS[method](find(str(path)), tmp_path)
-    assert caught.value.lines()[0] == f"{path}:{line(path, 'raise ')}: {method}() {told}"
+    assert caught.value.lines()[0] == f"{path}:{line(path, 'raise ')}: {method}() {said}"
     assert caught.value.exit_code == (2 if method in ("timeline", "flows", "streams") else 3)
 
 
@@ -139,7 +139,7 @@ def test_the_line_is_the_users_own_also_when_it_called_something_that_raised(tmp
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "told"),
+    ("text", "where", "said"),
     [
         ("import nonsense_module\n", 1, "the file raised ModuleNotFoundError: No module named 'nonsense_module'"),
         ("x = 1\ndef broken(:\n", 2, "the file raised SyntaxError"),
@@ -153,14 +153,14 @@ def test_the_line_is_the_users_own_also_when_it_called_something_that_raised(tmp
     ],
 )
 def test_a_file_that_is_no_experiment_is_told_with_its_line(
-    text: str, place: int | None, told: str, tmp_path: Path
+    text: str, where: int | None, said: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.py"
     path.write_text(text)
     with pytest.raises(InputError) as caught:
         find(str(path))
     first = caught.value.lines()[0]
-    assert told in first and first.startswith(f"{path}:{place}: " if place else str(path))
+    assert said in first and first.startswith(f"{path}:{where}: " if where else str(path))
 
 
 def test_two_experiments_in_a_file_are_named_and_a_base_class_is_none(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_two_experiments_in_a_file_are_named_and_a_base_class_is_none(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "said"),
     [
         ('name = "mine"', 'name = "../mine"', "name is '../mine'"),
         ('name = "mine"', "name = 5", "name is 5"),
@@ -193,27 +193,27 @@ def test_two_experiments_in_a_file_are_named_and_a_base_class_is_none(tmp_path: 
     ],
 )
 def test_what_a_class_does_not_say_of_itself_is_told_with_its_line(
-    old: str, new: str, told: str, tmp_path: Path
+    old: str, new: str, said: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path)
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(InputError) as caught:
         find(str(path))
-    assert caught.value.lines()[0] == f"{path}:{line(path, 'class Mine')}: {told}" and caught.value.allowed
+    assert caught.value.lines()[0] == f"{path}:{line(path, 'class Mine')}: {said}" and caught.value.allowed
 
 
 def test_a_duration_of_zero_and_options_that_are_wrong_are_told_where_the_class_is(tmp_path: Path) -> None:
     path = write(tmp_path)
     text = path.read_text()
-    for new, told in (
+    for new, said in (
         ("duration_s = 0", "duration_s is 0"),
         ("duration_s = 60.0; options = {'mode': 'bogus'}; keyings = ('lks',)", "options: mode is 'bogus'"),
     ):
         path.write_text(text.replace("duration_s = 60.0", new))
         with pytest.raises(InputError) as caught:
             answers.planned(find(str(path)), RING, "lks", 1)
-        assert caught.value.lines()[0].startswith(f"{path}:{line(path, 'class Mine')}: {told}")
+        assert caught.value.lines()[0].startswith(f"{path}:{line(path, 'class Mine')}: {said}")
 
 
 def test_a_plan_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -370,13 +370,13 @@ def test_all_steps_of_a_timeline_that_are_wrong_are_told_at_once_with_options_an
     path = write(tmp_path, timeline=steps, flows="[1]")
     with pytest.raises(InputError) as caught:
         answers.planned(find(str(path)), RING, "none", 1, {"sad": "maybe"})
-    told = caught.value.lines()
+    said = caught.value.lines()
     for words in (
         "-o sad", "no action 'mork'", "at_s is 'x'", "segment is missing", "unknown argument 'at'",
         "timeline() returned None", "timeline() returned 7", "flows() returned 1",
     ):  # fmt: skip
-        assert sum(words in each for each in told) == 1, (words, told)
-    assert not any("a step that is wrong" in each for each in told)
+        assert sum(words in each for each in said) == 1, (words, said)
+    assert not any("a step that is wrong" in each for each in said)
     with pytest.raises(InputError, match="no action 'mork'"):
         step(1, "mork")
 
@@ -385,8 +385,8 @@ def test_a_timeline_that_raises_after_a_wrong_step_is_told_with_both(tmp_path: P
     path = write(tmp_path, timeline="[step(1, 'mork'), 1 / 0]")
     with pytest.raises(InputError) as caught:
         answers.planned(find(str(path)), RING, "none", 1)
-    told = str(caught.value)
-    assert "no action 'mork'" in told and "timeline() raised ZeroDivisionError" in told
+    said = str(caught.value)
+    assert "no action 'mork'" in said and "timeline() raised ZeroDivisionError" in said
 
 
 def test_a_sweep_over_a_users_experiment_tells_his_line_once(tmp_path: Path) -> None:

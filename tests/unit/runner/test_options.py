@@ -20,7 +20,7 @@ RING = load("ring:4")
 INF, NAN = float("inf"), float("nan")
 
 
-def told(given: dict[str, Any], keyings: tuple[str, ...] = ("none", "manual", "native", "central", "lks")) -> list[str]:
+def said(given: dict[str, Any], keyings: tuple[str, ...] = ("none", "manual", "native", "central", "lks")) -> list[str]:
     """What a request with these options is told, line by line; nothing when it passes."""
     request = Request("power_cycle", keyings=keyings, seeds=(1, 2), options=given)
     try:
@@ -44,7 +44,7 @@ def told(given: dict[str, Any], keyings: tuple[str, ...] = ("none", "manual", "n
     ],
 )
 def test_options_as_people_write_them_are_taken(given: dict[str, Any]) -> None:
-    assert told(given) == []
+    assert said(given) == []
 
 
 BAD = [
@@ -74,7 +74,7 @@ BAD = [
 def test_a_value_that_is_none_is_refused_once_with_its_option_and_what_is_allowed(
     name: str, value: Any, problem: str
 ) -> None:
-    lines = told({name: value})
+    lines = said({name: value})
     assert len(lines) == 2, lines
     assert lines[0].startswith(f"-o {name}") and problem in lines[0]
     assert lines[1].startswith("  allowed: ") and len(lines[1]) > 12
@@ -113,21 +113,21 @@ def test_a_value_that_is_none_is_refused_once_with_its_option_and_what_is_allowe
     ],
 )
 def test_what_is_wrong_is_told_in_these_words(given: dict[str, Any], lines: list[str]) -> None:
-    assert told(given) == lines
+    assert said(given) == lines
 
 
 def test_an_option_that_no_mode_of_the_request_reads_is_refused_and_one_that_some_read_passes() -> None:
-    assert told({"transform": "esp"}, ("none", "lks")) == [
+    assert said({"transform": "esp"}, ("none", "lks")) == [
         "-o transform: no keying mode of none, lks uses it", "  allowed: it is for --keying manual"
     ]  # fmt: skip
-    assert told({"policy": {}}, ("none", "manual"))[0].startswith("-o policy: no keying mode of none, manual")
-    assert told({"transform": "esp"}, ("none", "manual")) == []
+    assert said({"policy": {}}, ("none", "manual"))[0].startswith("-o policy: no keying mode of none, manual")
+    assert said({"transform": "esp"}, ("none", "manual")) == []
     plan = find("power_cycle").plan(RING, "none", 1, {"transform": "ah", "costs": True})
     assert plan.options.model_dump() == {"costs": True}
 
 
 def test_keying_modes_that_are_unknown_or_stand_twice_are_refused_together_with_wrong_options() -> None:
-    lines = told({"mode": "bogus"}, ("none", "lsk", "lks", "lks"))
+    lines = said({"mode": "bogus"}, ("none", "lsk", "lks", "lks"))
     assert [line for line in lines if not line.startswith(" ")] == [
         "--keying: unknown keying mode 'lsk'; did you mean 'lks'?",
         "--keying: lks is given twice",
@@ -143,8 +143,8 @@ def test_the_options_of_a_plan_are_a_model_of_its_mode_and_survive_its_file(tmp_
         assert type(plan.options) is kind and plan.options.boot_jitter_s == 2
         plan.write(tmp_path / "plan.json")
         assert Plan.read(tmp_path / "plan.json") == plan
-    told = json.loads((tmp_path / "plan.json").read_text())["options"]
-    assert told["boot_jitter_s"] == 2 and told["policy"]["lease"]["seconds"] == 86400 and "transform" not in told
+    said = json.loads((tmp_path / "plan.json").read_text())["options"]
+    assert said["boot_jitter_s"] == 2 and said["policy"]["lease"]["seconds"] == 86400 and "transform" not in said
 
 
 def test_every_option_is_documented() -> None:

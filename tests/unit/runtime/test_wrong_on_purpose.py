@@ -227,8 +227,8 @@ def test_check_and_run_name_it_and_say_what_to_do(
     broken(domain.path(program))
     for verb in ("check", "run"):
         assert PROGRAMS[program]([verb, "--config", str(domain.config(program))]) == code
-        told = "".join(capfd.readouterr())
-        assert said in told and do in told, told
+        output = "".join(capfd.readouterr())
+        assert said in output and do in output, output
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -239,9 +239,9 @@ def test_a_port_that_is_taken_is_named_with_the_command_that_shows_by_whom(
         taken.bind(("127.0.0.1", domain.port))
         for verb in ("check", "run"):
             assert PROGRAMS[program]([verb, "--config", str(domain.config(program))]) == 3
-            told = "".join(capfd.readouterr())
-            assert f"port {domain.port}: Address already in use" in told
-            assert f"ss -ulpn 'sport = :{domain.port}'" in told
+            output = "".join(capfd.readouterr())
+            assert f"port {domain.port}: Address already in use" in output
+            assert f"ss -ulpn 'sport = :{domain.port}'" in output
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -254,9 +254,9 @@ def test_a_socket_of_too_long_a_name_and_a_port_for_metrics_that_is_taken_are_na
         lines = [line for line in config.read_text().splitlines() if not line.startswith("socket")]
         write(config, "\n".join([f'socket = "{config.parent / ("x" * 120)}"', f"metrics_port = {port}", *lines, ""]))
         assert PROGRAMS[program](["check", "--config", str(config)]) == 3
-    told = "".join(capfd.readouterr())
-    assert "more than the 107 of a socket's path" in told
-    assert f"TCP 127.0.0.1, port {port}: Address already in use" in told and f"ss -tlpn sport = :{port}" in told
+    output = "".join(capfd.readouterr())
+    assert "more than the 107 of a socket's path" in output
+    assert f"TCP 127.0.0.1, port {port}: Address already in use" in output and f"ss -tlpn sport = :{port}" in output
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -273,8 +273,8 @@ def test_a_disk_that_takes_nothing_is_named(
     monkeypatch.setattr(os, "statvfs", full)
     for verb in ("check", "run"):
         assert PROGRAMS[program]([verb, "--config", str(domain.config(program))]) == 3
-        told = "".join(capfd.readouterr())
-        assert ("findmnt -T " if error == "read-only" else "df -h ") + str(domain.path(f"{program}/state")) in told
+        output = "".join(capfd.readouterr())
+        assert ("findmnt -T " if error == "read-only" else "df -h ") + str(domain.path(f"{program}/state")) in output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
@@ -313,12 +313,12 @@ def test_what_a_daemon_bears_is_wrong_in_check_and_an_error_in_the_journal(
         renamed(domain.path(program), "state_dir", 'clock = "offset"\nstate_dir')
         said = "expired" if ahead > 0 else "issued"
     assert PROGRAMS[program](["check", "--config", str(domain.config(program))]) == 3
-    told = "".join(capfd.readouterr())
-    assert said in told and "next:" in told
-    assert what != "clock in 1970" or "1970-01-01" in told
+    output = "".join(capfd.readouterr())
+    assert said in output and "next:" in output
+    assert what != "clock in 1970" or "1970-01-01" in output
     assert PROGRAMS[program](["run", "--config", str(domain.config(program))]) == 0
-    told = capfd.readouterr().err
-    assert said in told and "next=" in told and " error " in told
+    output = capfd.readouterr().err
+    assert said in output and "next=" in output and " error " in output
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1", "203.0.113.9"])
@@ -343,8 +343,8 @@ def test_a_port_or_address_that_the_policy_server_cannot_have_is_named(
             str(key),
         ]
         assert cli._main(["--store", str(domain.path("store")), *words]) == 3
-    told = capfd.readouterr().err
-    assert f"TCP {listen} port {port}: " in told and ("ss -tlpn" if listen == "127.0.0.1" else "ip address") in told
+    output = capfd.readouterr().err
+    assert f"TCP {listen} port {port}: " in output and ("ss -tlpn" if listen == "127.0.0.1" else "ip address") in output
 
 
 def unprivileged(*words: object) -> subprocess.CompletedProcess[str]:
@@ -420,8 +420,8 @@ def test_policy_check_names_what_is_wrong_with_a_store(
 ) -> None:
     broken(domain.path("store"))
     assert cli._main(["--store", str(domain.path("store")), "check"]) == (2 if what == "no store" else 3)
-    told = "".join(capfd.readouterr())
-    assert said in told and do in told, told
+    output = "".join(capfd.readouterr())
+    assert said in output and do in output, output
 
 
 @pytest.mark.parametrize(("what", "code"), [("no store", 2), ("a damaged store", 3), ("an empty store", 3)])
@@ -458,8 +458,8 @@ def test_documents_that_end_soon_are_a_warning_with_the_command_that_renews_them
     commissioned(tmp_path, int(time.time()) - 80 * 86400)
     store = str(tmp_path / "store")
     assert cli._main(["--store", store, "check"]) == 0
-    told = "".join(capfd.readouterr())
-    assert "end soon, the first at" in told and "policy renew" in told
+    output = "".join(capfd.readouterr())
+    assert "end soon, the first at" in output and "policy renew" in output
     assert cli._main(["--store", store, "renew"]) == 0
     capfd.readouterr()
     assert cli._main(["--store", store, "check"]) == 0
@@ -471,9 +471,9 @@ def test_an_events_file_on_a_full_disk_is_told_once_where_it_can_be_read(capfd: 
     for _ in range(3):
         log.write(Event("keyed"))
     log.close()
-    told = capfd.readouterr().err
-    assert told.count("error events detail=") + told.count("what=events") == 1 and "/dev/full" in told
-    assert told.count("info keyed") == 3
+    output = capfd.readouterr().err
+    assert output.count("error events detail=") + output.count("what=events") == 1 and "/dev/full" in output
+    assert output.count("info keyed") == 3
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -489,8 +489,8 @@ def test_a_folder_that_is_not_there_for_what_a_daemon_makes_is_named(
     name = {"socket": "sock", "events": "events"}[setting]
     renamed(domain.path(program), f'{setting} = "{name}"', f'{setting} = "none/{name}"')
     assert PROGRAMS[program](["check", "--config", str(domain.config(program))]) == 3
-    told = "".join(capfd.readouterr())
-    assert f"{domain.path(program)}/none: No such file or directory" in told and "ls -l" in told
+    output = "".join(capfd.readouterr())
+    assert f"{domain.path(program)}/none: No such file or directory" in output and "ls -l" in output
     if code:  # without a socket it does its work, and says so
         assert PROGRAMS[program](["run", "--config", str(domain.config(program))]) == code
         assert "none/events: events cannot be written there" in capfd.readouterr().err

@@ -43,8 +43,8 @@ def pairs(topology: Topology) -> set[frozenset[str]]:
     ],
 )
 def test_a_link_that_hinders_ospf_is_told_with_its_line_and_not_expected(tmp_path: Path, words: str, seen: str) -> None:
-    topology, told = examined(tmp_path, TRIANGLE.format(words))
-    (line,) = told
+    topology, warnings = examined(tmp_path, TRIANGLE.format(words))
+    (line,) = warnings
     assert line.startswith("t.yaml:2:5: warning: a--b: ") and seen in line
     assert pairs(topology) == {frozenset("bc"), frozenset("ca")}
     hops = expected_paths(topology)["a"][topology.routers["b"].loopback.network]
@@ -52,50 +52,50 @@ def test_a_link_that_hinders_ospf_is_told_with_its_line_and_not_expected(tmp_pat
 
 
 def test_a_link_that_is_passive_at_both_ends_is_announced_and_is_no_mistake(tmp_path: Path) -> None:
-    topology, told = examined(tmp_path, TRIANGLE.format(", passive: true"))
-    assert told == []
+    topology, warnings = examined(tmp_path, TRIANGLE.format(", passive: true"))
+    assert warnings == []
     assert pairs(topology) == {frozenset("bc"), frozenset("ca")}
     assert topology.routers["a"].interfaces[0].ipv4.network in expected_paths(topology)["c"]
 
 
 def test_ends_with_the_same_unusual_mtu_are_as_good_as_any(tmp_path: Path) -> None:
-    topology, told = examined(tmp_path, TRIANGLE.format(", mtu: 1400B"))
-    assert told == [] and len(pairs(topology)) == 3
+    topology, warnings = examined(tmp_path, TRIANGLE.format(", mtu: 1400B"))
+    assert warnings == [] and len(pairs(topology)) == 3
     assert [router.interfaces[0].mtu for router in topology.routers.values()] == [1400, 1400, 1500]
 
 
 def test_priority_0_on_all_of_a_lan_leaves_no_adjacency_and_no_route(tmp_path: Path) -> None:
-    topology, told = examined(tmp_path, LAN.format(", priority: 0"))
-    assert "priority 0 on all of a, b, c: no router becomes designated" in told[0]
-    assert told[1:] == ["t.yaml: warning: without those adjacencies b, c cannot be reached from a"]
+    topology, warnings = examined(tmp_path, LAN.format(", priority: 0"))
+    assert "priority 0 on all of a, b, c: no router becomes designated" in warnings[0]
+    assert warnings[1:] == ["t.yaml: warning: without those adjacencies b, c cannot be reached from a"]
     assert expected(topology) == set()
     assert expected_paths(topology)["b"] == {}
 
 
 def test_one_router_that_may_be_designated_is_enough_until_it_fails(tmp_path: Path) -> None:
-    topology, told = examined(tmp_path, LAN.format(", priority: {a: 0, b: 0}"))
-    assert told == [] and len(pairs(topology)) == 3
+    topology, warnings = examined(tmp_path, LAN.format(", priority: {a: 0, b: 0}"))
+    assert warnings == [] and len(pairs(topology)) == 3
     loopback = topology.routers["b"].loopback.network
     assert loopback in expected_paths(topology)["a"]
     assert loopback not in expected_paths(topology, frozenset({"c"}))["a"]
 
 
 def test_on_a_lan_a_router_of_another_mtu_than_the_designated_one_is_left_out(tmp_path: Path) -> None:
-    topology, told = examined(tmp_path, LAN.format(", mtu: {a: 1400}"))
-    assert "with c as designated router a cannot join" in told[0]
+    topology, warnings = examined(tmp_path, LAN.format(", mtu: {a: 1400}"))
+    assert "with c as designated router a cannot join" in warnings[0]
     assert pairs(topology) == {frozenset("bc")}
-    topology, told = examined(tmp_path, LAN.format(", mtu: {a: 1400}, priority: {a: 9}"))
-    assert "with a as designated router b, c cannot join" in told[0]
+    topology, warnings = examined(tmp_path, LAN.format(", mtu: {a: 1400}, priority: {a: 9}"))
+    assert "with a as designated router b, c cannot join" in warnings[0]
     assert pairs(topology) == set()
 
 
 def test_a_router_that_takes_an_area_for_another_type_has_no_neighbour_there(tmp_path: Path) -> None:
-    topology, told = examined(
+    topology, warnings = examined(
         tmp_path,
         "ospf: {areas: {1: stub}}\nrouters: {a: , b: , x: {areas: {1: nssa}}}\n"
         "links: [{between: [a, b], area: 1}, {between: [b, x], area: 1}]\n",
     )
-    assert "b takes area 0.0.0.1 for stub, x takes area 0.0.0.1 for nssa: their Hellos differ" in told[0]
+    assert "b takes area 0.0.0.1 for stub, x takes area 0.0.0.1 for nssa: their Hellos differ" in warnings[0]
     assert pairs(topology) == {frozenset("ab")}
 
 
@@ -111,8 +111,8 @@ dks: {attach: a}
 
 
 def test_stub_areas_learn_a_default_route_and_totally_stubby_ones_nothing_else(tmp_path: Path) -> None:
-    topology, told = examined(tmp_path, AREAS)
-    assert told == []
+    topology, warnings = examined(tmp_path, AREAS)
+    assert warnings == []
     paths, default = expected_paths(topology), IPv4Network("0.0.0.0/0")
     far = topology.routers["a"].loopback.network
     assert {far, default} <= paths["s"].keys()
