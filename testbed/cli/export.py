@@ -26,12 +26,21 @@ def register(app: typer.Typer) -> None:
         """
         from testbed.analysis.run import PLAN, Run
         from testbed.view.perfetto import exported
+        from testbed.view.readable import readable
         from testbed.whole import put
 
         if not perfetto:
-            raise InputError("no format for the export", allowed="--perfetto")
+            raise InputError(
+                "no format for the export", where=str(run), allowed="--perfetto",
+                next_command=f"lab export {run} --perfetto",
+            )  # fmt: skip
         if not (run / PLAN).exists():
-            raise InputError("no run is here", where=str(run), allowed="the folder of one run: FOLDER/runs/NAME")
+            raise InputError(
+                "no run is here", where=str(run), allowed="the folder of one run: FOLDER/runs/NAME",
+                next_command="lab run power_cycle --topology ring:4 --seeds 1",
+            )  # fmt: skip
         path = out if out is not None else run / "run.perfetto-trace"
-        put(path, exported(Run(run)))
+        with readable(run):
+            trace = exported(Run(run))
+        put(path, trace)
         typer.echo(f"{path}: open it at ui.perfetto.dev")

@@ -120,7 +120,7 @@ class Scene {
   /** Steps of a deployment: what interfaces are to be from now on. */
   deploy(event) {
     this.marks.deploy.push(event);
-    for (const change of event.changes ?? []) {
+    for (const change of Array.isArray(event.changes) ? event.changes : []) {
       const [, router, ifname, mode] = /^([^:]+):([^: ]+)[^:]*: .* -> (\w+)$/.exec(change) ?? [];
       if (router) this.track("mode", router, ifname).set(event.t, mode);
     }
@@ -163,10 +163,10 @@ class Scene {
     if (kind === "keyed") { this.key(t, node, event.interface, event.neighbor, true); this.marks.keyed.push(event); }
     else if (kind === "ready") this.track("ready", node).set(t, true);
     else if (kind === "rekeyed") this.marks.rekeyed.push(event);
-    else if (kind === "member") {
+    else if (kind === "member" && typeof event.group === "string") {
       const spans = this.list(this.members, [node, ...event.group.split("/").slice(-2)].join(" "));
       if (!spans.some(([, until, peer]) => until === null && peer === event.peer)) spans.push([t, null, event.peer]);
-    } else if (kind === "revocation") this.unregister(node, t, (peer) => event.neighbors?.includes(peer));
+    } else if (kind === "revocation" && Array.isArray(event.neighbors)) this.unregister(node, t, (peer) => event.neighbors.includes(peer));
     else if (kind === "request") this.marks.request.push(event);
     else if (kind === "error" || kind === "closed") this.marks.problem.push(event);
     else if (kind === "sa" && event.direction === "out") {

@@ -10,6 +10,7 @@ from testbed.errors import InputError
 from testbed.report.style import ordered
 from testbed.runner.execute import RUNS
 from testbed.view.page import page
+from testbed.view.readable import readable
 from testbed.view.scene import scene
 from testbed.whole import put
 
@@ -27,7 +28,10 @@ def write(folders: Sequence[Path], out: Path | None, keyings: Sequence[str] | No
     runs = [run for folder in folders for run in _runs(folder, most, keyings)]
     if len(runs) > MOST:
         raise InputError(f"{len(runs)} runs", allowed=f"at most {MOST} side by side")
-    scenes = [scene(run) for run in runs]
+    scenes = []
+    for run in runs:
+        with readable(run.folder):
+            scenes.append(scene(run))
     path = out if out is not None else folders[0] / NAME
     put(path, page(scenes))
     return path, [each["name"] for each in scenes]
@@ -40,9 +44,10 @@ def _runs(folder: Path, most: int, keyings: Sequence[str] | None) -> list[Run]:
     runs: dict[str, Run] = {}
     for each in sorted(folder.glob(f"{RUNS}/*/{PLAN}")):
         run = Run(each.parent)
-        first = runs.get(run.plan.keying)
-        if first is None or run.plan.seed < first.plan.seed:
-            runs[run.plan.keying] = run
+        with readable(run.folder):
+            first = runs.get(run.plan.keying)
+            if first is None or run.plan.seed < first.plan.seed:
+                runs[run.plan.keying] = run
     if not runs:
         problem = "no run is here" if folder.is_dir() else "is no folder" if folder.exists() else "no such folder"
         raise InputError(

@@ -213,7 +213,7 @@ def test_a_results_folder_shows_two_modes_and_an_unknown_one_is_refused(
         write([tmp_path], None, ["manual"])
 
 
-@pytest.mark.parametrize("damage", ["no folder", "no record", "cut", "no json", "plan"])
+@pytest.mark.parametrize("damage", ["no folder", "no record", "cut", "no json", "plan", "of another kind"])
 def test_a_damaged_run_is_refused_and_no_page_is_written(
     build: Callable[..., Run], tmp_path: Path, damage: str
 ) -> None:
@@ -227,10 +227,23 @@ def test_a_damaged_run_is_refused_and_no_page_is_written(
         record.write_bytes(record.read_bytes()[:-9])
     elif damage == "no json":
         record.write_text("{}\n")
+    elif damage == "of another kind":
+        route = {
+            "t": 0,
+            "node": "r1",
+            "source": "route",
+            "kind": "add",
+            "dst": 7,
+            "nexthops": "x",
+            "proto": [],
+            "metric": {},
+        }
+        record.write_text(json.dumps(route) + "\n" + record.read_text())
     else:
         (folder / "plan.json").write_text("{")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as refused:
         write([folder], out)
+    assert refused.value.exit_code == 2 and refused.value.where and refused.value.allowed and refused.value.next_command
     assert not out.exists() and not list(tmp_path.glob(".view*"))
 
 

@@ -204,3 +204,45 @@ def test_five_hundred_routers_are_laid_out_and_opened_with_bounded_work(
     assert page.evaluate(asked, 4.9) == [0, 0], "where nothing has changed nothing is drawn"
     changed, painted = page.evaluate(asked, 5.1)
     assert (changed, painted) == (1, 0), "one router has no power: one router is drawn"
+
+
+ODD = [None, 7, -1.5, "", "x", "__proto__", [], [1], {}, True]
+KEEP = """([events, odd]) => {
+  const said = [];
+  for (const event of events) for (const name of Object.keys(event)) for (const value of [undefined, ...odd]) {
+    if (["t", "node", "source", "kind"].includes(name)) continue;
+    const other = { ...event, [name]: value };
+    if (value === undefined) delete other[name];
+    try {
+      const scene = new Scene({ ...globalThis.raw, events: [other] });
+      new Lanes(scene, true).show(player.from, player.until, player.cursor, player.style());
+      scene.sums(scene.end);
+      for (const each of Object.keys(scene.network.routers)) router(scene, each, scene.end);
+      for (const each of Object.keys(scene.network.segments)) segment(scene, each, scene.end);
+    } catch (error) { said.push(`${event.source} ${event.kind} ${name} = ${JSON.stringify(value)}: ${error.message}`); }
+  }
+  return said;
+}"""
+
+
+def test_events_that_another_release_wrote_otherwise_break_no_page(
+    build: Callable[..., Run], tmp_path: Path, page: Page
+) -> None:
+    run = build("lks", 1)
+    write([run.folder], tmp_path / "view.html")
+    show(page, tmp_path / "view.html")
+    page.evaluate("raw => { globalThis.raw = raw }", scene(run))
+    own = {"t": 100 * NS, "node": "r1"}
+    more = [
+        {**own, "source": "agent", "kind": "member", "group": "ring/r1/r1-eth0/ospf", "peer": "r2", "generation": 3},
+        {**own, "source": "agent", "kind": "revocation", "version": 1, "origin": "dks", "neighbors": ["r2"]},
+        {**own, "source": "lab", "kind": "deploy", "result": "taken", "changes": ["r1:a: x -> listen"]},
+        {**own, "source": "probe", "kind": "stream_loss", "stream": "s", "receiver": "r2", "first_seq": 1,
+         "last_seq": 2, "sent_first_ns": 1, "sent_last_ns": 2},
+        {**own, "source": "fault", "kind": "link_netem", "segment": "r1--r2", "loss_percent": 5},
+        {**own, "source": "view", "kind": "wire", "ifname": "r1-eth0", "protected": 1, "clear": 2},
+        {**own, "source": "agent", "kind": "lease", "left_s": 10.5},
+        sa(100, "r1", "r1-eth0", "added", 1),
+    ]  # fmt: skip
+    kinds = {(event["source"], event["kind"]): event for event in [*run.events, *more]}
+    assert page.evaluate(KEEP, [list(kinds.values()), ODD]) == []
