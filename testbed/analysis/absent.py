@@ -9,10 +9,7 @@ span may never end. Any other number that a run does not have was not measured. 
 from __future__ import annotations
 
 NEVER, ABSENT, UNAFFECTED = "never", "-", "not affected"
-LEGEND = (
-    "never: it did not come within the time that was watched; -: not measured; "
-    "not affected: nothing changed that could be timed"
-)
+LEGEND = "never: it did not happen within the run; -: not measured; not affected: nothing changed that could be timed"
 _UNITS = (", s", ", ms", "_s", "_ms")
 
 

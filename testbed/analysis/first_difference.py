@@ -72,7 +72,7 @@ def _capture_difference(first: Path, second: Path) -> Difference | None:
             time_s = min(each.time_ns for each in (a, b) if each is not None) / NS
             return Difference(name, number, time_s, _frame_shown(a), _frame_shown(b))
     if first.read_bytes() != second.read_bytes():
-        return Difference(name, None, None, "another header or end of the file", "the same frames")
+        return Difference(name, None, None, "another header, or one has more frames", "the same frames")
     return None
 
 

@@ -20,7 +20,7 @@ from testbed.topology.paths import Routes, expected_paths
 Event = dict[str, Any]
 NS = 1_000_000_000
 PLAN, RECORD = "plan.json", "record.jsonl"
-CHANGED = "was changed since the run: its hash is not the manifest's"
+CHANGED = "was changed since the run: its hash differs from the manifest's"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Run:
         try:
             hashes = self.manifest.sha256
         except InputError as error:
-            problem = f"{error.problem}: whether the run's other files are as it wrote them cannot be told"
+            problem = f"{error.problem}: changes of the run's other files cannot be detected"
             return [InputError(problem, where=error.where, allowed=error.allowed)]
         flaws = []
         for name, expected in {PLAN: None, RECORD: None, **hashes}.items():
@@ -142,7 +142,7 @@ def read_events(folder: Path) -> Iterator[Event]:
     if not number:
         raise InputError("the record is empty", where=str(path))
     if not _ended(folder, event):
-        raise InputError("the record is cut off: it does not end with run_end", where=Location(path, number))
+        raise InputError("the record is truncated: it does not end with run_end", where=Location(path, number))
 
 
 def _ended(folder: Path, last: Event) -> bool:
@@ -154,10 +154,10 @@ def _event(line: bytes, where: Location) -> _Line:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        cut = "" if line.endswith(b"\n") else ", cut off"
+        cut = "" if line.endswith(b"\n") else ", truncated"
         raise InputError(f"a damaged line{cut}: {error}", where=where) from error
     if not isinstance(value, dict):
-        raise InputError("a damaged line: no JSON object", where=where)
+        raise InputError("a damaged line: not a JSON object", where=where)
     event = _Line(value)
     event.where = where
     for name, kind in (("t", int), ("source", str), ("kind", str), ("node", str)):

@@ -76,11 +76,11 @@ class Tree:
             else:
                 near = feeders.get(self._segments[router, entry.iif], frozenset())
                 if not near <= ways[entry.iif]:
-                    yield f"{router} has it from {', '.join(sorted(near - ways[entry.iif]))}, which is no shortest path"
+                    yield f"{router} has it from {', '.join(sorted(near - ways[entry.iif]))}, no shortest path"
         for segment in sorted(wanted.segments):
             near = feeders.get(segment, frozenset())
             if len(near) != 1:
-                yield f"{segment}: fed by {', '.join(sorted(near)) or 'nobody'}"
+                yield f"{segment}: fed by {', '.join(sorted(near)) or 'no router'}"
 
     def spare(self, entries: Entries) -> int:
         """How many branches lead to where nobody wants the packets."""

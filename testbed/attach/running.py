@@ -251,7 +251,7 @@ def chosen(base: Path, name: str | None) -> Running:
 def taken(lab: Running) -> InputError:
     """The error of a second laboratory of the same name."""
     return InputError(
-        f"a laboratory {lab.name!r} is up", where="--name", allowed="another name", next_command=_down(lab.name)
+        f"a laboratory {lab.name!r} is already up", where="--name", allowed="another name", next_command=_down(lab.name)
     )
 
 

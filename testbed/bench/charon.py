@@ -81,7 +81,7 @@ class Charon:
         )  # fmt: skip
         if done.returncode:
             self.stop()
-            raise EnvironmentFailure(f"charon does not take its configuration: {done.stdout}{done.stderr}".strip())
+            raise EnvironmentFailure(f"charon does not accept its configuration: {done.stdout}{done.stderr}".strip())
 
     @property
     def pid(self) -> int:

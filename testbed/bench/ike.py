@@ -104,7 +104,7 @@ def narrow(name: str, what: str, pid: int, target: Target, seconds: float) -> Ro
         done = crowd(target, 0, IN_FLIGHT, since, since + seconds, SOURCES)
         spent = cpu_s(pid) - before
     if not done:
-        raise HandshakeFailed("no handshake came to its end")
+        raise HandshakeFailed("no handshake was completed")
     each_s = spent * seconds / (seconds + NARROW_WARM_UP_S) / done
     return Row(name, what, IN_FLIGHT, done, round(done / seconds, 1), round(1000 * each_s, 3))
 

@@ -80,7 +80,7 @@ def keep(name: str, runs: Path, into: Path) -> None:
     played = {file: path for file, path in tables.items() if path.is_file()}
     if not played:
         file, path = next(iter(tables.items()))
-        raise InputError("is not there", where=str(path), next_command=f"lab sweep experiments/sweeps/{file}.yaml")
+        raise InputError("does not exist", where=str(path), next_command=f"lab sweep experiments/sweeps/{file}.yaml")
     frames = [polars.read_parquet(path).to_dicts() for path in played.values()]
     rows = [{key: each[key] for key in each if key not in APART} for frame in frames for each in frame]
     about = polars.read_parquet_metadata(next(iter(played.values())))
@@ -185,7 +185,7 @@ def draw(folder: Path, name: str, kept: Mapping[str, Any]) -> None:
             panel.set_xlabel(spec.label)
             panel.xaxis.set_major_locator(FixedLocator(sorted({spec.across(each) for each in rows})))
         axes[0][0].legend(loc="best", fontsize=7)
-        noted(made, "Marks: runs. Lines: medians. A run that never came to the end of its span has no mark.")
+        noted(made, "Marks: runs. Lines: medians. A run without an end of its span has no mark.")
         save(made, folder, FIGURE)
 
 

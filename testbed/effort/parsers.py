@@ -50,7 +50,9 @@ class Parsers:
                 words = re.sub(r"\bdev eth[0-9]+", "dev lo", text).split()[1:]  # the interface that is there
                 done = self._run("unshare", "-rn", *self._program("ip"), *words)
                 if "unshare" in done.stderr:
-                    raise EnvironmentFailure("no network namespace of one's own can be made here", where="unshare -rn")
+                    raise EnvironmentFailure(
+                        "this machine allows no network namespace of one's own", where="unshare -rn"
+                    )
                 self._known[shape] = done.returncode != _MISUNDERSTOOD
             self._count(shape, 1)
 

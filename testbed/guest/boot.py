@@ -95,7 +95,9 @@ def run_guest(spec: GuestSpec, *, timeout_s: float | None = None) -> GuestResult
         log.write_bytes(b"")
     except OSError as error:
         raise EnvironmentFailure(
-            f"the run's folder cannot be written: {error.strerror}", where=str(run_dir), allowed="a folder of yours"
+            f"the run's folder cannot be written: {error.strerror}",
+            where=str(run_dir),
+            allowed="a folder that you may write",
         ) from error
     started = time.monotonic()
     try:

@@ -220,7 +220,7 @@ class Laboratory:
         """The router of this name. InputError when there is none."""
         node = self.node(name)
         if not isinstance(node, FrrRouter):
-            raise InputError(f"{name!r} is no router")
+            raise InputError(f"{name!r} is not a router")
         return node
 
     # -- power

@@ -36,7 +36,7 @@ class CommandFailed(LabError):
     """A command ended with a non-zero code, or not in time."""
 
     def __init__(self, result: Result, where: str, hint: str = "") -> None:
-        what = result.stderr.strip() or result.stdout.strip() or "it said nothing"
+        what = result.stderr.strip() or result.stdout.strip() or "it printed nothing"
         super().__init__(f"{' '.join(result.argv)!r} ended with code {result.code}: {what}{hint}", where=where)
         self.result = result
 
@@ -75,7 +75,7 @@ def run(
             os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
         late = Result(tuple(argv), -int(signal.SIGKILL), out, err)
-        raise CommandFailed(late, where, f" (no end within {timeout_s} s)") from None
+        raise CommandFailed(late, where, f" (it did not end within {timeout_s} s)") from None
     result = Result(tuple(argv), process.returncode, out, err)
     if check and result.code != 0:
         raise CommandFailed(result, where)

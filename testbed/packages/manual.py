@@ -10,26 +10,26 @@ from testbed.packages.words import commands
 SECTION = 8
 FILES = {
     "lks": (
-        ("/etc/router-keys/lks.toml", "where things are"),
+        ("/etc/router-keys/lks.toml", "the configuration"),
         ("/etc/router-keys/identity.pem", "the router's private key"),
-        ("/etc/router-keys/policy-server.pem", "the Policy Server's public key, which all trust rests on"),
-        ("/var/lib/router-keys", "the signed policy and the state, counters among it"),
+        ("/etc/router-keys/policy-server.pem", "the Policy Server's public key, the trust anchor"),
+        ("/var/lib/router-keys", "the signed policy and the state, with counters"),
     ),
     "dks": (
-        ("/etc/router-keys/dks.toml", "where things are"),
+        ("/etc/router-keys/dks.toml", "the configuration"),
         ("/etc/router-keys/identity.pem", "the DKS's private key"),
-        ("/etc/router-keys/policy-server.pem", "the Policy Server's public key, which all trust rests on"),
+        ("/etc/router-keys/policy-server.pem", "the Policy Server's public key, the trust anchor"),
         ("/var/lib/router-keys/dks/documents", "every router's signed document, ROUTER.cose"),
         ("/var/lib/router-keys/dks", "the state"),
     ),
     "policy": (
         ("/var/lib/router-keys/policy/key.pem", "the root key, which every router pins"),
-        ("/var/lib/router-keys/policy", "the store, where $POLICY_STORE names no other"),
+        ("/var/lib/router-keys/policy", "the store, unless $POLICY_STORE names another"),
     ),
 }
 CODES = (
     ("0", "done"),
-    ("1", "refused, or what was checked is wrong"),
+    ("1", "refused, or a checked thing is wrong"),
     ("2", "unusable configuration or usage"),
     ("3", "unusable state or system, or no answer"),
 )

@@ -47,7 +47,7 @@ def _converted(command: Any, program: str) -> argparse.ArgumentParser:
 
 
 def _convert(command: Any, parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-h", "--help", action="help", help="show this help, and end")
+    parser.add_argument("-h", "--help", action="help", help="show this help and exit")
     for each in command.params:
         if not getattr(each, "hidden", False):
             _add(each, parser)

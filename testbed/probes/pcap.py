@@ -73,7 +73,7 @@ def read_frames(source: Source, flaws: list[str] | None = None) -> Iterator[Fram
         try:
             yield from _frames(file, flaws)
         except EOFError:
-            flaws.append("cut off in the middle of its compressed octets")
+            flaws.append("truncated in the middle of its compressed octets")
         except (zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"damaged gzip data: {error}") from error
 
@@ -157,7 +157,7 @@ def _link_payload(frame: Frame) -> tuple[int, bytes]:
         return struct.unpack_from("!H", data, 0)[0], data[20:]
     if frame.link_type == _RAW:
         return (0x0800 if data[0] >> 4 == 4 else 0x86DD), data
-    raise ValueError(f"link type {frame.link_type} is not known")
+    raise ValueError(f"link type {frame.link_type} is unknown")
 
 
 def _ipv4(time_ns: int, data: bytes) -> IpPacket:

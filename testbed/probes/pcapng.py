@@ -58,7 +58,7 @@ def packets(file: BinaryIO, flaws: list[str] | None = None) -> Iterator[tuple[in
 
 def cut_off(file: BinaryIO, flaws: list[str]) -> None:
     """Note that the file ends where something is unfinished."""
-    flaws.append(f"cut off at octet {file.tell()}, in the middle of a packet")
+    flaws.append(f"truncated at octet {file.tell()}, in the middle of a packet")
 
 
 def _packet(kind: int, body: bytes, order: str, interfaces: list[_Interface]) -> tuple[int, int, bytes]:
@@ -72,7 +72,7 @@ def _packet(kind: int, body: bytes, order: str, interfaces: list[_Interface]) ->
             start = 20
         interface = interfaces[number]
     except (struct.error, IndexError) as error:
-        raise ValueError("pcapng packet of no interface, or cut short") from error
+        raise ValueError("pcapng packet without an interface, or truncated") from error
     if start + kept > len(body):
         raise ValueError("pcapng packet is longer than its block")
     return interface.time_ns(high << 32 | low), interface.link_type, body[start : start + kept]
@@ -80,7 +80,7 @@ def _packet(kind: int, body: bytes, order: str, interfaces: list[_Interface]) ->
 
 def _interface(body: bytes, order: str) -> _Interface:
     if len(body) < 8:
-        raise ValueError("pcapng interface is cut short")
+        raise ValueError("pcapng interface is truncated")
     link_type, snap = struct.unpack_from(order + "HxxI", body)
     units, offset_s, at = 1_000_000, 0, 8
     while at + 4 <= len(body):
@@ -112,7 +112,7 @@ class Rewriter:
                 return b""
             magic, snap, link_type = struct.unpack_from("=I12xII", self._rest)
             if magic not in (0xA1B2C3D4, 0xA1B23C4D):
-                raise ValueError("no pcap in this machine's byte order")
+                raise ValueError("not a pcap in this machine's byte order")
             self._tick = 1000 if magic == 0xA1B2C3D4 else 1
             options = _option(2, self._name) + _option(_IF_TSRESOL, b"\x09") + bytes(4)
             made = [

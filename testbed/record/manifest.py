@@ -49,7 +49,7 @@ def read_manifest(run_folder: Path) -> Manifest:
     if not 1 <= manifest.format <= FORMAT:
         raise InputError(
             f"the run is of format {manifest.format}", where=str(run_folder / FILE),
-            allowed=f"format {FORMAT}; a later version of the laboratory reads later ones",
+            allowed=f"format {FORMAT}; a later version of the laboratory reads later formats",
         )  # fmt: skip
     return manifest
 

@@ -45,12 +45,12 @@ def value(path: Path, text: str | None = None) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         cut = not text[error.pos :].strip() or error.msg.startswith("Unterminated")
-        problem = "is cut off" if cut else f"is not JSON: {_lower(error.msg)}"
+        problem = "is truncated" if cut else f"is not JSON: {_lower(error.msg)}"
         raise InputError(
             "is empty" if not text.strip() else problem, where=Location(path, error.lineno, error.colno)
         ) from error
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits, thousands of brackets
-        raise InputError(f"is not JSON that can be read: {_lower(str(error))}", where=str(path)) from error
+        raise InputError(f"is not readable JSON: {_lower(str(error))}", where=str(path)) from error
 
 
 def _text(path: Path) -> str:
@@ -66,7 +66,7 @@ def _text(path: Path) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise InputError("is no text in UTF-8", where=Location(path, line)) from error
+        raise InputError("is not UTF-8 text", where=Location(path, line)) from error
 
 
 def _lower(text: str) -> str:

@@ -127,7 +127,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     if not folder.is_dir():
         raise InputError(
-            "is no folder" if folder.exists() else "no such folder", where=str(folder),
+            "is not a folder" if folder.exists() else "no such folder", where=str(folder),
             allowed="a folder that `lab run` wrote", next_command="lab run --help",
         )  # fmt: skip
     try:
@@ -137,12 +137,12 @@ def read_summary(folder: Path) -> dict[str, Any]:
             where = Location(path, line_of(path.read_text(encoding="utf-8"), ["format"]))
             raise InputError(
                 f"is of format {number!r}", where=where,
-                allowed=f"formats 1 to {FORMAT}; a later version of the laboratory reads later ones",
+                allowed=f"formats 1 to {FORMAT}; a later version of the laboratory reads later formats",
             )  # fmt: skip
         document(path, _Summary)
     except InputError as error:
         raise InputError(
             error.problem, where=error.where, allowed=error.allowed or "a summary as `lab run` writes it",
-            next_command=f"lab report {folder}, which makes it anew from the records that are there",
+            next_command=f"lab report {folder}, which makes it again from its records",
         ) from error  # fmt: skip
     return {**summary, "format": FORMAT, "measured": {**UNNAMED, **summary.get("measured", {})}}

@@ -56,13 +56,13 @@ def draw_heard(folder: Path, cells: Mapping[str, Mapping[str, Sequence[Cell]]]) 
             side.set_visible(False)
         noted(
             made,
-            "packets that reached routing daemons, least to most of the seeds. White: none; light grey: some, without "
-            "effect; dark grey: adjacencies, routes or trees changed, so many times",
+            "packets that reached routing daemons, least to most of the seeds. White: none; light grey: some, "
+            "without effect; dark grey: number of changes of adjacencies, routes or trees",
         )
         save(made, folder, NAME)
     caption = (
         "Packets of an intruder that reached routing daemons, least and most of the seeds. White: none; light: some, "
-        "to no effect; dark: adjacencies or routes changed, so often."
+        "without effect; dark: the number of changes of adjacencies or routes."
     )
     return [Drawn(NAME, caption, "page")]
 

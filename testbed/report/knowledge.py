@@ -51,15 +51,15 @@ def draw_knowledge(folder: Path, runs: Sequence[News]) -> list[Drawn]:
         handles = [
             Patch(facecolor=PALE, edgecolor=FAINT, label="older policy"),
             Patch(facecolor=_NEWS, edgecolor=INK, label="newest policy (in colour)"),
-            Line2D([], [], marker="D", color=INK, linestyle="", ms=4, label="knows of the revocation"),
+            Line2D([], [], marker="D", color=INK, linestyle="", ms=4, label="has the revocation list"),
             Line2D([], [], color=INK, lw=0.9, linestyle=(0, (4, 1.5)), label="cut, and healed"),
         ]
         made.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=1.6, columnspacing=1.3)
         save(made, folder, NAME)
     caption = (
-        "When each router had the newest policy that the DKS had before the cut healed, and when it knew of the "
-        "revocation of the router that was stolen meanwhile (which is left out), for the first seed of each mode. "
-        "Above the line: the DKS's side; below: beyond the cut."
+        "When each router had the newest policy that the DKS had before the cut healed, and when it had the "
+        "revocation of the stolen router (which is left out), for the first seed of each mode. Above the line: the "
+        "DKS's side; below: beyond the cut."
     )
     return [Drawn(NAME, caption, "page")]
 

@@ -119,7 +119,7 @@ def _times(distribution: dict[str, Any]) -> list[str]:
 
 def _calibrated(row: dict[str, Any]) -> list[str]:
     """One measure on both clocks: the cells of its line."""
-    verdict = {True: "differs", False: "no difference shown", None: "cannot be told"}[row["differs"]]
+    verdict = {True: "differs", False: "no difference shown", None: "too few runs to tell"}[row["differs"]]
     return [
         row["keying"], titled(row["measure"]), f"{row['n'][0]}, {row['n'][1]}", _short(row["virtual"]),
         _short(row["real"]), _NOTHING if row["difference"] is None else f"{row['difference']:+.3f}",

@@ -44,5 +44,5 @@ def draw_back(folder: Path, points: Sequence[Point], said: Sequence[str]) -> lis
         axis.grid(axis="y")
         axis.legend(loc="best", fontsize=7)
         save(made, folder, NAME)
-    text = "Each point is a run. Far left: multicast is back soon; low: the DKS is asked little. " + " ".join(said)
+    text = "Each point is a run. Left: multicast is back soon; low: few requests reach the DKS. " + " ".join(said)
     return [Drawn(NAME, text.strip(), "column")]

@@ -39,7 +39,7 @@ def write_report(
     write_csv(folder / "summary.csv", summary)
     whole = "partial" not in summary
     first = "Requests at the DKS in the first 60 s after the power returned. Every run is a point, the bar the median."
-    extra = "What else was measured, by keying mode. Every run is a point; the bar is the median."
+    extra = "The other measures, by keying mode. Every run is a point; the bar is the median."
     waiting: list[tuple[Drawn, Future[Any]]] = []
 
     def ask(drawn: Drawn, what: str, *of: Any) -> None:
@@ -114,24 +114,28 @@ def _convergence(summary: Summary) -> str:
     if not any(lost.values()):
         return text
     named = ", ".join(f"{key} {lost[key]}" for key in ordered(lost) if lost[key])
-    return f"{text} Open marks in the band at the top: runs in which it never came before the record ended ({named})."
+    return (
+        f"{text} Open marks in the band at the top: runs in which it never happened before the record ended ({named})."
+    )
 
 
 def _ecdf(summary: Summary) -> str:
     main = summary["measured"]["main"]
     text = (
-        f"In what share of the runs the time from {main['since']} to {main['until']} was at most so many seconds, by "
-        "keying mode: the empirical distribution."
+        f"The share of the runs in which the time from {main['since']} to {main['until']} was at most this many "
+        "seconds, by keying mode: the empirical distribution."
     )
     if any(None in each.get("convergence_s", {}).get("values", []) for each in summary["keyings"].values()):
-        text += " A curve that ends below 1 belongs to a mode with runs in which it never came before the record ended."
+        text += (
+            " A curve that ends below 1 belongs to a mode with runs in which it never happened before the record ended."
+        )
     return text
 
 
 def _requests(runs: Sequence[Run]) -> str:
     text = (
-        "Requests that arrived at the DKS, repeats included, added up. Thin lines are single runs, the bold line is "
-        "their median at each moment."
+        "Requests that arrived at the DKS, retransmissions included, summed up. Thin lines are single runs, the bold "
+        "line is their median at each moment."
     )
     if any(asked(run).planned_s is not None for run in runs if local(run.plan.keying)):
         text += " Dashed: the earliest reconnection that a router with an LKS scheduled; shaded: its range over runs."
@@ -141,18 +145,19 @@ def _requests(runs: Sequence[Run]) -> str:
 def _timeline(run: Run) -> str:
     text = (
         f"One run, keying {run.plan.keying}, seed {run.plan.seed}. Each row is an OSPF adjacency: dark while it is "
-        f"down, hatched while only one of its two routers holds it up. Time counts from when "
+        "down, hatched while only one of its two routers holds it up. Time counts from the moment that "
         f"{_clause(origin(run).name)}; dashed lines are faults."
     )
     if run.plan.streams:
         text += (
-            " Under the adjacencies are the multicast streams: dark while no receiver hears what is sent, hatched "
-            "while some do not; and their trees: dark while they are not right. A source without power sends nothing."
+            " Below the adjacencies are the multicast streams: dark while no receiver gets a packet, hatched while "
+            "some receivers get none; and their trees: dark while they are not right. A source without power sends "
+            "nothing."
         )
     if run.where("agent"):
         text += (
-            " Below: requests at the DKS; small triangles on the axis are the reconnections that routers scheduled. "
-            "What comes long after the recovery stands to the right, on its own scale of time."
+            " At the bottom: requests at the DKS; small triangles on the axis are the reconnections that routers "
+            "scheduled. Events long after the recovery are on the right, on a time scale of their own."
         )
     return text
 

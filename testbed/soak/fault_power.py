@@ -14,7 +14,7 @@ from testbed.faults.simulated import CrashAtEffect, LoseWrite, OldFile, OldFolde
 from testbed.soak.verdict import Violated
 from testbed.soak.world import World
 
-REFUSES = "refuses to start with older or torn files"
+REFUSES = "refuses to start with older or damaged files"
 
 
 def crash(world: World, step: CrashAtEffect) -> None:

@@ -134,12 +134,12 @@ def main(words: Sequence[str]) -> int:
         for name in ("guest", "computed"):
             side = each[name]
             print(
-                f"  {name:8} {side['asked']}, repeats {side['repeats']}, in the first minute {side['first_60s']}, "
-                f"{side['keyed']} routers keyed, the last at {side['last_keyed_s']:.3f} s"
+                f"  {name:8} {side['asked']}, retransmissions {side['repeats']}, in the first minute "
+                f"{side['first_60s']}, {side['keyed']} routers keyed, the last at {side['last_keyed_s']:.3f} s"
             )
         print(
-            f"  routers keyed apart by {each['apart_s']['most']:.3f} s at most, {each['apart_s']['median']:.3f} s in "
-            "the median"
+            f"  routers keyed at moments that differ by {each['apart_s']['most']:.3f} s at most, "
+            f"{each['apart_s']['median']:.3f} s in the median"
         )
     if asked.keep is not None:
         put(asked.keep, json.dumps(rows, indent=1) + "\n")

@@ -22,14 +22,15 @@ SPEED = 2
 DEPLOY_S, EVERY_S, ATTEMPTS = 30.0, 4.0, 28
 DKS_S, OFF_S, ON_S, BACK_S, END_S = 155.0, 165.0, 175.0, 195.0, 235.0
 STORY = (
-    (0.0, "up", "Six routers start. OSPF and PIM speak in clear: anybody on a link could join in."),
+    (0.0, "up", "Six routers start. OSPF and PIM run in clear: anyone on a link could join in."),
     (DEPLOY_S, "deploy", "The administrator protects the network while it runs: link by link from clear to listen, "
-     "permissive and required, each step only when the routers have signed that the one before is done."),
-    (DEPLOY_S + EVERY_S * ATTEMPTS, "required", "Every link is required: routing packets go in ESP, each router has "
-     "keys of its own, and no adjacency was lost."),
+                         "permissive and required, each step only when the routers have signed that the one before "
+                         "is done."),
+    (DEPLOY_S + EVERY_S * ATTEMPTS, "required", "Every link is required: routing packets travel in ESP, each router "
+                                                "has keys of its own, and no adjacency was lost."),
     (DKS_S, "dks", "The Domain Key Server dies. Nothing happens: the Local Key Servers need it for no key in force."),
-    (OFF_S, "dark", "The power fails. All six routers are off, and what they had in memory is gone."),
-    (ON_S, "power", "The power returns; the key server stays dead. Each router asks its neighbours, and none asks it."),
+    (OFF_S, "dark", "The power fails. All six routers are off, and have lost their memory."),
+    (ON_S, "power", "The power returns; the key server stays dead. Each router gets its keys from its neighbours."),
     (BACK_S, "back", "Adjacencies, routes and multicast are back, as fast as without security."),
 )  # fmt: skip
 """When (seconds since `SINCE`), the mark of the record, and what is said from then on."""
@@ -41,7 +42,7 @@ class Demo(Experiment):
 
     name = NAME
     title = "A guided tour"
-    question = "What does automated key management do for a network?"
+    question = "How does automated key management protect a network?"
     method = "A network comes up in clear, is protected link by link, loses its key server and its power."
     topology = TOPOLOGY
     keyings: ClassVar[tuple[str, ...]] = ("lks",)

@@ -60,7 +60,7 @@ class Watched:
         """All of it."""
         start = int(self._events[0]["t"])
         return described(
-            self._plan, Origin(start, "it began"), (start, self.end), self._events,
+            self._plan, Origin(start, "the run began"), (start, self.end), self._events,
             agents=keying(self._plan.keying).dks,
         )  # fmt: skip
 

@@ -49,7 +49,7 @@ def _runs(folder: Path, most: int, keyings: Sequence[str] | None) -> list[Run]:
             if first is None or run.plan.seed < first.plan.seed:
                 runs[run.plan.keying] = run
     if not runs:
-        problem = "no run is here" if folder.is_dir() else "is no folder" if folder.exists() else "no such folder"
+        problem = "no run is here" if folder.is_dir() else "is not a folder" if folder.exists() else "no such folder"
         raise InputError(
             problem, where=str(folder), allowed="a run's folder, or a results folder of `lab run`",
             next_command="lab run power_cycle --topology ring:4 --seeds 1",

@@ -64,7 +64,7 @@ def test_a_table_has_a_row_a_level_and_says_what_never_came(kept: Path) -> None:
 
 
 def test_a_sweep_that_was_not_played_is_named_with_its_command(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not there") as caught:
+    with pytest.raises(InputError, match="does not exist") as caught:
         keep("pim_storm/by_size", tmp_path, tmp_path)
     assert caught.value.next_command == "lab sweep experiments/sweeps/pim_storm_by_size.yaml"
     with pytest.raises(InputError, match="no sweep is kept"):

@@ -71,7 +71,7 @@ def test_a_pipe_and_compressed_octets_are_captures_too(form: object, packed: obj
     assert [each.data for each in ike_datagrams(Pipe(octets))] == [DATA]  # type: ignore[arg-type]
     cuts: list[str] = []
     list(ike_datagrams(Pipe(octets[:-12]), flaws=cuts))  # type: ignore[arg-type]
-    assert len(cuts) == 1 and cuts[0].startswith("cut off ")
+    assert len(cuts) == 1 and cuts[0].startswith("truncated ")
 
 
 def test_compressed_octets_that_are_damaged_are_an_error_and_a_length_without_bound_too() -> None:

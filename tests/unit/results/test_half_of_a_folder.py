@@ -91,14 +91,14 @@ OF_A_RUN: dict[str, tuple[Callable[[Path], Any], str, bool]] = {
     "origin removed": (lambda run: (run / "origin.json").unlink(), "", True),
     "origin cut": (lambda run: cut(run / "origin.json"), "", True),
     "plan removed": (lambda run: (run / "plan.json").unlink(), "plan.json: lks, seed 2, cannot be measured: is missing", False),
-    "plan cut": (lambda run: cut(run / "plan.json"), "cannot be measured: is cut off", False),
+    "plan cut": (lambda run: cut(run / "plan.json"), "cannot be measured: is truncated", False),
     "plan changed": (lambda run: rename(run, "plan.json", "duration_s", 999.0), "plan.json: was changed since the run", True),
     "plan with a key that is none": (lambda run: rename(run, "plan.json", "no_such", 1), "plan.json:", False),
     "plan of another mode": (lambda run: rename(run, "plan.json", "keying", "none"), "plan.json: lks, seed 2, cannot be measured: is of power_cycle, none, seed 2", False),
     "record removed": (lambda run: (run / "record.jsonl").unlink(), "the record is missing", False),
     "record empty": (lambda run: (run / "record.jsonl").write_text(""), "the record is empty", False),
-    "record cut in a line": (lambda run: cut(run / "record.jsonl"), "a damaged line, cut off", False),
-    "record cut between lines": (lambda run: whole_lines(run / "record.jsonl", 9), "record.jsonl:9: lks, seed 2, cannot be measured: the record is cut off", False),
+    "record cut in a line": (lambda run: cut(run / "record.jsonl"), "a damaged line, truncated", False),
+    "record cut between lines": (lambda run: whole_lines(run / "record.jsonl", 9), "record.jsonl:9: lks, seed 2, cannot be measured: the record is truncated", False),
     "a line of rubbish": (lambda run: line(run / "record.jsonl", 4, "rubbish\n"), "record.jsonl:4: lks, seed 2, cannot be measured: a damaged line", False),
     "a line of a later format": (lambda run: line(run / "record.jsonl", 1, '{"v": 2}\n'), "record.jsonl:1:", False),
     "a line without what its kind has": (lambda run: line(run / "record.jsonl", 15, '{"t":175000000000,"node":"r1","source":"route","kind":"add"}\n'), "record.jsonl:15: lks, seed 2, cannot be measured: a damaged line: the event has no 'dst'", False),
@@ -134,7 +134,7 @@ def test_a_run_that_is_put_back_is_measured_again(folder: Path, tmp_path: Path) 
 # what is done to the folder → what `lab report` says of it
 OF_A_FOLDER: dict[str, tuple[Callable[[Path], Any], str]] = {
     "summary removed": (lambda at: (at / "summary.json").unlink(), "summary.json: is missing: it is made again from the runs"),
-    "summary cut": (lambda at: cut(at / "summary.json"), "is cut off"),
+    "summary cut": (lambda at: cut(at / "summary.json"), "is truncated"),
     "summary empty": (lambda at: (at / "summary.json").write_text(""), "summary.json:1:1: is empty"),
     "summary of a later format": (lambda at: rename(at, "summary.json", "format", 99), "is of format 99"),
     "summary with a run elsewhere": (lambda at: edited(at / "summary.json", lambda kept: kept["runs"][0].update(folder="../../etc")), "runs.0.folder is '../../etc'"),
@@ -142,7 +142,7 @@ OF_A_FOLDER: dict[str, tuple[Callable[[Path], Any], str]] = {
     "summary that is a list": (lambda at: (at / "summary.json").write_text("[]"), "summary.json:1: the whole is []"),
     "summary of another experiment": (lambda at: rename(at, "summary.json", "experiment", "no_such_one"), ""),
     "figures removed": (lambda at: shutil.rmtree(at / "figures"), "report"),
-    "calibration cut": (lambda at: (at / "calibration.json").write_text("[{"), "calibration.json:1:3: is cut off"),
+    "calibration cut": (lambda at: (at / "calibration.json").write_text("[{"), "calibration.json:1:3: is truncated"),
     "calibration of other numbers": (lambda at: (at / "calibration.json").write_text('[{"keying": 1}]'), "calibration.json:1: 0."),
 }  # fmt: skip
 
@@ -346,7 +346,7 @@ def test_reproduce_names_the_summaries_that_cannot_be_read_and_does_the_others(
     assert done.code == 1 and asked == ["good"]
     assert all(f"{name}/summary.json" in done.err for name in ("cut", "bare", "command"))
     done = lab("reproduce", "cut", "--results", reference)
-    assert done.code == 2 and asked == ["good"] and "is cut off" in done.err
+    assert done.code == 2 and asked == ["good"] and "is truncated" in done.err
 
 
 def test_a_capture_that_is_cut_is_decoded_up_to_there(tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_a_capture_that_is_cut_is_decoded_up_to_there(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     done = lab("decode", path)
     assert done.code == 0 and done.out.count("IKE_SA_INIT") == 1
-    assert done.err == f"lab: {path}: cut off at octet {path.stat().st_size}, in the middle of a packet\n"
+    assert done.err == f"lab: {path}: truncated at octet {path.stat().st_size}, in the middle of a packet\n"
     assert json.loads(lab("decode", path, "--json").out)["flaws"]
     path.write_bytes(path.read_bytes()[:20])
     assert lab("decode", path).code == 2
