@@ -19,7 +19,7 @@ HEARD, TREES, REGISTERS = " to all receivers hear, s", " to trees right, s", " t
 LOST, DUPLICATED = "multicast packets lost from the first fault on", "multicast packets heard twice"
 UNHEARD = "receivers of a stream that had not heard it when the first fault came"
 """They have no part in LOST: what they miss is not the fault's. Left out where there are none."""
-SPARE = "branches at the end without receivers"
+SPARE = "branches at the end to where nobody wants packets"
 
 
 @dataclass(frozen=True)

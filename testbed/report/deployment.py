@@ -44,7 +44,7 @@ def draw_deployment(folder: Path, runs: Sequence[Run], interval_s: float) -> lis
             panel.set_ylabel("protected (%)")
             panel.set_title(keying, loc="left", pad=12)
         panels[-1].set_xlabel("time since all daemons ran (s)")
-        noted(made, "stroke: step taken; cross: held, as a member had not confirmed; grey: a router has no power")
+        noted(made, "stroke: a step was taken; cross: held, as a member had not confirmed; grey: a router has no power")
         save(made, folder, NAME)
     caption = (
         f"The share of OSPF and PIM packets on all wires that are protected, in intervals of {interval_s:g} s, for "

@@ -18,14 +18,14 @@ NAMES = {
     "service": "all into service",
     "add": "one more",
     "replace": "one replaced",
-    "leaves": "a person leaves",
-    "roll": "all keys replaced",
+    "leaves": "somebody leaves",
+    "roll": "all keys anew",
 }
 ROWS = {"commands": "commands", "entries": "times a secret is\ntyped or read"}
 TEXT = (
-    "Above: lines that people type. Below: how often a secret is typed, carried or read. Both by the number of "
-    "routers, on logarithmic axes that begin at 0. Dashed, hollow: one key for each link. With lks no person handles "
-    "a secret once the domain is in service, and one before: an administrator's token for the HTTP API."
+    "Above: lines that people type. Below: how often a secret is typed, carried or read. Both against the number of "
+    "routers, on logarithmic axes that begin at 0. Dashed, hollow: one key a link. With lks there is no secret to "
+    "handle once the domain is in service, and one before: an administrator's token for the HTTP API."
 )
 
 

@@ -56,8 +56,8 @@ def draw_heard(folder: Path, cells: Mapping[str, Mapping[str, Sequence[Cell]]]) 
             side.set_visible(False)
         noted(
             made,
-            "packets that reached routing daemons, least to most of the seeds. White: none; light grey: some, "
-            "without effect; dark grey: number of changes of adjacencies, routes or trees",
+            "packets that reached routing daemons, least to most of the seeds. White: none; light grey: some, without "
+            "effect; dark grey: adjacencies, routes or trees changed, so many times",
         )
         save(made, folder, NAME)
     caption = (

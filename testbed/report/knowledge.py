@@ -51,7 +51,7 @@ def draw_knowledge(folder: Path, runs: Sequence[News]) -> list[Drawn]:
         handles = [
             Patch(facecolor=PALE, edgecolor=FAINT, label="older policy"),
             Patch(facecolor=_NEWS, edgecolor=INK, label="newest policy (in colour)"),
-            Line2D([], [], marker="D", color=INK, linestyle="", ms=4, label="has the revocation list"),
+            Line2D([], [], marker="D", color=INK, linestyle="", ms=4, label="knows of the revocation"),
             Line2D([], [], color=INK, lw=0.9, linestyle=(0, (4, 1.5)), label="cut, and healed"),
         ]
         made.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=1.6, columnspacing=1.3)

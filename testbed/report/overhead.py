@@ -57,8 +57,8 @@ def draw_overhead(folder: Path, runs: Sequence[Run], since: str, until: str) -> 
     caption = (
         "Left: octets of IP packets that an interface sends in a second while keys are renewed every minute; the "
         "hatched part is IKE, the rest routing, in clear or in ESP; the median of the seeds, with their range. "
-        "Middle: octets of both ends in one handshake, median; the hatched part is ML-KEM-768. Right: octets of IKE "
-        "sent and forwarded, summed up over the run. Middle and right: first seed. Every link that a packet crosses "
+        "Middle: octets of both ends in one handshake, median, the hatched part for ML-KEM-768. Right: octets of IKE "
+        "sent and forwarded, added up over the run. Middle and right: first seed. Every link that a packet crosses "
         "counts."
     )
     return [Drawn(NAME, caption, "page")]

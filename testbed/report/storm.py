@@ -60,10 +60,10 @@ def draw_load(folder: Path, results: Results) -> list[Drawn]:
         axes[0][0].legend(loc="upper right", fontsize=7)
         save(made, folder, "load")
     text = (
-        "Above: datagrams that reach the DKS in a second, including those that its socket drops; after the first "
-        f"minute, the greatest number in each ten seconds. Below: how many wait in its socket, which holds {room}. "
-        "Bold: the median over seeds at each second; thin: each seed. A line of central-mgmt ends when all its "
-        "routers are keyed, or when the computation ends."
+        "Above: datagrams that reach the DKS in a second, those that find no room included; after the first minute the "
+        f"greatest number of each ten seconds. Below: how many wait in its socket, which holds {room}. "
+        "Bold: the median over seeds at each second; thin: each seed. Where a line of "
+        "central-mgmt ends, all its routers are keyed, or no more was computed."
     )
     return [Drawn("load", text, "page")]
 
@@ -145,10 +145,10 @@ def draw_keyed(folder: Path, results: Results) -> list[Drawn]:
         )  # fmt: skip
         save(made, folder, "keyed")
     text = (
-        "When routers have all keys of their neighbours. Marker: the last router of a run; dash: 95 % of them; the "
-        "end of the line: half of them. The line joins the medians of the last. Hollow, with an arrow: not all were "
-        "keyed when the computation ended. With LKSs in domains above 1,000 routers: the 500 routers whose exchange "
-        "with neighbours is computed."
+        "When routers have all keys of their neighbours. Marker: the last router of a run; dash: 95 % of them; the end "
+        "of the line: half of them. The line joins the medians of the last. Hollow, with an arrow: not all by then, "
+        "when no more was computed. With LKSs in domains above 1,000 routers: the 500 routers whose exchange with "
+        "neighbours is computed."
     )
     return [Drawn("keyed", text, "column")]
 
