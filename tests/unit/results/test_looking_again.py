@@ -53,7 +53,7 @@ def test_another_network_of_the_same_name_does_not_write_over_results(folder: Pa
     mine = tmp_path / "mine.yaml"
     mine.write_text("name: ring-4\nlinks: [a--b, b--c]\n")
     other = load(str(mine)).model_copy(update={"name": made.RING.name})
-    with pytest.raises(InputError, match="another network that is called") as caught:
+    with pytest.raises(InputError, match="another network with the same name") as caught:
         refuse_another(folder, "power_cycle", other)
     assert "--out" in str(caught.value.allowed)
 

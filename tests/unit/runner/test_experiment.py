@@ -28,7 +28,7 @@ TOO_SMALL = {
     ("partition", "lan:3"): "two connected halves",
     ("partition", "line:2"): "two connected halves",
     **{("sub_region", topology): "no border between" for topology in ("lan:3", "line:2")},
-    **{("new_neighbor", topology): "hangs together without" for topology in ("lan:3", "line:2", "ring:20")},
+    **{("new_neighbor", topology): "stays connected without" for topology in ("lan:3", "line:2", "ring:20")},
     **{("intruder", topology): "no LAN of three" for topology in ("abilene", "lan:3", "line:2", "ring:20")},
 }
 """What an experiment refuses, and with which words: networks with too few routers, or without the segments it needs."""

@@ -74,7 +74,7 @@ def test_removing_a_folder_never_goes_into_what_is_mounted_there(cache: Path, mo
     monkeypatch.setattr(
         "testbed.setup.artefact.subprocess.run", lambda *words, **options: subprocess.CompletedProcess(words, 32)
     )
-    with pytest.raises(EnvironmentFailure, match="something is mounted"):
+    with pytest.raises(EnvironmentFailure, match="a file system is mounted"):
         remove(cache / "thing.part")
     assert precious.exists()
 
