@@ -17,8 +17,9 @@ from rich.table import Table
 from testbed.cli.console import folded, show
 from testbed.cli.run import Progress, print_summary
 from testbed.cli.table import table_of, time_of
-from testbed.record.summary import UNNAMED
+from testbed.record.summary import FILE, UNNAMED, read_summary
 from testbed.runner.execute import Outcome
+from testbed.runner.reproduce import RESULTS
 from testbed.setup.paths import PROJECT
 
 MODES = ("none", "native", "manual", "central", "central-mgmt", "dks-lks", "lks")
@@ -75,6 +76,21 @@ def test_eighty_columns_have_the_interval_in_columns_of_its_own(
     lines = printed(80, summary(), monkeypatch, capsys)
     (line,) = [line for line in lines if line.startswith("central-mgmt")]
     assert re.split(r"  +", line.strip())[:6] == ["central-mgmt", "5", "13.68", "13.25", "13.87", "0.992"]
+
+
+@pytest.mark.parametrize("name", sorted(str(path.parent.relative_to(RESULTS)) for path in RESULTS.rglob(FILE)))
+def test_every_experiments_table_is_readable_at_eighty_columns_without_a_folded_word(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def words(lines: list[str]) -> set[str]:
+        return {word.rstrip(";") for word in " ".join(lines).split() if word.strip("─")}
+
+    kept = read_summary(RESULTS / name)
+    lines, unfolded = (printed(columns, kept, monkeypatch, capsys) for columns in (80, 10_000))
+    left_out = "left out on this narrow terminal, in report.html:"
+    assert words(lines) <= words(unfolded) | words([left_out])
+    assert [line for line in lines if len(line) > 80 and not line.startswith("report")] == []
+    assert all(any(line.startswith(f"{row} ") for line in lines) for row in kept["keyings"]), "each name is whole"
 
 
 def test_runs_that_never_came_have_a_column_where_others_did(
@@ -137,6 +153,7 @@ WATCHED = """
 from pathlib import Path
 from testbed.cli.run import following
 from testbed.runner.execute import Outcome
+from testbed.runner.reproduce import RESULTS
 from tests.unit.cli.test_table import row, summary
 with following(("none", "lks")) as told:
     for done, mode in enumerate(("none", "lks"), 1):
