@@ -40,7 +40,9 @@ SoFar = Callable[[Mapping[str, Any]], None]
 Load = Callable[[str], Topology]
 Known = dict[Path, tuple[Run, Measures]]
 ANEW_S = 20.0
-"""A report of what has ended so far is made anew after so long at the earliest: it costs a second or two."""
+"""A report of what has ended so far is made anew after so long at the earliest."""
+SHARE = 0.05
+"""Reports of what has ended so far take at most so much of the time of the runs."""
 MANY = 20
 """So many errors are enough for once."""
 
@@ -244,6 +246,7 @@ class _Course:
         self._ended: list[Outcome] = []
         self._known: Known = {}
         self._reported_at = time.monotonic()
+        self._anew_s = ANEW_S
 
     def add(self, outcome: Outcome) -> None:
         """One more has ended. What is wrong with it is told when all have."""
@@ -267,10 +270,12 @@ class _Course:
         waited = time.monotonic() - self._reported_at
         seeds = self._seeds_of(self._ended)
         due = len(self._ended) == len(seeds) * len(self._order) // len(self._seeds)
-        if due and len(self._ended) < len(self._order) and waited >= ANEW_S:
+        if due and len(self._ended) < len(self._order) and waited >= self._anew_s:
+            began = time.monotonic()
             with tried("", []):
                 self.report(self._ended)
             self._reported_at = time.monotonic()
+            self._anew_s = max(ANEW_S, (self._reported_at - began) / SHARE)
 
     def report(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         """Of these outcomes."""

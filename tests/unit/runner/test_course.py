@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,6 +88,34 @@ def test_there_is_a_report_with_figures_after_the_first_run_of_each_mode(
     assert "partial" not in done.summary and done.summary["seeds"] == [1, 2]
     assert "have ended" not in (tmp_path / "report.html").read_text()
     assert json.loads((tmp_path / "summary.json").read_text()) == done.summary
+
+
+def test_reports_on_the_way_take_a_twentieth_of_the_time_of_the_runs_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, run_s, report_s, reports = 0.0, 30.0, 12.0, list[int]()
+
+    def play_one(plan: Plan, folder: Path, *_: Any) -> Outcome:
+        return Outcome(plan.keying, plan.seed, folder / plan.keying, "done", run_s, 0.0)
+
+    def told(*_: Any) -> None:
+        nonlocal now_s
+        now_s += run_s
+
+    def conclude(_self: Any, outcomes: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        nonlocal now_s
+        now_s += report_s
+        reports.append(len(outcomes))
+        return {}
+
+    monkeypatch.setattr(execute, "play_one", play_one)
+    monkeypatch.setattr(session.InGuests, "conclude", conclude)
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: now_s))
+    request = session.Request(**{**vars(REQUEST), "seeds": tuple(range(1, 41)), "out": tmp_path / "out"})
+    session.run(request, told)
+    *on_the_way, last = reports
+    assert on_the_way[0] == 2 and len(on_the_way) > 5 and last == 80, "one of the first seed, one in the end"
+    assert all(report_s <= session.SHARE * run_s * (b - a) for a, b in pairwise(on_the_way))
 
 
 STOPPED = """
